@@ -1,0 +1,139 @@
+"""The tree of errors raised on purpose; callers branch on the class, people read the message.
+
+ContrastError                 1   a bug of ours when raised bare
+├── UsageError                2   command line or settings
+│   └── SettingsError         2   contrast.toml, environment
+├── GraphError                3   dodo.py, index or cache unusable
+├── FindingsError         10-12   findings of severity note, warning, error
+├── MissingReferenceValues   13   the manifest needs values that only the user can know
+├── ImageError               20   registry, lock or image layout
+├── ClusterError             30   Kubernetes or the local backend
+├── CoordinatorUnreachable   40   no answer, not ready, in recovery
+├── EvidenceRejected         41   attestation evidence is not acceptable
+├── MismatchError            42   evidence is fine, but manifest or policy differ from the given ones
+└── NotAuthorised            43   the owner key may not set this manifest
+
+A message is lower case, without a full stop, and says what was expected, what was found and where. The hint says
+what to do next and is shown on a line of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contrast_tasks.findings import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A place in a user's file; line and column count from 1, pointer is an RFC 6901 JSON pointer."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.file]
+        if self.line is not None:
+            parts.append(str(self.line))
+            if self.column is not None:
+                parts.append(str(self.column))
+        return ":".join(parts)
+
+
+class ContrastError(Exception):
+    """Base of everything we raise on purpose; `hint` is shown on its own line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", where: Location | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.where = where
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process boundaries; keyword-only arguments are lost by the default pickling.
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+def _rebuild(
+    cls: type[ContrastError], args: tuple[object, ...], state: dict[str, object]
+) -> ContrastError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(ContrastError):
+    """The command line cannot be carried out as given."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """contrast.toml, an environment variable or a flag holds a value that is not understood."""
+
+
+class GraphError(ContrastError):
+    """The task graph cannot be built or its state cannot be read."""
+
+    exit_code = 3
+
+
+class FindingsError(ContrastError):
+    """Checks over user files found something; carries every finding, not only the first."""
+
+    def __init__(self, findings: Sequence["Finding"]) -> None:
+        count = len(findings)
+        super().__init__(f"{count} finding{'' if count == 1 else 's'}")
+        self.findings = tuple(findings)
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # depends on the worst finding
+        """Return 10 for notes, 11 for warnings, 12 for errors, by the worst finding."""
+        return 10 + max((finding.severity.rank for finding in self.findings), default=0)
+
+
+class MissingReferenceValues(ContrastError):
+    """The manifest was written, but values that only the user can know are missing."""
+
+    exit_code = 13
+
+
+class ImageError(ContrastError):
+    """An image cannot be resolved, read or verified against its digest."""
+
+    exit_code = 20
+
+
+class ClusterError(ContrastError):
+    """The cluster, or the local backend in its place, refused or is not reachable."""
+
+    exit_code = 30
+
+
+class CoordinatorUnreachable(ContrastError):
+    """The Coordinator does not answer, is not ready, or is in recovery mode."""
+
+    exit_code = 40
+
+
+class EvidenceRejected(ContrastError):
+    """Attestation evidence was presented and is not acceptable."""
+
+    exit_code = 41
+
+
+class MismatchError(ContrastError):
+    """The Coordinator is genuine, but its manifest or policy differs from the given one."""
+
+    exit_code = 42
+
+
+class NotAuthorised(ContrastError):
+    """The key presented may not change the manifest in force."""
+
+    exit_code = 43

@@ -1,0 +1,73 @@
+"""Reading and writing files so that a crash never leaves half a file and equal bytes are never rewritten."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def sha256_hex(content: bytes) -> str:
+    """Return the SHA-256 of `content` as 64 lower-case hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def canonical_json(document: Any) -> bytes:  # any JSON value
+    """Return the one byte form of a JSON value that we hash: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def pretty_json(document: Any) -> bytes:  # any JSON value
+    """Return the byte form of JSON files for people: keys as given, two spaces, one newline at the end."""
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def norm_path(path: str | os.PathLike[str], root: str | os.PathLike[str] = ".") -> str:
+    """Return `path` relative to `root`, normalised, with `/`; a path outside `root` keeps its `..`.
+
+    doit compares paths as strings, so every file_dep and target goes through here.
+    """
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o644) -> bool:
+    """Write `content` to `path` unless it holds these bytes already; return whether it was written.
+
+    A temporary file in the same directory is written, synced and renamed, so readers see the old bytes or the
+    new ones. Missing parent directories are made.
+    """
+    target = Path(path)
+    with contextlib.suppress(OSError):
+        if target.read_bytes() == content:
+            return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, target)  # noqa: PTH105  # the descriptor's name is a string
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108  # the descriptor's name is a string
+        raise
+    return True
+
+
+def remove_empty_parents(path: str | os.PathLike[str], stop: str | os.PathLike[str]) -> None:
+    """Remove the empty directories above `path`, up to and not including `stop`."""
+    last = Path(stop).resolve()
+    folder = Path(path).resolve().parent
+    while folder != last and last in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent

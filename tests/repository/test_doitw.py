@@ -1,0 +1,156 @@
+"""The wrapper, against an environment whose interpreter is a small shell script."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+INTERPRETER = """#!/bin/sh
+if [ "$1" = "-m" ] && [ "$2" = "pip" ]; then
+    printf '%s\\n' "$*" >>"{log}"
+    exit {pip}
+fi
+printf 'cwd=%s\\n' "$PWD"
+printf 'project=%s\\n' "$CONTRAST_PROJECT"
+for argument in "$@"; do printf 'argument=%s\\n' "$argument"; done
+exit 7
+"""
+
+
+class Checkout:
+    """A copy of the wrapper and its lock in a folder with a space in its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "a checkout"
+        self.venv = self.root / ".venv"
+        self.pip_log = folder / "pip.log"
+        (self.venv / "bin").mkdir(parents=True)
+        for name in ("doitw", "requirements.lock"):
+            shutil.copy(ROOT / name, self.root / name)
+
+    def interpreter(self, *, pip: int = 0) -> None:
+        path = self.venv / "bin" / "python"
+        path.write_text(INTERPRETER.format(log=self.pip_log, pip=pip))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def stamp(self) -> None:
+        shutil.copy(self.root / "requirements.lock", self.venv / "requirements.lock")
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        keep = {"PATH": os.environ["PATH"], "HOME": str(self.root)}
+        return subprocess.run(
+            [str(self.root / "doitw"), *arguments],
+            cwd=cwd or self.root,
+            env=keep,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_an_installed_environment_is_used_at_once_without_pip(checkout: Checkout) -> None:
+    checkout.interpreter()
+    checkout.stamp()
+
+    done = checkout.run("generate", "a b", "")
+
+    assert done.returncode == 7
+    assert "argument=generate\nargument=a b\nargument=\n" in done.stdout
+    assert done.stderr == ""
+    assert not checkout.pip_log.exists()
+
+
+def test_it_works_from_any_directory_and_keeps_the_callers(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.interpreter()
+    checkout.stamp()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    done = checkout.run("verify", cwd=elsewhere)
+
+    assert f"cwd={elsewhere}\n" in done.stdout
+    assert f"project={checkout.root}\n" in done.stdout
+
+
+def test_the_first_run_installs_by_hash_and_leaves_a_stamp(checkout: Checkout) -> None:
+    checkout.interpreter()
+
+    done = checkout.run("generate")
+
+    assert done.returncode == 7
+    assert "--require-hashes" in checkout.pip_log.read_text()
+    lock = (checkout.root / "requirements.lock").read_bytes()
+    assert (checkout.venv / "requirements.lock").read_bytes() == lock
+    assert not checkout.venv.with_name(".venv.lock").exists()
+
+
+def test_a_changed_lock_installs_again_in_place(checkout: Checkout) -> None:
+    checkout.interpreter()
+    checkout.stamp()
+    with (checkout.root / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+
+    checkout.run("generate")
+
+    assert checkout.pip_log.read_text().count("pip install") == 1
+
+
+def test_a_failed_install_leaves_no_stamp_and_says_so(checkout: Checkout) -> None:
+    checkout.interpreter(pip=1)
+
+    done = checkout.run("generate")
+
+    assert done.returncode == 3
+    assert "environment could not be made" in done.stderr
+    assert not (checkout.venv / "requirements.lock").exists()
+    assert not checkout.venv.with_name(".venv.lock").exists()
+
+
+def test_a_lock_left_by_a_dead_first_run_is_taken_over(checkout: Checkout) -> None:
+    checkout.interpreter()
+    held = checkout.venv.with_name(".venv.lock")
+    held.mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (held / "pid").write_text(f"{gone.pid}\n")
+
+    done = checkout.run("generate")
+
+    assert done.returncode == 7
+    assert not held.exists()
+
+
+def test_a_machine_without_a_usable_python_gets_a_hint(checkout: Checkout, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "dirname", "cmp", "mkdir", "rm", "cat"):
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(found)
+    old = tools / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+
+    done = subprocess.run(
+        ["sh", str(checkout.root / "doitw"), "generate"],
+        env={"PATH": str(tools)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert "no Python 3.11 or newer" in done.stderr
+    assert "hint:" in done.stderr

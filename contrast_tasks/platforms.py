@@ -1,0 +1,104 @@
+"""The platforms a deployment can be generated for; names as the reference product spells them, plus `local`.
+
+Source: spec/manifest.md 3.1 (names, entries per platform); architecture.md 7 (`local`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from contrast_tasks.errors import Location, SettingsError
+
+Tee = Literal["snp", "tdx", "simulated"]
+
+# SHA-384 of b"contrast-tasks simulated guest v1", 48 bytes: the launch measurement of every guest of the
+# simulated processor.
+SIMULATED_MEASUREMENT = (
+    "d849a834fc17b6b319692f9e2e2abad1d90444195f1adb3692d024cf0ff38c0b"
+    "004312f76b41639e4e941225320bb6b5"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """One platform.
+
+    name: lower case, as in settings and runtime handler names; canonical: the spelling shown to people.
+    pulls_in_guest: images are unpacked inside the guest's memory, so their unpacked size counts as memory.
+    products: the processor lines with a reference value entry each; empty for TDX.
+    legacy_tdx: the manifest carries the minimum TEE TCB SVN of the older TDX entries.
+    """
+
+    name: str
+    canonical: str
+    tee: Tee
+    pulls_in_guest: bool = True
+    gpu: bool = False
+    products: tuple[str, ...] = ()
+    legacy_tdx: bool = True
+
+
+_SNP = ("Milan", "Genoa")
+
+PLATFORMS: tuple[Platform, ...] = (
+    Platform(
+        name="local",
+        canonical="Local",
+        tee="simulated",
+        pulls_in_guest=False,
+    ),
+    Platform(
+        name="aks-clh-snp",
+        canonical="AKS-CLH-SNP",
+        tee="snp",
+        pulls_in_guest=False,
+        products=("Milan",),
+    ),
+    Platform(name="k3s-qemu-snp", canonical="K3s-QEMU-SNP", tee="snp", products=_SNP),
+    Platform(
+        name="k3s-qemu-snp-gpu", canonical="K3s-QEMU-SNP-GPU", tee="snp", gpu=True, products=_SNP
+    ),
+    Platform(name="k3s-qemu-tdx", canonical="K3s-QEMU-TDX", tee="tdx"),
+    Platform(name="rke2-qemu-tdx", canonical="RKE2-QEMU-TDX", tee="tdx"),
+    Platform(name="metal-qemu-snp", canonical="Metal-QEMU-SNP", tee="snp", products=_SNP),
+    Platform(
+        name="metal-qemu-snp-gpu",
+        canonical="Metal-QEMU-SNP-GPU",
+        tee="snp",
+        gpu=True,
+        products=_SNP,
+    ),
+    Platform(name="metal-qemu-tdx", canonical="Metal-QEMU-TDX", tee="tdx"),
+    Platform(
+        name="metal-qemu-tdx-gpu",
+        canonical="Metal-QEMU-TDX-GPU",
+        tee="tdx",
+        gpu=True,
+        legacy_tdx=False,
+    ),
+)
+
+NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
+
+
+def did_you_mean(found: str, known: tuple[str, ...]) -> str:
+    """Return `did you mean '<nearest known>'?`, or an empty string when nothing is near."""
+    import difflib
+
+    near = difflib.get_close_matches(found.lower(), [name.lower() for name in known], n=1)
+    by_lower = {name.lower(): name for name in known}
+    return f"did you mean '{by_lower[near[0]]}'?" if near else ""
+
+
+def platform(name: str, *, where: Location | None = None) -> Platform:
+    """Return the platform called `name`; upper and lower case are the same.
+
+    Raises SettingsError, with the known names, for any other.
+    """
+    for entry in PLATFORMS:
+        if entry.name == name.lower():
+            return entry
+    raise SettingsError(
+        f"unknown platform '{name}', expected one of {', '.join(NAMES)}",
+        hint=did_you_mean(name, NAMES),
+        where=where,
+    )

@@ -1,0 +1,301 @@
+"""The settings of one project: contrast.toml, CONTRAST_* variables and flags, merged, each value with its origin.
+
+Precedence: flag, environment, file, default. Everything here runs on every start, so it uses the standard library
+only. Source: architecture.md 6.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from contrast_tasks import _settings_layers as layers
+from contrast_tasks._settings_layers import InvalidSettings
+from contrast_tasks._settings_shape import WORKLOAD_KINDS, Problem, workload_key
+from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.files import canonical_json, sha256_hex
+
+__all__ = [
+    "FILE_NAME",
+    "WORKLOAD_KINDS",
+    "ComponentSettings",
+    "InvalidSettings",
+    "ReferenceOverrides",
+    "Settings",
+    "SnpOverrides",
+    "TdxOverrides",
+    "WorkloadSettings",
+    "load_settings",
+    "validate_settings_schema",
+    "workload_key",
+]
+
+FILE_NAME = "contrast.toml"
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSettings:
+    """What contrast.toml declares for one workload; None is not declared.
+
+    ingress, egress: annotation values; admin_port: Envoy's; env: added to every main container.
+    sans: added after the name and `*`; memory: request and limit of containers without one.
+    """
+
+    where: Location
+    ingress: str | None = None
+    egress: str | None = None
+    admin_port: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    sans: tuple[str, ...] = ()
+    memory: str | None = None
+    runtime_class: bool | None = None
+    secret_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentSettings:
+    """Image references of our own containers."""
+
+    initializer: str = "contrast-tasks/initializer:0.1.0"
+    service_mesh: str = "contrast-tasks/service-mesh:0.1.0"
+    coordinator: str = "contrast-tasks/coordinator:0.1.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnpOverrides:
+    """Reference values of one SEV-SNP product; hex is lower case, an empty or None member is not declared."""
+
+    trusted_measurement_hex: str = ""
+    minimum_tcb: Mapping[str, int] = field(default_factory=dict)
+    platform_info: Mapping[str, bool] = field(default_factory=dict)
+    allowed_chip_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TdxOverrides:
+    """Reference values of TDX guests; hex is lower case, an empty or None member is not declared."""
+
+    mr_td_hex: str = ""
+    rtmrs_hex: tuple[str, ...] = ()
+    mr_seam_hex: str = ""
+    minimum_tee_tcb_svn_hex: str = ""
+    minimum_qe_svn: int | None = None
+    minimum_pce_svn: int | None = None
+    xfam_hex: str = ""
+    td_attributes_hex: str = ""
+    allowed_piids: tuple[str, ...] | None = None
+    memory_integrity: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceOverrides:
+    """The [reference_values] table without its file; products None keeps the platform's, snp is by product."""
+
+    products: tuple[str, ...] | None = None
+    snp: Mapping[str, SnpOverrides] = field(default_factory=dict)
+    tdx: TdxOverrides = field(default_factory=TdxOverrides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything effective, in one value; paths are relative to `root` as written.
+
+    workloads: by "<Kind>/<name>" or "<namespace>/<Kind>/<name>", without the namespace when it is `default`.
+    reference_values: file with reference values, or None. digest: SHA-256 hex over all values (not their origins,
+    not the contents of named files). origins: dotted key to "flag", "environment CONTRAST_X", "contrast.toml:7" or
+    "default".
+    """
+
+    root: Path
+    platform: str
+    sources: tuple[str, ...]
+    file: str = FILE_NAME
+    build_dir: str = "build"
+    manifest: str = "manifest.json"
+    lock: str = "contrast.lock"
+    runtime_class: bool = True
+    memory: str | None = None
+    workloads: Mapping[str, WorkloadSettings] = field(default_factory=dict)
+    image_layouts: tuple[str, ...] = ()
+    components: ComponentSettings = field(default_factory=ComponentSettings)
+    include_coordinator: bool = True
+    workload_owner_keys: tuple[str, ...] = ("workload-owner.pem",)
+    seedshare_owner_keys: tuple[str, ...] = ("seedshare-owner.pem",)
+    disable_updates: bool = False
+    reference_values: str | None = None
+    reference_overrides: ReferenceOverrides = field(default_factory=ReferenceOverrides)
+    digest: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def workload(self, key: str) -> WorkloadSettings | None:
+        """Return what is declared for a workload; either spelling of the namespace `default` finds it."""
+        return self.workloads.get(workload_key(key))
+
+
+# Settings with a place in the file but a default of their own; the rest is absent unless declared.
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "build_dir": "build",
+        "manifest": "manifest.json",
+        "lock": "contrast.lock",
+        "defaults.runtime_class": True,
+        "images.layouts": [],
+        "components.initializer": ComponentSettings().initializer,
+        "components.service_mesh": ComponentSettings().service_mesh,
+        "components.coordinator": ComponentSettings().coordinator,
+        "coordinator.include": True,
+        "owners.workload": ["workload-owner.pem"],
+        "owners.seedshare": ["seedshare-owner.pem"],
+        "owners.disable_updates": False,
+    }
+)
+
+
+def load_settings(
+    root: Path,
+    *,
+    environ: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, object] = _EMPTY,
+) -> Settings:
+    """Return the effective settings of the project in `root`; a missing contrast.toml counts as an empty one.
+
+    overrides: lines of TOML, from `--set`; flags: dotted key to value, None is a flag that was not given.
+    Raises SettingsError, and InvalidSettings with every problem of all sources, each with its place.
+    """
+    ordered = []
+    path = root / FILE_NAME
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = None
+    except OSError as err:
+        where = Location(file=FILE_NAME)
+        raise SettingsError(f"cannot be read: {err.strerror}", where=where) from err
+    if content is not None:
+        ordered.append(layers.file_layer(content, FILE_NAME))
+    ordered.append(layers.environment_layer(environ))
+    ordered.extend(layers.override_layer(line) for line in overrides)
+    ordered.append(layers.flag_layer(flags))
+    problems = [problem for layer in ordered for problem in layers.problems(layer)]
+    if problems:
+        raise InvalidSettings(problems)
+    document, origins, places = layers.merge(ordered)
+    _check_complete(document, places, has_file=content is not None)
+    for key, value in _DEFAULTS.items():
+        if key not in origins:
+            _put_default(document, key, value)
+            origins[key] = "default"
+    return _build(root, document, origins, places)
+
+
+def _put_default(document: dict[str, Any], key: str, value: Any) -> None:
+    *tables, last = key.split(".")
+    for table in tables:
+        document = document.setdefault(table, {})
+    document[last] = value
+
+
+def _check_complete(
+    document: Mapping[str, Any], places: Mapping[tuple[str | int, ...], Location], *, has_file: bool
+) -> None:
+    """Raise InvalidSettings unless the keys without a default are there and sources and outputs are apart."""
+    found: list[tuple[Location, Problem]] = []
+    for key, example in (("platform", '"local"'), ("sources", '["deployment"]')):
+        if key not in document:
+            hint = "" if has_file else f"create {FILE_NAME} in the project's folder"
+            message = f"no {key} is set, expected as in {key} = {example}"
+            found.append(
+                (Location(file=FILE_NAME), Problem(path=(key,), message=message, hint=hint))
+            )
+    build = Path(document.get("build_dir", _DEFAULTS["build_dir"]))
+    for source in document.get("sources", ()):
+        if build == Path(source) or build in Path(source).parents or Path(source) in build.parents:
+            message = f"sources has '{source}' and build_dir is '{build}', expected neither inside the other"
+            problem = Problem(path=("sources",), message=message)
+            found.append((places[("sources",)], problem))
+    if found:
+        raise InvalidSettings(found)
+
+
+def _build(
+    root: Path,
+    document: dict[str, Any],
+    origins: dict[str, str],
+    places: Mapping[tuple[str | int, ...], Location],
+) -> Settings:
+    defaults, owners = document["defaults"], document["owners"]
+    reference = document.get("reference_values", {})
+    disable_updates = owners["disable_updates"]
+    document["platform"] = document["platform"].lower()
+    return Settings(
+        root=root,
+        platform=document["platform"],
+        sources=tuple(document["sources"]),
+        build_dir=document["build_dir"],
+        manifest=document["manifest"],
+        lock=document["lock"],
+        runtime_class=defaults["runtime_class"],
+        memory=defaults.get("memory"),
+        workloads={
+            key: _workload(entry, places["workloads", key])
+            for key, entry in document.get("workloads", {}).items()
+        },
+        image_layouts=tuple(document["images"]["layouts"]),
+        components=ComponentSettings(**document["components"]),
+        include_coordinator=document["coordinator"]["include"],
+        workload_owner_keys=() if disable_updates else tuple(owners["workload"]),
+        seedshare_owner_keys=tuple(owners["seedshare"]),
+        disable_updates=disable_updates,
+        reference_values=reference.get("file"),
+        reference_overrides=_reference_overrides(reference),
+        digest=sha256_hex(canonical_json(document)),
+        origins=origins,
+    )
+
+
+def _workload(entry: Mapping[str, Any], where: Location) -> WorkloadSettings:
+    values = {**entry, "sans": tuple(entry.get("sans", ())), "env": dict(entry.get("env", {}))}
+    return WorkloadSettings(where=where, **values)
+
+
+def _lower(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(value.lower() for value in values)
+
+
+def _reference_overrides(table: Mapping[str, Any]) -> ReferenceOverrides:
+    products = table.get("products")
+    tdx = table.get("tdx", {})
+    return ReferenceOverrides(
+        products=None if products is None else tuple(products),
+        snp={
+            product: SnpOverrides(
+                trusted_measurement_hex=entry.get("trusted_measurement", "").lower(),
+                minimum_tcb=dict(entry.get("minimum_tcb", {})),
+                platform_info=dict(entry.get("platform_info", {})),
+                allowed_chip_ids=_lower(entry.get("allowed_chip_ids")),
+            )
+            for product, entry in table.get("snp", {}).items()
+        },
+        tdx=TdxOverrides(
+            mr_td_hex=tdx.get("mr_td", "").lower(),
+            rtmrs_hex=_lower(tdx.get("rtmrs")) or (),
+            mr_seam_hex=tdx.get("mr_seam", "").lower(),
+            minimum_tee_tcb_svn_hex=tdx.get("minimum_tee_tcb_svn", "").lower(),
+            minimum_qe_svn=tdx.get("minimum_qe_svn"),
+            minimum_pce_svn=tdx.get("minimum_pce_svn"),
+            xfam_hex=tdx.get("xfam", "").lower(),
+            td_attributes_hex=tdx.get("td_attributes", "").lower(),
+            allowed_piids=_lower(tdx.get("allowed_piids")),
+            memory_integrity=tdx.get("memory_integrity"),
+        ),
+    )
+
+
+def validate_settings_schema(document: object) -> list[tuple[str, str]]:
+    """Return (JSON pointer, message) for whatever schemas/settings.schema.json says about a parsed settings file."""
+    from contrast_tasks.schema import validate
+
+    return validate(document, "settings")

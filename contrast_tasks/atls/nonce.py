@@ -1,0 +1,102 @@
+"""How the two nonces of an attested connection travel.
+
+The client's goes in the server name (standard base64) or, by newer clients, in the first ALPN entry; the server's is
+the common name of the only acceptable CA in its CertificateRequest. Source: spec/attestation.md 1.2.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from contrast_tasks.atls.errors import HandshakeFailed
+
+NONCE_BYTES = 32
+ALPN_H2 = b"h2"
+_ALPN_FAMILY = b"atls"
+_ALPN_PREFIX = b"atls:v1:nonce:"
+_EPOCH_YEAR = 2000
+
+
+def server_name(nonce: bytes) -> bytes:
+    """Return the server name that carries a client's nonce: 44 characters of base64."""
+    return base64.b64encode(nonce)
+
+
+def alpn_entry(nonce: bytes) -> bytes:
+    """Return the ALPN entry that carries a client's nonce: the prefix and 64 lower-case hex digits."""
+    return _ALPN_PREFIX + nonce.hex().encode()
+
+
+def select_nonce(offered: Sequence[bytes], name: bytes | None) -> bytes:
+    """Return the client's nonce from its ALPN entries or else its server name.
+
+    The first entry that begins with `atls` decides; one of another version is an error and never falls back.
+    Raises HandshakeFailed if there is no nonce or it is not 32 bytes.
+    """
+    for entry in offered:
+        if entry.startswith(_ALPN_FAMILY):
+            return _checked(_from_alpn(entry), "the alpn entry")
+    if not name:
+        raise HandshakeFailed("the client sent no nonce, neither by alpn nor as server name")
+    return _checked(_from_base64(name, "the server name"), "the server name")
+
+
+def ca_name_certificate(key: ec.EllipticCurvePrivateKey, nonce: bytes) -> x509.Certificate:
+    """Return a certificate whose subject is the name that carries a server's nonce; only the name is ever sent."""
+    from datetime import UTC, datetime
+
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, base64.b64encode(nonce).decode())])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(_EPOCH_YEAR, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(_EPOCH_YEAR, 1, 2, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+
+
+def nonce_from_ca_names(names: Sequence[x509.Name]) -> bytes:
+    """Return the server's nonce from the list of acceptable CAs, which must hold exactly one name.
+
+    Raises HandshakeFailed if it does not, if it has no common name, or if that is not base64 of 32 bytes.
+    """
+    if len(names) != 1:
+        raise HandshakeFailed(f"the server named {len(names)} acceptable cas, expected 1")
+    found = names[0].get_attributes_for_oid(NameOID.COMMON_NAME)
+    if not found or not isinstance(found[0].value, str):
+        raise HandshakeFailed("the acceptable ca has no common name of type string")
+    text = found[0].value.encode("utf-8", "replace")
+    return _checked(_from_base64(text, "the acceptable ca's name"), "the acceptable ca's name")
+
+
+def _from_alpn(entry: bytes) -> bytes:
+    digits = entry.removeprefix(_ALPN_PREFIX)
+    if digits == entry:
+        raise HandshakeFailed("the client speaks another version of attested tls, expected atls:v1")
+    try:
+        return binascii.unhexlify(digits)
+    except binascii.Error as err:
+        raise HandshakeFailed("the nonce in the alpn entry is not hex") from err
+
+
+def _from_base64(text: bytes, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as err:
+        raise HandshakeFailed(f"{where} is not base64") from err
+
+
+def _checked(nonce: bytes, where: str) -> bytes:
+    if len(nonce) != NONCE_BYTES:
+        raise HandshakeFailed(
+            f"{where} holds a nonce of {len(nonce)} bytes, expected {NONCE_BYTES}"
+        )
+    return nonce

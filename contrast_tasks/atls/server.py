@@ -1,0 +1,188 @@
+"""An ordinary gRPC server behind attested TLS.
+
+    server = serve(register, listen=("127.0.0.1", 0), issuer=issuer, require_client=validators_and_state)
+    ...
+    server.stop(grace_s=5)
+
+`register(grpc_server, registry)` adds the services; their methods learn who calls by `registry.require(context)`.
+The gRPC server itself listens on a Unix socket in a private directory and refuses whoever did not come through TLS.
+"""
+
+import asyncio
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.atls.certificate import new_key
+from contrast_tasks.atls.registry import Registry, RequireIdentity
+from contrast_tasks.atls.session import ServerSession
+from contrast_tasks.atls.terminator import Limits, Terminator
+from contrast_tasks.atls.types import Clock, Issuer, PeerIdentity, RequireClient, utc_now
+from contrast_tasks.errors import ClusterError
+
+__all__ = ["AtlsServer", "Limits", "PeerIdentity", "Registry", "RequireClient", "serve"]
+
+Handlers = Callable[[grpc.Server, Registry], None]
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a manifest with a thousand policies
+
+
+class AtlsServer:
+    """A running listener; `host` and `port` are what it is bound to, `registry` knows the connected peers."""
+
+    def __init__(
+        self,
+        *,
+        listener: socket.socket,
+        grpc_server: grpc.Server,
+        workers: ThreadPoolExecutor,
+        registry: Registry,
+        folder: Path,
+        new_session: Callable[[], ServerSession],
+        limits: Limits,
+        on_refused: Callable[[Exception], None] | None,
+    ) -> None:
+        self.host, self.port = listener.getsockname()[:2]
+        self.registry = registry
+        self._grpc_server = grpc_server
+        self._workers = workers
+        self._handshakes = ThreadPoolExecutor(limits.threads, thread_name_prefix="atls-handshake")
+        self._folder = folder
+        self._terminator = Terminator(
+            new_session=new_session,
+            registry=registry,
+            backend_path=str(folder / _SOCKET_NAME),
+            executor=self._handshakes,
+            limits=limits,
+            on_refused=on_refused,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run_loop, name=f"atls-{self.port}", daemon=True
+        )
+        self._stop_lock = threading.Lock()
+        self._stopped = False
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._terminator.start(listener), self._loop).result()
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Stop accepting, let running calls finish for `grace_s` seconds, then close everything and join threads.
+
+        May be called again and from any thread but the handlers' own.
+        """
+        with self._stop_lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._loop.call_soon_threadsafe(self._terminator.stop_accepting)
+            self._grpc_server.stop(grace_s).wait()
+            asyncio.run_coroutine_threadsafe(self._terminator.close(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._handshakes.shutdown()
+            self._workers.shutdown()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
+def serve(
+    handlers: Handlers,
+    *,
+    listen: tuple[str, int],
+    issuer: Issuer | None,
+    require_client: RequireClient | None = None,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    clock: Clock = utc_now,
+    limits: Limits | None = None,
+    max_workers: int = 16,
+    on_refused: Callable[[Exception], None] | None = None,
+    options: tuple[tuple[str, Any], ...] = (),
+) -> AtlsServer:
+    """Start serving and return; every thread and file it needs goes with `stop`.
+
+    handlers: called once with the gRPC server and the registry before it starts.
+    listen: host and port, 0 for any free port (see `.port`).
+    require_client: None asks for a client certificate but takes any or none (one-sided); otherwise a certificate with
+        evidence is demanded, and this callable says at the start of each handshake by which validators it is judged.
+    on_refused: called on the terminator's thread with the cause of each refused handshake (for a counter).
+    Raises ClusterError when the address cannot be bound.
+    """
+    listener = _bind(*listen)
+    folder = Path(tempfile.mkdtemp(prefix="contrast-atls-"))  # 0700
+    registry = Registry()
+    workers = ThreadPoolExecutor(max_workers, thread_name_prefix="atls-rpc")
+    try:
+        grpc_server = grpc.server(
+            workers,
+            interceptors=[RequireIdentity(registry)],
+            options=[
+                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+                *options,
+            ],
+        )
+        handlers(grpc_server, registry)
+        grpc_server.add_insecure_port(f"unix:{folder / _SOCKET_NAME}")
+        grpc_server.start()
+    except BaseException:
+        listener.close()
+        workers.shutdown(wait=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return AtlsServer(
+        listener=listener,
+        grpc_server=grpc_server,
+        workers=workers,
+        registry=registry,
+        folder=folder,
+        new_session=partial(
+            ServerSession,
+            key=key or new_key(),
+            issuer=issuer,
+            require_client=require_client,
+            clock=clock,
+        ),
+        limits=limits or Limits(),
+        on_refused=on_refused,
+    )
+
+
+_SOCKET_NAME = "grpc.sock"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as err:
+        raise ClusterError(
+            f"cannot listen on {host}:{port}: {(err.strerror or str(err)).lower()}",
+            hint="stop the process that uses the port, or choose another one",
+        ) from err
+    listener.setblocking(False)  # noqa: FBT003  # the socket API has it so
+    return listener

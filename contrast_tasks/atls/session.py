@@ -1,0 +1,291 @@
+"""One attested TLS handshake as a machine over bytes: no sockets, no threads, no clock of its own.
+
+Rules, each one load-bearing (spec/attestation.md 1.2-1.7, spec/feasibility.md 2.3-2.6):
+1. TLS 1.3 only. There the CertificateRequest precedes the server's Certificate, so when a client is asked to judge the
+   server it already knows the server's nonce and may still choose its own certificate.
+2. Every connection has a context of its own: no ticket and no session can ever be resumed.
+3. OpenSSL's verdict on certificates is overridden, so ours must exist: no verdict is a failure.
+4. The verify callback runs more than once; the first verdict stands.
+5. Nothing raised in a callback may surface there: it is kept, the peer gets an alert, and `advance` raises it.
+6. A client judges the server first and makes evidence of its own only afterwards.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import SSL, crypto
+
+from contrast_tasks.atls import nonce as nonces
+from contrast_tasks.atls.certificate import make_certificate, new_key, verify_peer_certificate
+from contrast_tasks.atls.errors import BadPeerCertificate, HandshakeFailed, OwnEvidenceRefused
+from contrast_tasks.atls.types import (
+    Clock,
+    Evidence,
+    Issuer,
+    PeerIdentity,
+    PrivateKey,
+    RequireClient,
+    Validators,
+)
+from contrast_tasks.errors import ContrastError, EvidenceRejected
+
+READ_BYTES = 65536
+_EVIDENCE_ALERTS = ("unknown ca", "bad certificate", "certificate required", "certificate unknown")
+
+
+class Session:
+    """What both sides share: feeding bytes in, taking bytes out, and finding the true cause of a failure."""
+
+    def __init__(self, context: SSL.Context, nonce: bytes) -> None:
+        # The context must be complete: OpenSSL copies it into the connection.
+        self.connection = SSL.Connection(context, None)
+        self.nonce = nonce
+        self._cause: Exception | None = None
+
+    def advance(self, received: bytes = b"") -> bool:
+        """Take bytes from the peer and go as far as they allow; True when the handshake is complete.
+
+        `pending()` has bytes for the peer afterwards, also when this raises (the alert).
+        Raises EvidenceRejected, HandshakeFailed, or what the issuer or `require_client` raised.
+        """
+        if received:
+            self.connection.bio_write(received)
+        try:
+            self.connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error as err:
+            raise (self._cause or self.explain(err)) from err
+        if self._cause is not None:
+            raise self._cause
+        self._finish()
+        return True
+
+    def pending(self) -> bytes:
+        """Return all bytes that wait to be sent to the peer."""
+        parts = []
+        while True:
+            try:
+                parts.append(self.connection.bio_read(READ_BYTES))
+            except SSL.WantReadError:
+                return b"".join(parts)
+
+    def explain(self, error: SSL.Error) -> ContrastError:
+        """Return our error for one of OpenSSL's; an alert about our certificate becomes OwnEvidenceRefused."""
+        reason = ssl_reason(error)
+        if any(alert in reason for alert in _EVIDENCE_ALERTS) and "alert" in reason:
+            return OwnEvidenceRefused(
+                f"the peer refused our certificate or evidence ({reason})",
+                hint="the reason is in the peer's log only: compare its reference values with this machine",
+            )
+        return HandshakeFailed(f"the attested tls handshake failed: {reason}")
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+
+class ServerSession(Session):
+    """The server's side; `identity` is set when `advance` has returned True.
+
+    `require_client` is called here, at the start of the handshake: what it returns is what this client is judged by
+    and what its requests will see. Without it a client certificate is optional and not judged.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: ec.EllipticCurvePrivateKey,
+        issuer: Issuer | None,
+        require_client: RequireClient | None,
+        clock: Clock,
+    ) -> None:
+        nonce = secrets.token_bytes(nonces.NONCE_BYTES)
+        context = _new_context(SSL.TLS_SERVER_METHOD)
+        context.add_client_ca(nonces.ca_name_certificate(key, nonce))
+        # OpenSSL offers TLS 1.3 without a certificate only if a server name callback may bring one.
+        context.set_tlsext_servername_callback(_ignore_server_name)
+        context.set_alpn_select_callback(self._on_client_hello)
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if require_client else 0)
+        context.set_verify(mode, self._on_certificate)
+        super().__init__(context, nonce)
+        self.connection.set_accept_state()
+        self._key, self._issuer, self._clock = key, issuer, clock
+        self._validators: Validators | None = None
+        self._snapshot: Any = None
+        if require_client is not None:
+            try:
+                self._validators, self._snapshot = require_client()
+            except Exception as err:  # noqa: BLE001  # whatever it is, it refuses this client, see rule 5
+                self._cause = err
+        self._mutual = require_client is not None
+        self._judged: tuple[x509.Certificate, Evidence | None] | None = None
+        self.identity: PeerIdentity | None = None
+
+    def _on_client_hello(self, connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
+        # A connection without certificate ends in the alert handshake_failure; raising would send another one.
+        if nonces.ALPN_H2 not in offered:
+            self._cause = HandshakeFailed("the client does not offer the protocol h2")
+            raise self._cause
+        if self._cause is None:
+            try:
+                nonce = nonces.select_nonce(offered, connection.get_servername())
+                certificate = make_certificate(self._key, self._issuer, nonce, self._clock())
+                connection.use_certificate(certificate)
+                connection.use_privatekey(self._key)
+            except Exception as err:  # noqa: BLE001  # an issuer may raise anything, see rule 5
+                self._cause = err
+        return nonces.ALPN_H2
+
+    def _on_certificate(
+        self,
+        _connection: SSL.Connection,
+        certificate: crypto.X509,
+        _errno: int,
+        depth: int,
+        _ok: int,
+    ) -> bool:
+        if depth != 0:
+            self._cause = self._cause or BadPeerCertificate("the client sent a certificate chain")
+            return False
+        if self._judged is None and self._cause is None:
+            try:
+                leaf = certificate.to_cryptography()
+                evidence = None
+                if self._mutual:
+                    evidence = _judge(leaf, self._validators, self.nonce, self._clock)
+                self._judged = (leaf, evidence)
+            except Exception as err:  # noqa: BLE001  # a parser may raise anything, see rule 5
+                self._cause = err
+        return self._judged is not None and self._cause is None
+
+    def _finish(self) -> None:
+        if self.connection.get_alpn_proto_negotiated() != nonces.ALPN_H2:
+            raise HandshakeFailed("the client does not offer the protocol h2")
+        if self._mutual and (self._judged is None or self._judged[1] is None):
+            raise BadPeerCertificate("the client's certificate was never judged")
+        if self.connection.get_peer_cert_chain():  # on this side the leaf is not part of it
+            raise BadPeerCertificate("the client sent more than one certificate")
+        spki = certificate_der = evidence = None
+        if self._judged is not None:
+            leaf, evidence = self._judged
+            certificate_der, spki = leaf.public_bytes(Encoding.DER), _spki(leaf)
+        self.identity = PeerIdentity(
+            public_key_spki=spki,
+            certificate_der=certificate_der,
+            evidence=evidence,
+            snapshot=self._snapshot,
+        )
+
+
+class ClientSession(Session):
+    """The client's side; `evidence` and `certificate` describe the server when `advance` has returned True.
+
+    validators: None accepts any self-signed certificate and must be a deliberate choice of the caller.
+    issuer, client_key: evidence and key for the server; without both no client certificate is sent.
+    by_alpn: send the nonce in ALPN as newer clients do, not as server name.
+    """
+
+    def __init__(
+        self,
+        *,
+        validators: Validators | None,
+        issuer: Issuer | None,
+        client_key: PrivateKey | None,
+        clock: Clock,
+        by_alpn: bool = False,
+    ) -> None:
+        nonce = secrets.token_bytes(nonces.NONCE_BYTES)
+        context = _new_context(SSL.TLS_CLIENT_METHOD)
+        context.set_verify(SSL.VERIFY_PEER, self._on_certificate)
+        context.set_alpn_protos(
+            [nonces.alpn_entry(nonce), nonces.ALPN_H2] if by_alpn else [nonces.ALPN_H2]
+        )
+        super().__init__(context, nonce)
+        if not by_alpn:
+            self.connection.set_tlsext_host_name(nonces.server_name(nonce))
+        self.connection.set_connect_state()
+        self._validators, self._issuer, self._clock = validators, issuer, clock
+        self._key = client_key or (new_key() if issuer is not None else None)
+        self._judged: tuple[x509.Certificate, Evidence | None] | None = None
+        self.certificate: x509.Certificate | None = None
+        self.evidence: Evidence | None = None
+
+    def _on_certificate(
+        self,
+        connection: SSL.Connection,
+        certificate: crypto.X509,
+        _errno: int,
+        depth: int,
+        _ok: int,
+    ) -> bool:
+        if depth != 0:
+            self._cause = self._cause or BadPeerCertificate("the server sent a certificate chain")
+            return False
+        if self._judged is None and self._cause is None:
+            try:
+                leaf = certificate.to_cryptography()
+                evidence = _judge(leaf, self._validators, self.nonce, self._clock)
+                self._present(connection)
+                self._judged = (leaf, evidence)
+            except Exception as err:  # noqa: BLE001  # an issuer may raise anything, see rule 5
+                self._cause = err
+        return self._judged is not None and self._cause is None
+
+    def _present(self, connection: SSL.Connection) -> None:
+        if self._key is None:
+            return
+        nonce = b""
+        if self._issuer is not None:
+            nonce = nonces.nonce_from_ca_names(connection.get_client_ca_list(as_cryptography=True))
+        certificate = make_certificate(self._key, self._issuer, nonce, self._clock())
+        connection.use_certificate(certificate)
+        connection.use_privatekey(self._key)
+
+    def _finish(self) -> None:
+        if self._judged is None:
+            raise BadPeerCertificate("the server's certificate was never judged")
+        if self.connection.get_alpn_proto_negotiated() != nonces.ALPN_H2:
+            raise HandshakeFailed("the server does not speak the protocol h2")
+        if len(self.connection.get_peer_cert_chain() or ()) != 1:
+            raise BadPeerCertificate("the server sent more than one certificate")
+        self.certificate, self.evidence = self._judged
+
+
+def ssl_reason(error: SSL.Error) -> str:
+    """Return OpenSSL's words for an error, lower case, without the queue's structure."""
+    if isinstance(error, SSL.ZeroReturnError):
+        return "the peer closed the connection"
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    reasons = [str(entry[-1]) for entry in entries if entry]
+    return ", ".join(reasons).lower() or "unexpected end of the stream"
+
+
+def _ignore_server_name(_connection: SSL.Connection) -> None:
+    """Leave the server name to the protocol callback, which runs next and sees the offered protocols too."""
+
+
+def _new_context(method: int) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET)
+    return context
+
+
+def _judge(
+    leaf: x509.Certificate, validators: Validators | None, nonce: bytes, clock: Clock
+) -> Evidence | None:
+    try:
+        return verify_peer_certificate(leaf, validators, nonce, clock())
+    except EvidenceRejected:
+        raise
+    except ValueError as err:  # a key or field that cannot be decoded
+        raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,276 @@
+"""Kubernetes documents of one file, each with the places of its keys.
+
+A stream is cut at its `---` lines first, so that one broken document does not hide what is wrong in the others.
+Empty documents are left out, `kind: List` is expanded; `Document.index` counts what remains, from 0.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from contrast_tasks.errors import FindingsError, Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.kube import nodes
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+Path = tuple[str | int, ...]
+
+# A document marker stands in column 1 and is never content; directives belong to the document below them.
+_SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
+
+
+class KubeError(FindingsError):
+    """A file cannot be read as Kubernetes documents; carries every finding of the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One document of the stream as text; start counts characters, first_line lines from 1, both in the file."""
+
+    start: int
+    first_line: int
+    text: str
+
+    def line_at(self, index: int) -> int:
+        """Return the line in the file of a character of this chunk."""
+        return self.first_line + self.text.count("\n", 0, index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One Kubernetes object and where it stands.
+
+    index: position among the objects of the file; line: of its first key; text: its own text, for hashing.
+    path: () or, for a member of a List, the path inside the enclosing document.
+    """
+
+    file: str
+    index: int
+    line: int
+    text: str
+    obj: dict[str, Any]
+    path: Path = ()
+    chunk: Chunk = field(repr=False, compare=False)
+    node: yaml.MappingNode = field(repr=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        """Return the kind, as `Deployment`."""
+        return str(self.obj["kind"])
+
+    @property
+    def name(self) -> str:
+        """Return metadata.name."""
+        return str(self.obj["metadata"]["name"])
+
+
+def decode(content: bytes, file: str) -> str:
+    """Return the text of a file; raises KubeError if it is not UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as err:
+        line = content.count(b"\n", 0, err.start) + 1
+        message = f"found byte 0x{content[err.start]:02x}, expected UTF-8 text"
+        finding = _finding(file, line, message, "save the file as UTF-8")
+        raise KubeError([finding]) from err
+
+
+def parse_documents(text: str, file: str) -> list[Document]:
+    """Return all Kubernetes objects of one file.
+
+    Raises KubeError with every G003 finding: syntax, duplicate keys, missing apiVersion, kind or name.
+    """
+    documents, findings = parse_stream(text, file)
+    if findings:
+        raise KubeError(findings)
+    return documents
+
+
+def parse_stream(text: str, file: str) -> tuple[list[Document], list[Finding]]:
+    """Return the objects that can be read, and a G003 finding for each thing that cannot."""
+    documents: list[Document] = []
+    findings: list[Finding] = []
+    for chunk in split(text):
+        try:
+            root = nodes.compose(chunk.text)
+        except yaml.YAMLError as err:
+            findings.append(_syntax(err, chunk, file))
+            continue
+        if root is None or _is_null(root):
+            continue
+        value, faults = nodes.build(root)
+        if faults:
+            findings += [
+                _finding(file, chunk.line_at(fault.index), fault.message, fault.hint)
+                for fault in faults
+            ]
+            continue
+        for path, node, obj in _expand(root, value, ()):
+            wrong = list(_shape(obj, chunk.line_at(node.start_mark.index), file))
+            findings += wrong
+            if wrong or not isinstance(node, yaml.MappingNode):
+                continue
+            documents.append(
+                Document(
+                    file=file,
+                    index=len(documents),
+                    line=chunk.line_at(_first_key(node)),
+                    text=_text_of(node, chunk, whole=not path),
+                    obj=obj,
+                    path=path,
+                    chunk=chunk,
+                    node=node,
+                )
+            )
+    return documents, findings
+
+
+def split(text: str) -> list[Chunk]:
+    """Cut a stream at its document markers; joined, the chunks are the text without its byte order mark."""
+    body = text.removeprefix(BYTE_ORDER_MARK)
+    starts = [match.start() for match in _SEPARATOR.finditer(body)]
+    if not starts or starts[0] > 0:
+        starts.insert(0, 0)
+    chunks: list[Chunk] = []
+    line = 1
+    for start, end in zip(starts, [*starts[1:], len(body)], strict=True):
+        piece = body[start:end]
+        chunks.append(Chunk(start=start, first_line=line, text=piece))
+        line += piece.count("\n")
+    return chunks
+
+
+def line_of(document: Document, path: Sequence[str | int]) -> int:
+    """Return the line of the key or item at `path`, or of its nearest ancestor that is in the file."""
+    index = _first_key(document.node)
+    node: yaml.Node = document.node
+    for step in path:
+        found = _step(node, step)
+        if found is None:
+            break
+        index, node = found
+    return document.chunk.line_at(index)
+
+
+def location(document: Document, path: Sequence[str | int] = ()) -> Location:
+    """Return the place of `path` in the document's file, with the JSON pointer inside the object."""
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    pointer = "".join(f"/{step}" for step in steps)
+    return Location(file=document.file, line=line_of(document, path), pointer=pointer)
+
+
+def _step(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, key_node, value_node in nodes.entries(node):
+            if key == step:
+                return key_node.start_mark.index, value_node
+    elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step].start_mark.index, node.value[step]
+    return None
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")
+
+
+def _first_key(node: yaml.Node) -> int:
+    # An anchor in front of a mapping moves the mapping's own mark, not that of its first key.
+    first = node.value[0][0] if isinstance(node, yaml.MappingNode) and node.value else node
+    return int(first.start_mark.index)
+
+
+def _text_of(node: yaml.Node, chunk: Chunk, *, whole: bool) -> str:
+    if whole:
+        return _BARE_MARKER.sub("", chunk.text).strip("\r\n")
+    return chunk.text[node.start_mark.index : node.end_mark.index].rstrip()
+
+
+def _expand(node: yaml.Node, obj: Any, path: Path) -> Iterator[tuple[Path, yaml.Node, Any]]:
+    is_list = isinstance(obj, dict) and obj.get("kind") == "List" and obj.get("apiVersion") == "v1"
+    if (
+        not is_list
+        or not isinstance(node, yaml.MappingNode)
+        or not isinstance(obj.get("items"), list)
+    ):
+        yield path, node, obj
+        return
+    items = next(value for key, _, value in nodes.entries(node) if key == "items")
+    for position, (child, member) in enumerate(zip(items.value, obj["items"], strict=True)):
+        yield from _expand(child, member, (*path, "items", position))
+
+
+def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
+    if not isinstance(obj, dict):
+        yield _finding(file, line, f"found {_kind_of(obj)}, expected a Kubernetes object", "")
+        return
+    for key in ("apiVersion", "kind"):
+        yield from _text_member(obj, key, key, line, file)
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        found = "no metadata" if metadata is None else f"{_kind_of(metadata)} as metadata"
+        yield _finding(
+            file, line, f"found {found}, expected a mapping with a name", "add metadata.name"
+        )
+        return
+    yield from _text_member(metadata, "name", "metadata.name", line, file)
+    if metadata.get("namespace") is not None:
+        yield from _text_member(metadata, "namespace", "metadata.namespace", line, file)
+
+
+def _text_member(
+    mapping: dict[str, Any], key: str, name: str, line: int, file: str
+) -> Iterator[Finding]:
+    value = mapping.get(key)
+    if isinstance(value, str) and value:
+        return
+    found = f"no {name}" if value in (None, "") else f"{_kind_of(value)} as {name}"
+    hint = f"quote the value of {name}" if value not in (None, "") else f"add {name}"
+    yield _finding(file, line, f"found {found}, expected a text", hint)
+
+
+def _kind_of(value: Any) -> str:
+    names = {dict: "a mapping", list: "a sequence", str: "a text", bool: "a boolean"}
+    return "nothing" if value is None else names.get(type(value), "a number")
+
+
+def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
+    if not isinstance(err, yaml.MarkedYAMLError):
+        position = getattr(err, "position", 0)
+        line = chunk.line_at(position)
+        return _finding(file, line, f"found {getattr(err, 'reason', err)}, expected yaml text", "")
+    mark = err.problem_mark or err.context_mark
+    line = chunk.first_line + (mark.line if mark else 0)
+    column = mark.column + 1 if mark else None
+    rows = chunk.text.splitlines()
+    row = rows[mark.line] if mark and mark.line < len(rows) else ""
+    if "\t" in row[: len(row) - len(row.lstrip())]:
+        message, hint = (
+            "found a tab in the indentation, expected spaces",
+            "replace the tab by spaces",
+        )
+    elif "single document" in (err.context or ""):
+        message = "found a second document, expected a line of --- in front of it"
+        hint = "write --- between documents"
+    else:
+        message = f"found invalid yaml, {err.problem}"
+        if err.context:
+            message += f" {err.context}"
+        if err.context_mark and err.context_mark.line != (mark.line if mark else 0):
+            message += f" of line {chunk.first_line + err.context_mark.line}"
+        hint = "expected one yaml document; check indentation, quotes and colons here and above"
+    return _finding(file, line, message, hint, column)
+
+
+def _finding(file: str, line: int, message: str, hint: str, column: int | None = None) -> Finding:
+    return Finding(
+        code="G003",
+        rule="yaml",
+        severity=Severity.ERROR,
+        message=message,
+        where=Location(file=file, line=line, column=column),
+        hint=hint,
+    )

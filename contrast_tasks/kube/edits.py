@@ -1,0 +1,96 @@
+"""Change Kubernetes YAML in place: the fewest splices that turn the old objects into the wanted ones.
+
+Comments, order of keys, quoting and line ends outside the changed lines stay. Every result is parsed again and
+compared with what was wanted; a document whose splices cannot be proven equal is written anew as a whole.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.kube import emit, nodes
+from contrast_tasks.kube.documents import BYTE_ORDER_MARK, Chunk, Document, parse_documents, split
+from contrast_tasks.kube.splices import NotSpliceable, Splicer, block_style
+
+
+def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> str:
+    """Return `text` with the objects at the given document indexes replaced by the wanted ones.
+
+    New keys are put in their alphabetical place when the keys of the mapping are sorted, else at its end.
+    Raises KubeError if `text` cannot be read and ContrastError for an index it does not have.
+    """
+    documents = parse_documents(text, file)
+    unknown = sorted(set(wanted) - {document.index for document in documents})
+    if unknown:
+        raise ContrastError(f"found document index {unknown[0]}, expected below {len(documents)}")
+    changed: dict[int, list[Document]] = {}
+    for document in documents:
+        if document.index in wanted and not nodes.same(document.obj, wanted[document.index]):
+            changed.setdefault(document.chunk.start, []).append(document)
+    if not changed:
+        return text
+    style = block_style(text)
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    return mark + "".join(
+        _rewrite_chunk(chunk, changed[chunk.start], wanted, style)
+        if chunk.start in changed
+        else chunk.text
+        for chunk in split(text)
+    )
+
+
+def _rewrite_chunk(
+    chunk: Chunk,
+    documents: list[Document],
+    wanted: Mapping[int, dict[str, Any]],
+    fallback_style: emit.BlockStyle,
+) -> str:
+    root = nodes.compose(chunk.text)
+    if root is None:
+        raise ContrastError("a document that was read is empty now")
+    now, _ = nodes.build(root)
+    target = now
+    for document in documents:
+        target = _replaced(target, document.path, wanted[document.index])
+    style = block_style(chunk.text, fallback_style)
+    try:
+        spliced = Splicer(chunk.text, root, style).apply(now, target)
+    except NotSpliceable:
+        spliced = None
+    if spliced is not None and _reads_as(spliced, target):
+        return spliced
+    dumped = _dump(chunk.text, int(root.start_mark.index), target, style)
+    if not _reads_as(dumped, target):
+        raise ContrastError("a rewritten document does not read as what was wanted")
+    return dumped
+
+
+def _replaced(root: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    # Copies only along the path, so that the values read before stay as they are.
+    if not path:
+        return new
+    head, *rest = path
+    copy: Any = dict(root) if isinstance(root, dict) else list(root)
+    copy[head] = _replaced(copy[head], tuple(rest), new)
+    return copy
+
+
+def _reads_as(text: str, wanted: Any) -> bool:
+    try:
+        root = nodes.compose(text)
+    except yaml.YAMLError:
+        return False
+    if root is None:
+        return False
+    value, faults = nodes.build(root)
+    return not faults and nodes.same(value, wanted)
+
+
+def _dump(text: str, start: int, target: Any, style: emit.BlockStyle) -> str:
+    newline = "\r\n" if "\r\n" in text else "\n"
+    head = text[:start]
+    if head and not head.endswith("\n"):
+        head = head.rstrip(" ") + newline
+    return head + newline.join(emit.mapping_lines(target, 0, style)) + newline

@@ -1,0 +1,146 @@
+"""Plain values to YAML lines: block style, never folded, every ambiguous string quoted.
+
+A string is written plain only if every reader of YAML 1.1 and of YAML 1.2 takes it for a string
+(spec/generate.md 11, item 12).
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+# Words and shapes that some reader takes for null, boolean, number, date, merge or value.
+_AMBIGUOUS: Final = re.compile(
+    r"""(?:|~|null|y|yes|n|no|true|false|on|off|=|<<
+    |[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-f_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)
+    |[-+]?(?:\.[0-9_]+|[0-9][0-9_,]*(?:\.[0-9_]*)?)(?:e[-+]?[0-9]+)?
+    |[-+]?\.(?:inf|nan)
+    |[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:t|[ \t]+).*)?
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/.][\x20-\x7e]*")
+_PLAIN_IN_FLOW: Final = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*")
+# Not printable in YAML, or a line break in one of its versions; JSON leaves these as they are.
+_ESCAPED: Final = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_LITERAL_LINE: Final = re.compile(
+    r"(?:[\x21-\x7e\u00a1-\u2027\u202a-\ud7ff\ue000-\ufefe][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]*)?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStyle:
+    """How deep a mapping under a key and a sequence under a key are indented, in columns."""
+
+    mapping_step: int = 2
+    sequence_step: int = 0
+
+
+def is_ambiguous(text: str) -> bool:
+    """Tell whether some YAML 1.1 or 1.2 reader takes the unquoted `text` for something else than a string."""
+    return _AMBIGUOUS.fullmatch(text) is not None
+
+
+def scalar(value: Any) -> str:
+    """Return one value on one line; strings are quoted where they must be."""
+    if isinstance(value, str):
+        return value if _is_plain(value) else quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
+
+
+def quoted(text: str) -> str:
+    """Return `text` in double quotes, on one line, with everything unprintable escaped."""
+    return _ESCAPED.sub(
+        lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False)
+    )
+
+
+def single_quoted(text: str) -> str:
+    """Return `text` in single quotes, or in double quotes if single ones cannot hold it on one line."""
+    if all(" " <= char <= "~" for char in text):
+        return "'" + text.replace("'", "''") + "'"
+    return quoted(text)
+
+
+def flow(value: Any) -> str:
+    """Return a value in flow style on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, str):
+        plain = _PLAIN_IN_FLOW.fullmatch(value) and not is_ambiguous(value)
+        return value if plain else quoted(value)
+    return scalar(value)
+
+
+def mapping_lines(mapping: Mapping[str, Any], column: int, style: BlockStyle) -> list[str]:
+    """Return the lines of a mapping whose keys stand at `column`; the mapping is not empty."""
+    lines: list[str] = []
+    for key, value in mapping.items():
+        lines += entry_lines(key, value, column, style)
+    return lines
+
+
+def sequence_lines(items: Sequence[Any], column: int, style: BlockStyle) -> list[str]:
+    """Return the lines of a sequence whose dashes stand at `column`; the sequence is not empty."""
+    lines: list[str] = []
+    for item in items:
+        if isinstance(item, dict) and item:
+            inner = mapping_lines(item, column + 2, style)
+        elif isinstance(item, list) and item:
+            inner = sequence_lines(item, column + 2, style)
+        else:
+            first, *rest = value_lines(item, column, style)
+            inner = [" " * (column + 2) + first.lstrip(), *rest]
+        lines += [" " * column + "- " + inner[0][column + 2 :], *inner[1:]]
+    return lines
+
+
+def entry_lines(key: str, value: Any, column: int, style: BlockStyle) -> list[str]:
+    """Return the lines of one `key: value` at `column`."""
+    first, *rest = value_lines(value, column, style)
+    return [" " * column + scalar(key) + ":" + first, *rest]
+
+
+def value_lines(value: Any, column: int, style: BlockStyle) -> list[str]:
+    """Return what follows the colon of a key at `column`: the rest of its line, then the lines below it."""
+    if isinstance(value, dict) and value:
+        return ["", *mapping_lines(value, column + style.mapping_step, style)]
+    if isinstance(value, list) and value:
+        return ["", *sequence_lines(value, column + style.sequence_step, style)]
+    if isinstance(value, str) and "\n" in value:
+        return _literal_lines(value, column + style.mapping_step) or [" " + quoted(value)]
+    if isinstance(value, dict | list):
+        return [" {}" if isinstance(value, dict) else " []"]
+    return [" " + scalar(value)]
+
+
+def _is_plain(text: str) -> bool:
+    return (
+        _PLAIN.fullmatch(text) is not None
+        and ": " not in text
+        and " #" not in text
+        and text[-1] not in " :"
+        and not text.startswith(("...", "---"))
+        and not is_ambiguous(text)
+    )
+
+
+def _literal_lines(text: str, column: int) -> list[str]:
+    # A literal block holds the text only if no line asks for an indentation or chomping indicator of its own.
+    body = text.removesuffix("\n")
+    lines = body.split("\n")
+    if not lines[0] or not lines[-1]:
+        return []
+    if not _LITERAL_LINE.fullmatch(lines[0]):
+        return []
+    if not all(_LITERAL_LINE.fullmatch(line.lstrip(" ")) for line in lines):
+        return []
+    header = " |" if text.endswith("\n") else " |-"
+    return [header, *(" " * column + line if line else "" for line in lines)]

@@ -1,0 +1,184 @@
+"""What the task graph knows of a file without parsing it again: one short record per Kubernetes object.
+
+On the path of a run that does nothing, so only the standard library is imported here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, Severity
+
+# Kinds where two definitions of one name make the outcome depend on the order of files.
+_EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigUse:
+    """A pod's reference to a ConfigMap or Secret; namespace "" is the one of the deployment."""
+
+    kind: str
+    namespace: str
+    name: str
+    optional: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocIndex:
+    """One Kubernetes object.
+
+    index, line: as in kube.documents.Document; sha256: over the object's own text, comments included.
+    namespace: as written, "" if absent. images, references, role, runtime_class, pod_labels and annotations are
+    those of the pod (annotations: the effective ones under our prefix); selector is that of a Service.
+    """
+
+    index: int
+    line: int
+    kind: str
+    api_version: str
+    namespace: str
+    name: str
+    sha256: str
+    is_workload: bool
+    images: tuple[str, ...] = ()
+    references: tuple[ConfigUse, ...] = ()
+    role: str = ""
+    runtime_class: str = ""
+    pod_labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    selector: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """Return `Deployment/web` or `shop/Deployment/web`, the key of [workloads] in contrast.toml."""
+        name = f"{self.kind}/{self.name}"
+        return f"{self.namespace}/{name}" if self.namespace else name
+
+    @property
+    def effective_namespace(self) -> str:
+        """Return the namespace, `default` if none is written."""
+        return self.namespace or "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileIndex:
+    """The objects of one file, in its order."""
+
+    file: str
+    documents: tuple[DocIndex, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of schemas/index.schema.json; empty members are left out."""
+        return {"file": self.file, "documents": [_document_json(doc) for doc in self.documents]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "FileIndex":
+        """Read back what `to_json` wrote."""
+        return cls(
+            file=document["file"],
+            documents=tuple(_document_from_json(doc) for doc in document["documents"]),
+        )
+
+
+def index_file(text: str, file: str) -> FileIndex:
+    """Return the index of one file.
+
+    Raises KubeError with every G003 finding of the file.
+    """
+    from contrast_tasks.files import sha256_hex
+    from contrast_tasks.kube import documents, workloads
+
+    found: list[DocIndex] = []
+    for document in documents.parse_documents(text, file):
+        obj = document.obj
+        runs_pods = workloads.is_workload(obj)
+        sites = workloads.config_reference_sites(obj) if runs_pods else []
+        found.append(
+            DocIndex(
+                index=document.index,
+                line=document.line,
+                kind=document.kind,
+                api_version=str(obj["apiVersion"]),
+                namespace=workloads.namespace_of(obj),
+                name=document.name,
+                sha256=sha256_hex(document.text.encode()),
+                is_workload=runs_pods,
+                images=tuple(workloads.images(obj)) if runs_pods else (),
+                references=tuple(
+                    ConfigUse(
+                        kind=site.kind,
+                        namespace=site.namespace,
+                        name=site.name,
+                        optional=site.optional,
+                        line=documents.line_of(document, site.path),
+                    )
+                    for site in sites
+                ),
+                role=workloads.role(obj) if runs_pods else "",
+                runtime_class=workloads.runtime_class(obj) if runs_pods else "",
+                pod_labels=_texts(workloads.pod_metadata(obj), "labels") if runs_pods else {},
+                annotations=workloads.annotations(obj) if runs_pods else {},
+                selector=_selector(obj),
+            )
+        )
+    return FileIndex(file=file, documents=tuple(found))
+
+
+def duplicates(indexes: Iterable[FileIndex]) -> list[Finding]:
+    """Return a G005 finding for each object that stands twice in all sources, naming both places.
+
+    Workloads, ConfigMaps and Secrets are errors, because which one is meant cannot be told; others are warnings.
+    """
+    first: dict[tuple[str, str, str, str], tuple[str, DocIndex]] = {}
+    findings: list[Finding] = []
+    for index in indexes:
+        for doc in index.documents:
+            group = doc.api_version.rpartition("/")[0]
+            identity = (group, doc.kind, doc.effective_namespace, doc.name)
+            file, earlier = first.setdefault(identity, (index.file, doc))
+            if earlier is doc:
+                continue
+            is_exclusive = doc.is_workload or doc.kind in _EXCLUSIVE_CONFIG
+            findings.append(
+                Finding(
+                    code="G005",
+                    rule="duplicate",
+                    severity=Severity.ERROR if is_exclusive else Severity.WARNING,
+                    message=(
+                        f"found a second {doc.key}, the first is at {file}:{earlier.line}; "
+                        "expected each object once"
+                    ),
+                    where=Location(file=index.file, line=doc.line),
+                    hint="remove or rename one of the two, or give one of them another namespace",
+                )
+            )
+    return findings
+
+
+def _selector(obj: Mapping[str, Any]) -> dict[str, str]:
+    spec = obj.get("spec")
+    is_service = obj.get("kind") == "Service" and obj.get("apiVersion") == "v1"
+    return _texts(spec, "selector") if is_service and isinstance(spec, dict) else {}
+
+
+def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:
+    found = obj.get(key)
+    items = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in items if isinstance(value, str)}
+
+
+def _document_json(doc: DocIndex) -> dict[str, Any]:
+    members = {field.name: getattr(doc, field.name) for field in fields(doc)}
+    members["images"] = list(doc.images)
+    members["references"] = [asdict(reference) for reference in doc.references]
+    always = {"index", "line", "kind", "api_version", "namespace", "name", "sha256", "is_workload"}
+    return {key: value for key, value in members.items() if key in always or value}
+
+
+def _document_from_json(document: Mapping[str, Any]) -> DocIndex:
+    members = {"pod_labels": {}, "annotations": {}, "selector": {}, **document}
+    members["images"] = tuple(document.get("images", ()))
+    members["references"] = tuple(ConfigUse(**use) for use in document.get("references", ()))
+    return DocIndex(**members)

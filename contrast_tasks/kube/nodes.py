@@ -1,0 +1,193 @@
+"""YAML text to nodes with marks, and nodes to plain values, resolved as `kubectl` resolves them.
+
+The rules are those of the Go library kubectl reads with: dates and base-60 numbers are strings, `y` and `on` are
+booleans, `1e3` is a number, keys that are not strings become strings. PyYAML's own YAML 1.1 rules differ in all
+four, so the loader here carries its own table.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+_TAG: Final = "tag:yaml.org,2002:"
+MERGE_TAG: Final = _TAG + "merge"
+# Expanded nodes per document; the API server refuses objects long before (1.5 MiB), an alias bomb never ends.
+NODE_LIMIT: Final = 200_000
+_TRUE: Final = frozenset({"y", "yes", "true", "on"})
+
+
+class _Loader(yaml.CSafeLoader):
+    """The C parser with kubectl's implicit types."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own protocol
+
+
+def _resolver(name: str, pattern: str, first: str) -> None:
+    starts = [*first, ""] if name == "null" else [*first]
+    _Loader.add_implicit_resolver(_TAG + name, re.compile(f"^(?:{pattern})$"), starts)
+
+
+_resolver("null", "~|null|Null|NULL|", "~nN")
+_resolver(
+    "bool",
+    "y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
+    "yYnNtTfFoO",
+)
+_resolver("int", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)", "-+0123456789")
+_resolver(
+    "float",
+    r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?",
+    "-+.0123456789",
+)
+_resolver("merge", "<<", "<")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something in a document that cannot be used; index counts characters from the start of the text."""
+
+    index: int
+    message: str
+    hint: str = ""
+
+
+def compose(text: str) -> yaml.Node | None:
+    """Return the root node of a text with at most one document, None for an empty one.
+
+    Raises yaml.YAMLError for everything the parser refuses.
+    """
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def key_text(node: yaml.Node) -> str | None:
+    """Return a mapping key as the string it becomes in JSON, None if it is not a scalar."""
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    kind = node.tag.removeprefix(_TAG)
+    if kind == "bool":
+        return "true" if node.value.lower() in _TRUE else "false"
+    if kind in {"int", "float"}:
+        return str(_number(kind, node.value))
+    return str(node.value)
+
+
+def entries(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    """Yield (key, key node, value node) of a mapping's own entries, merge keys left out."""
+    for key_node, value_node in node.value:
+        if key_node.tag != MERGE_TAG:
+            yield key_text(key_node) or "", key_node, value_node
+
+
+def build(root: yaml.Node) -> tuple[Any, list[Fault]]:
+    """Return the value of a node tree, with aliases and merge keys expanded, and all faults found on the way."""
+    builder = _Builder()
+    return builder.value(root), builder.faults
+
+
+def same(left: Any, right: Any) -> bool:
+    """Tell whether two values are equal in type too (1, 1.0 and true differ); the order of keys is no matter."""
+    if isinstance(left, dict):
+        return (
+            isinstance(right, dict)
+            and left.keys() == right.keys()
+            and all(same(value, right[key]) for key, value in left.items())
+        )
+    if isinstance(left, list):
+        return isinstance(right, list) and len(left) == len(right) and all(map(same, left, right))
+    return type(left) is type(right) and bool(left == right)
+
+
+def _number(kind: str, text: str) -> int | float:
+    plain = text.replace("_", "").lower()
+    if kind == "float":
+        return float(plain)
+    sign, digits = (-1, plain[1:]) if plain[0] == "-" else (1, plain.lstrip("+"))
+    for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
+        if digits.startswith(prefix):
+            return sign * int(digits[2:], base)
+    return sign * int(digits, 8 if digits.startswith("0") and len(digits) > 1 else 10)
+
+
+class _Builder:
+    """One walk over one document."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self._active: set[int] = set()
+        self._count = 0
+
+    def value(self, node: yaml.Node) -> Any:
+        self._count += 1
+        if self._count > NODE_LIMIT:
+            if self._count == NODE_LIMIT + 1:
+                self._fault(node, f"aliases expand to more than {NODE_LIMIT} nodes")
+            return None
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self._active:
+            self._fault(node, "an anchor refers to itself")
+            return None
+        self._active.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node)
+            return [self.value(child) for child in node.value]
+        finally:
+            self._active.discard(id(node))
+
+    def _fault(self, node: yaml.Node, message: str, hint: str = "") -> None:
+        self.faults.append(Fault(index=node.start_mark.index, message=message, hint=hint))
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        kind = node.tag.removeprefix(_TAG)
+        if kind == "str":
+            return node.value
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return node.value.lower() in _TRUE
+        if kind in {"int", "float"}:
+            try:
+                return _number(kind, node.value)
+            except ValueError:
+                self._fault(node, f"found {node.value!r}, expected a number after the tag {kind}")
+                return None
+        self._fault(
+            node, f"found the tag {node.tag!r}, expected plain JSON types", "remove the tag"
+        )
+        return None
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merges: list[yaml.Node] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == MERGE_TAG:
+                merges.append(value_node)
+                continue
+            key = key_text(key_node)
+            if key is None:
+                self._fault(key_node, "found a collection as a key, expected a string")
+                continue
+            if key in result:
+                self._fault(key_node, f"duplicate key {key!r}", "keep one of the two")
+            result[key] = self.value(value_node)
+        for merge in merges:
+            self._merge(merge, result)
+        return result
+
+    def _merge(self, node: yaml.Node, into: dict[str, Any]) -> None:
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for source in sources:
+            found = self.value(source)
+            if not isinstance(found, dict):
+                self._fault(source, "found no mapping after the merge key <<, expected one")
+                continue
+            for key, value in found.items():
+                into.setdefault(key, value)

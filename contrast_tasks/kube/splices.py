@@ -1,0 +1,374 @@
+"""The splices between one document's text and a wanted value, from the marks of its nodes.
+
+A value is changed where it stands. An entry is put behind the last line of the entry before it, so that comments
+above a key stay with that key; comment lines indented deeper than the mapping belong to the entry before them.
+Marks of aliases point at their anchors, and end marks of block collections at the next token, so ends are computed
+from the last leaf. Whatever cannot be placed surely raises NotSpliceable.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import pairwise
+from typing import Any
+
+import yaml
+
+from contrast_tasks.kube import emit, nodes
+
+_ALIAS = re.compile(r"[ \t]*:[ \t]*\*[^\s,\[\]{}]+")
+_COLON = re.compile(r"[ \t]*:")
+_COMMENT = re.compile(r"(?:^|\s)#")
+_DASH = re.compile(r"-(?=\s)")
+_MAPPING_UNDER_KEY = re.compile(r"^( *)[^\s#-][^#\n]*:[ \t]*\r?\n\1( +)[^\s#-]", re.MULTILINE)
+_SEQUENCE_UNDER_KEY = re.compile(r"^((?: |- )*)[^\s#-][^#\n]*:[ \t]*\r?\n( *)- ", re.MULTILINE)
+
+
+class NotSpliceable(Exception):  # a signal between two modules, never shown
+    """The change cannot be placed in the text as it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Splice:
+    start: int
+    end: int
+    text: str
+
+
+def block_style(text: str, fallback: emit.BlockStyle | None = None) -> emit.BlockStyle:
+    """Return how a text indents, judged by the first place that shows it."""
+    base = fallback or emit.BlockStyle()
+    mapping = _MAPPING_UNDER_KEY.search(text)
+    sequence = _SEQUENCE_UNDER_KEY.search(text)
+    return emit.BlockStyle(
+        mapping_step=len(mapping[2]) if mapping else base.mapping_step,
+        sequence_step=(
+            max(len(sequence[2]) - len(sequence[1]), 0) if sequence else base.sequence_step
+        ),
+    )
+
+
+class Splicer:
+    """Collects the splices of one document and applies them."""
+
+    def __init__(self, text: str, root: yaml.Node, style: emit.BlockStyle) -> None:
+        self._text = text
+        self._root = root
+        self._style = style
+        self._newline = "\r\n" if "\r\n" in text else "\n"
+        self._splices: list[_Splice] = []
+        self._shared = _shared_nodes(root)
+
+    def apply(self, now: Any, want: Any) -> str:
+        """Return the text that reads as `want`; raises NotSpliceable."""
+        self._collection(self._root, now, want, None)
+        ordered = sorted(
+            self._splices, key=lambda splice: (splice.start, splice.end > splice.start)
+        )
+        for before, after in pairwise(ordered):
+            if before.end > after.start:
+                raise NotSpliceable
+        pieces: list[str] = []
+        position = 0
+        for splice in ordered:
+            pieces += [self._text[position : splice.start], splice.text]
+            position = splice.end
+        return "".join([*pieces, self._text[position:]])
+
+    def _collection(self, node: yaml.Node, now: Any, want: Any, lead: int | None) -> None:
+        # lead: where the line of the key above ends; None where the collection starts behind a dash or at the top.
+        if id(node) in self._shared or not now or not want:
+            raise NotSpliceable
+        if isinstance(node, yaml.CollectionNode) and node.flow_style:
+            start = int(node.start_mark.index)
+            self._add(start, int(node.end_mark.index), self._flow(node, now, want))
+        elif isinstance(node, yaml.MappingNode) and isinstance(want, dict):
+            self._mapping(node, now, want, lead)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(want, list):
+            self._sequence(node, now, want, lead)
+        else:
+            raise NotSpliceable
+
+    def _mapping(
+        self, node: yaml.MappingNode, now: dict[str, Any], want: dict[str, Any], lead: int | None
+    ) -> None:
+        own = list(nodes.entries(node))
+        names = [key for key, _, _ in own]
+        if set(now) - set(names) - set(want) or not set(names) & set(want):
+            raise NotSpliceable
+        column = int(own[0][1].start_mark.column)
+        for position, (key, key_node, value_node) in enumerate(own):
+            if key not in want:
+                following = own[position + 1][1] if position + 1 < len(own) else None
+                self._remove_entry(key_node, value_node, following)
+            elif not nodes.same(now[key], want[key]):
+                self._value(key_node, value_node, now[key], want[key], column)
+        new = [
+            key
+            for key in want
+            if key not in names and not (key in now and nodes.same(now[key], want[key]))
+        ]
+        is_sorted = names == sorted(names)
+        for key in sorted(new) if is_sorted else new:
+            before = [
+                entry for entry in own if entry[0] in want and (not is_sorted or entry[0] < key)
+            ]
+            lines = emit.entry_lines(key, want[key], column, self._style)
+            if before:
+                _, key_node, value_node = before[-1]
+                self._insert_behind(self._value_end(key_node, value_node), lines, column)
+            else:
+                self._insert_first(own[0][1], lines, column, lead)
+
+    def _insert_behind(self, end: int, lines: Sequence[str], column: int) -> None:
+        place = self._own_comments_end(self._line_end(end), column)
+        self._add(place, place, self._newline + self._newline.join(lines))
+
+    def _insert_first(
+        self, first: yaml.Node, lines: Sequence[str], column: int, lead: int | None
+    ) -> None:
+        start = int(first.start_mark.index)
+        if lead is not None and "\n" in self._text[lead:start]:
+            place = self._line_end(lead)
+            self._add(place, place, self._newline + self._newline.join(lines))
+        else:
+            joined = self._newline.join(lines)[column:]
+            self._add(start, start, joined + self._newline + " " * column)
+
+    def _remove_entry(
+        self, key_node: yaml.Node, value_node: yaml.Node, following: yaml.Node | None
+    ) -> None:
+        start = int(key_node.start_mark.index)
+        line_start = self._line_start(start)
+        if not self._text[line_start:start].strip():
+            self._remove_lines(start, self._value_end(key_node, value_node))
+        elif following is not None:
+            self._add(start, int(following.start_mark.index), "")
+        else:
+            raise NotSpliceable
+
+    def _remove_lines(self, start: int, end: int) -> None:
+        stop = self._line_end(end)
+        stop += len(self._newline) if stop < len(self._text) else 0
+        self._add(self._line_start(start), stop, "")
+
+    def _value(
+        self, key_node: yaml.Node, value_node: yaml.Node, now: Any, want: Any, column: int
+    ) -> None:
+        colon = _COLON.match(self._text, key_node.end_mark.index)
+        if colon is None:
+            raise NotSpliceable
+        is_alias = value_node.start_mark.index < key_node.end_mark.index
+        if not is_alias and self._is_same_shape(value_node, now, want):
+            self._collection(value_node, now, want, colon.end())
+            return
+        end = self._value_end(key_node, value_node)
+        old = self._text[colon.end() : end]
+        if old.lstrip()[:1] in {"&", "!"}:
+            raise NotSpliceable
+        first, *rest = self._rendered(value_node, want, column)
+        if "\n" not in old:
+            gap = old[: len(old) - len(old.lstrip())] or " "
+            self._add(colon.end(), end, gap + first[1:] if first else "")
+            place = self._line_end(end)
+        else:
+            place = end
+            self._add(colon.end(), end, self._newline.join([first, *rest]))
+            rest = []
+        if rest:
+            self._add(place, place, self._newline + self._newline.join(rest))
+
+    def _rendered(self, node: yaml.Node, want: Any, column: int) -> list[str]:
+        lines = emit.value_lines(want, column, self._style)
+        if len(lines) == 1 and isinstance(want, str) and isinstance(node, yaml.ScalarNode):
+            quote = {"'": emit.single_quoted, '"': emit.quoted}.get(node.style or "")
+            if quote is not None:
+                return [" " + quote(want)]
+        return lines
+
+    def _is_same_shape(self, node: yaml.Node, now: Any, want: Any) -> bool:
+        if not now or not want:
+            return False
+        if isinstance(node, yaml.SequenceNode):
+            return isinstance(want, list)
+        if not isinstance(node, yaml.MappingNode) or not isinstance(want, dict):
+            return False
+        return any(key in want for key, _, _ in nodes.entries(node))
+
+    def _sequence(
+        self, node: yaml.SequenceNode, now: list[Any], want: list[Any], lead: int | None
+    ) -> None:
+        items = node.value
+        column = int(node.start_mark.column)
+        if self._text[node.start_mark.index : node.start_mark.index + 1] != "-":
+            raise NotSpliceable
+        matcher = SequenceMatcher(
+            None,
+            [_identity(item) for item in now],
+            [_identity(item) for item in want],
+            autojunk=False,
+        )
+        for action, start, stop, new_start, new_stop in matcher.get_opcodes():
+            new = want[new_start:new_stop]
+            if action == "equal":
+                for item, old, value in zip(items[start:stop], now[start:stop], new, strict=True):
+                    if not nodes.same(old, value):
+                        self._collection(item, old, value, None)
+            elif action == "delete":
+                for item in items[start:stop]:
+                    self._remove_lines(self._dash(item), self._end(item))
+            elif action == "replace":
+                self._replace_items(items[start:stop], now[start:stop], new, column)
+            elif start:
+                lines = emit.sequence_lines(new, column, self._style)
+                self._insert_behind(self._item_end(node, items[start - 1]), lines, column)
+            else:
+                lines = emit.sequence_lines(new, column, self._style)
+                self._insert_first(node, lines, column, lead)
+
+    def _replace_items(
+        self, items: Sequence[yaml.Node], now: Sequence[Any], new: Sequence[Any], column: int
+    ) -> None:
+        plain = all(
+            isinstance(item, yaml.ScalarNode) and item.style not in {"|", ">"} for item in items
+        )
+        if plain and len(items) == len(new) and not any(isinstance(v, dict | list) for v in new):
+            for item, old, value in zip(items, now, new, strict=True):
+                self._dash(item)
+                rendered = self._rendered(item, value, column)
+                if nodes.same(old, value):
+                    continue
+                if len(rendered) > 1 or item.start_mark.index == item.end_mark.index:
+                    raise NotSpliceable
+                self._add(item.start_mark.index, item.end_mark.index, rendered[0][1:])
+            return
+        lines = emit.sequence_lines(new, column, self._style)
+        start = self._dash(items[0])
+        for item in items:
+            self._dash(item)
+        self._add(start, self._end(items[-1]), self._newline.join(lines)[column:])
+
+    def _dash(self, item: yaml.Node) -> int:
+        start = int(item.start_mark.index)
+        line_start = self._line_start(start)
+        head = self._text[line_start:start]
+        dash = _DASH.search(head)
+        if dash is None or head[: dash.start()].strip() or head[dash.end() :].strip():
+            raise NotSpliceable
+        return line_start + dash.start()
+
+    def _flow(self, node: yaml.Node, now: Any, want: Any) -> str:
+        # Unchanged members keep their text; a comment inside would swallow what follows on one line.
+        if _COMMENT.search(self._text[node.start_mark.index : node.end_mark.index]):
+            raise NotSpliceable
+        if isinstance(node, yaml.MappingNode) and isinstance(want, dict) and isinstance(now, dict):
+            own = {key: (key_node, value) for key, key_node, value in nodes.entries(node)}
+            if set(now) - set(own):
+                raise NotSpliceable
+            parts = [self._flow_entry(own.get(key), now, key, value) for key, value in want.items()]
+            return "{" + ", ".join(parts) + "}"
+        return emit.flow(want)
+
+    def _flow_entry(
+        self, own: tuple[yaml.Node, yaml.Node] | None, now: dict[str, Any], key: str, value: Any
+    ) -> str:
+        if own is None:
+            return f"{emit.flow(key)}: {emit.flow(value)}"
+        key_node, value_node = own
+        if nodes.same(now[key], value):
+            return self._text[key_node.start_mark.index : self._value_end(key_node, value_node)]
+        name = self._text[key_node.start_mark.index : key_node.end_mark.index]
+        if isinstance(value_node, yaml.MappingNode) and isinstance(value, dict):
+            return f"{name}: {self._flow(value_node, now[key], value)}"
+        return f"{name}: {emit.flow(value)}"
+
+    def _value_end(self, key_node: yaml.Node, value_node: yaml.Node) -> int:
+        if value_node.start_mark.index < key_node.end_mark.index:
+            alias = _ALIAS.match(self._text, key_node.end_mark.index)
+            if alias is None:
+                raise NotSpliceable
+            return alias.end()
+        return self._end(value_node)
+
+    def _item_end(self, sequence: yaml.Node, item: yaml.Node) -> int:
+        if item.start_mark.index < sequence.start_mark.index:
+            raise NotSpliceable
+        return self._end(item)
+
+    def _end(self, node: yaml.Node) -> int:
+        start, end = int(node.start_mark.index), int(node.end_mark.index)
+        if isinstance(node, yaml.ScalarNode):
+            if node.style in {"|", ">"}:
+                header = self._text[start : self._line_end(start)].partition("#")[0]
+                return end if "+" in header else start + len(self._text[start:end].rstrip())
+            return end
+        if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
+            return end
+        if isinstance(node, yaml.MappingNode):
+            return self._value_end(*node.value[-1])
+        return self._item_end(node, node.value[-1])
+
+    def _own_comments_end(self, place: int, column: int) -> int:
+        while place < len(self._text):
+            start = place + len(self._newline)
+            stop = self._line_end(start)
+            line = self._text[start:stop]
+            indent = len(line) - len(line.lstrip(" "))
+            if not line.lstrip(" ").startswith("#") or indent <= column:
+                break
+            place = stop
+        return place
+
+    def _line_start(self, index: int) -> int:
+        return self._text.rfind("\n", 0, index) + 1
+
+    def _line_end(self, index: int) -> int:
+        found = self._text.find("\n", index)
+        if found < 0:
+            return len(self._text)
+        return found - 1 if found > index and self._text[found - 1] == "\r" else found
+
+    def _add(self, start: int, end: int, text: str) -> None:
+        if (start, end, text) != (start, start, ""):
+            self._splices.append(_Splice(start, end, text))
+
+
+def _identity(item: Any) -> str:
+    # List members of Kubernetes objects are told apart by name; mounts of one volume also by their path.
+    if isinstance(item, dict):
+        place = item.get("mountPath") or item.get("devicePath") or ""
+        if isinstance(item.get("name"), str):
+            return f"name:{item['name']}:{place}"
+    return f"value:{_canonical(item)}"
+
+
+def _canonical(item: Any) -> str:
+    if isinstance(item, dict):
+        return "{" + ",".join(f"{key!r}:{_canonical(item[key])}" for key in sorted(item)) + "}"
+    if isinstance(item, list):
+        return "[" + ",".join(map(_canonical, item)) + "]"
+    return repr(item)
+
+
+def _shared_nodes(root: yaml.Node) -> frozenset[int]:
+    seen: set[int] = set()
+    shared: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            shared.add(id(node))
+            continue
+        seen.add(id(node))
+        pending.extend(_children(node))
+    return frozenset(shared)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            yield key_node
+            yield value_node
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value

@@ -1,0 +1,219 @@
+"""Which objects run pods, where their pod template stands, and what it refers to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Path = tuple[str | int, ...]
+
+# Source: spec/generate.md 4, "Kinds with a pod spec"; the value is (API group, path of the pod template).
+WORKLOAD_KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "Pod": ("", ()),
+    "ReplicationController": ("", ("spec", "template")),
+    "Deployment": ("apps", ("spec", "template")),
+    "ReplicaSet": ("apps", ("spec", "template")),
+    "StatefulSet": ("apps", ("spec", "template")),
+    "DaemonSet": ("apps", ("spec", "template")),
+    "Job": ("batch", ("spec", "template")),
+    "CronJob": ("batch", ("spec", "jobTemplate", "spec", "template")),
+}
+
+PREFIX: Final = "contrast.edgeless.systems/"
+POD_ROLE: Final = PREFIX + "pod-role"
+SKIP_INITIALIZER: Final = PREFIX + "skip-initializer"
+SECURE_PV: Final = PREFIX + "secure-pv"
+MESH_KEYS: Final = (
+    PREFIX + "servicemesh-ingress",
+    PREFIX + "servicemesh-egress",
+    PREFIX + "servicemesh-admin-interface-port",
+)
+# Source: spec/generate.md 8.5; the second is the class of AKS.
+CONFIDENTIAL_PREFIX: Final = "contrast-cc"
+AKS_CLASS: Final = "kata-cc-isolation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReference:
+    """A pod's reference to a ConfigMap or Secret; path leads to the name inside the object."""
+
+    kind: str
+    namespace: str
+    name: str
+    optional: bool
+    path: Path
+
+
+def is_workload(obj: Mapping[str, Any]) -> bool:
+    """Tell whether an object is of a kind that runs pods (a custom resource of an equal kind is not)."""
+    known = WORKLOAD_KINDS.get(str(obj.get("kind")))
+    return known is not None and _group(str(obj.get("apiVersion"))) == known[0]
+
+
+def template_path(obj: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the path of the pod template; () for a Pod, which is its own template."""
+    return WORKLOAD_KINDS[str(obj["kind"])][1]
+
+
+def pod_template(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pod template, {} if the object lacks it or has something else in its place."""
+    found: Any = obj
+    for step in template_path(obj):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def pod_spec(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pod spec, {} if there is none."""
+    return mapping_at(pod_template(obj), "spec")
+
+
+def pod_metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pod's metadata, {} if there is none."""
+    return mapping_at(pod_template(obj), "metadata")
+
+
+def spec_path(obj: Mapping[str, Any]) -> Path:
+    """Return the path of the pod spec inside the object."""
+    return (*template_path(obj), "spec")
+
+
+def mapping_at(obj: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the mapping under `key`, {} if it is absent, null or of another type."""
+    found = obj.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def mappings_at(obj: Mapping[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (position, item) of the mappings in the sequence under `key`; other items are left out."""
+    found = obj.get(key)
+    for position, item in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(item, dict):
+            yield position, item
+
+
+def namespace_of(obj: Mapping[str, Any]) -> str:
+    """Return metadata.namespace, "" if it is absent."""
+    return str(mapping_at(obj, "metadata").get("namespace") or "")
+
+
+def workload_key(obj: Mapping[str, Any]) -> str:
+    """Return `Deployment/web`, with a namespace in the file `shop/Deployment/web`."""
+    name = f"{obj['kind']}/{obj['metadata']['name']}"
+    namespace = namespace_of(obj)
+    return f"{namespace}/{name}" if namespace else name
+
+
+def annotation_places(obj: Mapping[str, Any]) -> list[Path]:
+    """Return the paths of the annotation maps that can hold a workload's settings, template first.
+
+    Source: spec/generate.md 5.1: pod template, then the object, for a CronJob also its job template.
+    """
+    template = template_path(obj)
+    places: list[Path] = [(*template, "metadata", "annotations")]
+    if template:
+        places.append(("metadata", "annotations"))
+    if obj["kind"] == "CronJob":
+        places.append(("spec", "jobTemplate", "metadata", "annotations"))
+    return places
+
+
+def annotations_at(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the annotations under a path of `annotation_places`."""
+    found: Mapping[str, Any] = obj
+    for step in path:
+        found = mapping_at(found, str(step))
+    return dict(found)
+
+
+def annotations(obj: Mapping[str, Any]) -> dict[str, str]:
+    """Return the effective annotations under our prefix; the pod template wins over the object."""
+    effective: dict[str, str] = {}
+    for place in reversed(annotation_places(obj)):
+        for key, value in annotations_at(obj, place).items():
+            if key.startswith(PREFIX) and isinstance(value, str):
+                effective[key] = value
+    return effective
+
+
+def role(obj: Mapping[str, Any]) -> str:
+    """Return the pod role of the template, "" if there is none."""
+    value = mapping_at(pod_metadata(obj), "annotations").get(POD_ROLE)
+    return value if isinstance(value, str) else ""
+
+
+def is_coordinator(obj: Mapping[str, Any]) -> bool:
+    """Tell whether an object is the Coordinator, which gets neither initializer nor mesh."""
+    return obj.get("kind") == "StatefulSet" and role(obj) == "coordinator"
+
+
+def runtime_class(obj: Mapping[str, Any]) -> str:
+    """Return the runtime class of the pod, "" if there is none."""
+    value = pod_spec(obj).get("runtimeClassName")
+    return value if isinstance(value, str) else ""
+
+
+def is_confidential_class(name: str) -> bool:
+    """Tell whether a runtime class stands for a confidential pod, of whatever platform."""
+    return name.startswith(CONFIDENTIAL_PREFIX) or name == AKS_CLASS
+
+
+def images(obj: Mapping[str, Any]) -> list[str]:
+    """Return the image references of the pod in order of first use: init containers, then main containers."""
+    spec = pod_spec(obj)
+    found = [
+        item["image"]
+        for key in ("initContainers", "containers")
+        for _, item in mappings_at(spec, key)
+        if isinstance(item.get("image"), str)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def config_references(obj: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Return (kind, namespace, name) of every ConfigMap and Secret the pod takes values or files from."""
+    return {(ref.kind, ref.namespace, ref.name) for ref in config_reference_sites(obj)}
+
+
+def config_reference_sites(obj: Mapping[str, Any]) -> list[ConfigReference]:
+    """Return the references of env, envFrom, volumes and projected volumes, in order of the file."""
+    spec, base, namespace = pod_spec(obj), spec_path(obj), namespace_of(obj)
+    found: list[ConfigReference] = []
+
+    def note(kind: str, source: Any, name_key: str, path: Path) -> None:
+        if isinstance(source, dict) and isinstance(source.get(name_key), str):
+            found.append(
+                ConfigReference(
+                    kind=kind,
+                    namespace=namespace,
+                    name=source[name_key],
+                    optional=source.get("optional") is True,
+                    path=(*path, name_key),
+                )
+            )
+
+    for key in ("initContainers", "containers"):
+        for number, container in mappings_at(spec, key):
+            place = (*base, key, number)
+            for position, variable in mappings_at(container, "env"):
+                source = mapping_at(variable, "valueFrom")
+                path = (*place, "env", position, "valueFrom")
+                note("ConfigMap", source.get("configMapKeyRef"), "name", (*path, "configMapKeyRef"))
+                note("Secret", source.get("secretKeyRef"), "name", (*path, "secretKeyRef"))
+            for position, source in mappings_at(container, "envFrom"):
+                path = (*place, "envFrom", position)
+                note("ConfigMap", source.get("configMapRef"), "name", (*path, "configMapRef"))
+                note("Secret", source.get("secretRef"), "name", (*path, "secretRef"))
+    for number, volume in mappings_at(spec, "volumes"):
+        place = (*base, "volumes", number)
+        note("ConfigMap", volume.get("configMap"), "name", (*place, "configMap"))
+        note("Secret", volume.get("secret"), "secretName", (*place, "secret"))
+        for position, source in mappings_at(mapping_at(volume, "projected"), "sources"):
+            path = (*place, "projected", "sources", position)
+            note("ConfigMap", source.get("configMap"), "name", (*path, "configMap"))
+            note("Secret", source.get("secret"), "name", (*path, "secret"))
+    return found
+
+
+def _group(api_version: str) -> str:
+    group, slash, _ = api_version.partition("/")
+    return group if slash else ""

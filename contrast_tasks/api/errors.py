@@ -1,0 +1,84 @@
+"""What a refused call becomes on our side: gRPC status codes turned into the error tree.
+
+PERMISSION_DENIED, UNAUTHENTICATED      NotAuthorised           43
+FAILED_PRECONDITION, UNAVAILABLE,
+DEADLINE_EXCEEDED, CANCELLED            CoordinatorNotReady     40
+INVALID_ARGUMENT, RESOURCE_EXHAUSTED    RequestRefused           2
+DATA_LOSS, INTERNAL, everything else    CoordinatorFailed       40
+"""
+
+import grpc
+
+from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
+
+# The Coordinator's reason code travels in the trailing metadata, so that callers need not read prose.
+REASON_KEY = "contrast-reason"
+
+REASON_NO_MANIFEST = "no-manifest"
+REASON_RECOVERY = "recovery-mode"
+REASON_INCONSISTENT = "history-inconsistent"
+REASON_CONFLICT = "concurrent-update"
+REASON_OUTDATED = "outdated-snapshot"
+
+_MAX_DETAIL_CHARS = 2000
+
+
+class RequestRefused(UsageError):
+    """The Coordinator does not accept what was sent: a bad manifest, a missing policy, a size."""
+
+
+class CoordinatorNotReady(CoordinatorUnreachable):
+    """The Coordinator cannot serve this call now; `reason` is its machine-readable code or empty."""
+
+    reason = ""
+
+
+class CoordinatorFailed(CoordinatorUnreachable):
+    """The Coordinator tried and failed on its own side."""
+
+
+_HINTS = {
+    REASON_NO_MANIFEST: "set a manifest first",
+    REASON_RECOVERY: "the coordinator was restarted: recover it with a seed share owner key",
+    REASON_INCONSISTENT: "the coordinator's history lost its newest entry: restore it, or start with --force-new",
+    REASON_CONFLICT: "somebody else set a manifest at the same time: verify, then set again",
+}
+_NOT_READY = frozenset(
+    {
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+
+
+def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
+    """Return the error of our tree for a failed call; `call` names it, as `SetManifest`.
+
+    The peer's text is kept, without control characters and cut to 2,000 characters.
+    """
+    code = error.code()
+    message = f"coordinator refused {call}: {_printable(error.details() or code.name.lower())}"
+    reason = _reason(error)
+    if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
+        return NotAuthorised(message)
+    if code in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}:
+        return RequestRefused(message)
+    if code in _NOT_READY:
+        not_ready = CoordinatorNotReady(message, hint=_HINTS.get(reason, ""))
+        not_ready.reason = reason
+        return not_ready
+    return CoordinatorFailed(message, hint=_HINTS.get(reason, "see the coordinator's log"))
+
+
+def _reason(error: grpc.RpcError) -> str:
+    for key, value in error.trailing_metadata() or ():
+        if key == REASON_KEY and isinstance(value, str):
+            return value
+    return ""
+
+
+def _printable(text: str) -> str:
+    kept = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    return kept if len(kept) <= _MAX_DETAIL_CHARS else kept[:_MAX_DETAIL_CHARS] + "..."

@@ -1,0 +1,205 @@
+"""The Coordinator as a process: `python -m coordinator`.
+
+Options have environment variables of the same meaning; the option wins. Evidence comes from CONTRAST_EVIDENCE and
+CONTRAST_HOST_DATA. Standard output stays empty, the log goes to standard error.
+Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address cannot be bound; 1 our bug.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import ContrastError, SettingsError
+from coordinator import logs
+
+_log = logging.getLogger("coordinator")
+
+# For each of the two APIs; Kubernetes allows 30 s for everything by default.
+_GRACE_S = 10.0
+_EXIT_BUG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where to listen and where the state lies."""
+
+    user_api: tuple[str, int]
+    mesh_api: tuple[str, int]
+    http: tuple[str, int]
+    state: Path
+    force_new: bool
+    with_metrics: bool
+
+
+def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Return the options; raises SettingsError for an address that is not HOST:PORT, exits for unknown ones."""
+    parser = argparse.ArgumentParser(prog="coordinator", description=__doc__.partition("\n")[0])
+    for name, default, text in (
+        ("user-api", "0.0.0.0:1313", "address of the user API"),  # the pod's address
+        ("mesh-api", "0.0.0.0:7777", "address of the mesh API"),  # the pod's address
+        ("http", "0.0.0.0:9102", "address of probes and metrics"),  # the pod's address
+    ):
+        variable = f"CONTRAST_{name.upper().replace('-', '_')}"
+        parser.add_argument(
+            f"--{name}",
+            metavar="HOST:PORT",
+            default=environ.get(variable) or default,
+            help=f"{text} (default {default}, or {variable})",
+        )
+    parser.add_argument(
+        "--state",
+        metavar="DIR",
+        default=environ.get("CONTRAST_STATE") or "/var/lib/contrast-coordinator",
+        help="directory of the history (default /var/lib/contrast-coordinator, or CONTRAST_STATE)",
+    )
+    parser.add_argument(
+        "--force-new",
+        action="store_true",
+        help="accept a first manifest although the history lost its newest entry; the old seed is gone",
+    )
+    given = parser.parse_args(arguments)
+    return Options(
+        user_api=_address("--user-api", given.user_api),
+        mesh_api=_address("--mesh-api", given.mesh_api),
+        http=_address("--http", given.http),
+        state=Path(given.state),
+        force_new=given.force_new,
+        with_metrics=bool(environ.get("CONTRAST_METRICS")),
+    )
+
+
+def run(
+    options: Options,
+    environ: Mapping[str, str],
+    wait: Callable[[], object],
+    *,
+    on_ready: Callable[[int, int, int], None] = lambda *_ports: None,
+) -> None:
+    """Serve until `wait` returns; everything that was started is stopped before this returns.
+
+    on_ready: called with the ports of user API, mesh API and probes once all of them listen.
+    Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
+    """
+    from contrast_tasks.attestation.issuer import issuer_from_environment
+    from contrast_tasks.attestation.validators import validators_for
+    from contrast_tasks.manifest.codec import parse_manifest
+
+    from coordinator.history import History
+    from coordinator.metrics import Metrics
+    from coordinator.probes import Probes, ProbeServer
+    from coordinator.state import Guard
+    from coordinator.store.file import FileStore
+    from coordinator.transport import (
+        Context,
+        mesh_methods_of,
+        serve_mesh_api,
+        serve_user_api,
+        user_methods_of,
+    )
+    from coordinator.watch import watch
+
+    stop = threading.Event()
+    issuer = issuer_from_environment(environ)
+    guard = Guard(
+        History(FileStore(options.state)),
+        parse=parse_manifest,
+        now=lambda: datetime.now(UTC),
+        force_new=options.force_new,
+    )
+    methods = (*user_methods_of(), *mesh_methods_of(lambda _evidence: ()))
+    metrics = Metrics([(method.service, method.name) for method in methods])
+    context = Context(guard=guard, metrics=metrics)
+    started = threading.Event()
+    watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
+    probes = Probes(
+        status=guard.status,
+        is_started=started.is_set,
+        is_alive=lambda: watcher.is_alive() or not started.is_set(),
+        now=guard.now,
+        metrics=(lambda status: metrics.render(generation=status.generation, state=status.name))
+        if options.with_metrics
+        else None,
+    )
+    with ExitStack() as stack:
+        probe_server = ProbeServer(*options.http, probes)
+        stack.callback(probe_server.stop)
+        probe_server.start()
+        user_api = serve_user_api(options.user_api, issuer=issuer, context=context)
+        stack.callback(user_api.stop, _GRACE_S)
+        mesh_api = serve_mesh_api(
+            options.mesh_api,
+            issuer=issuer,
+            context=context,
+            make_validators=lambda state: validators_for(state.manifest),
+            claims=_claims,
+        )
+        stack.callback(mesh_api.stop, _GRACE_S)
+        watcher.start()
+        stack.callback(watcher.join)
+        stack.callback(stop.set)
+        started.set()
+        status = guard.status()
+        _log.info(
+            "Coordinator started",
+            extra={
+                "user_api": user_api.port,
+                "mesh_api": mesh_api.port,
+                "http": probe_server.port,
+                "state": status.name,
+                "reason": status.reason,
+            },
+        )
+        on_ready(user_api.port, mesh_api.port, probe_server.port)
+        wait()
+        _log.info("Coordinator is stopping")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code."""
+    # Blocked in every thread and fetched by one call: no handler, so no code that could be interrupted.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        logs.configure(os.environ)
+        options = parse_options(sys.argv[1:] if arguments is None else arguments, os.environ)
+        run(options, os.environ, lambda: signal.sigwait(signals))
+    except ContrastError as err:
+        _report(err)
+        return err.exit_code
+    except Exception:  # noqa: BLE001  # the outermost handler of the process
+        _log.exception("the coordinator failed")
+        return _EXIT_BUG
+    return 0
+
+
+def _claims(evidence: Any) -> list[tuple[str, bytes]]:
+    from contrast_tasks.attestation.claims import claims_extensions
+
+    return claims_extensions(evidence.report)
+
+
+def _report(error: ContrastError) -> None:
+    if not logging.getLogger().handlers:
+        logs.configure({})
+    extra = {"hint": error.hint} if error.hint else {}
+    _log.error("%s", error, extra=extra)
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004  # 16 bits
+        raise SettingsError(f"{option}: found {text!r}, wanted HOST:PORT with a port up to 65535")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""The certificate authority of one manifest generation: root, intermediate, mesh CA, workload leaves.
+
+    root CA ------- intermediate --+
+    (root key)      (mesh key)     +-- workload leaf (the peer's attested key)
+                    mesh CA -------+
+                    (mesh key, self-signed)
+
+Intermediate and mesh CA share name and key, so one leaf verifies under the mesh CA (this generation only) and,
+through the intermediate, under the root CA (every generation). Source: spec/coordinator.md 7.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from contrast_tasks.errors import UsageError
+
+ROOT_NAME = "system:coordinator:root"
+MESH_NAME = "system:coordinator:intermediate"
+
+_BACKDATE = timedelta(hours=1)
+_CA_LIFETIME = timedelta(days=3650)
+_LEAF_LIFETIME = timedelta(days=365)
+_SERIAL_BYTES = 16
+_MAX_COMMON_NAME = 64  # X.520 upper bound ub-common-name
+
+RandomBytes = Callable[[int], bytes]
+
+
+class BadName(UsageError):
+    """A subject alternative name cannot be put in a certificate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """A non-critical certificate extension: dotted object identifier and the DER of its value."""
+
+    oid: str
+    der: bytes
+
+
+class CertificateAuthority:
+    """Issues the certificates of one manifest generation.
+
+    root_key, mesh_key: P-384. root_serial, root_issued_at: the same for every generation, so that the root certificate
+    is the same bytes after each update. now: when intermediate and mesh CA are issued. random_bytes: serial numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        root_key: ec.EllipticCurvePrivateKey,
+        mesh_key: ec.EllipticCurvePrivateKey,
+        root_serial: int,
+        root_issued_at: datetime,
+        now: datetime,
+        random_bytes: RandomBytes,
+    ) -> None:
+        self._mesh_key = mesh_key
+        self._random_bytes = random_bytes
+        root = _sign_root(
+            _ca_builder(ROOT_NAME, ROOT_NAME, root_key, root_issued_at, root_serial), root_key
+        )
+        intermediate = (
+            _ca_builder(ROOT_NAME, MESH_NAME, mesh_key, now, self._serial())
+            .add_extension(_authority_key(root_key), critical=False)
+            .sign(root_key, hashes.SHA384())
+        )
+        self._mesh_ca = _ca_builder(MESH_NAME, MESH_NAME, mesh_key, now, self._serial()).sign(
+            mesh_key, hashes.SHA384()
+        )
+        self.root_ca_pem = root.public_bytes(Encoding.PEM)
+        self.intermediate_pem = intermediate.public_bytes(Encoding.PEM)
+        self.mesh_ca_pem = self._mesh_ca.public_bytes(Encoding.PEM)
+
+    def issue(
+        self,
+        *,
+        public_key_spki: bytes,
+        sans: Sequence[str],
+        policy_hash: bytes,
+        extensions: Sequence[Extension],
+        now: datetime,
+    ) -> bytes:
+        """Return leaf and intermediate (PEM) for a peer's key, valid for a year.
+
+        public_key_spki: DER, an EC or RSA key. policy_hash: 32 bytes, names the leaf when there are no SANs.
+        Raises BadName, ValueError for a key of another type.
+        """
+        key = load_der_public_key(public_key_spki)
+        if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            raise TypeError("only ec and rsa keys are certified")
+        names = general_names(sans)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(_common_name(names, sans, policy_hash)))
+            .issuer_name(_name(MESH_NAME))
+            .public_key(key)
+            .serial_number(self._serial())
+            .not_valid_before(now - _BACKDATE)
+            .not_valid_after(now + _LEAF_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(can_sign_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+                ),
+                critical=False,
+            )
+            .add_extension(_authority_key(self._mesh_key), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        for extension in extensions:
+            value = x509.UnrecognizedExtension(x509.ObjectIdentifier(extension.oid), extension.der)
+            builder = builder.add_extension(value, critical=False)
+        leaf = builder.sign(self._mesh_key, hashes.SHA384())
+        return leaf.public_bytes(Encoding.PEM) + self.intermediate_pem
+
+    def _serial(self) -> int:
+        return int.from_bytes(self._random_bytes(_SERIAL_BYTES)) or 1
+
+
+def general_names(sans: Sequence[str]) -> list[x509.GeneralName]:
+    """Return the certificate form of each name: IP address, else URI when it has a scheme, else DNS name.
+
+    Raises BadName naming the one that cannot be encoded: not ASCII, empty, or with spaces.
+    """
+    return [_general_name(text) for text in sans]
+
+
+def _general_name(text: str) -> x509.GeneralName:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise BadName(
+            f"subject alternative name {text!r} cannot be put in a certificate",
+            hint="write international names in their xn-- form",
+        )
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    try:
+        scheme = urlsplit(text).scheme
+    except ValueError as err:
+        raise BadName(f"subject alternative name {text!r} is not a url: {err}") from err
+    return x509.UniformResourceIdentifier(text) if scheme else x509.DNSName(text)
+
+
+def _common_name(names: Sequence[x509.GeneralName], sans: Sequence[str], policy_hash: bytes) -> str:
+    # Verifiers look at SANs only; a common name is for people, so an odd one must never stop issuance.
+    dns = [name.value for name in names if isinstance(name, x509.DNSName)]
+    text = next(iter([*dns, *sans]), f"policy:{policy_hash.hex()[:16]}")
+    return text[:_MAX_COMMON_NAME]
+
+
+def _ca_builder(
+    issuer: str, subject: str, key: ec.EllipticCurvePrivateKey, issued_at: datetime, serial: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .issuer_name(_name(issuer))
+        .subject_name(_name(subject))
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(issued_at - _BACKDATE)
+        .not_valid_after(issued_at + _CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage(can_sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _sign_root(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    try:
+        # RFC 6979, so that the same input gives the same bytes.
+        return builder.sign(key, hashes.SHA384(), ecdsa_deterministic=True)
+    except UnsupportedAlgorithm:
+        return builder.sign(key, hashes.SHA384())
+
+
+def _authority_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _key_usage(*, can_sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=can_sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

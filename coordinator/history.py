@@ -1,0 +1,201 @@
+"""The history of manifests: content-addressed documents, a chain of transitions, one signed head.
+
+    manifests/<sha256>    manifest bytes
+    policies/<sha256>     policy bytes
+    transitions/<sha256>  manifest hash (32) and previous transition hash (32, zeros for the first)
+    transitions/latest    newest transition hash (32) and the Coordinator's signature over it
+    metadata/<sha256>     ours, beside the first transition: when it was made, signed
+
+Whoever can write to the store can delete, but not change: every read hashes again, every hash is linked to the head,
+and the head is signed. Source: spec/coordinator.md 8.1.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from contrast_tasks.errors import Location
+from coordinator.store.base import NotFound, Store, StoreError
+
+HASH_BYTES = 32
+NO_TRANSITION = bytes(HASH_BYTES)
+LATEST_KEY = "transitions/latest"
+
+# A cycle would need a collision; the bound turns one into an error instead of a loop.
+_MAX_CHAIN = 100_000
+_TIME_BYTES = 8
+_TIME_LABEL = b"contrast-tasks first transition time"
+
+
+class HistoryCorrupt(StoreError):
+    """A stored object is not what its name, its length or its signature says; it was changed from outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One step: which manifest (SHA-256, 32 bytes) came after which transition (32 bytes, zeros for none)."""
+
+    manifest_hash: bytes
+    previous: bytes
+
+    def render(self) -> bytes:
+        """Return the 64 bytes that are stored and hashed."""
+        return self.manifest_hash + self.previous
+
+    @property
+    def digest(self) -> bytes:
+        """Return the transition hash, 32 bytes."""
+        return sha256(self.render())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestTransition:
+    """The head: the newest transition hash (32 bytes) and the signature over it (ASN.1 DER)."""
+
+    transition_hash: bytes
+    signature: bytes
+
+    def render(self) -> bytes:
+        """Return the stored form."""
+        return self.transition_hash + self.signature
+
+    def is_signed_by(self, key: ec.EllipticCurvePublicKey) -> bool:
+        """Return whether the signature verifies under the transaction key."""
+        return _is_signed(key, self.signature, self.transition_hash)
+
+
+def sign_latest(key: ec.EllipticCurvePrivateKey, transition_hash: bytes) -> LatestTransition:
+    """Return the signed head; the 32 bytes are the message digest, they are not hashed again."""
+    return LatestTransition(transition_hash=transition_hash, signature=_sign(key, transition_hash))
+
+
+class History:
+    """Typed, verified access to a store; every method raises StoreError, HistoryCorrupt for changed objects."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def manifest(self, digest: bytes) -> bytes:
+        """Return the manifest with this SHA-256."""
+        return self._content(f"manifests/{digest.hex()}", digest)
+
+    def policy(self, digest: bytes) -> bytes:
+        """Return the policy document with this SHA-256."""
+        return self._content(f"policies/{digest.hex()}", digest)
+
+    def transition(self, digest: bytes) -> Transition:
+        """Return the transition with this hash."""
+        key = f"transitions/{digest.hex()}"
+        raw = self._content(key, digest)
+        if len(raw) != 2 * HASH_BYTES:
+            raise self._corrupt(key, f"found {len(raw)} bytes, wanted {2 * HASH_BYTES}")
+        return Transition(manifest_hash=raw[:HASH_BYTES], previous=raw[HASH_BYTES:])
+
+    def put_manifest(self, content: bytes) -> None:
+        """Store a manifest under its hash."""
+        self._put("manifests", content)
+
+    def put_policy(self, content: bytes) -> None:
+        """Store a policy document under its hash."""
+        self._put("policies", content)
+
+    def put_transition(self, transition: Transition) -> None:
+        """Store a transition under its hash."""
+        self._put("transitions", transition.render())
+
+    def latest_unverified(self) -> LatestTransition | None:
+        """Return the head without looking at its signature, None when there is none."""
+        try:
+            raw = self.store.get(LATEST_KEY)
+        except NotFound:
+            return None
+        return self.parse_latest(raw)
+
+    def parse_latest(self, raw: bytes) -> LatestTransition:
+        """Return the head whose stored form is `raw`, HistoryCorrupt when it is too short."""
+        if len(raw) <= HASH_BYTES:
+            wanted = f"wanted more than {HASH_BYTES}"
+            raise self._corrupt(LATEST_KEY, f"found {len(raw)} bytes, {wanted}")
+        return LatestTransition(transition_hash=raw[:HASH_BYTES], signature=raw[HASH_BYTES:])
+
+    def swap_latest(self, old: LatestTransition | None, new: LatestTransition) -> None:
+        """Move the head from `old` to `new`, StoreConflict when it stands elsewhere."""
+        expected = b"" if old is None else old.render()
+        self.store.compare_and_swap(LATEST_KEY, expected, new.render())
+
+    def walk(self, digest: bytes) -> Iterator[tuple[bytes, Transition]]:
+        """Yield transition hashes and transitions from `digest` back to the first, newest first."""
+        for _ in range(_MAX_CHAIN):
+            if digest == NO_TRANSITION:
+                return
+            transition = self.transition(digest)
+            yield digest, transition
+            digest = transition.previous
+        raise self._corrupt(f"transitions/{digest.hex()}", f"chain longer than {_MAX_CHAIN}")
+
+    def has_orphans(self) -> bool:
+        """Return whether there are transitions but no head: the head was deleted, or never written."""
+        names = self.store.names("transitions")
+        return bool(names) and "latest" not in names
+
+    def put_first_time(
+        self, key: ec.EllipticCurvePrivateKey, first_transition: bytes, moment: datetime
+    ) -> None:
+        """Store when the first transition was made (whole seconds), signed, beside it."""
+        seconds = int(moment.timestamp()).to_bytes(_TIME_BYTES)
+        signature = _sign(key, sha256(_TIME_LABEL + first_transition + seconds))
+        self.store.set(f"metadata/{first_transition.hex()}", seconds + signature)
+
+    def first_time(
+        self, key: ec.EllipticCurvePublicKey, first_transition: bytes
+    ) -> datetime | None:
+        """Return when the first transition was made, None when that was not stored or is not signed by `key`."""
+        try:
+            raw = self.store.get(f"metadata/{first_transition.hex()}")
+        except NotFound:
+            return None
+        seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
+        if not _is_signed(key, signature, sha256(_TIME_LABEL + first_transition + seconds)):
+            return None
+        return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
+
+    def _content(self, key: str, digest: bytes) -> bytes:
+        raw = self.store.get(key)
+        found = sha256(raw)
+        if found != digest:
+            raise self._corrupt(
+                key, f"found content with sha256 {found.hex()}, wanted {digest.hex()}"
+            )
+        return raw
+
+    def _put(self, folder: str, content: bytes) -> None:
+        self.store.set(f"{folder}/{sha256(content).hex()}", content)
+
+    def _corrupt(self, key: str, detail: str) -> HistoryCorrupt:
+        return HistoryCorrupt(
+            f"history object {key} was changed: {detail}",
+            hint="restore the object from a backup of the state",
+            where=Location(file=self.store.describe(key)),
+        )
+
+
+def sha256(content: bytes) -> bytes:
+    """Return the 32-byte digest."""
+    return hashlib.sha256(content).digest()
+
+
+def _sign(key: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
+    return key.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+
+
+def _is_signed(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -> bool:
+    try:
+        key.verify(signature, digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+    except InvalidSignature:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""The mesh API's method: a certificate for a workload whose evidence the handshake has accepted.
+
+The state that judged the evidence is the state that issues: it was captured when the handshake began and travels with
+the connection. Source: spec/coordinator.md 3.2, 3.3, 7.3, 7.4.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+import grpc
+
+from contrast_tasks.api import meshapi_pb2 as pb
+from contrast_tasks.api.errors import REASON_OUTDATED
+from contrast_tasks.atls.types import Evidence, PeerIdentity
+from coordinator.ca import Extension
+from coordinator.refusal import Refusal
+from coordinator.state import Guard, State
+
+_log = logging.getLogger("coordinator.meshapi")
+
+# Workload secret id as upstream; the other two are ours (spec/coordinator.md 7.3).
+OID_WORKLOAD_SECRET_ID = "1.3.9901.3.1"  # noqa: S105  # an object identifier
+OID_POLICY_HASH = "1.3.9901.3.2"
+OID_TRANSITION_HASH = "1.3.9901.3.3"
+
+# Evidence to (dotted OID, DER) pairs; attestation knows how.
+Claims = Callable[[Evidence], Iterable[tuple[str, bytes]]]
+
+
+def new_mesh_cert(
+    _request: pb.NewMeshCertRequest, identity: PeerIdentity, guard: Guard, *, claims: Claims
+) -> pb.NewMeshCertResponse:
+    """Certify the key of the caller's attested certificate for the names of its policy entry."""
+    state, evidence = identity.snapshot, identity.evidence
+    if identity.public_key_spki is None or evidence is None or not isinstance(state, State):
+        raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
+    if not guard.is_current(state):
+        # A certificate of the old mesh CA would be useless; a new connection gets the new state.
+        raise Refusal(
+            grpc.StatusCode.UNAVAILABLE,
+            "the manifest has changed since this connection was made",
+            reason=REASON_OUTDATED,
+        )
+    policy_hash = evidence.host_data
+    entry = state.manifest.policies.get(policy_hash.hex())
+    if entry is None:
+        raise Refusal(
+            grpc.StatusCode.PERMISSION_DENIED,
+            f"policy hash {policy_hash.hex()} not found in manifest",
+        )
+    extensions = [Extension(oid=oid, der=der) for oid, der in claims(evidence)]
+    extensions.append(Extension(oid=OID_POLICY_HASH, der=octet_string(policy_hash)))
+    transition_hash = octet_string(state.latest.transition_hash)
+    extensions.append(Extension(oid=OID_TRANSITION_HASH, der=transition_hash))
+    secret = b""
+    if entry.workload_secret_id:
+        secret_id = octet_string(entry.workload_secret_id.encode())
+        extensions.append(Extension(oid=OID_WORKLOAD_SECRET_ID, der=secret_id))
+        secret = state.engine.workload_secret(entry.workload_secret_id)
+    chain = state.ca.issue(
+        public_key_spki=identity.public_key_spki,
+        sans=entry.sans,
+        policy_hash=policy_hash,
+        extensions=extensions,
+        now=guard.now(),
+    )
+    _log.info(
+        "NewMeshCert succeeded",
+        extra={"policy": policy_hash.hex(), "generation": state.generation},
+    )
+    return pb.NewMeshCertResponse(
+        MeshCACert=state.ca.mesh_ca_pem,
+        CertChain=chain,
+        RootCACert=state.ca.root_ca_pem,
+        WorkloadSecret=secret,
+    )
+
+
+def octet_string(content: bytes) -> bytes:
+    """Return the DER OCTET STRING of `content`. Source: X.690 8.1.3, 8.7."""
+    length = len(content)
+    if length < 0x80:  # noqa: PLR2004  # the short form of a length
+        return bytes([0x04, length]) + content
+    encoded = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([0x04, 0x80 | len(encoded)]) + encoded + content

@@ -1,0 +1,125 @@
+"""Everything that is derived from the seed, and nothing else: keys and secrets that survive a restart.
+
+    seed -- POD STATE SECRET ------------ pod state seed -- WORKLOAD SECRET ID: <id> -- workload secret
+         -- TRANSACTION SIGNING SECRET -- ECDSA P-384, signs the newest transition
+         -- ROOT CA SEED ---------------- ECDSA P-384, root CA
+         -- ROOT CA CERT SERIAL --------- serial number of the root certificate (ours)
+
+Every arrow is HKDF-SHA256 (RFC 5869) with the public salt and the named info, as long as its input. The mesh CA
+key is not in the tree on purpose: who holds the seed must not be able to compute it.
+Source: spec/coordinator.md 5.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from functools import cached_property
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from contrast_tasks.errors import ContrastError
+
+SEED_BYTES = 64  # generated
+MIN_SEED_BYTES = 32  # accepted
+SALT_BYTES = 32
+
+# SEC 2, curve secp384r1, order of the base point.
+_P384_ORDER = int(
+    "ffffffffffffffffffffffffffffffffffffffffffffffff"
+    "c7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+    16,
+)
+_P384_BYTES = 48
+_KEYGEN_PERSONALIZATION = b"det ECDSA key gen P-384"
+_MIN_KEYGEN_ENTROPY_BYTES = 16
+_SERIAL_BYTES = 16
+
+
+class BadSeed(ContrastError):
+    """Seed, salt or secret id cannot be used; the message never holds their bytes."""
+
+
+class SeedEngine:
+    """Derives keys and secrets from one seed (at least 32 bytes) and one salt (32 bytes).
+
+    Raises BadSeed for other lengths. The object's representation shows no secret.
+    """
+
+    def __init__(self, seed: bytes, salt: bytes) -> None:
+        if len(seed) < MIN_SEED_BYTES:
+            raise BadSeed("secret seed must be at least 32 bytes long")
+        if len(salt) != SALT_BYTES:
+            raise BadSeed("salt must be 32 bytes long")
+        self.seed = seed
+        self.salt = salt
+
+    @cached_property
+    def pod_state_seed(self) -> bytes:
+        """Return the secret below which all workload secrets hang, as long as the seed."""
+        return self._derive(self.seed, "POD STATE SECRET")
+
+    @cached_property
+    def root_ca_key(self) -> ec.EllipticCurvePrivateKey:
+        """Return the root CA key, P-384."""
+        return deterministic_p384(self._derive(self.seed, "ROOT CA SEED"))
+
+    @cached_property
+    def transaction_key(self) -> ec.EllipticCurvePrivateKey:
+        """Return the key that signs the newest transition, P-384."""
+        return deterministic_p384(self._derive(self.seed, "TRANSACTION SIGNING SECRET"))
+
+    @cached_property
+    def root_ca_serial(self) -> int:
+        """Return the root certificate's serial number, positive and at most 127 bits."""
+        # The top bit is cleared so that the DER integer stays 16 bytes long.
+        raw = self._derive(self.seed, "ROOT CA CERT SERIAL")[:_SERIAL_BYTES]
+        return (int.from_bytes(raw) & ((1 << 127) - 1)) or 1
+
+    def workload_secret(self, secret_id: str) -> bytes:
+        """Return the secret of a WorkloadSecretID, as long as the seed; BadSeed for an empty id."""
+        if not secret_id:
+            raise BadSeed("workload secret id must not be empty")
+        return self._derive(self.pod_state_seed, f"WORKLOAD SECRET ID: {secret_id}")
+
+    def _derive(self, secret: bytes, info: str) -> bytes:
+        hkdf = HKDF(
+            algorithm=hashes.SHA256(), length=len(secret), salt=self.salt, info=info.encode()
+        )
+        return hkdf.derive(secret)
+
+
+def deterministic_p384(entropy: bytes) -> ec.EllipticCurvePrivateKey:
+    """Return the P-384 key that `entropy` (at least 16 bytes) stands for.
+
+    The first output of an HMAC-DRBG (SHA-256) in 1..n-1 is the private scalar.
+    Source: NIST SP 800-90A 10.1.2 with the personalization string of the `det-keygen` ECDSA profile.
+    """
+    if len(entropy) < _MIN_KEYGEN_ENTROPY_BYTES:
+        raise BadSeed("key generation needs at least 16 bytes of entropy")
+    for candidate in _hmac_drbg(entropy, _KEYGEN_PERSONALIZATION):
+        scalar = int.from_bytes(candidate)
+        if 0 < scalar < _P384_ORDER:
+            return ec.derive_private_key(scalar, ec.SECP384R1())
+    raise AssertionError("the generator never ends")
+
+
+def _hmac_drbg(entropy: bytes, personalization: bytes) -> Iterator[bytes]:
+    def mac(key: bytes, content: bytes) -> bytes:
+        return hmac.digest(key, content, hashlib.sha256)
+
+    material = entropy + personalization
+    key, value = bytes(32), b"\x01" * 32
+    for marker in (b"\x00", b"\x01"):
+        key = mac(key, value + marker + material)
+        value = mac(key, value)
+    while True:
+        output = b""
+        while len(output) < _P384_BYTES:
+            value = mac(key, value)
+            output += value
+        yield output[:_P384_BYTES]
+        # The update after a request; reached when the candidate is out of range, for P-384 once in 2**190.
+        key = mac(key, value + b"\x00")
+        value = mac(key, value)

@@ -1,0 +1,63 @@
+"""The seed under the public keys of its owners, so that a restarted Coordinator can be recovered.
+
+Every owner gets the complete seed; the name "share" is historical. Source: spec/coordinator.md 5.5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from contrast_tasks.errors import UsageError
+
+_LABEL = b"seedshare"
+_MIN_RSA_BITS = 2048
+
+
+class BadOwnerKey(UsageError):
+    """A seed share owner key in the manifest is not the hex of a PKCS#1 RSA public key that can be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedShare:
+    """The seed under one key: hex of the PKCS#1 DER public key as in the manifest, RSAES-OAEP ciphertext."""
+
+    public_key_hex: str
+    ciphertext: bytes
+
+
+def encrypt_seed(seed: bytes, owner_keys_hex: Sequence[str]) -> tuple[EncryptedShare, ...]:
+    """Return one share per owner, in the given order; raises BadOwnerKey naming the position of a bad key."""
+    return tuple(
+        EncryptedShare(
+            public_key_hex=key_hex,
+            ciphertext=_owner_key(key_hex, position).encrypt(seed, _oaep()),
+        )
+        for position, key_hex in enumerate(owner_keys_hex)
+    )
+
+
+def decrypt_share(share: EncryptedShare, key: rsa.RSAPrivateKey) -> bytes:
+    """Return the seed; raises ValueError when the share is not for `key` or was changed."""
+    return key.decrypt(share.ciphertext, _oaep())
+
+
+def _oaep() -> padding.OAEP:
+    return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
+
+
+def _owner_key(key_hex: str, position: int) -> rsa.RSAPublicKey:
+    place = f"seedshare owner key {position}"
+    try:
+        # OpenSSL reads a bare PKCS#1 RSAPublicKey as well as SubjectPublicKeyInfo.
+        key = load_der_public_key(bytes.fromhex(key_hex))
+    except (ValueError, UnsupportedAlgorithm) as err:
+        raise BadOwnerKey(f"{place} is not the hex of a pkcs#1 public key") from err
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise BadOwnerKey(f"{place} is not an rsa key")
+    if key.key_size < _MIN_RSA_BITS:
+        raise BadOwnerKey(f"{place} has {key.key_size} bits, wanted at least {_MIN_RSA_BITS}")
+    return key

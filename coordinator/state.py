@@ -1,0 +1,274 @@
+"""The Coordinator's state: which manifest is in force, and the only ways it can change.
+
+    initial ------ update(None) ------> active <---- update(old) ---- active (generation + 1, new mesh CA)
+    recovery ----- reset(None) -------> active      memory is empty, the store is not: the process was restarted
+    stale -------- reset(old) --------> active      another Coordinator moved the head on; nothing is served
+    inconsistent   transitions without a head: somebody deleted it; only `force_new` starts over
+
+A State never changes, except that it can become stale. An update builds everything first: keys, certificates, signed
+head. Then it writes the documents, then swaps the head (the store's compare-and-swap decides between Coordinators),
+and then the reference in memory. A crash between any two of these leaves the old manifest in force.
+Source: spec/coordinator.md 4.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.errors import ContrastError
+from coordinator.ca import CertificateAuthority, RandomBytes
+from coordinator.history import (
+    NO_TRANSITION,
+    History,
+    LatestTransition,
+    Transition,
+    sha256,
+    sign_latest,
+)
+from coordinator.seedengine import BadSeed, SeedEngine
+from coordinator.store.base import StoreError
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest
+
+ParseManifest = Callable[[bytes], "Manifest"]
+
+
+class StateUnavailable(ContrastError):
+    """There is no state that could be served."""
+
+
+class NoManifest(StateUnavailable):
+    """No manifest was ever set."""
+
+
+class InRecovery(StateUnavailable):
+    """There is a history, but this process does not hold its keys (restart), or no longer the newest (stale)."""
+
+
+class HistoryInconsistent(StateUnavailable):
+    """The store holds transitions, but not which one is the newest."""
+
+
+class ConcurrentUpdate(ContrastError):
+    """The state is no longer the one the change was based on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class State:
+    """One generation; handlers take one State per request and never ask the Guard again.
+
+    manifest_bytes: exactly as sent. generation: 1 for the first manifest. root_issued_at: time of the first set.
+    """
+
+    engine: SeedEngine
+    manifest: "Manifest"
+    manifest_bytes: bytes
+    ca: CertificateAuthority
+    latest: LatestTransition
+    generation: int
+    root_issued_at: datetime
+    _stale: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_stale(self) -> bool:
+        """Return whether another Coordinator has moved on; never turns back to False."""
+        return self._stale.is_set()
+
+    def mark_stale(self) -> None:
+        """Say that this state is no longer the newest."""
+        self._stale.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What probes and people are told: a name of the table above, why, and the generation (0: no manifest)."""
+
+    name: str
+    reason: str
+    generation: int
+
+
+class Guard:
+    """Holds the state; readers never wait for writers once there is one.
+
+    now, random_bytes: the clock and the randomness. parse: bytes to Manifest, strict. force_new: start over although
+    the store holds transitions without a head.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        parse: ParseManifest,
+        now: Callable[[], datetime],
+        random_bytes: RandomBytes = secrets.token_bytes,
+        force_new: bool = False,
+    ) -> None:
+        self.history = history
+        self.parse = parse
+        self.now = now
+        self.random_bytes = random_bytes
+        self._force_new = force_new
+        self._state: State | None = None
+        self._lock = threading.Lock()
+
+    def current(self) -> State:
+        """Return the state to serve from.
+
+        Raises NoManifest, InRecovery, HistoryInconsistent, or StoreError when the store cannot be asked.
+        """
+        state = self._state
+        if state is None:
+            # A first set between its transition and its head would look like a deleted head.
+            with self._lock:
+                state = self._state
+                if state is None:
+                    self._explain_absence()
+        if state is None or state.is_stale:
+            raise InRecovery("another coordinator has set a newer manifest")
+        return state
+
+    def is_current(self, state: State) -> bool:
+        """Return whether `state` is the one in force."""
+        return state is self._state and not state.is_stale
+
+    def unrecovered(self) -> State | None:
+        """Return what `reset` replaces: None after a restart, the stale state otherwise.
+
+        Raises NoManifest when there is nothing to recover from, ConcurrentUpdate when the state is in order.
+        """
+        try:
+            self.current()
+        except InRecovery:
+            return self._state
+        raise ConcurrentUpdate("the coordinator is already recovered")
+
+    def status(self) -> Status:
+        """Return the name of the state; never raises."""
+        try:
+            state = self.current()
+        except NoManifest as err:
+            return Status(name="initial", reason=str(err), generation=0)
+        except InRecovery as err:
+            stale = self._state
+            if stale is None:
+                return Status(name="recovery", reason=str(err), generation=0)
+            return Status(name="stale", reason=str(err), generation=stale.generation)
+        except HistoryInconsistent as err:
+            return Status(name="inconsistent", reason=str(err), generation=0)
+        except StoreError:
+            return Status(name="unknown", reason="the store cannot be read", generation=0)
+        name = "active" if state.manifest.workload_owner_key_digests else "final"
+        return Status(name=name, reason="", generation=state.generation)
+
+    def update(
+        self,
+        old: State | None,
+        *,
+        engine: SeedEngine,
+        manifest: "Manifest",
+        manifest_bytes: bytes,
+        policies: Iterable[bytes],
+    ) -> State:
+        """Put a manifest in force that the caller has validated, and return the new state.
+
+        old: what the caller based its checks on, None for the first set. policies: the documents the manifest names.
+        Raises ConcurrentUpdate or StoreConflict when `old` is no longer in force, StoreError when writing fails; the
+        state stays as it was then.
+        """
+        now = self.now()
+        previous = NO_TRANSITION if old is None else old.latest.transition_hash
+        transition = Transition(manifest_hash=sha256(manifest_bytes), previous=previous)
+        # Whole seconds, because that is what is stored and what certificates hold.
+        issued_at = now.replace(microsecond=0) if old is None else old.root_issued_at
+        new = State(
+            engine=engine,
+            manifest=manifest,
+            manifest_bytes=manifest_bytes,
+            ca=self._authority(engine, issued_at, now),
+            latest=sign_latest(engine.transaction_key, transition.digest),
+            generation=1 if old is None else old.generation + 1,
+            root_issued_at=issued_at,
+        )
+        with self._lock:
+            self._require_unchanged(old)
+            if old is not None and old.is_stale:
+                raise InRecovery("another coordinator has set a newer manifest")
+            for policy in policies:
+                self.history.put_policy(policy)
+            self.history.put_manifest(manifest_bytes)
+            if old is None:
+                self.history.put_first_time(engine.transaction_key, transition.digest, issued_at)
+            self.history.put_transition(transition)
+            self.history.swap_latest(None if old is None else old.latest, new.latest)
+            self._state = new
+        return new
+
+    def reset(self, old: State | None, make_engine: Callable[["Manifest"], SeedEngine]) -> State:
+        """Load the newest manifest from the store and serve it with a new mesh CA.
+
+        old: the result of `unrecovered`. make_engine: authorises the caller against the stored manifest and returns
+        the engine of the seed it brought. Raises BadSeed when the head is not signed by that seed's key,
+        HistoryCorrupt, ConcurrentUpdate, and what make_engine and parse raise.
+        """
+        head = self.history.latest_unverified()
+        if head is None:
+            raise NoManifest("no state to recover from")
+        newest = self.history.transition(head.transition_hash)
+        manifest_bytes = self.history.manifest(newest.manifest_hash)
+        manifest = self.parse(manifest_bytes)
+        engine = make_engine(manifest)
+        transaction_key = engine.transaction_key.public_key()
+        if not head.is_signed_by(transaction_key):
+            raise BadSeed("the history is not signed by the key of this seed")
+        chain = [digest for digest, _ in self.history.walk(head.transition_hash)]
+        now = self.now()
+        issued_at = self.history.first_time(transaction_key, chain[-1]) or now
+        new = State(
+            engine=engine,
+            manifest=manifest,
+            manifest_bytes=manifest_bytes,
+            ca=self._authority(engine, issued_at, now),
+            latest=head,
+            generation=len(chain),
+            root_issued_at=issued_at,
+        )
+        with self._lock:
+            self._require_unchanged(old)
+            if self.history.latest_unverified() != head:
+                raise ConcurrentUpdate("the history moved on during recovery")
+            self._state = new
+        return new
+
+    def _authority(
+        self, engine: SeedEngine, issued_at: datetime, now: datetime
+    ) -> CertificateAuthority:
+        return CertificateAuthority(
+            root_key=engine.root_ca_key,
+            # Fresh for each generation and never derived: see seedengine.
+            mesh_key=ec.generate_private_key(ec.SECP384R1()),
+            root_serial=engine.root_ca_serial,
+            root_issued_at=issued_at,
+            now=now,
+            random_bytes=self.random_bytes,
+        )
+
+    def _require_unchanged(self, old: State | None) -> None:
+        if self._state is not old:
+            raise ConcurrentUpdate("the state was changed by another request")
+
+    def _explain_absence(self) -> None:
+        if self.history.latest_unverified() is not None:
+            raise InRecovery("the coordinator was restarted and holds no keys")
+        if self.history.has_orphans() and not self._force_new:
+            raise HistoryInconsistent(
+                "the history holds transitions, but its newest entry is missing",
+                hint="restore transitions/latest, or start with --force-new and lose the old seed",
+            )
+        raise NoManifest("no manifest was set")

@@ -1,0 +1,72 @@
+"""What the history needs from a store: small values under two-part keys, and one compare-and-swap.
+
+Keys are `<folder>/<name>`, both of letters, digits and dashes. Source: spec/coordinator.md 8.1, 8.2.
+
+StoreError            the store cannot be read or written
+├── NotFound          no value under this key
+├── InvalidKey        the key is not of that form
+└── StoreConflict     compare-and-swap found another value than expected
+"""
+
+import re
+from typing import Protocol
+
+from contrast_tasks.errors import ClusterError
+
+_KEY = re.compile(r"[a-zA-Z0-9-]+/[a-zA-Z0-9-]+", re.ASCII)
+_FOLDER = re.compile(r"[a-zA-Z0-9-]+", re.ASCII)
+
+
+class StoreError(ClusterError):
+    """The store cannot be read or written."""
+
+
+class NotFound(StoreError):
+    """There is no value under this key."""
+
+
+class InvalidKey(StoreError):
+    """A key is not of the form `<folder>/<name>`."""
+
+
+class StoreConflict(StoreError):
+    """Somebody else changed the value in between."""
+
+
+class Store(Protocol):
+    """A key-value store; every method raises StoreError, InvalidKey for a malformed key."""
+
+    def get(self, key: str) -> bytes:
+        """Return the value, NotFound if there is none."""
+
+    def set(self, key: str, value: bytes) -> None:
+        """Store the value; readers see the old one or the new one, never a part."""
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a value."""
+
+    def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
+        """Replace `old` by `new`, StoreConflict if another value stands there; a missing value counts as empty."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names of all keys below `folder`."""
+
+    def describe(self, key: str) -> str:
+        """Return where a person finds the value, as a file name; the key need not exist."""
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return folder and name of a key, InvalidKey if it is malformed."""
+    if not _KEY.fullmatch(key):
+        raise InvalidKey(
+            f"invalid key {key!r}: wanted <folder>/<name> of letters, digits and dashes"
+        )
+    folder, _, name = key.partition("/")
+    return folder, name
+
+
+def check_folder(folder: str) -> str:
+    """Return `folder`, InvalidKey if it cannot be the first part of a key."""
+    if not _FOLDER.fullmatch(folder):
+        raise InvalidKey(f"invalid key folder {folder!r}: wanted letters, digits and dashes")
+    return folder

@@ -1,0 +1,50 @@
+"""A store that ends with the process; for tests and for trying things out."""
+
+import threading
+
+from coordinator.store.base import NotFound, StoreConflict, check_folder, split_key
+
+
+class MemoryStore:
+    """Keep values in a dictionary."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes:
+        """Return the value, NotFound if there is none."""
+        split_key(key)
+        try:
+            return self._values[key]
+        except KeyError as err:
+            raise NotFound(f"no value under {key}") from err
+
+    def set(self, key: str, value: bytes) -> None:
+        """Store the value."""
+        split_key(key)
+        with self._lock:
+            self._values[key] = value
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a value."""
+        split_key(key)
+        return key in self._values
+
+    def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
+        """Replace `old` by `new`, StoreConflict if another value stands there."""
+        split_key(key)
+        with self._lock:
+            if self._values.get(key, b"") != old:
+                raise StoreConflict(f"{key} was changed by somebody else")
+            self._values[key] = new
+
+    def names(self, folder: str) -> list[str]:
+        """Return the sorted names of all keys below `folder`."""
+        prefix = check_folder(folder) + "/"
+        with self._lock:
+            return sorted(key[len(prefix) :] for key in self._values if key.startswith(prefix))
+
+    def describe(self, key: str) -> str:
+        """Return the key."""
+        return key

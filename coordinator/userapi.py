@@ -1,0 +1,199 @@
+"""The user API's methods as plain functions of request, caller and guard; TLS and gRPC are transport's business.
+
+Each takes one snapshot of the state. Everything is checked before anything is written, and whatever is refused leaves
+the state as it was. Source: spec/coordinator.md 2.3, 4.3, 6.1.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import grpc
+
+from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.api.errors import REASON_CONFLICT
+from contrast_tasks.api.limits import MAX_OBJECT_BYTES
+from contrast_tasks.atls.types import PeerIdentity
+from contrast_tasks.errors import ContrastError, FindingsError
+from coordinator.authorisation import authorise_recovery, authorise_update
+from coordinator.ca import BadName, general_names
+from coordinator.history import HASH_BYTES, NO_TRANSITION
+from coordinator.refusal import Refusal
+from coordinator.seedengine import SALT_BYTES, SEED_BYTES, BadSeed, SeedEngine
+from coordinator.seedshares import BadOwnerKey, EncryptedShare, encrypt_seed
+from coordinator.state import ConcurrentUpdate, Guard, NoManifest, State
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest
+
+_log = logging.getLogger("coordinator.userapi")
+
+# Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB.
+_MAX_DETAIL_CHARS = 3000
+_MAX_LISTED = 5
+
+
+def set_manifest(
+    request: pb.SetManifestRequest, identity: PeerIdentity, guard: Guard
+) -> pb.SetManifestResponse:
+    """Put a manifest in force: the first from anybody, later ones from an owner of the one in force."""
+    _check_sizes(request)
+    old = _in_force(guard)
+    manifest = _parse_manifest(request.Manifest, guard)
+    _check_previous(request.PreviousTransitionHash, old)
+    if old is not None:
+        authorise_update(identity.public_key_spki, old.manifest)
+        _check_seedshare_owners(manifest, old.manifest)
+    policies = _match_policies(manifest, request.Policies)
+    _check_names(manifest)
+    shares: tuple[EncryptedShare, ...] = ()
+    if old is None:
+        engine = SeedEngine(guard.random_bytes(SEED_BYTES), guard.random_bytes(SALT_BYTES))
+        shares = _encrypt_seed(engine, manifest)
+    else:
+        engine = old.engine
+    new = guard.update(
+        old,
+        engine=engine,
+        manifest=manifest,
+        manifest_bytes=request.Manifest,
+        policies=policies.values(),
+    )
+    _log.info(
+        "SetManifest succeeded",
+        extra={"generation": new.generation, "transition": new.latest.transition_hash.hex()},
+    )
+    response = pb.SetManifestResponse(RootCA=new.ca.root_ca_pem, MeshCA=new.ca.mesh_ca_pem)
+    if shares:
+        response.SeedSharesDoc.salt = engine.salt
+        response.SeedSharesDoc.SeedShares.extend(
+            pb.SeedShare(PublicKey=share.public_key_hex, EncryptedSeed=share.ciphertext)
+            for share in shares
+        )
+    return response
+
+
+def get_manifests(
+    _request: pb.GetManifestsRequest, _identity: PeerIdentity, guard: Guard
+) -> pb.GetManifestsResponse:
+    """Return the history that leads to the manifest in force, with the certificates of the same generation."""
+    state = guard.current()
+    transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
+    manifests = [guard.history.manifest(step.manifest_hash) for step in reversed(transitions)]
+    hashes = sorted({key for content in manifests for key in json.loads(content)["Policies"]})
+    return pb.GetManifestsResponse(
+        Manifests=manifests,
+        Policies=[guard.history.policy(bytes.fromhex(key)) for key in hashes],
+        RootCA=state.ca.root_ca_pem,
+        MeshCA=state.ca.mesh_ca_pem,
+        LatestTransition=pb.LatestTransition(
+            TransitionHash=state.latest.transition_hash, Signature=state.latest.signature
+        ),
+    )
+
+
+def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) -> pb.RecoverResponse:
+    """Serve the newest manifest of the history again, with the seed that one of its owners decrypted."""
+    try:
+        old = guard.unrecovered()
+    except NoManifest as err:
+        raise _precondition("no state to recover from") from err
+    except ConcurrentUpdate as err:
+        raise _precondition("coordinator is already recovered") from err
+
+    def make_engine(manifest: "Manifest") -> SeedEngine:
+        # Who calls is settled before the seed is looked at.
+        authorise_recovery(identity.public_key_spki, manifest)
+        return SeedEngine(request.Seed, request.Salt)
+
+    try:
+        new = guard.reset(old, make_engine)
+    except BadSeed as err:
+        raise _invalid(str(err)) from err
+    _log.info("Recover succeeded", extra={"generation": new.generation})
+    return pb.RecoverResponse()
+
+
+def _in_force(guard: Guard) -> State | None:
+    try:
+        return guard.current()
+    except NoManifest:
+        return None
+
+
+def _check_sizes(request: pb.SetManifestRequest) -> None:
+    objects = [("manifest", request.Manifest)]
+    objects += [(f"policy {index}", policy) for index, policy in enumerate(request.Policies)]
+    for name, content in objects:
+        if len(content) > MAX_OBJECT_BYTES:
+            raise _invalid(f"{name} has {len(content)} bytes, wanted at most {MAX_OBJECT_BYTES}")
+
+
+def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":
+    try:
+        return guard.parse(content)
+    except FindingsError as err:
+        detail = "\n".join(str(finding) for finding in err.findings)
+        raise _invalid(f"unmarshaling manifest: {err}\n{detail}") from err
+    except ContrastError as err:
+        raise _invalid(f"unmarshaling manifest: {err}") from err
+
+
+def _check_previous(expected: bytes, old: State | None) -> None:
+    if not expected:
+        return
+    if len(expected) != HASH_BYTES:
+        raise _invalid(f"previous transition hash has {len(expected)} bytes, wanted {HASH_BYTES}")
+    found = NO_TRANSITION if old is None else old.latest.transition_hash
+    if expected != found:
+        raise _precondition(
+            f"previous transition {expected.hex()} does not match latest state {found.hex()}",
+            reason=REASON_CONFLICT,
+        )
+
+
+def _check_seedshare_owners(new: "Manifest", old: "Manifest") -> None:
+    # The seed was encrypted once, for these keys in this order.
+    if tuple(new.seedshare_owner_pub_keys or ()) != tuple(old.seedshare_owner_pub_keys or ()):
+        raise Refusal(
+            grpc.StatusCode.PERMISSION_DENIED, "changes to seedshare owners are not allowed"
+        )
+
+
+def _match_policies(manifest: "Manifest", documents: Iterable[bytes]) -> Mapping[str, bytes]:
+    by_hash = {hashlib.sha256(document).hexdigest(): document for document in documents}
+    if missing := sorted(set(manifest.policies) - set(by_hash)):
+        raise _invalid(f"no policy provided for hash {_listing(missing)}")
+    if unknown := sorted(set(by_hash) - set(manifest.policies)):
+        raise _invalid(f"policy provided that the manifest does not name: {_listing(unknown)}")
+    return by_hash
+
+
+def _check_names(manifest: "Manifest") -> None:
+    for policy_hash, entry in manifest.policies.items():
+        try:
+            general_names(entry.sans)
+        except BadName as err:
+            raise _invalid(f"policy {policy_hash}: {err}") from err
+
+
+def _encrypt_seed(engine: SeedEngine, manifest: "Manifest") -> tuple[EncryptedShare, ...]:
+    try:
+        return encrypt_seed(engine.seed, manifest.seedshare_owner_pub_keys or ())
+    except BadOwnerKey as err:
+        raise _invalid(f"initializing seed engine: {err}") from err
+
+
+def _listing(hashes: list[str]) -> str:
+    more = len(hashes) - _MAX_LISTED
+    return ", ".join(hashes[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message[:_MAX_DETAIL_CHARS])
+
+
+def _precondition(message: str, *, reason: str = "") -> Refusal:
+    return Refusal(grpc.StatusCode.FAILED_PRECONDITION, message, reason=reason)

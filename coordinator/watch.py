@@ -1,0 +1,104 @@
+"""What a running Coordinator makes of a head that somebody else wrote to the store.
+
+    missing               written back: whoever can delete it must not make the next start look like the first
+    ours                  nothing: the echo of our own update
+    an ancestor of ours   rollback: written back and reported, our newer head is signed too
+    unsigned, malformed   ignored and reported: else anybody with write access could stop the service
+    signed, not ours      another Coordinator with our seed has moved on: our state becomes stale
+
+Source: spec/coordinator.md 4.7 with our corrections, 8.5.
+"""
+
+import logging
+import threading
+from enum import Enum
+
+from coordinator.history import LATEST_KEY, HistoryCorrupt
+from coordinator.state import Guard, State, StateUnavailable
+from coordinator.store.base import NotFound, StoreConflict, StoreError
+
+_log = logging.getLogger("coordinator.history")
+
+
+class Observation(Enum):
+    """What was seen and done."""
+
+    QUIET = "quiet"
+    REPAIRED = "repaired"
+    ROLLBACK = "rollback"
+    FORGED = "forged"
+    STALE = "stale"
+
+
+def observe(guard: Guard) -> Observation:
+    """Compare the store's head with the state in memory once and act as the table above says.
+
+    Raises StoreError when the store cannot be read.
+    """
+    try:
+        state = guard.current()
+    except StateUnavailable:
+        return Observation.QUIET
+    try:
+        raw = guard.history.store.get(LATEST_KEY)
+    except NotFound:
+        return _restore(guard, state, b"", Observation.REPAIRED)
+    if raw == state.latest.render():
+        return Observation.QUIET
+    return _judge(guard, state, raw)
+
+
+def watch(guard: Guard, stop: threading.Event, *, interval_s: float = 1.0) -> None:
+    """Observe the store every `interval_s` seconds until `stop` is set; trouble is logged once per kind."""
+    reported = ""
+    while not stop.wait(interval_s):
+        try:
+            seen = observe(guard)
+            trouble = seen.value if seen is Observation.FORGED else ""
+        except StoreError as err:
+            trouble = f"history cannot be watched: {err}"
+        if trouble and trouble != reported:
+            _log.error("History watch: %s", trouble)
+        reported = trouble
+
+
+def _judge(guard: Guard, state: State, raw: bytes) -> Observation:
+    try:
+        head = guard.history.parse_latest(raw)
+    except HistoryCorrupt:
+        return _forged(guard, state)
+    if not head.is_signed_by(state.engine.transaction_key.public_key()):
+        return _forged(guard, state)
+    chain = guard.history.walk(state.latest.transition_hash)
+    if head.transition_hash in {digest for digest, _ in chain}:
+        return _restore(guard, state, raw, Observation.ROLLBACK)
+    if not guard.is_current(state):
+        return Observation.QUIET
+    state.mark_stale()
+    _log.warning(
+        "History changed, marking state as stale", extra={"transition": head.transition_hash.hex()}
+    )
+    return Observation.STALE
+
+
+def _forged(guard: Guard, state: State) -> Observation:
+    # Our own update may have passed between the two reads.
+    return Observation.FORGED if guard.is_current(state) else Observation.QUIET
+
+
+def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Observation:
+    """Put our head back where `found` stands, with the objects it leads to, unless we have moved on ourselves."""
+    if not guard.is_current(state):
+        return Observation.QUIET
+    history = guard.history
+    latest = state.latest
+    try:
+        history.put_manifest(state.manifest_bytes)
+        history.store.compare_and_swap(LATEST_KEY, found, latest.render())
+    except StoreConflict:
+        return Observation.QUIET
+    _log.error(
+        "History head was changed from outside and is written back",
+        extra={"seen": seen.value, "transition": latest.transition_hash.hex()},
+    )
+    return seen

@@ -1,0 +1,193 @@
+"""The collector that all manifest rules write into, and the rules they have in common."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.manifest.json_text import escape
+from contrast_tasks.platforms import did_you_mean
+
+MISSING_PREFIX = "missing-"
+_HEX = re.compile(r"[0-9a-f]*")
+_HEX_ANY_CASE = re.compile(r"[0-9A-Fa-f]*")
+_SHOWN = 40
+
+Step = str | int
+
+
+def shown(value: Any) -> str:
+    """Return how a JSON value is quoted in a message, cut to a readable length."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if len(text) > _SHOWN:
+        text = f"{text[:_SHOWN]}... ({len(text)} characters)"
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
+    return f"'{text}'" if isinstance(value, str) else text
+
+
+def pointer_of(path: tuple[Step, ...]) -> str:
+    """Return the RFC 6901 pointer of a path."""
+    return "".join(f"/{escape(str(step))}" for step in path)
+
+
+def dotted(path: tuple[Step, ...]) -> str:
+    """Return a path as people read it: `ReferenceValues.snp[0].MinimumTCB`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+@dataclass(slots=True, kw_only=True)
+class Collector:
+    """Collects findings of one manifest; `line` maps a pointer to its line, or to None when there is no text."""
+
+    file: str
+    line: Callable[[str], int | None]
+    lenient: bool = False
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(
+        self,
+        code: str,
+        rule: str,
+        path: tuple[Step, ...],
+        reason: str,
+        *,
+        severity: Severity = Severity.ERROR,
+        hint: str = "",
+    ) -> None:
+        """Add one finding; the message is the dotted path, a colon and the reason."""
+        pointer = pointer_of(path)
+        self.findings.append(
+            Finding(
+                code=code,
+                rule=rule,
+                severity=severity,
+                message=f"{dotted(path)}: {reason}" if path else reason,
+                where=Location(file=self.file, line=self.line(pointer), pointer=pointer),
+                hint=hint,
+            )
+        )
+
+    def warn(
+        self, code: str, rule: str, path: tuple[Step, ...], reason: str, hint: str = ""
+    ) -> None:
+        """Add one warning."""
+        self.add(code, rule, path, reason, severity=Severity.WARNING, hint=hint)
+
+    def missing(self, code: str, name: str, path: tuple[Step, ...], hint: str) -> None:
+        """Add a finding of the class that generate tolerates: a value only the user can know is not there yet."""
+        self.add(code, MISSING_PREFIX + name, path, "is missing, expected a value", hint=hint)
+
+    def wrong_type(self, path: tuple[Step, ...], value: Any, wanted: str) -> None:
+        """Add M003: a value has another type than the format knows."""
+        self.add("M003", "wrong-type", path, f"is {shown(value)}, expected {wanted}")
+
+    def members(
+        self,
+        value: Any,
+        path: tuple[Step, ...],
+        *,
+        known: Collection[str],
+        required: Collection[str] = (),
+        aliases: Mapping[str, str] | None = None,
+    ) -> dict[str, Any] | None:
+        """Return the members of an object under their proper names; None, with M003, if it is no object.
+
+        Unknown members, among them known ones with other capitals, are M002: an error, or a warning when lenient.
+        An alias is a warning, and an error beside its proper name. A required member that is absent is M004.
+        """
+        if not isinstance(value, dict):
+            self.wrong_type(path, value, "an object")
+            return None
+        found: dict[str, Any] = {}
+        for name, member in value.items():
+            proper = (aliases or {}).get(name, "")
+            if name in known:
+                found[name] = member
+            elif proper and proper in value:
+                reason = f"is another spelling of '{proper}', which is there too"
+                self.add("M002", "two-spellings", (*path, name), reason)
+            elif proper:
+                reason = f"is an old spelling of '{proper}'"
+                self.warn("M002", "old-spelling", (*path, name), reason)
+                found[proper] = member
+            else:
+                self._unknown(name, path, tuple(known))
+        for name in required:
+            if name not in found:
+                self.add("M004", "absent-member", path, f"has no '{name}'")
+        return found
+
+    def _unknown(self, name: str, path: tuple[Step, ...], known: tuple[str, ...]) -> None:
+        same = next((entry for entry in known if entry.lower() == name.lower()), None)
+        severity = Severity.WARNING if self.lenient else Severity.ERROR
+        if same is None:
+            hint = did_you_mean(name, known)
+            reason = f"unknown member, expected one of {', '.join(known)}"
+            self.add("M002", "unknown-member", (*path, name), reason, severity=severity, hint=hint)
+        else:
+            reason = f"wrong capitals, expected '{same}'"
+            self.add("M002", "wrong-capitals", (*path, name), reason, severity=severity)
+
+    def elements(self, value: Any, path: tuple[Step, ...]) -> list[Any]:
+        """Return the elements of an array; an empty list for null, and with M003 for anything else."""
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.wrong_type(path, value, "an array or null")
+            return []
+        return value
+
+    def hex(
+        self, value: Any, path: tuple[Step, ...], size_bytes: int, *, code: str, rule: str
+    ) -> bool:
+        """Return whether `value` is lower-case hex of `size_bytes` bytes, adding `code` if it is not."""
+        digits = 2 * size_bytes
+        wanted = f"expected {digits} lower-case hex digits"
+        if not isinstance(value, str):
+            reason = f"is {shown(value)}, {wanted}"
+        elif not _HEX_ANY_CASE.fullmatch(value):
+            reason = f"is {shown(value)}, which is not hex, {wanted}"
+        elif len(value) != digits:
+            reason = f"has {len(value)} hex digits, {wanted}"
+        elif not _HEX.fullmatch(value):
+            reason = f"has upper-case hex digits, {wanted}"
+        else:
+            return True
+        self.add(code, rule, path, reason)
+        return False
+
+    def integer(
+        self, value: Any, path: tuple[Step, ...], high: int, *, code: str, rule: str
+    ) -> bool:
+        """Return whether `value` is an integer, not written as a fraction, from 0 to `high`."""
+        if type(value) is int and 0 <= value <= high:
+            return True
+        self.add(code, rule, path, f"is {shown(value)}, expected an integer from 0 to {high}")
+        return False
+
+    def optional(
+        self,
+        members: Mapping[str, Any],
+        path: tuple[Step, ...],
+        name: str,
+        kind: type[bool | int | str],
+    ) -> None:
+        """Add M003 if a member is there and is not of `kind`; integers must not be negative."""
+        if name not in members:
+            return
+        value: Any = members[name]
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
+            words = {bool: "true or false", str: "a string", int: "an integer from 0"}
+            self.wrong_type((*path, name), value, words[kind])

@@ -1,0 +1,79 @@
+"""The manifest's bytes: one canonical way to write them, one strict way to read them.
+
+The bytes are what is hashed, set and compared, so `render_manifest` is exact to the last newline.
+Source: spec/manifest.md 4 (checked there against the reference product's encoder).
+"""
+
+import json
+
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.manifest._json_form import from_json, to_json
+from contrast_tasks.manifest.json_text import NotJson, read_json
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.manifest.validate import (
+    FILE_NAME,
+    ManifestError,
+    is_missing,
+    validate_manifest,
+)
+
+__all__ = ["ManifestError", "check_manifest", "parse_manifest", "render_manifest"]
+
+# The reference encoder keeps its output safe inside HTML and JavaScript.
+_ESCAPES = {
+    ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")
+}
+
+
+def render_manifest(manifest: Manifest) -> bytes:
+    """Return the canonical bytes: two spaces, declared member order, sorted policies, one newline at the end."""
+    text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+    return (text.translate(_ESCAPES) + "\n").encode()
+
+
+def check_manifest(
+    content: bytes,
+    *,
+    file: str = FILE_NAME,
+    lenient: bool = False,
+    allow_multiple_coordinators: bool = False,
+) -> tuple[Manifest | None, list[Finding]]:
+    """Return the manifest and every finding, warnings included, each with its line.
+
+    The manifest is None if there are errors other than missing values.
+    """
+    try:
+        parsed = read_json(content, file)
+    except NotJson as err:
+        return None, [err.finding]
+    findings = validate_manifest(
+        parsed.document,
+        file=file,
+        line=parsed.line,
+        lenient=lenient,
+        allow_multiple_coordinators=allow_multiple_coordinators,
+    )
+    if any(entry.severity is Severity.ERROR and not is_missing(entry) for entry in findings):
+        return None, findings
+    return from_json(parsed.document), findings
+
+
+def parse_manifest(
+    content: bytes,
+    *,
+    file: str = FILE_NAME,
+    tolerate_missing: bool = False,
+    allow_multiple_coordinators: bool = False,
+) -> Manifest:
+    """Return the manifest in `content`, which must keep every rule of `validate`.
+
+    tolerate_missing: accept values that only the user can know as missing.
+    Raises ManifestError with every finding: exit code 12, or 13 if values are only missing.
+    """
+    manifest, findings = check_manifest(
+        content, file=file, allow_multiple_coordinators=allow_multiple_coordinators
+    )
+    errors = [entry for entry in findings if entry.severity is Severity.ERROR]
+    if manifest is None or (errors and not tolerate_missing):
+        raise ManifestError(findings)
+    return manifest

@@ -1,0 +1,226 @@
+"""The client side of the local backend: find the project's node, start one, ask it."""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.local.control import NodeAbsent, ask
+from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.local.plan import Plan
+from contrast_tasks.local.processes import is_alive
+
+START_LIMIT_S = 20.0
+
+# Nodes outlive the command that starts them; kept so that their exit status can be collected.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What `apply` did, pod names in order."""
+
+    started: tuple[str, ...]
+    replaced: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    stopped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    """One pod as the node sees it."""
+
+    name: str
+    workload: str
+    role: str
+    address: str
+    phase: str
+    started: bool
+    ready: bool
+    restarts: int
+    message: str
+    policy_sha256: str
+    digest: str
+    pids: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeClient:
+    """Requests to the node of one project."""
+
+    paths: LocalPaths
+
+    def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
+        return ask(self.paths.control, {"op": op, **fields}, timeout_s=timeout_s)
+
+    def is_running(self) -> bool:
+        """Return whether a node answers."""
+        try:
+            self._ask("status", timeout_s=5)
+        except NodeAbsent:
+            return False
+        return True
+
+    def status(self) -> tuple[PodStatus, ...]:
+        """Return all pods. Raises NodeAbsent if no node runs."""
+        return _pods(self._ask("status"))
+
+    def addresses(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the address of each pod name; the Coordinator's is under the empty name."""
+        found: dict[str, str] = self._ask("addresses", names=list(names))["addresses"]
+        return found
+
+    def apply(self, plan: Plan) -> Applied:
+        """Make the node run exactly the plan's pods."""
+        answer = self._ask("apply", plan=plan.to_json(), timeout_s=120)
+        return Applied(
+            **{key: tuple(answer[key]) for key in ("started", "replaced", "unchanged", "stopped")}
+        )
+
+    def restart(self, pods: Sequence[str]) -> tuple[str, ...]:
+        """Restart the named pods, all if none is named."""
+        return tuple(self._ask("restart", pods=list(pods), timeout_s=120)["restarted"])
+
+    def stop(self, pods: Sequence[str]) -> tuple[str, ...]:
+        """Stop the named pods, all if none is named; the node keeps running."""
+        return tuple(self._ask("stop", pods=list(pods), timeout_s=120)["stopped"])
+
+    def wait(
+        self, pods: Sequence[str], *, until: str, timeout_s: float, restarts: int = 5
+    ) -> tuple[PodStatus, ...]:
+        """Return when the named pods (all if none) are `started` or `ready`.
+
+        Raises ClusterError naming the pods that are not when `timeout_s` is over, one of them failed for good, or
+        one was restarted `restarts` times meanwhile.
+        """
+        answer = ask(
+            self.paths.control,
+            {
+                "op": "wait",
+                "pods": list(pods),
+                "until": until,
+                "timeout_s": timeout_s,
+                "restarts": restarts,
+            },
+            timeout_s=timeout_s + 10,
+        )
+        found = _pods(answer)
+        if not answer["reached"]:
+            behind = [
+                f"{pod.name} is {pod.phase}" + (f": {pod.message}" if pod.message else "")
+                for pod in found
+                if (not pods or pod.name in pods) and not getattr(pod, until)
+            ]
+            raise ClusterError(
+                f"not {until}: " + "; ".join(behind), hint="logs are in .contrast/local/logs"
+            )
+        return found
+
+    def shutdown(self) -> bool:
+        """Stop all pods and the node, and wait until it is gone; return False if none ran."""
+        pids = running_pids(self.paths)
+        try:
+            self._ask("shutdown")
+        except NodeAbsent:
+            return False
+        for pid in pids:
+            _await_exit(pid, timeout_s=60)
+        for process in _started:
+            process.poll()
+        return True
+
+
+def _pods(answer: Mapping[str, Any]) -> tuple[PodStatus, ...]:
+    return tuple(PodStatus(**row) for row in answer["pods"])
+
+
+def running_pids(paths: LocalPaths) -> list[int]:
+    """Return the ids of the node and its guard, as far as they live; guard first."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        document = json.loads(paths.pid_file.read_bytes())
+        return [pid for pid in (document["guard"], document["node"]) if is_alive(pid)]
+    return []
+
+
+def _await_exit(pid: int, *, timeout_s: float) -> None:
+    """Wait for a process that is not our child."""
+    try:
+        watch = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not select.select([watch], [], [], timeout_s)[0]:
+            raise ClusterError(f"the local backend (process {pid}) does not end")
+    finally:
+        os.close(watch)
+
+
+def start_node(paths: LocalPaths, *, owner_fd: int | None = None) -> NodeClient:
+    """Start a node in the background and return when it serves.
+
+    owner_fd: read end of a pipe; the node stops everything when its last write end closes.
+    Raises ClusterError with the node's own reason if it cannot start.
+    """
+    paths.logs.mkdir(parents=True, exist_ok=True)
+    ready, told = os.pipe()
+    passed = [told] if owner_fd is None else [told, owner_fd]
+    argv = [sys.executable, "-m", "contrast_tasks.local.node"]
+    argv += ["--project", str(paths.project), "--ready-fd", str(told)]
+    argv += [] if owner_fd is None else ["--owner-fd", str(owner_fd)]
+    log = paths.logs / "node.log"
+    try:
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                argv,
+                cwd=paths.project,
+                env={**os.environ, "PYTHONPATH": _python_path()},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                pass_fds=passed,
+                start_new_session=True,
+            )
+    finally:
+        os.close(told)
+    _started.append(process)
+    answer = _read_line(ready, START_LIMIT_S)
+    if not answer:
+        raise ClusterError(f"the local backend did not start, see {log}")
+    document = json.loads(answer)
+    if not document["ok"]:
+        raise ClusterError(document["error"]["message"], hint=document["error"]["hint"])
+    return NodeClient(paths=paths)
+
+
+def install_root() -> Path:
+    """Return the folder that holds the packages contrast_tasks and coordinator."""
+    return Path(__file__).resolve().parents[2]
+
+
+def _python_path() -> str:
+    before = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(install_root()), *([before] if before else [])])
+
+
+def _read_line(descriptor: int, timeout_s: float) -> bytes:
+    try:
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            return b""
+        return os.read(descriptor, 65536)
+    finally:
+        os.close(descriptor)
+
+
+def ensure_node(paths: LocalPaths, *, owner_fd: int | None = None) -> tuple[NodeClient, bool]:
+    """Return a client of the project's node and whether it was started now."""
+    client = NodeClient(paths=paths)
+    if client.is_running():
+        return client, False
+    return start_node(paths, owner_fd=owner_fd), True

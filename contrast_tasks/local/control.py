@@ -1,0 +1,89 @@
+"""The node's control socket: one JSON line in, one JSON line out, one request per connection.
+
+The socket lies in the project's private folder. A path may be longer than the 107 bytes a socket address holds, so
+both sides go through the folder's file descriptor.
+"""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import ClusterError, ContrastError
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """Yield a path of at most 40 bytes that names the same file while the context lasts."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def listening_socket(path: Path) -> socket.socket:
+    """Return a listening socket at `path`, mode 0600; a stale file there is replaced."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        with short_path(path) as name:
+            server.bind(name)
+        path.chmod(0o600)
+        server.listen(16)
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def render_message(document: Mapping[str, Any]) -> bytes:
+    """Return one line of JSON."""
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def render_error(error: ContrastError) -> bytes:
+    """Return the answer that carries a typed error."""
+    return render_message({"ok": False, "error": {"message": str(error), "hint": error.hint}})
+
+
+def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    """Send one request and return the answer.
+
+    Raises NodeAbsent if nobody listens, ClusterError if the node refuses or does not answer in time.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(timeout_s)
+        try:
+            with short_path(path) as name:
+                client.connect(name)
+        except OSError as err:
+            raise NodeAbsent("the local backend is not running") from err
+        try:
+            client.sendall(render_message(request))
+            with client.makefile("rb") as stream:
+                line = stream.readline(MAX_MESSAGE_BYTES)
+        except TimeoutError as err:
+            raise ClusterError(
+                f"the local backend did not answer '{request.get('op')}' within {timeout_s:g} s"
+            ) from err
+        except OSError as err:
+            raise ClusterError(f"the local backend went away: {err.strerror}") from err
+    if not line.endswith(b"\n"):
+        raise ClusterError(
+            f"the local backend ended while it worked on '{request.get('op')}'",
+            hint="its log is .contrast/local/logs/node.log",
+        )
+    answer: dict[str, Any] = json.loads(line)
+    if not answer["ok"]:
+        raise ClusterError(answer["error"]["message"], hint=answer["error"]["hint"])
+    return answer
+
+
+class NodeAbsent(ClusterError):
+    """No node serves this project."""

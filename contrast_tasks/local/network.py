@@ -1,0 +1,150 @@
+"""Addresses of local pods: one loopback /24 per project, one address per pod, the same one each time.
+
+Pods live in 127.N.0.0/24; applications behind a mesh live in 127.(N+1).0.0/24, so that Envoy can hold the pod's
+own address. N is 77 unless another project's node holds it. A net is held by binding an abstract socket, which the
+kernel gives back the moment the node is gone: no stale claims.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.local.plan import Endpoint
+
+DEFAULT_NET = 77
+COORDINATOR_HOST = 2
+"""The last part of the Coordinator's address."""
+
+_FIRST_HOST = 3
+_LAST_HOST = 250
+# Above 137, which the usual egress listeners use; even, as each project takes two nets.
+_OTHER_NETS = tuple(range(140, 250, 2))
+
+
+def claim_name(net: int) -> str:
+    """Return the abstract socket name that stands for the nets `net` and `net + 1`."""
+    return f"\0contrast-tasks-net-127.{net}"
+
+
+def try_claim(net: int) -> socket.socket | None:
+    """Return the socket that holds the net until it is closed, or None if another node holds it."""
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind(claim_name(net))
+    except OSError as err:
+        holder.close()
+        if err.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return holder
+
+
+def candidates(project: Path, recorded: int | None) -> Iterator[int]:
+    """Yield nets to try: the recorded one, the default, then the others from a place given by the path."""
+    if recorded is not None:
+        yield recorded
+    yield DEFAULT_NET
+    start = int.from_bytes(hashlib.sha256(str(project).encode()).digest()[:4])
+    for step in range(len(_OTHER_NETS)):
+        yield _OTHER_NETS[(start + step) % len(_OTHER_NETS)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Network:
+    """The net a node holds, and the table of addresses."""
+
+    file: Path
+    net: int
+    holder: socket.socket
+    hosts: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def claim(cls, file: Path, project: Path) -> "Network":
+        """Hold a free net for this process, the recorded one if possible.
+
+        Raises ClusterError if no net is free.
+        """
+        recorded = _recorded(file)
+        tried: set[int] = set()
+        for net in candidates(project, recorded.get("net")):
+            if net in tried:
+                continue
+            tried.add(net)
+            if (holder := try_claim(net)) is not None:
+                network = cls(
+                    file=file, net=net, holder=holder, hosts=dict(recorded.get("hosts", {}))
+                )
+                network.save()
+                return network
+        raise ClusterError(f"all {len(tried)} loopback nets are held by other projects")
+
+    def save(self) -> None:
+        """Write the table."""
+        write_atomic(self.file, pretty_json({"net": self.net, "hosts": self.hosts}))
+
+    def close(self) -> None:
+        """Give the net back."""
+        self.holder.close()
+
+    def allocate(self, names: Iterable[str]) -> dict[str, str]:
+        """Return a pod address for each name; a name keeps its address for ever.
+
+        Raises ClusterError if more than 248 names were ever used.
+        """
+        for name in sorted(names):
+            if name not in self.hosts:
+                used = set(self.hosts.values())
+                free = next((n for n in range(_FIRST_HOST, _LAST_HOST) if n not in used), None)
+                if free is None:
+                    raise ClusterError(
+                        f"no address is left for pod {name} in 127.{self.net}.0.0/24",
+                        hint=f"stop the local backend and remove {self.file.name}",
+                    )
+                self.hosts[name] = free
+        self.save()
+        return {name: pod_address(self.net, self.hosts[name]) for name in names}
+
+
+def pod_address(net: int, host: int) -> str:
+    """Return the address of pod `host` in `net`."""
+    return f"127.{net}.0.{host}"
+
+
+def app_address(pod: str) -> str:
+    """Return the address of the application behind the mesh of the pod with address `pod`."""
+    first, net, rest = pod.split(".", 2)
+    return f"{first}.{int(net) + 1}.{rest}"
+
+
+def _recorded(file: Path) -> Mapping[str, Any]:
+    # A damaged record costs nothing but other addresses.
+    with contextlib.suppress(OSError, ValueError):
+        document = json.loads(file.read_bytes())
+        hosts = document["hosts"].items()
+        if isinstance(document["net"], int) and all(isinstance(n, int) for _, n in hosts):
+            return {"net": document["net"], "hosts": document["hosts"]}
+    return {}
+
+
+def busy_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
+    """Return the first endpoint that somebody listens on, or None; each is bound and freed at once."""
+    for address, port in endpoints:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # As servers do: connections of an earlier run in TIME_WAIT are no obstacle, listeners are.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                probe.listen(1)
+            except OSError as err:
+                if err.errno == errno.EADDRINUSE:
+                    return (address, port)
+                raise ClusterError(f"cannot listen on {address}:{port}: {err.strerror}") from err
+    return None

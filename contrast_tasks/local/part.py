@@ -1,0 +1,90 @@
+"""One running container of a local pod: a process group, its exit as a future, its orderly end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from contrast_tasks.local.plan import ContainerPlan
+from contrast_tasks.local.processes import signal_group, spawn
+
+_LOG_TAIL_BYTES = 2000
+
+
+class Part:
+    """A container's process; `exited` is set to its exit status, negative for a signal."""
+
+    def __init__(
+        self, container: ContainerPlan, *, env: Mapping[str, str], log: Path, folder: Path
+    ) -> None:
+        self.container = container
+        self.log = log
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = loop.create_future()
+        cwd = Path(container.working_dir) if container.working_dir else folder
+        try:
+            self._process = spawn(container.argv, env=env, cwd=cwd, log=log)
+        except OSError as err:
+            missing = err.filename or container.argv[0]
+            raise PartFailed(container.name, f"cannot start {missing}: {err.strerror}") from err
+        self._watch = os.pidfd_open(self._process.pid)
+        loop.add_reader(self._watch, self._on_exit)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id, also the id of its group and session."""
+        return self._process.pid
+
+    def _on_exit(self) -> None:
+        # A container ends with its first process. Not reaped yet, so the group's id is still ours.
+        signal_group(self.pid, signal.SIGKILL)
+        status = self._process.poll()
+        if status is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._watch)
+        os.close(self._watch)
+        if not self.exited.done():
+            self.exited.set_result(status)
+
+    async def wait(self) -> int:
+        """Return the exit status once the process has ended."""
+        return await asyncio.shield(self.exited)
+
+    async def stop(self, grace_s: float) -> None:
+        """End the process: SIGTERM to its group, SIGKILL after `grace_s` seconds."""
+        if self.exited.done():
+            return
+        signal_group(self.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.wait()
+        if not self.exited.done():
+            signal_group(self.pid, signal.SIGKILL)
+            await self.wait()
+
+    def failure(self, status: int) -> "PartFailed":
+        """Return the error that tells how the process ended and what it said last."""
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        said = last_line(self.log)
+        return PartFailed(self.container.name, how + (f": {said}" if said else ""))
+
+
+class PartFailed(Exception):
+    """A container could not be started, or ended although it should run."""
+
+    def __init__(self, container: str, message: str) -> None:
+        super().__init__(f"container {container} {message}")
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something, at most 300 characters."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - _LOG_TAIL_BYTES))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")

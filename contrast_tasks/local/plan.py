@@ -1,0 +1,181 @@
+"""The plan of a local deployment: what the deploy stage hands to the node, with nothing left to look up.
+
+A pod's digest covers its whole plan. Equal digest: the running pod is left alone; another one: it is replaced.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.files import canonical_json, sha256_hex
+
+Endpoint = tuple[str, int]
+"""An address and a port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One probe, addresses filled in.
+
+    kind: `tcp` (every endpoint must accept), `http` or `https` (the first endpoint must answer 200-399; the
+        certificate is not judged, as the kubelet does not either) or `exec` (exit status 0).
+    limit_s: seconds after which a start-up probe gives up; readiness has no limit.
+    """
+
+    kind: str
+    endpoints: tuple[Endpoint, ...] = ()
+    path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    timeout_s: float = 1.0
+    limit_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPlan:
+    """One container as a process.
+
+    role: `init` runs to its end, `sidecar` is an init container that keeps running, `main` the others.
+    argv, env, working_dir: complete; paths are those of this machine.
+    image_digest: `sha256:...` of the image the process was unpacked from, empty for our own components.
+    attested: whether it may ask the simulated processor for evidence.
+    """
+
+    name: str
+    role: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: str
+    image: str = ""
+    image_digest: str = ""
+    rootfs: str = ""
+    attested: bool = False
+    startup: Probe | None = None
+    readiness: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodPlan:
+    """One pod.
+
+    workload: `<Kind>/<name>` or `<namespace>/<Kind>/<name>`; address: the pod's own loopback address.
+    listens: every endpoint its processes bind; policy: base64 of the policy as in the annotation;
+    policy_sha256: what was generated, the host data of the pod's evidence.
+    """
+
+    name: str
+    workload: str
+    role: str
+    address: str
+    restart_policy: str
+    grace_s: float
+    listens: tuple[Endpoint, ...]
+    folders: tuple[str, ...]
+    policy: str
+    policy_sha256: str
+    containers: tuple[ContainerPlan, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 hex over the whole plan of the pod."""
+        return sha256_hex(canonical_json(asdict(self)))
+
+    def measured_policy_sha256(self) -> str:
+        """Return the SHA-256 hex of the decoded policy annotation.
+
+        Raises ClusterError if it is absent, not base64, or not the policy that was generated.
+        """
+        try:
+            policy = base64.b64decode(self.policy, validate=True)
+        except binascii.Error as err:
+            raise ClusterError(f"pod {self.name}: the policy annotation is not base64") from err
+        found = sha256_hex(policy)
+        if not policy or found != self.policy_sha256:
+            raise ClusterError(
+                f"pod {self.name}: its policy has hash {found if policy else '(none)'}, "
+                f"wanted {self.policy_sha256} as generated",
+                hint="run generate, then deploy again",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All pods of a deployment and its names.
+
+    hosts: name -> port (text) -> endpoints, tried in order.
+    """
+
+    pods: tuple[PodPlan, ...]
+    hosts: Mapping[str, Mapping[str, tuple[Endpoint, ...]]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of schemas/local-plan.schema.json."""
+        return {
+            "version": 1,
+            "pods": [asdict(pod) for pod in self.pods],
+            "hosts": {name: dict(ports) for name, ports in self.hosts.items()},
+        }
+
+
+def _probe(document: Mapping[str, Any] | None) -> Probe | None:
+    if document is None:
+        return None
+    return Probe(
+        **{
+            **document,
+            "endpoints": _endpoints(document["endpoints"]),
+            "headers": tuple((name, value) for name, value in document["headers"]),
+            "command": tuple(document["command"]),
+        }
+    )
+
+
+def _endpoints(rows: Any) -> tuple[Endpoint, ...]:
+    return tuple((str(address), int(port)) for address, port in rows)
+
+
+def _container(document: Mapping[str, Any]) -> ContainerPlan:
+    return ContainerPlan(
+        **{
+            **document,
+            "argv": tuple(document["argv"]),
+            "startup": _probe(document["startup"]),
+            "readiness": _probe(document["readiness"]),
+        }
+    )
+
+
+def _pod(document: Mapping[str, Any]) -> PodPlan:
+    return PodPlan(
+        **{
+            **document,
+            "listens": _endpoints(document["listens"]),
+            "folders": tuple(document["folders"]),
+            "containers": tuple(_container(row) for row in document["containers"]),
+        }
+    )
+
+
+def parse_plan(document: Any) -> Plan:
+    """Return the plan of a JSON document.
+
+    Raises ClusterError if it is not one of this version; client and node are of the same installation, so this
+    means that an older daemon still runs.
+    """
+    try:
+        if document["version"] != 1:
+            raise ClusterError(f"the plan has version {document['version']!r}, wanted 1")
+        hosts = {
+            name: {port: _endpoints(rows) for port, rows in ports.items()}
+            for name, ports in document["hosts"].items()
+        }
+        return Plan(pods=tuple(_pod(row) for row in document["pods"]), hosts=hosts)
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise ClusterError(
+            f"the plan is not understood: {err}",
+            hint="stop the running local backend and deploy again",
+        ) from err

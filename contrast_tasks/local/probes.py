@@ -1,0 +1,84 @@
+"""Start-up and readiness probes, asked often until they succeed; nothing sleeps longer than it must."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from contrast_tasks.local.plan import Endpoint, Probe
+
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.25
+
+RunCommand = Callable[[tuple[str, ...]], Awaitable[int]]
+
+
+def _unverified() -> ssl.SSLContext:
+    # The kubelet does not judge certificates of HTTPS probes either.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _accepts(endpoint: Endpoint) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(*endpoint)
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError, ssl.SSLError):
+        await writer.wait_closed()
+    return True
+
+
+async def _answers(probe: Probe) -> bool:
+    address, port = probe.endpoints[0]
+    headers = {"Host": f"{address}:{port}", "Connection": "close", **dict(probe.headers)}
+    request = f"GET {probe.path} HTTP/1.1\r\n"
+    request += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    context = _unverified() if probe.kind == "https" else None
+    try:
+        reader, writer = await asyncio.open_connection(address, port, ssl=context)
+    except OSError:
+        return False
+    try:
+        writer.write(request.encode())
+        await writer.drain()
+        version, _, rest = (await reader.readline()).partition(b" ")
+    except (OSError, ValueError):
+        return False
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await writer.wait_closed()
+    return version.startswith(b"HTTP/") and rest[:1] in {b"2", b"3"}
+
+
+async def succeeds(probe: Probe, run: RunCommand) -> bool:
+    """Ask once, within the probe's time limit."""
+    try:
+        async with asyncio.timeout(probe.timeout_s):
+            if probe.kind == "exec":
+                return await _exec(probe.command, run)
+            if probe.kind == "tcp":
+                return all([await _accepts(endpoint) for endpoint in probe.endpoints])
+            return await _answers(probe)
+    except TimeoutError:
+        return False
+
+
+async def _exec(command: tuple[str, ...], run: RunCommand) -> bool:
+    # `test -f` is by far the most common exec probe; a process per question would cost more than the pod.
+    if command[:2] == ("test", "-f") and len(command) == 3:  # noqa: PLR2004
+        return Path(command[2]).is_file()  # noqa: ASYNC240  # one stat call
+    return await run(command) == 0
+
+
+async def until_success(probe: Probe, run: RunCommand) -> None:
+    """Return when the probe succeeds; never gives up by itself."""
+    pause_s = FIRST_PAUSE_S
+    while not await succeeds(probe, run):
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)

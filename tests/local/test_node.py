@@ -1,0 +1,445 @@
+"""The node daemon's life cycle, with small shell commands in the place of containers."""
+
+import base64
+import hashlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.local.client import NodeClient, ensure_node, running_pids, start_node
+from contrast_tasks.local.control import NodeAbsent, ask
+from contrast_tasks.local.paths import LocalPaths, local_paths
+from contrast_tasks.local.plan import ContainerPlan, Endpoint, Plan, PodPlan, Probe
+from contrast_tasks.local.processes import is_alive, signal_group
+
+POLICY = b"package agent_policy\n"
+POLICY_HASH = hashlib.sha256(POLICY).hexdigest()
+FOREVER = "exec sleep 1000"
+NEVER = Probe(kind="exec", command=("false",))
+ENV = {"PATH": os.environ["PATH"]}
+
+
+def container(script: str, **fields: object) -> ContainerPlan:
+    values: dict[str, object] = {
+        "name": "app",
+        "role": "main",
+        "argv": ("sh", "-c", script),
+        "env": ENV,
+        "working_dir": "",
+        **fields,
+    }
+    return ContainerPlan(**values)  # type: ignore[arg-type]  # a table of fields
+
+
+def pod(name: str, *containers: ContainerPlan, **fields: object) -> PodPlan:
+    values: dict[str, object] = {
+        "name": name,
+        "workload": f"Deployment/{name}",
+        "role": "",
+        "address": "127.0.0.1",
+        "restart_policy": "Always",
+        "grace_s": 5.0,
+        "listens": (),
+        "folders": (),
+        "policy": base64.b64encode(POLICY).decode(),
+        "policy_sha256": POLICY_HASH,
+        "containers": containers or (container(FOREVER),),
+        **fields,
+    }
+    return PodPlan(**values)  # type: ignore[arg-type]  # a table of fields
+
+
+def plan(
+    *pods: PodPlan, hosts: Mapping[str, Mapping[str, tuple[Endpoint, ...]]] | None = None
+) -> Plan:
+    return Plan(pods=pods, hosts=hosts or {})
+
+
+def gone_within(pid: int, limit_s: float = 10.0) -> bool:
+    try:
+        watch = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watch], [], [], limit_s)[0]) or not is_alive(pid)
+    finally:
+        os.close(watch)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> LocalPaths:
+    return local_paths(tmp_path)
+
+
+@pytest.fixture
+def node(paths: LocalPaths) -> Iterator[NodeClient]:
+    client = start_node(paths)
+    pids = running_pids(paths)
+    try:
+        yield client
+    finally:
+        client.shutdown()
+        for pid in pids:
+            assert gone_within(pid)
+
+
+def one(client: NodeClient, name: str) -> Callable[[str], object]:
+    status = next(pod for pod in client.status() if pod.name == name)
+    return lambda field: getattr(status, field)
+
+
+def test_an_applied_pod_runs_and_a_shutdown_ends_it(paths: LocalPaths) -> None:
+    client = start_node(paths)
+    applied = client.apply(plan(pod("web")))
+    (web,) = client.wait([], until="ready", timeout_s=10)
+
+    stopped = client.shutdown()
+
+    assert applied.started == ("web",)
+    assert stopped
+    assert gone_within(web.pids["app"])
+    assert not client.is_running()
+    assert running_pids(paths) == []
+
+
+def test_a_second_apply_of_the_same_plan_leaves_the_process_running(node: NodeClient) -> None:
+    node.apply(plan(pod("web")))
+    (before,) = node.wait([], until="ready", timeout_s=10)
+
+    applied = node.apply(plan(pod("web")))
+
+    (after,) = node.status()
+    assert applied.unchanged == ("web",)
+    assert after.pids == before.pids
+
+
+def test_a_changed_pod_is_replaced_and_a_removed_one_stopped(node: NodeClient) -> None:
+    node.apply(plan(pod("web"), pod("emoji"), pod("voting")))
+    before = {pod.name: pod.pids["app"] for pod in node.wait([], until="ready", timeout_s=10)}
+
+    applied = node.apply(plan(pod("web"), pod("emoji", container("exec sleep 2000"))))
+
+    after = {pod.name: pod.pids["app"] for pod in node.wait([], until="ready", timeout_s=10)}
+    assert (applied.replaced, applied.stopped, applied.unchanged) == (
+        ("emoji",),
+        ("voting",),
+        ("web",),
+    )
+    assert after["web"] == before["web"]
+    assert gone_within(before["emoji"])
+    assert gone_within(before["voting"])
+
+
+def test_containers_start_in_order_init_then_sidecar_then_main(
+    node: NodeClient, tmp_path: Path
+) -> None:
+    order, ready = tmp_path / "order", tmp_path / "ready"
+    startup = Probe(kind="exec", command=("test", "-f", str(ready)))
+    init = container(f"echo init >>{order}", name="one", role="init")
+    sidecar = container(
+        f"echo sidecar >>{order}; touch {ready}; {FOREVER}",
+        name="two",
+        role="sidecar",
+        startup=startup,
+    )
+    main = container(f"echo main >>{order}; {FOREVER}")
+
+    node.apply(plan(pod("web", init, sidecar, main)))
+    node.wait([], until="ready", timeout_s=10)
+    ready_probe = Probe(kind="exec", command=("grep", "-q", "main", str(order)))
+    node.apply(plan(pod("web", init, sidecar, container(FOREVER, readiness=ready_probe))))
+
+    assert order.read_text().split()[:2] == ["init", "sidecar"]
+    assert "main" in order.read_text()
+
+
+def test_a_crashed_part_restarts_the_whole_pod(node: NodeClient, tmp_path: Path) -> None:
+    sidecar = container(FOREVER, name="mesh", role="sidecar")
+    node.apply(plan(pod("web", sidecar, container(FOREVER))))
+    (before,) = node.wait([], until="ready", timeout_s=10)
+    os.kill(before.pids["app"], signal.SIGKILL)
+    assert gone_within(before.pids["mesh"])
+
+    (after,) = node.wait([], until="ready", timeout_s=10)
+
+    assert after.restarts == 1
+    assert after.pids.keys() == before.pids.keys()
+    assert set(after.pids.values()).isdisjoint(before.pids.values())
+
+
+def test_a_pod_that_may_not_restart_is_marked_failed_with_its_last_words(node: NodeClient) -> None:
+    failing = container("echo cannot find the cat >&2; exit 7", readiness=NEVER)
+    node.apply(plan(pod("job", failing, restart_policy="Never")))
+
+    with pytest.raises(ClusterError) as caught:
+        node.wait([], until="ready", timeout_s=10)
+
+    assert str(caught.value) == (
+        "not ready: job is failed: container app ended with status 7: cannot find the cat"
+    )
+
+
+def test_a_pod_that_ends_well_and_may_not_restart_has_succeeded(node: NodeClient) -> None:
+    node.apply(plan(pod("job", container("exit 0", readiness=NEVER), restart_policy="OnFailure")))
+
+    (job,) = node.wait([], until="ready", timeout_s=10)
+
+    assert job.phase == "succeeded"
+    assert job.pids == {}
+
+
+def test_a_failing_init_container_keeps_the_main_container_from_starting(
+    node: NodeClient, tmp_path: Path
+) -> None:
+    init = container("exit 3", name="init", role="init")
+    main = container(f"touch {tmp_path / 'ran'}; {FOREVER}")
+    node.apply(plan(pod("web", init, main)))
+
+    with pytest.raises(ClusterError, match="container init ended with status 3"):
+        node.wait([], until="ready", timeout_s=20, restarts=2)
+
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_that_is_not_there_is_named(node: NodeClient) -> None:
+    missing = container("", argv=("no-such-program",))
+    node.apply(plan(pod("web", missing, restart_policy="Never")))
+
+    with pytest.raises(
+        ClusterError, match="container app cannot start no-such-program: No such file"
+    ):
+        node.wait([], until="started", timeout_s=10)
+
+
+def test_a_startup_probe_that_runs_out_of_time_restarts_the_pod(node: NodeClient) -> None:
+    probe = Probe(kind="exec", command=("false",), limit_s=0.1)
+    node.apply(plan(pod("web", container(FOREVER, startup=probe))))
+
+    with pytest.raises(ClusterError, match=r"did not pass its start-up probe in 0\.1 s"):
+        node.wait([], until="started", timeout_s=20, restarts=1)
+
+
+def test_a_policy_other_than_the_generated_one_is_refused_before_anything_starts(
+    node: NodeClient,
+) -> None:
+    other = base64.b64encode(POLICY + b"# changed\n").decode()
+
+    with pytest.raises(ClusterError, match=f"wanted {POLICY_HASH} as generated"):
+        node.apply(plan(pod("web"), pod("emoji", policy=other)))
+
+    assert node.status() == ()
+
+
+def test_a_pod_without_a_policy_is_refused(node: NodeClient) -> None:
+    with pytest.raises(ClusterError, match=r"its policy has hash \(none\)"):
+        node.apply(plan(pod("web", policy="")))
+
+
+def test_only_attested_containers_get_evidence_and_host_data_is_the_measured_hash(
+    node: NodeClient, tmp_path: Path
+) -> None:
+    script = "env >{}; " + FOREVER
+    attested = container(script.format(tmp_path / "attested"), name="a", attested=True)
+    plain = container(script.format(tmp_path / "plain"), name="b")
+    probes = [
+        Probe(kind="exec", command=("grep", "-q", "CONTRAST_LOCAL_POD", str(tmp_path / name)))
+        for name in ("attested", "plain")
+    ]
+    node.apply(
+        plan(
+            pod(
+                "web",
+                container(attested.argv[2], name="a", attested=True, readiness=probes[0]),
+                container(plain.argv[2], name="b", readiness=probes[1]),
+            )
+        )
+    )
+
+    node.wait([], until="ready", timeout_s=10)
+
+    assert f"CONTRAST_HOST_DATA={POLICY_HASH}\n" in (tmp_path / "attested").read_text()
+    assert "CONTRAST_EVIDENCE" not in (tmp_path / "plain").read_text()
+    assert "HOST_DATA" not in (tmp_path / "plain").read_text()
+
+
+def test_a_port_in_use_is_named_with_its_pod_and_nothing_is_started(node: NodeClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        with pytest.raises(ClusterError) as caught:
+            node.apply(plan(pod("emoji"), pod("web", listens=(("127.0.0.1", port),))))
+
+    assert caught.value.exit_code == 30
+    assert str(caught.value) == f"127.0.0.1:{port} is in use, pod web needs it"
+    assert node.status() == ()
+
+
+def test_restart_starts_the_named_pod_anew_and_no_other(node: NodeClient) -> None:
+    node.apply(plan(pod("web"), pod("emoji")))
+    before = {pod.name: pod.pids["app"] for pod in node.wait([], until="ready", timeout_s=10)}
+
+    node.restart(["web"])
+
+    after = {pod.name: pod.pids["app"] for pod in node.wait([], until="ready", timeout_s=10)}
+    assert after["emoji"] == before["emoji"]
+    assert after["web"] != before["web"]
+
+
+def test_an_unknown_pod_is_refused_with_the_known_ones(node: NodeClient) -> None:
+    node.apply(plan(pod("web")))
+
+    with pytest.raises(ClusterError, match="no pod wob runs here, there are: web"):
+        node.restart(["wob"])
+
+
+def test_a_process_that_ignores_sigterm_and_leaves_its_session_is_stopped_too(
+    node: NodeClient, tmp_path: Path
+) -> None:
+    note = tmp_path / "pid"
+    script = f"trap '' TERM; setsid sh -c 'echo $$ >{note}.new; mv {note}.new {note}; {FOREVER}' & {FOREVER}"
+    wrote = Probe(kind="exec", command=("test", "-f", str(note)))
+    node.apply(plan(pod("web", container(script, readiness=wrote), grace_s=0.2)))
+    (web,) = node.wait([], until="ready", timeout_s=10)
+    stray = int(note.read_text())
+    assert stray not in web.pids.values()
+
+    node.stop(["web"])
+
+    assert gone_within(web.pids["app"])
+    assert gone_within(stray)
+
+
+def leave_a_stray(client: NodeClient, note: Path) -> list[int]:
+    script = f"setsid sh -c 'echo $$ >{note}.new; mv {note}.new {note}; {FOREVER}' & {FOREVER}"
+    wrote = Probe(kind="exec", command=("test", "-f", str(note)))
+    client.apply(plan(pod("web", container(script, readiness=wrote)), pod("emoji")))
+    pods = client.wait([], until="ready", timeout_s=10)
+    return [int(note.read_text()), *(pid for pod in pods for pid in pod.pids.values())]
+
+
+@pytest.mark.parametrize("victim", ["node", "guard"])
+def test_a_killed_daemon_leaves_no_process(paths: LocalPaths, tmp_path: Path, victim: str) -> None:
+    client = start_node(paths)
+    below = leave_a_stray(client, tmp_path / "pid")
+    guard, node = running_pids(paths)
+
+    os.kill({"node": node, "guard": guard}[victim], signal.SIGKILL)
+
+    assert all(gone_within(pid) for pid in [node, guard, *below])
+    assert not client.is_running()
+
+
+def test_node_and_guard_killed_together_leave_no_container(paths: LocalPaths) -> None:
+    client = start_node(paths)
+    client.apply(plan(pod("web")))
+    (web,) = client.wait([], until="ready", timeout_s=10)
+    guard, node = running_pids(paths)
+
+    os.kill(guard, signal.SIGSTOP)
+    os.kill(node, signal.SIGKILL)
+    os.kill(guard, signal.SIGKILL)
+
+    assert gone_within(web.pids["app"])
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_daemon_stops_everything(paths: LocalPaths, signum: int) -> None:
+    client = start_node(paths)
+    client.apply(plan(pod("web")))
+    (web,) = client.wait([], until="ready", timeout_s=10)
+    guard, node = running_pids(paths)
+
+    os.kill(guard, signum)
+
+    assert all(gone_within(pid) for pid in [guard, node, web.pids["app"]])
+    assert not paths.control.exists()
+
+
+def test_a_daemon_ends_when_its_owner_is_gone(paths: LocalPaths) -> None:
+    read_end, write_end = os.pipe()
+    client = start_node(paths, owner_fd=read_end)
+    client.apply(plan(pod("web")))
+    (web,) = client.wait([], until="ready", timeout_s=10)
+    guard, node = running_pids(paths)
+
+    os.close(write_end)
+
+    assert all(gone_within(pid) for pid in [guard, node, web.pids["app"]])
+    os.close(read_end)
+
+
+def test_a_stale_socket_and_pid_file_do_not_hinder_a_new_daemon(paths: LocalPaths) -> None:
+    client = start_node(paths)
+    guard, node = running_pids(paths)
+    signal_group(guard, signal.SIGKILL)
+    assert all(gone_within(pid) for pid in [guard, node])
+    assert paths.control.exists()
+
+    client, started = ensure_node(paths)
+
+    assert started
+    assert client.shutdown()
+
+
+def test_a_second_daemon_of_the_same_project_is_refused(node: NodeClient) -> None:
+    with pytest.raises(ClusterError, match="another local backend of this project is running"):
+        start_node(node.paths)
+
+    assert node.is_running()
+
+
+def test_two_projects_hold_different_nets(node: NodeClient, tmp_path: Path) -> None:
+    other = start_node(local_paths(tmp_path / "other"))
+    try:
+        mine, theirs = node.addresses(["web"]), other.addresses(["web"])
+    finally:
+        other.shutdown()
+
+    assert mine["web"].split(".")[1] != theirs["web"].split(".")[1]
+    assert mine[""].endswith(".0.2")
+
+
+def test_a_request_that_is_no_request_is_refused_and_the_daemon_lives(node: NodeClient) -> None:
+    for request in ({"op": "dance"}, {}, {"op": "apply"}, {"op": "apply", "plan": {"version": 9}}):
+        with pytest.raises(ClusterError):
+            ask(node.paths.control, request, timeout_s=5)
+
+    assert node.is_running()
+
+
+def test_asking_where_no_daemon_runs_says_so(paths: LocalPaths) -> None:
+    with pytest.raises(NodeAbsent, match="the local backend is not running"):
+        NodeClient(paths=paths).status()
+
+
+def test_ctrl_c_in_the_foreground_stops_everything(paths: LocalPaths) -> None:
+    ready, told = os.pipe()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "contrast_tasks.local.node"),
+            f"--project={paths.project}",
+            f"--ready-fd={told}",
+        ],
+        cwd=Path(__file__).parents[2],
+        pass_fds=[told],
+        start_new_session=True,
+    )
+    os.close(told)
+    os.read(ready, 100)
+    os.close(ready)
+    client = NodeClient(paths=paths)
+    client.apply(plan(pod("web")))
+    (web,) = client.wait([], until="ready", timeout_s=10)
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    assert process.wait(timeout=10) == 0
+    assert gone_within(web.pids["app"])

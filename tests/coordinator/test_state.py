@@ -1,0 +1,351 @@
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from contrast_tasks.errors import UsageError
+from coordinator.history import HistoryCorrupt, sha256, sign_latest
+from coordinator.seedengine import BadSeed, SeedEngine
+from coordinator.state import (
+    ConcurrentUpdate,
+    Guard,
+    HistoryInconsistent,
+    InRecovery,
+    NoManifest,
+    State,
+)
+from coordinator.store.base import StoreConflict, StoreError
+from coordinator.store.file import FileStore
+from coordinator.store.memory import MemoryStore
+from tests.fakes.coordinator import (
+    POLICY,
+    BreakingStore,
+    make_guard,
+    parse_tiny,
+    tiny_manifest,
+)
+
+ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
+MANIFEST = tiny_manifest(owners=["00" * 32])
+OTHER = tiny_manifest(owners=["11" * 32])
+
+
+def update(guard: Guard, old: State | None, content: bytes = MANIFEST) -> State:
+    return guard.update(
+        old,
+        engine=ENGINE,
+        manifest=parse_tiny(content),
+        manifest_bytes=content,
+        policies=[POLICY],
+    )
+
+
+def test_at_first_there_is_no_manifest(guard: Guard) -> None:
+    with pytest.raises(NoManifest):
+        guard.current()
+    assert guard.status().name == "initial"
+    assert guard.status().generation == 0
+
+
+def test_the_first_update_creates_generation_one(guard: Guard) -> None:
+    state = update(guard, None)
+
+    assert guard.current() is state
+    assert guard.is_current(state)
+    assert state.generation == 1
+    assert state.manifest_bytes == MANIFEST
+    assert guard.status().name == "active"
+
+
+def test_without_owners_the_state_is_final(guard: Guard) -> None:
+    update(guard, None, tiny_manifest())
+
+    assert guard.status().name == "final"
+
+
+def test_the_generation_counts_every_update_and_the_chain_is_as_long(guard: Guard) -> None:
+    state = update(guard, None)
+
+    for _ in range(11):
+        state = update(guard, state)
+
+    assert guard.status().generation == 12
+    assert len(list(guard.history.walk(state.latest.transition_hash))) == 12
+
+
+def test_an_update_rotates_the_mesh_ca_and_keeps_the_root(guard: Guard) -> None:
+    first = update(guard, None)
+    second = update(guard, first, OTHER)
+
+    assert second.ca.mesh_ca_pem != first.ca.mesh_ca_pem
+    assert second.ca.root_ca_pem == first.ca.root_ca_pem
+    assert not guard.is_current(first)
+
+
+def test_the_head_is_signed_by_the_transaction_key(guard: Guard) -> None:
+    state = update(guard, None)
+
+    latest = guard.history.latest_unverified()
+
+    assert latest == state.latest
+    assert latest is not None
+    assert latest.is_signed_by(ENGINE.transaction_key.public_key())
+
+
+def test_an_update_based_on_an_old_state_is_refused(guard: Guard) -> None:
+    first = update(guard, None)
+    second = update(guard, first)
+
+    with pytest.raises(ConcurrentUpdate):
+        update(guard, first)
+    with pytest.raises(ConcurrentUpdate):
+        update(guard, None)
+
+    assert guard.current() is second
+
+
+def test_of_many_threads_with_the_same_base_exactly_one_wins(guard: Guard) -> None:
+    base = update(guard, None)
+    barrier = threading.Barrier(8)
+    won: list[State] = []
+    lost: list[ConcurrentUpdate] = []
+
+    def race(number: int) -> None:
+        content = tiny_manifest(owners=[f"{number:064x}"])
+        barrier.wait()
+        try:
+            won.append(update(guard, base, content))
+        except ConcurrentUpdate as err:
+            lost.append(err)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(won) == 1
+    assert len(lost) == 7
+    assert guard.current() is won[0]
+    assert guard.history.latest_unverified() == won[0].latest
+
+
+def test_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -> None:
+    quick, slow = make_guard(store), make_guard(store)
+    winner = update(quick, None)
+
+    with pytest.raises(StoreConflict):
+        update(slow, None)
+
+    assert quick.current() is winner
+    with pytest.raises(InRecovery):
+        slow.current()
+
+
+@pytest.mark.parametrize("fail_at", range(1, 6))
+def test_a_failure_at_any_write_of_the_first_set_leaves_no_manifest(fail_at: int) -> None:
+    store = BreakingStore()
+    store.fail_at = fail_at
+    guard = make_guard(store, force_new=True)
+
+    with pytest.raises(StoreError):
+        update(guard, None)
+
+    with pytest.raises(NoManifest):
+        guard.current()
+    store.fail_at = None
+    assert update(guard, None).generation == 1
+
+
+@pytest.mark.parametrize("fail_at", range(1, 5))
+def test_a_failure_at_any_write_of_an_update_leaves_the_old_state(fail_at: int) -> None:
+    store = BreakingStore()
+    guard = make_guard(store)
+    old = update(guard, None)
+    store.fail_at = store.writes + fail_at
+
+    with pytest.raises(StoreError):
+        update(guard, old, OTHER)
+
+    assert guard.current() is old
+    assert guard.history.latest_unverified() == old.latest
+    store.fail_at = None
+    assert update(guard, old, OTHER).generation == 2
+
+
+def test_a_crash_before_the_head_of_an_update_recovers_to_the_old_manifest() -> None:
+    store = BreakingStore()
+    guard = make_guard(store)
+    old = update(guard, None)
+    store.fail_at = store.writes + 4
+    with pytest.raises(StoreError):
+        update(guard, old, OTHER)
+    store.fail_at = None
+
+    restarted = make_guard(store)
+    recovered = restarted.reset(restarted.unrecovered(), lambda _manifest: ENGINE)
+
+    assert recovered.manifest_bytes == MANIFEST
+    assert recovered.generation == 1
+
+
+def test_after_a_restart_the_coordinator_is_in_recovery(store: MemoryStore) -> None:
+    update(make_guard(store), None)
+
+    restarted = make_guard(store)
+
+    with pytest.raises(InRecovery):
+        restarted.current()
+    assert restarted.status().name == "recovery"
+    assert restarted.status().generation == 0
+
+
+def test_recovery_brings_back_manifest_generation_and_root(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    before = update(guard, update(guard, None), OTHER)
+
+    restarted = make_guard(store)
+    restarted.now().replace()  # another moment than the first set's
+    after = restarted.reset(restarted.unrecovered(), lambda _manifest: ENGINE)
+
+    assert after.manifest_bytes == OTHER
+    assert after.generation == 2
+    assert after.ca.root_ca_pem == before.ca.root_ca_pem
+    assert after.ca.mesh_ca_pem != before.ca.mesh_ca_pem
+    assert restarted.current() is after
+    assert update(restarted, after).generation == 3
+
+
+def test_without_the_stored_time_the_root_certificate_is_issued_anew(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    before = update(guard, None)
+    key = f"metadata/{before.latest.transition_hash.hex()}"
+    store.set(key, b"garbage")
+
+    restarted = make_guard(store)
+    later = restarted.now() + timedelta(days=1)
+    restarted.now = lambda: later
+    after = restarted.reset(None, lambda _manifest: ENGINE)
+
+    old_root = x509.load_pem_x509_certificate(before.ca.root_ca_pem)
+    new_root = x509.load_pem_x509_certificate(after.ca.root_ca_pem)
+    assert new_root.not_valid_before_utc > old_root.not_valid_before_utc
+    assert new_root.public_key() == old_root.public_key()
+    assert new_root.serial_number == old_root.serial_number
+
+
+def test_recovery_with_another_seed_is_refused(store: MemoryStore) -> None:
+    update(make_guard(store), None)
+    restarted = make_guard(store)
+
+    with pytest.raises(BadSeed, match="not signed"):
+        restarted.reset(None, lambda _manifest: SeedEngine(bytes(64), bytes(32)))
+
+    assert restarted.status().name == "recovery"
+
+
+def test_there_is_nothing_to_recover_from_at_first(guard: Guard) -> None:
+    with pytest.raises(NoManifest):
+        guard.unrecovered()
+    with pytest.raises(NoManifest):
+        guard.reset(None, lambda _manifest: ENGINE)
+
+
+def test_a_state_in_order_is_not_recovered(guard: Guard) -> None:
+    update(guard, None)
+
+    with pytest.raises(ConcurrentUpdate, match="already recovered"):
+        guard.unrecovered()
+
+
+def test_recovery_refuses_a_head_that_moves_meanwhile(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    state = update(guard, None)
+    restarted = make_guard(store)
+
+    def engine_while_the_other_updates(_manifest: object) -> SeedEngine:
+        update(guard, state, OTHER)
+        return ENGINE
+
+    with pytest.raises(ConcurrentUpdate):
+        restarted.reset(None, engine_while_the_other_updates)
+
+
+def test_what_the_authoriser_raises_ends_the_recovery(store: MemoryStore) -> None:
+    update(make_guard(store), None)
+    restarted = make_guard(store)
+
+    def refuse(_manifest: object) -> SeedEngine:
+        raise UsageError("no")
+
+    with pytest.raises(UsageError):
+        restarted.reset(None, refuse)
+    assert restarted.status().name == "recovery"
+
+
+def test_a_manifest_changed_on_disk_stops_recovery_and_is_named(tmp_path: Path) -> None:
+    update(make_guard(FileStore(tmp_path)), None)
+    path = tmp_path / "manifests" / sha256(MANIFEST).hex()
+
+    path.write_bytes(MANIFEST + b" ")
+
+    restarted = make_guard(FileStore(tmp_path))
+    with pytest.raises(HistoryCorrupt, match="manifests/") as caught:
+        restarted.reset(None, lambda _manifest: ENGINE)
+    assert caught.value.where is not None
+    assert caught.value.where.file == str(path)
+
+
+def test_a_stale_state_is_not_served_and_can_be_recovered(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    state = update(guard, None)
+
+    state.mark_stale()
+
+    with pytest.raises(InRecovery):
+        guard.current()
+    with pytest.raises(InRecovery):
+        update(guard, state)
+    assert guard.status().name == "stale"
+    assert not guard.is_current(state)
+    fresh = guard.reset(guard.unrecovered(), lambda _manifest: ENGINE)
+    assert guard.current() is fresh
+
+
+def test_a_deleted_head_is_not_taken_for_the_first_start(store: MemoryStore) -> None:
+    update(make_guard(store), None)
+    del store._values["transitions/latest"]
+
+    restarted = make_guard(store)
+
+    with pytest.raises(HistoryInconsistent) as caught:
+        restarted.current()
+    assert "--force-new" in caught.value.hint
+    assert restarted.status().name == "inconsistent"
+    assert make_guard(store, force_new=True).status().name == "initial"
+
+
+def test_a_store_that_cannot_be_read_shows_in_the_status() -> None:
+    class Unreadable(MemoryStore):
+        def get(self, key: str) -> bytes:
+            raise StoreError("cannot read")
+
+    assert make_guard(Unreadable()).status().name == "unknown"
+
+
+def test_neither_state_nor_engine_show_secrets(guard: Guard) -> None:
+    state = update(guard, None)
+
+    assert "seed" not in repr(state)
+    assert "owners" not in repr(state)
+
+
+def test_a_head_signed_by_a_stranger_does_not_recover(store: MemoryStore) -> None:
+    state = update(make_guard(store), None)
+    stranger = SeedEngine(bytes(64), bytes(32)).transaction_key
+    store.set("transitions/latest", sign_latest(stranger, state.latest.transition_hash).render())
+
+    with pytest.raises(BadSeed):
+        make_guard(store).reset(None, lambda _manifest: ENGINE)

@@ -1,0 +1,150 @@
+"""One contract for every store, and what only the file store can suffer."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.store.base import InvalidKey, NotFound, Store, StoreConflict, StoreError
+from coordinator.store.file import FileStore
+from coordinator.store.memory import MemoryStore
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    yield MemoryStore() if request.param == "memory" else FileStore(tmp_path / "state")
+
+
+def test_a_missing_value_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound, match="foo/bar"):
+        store.get("foo/bar")
+    assert not store.has("foo/bar")
+
+
+def test_a_value_is_returned_and_replaced(store: Store) -> None:
+    store.set("foo/bar", b"v1")
+    assert store.get("foo/bar") == b"v1"
+
+    store.set("foo/bar", b"v2")
+
+    assert store.get("foo/bar") == b"v2"
+    assert store.has("foo/bar")
+
+
+def test_swap_from_nothing_creates_the_value(store: Store) -> None:
+    store.compare_and_swap("foo/bar", b"", b"v1")
+
+    assert store.get("foo/bar") == b"v1"
+
+
+def test_swap_with_the_wrong_old_value_changes_nothing(store: Store) -> None:
+    store.set("foo/bar", b"v1")
+
+    with pytest.raises(StoreConflict):
+        store.compare_and_swap("foo/bar", b"v0", b"v2")
+
+    assert store.get("foo/bar") == b"v1"
+
+
+def test_swap_on_a_missing_value_needs_an_empty_old_one(store: Store) -> None:
+    with pytest.raises(StoreConflict):
+        store.compare_and_swap("foo/bar", b"v0", b"v1")
+
+    assert not store.has("foo/bar")
+
+
+@pytest.mark.parametrize(
+    "key", ["invalid-key", "a/b/c", "***/***", "", "a/", "/b", "a/b\n", "../etc", "a/..", "ä/b"]
+)
+def test_malformed_keys_are_refused(store: Store, key: str) -> None:
+    with pytest.raises(InvalidKey):
+        store.get(key)
+    with pytest.raises(InvalidKey):
+        store.set(key, b"")
+    with pytest.raises(InvalidKey):
+        store.has(key)
+    with pytest.raises(InvalidKey):
+        store.compare_and_swap(key, b"", b"")
+
+
+def test_names_lists_one_folder_sorted(store: Store) -> None:
+    store.set("foo/b", b"")
+    store.set("foo/a", b"")
+    store.set("other/c", b"")
+
+    assert store.names("foo") == ["a", "b"]
+    assert store.names("empty") == []
+    with pytest.raises(InvalidKey):
+        store.names("../foo")
+
+
+def test_of_many_threads_that_swap_at_once_exactly_one_wins(store: Store) -> None:
+    barrier = threading.Barrier(8)
+    outcomes: list[str] = []
+
+    def swap(number: int) -> None:
+        barrier.wait()
+        try:
+            store.compare_and_swap("foo/bar", b"", f"v{number}".encode())
+            outcomes.append(f"v{number}")
+        except StoreConflict:
+            outcomes.append("lost")
+
+    threads = [threading.Thread(target=swap, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    winners = [outcome for outcome in outcomes if outcome != "lost"]
+    assert len(outcomes) == 8
+    assert [store.get("foo/bar").decode()] == winners
+
+
+def test_the_file_layout_is_the_key_layout(tmp_path: Path) -> None:
+    FileStore(tmp_path).set("transitions/latest", b"head")
+
+    assert (tmp_path / "transitions" / "latest").read_bytes() == b"head"
+    assert (tmp_path / "transitions" / "latest").stat().st_mode & 0o777 == 0o644
+
+
+def test_another_store_object_on_the_same_directory_sees_the_swap(tmp_path: Path) -> None:
+    FileStore(tmp_path).compare_and_swap("foo/bar", b"", b"v1")
+
+    with pytest.raises(StoreConflict):
+        FileStore(tmp_path).compare_and_swap("foo/bar", b"", b"v2")
+
+
+def test_a_half_written_temporary_file_is_not_a_key(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    store.set("foo/bar", b"v1")
+
+    (tmp_path / "foo" / ".bar.x1y2").write_bytes(b"ha")
+
+    assert store.names("foo") == ["bar"]
+
+
+def test_a_held_lock_ends_the_swap_with_an_error_that_names_it(tmp_path: Path) -> None:
+    waiting = FileStore(tmp_path, timeout_s=0.0)
+
+    with FileStore(tmp_path)._exclusive(), pytest.raises(StoreError, match=r"\.lock is held"):
+        waiting.compare_and_swap("foo/bar", b"", b"v1")
+
+    waiting.compare_and_swap("foo/bar", b"", b"v1")
+
+
+def test_a_directory_in_place_of_a_value_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "foo" / "bar").mkdir(parents=True)
+
+    with pytest.raises(StoreError, match="foo/bar") as caught:
+        FileStore(tmp_path).get("foo/bar")
+
+    assert not isinstance(caught.value, NotFound)
+
+
+def test_a_state_path_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+
+    with pytest.raises(StoreError, match="cannot lock"):
+        FileStore(tmp_path / "state").compare_and_swap("foo/bar", b"", b"v1")

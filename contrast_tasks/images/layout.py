@@ -1,0 +1,178 @@
+"""OCI image layouts: a directory with every blob under its digest and an index that names images.
+
+Source: OCI image specification 1.1, "image-layout". An image's name is the annotation
+`org.opencontainers.image.ref.name` of its descriptor in index.json; ours hold the whole reference.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.images.documents import (
+    Descriptor,
+    ImageConfig,
+    ImageManifest,
+    digest_of,
+    parse_index_or_manifest,
+)
+from contrast_tasks.images.references import ImageReference, parse_reference
+from contrast_tasks.images.resolve import resolve_image
+
+REF_NAME = "org.opencontainers.image.ref.name"
+LAYOUT_FILE = "oci-layout"
+LAYOUT_VERSION = "1.0.0"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutImage:
+    """One image of a layout, its manifest and config read and checked; layers from the bottom up."""
+
+    layout: "Layout"
+    reference: str
+    digest: str
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+    diff_ids: tuple[str, ...]
+
+
+class Layout:
+    """A layout on disk, an ImageSource."""
+
+    def __init__(self, directory: Path, *, name: str | None = None) -> None:
+        """Read the index of the layout in `directory`; `name` stands for it in messages.
+
+        Raises ImageError when it is not a layout or names an image twice.
+        """
+        self.directory = directory
+        self.name = name or str(directory)
+        marker = _read_json(directory / LAYOUT_FILE, f"{self.name}/{LAYOUT_FILE}")
+        version = marker.get("imageLayoutVersion") if isinstance(marker, dict) else None
+        if version != LAYOUT_VERSION:
+            where = Location(file=f"{self.name}/{LAYOUT_FILE}")
+            found = f"image layout version is {version!r}, wanted {LAYOUT_VERSION!r}"
+            raise ImageError(found, where=where)
+        index_file = f"{self.name}/index.json"
+        index = parse_index_or_manifest(_read(directory / "index.json", index_file), index_file)
+        if isinstance(index, ImageManifest):
+            raise ImageError("found an image, wanted an index", where=Location(file=index_file))
+        self._descriptors = index
+        self._by_name: dict[str, Descriptor] = {}
+        for descriptor in index:
+            name = descriptor.annotations.get(REF_NAME, "")
+            if not name:
+                continue
+            canonical = parse_reference(name, where=Location(file=index_file)).canonical
+            if self._by_name.get(canonical, descriptor).digest != descriptor.digest:
+                raise ImageError(f"image {name} is there twice", where=Location(file=index_file))
+            self._by_name[canonical] = descriptor
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Return the names of all images, sorted."""
+        names = (entry.annotations.get(REF_NAME, "") for entry in self._descriptors)
+        return tuple(sorted(name for name in names if name))
+
+    def find(self, reference: ImageReference) -> Descriptor | None:
+        """Return the entry of a reference; by digest where it has one, else by its name."""
+        if reference.digest is None:
+            return self._by_name.get(reference.canonical)
+        for name, descriptor in self._by_name.items():
+            parsed = parse_reference(name)
+            same = (parsed.registry, parsed.repository) == (
+                reference.registry,
+                reference.repository,
+            )
+            if same and descriptor.digest == reference.digest:
+                return descriptor
+        return None
+
+    def manifest(self, reference: ImageReference) -> bytes:
+        """Return the index or manifest of a reference; raise ImageError when the layout has none."""
+        if reference.digest is not None:
+            return self._read_blob(reference.digest, f"image {reference}")
+        found = self.find(reference)
+        if found is None:
+            raise ImageError(f"image {reference}: not in the layout {self.name}")
+        return self._read_blob(found.digest, f"image {reference}")
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
+        """Open a blob, checked against its digest."""
+        del reference  # a layout keeps the blobs of all images together
+        return self.open(descriptor)
+
+    def open(self, descriptor: Descriptor) -> BinaryIO:
+        """Open a blob for reading and seeking after checking its size and digest; raises ImageError."""
+        stream = self._open(descriptor.digest)
+        state, size = hashlib.sha256(), 0
+        while chunk := stream.read(_CHUNK_BYTES):
+            state.update(chunk)
+            size += len(chunk)
+        problem = ""
+        if size != descriptor.size_bytes:
+            problem = f"has {size} bytes, wanted {descriptor.size_bytes}"
+        elif f"sha256:{state.hexdigest()}" != descriptor.digest:
+            problem = f"has the digest sha256:{state.hexdigest()}"
+        if problem:
+            stream.close()
+            raise ImageError(f"layout {self.name}: blob {descriptor.digest} {problem}")
+        stream.seek(0)
+        return stream
+
+    def image(self, reference: ImageReference) -> LayoutImage:
+        """Return the linux/amd64 image of a reference, checked; raises ImageError."""
+        found = resolve_image(reference, self)
+        return LayoutImage(
+            layout=self,
+            reference=str(reference),
+            digest=found.digest,
+            config=found.config,
+            layers=found.layers,
+            diff_ids=found.diff_ids,
+        )
+
+    def _open(self, digest: str) -> BinaryIO:
+        path = self.directory / "blobs" / digest.replace(":", "/")
+        try:
+            return path.open("rb")
+        except OSError as err:
+            found = f"blob {digest} cannot be read: {err.strerror}"
+            raise ImageError(f"layout {self.name}: {found}") from err
+
+    def _read_blob(self, digest: str, subject: str) -> bytes:
+        with self._open(digest) as stream:
+            content = stream.read()
+        if digest_of(content) != digest:
+            found = f"layout {self.name} holds other bytes under {digest}"
+            raise ImageError(f"{subject}: {found}", hint="remove the layout and make it again")
+        return content
+
+
+def open_layouts(root: Path, names: Iterable[str]) -> list[Layout]:
+    """Return the layouts that are there; `names` are relative to `root`. A missing directory is left out."""
+    return [Layout(root / name, name=name) for name in names if (root / name).is_dir()]
+
+
+def find_layout(layouts: Iterable[Layout], reference: ImageReference) -> Layout | None:
+    """Return the first layout that has an image of this reference."""
+    return next((layout for layout in layouts if layout.find(reference) is not None), None)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        message = f"cannot read the image layout: {err.strerror}"
+        raise ImageError(message, where=Location(file=name)) from err
+
+
+def _read_json(path: Path, name: str) -> object:
+    try:
+        document: object = json.loads(_read(path, name))
+    except ValueError as err:
+        raise ImageError(f"is not JSON: {err}", where=Location(file=name)) from err
+    return document

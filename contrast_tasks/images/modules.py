@@ -1,0 +1,64 @@
+"""Which source files a program needs, so that its image holds these and nothing else.
+
+Found by reading the import statements, the late ones inside functions included; nothing is imported or run.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from contrast_tasks.errors import ImageError
+
+
+def source_files(root: Path, modules: Iterable[str]) -> dict[str, bytes]:
+    """Return the files `modules` need of the packages below `root`, by path relative to it, sorted.
+
+    These are the modules, the modules they import (also through each other) and the `__init__.py` of every
+    package on the way. A name that is not below `root` belongs to somebody else and is left out. Raises
+    ImageError when one of `modules` itself is not there or a file is not Python.
+    """
+    found: dict[str, bytes] = {}
+    for module in modules:
+        if _file_of(root, module) is None:
+            raise ImageError(f"module {module} is not there, wanted {module.replace('.', '/')}.py")
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        path = _file_of(root, module)
+        if path is None:
+            continue
+        name = path.relative_to(root).as_posix()
+        if name in found:
+            continue
+        found[name] = path.read_bytes()
+        waiting += _imports(found[name], module, name, is_package=path.name == "__init__.py")
+        if "." in module:
+            waiting.append(module.rpartition(".")[0])
+    return dict(sorted(found.items()))
+
+
+def _file_of(root: Path, module: str) -> Path | None:
+    place = root.joinpath(*module.split("."))
+    for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(content: bytes, module: str, name: str, *, is_package: bool) -> Iterator[str]:
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError) as err:
+        raise ImageError(f"{name} is not Python: {err}") from err
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+                base = f"{above}.{base}".rstrip(".")
+            yield base
+            # `from package import module` names a module; of a function there is no file.
+            yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -1,0 +1,126 @@
+"""Images from a registry, every byte checked against the digest it was asked for.
+
+Source: OCI distribution specification 1.1, "Pull". A registry on this machine is asked over plain http, any
+other over https; there is no switch to trust a registry more than that, and mirrors need no trust at all.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.credentials import Credential, Credentials, auth_files
+from contrast_tasks.images.documents import MANIFEST_TYPES, Descriptor, digest_of
+from contrast_tasks.images.references import DEFAULT_REGISTRY, DEFAULT_TAG, ImageReference
+from contrast_tasks.images.resolve import MAX_DOCUMENT_BYTES
+from contrast_tasks.images.transport import Request, Transport, is_loopback
+
+_HUB_HOST = "registry-1.docker.io"  # what docker.io stands for. Source: Docker's own client
+_CHUNK_BYTES = 1 << 20
+
+
+class Registry:
+    """An ImageSource for all registries; a context manager that closes its connections."""
+
+    def __init__(
+        self,
+        *,
+        find_credential: Callable[[str, str], Credential | None],
+        sleep: Callable[[float], None] = time.sleep,
+        attempts: int = 5,
+    ) -> None:
+        """Ask with credentials from `find_credential(registry, repository)`, and only when asked for them.
+
+        sleep: waits between attempts, seconds; attempts: in all, for what may pass by itself.
+        """
+        self._transport = Transport(find_credential=find_credential, sleep=sleep, attempts=attempts)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return a registry client with the user's own credentials."""
+        return cls(find_credential=Credentials(auth_files(environ, Path.home())).find)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._transport.close()
+
+    def manifest(self, reference: ImageReference) -> bytes:
+        """Return the index or manifest of a reference.
+
+        With a digest its bytes must have that digest; without, the digest the registry states must be theirs.
+        Raises ImageError.
+        """
+        subject = f"image {reference}"
+        wanted = reference.digest or reference.tag or DEFAULT_TAG
+        with tempfile.TemporaryFile() as stream:
+            headers = self._transport.download(
+                _request(reference, f"manifests/{wanted}", MAX_DOCUMENT_BYTES, MANIFEST_TYPES),
+                stream,
+            )
+            stream.seek(0)
+            content = stream.read()
+        found = digest_of(content)
+        stated = headers.get("Docker-Content-Digest", found)
+        if reference.digest is not None and found != reference.digest:
+            raise ImageError(f"{subject}: {reference.registry} sent a manifest with digest {found}")
+        # Only SHA-256 can be compared; the header may use another algorithm.
+        if stated.startswith("sha256:") and stated != found:
+            raise ImageError(f"{subject}: manifest has digest {found}, the registry says {stated}")
+        return content
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
+        """Download a blob into a temporary file and open it; it is gone when closed. Raises ImageError."""
+        digest, size_bytes = descriptor.digest, descriptor.size_bytes
+        stream: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it  # type: ignore[assignment]
+        try:
+            self._transport.download(_request(reference, f"blobs/{digest}", size_bytes), stream)
+            _check_blob(stream, descriptor, f"image {reference}")
+        except BaseException:
+            stream.close()
+            raise
+        stream.seek(0)
+        return stream
+
+
+def _check_blob(stream: BinaryIO, descriptor: Descriptor, subject: str) -> None:
+    stream.seek(0)
+    state, size = hashlib.sha256(), 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        state.update(chunk)
+        size += len(chunk)
+    if size != descriptor.size_bytes:
+        wanted = f"wanted {descriptor.size_bytes}"
+        raise ImageError(f"{subject}: blob {descriptor.digest} has {size} bytes, {wanted}")
+    if f"sha256:{state.hexdigest()}" != descriptor.digest:
+        found = f"the registry sent one with digest sha256:{state.hexdigest()}"
+        raise ImageError(f"{subject}: wanted the blob {descriptor.digest}, {found}")
+
+
+def _request(
+    reference: ImageReference, path: str, max_bytes: int, accept: tuple[str, ...] = ()
+) -> Request:
+    registry = reference.registry
+    host = _HUB_HOST if registry == DEFAULT_REGISTRY else registry
+    # An IPv6 address stands in brackets, its port behind them.
+    name = host[: host.index("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    scheme = "http" if is_loopback(name) else "https"
+    return Request(
+        url=f"{scheme}://{host}/v2/{reference.repository}/{path}",
+        registry=registry,
+        repository=reference.repository,
+        subject=f"image {reference}",
+        accept=accept,
+        max_bytes=max_bytes,
+    )

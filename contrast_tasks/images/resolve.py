@@ -1,0 +1,71 @@
+"""From a reference to the linux/amd64 image it stands for, whatever holds it: a layout on disk or a registry."""
+
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.documents import (
+    Descriptor,
+    ImageConfig,
+    ImageManifest,
+    choose_platform,
+    digest_of,
+    parse_config,
+    parse_index_or_manifest,
+)
+from contrast_tasks.images.references import ImageReference
+
+# Of manifests and configs; the OCI distribution specification asks registries to take manifests of 4 MiB.
+MAX_DOCUMENT_BYTES = 4 << 20
+
+
+class ImageSource(Protocol):
+    """Where images come from. Both methods hand out only bytes they checked against the digest asked for."""
+
+    def manifest(self, reference: ImageReference) -> bytes:
+        """Return the index or manifest of a reference, by its digest where it has one."""
+
+    def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
+        """Open a blob of the reference's repository for reading and seeking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedImage:
+    """An image's manifest and config; layers and diff_ids from the bottom up, equally many.
+
+    digest: of what the reference names; manifest_digest: of the image, None where `digest` already is that.
+    """
+
+    digest: str
+    manifest_digest: str | None
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+    diff_ids: tuple[str, ...]
+
+
+def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedImage:
+    """Read index, manifest and config of a reference; raise ImageError for anything out of order."""
+    subject = f"image {reference}"
+    content = source.manifest(reference)
+    manifest, manifest_digest = parse_index_or_manifest(content, subject), None
+    if not isinstance(manifest, ImageManifest):
+        manifest_digest = choose_platform(manifest, subject).digest
+        inner = source.manifest(reference.pinned(manifest_digest))
+        manifest = parse_index_or_manifest(inner, subject)
+        if not isinstance(manifest, ImageManifest):
+            raise ImageError(f"{subject}: its index names another index, wanted an image")
+    if manifest.config.size_bytes > MAX_DOCUMENT_BYTES:
+        found = f"{manifest.config.size_bytes} bytes, at most {MAX_DOCUMENT_BYTES} are read"
+        raise ImageError(f"{subject}: config has {found}")
+    with source.open_blob(reference, manifest.config) as stream:
+        config, diff_ids = parse_config(stream.read(), subject)
+    if len(diff_ids) != len(manifest.layers):
+        found = f"{len(manifest.layers)} layers in the manifest, {len(diff_ids)} diff_ids"
+        raise ImageError(f"{subject}: {found} in the config")
+    return ResolvedImage(
+        digest=digest_of(content),
+        manifest_digest=manifest_digest,
+        config=config,
+        layers=manifest.layers,
+        diff_ids=diff_ids,
+    )

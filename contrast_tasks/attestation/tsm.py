@@ -1,0 +1,196 @@
+"""Where a guest gets its evidence: configfs-tsm, or one of the devices behind it, found by looking.
+
+A source turns 64 bytes of report data into the hardware's report or quote. configfs is preferred, because the kernel then
+speaks to firmware and host for both kinds of guest. Entries there are shared by name: the kernel counts writes in `generation`,
+and a count that differs from our own writes means that somebody else wrote between, so the report may not be ours.
+
+Source: Linux ABI documentation of configfs-tsm, and of /dev/sev-guest (spec/attestation 7).
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from contrast_tasks.errors import ContrastError
+
+REPORT_DATA_BYTES = 64
+CONFIGFS = Path("/sys/kernel/config/tsm/report")
+SEV_GUEST, TDX_GUEST = "sev_guest", "tdx_guest"
+MAXIMUM_ATTEMPTS = 5
+_MAXIMUM_BLOB_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
+
+
+class IssuerError(ContrastError):
+    """The guest cannot get evidence from its hardware."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawEvidence:
+    """What the hardware gave: an SNP report with the host's certificate table (may be empty), or a TDX quote."""
+
+    provider: str
+    report: bytes
+    auxiliary: bytes = b""
+
+
+class EvidenceSource(Protocol):
+    """Gets evidence over 64 bytes of report data; may take as long as the hardware takes."""
+
+    @property
+    def provider(self) -> str:
+        """Return `sev_guest` or `tdx_guest`."""
+
+    def fetch(self, report_data: bytes) -> RawEvidence:
+        """Return evidence or raise IssuerError."""
+
+
+class Attributes(Protocol):
+    """The few file operations that configfs needs; a seam, because mkdir has effects there."""
+
+    def make(self, folder: Path) -> None:
+        """Make an entry; the kernel fills it with attributes."""
+
+    def remove(self, folder: Path) -> None:
+        """Remove an entry with its attributes."""
+
+    def read(self, path: Path) -> bytes:
+        """Read one attribute, at most 64 KiB."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write one attribute in a single call."""
+
+
+class KernelAttributes:
+    """The real file operations."""
+
+    def make(self, folder: Path) -> None:
+        """Make an entry; raises FileExistsError if the name is taken."""
+        folder.mkdir()
+
+    def remove(self, folder: Path) -> None:
+        """Remove an entry; its attributes go with it."""
+        folder.rmdir()
+
+    def read(self, path: Path) -> bytes:
+        """Read to the end; binary attributes come in pieces of a page."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            pieces = []
+            while piece := os.read(descriptor, _MAXIMUM_BLOB_BYTES):
+                pieces.append(piece)
+            return b"".join(pieces)
+        finally:
+            os.close(descriptor)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write in one call; configfs takes each call for a whole value."""
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            if os.write(descriptor, content) != len(content):
+                raise OSError(errno.EIO, "short write", str(path))
+        finally:
+            os.close(descriptor)
+
+
+class ConfigfsSource:
+    """Evidence through configfs-tsm."""
+
+    def __init__(
+        self,
+        root: Path = CONFIGFS,
+        *,
+        attributes: Attributes | None = None,
+        unique: Callable[[], str] = lambda: secrets.token_hex(8),
+        privilege_level: int | None = None,
+    ) -> None:
+        """Use entries below `root`; privilege_level is the VMPL to report for, 0 to 3, None for the guest's own."""
+        self._root = root
+        self._attributes = attributes or KernelAttributes()
+        self._unique = unique
+        self._privilege_level = privilege_level
+        self._provider: str | None = None
+
+    @property
+    def provider(self) -> str:
+        """Return the kernel's name for the kind of guest."""
+        if self._provider is None:
+            self._provider = self._with_entry(self._read_provider)
+        return self._provider
+
+    def fetch(self, report_data: bytes) -> RawEvidence:
+        """Return a report or quote that was made for our report data and nobody else's."""
+        _require_report_data(report_data)
+        for _ in range(MAXIMUM_ATTEMPTS):
+            evidence = self._with_entry(lambda entry: self._attempt(entry, report_data))
+            if evidence is not None:
+                return evidence
+        raise IssuerError(
+            f"somebody else writes to our configfs entry; gave up after {MAXIMUM_ATTEMPTS} attempts"
+        )
+
+    def _with_entry(self, action: Callable[[Path], _T]) -> _T:
+        entry = self._root / f"contrast-{self._unique()}"
+        try:
+            self._attributes.make(entry)
+        except OSError as err:
+            raise IssuerError(f"cannot make a configfs entry: {err.strerror}") from err
+        try:
+            return action(entry)
+        except OSError as err:
+            raise IssuerError(
+                f"cannot get evidence through configfs: {err.strerror or 'I/O error'}"
+            ) from err
+        finally:
+            with contextlib.suppress(OSError):
+                self._attributes.remove(entry)
+
+    def _read_provider(self, entry: Path) -> str:
+        text = self._attributes.read(entry / "provider").decode("ascii", "replace").strip()
+        if text not in (SEV_GUEST, TDX_GUEST):
+            raise IssuerError(f"configfs provider is {text!r}, wanted {SEV_GUEST} or {TDX_GUEST}")
+        return text
+
+    def _generation(self, entry: Path) -> int:
+        text = self._attributes.read(entry / "generation").decode("ascii", "replace").strip()
+        if not text.isdecimal():
+            raise IssuerError(f"configfs generation is {text!r}, wanted a number")
+        return int(text)
+
+    def _attempt(self, entry: Path, report_data: bytes) -> RawEvidence | None:
+        provider = self._read_provider(entry)
+        expected = self._generation(entry) + 1
+        if self._privilege_level is not None and provider == SEV_GUEST:
+            self._attributes.write(entry / "privlevel", str(self._privilege_level).encode())
+            expected += 1
+        self._attributes.write(entry / "inblob", report_data)
+        try:
+            report = self._attributes.read(entry / "outblob")
+            auxiliary = self._auxiliary(entry) if provider == SEV_GUEST else b""
+        except OSError as err:
+            if err.errno in (errno.EWOULDBLOCK, errno.EBUSY, errno.EINTR):
+                return None
+            raise
+        if self._generation(entry) != expected:
+            return None
+        if not report:
+            raise IssuerError("configfs gave an empty report")
+        return RawEvidence(provider=provider, report=report, auxiliary=auxiliary)
+
+    def _auxiliary(self, entry: Path) -> bytes:
+        """Return the certificate table; bare metal hosts have none, older kernels not even the attribute."""
+        try:
+            return self._attributes.read(entry / "auxblob")
+        except FileNotFoundError:
+            return b""
+
+
+def _require_report_data(report_data: bytes) -> None:
+    if len(report_data) != REPORT_DATA_BYTES:
+        raise IssuerError(f"report data has {len(report_data)} bytes, wanted {REPORT_DATA_BYTES}")

@@ -3,6 +3,7 @@
 Source: spec/manifest.md 1 (order, spelling), 4.4 (what is left out when empty).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks.manifest.model import (
@@ -17,13 +18,13 @@ from contrast_tasks.manifest.model import (
     TdxReference,
 )
 
-_TCB = {
+TCB = {
     "BootloaderVersion": "bootloader",
     "TEEVersion": "tee",
     "SNPVersion": "snp",
     "MicrocodeVersion": "microcode",
 }
-_GUEST_POLICY = {
+GUEST_POLICY = {
     "ABIMinor": "abi_minor",
     "ABIMajor": "abi_major",
     "SMT": "smt",
@@ -36,7 +37,7 @@ _GUEST_POLICY = {
     "CipherTextHidingDRAM": "ciphertext_hiding_dram",
     "PageSwapDisable": "page_swap_disable",
 }
-_PLATFORM_INFO = {
+PLATFORM_INFO = {
     "SMTEnabled": "smt_enabled",
     "TSMEEnabled": "tsme_enabled",
     "ECCEnabled": "ecc_enabled",
@@ -46,7 +47,7 @@ _PLATFORM_INFO = {
     "TIOEnabled": "tio_enabled",
 }
 # JSON member, attribute; None means absent, but for AllowedPIIDs, which is always written.
-_TDX = {
+TDX = {
     "Platform": "platform",
     "MinTCBEvaluationDataNumber": "min_tcb_evaluation_data_number",
     "MrTd": "mr_td_hex",
@@ -103,11 +104,11 @@ def _part(value: object, names: dict[str, str]) -> dict[str, Any]:
 def _guest_to_json(entry: SnpReference | SimulatedReference) -> dict[str, Any]:
     document: dict[str, Any] = {
         "TrustedMeasurement": entry.trusted_measurement_hex,
-        "MinimumTCB": _part(entry.minimum_tcb, _TCB),
-        "GuestPolicy": _part(entry.guest_policy, _GUEST_POLICY),
+        "MinimumTCB": _part(entry.minimum_tcb, TCB),
+        "GuestPolicy": _part(entry.guest_policy, GUEST_POLICY),
     }
     if entry.platform_info is not None:
-        document["PlatformInfo"] = _part(entry.platform_info, _PLATFORM_INFO)
+        document["PlatformInfo"] = _part(entry.platform_info, PLATFORM_INFO)
     return document
 
 
@@ -129,7 +130,7 @@ def _simulated_to_json(entry: SimulatedReference) -> dict[str, Any]:
 
 
 def _tdx_to_json(entry: TdxReference) -> dict[str, Any]:
-    document = _part(entry, _TDX)
+    document = _part(entry, TDX)
     document["Rtmrs"] = list(entry.rtmrs_hex)
     document["AllowedPIIDs"] = _nullable(entry.allowed_piids)
     return _without_none(document, keep="AllowedPIIDs")
@@ -148,8 +149,8 @@ def from_json(document: dict[str, Any]) -> Manifest:
     return Manifest(
         policies={key: _policy(entry) for key, entry in document["Policies"].items()},
         reference_values=ReferenceValues(
-            snp=tuple(_snp(entry) for entry in values.get("snp") or ()),
-            tdx=tuple(_tdx(entry) for entry in values.get("tdx") or ()),
+            snp=tuple(snp_from_json(entry) for entry in values.get("snp") or ()),
+            tdx=tuple(tdx_from_json(entry) for entry in values.get("tdx") or ()),
             simulated=tuple(_simulated(entry) for entry in values.get("simulated") or ()),
         ),
         workload_owner_key_digests=_tuple(document["WorkloadOwnerKeyDigests"]),
@@ -170,26 +171,27 @@ def _policy(entry: dict[str, Any]) -> PolicyEntry:
     )
 
 
-def _attributes(document: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _attributes(document: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {names[member]: value for member, value in document.items() if member in names}
 
 
-def _guest(entry: dict[str, Any]) -> dict[str, Any]:
+def _guest(entry: Mapping[str, Any]) -> dict[str, Any]:
     info = entry.get("PlatformInfo")
-    policy: dict[str, Any] = dict.fromkeys(_GUEST_POLICY.values(), False)
-    policy |= {"abi_minor": 0, "abi_major": 0} | _attributes(entry["GuestPolicy"], _GUEST_POLICY)
-    absent = dict.fromkeys(_PLATFORM_INFO.values(), False)
+    policy: dict[str, Any] = dict.fromkeys(GUEST_POLICY.values(), False)
+    policy |= {"abi_minor": 0, "abi_major": 0} | _attributes(entry["GuestPolicy"], GUEST_POLICY)
+    absent = dict.fromkeys(PLATFORM_INFO.values(), False)
     return {
         "trusted_measurement_hex": entry["TrustedMeasurement"],
-        "minimum_tcb": SnpTcb(**_attributes(entry.get("MinimumTCB") or {}, _TCB)),
+        "minimum_tcb": SnpTcb(**_attributes(entry.get("MinimumTCB") or {}, TCB)),
         "guest_policy": GuestPolicy(**policy),
         "platform_info": (
-            None if info is None else PlatformInfo(**absent | _attributes(info, _PLATFORM_INFO))
+            None if info is None else PlatformInfo(**absent | _attributes(info, PLATFORM_INFO))
         ),
     }
 
 
-def _snp(entry: dict[str, Any]) -> SnpReference:
+def snp_from_json(entry: Mapping[str, Any]) -> SnpReference:
+    """Return one SEV-SNP entry."""
     return SnpReference(
         product_name=entry["ProductName"],
         **_guest(entry),
@@ -205,9 +207,10 @@ def _simulated(entry: dict[str, Any]) -> SimulatedReference:
     return SimulatedReference(root_sha256_hex=entry["RootSHA256"], **_guest(entry))
 
 
-def _tdx(entry: dict[str, Any]) -> TdxReference:
+def tdx_from_json(entry: Mapping[str, Any]) -> TdxReference:
+    """Return one TDX entry."""
     renamed = {"Rtmrs" if member == "Rtrms" else member: value for member, value in entry.items()}
-    values = _attributes(renamed, _TDX)
+    values = _attributes(renamed, TDX)
     values["rtmrs_hex"] = tuple(values["rtmrs_hex"])
     values["allowed_piids"] = _tuple(values.get("allowed_piids"))
     return TdxReference(**values)

@@ -1,0 +1,94 @@
+"""From workloads to the manifest's policies: default names and secret ids, and what happens when two are the same.
+
+Source: spec/manifest.md 1.1 (defaults), 6 (collisions).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.manifest.model import PolicyEntry
+
+WILDCARD = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadEntry:
+    """One workload's identity: `name` is what people call it, `where` its place in the sources."""
+
+    name: str
+    policy_hash_hex: str
+    entry: PolicyEntry
+    where: Location
+
+
+def default_secret_id(api_version: str, kind: str, namespace: str, name: str) -> str:
+    """Return `<group or core>/<version>/<Kind>/<namespace or default>/<name>`, as `apps/v1/Deployment/default/web`.
+
+    api_version: as in YAML, `v1` or `apps/v1`.
+    """
+    group, _, version = api_version.rpartition("/")
+    return f"{group or 'core'}/{version}/{kind}/{namespace or 'default'}/{name}"
+
+
+def default_sans(name: str, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the resource's name, `*`, then what the user declares, each once."""
+    return tuple(dict.fromkeys((name, WILDCARD, *more)))
+
+
+def merge_entries(
+    workloads: Iterable[WorkloadEntry],
+) -> tuple[dict[str, PolicyEntry], list[Finding]]:
+    """Return the policies by hash, sorted, and what was found while merging.
+
+    Workloads with one policy become one entry: M018, a warning, with SANs united in sorted order and `*` last. They
+    must agree in role and secret id: M019, an error, otherwise.
+    """
+    groups: dict[str, list[WorkloadEntry]] = {}
+    for workload in workloads:
+        groups.setdefault(workload.policy_hash_hex, []).append(workload)
+    policies: dict[str, PolicyEntry] = {}
+    findings: list[Finding] = []
+    for policy_hash_hex in sorted(groups):
+        group = groups[policy_hash_hex]
+        first, *others = group
+        policies[policy_hash_hex] = _united(group)
+        findings.extend(_collision(first, other) for other in others)
+    return policies, findings
+
+
+def _united(group: Sequence[WorkloadEntry]) -> PolicyEntry:
+    first = group[0].entry
+    if len(group) == 1:
+        return first
+    names = {san for workload in group for san in workload.entry.sans}
+    wildcard = (WILDCARD,) if WILDCARD in names else ()
+    return replace(first, sans=(*sorted(names - {WILDCARD}), *wildcard))
+
+
+def _collision(first: WorkloadEntry, other: WorkloadEntry) -> Finding:
+    place = f"{first.name} at {first.where}"
+    for what, one, two in (
+        ("role", first.entry.role, other.entry.role),
+        ("secret id", first.entry.workload_secret_id, other.entry.workload_secret_id),
+    ):
+        if one != two:
+            return Finding(
+                code="M019",
+                rule="policy-conflict",
+                severity=Severity.ERROR,
+                message=(
+                    f"{other.name} has the policy of {place}, but the {what} '{two}' instead of "
+                    f"'{one}', expected the same or another policy"
+                ),
+                where=other.where,
+                hint="give both the same workload-secret-id and role, or make their pods differ",
+            )
+    return Finding(
+        code="M018",
+        rule="policy-shared",
+        severity=Severity.WARNING,
+        message=f"{other.name} has the policy of {place}, the two are one identity",
+        where=other.where,
+    )

@@ -1,0 +1,293 @@
+"""The reference values of a platform: its defaults, then a file of measurements, then the user's settings.
+
+No measurement of the reference product is published, so hardware platforms take theirs from a file; what neither
+file nor settings know stays missing and is reported as such. Source: spec/manifest.md 3, 9.4.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.manifest._check_snp import SNP_MEMBERS, TCB_MEMBERS
+from contrast_tasks.manifest._check_tdx import ALIASES, TDX_MEMBERS
+from contrast_tasks.manifest._json_form import (
+    GUEST_POLICY,
+    PLATFORM_INFO,
+    TCB,
+    TDX,
+    snp_from_json,
+    tdx_from_json,
+)
+from contrast_tasks.manifest.json_text import JsonText, NotJson, read_json
+from contrast_tasks.manifest.model import (
+    GuestPolicy,
+    PlatformInfo,
+    ReferenceValues,
+    SimulatedReference,
+    SnpReference,
+    SnpTcb,
+    TdxReference,
+)
+from contrast_tasks.platforms import NAMES, SIMULATED_MEASUREMENT, Platform, did_you_mean
+from contrast_tasks.platforms import platform as find_platform
+from contrast_tasks.settings import ReferenceOverrides
+
+HANDLER_PREFIX = "contrast-cc-"
+# The values the reference product ships for AKS; our simulated processor reports them too.
+AKS_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
+SIMULATED_TCB = AKS_TCB
+# SEPT_VE_DISABLE, bit 28, little-endian.
+TD_ATTRIBUTES = "0000001000000000"
+XFAM = "e702060000000000"
+_AKS_ABI_MINOR = 31
+_HASH = re.compile(r"-[0-9a-f]{8}$")
+_NO_OVERRIDES = ReferenceOverrides()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvidedValues:
+    """What a reference value file says for one platform: partial entries in the manifest's spelling."""
+
+    snp: tuple[Mapping[str, Any], ...] = ()
+    tdx: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(slots=True)
+class _File:
+    parsed: JsonText
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def refused(self, message: str, pointer: str = "", hint: str = "") -> SettingsError:
+        where = Location(file=self.parsed.file, line=self.parsed.line(pointer), pointer=pointer)
+        return SettingsError(message, hint=hint, where=where)
+
+
+def parse_reference_values(
+    content: bytes, *, file: str, platform: Platform | str
+) -> ProvidedValues:
+    """Return what the file named by `[reference_values] file` says for a platform.
+
+    The file holds `snp` and `tdx` lists, either for every platform or in one object per platform name or runtime
+    handler. k3s, rke2 and metal platforms of one kind share measurements, so each finds the others' entries.
+    Member names may be capitalised in any way. Raises SettingsError with the file and line.
+    """
+    wanted = find_platform(platform) if isinstance(platform, str) else platform
+    try:
+        parsed = read_json(content, file)
+    except NotJson as err:
+        raise SettingsError(err.finding.message, where=err.finding.where) from err
+    source = _File(parsed)
+    document = parsed.document
+    if not isinstance(document, dict):
+        raise source.refused("is no JSON object, expected one")
+    normal = _normal_document(source, document)
+    _check_schema(source, normal)
+    values = normal if {"snp", "tdx"} & normal.keys() else _chosen(source, normal, wanted)
+    return ProvidedValues(snp=tuple(values.get("snp", ())), tdx=tuple(values.get("tdx", ())))
+
+
+def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, Any]:
+    if {"snp", "tdx"} & document.keys():
+        normal: dict[str, Any] = _normal_values(source, document, "")
+        return normal
+    return {key: _normal_values(source, value, f"/{key}") for key, value in document.items()}
+
+
+def _normal_values(source: _File, values: Any, pointer: str) -> Any:
+    if not isinstance(values, dict):
+        return values
+    members = {"snp": SNP_MEMBERS, "tdx": TDX_MEMBERS}
+    return {
+        name: [
+            _normal(source, entry, members.get(name, ()), f"{pointer}/{name}/{index}")
+            for index, entry in enumerate(entries)
+        ]
+        if isinstance(entries, list)
+        else entries
+        for name, entries in values.items()
+    }
+
+
+def _normal(source: _File, entry: Any, known: Sequence[str], pointer: str) -> Any:
+    """Return an entry with its members, and those of its parts, spelled as in the manifest."""
+    if not isinstance(entry, dict):
+        return entry
+    spelling: dict[str, str] = {name.lower(): name for name in known}
+    spelling |= {name.lower(): proper for name, proper in ALIASES.items() if proper in known}
+    parts = {"MinimumTCB": TCB_MEMBERS, "PlatformInfo": tuple(PLATFORM_INFO)}
+    normal: dict[str, Any] = {}
+    for name, value in entry.items():
+        proper: str = spelling.get(str(name).lower(), name)
+        if proper in normal:
+            raise source.refused(f"holds '{proper}' in two spellings", f"{pointer}/{name}")
+        inner = _normal(source, value, parts.get(proper, ()), f"{pointer}/{name}")
+        normal[proper] = inner
+    return normal
+
+
+def _check_schema(source: _File, document: Mapping[str, Any]) -> None:
+    from contrast_tasks.schema import validate
+
+    problems = validate(document, "reference-values")
+    if problems:
+        pointer, message = problems[0]
+        raise source.refused(f"{pointer or 'document'} {message}", pointer)
+
+
+def _platform_of(key: str) -> str:
+    return _HASH.sub("", key.lower().removeprefix(HANDLER_PREFIX))
+
+
+def _family(name: str) -> str:
+    """Return what platforms with the same measurements have in common: all but the kind of cluster."""
+    return name.partition("-")[2]
+
+
+def _chosen(source: _File, document: Mapping[str, Any], wanted: Platform) -> Mapping[str, Any]:
+    names = {key: _platform_of(key) for key in document}
+    for key, name in names.items():
+        if name not in NAMES:
+            message = f"'{key}' is neither a platform nor a runtime handler"
+            raise source.refused(message, f"/{key}", did_you_mean(name, NAMES))
+    exact = [key for key, name in names.items() if name == wanted.name]
+    kin = [key for key, name in names.items() if _family(name) == _family(wanted.name)]
+    keys = exact or kin
+    if not keys:
+        message = f"has no values for platform '{wanted.name}', only for {', '.join(document)}"
+        raise source.refused(message)
+    if any(document[key] != document[keys[0]] for key in keys):
+        message = f"has different values for platform '{wanted.name}': {', '.join(keys)}"
+        raise source.refused(message, f"/{keys[-1]}")
+    values: Mapping[str, Any] = document[keys[0]]
+    return values
+
+
+def defaults_for(
+    platform: Platform | str,
+    *,
+    overrides: ReferenceOverrides | None = None,
+    local_root_sha256_hex: str | None = None,
+    provided: ProvidedValues | None = None,
+) -> ReferenceValues:
+    """Return the reference values of a platform; what nobody knows is missing (None or "").
+
+    overrides: the settings' [reference_values]; provided: what its file says. local_root_sha256_hex: SHA-256 of
+    the simulated processor's root certificate, needed by platform `local`, whose entry nothing else changes.
+    Raises ValueError without it there, SettingsError if settings ask for a product the platform does not have.
+    """
+    wanted = find_platform(platform) if isinstance(platform, str) else platform
+    overrides = overrides or _NO_OVERRIDES
+    provided = provided or ProvidedValues()
+    if wanted.tee == "simulated":
+        if not local_root_sha256_hex:
+            raise ValueError("the local platform needs the simulated processor's root")
+        return ReferenceValues(simulated=(simulated_reference(local_root_sha256_hex),))
+    if wanted.tee == "tdx":
+        entries = provided.tdx or ({},)
+        return ReferenceValues(tdx=tuple(_tdx(wanted, overrides, entry) for entry in entries))
+    return ReferenceValues(
+        snp=tuple(
+            _snp(wanted, product, overrides, entry)
+            for product in _products(wanted, overrides, provided)
+            for entry in _of_product(provided, product)
+        )
+    )
+
+
+def simulated_reference(root_sha256_hex: str) -> SimulatedReference:
+    """Return the entry that accepts guests of the simulated processor with this root."""
+    return SimulatedReference(
+        root_sha256_hex=root_sha256_hex,
+        trusted_measurement_hex=SIMULATED_MEASUREMENT,
+        minimum_tcb=SIMULATED_TCB,
+        guest_policy=GuestPolicy(),
+    )
+
+
+def _products(
+    wanted: Platform, overrides: ReferenceOverrides, provided: ProvidedValues
+) -> tuple[str, ...]:
+    """Return the products with an entry: those the settings name, else those of the file, else the platform's."""
+    for product in overrides.products or ():
+        if product not in wanted.products:
+            known = " and ".join(wanted.products)
+            message = (
+                f"reference_values.products has {product}, "
+                f"but platform '{wanted.name}' knows {known} only"
+            )
+            raise SettingsError(message)
+    named = {entry["ProductName"] for entry in provided.snp}
+    chosen = set(overrides.products or named or wanted.products)
+    return tuple(product for product in wanted.products if product in chosen)
+
+
+def _of_product(provided: ProvidedValues, product: str) -> Sequence[Mapping[str, Any]]:
+    return [entry for entry in provided.snp if entry["ProductName"] == product] or [{}]
+
+
+def _members(value: object, names: Mapping[str, str]) -> dict[str, Any]:
+    return {member: getattr(value, attribute) for member, attribute in names.items()}
+
+
+def _snp(
+    wanted: Platform, product: str, overrides: ReferenceOverrides, entry: Mapping[str, Any]
+) -> SnpReference:
+    is_aks = wanted.name.startswith("aks-")
+    policy = GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0)
+    tcb = _members(AKS_TCB if is_aks else SnpTcb(), TCB)
+    info = _members(PlatformInfo(), PLATFORM_INFO)
+    document: dict[str, Any] = {
+        "TrustedMeasurement": "",
+        **entry,
+        "ProductName": product,
+        "MinimumTCB": tcb | _known(entry.get("MinimumTCB")),
+        "GuestPolicy": _members(policy, GUEST_POLICY),
+        "PlatformInfo": info | _known(entry.get("PlatformInfo")),
+    }
+    declared = overrides.snp.get(product)
+    if declared is not None:
+        document["TrustedMeasurement"] = (
+            declared.trusted_measurement_hex or document["TrustedMeasurement"]
+        )
+        document["MinimumTCB"] |= {
+            member: declared.minimum_tcb[name]
+            for member, name in TCB.items()
+            if name in declared.minimum_tcb
+        }
+        document["PlatformInfo"] |= {
+            member: declared.platform_info[name]
+            for member, name in PLATFORM_INFO.items()
+            if name in declared.platform_info
+        }
+        if declared.allowed_chip_ids is not None:
+            document["AllowedChipIDs"] = list(declared.allowed_chip_ids)
+    return snp_from_json(document)
+
+
+def _tdx(wanted: Platform, overrides: ReferenceOverrides, entry: Mapping[str, Any]) -> TdxReference:
+    document: dict[str, Any] = {
+        "MrTd": "",
+        # RTMR3 is extended by nobody.
+        "Rtmrs": ["", "", "", "0" * 96],
+        "MinimumQeSvn": 0,
+        "MinimumPceSvn": 0,
+        **({"MinimumTeeTcbSvn": ""} if wanted.legacy_tdx else {}),
+        "MrSeam": "",
+        "TdAttributes": TD_ATTRIBUTES,
+        "Xfam": XFAM,
+        "MemoryIntegrity": False,
+        **_known(entry),
+    }
+    declared = {
+        member: getattr(overrides.tdx, attribute)
+        for member, attribute in TDX.items()
+        if getattr(overrides.tdx, attribute, None) not in (None, "", ())
+    }
+    return tdx_from_json(document | declared)
+
+
+def _known(members: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the members that hold a value; a file may spell out what it leaves to others as null or ""."""
+    return {name: value for name, value in (members or {}).items() if value not in (None, "")}

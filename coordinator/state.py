@@ -25,6 +25,7 @@ from coordinator.ca import CertificateAuthority, RandomBytes
 from coordinator.history import (
     NO_TRANSITION,
     History,
+    HistoryCorrupt,
     LatestTransition,
     Transition,
     sha256,
@@ -160,7 +161,7 @@ class Guard:
             if stale is None:
                 return Status(name="recovery", reason=str(err), generation=0)
             return Status(name="stale", reason=str(err), generation=stale.generation)
-        except HistoryInconsistent as err:
+        except (HistoryInconsistent, HistoryCorrupt) as err:
             return Status(name="inconsistent", reason=str(err), generation=0)
         except StoreError:
             return Status(name="unknown", reason="the store cannot be read", generation=0)

@@ -17,6 +17,7 @@ from contrast_tasks.api.errors import REASON_CONFLICT
 from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError, FindingsError
+from contrast_tasks.findings import Severity
 from coordinator.authorisation import authorise_recovery, authorise_update
 from coordinator.ca import BadName, general_names
 from coordinator.history import HASH_BYTES, NO_TRANSITION
@@ -135,8 +136,8 @@ def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":
     try:
         return guard.parse(content)
     except FindingsError as err:
-        detail = "\n".join(str(finding) for finding in err.findings)
-        raise _invalid(f"unmarshaling manifest: {err}\n{detail}") from err
+        errors = [str(entry) for entry in err.findings if entry.severity is Severity.ERROR]
+        raise _invalid("unmarshaling manifest:\n" + "\n".join(errors)) from err
     except ContrastError as err:
         raise _invalid(f"unmarshaling manifest: {err}") from err
 

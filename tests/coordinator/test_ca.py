@@ -166,7 +166,10 @@ def test_names_are_split_into_dns_ip_and_uri() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "bücher.example", "two words", "tab\tname", "http://[::1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "bücher.example", "two words", "tab\tname", "203.0.113.999", "web:8080", "2001:db8::g"],
+)
 def test_names_that_cannot_be_encoded_are_refused(text: str) -> None:
     with pytest.raises(BadName, match="subject alternative name"):
         general_names([text])
@@ -178,7 +181,7 @@ def test_names_that_cannot_be_encoded_are_refused(text: str) -> None:
         pytest.param(("203.0.113.34", "web"), "web", id="first-dns-name"),
         pytest.param(("203.0.113.34",), "203.0.113.34", id="ip-only"),
         pytest.param((), "policy:abababababababab", id="none"),
-        pytest.param(("w" * 70 + ".example",), "w" * 64, id="cut-to-64"),
+        pytest.param(("w" * 40 + "." + "w" * 40,), "w" * 40 + "." + "w" * 23, id="cut-to-64"),
     ],
 )
 def test_the_common_name_never_stops_issuance(sans: tuple[str, ...], wanted: str) -> None:
@@ -234,7 +237,8 @@ def openssl_verify(folder: Path, ca: bytes, leaf: bytes, untrusted: bytes = b"")
     at = str(int(NOW.timestamp()))
     (folder / "ca.pem").write_bytes(ca)
     (folder / "leaf.pem").write_bytes(leaf)
-    command = ["openssl", "verify", "-x509_strict", "-attime", at, "-CAfile", folder / "ca.pem"]
+    command: list[str | Path] = ["openssl", "verify", "-x509_strict", "-attime", at]
+    command += ["-CAfile", folder / "ca.pem"]
     if untrusted:
         (folder / "untrusted.pem").write_bytes(untrusted)
         command += ["-untrusted", folder / "untrusted.pem"]

@@ -80,8 +80,7 @@ def test_workload_secrets_give_the_published_answers(secret_id: str, wanted: str
     [
         (
             "web",
-            "3c5bf7813b78f16c861d7f7170f3a494f95547b7594358d626a0d1d733b52d90"
-            "28356bb9c95d8db134a5f3da43aa6902d8de4592adf7cc021c2ae811a2a39f47",
+            "3c5bf7813b78f16c861d7f7170f3a494f95547b7594358d626a0d1d733b52d9028356bb9c95d8db134a5f3da43aa6902d8de4592adf7cc021c2ae811a2a39f47",
         ),
         ("0_web", "f0221c37eff511483897d220e11c2b8771d429e9255730d4a4628015567b8ef4"),
         ("1_web", "09cbd18596b0f5f219c35f9d024c71618e58579f7cf4a3597a6d2e2b52a62593"),

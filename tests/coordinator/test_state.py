@@ -327,6 +327,21 @@ def test_a_deleted_head_is_not_taken_for_the_first_start(store: MemoryStore) -> 
     assert make_guard(store, force_new=True).status().name == "initial"
 
 
+def test_a_head_cut_short_on_disk_is_reported_and_not_taken_for_the_first_start(
+    tmp_path: Path,
+) -> None:
+    update(make_guard(FileStore(tmp_path)), None)
+    path = tmp_path / "transitions" / "latest"
+
+    path.write_bytes(path.read_bytes()[:20])
+
+    restarted = make_guard(FileStore(tmp_path))
+    with pytest.raises(HistoryCorrupt, match="found 20 bytes, wanted more than 32"):
+        restarted.current()
+    assert restarted.status().name == "inconsistent"
+    assert "transitions/latest was changed" in restarted.status().reason
+
+
 def test_a_store_that_cannot_be_read_shows_in_the_status() -> None:
     class Unreadable(MemoryStore):
         def get(self, key: str) -> bytes:

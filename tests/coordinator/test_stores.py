@@ -1,7 +1,6 @@
 """One contract for every store, and what only the file store can suffer."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from coordinator.store.memory import MemoryStore
 
 
 @pytest.fixture(params=["memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    yield MemoryStore() if request.param == "memory" else FileStore(tmp_path / "state")
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "state")
 
 
 def test_a_missing_value_is_not_found(store: Store) -> None:

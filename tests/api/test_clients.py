@@ -1,0 +1,257 @@
+"""The typed clients against a plain gRPC server on a Unix socket."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from contrast_tasks.api import meshapi, userapi
+from contrast_tasks.api import meshapi_pb2 as mesh_pb
+from contrast_tasks.api import userapi_pb2 as user_pb
+from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
+from contrast_tasks.api.limits import CHANNEL_OPTIONS, SERVER_OPTIONS
+from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised
+
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+SHORT, LONG = userapi.SERVICES
+
+
+class Peer:
+    """A server that answers each method as it is told."""
+
+    def __init__(self) -> None:
+        self.behaviours: dict[str, Behaviour] = {}
+        self.calls: list[str] = []
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        behaviour = self.behaviours.get(details.method)
+        self.calls.append(details.method)
+        if behaviour is None:
+            return None
+        return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # not generic at run time
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        return self._peer.service(handler_call_details)
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer()
+
+
+@pytest.fixture
+def channel(peer: Peer, tmp_path: Path) -> Iterator[grpc.Channel]:
+    with ThreadPoolExecutor(2) as workers:
+        server = grpc.server(workers, options=SERVER_OPTIONS)
+        server.add_generic_rpc_handlers((_Handler(peer),))
+        server.add_insecure_port(f"unix:{tmp_path / 's'}")
+        server.start()
+        with grpc.insecure_channel(f"unix:{tmp_path / 's'}", options=CHANNEL_OPTIONS) as channel:
+            yield channel
+        server.stop(None).wait()
+
+
+def answer(message: Any) -> Behaviour:
+    return lambda _request, _context: message.SerializeToString()
+
+
+def refuse(code: grpc.StatusCode, text: str = "because", reason: str = "") -> Behaviour:
+    def behaviour(_request: bytes, context: grpc.ServicerContext) -> bytes:
+        if reason:
+            context.set_trailing_metadata((("contrast-reason", reason),))
+        context.abort(code, text)
+        return b""
+
+    return behaviour
+
+
+def test_set_manifest_sends_the_exact_bytes_and_returns_certificates(
+    peer: Peer, channel: grpc.Channel
+) -> None:
+    received: list[user_pb.SetManifestRequest] = []
+
+    def behaviour(request: bytes, _context: grpc.ServicerContext) -> bytes:
+        received.append(user_pb.SetManifestRequest.FromString(request))
+        share = user_pb.SeedShare(PublicKey="ab", EncryptedSeed=b"\x01")
+        document = user_pb.SeedShareDocument(SeedShares=[share], salt=b"\x02")
+        return user_pb.SetManifestResponse(
+            RootCA=b"root", MeshCA=b"mesh", SeedSharesDoc=document
+        ).SerializeToString()
+
+    peer.behaviours[f"/{SHORT}/SetManifest"] = behaviour
+
+    result = userapi.set_manifest(
+        channel, b"{ }\n", [b"one", b"two"], 5, previous_transition_hash=bytes(32)
+    )
+
+    assert received[0].Manifest == b"{ }\n"
+    assert list(received[0].Policies) == [b"one", b"two"]
+    assert received[0].PreviousTransitionHash == bytes(32)
+    assert (result.root_ca_pem, result.mesh_ca_pem) == (b"root", b"mesh")
+    assert result.seed_shares_doc == {
+        "SeedShares": [{"PublicKey": "ab", "EncryptedSeed": "AQ=="}],
+        "salt": "Ag==",
+    }
+
+
+def test_an_update_has_no_seed_shares(peer: Peer, channel: grpc.Channel) -> None:
+    peer.behaviours[f"/{SHORT}/SetManifest"] = answer(user_pb.SetManifestResponse(RootCA=b"r"))
+
+    result = userapi.set_manifest(channel, b"{}", [], 5)
+
+    assert result.seed_shares is None
+    assert result.seed_shares_doc is None
+
+
+def test_get_manifests_returns_the_whole_history(peer: Peer, channel: grpc.Channel) -> None:
+    latest = user_pb.LatestTransition(TransitionHash=bytes(32), Signature=b"s")
+    peer.behaviours[f"/{SHORT}/GetManifests"] = answer(
+        user_pb.GetManifestsResponse(
+            Manifests=[b"1", b"2"],
+            Policies=[b"p"],
+            RootCA=b"r",
+            MeshCA=b"m",
+            LatestTransition=latest,
+        )
+    )
+
+    history = userapi.get_manifests(channel, 5)
+
+    assert history.manifests == (b"1", b"2")
+    assert history.policies == (b"p",)
+    assert history.latest_transition == userapi.LatestTransition(
+        transition_hash=bytes(32), signature=b"s"
+    )
+
+
+def test_an_older_server_has_no_latest_transition(peer: Peer, channel: grpc.Channel) -> None:
+    peer.behaviours[f"/{SHORT}/GetManifests"] = answer(user_pb.GetManifestsResponse())
+
+    assert userapi.get_manifests(channel, 5).latest_transition is None
+
+
+def test_a_history_above_the_default_limit_arrives(peer: Peer, channel: grpc.Channel) -> None:
+    policy = bytes(6 * 1024 * 1024)
+    peer.behaviours[f"/{SHORT}/GetManifests"] = answer(
+        user_pb.GetManifestsResponse(Policies=[policy])
+    )
+
+    assert userapi.get_manifests(channel, 5).policies == (policy,)
+
+
+def test_the_other_spelling_is_tried_when_the_first_is_unknown(
+    peer: Peer, channel: grpc.Channel
+) -> None:
+    peer.behaviours[f"/{LONG}/Recover"] = answer(user_pb.RecoverResponse())
+
+    userapi.recover(channel, seed=bytes(64), salt=bytes(32), timeout_s=5)
+
+    assert peer.calls == [f"/{SHORT}/Recover", f"/{LONG}/Recover"]
+
+
+def test_a_method_under_neither_spelling_is_an_error(channel: grpc.Channel) -> None:
+    with pytest.raises(CoordinatorFailed, match="refused Recover"):
+        userapi.recover(channel, seed=bytes(64), salt=bytes(32), timeout_s=5)
+
+
+def test_new_mesh_cert_returns_certificates_and_hides_the_secret(
+    peer: Peer, channel: grpc.Channel
+) -> None:
+    peer.behaviours["/meshapi.MeshAPI/NewMeshCert"] = answer(
+        mesh_pb.NewMeshCertResponse(
+            MeshCACert=b"m", CertChain=b"c", RootCACert=b"r", WorkloadSecret=b"secret"
+        )
+    )
+
+    cert = meshapi.new_mesh_cert(channel, 5)
+
+    assert (cert.mesh_ca_pem, cert.cert_chain_pem, cert.root_ca_pem) == (b"m", b"c", b"r")
+    assert cert.workload_secret == b"secret"
+    assert "secret'" not in repr(cert)
+
+
+def test_without_a_secret_id_the_secret_is_none(peer: Peer, channel: grpc.Channel) -> None:
+    peer.behaviours["/meshapi.MeshAPI/NewMeshCert"] = answer(mesh_pb.NewMeshCertResponse())
+
+    assert meshapi.new_mesh_cert(channel, 5).workload_secret is None
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted", "exit_code"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, NotAuthorised, 43),
+        (grpc.StatusCode.UNAUTHENTICATED, NotAuthorised, 43),
+        (grpc.StatusCode.FAILED_PRECONDITION, CoordinatorNotReady, 40),
+        (grpc.StatusCode.UNAVAILABLE, CoordinatorNotReady, 40),
+        (grpc.StatusCode.INVALID_ARGUMENT, RequestRefused, 2),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, RequestRefused, 2),
+        (grpc.StatusCode.DATA_LOSS, CoordinatorFailed, 40),
+        (grpc.StatusCode.INTERNAL, CoordinatorFailed, 40),
+        (grpc.StatusCode.UNKNOWN, CoordinatorFailed, 40),
+    ],
+)
+def test_a_status_code_becomes_an_error_of_our_tree(
+    peer: Peer,
+    channel: grpc.Channel,
+    code: grpc.StatusCode,
+    wanted: type[ContrastError],
+    exit_code: int,
+) -> None:
+    peer.behaviours[f"/{SHORT}/GetManifests"] = refuse(code)
+
+    with pytest.raises(wanted, match="coordinator refused GetManifests: because") as caught:
+        userapi.get_manifests(channel, 5)
+
+    assert caught.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ("no-manifest", "set a manifest first"),
+        ("recovery-mode", "recover it with a seed share owner key"),
+        ("concurrent-update", "verify, then set again"),
+        ("something-new", ""),
+        ("", ""),
+    ],
+)
+def test_a_reason_is_kept_and_turned_into_a_hint(
+    peer: Peer, channel: grpc.Channel, reason: str, hint: str
+) -> None:
+    peer.behaviours[f"/{SHORT}/GetManifests"] = refuse(
+        grpc.StatusCode.FAILED_PRECONDITION, reason=reason
+    )
+
+    with pytest.raises(CoordinatorNotReady) as caught:
+        userapi.get_manifests(channel, 5)
+
+    assert caught.value.reason == reason
+    assert hint in caught.value.hint
+
+
+def test_no_answer_in_time_is_not_ready(peer: Peer, channel: grpc.Channel) -> None:
+    with pytest.raises(CoordinatorUnreachable):
+        userapi.get_manifests(channel, 0)
+
+
+def test_a_peers_text_cannot_write_to_the_terminal(peer: Peer, channel: grpc.Channel) -> None:
+    peer.behaviours[f"/{SHORT}/GetManifests"] = refuse(
+        grpc.StatusCode.INTERNAL, "\x1b[31mred\x07" + "x" * 3000
+    )
+
+    with pytest.raises(CoordinatorFailed) as caught:
+        userapi.get_manifests(channel, 5)
+
+    assert "\x1b" not in str(caught.value)
+    assert "?[31mred?" in str(caught.value)
+    assert len(str(caught.value)) < 2100

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.api import meshapi_pb2, userapi_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", ["userapi", "meshapi"])
+def test_generating_again_gives_the_committed_bytes(name: str, tmp_path: Path) -> None:
+    proto = f"contrast_tasks/api/{name}.proto"
+    command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}"]
+
+    subprocess.run([*command, f"--pyi_out={tmp_path}", proto], cwd=ROOT, check=True)
+
+    for suffix in ("_pb2.py", "_pb2.pyi"):
+        path = f"contrast_tasks/api/{name}{suffix}"
+        assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
+
+
+def numbers(message: object) -> dict[str, int]:
+    fields = message.DESCRIPTOR.fields  # type: ignore[attr-defined]  # every message class has it
+    return {field.name: field.number for field in fields}
+
+
+def test_field_numbers_are_those_of_the_wire_protocol() -> None:
+    assert numbers(userapi_pb2.SetManifestRequest) == {
+        "Manifest": 1,
+        "Policies": 2,
+        "PreviousTransitionHash": 3,
+    }
+    assert numbers(userapi_pb2.SetManifestResponse) == {
+        "RootCA": 1,
+        "MeshCA": 2,
+        "SeedSharesDoc": 3,
+    }
+    assert numbers(userapi_pb2.SeedShareDocument) == {"SeedShares": 1, "salt": 2}
+    assert numbers(userapi_pb2.SeedShare) == {"PublicKey": 1, "EncryptedSeed": 2}
+    assert numbers(userapi_pb2.GetManifestsResponse) == {
+        "Manifests": 1,
+        "Policies": 2,
+        "RootCA": 3,
+        "MeshCA": 4,
+        "LatestTransition": 5,
+    }
+    assert numbers(userapi_pb2.RecoverRequest) == {"Seed": 1, "Salt": 2, "Force": 3}
+    assert numbers(meshapi_pb2.NewMeshCertResponse) == {
+        "MeshCACert": 1,
+        "CertChain": 2,
+        "RootCACert": 3,
+        "WorkloadSecret": 4,
+    }
+    assert numbers(meshapi_pb2.RecoverResponse) == {
+        "Seed": 1,
+        "Salt": 2,
+        "MeshCAKey": 3,
+        "LatestManifest": 4,
+    }
+
+
+def test_a_request_has_the_known_bytes_on_the_wire() -> None:
+    request = userapi_pb2.SetManifestRequest(Manifest=b"{}", Policies=[b"a", b"b"])
+
+    assert request.SerializeToString() == b"\x0a\x02{}\x12\x01a\x12\x01b"
+
+
+def test_secrets_are_redacted_in_the_debug_text() -> None:
+    response = meshapi_pb2.NewMeshCertResponse(WorkloadSecret=b"very secret")
+
+    field = meshapi_pb2.NewMeshCertResponse.DESCRIPTOR.fields_by_name["WorkloadSecret"]
+
+    assert field.GetOptions().debug_redact
+    assert response.WorkloadSecret == b"very secret"

@@ -14,18 +14,19 @@ def source_files(root: Path, modules: Iterable[str]) -> dict[str, bytes]:
     """Return the files `modules` need of the packages below `root`, by path relative to it, sorted.
 
     These are the modules, the modules they import (also through each other) and the `__init__.py` of every
-    package on the way. A name that is not below `root` belongs to somebody else and is left out. Raises
-    ImageError when one of `modules` itself is not there or a file is not Python.
+    package on the way. A package that is not below `root` belongs to somebody else and is left out. Raises
+    ImageError when a module of ours is not there or is not Python.
     """
     found: dict[str, bytes] = {}
     for module in modules:
         if _file_of(root, module) is None:
             raise ImageError(f"module {module} is not there, wanted {module.replace('.', '/')}.py")
-    waiting = list(modules)
+    waiting = [(module, False) for module in modules]
     while waiting:
-        module = waiting.pop()
+        module, is_guess = waiting.pop()
         path = _file_of(root, module)
         if path is None:
+            _check_foreign(root, module, is_guess=is_guess)
             continue
         name = path.relative_to(root).as_posix()
         if name in found:
@@ -33,8 +34,16 @@ def source_files(root: Path, modules: Iterable[str]) -> dict[str, bytes]:
         found[name] = path.read_bytes()
         waiting += _imports(found[name], module, name, is_package=path.name == "__init__.py")
         if "." in module:
-            waiting.append(module.rpartition(".")[0])
+            waiting.append((module.rpartition(".")[0], False))
     return dict(sorted(found.items()))
+
+
+def _check_foreign(root: Path, module: str, *, is_guess: bool) -> None:
+    place = root.joinpath(*module.split("."))
+    is_ours = _file_of(root, module.partition(".")[0]) is not None
+    # A folder without __init__.py is a package too.
+    if is_ours and not is_guess and not place.is_dir():
+        raise ImageError(f"module {module} is imported and not there")
 
 
 def _file_of(root: Path, module: str) -> Path | None:
@@ -45,7 +54,10 @@ def _file_of(root: Path, module: str) -> Path | None:
     return None
 
 
-def _imports(content: bytes, module: str, name: str, *, is_package: bool) -> Iterator[str]:
+def _imports(
+    content: bytes, module: str, name: str, *, is_package: bool
+) -> Iterator[tuple[str, bool]]:
+    """Give every imported name, and whether it may as well be a function or class of its package."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError) as err:
@@ -53,12 +65,12 @@ def _imports(content: bytes, module: str, name: str, *, is_package: bool) -> Ite
     package = module if is_package else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, False) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 above = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
                 base = f"{above}.{base}".rstrip(".")
-            yield base
+            yield base, False
             # `from package import module` names a module; of a function there is no file.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield from ((f"{base}.{alias.name}", True) for alias in node.names)

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.errors import SettingsError
+from coordinator.__main__ import parse_options
+
+
+def test_the_defaults_are_the_ports_of_the_reference_product() -> None:
+    options = parse_options([], {})
+
+    assert options.user_api == ("0.0.0.0", 1313)
+    assert options.mesh_api == ("0.0.0.0", 7777)
+    assert options.http == ("0.0.0.0", 9102)
+    assert not options.force_new
+    assert not options.with_metrics
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    environ = {
+        "CONTRAST_USER_API": "127.0.0.1:1",
+        "CONTRAST_MESH_API": "[::1]:2",
+        "CONTRAST_STATE": "/elsewhere",
+        "CONTRAST_METRICS": "1",
+    }
+
+    options = parse_options(["--user-api", "127.0.0.2:3", "--force-new"], environ)
+
+    assert options.user_api == ("127.0.0.2", 3)
+    assert options.mesh_api == ("::1", 2)
+    assert options.state == Path("/elsewhere")
+    assert options.force_new
+    assert options.with_metrics
+
+
+@pytest.mark.parametrize("text", ["1313", ":1313", "host", "host:", "host:x", "host:65536", "h:-1"])
+def test_an_address_that_is_not_host_and_port_is_named(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"--user-api: found '.*', wanted HOST:PORT") as caught:
+        parse_options(["--user-api", text], {})
+
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_option_ends_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_options(["--unknown"], {})
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().out == ""

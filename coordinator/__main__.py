@@ -16,10 +16,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import ContrastError, SettingsError
 from coordinator import logs
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest
 
 _log = logging.getLogger("coordinator")
 
@@ -90,9 +93,8 @@ def run(
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
     from contrast_tasks.attestation.issuer import issuer_from_environment
-    from contrast_tasks.attestation.validators import validators_for
 
-    from contrast_tasks.manifest.codec import parse_manifest
+    from contrast_tasks.attestation.validators import validators_for
     from coordinator.history import History
     from coordinator.metrics import Metrics
     from coordinator.probes import Probes, ProbeServer
@@ -111,7 +113,7 @@ def run(
     issuer = issuer_from_environment(environ)
     guard = Guard(
         History(FileStore(options.state)),
-        parse=parse_manifest,
+        parse=_parse_manifest,
         now=lambda: datetime.now(UTC),
         force_new=options.force_new,
     )
@@ -179,6 +181,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.exception("the coordinator failed")
         return _EXIT_BUG
     return 0
+
+
+def _parse_manifest(content: bytes) -> "Manifest":
+    from contrast_tasks.attestation.validators import validators_for
+    from contrast_tasks.manifest.codec import parse_manifest
+
+    manifest = parse_manifest(content)
+    # A manifest whose reference values cannot be used would lock every workload out.
+    validators_for(manifest)
+    return manifest
 
 
 def _claims(evidence: Any) -> list[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.atls.types import Evidence, PeerIdentity
-from contrast_tasks.errors import UsageError
+from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues
 from coordinator.history import History
 from coordinator.state import Guard
@@ -167,3 +167,32 @@ class BreakingStore(MemoryStore):
         self.writes += 1
         if self.fail_at is not None and self.writes >= self.fail_at:
             raise StoreError(f"cannot write {key}: no space left on device")
+
+
+FAKE_OID = "1.3.9901.2.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeIssuer:
+    """Issues documents that are host data and report data, one after the other."""
+
+    host_data: bytes
+    oid: str = FAKE_OID
+
+    def issue(self, report_data: bytes) -> bytes:
+        """Return the document."""
+        return self.host_data + report_data
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeValidator:
+    """Accepts the documents of FakeIssuer when they are bound to this connection."""
+
+    name: str = "fake-0"
+    oid: str = FAKE_OID
+
+    def verify(self, document: bytes, report_data: bytes, now: datetime) -> Evidence:
+        """Return the evidence, EvidenceRejected for another connection's."""
+        if document[32:] != report_data:
+            raise EvidenceRejected("report data differ")
+        return FakeEvidence(host_data=document[:32])

@@ -1,0 +1,287 @@
+"""Both APIs over attested TLS on loopback, with evidence that is fake but bound to the connection."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.api import meshapi, userapi
+from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
+from contrast_tasks.atls.client import AtlsChannel, connect
+from contrast_tasks.atls.server import AtlsServer
+from contrast_tasks.errors import ClusterError, ContrastError, NotAuthorised
+from coordinator.metrics import ATTESTATION_FAILURES, Metrics
+from coordinator.state import Guard, State
+from coordinator.transport import Context, MeshGate, serve_mesh_api, serve_user_api
+from coordinator.userapi import set_manifest
+from tests.fakes.coordinator import (
+    NOBODY,
+    OTHER_POLICY,
+    OTHER_POLICY_HASH,
+    POLICY,
+    POLICY_HASH,
+    Caller,
+    FakeIssuer,
+    FakeValidator,
+    tiny_manifest,
+)
+
+COORDINATOR = FakeIssuer(host_data=bytes(32))
+WORKLOAD = FakeIssuer(host_data=bytes.fromhex(POLICY_HASH))
+LOOPBACK = ("127.0.0.1", 0)
+
+
+@pytest.fixture
+def context(guard: Guard) -> Context:
+    guard.now = lambda: datetime.now(UTC)  # both ends of a handshake judge by the same clock
+    return Context(guard=guard, metrics=Metrics())
+
+
+@pytest.fixture
+def user_api(context: Context) -> Iterator[AtlsServer]:
+    with serve_user_api(LOOPBACK, issuer=COORDINATOR, context=context) as server:
+        yield server
+
+
+@pytest.fixture
+def mesh_api(context: Context) -> Iterator[AtlsServer]:
+    with serve_mesh_api(
+        LOOPBACK,
+        issuer=COORDINATOR,
+        context=context,
+        make_validators=lambda _state: (FakeValidator(),),
+        claims=lambda _evidence: (),
+    ) as server:
+        yield server
+
+
+def dial(server: AtlsServer, *, owner: Caller | None = None) -> AtlsChannel:
+    return connect(
+        "127.0.0.1",
+        server.port,
+        validators=(FakeValidator(),),
+        client_key=None if owner is None else owner.key,
+        now=datetime.now(UTC),
+    )
+
+
+def dial_as(server: AtlsServer, issuer: FakeIssuer | None) -> AtlsChannel:
+    return connect(
+        "127.0.0.1",
+        server.port,
+        validators=None,
+        unverified=True,
+        issuer=issuer,
+        now=datetime.now(UTC),
+    )
+
+
+def send_raw(peer: AtlsChannel, path: str, request: bytes) -> None:
+    peer.channel.unary_unary(path, lambda content: content, None)(request, timeout=5)
+
+
+def test_a_manifest_is_set_read_and_updated_by_its_owner(
+    user_api: AtlsServer, guard: Guard, owner: Caller
+) -> None:
+    manifest = tiny_manifest(owners=[owner.digest_hex])
+    with dial(user_api) as peer:
+        first = userapi.set_manifest(peer.channel, manifest, [POLICY], 5)
+    with dial(user_api, owner=owner) as peer:
+        second = userapi.set_manifest(peer.channel, manifest, [POLICY], 5)
+        history = userapi.get_manifests(peer.channel, 5)
+
+    assert second.root_ca_pem == first.root_ca_pem
+    assert history.manifests == (manifest, manifest)
+    assert history.policies == (POLICY,)
+    assert history.mesh_ca_pem == second.mesh_ca_pem
+    assert guard.current().generation == 2
+
+
+def test_the_key_of_the_tls_certificate_is_what_authorises(
+    user_api: AtlsServer, owner: Caller
+) -> None:
+    manifest = tiny_manifest(owners=[owner.digest_hex])
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, manifest, [POLICY], 5)
+
+        with pytest.raises(NotAuthorised, match="no client certificate"):
+            userapi.set_manifest(peer.channel, manifest, [POLICY], 5)
+    with (
+        dial(user_api, owner=Caller(key=ec.generate_private_key(ec.SECP384R1()))) as peer,
+        pytest.raises(NotAuthorised, match="peer not authorized"),
+    ):
+        userapi.set_manifest(peer.channel, manifest, [POLICY], 5)
+
+
+def test_refusals_arrive_as_errors_of_our_tree(user_api: AtlsServer) -> None:
+    with dial(user_api) as peer:
+        with pytest.raises(CoordinatorNotReady, match="no manifest configured") as caught:
+            userapi.get_manifests(peer.channel, 5)
+        with pytest.raises(RequestRefused, match=f"no policy provided for hash {POLICY_HASH}"):
+            userapi.set_manifest(peer.channel, tiny_manifest(), [OTHER_POLICY], 5)
+
+    assert caught.value.reason == "no-manifest"
+    assert caught.value.hint == "set a manifest first"
+
+
+@pytest.mark.parametrize("service", ["userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI"])
+def test_both_spellings_of_the_service_are_served(user_api: AtlsServer, service: str) -> None:
+    with dial(user_api) as peer, pytest.raises(grpc.RpcError) as caught:
+        send_raw(peer, f"/{service}/GetManifests", b"")
+
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("path", ["/userapi.UserAPI/Reset", "/meshapi.MeshAPI/NewMeshCert"])
+def test_other_methods_are_not_implemented(user_api: AtlsServer, path: str) -> None:
+    with dial(user_api) as peer, pytest.raises(grpc.RpcError) as caught:
+        send_raw(peer, path, b"")
+
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_request_of_five_megabytes_is_read_and_one_of_seventeen_is_not(
+    user_api: AtlsServer,
+) -> None:
+    policies = [bytes([number]) * 1_000_000 for number in range(5)]
+    with dial(user_api) as peer:
+        with pytest.raises(RequestRefused, match="no policy provided"):
+            userapi.set_manifest(peer.channel, tiny_manifest(), policies, 20)
+        with pytest.raises(RequestRefused, match="refused SetManifest"):
+            userapi.set_manifest(peer.channel, tiny_manifest(), [bytes(17 * 1024 * 1024)], 20)
+
+
+def test_an_unforeseen_failure_shows_nothing_to_the_peer(
+    user_api: AtlsServer, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_content: bytes) -> object:
+        raise RuntimeError("a secret detail")
+
+    guard.parse = broken  # type: ignore[assignment]  # broken on purpose
+    with dial(user_api) as peer, pytest.raises(CoordinatorFailed) as caught:
+        userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+
+    assert str(caught.value) == "coordinator refused SetManifest: internal error"
+    assert "a secret detail" in caplog.text
+
+
+def test_a_malformed_request_does_not_end_the_server(user_api: AtlsServer) -> None:
+    with dial(user_api) as peer:
+        with pytest.raises(grpc.RpcError):
+            send_raw(peer, "/userapi.UserAPI/SetManifest", b"\xff\xff")
+        with pytest.raises(CoordinatorNotReady):
+            userapi.get_manifests(peer.channel, 5)
+
+
+def test_a_workload_gets_a_certificate_for_the_key_of_its_connection(
+    user_api: AtlsServer, mesh_api: AtlsServer, owner: Caller
+) -> None:
+    manifest = tiny_manifest({POLICY_HASH: {"SANs": ["web"], "WorkloadSecretID": "web"}})
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, manifest, [POLICY], 5)
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    with connect(
+        "127.0.0.1",
+        mesh_api.port,
+        validators=None,
+        unverified=True,
+        issuer=WORKLOAD,
+        client_key=key,
+        now=datetime.now(UTC),
+    ) as peer:
+        cert = meshapi.new_mesh_cert(peer.channel, 5)
+
+    leaf, _ = x509.load_pem_x509_certificates(cert.cert_chain_pem)
+    assert leaf.public_key() == key.public_key()
+    assert cert.workload_secret is not None
+    assert len(cert.workload_secret) == 64
+
+
+def test_a_guest_with_another_policy_is_denied_after_the_handshake(
+    user_api: AtlsServer, mesh_api: AtlsServer
+) -> None:
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+    stranger = FakeIssuer(host_data=bytes.fromhex(OTHER_POLICY_HASH))
+
+    with (
+        dial_as(mesh_api, stranger) as peer,
+        pytest.raises(NotAuthorised, match=f"{OTHER_POLICY_HASH} not found in manifest"),
+    ):
+        meshapi.new_mesh_cert(peer.channel, 5)
+
+
+def test_without_a_manifest_the_mesh_api_refuses_the_handshake(
+    mesh_api: AtlsServer, context: Context
+) -> None:
+    with pytest.raises(ContrastError), dial_as(mesh_api, WORKLOAD) as peer:
+        meshapi.new_mesh_cert(peer.channel, 5)
+
+    assert f"{ATTESTATION_FAILURES} 1" in context.metrics.render(generation=0, state="initial")
+
+
+def test_a_stale_state_refuses_the_handshake(
+    user_api: AtlsServer, mesh_api: AtlsServer, guard: Guard
+) -> None:
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+    guard.current().mark_stale()
+
+    with pytest.raises(ContrastError), dial_as(mesh_api, WORKLOAD) as peer:
+        meshapi.new_mesh_cert(peer.channel, 5)
+
+
+@pytest.mark.parametrize("issuer", [None, FakeIssuer(host_data=bytes(31))])
+def test_a_client_without_good_evidence_never_reaches_the_method(
+    user_api: AtlsServer, mesh_api: AtlsServer, issuer: FakeIssuer | None
+) -> None:
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+
+    with pytest.raises(ContrastError), dial_as(mesh_api, issuer) as peer:
+        meshapi.new_mesh_cert(peer.channel, 5)
+
+
+def test_a_connection_older_than_the_manifest_is_told_to_come_again(
+    user_api: AtlsServer, mesh_api: AtlsServer, owner: Caller
+) -> None:
+    manifest = tiny_manifest(owners=[owner.digest_hex])
+    with dial(user_api, owner=owner) as user:
+        userapi.set_manifest(user.channel, manifest, [POLICY], 5)
+        with dial_as(mesh_api, WORKLOAD) as workload:
+            meshapi.new_mesh_cert(workload.channel, 5)
+            userapi.set_manifest(user.channel, manifest, [POLICY], 5)
+
+            with pytest.raises(CoordinatorNotReady, match="has changed since") as caught:
+                meshapi.new_mesh_cert(workload.channel, 5)
+
+    assert caught.value.reason == "outdated-snapshot"
+
+
+def test_validators_are_built_once_per_state(guard: Guard) -> None:
+    built: list[State] = []
+
+    def make(state: State) -> tuple[FakeValidator, ...]:
+        built.append(state)
+        return (FakeValidator(),)
+
+    gate = MeshGate(guard, make)
+    with pytest.raises(ContrastError):
+        gate()
+    set_manifest(pb.SetManifestRequest(Manifest=tiny_manifest(), Policies=[POLICY]), NOBODY, guard)
+
+    assert gate() == ((FakeValidator(),), guard.current())
+    assert gate()[1] is guard.current()
+    assert built == [guard.current()]
+
+
+def test_a_port_in_use_is_an_error_that_names_it(user_api: AtlsServer, context: Context) -> None:
+    taken = ("127.0.0.1", user_api.port)
+
+    with pytest.raises(ClusterError, match=f"cannot listen on 127.0.0.1:{user_api.port}"):
+        serve_user_api(taken, issuer=COORDINATOR, context=context)

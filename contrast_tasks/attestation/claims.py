@@ -1,0 +1,77 @@
+"""Claims of evidence as certificate extensions, so that holders of a mesh certificate can be told apart by what they proved.
+
+Source: spec/attestation.md 2.9 (the numbers below 1.3.9901.2.1).
+"""
+
+from contrast_tasks.attestation import der
+from contrast_tasks.attestation.amd import line_of_model
+from contrast_tasks.attestation.document import OID_SNP_DOCUMENT
+from contrast_tasks.attestation.snp_claims import ReportTcbs
+from contrast_tasks.attestation.snp_report import SnpReport
+from contrast_tasks.attestation.tcb import Tcb
+
+Claim = int | bool | bytes
+
+
+def claims_extensions(report: SnpReport) -> list[tuple[str, bytes]]:
+    """Return (dotted OID, DER value) of the 46 claims of a verified report, in ascending order of their numbers.
+
+    Numbers become INTEGER, byte strings OCTET STRING, flags BOOLEAN; all of them are meant to be non-critical.
+    """
+    return [
+        (f"{OID_SNP_DOCUMENT}.{number}", _encode(claim))
+        for number, claim in enumerate(_claims(report), start=1)
+    ]
+
+
+def _claims(report: SnpReport) -> tuple[Claim, ...]:
+    line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
+    tcbs = ReportTcbs.of(report, line)
+    return (
+        report.version,
+        report.guest_svn,
+        report.policy >> 8 & 0xFF,
+        report.policy & 0xFF,
+        _bit(report.policy, 19),
+        _bit(report.policy, 18),
+        _bit(report.policy, 16),
+        _bit(report.policy, 20),
+        report.family_id,
+        report.image_id,
+        report.vmpl,
+        *_levels(tcbs.current),
+        _bit(report.platform_info, 0),
+        _bit(report.platform_info, 1),
+        report.author_key_enabled,
+        _bit(report.signer_info, 1),
+        report.signing_key,
+        report.report_data,
+        report.measurement,
+        report.host_data,
+        report.id_key_digest,
+        report.author_key_digest,
+        report.report_id,
+        report.report_id_ma,
+        *_levels(tcbs.reported),
+        report.chip_id,
+        *_levels(tcbs.committed),
+        *reversed(report.current_version),
+        *reversed(report.committed_version),
+        *_levels(tcbs.launch),
+    )
+
+
+def _levels(tcb: Tcb) -> tuple[int, int, int, int]:
+    return tcb.bootloader, tcb.snp, tcb.tee, tcb.microcode
+
+
+def _bit(word: int, number: int) -> bool:
+    return bool(word >> number & 1)
+
+
+def _encode(claim: Claim) -> bytes:
+    if isinstance(claim, bool):
+        return der.encode(der.BOOLEAN, b"\xff" if claim else b"\0")
+    if isinstance(claim, int):
+        return der.encode(der.INTEGER, claim.to_bytes(claim.bit_length() // 8 + 1, "big"))
+    return der.encode(der.OCTET_STRING, claim)

@@ -1,0 +1,161 @@
+"""A strict reader for the little DER that AMD's certificates need.
+
+`cryptography` warns about their serial number 0 and announces an error; this reader does not look at it. Everything but the
+shortest definite form is refused. Source: ITU-T X.690, RFC 5280.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from contrast_tasks.attestation.errors import MalformedEvidence
+
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
+UTF8_STRING, PRINTABLE_STRING, IA5_STRING = 0x0C, 0x13, 0x16
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
+SEQUENCE, SET = 0x30, 0x31
+
+_LONG = 0x80
+_SIGN = 0x80
+_MAX_LENGTH_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element: `content` without, `encoded` with tag and length."""
+
+    tag: int
+    content: bytes
+    encoded: bytes
+
+
+def elements(content: bytes) -> Iterator[Element]:
+    """Yield the elements that follow each other in `content`; raises MalformedEvidence."""
+    position = 0
+    while position < len(content):
+        element, position = _read(content, position)
+        yield element
+
+
+def only(content: bytes, tag: int) -> Element:
+    """Return the single element that `content` consists of; raises MalformedEvidence if the tag differs."""
+    element, end = _read(content, 0)
+    if end != len(content):
+        raise _malformed("trailing bytes")
+    return expect(element, tag)
+
+
+def expect(element: Element, tag: int) -> Element:
+    """Return `element` if it has the tag, else raise MalformedEvidence."""
+    if element.tag != tag:
+        raise _malformed(f"tag {element.tag:#04x}, wanted {tag:#04x}")
+    return element
+
+
+def unsigned(element: Element) -> int:
+    """Return a non-negative INTEGER in its shortest form."""
+    content = expect(element, INTEGER).content
+    padded = len(content) > 1 and content[0] == 0 and content[1] < _SIGN
+    if not content or content[0] >= _SIGN or padded:
+        raise _malformed("an integer that is negative or not in its shortest form")
+    return int.from_bytes(content, "big")
+
+
+def boolean(element: Element) -> bool:
+    """Return a BOOLEAN, whose DER form has 00 or FF only."""
+    content = expect(element, BOOLEAN).content
+    if content not in {b"\0", b"\xff"}:
+        raise _malformed("a boolean that is neither 00 nor ff")
+    return content == b"\xff"
+
+
+def oid(element: Element) -> str:
+    """Return an OBJECT IDENTIFIER as dotted text."""
+    content = expect(element, OID).content
+    if not content or content[-1] & _LONG:
+        raise _malformed("an unfinished object identifier")
+    arcs, value = [], 0
+    for byte in content:
+        if not value and byte == _LONG:
+            raise _malformed("an object identifier that is not in its shortest form")
+        value = value << 7 | byte & 0x7F
+        if not byte & _LONG:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, [first, arcs[0] - first * 40, *arcs[1:]]))
+
+
+def text(element: Element) -> str:
+    """Return a UTF8String, PrintableString or IA5String."""
+    if element.tag not in {UTF8_STRING, PRINTABLE_STRING, IA5_STRING}:
+        raise _malformed(f"tag {element.tag:#04x}, wanted a string")
+    try:
+        return element.content.decode("utf-8" if element.tag == UTF8_STRING else "ascii")
+    except UnicodeDecodeError as err:
+        raise _malformed("a string in another encoding") from err
+
+
+def instant(element: Element) -> datetime:
+    """Return a UTCTime or GeneralizedTime with seconds and `Z`."""
+    formats = {UTC_TIME: ("%y%m%d%H%M%SZ", 13), GENERALIZED_TIME: ("%Y%m%d%H%M%SZ", 15)}
+    if element.tag not in formats:
+        raise _malformed(f"tag {element.tag:#04x}, wanted a time")
+    pattern, length = formats[element.tag]
+    digits = element.content[:-1]
+    if len(element.content) != length or not digits.isdigit():
+        raise _malformed("a time that is not in the short form with seconds")
+    try:
+        moment = datetime.strptime(element.content.decode(), pattern).replace(tzinfo=UTC)
+    except ValueError as err:
+        raise _malformed("a time that does not exist") from err
+    # RFC 5280: two-digit years from 50 are 19YY; strptime splits at 69.
+    if element.tag == UTC_TIME and int(digits[:2]) >= 50 and moment.year >= 2000:  # noqa: PLR2004
+        moment = moment.replace(year=moment.year - 100)
+    return moment
+
+
+def bits(element: Element) -> bytes:
+    """Return a BIT STRING whose length is a whole number of bytes."""
+    content = expect(element, BIT_STRING).content
+    if not content or content[0] != 0:
+        raise _malformed("a bit string with unused bits")
+    return content[1:]
+
+
+def encode(tag: int, *contents: bytes) -> bytes:
+    """Return one element in DER."""
+    content = b"".join(contents)
+    size = len(content)
+    if size < _LONG:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, _LONG | len(length))) + length + content
+
+
+def _read(source: bytes, position: int) -> tuple[Element, int]:
+    if position + 2 > len(source):
+        raise _malformed("it ends in the middle")
+    tag, size = source[position], source[position + 1]
+    start = position + 2
+    if tag & 0x1F == 0x1F:  # noqa: PLR2004  # the mark of multi-byte tags
+        raise _malformed("a multi-byte tag")
+    if size & _LONG:
+        count = size & 0x7F
+        length = source[start : start + count]
+        if not 0 < count <= _MAX_LENGTH_BYTES or len(length) != count or not length[0]:
+            raise _malformed("a length that is indefinite, too large or not in its shortest form")
+        size = int.from_bytes(length, "big")
+        start += count
+        if size < _LONG:
+            raise _malformed("a length that is not in its shortest form")
+    end = start + size
+    if end > len(source):
+        raise _malformed("it ends in the middle")
+    return Element(tag, source[start:end], source[position:end]), end
+
+
+def _malformed(what: str) -> MalformedEvidence:
+    return MalformedEvidence(
+        f"the certificate is not DER as expected: {what}", reason="certificate-form"
+    )

@@ -1,0 +1,102 @@
+"""Errors of SEV-SNP evidence, as branches of the project's tree.
+
+EvidenceRejected
+└── SnpRejected              `.reason` is one word for machines
+    ├── MalformedEvidence       bytes that do not have the form they must have
+    ├── EndorsementRejected     the certificates do not lead to the pinned root, or not at this instant, or do not fit
+    ├── Revoked                 the vendor has revoked the intermediate certificate
+    ├── CollateralUnavailable   nothing at hand tells whether it is revoked
+    ├── SignatureRejected       the report is not signed by the endorsement key
+    └── ClaimsRejected          genuine, but not in the state the manifest demands; `.checks` has every check
+MismatchError
+└── WrongPolicyHash          the evidence is fine, but its policy is not the Coordinator's
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from contrast_tasks.errors import EvidenceRejected, MismatchError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One question asked of the evidence and its answer; `reason` names it in one word."""
+
+    reason: str
+    passed: bool
+    found: str
+    wanted: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        relation = "as" if self.passed else "but"
+        return f"{self.reason} is {self.found}, {relation} {self.wanted} is wanted"
+
+
+class SnpRejected(EvidenceRejected):
+    """Base of the rejections of SEV-SNP evidence."""
+
+    default_reason = "rejected"
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason or self.default_reason
+
+
+class MalformedEvidence(SnpRejected):
+    """Bytes that do not have the form they must have."""
+
+    default_reason = "malformed"
+
+
+class EndorsementRejected(SnpRejected):
+    """The endorsement certificate does not lead to the pinned root, is not valid now, or is for another chip or TCB."""
+
+    default_reason = "chain"
+
+
+class Revoked(SnpRejected):
+    """The vendor's revocation list names the intermediate certificate."""
+
+    default_reason = "revoked"
+
+
+class CollateralUnavailable(SnpRejected):
+    """No usable revocation list is at hand; without one the evidence is refused."""
+
+    default_reason = "collateral-unavailable"
+
+
+class SignatureRejected(SnpRejected):
+    """The report's signature does not verify."""
+
+    default_reason = "signature"
+
+
+class ClaimsRejected(SnpRejected):
+    """The evidence is genuine but claims another state; the first failing check leads the message."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        failed = [check for check in checks if not check.passed]
+        hints = dict.fromkeys(check.hint for check in failed if check.hint)
+        super().__init__(
+            "; ".join(map(str, failed)), hint="; ".join(hints), reason=failed[0].reason
+        )
+        self.checks = tuple(checks)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Return the failing checks in the order they were made."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+class WrongPolicyHash(MismatchError):
+    """The peer proved that it runs another policy than any Coordinator policy of the manifest."""
+
+    def __init__(self, found_hex: str, wanted_hex: Sequence[str], *, hint: str = "") -> None:
+        wanted = ", ".join(wanted_hex) or "none: no policy has the role coordinator"
+        super().__init__(
+            f"wrong policy hash for the coordinator: found {found_hex}, wanted {wanted}", hint=hint
+        )
+        self.found_hex = found_hex
+        self.wanted_hex = tuple(wanted_hex)

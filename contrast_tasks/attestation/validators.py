@@ -1,0 +1,114 @@
+"""From a manifest's reference values to validators: hex becomes bytes once, missing values are errors, not gaps."""
+
+from contrast_tasks.attestation.amd import LINE_SIMULATED, amd_anchor
+from contrast_tasks.attestation.crl import CrlSource
+from contrast_tasks.attestation.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp_claims import SnpExpectation
+from contrast_tasks.attestation.tcb import Tcb
+from contrast_tasks.attestation.verify import SnpValidator, Trust
+from contrast_tasks.errors import MissingReferenceValues
+from contrast_tasks.manifest.model import Manifest, SimulatedReference, SnpReference, SnpTcb
+
+_MEASUREMENT_BYTES, _CHIP_ID_BYTES, _SHA256_BYTES = 48, 64, 32
+
+
+def validators_for(
+    manifest: Manifest,
+    *,
+    coordinator_only: bool = False,
+    crl: CrlSource | None = None,
+    check_revocation: bool = True,
+    allow_vlek: bool = False,
+) -> tuple[SnpValidator, ...]:
+    """Return one validator per reference value, in manifest order.
+
+    coordinator_only: demand besides that the peer runs a policy with the role coordinator.
+    crl: revocation lists at hand, beside those that peers deliver; check_revocation: off only for archived evidence.
+    Raises MissingReferenceValues if a value that decides is missing; it names the reference value and the member.
+    """
+    hashes = manifest.coordinator_policy_hashes if coordinator_only else None
+    values = manifest.reference_values
+    validators = [
+        SnpValidator(
+            name=f"snp-{index}-{reference.product_name.upper()}",
+            expectation=_expectation(reference, f"snp[{index}]"),
+            trust=Trust(
+                anchor=amd_anchor(reference.product_name),
+                allow_vlek=allow_vlek,
+                crl=crl,
+                check_revocation=check_revocation,
+            ),
+            policy_hashes=hashes,
+        )
+        for index, reference in enumerate(values.snp)
+    ]
+    validators += [
+        SnpValidator(
+            name=f"simulated-{index}",
+            expectation=_expectation(reference, f"simulated[{index}]"),
+            trust=Trust(
+                anchor=TrustAnchor(
+                    line=LINE_SIMULATED,
+                    root_sha256=_sized(
+                        reference.root_sha256_hex, _SHA256_BYTES, f"simulated[{index}].RootSHA256"
+                    ),
+                )
+            ),
+            policy_hashes=hashes,
+        )
+        for index, reference in enumerate(values.simulated)
+    ]
+    return tuple(validators)
+
+
+def _expectation(reference: SnpReference | SimulatedReference, where: str) -> SnpExpectation:
+    chip_ids: tuple[str, ...] = ()
+    mitigations = 0
+    if isinstance(reference, SnpReference):
+        chip_ids = reference.allowed_chip_ids or ()
+        mitigations = reference.minimum_mitigation_vector or 0
+    return SnpExpectation(
+        measurement=_sized(
+            reference.trusted_measurement_hex, _MEASUREMENT_BYTES, f"{where}.TrustedMeasurement"
+        ),
+        minimum_tcb=_minimum(reference.minimum_tcb, where),
+        guest_policy=reference.guest_policy.to_word(),
+        platform_info=None
+        if reference.platform_info is None
+        else reference.platform_info.to_word(),
+        chip_ids=frozenset(
+            _sized(chip_id, _CHIP_ID_BYTES, f"{where}.AllowedChipIDs") for chip_id in chip_ids
+        ),
+        mitigation_vector=mitigations,
+    )
+
+
+def _minimum(tcb: SnpTcb, where: str) -> Tcb:
+    def level(value: int | None, member: str) -> int:
+        if value is None:
+            raise _missing(f"{where}.MinimumTCB.{member}", "missing", "a number from 0 to 255")
+        return value
+
+    return Tcb(
+        bootloader=level(tcb.bootloader, "BootloaderVersion"),
+        tee=level(tcb.tee, "TEEVersion"),
+        snp=level(tcb.snp, "SNPVersion"),
+        microcode=level(tcb.microcode, "MicrocodeVersion"),
+    )
+
+
+def _sized(text: str, size: int, member: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError as err:
+        raise _missing(member, f"'{text}'", f"{size} bytes of hex") from err
+    if len(value) != size:
+        raise _missing(member, f"{len(value)} bytes long" if value else "missing", f"{size} bytes")
+    return value
+
+
+def _missing(member: str, found: str, wanted: str) -> MissingReferenceValues:
+    return MissingReferenceValues(
+        f"reference value {member} is {found}, wanted {wanted}",
+        hint="give it in contrast.toml and generate the manifest again",
+    )

@@ -84,10 +84,12 @@ class PodPlan:
         return sha256_hex(canonical_json(asdict(self)))
 
     def measured_policy_sha256(self) -> str:
-        """Return the SHA-256 hex of the decoded policy annotation.
+        """Return the SHA-256 hex of the decoded policy annotation, "" for a pod that is not confidential.
 
         Raises ClusterError if it is absent, not base64, or not the policy that was generated.
         """
+        if not self.policy and not self.policy_sha256:
+            return ""
         try:
             policy = base64.b64decode(self.policy, validate=True)
         except binascii.Error as err:

@@ -251,7 +251,7 @@ class Pod:
         return {
             **container.env,
             **self._hosts_env,
-            **(evidence if container.attested else {}),
+            **(evidence if container.attested and host_data else {}),
             MARK: self._mark,
         }
 

@@ -1,0 +1,288 @@
+"""Deploy: the annotated YAML onto a cluster, or onto this machine where the platform is `local`.
+
+Also restart, status and stop, which speak to the same two places.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.local.client import NodeClient, PodStatus, ensure_node
+from contrast_tasks.local.control import NodeAbsent
+from contrast_tasks.local.paths import local_paths
+from contrast_tasks.settings import Settings
+from contrast_tasks.stages.annotated import (
+    Annotated,
+    deployment_folder,
+    load_annotated,
+    refuse_without_policy,
+)
+from contrast_tasks.stages.cluster import Cluster, Kubectl
+
+ROLE_COORDINATOR = "coordinator"
+USER_API_PORT = 1313
+START_LIMIT_S = 60.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployResult:
+    """What deploy did; names of pods on platform local, of objects on a cluster.
+
+    coordinator: host:port of the user API, "" on a cluster, where the load balancer decides it.
+    """
+
+    platform: str
+    started: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    coordinator: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Return whether anything was done."""
+        return bool(self.started or self.replaced or self.stopped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartResult:
+    """The pods or workloads that were restarted."""
+
+    restarted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusResult:
+    """What runs. pods: on platform local; text: a cluster's own words otherwise."""
+
+    platform: str
+    running: bool
+    pods: tuple[PodStatus, ...] = ()
+    text: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_local(settings: Settings) -> bool:
+    """Return whether the deployment runs on this machine."""
+    return settings.platform == "local"
+
+
+def run_deploy(
+    settings: Settings,
+    *,
+    say: Say,
+    environ: Mapping[str, str] | None = None,
+    cluster: Cluster | None = None,
+    owner_fd: int | None = None,
+    with_mesh: bool = True,
+    fresh: bool = False,
+    start_limit_s: float = START_LIMIT_S,
+) -> DeployResult:
+    """Make what runs equal to the annotated YAML; an unchanged pod is left running.
+
+    owner_fd: on platform local, read end of a pipe whose closing ends a node started here. with_mesh: False runs the
+    Coordinator and the initializers alone. fresh: forget the Coordinator's history, if no Coordinator runs.
+    Raises UsageError for a confidential pod without policy, ImageError, ClusterError.
+    """
+    objects = load_annotated(settings)
+    refuse_without_policy(objects)
+    if not is_local(settings):
+        return _deploy_to_cluster(settings, objects, cluster or Kubectl(), say)
+    return _deploy_here(
+        settings,
+        objects,
+        say=say,
+        environ=os.environ if environ is None else environ,
+        owner_fd=owner_fd,
+        with_mesh=with_mesh,
+        fresh=fresh,
+        start_limit_s=start_limit_s,
+    )
+
+
+def _deploy_to_cluster(
+    settings: Settings, objects: Sequence[Annotated], cluster: Cluster, say: Say
+) -> DeployResult:
+    changed = cluster.apply(deployment_folder(settings))
+    for line in changed:
+        say(line)
+    return DeployResult(
+        platform=settings.platform,
+        started=tuple(changed),
+        unchanged=() if changed else tuple(item.key for item in objects),
+    )
+
+
+def _deploy_here(
+    settings: Settings,
+    objects: Sequence[Annotated],
+    *,
+    say: Say,
+    environ: Mapping[str, str],
+    owner_fd: int | None,
+    with_mesh: bool,
+    fresh: bool,
+    start_limit_s: float,
+) -> DeployResult:
+    from contrast_tasks.stages.local_plan import build_plan
+
+    paths = local_paths(settings.root)
+    client, started_now = ensure_node(paths, owner_fd=owner_fd)
+    try:
+        if fresh:
+            _forget_history(client)
+        plan = build_plan(
+            objects,
+            settings=settings,
+            paths=paths,
+            addresses_of=client.addresses,
+            environ=environ,
+            with_mesh=with_mesh,
+        )
+        applied = client.apply(plan)
+        coordinators = [pod.name for pod in plan.pods if pod.role == ROLE_COORDINATOR]
+        if coordinators:
+            client.wait(coordinators, until="started", timeout_s=start_limit_s)
+    except BaseException:
+        # Nothing was running before this call, so nothing may run after it failed or was interrupted.
+        if started_now:
+            client.shutdown()
+        raise
+    for verb, names in (
+        ("started", applied.started),
+        ("replaced", applied.replaced),
+        ("stopped", applied.stopped),
+    ):
+        for name in names:
+            say(f"{verb} {name}")
+    return DeployResult(
+        platform=settings.platform,
+        started=applied.started,
+        replaced=applied.replaced,
+        unchanged=applied.unchanged,
+        stopped=applied.stopped,
+        coordinator=next(
+            (f"{pod.address}:{USER_API_PORT}" for pod in plan.pods if pod.role == ROLE_COORDINATOR),
+            "",
+        ),
+    )
+
+
+def _forget_history(client: NodeClient) -> None:
+    import shutil
+
+    if any(pod.role == ROLE_COORDINATOR for pod in client.status()):
+        raise ClusterError(
+            "the coordinator is running, its history cannot be forgotten",
+            hint="stop the deployment first",
+        )
+    shutil.rmtree(client.paths.state, ignore_errors=True)
+
+
+def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
+    """Return host and port of the user API: as given, or the local deployment's.
+
+    Raises ClusterError if none was given and none runs here, UsageError for a malformed one.
+    """
+    from contrast_tasks.errors import UsageError
+
+    if given is None:
+        if not is_local(settings):
+            raise UsageError("no coordinator was given", hint="name it with -c HOST:PORT")
+        for pod in NodeClient(paths=local_paths(settings.root)).status():
+            if pod.role == ROLE_COORDINATOR:
+                return pod.address, USER_API_PORT
+        raise ClusterError("no coordinator is deployed here", hint="run deploy first")
+    host, colon, port = given.rpartition(":")
+    if not colon or given.endswith("]"):
+        host, port = given, str(USER_API_PORT)
+    # 65535 is the largest port
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:  # noqa: PLR2004
+        raise UsageError(f"coordinator is {given!r}, wanted host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _matching(pods: Sequence[PodStatus], names: Sequence[str]) -> list[str]:
+    """Return the pods of the named workloads (`web`, `Deployment/web`); all but the Coordinator for no name."""
+    if not names:
+        return [pod.name for pod in pods if pod.role != ROLE_COORDINATOR]
+    found: list[str] = []
+    for name in names:
+        wanted = name.lower()
+        matches = [
+            pod.name
+            for pod in pods
+            if wanted in {pod.name.lower(), pod.workload.lower(), pod.workload.rpartition("/")[2]}
+        ]
+        if not matches:
+            there = ", ".join(sorted({pod.workload for pod in pods})) or "none"
+            raise ClusterError(f"no workload {name} is deployed, there are: {there}")
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def run_restart(
+    settings: Settings,
+    *,
+    say: Say,
+    names: Sequence[str] = (),
+    wait_s: float = 60.0,
+    cluster: Cluster | None = None,
+) -> RestartResult:
+    """Restart workloads so that they fetch new certificates: all but the Coordinator, or the named ones.
+
+    wait_s: on platform local, how long to wait until they are ready; 0 does not wait.
+    """
+    if not is_local(settings):
+        objects = load_annotated(settings)
+        workloads = [item for item in objects if item.is_workload and item.role != ROLE_COORDINATOR]
+        wanted = [
+            (item.kind, item.namespace, item.name)
+            for item in workloads
+            if not names or item.name in names or item.key in names
+        ]
+        restarted = (cluster or Kubectl()).restart(wanted)
+    else:
+        client = NodeClient(paths=local_paths(settings.root))
+        pods = _matching(client.status(), names)
+        restarted = client.restart(pods) if pods else ()
+        if wait_s and pods:
+            client.wait(pods, until="ready", timeout_s=wait_s)
+    for name in restarted:
+        say(f"restarted {name}")
+    return RestartResult(restarted=tuple(restarted))
+
+
+def run_status(
+    settings: Settings, *, wait_s: float = 0.0, cluster: Cluster | None = None
+) -> StatusResult:
+    """Return what runs; wait_s: wait that long until every pod is ready (platform local)."""
+    if not is_local(settings):
+        text = (cluster or Kubectl()).status()
+        return StatusResult(platform=settings.platform, running=bool(text), text=text)
+    client = NodeClient(paths=local_paths(settings.root))
+    try:
+        pods = client.wait([], until="ready", timeout_s=wait_s) if wait_s else client.status()
+    except NodeAbsent:
+        return StatusResult(platform=settings.platform, running=False)
+    return StatusResult(
+        platform=settings.platform,
+        running=True,
+        pods=pods,
+        addresses={pod.name: pod.address for pod in pods},
+    )
+
+
+def run_stop(settings: Settings, *, say: Say) -> bool:
+    """Stop the local deployment; return False if none was running. Raises ClusterError on a cluster."""
+    if not is_local(settings):
+        raise ClusterError(
+            "stop works on platform local only",
+            hint=f"use kubectl delete -f {settings.build_dir}/deployment",
+        )
+    stopped = NodeClient(paths=local_paths(settings.root)).shutdown()
+    say("stopped" if stopped else "nothing was running")
+    return stopped

@@ -91,6 +91,12 @@ def mappings_at(obj: Mapping[str, Any], key: str) -> Iterator[tuple[int, dict[st
             yield position, item
 
 
+def items_at(obj: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the sequence under `key`, [] if it is absent, null or of another type."""
+    found = obj.get(key)
+    return found if isinstance(found, list) else []
+
+
 def namespace_of(obj: Mapping[str, Any]) -> str:
     """Return metadata.namespace, "" if it is absent."""
     return str(mapping_at(obj, "metadata").get("namespace") or "")

@@ -1,0 +1,187 @@
+"""Checks on our annotations: unknown or misplaced keys (G110), roles (G060), two places that differ (G040, W101).
+
+Source: spec/generate.md 5 and 6; spec/service-mesh.md 1. A key that is misspelt or stands where it cannot act would
+leave a workload unprotected without a word.
+"""
+
+from typing import Any, Final
+
+from contrast_tasks.findings import Finding
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.platforms import NAMES, did_you_mean
+
+_PREFIX: Final = workloads.PREFIX
+_POD_KEYS: Final = (
+    "image-store-size",
+    "platform",
+    "pod-role",
+    "secure-pv",
+    "servicemesh-admin-interface-port",
+    "servicemesh-egress",
+    "servicemesh-egress-peers",
+    "servicemesh-ingress",
+    "servicemesh-ingress-peers",
+    "skip-initializer",
+    "workload-secret-id",
+)
+# Read from the pod template only; elsewhere they would do nothing.
+_TEMPLATE_KEYS: Final = ("pod-role", "workload-secret-id")
+_SERVICE_KEYS: Final = ("expose-service",)
+_ID_BLOCK: Final = "snp-id-block/"
+_ROLES: Final = ("", "coordinator", "contrast-node-installer")
+
+
+def check_annotations(document: Document) -> list[Finding]:
+    """Return findings on the annotations of any object, workload or not."""
+    obj = document.obj
+    subject = Subject(document, obj)
+    if not workloads.is_workload(obj):
+        known: tuple[str, ...] = _SERVICE_KEYS if obj["kind"] == "Service" else ()
+        _check_place(subject, ("metadata", "annotations"), known)
+        return subject.findings
+    places = workloads.annotation_places(obj)
+    for number, place in enumerate(places):
+        known = _POD_KEYS if number == 0 else tuple(k for k in _POD_KEYS if k not in _TEMPLATE_KEYS)
+        _check_place(subject, place, known)
+    _check_agreement(subject, places)
+    _check_role(subject, places[0])
+    return subject.findings
+
+
+def is_known_class(name: str) -> bool:
+    """Tell whether a runtime class of ours is the general one or for a platform that exists."""
+    if name in {workloads.CONFIDENTIAL_PREFIX, workloads.AKS_CLASS}:
+        return True
+    rest = name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-").lower()
+    return rest in NAMES or rest.rpartition("-")[0] in NAMES
+
+
+def check_runtime_class(subject: Subject) -> None:
+    """Note a runtime class of ours for a platform that does not exist."""
+    name = workloads.runtime_class(subject.obj)
+    if not workloads.is_confidential_class(name) or is_known_class(name):
+        return
+    subject.error(
+        "G070",
+        "unknown-platform",
+        (*subject.spec_path, "runtimeClassName"),
+        f"the runtime class {name} is for an unknown platform, expected contrast-cc or"
+        f" contrast-cc-<platform> with one of {', '.join(NAMES)}",
+        did_you_mean(name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-"), NAMES)
+        or "write contrast-cc",
+    )
+
+
+def _check_place(subject: Subject, place: Path, known: tuple[str, ...]) -> None:
+    for key, value in workloads.annotations_at(subject.obj, place).items():
+        if not key.startswith(_PREFIX):
+            continue
+        short = key.removeprefix(_PREFIX)
+        path = (*place, key)
+        if short not in known and not (short.startswith(_ID_BLOCK) and known[:1] == _POD_KEYS[:1]):
+            _unknown(subject, path, short, known)
+        elif not isinstance(value, str):
+            subject.error(
+                "G110",
+                "annotation-value",
+                path,
+                f"the annotation {key} is {_shown(value)}, expected a text",
+                "put the value in quotes",
+            )
+        elif short == "skip-initializer" and value not in {"true", "false"}:
+            subject.error(
+                "G110",
+                "annotation-value",
+                path,
+                f"the annotation {key} is {value!r}, expected exactly 'true'",
+                'write "true"',
+            )
+
+
+def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -> None:
+    key = _PREFIX + short
+    if short in _TEMPLATE_KEYS:
+        subject.error(
+            "G060" if short == "pod-role" else "G110",
+            "annotation-place",
+            path,
+            f"the annotation {key} stands on the {subject.obj['kind']}, expected on its pod template",
+            f"move it to {'.'.join(workloads.template_path(subject.obj))}.metadata.annotations"
+            if workloads.is_workload(subject.obj)
+            else "remove it",
+        )
+    elif short in (*_POD_KEYS, *_SERVICE_KEYS):
+        wanted = "a Service" if short in _SERVICE_KEYS else "an object that runs pods"
+        subject.error(
+            "G110",
+            "annotation-place",
+            path,
+            f"the annotation {key} cannot act on a {subject.obj['kind']}, expected it on {wanted}",
+            "move it to the workload it is meant for",
+        )
+    else:
+        near = did_you_mean(short, known or (*_POD_KEYS, *_SERVICE_KEYS))
+        subject.error(
+            "G110",
+            "unknown-annotation",
+            path,
+            f"unknown annotation {key}, expected one of {', '.join(known) or 'none here'}",
+            near.replace("'", f"'{_PREFIX}", 1) if near else "remove it",
+        )
+
+
+def _check_agreement(subject: Subject, places: list[Path]) -> None:
+    # The template is first; a value elsewhere that differs from it would be lost in silence.
+    effective: dict[str, tuple[Path, str]] = {}
+    for place in places:
+        for key, value in workloads.annotations_at(subject.obj, place).items():
+            if not key.startswith(_PREFIX) or not isinstance(value, str):
+                continue
+            winner, other = effective.setdefault(key, (place, value))
+            if other == value:
+                continue
+            where = ".".join(map(str, winner))
+            message = f"the annotation {key} is {value!r} here and {other!r} in {where}"
+            if key.startswith(_PREFIX + "servicemesh-"):
+                subject.error(
+                    "G040",
+                    "mesh-annotation-conflict",
+                    (*place, key),
+                    f"{message}, expected one value",
+                    "keep one of the two",
+                )
+            else:
+                subject.warn(
+                    "W101",
+                    "annotation-conflict",
+                    (*place, key),
+                    f"{message}, which wins",
+                    "keep one of the two",
+                )
+
+
+def _check_role(subject: Subject, place: Path) -> None:
+    role = workloads.role(subject.obj)
+    path = (*place, workloads.POD_ROLE)
+    if role not in _ROLES:
+        subject.error(
+            "G060",
+            "unknown-role",
+            path,
+            f"the role is {role!r}, expected coordinator",
+            did_you_mean(role, _ROLES[1:]) or "remove the annotation",
+        )
+    elif role == "coordinator" and subject.obj["kind"] != "StatefulSet":
+        subject.error(
+            "G060",
+            "coordinator-kind",
+            path,
+            f"the role coordinator stands on a {subject.obj['kind']}, expected a StatefulSet",
+            "use the Coordinator that comes with this tool",
+        )
+
+
+def _shown(value: Any) -> str:
+    return "empty" if value is None else f"the {type(value).__name__} {value!r}"

@@ -1,0 +1,176 @@
+"""Checks on containers: names and images (G010, G011, G100), memory and CPU (G030, G031, G033).
+
+Source: spec/generate.md 6 and 10.1; spec/runtime.md 8.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from contrast_tasks.findings import Finding
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.quantities import QuantityError, parse_bytes, parse_quantity
+from contrast_tasks.kube.subject import Path, Subject
+
+_PINNED: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+_KINDS: Final = ("initContainers", "containers")
+
+
+def is_pinned(reference: str) -> bool:
+    """Tell whether an image reference names its content by digest."""
+    return _PINNED.fullmatch(reference) is not None
+
+
+def check_images(document: Document, is_resolved: Callable[[str], bool]) -> list[Finding]:
+    """Return a G010 finding for each container image without digest that `is_resolved` does not know either.
+
+    is_resolved: whether the lock file has a digest for a reference.
+    """
+    subject = Subject(document, document.obj)
+    for path, container in containers(subject):
+        image = container.get("image")
+        if isinstance(image, str) and image and not is_pinned(image) and not is_resolved(image):
+            subject.error(
+                "G010",
+                "image-not-pinned",
+                (*path, "image"),
+                f"container {container.get('name')} has the image {image}, expected one with a digest"
+                " or an entry in the lock file",
+                "run 'doit lock', or write the reference as name:tag@sha256:<64 hex digits>",
+            )
+    return subject.findings
+
+
+def containers(subject: Subject) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield (path, container) of the init containers and the main containers."""
+    for kind in _KINDS:
+        for number, container in workloads.mappings_at(subject.spec, kind):
+            yield (*subject.spec_path, kind, number), container
+
+
+def check_identity(subject: Subject) -> None:
+    """Note containers without name or image, and two of one name."""
+    if not any(workloads.mappings_at(subject.spec, "containers")):
+        subject.error(
+            "G011",
+            "no-container",
+            (*subject.spec_path, "containers"),
+            "found no container, expected at least one",
+            "add spec.containers",
+        )
+    seen: set[str] = set()
+    for path, container in containers(subject):
+        name = container.get("name")
+        for key in ("name", "image"):
+            value = container.get(key)
+            if not isinstance(value, str) or not value:
+                label = f"container {name}" if key == "image" and name else "a container"
+                found = "has no" if value in (None, "") else f"has {value!r} as"
+                subject.error(
+                    "G011",
+                    f"container-{key}",
+                    path if value is None else (*path, key),
+                    f"{label} {found} {key}, expected a text",
+                    f"add {key}: to the container",
+                )
+        if isinstance(name, str) and name in seen:
+            subject.error(
+                "G100",
+                "container-clash",
+                (*path, "name"),
+                f"found a second container {name}, expected each name once in a pod",
+                "rename one of the two",
+            )
+        seen.add(str(name))
+
+
+def check_memory(subject: Subject) -> None:
+    """Note memory limits that are missing, without effect, or unlike the request."""
+    for path, container in containers(subject):
+        name = container.get("name")
+        limit = _amount(subject, path, container, "limits")
+        request = _amount(subject, path, container, "requests")
+        place = (*path, "resources")
+        if "initContainers" in path:
+            if limit is not None:
+                kind = "sidecar" if container.get("restartPolicy") == "Always" else "init container"
+                subject.warn(
+                    "G031",
+                    "memory-limit-ignored",
+                    (*place, "limits", "memory"),
+                    f"{kind} {name} has the memory limit {limit}, which does not enlarge the guest",
+                    "raise the limit of a main container instead",
+                )
+        elif limit is None:
+            found = "no memory limit" if request is None else f"the request {request} and no limit"
+            wanted = request or "700Mi"
+            subject.error(
+                "G030",
+                "memory-limit",
+                (*place, "requests", "memory") if request else place,
+                f"container {name} has {found}, expected limit and request of the same value",
+                f"set resources.limits.memory and resources.requests.memory to {wanted}, or memory in"
+                " contrast.toml",
+            )
+        elif request is None:
+            subject.warn(
+                "G031",
+                "memory-request",
+                (*place, "limits", "memory"),
+                f"container {name} has the memory limit {limit} and no request, expected both",
+                f"set resources.requests.memory to {limit}",
+            )
+        elif _size(request) != _size(limit):
+            subject.error(
+                "G030",
+                "memory-request",
+                (*place, "requests", "memory"),
+                f"container {name} has the memory request {request} and the limit {limit},"
+                " expected the same value",
+                f"set both to {limit}",
+            )
+
+
+def check_cpu(subject: Subject) -> None:
+    """Note CPU limits; on these platforms they change the measured number of virtual CPUs."""
+    for path, container in containers(subject):
+        limit = _limits(container, "limits").get("cpu")
+        if limit is not None:
+            subject.error(
+                "G033",
+                "cpu-limit",
+                (*path, "resources", "limits", "cpu"),
+                f"container {container.get('name')} has the CPU limit {limit}, expected none:"
+                " it changes the guest's measurement",
+                "remove resources.limits.cpu; a request is fine",
+            )
+
+
+def _limits(container: dict[str, Any], kind: str) -> dict[str, Any]:
+    return workloads.mapping_at(workloads.mapping_at(container, "resources"), kind)
+
+
+def _amount(subject: Subject, path: Path, container: dict[str, Any], kind: str) -> Any:
+    value = _limits(container, kind).get("memory")
+    if value is None:
+        return None
+    try:
+        parse_bytes(value)
+    except QuantityError as err:
+        subject.error(
+            "G030",
+            "memory-quantity",
+            (*path, "resources", kind, "memory"),
+            f"container {container.get('name')}: {err} in resources.{kind}.memory",
+            err.hint,
+        )
+    return value
+
+
+def _size(value: Any) -> Any:
+    try:
+        return parse_quantity(value)
+    except QuantityError:
+        # Reported where it stands; two unreadable values are equal only when they are the same text.
+        return value

@@ -1,0 +1,145 @@
+"""Checks on volumes (G020) and on the encrypted volume annotation (G050).
+
+Nothing the host can read and write may be mounted into a confidential pod. Source: spec/generate.md 6 and 8.3.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.check_containers import containers
+from contrast_tasks.kube.subject import Path, Subject
+
+# Source: spec/generate.md 6, NoSharedFSMount.
+_ALLOWED: Final = ("configMap", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret")
+_DEVICES: Final = ("persistentVolumeClaim", "iscsi")
+_SECURE_PV_PARTS: Final = 2
+
+
+def check_volumes(subject: Subject) -> None:
+    """Note unsupported volumes, mounts without a volume, and block devices used as file systems."""
+    kinds = dict(_volumes(subject))
+    claims = _claim_templates(subject)
+    for number, volume in workloads.mappings_at(subject.spec, "volumes"):
+        kind = _kind(volume)
+        if kind not in (*_ALLOWED, *_DEVICES):
+            subject.error(
+                "G020",
+                "volume-type",
+                (*subject.spec_path, "volumes", number),
+                f"volume {volume.get('name')} is of type {kind or 'none'}, expected one of"
+                f" {', '.join(_ALLOWED)}",
+                "a confidential pod shares no file system with its node; use an emptyDir, or a block"
+                " device with the secure-pv annotation",
+            )
+    for path, container in containers(subject):
+        for number, mount in workloads.mappings_at(container, "volumeMounts"):
+            name = str(mount.get("name"))
+            place = (*path, "volumeMounts", number)
+            if name in claims or kinds.get(name) in _DEVICES:
+                subject.error(
+                    "G020",
+                    "volume-mode",
+                    place,
+                    f"container {container.get('name')} mounts the claim {name} as a file system,"
+                    " expected a block device under volumeDevices",
+                    "set volumeMode: Block and use the secure-pv annotation",
+                )
+            elif name not in kinds:
+                _no_volume(subject, place, container, name, [*kinds, *claims])
+        for number, device in workloads.mappings_at(container, "volumeDevices"):
+            name = str(device.get("name"))
+            if name not in kinds and name not in claims:
+                place = (*path, "volumeDevices", number)
+                _no_volume(subject, place, container, name, [*kinds, *claims])
+            elif claims.get(name, "Block") != "Block":
+                subject.error(
+                    "G020",
+                    "volume-mode",
+                    _claim_path(subject, name),
+                    f"claim template {name} has volumeMode {claims[name]}, expected Block",
+                    "set volumeMode: Block",
+                )
+
+
+def check_secure_pv(subject: Subject) -> None:
+    """Note a secure-pv annotation that does not lead from a block device to an emptyDir."""
+    value = workloads.annotations(subject.obj).get(workloads.SECURE_PV)
+    if value is None:
+        return
+    place = next(
+        (
+            (*path, workloads.SECURE_PV)
+            for path in workloads.annotation_places(subject.obj)
+            if workloads.SECURE_PV in workloads.annotations_at(subject.obj, path)
+        ),
+        (),
+    )
+    parts = value.split(":")
+    if len(parts) != _SECURE_PV_PARTS or not all(parts):
+        subject.error(
+            "G050",
+            "secure-pv",
+            place,
+            f"secure-pv is {value!r}, expected <device volume>:<mount volume>",
+            "name the block volume and the emptyDir to decrypt it into",
+        )
+        return
+    device, mount = parts
+    kinds, claims = dict(_volumes(subject)), _claim_templates(subject)
+    if device not in claims and kinds.get(device) not in _DEVICES:
+        found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
+        subject.error(
+            "G050",
+            "secure-pv",
+            place,
+            f"the device {device} of secure-pv {found}, expected a volume with a"
+            " persistentVolumeClaim or iscsi, or a claim template",
+        )
+    if mount in claims or kinds.get(mount, "emptyDir") != "emptyDir":
+        found = "a claim template" if mount in claims else f"of type {kinds[mount]}"
+        subject.error(
+            "G050",
+            "secure-pv",
+            place,
+            f"the mount {mount} of secure-pv is {found}, expected an emptyDir or no volume yet",
+        )
+
+
+def _volumes(subject: Subject) -> Iterator[tuple[str, str]]:
+    for _, volume in workloads.mappings_at(subject.spec, "volumes"):
+        yield str(volume.get("name")), _kind(volume)
+
+
+def _kind(volume: dict[str, Any]) -> str:
+    return next((key for key in volume if key != "name"), "")
+
+
+def _claim_templates(subject: Subject) -> dict[str, str]:
+    if subject.obj.get("kind") != "StatefulSet":
+        return {}
+    spec = workloads.mapping_at(subject.obj, "spec")
+    return {
+        str(workloads.mapping_at(claim, "metadata").get("name")): str(
+            workloads.mapping_at(claim, "spec").get("volumeMode", "Filesystem")
+        )
+        for _, claim in workloads.mappings_at(spec, "volumeClaimTemplates")
+    }
+
+
+def _claim_path(subject: Subject, name: str) -> Path:
+    names = list(_claim_templates(subject))
+    return ("spec", "volumeClaimTemplates", names.index(name))
+
+
+def _no_volume(
+    subject: Subject, place: Path, container: dict[str, Any], name: Any, known: list[str]
+) -> None:
+    subject.error(
+        "G020",
+        "mount-without-volume",
+        place,
+        f"container {container.get('name')} mounts {name!r}, expected one of the volumes"
+        f" {', '.join(known) or 'of the pod, which has none'}",
+        "add the volume or correct the name",
+    )

@@ -1,0 +1,197 @@
+"""The catalogue of checks over Kubernetes objects; all run before anything is pulled, none stops at the first.
+
+`check_workload` looks at one workload, `check_deployment` at the index of all files together.
+Source: spec/generate.md 6.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.kube.check_annotations import check_annotations, check_runtime_class
+from contrast_tasks.kube.check_containers import (
+    check_cpu,
+    check_identity,
+    check_images,
+    check_memory,
+    is_pinned,
+)
+from contrast_tasks.kube.check_structure import check_structure
+from contrast_tasks.kube.check_volumes import check_secure_pv, check_volumes
+from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates
+from contrast_tasks.kube.subject import Subject
+from contrast_tasks.kube.workloads import MESH_KEYS, is_confidential_class
+from contrast_tasks.platforms import Platform
+
+__all__ = [
+    "check_annotations",
+    "check_deployment",
+    "check_images",
+    "check_workload",
+    "duplicates",
+    "is_pinned",
+]
+
+
+def check_workload(
+    document: Document, obj: Mapping[str, Any] | None = None, *, platform: Platform
+) -> list[Finding]:
+    """Return everything to say about a confidential workload, annotations left to `check_annotations`.
+
+    obj: the object with settings applied, whose lists are those of the document; default is the document's own.
+    """
+    subject = Subject(document, document.obj if obj is None else obj)
+    check_runtime_class(subject)
+    check_structure(subject)
+    check_identity(subject)
+    check_memory(subject)
+    if platform.pulls_in_guest:
+        check_cpu(subject)
+    check_volumes(subject)
+    check_secure_pv(subject)
+    return subject.findings
+
+
+def check_deployment(
+    indexes: Sequence[FileIndex],
+    *,
+    is_confidential: Callable[[DocIndex], bool] | None = None,
+    has_ingress: Callable[[DocIndex], bool] | None = None,
+    needs_coordinator: bool = True,
+) -> list[Finding]:
+    """Return what only all files together show: G004, G005, G042, G061, G080.
+
+    is_confidential, has_ingress: whether a workload has our runtime class and an ingress annotation once settings are
+    applied; by default the files alone decide. needs_coordinator: False if one is added to the sources.
+    """
+    confidential = is_confidential or (lambda doc: is_confidential_class(doc.runtime_class))
+    ingress = has_ingress or (lambda doc: MESH_KEYS[0] in doc.annotations)
+    placed = [(index.file, doc) for index in indexes for doc in index.documents]
+    findings = duplicates(indexes)
+    findings += _unprotected(placed, confidential)
+    findings += _without_ingress(placed, confidential, ingress)
+    findings += _coordinators(placed, needs_coordinator=needs_coordinator)
+    findings += _missing_configs(placed)
+    return findings
+
+
+def _unprotected(
+    placed: Iterable[tuple[str, DocIndex]], confidential: Callable[[DocIndex], bool]
+) -> list[Finding]:
+    return [
+        _finding(
+            "G004",
+            "not-confidential",
+            Severity.WARNING,
+            file,
+            doc.line,
+            text=f"{doc.key} has {f'the runtime class {doc.runtime_class}' if doc.runtime_class else 'no runtime class'},"
+            " expected contrast-cc; it runs outside the confidential deployment",
+            hint="set runtimeClassName: contrast-cc, or runtime_class = true in contrast.toml",
+        )
+        for file, doc in placed
+        if doc.is_workload and not confidential(doc)
+    ]
+
+
+def _without_ingress(
+    placed: Sequence[tuple[str, DocIndex]],
+    confidential: Callable[[DocIndex], bool],
+    has_ingress: Callable[[DocIndex], bool],
+) -> list[Finding]:
+    services = [(file, doc) for file, doc in placed if doc.selector]
+    findings: list[Finding] = []
+    for file, doc in placed:
+        if (
+            not doc.is_workload
+            or doc.role == "coordinator"
+            or has_ingress(doc)
+            or not confidential(doc)
+        ):
+            continue
+        for service_file, service in services:
+            if service.effective_namespace == doc.effective_namespace and _selects(service, doc):
+                findings.append(
+                    _finding(
+                        "G042",
+                        "mesh-ingress-absent",
+                        Severity.WARNING,
+                        file,
+                        doc.line,
+                        text=f"{doc.key} has no servicemesh-ingress annotation and is reached through the Service"
+                        f" {service.name} at {service_file}:{service.line}, expected protected ingress",
+                        hint='add contrast.edgeless.systems/servicemesh-ingress: ""',
+                    )
+                )
+                break
+    return findings
+
+
+def _selects(service: DocIndex, doc: DocIndex) -> bool:
+    return all(doc.pod_labels.get(key) == value for key, value in service.selector.items())
+
+
+def _coordinators(
+    placed: Iterable[tuple[str, DocIndex]], *, needs_coordinator: bool
+) -> list[Finding]:
+    found = [(file, doc) for file, doc in placed if doc.role == "coordinator"]
+    if not found and needs_coordinator:
+        return [
+            Finding(
+                code="G061",
+                rule="no-coordinator",
+                severity=Severity.ERROR,
+                message="found no Coordinator among the resources, expected one StatefulSet with the pod role coordinator",
+                where=Location(file="contrast.toml"),
+                hint="set include = true under [coordinator], or add coordinator.yml to the sources",
+            )
+        ]
+    return [
+        _finding(
+            "G061",
+            "several-coordinators",
+            Severity.ERROR,
+            file,
+            doc.line,
+            text=f"found a second Coordinator {doc.key}, the first is at {found[0][0]}:{found[0][1].line};"
+            " expected one",
+            hint="remove one of the two",
+        )
+        for file, doc in found[1:]
+    ]
+
+
+def _missing_configs(placed: Sequence[tuple[str, DocIndex]]) -> list[Finding]:
+    known = {(doc.kind, doc.effective_namespace, doc.name) for _, doc in placed}
+    findings: list[Finding] = []
+    for file, doc in placed:
+        for use in dict.fromkeys(doc.references):
+            wanted = (use.kind, use.namespace or "default", use.name)
+            if use.optional or wanted in known or _is_published(use):
+                continue
+            findings.append(
+                _finding(
+                    "G080",
+                    "config-missing",
+                    Severity.ERROR,
+                    file,
+                    use.line,
+                    text=f"{doc.key} refers to the {use.kind} {use.name}, expected it among the sources",
+                    hint=f"add the {use.kind} to the sources, or mark the reference optional: true",
+                )
+            )
+    return findings
+
+
+def _is_published(use: ConfigUse) -> bool:
+    # Every namespace holds this ConfigMap; the API server writes it, so no source can.
+    return use.kind == "ConfigMap" and use.name == "kube-root-ca.crt"
+
+
+def _finding(
+    code: str, rule: str, severity: Severity, file: str, line: int, *, text: str, hint: str
+) -> Finding:
+    where = Location(file=file, line=line)
+    return Finding(code=code, rule=rule, severity=severity, message=text, where=where, hint=hint)

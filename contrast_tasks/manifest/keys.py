@@ -115,12 +115,16 @@ def _refused(file: str, message: str) -> UsageError:
 
 
 def _described(key: object) -> str:
-    name = type(key).__name__.removeprefix("_")
-    for kind in ("EllipticCurve", "RSA", "Ed25519", "Ed448", "X25519", "DSA", "DH"):
-        if kind in name:
-            word = "private" if "Private" in name else "public"
-            return f"{'an EC' if kind == 'EllipticCurve' else f'a {kind}'} {word} key"
-    return "a key of another kind"
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    kinds = {
+        ec.EllipticCurvePrivateKey: "an EC private key",
+        ec.EllipticCurvePublicKey: "an EC public key",
+        rsa.RSAPrivateKey: "an RSA private key",
+        rsa.RSAPublicKey: "an RSA public key",
+    }
+    names = (name for kind, name in kinds.items() if isinstance(key, kind))
+    return next(names, f"an {type(key).__name__}")
 
 
 def _first_block(pem: bytes, file: str) -> tuple[str, bytes]:

@@ -119,7 +119,7 @@ def _normal(source: _File, entry: Any, known: Sequence[str], pointer: str) -> An
     parts = {"MinimumTCB": TCB_MEMBERS, "PlatformInfo": tuple(PLATFORM_INFO)}
     normal: dict[str, Any] = {}
     for name, value in entry.items():
-        proper: str = spelling.get(str(name).lower(), name)
+        proper = str(spelling.get(name.lower(), name))
         if proper in normal:
             raise source.refused(f"holds '{proper}' in two spellings", f"{pointer}/{name}")
         inner = _normal(source, value, parts.get(proper, ()), f"{pointer}/{name}")

@@ -1,0 +1,129 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contrast_tasks.manifest.json_text import NotJson, escape, read_json, scan
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "line", "column"),
+    [
+        pytest.param(b"", "not valid JSON: expecting value", 1, 1, id="empty"),
+        pytest.param(b'{"a": 1,\n "b" 2}', "not valid JSON: expecting ':'", 2, 6, id="syntax"),
+        pytest.param(b'{"a": 1,}', "not valid JSON", 1, 9, id="trailing-comma"),
+        pytest.param(b'{"a": 1}\n{}', "not valid JSON: extra data", 2, 1, id="trailing-data"),
+        pytest.param(b'{"a": NaN}', "NaN is not a JSON number", None, None, id="nan"),
+        pytest.param(b'{"a": -Infinity}', "-Infinity is not a JSON", None, None, id="infinity"),
+        pytest.param(b"\xef\xbb\xbf{}", "byte order mark", 1, None, id="byte-order-mark"),
+        pytest.param(b'{\n"a": "\xff"}', "byte 0xff is not valid UTF-8", 2, None, id="utf-8"),
+        pytest.param(b"{}".decode().encode("utf-16"), "not valid UTF-8", 1, None, id="utf-16"),
+        pytest.param(b'{"a": "\t"}', "not valid JSON: invalid control", 1, 8, id="control"),
+        pytest.param(b'{\n"a": "\\ud800"}', "unpaired surrogate", 2, None, id="surrogate"),
+        pytest.param(b'{"\\udc00": 1}', "unpaired surrogate", 1, None, id="surrogate-in-name"),
+        pytest.param(b"[" * 100_000, "nested too deeply", None, None, id="depth"),
+        pytest.param(b"1" * 5000, "not valid JSON", None, None, id="huge-integer"),
+        pytest.param(
+            b'{"a": 1,\n"b": 2,\n"a": 3}',
+            "member 'a' occurs twice, first on line 1",
+            3,
+            None,
+            id="duplicate",
+        ),
+        pytest.param(
+            b'{"x": [{"a~/b": 1,\n"a~/b": 3}]}',
+            "member 'a~/b' occurs twice, first on line 1",
+            2,
+            None,
+            id="inner-duplicate",
+        ),
+        pytest.param(
+            b'{"a": 1,\n"\\u0061": 3}',
+            "member 'a' occurs twice",
+            2,
+            None,
+            id="escaped-duplicate",
+        ),
+    ],
+)
+def test_what_is_not_strict_json_is_refused_with_its_place(
+    content: bytes, message: str, line: int | None, column: int | None
+) -> None:
+    with pytest.raises(NotJson) as caught:
+        read_json(content, "m.json")
+
+    finding = caught.value.finding
+    assert message in finding.message
+    assert (finding.code, finding.where.file) == ("M001", "m.json")
+    assert (finding.where.line, finding.where.column) == (line, column)
+
+
+def test_the_same_member_in_two_objects_is_no_duplicate() -> None:
+    parsed = read_json(b'[{"a": 1}, {"a": 1}, {"a": {"a": 1}}]', "m.json")
+
+    assert parsed.document == [{"a": 1}, {"a": 1}, {"a": {"a": 1}}]
+
+
+def test_paired_surrogates_are_one_character() -> None:
+    assert read_json(b'"\\ud83d\\ude00"', "m.json").document == "\N{GRINNING FACE}"
+
+
+def test_lines_are_known_for_members_and_elements() -> None:
+    text = '{\n  "a": [\n    1,\n    {"b/c": "x\\"}"}\n  ],\n  "d": {}, "e": [[], [\n2]]\n}\n'
+
+    assert scan(text).lines == {
+        "": 1,
+        "/a": 2,
+        "/a/0": 3,
+        "/a/1": 4,
+        "/a/1/b~1c": 4,
+        "/d": 6,
+        "/e": 6,
+        "/e/0": 6,
+        "/e/1": 6,
+        "/e/1/0": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("pointer", "line"),
+    [("/a/b", 3), ("/a/b/c/d", 3), ("/a/x", 2), ("/y", 1), ("", 1)],
+)
+def test_a_value_that_is_not_there_has_the_line_of_what_is_around_it(
+    pointer: str, line: int
+) -> None:
+    parsed = read_json(b'{\n"a": {\n"b": 1}}', "m.json")
+
+    assert parsed.line(pointer) == line
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def pointers(value: Any, base: str = "") -> set[str]:
+    items: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        items = [(escape(key), inner) for key, inner in value.items()]
+    if isinstance(value, list):
+        items = [(str(index), inner) for index, inner in enumerate(value)]
+    inner_pointers = (pointers(inner, f"{base}/{step}") for step, inner in items)
+    return {base}.union(*inner_pointers)
+
+
+@given(VALUES, st.sampled_from([None, 0, 2]))
+def test_every_value_of_any_document_has_a_place(value: Any, indent: int | None) -> None:
+    content = json.dumps(value, indent=indent).encode()
+
+    parsed = read_json(content, "m.json")
+
+    assert parsed.document == value
+    assert parsed.places.lines.keys() == pointers(value)
+    assert parsed.places.duplicates == ()

@@ -1,0 +1,531 @@
+from typing import Any
+
+import pytest
+
+from contrast_tasks.errors import FindingsError
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.manifest.validate import (
+    ManifestError,
+    is_missing,
+    only_missing,
+    validate_manifest,
+)
+from contrast_tasks.schema import validate
+from tests.manifest.samples import (
+    ABSENT,
+    COORDINATOR,
+    RSA_KEY,
+    SIMULATED,
+    SNP,
+    TDX,
+    WEB,
+    changed,
+    document,
+)
+
+SNP0 = ("ReferenceValues", "snp", 0)
+TDX0 = ("ReferenceValues", "tdx", 0)
+SIM0 = ("ReferenceValues", "simulated", 0)
+SMALL_RSA_KEY = "30818902818100" + "80" + "00" * 126 + "01" + "0203010001"
+
+
+def brief(findings: list[Finding]) -> list[tuple[str, str, str]]:
+    return [(item.code, item.severity.value, item.where.pointer) for item in findings]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"snp": [SNP]}, id="snp"),
+        pytest.param({"tdx": [TDX]}, id="tdx"),
+        pytest.param({"snp": [SNP], "tdx": [TDX]}, id="snp-and-tdx"),
+        pytest.param({"simulated": [SIMULATED]}, id="simulated"),
+    ],
+)
+def test_a_complete_manifest_has_no_findings(values: dict[str, Any]) -> None:
+    manifest = document(**values)
+
+    assert validate_manifest(manifest) == []
+    assert validate(manifest, "manifest") == []
+    assert validate(manifest, "manifest.input") == []
+
+
+# Path, new value, code, pointer of the finding.
+ERRORS: list[tuple[tuple[str | int, ...], Any, str, str]] = [
+    (("Policies",), {}, "M010", "/Policies"),
+    (("Policies",), None, "M010", "/Policies"),
+    (("Policies",), [], "M003", "/Policies"),
+    (("Policies", "xy" * 32), {"SANs": []}, "M011", "/Policies/" + "xy" * 32),
+    (("Policies", ""), {"SANs": []}, "M012", "/Policies/"),
+    (("Policies", "ab" * 31), {"SANs": []}, "M012", "/Policies/" + "ab" * 31),
+    (("Policies", "AB" * 32), {"SANs": []}, "M013", "/Policies/" + "AB" * 32),
+    (("Policies", WEB), None, "M003", f"/Policies/{WEB}"),
+    (("Policies", WEB, "Role"), "worker", "M014", f"/Policies/{WEB}/Role"),
+    (("Policies", WEB, "Role"), ["coordinator"], "M014", f"/Policies/{WEB}/Role"),
+    (("Policies", WEB, "WorkloadSecretID"), 7, "M003", f"/Policies/{WEB}/WorkloadSecretID"),
+    (("Policies", WEB, "SANs"), ABSENT, "M004", f"/Policies/{WEB}"),
+    (("Policies", WEB, "SANs"), "web", "M003", f"/Policies/{WEB}/SANs"),
+    (("Policies", WEB, "SANs", 0), "", "M015", f"/Policies/{WEB}/SANs/0"),
+    (("Policies", WEB, "SANs", 1), "a b", "M015", f"/Policies/{WEB}/SANs/1"),
+    (("Policies", WEB, "SANs", 2), "300.0.0.1", "M015", f"/Policies/{WEB}/SANs/2"),
+    (("Policies", WEB, "SANs", 0), "web\n", "M015", f"/Policies/{WEB}/SANs/0"),
+    (("Policies", WEB, "SANs", 0), 5, "M015", f"/Policies/{WEB}/SANs/0"),
+    (("Policies", COORDINATOR, "Role"), "", "M020", "/Policies"),
+    (("Policies", WEB, "Role"), "coordinator", "M021", "/Policies"),
+    (("ReferenceValues",), {}, "M030", "/ReferenceValues"),
+    (("ReferenceValues",), None, "M030", "/ReferenceValues"),
+    (("ReferenceValues",), [], "M003", "/ReferenceValues"),
+    (("ReferenceValues", "snp"), [], "M030", "/ReferenceValues"),
+    (("ReferenceValues", "snp"), {}, "M003", "/ReferenceValues/snp"),
+    (("ReferenceValues", "SNP"), [SNP], "M002", "/ReferenceValues/SNP"),
+    (SNP0, "Milan", "M003", "/ReferenceValues/snp/0"),
+    ((*SNP0, "ProductName"), "Turin", "M031", "/ReferenceValues/snp/0/ProductName"),
+    ((*SNP0, "ProductName"), "milan", "M031", "/ReferenceValues/snp/0/ProductName"),
+    ((*SNP0, "ProductName"), None, "M031", "/ReferenceValues/snp/0/ProductName"),
+    ((*SNP0, "ProductName"), ABSENT, "M004", "/ReferenceValues/snp/0"),
+    ((*SNP0, "TrustedMeasurement"), "6c" * 47, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
+    ((*SNP0, "TrustedMeasurement"), "6c" * 49, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
+    ((*SNP0, "TrustedMeasurement"), "6x" * 48, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
+    ((*SNP0, "TrustedMeasurement"), "6C" * 48, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
+    ((*SNP0, "TrustedMeasurement"), "00" * 48, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
+    ((*SNP0, "TrustedMeasurement"), None, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
+    ((*SNP0, "TrustedMeasurement"), ABSENT, "M004", "/ReferenceValues/snp/0"),
+    (
+        (*SNP0, "MinimumTCB", "TEEVersion"),
+        -1,
+        "M034",
+        "/ReferenceValues/snp/0/MinimumTCB/TEEVersion",
+    ),
+    (
+        (*SNP0, "MinimumTCB", "TEEVersion"),
+        256,
+        "M034",
+        "/ReferenceValues/snp/0/MinimumTCB/TEEVersion",
+    ),
+    (
+        (*SNP0, "MinimumTCB", "TEEVersion"),
+        3.7,
+        "M034",
+        "/ReferenceValues/snp/0/MinimumTCB/TEEVersion",
+    ),
+    (
+        (*SNP0, "MinimumTCB", "TEEVersion"),
+        3.0,
+        "M034",
+        "/ReferenceValues/snp/0/MinimumTCB/TEEVersion",
+    ),
+    (
+        (*SNP0, "MinimumTCB", "TEEVersion"),
+        "3",
+        "M034",
+        "/ReferenceValues/snp/0/MinimumTCB/TEEVersion",
+    ),
+    (
+        (*SNP0, "MinimumTCB", "TEEVersion"),
+        True,
+        "M034",
+        "/ReferenceValues/snp/0/MinimumTCB/TEEVersion",
+    ),
+    ((*SNP0, "MinimumTCB"), 3, "M003", "/ReferenceValues/snp/0/MinimumTCB"),
+    (
+        (*SNP0, "MinimumTCB", "FMCVersion"),
+        1,
+        "M002",
+        "/ReferenceValues/snp/0/MinimumTCB/FMCVersion",
+    ),
+    ((*SNP0, "GuestPolicy"), ABSENT, "M004", "/ReferenceValues/snp/0"),
+    ((*SNP0, "GuestPolicy"), None, "M003", "/ReferenceValues/snp/0/GuestPolicy"),
+    ((*SNP0, "GuestPolicy", "ABIMinor"), 1, "M036", "/ReferenceValues/snp/0/GuestPolicy/ABIMinor"),
+    ((*SNP0, "GuestPolicy", "ABIMajor"), 1, "M036", "/ReferenceValues/snp/0/GuestPolicy/ABIMajor"),
+    (
+        (*SNP0, "GuestPolicy", "ABIMajor"),
+        False,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/ABIMajor",
+    ),
+    ((*SNP0, "GuestPolicy", "SMT"), False, "M036", "/ReferenceValues/snp/0/GuestPolicy/SMT"),
+    ((*SNP0, "GuestPolicy", "SMT"), 1, "M036", "/ReferenceValues/snp/0/GuestPolicy/SMT"),
+    ((*SNP0, "GuestPolicy", "SMT"), ABSENT, "M004", "/ReferenceValues/snp/0/GuestPolicy"),
+    (
+        (*SNP0, "GuestPolicy", "MigrateMA"),
+        True,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/MigrateMA",
+    ),
+    ((*SNP0, "GuestPolicy", "Debug"), True, "M036", "/ReferenceValues/snp/0/GuestPolicy/Debug"),
+    (
+        (*SNP0, "GuestPolicy", "SingleSocket"),
+        True,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/SingleSocket",
+    ),
+    (
+        (*SNP0, "GuestPolicy", "CXLAllowed"),
+        True,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/CXLAllowed",
+    ),
+    (
+        (*SNP0, "GuestPolicy", "MemAES256XTS"),
+        True,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/MemAES256XTS",
+    ),
+    ((*SNP0, "GuestPolicy", "RAPLDis"), True, "M036", "/ReferenceValues/snp/0/GuestPolicy/RAPLDis"),
+    (
+        (*SNP0, "GuestPolicy", "CipherTextHidingDRAM"),
+        True,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/CipherTextHidingDRAM",
+    ),
+    (
+        (*SNP0, "GuestPolicy", "PageSwapDisable"),
+        True,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/PageSwapDisable",
+    ),
+    (
+        (*SNP0, "GuestPolicy", "PageSwapDisable"),
+        None,
+        "M036",
+        "/ReferenceValues/snp/0/GuestPolicy/PageSwapDisable",
+    ),
+    (
+        (*SNP0, "PlatformInfo", "TSMEEnabled"),
+        1,
+        "M003",
+        "/ReferenceValues/snp/0/PlatformInfo/TSMEEnabled",
+    ),
+    ((*SNP0, "PlatformInfo", "TSME"), True, "M002", "/ReferenceValues/snp/0/PlatformInfo/TSME"),
+    ((*SNP0, "AllowedChipIDs"), ["ab" * 63], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
+    ((*SNP0, "AllowedChipIDs"), ["zz" * 64], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
+    ((*SNP0, "AllowedChipIDs"), ["AB" * 64], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
+    ((*SNP0, "AllowedChipIDs"), [None], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
+    ((*SNP0, "AllowedChipIDs"), "ab" * 64, "M003", "/ReferenceValues/snp/0/AllowedChipIDs"),
+    ((*SNP0, "APEIP"), "ab" * 3, "M038", "/ReferenceValues/snp/0/APEIP"),
+    ((*SNP0, "APEIP"), "", "M038", "/ReferenceValues/snp/0/APEIP"),
+    ((*SNP0, "CPUs"), -1, "M003", "/ReferenceValues/snp/0/CPUs"),
+    ((*SNP0, "CPUs"), True, "M003", "/ReferenceValues/snp/0/CPUs"),
+    (
+        (*SNP0, "MinimumMitigationVector"),
+        2**64,
+        "M003",
+        "/ReferenceValues/snp/0/MinimumMitigationVector",
+    ),
+    (
+        (*SNP0, "MinimumMitigationVector"),
+        None,
+        "M003",
+        "/ReferenceValues/snp/0/MinimumMitigationVector",
+    ),
+    ((*SNP0, "Platform"), 5, "M003", "/ReferenceValues/snp/0/Platform"),
+    (("WorkloadOwnerKeyDigests",), ABSENT, "M004", ""),
+    (("WorkloadOwnerKeyDigests",), "d4" * 32, "M003", "/WorkloadOwnerKeyDigests"),
+    (("WorkloadOwnerKeyDigests", 0), "d4" * 31, "M050", "/WorkloadOwnerKeyDigests/0"),
+    (("WorkloadOwnerKeyDigests", 0), "xx" * 32, "M050", "/WorkloadOwnerKeyDigests/0"),
+    (("WorkloadOwnerKeyDigests", 0), "D4" * 32, "M050", "/WorkloadOwnerKeyDigests/0"),
+    (("WorkloadOwnerKeyDigests",), ["d4" * 32] * 2, "M050", "/WorkloadOwnerKeyDigests/1"),
+    (("SeedshareOwnerPubKeys",), ABSENT, "M004", ""),
+    (("SeedshareOwnerPubKeys", 0), "xyz", "M052", "/SeedshareOwnerPubKeys/0"),
+    (("SeedshareOwnerPubKeys", 0), None, "M052", "/SeedshareOwnerPubKeys/0"),
+    (("SeedshareOwnerPubKeys", 0), "ab" * 256, "M052", "/SeedshareOwnerPubKeys/0"),
+    (("SeedshareOwnerPubKeys", 0), RSA_KEY.upper(), "M052", "/SeedshareOwnerPubKeys/0"),
+    (("SeedshareOwnerPubKeys", 0), RSA_KEY + "00", "M052", "/SeedshareOwnerPubKeys/0"),
+    (("SeedshareOwnerPubKeys", 0), SMALL_RSA_KEY, "M052", "/SeedshareOwnerPubKeys/0"),
+    (("SeedshareOwnerPubKeys",), [RSA_KEY] * 2, "M052", "/SeedshareOwnerPubKeys/1"),
+    (("Version",), 1, "M002", "/Version"),
+    (("policies",), {}, "M002", "/policies"),
+    (("SeedshareOwnerKeys",), None, "M002", "/SeedshareOwnerKeys"),
+]
+TDX_ERRORS: list[tuple[tuple[str | int, ...], Any, str, str]] = [
+    ((*TDX0, "MrTd"), "1a" * 47, "M040", "/ReferenceValues/tdx/0/MrTd"),
+    ((*TDX0, "MrTd"), "1x" * 48, "M040", "/ReferenceValues/tdx/0/MrTd"),
+    ((*TDX0, "MrTd"), ABSENT, "M004", "/ReferenceValues/tdx/0"),
+    ((*TDX0, "MrSeam"), "5e" * 47, "M041", "/ReferenceValues/tdx/0/MrSeam"),
+    ((*TDX0, "MrSeam"), "5x" * 48, "M041", "/ReferenceValues/tdx/0/MrSeam"),
+    ((*TDX0, "MrSeam"), None, "M041", "/ReferenceValues/tdx/0/MrSeam"),
+    ((*TDX0, "MinimumTeeTcbSvn"), "0d" * 15, "M042", "/ReferenceValues/tdx/0/MinimumTeeTcbSvn"),
+    ((*TDX0, "MinimumTeeTcbSvn"), None, "M042", "/ReferenceValues/tdx/0/MinimumTeeTcbSvn"),
+    ((*TDX0, "Rtmrs"), [], "M043", "/ReferenceValues/tdx/0/Rtmrs"),
+    ((*TDX0, "Rtmrs"), ["2b" * 48] * 3, "M043", "/ReferenceValues/tdx/0/Rtmrs"),
+    ((*TDX0, "Rtmrs"), ["2b" * 48] * 5, "M043", "/ReferenceValues/tdx/0/Rtmrs"),
+    ((*TDX0, "Rtmrs"), None, "M043", "/ReferenceValues/tdx/0/Rtmrs"),
+    ((*TDX0, "Rtmrs", 2), "2b" * 47, "M043", "/ReferenceValues/tdx/0/Rtmrs/2"),
+    ((*TDX0, "Xfam"), "", "M044", "/ReferenceValues/tdx/0/Xfam"),
+    ((*TDX0, "Xfam"), "e7", "M044", "/ReferenceValues/tdx/0/Xfam"),
+    ((*TDX0, "TdAttributes"), "", "M044", "/ReferenceValues/tdx/0/TdAttributes"),
+    ((*TDX0, "MinimumQeSvn"), None, "M045", "/ReferenceValues/tdx/0/MinimumQeSvn"),
+    ((*TDX0, "MinimumQeSvn"), 65536, "M045", "/ReferenceValues/tdx/0/MinimumQeSvn"),
+    ((*TDX0, "MinimumPceSvn"), None, "M045", "/ReferenceValues/tdx/0/MinimumPceSvn"),
+    ((*TDX0, "MinimumPceSvn"), 1.5, "M045", "/ReferenceValues/tdx/0/MinimumPceSvn"),
+    ((*TDX0, "AllowedPIIDs"), ["ab" * 15], "M046", "/ReferenceValues/tdx/0/AllowedPIIDs/0"),
+    ((*TDX0, "AllowedPIIDs"), ["AB" * 16], "M046", "/ReferenceValues/tdx/0/AllowedPIIDs/0"),
+    ((*TDX0, "MemoryIntegrity"), "no", "M003", "/ReferenceValues/tdx/0/MemoryIntegrity"),
+    ((*TDX0, "rtmrs"), [], "M002", "/ReferenceValues/tdx/0/rtmrs"),
+    ((*TDX0, "Rtrms"), [], "M002", "/ReferenceValues/tdx/0/Rtrms"),
+]
+
+
+def ids(case: tuple[tuple[str | int, ...], Any, str, str]) -> str:
+    path, value, code, _ = case
+    return f"{code}-{path[-1]}-{str(value)[:12]}"
+
+
+def errors_of(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    findings = validate_manifest(manifest)
+    return [(item.code, item.where.pointer) for item in findings if item.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=ids)
+def test_a_mutation_is_an_error_at_its_place(
+    case: tuple[tuple[str | int, ...], Any, str, str],
+) -> None:
+    path, value, code, pointer = case
+    manifest = changed(document(), path, value)
+
+    assert (code, pointer) in errors_of(manifest)
+    assert not only_missing(validate_manifest(manifest))
+
+
+@pytest.mark.parametrize("case", TDX_ERRORS, ids=ids)
+def test_a_mutation_of_a_tdx_entry_is_an_error_at_its_place(
+    case: tuple[tuple[str | int, ...], Any, str, str],
+) -> None:
+    path, value, code, pointer = case
+    manifest = changed(document(tdx=[TDX]), path, value)
+
+    assert (code, pointer) in errors_of(manifest)
+    assert not only_missing(validate_manifest(manifest))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ((*SIM0, "RootSHA256"), "c3" * 31, "M061"),
+        ((*SIM0, "RootSHA256"), "C3" * 32, "M061"),
+        ((*SIM0, "RootSHA256"), "", "M061"),
+        ((*SIM0, "RootSHA256"), ABSENT, "M004"),
+        ((*SIM0, "TrustedMeasurement"), "00" * 48, "M032"),
+        ((*SIM0, "MinimumTCB", "SNPVersion"), 300, "M034"),
+        ((*SIM0, "GuestPolicy", "Debug"), True, "M036"),
+        ((*SIM0, "PlatformInfo", "SMTEnabled"), "yes", "M003"),
+        ((*SIM0, "ProductName"), "Milan", "M002"),
+        ((*SIM0, "AllowedChipIDs"), None, "M002"),
+        (("ReferenceValues", "snp"), [SNP], "M060"),
+        (("ReferenceValues", "tdx"), [TDX], "M060"),
+    ],
+)
+def test_a_simulated_entry_keeps_the_rules_of_real_ones(
+    path: tuple[str | int, ...], value: Any, code: str
+) -> None:
+    manifest = changed(document(simulated=[SIMULATED]), path, value)
+
+    assert [found for found, _ in errors_of(manifest)] == [code]
+
+
+# Judged by the schema too, but for what a schema cannot say.
+SCHEMA_IS_SILENT = {"M015", "M020", "M021", "M052"}
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in ERRORS if case[2] not in SCHEMA_IS_SILENT], ids=ids
+)
+def test_the_schema_refuses_what_the_rules_refuse(
+    case: tuple[tuple[str | int, ...], Any, str, str],
+) -> None:
+    path, value, _, _ = case
+
+    assert validate(changed(document(), path, value), "manifest")
+
+
+@pytest.mark.parametrize("case", TDX_ERRORS, ids=ids)
+def test_the_schema_refuses_what_the_rules_for_tdx_refuse(
+    case: tuple[tuple[str | int, ...], Any, str, str],
+) -> None:
+    path, value, _, _ = case
+
+    assert validate(changed(document(tdx=[TDX]), path, value), "manifest")
+
+
+@pytest.mark.parametrize("value", [None, ABSENT])
+@pytest.mark.parametrize(
+    "member", ["BootloaderVersion", "TEEVersion", "SNPVersion", "MicrocodeVersion"]
+)
+def test_a_tcb_member_that_is_null_or_absent_is_missing(member: str, value: object) -> None:
+    manifest = changed(document(), (*SNP0, "MinimumTCB", member), value)
+
+    findings = validate_manifest(manifest)
+
+    assert brief(findings) == [("M033", "error", f"/ReferenceValues/snp/0/MinimumTCB/{member}")]
+    assert is_missing(findings[0])
+    assert only_missing(findings)
+    assert validate(manifest, "manifest")
+    assert validate(manifest, "manifest.input") == []
+
+
+@pytest.mark.parametrize("value", [None, ABSENT, {}])
+def test_a_tcb_that_is_not_there_is_four_missing_values(value: object) -> None:
+    findings = validate_manifest(changed(document(), (*SNP0, "MinimumTCB"), value))
+
+    assert [item.code for item in findings] == ["M033"] * 4
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (("MrSeam",), "M041"),
+        (("MinimumTeeTcbSvn",), "M042"),
+        (("MrTd",), "M040"),
+        (("Rtmrs", 0), "M043"),
+    ],
+)
+def test_an_empty_tdx_value_that_only_the_user_can_know_is_missing(
+    path: tuple[str | int, ...], code: str
+) -> None:
+    manifest = changed(document(tdx=[TDX]), (*TDX0, *path), "")
+
+    findings = validate_manifest(manifest)
+
+    assert [item.code for item in findings] == [code]
+    assert only_missing(findings)
+    assert validate(manifest, "manifest.input") == []
+
+
+def test_a_malformed_value_beside_missing_ones_is_not_only_missing() -> None:
+    manifest = changed(document(), (*SNP0, "MinimumTCB", "SNPVersion"), None)
+    manifest = changed(manifest, (*SNP0, "ProductName"), "Turin")
+
+    assert not only_missing(validate_manifest(manifest))
+
+
+def test_no_findings_are_not_only_missing() -> None:
+    assert not only_missing([])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "pointer"),
+    [
+        (("Policies", WEB, "SANs"), ["web", "web"], "M016", f"/Policies/{WEB}/SANs"),
+        (
+            ("Policies", WEB, "WorkloadSecretID"),
+            "apps/v1/StatefulSet/default/coordinator",
+            "M017",
+            f"/Policies/{WEB}/WorkloadSecretID",
+        ),
+        (
+            (*SNP0, "MinimumTCB", "SNPVersion"),
+            255,
+            "M035",
+            "/ReferenceValues/snp/0/MinimumTCB/SNPVersion",
+        ),
+        (("WorkloadOwnerKeyDigests",), [], "M051", "/WorkloadOwnerKeyDigests"),
+        (("WorkloadOwnerKeyDigests",), None, "M051", "/WorkloadOwnerKeyDigests"),
+        (("SeedshareOwnerPubKeys",), [], "M053", "/SeedshareOwnerPubKeys"),
+        (("SeedshareOwnerPubKeys",), None, "M053", "/SeedshareOwnerPubKeys"),
+    ],
+)
+def test_what_is_legal_but_suspicious_is_a_warning(
+    path: tuple[str | int, ...], value: Any, code: str, pointer: str
+) -> None:
+    manifest = changed(document(), path, value)
+
+    assert brief(validate_manifest(manifest)) == [(code, "warning", pointer)]
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "code"),
+    [("MrSeam", "00" * 48, "M047"), ("MinimumTeeTcbSvn", "ff" * 16, "M048")],
+)
+def test_a_tdx_placeholder_is_a_warning(member: str, value: str, code: str) -> None:
+    manifest = changed(document(tdx=[TDX]), (*TDX0, member), value)
+
+    findings = validate_manifest(manifest)
+
+    assert brief(findings) == [(code, "warning", f"/ReferenceValues/tdx/0/{member}")]
+
+
+def test_the_seedshare_list_may_carry_its_old_name_with_a_warning() -> None:
+    manifest = document()
+    manifest["SeedshareOwnerKeys"] = manifest.pop("SeedshareOwnerPubKeys")
+
+    assert brief(validate_manifest(manifest)) == [("M002", "warning", "/SeedshareOwnerKeys")]
+
+
+def test_the_misspelt_register_list_is_read_with_a_warning() -> None:
+    manifest = document(tdx=[TDX])
+    entry = manifest["ReferenceValues"]["tdx"][0]
+    entry["Rtrms"] = entry.pop("Rtmrs")
+
+    findings = validate_manifest(manifest)
+
+    assert brief(findings) == [("M002", "warning", "/ReferenceValues/tdx/0/Rtrms")]
+
+
+def test_unknown_members_are_warnings_when_lenient() -> None:
+    findings = validate_manifest(document() | {"Version": 1}, lenient=True)
+
+    assert brief(findings) == [("M002", "warning", "/Version")]
+
+
+def test_a_near_miss_is_named_in_the_hint() -> None:
+    findings = validate_manifest(document() | {"Polices": {}})
+
+    assert findings[0].hint == "did you mean 'Policies'?"
+
+
+def test_several_coordinators_can_be_allowed() -> None:
+    manifest = changed(document(), ("Policies", WEB, "Role"), "coordinator")
+
+    assert validate_manifest(manifest, allow_multiple_coordinators=True) == []
+
+
+def test_everything_is_reported_at_once() -> None:
+    manifest = changed(document(), ("Policies", COORDINATOR), {"SANs": [""]})
+    manifest = changed(manifest, (*SNP0, "ProductName"), "Turin")
+    manifest = changed(manifest, ("WorkloadOwnerKeyDigests",), ["x"])
+
+    assert [code for code, _ in errors_of(manifest)] == ["M015", "M020", "M031", "M050"]
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 3])
+def test_anything_but_an_object_is_no_manifest(value: Any) -> None:
+    assert brief(validate_manifest(value)) == [("M001", "error", "")]
+
+
+def test_a_message_names_the_place_the_found_and_the_wanted_value() -> None:
+    manifest = changed(document(), (*SNP0, "ProductName"), "Turin")
+
+    (finding,) = validate_manifest(manifest)
+
+    assert finding.message == (
+        "ReferenceValues.snp[0].ProductName: is 'Turin', expected Milan or Genoa"
+    )
+
+
+def test_a_long_or_unprintable_value_is_cut_and_escaped() -> None:
+    manifest = changed(document(), (*SNP0, "ProductName"), "\x1b[31m" + "x" * 500)
+
+    (finding,) = validate_manifest(manifest)
+
+    assert "(505 characters)" in finding.message
+    assert finding.message.isprintable()
+
+
+def test_the_error_exits_with_12_and_with_13_if_values_are_only_missing() -> None:
+    missing = validate_manifest(changed(document(), (*SNP0, "MinimumTCB", "SNPVersion"), None))
+    wrong = validate_manifest(changed(document(), (*SNP0, "ProductName"), "Turin"))
+
+    assert ManifestError(missing).exit_code == 13
+    assert ManifestError(wrong).exit_code == 12
+    assert ManifestError([*missing, *wrong]).exit_code == 12
+    assert isinstance(ManifestError(wrong), FindingsError)
+
+
+def test_the_error_leads_with_the_first_error_and_counts_the_others() -> None:
+    manifest = changed(document(), (*SNP0, "ProductName"), "Turin")
+    manifest = changed(manifest, ("WorkloadOwnerKeyDigests",), ["x"])
+
+    error = ManifestError(validate_manifest(manifest))
+
+    assert "ProductName: is 'Turin'" in str(error)
+    assert str(error).endswith("(and 1 more)")

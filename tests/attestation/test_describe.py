@@ -1,0 +1,139 @@
+"""Descriptions of evidence, against the field values listed for real vectors."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from contrast_tasks.attestation.describe import describe, flags
+from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.tdx_document import render_document
+from contrast_tasks.attestation.tdx_quote import parse_quote
+from tests.fakes.intel import NOW, Body, Intel, changed, name
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "attestation"
+real_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="test data of real hardware is not at hand"
+)
+
+
+def snp_vectors() -> list[dict[str, Any]]:
+    if not DATA.is_dir():
+        return []
+    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    return [vector for vector in every if vector["tee"] == "snp" and "fields" in vector]
+
+
+@real_data
+@pytest.mark.parametrize("vector", snp_vectors(), ids=lambda vector: vector["id"])
+def test_a_report_is_described_with_its_listed_values(vector: dict[str, Any]) -> None:
+    report = next(file for file in vector["files"] if file.endswith("report.bin"))
+    fields = vector["fields"]
+
+    said = describe((DATA / report).read_bytes())
+
+    assert said["kind"] == "SEV-SNP report"
+    assert said["version"] == fields["version"]
+    assert said["vmpl"] == fields["vmpl"]
+    assert said["policy"]["word"] == fields["policy"]
+    assert said["policy"]["DEBUG"] is bool(int(fields["policy"], 16) >> 19 & 1)
+    assert said["platform_info"]["word"] == fields["platform_info"]
+    for field in (
+        "measurement",
+        "host_data",
+        "report_data",
+        "chip_id",
+        "id_key_digest",
+        "report_id",
+    ):
+        assert said[field] == fields[field]
+    for field in ("current_tcb", "reported_tcb", "committed_tcb", "launch_tcb"):
+        assert int(said[field]["word"], 16) == int(fields[field], 16)
+
+
+@real_data
+def test_a_container_shows_the_report_inside() -> None:
+    inside = describe((DATA / "snp" / "azure-hcl-report.bin").read_bytes())
+    cut = describe((DATA / "snp" / "milan-v3-azure.report.bin").read_bytes())
+
+    assert inside["report"]["measurement"] == cut["measurement"]
+
+
+@real_data
+def test_every_vector_is_recognised() -> None:
+    kinds = {
+        path.name: describe(path.read_bytes())["kind"]
+        for folder in ("snp", "tdx")
+        for path in sorted((DATA / folder).iterdir())
+        if path.suffix in {".bin", ".der", ".pb"}
+    }
+
+    assert kinds["vcek-turin.der"] == "AMD endorsement certificate"
+    assert kinds["milan-v2-a.attestation.pb"] == "SEV-SNP document"
+    assert kinds["v4-uptodate.quotev4.pb"] == "TDX document"
+    assert kinds["v5-uptodate.quote.bin"] == "TDX quote"
+
+
+def test_every_bit_is_named_and_an_unknown_one_keeps_its_number() -> None:
+    assert flags(0b101, {0: "A", 1: "B"}) == {"A": True, "B": False, "bit 2": True}
+
+
+def test_a_quote_names_its_attributes_and_its_platform() -> None:
+    intel = Intel()
+
+    said = describe(intel.quote(changed(Body(), td_attributes=bytes.fromhex("0100001000000000"))))
+
+    assert said["kind"] == "TDX quote"
+    assert said["td_attributes"]["DEBUG"] is True
+    assert said["td_attributes"]["SEPT_VE_DISABLE"] is True
+    assert said["host_data"] == "c0" * 32
+    assert said["pck_certificate"]["fmspc"] == "b0c06f000000"
+    assert json.dumps(said)
+
+
+def test_a_certificate_of_attested_tls_shows_the_document_inside() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    document = render_document(parse_quote(Intel().quote()))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name("Contrast"))
+        .issuer_name(name("Contrast"))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(hours=1))
+        .add_extension(
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.9901.2.2"), document),
+            critical=False,
+        )
+        .sign(key, SHA256())
+    )
+
+    for encoding in (Encoding.DER, Encoding.PEM):
+        said = describe(certificate.public_bytes(encoding))
+        assert said["kind"] == "certificate"
+        assert said["tdx_document"]["mr_td"] == Body().mr_td.hex()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"text", id="text"),
+        pytest.param(bytes(0x4A0), id="zeros as long as a report"),
+        pytest.param(b"\x04\x00\x02\x00\x81\x00\x00\x00", id="head of a quote"),
+        pytest.param(b"\x30\x00", id="empty sequence"),
+        pytest.param(b"\x0a\x00", id="empty document"),
+        pytest.param(b"-----BEGIN CERTIFICATE-----\n", id="head of a certificate"),
+        pytest.param(b"HCLA", id="head of a container"),
+    ],
+)
+def test_what_is_no_evidence_is_refused_with_what_each_reading_met(content: bytes) -> None:
+    with pytest.raises(MalformedEvidence):
+        describe(content)

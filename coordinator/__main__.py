@@ -93,7 +93,6 @@ def run(
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
     from contrast_tasks.attestation.issuer import issuer_from_environment
-
     from contrast_tasks.attestation.validators import validators_for
     from coordinator.history import History
     from coordinator.metrics import Metrics
@@ -160,6 +159,8 @@ def run(
                 "reason": status.reason,
             },
         )
+        if status.name in {"inconsistent", "unknown"}:
+            _log.error("The history cannot be served: %s", status.reason)
         on_ready(user_api.port, mesh_api.port, probe_server.port)
         wait()
         _log.info("Coordinator is stopping")

@@ -124,6 +124,26 @@ def test_a_half_written_temporary_file_is_not_a_key(tmp_path: Path) -> None:
     assert store.names("foo") == ["bar"]
 
 
+@pytest.mark.parametrize("step", ["replace", "fsync"])
+def test_a_crash_in_the_middle_of_a_write_leaves_the_old_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = FileStore(tmp_path)
+    store.set("transitions/latest", b"old")
+
+    def crash(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"os.{step}", crash)
+        with pytest.raises(StoreError, match="cannot write .*latest: Input/output error"):
+            store.compare_and_swap("transitions/latest", b"old", b"new")
+
+    assert store.get("transitions/latest") == b"old"
+    assert store.names("transitions") == ["latest"]
+    store.compare_and_swap("transitions/latest", b"old", b"new")
+
+
 def test_a_held_lock_ends_the_swap_with_an_error_that_names_it(tmp_path: Path) -> None:
     waiting = FileStore(tmp_path, timeout_s=0.0)
 

@@ -1,0 +1,367 @@
+"""The Coordinator as a process with simulated evidence: what an owner and a workload see of it."""
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.api import meshapi, userapi
+from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
+from contrast_tasks.atls.client import connect
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.errors import ContrastError, EvidenceRejected, NotAuthorised
+from contrast_tasks.manifest.codec import render_manifest
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.reference_values import defaults_for
+from coordinator.seedshares import EncryptedShare, decrypt_share
+from tests.fakes.coordinator import Caller
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).resolve().parents[2]
+COORDINATOR_POLICY = b"package agent_policy # coordinator\n"
+WEB_POLICY = b"package agent_policy # web\n"
+COORDINATOR_HASH = hashlib.sha256(COORDINATOR_POLICY).hexdigest()
+WEB_HASH = hashlib.sha256(WEB_POLICY).hexdigest()
+POLICIES = [COORDINATOR_POLICY, WEB_POLICY]
+
+
+@dataclass(kw_only=True)
+class Running:
+    """A started Coordinator; `ports` by name, `lines` is its log so far."""
+
+    process: subprocess.Popen[str]
+    ports: Mapping[str, int]
+    lines: list[dict[str, object]]
+
+    def probe(self, name: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=10)
+        connection.request("GET", f"/probe/{name}")
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def stop(self) -> tuple[int, str, str]:
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("machine") / "processor"
+
+
+@pytest.fixture(scope="module")
+def processor(machine: Path) -> SimulatedProcessor:
+    return SimulatedProcessor.load_or_create(machine)
+
+
+@pytest.fixture
+def environ(processor: SimulatedProcessor, machine: Path) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {
+        **kept,
+        "CONTRAST_EVIDENCE": f"simulated:{machine}",
+        "CONTRAST_HOST_DATA": COORDINATOR_HASH,
+    }
+
+
+@contextmanager
+def started(state: Path, environ: Mapping[str, str], *arguments: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coordinator", *addresses(), "--state", state, *arguments],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if lines[-1]["msg"] == "Coordinator started":
+                break
+        ports = {name: lines[-1][name] for name in ("user_api", "mesh_api", "http")}
+        yield Running(process=process, ports=ports, lines=lines)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def addresses() -> list[str]:
+    names = ("--user-api", "--mesh-api", "--http")
+    return [part for name in names for part in (name, "127.0.0.1:0")]
+
+
+def make_manifest(
+    processor: SimulatedProcessor, owner: Caller, seedshare_owner: Caller | None = None
+) -> Manifest:
+    return Manifest(
+        policies={
+            COORDINATOR_HASH: PolicyEntry(sans=("coordinator", "*"), role="coordinator"),
+            WEB_HASH: PolicyEntry(sans=("web", "127.77.0.6"), workload_secret_id="web"),
+        },
+        reference_values=defaults_for("local", local_root_sha256_hex=processor.root_sha256_hex),
+        workload_owner_key_digests=(owner.digest_hex,),
+        seedshare_owner_pub_keys=(() if seedshare_owner is None else (seedshare_owner.pkcs1_hex,)),
+    )
+
+
+@contextmanager
+def user_api(
+    running: Running, manifest: Manifest, caller: Caller | None = None
+) -> Iterator[grpc.Channel]:
+    with connect(
+        "127.0.0.1",
+        running.ports["user_api"],
+        validators=validators_for(manifest, coordinator_only=True),
+        client_key=None if caller is None else caller.key,
+        now=datetime.now(UTC),
+    ) as peer:
+        yield peer.channel
+
+
+def new_cert(
+    running: Running, processor: SimulatedProcessor, key: ec.EllipticCurvePrivateKey, policy: bytes
+) -> meshapi.MeshCert:
+    with connect(
+        "127.0.0.1",
+        running.ports["mesh_api"],
+        validators=None,
+        unverified=True,
+        issuer=processor.issuer(hashlib.sha256(policy).digest()),
+        client_key=key,
+        now=datetime.now(UTC),
+    ) as peer:
+        return meshapi.new_mesh_cert(peer.channel, 10)
+
+
+def test_manifest_certificate_update_and_stop(
+    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+) -> None:
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest)
+    key = ec.generate_private_key(ec.SECP256R1())
+    with started(tmp_path / "state", environ) as running:
+        assert running.probe("startup") == 200
+        assert running.probe("liveness") == 200
+        assert running.probe("readiness") == 503
+        with user_api(running, manifest) as channel:
+            first = userapi.set_manifest(channel, content, POLICIES, 10)
+        assert running.probe("readiness") == 200
+
+        cert = new_cert(running, processor, key, WEB_POLICY)
+        with user_api(running, manifest, owner) as channel:
+            second = userapi.set_manifest(channel, content, POLICIES, 10)
+            history = userapi.get_manifests(channel, 10)
+        code, out, err = running.stop()
+
+    leaf, intermediate = x509.load_pem_x509_certificates(cert.cert_chain_pem)
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(cert.mesh_ca_pem))
+    intermediate.verify_directly_issued_by(x509.load_pem_x509_certificate(cert.root_ca_pem))
+    claimed = {extension.oid.dotted_string for extension in leaf.extensions}
+    assert leaf.public_key() == key.public_key()
+    assert {f"1.3.9901.2.1.{number}" for number in range(1, 47)} <= claimed
+    assert cert.workload_secret is not None
+    assert len(cert.workload_secret) == 64
+    assert second.root_ca_pem == first.root_ca_pem == cert.root_ca_pem
+    assert second.mesh_ca_pem != first.mesh_ca_pem
+    assert history.manifests == (content, content)
+    assert set(history.policies) == set(POLICIES)
+    assert (code, out) == (0, "")
+    assert json.loads(err.splitlines()[-1])["msg"] == "Coordinator is stopping"
+    log = err + json.dumps(running.lines)
+    assert cert.workload_secret.hex() not in log
+    assert "PRIVATE" not in log
+
+
+def test_what_must_be_refused_is_refused_and_changes_nothing(
+    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+) -> None:
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest)
+    extra = json.dumps(json.loads(content) | {"Extra": 1}, indent=2).encode()
+    key = ec.generate_private_key(ec.SECP256R1())
+    with started(tmp_path / "state", environ) as running:
+        with pytest.raises(ContrastError):
+            new_cert(running, processor, key, WEB_POLICY)
+        with user_api(running, manifest) as channel:
+            with pytest.raises(RequestRefused, match=r"manifest.json:\d+.*Extra"):
+                userapi.set_manifest(channel, extra, POLICIES, 10)
+            with pytest.raises(RequestRefused, match=f"no policy provided for hash {WEB_HASH}"):
+                userapi.set_manifest(channel, content, POLICIES[:1], 10)
+            with pytest.raises(CoordinatorNotReady, match="no manifest configured"):
+                userapi.get_manifests(channel, 10)
+            assert not (tmp_path / "state").exists()
+
+            userapi.set_manifest(channel, content, POLICIES, 10)
+            with pytest.raises(NotAuthorised, match="no client certificate"):
+                userapi.set_manifest(channel, content, POLICIES, 10)
+            assert userapi.get_manifests(channel, 10).manifests == (content,)
+        with pytest.raises(NotAuthorised, match="not found in manifest"):
+            new_cert(running, processor, key, b"another policy")
+        assert running.stop()[0] == 0
+
+
+def test_a_client_that_expects_another_coordinator_policy_does_not_connect(
+    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+) -> None:
+    manifest = make_manifest(processor, owner)
+    environ["CONTRAST_HOST_DATA"] = WEB_HASH
+
+    with (
+        started(tmp_path, environ) as running,
+        pytest.raises(ContrastError) as caught,
+        user_api(running, manifest),
+    ):
+        pass
+
+    assert caught.value.exit_code in {41, 42}
+    assert WEB_HASH in str(caught.value)
+
+
+def test_evidence_of_another_processor_is_not_accepted(
+    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+) -> None:
+    manifest = make_manifest(processor, owner)
+    other = SimulatedProcessor.load_or_create(tmp_path / "other")
+    key = ec.generate_private_key(ec.SECP256R1())
+    with started(tmp_path / "state", environ) as running:
+        with user_api(running, manifest) as channel:
+            userapi.set_manifest(channel, render_manifest(manifest), POLICIES, 10)
+
+        with pytest.raises(EvidenceRejected):
+            new_cert(running, other, key, WEB_POLICY)
+        with pytest.raises(EvidenceRejected), user_api(running, make_manifest(other, owner)):
+            pass
+
+
+def test_after_a_restart_a_seedshare_owner_recovers(
+    tmp_path: Path,
+    environ: dict[str, str],
+    processor: SimulatedProcessor,
+    owner: Caller,
+    seedshare_owner: Caller,
+) -> None:
+    manifest = make_manifest(processor, owner, seedshare_owner)
+    content = render_manifest(manifest)
+    with started(tmp_path, environ) as running:
+        with user_api(running, manifest) as channel:
+            first = userapi.set_manifest(channel, content, POLICIES, 10)
+        assert running.stop()[0] == 0
+    assert first.seed_shares is not None
+    (share,) = first.seed_shares.shares
+    encrypted = EncryptedShare(public_key_hex=share.public_key_hex, ciphertext=share.encrypted_seed)
+    seed = decrypt_share(encrypted, seedshare_owner.key)  # type: ignore[arg-type]  # an RSA key
+
+    with started(tmp_path, environ) as running:
+        assert running.lines[-1]["state"] == "recovery"
+        assert running.probe("readiness") == 503
+        with user_api(running, manifest, seedshare_owner) as channel:
+            with pytest.raises(CoordinatorNotReady, match="recovery mode"):
+                userapi.get_manifests(channel, 10)
+            userapi.recover(channel, seed=seed, salt=first.seed_shares.salt, timeout_s=10)
+            history = userapi.get_manifests(channel, 10)
+
+    assert history.manifests == (content,)
+    assert history.root_ca_pem == first.root_ca_pem
+    assert history.mesh_ca_pem != first.mesh_ca_pem
+
+
+def test_a_history_file_changed_on_disk_is_named_with_found_and_wanted(
+    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+) -> None:
+    manifest = make_manifest(processor, owner)
+    path = tmp_path / "policies" / WEB_HASH
+    with started(tmp_path, environ) as running:
+        with user_api(running, manifest) as channel:
+            userapi.set_manifest(channel, render_manifest(manifest), POLICIES, 10)
+            path.write_bytes(b"package evil\n")
+
+            with pytest.raises(CoordinatorFailed) as caught:
+                userapi.get_manifests(channel, 10)
+        code, _, err = running.stop()
+
+    found = hashlib.sha256(b"package evil\n").hexdigest()
+    assert f"policies/{WEB_HASH} was changed" in str(caught.value)
+    assert f"found content with sha256 {found}, wanted {WEB_HASH}" in str(caught.value)
+    assert str(path) in err
+    assert code == 0
+
+
+@pytest.mark.parametrize("option", ["--user-api", "--mesh-api", "--http"])
+def test_a_port_in_use_ends_the_start_with_exit_code_30(
+    tmp_path: Path, environ: dict[str, str], option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "coordinator", *addresses(), "--state", str(tmp_path)]
+
+        done = subprocess.run(
+            [*command, option, place],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    assert done.returncode == 30
+    assert done.stdout == ""
+    assert json.loads(done.stderr.splitlines()[-1])["msg"].startswith(f"cannot listen on {place}")
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        pytest.param({"CONTRAST_EVIDENCE": ""}, (2, "CONTRAST_EVIDENCE"), id="no-evidence"),
+        pytest.param({"CONTRAST_HOST_DATA": "ab"}, (2, "CONTRAST_HOST_DATA"), id="host-data"),
+        pytest.param({"CONTRAST_EVIDENCE": "simulated:/nowhere"}, (30, "/nowhere"), id="nowhere"),
+        pytest.param({"CONTRAST_LOG_LEVEL": "loud"}, (2, "CONTRAST_LOG_LEVEL"), id="log-level"),
+        pytest.param({"CONTRAST_USER_API": "x"}, (2, "HOST:PORT"), id="address"),
+    ],
+)
+def test_wrong_settings_end_the_start_and_name_the_variable(
+    tmp_path: Path, environ: dict[str, str], change: dict[str, str], wanted: tuple[int, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator", "--state", tmp_path, "--http", "127.0.0.1:0"],
+        cwd=ROOT,
+        env=environ | change,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert (done.returncode, done.stdout) == (wanted[0], "")
+    assert wanted[1] in json.loads(done.stderr.splitlines()[-1])["msg"]
+
+
+def test_an_interrupt_ends_it_as_cleanly_as_a_termination(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    with started(tmp_path, environ) as running:
+        running.process.send_signal(signal.SIGINT)
+        running.process.communicate(timeout=30)
+
+    assert running.process.returncode == 0

@@ -1,0 +1,141 @@
+"""One attested session with a Coordinator, and how long set and verify wait for one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from contrast_tasks.errors import (
+    CoordinatorUnreachable,
+    EvidenceRejected,
+    Location,
+    UsageError,
+)
+from contrast_tasks.files import norm_path
+from contrast_tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
+    from contrast_tasks.manifest.model import Manifest
+
+RETRY_S = 1.0
+LIMIT_S = 180.0
+CALL_LIMIT_S = 60.0
+
+Result = TypeVar("Result")
+
+
+class Session(Protocol):
+    """The calls of the user API on one attested connection."""
+
+    def set_manifest(self, manifest: bytes, policies: Sequence[bytes]) -> "SetManifestResult":
+        """Make the manifest the one in force."""
+
+    def get_manifests(self) -> "ManifestHistory":
+        """Return the whole history."""
+
+
+class Dial(Protocol):
+    """Connects to a Coordinator that must satisfy the manifest; `client_key` proves ownership."""
+
+    def __call__(
+        self, host: str, port: int, *, manifest: "Manifest", client_key: Any
+    ) -> AbstractContextManager[Session]:
+        """Return the session; raise EvidenceRejected or CoordinatorUnreachable."""
+
+
+class _ApiSession:
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def set_manifest(self, manifest: bytes, policies: Sequence[bytes]) -> "SetManifestResult":
+        from contrast_tasks.api import userapi
+
+        return userapi.set_manifest(self._channel, manifest, policies, CALL_LIMIT_S)
+
+    def get_manifests(self) -> "ManifestHistory":
+        from contrast_tasks.api import userapi
+
+        return userapi.get_manifests(self._channel, CALL_LIMIT_S)
+
+
+@contextmanager
+def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iterator[Session]:
+    """Connect over attested TLS: a reference value of the manifest and its Coordinator's policy must match."""
+    from contrast_tasks.atls.client import connect
+    from contrast_tasks.attestation.validators import validators_for
+
+    validators = validators_for(manifest, coordinator_only=True)
+    try:
+        peer = connect(
+            host, port, validators=validators, client_key=client_key, now=datetime.now(UTC)
+        )
+    except EvidenceRejected as err:
+        err.hint = err.hint or (
+            "is this manifest the one that the coordinator was deployed with, and of this version?"
+        )
+        raise
+    with peer:
+        yield _ApiSession(peer.channel)
+
+
+def is_passing(error: CoordinatorUnreachable) -> bool:
+    """Return whether waiting may help: not when the Coordinator itself said why it cannot serve."""
+    from contrast_tasks.api.errors import CoordinatorFailed
+
+    return not isinstance(error, CoordinatorFailed) and not getattr(error, "reason", "")
+
+
+def patiently(
+    attempt: Callable[[], Result],
+    *,
+    limit_s: float,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Result:
+    """Return what `attempt` returns; while the Coordinator is not there, try again every second.
+
+    Raises the last CoordinatorUnreachable after `limit_s` seconds, any other error at once.
+    """
+    deadline = clock() + limit_s
+    told = False
+    while True:
+        try:
+            return attempt()
+        except CoordinatorUnreachable as err:
+            if not is_passing(err) or clock() + RETRY_S > deadline:
+                raise
+            if not told:
+                say(f"waiting for the coordinator: {err}")
+                told = True
+        pause(RETRY_S)
+
+
+def load_manifest(settings: Settings, path: Path | None) -> tuple[bytes, "Manifest", str]:
+    """Return the manifest's bytes, its meaning, and its name for messages.
+
+    path: as given on the command line; None is the project's own. Raises UsageError if it cannot be read,
+    ManifestError with findings if it is not a valid manifest.
+    """
+    from contrast_tasks.manifest.codec import parse_manifest
+
+    place = settings.root / settings.manifest if path is None else path
+    name = norm_path(place, settings.root) if place.is_relative_to(settings.root) else str(place)
+    try:
+        content = place.read_bytes()
+    except OSError as err:
+        raise UsageError(
+            f"cannot read the manifest: {(err.strerror or '').lower()}",
+            where=Location(file=name),
+            hint="run generate first" if path is None else "",
+        ) from err
+    return content, parse_manifest(content, file=name), name
+
+
+def say_simulated(manifest: "Manifest", name: str, say: Callable[[str], None]) -> None:
+    """Tell in one line that a manifest proves nothing about hardware."""
+    if manifest.trusts_simulated:
+        say(f"{name} trusts evidence of a simulated processor: for development only")

@@ -1,0 +1,200 @@
+"""Set: make manifest.json the manifest in force at the Coordinator. Source: spec/coordinator.md 13.1, (D) included.
+
+The client attests the Coordinator against the manifest it is about to set, so a Coordinator that accepts it is one
+that the manifest describes. Before anything is sent, manifest and deployment must agree on the policies.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.errors import MismatchError, NotAuthorised
+from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
+from contrast_tasks.settings import Settings
+from contrast_tasks.stages.annotated import load_annotated, load_records, policies_of
+from contrast_tasks.stages.coordinator_session import (
+    LIMIT_S,
+    Dial,
+    dial,
+    load_manifest,
+    patiently,
+    say_simulated,
+)
+from contrast_tasks.stages.deploy import coordinator_address
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest
+
+ROOT_CA_FILE = "coordinator-root-ca.pem"
+MESH_CA_FILE = "mesh-ca.pem"
+SEED_SHARES_FILE = "seed-shares.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetResult:
+    """What set did. generation: 1 for the first manifest; files: what was written, relative to the project."""
+
+    coordinator: str
+    generation: int
+    manifest_sha256: str
+    mesh_ca_sha256: str
+    files: tuple[str, ...]
+
+
+def run_set(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    coordinator: str | None = None,
+    manifest: Path | None = None,
+    owner_key: Path | None = None,
+    paths: Sequence[Path] = (),
+    timeout_s: float = LIMIT_S,
+    connect: Dial = dial,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> SetResult:
+    """Set the manifest and write the certificates that belong to it.
+
+    coordinator: host:port, None is the local deployment's. paths: annotated YAML to take the policies from, by
+    default generate's output. owner_key: PEM file, by default the first of the settings; absent is no key.
+    Raises MismatchError if manifest and deployment disagree or another manifest is in force afterwards;
+    NotAuthorised; EvidenceRejected; CoordinatorUnreachable after `timeout_s`; RequestRefused.
+    """
+    content, meaning, name = load_manifest(settings, manifest)
+    say_simulated(meaning, name, say)
+    policies = policies_of(load_annotated(settings, paths))
+    check_policies(meaning, policies, name)
+    for line in _differences(meaning, settings, name):
+        say(f"warning: {line}")
+    key, key_file = _owner_key(settings, owner_key)
+    for line in lock_out_warnings(meaning, key):
+        say(f"warning: {line}")
+    host, port = coordinator_address(settings, coordinator)
+
+    def attempt() -> SetResult:
+        with connect(host, port, manifest=meaning, client_key=key) as session:
+            done = session.set_manifest(
+                content, [policies[policy] for policy in sorted(meaning.policies)]
+            )
+            history = session.get_manifests()
+        if not history.manifests or history.manifests[-1] != content:
+            found = sha256_hex(history.manifests[-1]) if history.manifests else "none"
+            raise MismatchError(
+                f"coordinator {host}:{port} has another manifest in force than the one just set\n"
+                f"  expected  {sha256_hex(content)}   {name}\n  presented {found}",
+                hint="somebody else may have set one at the same time: run verify",
+            )
+        return SetResult(
+            coordinator=f"{host}:{port}",
+            generation=len(history.manifests),
+            manifest_sha256=sha256_hex(content),
+            mesh_ca_sha256=certificate_sha256(done.mesh_ca_pem),
+            files=_write(settings.root, done.root_ca_pem, done.mesh_ca_pem, done.seed_shares_doc),
+        )
+
+    try:
+        return patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    except NotAuthorised as err:
+        err.hint = err.hint or _owner_hint(key, key_file)
+        raise
+
+
+def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:
+    """Raise MismatchError unless the manifest names exactly the policies of the deployment."""
+    missing = sorted(manifest.policies.keys() - policies.keys())
+    unknown = sorted(policies.keys() - manifest.policies.keys())
+    if not missing and not unknown:
+        return
+    lines = [
+        f"  {name} names {policy} ({', '.join(manifest.policies[policy].sans)}), "
+        "no deployed pod has this policy"
+        for policy in missing
+    ]
+    lines += [
+        f"  a deployed pod has policy {policy}, {name} does not name it" for policy in unknown
+    ]
+    raise MismatchError(
+        "manifest and deployment do not have the same policies\n" + "\n".join(lines),
+        hint="run generate, deploy its output, then set",
+    )
+
+
+def _differences(manifest: "Manifest", settings: Settings, name: str) -> list[str]:
+    """Return where entries differ from what was generated: allowed, but seldom meant."""
+    found: list[str] = []
+    for record in load_records(settings).values():
+        entry = manifest.policies.get(record.policy_sha256)
+        if entry is None:
+            continue
+        for what, here, there in (
+            ("SANs", list(entry.sans), list(record.sans)),
+            ("WorkloadSecretID", entry.workload_secret_id, record.workload_secret_id),
+            ("Role", entry.role, record.role),
+        ):
+            if here != there:
+                found.append(f"{name} has {what} {here} for {record.key}, {there} was generated")
+    return found
+
+
+def _owner_key(settings: Settings, given: Path | None) -> tuple[Any, str]:
+    """Return the owner's private key, None if there is no file, and the file's name."""
+    from contrast_tasks.manifest.keys import parse_workload_owner
+
+    names = settings.workload_owner_keys
+    path = given or (settings.root / names[0] if names else None)
+    if path is None:
+        return None, ""
+    try:
+        pem = path.read_bytes()
+    except FileNotFoundError:
+        return None, str(path)
+    if given is None and b"PRIVATE KEY" not in pem:
+        # The settings may list public keys of owners who are not here.
+        return None, str(path)
+    return parse_workload_owner(pem, file=path.name), path.name
+
+
+def lock_out_warnings(manifest: "Manifest", key: Any) -> list[str]:
+    """Return what setting this manifest makes impossible for the holder of `key` (None for no key)."""
+    from contrast_tasks.manifest.keys import workload_owner_digest
+
+    listed = manifest.workload_owner_key_digests
+    if not listed:
+        return ["the manifest lists no workload owner keys: it can never be updated"]
+    if key is None:
+        return ["no workload owner key is here: this project cannot update the manifest later"]
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    digest = workload_owner_digest(pem)
+    if digest not in listed:
+        return [f"the manifest does not list our owner key {digest}: this locks us out of updates"]
+    return []
+
+
+def _owner_hint(key: Any, file: str) -> str:
+    if key is None:
+        return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"
+    return f"the manifest in force does not list the key in {file}"
+
+
+def certificate_sha256(pem: bytes) -> str:
+    """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it."""
+    import base64
+
+    body = pem.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+    return sha256_hex(base64.b64decode(b"".join(body.split())))
+
+
+def _write(
+    root: Path, root_ca_pem: bytes, mesh_ca_pem: bytes, seed_shares: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    outputs = {ROOT_CA_FILE: root_ca_pem, MESH_CA_FILE: mesh_ca_pem}
+    if seed_shares is not None:
+        outputs[SEED_SHARES_FILE] = pretty_json(seed_shares)
+    for file, content in outputs.items():
+        write_atomic(root / file, content)
+    return tuple(outputs)

@@ -1,0 +1,157 @@
+"""Verify: attest the Coordinator, keep what it says in verify/, then compare with the given manifest.
+
+Source: spec/coordinator.md 13.2, (D) included. verify/ is written before the comparison, so that a difference can be
+looked at; nothing in it is to be trusted unless the command succeeds.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contrast_tasks.errors import MismatchError
+from contrast_tasks.files import sha256_hex, write_atomic
+from contrast_tasks.settings import Settings
+from contrast_tasks.stages.coordinator_session import (
+    LIMIT_S,
+    Dial,
+    dial,
+    load_manifest,
+    patiently,
+    say_simulated,
+)
+from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.set import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
+
+if TYPE_CHECKING:
+    from contrast_tasks.api.userapi import ManifestHistory
+
+FOLDER = "verify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What was found to be true; folder holds the evidence for an audit."""
+
+    coordinator: str
+    folder: Path
+    generations: int
+    manifest_sha256: str
+    root_ca_sha256: str
+    mesh_ca_sha256: str
+
+
+def run_verify(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    coordinator: str | None = None,
+    manifest: Path | None = None,
+    folder: Path | None = None,
+    timeout_s: float = LIMIT_S,
+    connect: Dial = dial,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> VerifyResult:
+    """Return if a genuine Coordinator has exactly the given manifest in force.
+
+    manifest: by default the project's own; folder: where the history goes, by default verify/ of the project.
+    Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40) after `timeout_s`.
+    """
+    content, meaning, name = load_manifest(settings, manifest)
+    say_simulated(meaning, name, say)
+    host, port = coordinator_address(settings, coordinator)
+    subject = f"coordinator {host}:{port}"
+
+    def attempt() -> "ManifestHistory":
+        with connect(host, port, manifest=meaning, client_key=None) as session:
+            return session.get_manifests()
+
+    history = patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    target = settings.root / FOLDER if folder is None else folder
+    write_history(target, history)
+    check_history(history, subject)
+    compare(history, content, name=name, subject=subject)
+    return VerifyResult(
+        coordinator=f"{host}:{port}",
+        folder=target,
+        generations=len(history.manifests),
+        manifest_sha256=sha256_hex(content),
+        root_ca_sha256=certificate_sha256(history.root_ca_pem),
+        mesh_ca_sha256=certificate_sha256(history.mesh_ca_pem),
+    )
+
+
+def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
+    """Return file name to content: both CAs, each manifest from 0 (oldest), each policy under its hash."""
+    return {
+        ROOT_CA_FILE: history.root_ca_pem,
+        MESH_CA_FILE: history.mesh_ca_pem,
+        **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
+        **{f"policy.{sha256_hex(policy)}.rego": policy for policy in history.policies},
+    }
+
+
+def write_history(folder: Path, history: "ManifestHistory") -> None:
+    """Write the history; manifests and policies of an earlier one are removed."""
+    files = history_files(history)
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in ("manifest.*.json", "policy.*.rego"):
+        for path in folder.glob(pattern):
+            if path.name not in files:
+                path.unlink()
+    for name, text in files.items():
+        write_atomic(folder / name, text)
+
+
+def check_history(history: "ManifestHistory", subject: str) -> None:
+    """Raise MismatchError unless the history holds together.
+
+    Every policy that a manifest names must be there, and the newest transition must be the hash chain over all
+    manifests, if the Coordinator tells one.
+    """
+    from contrast_tasks.manifest.codec import parse_manifest
+    from contrast_tasks.manifest.hashes import manifest_hash, transition_digest
+
+    there = {sha256_hex(policy) for policy in history.policies}
+    transition = bytes(32)
+    for number, text in enumerate(history.manifests):
+        transition = transition_digest(manifest_hash(text), transition)
+        manifest = parse_manifest(text, file=f"{FOLDER}/manifest.{number}.json")
+        if missing := sorted(manifest.policies.keys() - there):
+            raise MismatchError(
+                f"{subject} names policy {missing[0]} in manifest {number} and does not present it"
+            )
+    latest = history.latest_transition
+    if latest is not None and latest.transition_hash != transition:
+        raise MismatchError(
+            f"{subject} presented a history that does not lead to its newest transition\n"
+            f"  expected  {transition.hex()}   from {len(history.manifests)} manifests\n"
+            f"  presented {latest.transition_hash.hex()}"
+        )
+
+
+def compare(history: "ManifestHistory", content: bytes, *, name: str, subject: str) -> None:
+    """Raise MismatchError unless the manifest in force is, byte for byte, the given one."""
+    if not history.manifests:
+        raise MismatchError(f"{subject} has no manifest in force", hint="run set first")
+    active = history.manifests[-1]
+    if active == content:
+        return
+    raise MismatchError(
+        f"{subject} has another manifest in force\n"
+        f"  expected  {sha256_hex(content)}   {name}\n"
+        f"  presented {sha256_hex(active)}   {FOLDER}/manifest.{len(history.manifests) - 1}.json\n"
+        f"  first difference in line {_first_difference(content, active)}",
+        hint=f"compare the two files; if {name} is the right one, set it again",
+    )
+
+
+def _first_difference(ours: bytes, theirs: bytes) -> int:
+    rows = zip(ours.split(b"\n"), theirs.split(b"\n"), strict=False)
+    number = 0
+    for number, (left, right) in enumerate(rows, start=1):
+        if left != right:
+            return number
+    return number + 1

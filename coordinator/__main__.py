@@ -84,12 +84,9 @@ def run(
     options: Options,
     environ: Mapping[str, str],
     wait: Callable[[], object],
-    *,
-    on_ready: Callable[[int, int, int], None] = lambda *_ports: None,
 ) -> None:
     """Serve until `wait` returns; everything that was started is stopped before this returns.
 
-    on_ready: called with the ports of user API, mesh API and probes once all of them listen.
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
     from contrast_tasks.attestation.issuer import issuer_from_environment
@@ -161,7 +158,6 @@ def run(
         )
         if status.name in {"inconsistent", "unknown"}:
             _log.error("The history cannot be served: %s", status.reason)
-        on_ready(user_api.port, mesh_api.port, probe_server.port)
         wait()
         _log.info("Coordinator is stopping")
 

@@ -136,7 +136,7 @@ def test_a_crash_in_the_middle_of_a_write_leaves_the_old_value(
 
     with monkeypatch.context() as patched:
         patched.setattr(f"os.{step}", crash)
-        with pytest.raises(StoreError, match="cannot write .*latest: Input/output error"):
+        with pytest.raises(StoreError, match=r"cannot write .*latest: Input/output error"):
             store.compare_and_swap("transitions/latest", b"old", b"new")
 
     assert store.get("transitions/latest") == b"old"

@@ -1,0 +1,65 @@
+import hashlib
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.manifest.codec import parse_manifest
+from coordinator.authorisation import authorise_recovery, key_digest_hex
+from coordinator.refusal import Refusal
+from coordinator.userapi import set_manifest
+from tests.fakes.coordinator import (
+    NOBODY,
+    Caller,
+    make_guard,
+    new_owner,
+    parse_tiny,
+    tiny_manifest,
+)
+
+
+def test_the_digest_of_the_key_with_scalar_one_is_the_known_vector() -> None:
+    key = Caller(key=ec.derive_private_key(1, ec.SECP384R1()))
+
+    wanted = "29f8fe74f38c49d49810cec736a26732a30bff2e64827b709a1c63340d4f7181"
+    assert key_digest_hex(key.spki) == wanted
+
+
+def test_the_digest_of_an_rsa_key_is_over_its_pkcs1_form(seedshare_owner: Caller) -> None:
+    pkcs1 = bytes.fromhex(seedshare_owner.pkcs1_hex)
+
+    assert key_digest_hex(seedshare_owner.spki) == hashlib.sha256(pkcs1).hexdigest()
+
+
+def test_a_listed_recovery_key_that_is_not_hex_is_a_precondition() -> None:
+    manifest = parse_tiny(tiny_manifest(seedshare_owners=["zz"]))
+
+    with pytest.raises(Refusal, match="not hex") as caught:
+        authorise_recovery(new_owner().spki, manifest)
+
+    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@settings(max_examples=50, deadline=None)
+@given(spki=st.binary(max_size=200))
+def test_bytes_that_are_no_key_are_denied(spki: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        key_digest_hex(spki)
+
+    assert caught.value.code is grpc.StatusCode.PERMISSION_DENIED
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(max_size=50).map(str.encode))
+def test_bytes_that_are_no_manifest_are_invalid_and_leave_no_state(content: bytes) -> None:
+    guard = make_guard()
+    guard.parse = parse_manifest
+
+    with pytest.raises(Refusal) as caught:
+        set_manifest(pb.SetManifestRequest(Manifest=content), NOBODY, guard)
+
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert guard.status().name == "initial"

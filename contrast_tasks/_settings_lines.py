@@ -102,7 +102,13 @@ class _Walk:
                 continue
             is_array = self.text.startswith("[[", self.at)
             self.at += 2 if is_array else 1
-            base = self._key()
+            *above, name = self._key()
+            base = ()
+            for part in above:
+                base = (*base, part)
+                if base in counts:
+                    base = (*base, counts[base])
+            base = (*base, name)
             if is_array:
                 counts[base] = counts.get(base, -1) + 1
                 base = (*base, counts[base])

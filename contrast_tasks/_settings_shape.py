@@ -239,9 +239,9 @@ def dotted(path: Path) -> str:
 def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
     if rule.accepts(key):
         return
-    hint = did_you_mean(key.split("/")[-2], rule.known) if key.count("/") else ""
-    if not key.count("/") and rule.known is not WORKLOAD_KINDS:
-        hint = did_you_mean(key, rule.known)
+    # Of a workload's key it is the kind that may be mistyped.
+    guessed = key.split("/")[-2:][0]
+    hint = "" if guessed in rule.known else did_you_mean(guessed, rule.known)
     yield Problem(path=path, message=f"'{key}' is not {rule.wanted}", hint=hint)
 
 

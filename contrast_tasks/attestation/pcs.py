@@ -13,7 +13,7 @@ from cryptography import x509
 from contrast_tasks.attestation.endorsements import Answer, Endorsements, Freshness
 from contrast_tasks.attestation.tdx_collateral import Collateral, verify_collateral
 from contrast_tasks.attestation.tdx_errors import CollateralRejected
-from contrast_tasks.attestation.tdx_pck import PckChain, common_name
+from contrast_tasks.attestation.tdx_pck import PckChain
 from contrast_tasks.attestation.tdx_tcb import parse_qe_identity, parse_tcb_info
 from contrast_tasks.errors import EvidenceRejected
 
@@ -42,11 +42,6 @@ def pck_crl_url(authority: str) -> str:
     return f"{SERVICE}/sgx/certification/v4/pckcrl?ca={authority}&encoding=der"
 
 
-def authority_of(chain: PckChain) -> str:
-    """Return `platform` or `processor`, after the issuer of a PCK certificate."""
-    return "processor" if "Processor" in common_name(chain.intermediate) else "platform"
-
-
 def fetch_collateral(
     endorsements: Endorsements, chain: PckChain, *, root_spki: bytes, now: datetime
 ) -> Collateral:
@@ -55,7 +50,7 @@ def fetch_collateral(
     A bundle from the cache that does not verify is dropped and fetched anew, once. Raises EndorsementUnavailable where Intel
     does not answer, CollateralRejected where its fresh answers do not verify.
     """
-    addresses = _addresses(chain.facts.fmspc, authority_of(chain))
+    addresses = _addresses(chain.facts.fmspc, chain.authority)
     for last in (False, True):
         answers = [
             endorsements.fetch(url, _current(check, now), freshness)

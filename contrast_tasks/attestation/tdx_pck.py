@@ -65,6 +65,11 @@ class PckChain:
     root: x509.Certificate
     facts: PckFacts
 
+    @property
+    def authority(self) -> str:
+        """Return `platform` or `processor`, after the issuer of the PCK certificate."""
+        return "processor" if "Processor" in common_name(self.intermediate) else "platform"
+
 
 def spki_der(certificate: x509.Certificate) -> bytes:
     """Return the DER SubjectPublicKeyInfo."""

@@ -1,0 +1,78 @@
+import io
+import tarfile
+
+import pytest
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.accounts import Accounts
+from contrast_tasks.images.documents import digest_of
+from tests.fakes.images import file, folder, symlink, tar
+
+PASSWD = b"root:x:0:0::/:\n"
+OTHER = b"app:x:7:7::/:\n"
+
+
+def read(*layers: tuple[tuple[tarfile.TarInfo, bytes], ...]) -> tuple[str, str]:
+    accounts = Accounts()
+    for members in layers:
+        content = tar(*members)
+        accounts.add_layer(io.BytesIO(content), diff_id=digest_of(content), subject="image a")
+    return accounts.passwd, accounts.group
+
+
+def test_the_files_are_read_from_the_topmost_layer_that_has_them() -> None:
+    lower = (file("etc/passwd", PASSWD), file("etc/group", b"lower"))
+
+    assert read(lower, (file("etc/passwd", OTHER),)) == (OTHER.decode(), "lower")
+
+
+def test_an_image_without_the_files_has_empty_text() -> None:
+    assert read((file("bin/a", b""),)) == ("", "")
+
+
+@pytest.mark.parametrize("name", ["./etc/passwd", "etc//passwd", "etc/./passwd"])
+def test_other_spellings_of_the_path_count(name: str) -> None:
+    assert read((file(name, PASSWD),))[0] == PASSWD.decode()
+
+
+@pytest.mark.parametrize(
+    "whiteout", ["etc/.wh.passwd", ".wh.etc", "etc/.wh..wh..opq", ".wh..wh..opq"]
+)
+def test_a_whiteout_hides_the_lower_file(whiteout: str) -> None:
+    assert read((file("etc/passwd", PASSWD),), (file(whiteout),))[0] == ""
+
+
+@pytest.mark.parametrize("whiteout", ["etc/.wh.passwd", ".wh.etc", "etc/.wh..wh..opq"])
+def test_a_whiteout_leaves_the_file_of_its_own_layer(whiteout: str) -> None:
+    upper = (file("etc/passwd", OTHER), file(whiteout))
+
+    assert read((file("etc/passwd", PASSWD),), upper)[0] == OTHER.decode()
+
+
+def test_a_whiteout_of_one_file_leaves_the_other() -> None:
+    lower = (file("etc/passwd", PASSWD), file("etc/group", b"lower"))
+
+    assert read(lower, (file("etc/.wh.passwd"),)) == ("", "lower")
+
+
+@pytest.mark.parametrize(
+    "member", [symlink("etc/passwd", "/nix/passwd"), folder("etc/passwd"), symlink("etc", "usr")]
+)
+def test_what_is_no_regular_file_reads_as_absent(
+    member: tuple[tarfile.TarInfo, bytes],
+) -> None:
+    assert read((file("etc/passwd", PASSWD),), (member,))[0] == ""
+
+
+def test_text_that_is_not_utf_8_is_read_all_the_same() -> None:
+    assert read((file("etc/passwd", b"m\xfcller:x:5:5::/:\n"),))[0] == "m\ufffdller:x:5:5::/:\n"
+
+
+def test_a_huge_file_is_refused() -> None:
+    with pytest.raises(ImageError, match="/etc/passwd has 1048577 bytes, at most 1048576"):
+        read((file("etc/passwd", b"x" * ((1 << 20) + 1)),))
+
+
+def test_a_path_outside_of_the_root_is_refused() -> None:
+    with pytest.raises(ImageError, match="image a: layer holds a path outside of its root"):
+        read((file("../etc/passwd", PASSWD),))

@@ -1,0 +1,169 @@
+import json
+from typing import Any
+
+import pytest
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.documents import (
+    Descriptor,
+    ImageConfig,
+    ImageManifest,
+    choose_platform,
+    parse_config,
+    parse_index_or_manifest,
+    render_config,
+)
+from tests.fakes.images import make_image, make_index
+
+DIGEST = "sha256:" + "1" * 64
+
+
+def descriptor(**changes: Any) -> dict[str, Any]:
+    return {"mediaType": "x", "digest": DIGEST, "size": 3} | changes
+
+
+@pytest.mark.parametrize("docker", [False, True])
+def test_manifest_of_either_kind_is_read(docker: bool) -> None:
+    image = make_image([b"one", b"two"], docker=docker)
+
+    manifest = parse_index_or_manifest(image.manifest, "image a")
+
+    assert isinstance(manifest, ImageManifest)
+    assert [layer.size_bytes for layer in manifest.layers] == [3, 3]
+
+
+@pytest.mark.parametrize("docker", [False, True])
+def test_index_of_either_kind_is_read_and_linux_amd64_chosen(docker: bool) -> None:
+    image, other = make_image([b"one"]), make_image([b"two"])
+    index = make_index({("linux", "arm64"): other, ("linux", "amd64"): image}, docker=docker)
+
+    entries = parse_index_or_manifest(index.manifest, "image a")
+
+    assert not isinstance(entries, ImageManifest)
+    assert choose_platform(entries, "image a").digest == image.digest
+
+
+def test_index_without_our_platform_is_refused_with_those_it_has() -> None:
+    index = make_index({("linux", "arm64"): make_image(), ("windows", "amd64"): make_image()})
+    entries = parse_index_or_manifest(index.manifest, "image a")
+    assert not isinstance(entries, ImageManifest)
+
+    with pytest.raises(
+        ImageError, match="no image for linux/amd64, found linux/arm64, windows/amd64"
+    ):
+        choose_platform(entries, "image a")
+
+
+def test_empty_index_is_refused() -> None:
+    with pytest.raises(ImageError, match="found an empty index"):
+        choose_platform((), "image a")
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        pytest.param({"manifests": [], "layers": []}, "at once", id="index and image"),
+        pytest.param({"manifests": [], "config": descriptor()}, "at once", id="index and config"),
+        pytest.param({}, "of an unknown kind", id="empty"),
+        pytest.param({"schemaVersion": 1, "fsLayers": []}, "schemaVersion 1", id="version 1"),
+        pytest.param([], "not a JSON object", id="list"),
+        pytest.param({"manifests": {}}, "manifests of the manifest is not a list", id="manifests"),
+        pytest.param({"config": descriptor()}, "layers of the manifest is not a list", id="layers"),
+        pytest.param({"layers": []}, "config of the manifest is not an object", id="no config"),
+        pytest.param(
+            {"config": descriptor(), "layers": [1]}, "layers[0] of the manifest", id="layer"
+        ),
+        pytest.param(
+            {"config": descriptor(digest="sha512:" + "0" * 128), "layers": []},
+            "has no sha256 digest",
+            id="other algorithm",
+        ),
+        pytest.param({"config": descriptor(size=-1), "layers": []}, "found -1", id="size"),
+        pytest.param({"config": descriptor(size="3"), "layers": []}, "found '3'", id="size text"),
+        pytest.param({"config": descriptor(size=True), "layers": []}, "found True", id="size true"),
+    ],
+)
+def test_malformed_manifest_is_refused(document: Any, problem: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        parse_index_or_manifest(json.dumps(document).encode(), "image a")
+
+    assert str(caught.value).startswith("image a: ")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000])
+def test_manifest_that_is_not_json_is_refused(content: bytes) -> None:
+    with pytest.raises(ImageError, match="image a: manifest is not JSON"):
+        parse_index_or_manifest(content, "image a")
+
+
+def test_config_reads_back_as_it_was_rendered() -> None:
+    config = ImageConfig(
+        entrypoint=("/bin/a",),
+        cmd=("-x",),
+        env=("A=1", "B=2"),
+        working_dir="/app",
+        user="65532",
+        volumes=("/data", "/more"),
+        exposed_ports=("80/tcp",),
+    )
+
+    content = json.dumps(render_config(config, [DIGEST], {})).encode()
+
+    assert parse_config(content, "image a") == (config, (DIGEST,))
+
+
+def test_absent_and_null_members_of_a_config_are_empty() -> None:
+    document = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Cmd": None, "Volumes": None},
+        "rootfs": {"diff_ids": []},
+    }
+
+    config, diff_ids = parse_config(json.dumps(document).encode(), "image a")
+
+    assert config == ImageConfig()
+    assert diff_ids == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        pytest.param({"os": "windows"}, "image is for windows/amd64, wanted linux/amd64", id="os"),
+        pytest.param({"architecture": "arm64"}, "image is for linux/arm64", id="architecture"),
+        pytest.param({"rootfs": None}, "rootfs.diff_ids", id="rootfs"),
+        pytest.param({"rootfs": {"diff_ids": ["x"]}}, "rootfs.diff_ids", id="diff_id"),
+        pytest.param({"config": [1]}, "config.config is not an object", id="config"),
+        pytest.param({"config": {"Env": "A=1"}}, "config.Env is not a list", id="env"),
+        pytest.param({"config": {"Cmd": [1]}}, "config.Cmd is not a list of strings", id="cmd"),
+        pytest.param({"config": {"User": 5}}, "config.User is not a string", id="user"),
+        pytest.param({"config": {"Volumes": ["/a"]}}, "config.Volumes is not an object", id="vol"),
+    ],
+)
+def test_malformed_config_is_refused(change: dict[str, Any], problem: str) -> None:
+    document = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {},
+        "rootfs": {"diff_ids": []},
+    } | change
+    content = json.dumps(document).encode()
+
+    with pytest.raises(ImageError, match="image a") as caught:
+        parse_config(content, "image a")
+
+    assert problem in str(caught.value)
+
+
+def test_descriptor_is_written_as_the_specification_spells_it() -> None:
+    found = Descriptor(
+        media_type="x", digest=DIGEST, size_bytes=3, os="linux", architecture="amd64"
+    )
+
+    assert found.to_json() == {
+        "mediaType": "x",
+        "digest": DIGEST,
+        "size": 3,
+        "platform": {"architecture": "amd64", "os": "linux"},
+    }

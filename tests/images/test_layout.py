@@ -1,0 +1,200 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.describe import describe
+from contrast_tasks.images.layout import Layout, find_layout, open_layouts
+from contrast_tasks.images.references import parse_reference
+from tests.fakes.images import file, make_image, make_index, tar, write_images
+
+NAME = "shop/cart:v1"
+REFERENCE = parse_reference(NAME)
+LAYER = tar(file("etc/passwd", b"root:x:0:0::/:\n"), file("bin/cart", b"cart"))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    image = make_image([LAYER], process={"Entrypoint": ["/bin/cart"]})
+    return write_images(tmp_path / "layout", {NAME: image})
+
+
+def blob_of(directory: Path, content: bytes) -> Path:
+    return next(
+        path for path in (directory / "blobs/sha256").iterdir() if path.read_bytes() == content
+    )
+
+
+@pytest.mark.parametrize(
+    "spelling", [NAME, "docker.io/shop/cart:v1", f"shop/cart@{make_image([LAYER]).digest}"]
+)
+def test_an_image_is_found_under_every_spelling(tmp_path: Path, spelling: str) -> None:
+    write_images(tmp_path, {NAME: make_image([LAYER])})
+
+    assert Layout(tmp_path).find(parse_reference(spelling)) is not None
+
+
+def test_other_names_and_digests_are_not_found(directory: Path) -> None:
+    layout = Layout(directory)
+
+    assert layout.find(parse_reference("shop/cart:v2")) is None
+    assert layout.find(parse_reference("shop/cart@sha256:" + "0" * 64)) is None
+    digest = layout.image(REFERENCE).digest
+    assert layout.find(parse_reference(f"other/cart@{digest}")) is None
+    with pytest.raises(ImageError, match="image shop/cart:v2: not in the layout"):
+        layout.manifest(parse_reference("shop/cart:v2"))
+
+
+def test_a_lock_entry_is_made_from_a_layout(directory: Path) -> None:
+    layout = Layout(directory)
+
+    entry = describe(REFERENCE, layout)
+
+    assert entry.reference == NAME
+    assert entry.digest == layout.image(REFERENCE).digest
+    assert entry.manifest_digest is None
+    assert entry.config.entrypoint == ("/bin/cart",)
+    assert entry.passwd == "root:x:0:0::/:\n"
+    assert entry.group == ""
+    assert [(layer.size_bytes, layer.unpacked_bytes) for layer in entry.layers] == [
+        (len(LAYER), len(LAYER))
+    ]
+
+
+def test_compressed_layers_have_both_sizes(tmp_path: Path) -> None:
+    write_images(tmp_path, {NAME: make_image([LAYER], compress=True)})
+
+    (layer,) = describe(REFERENCE, Layout(tmp_path)).layers
+
+    assert layer.unpacked_bytes == len(LAYER)
+    assert layer.size_bytes < len(LAYER)
+    assert layer.digest != layer.diff_id
+
+
+def test_of_an_index_the_linux_amd64_image_is_taken_and_both_digests_kept(tmp_path: Path) -> None:
+    image = make_image([LAYER])
+    index = make_index({("linux", "arm64"): make_image(), ("linux", "amd64"): image})
+    write_images(tmp_path, {NAME: index})
+    layout = Layout(tmp_path)
+
+    entry = describe(REFERENCE, layout)
+
+    assert (entry.digest, entry.manifest_digest) == (index.digest, image.digest)
+    assert layout.image(REFERENCE).layers[0].size_bytes == len(LAYER)
+
+
+def test_an_index_of_indexes_is_refused(tmp_path: Path) -> None:
+    inner = make_index({("linux", "amd64"): make_image()})
+    write_images(tmp_path, {NAME: make_index({("linux", "amd64"): inner})})
+
+    with pytest.raises(ImageError, match="its index names another index"):
+        describe(REFERENCE, Layout(tmp_path))
+
+
+def test_a_changed_layer_is_refused_by_digest(directory: Path) -> None:
+    path = blob_of(directory, LAYER)
+    path.write_bytes(LAYER[:-1] + b"x")
+
+    with pytest.raises(ImageError, match=r"blob sha256:[0-9a-f]{64} has the digest sha256:"):
+        describe(REFERENCE, Layout(directory))
+
+
+def test_a_truncated_layer_is_refused_by_size(directory: Path) -> None:
+    path = blob_of(directory, LAYER)
+    path.write_bytes(LAYER[:-1])
+
+    with pytest.raises(ImageError, match=f"has {len(LAYER) - 1} bytes, wanted {len(LAYER)}"):
+        describe(REFERENCE, Layout(directory))
+
+
+def test_a_changed_manifest_is_refused(directory: Path) -> None:
+    digest = Layout(directory).image(REFERENCE).digest
+    path = directory / "blobs/sha256" / digest.removeprefix("sha256:")
+    path.write_bytes(path.read_bytes() + b"\n")
+
+    with pytest.raises(ImageError, match=f"holds other bytes under {digest}"):
+        describe(REFERENCE, Layout(directory))
+
+
+def test_a_missing_blob_is_named(directory: Path) -> None:
+    blob_of(directory, LAYER).unlink()
+
+    with pytest.raises(ImageError, match=r"blob sha256:[0-9a-f]{64} cannot be read: No such file"):
+        describe(REFERENCE, Layout(directory))
+
+
+def test_a_layer_that_unpacks_to_other_bytes_than_the_config_says_is_refused(
+    tmp_path: Path,
+) -> None:
+    image = make_image(
+        [LAYER], config={"rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]}}
+    )
+    write_images(tmp_path, {NAME: image})
+
+    with pytest.raises(ImageError, match="layer unpacks to sha256:"):
+        describe(REFERENCE, Layout(tmp_path))
+
+
+def test_a_config_with_another_number_of_layers_is_refused(tmp_path: Path) -> None:
+    image = make_image([LAYER], config={"rootfs": {"type": "layers", "diff_ids": []}})
+    write_images(tmp_path, {NAME: image})
+
+    with pytest.raises(ImageError, match="1 layers in the manifest, 0 diff_ids in the config"):
+        describe(REFERENCE, Layout(tmp_path))
+
+
+def test_a_config_said_to_be_huge_is_not_read(tmp_path: Path) -> None:
+    config = {"mediaType": "x", "digest": "sha256:" + "0" * 64, "size": 1 << 40}
+    write_images(tmp_path, {NAME: make_image([LAYER], manifest={"config": config})})
+
+    with pytest.raises(ImageError, match="config has 1099511627776 bytes, at most 4194304"):
+        describe(REFERENCE, Layout(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        pytest.param("oci-layout", None, "cannot read the image layout", id="no marker"),
+        pytest.param("oci-layout", "oops", "is not JSON", id="marker not JSON"),
+        pytest.param("oci-layout", "{}", "version is None, wanted '1.0.0'", id="no version"),
+        pytest.param("oci-layout", "[]", "version is None, wanted '1.0.0'", id="marker a list"),
+        pytest.param("index.json", None, "cannot read the image layout", id="no index"),
+        pytest.param("index.json", "oops", "is not JSON", id="index not JSON"),
+        pytest.param("index.json", "{}", "unknown kind", id="index empty"),
+    ],
+)
+def test_a_broken_layout_is_refused(
+    directory: Path, name: str, content: str | None, problem: str
+) -> None:
+    if content is None:
+        (directory / name).unlink()
+    else:
+        (directory / name).write_text(content)
+
+    with pytest.raises(ImageError) as caught:
+        Layout(directory, name="build/images")
+
+    assert problem in str(caught.value)
+    assert str(directory) not in str(caught.value)
+
+
+def test_a_layout_that_gives_one_name_to_two_images_is_refused(directory: Path) -> None:
+    index = json.loads((directory / "index.json").read_text())
+    other = index["manifests"][0] | {"digest": "sha256:" + "0" * 64}
+    index["manifests"].append(other)
+    (directory / "index.json").write_text(json.dumps(index))
+
+    with pytest.raises(ImageError, match="image shop/cart:v1 is there twice"):
+        Layout(directory)
+
+
+def test_the_first_layout_that_has_an_image_is_found_and_missing_ones_are_left_out(
+    directory: Path,
+) -> None:
+    layouts = open_layouts(directory.parent, ["absent", "layout"])
+
+    assert [layout.name for layout in layouts] == ["layout"]
+    assert find_layout(layouts, REFERENCE) is layouts[0]
+    assert find_layout(layouts, parse_reference("shop/cart:v2")) is None
+    assert layouts[0].references == (NAME,)

@@ -1,0 +1,124 @@
+"""The registry client against the reference implementation of a registry, the Debian package docker-registry."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.describe import describe
+from contrast_tasks.images.documents import digest_of
+from contrast_tasks.images.references import parse_reference
+from contrast_tasks.images.registry import Registry
+from tests.fakes.images import MadeImage, file, make_image, make_index, tar
+
+PROGRAM = shutil.which("docker-registry")
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(PROGRAM is None, reason="docker-registry is not installed (apt package)"),
+]
+
+LAYER = tar(file("etc/passwd", b"root:x:0:0::/:\n"), file("bin/cart", b"x" * 4000))
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a registry on a free port; give its host and port."""
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = folder / "config.yml"
+    config.write_text(
+        "version: 0.1\n"
+        "log: {level: error, accesslog: {disabled: true}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
+        f'http: {{addr: "127.0.0.1:{port}"}}\n'
+    )
+    assert PROGRAM is not None
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, "serve", str(config)], stdout=log, stderr=log)
+    try:
+        _wait_for(port, process, folder / "log")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail(f"docker-registry did not start: {log.read_text()}")
+
+
+def push(host: str, repository: str, tag: str, image: MadeImage) -> str:
+    """Push an image as the distribution specification says; return its reference."""
+    base = f"http://{host}/v2/{repository}"
+    inner = []
+    with requests.Session() as session:
+        session.trust_env = False
+        for digest, content in image.blobs.items():
+            if b'"mediaType"' in content[:200] and b'"schemaVersion"' in content[:50]:
+                inner.append((digest, content))
+                continue
+            started = session.post(f"{base}/blobs/uploads/", timeout=10)
+            done = session.put(
+                started.headers["Location"], params={"digest": digest}, data=content, timeout=10
+            )
+            assert done.status_code == 201
+        # Manifests after what they name, an index after its manifests.
+        inner.sort(key=lambda item: b'"manifests"' in item[1])
+        for digest, content in inner:
+            name = tag if digest == image.digest else digest
+            kind = content.split(b'"mediaType": "')[1].split(b'"')[0].decode()
+            answer = session.put(
+                f"{base}/manifests/{name}", data=content, headers={"Content-Type": kind}, timeout=10
+            )
+            assert answer.status_code == 201, answer.text
+    return f"{host}/{repository}:{tag}"
+
+
+def client() -> Registry:
+    return Registry(find_credential=lambda *_: None, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize("docker", [False, True])
+def test_an_image_is_described(host: str, docker: bool) -> None:
+    image = make_image([LAYER], compress=True, docker=docker)
+    reference = push(host, f"shop/cart{int(docker)}", "v1", image)
+
+    with client() as registry:
+        entry = describe(parse_reference(reference), registry)
+
+    assert entry.digest == image.digest
+    assert entry.layers[0].diff_id == digest_of(LAYER)
+    assert entry.passwd == "root:x:0:0::/:\n"
+
+
+def test_of_an_index_the_linux_amd64_image_is_described(host: str) -> None:
+    image = make_image([LAYER])
+    index = make_index({("linux", "arm64"): make_image([LAYER + LAYER]), ("linux", "amd64"): image})
+    reference = push(host, "shop/multi", "v1", index)
+
+    with client() as registry:
+        entry = describe(parse_reference(reference), registry)
+        pinned = describe(parse_reference(entry.pinned), registry)
+
+    assert (entry.digest, entry.manifest_digest) == (index.digest, image.digest)
+    assert pinned.layers == entry.layers
+
+
+def test_an_unknown_tag_is_reported_with_the_registrys_code(host: str) -> None:
+    with client() as registry, pytest.raises(ImageError, match=r"404 \(MANIFEST_UNKNOWN\)"):
+        describe(parse_reference(f"{host}/shop/cart:none"), registry)

@@ -67,6 +67,12 @@ class Authority:
             .not_valid_after(ends or self.now + timedelta(days=365))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
+        if is_authority:
+            identifier = x509.SubjectKeyIdentifier.from_public_key(key)
+            builder = builder.add_extension(identifier, critical=False)
+        if issuer != subject:
+            issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+            builder = builder.add_extension(issued_by, critical=False)
         if sans:
             names = x509.SubjectAlternativeName([san(text) for text in sans])
             builder = builder.add_extension(names, critical=False)

@@ -1,0 +1,208 @@
+"""Two pods with the real Envoy and our configuration: what gets through the mesh and what does not."""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from tests.fakes.mesh_pki import Authority
+
+pytestmark = pytest.mark.e2e
+
+# Nets that no project's node holds, so that a running deployment is not in the way.
+POD, APP, EGRESS = "127.251.0.3", "127.252.0.3", "127.253.0.1"
+PROTECTED, OPEN, PLAIN, OUT = 8080, 8443, 8090, 8081
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A pod `emoji` behind its sidecar; `web` are the files of another pod of the same generation."""
+
+    authority: Authority
+    web: SecretFiles
+
+
+class App(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"from the application"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def applications() -> Iterator[None]:
+    servers = [ThreadingHTTPServer((APP, port), App) for port in (PROTECTED, OPEN, PLAIN)]
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    yield
+    for server, thread in zip(servers, threads, strict=True):
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def files_of(folder: Path, authority: Authority, name: str) -> SecretFiles:
+    key = ec.generate_private_key(ec.SECP256R1())
+    files = SecretFiles(root=folder)
+    write_credentials(files, authority.issue(key.public_key(), sans=(name, "*")), key)
+    return files
+
+
+@pytest.fixture(scope="module")
+def mesh(applications: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    folder = tmp_path_factory.mktemp("emoji")
+    authority = Authority(now=datetime.now(UTC))
+    files_of(folder / "contrast", authority, "emoji")
+    (folder / "run").mkdir()
+    local = {
+        "pod_address": POD,
+        "app_address": APP,
+        "ports": [PROTECTED, OPEN, PLAIN],
+        "resolve": {f"emoji-svc:{PROTECTED}": [POD, PROTECTED]},
+        "egress": {},
+    }
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "CONTRAST_SECRETS_DIR": str(folder / "contrast"),
+        "CONTRAST_MESH_DIR": str(folder / "run"),
+        "CONTRAST_READY_FILE": str(folder / "run" / "ready"),
+        "CONTRAST_LOCAL_MESH": json.dumps(local),
+        "CONTRAST_INGRESS_PROXY_CONFIG": f"web#{OPEN}#false##metrics#{PLAIN}#true",
+        "CONTRAST_EGRESS_PROXY_CONFIG": f"emoji#{EGRESS}:{OUT}#emoji-svc:{PROTECTED}",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "contrast_tasks.guest.sidecar"],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            said = ""
+            for line in process.stderr:
+                said += line
+                if "envoy is ready" in line:
+                    break
+            assert "envoy is ready with 4 listeners" in said
+            yield Mesh(
+                authority=authority,
+                web=files_of(tmp_path_factory.mktemp("web"), authority, "web"),
+            )
+        finally:
+            process.terminate()
+            assert process.wait(timeout=20) == 0
+
+
+def ask(connection: socket.socket) -> bytes:
+    """Return the answer to one GET; a refused client sees it at the first read at the latest."""
+    connection.settimeout(10)
+    with connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+    return answer
+
+
+def plain(port: int, address: str = POD) -> bytes:
+    return ask(socket.create_connection((address, port)))
+
+
+def shaken(
+    port: int, mesh: Mesh, *, client: SecretFiles | None, name: str = "emoji"
+) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(mesh.web.mesh_ca))
+    if client is not None:
+        context.load_cert_chain(client.cert_chain, client.key)
+    raw = socket.create_connection((POD, port))
+    return context.wrap_socket(raw, server_hostname=name)
+
+
+def tls(port: int, mesh: Mesh, *, client: SecretFiles | None, name: str = "emoji") -> bytes:
+    return ask(shaken(port, mesh, client=client, name=name))
+
+
+def alert(mesh: Mesh, *, client: SecretFiles | None) -> str:
+    """Return the alert a refused client reads; in TLS 1.3 that is after its own handshake."""
+    with shaken(PROTECTED, mesh, client=client) as connection:
+        connection.settimeout(10)
+        with pytest.raises(ssl.SSLError) as caught:
+            connection.recv(1)
+    return str(caught.value.reason)
+
+
+def test_a_mesh_certificate_opens_a_protected_port(mesh: Mesh) -> None:
+    assert tls(PROTECTED, mesh, client=mesh.web).endswith(b"from the application")
+
+
+def test_plain_tcp_to_a_protected_port_gets_nothing_from_the_application(mesh: Mesh) -> None:
+    try:
+        answer = plain(PROTECTED)
+    except OSError:
+        answer = b""
+
+    assert answer == b""
+
+
+def test_tls_without_client_certificate_is_refused(mesh: Mesh) -> None:
+    assert alert(mesh, client=None) == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+
+
+def test_a_certificate_of_the_previous_mesh_ca_is_refused(mesh: Mesh, tmp_path: Path) -> None:
+    previous = Authority(now=mesh.authority.now, root_key=mesh.authority.root_key)
+    old = files_of(tmp_path, previous, "web")
+
+    assert alert(mesh, client=old) == "TLSV1_ALERT_UNKNOWN_CA"
+
+
+def test_a_certificate_of_a_foreign_ca_with_the_same_names_is_refused(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    foreign = files_of(tmp_path, Authority(now=mesh.authority.now), "web")
+
+    assert alert(mesh, client=foreign) == "TLSV1_ALERT_UNKNOWN_CA"
+
+
+def test_a_false_port_asks_for_no_client_certificate(mesh: Mesh) -> None:
+    assert tls(OPEN, mesh, client=None).endswith(b"from the application")
+
+
+def test_plain_http_to_a_false_port_gets_nothing_from_the_application(mesh: Mesh) -> None:
+    try:
+        answer = plain(OPEN)
+    except OSError:
+        answer = b""
+
+    assert answer == b""
+
+
+def test_a_true_port_is_plain(mesh: Mesh) -> None:
+    assert plain(PLAIN).endswith(b"from the application")
+
+
+def test_the_applications_own_connection_leaves_through_the_mesh(mesh: Mesh) -> None:
+    assert plain(OUT, EGRESS).endswith(b"from the application")
+
+
+def test_another_name_than_the_certificates_is_refused(mesh: Mesh) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        tls(OPEN, mesh, client=None, name="voting.example")

@@ -252,7 +252,7 @@ def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
             "found a tab in the indentation, expected spaces",
             "replace the tab by spaces",
         )
-    elif "single document" in (err.context or ""):
+    elif "single document" in (err.context or "") or "<document start>" in (err.problem or ""):
         message = "found a second document, expected a line of --- in front of it"
         hint = "write --- between documents"
     else:

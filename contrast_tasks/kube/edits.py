@@ -12,7 +12,8 @@ import yaml
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.kube import emit, nodes
 from contrast_tasks.kube.documents import BYTE_ORDER_MARK, Chunk, Document, parse_documents, split
-from contrast_tasks.kube.splices import NotSpliceable, Splicer, block_style
+from contrast_tasks.kube.places import NotSpliceable
+from contrast_tasks.kube.splices import Splicer, block_style
 
 
 def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> str:

@@ -2,13 +2,12 @@
 
 A value is changed where it stands. An entry is put behind the last line of the entry before it, so that comments
 above a key stay with that key; comment lines indented deeper than the mapping belong to the entry before them.
-Marks of aliases point at their anchors, and end marks of block collections at the next token, so ends are computed
-from the last leaf. Whatever cannot be placed surely raises NotSpliceable.
+Whatever cannot be placed surely raises NotSpliceable.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Any
@@ -16,17 +15,12 @@ from typing import Any
 import yaml
 
 from contrast_tasks.kube import emit, nodes
+from contrast_tasks.kube.places import NotSpliceable, Places, shared_nodes
 
-_ALIAS = re.compile(r"[ \t]*:[ \t]*\*[^\s,\[\]{}]+")
 _COLON = re.compile(r"[ \t]*:")
 _COMMENT = re.compile(r"(?:^|\s)#")
-_DASH = re.compile(r"-(?=\s)")
 _MAPPING_UNDER_KEY = re.compile(r"^( *)[^\s#-][^#\n]*:[ \t]*\r?\n\1( +)[^\s#-]", re.MULTILINE)
 _SEQUENCE_UNDER_KEY = re.compile(r"^((?: |- )*)[^\s#-][^#\n]*:[ \t]*\r?\n( *)- ", re.MULTILINE)
-
-
-class NotSpliceable(Exception):  # a signal between two modules, never shown
-    """The change cannot be placed in the text as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +50,10 @@ class Splicer:
         self._text = text
         self._root = root
         self._style = style
-        self._newline = "\r\n" if "\r\n" in text else "\n"
+        self._at = Places(text)
+        self._newline = self._at.newline
         self._splices: list[_Splice] = []
-        self._shared = _shared_nodes(root)
+        self._shared = shared_nodes(root)
 
     def apply(self, now: Any, want: Any) -> str:
         """Return the text that reads as `want`; raises NotSpliceable."""
@@ -117,12 +112,12 @@ class Splicer:
             lines = emit.entry_lines(key, want[key], column, self._style)
             if before:
                 _, key_node, value_node = before[-1]
-                self._insert_behind(self._value_end(key_node, value_node), lines, column)
+                self._insert_behind(self._at.value_end(key_node, value_node), lines, column)
             else:
                 self._insert_first(own[0][1], lines, column, lead)
 
     def _insert_behind(self, end: int, lines: Sequence[str], column: int) -> None:
-        place = self._own_comments_end(self._line_end(end), column)
+        place = self._at.own_comments_end(self._at.line_end(end), column)
         self._add(place, place, self._newline + self._newline.join(lines))
 
     def _insert_first(
@@ -130,7 +125,7 @@ class Splicer:
     ) -> None:
         start = int(first.start_mark.index)
         if lead is not None and "\n" in self._text[lead:start]:
-            place = self._line_end(lead)
+            place = self._at.line_end(lead)
             self._add(place, place, self._newline + self._newline.join(lines))
         else:
             joined = self._newline.join(lines)[column:]
@@ -140,18 +135,18 @@ class Splicer:
         self, key_node: yaml.Node, value_node: yaml.Node, following: yaml.Node | None
     ) -> None:
         start = int(key_node.start_mark.index)
-        line_start = self._line_start(start)
+        line_start = self._at.line_start(start)
         if not self._text[line_start:start].strip():
-            self._remove_lines(start, self._value_end(key_node, value_node))
+            self._remove_lines(start, self._at.value_end(key_node, value_node))
         elif following is not None:
             self._add(start, int(following.start_mark.index), "")
         else:
             raise NotSpliceable
 
     def _remove_lines(self, start: int, end: int) -> None:
-        stop = self._line_end(end)
+        stop = self._at.line_end(end)
         stop += len(self._newline) if stop < len(self._text) else 0
-        self._add(self._line_start(start), stop, "")
+        self._add(self._at.line_start(start), stop, "")
 
     def _value(
         self, key_node: yaml.Node, value_node: yaml.Node, now: Any, want: Any, column: int
@@ -161,9 +156,11 @@ class Splicer:
             raise NotSpliceable
         is_alias = value_node.start_mark.index < key_node.end_mark.index
         if not is_alias and self._is_same_shape(value_node, now, want):
+            outer, self._style = self._style, self._local_style(value_node, column)
             self._collection(value_node, now, want, colon.end())
+            self._style = outer
             return
-        end = self._value_end(key_node, value_node)
+        end = self._at.value_end(key_node, value_node)
         old = self._text[colon.end() : end]
         if old.lstrip()[:1] in {"&", "!"}:
             raise NotSpliceable
@@ -171,13 +168,22 @@ class Splicer:
         if "\n" not in old:
             gap = old[: len(old) - len(old.lstrip())] or " "
             self._add(colon.end(), end, gap + first[1:] if first else "")
-            place = self._line_end(end)
+            place = self._at.line_end(end)
         else:
             place = end
             self._add(colon.end(), end, self._newline.join([first, *rest]))
             rest = []
         if rest:
             self._add(place, place, self._newline + self._newline.join(rest))
+
+    def _local_style(self, node: yaml.Node, column: int) -> emit.BlockStyle:
+        if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
+            return self._style
+        if isinstance(node, yaml.SequenceNode):
+            step = int(node.start_mark.column) - column
+            return replace(self._style, sequence_step=step) if step >= 0 else self._style
+        step = int(node.value[0][0].start_mark.column) - column
+        return replace(self._style, mapping_step=step) if step > 0 else self._style
 
     def _rendered(self, node: yaml.Node, want: Any, column: int) -> list[str]:
         lines = emit.value_lines(want, column, self._style)
@@ -217,12 +223,12 @@ class Splicer:
                         self._collection(item, old, value, None)
             elif action == "delete":
                 for item in items[start:stop]:
-                    self._remove_lines(self._dash(item), self._end(item))
+                    self._remove_lines(self._at.dash(item), self._at.end(item))
             elif action == "replace":
                 self._replace_items(items[start:stop], now[start:stop], new, column)
             elif start:
                 lines = emit.sequence_lines(new, column, self._style)
-                self._insert_behind(self._item_end(node, items[start - 1]), lines, column)
+                self._insert_behind(self._at.item_end(node, items[start - 1]), lines, column)
             else:
                 lines = emit.sequence_lines(new, column, self._style)
                 self._insert_first(node, lines, column, lead)
@@ -230,33 +236,34 @@ class Splicer:
     def _replace_items(
         self, items: Sequence[yaml.Node], now: Sequence[Any], new: Sequence[Any], column: int
     ) -> None:
-        plain = all(
-            isinstance(item, yaml.ScalarNode) and item.style not in {"|", ">"} for item in items
-        )
-        if plain and len(items) == len(new) and not any(isinstance(v, dict | list) for v in new):
+        if len(items) == len(new):
             for item, old, value in zip(items, now, new, strict=True):
-                self._dash(item)
-                rendered = self._rendered(item, value, column)
-                if nodes.same(old, value):
-                    continue
-                if len(rendered) > 1 or item.start_mark.index == item.end_mark.index:
-                    raise NotSpliceable
-                self._add(item.start_mark.index, item.end_mark.index, rendered[0][1:])
-            return
-        lines = emit.sequence_lines(new, column, self._style)
-        start = self._dash(items[0])
-        for item in items:
-            self._dash(item)
-        self._add(start, self._end(items[-1]), self._newline.join(lines)[column:])
+                self._replace_item(item, old, value, column)
+        else:
+            self._replace_range(items[0], items[-1], new, column)
 
-    def _dash(self, item: yaml.Node) -> int:
-        start = int(item.start_mark.index)
-        line_start = self._line_start(start)
-        head = self._text[line_start:start]
-        dash = _DASH.search(head)
-        if dash is None or head[: dash.start()].strip() or head[dash.end() :].strip():
+    def _replace_item(self, item: yaml.Node, old: Any, value: Any, column: int) -> None:
+        if self._is_same_shape(item, old, value):
+            self._collection(item, old, value, None)
+            return
+        lines = self._rendered(item, value, column)
+        is_one_line = isinstance(item, yaml.ScalarNode) and item.style not in {"|", ">"}
+        if not is_one_line or len(lines) > 1 or item.start_mark.index == item.end_mark.index:
+            self._replace_range(item, item, [value], column)
+        elif id(item) in self._shared:
             raise NotSpliceable
-        return line_start + dash.start()
+        else:
+            self._at.dash(item)
+            self._add(item.start_mark.index, item.end_mark.index, lines[0][1:])
+
+    def _replace_range(
+        self, first: yaml.Node, last: yaml.Node, new: Sequence[Any], column: int
+    ) -> None:
+        lines = emit.sequence_lines(new, column, self._style)
+        start, end = self._at.dash(first), self._at.end(last)
+        if end <= self._at.dash(last):
+            raise NotSpliceable
+        self._add(start, end, self._newline.join(lines)[column:])
 
     def _flow(self, node: yaml.Node, now: Any, want: Any) -> str:
         # Unchanged members keep their text; a comment inside would swallow what follows on one line.
@@ -277,57 +284,11 @@ class Splicer:
             return f"{emit.flow(key)}: {emit.flow(value)}"
         key_node, value_node = own
         if nodes.same(now[key], value):
-            return self._text[key_node.start_mark.index : self._value_end(key_node, value_node)]
+            return self._text[key_node.start_mark.index : self._at.value_end(key_node, value_node)]
         name = self._text[key_node.start_mark.index : key_node.end_mark.index]
         if isinstance(value_node, yaml.MappingNode) and isinstance(value, dict):
             return f"{name}: {self._flow(value_node, now[key], value)}"
         return f"{name}: {emit.flow(value)}"
-
-    def _value_end(self, key_node: yaml.Node, value_node: yaml.Node) -> int:
-        if value_node.start_mark.index < key_node.end_mark.index:
-            alias = _ALIAS.match(self._text, key_node.end_mark.index)
-            if alias is None:
-                raise NotSpliceable
-            return alias.end()
-        return self._end(value_node)
-
-    def _item_end(self, sequence: yaml.Node, item: yaml.Node) -> int:
-        if item.start_mark.index < sequence.start_mark.index:
-            raise NotSpliceable
-        return self._end(item)
-
-    def _end(self, node: yaml.Node) -> int:
-        start, end = int(node.start_mark.index), int(node.end_mark.index)
-        if isinstance(node, yaml.ScalarNode):
-            if node.style in {"|", ">"}:
-                header = self._text[start : self._line_end(start)].partition("#")[0]
-                return end if "+" in header else start + len(self._text[start:end].rstrip())
-            return end
-        if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
-            return end
-        if isinstance(node, yaml.MappingNode):
-            return self._value_end(*node.value[-1])
-        return self._item_end(node, node.value[-1])
-
-    def _own_comments_end(self, place: int, column: int) -> int:
-        while place < len(self._text):
-            start = place + len(self._newline)
-            stop = self._line_end(start)
-            line = self._text[start:stop]
-            indent = len(line) - len(line.lstrip(" "))
-            if not line.lstrip(" ").startswith("#") or indent <= column:
-                break
-            place = stop
-        return place
-
-    def _line_start(self, index: int) -> int:
-        return self._text.rfind("\n", 0, index) + 1
-
-    def _line_end(self, index: int) -> int:
-        found = self._text.find("\n", index)
-        if found < 0:
-            return len(self._text)
-        return found - 1 if found > index and self._text[found - 1] == "\r" else found
 
     def _add(self, start: int, end: int, text: str) -> None:
         if (start, end, text) != (start, start, ""):
@@ -349,26 +310,3 @@ def _canonical(item: Any) -> str:
     if isinstance(item, list):
         return "[" + ",".join(map(_canonical, item)) + "]"
     return repr(item)
-
-
-def _shared_nodes(root: yaml.Node) -> frozenset[int]:
-    seen: set[int] = set()
-    shared: set[int] = set()
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        if id(node) in seen:
-            shared.add(id(node))
-            continue
-        seen.add(id(node))
-        pending.extend(_children(node))
-    return frozenset(shared)
-
-
-def _children(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            yield key_node
-            yield value_node
-    elif isinstance(node, yaml.SequenceNode):
-        yield from node.value

@@ -3,7 +3,7 @@
 The rules beyond the grammar are those of spec/service-mesh.md 2.3 (last rows) and 9 (probes).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,16 +27,18 @@ class MeshPeer:
 
 
 def problem_findings(
-    problems: Sequence[Problem], subject: str, places: Mapping[str, Location], fallback: Location
+    problems: Sequence[Problem],
+    subject: str,
+    place: Callable[[Problem], Location],
 ) -> list[Finding]:
-    """Return a G040 finding per problem; subject: as `Deployment/web`; places: of the annotation keys."""
+    """Return a G040 finding per problem; subject: as `Deployment/web`; place: where a problem stands."""
     return [
         Finding(
             code="G040",
             rule=problem.rule.partition("-")[2].lower(),
             severity=problem.severity,
             message=f"{subject}: {problem}",
-            where=places.get(problem.key, fallback),
+            where=place(problem),
             hint=problem.hint,
         )
         for problem in problems
@@ -79,10 +81,15 @@ def _service(entry: EgressEntry) -> str:
     return ".".join(labels[:2]) if labels[2:3] in ([], ["svc"]) else entry.remote_host
 
 
+def _numbered(pod_spec: Mapping[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for kind in ("initContainers", "containers"):
+        for number, item in enumerate(pod_spec.get(kind) or ()):
+            if isinstance(item, dict):
+                yield kind, number, item
+
+
 def _containers(pod_spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for key in ("initContainers", "containers"):
-        found = pod_spec.get(key)
-        yield from (item for item in found or () if isinstance(item, dict))
+    return (container for _, _, container in _numbered(pod_spec))
 
 
 def _ports(pod_spec: Mapping[str, Any]) -> dict[Any, int]:
@@ -157,29 +164,30 @@ def _texts(container: Mapping[str, Any]) -> Iterator[str]:
 def _probe_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> Iterator[Problem]:
     ports = _ports(pod_spec)
     plain, tls = set(config.ports("plain")), set(config.ports("tls"))
-    for container in _containers(pod_spec):
-        for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-            probe = container.get(kind)
+    for kind, number, container in _numbered(pod_spec):
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            probe = container.get(name)
             if not isinstance(probe, dict):
                 continue
-            place = f"{kind} of container {container.get('name')}"
+            place = f"{name} of container {container.get('name')}"
             http, tcp = probe.get("httpGet"), probe.get("tcpSocket")
+            path = (kind, number, name)
             if isinstance(http, dict):
                 port = ports.get(http.get("port"), http.get("port"))
                 is_https = http.get("scheme") == "HTTPS"
                 if port not in plain and not (port in tls and is_https):
-                    yield _probe(
-                        Severity.WARNING,
-                        f"{'HTTPS' if is_https else 'HTTP'} {place} on port {port}, which the mesh will refuse",
-                        "scheme HTTPS on a port with flag false, or an exec probe",
-                    )
+                    scheme = "HTTPS" if is_https else "HTTP"
+                    found = f"the {scheme} {place} on port {port}, which the mesh will refuse"
+                    wanted = "scheme HTTPS on a port with flag false, or an exec probe"
+                    yield _probe(Severity.WARNING, (*path, "httpGet"), found, wanted)
             elif isinstance(tcp, dict) and ports.get(tcp.get("port"), tcp.get("port")) not in plain:
-                yield _probe(
-                    Severity.NOTE,
-                    f"TCP {place}, which the proxy answers even when the application is down",
-                    "an exec probe",
+                found = (
+                    f"the TCP {place}, which the proxy answers even when the application is down"
                 )
+                yield _probe(Severity.NOTE, (*path, "tcpSocket"), found, "an exec probe")
 
 
-def _probe(severity: Severity, found: str, wanted: str) -> Problem:
-    return Problem(rule="W-MESH-PROBE", severity=severity, key=INGRESS, found=found, wanted=wanted)
+def _probe(severity: Severity, path: tuple[str | int, ...], found: str, wanted: str) -> Problem:
+    return Problem(
+        rule="W-MESH-PROBE", severity=severity, key=INGRESS, found=found, wanted=wanted, path=path
+    )

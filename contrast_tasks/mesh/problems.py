@@ -12,6 +12,7 @@ class Problem:
     """One thing wrong in one annotation.
 
     rule: stable, as E-MESH-PORT; entry counts from 1 and is None for the whole value; field: as `listen`.
+    path: inside the pod spec, when the problem stands there and not in the annotation.
     """
 
     rule: str
@@ -22,6 +23,7 @@ class Problem:
     found: str
     wanted: str
     hint: str = ""
+    path: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         """Return key, entry, field, found and wanted on one line."""

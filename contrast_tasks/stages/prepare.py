@@ -68,7 +68,8 @@ def prepare(
         prepare_mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     findings += checks.check_workload(document, obj, platform=platform(settings.platform))
-    if workloads.is_coordinator(obj):
+    is_readable = all(finding.code != "G012" for finding in findings)
+    if workloads.is_coordinator(obj) or not is_readable:
         return Prepared(obj=obj, findings=tuple(findings))
     mesh = prepare_mesh.read(subject, places)
     namespace = _suffix(obj, coordinator_namespace)

@@ -3,7 +3,7 @@
 Source: spec/service-mesh.md 1, 2.3, 9.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
@@ -42,9 +42,7 @@ def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | Non
         problems=problems,
     )
     problems += checks.pod_problems(config, subject.spec)
-    subject.findings.extend(
-        checks.problem_findings(problems, subject.key, places, location(subject.document))
-    )
+    _note(subject, problems, places)
     return config
 
 
@@ -85,8 +83,12 @@ def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Fin
         ]
         problems = checks.topology_problems(config, peers)
         where = Location(file=file, line=doc.line)
-        findings += checks.problem_findings(problems, doc.key, {}, where)
+        findings += checks.problem_findings(problems, doc.key, _at(where))
     return findings
+
+
+def _at(where: Location) -> Callable[[Problem], Location]:
+    return lambda _: where
 
 
 def _effective(doc: DocIndex, settings: Settings) -> dict[str, str]:
@@ -125,6 +127,15 @@ def _places(subject: Subject, declared: Mapping[str, Location]) -> dict[str, Loc
     return found
 
 
+def _note(subject: Subject, problems: Sequence[Problem], places: Mapping[str, Location]) -> None:
+    def place(problem: Problem) -> Location:
+        if problem.path:
+            return location(subject.document, (*subject.spec_path, *problem.path))
+        return places.get(problem.key, location(subject.document))
+
+    subject.findings.extend(checks.problem_findings(problems, subject.key, place))
+
+
 def _peers_without_mesh(
     subject: Subject, values: Mapping[str, str], places: Mapping[str, Location]
 ) -> None:
@@ -139,9 +150,7 @@ def _peers_without_mesh(
         for key in (annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
         if key in values
     ]
-    subject.findings.extend(
-        checks.problem_findings(problems, subject.key, places, location(subject.document))
-    )
+    _note(subject, problems, places)
 
 
 def _empty_egress(subject: Subject, places: Mapping[str, Location]) -> Finding:

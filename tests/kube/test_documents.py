@@ -1,0 +1,199 @@
+"""Reading files of Kubernetes documents: what is found, where, and what is refused."""
+
+import pytest
+
+from contrast_tasks.kube.documents import (
+    KubeError,
+    decode,
+    line_of,
+    location,
+    parse_documents,
+    parse_stream,
+)
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n"
+
+
+def lines_of(text: str) -> list[str]:
+    with pytest.raises(KubeError) as error:
+        parse_documents(text, "a.yml")
+    assert {finding.code for finding in error.value.findings} == {"G003"}
+    return [f"{finding.where.line}: {finding.message}" for finding in error.value.findings]
+
+
+def test_documents_carry_index_and_line() -> None:
+    text = f"# head\n{POD}---\n# between\n{POD}"
+
+    found = parse_documents(text, "a.yml")
+
+    assert [(document.index, document.line) for document in found] == [(0, 2), (1, 8)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"---\n{POD}", id="marker-first"),
+        pytest.param(f"{POD}---\n", id="marker-last"),
+        pytest.param(f"{POD}...\n", id="end-marker"),
+        pytest.param(f"---\n---\n# nothing\n---\n{POD}---\n---\nnull\n", id="empty-documents"),
+        pytest.param(f"\ufeff{POD}", id="byte-order-mark"),
+        pytest.param(POD.replace("\n", "\r\n"), id="crlf"),
+        pytest.param(POD.rstrip("\n"), id="no-newline-at-end"),
+        pytest.param(f"%YAML 1.1\n---\n{POD}", id="directive"),
+        pytest.param("--- {apiVersion: v1, kind: Pod, metadata: {name: a}}", id="flow"),
+        pytest.param('{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}', id="json"),
+    ],
+)
+def test_every_form_of_one_document_is_one_document(text: str) -> None:
+    assert [document.name for document in parse_documents(text, "a.yml")] == ["a"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only\n", "---\n---\n"])
+def test_a_file_without_objects_has_none(text: str) -> None:
+    assert parse_documents(text, "a.yml") == []
+
+
+def test_a_list_is_expanded() -> None:
+    text = (
+        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata:\n"
+        "    name: a\n- apiVersion: v1\n  kind: Service\n  metadata:\n    name: b\n"
+    )
+
+    found = parse_documents(text, "a.yml")
+
+    assert [(document.kind, document.line) for document in found] == [("Pod", 4), ("Service", 8)]
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("2024-01-01", "2024-01-01"),
+        ("1:30", "1:30"),
+        ("1e3", 1000.0),
+        ("0777", 511),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("-0b11", -3),
+        ("1_000", 1000),
+        ("on", True),
+        ("n", False),
+        ("~", None),
+        ("=", "="),
+        ("!!str 1", "1"),
+        ("08", 8.0),
+    ],
+)
+def test_scalars_are_what_kubectl_takes_them_for(scalar: str, value: object) -> None:
+    found = parse_documents(f"{POD}x: {scalar}\n", "a.yml")[0].obj["x"]
+
+    assert (type(found), found) == (type(value), value)
+
+
+def test_aliases_and_merge_keys_are_expanded() -> None:
+    text = f"{POD}x: &x {{a: 1, b: 2}}\nk: *x\nz: {{<<: *x, b: 3}}\n"
+
+    obj = parse_documents(text, "a.yml")[0].obj
+
+    assert (obj["k"], obj["z"]) == ({"a": 1, "b": 2}, {"a": 1, "b": 3})
+
+
+def test_keys_that_are_no_texts_become_texts() -> None:
+    assert parse_documents(f"{POD}x: {{1: a, on: b}}\n", "a.yml")[0].obj["x"] == {
+        "1": "a",
+        "true": "b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        pytest.param(f"{POD}spec:\n\tcontainers: []\n", 6, "found a tab", id="tab"),
+        pytest.param(f"{POD}spec: [a\n", 6, "invalid yaml", id="open-bracket"),
+        pytest.param(f'{POD}x: "a\n', 6, "invalid yaml", id="open-quote"),
+        pytest.param(f"{POD}  x: 1\n y: 2\n", 6, "invalid yaml", id="indentation"),
+        pytest.param(f"{POD}x: *nowhere\n", 5, "invalid yaml", id="unknown-alias"),
+        pytest.param(f"{POD}x: a: b\n", 5, "invalid yaml", id="two-colons"),
+        pytest.param(f"{POD}...\n{POD}", 6, "second document", id="no-marker"),
+        pytest.param(f"{POD}x: \x01\n", 5, "expected yaml text", id="control-character"),
+        pytest.param(f"{POD}kind: Pod\n", 5, "duplicate key 'kind'", id="duplicate-key"),
+        pytest.param(
+            f"{POD}x: {{1: a, '1': b}}\n", 5, "duplicate key '1'", id="duplicate-after-json"
+        ),
+        pytest.param(f"{POD}x: !secret a\n", 5, "found the tag '!secret'", id="tag"),
+        pytest.param(f"{POD}x: !!binary aGk=\n", 5, "found the tag", id="binary"),
+        pytest.param(f"{POD}x: {{<<: 1}}\n", 5, "no mapping after the merge key", id="bad-merge"),
+        pytest.param(f"{POD}x: {{[a]: b}}\n", 5, "a collection as a key", id="collection-key"),
+        pytest.param(f"{POD}x: &x [*x]\n", 5, "refers to itself", id="self-alias"),
+        pytest.param("kind: Pod\nmetadata: {name: a}\n", 1, "no apiVersion", id="no-api-version"),
+        pytest.param("apiVersion: v1\nmetadata: {name: a}\n", 1, "no kind", id="no-kind"),
+        pytest.param("apiVersion: v1\nkind: Pod\n", 1, "no metadata", id="no-metadata"),
+        pytest.param(
+            "apiVersion: v1\nkind: Pod\nmetadata: {}\n", 1, "no metadata.name", id="no-name"
+        ),
+        pytest.param(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: 1}\n", 1, "a number as", id="number-name"
+        ),
+        pytest.param(
+            "apiVersion: v1\nkind: Pod\nmetadata: a\n", 1, "a text as metadata", id="text-metadata"
+        ),
+        pytest.param("- a\n", 1, "found a sequence", id="sequence"),
+        pytest.param("just text\n", 1, "found a text", id="text"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_line(text: str, line: int, words: str) -> None:
+    found = lines_of(text)
+
+    assert len(found) == 1
+    assert found[0].startswith(f"{line}: ")
+    assert words in found[0]
+
+
+def test_all_broken_documents_are_named_not_only_the_first() -> None:
+    text = f"{POD}x: [\n---\n{POD}---\nkind: Pod\n---\n{POD}kind: Pod\n"
+
+    documents, findings = parse_stream(text, "a.yml")
+
+    assert len(documents) == 1
+    assert [finding.where.line for finding in findings] == [6, 12, 12, 18]
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 8))
+
+    found = lines_of(f"{POD}l0: &l0 [a]\n{levels}")
+
+    assert found == [found[0]]
+    assert "aliases expand to more than" in found[0]
+
+
+def test_bytes_that_are_not_utf8_are_named_with_their_line() -> None:
+    with pytest.raises(KubeError) as error:
+        decode(b"a: 1\nb: \xff\n", "a.yml")
+
+    assert str(error.value.findings[0].where) == "a.yml:2"
+
+
+def test_a_path_has_a_line_and_a_missing_one_that_of_its_ancestor() -> None:
+    document = parse_documents(f"{POD}spec:\n  containers:\n  - name: b\n    image: c\n", "a.yml")[
+        0
+    ]
+
+    assert line_of(document, ("spec", "containers", 0, "image")) == 8
+    assert line_of(document, ("spec", "containers", 0, "env", 3)) == 7
+    assert line_of(document, ("status",)) == 1
+
+
+def test_a_location_has_a_json_pointer() -> None:
+    document = parse_documents(POD, "a.yml")[0]
+
+    assert (
+        location(document, ("metadata", "annotations", "a/b~c")).pointer
+        == "/metadata/annotations/a~1b~0c"
+    )
+
+
+def test_the_text_of_a_document_does_not_depend_on_its_neighbours() -> None:
+    alone = parse_documents(POD, "a.yml")[0].text
+    among = parse_documents(f"---\n{POD}\n---\n{POD}", "a.yml")
+
+    assert [document.text for document in among] == [alone, alone]

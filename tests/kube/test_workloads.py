@@ -1,0 +1,137 @@
+"""What a workload is, where its pod stands, and what the pod refers to."""
+
+from typing import Any
+
+import pytest
+
+from contrast_tasks.kube import workloads
+
+PREFIX = "contrast.edgeless.systems/"
+
+
+def workload(kind: str, api_version: str, **spec: Any) -> dict[str, Any]:
+    obj: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}
+    place = obj
+    for step in workloads.template_path(obj):
+        place = place.setdefault(step, {})
+    place["spec"] = spec
+    return obj
+
+
+KINDS = [
+    ("Pod", "v1"),
+    ("ReplicationController", "v1"),
+    ("Deployment", "apps/v1"),
+    ("ReplicaSet", "apps/v1"),
+    ("StatefulSet", "apps/v1"),
+    ("DaemonSet", "apps/v1"),
+    ("Job", "batch/v1"),
+    ("CronJob", "batch/v1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "api_version"), KINDS)
+def test_the_pod_spec_of_every_kind_is_found(kind: str, api_version: str) -> None:
+    obj = workload(kind, api_version, hostname="h")
+
+    assert workloads.is_workload(obj)
+    assert workloads.pod_spec(obj) == {"hostname": "h"}
+    assert workloads.spec_path(obj)[-1] == "spec"
+
+
+@pytest.mark.parametrize(
+    ("kind", "api_version"),
+    [("Service", "v1"), ("Deployment", "v1"), ("Deployment", "example.com/v1"), ("Pod", "example.com/v1")],
+)  # fmt: skip
+def test_other_kinds_and_groups_are_no_workloads(kind: str, api_version: str) -> None:
+    assert not workloads.is_workload({"kind": kind, "apiVersion": api_version})
+
+
+@pytest.mark.parametrize("spec", [None, [], "text", {"template": None}, {"template": {"spec": []}}])
+def test_a_template_without_pod_spec_is_empty(spec: object) -> None:
+    obj = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "a"}, "spec": spec}
+
+    assert workloads.pod_spec(obj) == {}
+    assert workloads.role(obj) == ""
+    assert workloads.images(obj) == []
+    assert workloads.config_references(obj) == set()
+
+
+def test_a_key_has_the_namespace_only_if_it_is_written() -> None:
+    obj = workload("Deployment", "apps/v1")
+
+    assert workloads.workload_key(obj) == "Deployment/a"
+    obj["metadata"]["namespace"] = "shop"
+    assert workloads.workload_key(obj) == "shop/Deployment/a"
+
+
+def test_the_template_annotation_wins() -> None:
+    obj = workload("CronJob", "batch/v1")
+    key = PREFIX + "skip-initializer"
+    obj["metadata"]["annotations"] = {key: "1", PREFIX + "secure-pv": "a:b", "other": "x"}
+    obj["spec"]["jobTemplate"]["metadata"] = {"annotations": {key: "2"}}
+    obj["spec"]["jobTemplate"]["spec"]["template"]["metadata"] = {"annotations": {key: "3"}}
+
+    assert workloads.annotations(obj) == {key: "3", PREFIX + "secure-pv": "a:b"}
+
+
+def test_only_a_stateful_set_can_be_the_coordinator() -> None:
+    obj = workload("StatefulSet", "apps/v1")
+    obj["spec"]["template"]["metadata"] = {"annotations": {workloads.POD_ROLE: "coordinator"}}
+
+    assert workloads.is_coordinator(obj)
+    assert not workloads.is_coordinator({**obj, "kind": "Deployment"})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("contrast-cc", True),
+        ("contrast-cc-k3s-qemu-snp-12345678", True),
+        ("kata-cc-isolation", True),
+        ("gvisor", False),
+        ("", False),
+    ],
+)
+def test_our_runtime_classes_are_known_by_prefix(name: str, expected: object) -> None:
+    assert workloads.is_confidential_class(name) is expected
+
+
+def test_every_reference_to_a_config_is_found() -> None:
+    obj = workload(
+        "Deployment",
+        "apps/v1",
+        initContainers=[{"envFrom": [{"secretRef": {"name": "s1"}}, {"configMapRef": {"name": "c1"}}]}],
+        containers=[
+            {
+                "env": [
+                    {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c2", "key": "k"}}},
+                    {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s2", "key": "k", "optional": True}}},
+                    {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                ]
+            }
+        ],
+        volumes=[
+            {"name": "a", "configMap": {"name": "c3"}},
+            {"name": "b", "secret": {"secretName": "s3"}},
+            {"name": "c", "projected": {"sources": [{"secret": {"name": "s4"}}, {"configMap": {"name": "c4"}}]}},
+        ],
+    )  # fmt: skip
+    obj["metadata"]["namespace"] = "n"
+
+    found = workloads.config_reference_sites(obj)
+
+    assert {(site.kind, site.name) for site in found} == {
+        *(("ConfigMap", f"c{number}") for number in range(1, 5)),
+        *(("Secret", f"s{number}") for number in range(1, 5)),
+    }
+    assert {site.namespace for site in found} == {"n"}
+    assert [site.name for site in found if site.optional] == ["s2"]
+
+
+def test_images_are_listed_once_init_containers_first() -> None:
+    obj = workload(
+        "Pod", "v1", containers=[{"image": "b"}, {"image": "a"}], initContainers=[{"image": "a"}]
+    )
+
+    assert workloads.images(obj) == ["a", "b"]

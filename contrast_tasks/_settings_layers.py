@@ -4,8 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contrast_tasks._settings_lines import Path, key_lines
 from contrast_tasks._settings_shape import (
@@ -18,12 +17,11 @@ from contrast_tasks._settings_shape import (
 )
 from contrast_tasks.errors import Location, SettingsError
 
-_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_AT = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(NamedTuple):
     """One source: a document of the settings' shape, and for each path its place and origin in words."""
 
     document: dict[str, Any]
@@ -43,8 +41,8 @@ class InvalidSettings(SettingsError):
 
 def syntax_error(error: tomllib.TOMLDecodeError, text: str, file: str) -> SettingsError:
     """Return the error for a text that is not TOML, with the place that tomllib puts into its message."""
-    match = _AT.search(str(error))
-    reason = _AT.sub("", str(error))
+    match = re.search(_AT, str(error))
+    reason = re.sub(_AT, "", str(error))
     line, column = (match[1], match[2]) if match else (None, None)
     where = Location(
         file=file,
@@ -83,7 +81,7 @@ def override_layer(line: str) -> Layer:
     try:
         document = tomllib.loads(line)
     except tomllib.TOMLDecodeError as err:
-        reason = _AT.sub("", str(err))
+        reason = re.sub(_AT, "", str(err))
         message = f"not valid TOML: {reason[:1].lower()}{reason[1:]}"
         hint = "write it as in contrast.toml, as --set 'defaults.memory=\"700Mi\"'"
         raise SettingsError(message, hint=hint, where=place) from err

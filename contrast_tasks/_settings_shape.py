@@ -1,12 +1,12 @@
 """The shape of contrast.toml, checked with the standard library only because every run loads it.
 
 schemas/settings.schema.json says the same for editors and for the check step; a test holds both together.
+The classes are named tuples because those take a sixth of a dataclass's time to make.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from contrast_tasks._settings_lines import Path
 from contrast_tasks.platforms import NAMES, did_you_mean
@@ -23,15 +23,15 @@ WORKLOAD_KINDS = (
     "StatefulSet",
 )
 _NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-_WORKLOAD = re.compile(
-    rf"(?:(?P<namespace>{_NAME})/)?(?P<kind>[A-Za-z]+)/(?P<name>{_NAME}(?:\.{_NAME})*)"
-)
-_QUANTITY = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?")
-_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+# Compiled on first use: every run imports this module, few files hold everything.
+_WORKLOAD = rf"(?:{_NAME}/)?(?P<kind>[A-Za-z]+)/{_NAME}(?:\.{_NAME})*"
+_QUANTITY = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
+_ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
+_BARE_KEY = r"[A-Za-z0-9_-]+"
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One value: what it must be, in words, and whether a value is that."""
 
     wanted: str
@@ -39,23 +39,20 @@ class Leaf:
     known: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(NamedTuple):
     """A table with a fixed set of keys."""
 
     keys: Mapping[str, "Leaf | Table | Map"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Map:
+class Map(NamedTuple):
     """A table whose keys the user chooses."""
 
     key: Leaf
     value: "Leaf | Table"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong at `path`; `hint` may be empty."""
 
     path: Path
@@ -79,10 +76,11 @@ def _is_integer(low: int, high: int) -> Callable[[Any], bool]:
 
 
 def _hex(size_bytes: int) -> Leaf:
-    pattern = re.compile(rf"[0-9A-Fa-f]{{{2 * size_bytes}}}")
     return Leaf(
         wanted=f"{2 * size_bytes} hex digits",
-        accepts=lambda value: isinstance(value, str) and bool(pattern.fullmatch(value)),
+        accepts=lambda value: (
+            isinstance(value, str) and len(value) == 2 * size_bytes and _HEX.issuperset(value)
+        ),
     )
 
 
@@ -96,7 +94,7 @@ def _list_of(leaf: Leaf, wanted: str, *, least: int = 0) -> Leaf:
 
 
 def _is_workload_key(value: Any) -> bool:
-    match = _WORKLOAD.fullmatch(value)
+    match = re.fullmatch(_WORKLOAD, value)
     return match is not None and match["kind"] in WORKLOAD_KINDS
 
 
@@ -111,7 +109,7 @@ _SAN = Leaf(
 )
 _QUANTITY_LEAF = Leaf(
     wanted='a memory quantity such as "700Mi"',
-    accepts=lambda value: isinstance(value, str) and bool(_QUANTITY.fullmatch(value)),
+    accepts=lambda value: isinstance(value, str) and bool(re.fullmatch(_QUANTITY, value)),
 )
 _SVN = Leaf(wanted="an integer from 0 to 255", accepts=_is_integer(0, 255))
 _SVN16 = Leaf(wanted="an integer from 0 to 65535", accepts=_is_integer(0, 65535))
@@ -126,7 +124,7 @@ _WORKLOAD_TABLE = Table(
         "env": Map(
             key=Leaf(
                 wanted="the name of an environment variable",
-                accepts=lambda value: bool(_ENV_NAME.fullmatch(value)),
+                accepts=lambda value: bool(re.fullmatch(_ENV_NAME, value)),
             ),
             value=_ANY_TEXT,
         ),
@@ -232,8 +230,9 @@ def shown(value: Any) -> str:
 
 def dotted(path: Path) -> str:
     """Return a path as TOML writes it, quoting what is not a bare key."""
-    bare = re.compile(r"[A-Za-z0-9_-]+")
-    return ".".join(str(part) if bare.fullmatch(str(part)) else f'"{part}"' for part in path)
+    return ".".join(
+        str(part) if re.fullmatch(_BARE_KEY, str(part)) else f'"{part}"' for part in path
+    )
 
 
 def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:

@@ -8,14 +8,15 @@ from typing import Literal
 
 SanKind = Literal["ip", "uri", "dns"]
 
+# Patterns are compiled on first use: every run imports this module, few ask it anything.
 _DECIMAL_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_DECIMAL_OCTET}(?:\.{_DECIMAL_OCTET}){{3}}")
-_IPV6_LETTERS = re.compile(r"[0-9A-Fa-f:.]*")
+_IPV4 = rf"{_DECIMAL_OCTET}(?:\.{_DECIMAL_OCTET}){{3}}"
+_IPV6_LETTERS = r"[0-9A-Fa-f:.]*"
 # `web:8080` is a host and a port, which no certificate can name.
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+$)[!-~]+")
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+$)[!-~]+"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_DNS = re.compile(rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?")
-_ALL_NUMERIC = re.compile(r"(?:.*\.)?[0-9]+\.?")
+_DNS = rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?"
+_ALL_NUMERIC = r"(?:.*\.)?[0-9]+\.?"
 _DNS_MAX = 253
 
 
@@ -24,15 +25,14 @@ def san_kind(text: str) -> SanKind | None:
 
     A name whose last label is a number is a mistyped address, not a DNS name.
     """
-    if _IPV4.fullmatch(text):
+    if re.fullmatch(_IPV4, text):
         return "ip"
-    if ":" in text and _IPV6_LETTERS.fullmatch(text):
+    if ":" in text and re.fullmatch(_IPV6_LETTERS, text):
         return "ip" if _is_ipv6(text) else None
-    if _URI.fullmatch(text):
+    if re.fullmatch(_URI, text):
         return "uri"
-    if len(text) <= _DNS_MAX and _DNS.fullmatch(text) and not _ALL_NUMERIC.fullmatch(text):
-        return "dns"
-    return None
+    is_name = len(text) <= _DNS_MAX and re.fullmatch(_DNS, text)
+    return "dns" if is_name and not re.fullmatch(_ALL_NUMERIC, text) else None
 
 
 def _is_ipv6(text: str) -> bool:

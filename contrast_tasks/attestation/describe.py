@@ -19,6 +19,7 @@ from contrast_tasks.attestation.snp_report import REPORT_BYTES, SnpReport, parse
 from contrast_tasks.attestation.tcb import parse_tcb
 from contrast_tasks.attestation.tdx_pck import SGX_EXTENSION, load_chain, parse_pck_facts
 from contrast_tasks.attestation.tdx_quote import TdxQuote, parse_quote
+from contrast_tasks.attestation.x509_forms import load_certificate
 from contrast_tasks.errors import EvidenceRejected
 
 Description = dict[str, Any]
@@ -83,7 +84,7 @@ def describe(content: bytes) -> Description:
             continue
         try:
             return {"kind": name, **reader(content)}
-        except (EvidenceRejected, ValueError) as err:
+        except EvidenceRejected as err:
             troubles.append(f"not a {name}: {err}")
     raise MalformedEvidence(
         "; ".join(troubles) or f"{len(content)} bytes that are no evidence we know"
@@ -277,10 +278,7 @@ def _snp_document(content: bytes) -> Description:
 
 
 def _other_certificate(content: bytes) -> Description:
-    if content.startswith(b"-----BEGIN"):
-        certificate = x509.load_pem_x509_certificate(content)
-    else:
-        certificate = x509.load_der_x509_certificate(content)
+    certificate = load_certificate(content, "it")
     said = _certificate(certificate)
     for extension in certificate.extensions:
         value = extension.value

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import unquote
 
-from cryptography import x509
-
 from contrast_tasks.attestation.endorsements import Answer, Endorsements, Freshness
 from contrast_tasks.attestation.tdx_collateral import Collateral, verify_collateral
 from contrast_tasks.attestation.tdx_errors import CollateralRejected
 from contrast_tasks.attestation.tdx_pck import PckChain
 from contrast_tasks.attestation.tdx_tcb import parse_qe_identity, parse_tcb_info
+from contrast_tasks.attestation.x509_forms import load_crl
 from contrast_tasks.errors import EvidenceRejected
 
 SERVICE = "https://api.trustedservices.intel.com"
@@ -167,8 +166,5 @@ def _check_pck_crl(answer: Answer) -> Answer:
 
 
 def _check_crl(answer: Answer) -> Answer:
-    try:
-        x509.load_der_x509_crl(answer.body)
-    except ValueError as err:
-        raise CollateralRejected("the answer is not a revocation list in DER") from err
+    load_crl(answer.body, "the answer")
     return answer

@@ -34,6 +34,7 @@ from contrast_tasks.attestation.tdx_tcb import (
     parse_qe_identity,
     parse_tcb_info,
 )
+from contrast_tasks.attestation.x509_forms import PARSE_ERRORS, load_crl
 
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{128}")
 MAXIMUM_BUNDLE_BYTES = 4 * 1024 * 1024
@@ -216,12 +217,12 @@ def _require_signature(signer: x509.Certificate, text: str, signature: bytes, wh
 def _verified_crl(
     der: bytes, issuer: x509.Certificate, what: str
 ) -> x509.CertificateRevocationList:
+    crl = load_crl(der, what)
     try:
-        crl = x509.load_der_x509_crl(der)
         genuine = crl.issuer == issuer.subject and crl.is_signature_valid(
             p256_key(issuer, f"{what} issuer")
         )
-    except (ValueError, TypeError) as err:
+    except PARSE_ERRORS as err:
         raise CollateralRejected(f"{what} does not parse") from err
     if not genuine:
         raise CollateralRejected(f"{what} is not signed by {common_name(issuer)!r}")

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.attestation import der
 from contrast_tasks.attestation.tdx_errors import ChainRejected, MalformedEvidence
+from contrast_tasks.attestation.x509_forms import PARSE_ERRORS, load_certificate
 
 ROOT_NAME = "Intel SGX Root CA"
 LEAF_NAME = "Intel SGX PCK Certificate"
@@ -93,10 +94,7 @@ def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
         if not rest.startswith(_PEM_BEGIN) or end < 0 or len(certificates) == _CHAIN_CERTIFICATES:
             raise MalformedEvidence(f"{what} is not a chain of at most 3 PEM certificates")
         end += len(_PEM_END)
-        try:
-            certificates.append(x509.load_pem_x509_certificate(rest[:end]))
-        except ValueError as err:
-            raise MalformedEvidence(f"{what} holds a certificate that does not parse") from err
+        certificates.append(load_certificate(rest[:end], f"a certificate of the {what}"))
         rest = rest[end:].lstrip(b"\r\n")
     return certificates
 
@@ -141,7 +139,7 @@ def _linked_chain(pem: bytes, root_spki: bytes) -> PckChain:
     _require_link(intermediate, root, "PCK intermediate", CA_NAMES, authority=True)
     _require_link(leaf, intermediate, "PCK certificate", (LEAF_NAME,), authority=False)
     p256_key(leaf, "PCK certificate")
-    if len(_extensions(leaf, "PCK certificate")) != _LEAF_EXTENSIONS:
+    if len(leaf.extensions) != _LEAF_EXTENSIONS:
         raise ChainRejected(
             f"PCK certificate has {len(leaf.extensions)} extensions, wanted {_LEAF_EXTENSIONS}"
         )
@@ -196,30 +194,20 @@ def _require_link(
     if not isinstance(child.signature_hash_algorithm, SHA256):
         raise ChainRejected(f"{what} is not signed with SHA-256")
     try:
-        constraints = _extensions(child, what).get_extension_for_class(x509.BasicConstraints).value
+        constraints = child.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         constraints = x509.BasicConstraints(ca=False, path_length=None)
     if constraints.ca is not authority:
         raise ChainRejected(f"{what} is {'not ' if authority else ''}a certificate authority")
     try:
         child.verify_directly_issued_by(parent)
-    except (ValueError, TypeError, InvalidSignature) as err:
+    except (*PARSE_ERRORS, InvalidSignature) as err:
         raise ChainRejected(f"{what} was not issued by {common_name(parent)!r}") from err
-
-
-def _extensions(certificate: x509.Certificate, what: str) -> x509.Extensions:
-    try:
-        return certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as err:
-        raise ChainRejected(f"{what} has extensions that do not parse") from err
 
 
 def common_name(certificate: x509.Certificate) -> str:
     """Return the subject's common name, empty if there is not exactly one."""
-    try:
-        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    except ValueError as err:
-        raise ChainRejected("a certificate's subject does not parse") from err
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     return str(names[0].value) if len(names) == 1 else ""
 
 

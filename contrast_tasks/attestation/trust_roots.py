@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-from cryptography import x509
-
 from contrast_tasks.attestation.amd import LINES, amd_anchor
 from contrast_tasks.attestation.certificate import parse_certificate
 from contrast_tasks.attestation.endorsement import TrustAnchor
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.tdx_pck import ROOT_NAME, common_name, spki_der
+from contrast_tasks.attestation.x509_forms import load_certificate
 from contrast_tasks.errors import UsageError
 
 # SHA-256 of the DER form of Intel's SGX root certificate.
@@ -49,7 +48,7 @@ def intel_root_spki() -> bytes:
     der = (files("contrast_tasks.attestation") / "roots" / "intel_sgx_root_ca.der").read_bytes()
     if hashlib.sha256(der).hexdigest() != INTEL_ROOT_SHA256:
         raise UsageError("the Intel root certificate of this installation has been changed")
-    return spki_der(x509.load_der_x509_certificate(der))
+    return spki_der(load_certificate(der, "Intel's root"))
 
 
 @cache
@@ -105,8 +104,8 @@ def _intel_spki(der: bytes) -> bytes:
     if ROOT_NAME.encode() not in der:
         return b""
     try:
-        certificate = x509.load_der_x509_certificate(der)
-    except ValueError:
+        certificate = load_certificate(der, "a root certificate")
+    except MalformedEvidence:
         return b""
     return spki_der(certificate) if common_name(certificate) == ROOT_NAME else b""
 

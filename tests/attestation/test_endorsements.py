@@ -516,7 +516,7 @@ def test_answers_that_are_not_what_intel_sends_are_refused(
     vendor.answers[path] = [answer]
     chain = verify_genuine(parse_quote(intel.quote()), root_spki=intel.root_spki, now=NOW)
 
-    with pytest.raises(CollateralRejected):
+    with pytest.raises(EvidenceRejected):
         pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
 
 

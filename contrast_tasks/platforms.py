@@ -1,8 +1,9 @@
 """The platforms a deployment can be generated for; names as the reference product spells them, plus `local`.
 
-Source: spec/manifest.md 3.1 (names, entries per platform); architecture.md 7 (`local`).
+Source: spec/manifest.md 3.1 (names, entries per platform), 3.4 (handlers); architecture.md 7 (`local`).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,6 +78,7 @@ PLATFORMS: tuple[Platform, ...] = (
     ),
 )
 
+HANDLER_PREFIX = "contrast-cc-"
 NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
 
 
@@ -102,3 +104,15 @@ def platform(name: str, *, where: Location | None = None) -> Platform:
         hint=did_you_mean(name, NAMES),
         where=where,
     )
+
+
+def platform_of_handler(handler: str) -> Platform:
+    """Return the platform of a runtime handler, `contrast-cc-<platform>` with or without `-<8 hex digits>`.
+
+    Raises SettingsError for a name of another form or of an unknown platform.
+    """
+    if not handler.startswith(HANDLER_PREFIX):
+        raise SettingsError(
+            f"'{handler}' is no runtime handler, expected {HANDLER_PREFIX}<platform>"
+        )
+    return platform(re.sub(r"-[0-9a-f]{8}$", "", handler.removeprefix(HANDLER_PREFIX)))

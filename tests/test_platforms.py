@@ -9,6 +9,7 @@ from contrast_tasks.platforms import (
     SIMULATED_MEASUREMENT,
     Platform,
     platform,
+    platform_of_handler,
 )
 
 
@@ -63,3 +64,36 @@ def test_an_unknown_platform_is_refused_with_the_known_ones_and_a_guess() -> Non
 def test_what_is_near_no_platform_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="unknown platform"):
         platform(name)
+
+
+@pytest.mark.parametrize(
+    ("handler", "name"),
+    [
+        ("contrast-cc-metal-qemu-snp-7173acb5", "metal-qemu-snp"),
+        ("contrast-cc-metal-qemu-snp-gpu-7173acb5", "metal-qemu-snp-gpu"),
+        ("contrast-cc-metal-qemu-tdx", "metal-qemu-tdx"),
+        ("contrast-cc-aks-clh-snp-00000000", "aks-clh-snp"),
+    ],
+)
+def test_a_runtime_handler_tells_its_platform(handler: str, name: str) -> None:
+    assert platform_of_handler(handler).name == name
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        "metal-qemu-snp-7173acb5",
+        "kata-cc-metal-qemu-snp",
+        "contrast-cc",
+        "contrast-cc-7173acb5",
+        "contrast-cc-05cccd97d1eab6bf36497a6685753a04",
+        "contrast-cc-qemu-snp-7173acb5",
+        "contrast-cc-a-metal-qemu-snp-gpu-7173acb5",
+        "contrast-cc-metal-qemu-snp-7173ACB5",
+        "contrast-cc-metal-qemu-snp-7173acb",
+        "contrast-cc-moon-qemu-snp-7173acb5",
+    ],
+)
+def test_another_runtime_class_is_no_handler(handler: str) -> None:
+    with pytest.raises(SettingsError):
+        platform_of_handler(handler)

@@ -39,6 +39,7 @@ FINDING = Finding(
     hint="run lock",
 ).to_json()
 RECORD = {
+    "version": 1,
     "key": "Deployment/web",
     "namespace": "",
     "kind": "Deployment",
@@ -49,7 +50,25 @@ RECORD = {
     "role": "",
     "file": "deployment/web.yml",
     "document": 0,
+    "line": 1,
     "findings": [FINDING],
+}
+CHECK = {
+    "version": 1,
+    "workloads": 5,
+    "policies": 5,
+    "manifest_sha256": "ab" * 32,
+    "findings": [FINDING],
+    "missing": [],
+}
+REPORT = {
+    "version": "1.0",
+    "command": "generate",
+    "exit_code": 12,
+    "findings": [FINDING],
+    "errors": [{"kind": "FindingsError", "message": "1 finding", "exit_code": 12}],
+    "tasks": [{"name": "manifest", "status": "changed", "wrote": ["manifest.json"]}],
+    "result": {},
 }
 GOOD: list[tuple[str, Any]] = [
     ("lock", {"version": 1, "images": []}),
@@ -59,6 +78,8 @@ GOOD: list[tuple[str, Any]] = [
     ("findings", [FINDING]),
     ("record", RECORD),
     ("record", RECORD | {"key": "shop/Pod/x", "role": "coordinator", "findings": []}),
+    ("check", CHECK),
+    ("report", REPORT),
     ("events", {"event": "begin", "version": "1.0", "command": "generate"}),
     ("events", {"event": "task", "name": "manifest", "status": "changed", "wrote": ["m.json"]}),
     ("events", {"event": "finding", "finding": FINDING}),
@@ -111,6 +132,9 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("record", RECORD | {"policy_sha256": "AB" * 32}, "/policy_sha256", "expected a string"),
     ("record", RECORD | {"role": "worker"}, "/role", "expected one of"),
     ("record", RECORD | {"findings": [{}]}, "/findings/0", "has no 'code', 'rule'"),
+    ("check", CHECK | {"missing": [{}]}, "/missing/0", "has no 'code'"),
+    ("report", REPORT | {"errors": [{}]}, "/errors/0", "has no 'kind', 'message', 'exit_code'"),
+    ("report", REPORT | {"version": "2.0"}, "/version", "expected a string matching"),
     ("events", {"event": "started"}, "/event", "expected one of"),
     ("events", {"event": "begin", "version": "2.0", "command": "x"}, "/version", "matching"),
     ("events", {"event": "task", "name": "x", "status": "done"}, "/status", "expected one of"),
@@ -129,6 +153,7 @@ def test_every_schema_is_one_and_carries_its_name(name: str) -> None:
 
 def test_the_schemas_we_write_and_read_by_are_there() -> None:
     assert {
+        "check",
         "events",
         "findings",
         "lock",
@@ -136,6 +161,7 @@ def test_the_schemas_we_write_and_read_by_are_there() -> None:
         "manifest.input",
         "record",
         "reference-values",
+        "report",
         "settings",
     } <= set(schema.names())
 

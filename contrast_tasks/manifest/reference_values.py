@@ -4,7 +4,6 @@ No measurement of the reference product is published, so hardware platforms take
 file nor settings know stays missing and is reported as such. Source: spec/manifest.md 3, 9.4.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,19 +29,22 @@ from contrast_tasks.manifest.model import (
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.platforms import NAMES, SIMULATED_MEASUREMENT, Platform, did_you_mean
+from contrast_tasks.platforms import (
+    HANDLER_PREFIX,
+    SIMULATED_MEASUREMENT,
+    Platform,
+    platform_of_handler,
+)
 from contrast_tasks.platforms import platform as find_platform
 from contrast_tasks.settings import ReferenceOverrides
 
-HANDLER_PREFIX = "contrast-cc-"
-# The values the reference product ships for AKS; our simulated processor reports them too.
+# The values the reference product ships for AKS; our simulated processor reports no lower ones.
 AKS_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
 SIMULATED_TCB = AKS_TCB
 # SEPT_VE_DISABLE, bit 28, little-endian.
 TD_ATTRIBUTES = "0000001000000000"
 XFAM = "e702060000000000"
 _AKS_ABI_MINOR = 31
-_HASH = re.compile(r"-[0-9a-f]{8}$")
 _NO_OVERRIDES = ReferenceOverrides()
 
 
@@ -136,8 +138,14 @@ def _check_schema(source: _File, document: Mapping[str, Any]) -> None:
         raise source.refused(f"{pointer or 'document'} {message}", pointer)
 
 
-def _platform_of(key: str) -> str:
-    return _HASH.sub("", key.lower().removeprefix(HANDLER_PREFIX))
+def _platform_of(source: _File, key: str) -> str:
+    name = key.lower()
+    find = platform_of_handler if name.startswith(HANDLER_PREFIX) else find_platform
+    try:
+        return find(name).name
+    except SettingsError as err:
+        message = f"'{key}' is neither a platform nor a runtime handler"
+        raise source.refused(message, f"/{key}", err.hint) from err
 
 
 def _family(name: str) -> str:
@@ -146,11 +154,7 @@ def _family(name: str) -> str:
 
 
 def _chosen(source: _File, document: Mapping[str, Any], wanted: Platform) -> Mapping[str, Any]:
-    names = {key: _platform_of(key) for key in document}
-    for key, name in names.items():
-        if name not in NAMES:
-            message = f"'{key}' is neither a platform nor a runtime handler"
-            raise source.refused(message, f"/{key}", did_you_mean(name, NAMES))
+    names = {key: _platform_of(source, key) for key in document}
     exact = [key for key, name in names.items() if name == wanted.name]
     kin = [key for key, name in names.items() if _family(name) == _family(wanted.name)]
     keys = exact or kin

@@ -22,6 +22,15 @@ modules = { "app" = ["shop.cart"] }
 """
 
 
+@pytest.fixture
+def _project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out our own components, which have tests of their own, to be quick."""
+    monkeypatch.setattr("contrast_tasks.stages.pack.component_recipes", lambda: ())
+
+
+alone = pytest.mark.usefixtures("_project_alone")
+
+
 def project(root: Path, recipe: str = RECIPE) -> Settings:
     sources = {
         "shop/images.toml": recipe,
@@ -57,6 +66,7 @@ def unpacked(settings: Settings, reference: str, target: Path) -> list[str]:
     return list(files(target))
 
 
+@alone
 def test_the_images_of_a_project_hold_what_its_recipe_says(tmp_path: Path) -> None:
     settings = project(tmp_path / "project")
 
@@ -77,6 +87,7 @@ def test_the_images_of_a_project_hold_what_its_recipe_says(tmp_path: Path) -> No
     assert os.access(tmp_path / "root/usr/local/bin/cart", os.X_OK)
 
 
+@alone
 def test_packing_again_changes_nothing(tmp_path: Path) -> None:
     settings = project(tmp_path)
     first = pack(settings)
@@ -86,6 +97,7 @@ def test_packing_again_changes_nothing(tmp_path: Path) -> None:
     assert again == first | {"changed": False}
 
 
+@alone
 def test_a_changed_file_changes_its_image_and_no_other(tmp_path: Path) -> None:
     settings = project(tmp_path)
     before = pack(settings)["images"]
@@ -97,6 +109,7 @@ def test_a_changed_file_changes_its_image_and_no_other(tmp_path: Path) -> None:
     assert {name for name in before if before[name] != after["images"][name]} == {"shop/cart:v1"}
 
 
+@alone
 def test_bytes_are_equal_whatever_directory_umask_times_and_modes(tmp_path: Path) -> None:
     one = project(tmp_path / "one")
     pack(one)
@@ -114,6 +127,7 @@ def test_bytes_are_equal_whatever_directory_umask_times_and_modes(tmp_path: Path
     assert files(one.root / "build") == files(other.root / "build")
 
 
+@alone
 def test_the_example_packs_to_the_same_bytes_in_any_directory(tmp_path: Path) -> None:
     for place in ("one", "other"):
         skip = shutil.ignore_patterns("__pycache__")
@@ -153,6 +167,7 @@ def test_a_project_without_a_recipe_has_our_components_only(tmp_path: Path) -> N
     assert pack_inputs(settings) == ()
 
 
+@alone
 @pytest.mark.parametrize(
     ("recipe", "problem"),
     [
@@ -191,6 +206,7 @@ def test_a_recipe_that_cannot_be_followed_is_named(
     assert str(caught.value.where) == "shop/images.toml"
 
 
+@alone
 def test_a_link_is_not_packed(tmp_path: Path) -> None:
     settings = project(tmp_path)
     (tmp_path / "shop/page/link").symlink_to("/etc/hostname")
@@ -208,6 +224,13 @@ def test_components_start_the_programs_of_the_guest_and_the_coordinator(tmp_path
         names.service_mesh: ("python3", "-m", "contrast_tasks.guest.sidecar"),
         names.coordinator: ("python3", "-m", "coordinator"),
     }
+
+
+def test_components_pack_to_the_same_bytes_in_any_directory(tmp_path: Path) -> None:
+    for place in ("one", "other"):
+        pack(Settings(root=tmp_path / place, platform="local", sources=()))
+
+    assert files(tmp_path / "one") == files(tmp_path / "other")
 
 
 def test_the_coordinator_holds_nothing_of_the_build_side(tmp_path: Path) -> None:

@@ -1,0 +1,330 @@
+"""The catalogue of checks: each finding has a code, a line, what was found, what was wanted and a way out."""
+
+import pytest
+
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.kube.checks import (
+    check_annotations,
+    check_deployment,
+    check_images,
+    check_workload,
+)
+from contrast_tasks.kube.documents import parse_documents
+from contrast_tasks.kube.index import index_file
+from contrast_tasks.platforms import platform
+
+DIGEST = "a@sha256:" + "0" * 64
+GOOD = f"""\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: web
+spec:
+  template:
+    metadata:
+      labels: {{app: web}}
+    spec:
+      runtimeClassName: contrast-cc
+      containers:
+      - name: web
+        image: {DIGEST}
+        resources:
+          limits: {{memory: 1Gi}}
+          requests: {{memory: 1024Mi}}
+        volumeMounts:
+        - {{name: scratch, mountPath: /tmp}}
+      volumes:
+      - {{name: scratch, emptyDir: {{}}}}
+"""
+MEMORY = "          limits: {memory: 1Gi}\n          requests: {memory: 1024Mi}\n"
+VOLUME = "{name: scratch, emptyDir: {}}"
+PREFIX = "contrast.edgeless.systems/"
+
+
+def judged(text: str, name: str = "k3s-qemu-snp") -> list[Finding]:
+    document = parse_documents(text, "web.yml")[0]
+    return check_workload(document, platform=platform(name))
+
+
+def swapped(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+def short(findings: list[Finding]) -> list[str]:
+    return [f"{finding.where.line} {finding.code} {finding.rule}" for finding in findings]
+
+
+def test_a_good_workload_has_no_findings() -> None:
+    assert judged(GOOD) == []
+    assert check_annotations(parse_documents(GOOD, "web.yml")[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param(MEMORY, "          limits: {cpu: 1}\n", ["14 G030 memory-limit", "15 G033 cpu-limit"], id="no-memory"),
+        pytest.param(MEMORY, "          requests: {memory: 1Gi}\n", ["15 G030 memory-limit"], id="no-limit"),
+        pytest.param(MEMORY, "          limits: {memory: 1Gi}\n", ["15 G031 memory-request"], id="no-request"),
+        pytest.param("1024Mi", "1023Mi", ["16 G030 memory-request"], id="request-unlike-limit"),
+        pytest.param("1024Mi", "a lot", ["16 G030 memory-quantity", "16 G030 memory-request"], id="request-no-quantity"),
+        pytest.param("memory: 1Gi", "memory: 1gi", ["15 G030 memory-quantity", "16 G030 memory-request"], id="limit-no-quantity"),
+        pytest.param("memory: 1Gi", "memory: 1Gi, cpu: 2", ["15 G033 cpu-limit"], id="cpu-limit"),
+        pytest.param("- name: web\n", "- args: []\n", ["12 G011 container-name"], id="no-name"),
+        pytest.param(f"        image: {DIGEST}\n", "", ["12 G011 container-image"], id="no-image"),
+        pytest.param(f"image: {DIGEST}", "image: 5", ["13 G011 container-image"], id="image-no-text"),
+        pytest.param("      volumes:", "      initContainers:\n      - {name: web, image: a}\n      volumes:", ["12 G100 container-clash"], id="name-twice"),
+        pytest.param("      volumes:", "      initContainers:\n      - {name: a, image: a, resources: {limits: {memory: 1Gi}}}\n      volumes:", ["20 G031 memory-limit-ignored"], id="limit-on-init"),
+        pytest.param(VOLUME, "{name: scratch, hostPath: {path: /}}", ["20 G020 volume-type"], id="host-path"),
+        pytest.param(VOLUME, "{name: scratch}", ["20 G020 volume-type"], id="volume-without-type"),
+        pytest.param(VOLUME, "{name: scratch, persistentVolumeClaim: {claimName: c}}", ["18 G020 volume-mode"], id="claim-as-file-system"),
+        pytest.param(VOLUME, "{name: other, emptyDir: {}}", ["18 G020 mount-without-volume"], id="mount-without-volume"),
+        pytest.param("runtimeClassName: contrast-cc", "runtimeClassName: contrast-cc-k3s-qemu-sev", ["10 G070 unknown-platform"], id="unknown-platform"),
+        pytest.param("        volumeMounts:", "        env: {A: b}\n        volumeMounts:", ["17 G012 field-type"], id="env-mapping"),
+        pytest.param("        volumeMounts:", "        env: [{name: A, value: 8080}]\n        volumeMounts:", ["17 G012 field-type"], id="env-number"),
+        pytest.param("        volumeMounts:", "        args: [1, a]\n        volumeMounts:", ["17 G012 field-type"], id="args-number"),
+        pytest.param("        volumeMounts:", "        ports: [80]\n        volumeMounts:", ["17 G012 field-type"], id="ports-number"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_found_at_its_line(old: str, new: str, expected: list[str]) -> None:
+    assert short(judged(swapped(old, new))) == expected
+
+
+def test_all_findings_of_a_workload_are_listed() -> None:
+    text = (
+        swapped("1024Mi", "1Mi")
+        .replace(VOLUME, "{name: b, nfs: {}}")
+        .replace("- name: web\n", "-\n")
+    )
+
+    assert {finding.code for finding in judged(text)} == {"G011", "G020", "G030"}
+
+
+@pytest.mark.parametrize(
+    "name", ["contrast-cc", "contrast-cc-k3s-qemu-snp", "contrast-cc-K3s-QEMU-TDX-0a1b2c3d"]
+)
+def test_runtime_classes_of_known_platforms_are_fine(name: str) -> None:
+    assert judged(swapped("runtimeClassName: contrast-cc", f"runtimeClassName: {name}")) == []
+
+
+def test_a_misspelt_platform_is_suggested() -> None:
+    (found,) = judged(swapped("contrast-cc\n", "contrast-cc-k3s-qemu-snpp\n"))
+
+    assert found.hint == "did you mean 'k3s-qemu-snp'?"
+
+
+def test_a_cpu_limit_matters_only_where_it_is_measured() -> None:
+    text = swapped("memory: 1Gi", "memory: 1Gi, cpu: 2")
+
+    assert judged(text, "local") == []
+
+
+def test_a_finding_says_found_wanted_and_what_to_do() -> None:
+    (found,) = judged(swapped("1024Mi", "512Mi"))
+
+    assert str(found) == (
+        "web.yml:16: error[G030 memory-request]: StatefulSet/web: container web has the memory request 512Mi"
+        " and the limit 1Gi, expected the same value\n  hint: set both to 1Gi"
+    )
+
+
+CLAIM = """\
+  volumeClaimTemplates:
+  - metadata: {name: state}
+    spec: {volumeMode: Block}
+"""
+
+
+def test_a_block_claim_template_is_used_as_a_device() -> None:
+    text = swapped(
+        "        volumeMounts:",
+        "        volumeDevices: [{name: state, devicePath: /d}]\n        volumeMounts:",
+    )
+
+    assert judged(text + CLAIM) == []
+    assert short(judged(text + CLAIM.replace("Block", "Filesystem"))) == ["23 G020 volume-mode"]
+    assert short(judged(text + CLAIM.replace("{volumeMode: Block}", "{}"))) == [
+        "23 G020 volume-mode"
+    ]
+    assert short(judged(text)) == ["17 G020 mount-without-volume"]
+
+
+def test_a_claim_template_is_not_mounted() -> None:
+    text = swapped("{name: scratch, mountPath: /tmp}", "{name: state, mountPath: /tmp}")
+
+    assert short(judged(text + CLAIM)) == ["18 G020 volume-mode"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("state:data", [], id="new-mount"),
+        pytest.param("state:scratch", [], id="empty-dir"),
+        pytest.param("state", ["secure-pv"], id="one-part"),
+        pytest.param("state:a:b", ["secure-pv"], id="three-parts"),
+        pytest.param(":a", ["secure-pv"], id="empty-device"),
+        pytest.param("state:", ["secure-pv"], id="empty-mount"),
+        pytest.param("disk:data", ["secure-pv"], id="no-device"),
+        pytest.param("scratch:data", ["secure-pv"], id="device-is-a-folder"),
+        pytest.param("state:state", ["secure-pv"], id="mount-is-the-device"),
+    ],
+)
+def test_an_encrypted_volume_leads_from_a_device_to_a_folder(
+    value: str, expected: list[str]
+) -> None:
+    annotations = f'labels: {{app: web}}\n      annotations: {{{PREFIX}secure-pv: "{value}"}}'
+
+    found = judged(swapped("labels: {app: web}", annotations) + CLAIM)
+
+    assert [finding.rule for finding in found] == expected
+    assert {finding.code for finding in found} <= {"G050"}
+
+
+@pytest.mark.parametrize(
+    ("image", "is_found"),
+    [
+        (DIGEST, False),
+        ("registry:5000/a/b:v1@sha256:" + "a" * 64, False),
+        ("locked:1", False),
+        ("a", True),
+        ("a:latest", True),
+        ("a@sha256:abc", True),
+        ("a@sha256:" + "A" * 64, True),
+        ("a@sha512:" + "0" * 64, True),
+        ("a@sha256:" + "0" * 65, True),
+    ],
+)
+def test_an_image_is_pinned_or_locked(image: str, is_found: object) -> None:
+    document = parse_documents(GOOD.replace(DIGEST, image), "web.yml")[0]
+
+    found = check_images(document, lambda reference: reference == "locked:1")
+
+    assert [finding.where.line for finding in found] == ([13] if is_found else [])
+
+
+def annotated(place: str, *lines: str, kind: str = "StatefulSet") -> list[Finding]:
+    block = "".join(f"{'      ' if place == 'template' else '  '}  {line}\n" for line in lines)
+    if place == "template":
+        text = swapped("      labels:", f"      annotations:\n{block}      labels:")
+    else:
+        text = swapped("  name: web\n", f"  annotations:\n{block}  name: web\n")
+    api = "v1" if kind in {"Service", "Pod"} else "apps/v1"
+    text = text.replace("apps/v1", api, 1).replace("kind: StatefulSet", f"kind: {kind}")
+    return check_annotations(parse_documents(text, "web.yml")[0])
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "code", "rule"),
+    [
+        pytest.param("template", "servicemesh-ingres: ''", "G110", "unknown-annotation", id="typo"),
+        pytest.param("object", "servicemesh-egres: ''", "G110", "unknown-annotation", id="typo-on-object"),
+        pytest.param("template", "expose-service: 'true'", "G110", "annotation-place", id="service-key-on-pod"),
+        pytest.param("object", "workload-secret-id: a", "G110", "annotation-place", id="template-key-on-object"),
+        pytest.param("object", "pod-role: coordinator", "G060", "annotation-place", id="role-on-object"),
+        pytest.param("template", "pod-role: coordinater", "G060", "unknown-role", id="role-typo"),
+        pytest.param("template", "servicemesh-admin-interface-port: 9901", "G110", "annotation-value", id="number"),
+        pytest.param("template", "servicemesh-ingress:", "G110", "annotation-value", id="null"),
+        pytest.param("template", "skip-initializer: 'yes'", "G110", "annotation-value", id="skip-value"),
+    ],
+)  # fmt: skip
+def test_an_annotation_that_would_do_nothing_is_an_error(
+    place: str, line: str, code: str, rule: str
+) -> None:
+    found = annotated(place, PREFIX + line)
+
+    assert [(finding.code, finding.rule, finding.severity) for finding in found] == [
+        (code, rule, Severity.ERROR)
+    ]
+    assert found[0].where.line == (5 if place == "object" else 9)
+
+
+def test_the_nearest_known_annotation_is_suggested() -> None:
+    (found,) = annotated("template", PREFIX + "servicemesh-ingres: ''")
+
+    assert found.hint == f"did you mean '{PREFIX}servicemesh-ingress'?"
+
+
+def test_a_mesh_annotation_on_a_service_is_an_error() -> None:
+    (found,) = annotated("object", PREFIX + "servicemesh-ingress: ''", kind="Service")
+
+    assert (found.code, found.rule) == ("G110", "annotation-place")
+
+
+def test_a_service_may_be_exposed() -> None:
+    assert annotated("object", PREFIX + "expose-service: 'true'", kind="Service") == []
+
+
+def test_only_a_stateful_set_may_be_the_coordinator() -> None:
+    assert annotated("template", PREFIX + "pod-role: coordinator") == []
+    (found,) = annotated("template", PREFIX + "pod-role: coordinator", kind="Deployment")
+    assert (found.code, found.rule) == ("G060", "coordinator-kind")
+
+
+def test_other_peoples_annotations_are_none_of_our_business() -> None:
+    assert annotated("template", "example.com/servicemesh-ingres: ''", "plain: 1") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "severity"),
+    [
+        ("servicemesh-ingress", "G040", Severity.ERROR),
+        ("secure-pv", "W101", Severity.WARNING),
+    ],
+)
+def test_two_places_that_differ_are_reported(key: str, code: str, severity: Severity) -> None:
+    text = swapped("      labels:", f"      annotations: {{{PREFIX}{key}: 'a'}}\n      labels:")
+    text = text.replace("  name: web\n", f"  annotations: {{{PREFIX}{key}: 'b'}}\n  name: web\n", 1)
+
+    (found,) = check_annotations(parse_documents(text, "web.yml")[0])
+
+    assert (found.code, found.severity, found.where.line) == (code, severity, 4)
+    assert "'a' in spec.template.metadata.annotations" in found.message
+
+
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: web}}\n"
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
+COORDINATOR = GOOD.replace("  name: web\n", "  name: coordinator\n", 1).replace(
+    "      labels: {app: web}\n", f"      annotations: {{{PREFIX}pod-role: coordinator}}\n"
+)
+
+
+def deployed(*texts: str, needs_coordinator: bool = False) -> list[str]:
+    indexes = [index_file(text, f"{number}.yml") for number, text in enumerate(texts)]
+    found = check_deployment(indexes, needs_coordinator=needs_coordinator)
+    return [f"{finding.where} {finding.code} {finding.severity.value}" for finding in found]
+
+
+def test_a_workload_outside_the_deployment_is_listed() -> None:
+    text = GOOD.replace("      runtimeClassName: contrast-cc\n", "")
+
+    assert deployed(text) == ["0.yml:1 G004 warning"]
+    assert deployed(swapped("contrast-cc", "gvisor")) == ["0.yml:1 G004 warning"]
+
+
+def test_a_service_in_front_of_an_unprotected_pod_is_a_warning() -> None:
+    assert deployed(GOOD, SERVICE) == ["0.yml:1 G042 warning"]
+    assert deployed(GOOD, SERVICE.replace("name: s", "name: s, namespace: x")) == []
+    protected = swapped(
+        "  name: web\n", f"  annotations: {{{PREFIX}servicemesh-ingress: ''}}\n  name: web\n"
+    )
+    assert deployed(protected, SERVICE) == []
+
+
+def test_there_is_one_coordinator() -> None:
+    assert deployed(COORDINATOR, needs_coordinator=True) == []
+    assert deployed(GOOD, needs_coordinator=True) == ["contrast.toml G061 error"]
+    other = COORDINATOR.replace("name: coordinator\n", "name: other\n", 1)
+    assert deployed(COORDINATOR, other) == ["1.yml:1 G061 error"]
+
+
+def test_a_config_that_is_nowhere_is_an_error_unless_optional() -> None:
+    used = swapped(VOLUME, VOLUME + "\n      - {name: v, configMap: {name: c}}")
+
+    assert deployed(used) == ["0.yml:21 G080 error"]
+    assert deployed(used, CONFIG) == []
+    assert deployed(used, CONFIG.replace("name: c", "name: c, namespace: x")) == [
+        "0.yml:21 G080 error"
+    ]
+    assert deployed(used, CONFIG.replace("ConfigMap", "Secret")) == ["0.yml:21 G080 error"]
+    assert deployed(used.replace("{name: c}", "{name: c, optional: true}")) == []
+    assert deployed(used.replace("{name: c}", "{name: kube-root-ca.crt}")) == []

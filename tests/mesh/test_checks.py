@@ -1,0 +1,142 @@
+"""What a mesh configuration and the pod around it have to say to each other."""
+
+from typing import Any
+
+import pytest
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Severity
+from contrast_tasks.mesh.annotations import parse_mesh
+from contrast_tasks.mesh.checks import (
+    MeshPeer,
+    pod_problems,
+    problem_findings,
+    topology_problems,
+)
+from contrast_tasks.mesh.problems import Problem
+
+EGRESS = "emoji#127.137.0.1:8081#emoji-svc:8080"
+
+
+def pod(**members: Any) -> dict[str, Any]:
+    container = {"name": "web", "ports": [{"containerPort": 8080, "name": "https"}], **members}
+    return {"containers": [container]}
+
+
+def rules(problems: list[Problem]) -> list[str]:
+    return [problem.rule for problem in problems]
+
+
+def test_a_pod_that_fits_has_no_problems() -> None:
+    config = parse_mesh(ingress="web#8080#false", egress=EGRESS)
+    spec = pod(
+        env=[{"name": "EMOJI", "value": "127.137.0.1:8081"}],
+        readinessProbe={"httpGet": {"scheme": "HTTPS", "port": "https"}},
+        livenessProbe={"exec": {"command": ["true"]}},
+    )
+
+    assert pod_problems(config, spec) == []
+
+
+def test_an_exempted_port_is_one_of_the_pods() -> None:
+    found = pod_problems(parse_mesh(ingress="web#8081#false"), pod())
+
+    assert rules(found) == ["W-MESH-UNKNOWN-PORT"]
+    assert "(8080)" in found[0].wanted
+
+
+def test_the_admin_port_is_not_the_applications() -> None:
+    found = pod_problems(parse_mesh(admin_port="8080"), pod())
+
+    assert [(entry.rule, entry.severity) for entry in found] == [
+        ("E-MESH-RESERVED-PORT", Severity.ERROR)
+    ]
+
+
+def test_an_egress_address_that_nobody_uses_is_a_note() -> None:
+    found = pod_problems(parse_mesh(egress=EGRESS), pod())
+
+    assert [(entry.rule, entry.severity) for entry in found] == [
+        ("W-MESH-UNUSED-EGRESS", Severity.NOTE)
+    ]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param({"args": ["--emoji=http://127.137.0.1:8081/"]}, id="argument"),
+        pytest.param({"command": ["a", "127.137.0.1:8081"]}, id="command"),
+        pytest.param({"envFrom": [{"configMapRef": {"name": "c"}}]}, id="unknown-values"),
+        pytest.param({"env": [{"name": "A", "valueFrom": {}}]}, id="unknown-value"),
+    ],
+)
+def test_an_egress_address_may_come_from_elsewhere(members: dict[str, Any]) -> None:
+    assert pod_problems(parse_mesh(egress=EGRESS), pod(**members)) == []
+
+
+@pytest.mark.parametrize(
+    ("ingress", "probe", "severity"),
+    [
+        pytest.param("", {"httpGet": {"port": 8080}}, Severity.WARNING, id="http-protected"),
+        pytest.param("", {"httpGet": {"port": 8080, "scheme": "HTTPS"}}, Severity.WARNING, id="https-protected"),
+        pytest.param("w#8080#false", {"httpGet": {"port": "https"}}, Severity.WARNING, id="http-on-tls"),
+        pytest.param("", {"tcpSocket": {"port": 8080}}, Severity.NOTE, id="tcp-protected"),
+        pytest.param("w#8080#false", {"tcpSocket": {"port": 8080}}, Severity.NOTE, id="tcp-on-tls"),
+    ],
+)  # fmt: skip
+def test_a_probe_the_mesh_defeats_is_reported_at_its_place(
+    ingress: str, probe: dict[str, Any], severity: Severity
+) -> None:
+    (found,) = pod_problems(parse_mesh(ingress=ingress), pod(readinessProbe=probe))
+
+    assert (found.rule, found.severity) == ("W-MESH-PROBE", severity)
+    assert found.path[:3] == ("containers", 0, "readinessProbe")
+
+
+@pytest.mark.parametrize("probe", [{"httpGet": {"port": 8080}}, {"tcpSocket": {"port": "https"}}])
+def test_a_probe_on_a_plain_port_is_fine(probe: dict[str, Any]) -> None:
+    assert pod_problems(parse_mesh(ingress="w#8080#true"), pod(readinessProbe=probe)) == []
+
+
+@pytest.mark.parametrize(
+    ("remote", "is_found"),
+    [
+        ("emoji-svc", True),
+        ("emoji-svc.shop", True),
+        ("emoji-svc.shop.svc", True),
+        ("emoji-svc.shop.svc.cluster.local", True),
+        ("emoji-svc.other", False),
+        ("emoji-svc.shop.example.com", False),
+        ("other", False),
+    ],
+)
+def test_a_remote_without_mesh_is_a_warning(remote: str, is_found: object) -> None:
+    peer = MeshPeer(
+        key="Deployment/emoji",
+        has_mesh=False,
+        service_names=frozenset({"emoji-svc", "emoji-svc.shop"}),
+    )
+
+    found = topology_problems(parse_mesh(egress=f"e#127.0.0.1:1#{remote}:80"), [peer])
+
+    assert bool(found) is is_found
+
+
+def test_a_remote_with_mesh_is_fine() -> None:
+    peer = MeshPeer(key="d", has_mesh=True, service_names=frozenset({"emoji-svc"}))
+
+    assert topology_problems(parse_mesh(egress=EGRESS), [peer]) == []
+
+
+def test_a_problem_becomes_a_finding_at_its_place() -> None:
+    problems: list[Problem] = []
+    parse_mesh(ingress="web#70000#false", problems=problems)
+
+    (found,) = problem_findings(
+        problems, "Deployment/web", lambda _: Location(file="a.yml", line=7)
+    )
+
+    assert str(found) == (
+        "a.yml:7: error[G040 mesh-port]: Deployment/web: contrast.edgeless.systems/servicemesh-ingress entry 1 port:"
+        " found '70000', expected a port from 1 to 65535 in plain digits"
+    )

@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -256,3 +258,40 @@ def test_the_sidecar_holds_no_attestation_and_the_initializer_no_mesh(tmp_path: 
 
     assert not [name for name in sidecar if "/attestation/" in name]
     assert not [name for name in initializer if "/mesh/" in name]
+
+
+_IMPORT_ALL = """
+import importlib, pathlib, sys
+root = pathlib.Path(sys.argv[1])
+names = [
+    ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(root.rglob("*.py"))
+]
+for name in names:
+    module = importlib.import_module(name)
+    assert module.__file__.startswith(str(root)), module.__file__
+print(len(names))
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("component", ["initializer", "service_mesh", "coordinator"])
+def test_every_module_of_a_component_can_be_imported_from_its_image_alone(
+    tmp_path: Path, component: str
+) -> None:
+    settings = Settings(root=tmp_path / "project", platform="local", sources=())
+    pack(settings)
+    held = unpacked(settings, getattr(ComponentSettings(), component), tmp_path / "root")
+    app = tmp_path / "root" / "app"
+
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT_ALL, str(app)],
+        env={"PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert int(done.stdout) == len([name for name in held if name.endswith(".py")])

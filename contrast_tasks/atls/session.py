@@ -105,7 +105,7 @@ class ServerSession(Session):
     ) -> None:
         nonce = secrets.token_bytes(nonces.NONCE_BYTES)
         context = _new_context(SSL.TLS_SERVER_METHOD)
-        context.add_client_ca(nonces.ca_name_certificate(key, nonce))
+        context.add_client_ca(nonces.ca_name_certificate(nonce))
         # OpenSSL offers TLS 1.3 without a certificate only if a server name callback may bring one.
         context.set_tlsext_servername_callback(_ignore_server_name)
         context.set_alpn_select_callback(self._on_client_hello)

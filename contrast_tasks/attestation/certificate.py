@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -145,7 +145,7 @@ def load_key(spki: bytes) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
     """Return the public key, which must be P-384 or RSA of at least 2048 bits; raises MalformedEvidence."""
     try:
         key = load_der_public_key(spki)
-    except Exception as err:  # unsupported and malformed keys come as several types
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise MalformedEvidence("the certificate's key cannot be read", reason="key") from err
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
         return key

@@ -184,22 +184,22 @@ class SimulatedProcessor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedIssuer:
-    """Signs reports of one simulated guest; safe to use from any thread."""
+    """Signs reports of one simulated guest; safe to use from any thread.
+
+    template: the report with report data and signature zero; rest: the document without the report.
+    """
 
     template: SnpReport
     rest: bytes
     key: ec.EllipticCurvePrivateKey
     oid: str = OID_SNP_DOCUMENT
 
-    def report(self, report_data: bytes) -> SnpReport:
-        """Return a signed report over 64 bytes of report data."""
-        if len(report_data) != _REPORT_DATA_BYTES:
-            raise ValueError(f"report data has 64 bytes, not {len(report_data)}")
-        return sign_report(replace(self.template, report_data=report_data), self.key)
-
     def issue(self, report_data: bytes) -> bytes:
         """Return a document over 64 bytes of report data, with the chain and revocation list in it."""
-        return render_report_part(self.report(report_data)) + self.rest
+        if len(report_data) != _REPORT_DATA_BYTES:
+            raise ValueError(f"report data has 64 bytes, not {len(report_data)}")
+        report = sign_report(replace(self.template, report_data=report_data), self.key)
+        return render_report_part(report) + self.rest
 
 
 def sign_report(report: SnpReport, key: ec.EllipticCurvePrivateKey) -> SnpReport:

@@ -1,0 +1,171 @@
+"""A small generated project: annotated YAML, records and a manifest, as `generate` leaves them."""
+
+import base64
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.codec import render_manifest
+from contrast_tasks.manifest.keys import workload_owner_digest
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.reference_values import defaults_for
+from contrast_tasks.settings import Settings, load_settings
+from coordinator.__main__ import Options, run
+
+COORDINATOR_POLICY = b"package agent_policy\n# coordinator\n"
+WEB_POLICY = b"package agent_policy\n# web\n"
+COORDINATOR = sha256_hex(COORDINATOR_POLICY)
+WEB = sha256_hex(WEB_POLICY)
+
+_WORKLOAD = """\
+apiVersion: apps/v1
+kind: {kind}
+metadata:
+  name: {name}
+spec:
+  template:
+    metadata:
+      annotations:
+        io.katacontainers.config.agent.policy: {policy}
+{role}    spec:
+      containers:
+        - image: {name}@sha256:{digest}
+          name: {name}
+      runtimeClassName: contrast-cc
+"""
+_ROLE = "        contrast.edgeless.systems/pod-role: coordinator\n"
+
+
+class Project:
+    """A project directory whose build output can be changed by a test."""
+
+    def __init__(self, root: Path, processor: SimulatedProcessor) -> None:
+        self.root = root
+        self.processor = processor
+        self.entries: dict[str, PolicyEntry] = {
+            COORDINATOR: PolicyEntry(sans=("coordinator", "*"), role="coordinator"),
+            WEB: PolicyEntry(
+                sans=("web", "*"), workload_secret_id="apps/v1/Deployment/default/web"
+            ),
+        }
+        self.owner_digests: tuple[str, ...] | None = ()
+        self.seedshare_owners: tuple[str, ...] = ()
+        self.root_sha256_hex = processor.root_sha256_hex
+        (root / "contrast.toml").write_text('platform = "local"\nsources = ["deployment"]\n')
+        self.write_workload("coordinator", "StatefulSet", COORDINATOR_POLICY)
+        self.write_workload("web", "Deployment", WEB_POLICY)
+        self.write_manifest()
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.root, environ={})
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.json"
+
+    def write_workload(self, name: str, kind: str, policy: bytes | None) -> None:
+        folder = self.root / "build" / "deployment"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _WORKLOAD.format(
+            kind=kind,
+            name=name,
+            policy=base64.b64encode(policy or b"").decode(),
+            role=_ROLE if name == "coordinator" else "",
+            digest="00" * 32,
+        )
+        (folder / f"{name}.yml").write_text(text)
+
+    def write_record(self, name: str, **changes: object) -> None:
+        folder = self.root / "build" / "workloads"
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {
+            "key": f"Deployment/{name}",
+            "policy_sha256": WEB,
+            "sans": [name, "*"],
+            "workload_secret_id": f"apps/v1/Deployment/default/{name}",
+            "role": "",
+            **changes,
+        }
+        (folder / f"{name}.json").write_text(json.dumps(record))
+
+    def write_manifest(self) -> bytes:
+        values = defaults_for("local", local_root_sha256_hex=self.root_sha256_hex)
+        content = render_manifest(
+            Manifest(
+                policies=self.entries,
+                reference_values=values,
+                workload_owner_key_digests=self.owner_digests,
+                seedshare_owner_pub_keys=self.seedshare_owners,
+            )
+        )
+        self.manifest.write_bytes(content)
+        return content
+
+    def write_owner(self, pem: bytes, *, listed: bool = True) -> None:
+        (self.root / "workload-owner.pem").write_bytes(pem)
+        if listed:
+            self.owner_digests = (workload_owner_digest(pem),)
+            self.write_manifest()
+
+
+@contextmanager
+def running_coordinator(
+    project: Project, *, host_data: str = COORDINATOR, processor: Path
+) -> Iterator[str]:
+    """Run the real Coordinator in a thread; yields host:port of its user API."""
+    stop, ready = Event(), Event()
+    ports: list[int] = []
+    failures: list[BaseException] = []
+
+    class Ports(logging.Handler):
+        """Reads the port from the start-up message, as an operator would."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if hasattr(record, "user_api"):
+                ports.append(record.user_api)
+
+    def wait() -> None:
+        ready.set()
+        stop.wait()
+
+    environ: Mapping[str, str] = {
+        "CONTRAST_EVIDENCE": f"simulated:{processor}",
+        "CONTRAST_HOST_DATA": host_data,
+    }
+    options = Options(
+        user_api=("127.0.0.1", 0),
+        mesh_api=("127.0.0.1", 0),
+        http=("127.0.0.1", 0),
+        state=project.root / "state",
+        force_new=False,
+        with_metrics=False,
+    )
+
+    def serve() -> None:
+        try:
+            run(options, environ, wait)
+        except BaseException as err:  # noqa: BLE001  # the test has to see it
+            failures.append(err)
+            ready.set()
+
+    log, handler = logging.getLogger("coordinator"), Ports()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    thread = Thread(target=serve)
+    thread.start()
+    try:
+        assert ready.wait(30)
+        assert not failures, failures
+        yield f"127.0.0.1:{ports[0]}"
+    finally:
+        stop.set()
+        thread.join(30)
+        log.removeHandler(handler)
+        log.setLevel(level)

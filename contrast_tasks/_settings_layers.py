@@ -175,17 +175,20 @@ def merge(ordered: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str], dic
     origins: dict[str, str] = {}
     places: dict[Path, Location] = {}
 
-    def visit(source: dict[str, Any], target: dict[str, Any], layer: Layer, path: Path) -> None:
+    def visit(
+        source: dict[str, Any], target: dict[str, Any], layer: Layer, path: Path, prefix: str = ""
+    ) -> None:
         for key, value in source.items():
             inner = (*path, key)
+            name = prefix + dotted((key,))
             spelled = _spelled(layer, inner)
             if isinstance(value, dict):
                 places.setdefault(inner, layer.place(spelled))
-                visit(value, target.setdefault(key, {}), layer, inner)
+                visit(value, target.setdefault(key, {}), layer, inner, f"{name}.")
             else:
                 places[inner] = layer.place(spelled)
                 target[key] = value
-                origins[dotted(inner)] = layer.origin(spelled)
+                origins[name] = layer.origin(spelled)
 
     for layer in ordered:
         visit(_normal(layer.document), merged, layer, ())

@@ -49,7 +49,7 @@ class _Walk:
                 return tuple(parts)
             part = match[0]
             self.at = match.end()
-            parts.append(part if part[0] not in "\"'" else tomllib.loads(f"k={part}")["k"])
+            parts.append(_unquoted(part))
             self._skip(_SPACE)
             if self.text[self.at : self.at + 1] != ".":
                 return tuple(parts)
@@ -114,6 +114,14 @@ class _Walk:
                 base = (*base, counts[base])
             self._mark(base, start)
             self.at = self.text.index("]", self.at) + (2 if is_array else 1)
+
+
+def _unquoted(part: str) -> str:
+    if part[0] not in "\"'":
+        return part
+    if part[0] == "'" or "\\" not in part:
+        return part[1:-1]
+    return str(tomllib.loads(f"k={part}")["k"])
 
 
 def key_lines(text: str) -> dict[Path, int]:

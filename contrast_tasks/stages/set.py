@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.settings import Settings
-from contrast_tasks.stages.annotated import load_annotated, load_records, policies_of
+from contrast_tasks.stages.annotated import Record, load_annotated, load_records, policies_of
 from contrast_tasks.stages.coordinator_session import (
     LIMIT_S,
     Dial,
@@ -124,18 +124,24 @@ def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: st
 
 def _differences(manifest: "Manifest", settings: Settings, name: str) -> list[str]:
     """Return where entries differ from what was generated: allowed, but seldom meant."""
-    found: list[str] = []
+    by_policy: dict[str, list[Record]] = {}
     for record in load_records(settings).values():
-        entry = manifest.policies.get(record.policy_sha256)
+        by_policy.setdefault(record.policy_sha256, []).append(record)
+    found: list[str] = []
+    for policy, records in by_policy.items():
+        entry = manifest.policies.get(policy)
         if entry is None:
             continue
-        for what, here, there in (
-            ("SANs", list(entry.sans), list(record.sans)),
-            ("WorkloadSecretID", entry.workload_secret_id, record.workload_secret_id),
-            ("Role", entry.role, record.role),
-        ):
-            if here != there:
-                found.append(f"{name} has {what} {here} for {record.key}, {there} was generated")
+        # Workloads with the same policy share one entry, which has the names of all.
+        sans = {san for record in records for san in record.sans}
+        secret_ids = {record.workload_secret_id for record in records}
+        keys = ", ".join(record.key for record in records)
+        if set(entry.sans) != sans:
+            here, there = " ".join(entry.sans), " ".join(records[0].sans)
+            found.append(f"{name} has SANs {here} for {keys}, generated was {there}")
+        if entry.workload_secret_id not in secret_ids:
+            here, there = entry.workload_secret_id, records[0].workload_secret_id
+            found.append(f"{name} has WorkloadSecretID {here} for {keys}, generated was {there}")
     return found
 
 

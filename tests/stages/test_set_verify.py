@@ -1,0 +1,498 @@
+"""Set and verify against the real Coordinator with simulated evidence, honest and not."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from contrast_tasks.api.errors import CoordinatorNotReady, RequestRefused
+from contrast_tasks.api.userapi import LatestTransition, ManifestHistory, SetManifestResult
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.errors import (
+    CoordinatorUnreachable,
+    EvidenceRejected,
+    MismatchError,
+    NotAuthorised,
+    UsageError,
+)
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.keys import generate_workload_owner
+from contrast_tasks.manifest.model import PolicyEntry
+from contrast_tasks.manifest.validate import ManifestError
+from contrast_tasks.stages.coordinator_session import Session
+from contrast_tasks.stages.set import run_set
+from contrast_tasks.stages.verify import run_verify
+from tests.fakes.deployment import (
+    COORDINATOR,
+    COORDINATOR_POLICY,
+    WEB,
+    WEB_POLICY,
+    Project,
+    running_coordinator,
+)
+
+OWNER = generate_workload_owner()
+STRANGER = generate_workload_owner()
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("set") / "processor"
+
+
+@pytest.fixture(scope="module")
+def simulated(processor: Path) -> SimulatedProcessor:
+    return SimulatedProcessor.load_or_create(processor)
+
+
+@pytest.fixture
+def project(tmp_path: Path, simulated: SimulatedProcessor) -> Project:
+    project = Project(tmp_path, simulated)
+    project.write_owner(OWNER)
+    return project
+
+
+@pytest.fixture
+def coordinator(project: Project, processor: Path) -> Iterator[str]:
+    with running_coordinator(project, processor=processor) as address:
+        yield address
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def no_pause(_seconds: float) -> None:
+    raise AssertionError("nothing to wait for")
+
+
+def test_set_writes_the_certificates_and_verify_the_history(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    done = run_set(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+
+    found = run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+
+    assert (done.generation, found.generations) == (1, 1)
+    assert done.mesh_ca_sha256 == found.mesh_ca_sha256
+    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem")
+    verify = project.root / "verify"
+    assert sorted(path.name for path in verify.iterdir()) == sorted(
+        [
+            "coordinator-root-ca.pem",
+            "manifest.0.json",
+            "mesh-ca.pem",
+            f"policy.{COORDINATOR}.rego",
+            f"policy.{WEB}.rego",
+        ]
+    )
+    assert (verify / "manifest.0.json").read_bytes() == project.manifest.read_bytes()
+    assert (verify / f"policy.{WEB}.rego").read_bytes() == WEB_POLICY
+    assert (verify / "mesh-ca.pem").read_bytes() == (project.root / "mesh-ca.pem").read_bytes()
+
+
+def test_the_first_set_keeps_the_seed_shares_for_their_owners(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    owner = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
+    project.seedshare_owners = (owner,)
+    project.write_manifest()
+
+    done = run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    document = json.loads((project.root / "seed-shares.json").read_bytes())
+    assert done.files[-1] == "seed-shares.json"
+    assert document["SeedShares"][0]["PublicKey"] == owner
+
+
+def test_one_line_tells_that_evidence_is_simulated(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    run_verify(project.settings, say=said.append, coordinator=coordinator)
+
+    line = "manifest.json trusts evidence of a simulated processor: for development only"
+    assert said == [line, line]
+
+
+def test_an_update_changes_the_mesh_ca_and_keeps_the_root(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    before = run_verify(project.settings, say=said.append, coordinator=coordinator)
+    project.entries[WEB] = dataclasses.replace(
+        project.entries[WEB], sans=("web", "*", "127.77.0.6")
+    )
+    project.write_manifest()
+
+    done = run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    after = run_verify(project.settings, say=said.append, coordinator=coordinator)
+    assert done.generation == 2
+    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem")
+    assert after.root_ca_sha256 == before.root_ca_sha256
+    assert after.mesh_ca_sha256 != before.mesh_ca_sha256
+    assert (project.root / "verify" / "manifest.1.json").exists()
+
+
+def test_a_manifest_that_differs_in_one_byte_is_a_mismatch_that_names_both(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    active = project.manifest.read_bytes()
+    other = active.replace(b'"web"', b'"wEb"', 1)
+    project.manifest.write_bytes(other)
+
+    with pytest.raises(MismatchError) as caught:
+        run_verify(project.settings, say=said.append, coordinator=coordinator)
+
+    line = active[: active.index(b'"web"')].count(b"\n") + 1
+    assert caught.value.exit_code == 42
+    assert str(caught.value) == (
+        f"coordinator {coordinator} has another manifest in force\n"
+        f"  expected  {sha256_hex(other)}   manifest.json\n"
+        f"  presented {sha256_hex(active)}   verify/manifest.0.json\n"
+        f"  first difference in line {line}"
+    )
+    assert (project.root / "verify" / "manifest.0.json").read_bytes() == active
+
+
+def test_a_manifest_that_is_longer_by_one_space_is_a_mismatch(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    project.manifest.write_bytes(project.manifest.read_bytes() + b" ")
+
+    with pytest.raises(MismatchError, match="first difference in line"):
+        run_verify(project.settings, say=said.append, coordinator=coordinator)
+
+
+def test_a_coordinator_with_another_policy_is_refused(
+    project: Project, processor: Path, said: list[str]
+) -> None:
+    with (
+        running_coordinator(project, host_data=WEB, processor=processor) as address,
+        pytest.raises(MismatchError) as caught,
+    ):
+        run_set(project.settings, say=said.append, coordinator=address, pause=no_pause)
+
+    assert caught.value.exit_code == 42
+    assert WEB in str(caught.value)
+    assert COORDINATOR in str(caught.value)
+
+
+def test_evidence_under_another_root_is_refused_and_both_roots_are_named(
+    project: Project, coordinator: str, said: list[str], simulated: SimulatedProcessor
+) -> None:
+    project.root_sha256_hex = "ab" * 32
+    project.write_manifest()
+
+    with pytest.raises(EvidenceRejected) as caught:
+        run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+
+    assert caught.value.exit_code == 41
+    assert "ab" * 32 in str(caught.value)
+    assert simulated.root_sha256_hex in str(caught.value)
+
+
+def test_a_refused_coordinator_gets_nothing_written(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    project.root_sha256_hex = "ab" * 32
+    project.write_manifest()
+
+    with pytest.raises(EvidenceRejected):
+        run_verify(project.settings, say=said.append, coordinator=coordinator)
+    with pytest.raises(EvidenceRejected):
+        run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    assert not (project.root / "verify").exists()
+    assert not (project.root / "mesh-ca.pem").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        (STRANGER, "the manifest in force does not list the key in workload-owner.pem"),
+        (None, "a manifest is in force and needs an owner's key to change; found none"),
+    ],
+    ids=["other-key", "no-key"],
+)
+def test_an_update_without_the_owners_key_is_not_authorised(
+    project: Project, coordinator: str, said: list[str], key: bytes | None, hint: str
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    before = project.manifest.read_bytes()
+    project.entries[WEB] = PolicyEntry(sans=("web",))
+    project.write_manifest()
+    (project.root / "workload-owner.pem").unlink()
+    if key is not None:
+        (project.root / "workload-owner.pem").write_bytes(key)
+
+    with pytest.raises(NotAuthorised) as caught:
+        run_set(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+
+    assert caught.value.exit_code == 43
+    assert caught.value.hint.startswith(hint)
+    project.manifest.write_bytes(before)
+    assert run_verify(project.settings, say=said.append, coordinator=coordinator).generations == 1
+
+
+def test_a_deployed_policy_that_the_manifest_lacks_stops_set(
+    project: Project, said: list[str]
+) -> None:
+    project.write_workload("extra", "Deployment", b"package agent_policy\n# extra\n")
+    extra = sha256_hex(b"package agent_policy\n# extra\n")
+
+    with pytest.raises(MismatchError) as caught:
+        run_set(project.settings, say=said.append, coordinator="127.0.0.1:1", pause=no_pause)
+
+    assert str(caught.value).endswith(
+        f"a deployed pod has policy {extra}, manifest.json does not name it"
+    )
+
+
+def test_a_policy_of_the_manifest_that_no_pod_has_stops_set(
+    project: Project, said: list[str]
+) -> None:
+    (project.root / "build" / "deployment" / "web.yml").unlink()
+
+    with pytest.raises(MismatchError) as caught:
+        run_set(project.settings, say=said.append, coordinator="127.0.0.1:1", pause=no_pause)
+
+    assert str(caught.value).endswith(
+        f"manifest.json names {WEB} (web, *), no deployed pod has this policy"
+    )
+
+
+def test_sans_other_than_the_generated_ones_are_allowed_and_told(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    project.write_record("web", sans=["web", "*", "shop.example"])
+
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    assert said[1:] == [
+        "warning: manifest.json has SANs web * for Deployment/web, generated was web * shop.example"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("owners", "key", "warning"),
+    [
+        (None, OWNER, "the manifest lists no workload owner keys: it can never be updated"),
+        ((), OWNER, "the manifest lists no workload owner keys: it can never be updated"),
+        (("d4" * 32,), OWNER, "this locks us out of updates"),
+        (("d4" * 32,), None, "no workload owner key is here"),
+    ],
+)
+def test_a_lock_out_is_told_before_it_happens(
+    project: Project,
+    coordinator: str,
+    said: list[str],
+    owners: tuple[str, ...] | None,
+    key: bytes | None,
+    warning: str,
+) -> None:
+    project.owner_digests = owners
+    project.write_manifest()
+    if key is None:
+        (project.root / "workload-owner.pem").unlink()
+
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    assert warning in said[1]
+
+
+def test_verify_before_set_says_that_there_is_no_manifest(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    with pytest.raises(CoordinatorUnreachable, match="no manifest") as caught:
+        run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+
+    assert caught.value.exit_code == 40
+
+
+def test_a_manifest_with_an_extra_key_is_refused_before_dialling(
+    project: Project, said: list[str]
+) -> None:
+    document = json.loads(project.manifest.read_bytes())
+    project.manifest.write_text(json.dumps({**document, "Extra": 1}))
+
+    with pytest.raises(ManifestError) as caught:
+        run_verify(project.settings, say=said.append, coordinator="127.0.0.1:1", pause=no_pause)
+
+    assert caught.value.exit_code == 12
+
+
+def test_a_missing_manifest_is_named(project: Project, said: list[str]) -> None:
+    project.manifest.unlink()
+
+    with pytest.raises(UsageError, match="cannot read the manifest: no such file") as caught:
+        run_set(project.settings, say=said.append, coordinator="127.0.0.1:1")
+
+    assert str(caught.value.where) == "manifest.json"
+
+
+@pytest.mark.parametrize("address", ["", ":1", "host:", "host:x", "host:0", "host:65536"])
+def test_a_malformed_coordinator_address_is_refused(
+    project: Project, said: list[str], address: str
+) -> None:
+    with pytest.raises(UsageError, match="wanted host:port"):
+        run_verify(project.settings, say=said.append, coordinator=address)
+
+
+class Patience:
+    """A clock that moves when somebody pauses, and a Coordinator that comes after some attempts."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+    @contextmanager
+    def connect(self, host: str, port: int, *, manifest: Any, client_key: Any) -> Iterator[Session]:
+        if self.failures:
+            raise self.failures.pop(0)
+        yield Liar(manifests=(), policies=())
+
+
+@dataclasses.dataclass
+class Liar:
+    """A session that presents whatever the test wants."""
+
+    manifests: tuple[bytes, ...]
+    policies: tuple[bytes, ...]
+    transition: bytes | None = None
+
+    def set_manifest(self, manifest: bytes, policies: Any) -> SetManifestResult:
+        raise AssertionError
+
+    def get_manifests(self) -> ManifestHistory:
+        pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        latest = self.transition
+        return ManifestHistory(
+            manifests=self.manifests,
+            policies=self.policies,
+            root_ca_pem=pem,
+            mesh_ca_pem=pem,
+            latest_transition=latest and LatestTransition(transition_hash=latest, signature=b""),
+        )
+
+    @contextmanager
+    def connect(self, host: str, port: int, *, manifest: Any, client_key: Any) -> Iterator[Session]:
+        yield self
+
+
+def test_a_coordinator_that_starts_slowly_is_waited_for_and_told_once(
+    project: Project, said: list[str]
+) -> None:
+    patience = Patience(*[CoordinatorUnreachable("cannot connect")] * 5)
+
+    with pytest.raises(MismatchError, match="has no manifest in force"):
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            connect=patience.connect,
+            clock=patience.clock,
+            pause=patience.pause,
+        )
+
+    assert patience.now == 5.0
+    assert said[1:] == ["waiting for the coordinator: cannot connect"]
+
+
+def test_patience_ends_after_the_limit(project: Project, said: list[str]) -> None:
+    patience = Patience(*[CoordinatorUnreachable("cannot connect")] * 500)
+
+    with pytest.raises(CoordinatorUnreachable, match="cannot connect"):
+        run_set(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            connect=patience.connect,
+            clock=patience.clock,
+            pause=patience.pause,
+        )
+
+    assert patience.now == 180.0
+
+
+def recovering() -> CoordinatorNotReady:
+    error = CoordinatorNotReady("coordinator is in recovery mode")
+    error.reason = "recovery-mode"
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EvidenceRejected("measurement differs"),
+        NotAuthorised("no"),
+        RequestRefused("bad manifest"),
+        recovering(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_waiting_cannot_cure_is_not_tried_again(
+    project: Project, said: list[str], error: Exception
+) -> None:
+    patience = Patience(error)
+
+    with pytest.raises(type(error)):
+        run_set(
+            project.settings, say=said.append, coordinator="host:1", connect=patience.connect,
+            pause=no_pause,
+        )  # fmt: skip
+
+
+def test_a_history_without_a_named_policy_is_refused(project: Project, said: list[str]) -> None:
+    liar = Liar(manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY,))
+
+    with pytest.raises(MismatchError, match=f"names policy {WEB} in manifest 0 and does not"):
+        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+
+
+def test_a_history_that_does_not_lead_to_its_transition_is_refused(
+    project: Project, said: list[str]
+) -> None:
+    content = project.manifest.read_bytes()
+    liar = Liar(
+        manifests=(content,), policies=(COORDINATOR_POLICY, WEB_POLICY), transition=b"\1" * 32
+    )
+
+    with pytest.raises(MismatchError, match=f"presented {'01' * 32}"):
+        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+
+
+def test_files_of_an_earlier_verify_are_removed(project: Project, said: list[str]) -> None:
+    verify = project.root / "verify"
+    verify.mkdir()
+    (verify / "manifest.7.json").write_text("{}")
+    (verify / f"policy.{'0' * 64}.rego").write_text("old")
+    (verify / "notes.txt").write_text("mine")
+    liar = Liar(
+        manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY, WEB_POLICY)
+    )
+
+    run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+
+    names = {path.name for path in verify.iterdir()}
+    assert "notes.txt" in names
+    assert "manifest.7.json" not in names
+    assert f"policy.{'0' * 64}.rego" not in names

@@ -5,7 +5,9 @@ The API server would refuse them later; here they are reported with their line, 
 
 from typing import Any, Final
 
+from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
+from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Path, Subject
 
 _POD_OBJECTS: Final = ("initContainers", "containers", "volumes")
@@ -13,8 +15,9 @@ _CONTAINER_OBJECTS: Final = ("env", "envFrom", "ports", "volumeMounts", "volumeD
 _CONTAINER_TEXTS: Final = ("command", "args")
 
 
-def check_structure(subject: Subject) -> None:
-    """Note what stands in the place of a sequence, an object or a text of a pod spec and is none."""
+def check_structure(document: Document) -> list[Finding]:
+    """Return what stands in the place of a sequence, an object or a text of a pod spec and is none."""
+    subject = Subject(document, document.obj)
     for key in _POD_OBJECTS:
         _objects(subject, (*subject.spec_path, key), subject.spec.get(key))
     for kind in ("initContainers", "containers"):
@@ -26,6 +29,7 @@ def check_structure(subject: Subject) -> None:
                 _texts(subject, (*path, key), container.get(key))
             for position, variable in workloads.mappings_at(container, "env"):
                 _text(subject, (*path, "env", position, "value"), variable.get("value"))
+    return subject.findings
 
 
 def _objects(subject: Subject, path: Path, found: Any) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "check_annotations",
     "check_deployment",
     "check_images",
+    "check_structure",
     "check_workload",
     "duplicates",
     "is_pinned",
@@ -38,13 +39,12 @@ __all__ = [
 def check_workload(
     document: Document, obj: Mapping[str, Any] | None = None, *, platform: Platform
 ) -> list[Finding]:
-    """Return everything to say about a confidential workload, annotations left to `check_annotations`.
+    """Return everything to say about a confidential workload whose structure and annotations are checked already.
 
     obj: the object with settings applied, whose lists are those of the document; default is the document's own.
     """
     subject = Subject(document, document.obj if obj is None else obj)
     check_runtime_class(subject)
-    check_structure(subject)
     check_identity(subject)
     check_memory(subject)
     if platform.pulls_in_guest:

@@ -61,6 +61,8 @@ def prepare(
         path = workloads.spec_path(document.obj)
         subject.error("G011", "no-container", path, "found no pod spec, expected one")
         return Prepared(obj=document.obj, findings=tuple(findings))
+    if structure := checks.check_structure(document):
+        return Prepared(obj=document.obj, findings=(*findings, *structure))
     places = prepare_settings.declared_places(declared)
     obj = prepare_settings.apply(subject, settings, declared, runtime_class)
     subject = Subject(document, obj, findings)
@@ -68,8 +70,7 @@ def prepare(
         prepare_mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     findings += checks.check_workload(document, obj, platform=platform(settings.platform))
-    is_readable = all(finding.code != "G012" for finding in findings)
-    if workloads.is_coordinator(obj) or not is_readable:
+    if workloads.is_coordinator(obj):
         return Prepared(obj=obj, findings=tuple(findings))
     mesh = prepare_mesh.read(subject, places)
     namespace = _suffix(obj, coordinator_namespace)

@@ -7,6 +7,7 @@ from contrast_tasks.kube.checks import (
     check_annotations,
     check_deployment,
     check_images,
+    check_structure,
     check_workload,
 )
 from contrast_tasks.kube.documents import parse_documents
@@ -43,7 +44,7 @@ PREFIX = "contrast.edgeless.systems/"
 
 def judged(text: str, name: str = "k3s-qemu-snp") -> list[Finding]:
     document = parse_documents(text, "web.yml")[0]
-    return check_workload(document, platform=platform(name))
+    return [*check_structure(document), *check_workload(document, platform=platform(name))]
 
 
 def swapped(old: str, new: str) -> str:

@@ -1,0 +1,133 @@
+"""From a command line to commands: options, several commands in a row, and help.
+
+A command ends where the next command's name stands: `deploy set verify` are three. A path that is called like a
+command is written `./deploy`.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from contrast_tasks.cli.commands import SUMMARIES, command_module, did_you_mean
+from contrast_tasks.cli.console import FORMS
+from contrast_tasks.errors import UsageError
+from contrast_tasks.report.text import PROGRAM
+
+
+class HelpShown(Exception):
+    """The user asked for help or the version; `text` is the answer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        found = message[0].lower() + message[1:]
+        raise UsageError(
+            f"{self.prog.removeprefix(PROGRAM + ' ')}: {found}", hint=self._nearest(message)
+        )
+
+    def _nearest(self, message: str) -> str:
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        if unknown.startswith("-"):
+            near = did_you_mean(unknown.partition("=")[0], sorted(self._option_string_actions))
+            if near:
+                return near
+        return f"see '{self.prog} --help'"
+
+    def print_help(self, file: Any = None) -> NoReturn:
+        del file
+        raise HelpShown(self.format_help())
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("for every command")
+    group.add_argument("--output", choices=FORMS, metavar="FORM", help=", ".join(FORMS))
+    group.add_argument("--color", choices=("auto", "always", "never"), metavar="WHEN")
+    group.add_argument("--project", metavar="DIR", help="folder of contrast.toml")
+    group.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a setting, as a line of TOML",
+    )
+    group.add_argument("--quiet", action="store_true", default=None, help="only errors and data")
+    group.add_argument("--debug", action="store_true", default=None, help="show tracebacks")
+
+
+COMMON = ("output", "color", "project", "overrides", "quiet", "debug")
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """Return the parser of one command; its help begins with an example."""
+    module = command_module(command)
+    parser = _Parser(
+        prog=f"{PROGRAM} {command}",
+        description=f"{SUMMARIES[command]}\n\n  {PROGRAM} {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    _common(parser)
+    return parser
+
+
+def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
+    if "=" in word:
+        return False
+    action = parser._option_string_actions.get(word)  # noqa: SLF001  # argparse has no other way to ask
+    return action is not None and action.nargs is None and action.const is None
+
+
+def split_commands(argv: Sequence[str]) -> list[list[str]]:
+    """Cut a command line at the names of commands, each part beginning with its command.
+
+    Options before the first command belong to it. A first word that is no command may be a task of the project, so it
+    keeps the whole rest. Raises UsageError if there is no command at all.
+    """
+    options = _Parser(prog=PROGRAM, add_help=False)
+    _common(options)
+    leading: list[str] = []
+    words = list(argv)
+    while words and words[0].startswith("-"):
+        leading.append(words.pop(0))
+        if words and _takes_value(options, leading[-1]):
+            leading.append(words.pop(0))
+    if not words:
+        raise UsageError("no command was given", hint=f"see '{PROGRAM} --help'")
+    if words[0] not in SUMMARIES:
+        return [[words[0], *leading, *words[1:]]]
+    parts: list[list[str]] = []
+    parser: argparse.ArgumentParser = options
+    is_value = False
+    for position, word in enumerate(words):
+        if word == "--":
+            parts[-1].extend(words[position:])
+            break
+        if word in SUMMARIES and not is_value:
+            parts.append([word, *(leading if not parts else ())])
+            parser = parser_of(word)
+            continue
+        is_value = not is_value and _takes_value(parser, word)
+        parts[-1].append(word)
+    return parts
+
+
+def usage() -> str:
+    """Return the overview: an example, then the commands."""
+    width = max(map(len, SUMMARIES))
+    lines = [
+        f"{PROGRAM} generate deploy set verify",
+        "",
+        "commands:",
+        *(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()),
+        "",
+        f"'{PROGRAM} COMMAND --help' shows the options of a command",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""The table of commands: name, module and one line of help; modules are imported when they are called."""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import argparse
+
+    from contrast_tasks.cli.context import Context
+    from contrast_tasks.report.model import Report
+
+
+class CommandModule(Protocol):
+    """What a module of this package offers."""
+
+    EXAMPLE: str
+
+    def configure(self, parser: "argparse.ArgumentParser") -> None:
+        """Add the command's arguments."""
+
+    def run(self, arguments: "argparse.Namespace", context: "Context") -> "Report":
+        """Carry the command out."""
+
+
+SUMMARIES: Mapping[str, str] = {
+    "generate": "make annotated YAML, policies and the manifest",
+    "lint": "check the sources and show every finding",
+    "plan": "tell what generate would change",
+    "lock": "resolve image references in the lock file, from layouts and registries",
+    "config": "show the effective settings and where each comes from",
+    "coordinator": "print the Kubernetes resources of the Coordinator",
+    "deploy": "generate, then start the deployment",
+    "status": "show what runs",
+    "restart": "restart workloads, so that they get new certificates",
+    "stop": "stop the deployment",
+    "set": "set the manifest at the Coordinator",
+    "verify": "verify the Coordinator against a manifest, and fetch what is in force",
+    "audit": "report on the manifest and policies that were verified",
+    "policy": "work on policies: simulate",
+    "demo": "run the whole example on this machine, and prove each step",
+}
+
+
+def command_module(name: str) -> CommandModule:
+    """Return the module of a command."""
+    return importlib.import_module(f"contrast_tasks.cli.{name}")
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return a hint naming the nearest known word, or an empty string."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else ""

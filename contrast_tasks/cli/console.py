@@ -1,0 +1,107 @@
+"""Where a command speaks: data on stdout, conversation on stderr, in the form the user asked for."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from contrast_tasks.report.model import Report, Step
+
+FORMS = ("text", "json", "events", "sarif", "junit", "github")
+
+
+class Console:
+    """One command line's voice.
+
+    form: one of FORMS; json, sarif and junit are one document at the end, events is a stream of lines.
+    """
+
+    def __init__(
+        self,
+        *,
+        form: str = "text",
+        colour: str = "auto",
+        quiet: bool = False,
+        environ: Mapping[str, str] | None = None,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        from contrast_tasks.report.text import wants_colour
+
+        self.form = form
+        self.quiet = quiet
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        environ = os.environ if environ is None else environ
+        self.colour = wants_colour(colour, environ, self._stderr)
+
+    @property
+    def is_text(self) -> bool:
+        """Return whether people read along."""
+        return self.form in ("text", "github")
+
+    def say(self, line: str) -> None:
+        """Tell people something on stderr; silent when a machine reads, or with --quiet."""
+        if self.is_text and not self.quiet:
+            self._stderr.write(f"{line}\n")
+            self._stderr.flush()
+
+    def data(self, text: str) -> None:
+        """Write what the command was asked for to stdout; in the machine forms it is part of the document instead."""
+        if self.is_text:
+            self._stdout.write(text)
+            self._stdout.flush()
+
+    def _bytes(self, content: bytes) -> None:
+        self._stdout.write(content.decode())
+        self._stdout.flush()
+
+    def begin(self, command: str) -> None:
+        """Open the stream of lines."""
+        if self.form == "events":
+            from contrast_tasks.report.events import render_begin
+
+            self._bytes(render_begin(command))
+
+    def step(self, step: Step) -> None:
+        """Write the line of a finished task to the stream."""
+        if self.form == "events":
+            from contrast_tasks.report.events import render_step
+
+            self._bytes(render_step(step))
+
+    def end(self, report: Report) -> None:
+        """Write the report in the chosen form; findings and errors go to stderr where people read."""
+        if self.is_text:
+            from contrast_tasks.report.text import closing_lines
+
+            for line in closing_lines(report, colour=self.colour):
+                self._stderr.write(f"{line}\n")
+            self._stderr.flush()
+        render = _renderer(self.form)
+        if render is not None:
+            self._bytes(render(report))
+
+
+def _renderer(form: str) -> Any:
+    if form == "json":
+        from contrast_tasks.report.document import render_json
+
+        return render_json
+    if form == "events":
+        from contrast_tasks.report.events import render_end
+
+        return render_end
+    if form == "sarif":
+        from contrast_tasks.report.sarif import render_sarif
+
+        return render_sarif
+    if form == "junit":
+        from contrast_tasks.report.junit import render_junit
+
+        return render_junit
+    if form == "github":
+        from contrast_tasks.report.github import render_github
+
+        return render_github
+    return None

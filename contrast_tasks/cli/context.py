@@ -1,0 +1,57 @@
+"""What every command gets: the project, the caller's place, and where to speak."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.cli.console import Console
+
+if TYPE_CHECKING:
+    from contrast_tasks.settings import Settings
+    from contrast_tasks.stages.project import Project, Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One command line.
+
+    root: the project's folder, absolute, and the working directory of every command; cwd: where the user stands, which
+    path arguments are relative to. overrides: TOML lines of --set.
+    """
+
+    root: Path
+    cwd: Path
+    console: Console
+    environ: Mapping[str, str]
+    overrides: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    debug: bool = False
+
+    def path(self, argument: str) -> str:
+        """Return a path argument relative to the project, with `/`."""
+        return Path(os.path.relpath(self.cwd / argument, self.root)).as_posix()
+
+    def spec(self, **flags: Any) -> "Spec":
+        """Return the project under these flags (dotted keys with `__` for `.`); None is a flag that was not given."""
+        from contrast_tasks.stages.project import Spec
+
+        given = ((key.replace("__", "."), value) for key, value in flags.items())
+        pairs = sorted((key, value) for key, value in given if value is not None)
+        return Spec(root=str(self.root), overrides=self.overrides, flags=tuple(pairs))
+
+    def project(self, **flags: Any) -> "Project":
+        """Return the opened project; raises SettingsError for settings that are not understood."""
+        from contrast_tasks.stages.project import open_project
+
+        return open_project(self.spec(**flags))
+
+    def settings(self, **flags: Any) -> "Settings":
+        """Return the effective settings."""
+        from contrast_tasks.settings import load_settings
+
+        spec = self.spec(**flags)
+        return load_settings(
+            self.root, environ=self.environ, overrides=spec.overrides, flags=dict(spec.flags)
+        )

@@ -1,0 +1,46 @@
+"""`deploy`: generate, then make what runs equal to the annotated YAML."""
+
+import argparse
+from dataclasses import asdict, replace
+
+from contrast_tasks.cli import generate
+from contrast_tasks.cli.context import Context
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "deploy set verify"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    generate.configure_project(parser)
+    parser.add_argument("--without-mesh", action="store_true", help="leave out Envoy (local only)")
+    parser.add_argument(
+        "--fresh", action="store_true", help="forget the Coordinator's history (local only)"
+    )
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Deploy, unless generating failed."""
+    from contrast_tasks.stages.deploy import run_deploy
+
+    flags = generate.flags_of(arguments, context)
+    generated = generate.generate(context, flags)
+    if generated.exit_code != 0:
+        return replace(generated, command="deploy")
+    result = run_deploy(
+        context.project(**flags).settings,
+        say=context.console.say,
+        environ=context.environ,
+        with_mesh=not arguments.without_mesh,
+        fresh=arguments.fresh,
+    )
+    if not result.changed:
+        context.console.say("everything runs already")
+    if result.coordinator:
+        context.console.say(f"coordinator {result.coordinator}")
+    return Report(
+        command="deploy",
+        findings=generated.findings,
+        steps=generated.steps,
+        result=asdict(result),
+    )

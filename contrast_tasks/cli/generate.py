@@ -1,0 +1,238 @@
+"""`generate`: run the graph up to the manifest, tell what changed, and remember when nothing did."""
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.cli import snapshot
+from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import MissingReferenceValues
+from contrast_tasks.findings import Finding
+from contrast_tasks.report.model import (
+    Failure,
+    Report,
+    Step,
+    counted,
+    exit_code_of,
+    sorted_findings,
+)
+from contrast_tasks.report.text import LINES_SHOWN
+
+EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
+# Below this a second process costs more than it saves.
+_PARALLEL_FROM = 24
+_PROCESSES_AT_MOST = 8
+_WORK = ".contrast/work/"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; names are the reference product's where it has them."""
+    configure_project(parser)
+    parser.add_argument("--always", action="store_true", help="run also what is up to date")
+    parser.add_argument("-n", "--processes", type=int, metavar="N", help="processes to use")
+
+
+def configure_project(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is generated, for every command that generates first."""
+    parser.add_argument("paths", nargs="*", help="files and folders of the deployment")
+    parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
+    parser.add_argument("-m", "--manifest", metavar="FILE", help="where the manifest goes")
+    parser.add_argument(
+        "-w", "--add-workload-owner-key", action="append", metavar="FILE", dest="workload_owners"
+    )
+    parser.add_argument(
+        "--add-seedshare-owner-key", action="append", metavar="FILE", dest="seedshare_owners"
+    )
+    parser.add_argument("-d", "--disable-updates", action="store_true", default=None)
+
+
+def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
+    """Return the settings the arguments stand for."""
+
+    def paths(values: list[str] | None) -> tuple[str, ...] | None:
+        return tuple(context.path(value) for value in values) if values else None
+
+    manifest = arguments.manifest
+    return {
+        "sources": paths(arguments.paths),
+        "platform": arguments.reference_values,
+        "manifest": None if manifest is None else context.path(manifest),
+        "owners__workload": paths(arguments.workload_owners),
+        "owners__seedshare": paths(arguments.seedshare_owners),
+        "owners__disable_updates": arguments.disable_updates,
+    }
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Generate; the exit code is 13 when values that only the user knows are missing."""
+    return generate(
+        context,
+        flags_of(arguments, context),
+        always=arguments.always,
+        processes=arguments.processes,
+    )
+
+
+class _Lines:
+    """Tells people what changed while it happens, and a machine every task."""
+
+    def __init__(self, context: Context) -> None:
+        self._console = context.console
+        self._told = 0
+
+    def started(self, name: str) -> None:
+        """Say nothing; a task that takes long is told when it is done."""
+
+    def finished(self, step: Step, values: dict[str, Any]) -> None:
+        """Tell what changed."""
+        self._console.step(step)
+        for path in step.wrote:
+            if path.startswith(_WORK):
+                key = step.name.rpartition("#")[2]
+                self._tell(f"{key}: policy {values.get('policy_sha256') or 'none'}")
+            else:
+                self._tell(f"wrote {path}")
+        for path in values.get("removed", ()):
+            self._tell(f"removed {path}")
+
+    def _tell(self, line: str) -> None:
+        self._told += 1
+        if self._told <= LINES_SHOWN:
+            self._console.say(line)
+
+    def close(self) -> None:
+        """Say how much was left out."""
+        if self._told > LINES_SHOWN:
+            self._console.say(f"and {self._told - LINES_SHOWN} more")
+
+
+def generate(
+    context: Context,
+    flags: dict[str, Any],
+    *,
+    always: bool = False,
+    processes: int | None = None,
+    target: str = "generate",
+) -> Report:
+    """Run the graph and return the report; the caller shows it."""
+    from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.tasks.run import run_tasks
+
+    started = time.perf_counter()
+    project = context.project(**flags)
+    tasks = load_tasks(project)
+    lines = _Lines(context)
+    run = run_tasks(
+        tasks,
+        [target],
+        listener=lines,
+        processes=_processes(project) if processes is None else lambda _: processes,
+        always=always,
+    )
+    lines.close()
+    if run.rebuilt:
+        context.console.say("the record of finished tasks was not readable and was begun anew")
+    reporter = run.reporter
+    findings, failures = reporter.findings, reporter.failures()
+    exit_code = exit_code_of(reporter.errors)
+    result: dict[str, Any] = {"workloads": len(project.index.workloads)}
+    steps = tuple(reporter.steps)
+    idle = all(step.status == "up-to-date" for step in steps)
+    if not failures:
+        found, missing = _outcome(context.root / project.paths.check)
+        result["manifest"] = project.paths.manifest
+        elapsed_s = time.perf_counter() - started
+        note = counted(found)
+        context.console.say(
+            snapshot.up_to_date(len(project.index.workloads), note, elapsed_s)
+            if idle
+            else _summary(steps, len(project.index.workloads), note, elapsed_s)
+        )
+        if missing:
+            findings, failures = missing, (_missing(missing),)
+            exit_code = MissingReferenceValues.exit_code
+        if not idle or not context.console.is_text:
+            findings = sorted_findings([*found, *missing])
+    report = Report(
+        command="generate",
+        exit_code=exit_code,
+        findings=findings,
+        failures=failures,
+        steps=steps,
+        result=result,
+    )
+    _remember(context, project, tasks, report, idle=idle and not always)
+    return report
+
+
+def _processes(project: Any) -> Callable[[Any], int]:
+    """Return a function that, from doit's record, says how many processes pay."""
+    from contrast_tasks.tasks.graph import workload_name
+    from contrast_tasks.tasks.run import processors
+
+    def choose(record: Any) -> int:
+        stale = 0
+        for workload in project.index.workloads.values():
+            values = record.get(f"workload:{workload_name(workload)}", "_values_:") or {}
+            stale += values.get("inputs") != project.inputs_of_workload(workload.id)
+        return min(processors(), _PROCESSES_AT_MOST) if stale >= _PARALLEL_FROM else 1
+
+    return choose
+
+
+def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float) -> str:
+    ran = [step for step in steps if step.status in ("changed", "unchanged")]
+    derived = sum(step.name.startswith("workload:") for step in ran)
+    wrote = sum(not path.startswith(".contrast/") for step in ran for path in step.wrote)
+    middle = f", {note}" if note else ""
+    return (
+        f"generated {derived} of {workloads} workload{'' if workloads == 1 else 's'},"
+        f" {wrote} file{'' if wrote == 1 else 's'} written{middle} ({elapsed_s:.1f} s)"
+    )
+
+
+def _outcome(path: Path) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Return the findings and the missing values build/check.json tells of."""
+    import json
+
+    document = json.loads(path.read_bytes())
+    found, missing = (
+        tuple(Finding.from_json(finding) for finding in document[name])
+        for name in ("findings", "missing")
+    )
+    return found, missing
+
+
+def _missing(missing: Iterable[Finding]) -> Failure:
+    count = len(list(missing))
+    error = MissingReferenceValues(
+        f"the manifest lacks {count} value{'' if count == 1 else 's'} that only you can know",
+        hint="fill them in under [reference_values] of contrast.toml; everything else is written",
+    )
+    return Failure.of(error)
+
+
+def _remember(context: Context, project: Any, tasks: Any, report: Report, *, idle: bool) -> None:
+    root = str(context.root)
+    usable = context.console.form == "text" and not context.console.quiet
+    with contextlib.suppress(OSError):
+        if not idle or report.exit_code != 0 or not usable:
+            snapshot.forget(root)
+            return
+        from contrast_tasks.stages.footprint import footprint
+
+        paths = footprint(project)
+        for task in tasks:
+            paths.update(task.file_dep, task.targets)
+        snapshot.record(
+            context.argv,
+            root,
+            paths,
+            workloads=len(project.index.workloads),
+            note=counted(_outcome(context.root / project.paths.check)[0]),
+            environ=context.environ,
+            now_ns=time.time_ns(),
+        )

@@ -1,0 +1,46 @@
+"""`lint`: every finding about the sources, and nothing written below the build directory."""
+
+import argparse
+
+from contrast_tasks.cli import generate
+from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import FindingsError
+from contrast_tasks.report.model import (
+    Report,
+    counted,
+    exit_code_of,
+    sorted_findings,
+    worst_exit_code,
+)
+
+EXAMPLE = "lint --output sarif > findings.sarif"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is checked."""
+    generate.configure_project(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Check; the exit code tells the worst finding: 10 note, 11 warning, 12 error."""
+    from contrast_tasks.stages.check import passed_findings
+    from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.tasks.run import run_tasks
+
+    project = context.project(**generate.flags_of(arguments, context))
+    run = run_tasks(load_tasks(project), ["sources", "documents", "workload"])
+    reporter = run.reporter
+    findings = sorted_findings([*reporter.findings, *passed_findings(project)])
+    others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
+    failures = tuple(failure for failure in reporter.failures() if failure.kind != "FindingsError")
+    count = len(project.index.workloads)
+    said = counted(findings) or "nothing found"
+    context.console.say(f"{count} workload{'' if count == 1 else 's'} checked, {said}")
+    return Report(
+        command="lint",
+        exit_code=exit_code_of(others) or worst_exit_code(findings),
+        findings=findings,
+        failures=failures,
+        steps=tuple(reporter.steps),
+        result={"workloads": count},
+    )

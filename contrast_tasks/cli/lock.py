@@ -1,0 +1,40 @@
+"""`lock`: resolve every image reference in use, from layouts on disk and from registries."""
+
+import argparse
+from typing import Any
+
+from contrast_tasks.cli import generate
+from contrast_tasks.cli.context import Context
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "lock --update"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    generate.configure_project(parser)
+    parser.add_argument("--update", action="store_true", help="ask registries again")
+    parser.add_argument("--offline", action="store_true", help="ask no registry")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Write the lock file; tell what was added, updated and dropped."""
+    from contrast_tasks.stages.lock import run_lock
+    from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.tasks.run import run_tasks
+
+    project = context.project(**generate.flags_of(arguments, context))
+    # What the layouts are made by comes first: their images are locked from them.
+    before = run_tasks(load_tasks(project), ["lock"])
+    if before.reporter.errors:
+        raise before.reporter.errors[0]
+    settings = project.settings
+    result: dict[str, Any] = run_lock(
+        settings, project.used_images(), offline=arguments.offline, update=arguments.update
+    )
+    for verb in ("added", "updated", "dropped"):
+        for reference in result[verb]:
+            context.console.say(f"{verb} {reference}")
+    locked = len(result["added"]) + len(result["updated"]) + len(result["kept"])
+    context.console.say(f"{settings.lock} holds {locked} image{'' if locked == 1 else 's'}")
+    return Report(command="lock", result=result)

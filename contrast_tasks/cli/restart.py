@@ -1,0 +1,27 @@
+"""`restart`: restart workloads, so that they get certificates of the mesh CA in force."""
+
+import argparse
+from dataclasses import asdict
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "restart web"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("names", nargs="*", help="workloads, default: all but the Coordinator")
+    parser.add_argument(
+        "--wait", type=float, default=60.0, metavar="SECONDS", help="until they are ready"
+    )
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Restart and wait."""
+    from contrast_tasks.stages.deploy import run_restart
+
+    result = run_restart(
+        context.settings(), say=context.console.say, names=arguments.names, wait_s=arguments.wait
+    )
+    return Report(command="restart", result=asdict(result))

@@ -1,0 +1,144 @@
+"""One command line, from words to exit code; the one place where unexpected errors end."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks import __version__
+from contrast_tasks.cli.arguments import COMMON, HelpShown, parser_of, split_commands, usage
+from contrast_tasks.cli.commands import SUMMARIES, command_module
+from contrast_tasks.cli.console import FORMS, Console
+from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import ContrastError, FindingsError, UsageError
+from contrast_tasks.report.model import Failure, Report, sorted_findings
+from contrast_tasks.report.text import PROGRAM
+
+_VERSION = ("--version", "-V")
+_HELP = ("--help", "-h", "help")
+
+
+def run_command_line(words: Sequence[str], root: str) -> int:
+    """Return the exit code of a command line; root: the project unless --project names another one."""
+    if not words or words[0] in _HELP:
+        (sys.stdout if words else sys.stderr).write(usage())
+        return 0 if words else UsageError.exit_code
+    if words[0] in _VERSION:
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        return 0
+    console = Console(form=_wanted_form(words))
+    report = Report(command=" ".join(words[:1]))
+    try:
+        parsed = _parse(words)
+        context = _context(parsed, words, root)
+        console = context.console
+        report = _run_all(parsed, context)
+    except HelpShown as help_shown:
+        sys.stdout.write(help_shown.text)
+        return 0
+    except ContrastError as error:
+        report = failed(report.command, error)
+    console.end(report)
+    return report.exit_code
+
+
+def failed(command: str, error: ContrastError) -> Report:
+    """Return the report of a command that ended with an error."""
+    findings = error.findings if isinstance(error, FindingsError) else ()
+    return Report(
+        command=command,
+        exit_code=error.exit_code,
+        findings=sorted_findings(findings),
+        failures=(Failure.of(error),),
+    )
+
+
+def _wanted_form(words: Sequence[str]) -> str:
+    """Return the form asked for, before the line is understood: a usage error is reported in it too."""
+    for position, word in enumerate(words):
+        value = word.partition("=")[2] if word.startswith("--output=") else ""
+        if word == "--output" and position + 1 < len(words):
+            value = words[position + 1]
+        if value in FORMS:
+            return value
+    return "text"
+
+
+def _parse(words: Sequence[str]) -> list[tuple[str, argparse.Namespace]]:
+    parsed = []
+    for command, *rest in split_commands(words):
+        name = command if command in SUMMARIES else "task"
+        arguments = parser_of(name).parse_args(rest if name == command else [command, *rest])
+        parsed.append((name, arguments))
+    return parsed
+
+
+def _context(
+    parsed: Sequence[tuple[str, argparse.Namespace]], words: Sequence[str], root: str
+) -> Context:
+    common: dict[str, Any] = dict.fromkeys(COMMON)
+    for _, arguments in parsed:
+        for name in COMMON:
+            value = getattr(arguments, name)
+            if value is not None:
+                common[name] = value
+    cwd = Path.cwd()
+    place = (cwd / (common["project"] or root)).resolve()
+    if not place.is_dir():
+        raise UsageError(f"project {common['project'] or root} is not a directory")
+    os.chdir(place)
+    default = "github" if os.environ.get("GITHUB_ACTIONS") == "true" else "text"
+    console = Console(
+        form=common["output"] or default,
+        colour=common["color"] or "auto",
+        quiet=bool(common["quiet"]),
+    )
+    return Context(
+        root=place,
+        cwd=cwd,
+        console=console,
+        environ=os.environ,
+        overrides=tuple(common["overrides"] or ()),
+        argv=tuple(words),
+        debug=bool(common["debug"]),
+    )
+
+
+def _run_all(parsed: Sequence[tuple[str, argparse.Namespace]], context: Context) -> Report:
+    """Run the commands in order until one fails, and return what all of them have to say as one report."""
+    title = " ".join(name for name, _ in parsed)
+    context.console.begin(title)
+    reports: list[Report] = []
+    for name, arguments in parsed:
+        reports.append(_run(name, arguments, context))
+        if reports[-1].exit_code != 0:
+            break
+    if len(reports) == 1 and len(parsed) == 1:
+        return reports[0]
+    return Report(
+        command=title,
+        exit_code=reports[-1].exit_code,
+        findings=sorted_findings(finding for report in reports for finding in report.findings),
+        failures=tuple(failure for report in reports for failure in report.failures),
+        steps=tuple(step for report in reports for step in report.steps),
+        result={report.command: dict(report.result) for report in reports},
+    )
+
+
+def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:
+    try:
+        return command_module(name).run(arguments, context)
+    except ContrastError as error:
+        if context.debug:
+            traceback.print_exc()
+        return failed(name, error)
+    except Exception as error:  # noqa: BLE001  # the outermost handler
+        text = traceback.format_exc()
+        if context.debug:
+            sys.stderr.write(text)
+        message = f"this is a bug: {type(error).__name__}: {error}"
+        hint = "run again with --debug and report what it shows"
+        return failed(name, ContrastError(message, hint=hint))

@@ -1,0 +1,47 @@
+"""`set`: make manifest.json the manifest in force at the Coordinator."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "set -c 203.0.113.7:1313 -m manifest.json"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    configure_coordinator(parser)
+    parser.add_argument("--workload-owner-key", metavar="FILE", help="key that proves ownership")
+    parser.add_argument("paths", nargs="*", help="annotated YAML to take the policies from")
+
+
+def configure_coordinator(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which Coordinator and which manifest."""
+    parser.add_argument("-c", "--coordinator", metavar="HOST:PORT", help="user API")
+    parser.add_argument("-m", "--manifest", metavar="FILE", help="default: the project's own")
+    parser.add_argument(
+        "--timeout", type=float, default=180.0, metavar="SECONDS", help="how long to wait for it"
+    )
+
+
+def file_argument(context: Context, value: str | None) -> Path | None:
+    """Return a file named on the command line as an absolute path, None if it was not named."""
+    return None if value is None else context.cwd / value
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Attest the Coordinator, then set the manifest."""
+    from contrast_tasks.stages.set import run_set
+
+    result = run_set(
+        context.settings(),
+        say=context.console.say,
+        coordinator=arguments.coordinator,
+        manifest=file_argument(context, arguments.manifest),
+        owner_key=file_argument(context, arguments.workload_owner_key),
+        paths=[context.cwd / path for path in arguments.paths],
+        timeout_s=arguments.timeout,
+    )
+    return Report(command="set", result=asdict(result))

@@ -1,0 +1,108 @@
+"""The shortest way to say that nothing changed: a list of every file that counts, with its signature.
+
+`generate` leaves it behind when it had nothing to do. When all signatures still hold and the command line and the
+environment are the same, the next `generate` is done before doit, YAML or the settings are even imported. Only the
+standard library may be imported here, and as little of it as possible. Source: notes/doit.md 2.5, point 6.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+SNAPSHOT = ".contrast/snapshot.json"
+VERSION = 1
+# Two changes within one tick of the file system's clock share a signature; such young files are not trusted.
+_RACY_NS = 2_000_000_000
+_ABSENT = [-1, -1, -1, -1]
+
+
+def _signature(path: str) -> list[int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded on this path
+    except OSError:
+        return _ABSENT
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _circumstances(words: Sequence[str], environ: Mapping[str, str]) -> list[object]:
+    """Return what else decides about the result, or about how it is told."""
+    settings = sorted(
+        (name, value) for name, value in environ.items() if name.startswith("CONTRAST_")
+    )
+    github = environ.get("GITHUB_ACTIONS", "")
+    place = [os.getcwd(), __file__]  # noqa: PTH109
+    return [VERSION, list(words), [list(pair) for pair in settings], github, sys.version, place]
+
+
+def unchanged(
+    words: Sequence[str], root: str, *, environ: Mapping[str, str] | None = None
+) -> str | None:
+    """Return the line to say when a `generate` has nothing to do; None when it has to look closer."""
+    started = time.perf_counter()
+    if not words or words[0] != "generate":
+        return None
+    environ = os.environ if environ is None else environ
+    try:
+        with open(os.path.join(root, SNAPSHOT), "rb") as stream:  # noqa: PTH118, PTH123  # as above
+            recorded = json.loads(stream.read())
+        if recorded["circumstances"] != _circumstances(words, environ):
+            return None
+        prefix = root + os.sep
+        for path, *signature in recorded["files"]:
+            if _signature(path if path[:1] == os.sep else prefix + path) != signature:
+                return None
+        workloads = recorded["workloads"]
+        note = str(recorded["note"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return up_to_date(workloads, note, time.perf_counter() - started)
+
+
+def up_to_date(workloads: int, note: str, elapsed_s: float) -> str:
+    """Return the one line of a run that had nothing to do; note: as `2 warnings`, or empty."""
+    middle = f", {note}" if note else ""
+    plural = "" if workloads == 1 else "s"
+    return f"up to date ({workloads} workload{plural}{middle}, {elapsed_s:.1f} s)"
+
+
+def record(
+    words: Sequence[str],
+    root: str,
+    paths: Iterable[str],
+    *,
+    workloads: int,
+    note: str,
+    environ: Mapping[str, str],
+    now_ns: int,
+) -> bool:
+    """Write the snapshot over `paths` (relative to root, or absolute); return False if some are too young for it.
+
+    An absent path counts: the snapshot holds while it stays absent.
+    """
+    files = []
+    for path in sorted(set(paths)):
+        signature = _signature(os.path.join(root, path))  # noqa: PTH118
+        if signature[2] > now_ns - _RACY_NS:
+            return False
+        files.append([path, *signature])
+    document = {
+        "circumstances": _circumstances(words, environ),
+        "workloads": workloads,
+        "note": note,
+        "files": files,
+    }
+    target = os.path.join(root, SNAPSHOT)  # noqa: PTH118
+    with open(f"{target}.new", "w", encoding="utf-8") as stream:  # noqa: PTH123
+        json.dump(document, stream, separators=(",", ":"))
+    os.replace(f"{target}.new", target)  # noqa: PTH105
+    return True
+
+
+def forget(root: str) -> None:
+    """Remove the snapshot, because outputs are about to change."""
+    try:
+        os.unlink(os.path.join(root, SNAPSHOT))  # noqa: PTH108, PTH118
+    except FileNotFoundError:
+        return

@@ -1,0 +1,35 @@
+"""`status`: what runs, one line per pod."""
+
+import argparse
+from dataclasses import asdict
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "status --wait 30"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="until everything is ready"
+    )
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Print the state: workload, address, phase, readiness, restarts."""
+    from contrast_tasks.stages.deploy import run_status
+
+    result = run_status(context.settings(), wait_s=arguments.wait)
+    if result.text:
+        context.console.data(result.text)
+    width = max((len(pod.workload) for pod in result.pods), default=0)
+    for pod in result.pods:
+        readiness = "ready" if pod.ready else "not ready"
+        line = f"{pod.workload:<{width}}  {pod.address}  {pod.phase}  {readiness}"
+        if pod.restarts:
+            line += f"  {pod.restarts} restart{'' if pod.restarts == 1 else 's'}"
+        context.console.data(f"{line}  {pod.message}".rstrip() + "\n")
+    if not result.running:
+        context.console.say("nothing is running")
+    return Report(command="status", result=asdict(result))

@@ -1,0 +1,68 @@
+"""A task of the project's own dodo.py, called by its name; words behind `--` go to the task."""
+
+import argparse
+from typing import Any
+
+from contrast_tasks.cli.commands import SUMMARIES, did_you_mean
+from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import UsageError
+from contrast_tasks.report.model import Report, Step, exit_code_of
+
+EXAMPLE = "test -- -k manifest"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("names", nargs="+", help="tasks")
+    parser.add_argument("--always", action="store_true", help="run also what is up to date")
+
+
+class _Lines:
+    def __init__(self, context: Context) -> None:
+        self._console = context.console
+
+    def started(self, name: str) -> None:
+        """Say nothing; such tasks speak for themselves."""
+
+    def finished(self, step: Step, values: dict[str, Any]) -> None:
+        """Tell what changed."""
+        del values
+        self._console.step(step)
+        for path in step.wrote:
+            self._console.say(f"wrote {path}")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Run the tasks; UsageError, with the nearest name, for one that does not exist."""
+    from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.tasks.run import run_tasks
+
+    first = arguments.names[0]
+    if not (context.root / "dodo.py").is_file():
+        raise _unknown(first, list(SUMMARIES))
+    tasks = load_tasks(context.project())
+    by_name = {task.name: task for task in tasks}
+    if first not in by_name:
+        raise _unknown(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])
+    # A task with a positional argument takes the rest of the line.
+    selected = arguments.names
+    if by_name[first].pos_arg is not None:
+        by_name[first].pos_arg_val = selected[1:]
+        selected = selected[:1]
+    run = run_tasks(tasks, selected, listener=_Lines(context), always=arguments.always)
+    reporter = run.reporter
+    idle = all(step.status == "up-to-date" for step in reporter.steps)
+    if idle and not reporter.errors:
+        context.console.say("up to date")
+    return Report(
+        command=" ".join(selected),
+        exit_code=exit_code_of(reporter.errors),
+        findings=reporter.findings,
+        failures=reporter.failures(),
+        steps=tuple(reporter.steps),
+    )
+
+
+def _unknown(name: str, known: list[str]) -> UsageError:
+    hint = did_you_mean(name, known) or "see 'contrast-tasks --help'"
+    return UsageError(f"unknown command '{name}'", hint=hint)

@@ -1,0 +1,32 @@
+"""`verify`: attest the Coordinator, keep its history in verify/, compare with a manifest."""
+
+import argparse
+from dataclasses import asdict
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.set import configure_coordinator, file_argument
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "verify -c 203.0.113.7:1313 -m manifest.json"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    configure_coordinator(parser)
+    parser.add_argument("--folder", metavar="DIR", help="where the history goes, default verify/")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Verify; 41 for evidence that is not acceptable, 42 for another manifest."""
+    from contrast_tasks.stages.verify import run_verify
+
+    result = run_verify(
+        context.settings(),
+        say=context.console.say,
+        coordinator=arguments.coordinator,
+        manifest=file_argument(context, arguments.manifest),
+        folder=file_argument(context, arguments.folder),
+        timeout_s=arguments.timeout,
+    )
+    members = {**asdict(result), "folder": str(result.folder)}
+    return Report(command="verify", result=members)

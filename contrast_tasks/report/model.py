@@ -1,0 +1,103 @@
+"""What a command has to say when it is done, before it becomes text, JSON, SARIF, JUnit or annotations."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from contrast_tasks.errors import ContrastError, FindingsError, Location
+from contrast_tasks.findings import Finding, Severity, sort_key
+
+# Only ever grows within 1.x; a reader refuses another first number.
+VERSION = "1.0"
+
+Status = Literal["changed", "unchanged", "up-to-date", "failed", "not-run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One task of the run.
+
+    status: `changed` wrote other bytes than before, `unchanged` ran and wrote the same, `not-run` waited for a failed
+        one. wrote: the files with new bytes, relative to the project.
+    """
+
+    name: str
+    status: Status
+    wrote: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One error that ended a task or the command; `kind` is the name of its class."""
+
+    kind: str
+    message: str
+    exit_code: int
+    hint: str = ""
+    where: Location | None = None
+    task: str = ""
+
+    @classmethod
+    def of(cls, error: ContrastError, task: str = "") -> "Failure":
+        """Return the failure an error stands for."""
+        return cls(
+            kind=type(error).__name__,
+            message=str(error),
+            exit_code=error.exit_code,
+            hint=error.hint,
+            where=error.where,
+            task=task,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The outcome of one command line.
+
+    findings: everything the checks said, sorted; result: what the command itself wants to tell, JSON values only.
+    """
+
+    command: str
+    exit_code: int = 0
+    findings: tuple[Finding, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    steps: tuple[Step, ...] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings in the order they are shown in, each once."""
+    return tuple(sorted(dict.fromkeys(findings), key=sort_key))
+
+
+def exit_code_of(errors: Sequence[ContrastError]) -> int:
+    """Return the exit code of a run that ended with these errors; 0 without any.
+
+    Findings of all files count as one error with the worst severity. Of several kinds the first one leads, because
+    later ones mostly follow from it; a bug of ours (1) leads over everything.
+    """
+    if not errors:
+        return 0
+    codes = [error.exit_code for error in errors]
+    if 1 in codes:
+        return 1
+    if isinstance(errors[0], FindingsError):
+        return max(error.exit_code for error in errors if isinstance(error, FindingsError))
+    return codes[0]
+
+
+def worst_exit_code(findings: Iterable[Finding]) -> int:
+    """Return 10, 11 or 12 for the worst finding, 0 for none."""
+    ranks = [finding.severity.rank for finding in findings]
+    return 10 + max(ranks) if ranks else 0
+
+
+def counted(findings: Iterable[Finding]) -> str:
+    """Return `2 errors, 1 warning`, without the severities that do not occur."""
+    parts = []
+    tally = [finding.severity for finding in findings]
+    for severity in (Severity.ERROR, Severity.WARNING, Severity.NOTE):
+        count = tally.count(severity)
+        if count:
+            parts.append(f"{count} {severity.value}{'' if count == 1 else 's'}")
+    return ", ".join(parts)

@@ -1,0 +1,71 @@
+"""The terminal voice: one line per thing that changed, findings with their place, one summary line.
+
+Colour only underlines what the words say; whether there is any is decided by the caller.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.report.model import Failure, Report, counted
+
+PROGRAM = "contrast-tasks"
+
+# A run that changes more says how many more instead of filling the screen.
+LINES_SHOWN = 40
+
+
+class _Terminal(Protocol):
+    def isatty(self) -> bool: ...
+
+
+_COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
+
+
+def wants_colour(choice: str, environ: Mapping[str, str], stream: _Terminal) -> bool:
+    """Return whether to colour: the flag wins, then NO_COLOR and TERM=dumb, then forcing, then the terminal.
+
+    choice: `auto`, `always` or `never`.
+    """
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+        return False
+    if environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    if environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return stream.isatty()
+
+
+def _painted(text: str, code: str, *, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
+
+
+def finding_line(finding: Finding, *, colour: bool = False) -> str:
+    """Return `file:line: severity[code rule]: message`, the hint below it."""
+    severity = _painted(finding.severity.value, _COLOURS[finding.severity], colour=colour)
+    head = f"{finding.where}: {severity}[{finding.code} {finding.rule}]: {finding.message}"
+    return f"{head}\n  hint: {finding.hint}" if finding.hint else head
+
+
+def failure_line(failure: Failure, *, colour: bool = False) -> str:
+    """Return `file:line: error: message` or `contrast-tasks: error: message`, the hint below it."""
+    error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
+    place = str(failure.where) if failure.where else PROGRAM
+    head = f"{place}: {error}: {failure.message}"
+    return f"{head}\n  hint: {failure.hint}" if failure.hint else head
+
+
+def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
+    """Return findings, then errors; errors that only count the findings are left out."""
+    lines = [finding_line(finding, colour=colour) for finding in report.findings]
+    lines += [
+        failure_line(failure, colour=colour)
+        for failure in report.failures
+        if failure.kind != "FindingsError"
+    ]
+    if any(failure.kind == "FindingsError" for failure in report.failures):
+        error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
+        lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}, nothing was written")
+    return lines

@@ -1,0 +1,326 @@
+"""The index: which documents the sources hold, kept in .contrast/index.json so that only changed files are parsed.
+
+It is a pure function of the sources' contents; the file is a cache. A file whose signature is the recorded one is not
+read, a file whose content is the recorded one is not parsed, and an index that cannot be read is made anew.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from contrast_tasks.errors import Location
+from contrast_tasks.files import canonical_json, norm_path, sha256_hex, write_atomic
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.kube.index import FileIndex
+
+INDEX = ".contrast/index.json"
+VERSION = 1
+
+# Two changes within one tick of the file system's clock share a change time; younger files are read again.
+_RACY_NS = 2_000_000_000
+_SUFFIXES = (".yml", ".yaml")
+# What workloads take values from; a change reaches those that name it.
+_CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount")
+
+
+class Workload(NamedTuple):
+    """One object that runs pods, as the graph sees it.
+
+    id: the key as a file name, `Deployment.web` or `shop.Deployment.web`; position, line: in its file.
+    digest: SHA-256 hex of the document's text. configs: (kind, namespace, name) of the ConfigMaps and Secrets it names.
+    """
+
+    file: str
+    id: str
+    key: str
+    namespace: str
+    kind: str
+    name: str
+    position: int
+    line: int
+    digest: str
+    role: str
+    runtime_class: str
+    images: tuple[str, ...]
+    configs: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One source.
+
+    file: path as shown, relative to the project, or a name in angle brackets for a resource of ours.
+    output: path below build/deployment; digest: SHA-256 hex of the content; documents: kube.index as JSON values.
+    """
+
+    file: str
+    output: str
+    digest: str
+    documents: Sequence[Mapping[str, Any]]
+    findings: tuple[Finding, ...] = ()
+
+    def index(self) -> "FileIndex":
+        """Return the documents as kube.index has them."""
+        from contrast_tasks.kube.index import FileIndex
+
+        return FileIndex.from_json({"file": self.file, "documents": self.documents})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """All sources in the order they were found; findings: what the search itself has to say.
+
+    workloads: by id, the first of two with the same name. directories: every folder searched.
+    configs, places: text digest, and (file, position), of each ConfigMap, Secret and ServiceAccount by
+    (kind, namespace, name).
+    """
+
+    files: tuple[SourceFile, ...]
+    findings: tuple[Finding, ...] = ()
+    directories: tuple[str, ...] = ()
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    configs: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    places: Mapping[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Found:
+    paths: dict[str, str] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def find_sources(root: Path, sources: Sequence[str]) -> _Found:
+    """Find the YAML files below the sources, in lexical order, each once by its real path.
+
+    The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
+    sources stay apart. Source: spec/generate.md 3.
+    """
+    found = _Found()
+    tops = [os.path.normpath(root / source) for source in sources]
+    folders = [top if os.path.isdir(top) else os.path.dirname(top) for top in tops]  # noqa: PTH112, PTH120
+    common = os.path.commonpath(folders)
+    names: list[str] = []
+    for source, top in zip(sources, tops, strict=True):
+        before = len(names)
+        if os.path.isdir(top):  # noqa: PTH112
+            _walk(top, names, found)
+        elif os.path.isfile(top) and top.endswith(_SUFFIXES):  # noqa: PTH113
+            names.append(top)
+        if len(names) == before:
+            found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
+    seen: set[str] = set()
+    for name in names:
+        real = os.path.realpath(name) if len(tops) > 1 or os.path.islink(name) else name  # noqa: PTH114
+        if real not in seen:
+            seen.add(real)
+            found.paths[norm_path(name, root)] = os.path.relpath(name, common).replace(os.sep, "/")
+    found.directories = [norm_path(path, root) for path in found.directories]
+    return found
+
+
+def _walk(folder: str, names: list[str], found: _Found) -> None:
+    found.directories.append(folder)
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.is_dir(follow_symlinks=False):
+            _walk(entry.path, names, found)
+        elif entry.name.endswith(_SUFFIXES) and not entry.is_dir():
+            names.append(entry.path)
+
+
+def _nothing_in(source: str, *, exists: bool) -> Finding:
+    wanted = "a directory with .yml or .yaml files, or such a file"
+    return Finding(
+        code="G001",
+        rule="no-sources",
+        severity=Severity.ERROR,
+        message=f"found {'no YAML file' if exists else 'nothing'} at '{source}', expected {wanted}",
+        where=Location(file=source),
+        hint="name the folder of the deployment in contrast.toml as sources, or on the command line",
+    )
+
+
+def load_index(
+    settings: Settings,
+    *,
+    code: str,
+    ours: Mapping[str, bytes] | None = None,
+    now_ns: int | None = None,
+) -> Index:
+    """Return the index of the settings' sources; parses what changed and writes .contrast/index.json if anything did.
+
+    code: digest of the code that reads documents; entries of another one are not used.
+    ours: sources that are no files, by name: they are added when no file declares the role they play.
+    now_ns: the clock, for tests; files younger than two seconds are read again next time.
+    """
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    recorded = _recorded(settings.root / INDEX, code)
+    try:
+        return _load(settings, recorded, code=code, ours=ours or {}, now_ns=now_ns)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        # Whatever stands in the recorded index, it is not what we wrote.
+        return _load(settings, {}, code=code, ours=ours or {}, now_ns=now_ns)
+
+
+def _load(
+    settings: Settings,
+    recorded: Mapping[str, Any],
+    *,
+    code: str,
+    ours: Mapping[str, bytes],
+    now_ns: int,
+) -> Index:
+    root = settings.root
+    found = find_sources(root, settings.sources)
+    entries: dict[str, Mapping[str, Any]] = {}
+    files: list[SourceFile] = []
+    for path, output in found.paths.items():
+        try:
+            entry = _current(root, path, recorded.get(path))
+        except OSError as error:
+            found.findings.append(_unreadable(path, error))
+            continue
+        entries[path] = entry
+        files.append(_source(path, output, entry))
+    taken = {source.output for source in files}
+    for name, content in ours.items():
+        source = f"<{name}>"
+        digest = sha256_hex(content)
+        entry = recorded.get(source)
+        if entry is None or entry["digest"] != digest:
+            entry = {"signature": None, "digest": digest, **_parsed(content, source)}
+        entries[source] = entry
+        if settings.include_coordinator and not _has_coordinator(files):
+            output = name if name not in taken else f"contrast-{name}"
+            files.append(_source(source, output, entry))
+    index = _index(files, found)
+    if entries != recorded:
+        _save(root / INDEX, code, entries, now_ns)
+    return index
+
+
+def _has_coordinator(files: Sequence[SourceFile]) -> bool:
+    return any(
+        document.get("role") == "coordinator" for source in files for document in source.documents
+    )
+
+
+def _index(files: Sequence[SourceFile], found: _Found) -> Index:
+    workloads: dict[str, Workload] = {}
+    configs: dict[tuple[str, str, str], str] = {}
+    places: dict[tuple[str, str, str], tuple[str, int]] = {}
+    for source in files:
+        for document in source.documents:
+            if document["is_workload"]:
+                workload = _workload(source.file, document)
+                workloads.setdefault(workload.id, workload)
+            elif document["kind"] in _CONFIG_KINDS:
+                namespace = document["namespace"] or "default"
+                name = (document["kind"], namespace, document["name"])
+                configs.setdefault(name, document["sha256"])
+                places.setdefault(name, (source.file, document["index"]))
+    return Index(
+        files=tuple(files),
+        findings=tuple(found.findings),
+        directories=tuple(found.directories),
+        workloads=workloads,
+        configs=configs,
+        places=places,
+    )
+
+
+def _workload(file: str, document: Mapping[str, Any]) -> Workload:
+    kind, name, namespace = document["kind"], document["name"], document["namespace"]
+    key = f"{namespace}/{kind}/{name}" if namespace else f"{kind}/{name}"
+    uses = document.get("references", ())
+    return Workload(
+        file=file,
+        id=key.replace("/", "."),
+        key=key,
+        namespace=namespace,
+        kind=kind,
+        name=name,
+        position=document["index"],
+        line=document["line"],
+        digest=document["sha256"],
+        role=document.get("role", ""),
+        runtime_class=document.get("runtime_class", ""),
+        images=tuple(document.get("images", ())),
+        configs=tuple(sorted({(use["kind"], namespace or "default", use["name"]) for use in uses})),
+    )
+
+
+def _recorded(path: Path, code: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+        if document["version"] != VERSION or document["code"] != code:
+            return {}
+        return dict(document["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _current(root: Path, path: str, entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    status = os.stat(root / path)  # noqa: PTH116
+    signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    if entry is not None and entry["signature"] == signature:
+        return entry
+    content = (root / path).read_bytes()
+    digest = sha256_hex(content)
+    if entry is not None and entry["digest"] == digest:
+        return {**entry, "signature": signature}
+    return {"signature": signature, "digest": digest, **_parsed(content, path)}
+
+
+def _parsed(content: bytes, path: str) -> dict[str, Any]:
+    from contrast_tasks.kube.documents import KubeError, decode
+    from contrast_tasks.kube.index import index_file
+
+    try:
+        index = index_file(decode(content, path), path)
+    except KubeError as error:
+        return {"documents": [], "findings": [finding.to_json() for finding in error.findings]}
+    return {"documents": index.to_json()["documents"], "findings": []}
+
+
+def _source(path: str, output: str, entry: Mapping[str, Any]) -> SourceFile:
+    return SourceFile(
+        file=path,
+        output=output,
+        digest=entry["digest"],
+        documents=entry["documents"],
+        findings=tuple(Finding.from_json(finding) for finding in entry["findings"]),
+    )
+
+
+def _unreadable(path: str, error: OSError) -> Finding:
+    return Finding(
+        code="G001",
+        rule="no-sources",
+        severity=Severity.ERROR,
+        message=f"cannot be read: {error.strerror}",
+        where=Location(file=path),
+    )
+
+
+def _save(path: Path, code: str, entries: Mapping[str, Mapping[str, Any]], now_ns: int) -> None:
+    files = {
+        name: {**entry, "signature": None}
+        if entry["signature"] and entry["signature"][2] > now_ns - _RACY_NS
+        else entry
+        for name, entry in entries.items()
+    }
+    document = {"version": VERSION, "code": code, "files": files}
+    # A cache that cannot be written costs time, not correctness.
+    with contextlib.suppress(OSError):
+        write_atomic(path, canonical_json(document) + b"\n")

@@ -1,0 +1,119 @@
+"""What the tasks that are not about one workload are made from, as digests.
+
+Asked when doit looks at a task, so after the tasks it depends on have run.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.stages.code import signature_of_all_code
+from contrast_tasks.stages.project import PROCESSOR, Project
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256_hex(path.read_bytes())
+    except OSError:
+        return "absent"
+
+
+def _digest(*parts: Any) -> str:
+    return sha256_hex(canonical_json(parts))
+
+
+def of_lock(project: Project) -> str:
+    """Return the digest of what `lock` is made from: references in use, layouts, and the lock file itself."""
+    settings = project.settings
+    layouts = [
+        [name, _content(project.root / name / "index.json")] for name in settings.image_layouts
+    ]
+    return _digest(
+        "lock", project.code, project.used_images(), layouts, _content(project.root / settings.lock)
+    )
+
+
+def of_keys(project: Project) -> str:
+    """Return the digest of the owner keys and, on platform `local`, of the processor's certificates."""
+    settings = project.settings
+    names = (*settings.workload_owner_keys, *settings.seedshare_owner_keys)
+    keys = [[name, _content(project.root / name)] for name in names]
+    processor = []
+    if settings.platform == "local":
+        folder = project.root / PROCESSOR
+        processor = [
+            [path.name, _content(path)] for path in sorted(folder.glob("*")) if path.is_file()
+        ]
+    return _digest("keys", project.code, keys, settings.disable_updates, processor)
+
+
+def of_documents(project: Project) -> str:
+    """Return the digest of the JSON and TOML files people and other commands write."""
+    root = project.root
+    names = (project.settings.file, project.settings.lock)
+    return _digest("documents", project.code, [[name, _content(root / name)] for name in names])
+
+
+def packed_folders(project: Project) -> list[Path]:
+    """Return the folders that images are packed from: those beside the sources that hold an images.toml."""
+    folders = sorted({(project.root / source).parent for source in project.settings.sources})
+    return [folder for folder in folders if (folder / "images.toml").is_file()]
+
+
+def of_pack(project: Project) -> str:
+    """Return the digest of what images are packed from: our own code, and the folders beside the sources."""
+    files = [
+        [norm_path(path, project.root), _content(path)]
+        for folder in packed_folders(project)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return _digest("pack", signature_of_all_code(), files)
+
+
+def of_sources(project: Project) -> str:
+    """Return the digest of all sources and of the settings that name workloads."""
+    index = project.index
+    return _digest(
+        "sources",
+        project.code,
+        project.settings.digest,
+        [[source.file, source.output, source.digest] for source in index.files],
+        [finding.to_json() for finding in index.findings],
+    )
+
+
+def of_check(project: Project) -> str:
+    """Return the digest of everything the checks look at."""
+    index, paths, own = project.index, project.paths, project.settings.reference_values
+    return _digest(
+        "check",
+        of_sources(project),
+        [[name, project.inputs_of_workload(name)] for name in index.workloads],
+        _content(project.root / paths.keys),
+        None if own is None else _content(project.root / own),
+    )
+
+
+def of_manifest(project: Project) -> str:
+    """Return the digest of the manifest's bytes and of the set of outputs."""
+    return _digest(
+        "manifest",
+        project.code,
+        _content(project.root / project.paths.candidate),
+        project.paths.manifest,
+        sorted(expected_outputs(project)),
+    )
+
+
+def expected_outputs(project: Project) -> set[str]:
+    """Return every file below the build directory that a finished `generate` leaves there."""
+    paths = project.paths
+    expected = {paths.check}
+    for source in project.index.files:
+        expected.add(paths.deployment(source))
+        for workload in project.workloads_in(source.file):
+            if project.is_confidential(workload):
+                expected.add(paths.record(workload.id))
+                expected.add(paths.policy(workload.id))
+    return expected

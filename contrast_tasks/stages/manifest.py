@@ -1,0 +1,99 @@
+"""The manifest from the workloads' heads, the owner keys and the reference values; and the end of `generate`.
+
+`compose` is what the check step calls; `write_manifest` puts its bytes in place when every other output is written.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from contrast_tasks.errors import Location
+from contrast_tasks.files import remove_empty_parents, write_atomic
+from contrast_tasks.findings import Finding
+from contrast_tasks.manifest.entries import WorkloadEntry, merge_entries
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.reference_values import (
+    ProvidedValues,
+    defaults_for,
+    parse_reference_values,
+)
+from contrast_tasks.stages.inputs import expected_outputs
+from contrast_tasks.stages.keys import PublicKeys
+from contrast_tasks.stages.project import Project, Spec, open_project
+from contrast_tasks.stages.work import Head
+
+
+def compose(
+    project: Project, heads: Mapping[str, Head], keys: PublicKeys
+) -> tuple[Manifest, list[Finding]]:
+    """Return the manifest of the workloads and what was found while merging equal policies.
+
+    heads: by workload id; those without a policy do not appear in the manifest.
+    """
+    entries = []
+    for name, head in heads.items():
+        if not head.policy_sha256:
+            continue
+        workload = project.index.workloads[name]
+        entry = PolicyEntry(
+            sans=head.sans, workload_secret_id=head.workload_secret_id, role=head.role
+        )
+        entries.append(
+            WorkloadEntry(
+                name=workload.key,
+                policy_hash_hex=head.policy_sha256,
+                entry=entry,
+                where=Location(file=workload.file, line=workload.line),
+            )
+        )
+    policies, findings = merge_entries(entries)
+    settings = project.settings
+    values = defaults_for(
+        settings.platform,
+        overrides=settings.reference_overrides,
+        local_root_sha256_hex=keys.local_root_sha256 or None,
+        provided=_provided(project),
+    )
+    manifest = Manifest(
+        policies=policies,
+        reference_values=values,
+        workload_owner_key_digests=keys.workload_owners,
+        seedshare_owner_pub_keys=keys.seedshare_owners,
+    )
+    return manifest, findings
+
+
+def _provided(project: Project) -> ProvidedValues | None:
+    name = project.settings.reference_values
+    if name is None:
+        return None
+    content = (project.root / name).read_bytes()
+    return parse_reference_values(content, file=name, platform=project.settings.platform)
+
+
+def write_manifest(project: Spec) -> dict[str, Any]:
+    """Put the checked manifest in place, then remove from the build directory what nothing generates any more."""
+    opened = open_project(project)
+    content = (opened.root / opened.paths.candidate).read_bytes()
+    changed = write_atomic(opened.root / opened.paths.manifest, content)
+    removed = _prune(opened)
+    return {"wrote": [opened.paths.manifest] if changed else [], "removed": removed}
+
+
+def _prune(project: Project) -> list[str]:
+    expected = expected_outputs(project)
+    build = project.root / project.paths.build
+    removed = []
+    for folder in ("deployment", "policies", "workloads"):
+        for path in sorted((build / folder).rglob("*")):
+            name = path.relative_to(project.root).as_posix()
+            if name not in expected and (path.is_symlink() or not path.is_dir()):
+                path.unlink()
+                remove_empty_parents(path, build)
+                removed.append(name)
+    work = project.root / ".contrast/work"
+    with contextlib.suppress(FileNotFoundError):
+        for path in work.iterdir():
+            if path.name not in project.index.workloads:
+                path.unlink()
+    return removed

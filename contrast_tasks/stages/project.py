@@ -1,0 +1,313 @@
+"""One project as the stages see it: settings, index, lock, where outputs lie, and what each output is made from.
+
+Every generated file has one digest over all its inputs. It decides whether the file is up to date, and it is the key of
+the content-addressed cache; two equal digests stand for equal bytes.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks import resources
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.settings import Settings, WorkloadSettings, load_settings
+from contrast_tasks.stages.code import code_digest
+from contrast_tasks.stages.index import Index, SourceFile, Workload, load_index
+
+if TYPE_CHECKING:
+    from contrast_tasks.images.lock import Lock
+
+COORDINATOR = "coordinator.yml"
+# How the Coordinator's template appears among the sources.
+COORDINATOR_SOURCE = f"<{COORDINATOR}>"
+# The simulated processor of platform `local`, relative to the project.
+PROCESSOR = ".contrast/local/processor"
+_STATE = ".contrast"
+# Runtime classes of confidential pods, as kube.workloads.is_confidential_class has them.
+_CLASSES = ("contrast-cc", "kata-cc-isolation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What names a project: enough for another process to open the same one.
+
+    root: absolute path; overrides: TOML lines from --set; flags: (dotted key, value) pairs.
+    """
+
+    root: str
+    overrides: tuple[str, ...] = ()
+    flags: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where things lie, relative to the project, with `/`."""
+
+    build: str
+    manifest: str
+
+    @property
+    def check(self) -> str:
+        """Return the outcome of the checks."""
+        return f"{self.build}/check.json"
+
+    @property
+    def candidate(self) -> str:
+        """Return the manifest as it will be once every other output is written."""
+        return f"{_STATE}/manifest.json"
+
+    @property
+    def sources(self) -> str:
+        """Return the findings about the sources as a whole."""
+        return f"{_STATE}/sources.json"
+
+    @property
+    def keys(self) -> str:
+        """Return the public parts of the owner keys."""
+        return f"{_STATE}/keys.json"
+
+    def work(self, workload: str) -> str:
+        """Return the result of a workload's costly step, before it is published."""
+        return f"{_STATE}/work/{workload}"
+
+    def record(self, workload: str) -> str:
+        """Return the published record of a workload."""
+        return f"{self.build}/workloads/{workload}.json"
+
+    def policy(self, workload: str) -> str:
+        """Return the published policy of a workload."""
+        return f"{self.build}/policies/{workload}.rego"
+
+    def deployment(self, source: SourceFile) -> str:
+        """Return the annotated YAML of a source."""
+        return f"{self.build}/deployment/{source.output}"
+
+
+@dataclass(slots=True)
+class _LockState:
+    signature: tuple[int, ...] | None = None
+    lock: "Lock | None" = None
+    digests: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+class Project:
+    """An opened project. Reads the lock file again whenever it changed, because a task of the run may write it."""
+
+    def __init__(self, spec: Spec, settings: Settings, code: str) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.code = code
+        self.root = settings.root
+        self.paths = Paths(build=settings.build_dir, manifest=settings.manifest)
+        self._lock = _LockState()
+
+    @cached_property
+    def index(self) -> Index:
+        """Return the index of the sources as they are now."""
+        return load_index(self.settings, code=self.code, ours=self._ours())
+
+    @cached_property
+    def sources(self) -> Mapping[str, SourceFile]:
+        """Return the sources by name."""
+        return {source.file: source for source in self.index.files}
+
+    def _ours(self) -> dict[str, bytes]:
+        if not self.settings.include_coordinator:
+            return {}
+        return {COORDINATOR: resources.read_bytes(f"templates/coordinator/{COORDINATOR}")}
+
+    def read(self, file: str) -> bytes:
+        """Return the bytes of a source; raises ContrastError if they are not the indexed ones any more."""
+        source = self.sources[file]
+        content = (
+            self._ours()[file[1:-1]] if file.startswith("<") else (self.root / file).read_bytes()
+        )
+        if sha256_hex(content) != source.digest:
+            raise ContrastError(f"{file} changed while it was being read", hint="run again")
+        return content
+
+    def workload_settings(self, workload: Workload) -> WorkloadSettings | None:
+        """Return what contrast.toml declares for a workload."""
+        return self.settings.workload(workload.key)
+
+    @cached_property
+    def component_images(self) -> tuple[str, ...]:
+        """Return the images of the containers we inject."""
+        components = self.settings.components
+        return (components.initializer, components.service_mesh)
+
+    def images_of(self, workload: Workload) -> tuple[str, ...]:
+        """Return every image reference the workload's policy may need."""
+        if workload.file == COORDINATOR_SOURCE:
+            return (self.settings.components.coordinator,)
+        return (*workload.images, *self.component_images)
+
+    def used_images(self) -> tuple[str, ...]:
+        """Return every image reference the lock must resolve, sorted."""
+        used = {
+            image
+            for workload in self.index.workloads.values()
+            if self.is_confidential(workload)
+            for image in self.images_of(workload)
+        }
+        return tuple(sorted(used))
+
+    def is_confidential(self, workload: Workload) -> bool:
+        """Return whether the workload gets a policy: by its own runtime class, or by the settings."""
+        if workload.runtime_class:
+            return workload.runtime_class.startswith(_CLASSES)
+        declared = self.workload_settings(workload)
+        if declared is not None and declared.runtime_class is not None:
+            return declared.runtime_class
+        return self.settings.runtime_class
+
+    def lock(self) -> "Lock | None":
+        """Return the lock file, None if there is none; raises ImageError if it cannot be understood."""
+        return self._current_lock().lock
+
+    def _current_lock(self) -> _LockState:
+        path = self.root / self.settings.lock
+        try:
+            status = os.stat(path)  # noqa: PTH116  # asked once per workload
+        except FileNotFoundError:
+            signature: tuple[int, ...] = ()
+        else:
+            signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if signature != self._lock.signature:
+            lock = None
+            if signature:
+                from contrast_tasks.images.lock import parse_lock
+
+                lock = parse_lock(path.read_bytes(), self.settings.lock)
+            self._lock = _LockState(signature=signature, lock=lock)
+        return self._lock
+
+    def _image_digest(self, state: _LockState, reference: str) -> str:
+        digest = state.digests.get(reference)
+        if digest is None:
+            found = None
+            if state.lock is not None:
+                try:
+                    found = state.lock.resolve(reference)
+                except ContrastError:
+                    found = None  # the workload's task says what is wrong with the reference
+            digest = sha256_hex(canonical_json(found.to_json())) if found is not None else "absent"
+            state.digests[reference] = digest
+        return digest
+
+    @cached_property
+    def shared(self) -> str:
+        """Return the digest of what every workload depends on."""
+        settings = self.settings
+        components = settings.components
+        return sha256_hex(
+            canonical_json(
+                [
+                    self.code,
+                    settings.platform,
+                    settings.runtime_class,
+                    settings.memory,
+                    [components.initializer, components.service_mesh, components.coordinator],
+                ]
+            )
+        )
+
+    def inputs_of_workload(self, workload: str) -> str:
+        """Return the digest over everything a workload's policy and object are made from."""
+        state = self._current_lock()
+        digest = state.inputs.get(workload)
+        if digest is None:
+            entry = self.index.workloads[workload]
+            parts = [
+                "workload",
+                self.shared,
+                entry.digest,
+                _declared(self.workload_settings(entry)),
+                [[*name, self.index.configs.get(name)] for name in entry.configs],
+                [[image, self._image_digest(state, image)] for image in self.images_of(entry)],
+                self._context_of(entry),
+            ]
+            digest = state.inputs[workload] = sha256_hex(canonical_json(parts))
+        return digest
+
+    def _context_of(self, workload: Workload) -> list[Any]:
+        """Return what a workload needs to know of other documents, beyond the ConfigMaps it names.
+
+        Which ServiceAccount a pod names is not in the index, so all of its namespace count.
+        """
+        accounts = self._accounts.get(workload.namespace or "default", [])
+        return [workload.file == COORDINATOR_SOURCE, self.coordinator_namespace, accounts]
+
+    @cached_property
+    def _accounts(self) -> dict[str, list[list[str]]]:
+        found: dict[str, list[list[str]]] = {}
+        for (kind, namespace, name), digest in self.index.configs.items():
+            if kind == "ServiceAccount":
+                found.setdefault(namespace, []).append([name, digest])
+        return found
+
+    @cached_property
+    def coordinator_namespace(self) -> str | None:
+        """Return the namespace written at the Coordinator, None without one among the sources."""
+        for workload in self.index.workloads.values():
+            if workload.role == "coordinator":
+                return workload.namespace
+        return None
+
+    def inputs_of_output(self, file: str) -> str:
+        """Return the digest over everything the annotated YAML, records and policies of a source are made from."""
+        source = self.sources[file]
+        workloads = [
+            [item.id, self.inputs_of_workload(item.id)] for item in self.workloads_in(file)
+        ]
+        parts = ["output", self.code, source.digest, source.output, self.paths.build, workloads]
+        return sha256_hex(canonical_json(parts))
+
+    @cached_property
+    def _by_file(self) -> dict[str, list[Workload]]:
+        by_file: dict[str, list[Workload]] = {}
+        for workload in self.index.workloads.values():
+            by_file.setdefault(workload.file, []).append(workload)
+        return by_file
+
+    def workloads_in(self, file: str) -> list[Workload]:
+        """Return the workloads of a source, in its order."""
+        return self._by_file.get(file, [])
+
+
+def _declared(settings: WorkloadSettings | None) -> list[Any] | None:
+    if settings is None:
+        return None
+    return [
+        settings.ingress,
+        settings.egress,
+        settings.admin_port,
+        dict(settings.env),
+        list(settings.sans),
+        settings.memory,
+        settings.runtime_class,
+        settings.secret_id,
+    ]
+
+
+_opened: dict[Spec, Project] = {}
+
+
+def open_project(spec: Spec, *, fresh: bool = False) -> Project:
+    """Return the project of `spec`, the same object within a process; fresh: look at settings and sources again.
+
+    Raises SettingsError for settings that are not understood.
+    """
+    project = _opened.get(spec)
+    if project is None or fresh:
+        root = Path(spec.root)
+        settings = load_settings(
+            root, environ=os.environ, overrides=spec.overrides, flags=dict(spec.flags)
+        )
+        project = _opened[spec] = Project(spec, settings, code_digest(root))
+    return project

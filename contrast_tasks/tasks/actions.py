@@ -1,0 +1,36 @@
+"""How a task names what it does: by path, imported when the task runs.
+
+A no-op therefore never imports what the stages need, and a task can be sent to another process.
+"""
+
+import importlib
+from typing import Any
+
+from doit.exceptions import TaskFailed
+
+from contrast_tasks.errors import ContrastError
+
+
+class Failed(TaskFailed):  # type: ignore[misc]  # doit has no types
+    """A task that ended with an error raised on purpose; the error travels along, without a traceback."""
+
+    def __init__(self, error: ContrastError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def perform(stage: str, **arguments: Any) -> Any:
+    """Call the function named `package.module:function` and return its small JSON-able dict.
+
+    A ContrastError comes back as Failed; anything else is a bug and keeps its traceback.
+    """
+    module, _, function = stage.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)(**arguments)
+    except ContrastError as error:
+        return Failed(error)
+
+
+def action(stage: str, **arguments: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+    """Return the doit action that performs `stage` with `arguments`."""
+    return (perform, [stage], arguments)

@@ -1,0 +1,105 @@
+"""doit's record of finished tasks, in the table its own sqlite3 backend uses.
+
+It differs from that backend in three ways: all rows are read at once, since every task asks for its own; a file that is
+not a database, or holds rows nobody can read, is begun anew instead of ending the run; and nothing is written when
+nothing was recorded. Losing it costs one run over the content-addressed cache.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+from typing import Any
+
+_TABLE = "create table if not exists doit (task_id text not null primary key, task_data json)"
+
+
+class Database:
+    """The backend protocol of doit.dependency: get, set, in_, remove, remove_all, dump."""
+
+    desc = "sqlite3, rebuilt when unreadable"
+
+    def __init__(self, name: str, codec: Any = None, *, module_name: str | None = None) -> None:
+        del codec, module_name  # doit's backends take them; the rows are always JSON
+        self.name = name
+        self.rebuilt = False
+        self._dirty: set[str] = set()
+        self._gone: set[str] = set()
+        try:
+            self._connection, self._rows = self._open()
+        except sqlite3.DatabaseError:
+            self.rebuilt = True
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name + suffix)  # noqa: PTH108  # doit hands over strings
+            self._connection, self._rows = self._open()
+
+    def _open(self) -> tuple[sqlite3.Connection, dict[str, Any]]:
+        connection = sqlite3.connect(self.name)
+        try:
+            connection.execute(_TABLE)
+            rows = dict(connection.execute("select task_id, task_data from doit"))
+        except BaseException:
+            connection.close()
+            raise
+        return connection, rows
+
+    def _row(self, task_id: str) -> dict[str, Any]:
+        row = self._rows.get(task_id)
+        if row is None:
+            return {}
+        if not isinstance(row, dict):
+            try:
+                row = json.loads(row)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                self.rebuilt = True
+                row = {}
+            self._rows[task_id] = row
+        return row
+
+    def get(self, task_id: str, dependency: str) -> Any:
+        """Return what was recorded under that key, or None."""
+        return self._row(task_id).get(dependency)
+
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Record a JSON value; it reaches the file with `dump`."""
+        row = self._row(task_id)
+        row[dependency] = value
+        self._rows[task_id] = row
+        self._dirty.add(task_id)
+        self._gone.discard(task_id)
+
+    def in_(self, task_id: str) -> bool:
+        """Return whether anything is recorded for the task."""
+        return task_id in self._rows
+
+    def remove(self, task_id: str) -> None:
+        """Forget one task."""
+        if self._rows.pop(task_id, None) is not None:
+            self._gone.add(task_id)
+        self._dirty.discard(task_id)
+
+    def remove_all(self) -> None:
+        """Forget every task."""
+        self._gone.update(self._rows)
+        self._rows.clear()
+        self._dirty.clear()
+
+    def dump(self) -> None:
+        """Write what changed in one transaction and close the file."""
+        try:
+            if self._dirty or self._gone:
+                with self._connection:
+                    self._connection.executemany(
+                        "delete from doit where task_id = ?", [(name,) for name in self._gone]
+                    )
+                    self._connection.executemany(
+                        "insert or replace into doit values (?, ?)",
+                        [(name, json.dumps(self._rows[name])) for name in self._dirty],
+                    )
+        finally:
+            self._connection.close()
+        self._dirty.clear()
+        self._gone.clear()

@@ -1,0 +1,154 @@
+"""doit's reporter protocol, turned into steps, findings and errors.
+
+One class serves both faces: our own command line hands in a listener, plain doit constructs it with a stream and
+gets the text form.
+"""
+
+import os
+from typing import Any, Protocol
+
+from contrast_tasks.errors import ContrastError, FindingsError
+from contrast_tasks.findings import Finding
+from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
+from contrast_tasks.report.text import closing_lines
+from contrast_tasks.tasks.actions import Failed
+
+
+class Bug(ContrastError):
+    """Something nobody raised on purpose; `traceback` is shown, because it is ours to mend."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, traceback: str) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+class Listener(Protocol):
+    """Who wants to know while it happens."""
+
+    def started(self, name: str) -> None:
+        """Take notice that a task begins."""
+
+    def finished(self, step: Step, values: dict[str, Any]) -> None:
+        """Take notice that a task ended, with what its action returned."""
+
+
+class Reporter:
+    """Collects the run; `steps`, `errors` and `findings` are complete after `complete_run`.
+
+    outstream: where plain doit wants the text; options: doit's, unused.
+    """
+
+    desc = "one line per thing that changed"
+
+    def __init__(
+        self,
+        outstream: Any = None,
+        options: dict[str, Any] | None = None,
+        *,
+        listener: Listener | None = None,
+    ) -> None:
+        del options
+        self._stream = outstream
+        self._listener = listener
+        self.steps: list[Step] = []
+        self.errors: list[ContrastError] = []
+        self.tasks_of_errors: list[str] = []
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return the findings of all failed checks, sorted."""
+        found: list[Finding] = []
+        for error in self.errors:
+            if isinstance(error, FindingsError):
+                found.extend(error.findings)
+        return sorted_findings(found)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the errors in the order they happened."""
+        return tuple(
+            Failure.of(error, task)
+            for error, task in zip(self.errors, self.tasks_of_errors, strict=True)
+        )
+
+    def _finish(self, task: Any, status: Status, wrote: tuple[str, ...] = ()) -> None:
+        if not task.actions:
+            return
+        step = Step(name=task.name, status=status, wrote=wrote)
+        self.steps.append(step)
+        if self._listener is not None:
+            self._listener.finished(step, dict(task.values))
+        elif self._stream is not None:
+            for path in wrote:
+                self._stream.write(f"wrote {path}\n")
+
+    def initialize(self, tasks: Any, selected_tasks: Any) -> None:
+        """Do nothing; called before the first task."""
+
+    def get_status(self, task: Any) -> None:
+        """Do nothing; called before a task is checked."""
+
+    def execute_task(self, task: Any) -> None:
+        """Tell the listener."""
+        if self._listener is not None and task.actions:
+            self._listener.started(task.name)
+
+    def add_success(self, task: Any) -> None:
+        """Record a task that ran."""
+        wrote = task.values.get("wrote")
+        paths = tuple(wrote) if isinstance(wrote, list | tuple) else ()
+        changed = bool(paths) or not isinstance(wrote, list | tuple)
+        self._finish(task, "changed" if changed else "unchanged", paths)
+
+    def skip_uptodate(self, task: Any) -> None:
+        """Record a task that had nothing to do; groups have no action and are left out."""
+        # Asking for task.actions would build them all, which a no-op can do without.
+        if task._actions:  # noqa: SLF001  # doit's own lazy attribute
+            self.steps.append(Step(name=task.name, status="up-to-date"))
+
+    def skip_ignore(self, task: Any) -> None:
+        """Record a task the user told doit to ignore."""
+        self._finish(task, "not-run")
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        """Record a failed task; one that waited for it is `not-run` and says nothing itself."""
+        kind = fail.get_name()
+        if kind == "UnmetDependency":
+            self._finish(task, "not-run")
+            return
+        if isinstance(fail, Failed):
+            error: ContrastError = fail.error
+        else:
+            text = "".join(fail.traceback)
+            last = text.strip().rpartition("\n")[2]
+            error = Bug(f"{fail.message.strip()}: {last}".rstrip(": "), traceback=text)
+        self.errors.append(error)
+        self.tasks_of_errors.append(task.name)
+        self._finish(task, "failed")
+
+    def teardown_task(self, task: Any) -> None:
+        """Do nothing; our tasks have no teardown."""
+
+    def cleanup_error(self, exception: Any) -> None:
+        """Record a failed teardown."""
+        self._bug(exception.get_msg())
+
+    def runtime_error(self, msg: str) -> None:
+        """Record an error of doit itself, as a cycle."""
+        self._bug(msg)
+
+    def _bug(self, message: str) -> None:
+        self.errors.append(Bug(message.strip(), traceback=""))
+        self.tasks_of_errors.append("")
+
+    def complete_run(self) -> None:
+        """Write the closing lines for plain doit."""
+        if self._listener is not None or self._stream is None:
+            return
+        report = Report(command="doit", findings=self.findings, failures=self.failures())
+        for line in closing_lines(report):
+            self._stream.write(line + os.linesep)
+        for error in self.errors:
+            if isinstance(error, Bug):
+                self._stream.write(error.traceback)

@@ -1,0 +1,29 @@
+"""This repository's graph: the emojivoto example, and the chores of a developer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from contrast_tasks.tasks.chores import chore, pack_task
+from contrast_tasks.tasks.face import DOIT_CONFIG, pipeline
+
+__all__ = ["DOIT_CONFIG"]
+
+
+def task_contrast() -> Iterator[dict[str, Any]]:
+    """Yield the pipeline; the example's own images are packed before they are locked."""
+    yield from pipeline(before_lock=["pack"])
+
+
+def task_pack() -> dict[str, Any]:
+    """Pack the images of the example and of our own components into an OCI layout."""
+    return pack_task()
+
+
+def task_test() -> dict[str, Any]:
+    """Run linters, type checker, layer contracts and tests; words behind `--` go to pytest."""
+    return chore("contrast_tasks.bench.checks:run_checks", pos_arg="words")
+
+
+def task_bench() -> dict[str, Any]:
+    """Measure start-up, incremental runs and handshakes against `python -c pass`."""
+    return chore("contrast_tasks.bench.table:run_bench", pos_arg="words")

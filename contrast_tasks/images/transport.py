@@ -126,7 +126,7 @@ class Transport:
                 if answer.status_code not in _REDIRECTS:
                     yield answer, is_first_host
                     return
-                url, previous = urljoin(url, answer.headers.get("Location", "")), url
+                url, previous = _location(answer, request), url
             if _origin(url) != _origin(previous):
                 _check_redirect(previous, url, request.subject)
                 sent.pop("Authorization", None)
@@ -175,9 +175,7 @@ class Transport:
         for name, quoted, bare in _PARAMETER.findall(rest):
             parameters.setdefault(name.lower(), quoted or bare)
         realm = parameters.get("realm", "")
-        place, first = urlsplit(realm), urlsplit(request.url)
-        plain = place.scheme == "http" and first.scheme == "http" and is_loopback(place.hostname)
-        if (place.scheme != "https" and not plain) or not place.hostname:
+        if not _is_token_service(realm, request.url):
             raise _no_access(request, f"its token service is {realm!r}, wanted an https address")
         return f"Bearer {self._token(request, realm, parameters, credential)}"
 
@@ -237,6 +235,28 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
+
+
+def _location(answer: requests.Response, request: Request) -> str:
+    """Return the address a redirect names; raise ImageError unless it is one."""
+    location = answer.headers.get("Location", "")
+    try:
+        url = urljoin(answer.url, location)
+        _origin(url)
+    except ValueError as err:
+        found = f"redirected to {location!r}, which is no address"
+        raise ImageError(f"{request.subject}: {found}") from err
+    return url
+
+
+def _is_token_service(realm: str, registry_url: str) -> bool:
+    """Return whether a password may be sent there; the realm is the registry's word."""
+    try:
+        scheme, host, _ = _origin(realm)
+    except ValueError:
+        return False
+    is_plain = scheme == "http" and urlsplit(registry_url).scheme == "http" and is_loopback(host)
+    return bool(host) and (scheme == "https" or is_plain)
 
 
 def _check_redirect(before: str, after: str, subject: str) -> None:

@@ -50,23 +50,6 @@ def recipe_files(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if (settings.root / name).is_file()))
 
 
-def pack_inputs(settings: Settings) -> tuple[str, ...]:
-    """Return every file of the project that ends up in an image, and the recipes, relative to its root."""
-    found: set[str] = set()
-    for name in recipe_files(settings):
-        found.add(name)
-        folder = (settings.root / name).parent
-        for recipe in parse_recipes((settings.root / name).read_bytes(), name):
-            for place in (*recipe.executables.values(), *recipe.files.values()):
-                found |= {norm_path(path, settings.root) for path, _ in _tree(folder / place)}
-            for place, modules in recipe.modules.items():
-                found |= {
-                    norm_path(folder / place / path, settings.root)
-                    for path in source_files(folder / place, modules)
-                }
-    return tuple(sorted(found))
-
-
 def pack(settings: Settings) -> dict[str, Any]:
     """Write the layout; return `changed` and the digest of each image by reference. Raises ImageError."""
     images = [_pack(recipe, _component_entries(recipe)) for recipe in component_recipes()]

@@ -334,9 +334,26 @@ def test_a_token_under_its_other_name_is_taken(server: FakeRegistry) -> None:
     assert Client().describe(reference).digest == IMAGE.digest
 
 
+def test_a_token_service_that_is_overloaded_is_waited_for(server: FakeRegistry) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_token = True
+    server.mischief.token_status = 503
+
+    error = refusal(reference)
+
+    assert str(error).endswith(f"the token service {server.host} answered 503, 4 times")
+
+
 @pytest.mark.parametrize(
     "realm",
-    ["http://registry.example/token", "ftp://127.0.0.1/token", "token", "", "https://"],
+    [
+        "http://registry.example/token",
+        "ftp://127.0.0.1/token",
+        "token",
+        "",
+        "https://",
+        "http://[::1",
+    ],
 )
 def test_a_token_is_not_asked_for_over_plain_http_elsewhere(
     server: FakeRegistry, realm: str
@@ -423,6 +440,16 @@ def test_a_host_redirected_to_cannot_ask_for_credentials(server: FakeRegistry) -
 
         assert client.looked_up == []
         assert all(not seen.path.startswith("/token") for seen in storage.seen)
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://127.0.0.1:port/"])
+def test_a_redirect_to_a_malformed_address_is_an_image_error(
+    server: FakeRegistry, location: str
+) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.fail_first = [(302, {"Location": location})]
+
+    assert f"redirected to {location!r}, which is no address" in str(refusal(reference))
 
 
 def test_endless_redirects_are_refused(server: FakeRegistry) -> None:

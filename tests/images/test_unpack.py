@@ -139,6 +139,20 @@ def test_a_path_through_a_link_is_followed_inside_of_the_root(tmp_path: Path) ->
     assert tree(root) == {"lib": "-> usr/lib", "usr/lib/a": "1", "usr/lib/b": "1"}
 
 
+def test_a_directory_that_is_written_again_stays(tmp_path: Path) -> None:
+    root = unpacked(tmp_path, (folder("./"), folder("a"), file("a/b", b"1")), (folder("a"),))
+
+    assert tree(root) == {"a/b": "1"}
+
+
+def test_a_link_up_and_down_again_is_followed_inside(tmp_path: Path) -> None:
+    lower = (folder("usr/lib"), folder("opt/x"), symlink("usr/lib/x", "../../opt/x"))
+
+    root = unpacked(tmp_path, lower, (file("usr/lib/x/a", b"1"),))
+
+    assert (root / "opt/x/a").read_text() == "1"
+
+
 def test_hard_links_inside_are_kept(tmp_path: Path) -> None:
     root = unpacked(tmp_path, (file("a", b"1"), hardlink("b/c", "a"), hardlink("d", "./b/c")))
 
@@ -199,6 +213,16 @@ def test_an_attack_is_refused_and_leaves_nothing_behind(
     assert problem in str(caught.value)
     assert list((tmp_path / "inner").iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inner", "layout"]
+
+
+def test_more_members_than_allowed_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contrast_tasks.images.unpack.MAX_MEMBERS", 2)
+    image = image_of(tmp_path / "layout", (file("a"), file("b"), file("c")))
+
+    with pytest.raises(ImageError, match="cannot unpack 'c': more than 2 members"):
+        unpack(image, tmp_path / "root")
 
 
 def test_more_bytes_than_allowed_are_refused(tmp_path: Path) -> None:

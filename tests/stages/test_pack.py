@@ -11,7 +11,7 @@ from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
 from contrast_tasks.settings import ComponentSettings, Settings
-from contrast_tasks.stages.pack import component_recipes, layout_name, pack, pack_inputs
+from contrast_tasks.stages.pack import component_recipes, layout_name, pack
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "emojivoto"
 RECIPE = """
@@ -146,18 +146,6 @@ def test_the_example_packs_to_the_same_bytes_in_any_directory(tmp_path: Path) ->
     assert files(tmp_path / "one/out") == files(tmp_path / "other/out")
 
 
-def test_inputs_are_the_recipe_and_every_file_that_is_packed(tmp_path: Path) -> None:
-    assert pack_inputs(project(tmp_path)) == (
-        "shop/app/shop/__init__.py",
-        "shop/app/shop/cart.py",
-        "shop/app/shop/till.py",
-        "shop/bin/cart",
-        "shop/images.toml",
-        "shop/page/deep/style.css",
-        "shop/page/index.html",
-    )
-
-
 def test_a_project_without_a_recipe_has_our_components_only(tmp_path: Path) -> None:
     names = ComponentSettings()
     settings = Settings(root=tmp_path, platform="local", sources=("deployment",))
@@ -166,7 +154,6 @@ def test_a_project_without_a_recipe_has_our_components_only(tmp_path: Path) -> N
 
     components = {names.initializer, names.service_mesh, names.coordinator}
     assert set(result["images"]) == components
-    assert pack_inputs(settings) == ()
 
 
 @alone

@@ -442,14 +442,20 @@ def test_a_host_redirected_to_cannot_ask_for_credentials(server: FakeRegistry) -
         assert all(not seen.path.startswith("/token") for seen in storage.seen)
 
 
-@pytest.mark.parametrize("location", ["http://[::1", "http://127.0.0.1:port/"])
+@pytest.mark.parametrize(
+    ("location", "problem"),
+    [
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("http://127.0.0.1:port/", "redirected to 'http://127.0.0.1:port/', which is no address"),
+    ],
+)
 def test_a_redirect_to_a_malformed_address_is_an_image_error(
-    server: FakeRegistry, location: str
+    server: FakeRegistry, location: str, problem: str
 ) -> None:
     reference = server.add("shop/cart", "v1", IMAGE)
     server.mischief.fail_first = [(302, {"Location": location})]
 
-    assert f"redirected to {location!r}, which is no address" in str(refusal(reference))
+    assert problem in str(refusal(reference))
 
 
 def test_endless_redirects_are_refused(server: FakeRegistry) -> None:

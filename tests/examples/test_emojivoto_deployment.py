@@ -90,6 +90,12 @@ def test_every_image_is_packed_by_the_recipe_beside_it() -> None:
     assert used == set(recipe["images"])
 
 
+def test_no_image_names_a_user_that_the_deployment_does_not() -> None:
+    recipe = tomllib.loads((EXAMPLE / "images.toml").read_text())
+
+    assert [image for image in recipe["images"].values() if "user" in image] == []
+
+
 def test_the_bots_command_is_in_its_image() -> None:
     recipe = tomllib.loads((EXAMPLE / "images.toml").read_text())
     held = recipe["images"]["emojivoto/web:v11"]["executables"]

@@ -1,0 +1,186 @@
+"""Evidence without hardware, two sessions back to back in memory, and an echo service."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from OpenSSL import SSL
+
+from contrast_tasks.atls.certificate import OID_SNP, new_key
+from contrast_tasks.atls.registry import Registry
+from contrast_tasks.atls.session import ClientSession, ServerSession, Session
+from contrast_tasks.errors import EvidenceRejected
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+HOST_DATA = bytes.fromhex("e5" * 32)
+_MARK = b"fake evidence "
+SERVER_KEY = new_key()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeEvidence:
+    host_data: bytes
+    report_data: bytes
+
+
+@dataclass(kw_only=True)
+class FakeIssuer:
+    """Issues documents that say what they are asked to say; `issued` counts them."""
+
+    oid: str = OID_SNP
+    host_data: bytes = HOST_DATA
+    padding: int = 0
+    issued: list[bytes] = field(default_factory=list)
+
+    def issue(self, report_data: bytes) -> bytes:
+        self.issued.append(report_data)
+        return _MARK + self.host_data + report_data + bytes(self.padding)
+
+
+@dataclass(kw_only=True)
+class ReplayingIssuer:
+    """Always issues the same document, whatever it is asked for."""
+
+    document: bytes
+    oid: str = OID_SNP
+
+    def issue(self, report_data: bytes) -> bytes:
+        return self.document
+
+
+@dataclass(kw_only=True)
+class BrokenIssuer:
+    oid: str = OID_SNP
+
+    def issue(self, report_data: bytes) -> bytes:
+        raise OSError("the device with the secret name is gone")
+
+
+@dataclass(kw_only=True)
+class FakeValidator:
+    """Accepts documents of FakeIssuer over the right report data, from guests with `host_data`."""
+
+    name: str = "fake-0"
+    oid: str = OID_SNP
+    host_data: bytes = HOST_DATA
+    seen: list[datetime] = field(default_factory=list)
+
+    def verify(self, document: bytes, report_data: bytes, now: datetime) -> FakeEvidence:
+        self.seen.append(now)
+        body = document.removeprefix(_MARK)
+        if body == document:
+            raise EvidenceRejected("the document is not fake evidence")
+        if body[32:96] != report_data:
+            raise EvidenceRejected("report-data is another connection's, wanted this one's")
+        if body[:32] != self.host_data:
+            raise EvidenceRejected(f"host data is {body[:32].hex()}")
+        return FakeEvidence(host_data=body[:32], report_data=report_data)
+
+
+def clock() -> datetime:
+    return NOW
+
+
+def server_session(**changes: Any) -> ServerSession:
+    """Return a mutual server with good evidence; `require_client=None` makes it one-sided."""
+    arguments: dict[str, Any] = {
+        "key": SERVER_KEY,
+        "issuer": FakeIssuer(),
+        "require_client": lambda: ([FakeValidator()], "state"),
+        "clock": clock,
+        **changes,
+    }
+    return ServerSession(**arguments)
+
+
+def client_session(**changes: Any) -> ClientSession:
+    """Return a client with good evidence that demands good evidence."""
+    arguments: dict[str, Any] = {
+        "validators": [FakeValidator()],
+        "issuer": FakeIssuer(),
+        "client_key": None,
+        "clock": clock,
+        **changes,
+    }
+    return ClientSession(**arguments)
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of a handshake: the failures of both sides, and all bytes the server sent."""
+
+    client_error: Exception | None = None
+    server_error: Exception | None = None
+    client_done: bool = False
+    server_done: bool = False
+    server_bytes: bytes = b""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.client_done and self.server_done
+
+
+def shake(client: ClientSession, server: ServerSession) -> Outcome:
+    """Let two sessions talk until both are done or one has failed and the other has heard of it."""
+    outcome = Outcome()
+    to_server, to_client = b"", b""
+    for _ in range(4):
+        outcome.client_done, outcome.client_error, to_server = _turn(
+            client, to_client, done=outcome.client_done, error=outcome.client_error
+        )
+        outcome.server_done, outcome.server_error, to_client = _turn(
+            server, to_server, done=outcome.server_done, error=outcome.server_error
+        )
+        outcome.server_bytes += to_client
+    return outcome
+
+
+def _turn(
+    session: Session, received: bytes, *, done: bool, error: Exception | None
+) -> tuple[bool, Exception | None, bytes]:
+    if error is not None:
+        return done, error, b""
+    try:
+        if not done:
+            done = session.advance(received)
+        elif received:
+            session.connection.bio_write(received)
+            try:
+                session.connection.recv(1)
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as err:
+                raise session.explain(err) from err
+    except Exception as err:  # noqa: BLE001  # the outcome is what is asked for
+        error = err
+    return done, error, session.pending()
+
+
+def echo(server: grpc.Server, registry: Registry) -> None:
+    """Register /test.Echo/Say (unary) and /test.Echo/Repeat (server streaming)."""
+
+    def say(request: bytes, context: grpc.ServicerContext) -> bytes:
+        peer = registry.require(context)
+        host_data = peer.evidence.host_data.hex() if peer.evidence else "none"
+        spki = peer.public_key_spki.hex() if peer.public_key_spki else "none"
+        return b"|".join([request, str(peer.snapshot).encode(), host_data.encode(), spki.encode()])
+
+    def repeat(request: bytes, context: grpc.ServicerContext) -> Any:
+        for _ in range(3):
+            yield request
+
+    methods: dict[str, Any] = {
+        "Say": grpc.unary_unary_rpc_method_handler(say),
+        "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
+        "Join": grpc.stream_unary_rpc_method_handler(lambda parts, _context: b"".join(parts)),
+        "Chat": grpc.stream_stream_rpc_method_handler(lambda parts, _context: parts),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", methods),))
+
+
+def say(channel: grpc.Channel, request: bytes = b"hello") -> list[bytes]:
+    """Call Say; returns request, snapshot, host data and key as the server saw them."""
+    call: Callable[..., bytes] = channel.unary_unary("/test.Echo/Say")
+    return call(request, timeout=20).split(b"|")

@@ -1,0 +1,49 @@
+"""What the derivation of every container of a pod has in common."""
+
+from dataclasses import dataclass
+
+from contrast_tasks.policy.model import PolicyInput, Profile
+from contrast_tasks.policy.place import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodContext:
+    """The pod being derived; metadata and spec are the template's."""
+
+    given: PolicyInput
+    profile: Profile
+    metadata: Place
+    spec: Place
+    security: Place
+    containers: tuple[Place, ...]
+    volumes: dict[str, Place]
+
+    @property
+    def exact(self) -> bool:
+        """Return whether the policy is one for real requests."""
+        return self.profile.presence == "exact"
+
+    @property
+    def service_links(self) -> bool:
+        """Return whether the kubelet sets variables for all Services of the namespace."""
+        return self.spec.flag("enableServiceLinks", default=True)
+
+    @property
+    def service_account(self) -> str:
+        """Return the name of the ServiceAccount; `serviceAccount` is the deprecated alias."""
+        alias = self.spec.text("serviceAccount", "default")
+        return self.spec.text("serviceAccountName") or alias
+
+    def config(self, kind: str, name: str) -> dict[str, str | bytes] | None:
+        """Return the data of a ConfigMap or Secret of the pod's namespace, None when it was not given."""
+        namespace = self.given.owner.namespace
+        for place in (namespace,) if namespace else (None, "", "default"):
+            found = self.given.configs.get((kind, place, name))
+            if found is not None:
+                return dict(found)
+        if namespace == "default":
+            found = self.given.configs.get((kind, None, name)) or self.given.configs.get(
+                (kind, "", name)
+            )
+            return dict(found) if found is not None else None
+        return None

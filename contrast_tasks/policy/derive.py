@@ -1,0 +1,251 @@
+"""From a pod template to the expectations its policy enforces (policy.md 4)."""
+
+from contrast_tasks.findings import raise_errors
+from contrast_tasks.policy.context import PodContext
+from contrast_tasks.policy.environment import ContainerEnvironment, image_environment
+from contrast_tasks.policy.expectations import (
+    Container,
+    ContainerKind,
+    Mount,
+    PodIdentity,
+    PolicyData,
+)
+from contrast_tasks.policy.fields import check_container, check_pod
+from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
+from contrast_tasks.policy.mounts import SERVICE_ACCOUNT, container_mounts, pause_mounts
+from contrast_tasks.policy.names import pod_name_pattern, pull_sources, split_reference
+from contrast_tasks.policy.place import Place, Reporter
+from contrast_tasks.policy.process import (
+    container_process,
+    exec_commands,
+    is_privileged,
+    pause_process,
+)
+from contrast_tasks.policy.profiles import DEFAULT_SYSCTLS, MASKED_PATHS, READONLY_PATHS
+from contrast_tasks.policy.users import pause_user
+from contrast_tasks.policy.volumes import Volume, container_devices, container_storages
+
+# Annotations that carry the policy itself and are therefore never part of it.
+_OWN_ANNOTATIONS = (
+    "io.katacontainers.config.agent.policy",
+    "io.katacontainers.config.hypervisor.cc_init_data",
+)
+_PULL_DIGEST = "sha256:"
+_DIGEST_LENGTH = 64
+
+
+def derive(given: PolicyInput, profile: Profile) -> PolicyData:
+    """Return the expectations of one pod; warnings are in its `findings`.
+
+    Raises FindingsError with every finding when at least one is an error. The result depends on the arguments
+    only, and not on the order of keys in mappings.
+    """
+    reporter = Reporter(given.file)
+    spec = Place(given.pod_spec, f"{given.pointer}/spec", reporter)
+    metadata = Place(given.pod_metadata, f"{given.pointer}/metadata", reporter)
+    check_pod(spec, metadata)
+    context = PodContext(
+        given=given,
+        profile=profile,
+        metadata=metadata,
+        spec=spec,
+        security=spec.mapping("securityContext"),
+        containers=(*spec.entries("initContainers"), *spec.entries("containers")),
+        volumes={place.text("name"): place for place in spec.entries("volumes")},
+    )
+    containers, watched = _containers(context)
+    identity = _identity(context)
+    sysctls = _sysctls(context)
+    raise_errors(reporter.findings)
+    names = {m.source[1] for each in containers for m in each.mounts if m.source[0] == "file"}
+    return PolicyData(
+        profile=profile.name,
+        presence=profile.presence,
+        pod=identity,
+        containers=containers,
+        sysctls=sysctls,
+        sandbox_storages=profile.sandbox_storages,
+        copy_names=tuple(sorted(names)),
+        copy_watched=tuple(sorted(watched & names)),
+        root_prefix=profile.root_prefix,
+        shared_paths=profile.shared_paths,
+        ephemeral_path=profile.ephemeral_path,
+        block_path=profile.block_path,
+        requests=profile.requests,
+        findings=tuple(reporter.findings),
+    )
+
+
+def _identity(context: PodContext) -> PodIdentity:
+    owner, metadata = context.given.owner, context.metadata
+    pattern = pod_name_pattern(owner, metadata.text("name"), metadata.text("generateName"))
+    if pattern is None:
+        metadata.error("G011", "no-name", f"the {owner.kind} has no name", "set metadata.name")
+        pattern = ("^$", "")
+    annotations = metadata.mapping("annotations")
+    forwarded = {
+        key: annotations.text(key)
+        for key in sorted(annotations.value)
+        if key.startswith(context.profile.forwarded_annotations) and key not in _OWN_ANNOTATIONS
+    }
+    return PodIdentity(
+        name_re=pattern[0],
+        name_sample=pattern[1],
+        namespace=owner.namespace or None,
+        annotations=forwarded,
+    )
+
+
+def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
+    """Return the pause container and all others in the order they are started, and the watched base names."""
+    containers = [_pause(context)]
+    watched = {SERVICE_ACCOUNT.rpartition("/")[2]}
+    previous = ""
+    seen: set[str] = set()
+    inits = len(list(context.spec.entries("initContainers")))
+    if inits == len(context.containers):
+        context.spec.at("containers").error("G011", "no-container", "the pod has no container")
+    for index, place in enumerate(context.containers):
+        check_container(place, init=index < inits)
+        kind: ContainerKind = "main"
+        if index < inits:
+            kind = "sidecar" if place.text("restartPolicy") == "Always" else "init"
+        name = place.text("name")
+        if not name or name in seen:
+            place.at("name").error(
+                "G011", "no-name", f"the container's name {name!r} is missing or not unique"
+            )
+        seen.add(name)
+        container, mounts = _container(context, place, kind, (previous,))
+        containers.append(container)
+        watched |= {mount.source[1] for volume, mount in mounts if volume.watched}
+        if index < inits:
+            previous = name
+    return tuple(containers), watched
+
+
+def _pause(context: PodContext) -> Container:
+    image = context.profile.pause
+    host_network = context.spec.flag("hostNetwork")
+    return Container(
+        name="",
+        kind="pause",
+        after=(),
+        process=pause_process(image, pause_user(image, context.security)),
+        env=image_environment(image),
+        mounts=pause_mounts(privileged=any(map(is_privileged, context.containers))),
+        storages=(),
+        images=(image.reference,),
+        rootfs_ro=True,
+        pidns=False,
+        masked=(*MASKED_PATHS, "/proc/asound"),
+        readonly=tuple(path for path in READONLY_PATHS if path != "/proc/asound"),
+        namespaces=("ipc", "mount") if host_network else ("ipc", "mount", "uts"),
+        propagation=("",),
+        devices=(),
+        exec=(),
+        logs=True,
+    )
+
+
+def _container(
+    context: PodContext, place: Place, kind: ContainerKind, after: tuple[str, ...]
+) -> tuple[Container, tuple[tuple[Volume, Mount], ...]]:
+    image = _image(context, place)
+    env = ContainerEnvironment(context, place, image)
+    process = container_process(context, place, image, env)
+    mounts, own = container_mounts(context, place, image)
+    privileged = is_privileged(place)
+    name = place.text("name")
+    return Container(
+        name=name,
+        kind=kind,
+        after=after,
+        process=process,
+        env=env.expectation(tty=process.tty),
+        mounts=mounts,
+        storages=container_storages(context, own),
+        images=pull_sources(image.reference),
+        rootfs_ro=place.mapping("securityContext").flag("readOnlyRootFilesystem"),
+        pidns=context.spec.flag("shareProcessNamespace"),
+        masked=() if privileged else MASKED_PATHS,
+        readonly=() if privileged else READONLY_PATHS,
+        namespaces=("ipc", "mount", "uts"),
+        propagation=_propagation(context, mounts),
+        devices=container_devices(context, place),
+        exec=exec_commands(place, env),
+        logs=name not in context.profile.hidden_logs,
+    ), own
+
+
+def _propagation(context: PodContext, mounts: tuple[Mount, ...]) -> tuple[str, ...]:
+    """Return what containerd sets for the root when a mount is shared with or follows the host."""
+    modes = {options[1] for mount in mounts for options in mount.options if len(options) > 1}
+    if "rshared" in modes:
+        return ("rshared",) if context.exact else ("", "rshared")
+    if "rslave" in modes:
+        return ("rslave",) if context.exact else ("", "rslave")
+    return ("",)
+
+
+def _image(context: PodContext, place: Place) -> ImageFacts:
+    reference = place.text("image")
+    where = place.at("image")
+    if not reference:
+        where.error("G011", "no-image", "the container has no image")
+        return ImageFacts(reference="")
+    facts = context.given.images.get(reference)
+    if facts is None:
+        where.error(
+            "G010",
+            "image-facts",
+            f"nothing is known about the image {reference}",
+            "run the lock task, so that its configuration is in contrast.lock",
+        )
+        return ImageFacts(reference=reference)
+    digest = split_reference(reference)[2]
+    pinned = digest.startswith(_PULL_DIGEST) and len(digest) == len(_PULL_DIGEST) + _DIGEST_LENGTH
+    if context.profile.pinned_images and not pinned:
+        where.error(
+            "G010",
+            "image-not-pinned",
+            f"the image {reference} is not pinned by a sha256 digest",
+            f"write {reference.partition('@')[0]}@{facts.digest or 'sha256:<digest>'}",
+        )
+    elif digest and facts.digest and facts.digest != digest:
+        where.error(
+            "G010",
+            "image-facts",
+            f"the facts known are those of {facts.digest}, the image is pinned to {digest}",
+            "run the lock task again",
+        )
+    if facts.layers_diff_ids == ():
+        where.error(
+            "G010",
+            "image-without-layers",
+            "the image has no layers; some runtimes attach a device of the host instead",
+        )
+    return ImageFacts(
+        reference=reference,
+        digest=digest,
+        entrypoint=facts.entrypoint,
+        cmd=facts.cmd,
+        env=facts.env,
+        working_dir=facts.working_dir,
+        user=facts.user,
+        volumes=facts.volumes,
+        layers_diff_ids=facts.layers_diff_ids,
+        passwd=facts.passwd,
+        group=facts.group,
+    )
+
+
+def _sysctls(context: PodContext) -> dict[str, str]:
+    found = dict(DEFAULT_SYSCTLS)
+    for place in context.security.entries("sysctls"):
+        value = place.value.get("value")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            place.at("value").wrong("a string")
+            continue
+        found[place.text("name")] = str(value)
+    return found

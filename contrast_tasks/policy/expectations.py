@@ -1,0 +1,329 @@
+"""What one pod may ask of its guest: the data block of a policy, as types.
+
+Names follow the Kata agent's requests and policy.md 10.2. `to_json` gives the block that the rules read; members
+that several containers have in common are factored out into `shared`, because an annotation has a size budget.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from contrast_tasks.findings import Finding
+from contrast_tasks.policy.model import Presence
+
+DATA_VERSION = 1
+ContainerKind = Literal["pause", "init", "sidecar", "main"]
+SourceKind = Literal["eq", "file", "ephemeral", "local", "storage"]
+StorageKind = Literal["ephemeral", "local", "block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """A value that only the host knows: an anchored regular expression and one text that it matches.
+
+    `$(name)`, `$(namespace)` and `$(uid)` in either stand for the pod's identity in the request.
+    """
+
+    regex: str
+    sample: str
+
+
+Value = str | Pattern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvPattern:
+    """A variable whose value is not known; regex and sample are of the whole `NAME=value`."""
+
+    regex: str
+    sample: str
+    required: bool
+
+
+# A family that no variable belongs to: nothing stands before the start of a text.
+NOTHING = "x^"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """fixed must be present; optional may be absent; family is a pattern of `NAME=value` for other names."""
+
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    patterns: Mapping[str, EnvPattern] = field(default_factory=dict)
+    family: str = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Numeric identity of a process; gids are the additional groups, sorted."""
+
+    uid: int
+    gid: int
+    gids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """nnp is no-new-privileges; caps are sorted names without CAP_."""
+
+    args: tuple[Value, ...]
+    cwd: str
+    tty: bool
+    nnp: bool
+    user: User
+    caps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount point; options are the accepted lists, extra are options the kernel may add to them.
+
+    source: `eq` the text, `file` the base name of a copied file, `ephemeral`, `local` and `storage` the volume.
+    """
+
+    destination: str
+    type: str
+    source: tuple[SourceKind, str]
+    options: tuple[tuple[str, ...], ...]
+    extra: tuple[str, ...] = ()
+    required: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of the data block."""
+        return {
+            "dst": self.destination,
+            "type": self.type,
+            "src": {"kind": self.source[0], "arg": self.source[1]},
+            "opts": [list(options) for options in self.options],
+            **({"extra": list(self.extra)} if self.extra else {}),
+            **({} if self.required else {"required": False}),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A storage the agent mounts before the container starts; counts are the accepted numbers of such entries."""
+
+    kind: StorageKind
+    volume: str
+    fstype: str
+    options: tuple[str, ...]
+    driver_options: tuple[str, ...]
+    fs_group: tuple[int, int] | None
+    shared: bool
+    counts: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of the data block."""
+        group = None
+        if self.fs_group is not None:
+            group = {"group_id": self.fs_group[0], "group_change_policy": self.fs_group[1]}
+        return {
+            "kind": self.kind,
+            "volume": self.volume,
+            "fstype": self.fstype,
+            "options": list(self.options),
+            "driver_options": list(self.driver_options),
+            "fs_group": group,
+            "shared": self.shared,
+            "counts": list(self.counts),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """Expectations of one container; the pause container has the empty name.
+
+    after: names that must have been started before. images: accepted sources of the pull. nested: pairs of mount
+    points of which the first contains the second. propagation: accepted values of RootfsPropagation.
+    """
+
+    name: str
+    kind: ContainerKind
+    after: tuple[str, ...]
+    process: Process
+    env: Environment
+    mounts: tuple[Mount, ...]
+    storages: tuple[Storage, ...]
+    images: tuple[str, ...]
+    rootfs_ro: bool
+    pidns: bool
+    masked: tuple[str, ...]
+    readonly: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    propagation: tuple[str, ...]
+    devices: tuple[str, ...]
+    exec: tuple[tuple[Value, ...], ...]
+    logs: bool
+
+    @property
+    def nested(self) -> tuple[tuple[str, str], ...]:
+        """Return the pairs (outer, inner) of mount points that lie in each other, sorted."""
+        points = sorted(mount.destination for mount in self.mounts)
+        return tuple(
+            (outer, inner)
+            for outer in points
+            for inner in points
+            if inner.startswith(outer.rstrip("/") + "/") and inner != outer
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodIdentity:
+    """name_re is anchored, name_sample matches it; namespace None lets the first request choose it."""
+
+    name_re: str
+    name_sample: str
+    namespace: str | None
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyData:
+    """All expectations of one pod; `findings` are the warnings met on the way and are not part of the policy.
+
+    copy_names: base names of files and directories the shim may copy; copy_watched: those it may change later.
+    """
+
+    profile: str
+    presence: Presence
+    pod: PodIdentity
+    containers: tuple[Container, ...]
+    sysctls: Mapping[str, str]
+    sandbox_storages: tuple[Mapping[str, Any], ...]
+    copy_names: tuple[str, ...]
+    copy_watched: tuple[str, ...]
+    root_prefix: str
+    shared_paths: tuple[str, ...]
+    ephemeral_path: str
+    block_path: str
+    requests: Mapping[str, bool]
+    findings: tuple[Finding, ...] = ()
+
+    def container(self, name: str) -> Container:
+        """Return the container of that name; raises KeyError when there is none."""
+        for each in self.containers:
+            if each.name == name:
+                return each
+        raise KeyError(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the data block of the policy (schemas/policy-data.schema.json)."""
+        shared = _Shared(self)
+        return {
+            "version": DATA_VERSION,
+            "presence": self.presence,
+            "profile": self.profile,
+            "pod": {
+                "name_re": self.pod.name_re,
+                "namespace": self.pod.namespace,
+                "annotations": dict(self.pod.annotations),
+            },
+            "paths": {
+                "root": self.root_prefix,
+                "shared": list(self.shared_paths),
+                "ephemeral": self.ephemeral_path,
+                "block": self.block_path,
+            },
+            "shared": shared.to_json(),
+            "containers": [shared.container_json(each) for each in self.containers],
+            "sandbox": {"storages": [dict(each) for each in self.sandbox_storages]},
+            "copy": {"names": list(self.copy_names), "watched": list(self.copy_watched)},
+            "requests": dict(self.requests),
+        }
+
+
+class _Shared:
+    """Finds what containers have in common and writes each container without it."""
+
+    def __init__(self, data: PolicyData) -> None:
+        model = data.containers[-1]  # a main container: the longest lists are like its own
+        self.caps = model.process.caps
+        self.masked = model.masked
+        self.readonly = model.readonly
+        self.family = model.env.family
+        self.sysctls = data.sysctls
+        self.all = _common([each.mounts for each in data.containers])
+        workloads = [each.mounts for each in data.containers if each.kind != "pause"]
+        self.workloads = tuple(m for m in _common(workloads) if m not in self.all)
+        self.nested = tuple(
+            pair
+            for pair in model.nested
+            if all(pair in each.nested for each in data.containers if each.kind != "pause")
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "caps": list(self.caps),
+            "family": self.family,
+            "masked": list(self.masked),
+            "readonly": list(self.readonly),
+            "sysctls": dict(self.sysctls),
+            "mounts": {
+                "all": [mount.to_json() for mount in self.all],
+                "containers": [mount.to_json() for mount in self.workloads],
+            },
+            "nested": [list(pair) for pair in self.nested],
+        }
+
+    def container_json(self, each: Container) -> dict[str, Any]:
+        pause = each.kind == "pause"
+        inherited = self.all if pause else self.all + self.workloads
+        process, env = each.process, each.env
+        return {
+            "name": each.name,
+            "kind": each.kind,
+            "type": {
+                "cri": "sandbox" if pause else "container",
+                "kata": "pod_sandbox" if pause else "pod_container",
+            },
+            "after": list(each.after),
+            "process": {
+                "args": [_value_json(arg) for arg in process.args],
+                "cwd": process.cwd,
+                "tty": process.tty,
+                "nnp": process.nnp,
+                "user": {
+                    "uid": process.user.uid,
+                    "gid": process.user.gid,
+                    "gids": list(process.user.gids),
+                },
+                "caps": _or_shared(process.caps, self.caps),
+            },
+            "env": {
+                "fixed": dict(env.fixed),
+                "optional": {name: list(values) for name, values in env.optional.items()},
+                "pattern": {
+                    name: {"re": each_pattern.regex, "required": each_pattern.required}
+                    for name, each_pattern in env.patterns.items()
+                },
+                "family": "shared" if env.family == self.family else env.family,
+            },
+            "mounts": [mount.to_json() for mount in each.mounts if mount not in inherited],
+            "nested": [list(pair) for pair in each.nested if pair not in self.nested],
+            "storages": [storage.to_json() for storage in each.storages],
+            "image": list(each.images),
+            "rootfs_ro": each.rootfs_ro,
+            "pidns": each.pidns,
+            "masked": _or_shared(each.masked, self.masked),
+            "readonly": _or_shared(each.readonly, self.readonly),
+            "namespaces": list(each.namespaces),
+            "propagation": list(each.propagation),
+            "devices": list(each.devices),
+            "exec": [[_value_json(arg) for arg in command] for command in each.exec],
+            "logs": each.logs,
+        }
+
+
+def _common(lists: list[tuple[Mount, ...]]) -> tuple[Mount, ...]:
+    first, *others = lists
+    return tuple(mount for mount in first if all(mount in other for other in others))
+
+
+def _or_shared(value: tuple[str, ...], shared: tuple[str, ...]) -> list[str] | str:
+    return "shared" if value == shared else list(value)
+
+
+def _value_json(value: Value) -> str | dict[str, str]:
+    return {"re": value.regex} if isinstance(value, Pattern) else value

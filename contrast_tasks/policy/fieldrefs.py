@@ -1,0 +1,118 @@
+"""Values of the downward API in variables: fieldRef and resourceFieldRef (policy.md 4.3)."""
+
+import re
+from decimal import Decimal
+
+from contrast_tasks.policy.context import PodContext
+from contrast_tasks.policy.place import Place
+from contrast_tasks.policy.quantity import divided, quantity
+from contrast_tasks.policy.values import (
+    ADDRESS,
+    ADDRESSES,
+    NODE_NAME,
+    NUMBER,
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    Parts,
+)
+
+_FIXED_PATHS: dict[str, Parts] = {
+    "metadata.name": (POD_NAME,),
+    "metadata.uid": (POD_UID,),
+    "spec.nodeName": (NODE_NAME,),
+    "status.hostIP": (ADDRESS,),
+    "status.hostIPs": (ADDRESSES,),
+    "status.podIP": (ADDRESS,),
+    "status.podIPs": (ADDRESSES,),
+}
+_KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+# Labels that controllers add to the pods they make.
+_STATEFUL_SET_LABELS: dict[str, Parts] = {
+    "statefulset.kubernetes.io/pod-name": (POD_NAME,),
+    "apps.kubernetes.io/pod-index": (NUMBER,),
+}
+
+
+def field_value(context: PodContext, reference: Place) -> Parts:
+    """Return the value of a fieldRef; an unknown path or label is an error."""
+    path = reference.text("fieldPath")
+    if path in _FIXED_PATHS:
+        return _FIXED_PATHS[path]
+    if path == "metadata.namespace":
+        return (context.given.owner.namespace or POD_NAMESPACE,)
+    if path == "spec.serviceAccountName":
+        return (context.service_account,)
+    match = _KEYED.fullmatch(path)
+    if match is not None:
+        return _keyed_value(context, reference, *match.groups())
+    reference.at("fieldPath").error(
+        "G212",
+        "field-path",
+        f"fieldPath {path!r} is not known",
+        f"known are {', '.join(sorted(_FIXED_PATHS))}, metadata.namespace, "
+        "spec.serviceAccountName, metadata.labels['<key>'] and metadata.annotations['<key>']",
+    )
+    return ()
+
+
+def _keyed_value(context: PodContext, reference: Place, table: str, key: str) -> Parts:
+    values = context.metadata.mapping(table)
+    if values.has(key):
+        text = values.text(key)
+        return (text,) if text else ()
+    if context.given.owner.kind == "StatefulSet" and key in _STATEFUL_SET_LABELS:
+        return _STATEFUL_SET_LABELS[key]
+    reference.at("fieldPath").error(
+        "G212",
+        "field-path",
+        f"the pod template has no {table[:-1]} {key!r}, so its value would be the host's choice",
+        f"add it to the template's metadata.{table}",
+    )
+    return ()
+
+
+def resource_value(context: PodContext, container: Place, reference: Place) -> Parts:
+    """Return the value of a resourceFieldRef, computed from requests, limits and divisor.
+
+    A limit that is not set is the node's capacity and hence any number; a request that is not set is the limit,
+    or 0.
+    """
+    owner = _named_container(context, container, reference)
+    if owner is None:
+        return ()
+    table, _, resource = reference.text("resource").partition(".")
+    if table not in {"requests", "limits"} or not resource:
+        reference.at("resource").error(
+            "G212",
+            "field-path",
+            f"resource {reference.text('resource')!r} is not known",
+            "write limits.<resource> or requests.<resource>",
+        )
+        return ()
+    divisor_place = reference.at("divisor")
+    divisor = Decimal(1) if divisor_place.value in (None, "0", 0) else quantity(divisor_place.value)
+    if not divisor:
+        divisor_place.wrong("a quantity")
+        return ()
+    resources = owner.mapping("resources")
+    for name in (table, "limits"):
+        place = resources.mapping(name).at(resource)
+        if place.value is not None:
+            value = quantity(place.value)
+            if value is None:
+                place.wrong("a quantity")
+                return ()
+            return (divided(value, divisor),)
+    return ("0",) if table == "requests" else (NUMBER,)
+
+
+def _named_container(context: PodContext, container: Place, reference: Place) -> Place | None:
+    name = reference.text("containerName")
+    if not name:
+        return container
+    for each in context.containers:
+        if each.text("name") == name:
+            return each
+    reference.at("containerName").error("G212", "field-path", f"the pod has no container {name!r}")
+    return None

@@ -1,0 +1,141 @@
+"""Which fields of a pod mean something for the guest (policy.md 4.12).
+
+Every field is used, known to be irrelevant for the guest, weaker there, refused, or unknown. Unknown ones are
+errors: a field that is not understood may change what runs.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from contrast_tasks.policy.place import Place
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_POD = _names(
+    # Used.
+    "containers initContainers volumes securityContext hostNetwork shareProcessNamespace enableServiceLinks "
+    "automountServiceAccountToken serviceAccountName serviceAccount "
+    # Irrelevant for the guest: scheduling, names, limits.
+    "activeDeadlineSeconds affinity dnsConfig dnsPolicy hostAliases hostname imagePullSecrets nodeName nodeSelector "
+    "os overhead preemptionPolicy priority priorityClassName readinessGates resources restartPolicy runtimeClassName "
+    "schedulerName schedulingGates setHostnameAsFQDN subdomain terminationGracePeriodSeconds tolerations "
+    "topologySpreadConstraints"
+)
+_CONTAINER = _names(
+    "name image command args workingDir env envFrom volumeMounts volumeDevices securityContext livenessProbe "
+    "readinessProbe startupProbe lifecycle restartPolicy tty terminationMessagePath resources "
+    # Irrelevant for the guest.
+    "imagePullPolicy ports resizePolicy restartPolicyRules stdin stdinOnce terminationMessagePolicy"
+)
+_POD_SECURITY = _names(
+    "runAsUser runAsGroup runAsNonRoot fsGroup fsGroupChangePolicy supplementalGroups sysctls "
+    "seccompProfile appArmorProfile seLinuxChangePolicy"
+)
+_CONTAINER_SECURITY = _names(
+    "runAsUser runAsGroup runAsNonRoot readOnlyRootFilesystem privileged allowPrivilegeEscalation capabilities "
+    "seccompProfile appArmorProfile"
+)
+_VOLUME_MOUNT = _names(
+    "name mountPath readOnly mountPropagation recursiveReadOnly subPath subPathExpr"
+)
+_ENV = _names("name value valueFrom")
+_PROBE = _names(
+    "exec httpGet tcpSocket grpc initialDelaySeconds periodSeconds timeoutSeconds successThreshold "
+    "failureThreshold terminationGracePeriodSeconds"
+)
+_LIFECYCLE = _names("postStart preStop stopSignal")
+_HOOK = _names("exec httpGet tcpSocket sleep")
+
+# Refused fields and the values of them that change nothing.
+_REFUSED_POD: Mapping[str, tuple[Any, ...]] = {
+    "hostPID": (False,),
+    "hostIPC": (False,),
+    "hostUsers": (True,),
+    "ephemeralContainers": ([],),
+    "resourceClaims": ([],),
+}
+_REFUSED_SECURITY: Mapping[str, tuple[Any, ...]] = {
+    "procMount": ("Default",),
+    "seLinuxOptions": ({},),
+    "windowsOptions": ({},),
+    "supplementalGroupsPolicy": ("Merge",),
+}
+_WEAKER = ("seccompProfile", "appArmorProfile")
+
+
+def check_pod(spec: Place, metadata: Place) -> None:
+    """Report every field of the pod that is unknown, refused or weaker in the guest."""
+    _known(spec, _POD, _REFUSED_POD)
+    security = spec.mapping("securityContext")
+    _known(security, _POD_SECURITY, _REFUSED_SECURITY)
+    _weaker(security)
+    metadata.mapping("labels")
+    metadata.mapping("annotations")
+
+
+def check_container(container: Place, *, init: bool) -> None:
+    """Report every field of the container that is unknown, refused or weaker in the guest."""
+    _known(container, _CONTAINER, {})
+    security = container.mapping("securityContext")
+    _known(security, _CONTAINER_SECURITY, _REFUSED_SECURITY)
+    _weaker(security)
+    restart = container.text("restartPolicy")
+    if restart and not (init and restart == "Always"):
+        container.at("restartPolicy").error(
+            "G202",
+            "unsupported-field",
+            f"restartPolicy {restart!r} of a container is not supported",
+            "only Always in initContainers has a meaning here",
+        )
+    for mount in container.entries("volumeMounts"):
+        _known(mount, _VOLUME_MOUNT, {})
+    for entry in container.entries("env"):
+        _known(entry, _ENV, {})
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        _known(container.mapping(name), _PROBE, {})
+    lifecycle = container.mapping("lifecycle")
+    _known(lifecycle, _LIFECYCLE, {})
+    for name in ("postStart", "preStop"):
+        _known(lifecycle.mapping(name), _HOOK, {})
+    if container.flag("stdin"):
+        container.at("stdin").warning(
+            "G203", "weaker-in-guest", "the policy does not let the host write to standard input"
+        )
+
+
+def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any, ...]]) -> None:
+    for key, value in place.value.items():
+        if key in known or value is None:
+            continue
+        field = place.at(str(key))
+        if key in refused:
+            if value not in refused[key]:
+                field.error(
+                    "G202",
+                    "unsupported-field",
+                    f"{key} is not supported in a confidential pod",
+                    "remove it",
+                )
+            continue
+        near = difflib.get_close_matches(str(key), sorted(known | refused.keys()), n=1)
+        field.error(
+            "G201",
+            "unknown-field",
+            f"the field {key} is not known, so its effect on the guest is not either",
+            f"did you mean {near[0]}" if near else "remove it",
+        )
+
+
+def _weaker(security: Place) -> None:
+    for key in _WEAKER:
+        if security.has(key):
+            security.at(key).warning(
+                "G203",
+                "weaker-in-guest",
+                f"{key} is not applied inside the guest",
+                "the isolation of the confidential VM takes its place; remove it to silence this",
+            )

@@ -1,0 +1,167 @@
+"""What the policy generator is given: a pod, its images and its configuration, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Presence = Literal["exact", "subset"]
+ConfigKey = tuple[str, str | None, str]
+
+# Where the pod template lies in an object of each kind (policy.md 4.1).
+TEMPLATE_PATHS: Mapping[str, tuple[str, ...]] = {
+    "Pod": (),
+    "Deployment": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
+    "DaemonSet": ("spec", "template"),
+    "ReplicationController": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What an image's configuration and layers say; everything of it that a policy depends on.
+
+    reference: as written in the pod; digest: `sha256:<64 hex>` or empty when unknown.
+    volumes: mount points of VOLUME; passwd, group: text of the files in the image, empty without such a file.
+    layers_diff_ids: uncompressed layer digests in order; None when they are not known.
+    """
+
+    reference: str
+    digest: str = ""
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    volumes: tuple[str, ...] = ()
+    layers_diff_ids: tuple[str, ...] | None = None
+    passwd: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The object that holds the pod template; namespace is None when the YAML names none."""
+
+    kind: str
+    name: str
+    namespace: str | None = None
+    generate_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInput:
+    """One pod template with all that its expectations are derived from.
+
+    images: by the reference as it stands in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace,
+    name); Secret values are already decoded from base64, ConfigMap binaryData are bytes.
+    block_claims: volumeMode by name of a StatefulSet's claim templates. indexed_job: the Job sets
+    JOB_COMPLETION_INDEX. service_account_automount: False when the ServiceAccount object says so.
+    file, pointer: where findings point; pointer is the JSON pointer of the template in its object.
+    """
+
+    pod_metadata: Mapping[str, Any]
+    pod_spec: Mapping[str, Any]
+    owner: Owner
+    images: Mapping[str, ImageFacts]
+    configs: Mapping[ConfigKey, Mapping[str, str | bytes]] = field(default_factory=dict)
+    block_claims: Mapping[str, str] = field(default_factory=dict)
+    indexed_job: bool = False
+    service_account_automount: bool = True
+    file: str = ""
+    pointer: str = ""
+
+    @classmethod
+    def from_object(
+        cls,
+        obj: Mapping[str, Any],
+        *,
+        images: Mapping[str, ImageFacts],
+        configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
+        file: str = "",
+        service_account_automount: bool = True,
+    ) -> "PolicyInput":
+        """Take the pod template out of a Kubernetes object of one of the kinds of TEMPLATE_PATHS.
+
+        Raises KeyError for another kind; a missing template gives an empty pod, which `derive` reports.
+        """
+        path = TEMPLATE_PATHS[obj["kind"]]
+        template: Any = obj
+        for name in path:
+            template = _mapping(_mapping(template).get(name))
+        metadata = _mapping(obj.get("metadata"))
+        spec = _mapping(obj.get("spec"))
+        claims = spec.get("volumeClaimTemplates") if obj["kind"] == "StatefulSet" else None
+        return cls(
+            pod_metadata=_mapping(template.get("metadata")),
+            pod_spec=_mapping(template.get("spec")),
+            owner=Owner(
+                kind=obj["kind"],
+                name=str(metadata.get("name") or ""),
+                namespace=metadata.get("namespace"),
+                generate_name=str(metadata.get("generateName") or ""),
+            ),
+            images=images,
+            configs=configs,
+            block_claims=_claims(claims),
+            indexed_job=obj["kind"] == "Job" and spec.get("completionMode") == "Indexed",
+            service_account_automount=service_account_automount,
+            file=file,
+            pointer="".join(f"/{name}" for name in path),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The runtime the policy is made for; it selects data, never other rules (policy.md 8).
+
+    shared_paths: prefixes below which the shim copies files. emptydir: how a disk emptyDir reaches the guest.
+    image_volumes: whether an image VOLUME without a mount is an error or a shared directory of the host.
+    pinned_images: an image without digest is an error. pause: the pause image as the guest sees it.
+    hidden_logs: containers whose output the host may not read. watched: kinds of volumes that the shim updates
+    while containers run. sandbox_storages: storages of CreateSandbox. presence: see policy.md 10.7.
+    requests: requests that are off unless switched on here.
+    """
+
+    name: str
+    presence: Presence = "exact"
+    emptydir: Literal["guest-local", "block-encrypted", "block-plain"] = "guest-local"
+    image_volumes: Literal["error", "shared"] = "error"
+    pinned_images: bool = True
+    root_prefix: str = "/run/kata-containers/"
+    shared_paths: tuple[str, ...] = (
+        "/run/kata-containers/shared/containers/",
+        "/run/kata-containers/shared/containers/passthrough/",
+    )
+    ephemeral_path: str = "/run/kata-containers/sandbox/ephemeral/"
+    block_path: str = "/run/kata-containers/sandbox/storage/"
+    pause: ImageFacts = field(
+        default_factory=lambda: ImageFacts(
+            reference="pause",
+            entrypoint=("/pause",),
+            env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
+            working_dir="/",
+            user="65535:65535",
+        )
+    )
+    hidden_logs: frozenset[str] = frozenset({"contrast-initializer"})
+    forwarded_annotations: tuple[str, ...] = ("io.katacontainers.",)
+    sandbox_storages: tuple[Mapping[str, Any], ...] = ()
+    requests: Mapping[str, bool] = field(default_factory=dict)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _claims(templates: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for template in templates if isinstance(templates, list) else []:
+        name = _mapping(_mapping(template).get("metadata")).get("name")
+        if isinstance(name, str):
+            mode = _mapping(_mapping(template).get("spec")).get("volumeMode")
+            found[name] = mode if isinstance(mode, str) else "Filesystem"
+    return found

@@ -1,0 +1,92 @@
+"""Names the cluster gives to pods, and the spellings of a pinned image (policy.md 5, 6.2)."""
+
+from contrast_tasks.policy.model import Owner
+from contrast_tasks.policy.values import escape
+
+# Kubernetes makes suffixes from these characters only (apimachinery, util/rand).
+_SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]+"
+_SAMPLE_HASH = "6c9d7f8b54"
+_SAMPLE_SUFFIX = "x2k9w"
+# A generated name is cut to 63 characters, of which five are the suffix.
+_PREFIX_LENGTH = 58
+_HASH_LENGTH = 10
+
+
+def pod_name_pattern(owner: Owner, pod_name: str, generate_name: str) -> tuple[str, str] | None:
+    """Return the anchored pattern of the pod's name and a name that it matches; None without any name.
+
+    pod_name and generate_name are those of a bare Pod's metadata; other kinds name their pods themselves.
+    """
+    if owner.kind == "Pod" and pod_name:
+        return f"^{escape(pod_name)}$", pod_name
+    prefix = generate_name if owner.kind == "Pod" else owner.name
+    if not prefix:
+        return None
+    if owner.kind == "Deployment":
+        return _deployment(owner.name)
+    if owner.kind == "StatefulSet":
+        return f"^{escape(owner.name)}-[0-9]+$", f"{owner.name}-0"
+    if owner.kind in {"Job", "CronJob"}:
+        return _job(owner)
+    return _generated(prefix if owner.kind == "Pod" else f"{prefix}-")
+
+
+def _generated(prefix: str) -> tuple[str, str]:
+    kept = prefix[:_PREFIX_LENGTH]
+    return f"^{escape(kept)}{_SUFFIX}$", kept + _SAMPLE_SUFFIX
+
+
+def _deployment(name: str) -> tuple[str, str]:
+    sample = f"{name}-{_SAMPLE_HASH}-"[:_PREFIX_LENGTH] + _SAMPLE_SUFFIX
+    if len(name) + _HASH_LENGTH + 2 <= _PREFIX_LENGTH:
+        return f"^{escape(name)}-{_SUFFIX}-{_SUFFIX}$", sample
+    if len(name) + 1 >= _PREFIX_LENGTH:
+        return f"^{escape(f'{name}-'[:_PREFIX_LENGTH])}{_SUFFIX}$", sample
+    # The cut falls into the hash or onto the dash behind it.
+    return f"^{escape(name)}-{_SUFFIX}(?:-{_SUFFIX})?$", sample
+
+
+def _job(owner: Owner) -> tuple[str, str]:
+    number = "-[0-9]+" if owner.kind == "CronJob" else ""
+    prefix = f"{owner.name}-27000000" if number else owner.name
+    if len(prefix) + 12 > _PREFIX_LENGTH:
+        kept = f"{owner.name}-"[:_PREFIX_LENGTH]
+        tail = "" if len(kept) == _PREFIX_LENGTH else "[0-9-]*"
+        return f"^{escape(kept)}{tail}{_SUFFIX}$", f"{prefix}-"[:_PREFIX_LENGTH] + _SAMPLE_SUFFIX
+    pattern = f"^{escape(owner.name)}{number}(?:-[0-9]+)?-{_SUFFIX}$"
+    return pattern, f"{prefix}-{_SAMPLE_SUFFIX}"
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """Split an image reference into normalised name, tag and digest; absent parts are empty.
+
+    Docker's short names are completed: `nginx` is `docker.io/library/nginx`.
+    """
+    rest, _, digest = reference.partition("@")
+    head, slash, last = rest.rpartition("/")
+    last, _, tag = last.partition(":")
+    name = f"{head}{slash}{last}"
+    domain, slash, path = name.partition("/")
+    if not slash:
+        name = f"docker.io/library/{name}"
+    elif "." not in domain and ":" not in domain and domain != "localhost":
+        name = f"docker.io/{name}"
+    elif domain in {"docker.io", "index.docker.io"}:
+        name = f"docker.io/{path}" if "/" in path else f"docker.io/library/{path}"
+    return name, tag, digest
+
+
+def pull_sources(reference: str) -> tuple[str, ...]:
+    """Return the texts a pull of this reference may name, sorted.
+
+    With a digest the tag may be dropped by the runtime, but not replaced; without one only the tag binds.
+    """
+    name, tag, digest = split_reference(reference)
+    sources = {reference}
+    if digest:
+        sources.add(f"{name}@{digest}")
+        if tag:
+            sources.add(f"{name}:{tag}@{digest}")
+    else:
+        sources.add(f"{name}:{tag or 'latest'}")
+    return tuple(sorted(sources))

@@ -1,0 +1,148 @@
+"""A value in a user's document together with its JSON pointer, so that every complaint names its place."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, Severity
+
+
+class Reporter:
+    """Collects findings of one pod template."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.findings: list[Finding] = []
+
+    def add(
+        self, severity: Severity, code: str, rule: str, *, pointer: str, message: str, hint: str
+    ) -> None:
+        """Record one finding at a JSON pointer of the document."""
+        self.findings.append(
+            Finding(
+                code=code,
+                rule=rule,
+                severity=severity,
+                message=message,
+                where=Location(file=self.file, pointer=pointer),
+                hint=hint,
+            )
+        )
+
+
+class Place:
+    """A JSON value and where it stands; an explicit null counts as absent, as Kubernetes reads it."""
+
+    __slots__ = ("pointer", "reporter", "value")
+
+    def __init__(self, value: Any, pointer: str, reporter: Reporter) -> None:
+        self.value = value
+        self.pointer = pointer
+        self.reporter = reporter
+
+    def error(self, code: str, rule: str, message: str, hint: str = "") -> None:
+        """Record an error at this place."""
+        self.reporter.add(
+            Severity.ERROR, code, rule, pointer=self.pointer, message=message, hint=hint
+        )
+
+    def warning(self, code: str, rule: str, message: str, hint: str = "") -> None:
+        """Record a warning at this place."""
+        self.reporter.add(
+            Severity.WARNING, code, rule, pointer=self.pointer, message=message, hint=hint
+        )
+
+    def has(self, key: str) -> bool:
+        """Return whether the member is present and not null."""
+        return isinstance(self.value, dict) and self.value.get(key) is not None
+
+    def at(self, key: str) -> "Place":
+        """Return the member, whose value is None when it is absent."""
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        escaped = key.replace("~", "~0").replace("/", "~1")
+        return Place(value, f"{self.pointer}/{escaped}", self.reporter)
+
+    def mapping(self, key: str) -> "Place":
+        """Return the member as a mapping, an empty one when absent; another type is an error."""
+        place = self.at(key)
+        if place.value is None:
+            place.value = {}
+        elif not isinstance(place.value, dict):
+            place.wrong("a mapping")
+            place.value = {}
+        return place
+
+    def items(self, key: str) -> Iterator["Place"]:
+        """Yield the elements of the member, none when absent; another type than a list is an error."""
+        place = self.at(key)
+        if place.value is None:
+            return
+        if not isinstance(place.value, list):
+            place.wrong("a list")
+            return
+        for index, value in enumerate(place.value):
+            yield Place(value, f"{place.pointer}/{index}", self.reporter)
+
+    def entries(self, key: str) -> Iterator["Place"]:
+        """Yield the elements of the member that are mappings; others are errors."""
+        for place in self.items(key):
+            if isinstance(place.value, dict):
+                yield place
+            else:
+                place.wrong("a mapping")
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return the member as text; another type is an error and gives the default."""
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        if value is None:
+            return default
+        if isinstance(value, str):
+            return value
+        self.at(key).wrong("a string")
+        return default
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return the member as a list of texts; elements of another type are errors."""
+        found = []
+        for place in self.items(key):
+            if isinstance(place.value, str):
+                found.append(place.value)
+            else:
+                place.wrong("a string")
+        return tuple(found)
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Return the member as a boolean; another type is an error and gives the default."""
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        if value is None:
+            return default
+        if isinstance(value, bool):
+            return value
+        self.at(key).wrong("true or false")
+        return default
+
+    def number(self, key: str) -> int | None:
+        """Return the member as an integer of at least 0; another value is an error and gives None."""
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        self.at(key).wrong("an integer of at least 0")
+        return None
+
+    def wrong(self, wanted: str) -> None:
+        """Record that this place holds a value of another type."""
+        self.error("G200", "wrong-type", f"expected {wanted}, found {_kind(self.value)}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the string {value[:40]!r}"
+    if isinstance(value, list):
+        return "a list"
+    return "a mapping" if isinstance(value, dict) else "null"

@@ -1,0 +1,118 @@
+"""Arguments, directory, capabilities and extra commands of a container's process (policy.md 4.3, 4.6, 4.11)."""
+
+from contrast_tasks.policy.context import PodContext
+from contrast_tasks.policy.environment import ContainerEnvironment
+from contrast_tasks.policy.expectations import Process, User, Value
+from contrast_tasks.policy.model import ImageFacts
+from contrast_tasks.policy.place import Place
+from contrast_tasks.policy.profiles import ALL_CAPS, DEFAULT_CAPS
+from contrast_tasks.policy.users import container_user
+from contrast_tasks.policy.values import expand, value_of
+
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_HOOKS = ("postStart", "preStop")
+
+
+def container_process(
+    context: PodContext, container: Place, image: ImageFacts, env: ContainerEnvironment
+) -> Process:
+    """Return the expected process of a workload container."""
+    security = container.mapping("securityContext")
+    return Process(
+        args=_arguments(container, image, env),
+        cwd=container.text("workingDir") or image.working_dir or "/",
+        tty=container.flag("tty"),
+        nnp=_no_new_privileges(security),
+        user=container_user(container, security, context.security, image, context.profile),
+        caps=_capabilities(security),
+    )
+
+
+def pause_process(image: ImageFacts, user: User) -> Process:
+    """Return the expected process of the pause container, which the agent has built in."""
+    return Process(
+        args=image.entrypoint + image.cmd,
+        cwd=image.working_dir or "/",
+        tty=False,
+        nnp=True,
+        user=user,
+        caps=tuple(sorted(DEFAULT_CAPS)),
+    )
+
+
+def exec_commands(container: Place, env: ContainerEnvironment) -> tuple[tuple[Value, ...], ...]:
+    """Return the commands of exec probes and lifecycle hooks, each once, in the order of the fields.
+
+    Probes are expanded with the values written in `env`; hooks are not expanded.
+    """
+    commands: list[tuple[Value, ...]] = []
+    for name in _PROBES:
+        action = container.mapping(name).mapping("exec")
+        commands.append(
+            tuple(value_of(expand(text, env.lookup_static)) for text in action.texts("command"))
+        )
+    lifecycle = container.mapping("lifecycle")
+    commands.extend(lifecycle.mapping(name).mapping("exec").texts("command") for name in _HOOKS)
+    found: list[tuple[Value, ...]] = []
+    for command in commands:
+        if command and command not in found:
+            found.append(command)
+    return tuple(found)
+
+
+def is_privileged(container: Place) -> bool:
+    """Return whether the container asks for all rights."""
+    return container.mapping("securityContext").flag("privileged")
+
+
+def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -> tuple[Value, ...]:
+    command, args = container.texts("command"), container.texts("args")
+    given: list[Value] = [value_of(expand(text, env.lookup)) for text in (*command, *args)]
+    result: tuple[Value, ...]
+    if command:
+        result = tuple(given)
+    elif args:
+        result = (*image.entrypoint, *given)
+    else:
+        result = (*image.entrypoint, *image.cmd)
+    if not result:
+        container.error(
+            "G213",
+            "no-command",
+            "neither the image nor the container says what to run",
+            "set command of the container",
+        )
+    return result
+
+
+def _no_new_privileges(security: Place) -> bool:
+    """Return the flag as the kubelet sets it: a privileged process may always gain rights."""
+    raised = security.flag("privileged") or "SYS_ADMIN" in security.mapping("capabilities").texts(
+        "add"
+    )
+    return not security.flag("allowPrivilegeEscalation", default=True) and not raised
+
+
+def _capabilities(security: Place) -> tuple[str, ...]:
+    """Return the effective set: everything when privileged, else the default, then added, then dropped ones."""
+    asked = security.mapping("capabilities")
+    add, drop = _cap_names(asked, "add"), _cap_names(asked, "drop")
+    base = set(ALL_CAPS if security.flag("privileged") or "ALL" in add else DEFAULT_CAPS)
+    if "ALL" in drop:
+        base = set()
+    return tuple(sorted((base | add) - drop - {"ALL"}))
+
+
+def _cap_names(asked: Place, key: str) -> set[str]:
+    names = set()
+    for place in asked.items(key):
+        if place.value in ALL_CAPS or place.value == "ALL":
+            names.add(place.value)
+        else:
+            place.error(
+                "G214",
+                "capability",
+                f"{place.value!r} is no capability",
+                "write the kernel's name without CAP_, as NET_ADMIN",
+            )
+    return names

@@ -1,0 +1,116 @@
+"""Runtime profiles: which runtime a policy is made for, and the constants of that runtime (policy.md 4-8)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from contrast_tasks.errors import SettingsError
+from contrast_tasks.policy.model import Profile
+
+# containerd's default capabilities (policy.md 4.6), without the CAP_ prefix, which is written by some runtimes only.
+DEFAULT_CAPS = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+)
+# Linux, include/uapi/linux/capability.h: 41 capabilities, numbers 0 to 40.
+ALL_CAPS = (
+    *DEFAULT_CAPS,
+    "DAC_READ_SEARCH",
+    "LINUX_IMMUTABLE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "LEASE",
+    "AUDIT_CONTROL",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+)
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+)
+READONLY_PATHS = (
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+)
+DEFAULT_SYSCTLS: Mapping[str, str] = {
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.ping_group_range": "0 2147483647",
+}
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SHM_STORAGE: Mapping[str, Any] = {
+    "driver": "ephemeral",
+    "driver_options": [],
+    "source": "shm",
+    "fstype": "tmpfs",
+    "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
+    "mount_point": "/run/kata-containers/sandbox/shm",
+    "fs_group": None,
+    "shared": False,
+}
+# What the host may ask for beyond the fixed answers of the rules; reading logs is decided per container.
+_REQUESTS = {
+    "CloseStdinRequest": False,
+    "GetDiagnosticDataRequest": False,
+    "WriteStreamRequest": False,
+}
+
+KATA_QEMU = Profile(name="kata-qemu", sandbox_storages=(SHM_STORAGE,), requests=_REQUESTS)
+KATA_QEMU_BLOCK = Profile(
+    name="kata-qemu-block",
+    emptydir="block-encrypted",
+    sandbox_storages=(SHM_STORAGE,),
+    requests=_REQUESTS,
+)
+PROFILES: Mapping[str, Profile] = {each.name: each for each in (KATA_QEMU, KATA_QEMU_BLOCK)}
+
+
+def profile(name: str) -> Profile:
+    """Return the runtime profile of that name; raises SettingsError naming the known ones."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        known = ", ".join(sorted(PROFILES))
+        raise SettingsError(
+            f"unknown runtime profile {name!r}", hint=f"known profiles: {known}"
+        ) from None

@@ -1,0 +1,198 @@
+"""Requests to the agent as the policy sees them: the JSON of protobuf messages (policy.md 3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_NAMES = """
+AddARPNeighborsRequest AddSwapPathRequest AddSwapRequest CloseStdinRequest CopyFileRequest CreateContainerRequest
+CreateSandboxRequest DestroySandboxRequest ExecProcessRequest GetDiagnosticDataRequest GetIPTablesRequest
+GetMetricsRequest GetOOMEventRequest GuestDetailsRequest ListInterfacesRequest ListRoutesRequest
+MemAgentCompactConfig MemAgentMemcgConfig MemHotplugByProbeRequest OnlineCPUMemRequest PauseContainerRequest
+ReadStreamRequest RemoveContainerRequest RemoveStaleVirtiofsShareMountsRequest ReseedRandomDevRequest
+ResizeVolumeRequest ResumeContainerRequest SetGuestDateTimeRequest SetIPTablesRequest SetPolicyRequest
+SignalProcessRequest StartContainerRequest StartTracingRequest StatsContainerRequest StopTracingRequest
+TtyWinResizeRequest UpdateContainerRequest UpdateEphemeralMountsRequest UpdateInterfaceRequest UpdateRoutesRequest
+VolumeStatsRequest WaitProcessRequest WriteStreamRequest
+"""
+# Every message the agent asks a policy about (policy.md 2).
+REQUESTS = tuple(_NAMES.split())
+
+_PROCESS: Mapping[str, Any] = {
+    "Terminal": False,
+    "ConsoleSize": None,
+    "User": None,
+    "Args": [],
+    "Env": [],
+    "Cwd": "",
+    "Capabilities": None,
+    "Rlimits": [],
+    "NoNewPrivileges": False,
+    "ApparmorProfile": "",
+    "OOMScoreAdj": 0,
+    "SelinuxLabel": "",
+}
+_PORTS = {"stdin_port": 0, "stdout_port": 0, "stderr_port": 0}
+_STORAGE: Mapping[str, Any] = {
+    "driver": "",
+    "driver_options": [],
+    "source": "",
+    "fstype": "",
+    "options": [],
+    "mount_point": "",
+    "fs_group": None,
+    "shared": False,
+}
+_LINUX: Mapping[str, Any] = {
+    "UIDMappings": [],
+    "GIDMappings": [],
+    "Sysctl": {},
+    "Resources": None,
+    "CgroupsPath": "",
+    "Namespaces": [],
+    "Devices": [],
+    "Seccomp": None,
+    "RootfsPropagation": "",
+    "MaskedPaths": [],
+    "ReadonlyPaths": [],
+    "MountLabel": "",
+    "IntelRdt": None,
+}
+_OCI: Mapping[str, Any] = {
+    "Version": "",
+    "Process": None,
+    "Root": None,
+    "Hostname": "",
+    "Mounts": [],
+    "Hooks": None,
+    "Annotations": {},
+    "Linux": None,
+    "Solaris": None,
+    "Windows": None,
+}
+_TOP: Mapping[str, Mapping[str, Any]] = {
+    "CreateContainerRequest": {
+        "container_id": "",
+        "exec_id": "",
+        "string_user": None,
+        "devices": [],
+        "storages": [],
+        "OCI": None,
+        "sandbox_pidns": False,
+        "shared_mounts": [],
+        **_PORTS,
+    },
+    "CreateSandboxRequest": {
+        "hostname": "",
+        "dns": [],
+        "storages": [],
+        "sandbox_pidns": False,
+        "sandbox_id": "",
+        "guest_hook_path": "",
+        "kernel_modules": [],
+    },
+    "ExecProcessRequest": {
+        "container_id": "",
+        "exec_id": "",
+        "string_user": None,
+        "process": None,
+        **_PORTS,
+    },
+    "CopyFileRequest": {
+        "path": "",
+        "file_type": "Unknown",
+        "symlink_target": None,
+        "file_size": 0,
+        "file_mode": 0,
+        "dir_mode": 0,
+        "uid": 0,
+        "gid": 0,
+        "offset": 0,
+    },
+    "RemoveContainerRequest": {"container_id": "", "timeout": 0},
+    "UpdateInterfaceRequest": {"interface": None},
+    "UpdateRoutesRequest": {"routes": None},
+    "AddARPNeighborsRequest": {"neighbors": None},
+}
+# Members that are messages, or lists of messages, with the members they have when nothing is set.
+_NESTED: Mapping[str, Mapping[str, Any]] = {
+    "OCI": _OCI,
+    "Process": _PROCESS,
+    "process": _PROCESS,
+    "Linux": _LINUX,
+    "storages": _STORAGE,
+    "Root": {"Path": "", "Readonly": False},
+    "User": {"UID": 0, "GID": 0, "AdditionalGids": [], "Username": ""},
+    "Capabilities": {
+        "Bounding": [],
+        "Effective": [],
+        "Inheritable": [],
+        "Permitted": [],
+        "Ambient": [],
+    },
+    "Resources": {
+        "Devices": [],
+        "Memory": None,
+        "CPU": None,
+        "Pids": None,
+        "BlockIO": None,
+        "HugepageLimits": [],
+        "Network": None,
+    },
+    "Mounts": {"destination": "", "source": "", "type_": "", "options": []},
+    "Namespaces": {"Type": "", "Path": ""},
+    "devices": {"id": "", "type_": "", "vm_path": "", "container_path": "", "options": []},
+    "interface": {
+        "device": "",
+        "name": "",
+        "IPAddresses": [],
+        "mtu": 0,
+        "hwAddr": "",
+        "devicePath": "",
+        "type_": "",
+        "raw_flags": 0,
+    },
+    "IPAddresses": {"family": 0, "address": "", "mask": ""},
+    "routes": {"Routes": []},
+    "Routes": {
+        "dest": "",
+        "gateway": "",
+        "device": "",
+        "source": "",
+        "scope": 0,
+        "family": 0,
+        "flags": 0,
+        "mtu": 0,
+    },
+    "neighbors": {"ARPNeighbors": []},
+    "ARPNeighbors": {"toIPAddress": None, "device": "", "lladdr": "", "state": 0, "flags": 0},
+    "toIPAddress": {"family": 0, "address": "", "mask": ""},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request: the message name, its JSON, and what it is for, in words."""
+
+    kind: str
+    input: Mapping[str, Any]
+    purpose: str = ""
+
+
+def fill_defaults(kind: str, sparse: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request as the agent serialises it: absent members get protobuf's defaults.
+
+    Source: policy.md 3.1. Members that are given keep their value, also an explicit null.
+    """
+    return {**_TOP.get(kind, {}), **{key: _filled(key, value) for key, value in sparse.items()}}
+
+
+def _filled(name: str, value: Any) -> Any:
+    defaults = _NESTED.get(name)
+    if defaults is None:
+        return value
+    if isinstance(value, list):
+        return [_filled(name, item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {**defaults, **{key: _filled(key, item) for key, item in value.items()}}

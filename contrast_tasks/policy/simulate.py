@@ -1,0 +1,379 @@
+"""A pod's whole life as requests, made from the same expectations as its policy (policy.md 10.5).
+
+A policy that would deny its own pod is found here, before anything is deployed. What only the host knows is filled
+with samples; every identifier is made from the container's name, so that two runs give the same requests.
+"""
+
+import base64
+import json
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
+from contrast_tasks.policy.expectations import Container, Mount, Pattern, PolicyData, Value
+from contrast_tasks.policy.requests import Request, fill_defaults
+
+_UID = "31df313a-931f-4979-a405-cc3f3ccb6a56"
+_CRI = "io.kubernetes.cri."
+_PULL = "image_guest_pull"
+_REGULAR, _DIRECTORY, _SYMLINK = 0o100644, 0o041777, 0o120777
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """A request of the pod's own life that its policy denies."""
+
+    index: int
+    request: Request
+    decision: Decision
+
+
+def simulate(policy: bytes, data: PolicyData, *, engine: str = ENGINES[0]) -> tuple[Denial, ...]:
+    """Ask the policy for every request of the pod's life; return those it denies, in order.
+
+    Raises PolicyEngineError when the engine is missing or fails.
+    """
+    guest = PolicyEngine(policy, engine=engine)
+    denials = []
+    for index, request in enumerate(synthesise_lifecycle(data)):
+        decision = guest.ask(request.kind, request.input)
+        if not decision.allowed:
+            denials.append(Denial(index=index, request=request, decision=decision))
+    return tuple(denials)
+
+
+def synthesise_lifecycle(data: PolicyData) -> list[Request]:
+    """Return the requests of a pod from start to end, in the order of policy.md 2."""
+    return [
+        Request(
+            kind=request.kind,
+            input=fill_defaults(request.kind, request.input),
+            purpose=request.purpose,
+        )
+        for request in _Pod(data).life()
+    ]
+
+
+class _Pod:
+    def __init__(self, data: PolicyData) -> None:
+        self.data = data
+        self.name = data.pod.name_sample
+        self.namespace = data.pod.namespace or "default"
+        self.sandbox_id = sha256_hex(f"sandbox {self.namespace}/{self.name}".encode())
+
+    def life(self) -> Iterator[Request]:
+        yield _request("GuestDetailsRequest", "read the guest's details")
+        yield from self._network()
+        yield self._sandbox()
+        for container in self.data.containers:
+            yield from self._container(container)
+        for container in self.data.containers[1:]:
+            yield from self._run(container)
+        for container in reversed(self.data.containers):
+            identifier = {"container_id": self.container_id(container)}
+            label = container.name or "pause"
+            yield _request(
+                "SignalProcessRequest", f"stop {label}", **identifier, exec_id="", signal=15
+            )
+            yield _request("RemoveContainerRequest", f"remove {label}", **identifier)
+        yield _request("DestroySandboxRequest", "remove the sandbox")
+
+    def container_id(self, container: Container) -> str:
+        if container.kind == "pause":
+            return self.sandbox_id
+        return sha256_hex(f"container {container.name}".encode())
+
+    def _network(self) -> Iterator[Request]:
+        interface = {
+            "device": "eth0",
+            "name": "eth0",
+            "IPAddresses": [
+                {"family": 0, "address": "10.244.0.14", "mask": "24"},
+                {"family": 1, "address": "fe80::6474:9fff:fe6a:9601", "mask": "64"},
+            ],
+            "mtu": 1500,
+            "hwAddr": "66:74:9f:6a:96:01",
+        }
+        yield _request("UpdateInterfaceRequest", "configure eth0", interface=interface)
+        routes = [
+            {"device": "eth0", "gateway": "10.244.0.1"},
+            {"device": "eth0", "dest": "10.244.0.0/24"},
+        ]
+        yield _request("UpdateRoutesRequest", "set routes", routes={"Routes": routes})
+        neighbor = {
+            "toIPAddress": {"address": "10.244.0.1"},
+            "device": "eth0",
+            "lladdr": "00:00:5e:00:53:01",
+            "state": 128,
+        }
+        yield _request(
+            "AddARPNeighborsRequest", "set neighbours", neighbors={"ARPNeighbors": [neighbor]}
+        )
+
+    def _sandbox(self) -> Request:
+        return _request(
+            "CreateSandboxRequest",
+            "create the sandbox",
+            hostname=self.name,
+            dns=["nameserver 10.0.0.10", "search default.svc.cluster.local", "options ndots:5"],
+            storages=[dict(storage) for storage in self.data.sandbox_storages],
+            sandbox_id=self.sandbox_id,
+        )
+
+    def _container(self, container: Container) -> Iterator[Request]:
+        label = container.name or "pause"
+        identifier = self.container_id(container)
+        for mount in container.mounts:
+            if mount.source[0] == "file":
+                yield from self._copies(container, mount)
+        yield _request(
+            "CreateContainerRequest", f"create {label}", **self._create(container, identifier)
+        )
+        if container.kind == "pause":
+            yield _request("OnlineCPUMemRequest", "use all processors", nb_cpus=1)
+        yield _request("StartContainerRequest", f"start {label}", container_id=identifier)
+        yield _request("WaitProcessRequest", f"wait for {label}", container_id=identifier)
+        if container.kind == "pause":
+            yield _request("GetOOMEventRequest", "watch for lack of memory")
+
+    def _copies(self, container: Container, mount: Mount) -> Iterator[Request]:
+        path = self._copied(container, mount)
+        place = f"copy {mount.destination} of {container.name or 'pause'}"
+        if mount.source[1] not in self.data.copy_watched:
+            yield _copy(place, path, "Regular", _REGULAR)
+            return
+        yield _copy(place, path, "Directory", _DIRECTORY)
+        yield _copy(place, f"{path}/..2026_01_01", "Directory", _DIRECTORY)
+        yield _copy(place, f"{path}/..2026_01_01/key", "Regular", _REGULAR)
+        yield _copy(place, f"{path}/..data", "Symlink", _SYMLINK, "..2026_01_01")
+        yield _copy(place, f"{path}/key", "Symlink", _SYMLINK, "..data/key")
+
+    def _copied(self, container: Container, mount: Mount) -> str:
+        """Return where the shim puts the file: 16 characters of its choice keep the names apart."""
+        identifier = self.container_id(container)
+        key = sha256_hex(mount.destination.encode())[:16]
+        return f"{self.data.shared_paths[0]}{identifier}-{key}-{mount.source[1]}"
+
+    def _create(self, container: Container, identifier: str) -> dict[str, Any]:
+        root = f"{self.data.root_prefix}{identifier}/rootfs"
+        annotations = self._annotations(container, identifier)
+        pull = {
+            "driver": _PULL,
+            "driver_options": [
+                f"{_PULL}={json.dumps({'metadata': annotations}, sort_keys=True, separators=(',', ':'))}"
+            ],
+            "source": container.images[0],
+            "fstype": "overlay",
+            "mount_point": root,
+        }
+        storages = self._storages(container)
+        return {
+            "container_id": identifier,
+            "exec_id": identifier,
+            "devices": [
+                {"id": f"drive-{index}", "type_": "blk", "vm_path": "", "container_path": path}
+                for index, path in enumerate(container.devices)
+            ],
+            "storages": [pull, *storages.values()],
+            "sandbox_pidns": container.pidns,
+            "OCI": {
+                "Version": "1.1.0",
+                "Process": self._process(container),
+                "Root": {"Path": root, "Readonly": container.rootfs_ro},
+                "Hostname": self.name if container.kind == "pause" else "",
+                "Mounts": [
+                    {
+                        "destination": mount.destination,
+                        "source": self._source(container, mount, storages),
+                        "type_": mount.type,
+                        "options": list(mount.options[0]),
+                    }
+                    for mount in container.mounts
+                ],
+                "Annotations": annotations,
+                "Linux": self._linux(container, identifier),
+            },
+        }
+
+    def _storages(self, container: Container) -> dict[str, dict[str, Any]]:
+        """Return the storages of the container by the volume they are for."""
+        found = {}
+        block = [m.source[1] for m in container.mounts if m.source[0] == "storage"]
+        for storage in container.storages:
+            entry = storage.to_json()
+            for name in ("kind", "volume", "counts"):
+                del entry[name]
+            if storage.kind == "block":
+                for index, volume in enumerate(dict.fromkeys(block)):
+                    source = f"{index:02x}/00"
+                    encoded = base64.urlsafe_b64encode(source.encode()).decode()
+                    place = {"driver": "blk", "source": source}
+                    found[volume] = entry | place | {"mount_point": self.data.block_path + encoded}
+                continue
+            place = {
+                "driver": storage.kind,
+                "mount_point": self._guest_path(storage.kind, storage.volume),
+            }
+            place["source"] = "tmpfs" if storage.kind == "ephemeral" else "local"
+            found[storage.volume] = entry | place
+        return found
+
+    def _guest_path(self, kind: str, volume: str) -> str:
+        if kind == "ephemeral":
+            return self.data.ephemeral_path + volume
+        return f"{self.data.shared_paths[0]}{self.sandbox_id}/rootfs/local/{volume}"
+
+    def _source(
+        self, container: Container, mount: Mount, storages: Mapping[str, Mapping[str, Any]]
+    ) -> str:
+        kind, argument = mount.source
+        if kind == "eq":
+            return argument
+        if kind == "file":
+            return self._copied(container, mount)
+        if kind == "storage":
+            return str(storages[argument]["mount_point"])
+        return self._guest_path(kind, argument)
+
+    def _annotations(self, container: Container, identifier: str) -> dict[str, str]:
+        pause = container.kind == "pause"
+        bundles = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/"
+        found = {
+            "io.katacontainers.pkg.oci.bundle_path": f"{bundles}{identifier}",
+            "io.katacontainers.pkg.oci.container_type": "pod_sandbox" if pause else "pod_container",
+            f"{_CRI}container-type": "sandbox" if pause else "container",
+            f"{_CRI}sandbox-id": self.sandbox_id,
+            f"{_CRI}sandbox-name": self.name,
+            f"{_CRI}sandbox-namespace": self.namespace,
+            f"{_CRI}sandbox-uid": _UID,
+        }
+        if not pause:
+            return found | {
+                f"{_CRI}container-name": container.name,
+                f"{_CRI}image-name": container.images[0],
+            }
+        return (
+            found
+            | dict(self.data.pod.annotations)
+            | {
+                f"{_CRI}sandbox-cpu-period": "100000",
+                f"{_CRI}sandbox-cpu-quota": "0",
+                f"{_CRI}sandbox-cpu-shares": "2",
+                f"{_CRI}sandbox-log-directory": f"/var/log/pods/{self.namespace}_{self.name}_{_UID}",
+                f"{_CRI}sandbox-memory": "0",
+                "nerdctl/network-namespace": "/var/run/netns/cni-50720768-bd65-bf4b-6185-5d5a2adf5305",
+            }
+        )
+
+    def _process(self, container: Container) -> dict[str, Any]:
+        process = container.process
+        caps = [f"CAP_{cap}" for cap in process.caps]
+        return {
+            "Terminal": process.tty,
+            "User": {
+                "UID": process.user.uid,
+                "GID": process.user.gid,
+                "AdditionalGids": list(process.user.gids),
+            },
+            "Args": [self._text(arg) for arg in process.args],
+            "Env": self._environment(container),
+            "Cwd": process.cwd,
+            "Capabilities": {"Bounding": caps, "Effective": caps, "Permitted": caps},
+            "NoNewPrivileges": process.nnp,
+            "ApparmorProfile": "" if container.kind == "pause" else "cri-containerd.apparmor.d",
+            "OOMScoreAdj": 994,
+        }
+
+    def _environment(self, container: Container) -> list[str]:
+        env = container.env
+        entries = [f"{name}={value}" for name, value in env.fixed.items()]
+        entries += [f"{name}={values[0]}" for name, values in env.optional.items()]
+        entries += [self._resolved(pattern.sample) for pattern in env.patterns.values()]
+        if container.kind == "pause":
+            return entries
+        service = {
+            "HOSTNAME": self.name,
+            "KUBERNETES_PORT": "tcp://10.0.0.1:443",
+            "KUBERNETES_PORT_443_TCP": "tcp://10.0.0.1:443",
+            "KUBERNETES_PORT_443_TCP_ADDR": "10.0.0.1",
+            "KUBERNETES_PORT_443_TCP_PORT": "443",
+            "KUBERNETES_PORT_443_TCP_PROTO": "tcp",
+            "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+            "KUBERNETES_SERVICE_PORT": "443",
+            "KUBERNETES_SERVICE_PORT_HTTPS": "443",
+        }
+        explicit = env.fixed.keys() | env.optional.keys() | env.patterns.keys()
+        return entries + [
+            f"{name}={value}" for name, value in service.items() if name not in explicit
+        ]
+
+    def _linux(self, container: Container, identifier: str) -> dict[str, Any]:
+        return {
+            "Sysctl": dict(self.data.sysctls),
+            "Resources": {
+                "CPU": {"Shares": 2, "Quota": 0, "Period": 100000},
+                "Memory": {"Limit": 0, "Swap": 0},
+            },
+            "CgroupsPath": f"kubepods-burstable-pod{_UID.replace('-', '_')}.slice:cri-containerd:{identifier}",
+            "Namespaces": [{"Type": kind, "Path": ""} for kind in container.namespaces],
+            "Devices": [
+                {"Path": path, "Type": "b", "Major": 254, "Minor": index, "FileMode": 432}
+                for index, path in enumerate(container.devices)
+            ],
+            "RootfsPropagation": container.propagation[0],
+            "MaskedPaths": [*container.masked, "/sys/devices/virtual/powercap"],
+            "ReadonlyPaths": list(container.readonly),
+        }
+
+    def _run(self, container: Container) -> Iterator[Request]:
+        identifier = {"container_id": self.container_id(container)}
+        for index, command in enumerate(container.exec):
+            exec_id = f"probe-{index}"
+            process = self._process(container) | {
+                "Args": [self._text(arg) for arg in command],
+                "Terminal": False,
+                "Capabilities": None,
+                "ApparmorProfile": "",
+            }
+            purpose = f"run {posixpath.basename(process['Args'][0])} in {container.name}"
+            yield _request(
+                "ExecProcessRequest", purpose, **identifier, exec_id=exec_id, process=process
+            )
+        if container.logs:
+            yield _request(
+                "ReadStreamRequest",
+                f"read output of {container.name}",
+                **identifier,
+                exec_id="",
+                len=4096,
+            )
+        yield _request("StatsContainerRequest", f"measure {container.name}", **identifier)
+
+    def _text(self, value: Value) -> str:
+        return self._resolved(value.sample) if isinstance(value, Pattern) else value
+
+    def _resolved(self, sample: str) -> str:
+        return (
+            sample.replace("$(name)", self.name)
+            .replace("$(namespace)", self.namespace)
+            .replace("$(uid)", _UID)
+        )
+
+
+def _copy(purpose: str, path: str, file_type: str, mode: int, target: str | None = None) -> Request:
+    return _request(
+        "CopyFileRequest",
+        purpose,
+        path=path,
+        file_type=file_type,
+        symlink_target=target,
+        file_mode=mode,
+        dir_mode=0o750,
+    )
+
+
+def _request(kind: str, purpose: str, **fields: Any) -> Request:
+    return Request(kind=kind, input=fields, purpose=purpose)

@@ -1,0 +1,112 @@
+"""The bytes of a policy: a header, the fixed rules and the data block; their SHA-256 is the pod's identity."""
+
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from contrast_tasks import __version__
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.policy.expectations import PolicyData
+from contrast_tasks.resources import read_text
+
+RULES = "templates/policy/rules.rego"
+_DATA = "policy_data := "
+# Engines before Kata 3.30 take any line, unmodified regorus 0.9 no more than 1,024 columns (policy.md 1.1).
+_COLUMNS = 200
+_LONGEST = 900
+_PIECE = 140
+_JOIN = 'concat("", ['
+
+
+def render_policy(data: PolicyData) -> bytes:
+    """Return the policy text, UTF-8; equal expectations give equal bytes on any machine."""
+    header = f"# contrast-tasks {__version__}, profile {data.profile}, presence {data.presence}\n"
+    lines = [header, _rules(), f"\n{_DATA}"]
+    _write(data.to_json(), "", lines)
+    lines.append("\n")
+    return "".join(lines).encode()
+
+
+def policy_hash(policy: bytes) -> str:
+    """Return the SHA-256 of the policy text as 64 hex digits: the manifest's key, the report's host data."""
+    return hashlib.sha256(policy).hexdigest()
+
+
+def parse_policy(policy: bytes) -> dict[str, Any]:
+    """Return the data block of a policy text.
+
+    Raises ContrastError when the text is not one of ours.
+    """
+    text = policy.decode(errors="replace")
+    _, found, block = text.partition(f"\n{_DATA}")
+    if not found:
+        raise ContrastError("the policy has no data block", hint="was it made by another tool")
+    try:
+        document = json.loads(_without_joins(block))
+    except ValueError as error:
+        raise ContrastError(f"the data block of the policy is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ContrastError("the data block of the policy is not an object")
+    return document
+
+
+@cache
+def _rules() -> str:
+    return read_text(RULES)
+
+
+def _write(value: Any, indent: str, out: list[str]) -> None:
+    """Write a JSON value: keys sorted, one member or element per line, short elements of lists compact."""
+    deeper = indent + "  "
+    if isinstance(value, dict) and value:
+        out.append("{\n")
+        for count, key in enumerate(sorted(value)):
+            out.append(f"{',' + chr(10) if count else ''}{deeper}{_compact(key)}: ")
+            _write(value[key], deeper, out)
+        out.append(f"\n{indent}}}")
+    elif isinstance(value, list) and value:
+        out.append("[\n")
+        for count, item in enumerate(value):
+            out.append(f"{',' + chr(10) if count else ''}{deeper}")
+            compact = _compact(item)
+            if len(compact) <= _COLUMNS:
+                out.append(compact)
+            else:
+                _write(item, deeper, out)
+        out.append(f"\n{indent}]")
+    else:
+        compact = _compact(value)
+        if len(compact) <= _LONGEST:
+            out.append(compact)
+        else:
+            _write_pieces(value, indent, out)
+
+
+def _write_pieces(value: str, indent: str, out: list[str]) -> None:
+    # A string cannot be broken over lines in Rego; one character takes up to six columns.
+    pieces = [value[start : start + _PIECE] for start in range(0, len(value), _PIECE)]
+    inner = ",\n".join(f"{indent}  {_compact(piece)}" for piece in pieces)
+    out.append(f"{_JOIN}\n{inner}\n{indent}])")
+
+
+def _without_joins(block: str) -> str:
+    """Turn `concat("", [pieces])` back into one JSON string."""
+    lines: list[str] = []
+    pieces: list[str] | None = None
+    for line in block.split("\n"):
+        if pieces is None:
+            if line.endswith(_JOIN):
+                lines.append(line.removesuffix(_JOIN))
+                pieces = []
+            else:
+                lines.append(line)
+        elif line.lstrip().startswith("])"):
+            lines[-1] += json.dumps("".join(pieces)) + line.lstrip().removeprefix("])")
+            pieces = None
+        else:
+            pieces.append(json.loads(line.strip().removesuffix(",")))
+    return "\n".join(lines)
+
+
+_compact = json.JSONEncoder(sort_keys=True, separators=(", ", ": "), allow_nan=False).encode

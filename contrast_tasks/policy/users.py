@@ -1,0 +1,128 @@
+"""The numeric identity of a container's process (policy.md 4.4)."""
+
+from dataclasses import dataclass
+
+from contrast_tasks.policy.expectations import User
+from contrast_tasks.policy.model import ImageFacts, Profile
+from contrast_tasks.policy.place import Place
+
+_PASSWD_FIELDS = 4
+_GROUP_FIELDS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One line of /etc/passwd."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def parse_passwd(text: str) -> list[Account]:
+    """Read /etc/passwd; lines that are not of its form are skipped, as the runtime does."""
+    accounts = []
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= _PASSWD_FIELDS and fields[2].isdigit() and fields[3].isdigit():
+            accounts.append(Account(name=fields[0], uid=int(fields[2]), gid=int(fields[3])))
+    return accounts
+
+
+def parse_groups(text: str) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Read /etc/group into (name, gid, members); lines that are not of its form are skipped."""
+    groups = []
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= _GROUP_FIELDS - 1 and fields[2].isdigit():
+            members = fields[3].split(",") if len(fields) >= _GROUP_FIELDS else []
+            groups.append((fields[0], int(fields[2]), tuple(m for m in members if m)))
+    return groups
+
+
+def pause_user(image: ImageFacts, pod_security: Place) -> User:
+    """Return the identity of the pause container: the image's user and group unless the pod sets them."""
+    user, _, group = image.user.partition(":")
+    uid = int(user) if user.isdigit() else 0
+    gid = int(group) if group.isdigit() else 0
+    pod_uid, pod_gid = pod_security.number("runAsUser"), pod_security.number("runAsGroup")
+    if pod_uid is not None:
+        uid, gid = pod_uid, 0
+    if pod_gid is not None:
+        gid = pod_gid
+    gids = {gid}
+    if not image.user and pod_uid is None:
+        gids |= _extra_groups(pod_security)
+    return User(uid=uid, gid=gid, gids=tuple(sorted(gids)))
+
+
+def container_user(
+    container: Place, security: Place, pod_security: Place, image: ImageFacts, profile: Profile
+) -> User:
+    """Return the identity of a workload container as kubelet and containerd compute it.
+
+    The container's securityContext goes before the pod's, and both before the image. The group part of an image's
+    user is ignored; without runAsGroup the primary group is the one /etc/passwd has for the user.
+    Identities that only the image knows are errors with guest pull, because the host cannot see the image.
+    """
+    accounts = parse_passwd(image.passwd)
+    asked_uid = _first(security.number("runAsUser"), pod_security.number("runAsUser"))
+    asked_gid = _first(security.number("runAsGroup"), pod_security.number("runAsGroup"))
+    uid = asked_uid if asked_uid is not None else _image_uid(container, image, accounts)
+    account = next((each for each in accounts if each.uid == uid), None)
+    gid = asked_gid if asked_gid is not None else (account.gid if account else 0)
+    named = _extra_groups(pod_security)
+    memberships = {
+        group_gid
+        for name, group_gid, members in parse_groups(image.group)
+        if account and account.name in members and name != account.name
+    }
+    if profile.presence == "exact":
+        if (asked_uid is None and uid != 0) or (asked_gid is None and gid != 0):
+            container.error(
+                "G210",
+                "image-user",
+                f"the image runs as {uid}:{gid}, which the host cannot know when the guest pulls the image",
+                f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container",
+            )
+        unnamed = sorted(memberships - named - {gid})
+        if unnamed:
+            listed = ", ".join(map(str, unnamed))
+            container.error(
+                "G210",
+                "image-user",
+                f"the image's /etc/group adds the groups {listed}, which the host cannot know",
+                f"add supplementalGroups: [{listed}] to the pod's securityContext, or set another runAsUser",
+            )
+    return User(uid=uid, gid=gid, gids=tuple(sorted({gid} | named | memberships)))
+
+
+def _image_uid(container: Place, image: ImageFacts, accounts: list[Account]) -> int:
+    user = image.user.partition(":")[0]
+    if not user or user.isdigit():
+        return int(user or 0)
+    for account in accounts:
+        if account.name == user:
+            return account.uid
+    container.error(
+        "G210",
+        "image-user",
+        f"the image's user {user!r} is not in its /etc/passwd",
+        "set securityContext.runAsUser and runAsGroup of the container",
+    )
+    return 0
+
+
+def _extra_groups(pod_security: Place) -> set[int]:
+    groups = set()
+    for place in pod_security.items("supplementalGroups"):
+        if isinstance(place.value, int) and not isinstance(place.value, bool) and place.value >= 0:
+            groups.add(place.value)
+        else:
+            place.wrong("an integer of at least 0")
+    fs_group = pod_security.number("fsGroup")
+    return groups if fs_group is None else groups | {fs_group}
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)

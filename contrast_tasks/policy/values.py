@@ -1,0 +1,159 @@
+"""Texts of which a part is known to the host only, and the kubelet's `$(NAME)` expansion over them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from contrast_tasks.policy.expectations import Pattern, Value
+
+# The characters that mean something in the agent's regular expressions; other escapes are errors there.
+_SPECIAL = frozenset("\\.+*?()|[]{}^$#&-~")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """A part only the host knows: a regular expression without anchors, and a text that it matches."""
+
+    regex: str
+    sample: str
+
+
+Parts = tuple[str | Unknown, ...]
+
+# Without counted repetitions, which cost the agent a hundred times more to compile. None of these matches a character
+# that means something to a shell or a line.
+_IPV4 = r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+"
+_IPV6 = "[0-9a-f:]+"
+_IP = f"(?:{_IPV4}|{_IPV6})"
+_URL = rf"(?:tcp|udp|sctp)://(?:{_IPV4}|\[{_IPV6}\]):[0-9]+"
+_DNS_NAME = "[a-z0-9][a-z0-9.-]*"
+
+POD_NAME = Unknown(regex="$(name)", sample="$(name)")
+POD_NAMESPACE = Unknown(regex="$(namespace)", sample="$(namespace)")
+POD_UID = Unknown(regex="$(uid)", sample="$(uid)")
+NODE_NAME = Unknown(regex=_DNS_NAME, sample="node-1")
+ADDRESS = Unknown(regex=_IP, sample="10.0.0.7")
+ADDRESSES = Unknown(regex=f"{_IP}(?:,{_IP})?", sample="10.0.0.7")
+NUMBER = Unknown(regex="[0-9]+", sample="2")
+PORT = Unknown(regex="[0-9]+", sample="443")
+SERVICE_URL = Unknown(regex=_URL, sample="tcp://10.0.0.1:443")
+PROTOCOL = Unknown(regex="(?:tcp|udp|sctp)", sample="tcp")
+
+_KINDS = (
+    f"SERVICE_HOST={_IP}"
+    "|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+"
+    f"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?={_URL}"
+    f"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp)|PORT=[0-9]+|ADDR={_IP})"
+)
+# Variables the kubelet sets for Services: for every Service of the namespace, or for the API server only; and the one
+# containerd sets to the name of the sandbox, which the pod does not fix.
+SERVICE_FAMILY = f"^(?:[A-Z][A-Z0-9_]*_(?:{_KINDS})|HOSTNAME={_DNS_NAME})$"
+API_SERVER_FAMILY = f"^(?:KUBERNETES_(?:{_KINDS})|HOSTNAME={_DNS_NAME})$"
+
+
+def escape(text: str) -> str:
+    """Return a regular expression that matches exactly `text`."""
+    return "".join(f"\\{char}" if char in _SPECIAL else char for char in text)
+
+
+def literal(parts: Parts) -> str | None:
+    """Return the text when all of it is known, else None."""
+    if all(isinstance(part, str) for part in parts):
+        return "".join(part for part in parts if isinstance(part, str))
+    return None
+
+
+def regex_of(parts: Parts) -> str:
+    """Return the expression for the whole, without anchors."""
+    return "".join(escape(part) if isinstance(part, str) else part.regex for part in parts)
+
+
+def sample_of(parts: Parts) -> str:
+    """Return one text that the whole matches."""
+    return "".join(part if isinstance(part, str) else part.sample for part in parts)
+
+
+def value_of(parts: Parts) -> Value:
+    """Return the text, or the anchored pattern when a part is unknown."""
+    known = literal(parts)
+    if known is not None:
+        return known
+    return Pattern(regex=f"^{regex_of(parts)}$", sample=sample_of(parts))
+
+
+def expand(text: str, lookup: Callable[[str], Parts | None]) -> Parts:
+    """Replace `$(NAME)` as the kubelet does; `$$` is one dollar, an unresolved reference stays as it is.
+
+    Source: Kubernetes, "Define dependent environment variables"; behaviour as in policy.md 4.3.
+    """
+    if "$" not in text:
+        return (text,) if text else ()
+    return _merged(list(_expanded(text, lookup)))
+
+
+def _expanded(text: str, lookup: Callable[[str], Parts | None]) -> Iterator[str | Unknown]:
+    position = 0
+    while position < len(text):
+        dollar = text.find("$", position)
+        if dollar < 0 or dollar == len(text) - 1:
+            yield text[position:]
+            return
+        yield text[position:dollar]
+        following = text[dollar + 1]
+        if following == "$":
+            yield "$"
+            position = dollar + 2
+            continue
+        closing = text.find(")", dollar + 2) if following == "(" else -1
+        if closing < 0:
+            yield text[dollar : dollar + 2]
+            position = dollar + 2
+            continue
+        found = lookup(text[dollar + 2 : closing])
+        if found is None:
+            yield text[dollar : closing + 1]
+        else:
+            yield from found
+        position = closing + 1
+
+
+def _merged(parts: Sequence[str | Unknown]) -> Parts:
+    merged: list[str | Unknown] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        elif part != "":
+            merged.append(part)
+    return tuple(merged)
+
+
+def service_value(name: str, *, links: bool) -> Parts | None:
+    """Return what a variable the kubelet sets for Services may hold, None when the name is not of that form.
+
+    links: whether other Services than the API server's have variables. Those may also be missing, and then the
+    reference stays as it is.
+    """
+    own = name.startswith("KUBERNETES_")
+    if not own and not links:
+        return None
+    kind = _service_kind(name)
+    if kind is None:
+        return None
+    if own:
+        return (kind,)
+    stays = escape(f"$({name})")
+    return (Unknown(regex=f"(?:{kind.regex}|{stays})", sample=kind.sample),)
+
+
+def _service_kind(name: str) -> Unknown | None:
+    head, _, tail = name.rpartition("_")
+    if not head or not name.replace("_", "").isalnum() or name != name.upper():
+        return None
+    if name.endswith("_SERVICE_HOST") or (tail == "ADDR" and "_PORT_" in name):
+        return ADDRESS
+    if "_SERVICE_PORT" in name or (tail == "PORT" and "_PORT_" in name):
+        return PORT
+    if tail == "PROTO" and "_PORT_" in name:
+        return PROTOCOL
+    if tail == "PORT" or (tail in {"TCP", "UDP", "SCTP"} and "_PORT_" in name):
+        return SERVICE_URL
+    return None

@@ -1,0 +1,172 @@
+"""Volumes of a pod: what reaches the guest for each kind, and the storages that come with it (policy.md 4.5)."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contrast_tasks.policy.context import PodContext
+from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
+from contrast_tasks.policy.place import Place
+
+# The shim copies these to the guest file by file and updates them while containers run.
+_COPIED = ("configMap", "secret", "projected", "downwardAPI")
+_BLOCK_CAPABLE = ("persistentVolumeClaim", "ephemeral")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """How a volume reaches the guest; readonly: the kubelet mounts it read-only whatever the mount says."""
+
+    name: str
+    source: SourceKind
+    readonly: bool = False
+    watched: bool = False
+
+
+def volume_of(context: PodContext, mount: Place) -> Volume | None:
+    """Return the volume of a volumeMount; None after an error when it is missing or cannot be protected."""
+    name = mount.text("name")
+    volume = context.volumes.get(name)
+    if volume is None:
+        if name in context.given.block_claims:
+            _refuse_file_system(mount, name, "a claim template")
+        else:
+            mount.at("name").error(
+                "G020",
+                "volume",
+                f"the pod has no volume {name!r}",
+                f"known are {', '.join(sorted(context.volumes)) or 'none'}",
+            )
+        return None
+    if any(volume.has(kind) for kind in _COPIED):
+        return Volume(name=name, source="file", readonly=True, watched=True)
+    if volume.has("emptyDir"):
+        return _empty_dir(context, name, volume.mapping("emptyDir"))
+    kind = _kind_of(volume)
+    if kind in _BLOCK_CAPABLE:
+        _refuse_file_system(mount, name, kind)
+    else:
+        volume.error(
+            "G020",
+            "volume",
+            f"volume {name!r} is of type {kind}, which the host can read and change",
+            "use emptyDir, configMap, secret, projected or downwardAPI",
+        )
+    return None
+
+
+def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
+    """Return the device paths of block volumes, sorted."""
+    paths = []
+    for place in container.entries("volumeDevices"):
+        name, path = place.text("name"), place.text("devicePath")
+        volume = context.volumes.get(name)
+        mode = context.given.block_claims.get(name)
+        if volume is not None and _kind_of(volume) in _BLOCK_CAPABLE:
+            mode = _claim_mode(volume)
+        if mode is None:
+            place.at("name").error("G020", "volume", f"the pod has no block volume {name!r}")
+        elif mode != "Block":
+            place.at("name").error(
+                "G020",
+                "volume",
+                f"volume {name!r} has volumeMode {mode}, but is used as a device",
+                "set volumeMode: Block in its claim",
+            )
+        if not path.startswith("/dev/") or ".." in path.split("/"):
+            place.at("devicePath").error("G216", "mount-path", f"{path!r} is not a path below /dev")
+        paths.append(path)
+    return tuple(sorted(paths))
+
+
+def container_storages(
+    context: PodContext, mounts: Iterable[tuple[Volume, Mount]]
+) -> tuple[Storage, ...]:
+    """Return the storages that must come with the container's mounts, sorted by kind and volume."""
+    uses = Counter((volume.source, volume.name) for volume, _ in mounts)
+    fs_group = context.security.number("fsGroup")
+    shares = (f"fsgid={fs_group}",) if fs_group else ()
+    storages = []
+    block_volumes = block_uses = 0
+    for (source, name), times in sorted(uses.items()):
+        counts = tuple(range(1, times + 1))
+        if source == "ephemeral":
+            storages.append(_guest_storage("ephemeral", name, "tmpfs", shares, counts))
+        elif source == "local":
+            options = ("mode=0777", *shares)
+            storages.append(_guest_storage("local", name, "local", options, counts))
+        elif source == "storage":
+            block_volumes += 1
+            block_uses += times
+    if block_volumes:
+        least = block_volumes if context.exact else block_uses
+        storages.append(_block_storage(context, fs_group, tuple(range(least, block_uses + 1))))
+    return tuple(storages)
+
+
+def _guest_storage(
+    kind: str, volume: str, fstype: str, options: tuple[str, ...], counts: tuple[int, ...]
+) -> Storage:
+    return Storage(
+        kind="ephemeral" if kind == "ephemeral" else "local",
+        volume=volume,
+        fstype=fstype,
+        options=options,
+        driver_options=(),
+        fs_group=None,
+        shared=False,
+        counts=counts,
+    )
+
+
+def _block_storage(context: PodContext, fs_group: int | None, counts: tuple[int, ...]) -> Storage:
+    encrypted = context.profile.emptydir == "block-encrypted"
+    policy = context.security.text("fsGroupChangePolicy", "Always")
+    return Storage(
+        kind="block",
+        volume="",
+        fstype="ext4",
+        options=() if encrypted else ("discard",),
+        driver_options=("encryption_key=ephemeral", "create_filesystem")
+        if encrypted
+        else ("create_filesystem",),
+        fs_group=None if fs_group is None else (fs_group, int(policy == "OnRootMismatch")),
+        shared=True,
+        counts=counts,
+    )
+
+
+def _empty_dir(context: PodContext, name: str, empty_dir: Place) -> Volume | None:
+    medium = empty_dir.text("medium")
+    if medium == "Memory":
+        return Volume(name=name, source="ephemeral")
+    if medium:
+        empty_dir.at("medium").error(
+            "G020", "volume", f"medium {medium!r} is not supported", "leave it out or use Memory"
+        )
+        return None
+    return Volume(
+        name=name, source="local" if context.profile.emptydir == "guest-local" else "storage"
+    )
+
+
+def _refuse_file_system(mount: Place, name: str, kind: str) -> None:
+    mount.error(
+        "G020",
+        "volume",
+        f"volume {name!r} ({kind}) is mounted as a file system, which the host can read and change",
+        "set volumeMode: Block, attach it with volumeDevices and encrypt it in the guest (annotation secure-pv)",
+    )
+
+
+def _claim_mode(volume: Place) -> str:
+    """Return the volumeMode as far as the pod says it; a claim made elsewhere is taken as what it is used as."""
+    if volume.has("ephemeral"):
+        template = volume.mapping("ephemeral").mapping("volumeClaimTemplate")
+        return template.mapping("spec").text("volumeMode", "Filesystem")
+    return "Block"
+
+
+def _kind_of(volume: Place) -> str:
+    kinds = [key for key in volume.value if key != "name" and volume.has(key)]
+    return kinds[0] if kinds else "unknown"

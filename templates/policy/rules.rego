@@ -1,0 +1,510 @@
+# Execution policy: what is not expected is denied.
+#
+# Expectations stand in policy_data at the end; this text is the same for every pod.
+# - A check adds its code to a set when it holds; a request is allowed when the set equals the constant set of all
+#   codes. A check that is false, undefined or meets a missing or ill-typed field adds nothing, and so denies.
+# - No builtin is called and nothing is iterated before its type was checked: some engines raise an error there.
+# - A denial prints one line of codes and names, never values.
+
+package agent_policy
+
+import rego.v1
+
+default AllowRequestsFailingPolicy := false
+
+# Requests whose answer does not depend on their content.
+default AddSwapPathRequest := false
+default AddSwapRequest := false
+default GetIPTablesRequest := false
+default GetMetricsRequest := false
+default ListInterfacesRequest := false
+default ListRoutesRequest := false
+default MemAgentCompactConfig := false
+default MemAgentMemcgConfig := false
+default MemHotplugByProbeRequest := false
+default PauseContainerRequest := false
+default ReseedRandomDevRequest := false
+default ResizeVolumeRequest := false
+default ResumeContainerRequest := false
+default SetGuestDateTimeRequest := false
+default SetIPTablesRequest := false
+default SetPolicyRequest := false
+default StartTracingRequest := false
+default StopTracingRequest := false
+default UpdateContainerRequest := false
+default UpdateEphemeralMountsRequest := false
+default VolumeStatsRequest := false
+default DestroySandboxRequest := true
+default GetOOMEventRequest := true
+default GuestDetailsRequest := true
+default OnlineCPUMemRequest := true
+default RemoveStaleVirtiofsShareMountsRequest := true
+default StatsContainerRequest := true
+default TtyWinResizeRequest := true
+default WaitProcessRequest := true
+
+# Requests that a profile may switch on.
+CloseStdinRequest := policy_data.requests.CloseStdinRequest == true
+GetDiagnosticDataRequest := policy_data.requests.GetDiagnosticDataRequest == true
+WriteStreamRequest := policy_data.requests.WriteStreamRequest == true
+
+# Denial lines: names are fit to be shown to whoever reads the events of the host.
+deny(entry, name, codes, faults) if {
+	labels := concat(",", [concat("", [code, shown(object.get(faults, code, set()))]) | some code in codes])
+	print(substring(concat("", ["DENY ", entry, " container=", name, " codes=", labels]), 0, 400))
+}
+shown(names) := "" if { count(names) == 0 } else := concat("", ["(", concat(" ", [shown_name(n) | some n in names]), ")"])
+shown_name(n) := substring(n, 0, 60) if { is_string(n); regex.match(`^[A-Za-z0-9_./-]+$`, n) } else := "?"
+
+# State: "c:<id>" name of a created container, "r:<id>" name of a started one, "s:<name>" started at least once.
+key_of(prefix, id) := concat("", [prefix, id]) if is_string(id)
+name_of(id) := data.pstate[key_of("c:", id)]
+is_started(id) if data.pstate[key_of("r:", id)] == name_of(id)
+running(name) := {key | some key, value in data.pstate; startswith(key, "r:"); value == name}
+started_before(c) if { every name in c.after { data.pstate[key_of("s:", name)] == true } }
+pin_ok(key, value) if { is_string(value); object.get(data.pstate, key, value) == value }
+pin(key, value) := {"op": "add", "path": concat("", ["/pstate/", key]), "value": value}
+container_named(name) := [c | some c in policy_data.containers; c.name == name][0]
+container_of(id) := container_named(name_of(id))
+label_of(c) := "pause" if { c.name == "" } else := c.name
+default known_label := "?"
+known_label := label_of(container_of(input.container_id))
+
+# The peer's test suite leaves out fields that a real request has; no product policy says `subset`.
+subset if policy_data.presence == "subset"
+
+# Patterns may speak of the pod's identity, which holds no special character but the dot.
+resolve(re, who) := replace(replace(replace(re, "$(name)", who.name), "$(namespace)", who.namespace), "$(uid)", who.uid)
+quoted(text) := replace(text, ".", `\.`) if { is_string(text); regex.match(`^[a-z0-9.-]*$`, text) } else := "!"
+set_of(list) := items if { is_array(list); items := {item | some item in list} }
+inherited(c, key) := policy_data.shared[key] if { c[key] == "shared" } else := c[key]
+
+# Process: what CreateContainer and ExecProcess have in common.
+process_codes := ["E_CWD", "E_ENV", "E_NNP", "E_RLIMITS", "E_STDIO", "E_USER"]
+process_ok("E_CWD", c, p, _) if p.Cwd == c.process.cwd
+process_ok("E_ENV", c, p, who) if count(env_faults(c, p, who)) == 0
+process_ok("E_NNP", c, p, _) if p.NoNewPrivileges == c.process.nnp
+process_ok("E_RLIMITS", _, p, _) if { p.Rlimits == []; is_number(p.OOMScoreAdj) }
+process_ok("E_STDIO", _, _, _) if { every port in ["stdin_port", "stdout_port", "stderr_port"] { input[port] == 0 } }
+process_ok("E_USER", c, p, _) if {
+	[p.User.UID, p.User.GID, p.User.Username, input.string_user] == [c.process.user.uid, c.process.user.gid, "", null]
+	count(p.User.AdditionalGids) == count(set_of(p.User.AdditionalGids))
+	set_of(p.User.AdditionalGids) == set_of(c.process.user.gids)
+}
+arg_ok(want, got, _) if want == got
+arg_ok(want, got, who) if { is_object(want); regex.match(resolve(want.re, who), got) }
+args_ok(want, got, who) if { is_array(got); count(got) == count(want); every i, arg in got { is_string(arg); arg_ok(want[i], arg, who) } }
+env_name(entry) := split(entry, "=")[0] if { is_string(entry); contains(entry, "=") } else := "?"
+env_explicit(env, name) if { some kind in ["fixed", "optional", "pattern"]; env[kind][name] }
+env_ok(env, name, entry, _) if { some value in env.optional[name]; entry == concat("=", [name, value]) }
+env_ok(env, name, entry, who) if { is_string(entry); regex.match(resolve(env.pattern[name].re, who), entry) }
+env_ok(env, name, entry, _) if { is_string(entry); not env_explicit(env, name); regex.match(inherited(env, "family"), entry) }
+env_needed(_) := set() if subset
+env_needed(env) := always | demanded if {
+	not subset
+	always := {name | some name, _ in env.fixed}
+	demanded := {name | some name, p in env.pattern; p.required}
+}
+# Names of entries that are not expected, occur twice, are missing or are no `NAME=value` at all.
+env_faults(c, p, who) := (wrong | twice) | (env_needed(c.env) - set_of(names)) if {
+	is_array(p.Env)
+	names := [env_name(entry) | some entry in p.Env]
+	plain := {concat("=", [name, value]) | some name, value in c.env.fixed}
+	wrong := {env_name(entry) | some entry in p.Env; not entry in plain; not env_ok(c.env, env_name(entry), entry, who)}
+	twice := {name | some i, name in names; some j, other in names; i < j; name == other}
+}
+
+# CreateContainer: who is asked for. The annotation only chooses whom to compare with; everything is compared.
+annotations := input.OCI.Annotations if is_object(input.OCI.Annotations)
+linux := input.OCI.Linux if is_object(input.OCI.Linux)
+process := input.OCI.Process if is_object(input.OCI.Process)
+mounts := input.OCI.Mounts if is_array(input.OCI.Mounts)
+storages := input.storages if is_array(input.storages)
+asked := container_named(object.get(annotations, "io.kubernetes.cri.container-name", ""))
+default asked_label := "?"
+asked_label := label_of(asked)
+sandbox_name := annotations["io.kubernetes.cri.sandbox-name"]
+sandbox_namespace := annotations["io.kubernetes.cri.sandbox-namespace"]
+sandbox_id := annotations["io.kubernetes.cri.sandbox-id"]
+sandbox_uid := object.get(annotations, "io.kubernetes.cri.sandbox-uid", "")
+who_asks := {"name": quoted(sandbox_name), "namespace": quoted(sandbox_namespace), "uid": quoted(sandbox_uid)}
+# The identifier in guest paths; sparse cases of the peer have it in the bundle path only.
+bundle_prefix := "/run/containerd/io.containerd.runtime.v2.task/k8s.io/"
+bundle_path := annotations["io.katacontainers.pkg.oci.bundle_path"]
+bundle_id := input.container_id if { not subset } else := trim_prefix(bundle_path, bundle_prefix) if is_string(bundle_path)
+root_path := concat("", [policy_data.paths.root, bundle_id, "/rootfs"]) if is_string(bundle_id)
+create contains "E_SELECT" if is_object(asked)
+create contains code if { subset; some code in {"E_ID", "E_ORDER"} }
+create contains "E_ID" if { id_ok(input.container_id); input.exec_id == input.container_id; not name_of(input.container_id) }
+id_ok(id) if { is_string(id); count(id) <= 128; regex.match(`^[A-Za-z0-9][A-Za-z0-9._-]+$`, id) }
+create contains "E_TYPE" if [annotations[type_keys[0]], annotations[type_keys[1]]] == [asked.type.cri, asked.type.kata]
+type_keys := ["io.kubernetes.cri.container-type", "io.katacontainers.pkg.oci.container_type"]
+create contains "E_ORDER" if started_before(asked)
+create contains "E_INSTANCE" if count(running(asked.name)) == 0
+
+# CreateContainer: identity of the pod, annotations.
+create contains "E_POD_NAME" if { pin_ok("p:name", sandbox_name); regex.match(policy_data.pod.name_re, sandbox_name) }
+create contains "E_POD_NAMESPACE" if {
+	pin_ok("p:namespace", sandbox_namespace)
+	regex.match(`^[a-z0-9][a-z0-9-]*$`, sandbox_namespace)
+	policy_data.pod.namespace in {null, sandbox_namespace}
+}
+create contains "E_SANDBOX_ID" if { is_string(sandbox_id); count(sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, sandbox_id); sandbox_ok }
+sandbox_ok if subset
+sandbox_ok if { pin_ok("p:sandbox_id", sandbox_id); pin_ok("p:uid", sandbox_uid); sandbox_is_pause }
+sandbox_is_pause if asked.kind != "pause"
+sandbox_is_pause if input.container_id == sandbox_id
+annotation_re := {
+	"io.kubernetes.cri.sandbox-uid": `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`,
+	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9._:/@-]+$`,
+	"io.kubernetes.container.terminationMessagePath": `^/[A-Za-z0-9._/-]*$`,
+	"io.kubernetes.container.terminationMessagePolicy": `^(File|FallbackToLogsOnError)$`,
+}
+annotation_ok("io.kubernetes.cri.container-type", value) if value == asked.type.cri
+annotation_ok("io.katacontainers.pkg.oci.container_type", value) if value == asked.type.kata
+annotation_ok("io.katacontainers.pkg.oci.bundle_path", value) if value == concat("", [bundle_prefix, bundle_id])
+annotation_ok("io.kubernetes.cri.container-name", value) if { asked.kind != "pause"; value == asked.name }
+annotation_ok("io.kubernetes.cri.image-name", _) if asked.kind != "pause"
+annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
+	asked.kind == "pause"
+	regex.match(`^/var/log/pods/[a-z0-9._-]+$`, value)
+	uid := split(value, "_")[2]
+	count(uid) == 36
+	value == concat("", ["/var/log/pods/", sandbox_namespace, "_", sandbox_name, "_", uid])
+	sandbox_uid in {"", uid}
+}
+annotation_ok("nerdctl/network-namespace", value) if { asked.kind == "pause"; regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value) }
+annotation_ok(key, value) if {
+	regex.match(`^io\.kubernetes\.cri\.sandbox-(cpu-(period|quota|shares)|memory)$`, key)
+	regex.match(`^-?[0-9]+$`, value)
+}
+annotation_ok(key, _) if key in {"io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-namespace", "io.kubernetes.cri.sandbox-id"}
+annotation_ok(key, value) if regex.match(annotation_re[key], value)
+annotation_ok(key, value) if value == policy_data.pod.annotations[key]
+annotation_right(key, value) if { is_string(value); annotation_ok(key, value) }
+annotation_wrong contains key if { some key, value in annotations; not annotation_right(key, value) }
+annotation_wrong contains key if {
+	some key in {"io.kubernetes.cri.sandbox-uid", "io.katacontainers.pkg.oci.bundle_path"}
+	not subset; not annotations[key]
+}
+create contains "E_ANNOTATION" if { annotations; count(annotation_wrong) == 0 }
+
+# CreateContainer: the image, pulled in the guest.
+is_pull(storage) if storage.driver == "image_guest_pull"
+pulls := [storage | some storage in storages; is_pull(storage)]
+create contains "E_IMG_COUNT" if count(pulls) == 1
+create contains "E_IMG_COUNT" if { subset; count(pulls) == 0 }
+create contains "E_IMG_REF" if { every pull in pulls { pull.source in asked.image } }
+create contains "E_IMG_MOUNT" if { every pull in pulls { pull.mount_point == root_path } }
+create contains "E_IMG_OPTS" if { every pull in pulls { pull_ok(pull) } }
+create contains "E_ROOT_PATH" if input.OCI.Root.Path == root_path
+create contains "E_ROOT_RO" if input.OCI.Root.Readonly == asked.rootfs_ro
+pull_ok(pull) if {
+	[pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
+	pull_options_ok(pull.driver_options)
+}
+pull_options_ok(options) if options == []
+# One JSON text, read as text. The agent learns from it whether this is the sandbox: both type annotations must be in
+# it exactly once, and what it repeats of the other annotations must equal them.
+pull_options_ok(options) if {
+	options == [options[0]]
+	is_string(options[0])
+	startswith(options[0], `image_guest_pull={"metadata":{"`)
+	not contains(options[0], `\`)
+	not contains(options[0], `"io.kubernetes.cri-o.`)
+	every key, _ in object.union({"io.kubernetes.cri.container-name": ""}, annotations) { repeated_ok(options[0], key) }
+	every key in type_keys { times_in(options[0], key) == 1 }
+}
+times_in(text, key) := count(split(text, concat("", [`"`, key, `"`]))) - 1
+repeated_ok(text, key) if times_in(text, key) == 0
+repeated_ok(text, key) if {
+	times_in(text, key) == 1
+	is_string(annotations[key])
+	contains(text, concat("", [`"`, key, `":"`, annotations[key], `"`]))
+}
+
+# CreateContainer: process.
+create contains code if { some code in process_codes; process_ok(code, asked, process, who_asks) }
+create contains "E_ARGS" if args_ok(asked.process.args, process.Args, who_asks)
+create contains "E_TTY" if { process.Terminal == asked.process.tty; console_ok(process.ConsoleSize) }
+console_ok(size) if size == null
+console_ok(size) if { asked.process.tty; is_number(size.Height); is_number(size.Width) }
+create contains "E_CAPS" if {
+	[process.Capabilities.Ambient, process.Capabilities.Inheritable] == [[], []]
+	every kind in ["Bounding", "Effective", "Permitted"] { is_array(process.Capabilities[kind]); caps_ok(process.Capabilities[kind]) }
+}
+cap_names(list) := names if {
+	every cap in list { is_string(cap) }
+	names := {trim_prefix(cap, "CAP_") | some cap in list}
+}
+caps_ok(got) if cap_names(got) == set_of(inherited(asked.process, "caps"))
+caps_ok(got) if { subset; cap_names(got) - set_of(inherited(asked.process, "caps")) == set() }
+# The guest has no AppArmor; containerd names the host's profile.
+create contains "E_LSM" if { process.SelinuxLabel == ""; is_string(process.ApparmorProfile) }
+
+# CreateContainer: mounts.
+mount_base(c) := policy_data.shared.mounts.all if c.kind == "pause"
+mount_base(c) := array.concat(policy_data.shared.mounts.all, policy_data.shared.mounts.containers) if c.kind != "pause"
+mount_wanted := {mount.dst: mount | some mount in array.concat(mount_base(asked), asked.mounts)}
+mount_needed := {dst | some dst, mount in mount_wanted; not subset; object.get(mount, "required", true)}
+mount_dst(mount) := mount.destination if { is_string(mount.destination) } else := "?"
+mount_dsts := {mount_dst(mount) | some mount in mounts}
+mounts_known := [mount | some mount in mounts; mount_wanted[mount_dst(mount)]]
+mounts_not(code) := {got.destination | some got in mounts_known; not mount_ok(code, mount_wanted[got.destination], got)}
+mount_faults := {
+	"E_MOUNT_EXTRA": {dst | some dst in mount_dsts; not mount_wanted[dst]},
+	"E_MOUNT_MISSING": mount_needed - mount_dsts,
+	"E_MOUNT_OPTS": mounts_not("E_MOUNT_OPTS"),
+	"E_MOUNT_ORDER": mounts_hidden,
+	"E_MOUNT_SRC": mounts_not("E_MOUNT_SRC"),
+	"E_MOUNT_TYPE": mounts_not("E_MOUNT_TYPE"),
+}
+create contains code if { mounts; some code, faults in mount_faults; count(faults) == 0 }
+create contains "E_MOUNT_DUP" if count(mount_dsts) == count(mounts)
+# A parent that is mounted after its child would hide it.
+mounts_hidden := {pair[1] |
+	some pair in array.concat(policy_data.shared.nested, asked.nested)
+	some i, child in mounts; child.destination == pair[1]
+	some j, parent in mounts; parent.destination == pair[0]; j > i
+}
+mount_ok("E_MOUNT_TYPE", want, got) if got.type_ == want.type
+mount_ok("E_MOUNT_SRC", want, got) if source_ok(want.src.kind, want.src.arg, got.source)
+mount_ok("E_MOUNT_OPTS", want, got) if got.options in want.opts
+# Newer kernels add options to the cgroup mount.
+mount_ok("E_MOUNT_OPTS", want, got) if { is_array(got.options); [o | some o in got.options; not o in want.extra] in want.opts }
+source_ok("eq", arg, source) if source == arg
+source_ok("ephemeral", arg, source) if source == concat("", [policy_data.paths.ephemeral, arg])
+source_ok("local", arg, source) if source in local_paths(arg)
+source_ok("storage", _, source) if source in block_points
+# What the shim copied lies at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
+source_ok("file", arg, source) if {
+	is_string(source)
+	some prefix in policy_data.paths.shared
+	startswith(source, prefix)
+	rest := trim_prefix(trim_prefix(source, prefix), "watchable/")
+	key := split(trim_prefix(rest, concat("", [bundle_id, "-"])), "-")[0]
+	count(key) == 16; regex.match(`^[a-z0-9]+$`, key)
+	rest == concat("-", [bundle_id, key, arg])
+}
+local_paths(volume) := {path | some prefix in policy_data.paths.shared; path := concat("", [prefix, local_root, volume])}
+local_root := concat("", [sandbox_id, "/rootfs/local/"]) if is_string(sandbox_id)
+
+# CreateContainer: storages other than the image, devices.
+volumes := [storage | some storage in storages; not is_pull(storage)]
+is_wanted(storage) if { some want in asked.storages; storage_ok(want, storage) }
+storage_ok(want, got) if {
+	[got.fstype, got.options, got.driver_options] == [want.fstype, want.options, want.driver_options]
+	[got.fs_group, object.get(got, "shared", false)] == [want.fs_group, want.shared]
+	[got.driver, got.source, got.mount_point] in storage_places(want.kind, want.volume, got)
+}
+storage_places("ephemeral", volume, _) := {["ephemeral", "tmpfs", concat("", [policy_data.paths.ephemeral, volume])]}
+storage_places("local", volume, _) := {["local", "local", path] | some path in local_paths(volume)}
+storage_places("block", _, got) := {[got.driver, got.source, concat("", [policy_data.paths.block, base64url.encode(got.source)])]} if {
+	is_string(got.source)
+	regex.match({"blk": `^[0-9a-f]{2}(/[0-9a-f]{2})*$`, "scsi": `^[0-9]+:[0-9]+$`}[got.driver], got.source)
+}
+create contains "E_STORAGE" if {
+	every storage in volumes { is_wanted(storage) }
+	every want in asked.storages { count([1 | some got in volumes; storage_ok(want, got)]) in want.counts }
+	blocks_ok
+}
+# Block devices are told apart by the mounts that use them: no two volumes share one, and none is unused.
+blocks := [storage | some storage in volumes; storage.driver in {"blk", "scsi"}]
+block_points := {storage.mount_point | some storage in blocks; is_wanted(storage)}
+block_uses := {[src.arg, got.source] | some got in mounts_known; src := mount_wanted[got.destination].src; src.kind == "storage"}
+blocks_ok if { count(block_points) == count(blocks); count({use[1] | some use in block_uses}) == count(block_uses); blocks_used }
+blocks_used if subset
+blocks_used if block_points - {use[1] | some use in block_uses} == set()
+create contains "E_DEVICE" if {
+	is_array(input.devices)
+	is_array(linux.Devices)
+	every device in input.devices { device.type_ in {"blk", "scsi", "mmioblk"}; device.options == []; is_string(device.vm_path) }
+	count(input.devices) == count(asked.devices)
+	{device.container_path | some device in input.devices} == set_of(asked.devices)
+	every device in linux.Devices { device.Path in asked.devices; device.Type == "b" }
+	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
+}
+create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
+
+# CreateContainer: the rest of the OCI specification.
+create contains "E_VERSION" if { is_string(input.OCI.Version); regex.match(`^1\.[0-9]+\.[0-9]+$`, input.OCI.Version) }
+create contains "E_OS" if [input.OCI.Solaris, input.OCI.Windows] == [null, null]
+create contains "E_HOSTNAME" if hostname_ok(input.OCI.Hostname)
+hostname_ok(name) if { is_string(name); regex.match(`^[a-z0-9.-]*$`, name) }
+create contains "E_HOOKS" if input.OCI.Hooks == null
+namespaces := linux.Namespaces if is_array(linux.Namespaces)
+namespace_kinds := [object.get({"mnt": "mount"}, n.Type, n.Type) | some n in namespaces]
+namespace_ok(n) if n.Path == ""
+namespace_ok(n) if { n.Type == "network"; is_string(n.Path) }
+create contains "E_NAMESPACES" if {
+	count(set_of(namespace_kinds)) == count(namespaces)
+	set_of(namespace_kinds) - {"network", "cgroup"} == set_of(asked.namespaces)
+	every n in namespaces { namespace_ok(n) }
+}
+default netns := ""
+netns := [n.Path | some n in namespaces; n.Type == "network"][0]
+create contains "E_NETNS" if pin_ok("p:netns", netns)
+create contains "E_MASKED" if set_of(inherited(asked, "masked")) - set_of(linux.MaskedPaths) == set()
+create contains "E_READONLY" if set_of(inherited(asked, "readonly")) - (set_of(linux.ReadonlyPaths) | set_of(linux.MaskedPaths)) == set()
+create contains "E_SYSCTL" if { is_object(linux.Sysctl); every key, value in linux.Sysctl { value == policy_data.shared.sysctls[key] } }
+create contains "E_IDMAP" if [linux.UIDMappings, linux.GIDMappings] == [[], []]
+create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] == [null, null, ""]
+create contains "E_PROPAGATION" if linux.RootfsPropagation in asked.propagation
+create contains "E_RESOURCES" if { r := linux.Resources; [r.Devices, r.Pids, r.BlockIO, r.Network] == [[], null, null, null] }
+create contains "E_CGROUP" if { is_string(linux.CgroupsPath); not ".." in split(linux.CgroupsPath, "/") }
+create contains "E_PIDNS" if input.sandbox_pidns == asked.pidns
+create_codes := {
+	"E_ANNOTATION", "E_ARGS", "E_CAPS", "E_CGROUP", "E_CWD", "E_DEVICE", "E_ENV", "E_HOOKS", "E_HOSTNAME", "E_ID",
+	"E_IDMAP", "E_IMG_COUNT", "E_IMG_MOUNT", "E_IMG_OPTS", "E_IMG_REF", "E_INSTANCE", "E_LINUX", "E_LSM", "E_MASKED",
+	"E_MOUNT_DUP", "E_MOUNT_EXTRA", "E_MOUNT_MISSING", "E_MOUNT_OPTS", "E_MOUNT_ORDER", "E_MOUNT_SRC", "E_MOUNT_TYPE",
+	"E_NAMESPACES", "E_NETNS", "E_NNP", "E_ORDER", "E_OS", "E_PIDNS", "E_POD_NAME", "E_POD_NAMESPACE", "E_PROPAGATION",
+	"E_READONLY", "E_RESOURCES", "E_RLIMITS", "E_ROOT_PATH", "E_ROOT_RO", "E_SANDBOX_ID", "E_SELECT", "E_SHARED_MOUNTS",
+	"E_STDIO", "E_STORAGE", "E_SYSCTL", "E_TTY", "E_TYPE", "E_USER", "E_VERSION",
+}
+sandbox_pins := {"p:sandbox_id": sandbox_id, "p:uid": sandbox_uid} if { not subset } else := {}
+default create_faults := {}
+create_faults := object.union(mount_faults, {"E_ENV": env_faults(asked, process, who_asks), "E_ANNOTATION": annotation_wrong})
+default CreateContainerRequest := false
+CreateContainerRequest := {"allowed": true, "ops": ops} if {
+	create == create_codes
+	pins := {"p:name": sandbox_name, "p:namespace": sandbox_namespace, "p:netns": netns, key_of("c:", input.container_id): asked.name}
+	ops := [pin(key, value) | some key, value in object.union(pins, sandbox_pins)]
+} else := false if deny("CreateContainerRequest", asked_label, create_codes - create, create_faults)
+
+# The life of a container. A second live instance of a name is denied; a restart removes the first one before.
+start_codes := {"E_ID", "E_INSTANCE", "E_ORDER"}
+start contains "E_ID" if { name_of(input.container_id); not is_started(input.container_id) }
+start contains "E_ORDER" if started_before(container_of(input.container_id))
+start contains "E_INSTANCE" if count(running(name_of(input.container_id))) == 0
+default StartContainerRequest := false
+StartContainerRequest := {"allowed": true, "ops": ops} if {
+	start == start_codes
+	name := name_of(input.container_id)
+	ops := [pin(key_of("r:", input.container_id), name), pin(key_of("s:", name), true)]
+} else := false if deny("StartContainerRequest", known_label, start_codes - start, {})
+default RemoveContainerRequest := true
+RemoveContainerRequest := {"allowed": true, "ops": ops} if {
+	keys := {key_of("c:", input.container_id), key_of("r:", input.container_id)}
+	ops := [{"op": "remove", "path": concat("", ["/pstate/", key])} | some key in keys; data.pstate[key]]
+}
+default SignalProcessRequest := false
+SignalProcessRequest if { name_of(input.container_id) } else := false if deny("SignalProcessRequest", "?", {"E_ID"}, {})
+default ReadStreamRequest := false
+ReadStreamRequest if { container_of(input.container_id).logs } else := false if deny("ReadStreamRequest", known_label, {"E_LOGS"}, {})
+
+# ExecProcess: probes and hooks of a container that was started.
+exec_codes := {"E_ARGS", "E_CAPS", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
+target := container_of(input.container_id)
+runs := input.process if is_object(input.process)
+who_runs := {"name": quoted(pinned("name")), "namespace": quoted(pinned("namespace")), "uid": quoted(pinned("uid"))}
+pinned(what) := object.get(data.pstate, concat("", ["p:", what]), "")
+exec contains code if { some code in process_codes; process_ok(code, target, runs, who_runs) }
+exec contains "E_ID" if { is_object(target); subset }
+exec contains "E_ID" if { is_object(target); is_started(input.container_id) }
+exec contains "E_ARGS" if { some command in target.exec; args_ok(command, runs.Args, who_runs) }
+exec contains "E_TTY" if { runs.Terminal in {false, target.process.tty}; runs.ConsoleSize == null }
+exec contains "E_CAPS" if runs.Capabilities == null
+exec contains "E_CAPS" if { every kind in ["Ambient", "Bounding", "Effective", "Inheritable", "Permitted"] { runs.Capabilities[kind] == [] } }
+exec contains "E_LSM" if [runs.SelinuxLabel, runs.ApparmorProfile] == ["", ""]
+default exec_faults := {}
+exec_faults := {"E_ENV": env_faults(target, runs, who_runs)}
+default ExecProcessRequest := false
+ExecProcessRequest if { exec == exec_codes } else := false if deny("ExecProcessRequest", known_label, exec_codes - exec, exec_faults)
+
+# CreateSandbox: once, with the storages of the profile.
+sandbox_codes := {"E_DNS", "E_HOOKS", "E_HOSTNAME", "E_MODULES", "E_PIDNS", "E_SANDBOX", "E_SANDBOX_ID", "E_STORAGE"}
+sandbox contains "E_SANDBOX" if object.get(data.pstate, "p:sandbox", null) == null
+sandbox contains "E_HOOKS" if input.guest_hook_path == ""
+sandbox contains "E_MODULES" if input.kernel_modules == []
+sandbox contains "E_PIDNS" if input.sandbox_pidns == false
+sandbox contains "E_HOSTNAME" if hostname_ok(input.hostname)
+sandbox contains "E_DNS" if { is_array(input.dns); every line in input.dns { dns_ok(line) } }
+dns_ok(line) if { is_string(line); regex.match(`^(nameserver|search|options)( [A-Za-z0-9.:_%/-]+)*$`, line) }
+sandbox contains "E_STORAGE" if { count(sandbox_storages) == count(input.storages); sandbox_storages == set_of(policy_data.sandbox.storages) }
+sandbox contains "E_STORAGE" if { subset; sandbox_storages - set_of(policy_data.sandbox.storages) == set() }
+# Agents before 2026 have no field `shared`.
+sandbox_storages := found if {
+	is_array(input.storages)
+	every storage in input.storages { is_object(storage) }
+	found := {object.union({"shared": false}, storage) | some storage in input.storages}
+}
+sandbox contains "E_SANDBOX_ID" if subset
+sandbox contains "E_SANDBOX_ID" if { pin_ok("p:sandbox_id", input.sandbox_id); count(input.sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, input.sandbox_id) }
+default CreateSandboxRequest := false
+CreateSandboxRequest := {"allowed": true, "ops": ops} if {
+	sandbox == sandbox_codes
+	ops := array.concat([pin("p:sandbox", true)], [pin("p:sandbox_id", input.sandbox_id) | not subset])
+} else := false if deny("CreateSandboxRequest", "-", sandbox_codes - sandbox, {})
+
+# Network: the host routes as it likes, but never through or to the loopback interface.
+loopback := `^(127\.|[0:]*:0{0,3}1$|[0:]*:([Ff]{4}:)?(0:)?127\.|[0:]*:[Ff]{4}:(0:)?7[Ff][0-9A-Fa-f]{2}:)`
+address_ok(text) if { is_string(text); regex.match(`^[0-9A-Fa-f:.]+$`, text); not regex.match(loopback, text) }
+device_ok(name) if { is_string(name); not name in {"lo", ""} }
+default UpdateInterfaceRequest := false
+UpdateInterfaceRequest if { interface_ok(input.interface) } else := false if deny("UpdateInterfaceRequest", "-", {"E_INTERFACE"}, {})
+interface_ok(it) if {
+	every name in [it.device, it.name] { device_ok(name) }
+	it.raw_flags in {0, 128}
+	is_string(it.hwAddr)
+	regex.match(`^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$`, it.hwAddr); it.hwAddr != "00:00:00:00:00:00"
+	is_array(it.IPAddresses)
+	every ip in it.IPAddresses { address_ok(ip.address); is_string(ip.mask) }
+}
+default UpdateRoutesRequest := false
+UpdateRoutesRequest if {
+	is_array(input.routes.Routes)
+	every route in input.routes.Routes { device_ok(route.device); network_ok(route.source); network_ok(route.dest) }
+} else := false if deny("UpdateRoutesRequest", "-", {"E_ROUTE"}, {})
+network_ok(text) if text == ""
+network_ok(text) if { is_string(text); regex.match(`^[^/]+(/[0-9]{1,3})?$`, text); address_ok(split(text, "/")[0]) }
+default AddARPNeighborsRequest := false
+AddARPNeighborsRequest if {
+	is_array(input.neighbors.ARPNeighbors)
+	every neighbor in input.neighbors.ARPNeighbors { neighbor_ok(neighbor) }
+} else := false if deny("AddARPNeighborsRequest", "-", {"E_NEIGHBOR"}, {})
+neighbor_ok(it) if {
+	device_ok(it.device)
+	address_ok(it.toIPAddress.address)
+	[it.toIPAddress.mask, is_string(it.lladdr), it.state in {2, 128}, it.flags in {0, 8, 128, 136}] == ["", true, true, true]
+}
+
+# CopyFile: <shared>/[watchable/]<id>-<16 characters>-<a name this pod mounts>[/...]. Agents since 2026 give the file
+# type and the link target; before, both are in the raw message. Watched volumes change while the container runs.
+copy_codes := {"E_FILE_TYPE", "E_LATE", "E_MODE", "E_NAME", "E_PATH"}
+copy_rest := [rest |
+	is_string(input.path)
+	some prefix in policy_data.paths.shared
+	startswith(input.path, prefix)
+	rest := trim_prefix(trim_prefix(input.path, prefix), "watchable/")
+	regex.match(`^[0-9a-f]+-[a-z0-9]+-[^\x00-\x1f\x7f]+$`, rest)
+][0]
+copy_top := split(copy_rest, "/")[0]
+copy_words := split(copy_top, "-")
+copy_name := [name | some name in policy_data.copy.names; copy_top == concat("-", [copy_words[0], copy_words[1], name])][0]
+copy contains "E_PATH" if {
+	every part in split(copy_rest, "/") { not part in {"", ".", ".."} }
+	[count(copy_words[0]), count(copy_words[1])] == [64, 16]
+}
+copy contains "E_NAME" if copy_name
+copy contains "E_NAME" if { subset; copy_top }
+copy contains "E_LATE" if { copy_top; not is_started(copy_words[0]) }
+copy contains "E_LATE" if copy_name in policy_data.copy.watched
+copy_kind := input.file_type if { is_string(input.file_type) } else := raw_kind if raw_message
+raw_message if { object.get(input, "file_type", null) == null; is_array(input.data); is_number(input.file_mode) }
+raw_kind := [kind | some kind, bits in {"Regular": 32768, "Directory": 16384, "Symlink": 40960}; bits.and(input.file_mode, 61440) == bits][0]
+copy contains "E_FILE_TYPE" if { copy_kind in {"Regular", "Directory"}; object.get(input, "symlink_target", null) == null }
+copy contains "E_FILE_TYPE" if { copy_kind == "Symlink"; copy_rest != copy_top; link_ok }
+link_ok if { is_string(input.symlink_target); regex.match(`^[^/\x00]+(/[^\x00]*)?$`, input.symlink_target); not ".." in split(input.symlink_target, "/") }
+link_ok if { raw_message; input.data[0] > 0; input.data[0] != 47; not raw_dotdot }
+raw_dotdot if { some i, byte in input.data; byte == 46; input.data[i + 1] == 46; link_edge(i - 1); link_edge(i + 2) }
+link_edge(i) if i < 0
+link_edge(i) if i >= count(input.data)
+link_edge(i) if input.data[i] == 47
+# No setuid file; the kubelet's volume directories are sticky, and setgid with an fsGroup.
+copy contains "E_MODE" if {
+	every key in ["file_mode", "dir_mode", "uid", "gid", "file_size", "offset"] { is_number(input[key]); input[key] >= 0 }
+	bits.and(input.file_mode, {"Regular": 3584, "Symlink": 0, "Directory": 2048}[copy_kind]) == 0
+	bits.and(input.dir_mode, 3584) == 0
+}
+default CopyFileRequest := false
+CopyFileRequest if { copy == copy_codes } else := false if deny("CopyFileRequest", "-", copy_codes - copy, {})

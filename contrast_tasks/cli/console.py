@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
+from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import Report, Step
 
 FORMS = ("text", "json", "events", "sarif", "junit", "github")
@@ -32,6 +33,7 @@ class Console:
         self.quiet = quiet
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
+        self._shown: set[Finding] = set()
         environ = os.environ if environ is None else environ
         self.colour = wants_colour(colour, environ, self._stderr)
 
@@ -56,6 +58,18 @@ class Console:
         self._stdout.write(content.decode())
         self._stdout.flush()
 
+    def show(self, findings: Iterable[Finding]) -> None:
+        """Show findings to people now; `end` leaves out what was shown."""
+        if not self.is_text:
+            return
+        from contrast_tasks.report.text import finding_line
+
+        for finding in findings:
+            if finding not in self._shown:
+                self._shown.add(finding)
+                self._stderr.write(f"{finding_line(finding, colour=self.colour)}\n")
+        self._stderr.flush()
+
     def begin(self, command: str) -> None:
         """Open the stream of lines."""
         if self.form == "events":
@@ -75,6 +89,7 @@ class Console:
         if self.is_text:
             from contrast_tasks.report.text import closing_lines
 
+            self.show(report.findings)
             for line in closing_lines(report, colour=self.colour):
                 self._stderr.write(f"{line}\n")
             self._stderr.flush()

@@ -42,10 +42,10 @@ class Context:
         return Spec(root=str(self.root), overrides=self.overrides, flags=tuple(pairs))
 
     def project(self, **flags: Any) -> "Project":
-        """Return the opened project; raises SettingsError for settings that are not understood."""
+        """Return the project as it is now; raises SettingsError for settings that are not understood."""
         from contrast_tasks.stages.project import open_project
 
-        return open_project(self.spec(**flags))
+        return open_project(self.spec(**flags), fresh=True)
 
     def settings(self, **flags: Any) -> "Settings":
         """Return the effective settings."""

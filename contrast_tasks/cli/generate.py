@@ -146,6 +146,8 @@ def generate(
         result["manifest"] = project.paths.manifest
         elapsed_s = time.perf_counter() - started
         note = counted(found)
+        if not idle:
+            context.console.show(found)
         context.console.say(
             snapshot.up_to_date(len(project.index.workloads), note, elapsed_s)
             if idle

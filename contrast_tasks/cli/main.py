@@ -35,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if line is not None:
         sys.stderr.write(f"{line}\n")
         return 0
-    with contextlib.suppress(ValueError):  # in a thread signals are the caller's
-        signal.signal(signal.SIGTERM, _terminate)
     from contrast_tasks.cli.session import run_command_line
 
+    before = signal.getsignal(signal.SIGTERM)
+    with contextlib.suppress(ValueError):  # in a thread signals are the caller's
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         return run_command_line(words, root)
     except Terminated:
@@ -51,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader left; nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return TERMINATED
+    finally:
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

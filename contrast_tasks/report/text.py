@@ -58,9 +58,8 @@ def failure_line(failure: Failure, *, colour: bool = False) -> str:
 
 
 def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
-    """Return findings, then errors; errors that only count the findings are left out."""
-    lines = [finding_line(finding, colour=colour) for finding in report.findings]
-    lines += [
+    """Return the errors; those that carry findings become one line that counts them."""
+    lines = [
         failure_line(failure, colour=colour)
         for failure in report.failures
         if failure.kind != "FindingsError"

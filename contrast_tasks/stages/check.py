@@ -7,7 +7,9 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import FindingsError, GraphError, Location
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
@@ -15,6 +17,9 @@ from contrast_tasks.findings import Finding, Severity, raise_errors, sort_key
 from contrast_tasks.stages.index import Workload
 from contrast_tasks.stages.project import Project, Spec, open_project
 from contrast_tasks.stages.work import Head, read_head
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest
 
 VERSION = 1
 # Findings that another file cannot make untrue: not confidential, duplicate, reached without ingress.
@@ -133,21 +138,43 @@ def check_project(project: Spec) -> dict[str, Any]:
     missing = [finding for finding in findings if is_missing(finding)]
     found = sorted((finding for finding in findings if not is_missing(finding)), key=sort_key)
     raise_errors(found)
-    schema = "manifest.input" if missing else "manifest"
-    different = list(_schema_findings(json.loads(content), schema, paths.manifest))
-    if different:
-        raise FindingsError(different)
+    frame = _frame(opened, manifest, is_complete=not missing)
+    if frame != _frame_before(root / paths.check):
+        schema = "manifest.input" if missing else "manifest"
+        different = list(_schema_findings(json.loads(content), schema, paths.manifest))
+        if different:
+            raise FindingsError(different)
     document = {
         "version": VERSION,
         "workloads": len(heads),
         "policies": len(manifest.policies),
         "manifest_sha256": sha256_hex(content),
+        "frame_sha256": frame,
         "findings": [finding.to_json() for finding in found],
         "missing": [finding.to_json() for finding in missing],
     }
     write_atomic(root / paths.candidate, content)
     changed = write_atomic(root / paths.check, pretty_json(document))
     return {"wrote": [paths.check] if changed else []}
+
+
+def _frame(project: Project, manifest: "Manifest", *, is_complete: bool) -> str:
+    """Return the digest of all of a manifest but its policies, and of the rules.
+
+    The schema is asked when this changes. What it says of a single policy entry, the rules of `check_manifest` say
+    too (a test holds both together), and loading it takes longer than deriving a policy.
+    """
+    from contrast_tasks.manifest.codec import render_manifest
+
+    content = render_manifest(replace(manifest, policies={}))
+    return sha256_hex(f"{project.code} {is_complete} {sha256_hex(content)}".encode())
+
+
+def _frame_before(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_bytes())["frame_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def passed_findings(project: Project) -> list[Finding]:

@@ -58,20 +58,22 @@ class SourceFile:
     """One source.
 
     file: path as shown, relative to the project, or a name in angle brackets for a resource of ours.
-    output: path below build/deployment; digest: SHA-256 hex of the content; documents: kube.index as JSON values.
+    output: path below build/deployment; digest: SHA-256 hex of the content; documents: kube.index as JSON text.
+    facts: digest of the documents but for their own digests: what checks over all sources look at.
     """
 
     file: str
     output: str
     digest: str
-    documents: Sequence[Mapping[str, Any]]
+    facts: str
+    documents: str
     findings: tuple[Finding, ...] = ()
 
     def index(self) -> "FileIndex":
         """Return the documents as kube.index has them."""
         from contrast_tasks.kube.index import FileIndex
 
-        return FileIndex.from_json({"file": self.file, "documents": self.documents})
+        return FileIndex.from_json({"file": self.file, "documents": json.loads(self.documents)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +120,13 @@ def find_sources(root: Path, sources: Sequence[str]) -> _Found:
         if len(names) == before:
             found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
     seen: set[str] = set()
+    inside, below = f"{root}{os.sep}", f"{common}{os.sep}"
     for name in names:
         real = os.path.realpath(name) if len(tops) > 1 or os.path.islink(name) else name  # noqa: PTH114
         if real not in seen:
             seen.add(real)
-            found.paths[norm_path(name, root)] = os.path.relpath(name, common).replace(os.sep, "/")
+            shown = name.removeprefix(inside) if name.startswith(inside) else norm_path(name, root)
+            found.paths[shown.replace(os.sep, "/")] = name.removeprefix(below).replace(os.sep, "/")
     found.directories = [norm_path(path, root) for path in found.directories]
     return found
 
@@ -183,7 +187,7 @@ def _load(
     root = settings.root
     found = find_sources(root, settings.sources)
     entries: dict[str, Mapping[str, Any]] = {}
-    files: list[SourceFile] = []
+    files: list[tuple[SourceFile, Mapping[str, Any]]] = []
     for path, output in found.paths.items():
         try:
             entry = _current(root, path, recorded.get(path))
@@ -191,46 +195,45 @@ def _load(
             found.findings.append(_unreadable(path, error))
             continue
         entries[path] = entry
-        files.append(_source(path, output, entry))
-    taken = {source.output for source in files}
+        files.append((_source(path, output, entry), entry))
+    taken = {source.output for source, _ in files}
     for name, content in ours.items():
         source = f"<{name}>"
         digest = sha256_hex(content)
-        entry = recorded.get(source)
-        if entry is None or entry["digest"] != digest:
-            entry = {"signature": None, "digest": digest, **_parsed(content, source)}
+        known = recorded.get(source)
+        entry = (
+            known
+            if known is not None and known["digest"] == digest
+            else {"signature": None, "digest": digest, **_parsed(content, source)}
+        )
         entries[source] = entry
         if settings.include_coordinator and not _has_coordinator(files):
             output = name if name not in taken else f"contrast-{name}"
-            files.append(_source(source, output, entry))
+            files.append((_source(source, output, entry), entry))
     index = _index(files, found)
     if entries != recorded:
         _save(root / INDEX, code, entries, now_ns)
     return index
 
 
-def _has_coordinator(files: Sequence[SourceFile]) -> bool:
-    return any(
-        document.get("role") == "coordinator" for source in files for document in source.documents
-    )
+def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> bool:
+    place = Workload._fields.index("role")
+    return any(row[place] == "coordinator" for _, entry in files for row in entry["workloads"])
 
 
-def _index(files: Sequence[SourceFile], found: _Found) -> Index:
+def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: _Found) -> Index:
     workloads: dict[str, Workload] = {}
     configs: dict[tuple[str, str, str], str] = {}
     places: dict[tuple[str, str, str], tuple[str, int]] = {}
-    for source in files:
-        for document in source.documents:
-            if document["is_workload"]:
-                workload = _workload(source.file, document)
-                workloads.setdefault(workload.id, workload)
-            elif document["kind"] in _CONFIG_KINDS:
-                namespace = document["namespace"] or "default"
-                name = (document["kind"], namespace, document["name"])
-                configs.setdefault(name, document["sha256"])
-                places.setdefault(name, (source.file, document["index"]))
+    for source, entry in files:
+        for *members, images, named in entry["workloads"]:
+            workload = Workload._make([*members, tuple(images), tuple(map(tuple, named))])
+            workloads.setdefault(workload.id, workload)
+        for kind, namespace, name, digest, position in entry["configs"]:
+            configs.setdefault((kind, namespace, name), digest)
+            places.setdefault((kind, namespace, name), (source.file, position))
     return Index(
-        files=tuple(files),
+        files=tuple(source for source, _ in files),
         findings=tuple(found.findings),
         directories=tuple(found.directories),
         workloads=workloads,
@@ -239,25 +242,35 @@ def _index(files: Sequence[SourceFile], found: _Found) -> Index:
     )
 
 
-def _workload(file: str, document: Mapping[str, Any]) -> Workload:
-    kind, name, namespace = document["kind"], document["name"], document["namespace"]
-    key = f"{namespace}/{kind}/{name}" if namespace else f"{kind}/{name}"
-    uses = document.get("references", ())
-    return Workload(
-        file=file,
-        id=key.replace("/", "."),
-        key=key,
-        namespace=namespace,
-        kind=kind,
-        name=name,
-        position=document["index"],
-        line=document["line"],
-        digest=document["sha256"],
-        role=document.get("role", ""),
-        runtime_class=document.get("runtime_class", ""),
-        images=tuple(document.get("images", ())),
-        configs=tuple(sorted({(use["kind"], namespace or "default", use["name"]) for use in uses})),
-    )
+def _rows(file: str, documents: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
+    """Return the rows of Workload and of configs that a file's documents give."""
+    workloads, configs = [], []
+    for document in documents:
+        kind, name, namespace = document["kind"], document["name"], document["namespace"]
+        if document["is_workload"]:
+            key = f"{namespace}/{kind}/{name}" if namespace else f"{kind}/{name}"
+            uses = document.get("references", ())
+            named = {(use["kind"], namespace or "default", use["name"]) for use in uses}
+            workload = Workload(
+                file=file,
+                id=key.replace("/", "."),
+                key=key,
+                namespace=namespace,
+                kind=kind,
+                name=name,
+                position=document["index"],
+                line=document["line"],
+                digest=document["sha256"],
+                role=document.get("role", ""),
+                runtime_class=document.get("runtime_class", ""),
+                images=tuple(document.get("images", ())),
+                configs=tuple(sorted(named)),
+            )
+            workloads.append(list(workload))
+        elif kind in _CONFIG_KINDS:
+            row = [kind, namespace or "default", name, document["sha256"], document["index"]]
+            configs.append(row)
+    return workloads, configs
 
 
 def _recorded(path: Path, code: str) -> dict[str, Any]:
@@ -271,7 +284,7 @@ def _recorded(path: Path, code: str) -> dict[str, Any]:
 
 
 def _current(root: Path, path: str, entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    status = os.stat(root / path)  # noqa: PTH116
+    status = os.stat(f"{root}{os.sep}{path}")  # noqa: PTH116
     signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     if entry is not None and entry["signature"] == signature:
         return entry
@@ -286,11 +299,22 @@ def _parsed(content: bytes, path: str) -> dict[str, Any]:
     from contrast_tasks.kube.documents import KubeError, decode
     from contrast_tasks.kube.index import index_file
 
+    findings: list[Finding] = []
+    documents: list[dict[str, Any]] = []
     try:
-        index = index_file(decode(content, path), path)
+        documents = index_file(decode(content, path), path).to_json()["documents"]
     except KubeError as error:
-        return {"documents": [], "findings": [finding.to_json() for finding in error.findings]}
-    return {"documents": index.to_json()["documents"], "findings": []}
+        findings.extend(error.findings)
+    workloads, configs = _rows(path, documents)
+    facts = [{**document, "sha256": ""} for document in documents]
+    return {
+        "facts": sha256_hex(canonical_json(facts)),
+        "workloads": workloads,
+        "configs": configs,
+        # As text, because a run that does nothing has no use for it.
+        "documents": canonical_json(documents).decode(),
+        "findings": [finding.to_json() for finding in findings],
+    }
 
 
 def _source(path: str, output: str, entry: Mapping[str, Any]) -> SourceFile:
@@ -298,6 +322,7 @@ def _source(path: str, output: str, entry: Mapping[str, Any]) -> SourceFile:
         file=path,
         output=output,
         digest=entry["digest"],
+        facts=entry["facts"],
         documents=entry["documents"],
         findings=tuple(Finding.from_json(finding) for finding in entry["findings"]),
     )

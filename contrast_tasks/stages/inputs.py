@@ -72,13 +72,13 @@ def of_pack(project: Project) -> str:
 
 
 def of_sources(project: Project) -> str:
-    """Return the digest of all sources and of the settings that name workloads."""
+    """Return the digest of what checks over all sources look at: settings, and every document's facts."""
     index = project.index
     return _digest(
         "sources",
         project.code,
         project.settings.digest,
-        [[source.file, source.output, source.digest] for source in index.files],
+        [[source.file, source.facts] for source in index.files],
         [finding.to_json() for finding in index.findings],
     )
 

@@ -92,6 +92,7 @@ class _LockState:
     signature: tuple[int, ...] | None = None
     lock: "Lock | None" = None
     digests: dict[str, str] = field(default_factory=dict)
+    images: dict[tuple[str, ...], str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
 
 
@@ -105,6 +106,7 @@ class Project:
         self.root = settings.root
         self.paths = Paths(build=settings.build_dir, manifest=settings.manifest)
         self._lock = _LockState()
+        self._lock_path = str(self.root / settings.lock)
 
     @cached_property
     def index(self) -> Index:
@@ -171,9 +173,8 @@ class Project:
         return self._current_lock().lock
 
     def _current_lock(self) -> _LockState:
-        path = self.root / self.settings.lock
         try:
-            status = os.stat(path)  # noqa: PTH116  # asked once per workload
+            status = os.stat(self._lock_path)  # noqa: PTH116  # asked several times per workload
         except FileNotFoundError:
             signature: tuple[int, ...] = ()
         else:
@@ -183,7 +184,7 @@ class Project:
             if signature:
                 from contrast_tasks.images.lock import parse_lock
 
-                lock = parse_lock(path.read_bytes(), self.settings.lock)
+                lock = parse_lock(Path(self._lock_path).read_bytes(), self.settings.lock)
             self._lock = _LockState(signature=signature, lock=lock)
         return self._lock
 
@@ -223,32 +224,56 @@ class Project:
         digest = state.inputs.get(workload)
         if digest is None:
             entry = self.index.workloads[workload]
-            parts = [
+            images = self.images_of(entry)
+            named = state.images.get(images)
+            if named is None:
+                named = state.images[images] = " ".join(
+                    f"{image}={self._image_digest(state, image)}" for image in images
+                )
+            configs = self.index.configs
+            parts = (
                 "workload",
                 self.shared,
                 entry.digest,
-                _declared(self.workload_settings(entry)),
-                [[*name, self.index.configs.get(name)] for name in entry.configs],
-                [[image, self._image_digest(state, image)] for image in self.images_of(entry)],
+                self._declared(entry),
+                *(f"{'/'.join(name)}={configs.get(name)}" for name in entry.configs),
+                named,
                 self._context_of(entry),
-            ]
-            digest = state.inputs[workload] = sha256_hex(canonical_json(parts))
+            )
+            # No part holds a line break: names, digests and JSON without indentation.
+            digest = state.inputs[workload] = sha256_hex("\n".join(parts).encode())
         return digest
 
-    def _context_of(self, workload: Workload) -> list[Any]:
+    def _declared(self, workload: Workload) -> str:
+        settings = self.workload_settings(workload)
+        if settings is None:
+            return ""
+        values = [
+            settings.ingress,
+            settings.egress,
+            settings.admin_port,
+            dict(settings.env),
+            list(settings.sans),
+            settings.memory,
+            settings.runtime_class,
+            settings.secret_id,
+        ]
+        return canonical_json(values).decode()
+
+    def _context_of(self, workload: Workload) -> str:
         """Return what a workload needs to know of other documents, beyond the ConfigMaps it names.
 
         Which ServiceAccount a pod names is not in the index, so all of its namespace count.
         """
-        accounts = self._accounts.get(workload.namespace or "default", [])
-        return [workload.file == COORDINATOR_SOURCE, self.coordinator_namespace, accounts]
+        accounts = self._accounts.get(workload.namespace or "default", "")
+        return f"{workload.file == COORDINATOR_SOURCE} {self.coordinator_namespace} {accounts}"
 
     @cached_property
-    def _accounts(self) -> dict[str, list[list[str]]]:
-        found: dict[str, list[list[str]]] = {}
+    def _accounts(self) -> dict[str, str]:
+        found: dict[str, str] = {}
         for (kind, namespace, name), digest in self.index.configs.items():
             if kind == "ServiceAccount":
-                found.setdefault(namespace, []).append([name, digest])
+                found[namespace] = f"{found.get(namespace, '')} {name}={digest}"
         return found
 
     @cached_property
@@ -262,11 +287,9 @@ class Project:
     def inputs_of_output(self, file: str) -> str:
         """Return the digest over everything the annotated YAML, records and policies of a source are made from."""
         source = self.sources[file]
-        workloads = [
-            [item.id, self.inputs_of_workload(item.id)] for item in self.workloads_in(file)
-        ]
-        parts = ["output", self.code, source.digest, source.output, self.paths.build, workloads]
-        return sha256_hex(canonical_json(parts))
+        workloads = [self.inputs_of_workload(item.id) for item in self.workloads_in(file)]
+        parts = ("output", self.code, source.digest, source.output, self.paths.build, *workloads)
+        return sha256_hex("\n".join(parts).encode())
 
     @cached_property
     def _by_file(self) -> dict[str, list[Workload]]:
@@ -278,21 +301,6 @@ class Project:
     def workloads_in(self, file: str) -> list[Workload]:
         """Return the workloads of a source, in its order."""
         return self._by_file.get(file, [])
-
-
-def _declared(settings: WorkloadSettings | None) -> list[Any] | None:
-    if settings is None:
-        return None
-    return [
-        settings.ingress,
-        settings.egress,
-        settings.admin_port,
-        dict(settings.env),
-        list(settings.sans),
-        settings.memory,
-        settings.runtime_class,
-        settings.secret_id,
-    ]
 
 
 _opened: dict[Spec, Project] = {}

@@ -4,7 +4,6 @@ One class serves both faces: our own command line hands in a listener, plain doi
 gets the text form.
 """
 
-import os
 from typing import Any, Protocol
 
 from contrast_tasks.errors import ContrastError, FindingsError
@@ -147,8 +146,8 @@ class Reporter:
         if self._listener is not None or self._stream is None:
             return
         report = Report(command="doit", findings=self.findings, failures=self.failures())
-        for line in closing_lines(report):
-            self._stream.write(line + os.linesep)
+        for line in [*map(str, report.findings), *closing_lines(report)]:
+            self._stream.write(f"{line}\n")
         for error in self.errors:
             if isinstance(error, Bug):
                 self._stream.write(error.traceback)

@@ -1,0 +1,49 @@
+"""Runs a command line in this process and gives back what a terminal would have shown."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.cli.main import main
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A shell in a project's folder."""
+
+    root: Path
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+
+    def run(self, *words: str) -> Shown:
+        """Run one command line from the folder."""
+        self.patch.setenv("CONTRAST_PROJECT", str(self.root))
+        here = Path.cwd()
+        os.chdir(self.root)
+        self.capture.readouterr()
+        try:
+            code = main(list(words))
+        finally:
+            os.chdir(here)
+        shown = self.capture.readouterr()
+        return Shown(code=code, out=shown.out, err=shown.err)
+
+
+def quiet_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Take the machine's own settings out of the test's environment, and give it a cache of its own."""
+    for name in [name for name in os.environ if name.startswith("CONTRAST_")]:
+        patch.delenv(name)
+    patch.delenv("GITHUB_ACTIONS", raising=False)
+    patch.setenv("NO_COLOR", "1")
+    patch.setenv("CONTRAST_CACHE_DIR", str(folder))

@@ -93,7 +93,8 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
     from contrast_tasks.kube.documents import parse_documents
 
     found: list[Annotated] = []
-    for path in _yaml_files(paths or [deployment_folder(settings)]):
+    generated = deployment_folder(settings)
+    for path in _yaml_files(paths or ([generated] if generated.is_dir() else [])):
         file = norm_path(path, settings.root)
         try:
             text = path.read_text()

@@ -67,11 +67,16 @@ def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
     for policy, entry in _by_name(active):
         lines += ["", *_describe_workload(policy, entry, policies[policy])]
     return AuditResult(
-        text="\n".join(lines) + "\n",
+        # Names come from whoever set the manifest; a terminal must not obey them.
+        text="".join(f"{_printable(line)}\n" for line in lines),
         generations=len(generations),
         workloads=len(active.policies),
         trusts_simulated=active.trusts_simulated,
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _load_generations(place: Path) -> list[_Generation]:
@@ -222,5 +227,7 @@ def _describe_workload(policy: str, entry: "PolicyEntry", text: bytes) -> Iterat
         return
     if not entry.role:
         yield from (f"  mesh     {row}" for row in described.mesh)
+    if not described.has_our_rules:
+        yield "  rules    not those of this version: what follows may not be all that the policy allows"
     yield f"  requests {described.requests}"
     yield from (f"  {row}" for row in described.containers)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.resources import read_bytes
 
+_RULES = "templates/policy/rules.rego"
 _SERVICE_MESH = "contrast-service-mesh"
 _INITIALIZER = "contrast-initializer"
 _PAUSE = "pause"
@@ -29,8 +31,12 @@ _PRIVILEGED = "SYS_ADMIN"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedPolicy:
-    """Lines about one policy: its mesh, the requests beyond the usual ones, its containers."""
+    """Lines about one policy: its mesh, the requests beyond the usual ones, its containers.
 
+    has_our_rules: the rules around the data are, byte for byte, the ones of this version.
+    """
+
+    has_our_rules: bool
     mesh: tuple[str, ...]
     requests: str
     containers: tuple[str, ...]
@@ -44,6 +50,7 @@ def describe_policy(policy: bytes) -> DescribedPolicy:
     try:
         containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
         return DescribedPolicy(
+            has_our_rules=_has_our_rules(policy),
             mesh=tuple(_mesh(containers)),
             requests=_requests(data["requests"]),
             containers=tuple(
@@ -52,6 +59,12 @@ def describe_policy(policy: bytes) -> DescribedPolicy:
         )
     except (KeyError, TypeError, AttributeError) as err:
         raise ContrastError(f"its data block is of another version: {err!r}") from err
+
+
+def _has_our_rules(policy: bytes) -> bool:
+    # Between the header line and the data block, which is read to its last byte.
+    rules = policy.partition(b"\n")[2].partition(b"\npolicy_data := ")[0]
+    return rules == read_bytes(_RULES)
 
 
 def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -158,6 +158,12 @@ def _deploy_here(
     ):
         for name in names:
             say(f"{verb} {name}")
+    new_coordinators = set(coordinators) & {*applied.started, *applied.replaced}
+    if new_coordinators and any((paths.state / "transitions").glob("*")):
+        say(
+            "warning: the coordinator has a history and no seed, it was started anew: "
+            "run recover, or stop and deploy --fresh"
+        )
     return DeployResult(
         platform=settings.platform,
         started=applied.started,

@@ -233,7 +233,19 @@ def build_plan(
         with_mesh=with_mesh,
     )
     plans = tuple(PodBuilder(item, name, addresses[name], around).build() for item, name in pods)
-    return Plan(pods=plans, hosts=hosts)
+    plan = Plan(pods=plans, hosts=hosts)
+    _check_schema(plan)
+    return plan
+
+
+def _check_schema(plan: Plan) -> None:
+    """Raise ClusterError for what the node could not carry out, such as a name that is no name in Kubernetes."""
+    from contrast_tasks.schema import validate
+
+    problems = validate(plan.to_json(), "local-plan")
+    if problems:
+        pointer, message = problems[0]
+        raise ClusterError(f"the deployment cannot run here: {pointer}: {message}")
 
 
 def shim_folder() -> Path:

@@ -115,9 +115,9 @@ def generate(
     *,
     always: bool = False,
     processes: int | None = None,
-    target: str = "generate",
+    is_quiet: bool = False,
 ) -> Report:
-    """Run the graph and return the report; the caller shows it."""
+    """Run the graph and return the report; is_quiet: show no findings, because the caller has lines of its own."""
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.run import run_tasks
 
@@ -127,7 +127,7 @@ def generate(
     lines = _Lines(context)
     run = run_tasks(
         tasks,
-        [target],
+        ["generate"],
         listener=lines,
         processes=_processes(project) if processes is None else lambda _: processes,
         always=always,
@@ -146,7 +146,7 @@ def generate(
         result["manifest"] = project.paths.manifest
         elapsed_s = time.perf_counter() - started
         note = counted(found)
-        if not idle:
+        if not idle and not is_quiet:
             context.console.show(found)
         context.console.say(
             snapshot.up_to_date(len(project.index.workloads), note, elapsed_s)
@@ -156,7 +156,7 @@ def generate(
         if missing:
             findings, failures = missing, (_missing(missing),)
             exit_code = MissingReferenceValues.exit_code
-        if not idle or not context.console.is_text:
+        if not context.console.is_text:
             findings = sorted_findings([*found, *missing])
     report = Report(
         command="generate",

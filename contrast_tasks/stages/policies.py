@@ -28,12 +28,14 @@ from contrast_tasks.stages.work import (
     cache_directory,
     load_cached,
     read_head,
+    read_work,
     render_work,
     save_cached,
     write_plain,
 )
 
 if TYPE_CHECKING:
+    from contrast_tasks.policy.expectations import PolicyData
     from contrast_tasks.policy.model import ImageFacts
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
@@ -191,10 +193,22 @@ def _policy(
     project: Project, workload: Workload, document: Document, obj: Mapping[str, Any]
 ) -> tuple[bytes, list[Finding]]:
     """Return the policy's text, b"" if a finding is an error, and the findings at their lines."""
+    from contrast_tasks.policy.text import render_policy
+
+    try:
+        expectations = _expectations(project, workload, document, obj)
+    except FindingsError as error:
+        return b"", [_at_line(finding, document) for finding in error.findings]
+    findings = [_at_line(finding, document) for finding in expectations.findings]
+    return render_policy(expectations), findings
+
+
+def _expectations(
+    project: Project, workload: Workload, document: Document, obj: Mapping[str, Any]
+) -> "PolicyData":
     from contrast_tasks.policy.derive import derive as derive_policy
     from contrast_tasks.policy.model import PolicyInput
     from contrast_tasks.policy.profiles import KATA_QEMU
-    from contrast_tasks.policy.text import render_policy
 
     lock = project.lock() or Lock()
     images = {
@@ -209,11 +223,18 @@ def _policy(
         file=document.file,
         service_account_automount=_automounts(project, workload, obj),
     )
-    try:
-        data = derive_policy(given, KATA_QEMU)
-    except FindingsError as error:
-        return b"", [_at_line(finding, document) for finding in error.findings]
-    return render_policy(data), [_at_line(finding, document) for finding in data.findings]
+    return derive_policy(given, KATA_QEMU)
+
+
+def policy_of(project: Project, workload: Workload) -> tuple[bytes, "PolicyData"]:
+    """Return the published policy of a workload and the expectations it was made from.
+
+    Raises GraphError if `generate` has not run since the sources changed.
+    """
+    path = project.root / project.paths.work(workload.id)
+    work = read_work(path, project.inputs_of_workload(workload.id))
+    expectations = _expectations(project, workload, _document(project, workload), work.obj)
+    return work.policy, expectations
 
 
 def _at_line(finding: Finding, document: Document) -> Finding:

@@ -114,7 +114,7 @@ class PolicyInput:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Profile:
     """The runtime the policy is made for; it selects data, never other rules (policy.md 8).
 

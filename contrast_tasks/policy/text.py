@@ -12,6 +12,7 @@ from contrast_tasks.resources import read_text
 
 RULES = "templates/policy/rules.rego"
 _DATA = "policy_data := "
+_CONTAINER = "policy_container_"
 # Engines before Kata 3.30 take any line, unmodified regorus 0.9 no more than 1,024 columns (policy.md 1.1).
 _COLUMNS = 200
 _LONGEST = 900
@@ -22,8 +23,17 @@ _JOIN = 'concat("", ['
 def render_policy(data: PolicyData) -> bytes:
     """Return the policy text, UTF-8; equal expectations give equal bytes on any machine."""
     header = f"# contrast-tasks {__version__}, profile {data.profile}, presence {data.presence}\n"
-    lines = [header, _rules(), f"\n{_DATA}"]
-    _write(data.to_json(), "", lines)
+    lines = [header, _rules()]
+    block = data.to_json()
+    containers = block["containers"]
+    # Engines read a nested literal twice per level, so each container stands by itself.
+    for index, container in enumerate(containers):
+        lines.append(f"\n{_CONTAINER}{index} := ")
+        _write(container, "", lines)
+        lines.append("\n")
+    block["containers"] = [_Name(f"{_CONTAINER}{index}") for index in range(len(containers))]
+    lines.append(f"\n{_DATA}")
+    _write(block, "", lines)
     lines.append("\n")
     return "".join(lines).encode()
 
@@ -39,16 +49,32 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
     Raises ContrastError when the text is not one of ours.
     """
     text = policy.decode(errors="replace")
-    _, found, block = text.partition(f"\n{_DATA}")
+    rules, found, block = text.partition(f"\n{_DATA}")
     if not found:
         raise ContrastError("the policy has no data block", hint="was it made by another tool")
+    pieces = rules.split(f"\n{_CONTAINER}")[1:]
     try:
-        document = json.loads(_without_joins(block))
+        containers = [_load(piece.partition(" := ")[2]) for piece in pieces]
+        names = [f"{_CONTAINER}{index}" for index in range(len(containers))]
+        for name in names:
+            block = block.replace(f" {name}", f' "{name}"', 1)
+        document = _load(block)
     except ValueError as error:
         raise ContrastError(f"the data block of the policy is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ContrastError("the data block of the policy is not an object")
+    if not isinstance(document, dict) or document.get("containers") != names:
+        raise ContrastError("the data block of the policy does not name its containers")
+    document["containers"] = containers
     return document
+
+
+class _Name(str):
+    """The name of a rule in place of its value."""
+
+    __slots__ = ()
+
+
+def _load(block: str) -> Any:
+    return json.loads(_without_joins(block))
 
 
 @cache
@@ -69,7 +95,7 @@ def _write(value: Any, indent: str, out: list[str]) -> None:
         out.append("[\n")
         for count, item in enumerate(value):
             out.append(f"{',' + chr(10) if count else ''}{deeper}")
-            compact = _compact(item)
+            compact = item if isinstance(item, _Name) else _compact(item)
             if len(compact) <= _COLUMNS:
                 out.append(compact)
             else:

@@ -48,12 +48,13 @@ CloseStdinRequest := policy_data.requests.CloseStdinRequest == true
 GetDiagnosticDataRequest := policy_data.requests.GetDiagnosticDataRequest == true
 WriteStreamRequest := policy_data.requests.WriteStreamRequest == true
 
-# Denial lines: names are fit to be shown to whoever reads the events of the host.
+# Denial lines: at most three names for a code, fit to be shown to whoever reads the events of the host.
 deny(entry, name, codes, faults) if {
 	labels := concat(",", [concat("", [code, shown(object.get(faults, code, set()))]) | some code in codes])
 	print(substring(concat("", ["DENY ", entry, " container=", name, " codes=", labels]), 0, 400))
 }
-shown(names) := "" if { count(names) == 0 } else := concat("", ["(", concat(" ", [shown_name(n) | some n in names]), ")"])
+shown(names) := concat("", ["(", concat(" ", first_three(names)), ")"]) if { count(names) > 0 } else := ""
+first_three(names) := [name | some i, name in [shown_name(n) | some n in names]; i < 3]
 shown_name(n) := substring(n, 0, 60) if { is_string(n); regex.match(`^[A-Za-z0-9_./-]+$`, n) } else := "?"
 
 # State: "c:<id>" name of a created container, "r:<id>" name of a started one, "s:<name>" started at least once.
@@ -80,13 +81,12 @@ set_of(list) := items if { is_array(list); items := {item | some item in list} }
 inherited(c, key) := policy_data.shared[key] if { c[key] == "shared" } else := c[key]
 
 # Process: what CreateContainer and ExecProcess have in common.
-process_codes := ["E_CWD", "E_ENV", "E_NNP", "E_RLIMITS", "E_STDIO", "E_USER"]
-process_ok("E_CWD", c, p, _) if p.Cwd == c.process.cwd
-process_ok("E_ENV", c, p, who) if count(env_faults(c, p, who)) == 0
-process_ok("E_NNP", c, p, _) if p.NoNewPrivileges == c.process.nnp
-process_ok("E_RLIMITS", _, p, _) if { p.Rlimits == []; is_number(p.OOMScoreAdj) }
-process_ok("E_STDIO", _, _, _) if { every port in ["stdin_port", "stdout_port", "stderr_port"] { input[port] == 0 } }
-process_ok("E_USER", c, p, _) if {
+process_codes := ["E_CWD", "E_NNP", "E_RLIMITS", "E_STDIO", "E_USER"]
+process_ok("E_CWD", c, p) if p.Cwd == c.process.cwd
+process_ok("E_NNP", c, p) if p.NoNewPrivileges == c.process.nnp
+process_ok("E_RLIMITS", _, p) if { p.Rlimits == []; is_number(p.OOMScoreAdj) }
+process_ok("E_STDIO", _, _) if { every port in ["stdin_port", "stdout_port", "stderr_port"] { input[port] == 0 } }
+process_ok("E_USER", c, p) if {
 	[p.User.UID, p.User.GID, p.User.Username, input.string_user] == [c.process.user.uid, c.process.user.gid, "", null]
 	count(p.User.AdditionalGids) == count(set_of(p.User.AdditionalGids))
 	set_of(p.User.AdditionalGids) == set_of(c.process.user.gids)
@@ -224,7 +224,9 @@ repeated_ok(text, key) if {
 }
 
 # CreateContainer: process.
-create contains code if { some code in process_codes; process_ok(code, asked, process, who_asks) }
+create contains code if { some code in process_codes; process_ok(code, asked, process) }
+env_wrong := env_faults(asked, process, who_asks)
+create contains "E_ENV" if count(env_wrong) == 0
 create contains "E_ARGS" if args_ok(asked.process.args, process.Args, who_asks)
 create contains "E_TTY" if { process.Terminal == asked.process.tty; console_ok(process.ConsoleSize) }
 console_ok(size) if size == null
@@ -363,7 +365,7 @@ create_codes := {
 }
 sandbox_pins := {"p:sandbox_id": sandbox_id, "p:uid": sandbox_uid} if { not subset } else := {}
 default create_faults := {}
-create_faults := object.union(mount_faults, {"E_ENV": env_faults(asked, process, who_asks), "E_ANNOTATION": annotation_wrong})
+create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION": annotation_wrong})
 default CreateContainerRequest := false
 CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	create == create_codes
@@ -393,12 +395,14 @@ default ReadStreamRequest := false
 ReadStreamRequest if { container_of(input.container_id).logs } else := false if deny("ReadStreamRequest", known_label, {"E_LOGS"}, {})
 
 # ExecProcess: probes and hooks of a container that was started.
-exec_codes := {"E_ARGS", "E_CAPS", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
+exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
 target := container_of(input.container_id)
 runs := input.process if is_object(input.process)
 who_runs := {"name": quoted(pinned("name")), "namespace": quoted(pinned("namespace")), "uid": quoted(pinned("uid"))}
 pinned(what) := object.get(data.pstate, concat("", ["p:", what]), "")
-exec contains code if { some code in process_codes; process_ok(code, target, runs, who_runs) }
+exec contains code if { some code in process_codes; process_ok(code, target, runs) }
+exec_env_wrong := env_faults(target, runs, who_runs)
+exec contains "E_ENV" if count(exec_env_wrong) == 0
 exec contains "E_ID" if { is_object(target); subset }
 exec contains "E_ID" if { is_object(target); is_started(input.container_id) }
 exec contains "E_ARGS" if { some command in target.exec; args_ok(command, runs.Args, who_runs) }
@@ -407,7 +411,7 @@ exec contains "E_CAPS" if runs.Capabilities == null
 exec contains "E_CAPS" if { every kind in ["Ambient", "Bounding", "Effective", "Inheritable", "Permitted"] { runs.Capabilities[kind] == [] } }
 exec contains "E_LSM" if [runs.SelinuxLabel, runs.ApparmorProfile] == ["", ""]
 default exec_faults := {}
-exec_faults := {"E_ENV": env_faults(target, runs, who_runs)}
+exec_faults := {"E_ENV": exec_env_wrong}
 default ExecProcessRequest := false
 ExecProcessRequest if { exec == exec_codes } else := false if deny("ExecProcessRequest", known_label, exec_codes - exec, exec_faults)
 

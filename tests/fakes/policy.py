@@ -1,0 +1,263 @@
+"""Pods, images and a peer profile for tests of the policy package, and ways to bend a request."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contrast_tasks.policy.derive import derive
+from contrast_tasks.policy.expectations import PolicyData
+from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
+from contrast_tasks.policy.profiles import KATA_QEMU, KATA_QEMU_BLOCK
+from contrast_tasks.policy.requests import Request
+from contrast_tasks.policy.simulate import synthesise_lifecycle
+from contrast_tasks.policy.text import render_policy
+
+DIGEST = "sha256:" + "5a" * 32
+OTHER_DIGEST = "sha256:" + "5b" * 32
+PEER_SUITE = Path(__file__).parents[2] / ".." / "shared" / "testdata" / "policy" / "kata"
+# Kata's own defaults for the peer suite; only its sparse requests may be judged by it (policy.md 10.7).
+PEER_PROFILE = replace(
+    KATA_QEMU_BLOCK,
+    name="kata-peer",
+    presence="subset",
+    image_volumes="shared",
+    pinned_images=False,
+)
+
+INITIALIZER = f"""
+name: contrast-initializer
+image: example.com/initializer:1@{DIGEST}
+env: [{{name: COORDINATOR_HOST, value: coordinator-ready}}]
+securityContext: {{capabilities: {{add: [NET_ADMIN]}}}}
+volumeMounts: [{{name: contrast-secrets, mountPath: /contrast}}]
+"""
+MESH = f"""
+name: contrast-service-mesh
+image: example.com/mesh:1@{DIGEST}
+restartPolicy: Always
+args: [run]
+env: [{{name: CONTRAST_INGRESS_PROXY_CONFIG, value: "web#8080#false"}}]
+securityContext: {{privileged: true, capabilities: {{add: [NET_ADMIN]}}}}
+startupProbe: {{exec: {{command: [test, -f, /ready]}}, periodSeconds: 5}}
+volumeMounts: [{{name: contrast-secrets, mountPath: /contrast}}]
+"""
+SECRETS = "{name: contrast-secrets, emptyDir: {medium: Memory}}"
+PLAIN = f"{{name: app, image: 'example.com/app:1@{DIGEST}'}}"
+
+
+def image(reference: str, **facts: Any) -> ImageFacts:
+    """Return facts of an image with an entrypoint and the usual PATH."""
+    known: dict[str, Any] = {
+        "entrypoint": ("/bin/app",),
+        "env": ("PATH=/usr/local/bin:/usr/bin:/bin",),
+        "working_dir": "/srv",
+        "layers_diff_ids": ("sha256:" + "11" * 32,),
+    }
+    known |= facts
+    return ImageFacts(reference=reference, digest=reference.partition("@")[2], **known)
+
+
+def workload(
+    spec: str, *, kind: str = "Pod", name: str = "app", namespace: str | None = None, labels: str = "{}"
+) -> dict[str, Any]:
+    """Return an object of that kind around a pod spec in YAML."""
+    pod = {"metadata": {"labels": yaml.safe_load(labels)}, "spec": yaml.safe_load(spec)}
+    metadata: dict[str, Any] = {"name": name}
+    if namespace:
+        metadata["namespace"] = namespace
+    if kind == "Pod":
+        return {"apiVersion": "v1", "kind": kind, "metadata": metadata | pod["metadata"], "spec": pod["spec"]}
+    inner: dict[str, Any] = {"template": pod}
+    if kind == "CronJob":
+        inner = {"jobTemplate": {"spec": inner}}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": inner}
+
+
+def given(obj: Mapping[str, Any], *, images: Mapping[str, ImageFacts] | None = None, **rest: Any) -> PolicyInput:
+    """Return the generator's input; images that are not named get plain facts."""
+    spec = json.dumps(obj)
+    found = dict(images or {})
+    for part in spec.split('"image": "')[1:]:
+        reference = part.partition('"')[0]
+        found.setdefault(reference, image(reference))
+    return PolicyInput.from_object(obj, images=found, configs=rest.pop("configs", {}), file="app.yml", **rest)
+
+
+def derived(spec: str, *, profile: Profile = KATA_QEMU, **rest: Any) -> PolicyData:
+    """Return the expectations of a pod spec in YAML."""
+    names = {key: rest.pop(key) for key in ("kind", "name", "namespace", "labels") if key in rest}
+    return derive(given(workload(spec, **names), **rest), profile)
+
+
+def one_container(fields: str, *, pod: str = "", **rest: Any) -> PolicyData:
+    """Return the expectations of a pod with one container `app`, whose fields are given in flow YAML."""
+    comma = ", " if fields else ""
+    container = f"{{name: app, image: 'example.com/app:1@{DIGEST}'{comma}{fields}}}"
+    return derived(f"containers: [{container}]\n{pod}", **rest)
+
+
+WEB_SPEC = f"""
+runtimeClassName: contrast-cc
+serviceAccountName: web
+initContainers:
+- {json.dumps(yaml.safe_load(INITIALIZER))}
+- {json.dumps(yaml.safe_load(MESH))}
+containers:
+- name: web-svc
+  image: docker.io/buoyantio/emojivoto-web:v11@{DIGEST}
+  env:
+  - {{name: WEB_PORT, value: "8080"}}
+  - {{name: EMOJISVC_HOST, value: "127.137.0.1:8081"}}
+  - {{name: VOTINGSVC_HOST, value: "127.137.0.2:8081"}}
+  - {{name: INDEX_BUNDLE, value: dist/index_bundle.js}}
+  ports: [{{containerPort: 8080, name: https}}]
+  readinessProbe: {{httpGet: {{port: 8080, scheme: HTTPS}}, initialDelaySeconds: 1, periodSeconds: 5}}
+  resources: {{limits: {{memory: 700Mi}}, requests: {{memory: 700Mi}}}}
+  volumeMounts: [{{name: contrast-secrets, mountPath: /contrast}}]
+volumes:
+- {SECRETS}
+"""
+VOTE_BOT_SPEC = f"""
+runtimeClassName: contrast-cc
+initContainers:
+- {json.dumps(yaml.safe_load(INITIALIZER))}
+containers:
+- name: vote-bot
+  image: ghcr.io/edgelesssys/contrast/emojivoto-web:coco-1@{DIGEST}
+  command: [emojivoto-vote-bot]
+  env: [{{name: WEB_HOST, value: "web-svc:443"}}]
+  resources: {{limits: {{memory: 700Mi}}, requests: {{memory: 700Mi}}}}
+  volumeMounts: [{{name: contrast-secrets, mountPath: /contrast}}]
+volumes:
+- {SECRETS}
+"""
+# Every kind of volume, variable and probe in one pod.
+RICH_SPEC = f"""
+shareProcessNamespace: true
+securityContext: {{runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000, sysctls: [{{name: net.core.somaxconn, value: "9"}}]}}
+initContainers:
+- name: prepare
+  image: example.com/prepare:1@{DIGEST}
+  command: [sh, -c, "echo $(POD_NAME)"]
+  env: [{{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}]
+  volumeMounts: [{{name: scratch, mountPath: /scratch}}, {{name: cache, mountPath: /cache}}]
+containers:
+- name: app
+  image: example.com/app:1@{DIGEST}
+  args: ["--ip=$(POD_IP)", "--host=$(KUBERNETES_SERVICE_HOST)", "$(NOT_THERE)"]
+  env:
+  - {{name: POD_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
+  - {{name: POD_NS, valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}}}
+  - {{name: POD_UID, valueFrom: {{fieldRef: {{fieldPath: metadata.uid}}}}}}
+  - {{name: MODE, valueFrom: {{configMapKeyRef: {{name: settings, key: mode}}}}}}
+  - {{name: MAYBE, valueFrom: {{configMapKeyRef: {{name: settings, key: maybe, optional: true}}}}}}
+  - {{name: CPUS, valueFrom: {{resourceFieldRef: {{resource: limits.cpu}}}}}}
+  livenessProbe: {{exec: {{command: [check, "$(POD_IP)"]}}}}
+  lifecycle: {{preStop: {{exec: {{command: [stop]}}}}}}
+  securityContext: {{readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+  volumeMounts:
+  - {{name: scratch, mountPath: /scratch}}
+  - {{name: cache, mountPath: /cache}}
+  - {{name: cache, mountPath: /cache-too, readOnly: true}}
+  - {{name: settings, mountPath: /etc/settings}}
+  - {{name: keys, mountPath: /etc/settings/keys}}
+  - {{name: info, mountPath: /etc/info}}
+  - {{name: all, mountPath: /etc/all}}
+  volumeDevices: [{{name: disk, devicePath: /dev/disk0}}]
+volumes:
+- {{name: scratch, emptyDir: {{}}}}
+- {{name: cache, emptyDir: {{medium: Memory}}}}
+- {{name: settings, configMap: {{name: settings}}}}
+- {{name: keys, secret: {{secretName: keys}}}}
+- {{name: info, downwardAPI: {{items: [{{path: labels, fieldRef: {{fieldPath: metadata.labels}}}}]}}}}
+- {{name: all, projected: {{sources: [{{configMap: {{name: settings}}}}]}}}}
+- {{name: disk, persistentVolumeClaim: {{claimName: disk}}}}
+"""
+RICH_CONFIGS = {("ConfigMap", None, "settings"): {"mode": "fast"}}
+
+
+def emojivoto(name: str, *, mesh: bool = True) -> PolicyData:
+    """Return the expectations of one of the four pods, by the name of its Deployment."""
+    if name == "vote-bot":
+        return derived(VOTE_BOT_SPEC, kind="Deployment", name=name)
+    spec = WEB_SPEC if name == "web" else WEB_SPEC.replace("web-svc", f"{name}-svc")
+    return derived(spec, kind="Deployment", name=name)
+
+
+@cache
+def web() -> PolicyData:
+    """Return the expectations of the web pod."""
+    return emojivoto("web")
+
+
+@cache
+def rich(profile: Profile = KATA_QEMU) -> PolicyData:
+    """Return the expectations of the pod with everything."""
+    return derived(RICH_SPEC, kind="StatefulSet", name="rich", configs=RICH_CONFIGS, profile=profile)
+
+
+@cache
+def policy_of(name: str) -> bytes:
+    """Return the policy text of `web` or `rich`."""
+    return render_policy({"web": web, "rich": rich}[name]())
+
+
+def coordinator() -> PolicyData:
+    """Return the expectations of the Coordinator's own StatefulSet as it is shipped."""
+    from contrast_tasks.resources import read_text
+
+    text = read_text("templates/coordinator/coordinator.yml")
+    documents = [each for each in yaml.safe_load_all(text) if each["kind"] == "StatefulSet"]
+    spec = documents[0]["spec"]["template"]["spec"]
+    spec["containers"][0]["image"] += f"@{DIGEST}"
+    return derive(given(documents[0]), KATA_QEMU)
+
+
+def requests_before(data: PolicyData, purpose: str) -> tuple[list[Request], Request]:
+    """Return the requests of the pod's life before the one of that purpose, and that one."""
+    life = synthesise_lifecycle(data)
+    for index, request in enumerate(life):
+        if request.purpose == purpose:
+            return life[:index], request
+    raise KeyError(purpose)
+
+
+def bent(request: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a copy with the member at a path like `OCI/Mounts/0/source` replaced; `+` as last part appends."""
+    changed = copy.deepcopy(dict(request))
+    *parents, last = [part.replace("~1", "/") for part in path.split("/")]
+    place: Any = changed
+    for part in parents:
+        place = place[int(part)] if isinstance(place, list) else place[part]
+    if last == "+":
+        place.append(value)
+    elif isinstance(place, list):
+        place[int(last)] = value
+    else:
+        place[last] = value
+    return changed
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield every member and element below a JSON value with its path."""
+    items: Any = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, item in items:
+        yield (*path, key), item
+        yield from places(item, (*path, key))
+
+
+def at(value: Any, path: tuple[str | int, ...]) -> Any:
+    """Return the container of the last part of a path."""
+    for part in path[:-1]:
+        value = value[part]
+    return value

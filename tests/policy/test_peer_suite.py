@@ -1,0 +1,97 @@
+"""The peer's cases (data only, from outside the repository), under both engines and in both presence modes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contrast_tasks.policy.derive import derive
+from contrast_tasks.policy.engine import ENGINES, PolicyEngine
+from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
+from contrast_tasks.policy.requests import fill_defaults
+from contrast_tasks.policy.text import render_policy
+from tests.fakes.policy import PEER_PROFILE, PEER_SUITE
+
+if not PEER_SUITE.is_dir():
+    pytest.skip("the peer suite lies outside the repository and is not here", allow_module_level=True)
+
+DIRECTORIES = sorted(path.parent for path in PEER_SUITE.rglob("testcases.json"))
+PEER_IMAGES = json.loads((PEER_SUITE / "images.json").read_text())
+
+
+def _images() -> dict[str, ImageFacts]:
+    found = {}
+    for reference, facts in PEER_IMAGES.items():
+        config = facts["config"]
+        found[reference] = ImageFacts(
+            reference=reference,
+            entrypoint=tuple(config.get("Entrypoint", ())),
+            cmd=tuple(config.get("Cmd", ())),
+            env=tuple(config.get("Env", ())),
+            working_dir=config.get("WorkingDir", ""),
+            user=config.get("User", ""),
+            volumes=tuple(config.get("Volumes", {})),
+            passwd=facts["passwd"],
+            group=facts["group"],
+        )
+    return found
+
+
+def _policy(directory: Path, profile: Profile) -> bytes:
+    (pod,) = (doc for doc in yaml.safe_load_all((directory / "pod.yaml").read_text()) if doc)
+    configs = {}
+    extra = directory / "config_map.yaml"
+    for document in yaml.safe_load_all(extra.read_text()) if extra.exists() else ():
+        key = ("ConfigMap", document["metadata"].get("namespace"), document["metadata"]["name"])
+        configs[key] = document.get("data", {})
+    return render_policy(derive(PolicyInput.from_object(pod, images=_images(), configs=configs), profile))
+
+
+def _name(directory: Path) -> str:
+    return directory.relative_to(PEER_SUITE).as_posix()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=_name)
+def test_every_case_is_decided_as_the_peer_decides_it(directory: Path, engine: str) -> None:
+    guest = PolicyEngine(_policy(directory, PEER_PROFILE), engine=engine)
+    cases = json.loads((directory / "testcases.json").read_text())
+
+    decisions = {
+        case["description"]: guest.ask(case["kind"], fill_defaults(case["kind"], case["request"])).allowed
+        for case in cases
+    }
+
+    assert decisions == {case["description"]: case["allowed"] for case in cases}
+
+
+def test_all_published_cases_are_run() -> None:
+    cases = [case for path in DIRECTORIES for case in json.loads((path / "testcases.json").read_text())]
+
+    assert len(cases) == 58
+
+
+STRICT = replace(PEER_PROFILE, presence="exact")
+# The one request of these directories that leaves nothing out.
+COMPLETE = {"createcontainer/sysctls": ["sysctls listed in yaml or settings"]}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=_name)
+def test_exact_presence_denies_what_the_peer_denies_and_every_incomplete_container(
+    directory: Path, engine: str
+) -> None:
+    guest = PolicyEngine(_policy(directory, STRICT), engine=engine)
+    cases = json.loads((directory / "testcases.json").read_text())
+
+    allowed = [
+        case
+        for case in cases
+        if guest.ask(case["kind"], fill_defaults(case["kind"], case["request"])).allowed
+    ]
+
+    assert all(case["allowed"] for case in allowed)
+    created = [case["description"] for case in allowed if "Container" in case["kind"]]
+    assert [each for each in created if "remove" not in each] == COMPLETE.get(_name(directory), [])

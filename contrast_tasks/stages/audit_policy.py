@@ -62,9 +62,10 @@ def describe_policy(policy: bytes) -> DescribedPolicy:
 
 
 def _has_our_rules(policy: bytes) -> bool:
-    # Between the header line and the data block, which is read to its last byte.
-    rules = policy.partition(b"\n")[2].partition(b"\npolicy_data := ")[0]
-    return rules == read_bytes(_RULES)
+    # Header line, rules, data. The data is parsed to its last byte, so no rule can hide behind it.
+    _, _, text = policy.partition(b"\n")
+    rules = read_bytes(_RULES)
+    return text.startswith((rules + b"\npolicy_container_0 := ", rules + b"\npolicy_data := "))
 
 
 def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:

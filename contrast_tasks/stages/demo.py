@@ -97,7 +97,14 @@ def run_demo(
     begun = clock()
     log = _Log(say=say, clock=clock)
     log.step("generate", lambda: _generate(settings, generate))
-    with _deployment(settings, keep=keep, with_mesh=with_mesh, environ=environ, log=log) as client:
+    with _deployment(
+        settings,
+        keep=keep,
+        with_mesh=with_mesh,
+        environ=environ,
+        log=log,
+        restore=lambda: generate(()),
+    ) as client:
         quiet = _Quiet()
         log.step("set", lambda: _set(settings, quiet))
         log.step("verify", lambda: _verify(settings, quiet))
@@ -157,6 +164,7 @@ def _deployment(
     with_mesh: bool,
     environ: Mapping[str, str],
     log: _Log,
+    restore: Callable[[], None],
 ) -> Iterator[NodeClient]:
     """Deploy, and stop at the end what was not running before, whatever happens."""
     client = NodeClient(paths=local_paths(settings.root))
@@ -175,7 +183,7 @@ def _deployment(
         )
         yield client
         if not keep and not was_running:
-            log.step("stop", lambda: _stop(client))
+            log.step("stop", lambda: _stop(client, restore))
     except BaseException:
         if not was_running:
             client.shutdown()
@@ -233,14 +241,16 @@ def _ready(client: NodeClient) -> str:
     return f"{len(attested)} pods proved their policy to the coordinator and have certificates"
 
 
-def _stop(client: NodeClient) -> str:
+def _stop(client: NodeClient, restore: Callable[[], None]) -> str:
     from contrast_tasks.local.processes import is_alive
 
     pids = [pid for pod in client.status() for pid in pod.pids.values()]
     client.shutdown()
     if left := [pid for pid in pids if is_alive(pid)]:
         raise DemoFailed(f"{len(left)} of {len(pids)} processes are left: {left}")
-    return f"all {len(pids)} processes have ended"
+    # The SAN of the demo is not in contrast.toml.
+    restore()
+    return f"all {len(pids)} processes have ended, generated files are as contrast.toml says"
 
 
 def _endpoint(client: NodeClient, service: str, port: str) -> tuple[str, int]:

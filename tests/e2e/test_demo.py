@@ -1,0 +1,149 @@
+"""The whole path of issue 2 on the real example: generated, deployed, set, verified, voted, updated, stopped."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.local.client import NodeClient, running_pids
+from contrast_tasks.local.paths import local_paths
+from contrast_tasks.local.processes import descendants, is_alive
+
+pytestmark = pytest.mark.e2e
+
+CHECKOUT = Path(__file__).parents[2]
+STEPS = [
+    *("generate", "deploy", "set", "verify", "ready", "votes", "by name", "openssl", "plain"),
+    *("anonymous", "by address", "update", "restart", "verify", "by address", "old ca", "stop"),
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """Return a copy of what a clone has, at a path longer than a socket address may be."""
+    root = tmp_path / ("long-name-" * 10)
+    shutil.copytree(CHECKOUT / "examples", root / "examples")
+    for name in ("contrast.toml", "dodo.py"):
+        shutil.copy(CHECKOUT / name, root / name)
+    yield root
+    NodeClient(paths=local_paths(root)).shutdown()
+
+
+def environment(**changes: str) -> Mapping[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
+    return {**kept, "PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", **changes}
+
+
+def contrast_tasks(project: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "contrast_tasks", *words],
+        cwd=project,
+        env=environment(**environ),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_demo_proves_every_step_and_leaves_nothing_running(project: Path) -> None:
+    done = contrast_tasks(project, "demo")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line[:10].strip() for line in lines[:-1]] == STEPS
+    assert lines[-1].startswith("all 17 steps passed in ")
+    assert not NodeClient(paths=local_paths(project)).is_running()
+    assert running_pids(local_paths(project)) == []
+
+
+def test_a_second_deploy_and_a_second_generate_change_nothing(project: Path) -> None:
+    first = contrast_tasks(project, "deploy")
+    client = NodeClient(paths=local_paths(project))
+    before = {pod.name: pod.pids for pod in client.status() if pod.role == "coordinator"}
+
+    generate, deploy = contrast_tasks(project, "generate"), contrast_tasks(project, "deploy")
+
+    assert (first.returncode, generate.returncode, deploy.returncode) == (0, 0, 0), first.stderr
+    assert "up to date" in generate.stderr
+    assert "everything runs already" in deploy.stderr
+    after = {pod.name: pod.pids for pod in client.status() if pod.role == "coordinator"}
+    assert after == before
+
+
+def test_a_kept_demo_can_be_verified_again_and_stopped(project: Path) -> None:
+    demo = contrast_tasks(project, "demo", "--keep")
+    verify, audit = contrast_tasks(project, "verify"), contrast_tasks(project, "audit")
+
+    stop = contrast_tasks(project, "stop")
+
+    assert (demo.returncode, verify.returncode, audit.returncode, stop.returncode) == (0, 0, 0, 0)
+    assert "still running: https://" in demo.stdout
+    assert "port 8080 (web): TLS, open to anybody" in audit.stdout
+    assert "rules    not those of this version" not in audit.stdout
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_demo_leaves_nothing_running(project: Path, signum: int) -> None:
+    paths = local_paths(project)
+    with subprocess.Popen(
+        [sys.executable, "-m", "contrast_tasks", "demo"],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("ready"):
+                break
+        guard, node = running_pids(paths)
+        below = descendants(node)
+        watch = os.pidfd_open(guard)
+        process.send_signal(signum)
+        process.wait(timeout=60)
+    import select
+
+    ended, _, _ = select.select([watch], [], [], 60)
+    os.close(watch)
+    assert ended
+    assert len(below) >= 8
+    assert [pid for pid in (guard, node, *below) if is_alive(pid)] == []
+
+
+def test_without_envoy_the_mesh_is_left_out_with_one_warning(project: Path) -> None:
+    done = contrast_tasks(project, "demo", CONTRAST_ENVOY_BIN="/nonexistent", CI="")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("warning: CONTRAST_ENVOY_BIN is '/nonexistent'")
+    assert [line[:10].strip() for line in lines[1:-1]] == [
+        *("generate", "deploy", "set", "verify", "ready", "stop")
+    ]
+
+
+def test_in_ci_a_missing_envoy_is_an_error(project: Path) -> None:
+    done = contrast_tasks(project, "demo", CONTRAST_ENVOY_BIN="/nonexistent", CI="true")
+
+    assert done.returncode == 30
+    assert "expected an executable file" in done.stderr
+
+
+def test_two_checkouts_run_at_the_same_time(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    try:
+        first = contrast_tasks(project, "demo", "--keep")
+        second = contrast_tasks(other, "demo")
+    finally:
+        NodeClient(paths=local_paths(other)).shutdown()
+
+    assert first.returncode == 0, first.stderr
+    assert second.returncode == 0, second.stderr + second.stdout
+    assert all(pod.ready for pod in NodeClient(paths=local_paths(project)).status())

@@ -1,0 +1,207 @@
+"""The report on what verify fetched: what it says, and what it refuses to speak of."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.errors import MismatchError, UsageError
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.model import PolicyEntry
+from contrast_tasks.manifest.validate import ManifestError
+from contrast_tasks.policy.derive import derive
+from contrast_tasks.policy.model import ImageFacts, PolicyInput
+from contrast_tasks.policy.profiles import profile
+from contrast_tasks.policy.text import render_policy
+from contrast_tasks.stages.audit import run_audit
+from contrast_tasks.stages.audit_policy import describe_policy
+from tests.fakes.deployment import COORDINATOR, COORDINATOR_POLICY, WEB, WEB_POLICY, Project
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
+    return SimulatedProcessor.load_or_create(tmp_path_factory.mktemp("audit") / "processor")
+
+
+@pytest.fixture
+def project(tmp_path: Path, simulated: SimulatedProcessor) -> Project:
+    project = Project(tmp_path, simulated)
+    verify = tmp_path / "verify"
+    verify.mkdir()
+    (verify / "manifest.0.json").write_bytes(project.write_manifest())
+    for name, policy in ((COORDINATOR, COORDINATOR_POLICY), (WEB, WEB_POLICY)):
+        (verify / f"policy.{name}.rego").write_bytes(policy)
+    return project
+
+
+def test_the_report_names_trust_owners_and_workloads(project: Project) -> None:
+    result = run_audit(project.settings)
+
+    manifest = sha256_hex(project.manifest.read_bytes())
+    root = project.processor.root_sha256_hex
+    assert result.trusts_simulated
+    assert (result.generations, result.workloads) == (1, 2)
+    assert f"manifest 0  SHA-256 {manifest}\n" in result.text
+    assert f"  trusts   a simulated processor with root {root}: proves nothing" in result.text
+    assert "  updates  by nobody\n" in result.text
+    assert f"\nweb  policy {WEB}\n  SANs     web *\n" in result.text
+    assert "  secret   apps/v1/Deployment/default/web\n" in result.text
+    assert "  role     coordinator\n" in result.text
+
+
+def test_a_policy_of_another_tool_is_not_described(project: Project) -> None:
+    text = run_audit(project.settings).text
+
+    assert (
+        "  policy   cannot be described: the policy has no data block; read the file itself" in text
+    )
+
+
+def test_changes_between_manifests_are_named_with_both_values(project: Project) -> None:
+    other = sha256_hex(b"other")
+    web = project.entries.pop(WEB)
+    project.entries[other] = dataclasses.replace(web, sans=("web", "*", "10.0.0.1"))
+    project.entries["ab" * 32] = PolicyEntry(sans=("new",))
+    project.owner_digests = ("d4" * 32,)
+    verify = project.root / "verify"
+    (verify / "manifest.1.json").write_bytes(project.write_manifest())
+    (verify / f"policy.{other}.rego").write_bytes(b"other")
+    with pytest.raises(MismatchError, match=f"names policy {'ab' * 32}"):
+        run_audit(project.settings)
+    del project.entries["ab" * 32]
+    (verify / "manifest.1.json").write_bytes(project.write_manifest())
+
+    text = run_audit(project.settings).text
+
+    assert f"  changed  web: policy {WEB[:12]} became {other[:12]}\n" in text
+    assert "  changed  web: SANs web * became web * 10.0.0.1\n" in text
+    assert "  changed  the workload owner keys\n" in text
+
+
+def test_an_added_and_a_removed_workload_are_told(project: Project) -> None:
+    other = sha256_hex(b"other")
+    del project.entries[WEB]
+    project.entries[other] = PolicyEntry(sans=("shop", "*"))
+    verify = project.root / "verify"
+    (verify / "manifest.1.json").write_bytes(project.write_manifest())
+    (verify / f"policy.{other}.rego").write_bytes(b"other")
+
+    text = run_audit(project.settings).text
+
+    assert "  changed  workload web was removed\n" in text
+    assert f"  changed  workload shop was added, policy {other[:12]}\n" in text
+
+
+def test_nothing_verified_is_said_with_the_next_command(project: Project) -> None:
+    with pytest.raises(UsageError, match="no manifests in empty/") as caught:
+        run_audit(project.settings, folder=project.root / "empty")
+
+    assert caught.value.hint == "run verify first"
+
+
+def test_a_changed_policy_file_is_refused(project: Project) -> None:
+    path = project.root / "verify" / f"policy.{WEB}.rego"
+    path.write_bytes(WEB_POLICY + b"default AllowRequestsFailingPolicy := true\n")
+
+    with pytest.raises(MismatchError, match=f"its name says {WEB}") as caught:
+        run_audit(project.settings)
+
+    assert str(caught.value.where) == f"verify/policy.{WEB}.rego"
+
+
+def test_a_missing_policy_file_is_refused(project: Project) -> None:
+    (project.root / "verify" / f"policy.{WEB}.rego").unlink()
+
+    with pytest.raises(MismatchError, match=f"names policy {WEB}, verify/ does not have it"):
+        run_audit(project.settings)
+
+
+def test_a_gap_in_the_history_is_refused(project: Project) -> None:
+    verify = project.root / "verify"
+    (verify / "manifest.2.json").write_bytes(project.write_manifest())
+
+    with pytest.raises(MismatchError, match=r"has no manifest\.1\.json"):
+        run_audit(project.settings)
+
+
+def test_a_manifest_that_is_none_is_refused(project: Project) -> None:
+    (project.root / "verify" / "manifest.0.json").write_text("{}")
+
+    with pytest.raises(ManifestError):
+        run_audit(project.settings)
+
+
+def test_a_terminal_obeys_no_name_of_the_manifest(project: Project) -> None:
+    project.entries[WEB] = PolicyEntry(sans=("web",), workload_secret_id="web\x1b[2J")
+    verify = project.root / "verify"
+    (verify / "manifest.0.json").write_bytes(project.write_manifest())
+
+    text = run_audit(project.settings).text
+
+    assert "\x1b" not in text
+    assert "web?[2J" in text
+
+
+IMAGE = f"example.com/web:1@sha256:{'1' * 64}"
+
+
+def policy_of(**spec: object) -> bytes:
+    sidecar = {
+        "name": "contrast-service-mesh",
+        "image": IMAGE,
+        "restartPolicy": "Always",
+        "env": [
+            {"name": "CONTRAST_INGRESS_PROXY_CONFIG", "value": "web#8080#false##m#9090#true"},
+            {"name": "CONTRAST_EGRESS_PROXY_CONFIG", "value": "e#127.137.0.1:1#emoji-svc:2"},
+        ],
+    }
+    container = {"name": "app", "image": IMAGE, "env": [{"name": "SECRET", "value": "hidden"}]}
+    obj = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {
+            "template": {
+                "metadata": {},
+                "spec": {"containers": [{**container, **spec}], "initContainers": [sidecar]},
+            }
+        },
+    }
+    facts = ImageFacts(
+        reference=IMAGE, entrypoint=("/app", "--serve me"), env=("PATH=/bin",), working_dir="/app"
+    )
+    wanted = PolicyInput.from_object(obj, images={IMAGE: facts}, configs={})
+    return render_policy(derive(wanted, profile("kata-qemu")))
+
+
+def test_our_policies_are_described_container_by_container() -> None:
+    found = describe_policy(policy_of(securityContext={"capabilities": {"add": ["NET_ADMIN"]}}))
+
+    assert found.has_our_rules
+    assert found.mesh == (
+        "every inbound port needs a client certificate of the mesh, except:",
+        "  port 8080 (web): TLS, open to anybody",
+        "  port 9090 (m): plain, no TLS at all",
+        "127.137.0.1:1 leads through the mesh to emoji-svc:2 (e)",
+    )
+    assert "main     app" in found.containers
+    assert f"  image    {IMAGE}" in found.containers
+    assert '  command  /app "--serve me"' in found.containers
+    assert "  caps     the default ones and NET_ADMIN" in found.containers
+
+
+def test_values_of_variables_stay_out_of_the_report() -> None:
+    found = describe_policy(policy_of())
+
+    assert "hidden" not in "\n".join(found.containers)
+    assert "  env      PATH SECRET" in found.containers
+
+
+def test_rules_other_than_ours_are_told() -> None:
+    policy = policy_of()
+    changed = policy.replace(b"\npolicy_data := ", b"\nx := true\npolicy_data := ", 1)
+
+    assert not describe_policy(policy.replace(b"default ", b"default  ", 1)).has_our_rules
+    with pytest.raises(Exception, match="data block"):
+        describe_policy(changed)

@@ -5,11 +5,24 @@ from contrast_tasks.attestation.crl import CrlSource
 from contrast_tasks.attestation.endorsement import TrustAnchor
 from contrast_tasks.attestation.snp_claims import SnpExpectation
 from contrast_tasks.attestation.tcb import Tcb
+from contrast_tasks.attestation.tdx_validator import TdxValidator
+from contrast_tasks.attestation.tdx_verify import CollateralSource, TdxExpectation
+from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.attestation.verify import SnpValidator, Trust
 from contrast_tasks.errors import MissingReferenceValues
-from contrast_tasks.manifest.model import Manifest, SimulatedReference, SnpReference, SnpTcb
+from contrast_tasks.manifest.model import (
+    Manifest,
+    SimulatedReference,
+    SnpReference,
+    SnpTcb,
+    TdxReference,
+)
+
+Validator = SnpValidator | TdxValidator
 
 _MEASUREMENT_BYTES, _CHIP_ID_BYTES, _SHA256_BYTES = 48, 64, 32
+_FEATURE_BYTES, _SVN_BYTES, _PIID_BYTES = 8, 16, 16
+_RTMRS = 4
 
 
 def validators_for(
@@ -17,23 +30,27 @@ def validators_for(
     *,
     coordinator_only: bool = False,
     crl: CrlSource | None = None,
+    collateral: CollateralSource | None = None,
+    roots: TrustRoots | None = None,
     check_revocation: bool = True,
     allow_vlek: bool = False,
-) -> tuple[SnpValidator, ...]:
-    """Return one validator per reference value, in manifest order.
+) -> tuple[Validator, ...]:
+    """Return one validator per reference value, in manifest order: snp, tdx, simulated.
 
     coordinator_only: demand besides that the peer runs a policy with the role coordinator.
     crl: revocation lists at hand, beside those that peers deliver; check_revocation: off only for archived evidence.
+    collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: instead of the vendors' own.
     Raises MissingReferenceValues if a value that decides is missing; it names the reference value and the member.
     """
     hashes = manifest.coordinator_policy_hashes if coordinator_only else None
     values = manifest.reference_values
-    validators = [
+    anchor = amd_anchor if roots is None else roots.anchor
+    validators: list[Validator] = [
         SnpValidator(
             name=f"snp-{index}-{reference.product_name.upper()}",
             expectation=_expectation(reference, f"snp[{index}]"),
             trust=Trust(
-                anchor=amd_anchor(reference.product_name),
+                anchor=anchor(reference.product_name),
                 allow_vlek=allow_vlek,
                 crl=crl,
                 check_revocation=check_revocation,
@@ -41,6 +58,16 @@ def validators_for(
             policy_hashes=hashes,
         )
         for index, reference in enumerate(values.snp)
+    ]
+    validators += [
+        TdxValidator(
+            name=f"tdx-{index}",
+            expectation=_tdx_expectation(tdx, f"tdx[{index}]"),
+            root_spki=intel_root_spki() if roots is None else roots.intel_spki,
+            collateral=collateral,
+            policy_hashes=hashes,
+        )
+        for index, tdx in enumerate(values.tdx)
     ]
     validators += [
         SnpValidator(
@@ -81,6 +108,28 @@ def _expectation(reference: SnpReference | SimulatedReference, where: str) -> Sn
         ),
         mitigation_vector=mitigations,
     )
+
+
+def _tdx_expectation(reference: TdxReference, where: str) -> TdxExpectation:
+    sizes = [
+        (reference.mr_td_hex, _MEASUREMENT_BYTES, "MrTd"),
+        (reference.mr_seam_hex, _MEASUREMENT_BYTES, "MrSeam"),
+        *(
+            (rtmr, _MEASUREMENT_BYTES, f"Rtmrs[{number}]")
+            for number, rtmr in enumerate(reference.rtmrs_hex)
+        ),
+        (reference.xfam_hex, _FEATURE_BYTES, "Xfam"),
+        *((piid, _PIID_BYTES, "AllowedPIIDs") for piid in reference.allowed_piids or ()),
+    ]
+    if reference.minimum_tee_tcb_svn_hex is not None:
+        sizes.append((reference.minimum_tee_tcb_svn_hex, _SVN_BYTES, "MinimumTeeTcbSvn"))
+    if reference.td_attributes_hex is not None:
+        sizes.append((reference.td_attributes_hex, _FEATURE_BYTES, "TdAttributes"))
+    for text, size, member in sizes:
+        _sized(text, size, f"{where}.{member}")
+    if len(reference.rtmrs_hex) != _RTMRS:
+        raise _missing(f"{where}.Rtmrs", f"{len(reference.rtmrs_hex)} values", f"{_RTMRS} values")
+    return TdxExpectation.of(reference)
 
 
 def _minimum(tcb: SnpTcb, where: str) -> Tcb:

@@ -1,11 +1,18 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contrast_tasks.attestation.amd import amd_anchor
 from contrast_tasks.attestation.errors import ClaimsRejected, EndorsementRejected, WrongPolicyHash
 from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.tdx_collateral import Collateral, parse_collateral
+from contrast_tasks.attestation.tdx_document import render_document
+from contrast_tasks.attestation.tdx_errors import CollateralUnavailable
+from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.tdx_validator import TdxValidator
+from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.attestation.verify import SnpValidator
 from contrast_tasks.errors import MissingReferenceValues, UsageError
@@ -17,9 +24,11 @@ from contrast_tasks.manifest.model import (
     SimulatedReference,
     SnpReference,
     SnpTcb,
+    TdxReference,
 )
 from contrast_tasks.manifest.platforms import SIMULATED_MEASUREMENT
 from tests.fakes.attestation import NOW, REPORT_DATA
+from tests.fakes.intel import Body, Intel, changed
 
 COORDINATOR, WORKLOAD = "0a" * 32, "0b" * 32
 TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
@@ -29,6 +38,15 @@ MILAN = SnpReference(
     minimum_tcb=TCB,
     guest_policy=GuestPolicy(),
 )
+TDX = TdxReference(
+    mr_td_hex="7d" * 48,
+    rtmrs_hex=("01" * 48, "02" * 48, "03" * 48, "00" * 48),
+    mr_seam_hex="5e" * 48,
+    xfam_hex="e702060000000000",
+    minimum_tee_tcb_svn_hex="06010300" + "00" * 12,
+    td_attributes_hex="0000001000000000",
+    allowed_piids=(bytes(range(16)).hex(),),
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +55,22 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
     return SimulatedProcessor.load_or_create(place, now=NOW)
 
 
-def manifest(*snp: SnpReference, simulated: tuple[SimulatedReference, ...] = ()) -> Manifest:
+@pytest.fixture(scope="module")
+def intel() -> Intel:
+    return Intel()
+
+
+def manifest(
+    *snp: SnpReference,
+    simulated: tuple[SimulatedReference, ...] = (),
+    tdx: tuple[TdxReference, ...] = (),
+) -> Manifest:
     return Manifest(
         policies={
             COORDINATOR: PolicyEntry(sans=(), role="coordinator"),
             WORKLOAD: PolicyEntry(sans=()),
         },
-        reference_values=ReferenceValues(snp=snp, simulated=simulated),
+        reference_values=ReferenceValues(snp=snp, simulated=simulated, tdx=tdx),
     )
 
 
@@ -164,3 +191,73 @@ def test_another_guest_policy_is_pinned_by_the_id_key(processor: SimulatedProces
 
 def snp_validators(manifest: Manifest) -> tuple[SnpValidator, ...]:
     return tuple(one for one in validators_for(manifest) if isinstance(one, SnpValidator))
+
+
+def test_tdx_references_come_between_the_others_under_the_pinned_root(
+    processor: SimulatedProcessor,
+) -> None:
+    every = validators_for(manifest(MILAN, simulated=(simulated_reference(processor),), tdx=(TDX,)))
+
+    assert [validator.name for validator in every] == ["snp-0-MILAN", "tdx-0", "simulated-0"]
+    tdx = every[1]
+    assert isinstance(tdx, TdxValidator)
+    assert tdx.root_spki == intel_root_spki()
+    assert tdx.expectation.mr_td == bytes.fromhex("7d" * 48)
+
+
+@pytest.mark.parametrize(
+    ("change", "member", "found"),
+    [
+        ({"mr_td_hex": ""}, "MrTd", "missing"),
+        ({"mr_seam_hex": ""}, "MrSeam", "missing"),
+        ({"mr_seam_hex": "zz"}, "MrSeam", "'zz'"),
+        ({"rtmrs_hex": ("01" * 48, "", "03" * 48, "00" * 48)}, r"Rtmrs\[1\]", "missing"),
+        ({"rtmrs_hex": ("01" * 48,)}, "Rtmrs", "1 values"),
+        ({"xfam_hex": "e7"}, "Xfam", "1 bytes long"),
+        ({"minimum_tee_tcb_svn_hex": ""}, "MinimumTeeTcbSvn", "missing"),
+        ({"td_attributes_hex": "00" * 9}, "TdAttributes", "9 bytes long"),
+        ({"allowed_piids": ("00" * 15,)}, "AllowedPIIDs", "15 bytes long"),
+    ],
+)
+def test_a_missing_or_malformed_tdx_value_is_an_error(
+    change: dict[str, Any], member: str, found: str
+) -> None:
+    with pytest.raises(MissingReferenceValues, match=rf"tdx\[0\]\.{member} is {found}"):
+        validators_for(manifest(tdx=(replace(TDX, **change),)))
+
+
+def test_a_quote_is_accepted_with_the_collateral_at_hand_and_refused_without(intel: Intel) -> None:
+    bundle = parse_collateral(intel.collateral())
+    document = render_document(parse_quote(intel.quote(coordinator_body())))
+    roots = TrustRoots(intel_spki=intel.root_spki)
+    asked: list[tuple[bytes, str]] = []
+
+    def collateral(fmspc: bytes, authority: str) -> Collateral:
+        asked.append((fmspc, authority))
+        return bundle
+
+    (validator,) = validators_for(manifest(tdx=(TDX,)), collateral=collateral, roots=roots)
+    (without,) = validators_for(manifest(tdx=(TDX,)), roots=roots)
+
+    assert validator.verify(document, b"\xda" * 64, NOW).host_data.hex() == COORDINATOR
+    assert asked == [(bytes.fromhex("b0c06f000000"), "platform")]
+    with pytest.raises(CollateralUnavailable, match="collateral not available"):
+        without.verify(document, b"\xda" * 64, NOW)
+
+
+def test_a_tdx_workload_cannot_pose_as_the_coordinator(intel: Intel) -> None:
+    bundle = parse_collateral(intel.collateral())
+    (validator,) = validators_for(
+        manifest(tdx=(TDX,)),
+        coordinator_only=True,
+        collateral=lambda *_: bundle,
+        roots=TrustRoots(intel_spki=intel.root_spki),
+    )
+    workload = coordinator_body(mr_config_id=bytes.fromhex(WORKLOAD) + bytes(16))
+
+    with pytest.raises(WrongPolicyHash, match=f"found {WORKLOAD}, wanted {COORDINATOR}"):
+        validator.verify(render_document(parse_quote(intel.quote(workload))), b"\xda" * 64, NOW)
+
+
+def coordinator_body(**changes: Any) -> Body:
+    return changed(Body(), **{"mr_config_id": bytes.fromhex(COORDINATOR) + bytes(16), **changes})

@@ -191,9 +191,9 @@ def _parse_manifest(content: bytes) -> "Manifest":
 
 
 def _claims(evidence: Any) -> list[tuple[str, bytes]]:
-    from contrast_tasks.attestation.claims import claims_extensions
+    from contrast_tasks.attestation.claims import claims_of
 
-    return claims_extensions(evidence.report)
+    return claims_of(evidence)
 
 
 def _report(error: ContrastError) -> None:

@@ -1,6 +1,6 @@
 """Claims of evidence as certificate extensions, so that holders of a mesh certificate can be told apart by what they proved.
 
-Source: spec/attestation.md 2.9 (the numbers below 1.3.9901.2.1).
+Source: spec/attestation.md 2.9 (the numbers below 1.3.9901.2.1) and 3.8 (those below 1.3.9901.2.2, of which the guest's own).
 """
 
 from contrast_tasks.attestation import der
@@ -9,8 +9,46 @@ from contrast_tasks.attestation.document import OID_SNP_DOCUMENT
 from contrast_tasks.attestation.snp_claims import ReportTcbs
 from contrast_tasks.attestation.snp_report import SnpReport
 from contrast_tasks.attestation.tcb import Tcb
+from contrast_tasks.attestation.tdx_document import TDX_OID
+from contrast_tasks.attestation.tdx_quote import TdReport
+from contrast_tasks.attestation.tdx_validator import TdxEvidence
+from contrast_tasks.attestation.verify import VerifiedEvidence
 
 Claim = int | bool | bytes
+
+_FIRST_TDX_CLAIM = 8
+
+
+def claims_of(evidence: VerifiedEvidence | TdxEvidence) -> list[tuple[str, bytes]]:
+    """Return (dotted OID, DER value) of what accepted evidence claims, in ascending order of the numbers."""
+    if isinstance(evidence, TdxEvidence):
+        return tdx_claims_extensions(evidence.quote.body)
+    return claims_extensions(evidence.report)
+
+
+def tdx_claims_extensions(body: TdReport) -> list[tuple[str, bytes]]:
+    """Return (dotted OID, DER value) of the claims 8 to 22 of a TD report, every one an OCTET STRING.
+
+    Left out is what tells about the quote and not about the guest: the header and the signatures, which are large.
+    """
+    claims = (
+        body.tee_tcb_svn,
+        body.mr_seam,
+        body.mr_signer_seam,
+        body.seam_attributes,
+        body.td_attributes,
+        body.xfam,
+        body.mr_td,
+        body.mr_config_id,
+        body.mr_owner,
+        body.mr_owner_config,
+        *body.rtmrs,
+        body.report_data,
+    )
+    return [
+        (f"{TDX_OID}.{number}", _encode(claim))
+        for number, claim in enumerate(claims, start=_FIRST_TDX_CLAIM)
+    ]
 
 
 def claims_extensions(report: SnpReport) -> list[tuple[str, bytes]]:

@@ -1,14 +1,21 @@
 from cryptography import x509
 
 from contrast_tasks.attestation import der
-from contrast_tasks.attestation.claims import claims_extensions
+from contrast_tasks.attestation.claims import claims_extensions, claims_of, tdx_claims_extensions
+from contrast_tasks.attestation.tdx_collateral import parse_collateral
+from contrast_tasks.attestation.tdx_document import render_document
+from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.tdx_validator import TdxValidator
+from contrast_tasks.attestation.tdx_verify import TdxExpectation
 from tests.fakes.attestation import (
     CHIP_ID,
     HOST_DATA,
     MEASUREMENT,
+    NOW,
     REPORT_DATA,
     FakeAmd,
 )
+from tests.fakes.intel import Body, Intel
 
 PREFIX = "1.3.9901.2.1."
 
@@ -80,3 +87,36 @@ def test_each_claim_is_a_valid_extension() -> None:
         extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
 
         assert extension.public_bytes() == value
+
+
+def test_evidence_of_either_kind_has_its_own_claims() -> None:
+    amd, intel, body = FakeAmd(), Intel(), Body()
+    bundle = parse_collateral(intel.collateral())
+    expectation = TdxExpectation(
+        mr_td=body.mr_td, mr_seam=body.mr_seam, rtmrs=body.rtmrs, xfam=body.xfam
+    )
+    tdx = TdxValidator(
+        name="tdx-0",
+        expectation=expectation,
+        root_spki=intel.root_spki,
+        collateral=lambda *_: bundle,
+    )
+
+    snp_evidence = amd.validator().verify(amd.document(), REPORT_DATA, NOW)
+    tdx_evidence = tdx.verify(render_document(parse_quote(intel.quote())), body.report_data, NOW)
+
+    assert claims_of(snp_evidence) == claims_extensions(snp_evidence.report)
+    assert claims_of(tdx_evidence) == tdx_claims_extensions(parse_quote(intel.quote()).body)
+
+
+def test_tdx_claims_are_the_guests_own_as_octet_strings() -> None:
+    claims = tdx_claims_extensions(parse_quote(Intel().quote()).body)
+
+    assert [oid for oid, _ in claims] == [f"1.3.9901.2.2.{number}" for number in range(8, 23)]
+    found = {int(oid.rpartition(".")[2]): value for oid, value in claims}
+    assert found[8] == b"\x04\x10" + Body().tee_tcb_svn
+    assert found[9] == b"\x04\x30" + Body().mr_seam
+    assert found[14] == b"\x04\x30" + Body().mr_td
+    assert found[15] == b"\x04\x30" + Body().mr_config_id
+    assert [found[number][2:] for number in range(18, 22)] == list(Body().rtmrs)
+    assert found[22] == b"\x04\x40" + Body().report_data

@@ -47,7 +47,8 @@ class _Parser(argparse.ArgumentParser):
 def _common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("for every command")
     group.add_argument("--output", choices=FORMS, metavar="FORM", help=", ".join(FORMS))
-    group.add_argument("--color", choices=("auto", "always", "never"), metavar="WHEN")
+    when = ("auto", "always", "never")
+    group.add_argument("--color", choices=when, metavar="WHEN", help=", ".join(when))
     group.add_argument("--project", metavar="DIR", help="folder of contrast.toml")
     group.add_argument(
         "--set",
@@ -60,6 +61,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", default=None, help="show tracebacks")
 
 
+_TASK = "run a task of the project's dodo.py"
 COMMON = ("output", "color", "project", "overrides", "quiet", "debug")
 
 
@@ -68,7 +70,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     module = command_module(command)
     parser = _Parser(
         prog=f"{PROGRAM} {command}",
-        description=f"{SUMMARIES[command]}\n\n  {PROGRAM} {module.EXAMPLE}",
+        description=f"{SUMMARIES.get(command, _TASK)}\n\n  {PROGRAM} {module.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

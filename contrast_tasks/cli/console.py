@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-from contrast_tasks.findings import Finding
+from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.model import Report, Step
 
 FORMS = ("text", "json", "events", "sarif", "junit", "github")
@@ -65,7 +65,8 @@ class Console:
         from contrast_tasks.report.text import finding_line
 
         for finding in findings:
-            if finding not in self._shown:
+            is_wanted = not self.quiet or finding.severity is Severity.ERROR
+            if is_wanted and finding not in self._shown:
                 self._shown.add(finding)
                 self._stderr.write(f"{finding_line(finding, colour=self.colour)}\n")
         self._stderr.flush()

@@ -25,7 +25,6 @@ EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
 # Below this a second process costs more than it saves.
 _PARALLEL_FROM = 24
 _PROCESSES_AT_MOST = 8
-_WORK = ".contrast/work/"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +40,27 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="where the manifest goes")
     parser.add_argument(
-        "-w", "--add-workload-owner-key", action="append", metavar="FILE", dest="workload_owners"
+        "-w",
+        "--add-workload-owner-key",
+        action="append",
+        metavar="FILE",
+        dest="workload_owners",
+        help="who may update the manifest; made if it is not there",
     )
     parser.add_argument(
-        "--add-seedshare-owner-key", action="append", metavar="FILE", dest="seedshare_owners"
+        "--add-seedshare-owner-key",
+        action="append",
+        metavar="FILE",
+        dest="seedshare_owners",
+        help="who may recover the Coordinator; made if it is not there",
     )
-    parser.add_argument("-d", "--disable-updates", action="store_true", default=None)
+    parser.add_argument(
+        "-d",
+        "--disable-updates",
+        action="store_true",
+        default=None,
+        help="make the manifest immutable",
+    )
 
 
 def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
@@ -77,34 +91,49 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 class _Lines:
-    """Tells people what changed while it happens, and a machine every task."""
+    """Tells people what changed, stage by stage, and a machine every task as it ends.
+
+    doit runs tasks that are ready in no fixed order, so the lines of a stage are held back and sorted.
+    """
 
     def __init__(self, context: Context) -> None:
         self._console = context.console
         self._told = 0
+        self._policies: list[str] = []
+        self._files: list[str] = []
 
     def started(self, name: str) -> None:
         """Say nothing; a task that takes long is told when it is done."""
 
     def finished(self, step: Step, values: dict[str, Any]) -> None:
-        """Tell what changed."""
+        """Take notice of one task, and tell what the stage before it changed."""
         self._console.step(step)
-        for path in step.wrote:
-            if path.startswith(_WORK):
-                key = step.name.rpartition("#")[2]
-                self._tell(f"{key}: policy {values.get('policy_sha256') or 'none'}")
-            else:
-                self._tell(f"wrote {path}")
-        for path in values.get("removed", ()):
-            self._tell(f"removed {path}")
+        is_done = step.status in ("changed", "unchanged")
+        if step.name == "check" and is_done:
+            # Not before: any other workload may still stop everything.
+            self._tell_all(self._policies)
+        if step.name == "manifest" and is_done:
+            self._tell_all(self._files)
+        if step.name.startswith("workload:"):
+            key = step.name.rpartition("#")[2]
+            policy = values.get("policy_sha256") or "none"
+            self._policies.extend(f"{key}: policy {policy}" for _ in step.wrote)
+        elif step.name.startswith("output:"):
+            self._files.extend(f"wrote {path}" for path in step.wrote)
+        else:
+            self._tell_all([f"wrote {path}" for path in step.wrote])
+            self._tell_all([f"removed {path}" for path in values.get("removed", ())])
 
-    def _tell(self, line: str) -> None:
-        self._told += 1
-        if self._told <= LINES_SHOWN:
-            self._console.say(line)
+    def _tell_all(self, lines: list[str]) -> None:
+        for line in sorted(lines):
+            self._told += 1
+            if self._told <= LINES_SHOWN:
+                self._console.say(line)
+        lines.clear()
 
     def close(self) -> None:
-        """Say how much was left out."""
+        """Tell what is left, and how much was left out."""
+        self._tell_all(self._files)
         if self._told > LINES_SHOWN:
             self._console.say(f"and {self._told - LINES_SHOWN} more")
 
@@ -147,7 +176,7 @@ def generate(
         elapsed_s = time.perf_counter() - started
         note = counted(found)
         if not idle and not is_quiet:
-            context.console.show(found)
+            context.console.show([*found, *missing])
         context.console.say(
             snapshot.up_to_date(len(project.index.workloads), note, elapsed_s)
             if idle

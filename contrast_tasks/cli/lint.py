@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
     failures = tuple(failure for failure in reporter.failures() if failure.kind != "FindingsError")
     count = len(project.index.workloads)
+    context.console.show(findings)
     said = counted(findings) or "nothing found"
     context.console.say(f"{count} workload{'' if count == 1 else 's'} checked, {said}")
     return Report(

@@ -17,10 +17,14 @@ from contrast_tasks.stages.project import Project, Spec, open_project
 
 
 def lock(project: Spec) -> dict[str, Any]:
-    """Bring the lock file up to date with the layouts on disk and the references in use."""
+    """Bring the lock file up to date with the layouts on disk and the references in use.
+
+    Nothing is dropped: a reference that is out of use now may stand in a file that cannot be read at the moment.
+    """
     opened = open_project(project)
     settings = opened.settings
-    result = run_lock(settings, _resolvable(opened), offline=True)
+    kept = (opened.lock() or Lock()).images
+    result = run_lock(settings, [*_resolvable(opened), *kept], offline=True)
     return {"wrote": [settings.lock] if result["changed"] else []}
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
 _GENERIC_CLASS = "contrast-cc"
+_ABSENT_CONFIG = "G080"
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -99,8 +100,10 @@ def derive(project: Project, workload: Workload) -> Work:
     if is_confidential:
         obj = pin_images(obj, images)
         policy, more = _policy(project, workload, document, obj)
-        findings += more
+        findings += _not_said_already(project, more)
         raise_errors(findings)
+        if not policy:
+            raise FindingsError(findings)
     settings = project.workload_settings(workload)
     declared_id = settings.secret_id if settings is not None else None
     annotated_id = workloads.annotations(obj).get(_SECRET_ID)
@@ -201,6 +204,20 @@ def _policy(
         return b"", [_at_line(finding, document) for finding in error.findings]
     findings = [_at_line(finding, document) for finding in expectations.findings]
     return render_policy(expectations), findings
+
+
+def _not_said_already(project: Project, findings: list[Finding]) -> list[Finding]:
+    """Return the findings without absent ConfigMaps, when the checks over all sources fail themselves.
+
+    They either name the absent ConfigMap at its line, or the file that cannot be read and may hold it.
+    """
+    if not any(finding.code == _ABSENT_CONFIG for finding in findings):
+        return findings
+    from contrast_tasks.stages.check import source_findings
+
+    if not any(finding.severity is Severity.ERROR for finding in source_findings(project)):
+        return findings
+    return [finding for finding in findings if finding.code != _ABSENT_CONFIG]
 
 
 def _expectations(

@@ -1,0 +1,102 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+from doit.dependency import JSONCodec, SqliteDB
+
+from contrast_tasks.tasks.database import Database
+
+
+def test_what_is_set_is_there_after_dump(tmp_path: Path) -> None:
+    name = str(tmp_path / "doit.db")
+    database = Database(name)
+    database.set("a", "result:", {"x": [1]})
+    database.dump()
+
+    again = Database(name)
+
+    assert again.get("a", "result:") == {"x": [1]}
+    assert again.in_("a")
+    assert not again.rebuilt
+    again.dump()
+
+
+def test_doits_own_backend_reads_the_same_file(tmp_path: Path) -> None:
+    name = str(tmp_path / "doit.db")
+    database = Database(name)
+    database.set("a", "deps:", ["x"])
+    database.dump()
+
+    theirs = SqliteDB(name, JSONCodec())
+
+    assert theirs.get("a", "deps:") == ["x"]
+    theirs.dump()
+
+
+def test_a_removed_task_is_gone_after_dump(tmp_path: Path) -> None:
+    name = str(tmp_path / "doit.db")
+    database = Database(name)
+    database.set("a", "deps:", [])
+    database.set("b", "deps:", [])
+    database.dump()
+    database = Database(name)
+    database.remove("a")
+    database.dump()
+
+    again = Database(name)
+
+    assert (again.in_("a"), again.in_("b")) == (False, True)
+    again.remove_all()
+    again.dump()
+    assert not Database(name).in_("b")
+
+
+def test_nothing_is_written_when_nothing_was_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "doit.db"
+    database = Database(str(path))
+    database.set("a", "deps:", [])
+    database.dump()
+    before = path.stat()
+    Database(str(path)).dump()
+
+    after = path.stat()
+
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(
+            b"this is not a database, and it is long enough to be taken for one", id="text"
+        ),
+        pytest.param(b"SQLite format 3\0" + bytes(200), id="damaged-header"),
+    ],
+)
+def test_a_file_that_is_no_database_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "doit.db"
+    path.write_bytes(content)
+
+    database = Database(str(path))
+
+    assert database.rebuilt
+    assert not database.in_("a")
+    database.set("a", "deps:", [])
+    database.dump()
+    assert Database(str(path)).in_("a")
+
+
+def test_a_row_that_is_no_json_object_counts_as_absent(tmp_path: Path) -> None:
+    path = tmp_path / "doit.db"
+    Database(str(path)).dump()
+    with sqlite3.connect(path) as connection:
+        connection.execute("insert into doit values ('a', '{')")
+        connection.execute("insert into doit values ('b', '[1]')")
+    connection.close()
+
+    database = Database(str(path))
+
+    assert database.get("a", "deps:") is None
+    assert database.get("b", "deps:") is None
+    assert database.rebuilt
+    database.dump()

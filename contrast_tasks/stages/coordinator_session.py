@@ -36,6 +36,9 @@ class Session(Protocol):
     def get_manifests(self) -> "ManifestHistory":
         """Return the whole history."""
 
+    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+        """Give a restarted Coordinator its seed back."""
+
 
 class Dial(Protocol):
     """Connects to a Coordinator that must satisfy the manifest; `client_key` proves ownership."""
@@ -59,6 +62,11 @@ class _ApiSession:
         from contrast_tasks.api import userapi
 
         return userapi.get_manifests(self._channel, CALL_LIMIT_S)
+
+    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+        from contrast_tasks.api import userapi
+
+        userapi.recover(self._channel, seed=seed, salt=salt, timeout_s=CALL_LIMIT_S, force=force)
 
 
 @contextmanager
@@ -85,7 +93,12 @@ def is_passing(error: CoordinatorUnreachable) -> bool:
     """Return whether waiting may help: not when the Coordinator itself said why it cannot serve."""
     from contrast_tasks.api.errors import CoordinatorFailed
 
-    return not isinstance(error, CoordinatorFailed) and not getattr(error, "reason", "")
+    reason: object = getattr(error, "reason", "")
+    if isinstance(error, CoordinatorFailed) or reason:
+        return False
+    # A failed precondition is an answer, an unavailable service is none.
+    code = getattr(error.__cause__, "code", None)
+    return not (callable(code) and code().name == "FAILED_PRECONDITION")
 
 
 def patiently(

@@ -382,6 +382,9 @@ class Liar:
     def set_manifest(self, manifest: bytes, policies: Any) -> SetManifestResult:
         raise AssertionError
 
+    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+        raise AssertionError
+
     def get_manifests(self) -> ManifestHistory:
         pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         latest = self.transition

@@ -1,0 +1,161 @@
+"""Recover: give a restarted Coordinator its seed back, with one owner's share. Source: spec/coordinator.md 13.3.
+
+The Coordinator is attested against the manifest first: the seed is worth as much as the whole deployment.
+"""
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.settings import Settings
+from contrast_tasks.stages.annotated import load_records
+from contrast_tasks.stages.coordinator_session import (
+    LIMIT_S,
+    Dial,
+    dial,
+    load_manifest,
+    patiently,
+    say_simulated,
+)
+from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.set import SEED_SHARES_FILE
+from contrast_tasks.stages.verify import VerifyResult, run_verify
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+# Source: spec/coordinator.md 5.5.
+_LABEL = b"seedshare"
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverResult:
+    """The Coordinator serves again. restart: workloads whose certificates are of a mesh CA that is gone."""
+
+    coordinator: str
+    mesh_ca_sha256: str
+    restart: tuple[str, ...]
+
+
+def run_recover(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    coordinator: str | None = None,
+    manifest: Path | None = None,
+    owner_key: Path | None = None,
+    seed_shares: Path | None = None,
+    force: bool = False,
+    timeout_s: float = LIMIT_S,
+    connect: Dial = dial,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> RecoverResult:
+    """Recover the Coordinator, then verify that the manifest in force is the given one.
+
+    owner_key: seed share owner's RSA key, by default the first of the settings; seed_shares: by default
+    seed-shares.json. force: also while recovered peers are there. Raises UsageError for a share that is not ours,
+    NotAuthorised, EvidenceRejected, MismatchError, CoordinatorUnreachable.
+    """
+    _, meaning, name = load_manifest(settings, manifest)
+    say_simulated(meaning, name, say)
+    key, key_file = _load_key(settings, owner_key)
+    seed, salt = open_share(seed_shares or settings.root / SEED_SHARES_FILE, key, key_file)
+    host, port = coordinator_address(settings, coordinator)
+
+    def attempt() -> None:
+        with connect(host, port, manifest=meaning, client_key=key) as session:
+            session.recover(seed=seed, salt=salt, force=force)
+
+    patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    verified: VerifyResult = run_verify(
+        settings,
+        say=lambda _line: None,
+        coordinator=f"{host}:{port}",
+        manifest=manifest,
+        timeout_s=timeout_s,
+        connect=connect,
+        clock=clock,
+        pause=pause,
+    )
+    return RecoverResult(
+        coordinator=f"{host}:{port}",
+        mesh_ca_sha256=verified.mesh_ca_sha256,
+        restart=tuple(record.key for record in load_records(settings).values() if not record.role),
+    )
+
+
+def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKey", str]:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    names = settings.seedshare_owner_keys
+    path = given or (settings.root / names[0] if names else None)
+    if path is None:
+        raise UsageError(
+            "no seed share owner key is configured", hint="name one on the command line"
+        )
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as err:
+        raise UsageError(
+            f"cannot read the seed share owner key: {(err.strerror or '').lower()}",
+            where=Location(file=path.name),
+        ) from err
+    except (ValueError, TypeError) as err:
+        where = Location(file=path.name)
+        raise UsageError("is not an unencrypted private key in PEM form", where=where) from err
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise UsageError("holds no RSA key", where=Location(file=path.name))
+    return key, path.name
+
+
+def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[bytes, bytes]:
+    """Return seed and salt from our share of a seed share document.
+
+    Raises UsageError if the file is not one, holds no share for the key, or the share does not open.
+    """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    where = Location(file=path.name)
+    try:
+        document: Any = json.loads(path.read_bytes())
+        shares = {
+            share["PublicKey"].lower(): base64.b64decode(share["EncryptedSeed"], validate=True)
+            for share in document["SeedShares"]
+        }
+        salt = base64.b64decode(document["salt"], validate=True)
+    except OSError as err:
+        raise UsageError(
+            f"cannot read the seed shares: {(err.strerror or '').lower()}",
+            where=where,
+            hint="it was written by the first set",
+        ) from err
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as err:
+        raise UsageError("is not a seed share document", where=where) from err
+    ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
+    if ours not in shares:
+        raise UsageError(
+            f"none of {len(shares)} seed shares is for the key in {key_file}",
+            where=where,
+            hint="use the key that was listed when the first manifest was set",
+        )
+    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
+    try:
+        seed = key.decrypt(shares[ours], oaep)
+    except ValueError as err:
+        raise UsageError(
+            f"the seed share does not open with the key in {key_file}", where=where
+        ) from err
+    if len(salt) != _SALT_BYTES:
+        raise UsageError(f"the salt has {len(salt)} bytes, wanted {_SALT_BYTES}", where=where)
+    return seed, salt

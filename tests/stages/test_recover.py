@@ -1,0 +1,154 @@
+"""A Coordinator that was restarted, and the owner's share that brings it back."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
+from contrast_tasks.manifest.keys import generate_workload_owner
+from contrast_tasks.stages.recover import run_recover
+from contrast_tasks.stages.set import run_set
+from contrast_tasks.stages.verify import run_verify
+from tests.fakes.deployment import Project, running_coordinator
+
+OWNER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+
+
+def public_hex(key: rsa.RSAPrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recover") / "processor"
+    SimulatedProcessor.load_or_create(folder)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, processor: Path) -> Project:
+    project = Project(tmp_path, SimulatedProcessor.load(processor))
+    project.seedshare_owners = (public_hex(OWNER),)
+    project.write_owner(generate_workload_owner())
+    (tmp_path / "seedshare-owner.pem").write_bytes(pem(OWNER))
+    return project
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+@contextmanager
+def restarted(project: Project, processor: Path) -> Iterator[str]:
+    """Set a manifest, stop the Coordinator, and start another one on its history."""
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+    with running_coordinator(project, processor=processor) as address:
+        yield address
+
+
+def test_a_restarted_coordinator_is_in_recovery_until_it_gets_its_seed(
+    project: Project, processor: Path
+) -> None:
+    project.write_record("web")
+    with restarted(project, processor) as address:
+        with pytest.raises(CoordinatorUnreachable, match="recovery mode"):
+            run_verify(project.settings, say=quiet, coordinator=address)
+
+        done = run_recover(project.settings, say=quiet, coordinator=address)
+
+        found = run_verify(project.settings, say=quiet, coordinator=address)
+    assert done.mesh_ca_sha256 == found.mesh_ca_sha256
+    assert done.restart == ("Deployment/web",)
+
+
+def test_a_coordinator_that_needs_no_recovery_says_so(project: Project, processor: Path) -> None:
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+
+        with pytest.raises(ContrastError, match="already recovered"):
+            run_recover(project.settings, say=quiet, coordinator=address)
+
+
+def test_another_key_with_the_right_share_is_not_authorised(
+    project: Project, processor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with restarted(project, processor) as address:
+        from contrast_tasks.stages import recover
+
+        monkeypatch.setattr(recover, "open_share", lambda *_: (bytes(64), bytes(32)))
+        (project.root / "seedshare-owner.pem").write_bytes(pem(STRANGER))
+
+        with pytest.raises(NotAuthorised):
+            run_recover(project.settings, say=quiet, coordinator=address)
+
+
+def share(key: str, seed: bytes = b"x", salt: bytes = bytes(32)) -> str:
+    row = {"PublicKey": key, "EncryptedSeed": base64.b64encode(seed).decode()}
+    return json.dumps({"SeedShares": [row], "salt": base64.b64encode(salt).decode()})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read the seed shares: no such file or directory"),
+        ("{", "is not a seed share document"),
+        ('{"SeedShares": [{}], "salt": ""}', "is not a seed share document"),
+        (
+            share(public_hex(STRANGER)),
+            "none of 1 seed shares is for the key in seedshare-owner.pem",
+        ),
+        (share(public_hex(OWNER)), "does not open with the key in seedshare-owner.pem"),
+    ],
+    ids=["absent", "no-json", "no-share", "of-another", "damaged"],
+)
+def test_a_share_that_cannot_be_used_is_named(
+    project: Project, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (project.root / "seed-shares.json").write_text(text)
+
+    with pytest.raises(UsageError, match=message) as caught:
+        run_recover(project.settings, say=quiet, coordinator="127.0.0.1:1")
+
+    assert str(caught.value.where) == "seed-shares.json"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the seed share owner key: no such file or directory"),
+        (b"nonsense", "is not an unencrypted private key in PEM form"),
+        (pem(ec.generate_private_key(ec.SECP256R1())), "holds no RSA key"),
+    ],
+    ids=["absent", "nonsense", "other-type"],
+)
+def test_a_key_that_cannot_be_used_is_named(
+    project: Project, content: bytes | None, message: str
+) -> None:
+    path = project.root / "seedshare-owner.pem"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=message) as caught:
+        run_recover(project.settings, say=quiet, coordinator="127.0.0.1:1")
+
+    assert str(caught.value.where) == "seedshare-owner.pem"

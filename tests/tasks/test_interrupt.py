@@ -1,0 +1,88 @@
+"""SIGTERM and SIGINT in the middle of a run: finished work is recorded, outputs stay as they were.
+
+The third workload waits for a named pipe that nobody opens, after telling through another one that it has begun: the
+test knows exactly where the run stands when it sends the signal, and nothing sleeps.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.commands import Terminal
+from tests.fakes.workloads import FakeProject
+
+_ROOT = Path(__file__).resolve().parents[2]
+_DRIVER = textwrap.dedent(
+    """
+    import os, sys
+    from contrast_tasks.cli.main import main
+    from contrast_tasks.stages import policies
+
+    begun, never = sys.argv[1:3]
+    derive, done = policies.derive, []
+
+    def slow(project, workload):
+        if len(done) == 2:
+            with open(begun, "w") as pipe:
+                pipe.write(workload.id)
+            open(never).read()
+        done.append(workload.id)
+        return derive(project, workload)
+
+    policies.derive = slow
+    sys.exit(main(["generate"]))
+    """
+)
+
+
+def _interrupted(project: FakeProject, folder: Path, number: int) -> tuple[int, str]:
+    begun, never = folder / "begun", folder / "never"
+    os.mkfifo(begun)
+    os.mkfifo(never)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, str(begun), str(never)],
+        cwd=project.root,
+        env={**os.environ, "CONTRAST_PROJECT": str(project.root), "PYTHONPATH": str(_ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        waiting = begun.read_text()
+        assert waiting
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        pytest.param(signal.SIGTERM, 143, "terminated", id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "interrupted", id="SIGINT"),
+    ],
+)
+def test_an_interrupt_in_the_middle_loses_no_finished_work(
+    terminal: Terminal, project: FakeProject, tmp_path: Path, number: int, code: int, word: str
+) -> None:
+    found_code, errors = _interrupted(project, tmp_path, number)
+
+    assert found_code == code
+    assert errors.endswith(f"contrast-tasks: {word}, finished work is kept\n")
+    assert project.outputs() == {}
+    shown = terminal.run("generate", "--output", "json")
+    statuses = {
+        task["name"]: task["status"]
+        for task in json.loads(shown.out)["tasks"]
+        if task["name"].startswith("workload:")
+    }
+    assert sorted(statuses.values()) == ["changed", "changed", "up-to-date", "up-to-date"]
+    assert "manifest.json" in project.outputs()

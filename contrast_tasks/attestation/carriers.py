@@ -1,0 +1,87 @@
+"""Evidence out of whatever carries it: raw report or quote, document, certificate of attested TLS, paravisor's container.
+
+What is recognised here is what `describe` recognises, less certificates without evidence in them. Nothing is verified but the
+form; that a certificate of attested TLS is signed by its own key is of no interest once its connection is over.
+"""
+
+from dataclasses import dataclass
+
+from contrast_tasks.attestation import tdx_document
+from contrast_tasks.attestation.document import OID_SNP_DOCUMENT, SnpDocument, parse_document
+from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.snp_report import REPORT_BYTES, parse_report
+from contrast_tasks.attestation.tdx_document import TDX_OID
+from contrast_tasks.attestation.tdx_quote import TdxQuote, parse_quote
+from contrast_tasks.attestation.x509_forms import load_certificate
+from contrast_tasks.errors import EvidenceRejected
+
+Evidence = SnpDocument | TdxQuote
+
+_HCL_MAGIC, _HCL_HEADER_BYTES = b"HCLA", 0x20
+_QUOTE_VERSIONS = (b"\x04\x00", b"\x05\x00")
+_TEE_TYPE = b"\x81\x00\x00\x00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """Evidence and what it came in; `carrier` is in words, for people."""
+
+    evidence: Evidence
+    carrier: str
+
+
+def open_carrier(content: bytes) -> Carried:
+    """Return the evidence in `content`; raises MalformedEvidence if there is none or it is not well-formed."""
+    if content[:2] in _QUOTE_VERSIONS and content[4:8] == _TEE_TYPE:
+        return Carried(evidence=parse_quote(content), carrier="TDX quote")
+    if content.startswith(_HCL_MAGIC):
+        report = content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
+        return _reported(report, "HCL container of a SEV-SNP report")
+    if len(content) == REPORT_BYTES:
+        return _reported(content, "SEV-SNP report")
+    if content.startswith(b"-----BEGIN CERTIFICATE") or content[:1] == b"\x30":
+        return _from_certificate(content)
+    if content[:1] == b"\x0a":
+        return _from_document(content)
+    raise MalformedEvidence(f"{len(content)} bytes that are no evidence we know")
+
+
+def _reported(report: bytes, carrier: str) -> Carried:
+    return Carried(evidence=SnpDocument(report=parse_report(report)), carrier=carrier)
+
+
+def _from_certificate(content: bytes) -> Carried:
+    certificate = load_certificate(content, "the certificate")
+    found = {
+        extension.oid.dotted_string: extension.value.public_bytes()
+        for extension in certificate.extensions
+        if extension.oid.dotted_string in (OID_SNP_DOCUMENT, TDX_OID)
+    }
+    if len(found) != 1:
+        raise MalformedEvidence(
+            f"the certificate carries {len(found)} evidence documents, wanted 1",
+            hint="wanted is a certificate of attested TLS; those of a mesh carry claims, not evidence",
+        )
+    (oid, document) = next(iter(found.items()))
+    return evidence_of(oid, document, "certificate of attested TLS")
+
+
+def evidence_of(oid: str, document: bytes, carrier: str) -> Carried:
+    """Return the evidence of a document whose kind is known from its extension. Raises MalformedEvidence."""
+    if oid == TDX_OID:
+        return Carried(evidence=tdx_document.parse_document(document), carrier=carrier)
+    return Carried(evidence=parse_document(document), carrier=carrier)
+
+
+def _from_document(content: bytes) -> Carried:
+    # Both kinds are protobuf messages and begin alike; only one of them has the right fields.
+    try:
+        return Carried(evidence=parse_document(content), carrier="SEV-SNP document")
+    except EvidenceRejected as err:
+        first = str(err)
+    try:
+        return Carried(evidence=tdx_document.parse_document(content), carrier="TDX document")
+    except EvidenceRejected as err:
+        raise MalformedEvidence(
+            f"not a SEV-SNP document: {first}; not a TDX document: {err}"
+        ) from err

@@ -1,0 +1,244 @@
+"""One verdict over evidence in a file: which reference value of a manifest accepts it, or why each of them does not.
+
+The checks are those of a connection, made by the same validators; what differs is that missing certificates, revocation lists and
+collateral may be fetched first, and that nobody waits for the answer. Every reference value that fits the kind of evidence is
+tried, and each refusal is kept with the first check that failed, what was found, and what to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from contrast_tasks.attestation import tdx_document
+from contrast_tasks.attestation.amd import LINE_SIMULATED
+from contrast_tasks.attestation.carriers import Evidence, open_carrier
+from contrast_tasks.attestation.document import SnpDocument, render_document
+from contrast_tasks.attestation.endorsements import Endorsements
+from contrast_tasks.attestation.errors import ClaimsRejected, MalformedEvidence
+from contrast_tasks.attestation.material import gather
+from contrast_tasks.attestation.tdx_collateral import Collateral
+from contrast_tasks.attestation.tdx_document import TDX_OID
+from contrast_tasks.attestation.tdx_errors import ClaimsRejected as TdxClaimsRejected
+from contrast_tasks.attestation.tdx_validator import TdxEvidence
+from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
+from contrast_tasks.attestation.validators import Validator, validators_for
+from contrast_tasks.attestation.verify import VerifiedEvidence
+from contrast_tasks.errors import EvidenceRejected, MismatchError
+from contrast_tasks.manifest.model import Manifest
+
+_RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
+_TDX_HINTS = {
+    "REPORTDATA": "the evidence was made for another key or another connection: a replay, or a relay in between",
+    "TDATTRIBUTES.DEBUG": "the host can read the guest's memory: never trust it",
+    "MRTD": _RUNTIME_HINT,
+    "RTMR0": _RUNTIME_HINT,
+    "RTMR1": _RUNTIME_HINT,
+    "RTMR2": _RUNTIME_HINT,
+    "RTMR3": "something in the guest extended a register that is left alone by the runtime",
+    "MRSEAM": "the host runs another TDX module: MrSeam is the SHA-384 of the module that the manifest trusts",
+    "TEE_TCB_SVN": "too old: update the host's TDX module, or lower MinimumTeeTcbSvn",
+    "PIID": "add the platform to AllowedPIIDs if the machine is yours",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why one reference value refuses; check names the first one that failed, `others` counts those that failed besides.
+
+    found, wanted: empty where the evidence did not get as far as being compared; then `message` says it all.
+    """
+
+    reference: str
+    check: str
+    message: str
+    found: str = ""
+    wanted: str = ""
+    hint: str = ""
+    others: int = 0
+
+    def __str__(self) -> str:
+        more = f" (and {self.others} more)" if self.others else ""
+        return f"{self.reference}: {self.message}{more}"
+
+
+class NoReferenceAccepts(EvidenceRejected):
+    """Every reference value of the right kind refused; `.rejections` has each reason, `.troubles` what was not at hand."""
+
+    def __init__(
+        self,
+        what: str,
+        rejections: Sequence[Rejection],
+        *,
+        troubles: Sequence[str] = (),
+        hints: Sequence[str] = (),
+    ) -> None:
+        lines = [*map(str, rejections), *(f"not at hand: {text}" for text in troubles)]
+        super().__init__(
+            f"no reference value of the manifest accepts the {what}\n  " + "\n  ".join(lines),
+            hint="; ".join((*_grouped(rejections), *hints)),
+        )
+        self.rejections = tuple(rejections)
+        self.troubles = tuple(troubles)
+
+
+class UnknownPolicy(MismatchError):
+    """The evidence is acceptable, but the manifest does not name the policy that the guest runs."""
+
+
+def judge_document(
+    content: bytes,
+    manifest: Manifest,
+    *,
+    report_data: bytes | None,
+    endorsements: Endorsements,
+    now: datetime,
+    collateral: Collateral | None = None,
+    roots: TrustRoots | None = None,
+) -> dict[str, Any]:
+    """Return what is known about evidence that a reference value of the manifest accepts; JSON values only.
+
+    content: whatever `open_carrier` reads. report_data: the 64 bytes it must bind, None takes its own. collateral: a bundle at
+    hand, in place of what Intel publishes now. Raises NoReferenceAccepts, UnknownPolicy, MalformedEvidence.
+    """
+    carried = open_carrier(content)
+    trusted = roots or bundled_roots()
+    _require_kind(carried.evidence, carried.carrier, manifest)
+    material = gather(carried.evidence, endorsements, roots=trusted, now=now, collateral=collateral)
+    validators = validators_for(
+        manifest, crl=material.crl, collateral=material.collateral_of, roots=roots
+    )
+    own = _report_data(material.evidence)
+    wanted = own if report_data is None else report_data
+    accepted, rejections = _first_acceptance(validators, material.evidence, wanted, now)
+    if accepted is None:
+        raise NoReferenceAccepts(
+            carried.carrier, rejections, troubles=material.troubles, hints=material.hints
+        )
+    return {
+        "accepted_by": accepted.reference_name,
+        "evidence": carried.carrier,
+        "report_data": own.hex(),
+        "report_data_checked": report_data is not None,
+        **_policy(accepted.host_data.hex(), manifest),
+        **_facts(accepted),
+        "at_hand": dict(material.sources),
+        "refused_by": [asdict(rejection) for rejection in rejections],
+    }
+
+
+def _require_kind(evidence: Evidence, carrier: str, manifest: Manifest) -> None:
+    values = manifest.reference_values
+    if isinstance(evidence, SnpDocument):
+        kind, fits = "SEV-SNP", bool(values.snp or values.simulated)
+    else:
+        kind, fits = "TDX", bool(values.tdx)
+        if evidence.header.version != 4:  # noqa: PLR2004  # quote version
+            raise MalformedEvidence(
+                f"TDX quote version is {evidence.header.version}, wanted 4", reason="quote-version"
+            )
+    if not fits:
+        raise EvidenceRejected(
+            f"the {carrier} is of {kind}, and the manifest has no reference value for that",
+            hint="generate the manifest for the platform that the machine is",
+        )
+
+
+def _report_data(evidence: Evidence) -> bytes:
+    return (
+        evidence.report.report_data
+        if isinstance(evidence, SnpDocument)
+        else evidence.body.report_data
+    )
+
+
+def _first_acceptance(
+    validators: Sequence[Validator], evidence: Evidence, report_data: bytes, now: datetime
+) -> tuple[VerifiedEvidence | TdxEvidence | None, list[Rejection]]:
+    is_snp = isinstance(evidence, SnpDocument)
+    document = (
+        render_document(evidence)
+        if isinstance(evidence, SnpDocument)
+        else tdx_document.render_document(evidence)
+    )
+    rejections: list[Rejection] = []
+    for validator in validators:
+        if (validator.oid == TDX_OID) is is_snp:
+            continue
+        try:
+            return validator.verify(document, report_data, now), rejections
+        except EvidenceRejected as err:
+            rejections.append(rejection_of(validator.name, err))
+    return None, rejections
+
+
+def rejection_of(reference: str, error: EvidenceRejected) -> Rejection:
+    """Return the first failing check of what one reference value raised."""
+    if isinstance(error, ClaimsRejected):
+        first, *others = error.failed
+        return Rejection(
+            reference=reference,
+            check=first.reason,
+            message=str(first),
+            found=first.found,
+            wanted=first.wanted,
+            hint=first.hint,
+            others=len(others),
+        )
+    if isinstance(error, TdxClaimsRejected):
+        mismatch, *more = error.mismatches
+        return Rejection(
+            reference=reference,
+            check=mismatch.field,
+            message=str(mismatch),
+            found=mismatch.found,
+            wanted=mismatch.wanted,
+            hint=_TDX_HINTS.get(mismatch.field, ""),
+            others=len(more),
+        )
+    check = str(getattr(error, "reason", "rejected"))
+    return Rejection(reference=reference, check=check, message=str(error), hint=error.hint)
+
+
+def _grouped(rejections: Sequence[Rejection]) -> list[str]:
+    """Return each hint once, after the reference values it is for where there are several."""
+    names: dict[str, list[str]] = {}
+    for rejection in rejections:
+        if rejection.hint:
+            names.setdefault(rejection.hint, []).append(rejection.reference)
+    if len(rejections) == 1:
+        return list(names)
+    return [f"{', '.join(references)}: {hint}" for hint, references in names.items()]
+
+
+def _policy(host_data_hex: str, manifest: Manifest) -> dict[str, Any]:
+    entry = manifest.policies.get(host_data_hex)
+    if entry is None:
+        known = len(manifest.policies)
+        raise UnknownPolicy(
+            f"the evidence is acceptable, but its policy hash {host_data_hex} is none of the {known} of the manifest",
+            hint="the guest was started from another build: use the manifest that was generated with it",
+        )
+    return {"policy_hash": host_data_hex, "sans": list(entry.sans), "role": entry.role}
+
+
+def _facts(accepted: VerifiedEvidence | TdxEvidence) -> dict[str, Any]:
+    if isinstance(accepted, TdxEvidence):
+        verdict = accepted.verdict
+        return {
+            "tee": "TDX",
+            "simulated": False,
+            "tcb_status": verdict.status.name,
+            "advisories": list(verdict.advisories),
+            "tee_tcb_svn": accepted.quote.body.tee_tcb_svn.hex(),
+        }
+    return {
+        "tee": "SEV-SNP",
+        "simulated": accepted.line == LINE_SIMULATED,
+        "product": accepted.line,
+        "reported_tcb": str(accepted.tcbs.reported),
+        "checks": [
+            {"check": check.reason, "found": check.found, "wanted": check.wanted}
+            for check in accepted.checks
+        ],
+    }

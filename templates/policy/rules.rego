@@ -123,16 +123,17 @@ storages := input.storages if is_array(input.storages)
 asked := container_named(object.get(annotations, "io.kubernetes.cri.container-name", ""))
 default asked_label := "?"
 asked_label := label_of(asked)
-sandbox_name := annotations["io.kubernetes.cri.sandbox-name"]
-sandbox_namespace := annotations["io.kubernetes.cri.sandbox-namespace"]
-sandbox_id := annotations["io.kubernetes.cri.sandbox-id"]
-sandbox_uid := object.get(annotations, "io.kubernetes.cri.sandbox-uid", "")
+text_of(value) := value if is_string(value)
+sandbox_name := text_of(annotations["io.kubernetes.cri.sandbox-name"])
+sandbox_namespace := text_of(annotations["io.kubernetes.cri.sandbox-namespace"])
+sandbox_id := text_of(annotations["io.kubernetes.cri.sandbox-id"])
+sandbox_uid := text_of(object.get(annotations, "io.kubernetes.cri.sandbox-uid", ""))
 who_asks := {"name": quoted(sandbox_name), "namespace": quoted(sandbox_namespace), "uid": quoted(sandbox_uid)}
 # The identifier in guest paths; sparse cases of the peer have it in the bundle path only.
 bundle_prefix := "/run/containerd/io.containerd.runtime.v2.task/k8s.io/"
-bundle_path := annotations["io.katacontainers.pkg.oci.bundle_path"]
-bundle_id := input.container_id if { not subset } else := trim_prefix(bundle_path, bundle_prefix) if is_string(bundle_path)
-root_path := concat("", [policy_data.paths.root, bundle_id, "/rootfs"]) if is_string(bundle_id)
+bundle_path := text_of(annotations["io.katacontainers.pkg.oci.bundle_path"])
+bundle_id := text_of(input.container_id) if { not subset } else := trim_prefix(bundle_path, bundle_prefix)
+root_path := concat("", [policy_data.paths.root, bundle_id, "/rootfs"])
 create contains "E_SELECT" if is_object(asked)
 create contains code if { subset; some code in {"E_ID", "E_ORDER"} }
 create contains "E_ID" if { id_ok(input.container_id); input.exec_id == input.container_id; not name_of(input.container_id) }
@@ -149,7 +150,7 @@ create contains "E_POD_NAMESPACE" if {
 	regex.match(`^[a-z0-9][a-z0-9-]*$`, sandbox_namespace)
 	policy_data.pod.namespace in {null, sandbox_namespace}
 }
-create contains "E_SANDBOX_ID" if { is_string(sandbox_id); count(sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, sandbox_id); sandbox_ok }
+create contains "E_SANDBOX_ID" if { count(sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, sandbox_id); sandbox_ok }
 sandbox_ok if subset
 sandbox_ok if { pin_ok("p:sandbox_id", sandbox_id); pin_ok("p:uid", sandbox_uid); sandbox_is_pause }
 sandbox_is_pause if asked.kind != "pause"
@@ -289,7 +290,7 @@ source_ok("file", arg, source) if {
 	rest == concat("-", [bundle_id, key, arg])
 }
 local_paths(volume) := {path | some prefix in policy_data.paths.shared; path := concat("", [prefix, local_root, volume])}
-local_root := concat("", [sandbox_id, "/rootfs/local/"]) if is_string(sandbox_id)
+local_root := concat("", [sandbox_id, "/rootfs/local/"])
 
 # CreateContainer: storages other than the image, devices.
 volumes := [storage | some storage in storages; not is_pull(storage)]

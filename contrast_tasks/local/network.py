@@ -126,7 +126,7 @@ def app_address(pod: str) -> str:
 
 def _recorded(file: Path) -> Mapping[str, Any]:
     # A damaged record costs nothing but other addresses.
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         document = json.loads(file.read_bytes())
         hosts = document["hosts"].items()
         if isinstance(document["net"], int) and all(isinstance(n, int) for _, n in hosts):

@@ -1,0 +1,142 @@
+"""Deploy, restart and status on a cluster: what is asked of kubectl, and what is refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.errors import ClusterError, UsageError
+from contrast_tasks.settings import Settings, load_settings
+from contrast_tasks.stages.cluster import Kubectl, run_kubectl
+from contrast_tasks.stages.deploy import (
+    coordinator_address,
+    run_deploy,
+    run_restart,
+    run_status,
+    run_stop,
+)
+from tests.fakes.deployment import Project
+
+
+class FakeKubectl:
+    """Remembers what it was asked and prints what the test wants."""
+
+    def __init__(self, output: str = "") -> None:
+        self.asked: list[Sequence[str]] = []
+        self.output = output
+
+    def __call__(self, arguments: Sequence[str]) -> str:
+        self.asked.append(list(arguments))
+        return self.output
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
+    return SimulatedProcessor.load_or_create(tmp_path_factory.mktemp("cluster") / "processor")
+
+
+@pytest.fixture
+def project(tmp_path: Path, simulated: SimulatedProcessor) -> Project:
+    return Project(tmp_path, simulated)
+
+
+def settings(project: Project) -> Settings:
+    return load_settings(project.root, environ={}, flags={"platform": "k3s-qemu-snp"})
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def test_the_annotated_yaml_is_applied_server_side(project: Project) -> None:
+    kubectl = FakeKubectl("deployment.apps/web serverside-applied\nservice/web unchanged\n")
+
+    done = run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+
+    folder = str(project.root / "build" / "deployment")
+    assert kubectl.asked == [
+        [
+            *("apply", "--server-side", "--field-manager=contrast-tasks", "--recursive"),
+            *("-f", folder),
+        ]
+    ]
+    assert done.started == ("deployment.apps/web serverside-applied",)
+
+
+def test_a_pod_without_policy_is_refused_and_nothing_applied(project: Project) -> None:
+    project.write_workload("web", "Deployment", None)
+    kubectl = FakeKubectl()
+
+    with pytest.raises(UsageError, match=r"Deployment/web has no annotation") as caught:
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+
+    assert str(caught.value.where) == "build/deployment/web.yml:1"
+    assert kubectl.asked == []
+
+
+def test_restart_rolls_every_workload_but_the_coordinator(project: Project) -> None:
+    kubectl = FakeKubectl()
+
+    done = run_restart(settings(project), say=quiet, cluster=Kubectl(kubectl))
+
+    assert kubectl.asked == [["rollout", "restart", "-n", "default", "deployment/web"]]
+    assert done.restarted == ("web",)
+
+
+def test_a_bare_pod_cannot_be_restarted() -> None:
+    with pytest.raises(ClusterError, match="Pod/debug cannot be restarted in place"):
+        Kubectl(FakeKubectl()).restart([("Pod", "default", "debug")])
+
+
+def test_status_is_the_clusters_own_text(project: Project) -> None:
+    found = run_status(settings(project), cluster=Kubectl(FakeKubectl("NAME  READY\n")))
+
+    assert found.text == "NAME  READY\n"
+
+
+def test_stop_is_for_the_local_platform(project: Project) -> None:
+    with pytest.raises(ClusterError, match="stop works on platform local only"):
+        run_stop(settings(project), say=quiet)
+
+
+def test_a_clusters_coordinator_must_be_named(project: Project) -> None:
+    with pytest.raises(UsageError, match="no coordinator was given"):
+        coordinator_address(settings(project), None)
+
+
+def test_without_a_running_deployment_the_local_coordinator_is_absent(project: Project) -> None:
+    with pytest.raises(ClusterError, match="the local backend is not running"):
+        coordinator_address(project.settings, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("203.0.113.7:1313", ("203.0.113.7", 1313)),
+        ("coordinator", ("coordinator", 1313)),
+        ("[fd00::1]:2", ("fd00::1", 2)),
+        ("[fd00::1]", ("fd00::1", 1313)),
+    ],
+)
+def test_the_coordinators_port_may_be_left_out(
+    project: Project, text: str, expected: tuple[str, int]
+) -> None:
+    assert coordinator_address(project.settings, text) == expected
+
+
+def test_an_absent_kubectl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with pytest.raises(ClusterError, match="kubectl is not installed"):
+        run_kubectl(["get", "pods"])
+
+
+def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "kubectl"
+    fake.write_text("#!/bin/sh\necho 'forbidden: not yours' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    with pytest.raises(ClusterError, match="kubectl get failed: forbidden: not yours"):
+        run_kubectl(["get", "pods"])

@@ -111,7 +111,7 @@ def test_an_https_probe_does_not_judge_the_certificate(tmp_path: Path) -> None:
     context.load_cert_chain(files.cert_chain, files.key)
 
     assert ask(answering(b"HTTP/1.1 200 OK\r\n\r\n"), context, kind="https")
-    assert not ask(answering(b"HTTP/1.1 200 OK\r\n\r\n"), kind="https")
+    assert not ask(answering(b"HTTP/1.1 200 OK\r\n\r\n"), kind="https", timeout_s=0.05)
 
 
 def test_a_tcp_probe_wants_every_endpoint_to_accept() -> None:

@@ -142,7 +142,6 @@ create contains "E_TYPE" if [annotations[type_keys[0]], annotations[type_keys[1]
 type_keys := ["io.kubernetes.cri.container-type", "io.katacontainers.pkg.oci.container_type"]
 create contains "E_ORDER" if started_before(asked)
 create contains "E_INSTANCE" if count(running(asked.name)) == 0
-
 # CreateContainer: identity of the pod, annotations.
 create contains "E_POD_NAME" if { pin_ok("p:name", sandbox_name); regex.match(policy_data.pod.name_re, sandbox_name) }
 create contains "E_POD_NAMESPACE" if {
@@ -175,10 +174,7 @@ annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
 	sandbox_uid in {"", uid}
 }
 annotation_ok("nerdctl/network-namespace", value) if { asked.kind == "pause"; regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value) }
-annotation_ok(key, value) if {
-	regex.match(`^io\.kubernetes\.cri\.sandbox-(cpu-(period|quota|shares)|memory)$`, key)
-	regex.match(`^-?[0-9]+$`, value)
-}
+annotation_ok(key, value) if { regex.match(`^io\.kubernetes\.cri\.sandbox-(cpu-(period|quota|shares)|memory)$`, key); regex.match(`^-?[0-9]+$`, value) }
 annotation_ok(key, _) if key in {"io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-namespace", "io.kubernetes.cri.sandbox-id"}
 annotation_ok(key, value) if regex.match(annotation_re[key], value)
 annotation_ok(key, value) if value == policy_data.pod.annotations[key]
@@ -218,12 +214,7 @@ pull_options_ok(options) if {
 }
 times_in(text, key) := count(split(text, concat("", [`"`, key, `"`]))) - 1
 repeated_ok(text, key) if times_in(text, key) == 0
-repeated_ok(text, key) if {
-	times_in(text, key) == 1
-	is_string(annotations[key])
-	contains(text, concat("", [`"`, key, `":"`, annotations[key], `"`]))
-}
-
+repeated_ok(text, key) if { times_in(text, key) == 1; is_string(annotations[key]); contains(text, concat("", [`"`, key, `":"`, annotations[key], `"`])) }
 # CreateContainer: process.
 create contains code if { some code in process_codes; process_ok(code, asked, process) }
 env_wrong := env_faults(asked, process, who_asks)
@@ -236,10 +227,7 @@ create contains "E_CAPS" if {
 	[process.Capabilities.Ambient, process.Capabilities.Inheritable] == [[], []]
 	every kind in ["Bounding", "Effective", "Permitted"] { is_array(process.Capabilities[kind]); caps_ok(process.Capabilities[kind]) }
 }
-cap_names(list) := names if {
-	every cap in list { is_string(cap) }
-	names := {trim_prefix(cap, "CAP_") | some cap in list}
-}
+cap_names(list) := names if { every cap in list { is_string(cap) }; names := {trim_prefix(cap, "CAP_") | some cap in list} }
 caps_ok(got) if cap_names(got) == set_of(inherited(asked.process, "caps"))
 caps_ok(got) if { subset; cap_names(got) - set_of(inherited(asked.process, "caps")) == set() }
 # The guest has no AppArmor; containerd names the host's profile.
@@ -291,7 +279,6 @@ source_ok("file", arg, source) if {
 }
 local_paths(volume) := {path | some prefix in policy_data.paths.shared; path := concat("", [prefix, local_root, volume])}
 local_root := concat("", [sandbox_id, "/rootfs/local/"])
-
 # CreateContainer: storages other than the image, devices.
 volumes := [storage | some storage in storages; not is_pull(storage)]
 is_wanted(storage) if { some want in asked.storages; storage_ok(want, storage) }
@@ -328,7 +315,6 @@ create contains "E_DEVICE" if {
 	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
 }
 create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
-
 # CreateContainer: the rest of the OCI specification.
 create contains "E_VERSION" if { is_string(input.OCI.Version); regex.match(`^1\.[0-9]+\.[0-9]+$`, input.OCI.Version) }
 create contains "E_OS" if [input.OCI.Solaris, input.OCI.Windows] == [null, null]
@@ -486,10 +472,7 @@ copy_rest := [rest |
 copy_top := split(copy_rest, "/")[0]
 copy_words := split(copy_top, "-")
 copy_name := [name | some name in policy_data.copy.names; copy_top == concat("-", [copy_words[0], copy_words[1], name])][0]
-copy contains "E_PATH" if {
-	every part in split(copy_rest, "/") { not part in {"", ".", ".."} }
-	[count(copy_words[0]), count(copy_words[1])] == [64, 16]
-}
+copy contains "E_PATH" if { every part in split(copy_rest, "/") { not part in {"", ".", ".."} }; [count(copy_words[0]), count(copy_words[1])] == [64, 16] }
 copy contains "E_NAME" if copy_name
 copy contains "E_NAME" if { subset; copy_top }
 copy contains "E_LATE" if { copy_top; not is_started(copy_words[0]) }

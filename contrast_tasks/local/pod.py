@@ -84,7 +84,9 @@ class Pod:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to supervise."""
+        """Begin to supervise, with empty logs."""
+        for container in self.plan.containers:
+            self._paths.log(self.plan.name, container.name).unlink(missing_ok=True)
         self._task = asyncio.create_task(self._supervise(), name=self.plan.name)
         self._task.add_done_callback(self._supervision_ended)
 
@@ -99,6 +101,8 @@ class Pod:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._stop_parts()
+        # Keys and workload secrets live no longer than the pod.
+        shutil.rmtree(self._paths.pod(self.plan.name), ignore_errors=True)
         self._enter(Phase.STOPPED)
 
     def status(self) -> dict[str, Any]:
@@ -240,7 +244,7 @@ class Pod:
         # emptyDir volumes and start-up markers must not survive into the pod's next life.
         own = self._paths.pod(self.plan.name)
         shutil.rmtree(own, ignore_errors=True)
-        for folder in (own, *self.plan.folders):
+        for folder in (str(own), *self.plan.folders):
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o755)
 
     def _environment(self, container: ContainerPlan, host_data: str) -> dict[str, str]:

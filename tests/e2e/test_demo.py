@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -133,6 +134,15 @@ def test_in_ci_a_missing_envoy_is_an_error(project: Path) -> None:
 
     assert done.returncode == 30
     assert "expected an executable file" in done.stderr
+
+
+def test_a_port_in_use_is_named_with_its_pod_and_nothing_keeps_running(project: Path) -> None:
+    with socket.create_server(("0.0.0.0", 8801)):
+        done = contrast_tasks(project, "deploy")
+
+    assert done.returncode == 30
+    assert ":8801 is in use, pod emoji needs it" in done.stderr
+    assert not NodeClient(paths=local_paths(project)).is_running()
 
 
 def test_two_checkouts_run_at_the_same_time(project: Path, tmp_path: Path) -> None:

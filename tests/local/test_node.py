@@ -282,6 +282,34 @@ def test_a_port_in_use_is_named_with_its_pod_and_nothing_is_started(node: NodeCl
     assert node.status() == ()
 
 
+def test_a_stopped_pod_leaves_its_log_and_none_of_its_files(
+    node: NodeClient, tmp_path: Path
+) -> None:
+    folder = node.paths.pod("web")
+    secret, wrote = (
+        folder / "secret",
+        Probe(kind="exec", command=("test", "-f", str(folder / "secret"))),
+    )
+    script = f"echo hello; echo key >{secret}; {FOREVER}"
+    node.apply(plan(pod("web", container(script, readiness=wrote))))
+    node.wait([], until="ready", timeout_s=10)
+
+    node.stop(["web"])
+
+    assert not folder.exists()
+    assert node.paths.log("web", "app").read_text() == "hello\n"
+
+
+def test_a_log_begins_anew_with_each_start(node: NodeClient) -> None:
+    for _ in range(2):
+        greeting = container("echo hello", readiness=NEVER)
+        node.apply(plan(pod("web", greeting, restart_policy="Never")))
+        node.wait([], until="ready", timeout_s=10)
+        node.stop(["web"])
+
+    assert node.paths.log("web", "app").read_text() == "hello\n"
+
+
 def test_restart_starts_the_named_pod_anew_and_no_other(node: NodeClient) -> None:
     node.apply(plan(pod("web"), pod("emoji")))
     before = {pod.name: pod.pids["app"] for pod in node.wait([], until="ready", timeout_s=10)}

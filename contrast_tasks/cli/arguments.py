@@ -1,7 +1,7 @@
 """From a command line to commands: options, several commands in a row, and help.
 
 A command ends where the next command's name stands: `deploy set verify` are three. A path that is called like a
-command is written `./deploy`.
+command is written `./deploy`; an action that is called like one is known by its command, as in `evidence verify`.
 """
 
 import argparse
@@ -106,15 +106,20 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
         return [[words[0], *leading, *words[1:]]]
     parts: list[list[str]] = []
     parser: argparse.ArgumentParser = options
+    actions: Sequence[str] = ()
     is_value = False
     for position, word in enumerate(words):
         if word == "--":
             parts[-1].extend(words[position:])
             break
-        if word in SUMMARIES and not is_value:
+        is_action = word in actions and not is_value
+        if word in SUMMARIES and not is_value and not is_action:
             parts.append([word, *(leading if not parts else ())])
             parser = parser_of(word)
+            actions = getattr(command_module(word), "ACTIONS", ())
             continue
+        if is_action:
+            actions = ()
         is_value = not is_value and _takes_value(parser, word)
         parts[-1].append(word)
     return parts

@@ -91,7 +91,7 @@ def _prune(project: Project) -> list[str]:
                 path.unlink()
                 remove_empty_parents(path, build)
                 removed.append(name)
-    work = project.root / ".contrast/work"
+    work = (project.root / project.paths.work("any")).parent
     with contextlib.suppress(FileNotFoundError):
         for path in work.iterdir():
             if path.name not in project.index.workloads:

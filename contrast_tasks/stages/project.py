@@ -26,7 +26,7 @@ COORDINATOR = "coordinator.yml"
 COORDINATOR_SOURCE = f"<{COORDINATOR}>"
 # The simulated processor of platform `local`, relative to the project.
 PROCESSOR = ".contrast/local/processor"
-_STATE = ".contrast"
+STATE = ".contrast"
 # Runtime classes of confidential pods, as kube.workloads.is_confidential_class has them.
 _CLASSES = ("contrast-cc", "kata-cc-isolation")
 
@@ -36,11 +36,13 @@ class Spec:
     """What names a project: enough for another process to open the same one.
 
     root: absolute path; overrides: TOML lines from --set; flags: (dotted key, value) pairs.
+    state: folder of what is kept between runs, relative to root.
     """
 
     root: str
     overrides: tuple[str, ...] = ()
     flags: tuple[tuple[str, Any], ...] = ()
+    state: str = STATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Paths:
 
     build: str
     manifest: str
+    state: str = STATE
 
     @property
     def check(self) -> str:
@@ -58,21 +61,21 @@ class Paths:
     @property
     def candidate(self) -> str:
         """Return the manifest as it will be once every other output is written."""
-        return f"{_STATE}/manifest.json"
+        return f"{self.state}/candidate.json"
 
     @property
     def sources(self) -> str:
         """Return the findings about the sources as a whole."""
-        return f"{_STATE}/sources.json"
+        return f"{self.state}/sources.json"
 
     @property
     def keys(self) -> str:
         """Return the public parts of the owner keys."""
-        return f"{_STATE}/keys.json"
+        return f"{self.state}/keys.json"
 
     def work(self, workload: str) -> str:
         """Return the result of a workload's costly step, before it is published."""
-        return f"{_STATE}/work/{workload}"
+        return f"{self.state}/work/{workload}"
 
     def record(self, workload: str) -> str:
         """Return the published record of a workload."""
@@ -104,7 +107,7 @@ class Project:
         self.settings = settings
         self.code = code
         self.root = settings.root
-        self.paths = Paths(build=settings.build_dir, manifest=settings.manifest)
+        self.paths = Paths(build=settings.build_dir, manifest=settings.manifest, state=spec.state)
         self._lock = _LockState()
         self._lock_path = str(self.root / settings.lock)
 

@@ -16,6 +16,7 @@ from doit.exceptions import InvalidDodoFile
 from doit.task import Task
 
 from contrast_tasks.errors import ContrastError, GraphError
+from contrast_tasks.settings import FILE_NAME
 from contrast_tasks.stages.project import Project, Spec, open_project
 from contrast_tasks.tasks.checker import ContentChecker
 from contrast_tasks.tasks.graph import TaskDict, generate_tasks
@@ -24,9 +25,17 @@ from contrast_tasks.tasks.run import DATABASE, tasks_from
 
 DODO = "dodo.py"
 
+
+def _database() -> str:
+    # doit opens its database before it asks for tasks, and does not make the folder.
+    if Path(FILE_NAME).is_file():
+        Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
+    return DATABASE
+
+
 DOIT_CONFIG: dict[str, Any] = {
     "backend": "sqlite3",
-    "dep_file": DATABASE,
+    "dep_file": _database(),
     "check_file_uptodate": ContentChecker,
     "reporter": Reporter,
     "default_tasks": ["generate"],
@@ -45,8 +54,6 @@ def current_spec() -> Spec:
 
 def pipeline(*, before_lock: Sequence[str] = ()) -> Iterator[TaskDict]:
     """Yield the pipeline's tasks; before_lock: names of tasks that make the images the lock file names."""
-    if not _current:
-        Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
     try:
         project = open_project(current_spec())
         yield from generate_tasks(project, before_lock=before_lock)

@@ -12,6 +12,9 @@ from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_fi
 from contrast_tasks.report.text import closing_lines
 from contrast_tasks.tasks.actions import Failed
 
+# What lies there is ours, and nothing a user looks at.
+_STATE = ".contrast/"
+
 
 class Bug(ContrastError):
     """Something nobody raised on purpose; `traceback` is shown, because it is ours to mend."""
@@ -80,7 +83,8 @@ class Reporter:
             self._listener.finished(step, dict(task.values))
         elif self._stream is not None:
             for path in wrote:
-                self._stream.write(f"wrote {path}\n")
+                if not path.startswith(_STATE):
+                    self._stream.write(f"wrote {path}\n")
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
         """Do nothing; called before the first task."""

@@ -152,7 +152,7 @@ def test_everything_that_decides_is_in_the_footprint(
         ".contrast/work/Deployment.till",
         ".contrast/keys.json",
         ".contrast/index.json",
-        ".contrast/manifest.json",
+        ".contrast/candidate.json",
         ".contrast/sources.json",
     }
     assert any(path.endswith("contrast_tasks/kube/edits.py") for path in found)

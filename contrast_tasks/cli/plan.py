@@ -1,0 +1,50 @@
+"""`plan`: which workloads, policies and files the next `generate` would change, without changing them."""
+
+import argparse
+from dataclasses import asdict
+
+from contrast_tasks.cli import generate
+from contrast_tasks.cli.context import Context
+from contrast_tasks.report.model import Report, exit_code_of, sorted_findings
+
+EXAMPLE = "plan --detailed-exitcode"
+CHANGES = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    generate.configure_project(parser)
+    parser.add_argument(
+        "--detailed-exitcode", action="store_true", help=f"exit with {CHANGES} if there are changes"
+    )
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Print one line per difference."""
+    from contrast_tasks.stages.plan import PLAN, differences, plan_spec
+    from contrast_tasks.stages.project import open_project
+    from contrast_tasks.tasks.graph import generate_tasks
+    from contrast_tasks.tasks.run import run_tasks, tasks_from
+
+    now = context.project(**generate.flags_of(arguments, context))
+    planned = open_project(plan_spec(now), fresh=True)
+    tasks = tasks_from([("contrast", generate_tasks(planned))])
+    reporter = run_tasks(tasks, ["generate"], database=f"{PLAN}/doit.db").reporter
+    if reporter.errors:
+        return Report(
+            command="plan",
+            exit_code=exit_code_of(reporter.errors),
+            findings=sorted_findings(reporter.findings),
+            failures=reporter.failures(),
+        )
+    found = differences(now, planned)
+    for difference in found:
+        detail = f" ({difference.detail})" if difference.detail else ""
+        context.console.data(f"{difference.what} {difference.name}{detail}\n")
+    if not found:
+        context.console.say("no changes")
+    return Report(
+        command="plan",
+        exit_code=CHANGES if found and arguments.detailed_exitcode else 0,
+        result={"changes": [asdict(difference) for difference in found]},
+    )

@@ -1,0 +1,35 @@
+"""`recover`: give a restarted Coordinator its seed back, with the share of one seed share owner."""
+
+import argparse
+from dataclasses import asdict
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.set import configure_coordinator, file_argument
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "recover -c 203.0.113.7:1313 -m manifest.json"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; names are the reference product's."""
+    configure_coordinator(parser)
+    parser.add_argument("--seedshare-owner-key", metavar="FILE", help="key of the share's owner")
+    parser.add_argument("--seed", metavar="FILE", help="the shares, default seed-shares.json")
+    parser.add_argument("--force", action="store_true", help="also while recovered peers are there")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Recover, then verify."""
+    from contrast_tasks.stages.recover import run_recover
+
+    result = run_recover(
+        context.settings(),
+        say=context.console.say,
+        coordinator=arguments.coordinator,
+        manifest=file_argument(context, arguments.manifest),
+        owner_key=file_argument(context, arguments.seedshare_owner_key),
+        seed_shares=file_argument(context, arguments.seed),
+        force=arguments.force,
+        timeout_s=arguments.timeout,
+    )
+    return Report(command="recover", result=asdict(result))

@@ -1,0 +1,97 @@
+import pytest
+
+from contrast_tasks.cli.arguments import HelpShown, parser_of, split_commands
+from contrast_tasks.cli.commands import SUMMARIES, command_module
+from contrast_tasks.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        pytest.param(["generate"], [["generate"]], id="one"),
+        pytest.param(["deploy", "set", "verify"], [["deploy"], ["set"], ["verify"]], id="several"),
+        pytest.param(
+            ["set", "-c", "h:1", "verify", "-m", "m.json"],
+            [["set", "-c", "h:1"], ["verify", "-m", "m.json"]],
+            id="each-with-options",
+        ),
+        pytest.param(["set", "-m", "verify"], [["set", "-m", "verify"]], id="value-like-command"),
+        pytest.param(["generate", "./deploy"], [["generate", "./deploy"]], id="path-like-command"),
+        pytest.param(
+            ["--output", "json", "deploy", "set"],
+            [["deploy", "--output", "json"], ["set"]],
+            id="leading-options",
+        ),
+        pytest.param(["test", "--", "-k", "set"], [["test", "--", "-k", "set"]], id="task"),
+        pytest.param(["pack", "lock"], [["pack", "lock"]], id="tasks"),
+        pytest.param(
+            ["restart", "--wait=3", "web", "verify"],
+            [["restart", "--wait=3", "web"], ["verify"]],
+            id="positional",
+        ),
+    ],
+)
+def test_a_line_is_cut_at_the_names_of_commands(words: list[str], parts: list[list[str]]) -> None:
+    assert split_commands(words) == parts
+
+
+def test_a_line_without_command_is_refused() -> None:
+    with pytest.raises(UsageError, match="no command was given"):
+        split_commands(["--quiet"])
+
+
+@pytest.mark.parametrize("command", SUMMARIES)
+def test_every_command_has_a_module_an_example_and_help(command: str) -> None:
+    module = command_module(command)
+
+    with pytest.raises(HelpShown) as shown:
+        parser_of(command).parse_args(["--help"])
+
+    assert module.EXAMPLE.startswith(command)
+    assert f"contrast-tasks {module.EXAMPLE}" in shown.value.text
+    assert SUMMARIES[command] in shown.value.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(
+            ["set", "-c", "203.0.113.7:1313", "deployment/"], id="set-as-in-the-walkthrough"
+        ),
+        pytest.param(
+            ["verify", "-c", "203.0.113.7:1313", "-m", "manifest.json"], id="verify-short"
+        ),
+        pytest.param(
+            ["verify", "--coordinator", "203.0.113.7", "--manifest", "manifest.json"],
+            id="verify-long",
+        ),
+        pytest.param(
+            ["generate", "--reference-values", "k3s-qemu-snp", "deployment/"], id="generate"
+        ),
+        pytest.param(
+            ["generate", "-w", "a.pem", "--add-seedshare-owner-key", "b.pem", "-d"], id="owners"
+        ),
+        pytest.param(["set", "--workload-owner-key", "a.pem"], id="owner-key"),
+    ],
+)
+def test_the_reference_products_flags_are_understood(words: list[str]) -> None:
+    [[command, *rest]] = split_commands(words)
+
+    parser_of(command).parse_args(rest)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["verify", "--manifst", "x"], "unrecognized arguments: --manifst"),
+        (["set", "-c"], "argument -c/--coordinator: expected one argument"),
+        (["config"], "the following arguments are required: action"),
+        (["config", "shew"], "argument action: invalid choice"),
+        (["restart", "--wait", "soon"], "argument --wait: invalid float value"),
+    ],
+)
+def test_what_is_not_understood_is_a_usage_error(words: list[str], message: str) -> None:
+    [[command, *rest]] = split_commands(words)
+
+    with pytest.raises(UsageError, match=message):
+        parser_of(command).parse_args(rest)

@@ -1,0 +1,307 @@
+"""The commands that call a stage: what they hand over, what they say, what they exit with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
+from contrast_tasks.schema import validate
+from contrast_tasks.stages.deploy import DeployResult, RestartResult, StatusResult
+from contrast_tasks.stages.set import SetResult
+from contrast_tasks.stages.verify import VerifyResult
+from tests.fakes.commands import Terminal
+from tests.fakes.workloads import FakeProject
+
+SET = SetResult(
+    coordinator="h:1", generation=1, manifest_sha256="a", mesh_ca_sha256="b", files=("mesh-ca.pem",)
+)
+VERIFIED = VerifyResult(
+    coordinator="h:1",
+    folder=Path("verify"),
+    generations=1,
+    manifest_sha256="a",
+    root_ca_sha256="b",
+    mesh_ca_sha256="c",
+)
+
+
+class Stage:
+    """Stands in for a stage function: keeps what it was given, says one line."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.given: dict[str, Any] = {}
+
+    def __call__(self, settings: Any, **given: Any) -> Any:
+        self.given = {"settings": settings, **given}
+        if "say" in given:
+            given["say"]("something happened")
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+def _replace(monkeypatch: pytest.MonkeyPatch, name: str, result: Any) -> Stage:
+    stage = Stage(result)
+    monkeypatch.setattr(f"contrast_tasks.stages.{name}", stage)
+    return stage
+
+
+def test_deploy_generates_first_and_then_deploys(
+    terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = _replace(
+        monkeypatch,
+        "deploy.run_deploy",
+        DeployResult(platform="local", started=("web",), coordinator="127.0.0.2:1313"),
+    )
+
+    shown = terminal.run("deploy", "--without-mesh")
+
+    assert shown.code == 0
+    assert "manifest.json" in project.outputs()
+    assert shown.err.splitlines()[-2:] == ["something happened", "coordinator 127.0.0.2:1313"]
+    assert stage.given["with_mesh"] is False
+
+
+def test_deploy_does_not_deploy_what_cannot_be_generated(
+    terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = _replace(monkeypatch, "deploy.run_deploy", DeployResult(platform="local"))
+    project.write("broken.yml", "a: [")
+
+    shown = terminal.run("deploy")
+
+    assert shown.code == 12
+    assert stage.given == {}
+
+
+def test_set_hands_over_paths_as_the_caller_sees_them(
+    terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = _replace(monkeypatch, "set.run_set", SET)
+
+    shown = terminal.run(
+        "set",
+        "-c",
+        "h:1",
+        "-m",
+        "other.json",
+        "--workload-owner-key",
+        "key.pem",
+        "build/deployment",
+    )
+
+    assert (shown.code, shown.out, shown.err) == (0, "", "something happened\n")
+    assert stage.given["coordinator"] == "h:1"
+    assert stage.given["manifest"] == project.root / "other.json"
+    assert stage.given["owner_key"] == project.root / "key.pem"
+    assert stage.given["paths"] == [project.root / "build/deployment"]
+
+
+def test_verify_as_json_is_one_document_without_conversation(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replace(monkeypatch, "verify.run_verify", VERIFIED)
+
+    shown = terminal.run("verify", "--output", "json")
+
+    assert (shown.code, shown.err) == (0, "")
+    document = json.loads(shown.out)
+    assert document["result"]["manifest_sha256"] == "a"
+    assert document["version"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (EvidenceRejected("the report is for another key", hint="compare"), 41),
+        (CoordinatorUnreachable("nobody answers at h:1"), 40),
+    ],
+)
+def test_a_refusal_has_its_own_exit_code_and_is_in_the_document(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    _replace(monkeypatch, "verify.run_verify", error)
+
+    shown = terminal.run("verify", "--output", "json")
+
+    assert shown.code == code
+    [failure] = json.loads(shown.out)["errors"]
+    assert (failure["message"], failure["exit_code"]) == (str(error), code)
+
+
+def test_commands_in_a_row_stop_at_the_first_failure(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replace(monkeypatch, "deploy.run_deploy", DeployResult(platform="local"))
+    _replace(monkeypatch, "set.run_set", CoordinatorUnreachable("nobody answers"))
+    verify = _replace(monkeypatch, "verify.run_verify", VERIFIED)
+
+    shown = terminal.run("deploy", "set", "verify")
+
+    assert shown.code == 40
+    assert shown.err.endswith("contrast-tasks: error: nobody answers\n")
+    assert verify.given == {}
+
+
+def test_commands_in_a_row_make_one_document(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replace(monkeypatch, "set.run_set", SET)
+    _replace(monkeypatch, "verify.run_verify", VERIFIED)
+
+    shown = terminal.run("set", "verify", "--output", "json")
+
+    document = json.loads(shown.out)
+    assert document["command"] == "set verify"
+    assert sorted(document["result"]) == ["set", "verify"]
+
+
+def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace(
+        monkeypatch,
+        "deploy.run_status",
+        StatusResult(platform="k", running=True, text="web 1/1\n"),
+    )
+
+    shown = terminal.run("status")
+
+    assert (shown.code, shown.out, shown.err) == (0, "web 1/1\n", "")
+
+
+def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = _replace(monkeypatch, "deploy.run_restart", RestartResult(restarted=("web",)))
+
+    assert terminal.run("restart", "web", "--wait", "3").code == 0
+    assert (stage.given["names"], stage.given["wait_s"]) == (["web"], 3.0)
+
+
+def test_stop_says_what_it_did(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    _replace(monkeypatch, "deploy.run_stop", result=True)
+
+    assert terminal.run("stop").err == "something happened\n"
+
+
+def test_config_shows_where_each_value_comes_from(
+    terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRAST_LOCK", "other.lock")
+    project.settings('\n[workloads."Deployment/till"]\ningress = ""\nenv = { A = "b" }\n')
+
+    shown = terminal.run("config", "show", "--origin", "--set", 'defaults.memory="9Mi"')
+
+    lines = shown.out.splitlines()
+    assert 'platform = "aks-clh-snp"  # contrast.toml:1' in lines
+    assert 'lock = "other.lock"  # environment CONTRAST_LOCK' in lines
+    assert 'build_dir = "build"  # default' in lines
+    assert 'workloads."Deployment/till".ingress = ""  # contrast.toml:15' in lines
+    assert 'workloads."Deployment/till".env.A = "b"  # contrast.toml:16' in lines
+    assert any(line.startswith('defaults.memory = "9Mi"  # ') for line in lines)
+    assert any(
+        line.startswith('reference_values.snp.Milan.trusted_measurement = "abab') for line in lines
+    )
+
+
+def test_the_coordinators_resources_are_data(terminal: Terminal) -> None:
+    shown = terminal.run("coordinator", "--set", 'components.coordinator="r/c:2"')
+
+    assert shown.err == ""
+    assert "kind: StatefulSet" in shown.out
+    assert "image: r/c:2\n" in shown.out
+
+
+def test_the_coordinators_resources_next_to_the_deployment_replace_ours(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    terminal.run("generate")
+    policy = project.outputs()["build/policies/StatefulSet.coordinator.rego"]
+
+    assert terminal.run("coordinator", "--write", "deployment/coordinator.yml").code == 0
+    shown = terminal.run("generate")
+
+    assert shown.code == 0
+    assert project.outputs()["build/policies/StatefulSet.coordinator.rego"] == policy
+    assert json.loads(project.read("build/workloads/StatefulSet.coordinator.json"))["file"] == (
+        "deployment/coordinator.yml"
+    )
+
+
+def test_lock_tells_what_it_dropped(terminal: Terminal, project: FakeProject) -> None:
+    project.write("shop.yml", "")
+    (project.root / "deployment/till/till.yaml").unlink()
+
+    shown = terminal.run("lock", "--offline")
+
+    assert shown.code == 0
+    assert "dropped shop/app:v1" in shown.err
+
+
+def test_policy_simulate_counts_the_requests_of_each_pod(terminal: Terminal) -> None:
+    terminal.run("generate")
+
+    shown = terminal.run("policy", "simulate", "Deployment/till")
+
+    assert shown.code == 0
+    assert shown.out.startswith("Deployment/till: ")
+    assert shown.out.endswith(" requests allowed\n")
+
+
+def test_policy_simulate_knows_the_nearest_workload(terminal: Terminal) -> None:
+    shown = terminal.run("policy", "simulate", "Deployment/tell")
+
+    assert shown.code == 2
+    assert "did you mean 'Deployment/till'?" in shown.err
+
+
+def test_lint_writes_nothing_and_exits_with_the_worst_finding(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    shown = terminal.run("lint", "--set", 'workloads."Deployment/till".runtime_class=false')
+
+    assert shown.code == 11
+    assert "warning[G004 not-confidential]: Deployment/till" in shown.err
+    assert project.outputs() == {}
+    assert not (project.root / "workload-owner.pem").exists()
+
+
+def test_paths_on_the_command_line_are_those_of_the_caller(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    shown = terminal.run("generate", "deployment/shop.yml", "-m", "other.json")
+
+    assert shown.code == 0
+    assert (project.root / "other.json").exists()
+    assert not (project.root / "build/deployment/till").exists()
+
+
+@pytest.mark.parametrize("form", ["json", "events", "sarif", "junit"])
+def test_a_machine_form_is_the_only_thing_on_stdout(terminal: Terminal, form: str) -> None:
+    shown = terminal.run("generate", "--output", form)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out
+
+
+def test_every_line_of_the_stream_keeps_its_schema(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    project.write("broken.yml", "a: [")
+
+    shown = terminal.run("generate", "--output", "events")
+
+    lines = [json.loads(line) for line in shown.out.splitlines()]
+    assert lines[0] == {"event": "begin", "version": "1.0", "command": "generate"}
+    assert lines[-1]["event"] == "end"
+    assert lines[-1]["exit_code"] == shown.code == 12
+    assert {line["event"] for line in lines} == {"begin", "task", "finding", "error", "end"}
+    assert [problem for line in lines for problem in validate(line, "events")] == []
+
+
+def test_a_usage_error_is_told_in_the_form_that_was_asked_for(terminal: Terminal) -> None:
+    shown = terminal.run("generate", "--nonsense", "--output", "json")
+
+    assert shown.code == 2
+    assert json.loads(shown.out)["errors"][0]["kind"] == "UsageError"

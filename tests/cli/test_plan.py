@@ -1,0 +1,83 @@
+import json
+
+from tests.fakes.commands import Terminal
+from tests.fakes.workloads import FakeProject
+
+
+def test_before_the_first_run_everything_is_added(terminal: Terminal, project: FakeProject) -> None:
+    shown = terminal.run("plan")
+
+    assert shown.code == 0
+    assert "added Deployment/cart\n" in shown.out
+    assert "added manifest.json\n" in shown.out
+    assert "added build/deployment/till/till.yaml\n" in shown.out
+    assert project.outputs() == {}
+
+
+def test_what_was_generated_has_no_changes(terminal: Terminal) -> None:
+    terminal.run("generate")
+
+    shown = terminal.run("plan", "--detailed-exitcode")
+
+    assert (shown.code, shown.out, shown.err) == (0, "", "no changes\n")
+
+
+def test_one_changed_workload_is_one_line_and_its_files(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    terminal.run("generate")
+    before = project.outputs()
+    project.settings(
+        '\n[workloads."Deployment/till"]\nsans = ["203.0.113.34"]\nenv = { A = "b" }\n'
+    )
+
+    shown = terminal.run("plan", "--detailed-exitcode")
+
+    assert shown.code == 5
+    assert shown.out == (
+        "changed Deployment/till (policy_sha256, sans)\n"
+        "changed manifest.json (setting it rotates the mesh CA, workloads must be restarted)\n"
+        "changed build/deployment/till/till.yaml\n"
+        "changed build/policies/Deployment.till.rego\n"
+    )
+    assert project.outputs() == before
+
+
+def test_a_removed_workload_is_told(terminal: Terminal, project: FakeProject) -> None:
+    terminal.run("generate")
+    (project.root / "deployment/till/till.yaml").unlink()
+
+    shown = terminal.run("plan", "--output", "json")
+
+    changes = json.loads(shown.out)["result"]["changes"]
+    assert {"what": "removed", "name": "Deployment/till", "detail": ""} in changes
+
+
+def test_a_plan_that_cannot_be_made_says_why(terminal: Terminal, project: FakeProject) -> None:
+    project.write("broken.yml", "a: [")
+
+    shown = terminal.run("plan")
+
+    assert shown.code == 12
+    assert "deployment/broken.yml:" in shown.err
+
+
+def test_planning_leaves_no_keys_and_no_lock_behind(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    text = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    (project.root / "contrast.toml").write_text(text)
+    lock = project.read("contrast.lock")
+
+    shown = terminal.run("plan")
+
+    assert shown.code == 0
+    assert not (project.root / "workload-owner.pem").exists()
+    assert project.read("contrast.lock") == lock
+
+
+def test_generate_after_a_plan_is_still_up_to_date(terminal: Terminal) -> None:
+    terminal.run("generate")
+    terminal.run("plan")
+
+    assert terminal.run("generate").err.startswith("up to date")

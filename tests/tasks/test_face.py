@@ -1,0 +1,183 @@
+"""The pipeline under plain doit, and dodo.py files under our own command line."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.stages.project import Spec, open_project
+from contrast_tasks.tasks.face import load_tasks
+from tests.fakes.commands import Terminal
+from tests.fakes.workloads import FakeProject
+
+_ROOT = Path(__file__).resolve().parents[2]
+DODO = """\
+from contrast_tasks.tasks.face import DOIT_CONFIG, task_contrast
+
+__all__ = ["DOIT_CONFIG", "task_contrast"]
+"""
+OWN_TASK = """\
+from contrast_tasks.tasks.chores import chore
+from contrast_tasks.tasks.face import DOIT_CONFIG, pipeline
+
+
+def task_contrast():
+    yield from pipeline(before_lock=["own"])
+
+
+def task_own():
+    return chore("builtins:dict")
+
+
+def task_echo():
+    return chore("tests.tasks.test_face:echo", pos_arg="words")
+"""
+
+
+def echo(words: list[str]) -> dict[str, object]:
+    return {"wrote": [f"<{word}>" for word in words]}
+
+
+def _doit(project: FakeProject, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "doit", *words],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_plain_doit_runs_the_same_graph(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+
+    done = _doit(project)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wrote manifest.json\n" in done.stdout
+    by_doit = project.outputs()
+    assert terminal.run("generate").err.startswith("up to date")
+    assert project.outputs() == by_doit
+
+
+def test_plain_doit_lists_tasks_before_anything_has_run(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+
+    done = _doit(project, "list", "--all", "--quiet")
+
+    names = {line.strip() for line in done.stdout.splitlines()}
+    assert "workload:deployment/shop.yml#Deployment/shelf" in names
+    assert {"generate", "manifest", "check", "lock", "output:deployment/shop.yml"} <= names
+    assert project.outputs() == {}
+
+
+def test_plain_doit_shows_findings_with_their_place(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+    project.write("broken.yml", "a: [")
+
+    done = _doit(project)
+
+    assert done.returncode != 0
+    assert "deployment/broken.yml:" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_plain_doit_refuses_bad_settings_with_their_place(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+    project.settings("\nunknown = 1\n")
+
+    done = _doit(project, "list")
+
+    assert done.returncode == 3
+    assert "contrast.toml:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_task_of_the_projects_dodo_runs_before_lock(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(OWN_TASK)
+
+    shown = terminal.run("generate", "--output", "json")
+
+    assert shown.code == 0
+    assert shown.out.index('"name": "own"') < shown.out.index('"name": "lock"')
+
+
+def test_a_task_of_the_projects_dodo_is_a_command(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "dodo.py").write_text(OWN_TASK)
+
+    shown = terminal.run("echo", "--", "a", "-k", "b")
+
+    assert (shown.code, shown.err) == (0, "wrote <a>\nwrote <-k>\nwrote <b>\n")
+
+
+def test_several_tasks_run_in_one_command(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "dodo.py").write_text(OWN_TASK)
+
+    shown = terminal.run("own", "keys", "--output", "json")
+
+    assert shown.code == 0
+    assert '"name": "keys"' in shown.out
+    assert '"name": "lock"' not in shown.out
+
+
+def test_an_unknown_task_suggests_the_nearest(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "dodo.py").write_text(OWN_TASK)
+
+    shown = terminal.run("ecco")
+
+    assert shown.code == 2
+    assert shown.err == (
+        "contrast-tasks: error: unknown command 'ecco'\n  hint: did you mean 'echo'?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("def task_a(:\n", "SyntaxError", id="syntax"),
+        pytest.param("import nowhere\n", "No module named 'nowhere'", id="import"),
+        pytest.param("def task_a():\n    return 3\n", "Must return a dictionary", id="task"),
+    ],
+)
+def test_a_dodo_that_cannot_be_used_is_a_graph_error(
+    terminal: Terminal, project: FakeProject, text: str, message: str
+) -> None:
+    (project.root / "dodo.py").write_text(text)
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 3
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_every_task_can_be_sent_to_another_process(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    tasks = load_tasks(open_project(Spec(root=str(project.root)), fresh=True))
+
+    copies = pickle.loads(pickle.dumps(tasks))
+
+    assert [task.name for task in copies] == [task.name for task in tasks]
+
+
+def test_names_that_doit_reserves_are_escaped(terminal: Terminal, project: FakeProject) -> None:
+    till = project.root / "deployment/till/till.yaml"
+    till.rename(till.with_name("a=b*[c]%.yaml"))
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 0
+    assert (project.root / "build/deployment/till/a=b*[c]%.yaml").exists()

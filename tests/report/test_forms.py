@@ -1,0 +1,293 @@
+"""Every form of a report: what is in it, that it keeps its schema, and that hostile text stays text."""
+
+import io
+import json
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+
+from contrast_tasks.errors import (
+    FindingsError,
+    GraphError,
+    ImageError,
+    Location,
+    SettingsError,
+)
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.report.document import document_of, render_json
+from contrast_tasks.report.events import render_begin, render_end, render_step
+from contrast_tasks.report.github import render_github
+from contrast_tasks.report.junit import render_junit
+from contrast_tasks.report.model import (
+    Failure,
+    Report,
+    Step,
+    counted,
+    exit_code_of,
+    sorted_findings,
+    worst_exit_code,
+)
+from contrast_tasks.report.sarif import render_sarif
+from contrast_tasks.report.text import closing_lines, failure_line, finding_line, wants_colour
+from contrast_tasks.schema import validate
+
+HOSTILE = 'a <b> & "c" 100%\r\n::error::x \x1b[31m\x00'
+
+
+def finding(severity: Severity = Severity.ERROR, message: str = "found a", **where: Any) -> Finding:
+    place = {"file": "web.yml", "line": 3, "column": 5, **where}
+    return Finding(
+        code="G030",
+        rule="memory-limit",
+        severity=severity,
+        message=message,
+        where=Location(**place),
+        hint="set both",
+    )
+
+
+FULL = Report(
+    command="generate",
+    exit_code=12,
+    findings=(finding(), finding(Severity.NOTE, file="z.yml")),
+    failures=(
+        Failure.of(FindingsError([finding()]), "workload:web"),
+        Failure.of(
+            ImageError("no image", hint="lock it", where=Location(file="x", line=1)), "lock"
+        ),
+    ),
+    steps=(
+        Step(name="lock", status="failed"),
+        Step(name="workload:web", status="changed", wrote=("a", "b")),
+        Step(name="manifest", status="not-run"),
+    ),
+    result={"workloads": 1},
+)
+EMPTY = Report(command="lint")
+
+
+@pytest.mark.parametrize("report", [FULL, EMPTY], ids=["full", "empty"])
+def test_the_document_has_all_members_always(report: Report) -> None:
+    document = document_of(report)
+
+    assert list(document) == [
+        "version",
+        "command",
+        "exit_code",
+        "findings",
+        "errors",
+        "tasks",
+        "result",
+    ]
+    assert validate(document, "report") == []
+    assert json.loads(render_json(report)) == document
+
+
+def test_the_document_names_failures_with_task_and_place() -> None:
+    assert document_of(FULL)["errors"][1] == {
+        "kind": "ImageError",
+        "message": "no image",
+        "exit_code": 20,
+        "hint": "lock it",
+        "where": {"file": "x", "line": 1},
+        "task": "lock",
+    }
+
+
+def test_the_stream_begins_with_the_version_and_ends_with_the_exit_code() -> None:
+    lines = [
+        json.loads(line)
+        for line in (
+            render_begin("generate") + render_step(FULL.steps[1]) + render_end(FULL)
+        ).splitlines()
+    ]
+
+    assert [line["event"] for line in lines] == [
+        "begin",
+        "task",
+        "finding",
+        "finding",
+        "error",
+        "error",
+        "end",
+    ]
+    assert lines[0]["version"] == "1.0"
+    assert lines[-1]["exit_code"] == 12
+    assert [problem for line in lines for problem in validate(line, "events")] == []
+
+
+def test_sarif_without_findings_has_results_nevertheless() -> None:
+    [run] = json.loads(render_sarif(EMPTY))["runs"]
+
+    assert run["results"] == []
+    assert run["invocations"][0]["executionSuccessful"] is True
+
+
+def test_sarif_has_a_result_per_finding_and_a_notification_per_error() -> None:
+    document = json.loads(render_sarif(FULL))
+
+    [run] = document["runs"]
+    assert document["version"] == "2.1.0"
+    assert run["tool"]["driver"]["rules"] == [{"id": "G030", "name": "memory-limit"}]
+    assert run["results"][0] == {
+        "ruleId": "G030",
+        "ruleIndex": 0,
+        "level": "error",
+        "message": {"text": "found a; set both"},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": "web.yml", "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": 3, "startColumn": 5},
+                }
+            }
+        ],
+    }
+    [notification] = run["invocations"][0]["toolExecutionNotifications"]
+    assert notification["message"]["text"] == "no image; lock it"
+
+
+def test_sarif_leaves_out_a_region_it_does_not_know() -> None:
+    report = Report(command="lint", findings=(finding(line=None, column=None, file="a b.yml"),))
+
+    [result] = json.loads(render_sarif(report))["runs"][0]["results"]
+
+    assert result["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "a%20b.yml", "uriBaseId": "%SRCROOT%"}
+    }
+
+
+def test_junit_counts_cases_failures_errors_and_skipped() -> None:
+    suite = ET.fromstring(render_junit(FULL)).find("testsuite")
+
+    assert suite is not None
+    assert (
+        suite.get("tests"),
+        suite.get("failures"),
+        suite.get("errors"),
+        suite.get("skipped"),
+    ) == (
+        "6",
+        "1",
+        "1",
+        "1",
+    )
+
+
+def test_junit_of_hostile_text_is_still_xml() -> None:
+    report = Report(command="lint", findings=(finding(message=HOSTILE, file=HOSTILE),))
+
+    root = ET.fromstring(render_junit(report))
+
+    failure = root.find("testsuite/testcase/failure")
+    assert failure is not None
+    assert "<b>" in (failure.get("message") or "")
+
+
+def test_github_encodes_what_would_end_a_command() -> None:
+    report = Report(command="lint", findings=(finding(message=HOSTILE, file="a,b:c.yml"),))
+
+    text = render_github(report).decode()
+
+    assert text.count("\n") == 1
+    assert text.startswith(
+        '::error file=a%2Cb%3Ac.yml,line=3,col=5,title=G030 memory-limit::a <b> & "c" 100%25%0D%0A::error'
+    )
+
+
+def test_github_names_severities_in_its_own_words() -> None:
+    report = Report(
+        command="lint",
+        findings=(finding(Severity.NOTE), finding(Severity.WARNING)),
+        failures=(Failure.of(ImageError("no image")),),
+    )
+
+    commands = [line.split(" ")[0] for line in render_github(report).decode().splitlines()]
+    assert commands == ["::notice", "::warning", "::error"]
+
+
+def test_a_finding_is_one_line_and_its_hint() -> None:
+    assert finding_line(finding()) == (
+        "web.yml:3:5: error[G030 memory-limit]: found a\n  hint: set both"
+    )
+
+
+def test_colour_underlines_the_severity_only() -> None:
+    assert finding_line(finding(), colour=True).startswith(
+        "web.yml:3:5: \x1b[31merror\x1b[0m[G030 memory-limit]: found a"
+    )
+
+
+def test_an_error_without_place_is_the_programs() -> None:
+    assert failure_line(Failure.of(ImageError("no image"))) == "contrast-tasks: error: no image"
+
+
+def test_the_closing_lines_count_findings_and_leave_other_errors_as_they_are() -> None:
+    assert closing_lines(FULL) == [
+        "x:1: error: no image\n  hint: lock it",
+        "contrast-tasks: error: 1 error, 1 note, nothing was written",
+    ]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("choice", "environ", "is_terminal", "wanted"),
+    [
+        pytest.param("auto", {}, True, True, id="terminal"),
+        pytest.param("auto", {}, False, False, id="pipe"),
+        pytest.param("auto", {"NO_COLOR": "1"}, True, False, id="no-color"),
+        pytest.param("auto", {"NO_COLOR": ""}, True, True, id="empty-no-color"),
+        pytest.param("auto", {"TERM": "dumb"}, True, False, id="dumb"),
+        pytest.param("auto", {"FORCE_COLOR": "1"}, False, True, id="force"),
+        pytest.param("auto", {"CLICOLOR_FORCE": "1"}, False, True, id="clicolor-force"),
+        pytest.param("auto", {"FORCE_COLOR": "0"}, False, False, id="force-0"),
+        pytest.param("auto", {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False, False, id="no-wins"),
+        pytest.param("always", {"NO_COLOR": "1"}, False, True, id="flag-always"),
+        pytest.param("never", {"FORCE_COLOR": "1"}, True, False, id="flag-never"),
+    ],
+)
+def test_colour_follows_flag_environment_terminal(
+    choice: str, environ: dict[str, str], *, is_terminal: bool, wanted: bool
+) -> None:
+    stream = _Terminal() if is_terminal else io.StringIO()
+
+    assert wants_colour(choice, environ, stream) is wanted
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        pytest.param([], 0, id="none"),
+        pytest.param(
+            [FindingsError([finding(Severity.WARNING)]), FindingsError([finding()])], 12, id="worst"
+        ),
+        pytest.param([ImageError("a"), FindingsError([finding()])], 20, id="first-kind-leads"),
+        pytest.param([FindingsError([finding()]), ImageError("a")], 12, id="findings-lead"),
+        pytest.param([SettingsError("a")], 2, id="settings"),
+        pytest.param([GraphError("a")], 3, id="graph"),
+    ],
+)
+def test_the_exit_code_is_that_of_the_first_kind_of_error(errors: list[Any], code: int) -> None:
+    assert exit_code_of(errors) == code
+
+
+def test_the_worst_finding_decides_for_lint() -> None:
+    assert worst_exit_code([]) == 0
+    assert worst_exit_code([finding(Severity.NOTE)]) == 10
+    assert worst_exit_code([finding(Severity.NOTE), finding(Severity.WARNING)]) == 11
+
+
+def test_findings_are_counted_in_words() -> None:
+    assert counted([]) == ""
+    assert counted([finding(), finding(), finding(Severity.NOTE)]) == "2 errors, 1 note"
+
+
+def test_findings_are_shown_once_in_the_order_of_files_and_lines() -> None:
+    late, early = finding(file="b.yml"), finding(file="a.yml", line=9)
+
+    assert sorted_findings([late, early, late]) == (early, late)

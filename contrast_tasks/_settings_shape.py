@@ -103,6 +103,14 @@ _ANY_TEXT = Leaf(wanted="a string", accepts=lambda value: isinstance(value, str)
 _BOOL = Leaf(wanted="true or false", accepts=lambda value: isinstance(value, bool))
 _PATHS = _list_of(_TEXT, "an array of strings that are not empty")
 _INNER_PATH = Leaf(wanted="a relative path inside the project", accepts=_is_inner_path)
+_ADDRESS = Leaf(
+    wanted="an address that begins with https:// or http://",
+    accepts=lambda value: (
+        isinstance(value, str)
+        and value.startswith(("https://", "http://"))
+        and not any(character.isspace() for character in value)
+    ),
+)
 _SAN = Leaf(
     wanted="an IP address, a DNS name or a URI",
     accepts=lambda value: isinstance(value, str) and san_kind(value) is not None,
@@ -203,6 +211,7 @@ SHAPE = Table(
                 "tdx": _TDX_TABLE,
             }
         ),
+        "endorsements": Table(keys={"mirrors": Map(key=_ADDRESS, value=_ADDRESS)}),
         "workloads": Map(
             key=Leaf(
                 wanted='"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of '

@@ -198,6 +198,30 @@ def test_the_namespace_default_may_be_named_or_not(tmp_path: Path) -> None:
 # Text after BASE, line, part of the message, hint.
 BAD = [
     pytest.param(
+        "[endorsements]\nmirrrors = 1\n", 4, "unknown key 'mirrrors'", "mirrors", id="mirrors-key"
+    ),
+    pytest.param(
+        "[endorsements]\nmirrors = 1\n",
+        4,
+        "endorsements.mirrors is 1, expected a table",
+        "",
+        id="mirrors-kind",
+    ),
+    pytest.param(
+        '[endorsements.mirrors]\n"kdsintf.amd.com" = "https://a"\n',
+        4,
+        "'kdsintf.amd.com' is not an address that begins with https:// or http://",
+        "",
+        id="mirrors-prefix",
+    ),
+    pytest.param(
+        '[endorsements.mirrors]\n"https://kdsintf.amd.com" = "https://a b"\n',
+        4,
+        'endorsements.mirrors."https://kdsintf.amd.com" is "https://a b", expected an address',
+        "",
+        id="mirrors-replacement",
+    ),
+    pytest.param(
         "platfrom = 1\n", 3, "unknown key 'platfrom', expected one of", "platform", id="unknown-key"
     ),
     pytest.param("[default]\n", 3, "unknown key 'default'", "defaults", id="unknown-table"),
@@ -431,6 +455,10 @@ def test_the_schema_refuses_what_the_loader_refuses(
 
 
 GOOD = [
+    pytest.param(
+        BASE + '[endorsements.mirrors]\n"https://kdsintf.amd.com" = "http://[::1]:8080/amd"\n',
+        id="mirrors",
+    ),
     pytest.param('platform = "Metal-QEMU-TDX"\nsources = ["a"]\n', id="platform-capitals"),
     pytest.param(BASE + 'build_dir = "./a.b/.c"\n', id="path"),
     pytest.param(BASE + 'build_dir = "..."\n', id="three-dots"),
@@ -577,6 +605,17 @@ def test_settings_survive_pickling(tmp_path: Path) -> None:
     settings = load(tmp_path, BASE + WEB)
 
     assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_mirrors_are_a_table_of_addresses(tmp_path: Path) -> None:
+    text = BASE + '[endorsements.mirrors]\n"https://kdsintf.amd.com" = "https://a.example"\n'
+
+    settings = load(tmp_path, text)
+
+    assert settings.mirrors == {"https://kdsintf.amd.com": "https://a.example"}
+    origin = settings.origins['endorsements.mirrors."https://kdsintf.amd.com"']
+    assert origin == "contrast.toml:4"
+    assert load(tmp_path, BASE).mirrors == {}
 
 
 def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> None:

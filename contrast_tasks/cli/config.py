@@ -68,6 +68,8 @@ def _path(key: str) -> list[str]:
 
 def _below(settings: Settings, path: list[str]) -> Any:
     top, *rest = path
+    if top == "endorsements":
+        return settings.mirrors[rest[-1]]
     level: Any = settings.workloads if top == "workloads" else settings.reference_overrides
     for step in rest:
         if isinstance(level, Mapping):

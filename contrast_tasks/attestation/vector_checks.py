@@ -63,16 +63,21 @@ class CheckResult:
 def run_checks(index: Any, load: Load, roots: TrustRoots) -> Iterator[CheckResult]:
     """Yield the outcome of every check of an index, in its order. Raises UsageError for an index of another form."""
     for vector in _members(index, "vectors"):
-        files = {str(name): load(str(name)) for name in _required(vector, "files")}
-        for check in vector.get("checks", []):
+        files = {str(name): load(str(name)) for name in _members(vector, "files")}
+        for check in _members(vector, "checks") if "checks" in vector else ():
             yield _run(vector, check, files, roots)
 
 
 def _members(document: Any, name: str) -> list[Any]:
     value = document.get(name) if isinstance(document, Mapping) else None
     if not isinstance(value, list):
-        raise UsageError(f"the index has no list {name!r}")
+        owner = f"entry {document['id']!r}" if _has_id(document) else "the index"
+        raise UsageError(f"{owner} has no list {name!r}")
     return value
+
+
+def _has_id(document: Any) -> bool:
+    return isinstance(document, Mapping) and "id" in document
 
 
 def _required(document: Any, name: str) -> Any:
@@ -90,6 +95,10 @@ def _run(
     at = str(_required(check, "at"))
     question = str(_required(check, "check"))
     options = check.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise UsageError(
+            f"{vector.get('id')}: the options of a check are {options!r}, wanted an object"
+        )
     answers = _TDX if _required(vector, "tee") == "tdx" else _SNP
     if question not in answers:
         raise UsageError(

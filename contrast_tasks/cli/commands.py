@@ -37,8 +37,11 @@ SUMMARIES: Mapping[str, str] = {
     "stop": "stop the deployment",
     "set": "set the manifest at the Coordinator",
     "verify": "verify the Coordinator against a manifest, and fetch what is in force",
+    "recover": "give a restarted Coordinator its seed back",
     "audit": "report on the manifest and policies that were verified",
     "policy": "work on policies: simulate",
+    "evidence": "work on attestation evidence in files: show, verify, check",
+    "endorsements": "fetch what vendors publish about processors, or show what is kept",
     "demo": "run the whole example on this machine, and prove each step",
 }
 

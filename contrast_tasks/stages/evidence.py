@@ -5,37 +5,58 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.errors import EvidenceRejected, Location, UsageError
+
+if TYPE_CHECKING:
+    from contrast_tasks.attestation.carriers import Carried
+    from contrast_tasks.attestation.endorsements import Endorsements
 
 INDEX_NAME = "vectors.json"
 _INDENT = "  "
+# A bundle of collateral is the largest thing that is read here.
+_LARGEST_BYTES = 16 * 1024 * 1024
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckTotals:
-    """How many checks of an index came out as expected, and how many did not."""
+    """How many checks of an index came out as expected, and how many did not; `results` has each one as JSON values."""
 
     passed: int
     failed: int
+    results: tuple[Mapping[str, Any], ...] = ()
 
 
 def show_evidence(path: Path) -> dict[str, Any]:
     """Return what a file of evidence says; raises EvidenceRejected if it is nothing we know."""
     from contrast_tasks.attestation.describe import describe
 
-    return describe(_read(path))
+    with _named(path):
+        return describe(_read(path))
+
+
+def load_evidence(path: Path) -> "Carried":
+    """Return the evidence in a file; raises EvidenceRejected naming the file if there is none."""
+    from contrast_tasks.attestation.carriers import open_carrier
+
+    with _named(path):
+        return open_carrier(_read(path))
 
 
 def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    """Yield a description as indented lines, one member each; booleans as yes and no."""
+    """Yield a description as indented lines, one member each; booleans as yes and no, lists of objects one by one."""
     for name, value in description.items():
         label = f"{_INDENT * depth}{name}"
         if isinstance(value, Mapping):
             yield f"{label}:"
             yield from text_lines(value, depth + 1)
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            yield f"{label}:"
+            for number, item in enumerate(value):
+                yield f"{_INDENT * (depth + 1)}{number}:"
+                yield from text_lines(item, depth + 2)
         elif isinstance(value, bool):
             yield f"{label}: {'yes' if value else 'no'}"
         elif isinstance(value, list):
@@ -47,7 +68,8 @@ def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
     """Run every check of `folder`/vectors.json; says a line per check and the totals, `N passed, N failed`.
 
-    roots: a folder of root certificates that takes the place of those that ship with the package.
+    roots: a folder of root certificates that takes the place of those that ship with the package. Raises UsageError naming the
+    index for one of another form, or the file that an entry names and that is not there.
     """
     from contrast_tasks.attestation.trust_roots import bundled_roots, roots_from
     from contrast_tasks.attestation.vector_checks import run_checks
@@ -55,43 +77,87 @@ def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
     index_path = folder / INDEX_NAME
     try:
         index = json.loads(_read(index_path))
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise UsageError("it is not JSON", where=Location(file=str(index_path))) from err
     trusted = bundled_roots() if roots is None else roots_from(_certificate_files(roots))
-    passed = failed = 0
-    for result in run_checks(index, lambda name: _read(folder / name), trusted):
-        passed, failed = passed + result.passed, failed + (not result.passed)
-        verdict = "ok" if result.passed else "FAILED"
-        expected = " ".join(filter(None, (result.expected, result.expected_reason)))
-        found = " ".join(filter(None, (result.found, result.found_reason)))
-        say(
-            f"{verdict} {result.vector} {result.check} at {result.at}: expected {expected}, found {found}"
-        )
-        if not result.passed and result.detail:
-            say(f"{_INDENT}{result.detail}")
+    results = []
+    checks = run_checks(index, lambda name: _inside(folder, name, index_path), trusted)
+    passed = 0
+    with _named(index_path):
+        for result in checks:
+            passed += result.passed
+            verdict = "ok" if result.passed else "FAILED"
+            expected = " ".join(filter(None, (result.expected, result.expected_reason)))
+            found = " ".join(filter(None, (result.found, result.found_reason)))
+            say(
+                f"{verdict} {result.vector} {result.check} at {result.at}: expected {expected}, found {found}"
+            )
+            if not result.passed and result.detail:
+                say(f"{_INDENT}{result.detail}")
+            results.append(
+                {
+                    "vector": result.vector,
+                    "check": result.check,
+                    "at": result.at,
+                    "passed": result.passed,
+                    "expected": expected,
+                    "found": found,
+                    "detail": result.detail,
+                }
+            )
+    failed = len(results) - passed
     say(f"{passed} passed, {failed} failed")
-    return CheckTotals(passed=passed, failed=failed)
+    return CheckTotals(passed=passed, failed=failed, results=tuple(results))
 
 
 def verify_evidence(
-    path: Path, *, manifest: Path, report_data_hex: str | None, offline: bool, now: datetime
+    path: Path,
+    *,
+    manifest: Path,
+    report_data_hex: str | None,
+    endorsements: "Endorsements",
+    now: datetime,
+    collateral: Path | None = None,
 ) -> dict[str, Any]:
     """Return a description of evidence that one reference value of a manifest accepts.
 
     report_data_hex: the 64 bytes it must bind; None takes those of the evidence itself, so nothing is said about whom it
-    was made for. Raises EvidenceRejected with the first failing check of each reference value.
+    was made for. collateral: a file with a bundle, in place of what Intel publishes now.
+    Raises EvidenceRejected with the first failing check of each reference value.
     """
     from contrast_tasks.attestation.judge import judge_document
+    from contrast_tasks.attestation.tdx_collateral import parse_collateral
     from contrast_tasks.manifest.codec import parse_manifest
-    from contrast_tasks.stages.endorsements import open_endorsements
 
-    return judge_document(
-        _read(path),
-        parse_manifest(_read(manifest), file=str(manifest)),
-        report_data=_report_data(report_data_hex),
-        endorsements=open_endorsements(offline=offline),
-        now=now,
-    )
+    report_data = _report_data(report_data_hex)
+    judging = parse_manifest(_read(manifest), file=str(manifest))
+    bundle = None
+    if collateral is not None:
+        with _named(collateral):
+            bundle = parse_collateral(_read(collateral))
+    with _named(path):
+        return judge_document(
+            _read(path),
+            judging,
+            report_data=report_data,
+            endorsements=endorsements,
+            now=now,
+            collateral=bundle,
+        )
+
+
+class _named:  # noqa: N801  # reads as a word in a with statement
+    """Gives an error that names no place the file it is about."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, EvidenceRejected | UsageError) and error.where is None:
+            error.where = Location(file=str(self._path))
 
 
 def _report_data(text: str | None) -> bytes | None:
@@ -109,15 +175,39 @@ def _report_data(text: str | None) -> bytes | None:
 def _certificate_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=Location(file=str(folder)))
-    return {
-        path.name: path.read_bytes()
+    found = {
+        path.name: _read(path)
         for path in sorted(folder.iterdir())
         if path.suffix in {".pem", ".der", ".crt", ".cer"}
     }
+    if not found:
+        raise UsageError(
+            "holds no certificates, wanted files .pem, .der, .crt or .cer",
+            where=Location(file=str(folder)),
+        )
+    return found
+
+
+def _inside(folder: Path, name: str, index: Path) -> bytes:
+    """Return a file that the index names, which must lie below its folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"names the file {name!r} outside its folder", where=Location(file=str(index))
+        )
+    return _read(path)
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_BYTES + 1)
     except OSError as err:
-        raise UsageError(f"cannot be read: {err.strerror}", where=Location(file=str(path))) from err
+        reason = (err.strerror or "").lower()
+        raise UsageError(f"cannot be read: {reason}", where=Location(file=str(path))) from err
+    if len(content) > _LARGEST_BYTES:
+        raise UsageError(
+            f"has more than {_LARGEST_BYTES} bytes, which no evidence has",
+            where=Location(file=str(path)),
+        )
+    return content

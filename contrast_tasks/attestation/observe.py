@@ -1,0 +1,236 @@
+"""What genuine evidence of an unknown machine says about it: the values that only its owner can confirm as wanted.
+
+Nothing is compared with a manifest here. Evidence that no genuine processor made is refused; everything else is reported, with
+what speaks against trusting it as a warning. Values come in three groups, because trusting them means different things: the
+machine's levels of firmware, the guest that runs on it, and the identity of this one machine.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from contrast_tasks.attestation.amd import LINE_SIMULATED
+from contrast_tasks.attestation.carriers import Evidence
+from contrast_tasks.attestation.describe import (
+    GUEST_POLICY_BITS,
+    PLATFORM_INFO_BITS,
+    TD_ATTRIBUTE_BITS,
+    flags,
+)
+from contrast_tasks.attestation.document import SnpDocument
+from contrast_tasks.attestation.endorsement import TrustAnchor
+from contrast_tasks.attestation.endorsements import Endorsements
+from contrast_tasks.attestation.material import Material, gather, line_of
+from contrast_tasks.attestation.tcb import Tcb
+from contrast_tasks.attestation.tdx_pck import PckChain
+from contrast_tasks.attestation.tdx_quote import TdxQuote
+from contrast_tasks.attestation.tdx_tcb import TcbStatus
+from contrast_tasks.attestation.tdx_verify import hardening_mismatches, tcb_of
+from contrast_tasks.attestation.tdx_verify import verify_genuine as verify_genuine_quote
+from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
+from contrast_tasks.attestation.verify import GenuineReport, Trust, verify_genuine
+from contrast_tasks.errors import EvidenceRejected
+
+# The lines that a manifest, and so the settings, have reference values for.
+_PRODUCTS = ("Milan", "Genoa")
+_LEVELS = ("bootloader", "tee", "snp", "microcode")
+_DEBUG = 1 << 19
+# Bits of PLATFORM_INFO that a manifest refuses unless it allows them, by the member of the settings.
+_TO_ALLOW = {1: "tsme_enabled", 7: "tio_enabled"}
+
+Overrides = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a machine proved about itself; byte strings as hex.
+
+    tee: `SEV-SNP` or `TDX`; product: the processor line, empty for TDX. values: everything of interest, for people and JSON.
+    levels, guest, machine: tables below [reference_values] of the settings, for firmware, guest and this one machine.
+    """
+
+    tee: str
+    product: str
+    simulated: bool
+    values: Mapping[str, Any]
+    levels: Overrides = field(default_factory=dict)
+    guest: Overrides = field(default_factory=dict)
+    machine: Overrides = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def observe(
+    evidence: Evidence,
+    endorsements: Endorsements,
+    *,
+    now: datetime,
+    roots: TrustRoots | None = None,
+) -> Observation:
+    """Return what genuine evidence says. Raises EvidenceRejected for any other, with what was not at hand to judge it."""
+    trusted = roots or bundled_roots()
+    material = gather(evidence, endorsements, roots=trusted, now=now)
+    try:
+        if isinstance(material.evidence, SnpDocument):
+            return _observe_report(material.evidence, material, trusted, now)
+        return _observe_quote(material.evidence, material, trusted, now)
+    except EvidenceRejected as err:
+        if not material.troubles:
+            raise
+        lines = [str(err), *(f"not at hand: {text}" for text in material.troubles)]
+        hint = "; ".join(dict.fromkeys(filter(None, (err.hint, *material.hints))))
+        raise EvidenceRejected("\n  ".join(lines), hint=hint) from err
+
+
+def _observe_report(
+    document: SnpDocument, material: Material, roots: TrustRoots, now: datetime
+) -> Observation:
+    line = line_of(document)
+    simulated = line == LINE_SIMULATED
+    if simulated:
+        # Its root vouches for itself only: what follows shows that the evidence is well made, not that it means anything.
+        pin = hashlib.sha256(document.ark_der).digest()
+        anchor = TrustAnchor(line=LINE_SIMULATED, root_sha256=pin)
+    else:
+        anchor = roots.anchor(line)
+    genuine = verify_genuine(document, Trust(anchor=anchor, crl=material.crl), now)
+    report, tcbs = genuine.report, genuine.tcbs
+    return Observation(
+        tee="SEV-SNP",
+        product=line,
+        simulated=simulated,
+        values={
+            "reported_tcb": str(tcbs.reported),
+            "committed_tcb": str(tcbs.committed),
+            "launch_tcb": str(tcbs.launch),
+            "current_tcb": str(tcbs.current),
+            "firmware": "{}.{} build {}".format(*report.current_version),
+            "measurement": report.measurement.hex(),
+            "host_data": report.host_data.hex(),
+            "chip_id": report.chip_id.hex(),
+            "vmpl": report.vmpl,
+            "guest_policy": {
+                "word": f"{report.policy:#x}",
+                **flags(report.policy >> 16 << 16, GUEST_POLICY_BITS),
+            },
+            "platform_info": {
+                "word": f"{report.platform_info:#x}",
+                **flags(report.platform_info, PLATFORM_INFO_BITS),
+            },
+            "mitigations": f"{report.current_mit_vector:#x}",
+        },
+        warnings=_report_warnings(genuine, simulated=simulated),
+        **_report_overrides(genuine),
+    )
+
+
+def _lowest(genuine: GenuineReport) -> Tcb:
+    """Return the level that all three TCB versions reach which a manifest's minimum is compared with."""
+    tcbs = (genuine.tcbs.reported, genuine.tcbs.committed, genuine.tcbs.launch)
+    return Tcb(**{name: min(getattr(tcb, name) for tcb in tcbs) for name in _LEVELS})
+
+
+def _report_overrides(genuine: GenuineReport) -> dict[str, Overrides]:
+    line, report = genuine.line, genuine.report
+    if line not in _PRODUCTS:
+        return {}
+    minimum = _lowest(genuine)
+    levels: Overrides = {"minimum_tcb": {name: getattr(minimum, name) for name in _LEVELS}}
+    allowed = {name: True for bit, name in _TO_ALLOW.items() if report.platform_info >> bit & 1}
+    if allowed:
+        levels["platform_info"] = allowed
+    found = {
+        "levels": {"snp": {line: levels}},
+        "guest": {"snp": {line: {"trusted_measurement": report.measurement.hex()}}},
+    }
+    if any(report.chip_id):
+        found["machine"] = {"snp": {line: {"allowed_chip_ids": [report.chip_id.hex()]}}}
+    return found
+
+
+def _report_warnings(genuine: GenuineReport, *, simulated: bool) -> tuple[str, ...]:
+    report, tcbs = genuine.report, genuine.tcbs
+    found = []
+    if simulated:
+        found.append("the machine is simulated: its evidence proves nothing about hardware")
+    elif genuine.line not in _PRODUCTS:
+        found.append(
+            f"a manifest has no reference values for processors of the line {genuine.line}"
+        )
+    if report.policy & _DEBUG:
+        found.append("the guest may be debugged by its host, which reads all of its memory")
+    if report.vmpl:
+        found.append(f"the report was asked for at VMPL {report.vmpl}, a manifest accepts 0")
+    if not any(report.id_key_digest):
+        found.append("the guest was launched without an ID block, a manifest demands one")
+    if not tcbs.reported == tcbs.committed == tcbs.launch:
+        found.append("reported, committed and launch TCB differ: the lowest of each level is taken")
+    if not any(report.chip_id):
+        found.append("the chip hides its id, so this machine cannot be pinned")
+    return tuple(found)
+
+
+def _observe_quote(
+    quote: TdxQuote, material: Material, roots: TrustRoots, now: datetime
+) -> Observation:
+    chain = verify_genuine_quote(quote, root_spki=roots.intel_spki, now=now)
+    body, facts = quote.body, chain.facts
+    warnings = [str(mismatch) for mismatch in hardening_mismatches(body)]
+    status, advisories, warning = _patch_level(quote, chain, material, roots, now)
+    if warning:
+        warnings.append(warning)
+    piid = facts.platform_instance_id
+    return Observation(
+        tee="TDX",
+        product="",
+        simulated=False,
+        values={
+            "tcb_status": status,
+            "advisories": advisories,
+            "tee_tcb_svn": body.tee_tcb_svn.hex(),
+            "mr_seam": body.mr_seam.hex(),
+            "mr_td": body.mr_td.hex(),
+            **{f"rtmr{index}": rtmr.hex() for index, rtmr in enumerate(body.rtmrs)},
+            "host_data": body.mr_config_id[:32].hex(),
+            "xfam": body.xfam.hex(),
+            "td_attributes": {
+                "raw": body.td_attributes.hex(),
+                **flags(int.from_bytes(body.td_attributes, "little"), TD_ATTRIBUTE_BITS),
+            },
+            "fmspc": facts.fmspc.hex(),
+            "platform_instance_id": piid.hex() if piid else None,
+        },
+        levels={
+            "tdx": {
+                "mr_seam": body.mr_seam.hex(),
+                "minimum_tee_tcb_svn": body.tee_tcb_svn.hex(),
+            }
+        },
+        guest={
+            "tdx": {
+                "mr_td": body.mr_td.hex(),
+                "rtmrs": [rtmr.hex() for rtmr in body.rtmrs],
+                "xfam": body.xfam.hex(),
+                "td_attributes": body.td_attributes.hex(),
+            }
+        },
+        machine={"tdx": {"allowed_piids": [piid.hex()]}} if piid else {},
+        warnings=tuple(warnings),
+    )
+
+
+def _patch_level(
+    quote: TdxQuote, chain: PckChain, material: Material, roots: TrustRoots, now: datetime
+) -> tuple[str, list[str], str]:
+    """Return the status in a word, Intel's advisories, and a warning unless the status is the one that manifests accept."""
+    if material.collateral is None:
+        return "unknown", [], f"the patch level is unknown: {'; '.join(material.troubles)}"
+    try:
+        verdict, _ = tcb_of(quote, chain, material.collateral, root_spki=roots.intel_spki, now=now)
+    except EvidenceRejected as err:
+        return "not listed", [], f"the patch level is not acceptable: {err}"
+    warning = ""
+    if verdict.status is not TcbStatus.UpToDate:
+        warning = f"the patch level is {verdict.status.name}, a manifest accepts UpToDate"
+    return verdict.status.name, list(verdict.advisories), warning

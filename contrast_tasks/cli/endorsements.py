@@ -1,0 +1,129 @@
+"""`endorsements`: fetch what vendors publish about the processors behind evidence, and show what is kept of it."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import UsageError
+from contrast_tasks.report.model import Failure, Report
+
+if TYPE_CHECKING:
+    from contrast_tasks.attestation.carriers import Carried
+    from contrast_tasks.attestation.endorsements import Endorsements
+
+EXAMPLE = "endorsements fetch -c 203.0.113.7:1313"
+ACTIONS = ("fetch", "show")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="report, quote or document")
+    parser.add_argument("-c", "--coordinator", metavar="HOST:PORT", help="ask it for its evidence")
+    configure_access(parser)
+
+
+def configure_access(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """Add the arguments that say how vendors are reached."""
+    parser.add_argument("--offline", action="store_true", help="use what is kept, ask no vendor")
+    parser.add_argument(
+        "--mirror",
+        action="append",
+        metavar="PREFIX=REPLACEMENT",
+        help="ask another address in a vendor's place; also [endorsements.mirrors]",
+    )
+
+
+def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorsements":
+    """Return the vendors' publications as flags and settings say they are reached."""
+    from contrast_tasks.stages.endorsement_store import parse_mirrors
+    from contrast_tasks.stages.endorsements import open_endorsements
+
+    mirrors = {**_mirrors_in_settings(context), **parse_mirrors(arguments.mirror or ())}
+    return open_endorsements(environ=context.environ, offline=arguments.offline, mirrors=mirrors)
+
+
+def _mirrors_in_settings(context: Context) -> Mapping[str, str]:
+    """Return the settings' mirrors; evidence can be looked at outside of a project too."""
+    if not (context.root / "contrast.toml").is_file():
+        return {}
+    return context.settings().mirrors
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Fetch, or show the cache; 41 if something could not be had."""
+    if arguments.action == "show":
+        return _show(arguments, context)
+    return _fetch(arguments, context)
+
+
+def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
+    from contrast_tasks.stages.endorsement_store import (
+        MaterialMissing,
+        fetch_endorsements,
+        require_complete,
+    )
+
+    if not arguments.files and arguments.coordinator is None:
+        raise UsageError(
+            "nothing says whose endorsements are wanted",
+            hint="name a file with evidence, or a coordinator with -c HOST:PORT",
+        )
+    endorsements = endorsements_of(arguments, context)
+    now = datetime.now(UTC)
+    found = []
+    for name, carried in _evidence(arguments, context, now):
+        one = fetch_endorsements(carried, endorsements, now)
+        found.append((name, one))
+        context.console.data(f"{name}: {one.evidence}, {one.product or 'unknown product'}\n")
+        for what, source in one.sources.items():
+            context.console.data(f"  {what}: {source}\n")
+    result = {"fetched": [{"name": name, **asdict(one)} for name, one in found]}
+    try:
+        require_complete([one for _, one in found])
+    except MaterialMissing as err:
+        return Report(
+            command="endorsements",
+            exit_code=err.exit_code,
+            failures=(Failure.of(err),),
+            result=result,
+        )
+    return Report(command="endorsements", result=result)
+
+
+def _evidence(
+    arguments: argparse.Namespace, context: Context, now: datetime
+) -> "list[tuple[str, Carried]]":
+    from contrast_tasks.stages.evidence import load_evidence
+
+    found = [(name, load_evidence(context.cwd / name)) for name in arguments.files]
+    if arguments.coordinator is not None:
+        from contrast_tasks.stages.presented import address_of, presented_evidence
+
+        host, port = address_of(arguments.coordinator)
+        name = f"coordinator {host}:{port}"
+        found.append((name, presented_evidence(host, port, now=now)))
+    return found
+
+
+def _show(arguments: argparse.Namespace, context: Context) -> Report:
+    from contrast_tasks.stages.endorsement_store import kept_endorsements
+    from contrast_tasks.stages.endorsements import cache_folder
+
+    if arguments.files or arguments.coordinator or arguments.mirror:
+        raise UsageError("endorsements show takes no files and asks nobody")
+    folder = cache_folder(context.environ)
+    kept = list(kept_endorsements(folder, datetime.now(UTC)))
+    for one in kept:
+        state = "" if one.usable else "not usable, "
+        until = f"until {one.valid_until}" if one.valid_until else "without an end"
+        context.console.data(f"{one.what}, {state}{until}: {one.url}\n")
+    count = len(kept)
+    context.console.say(f"{count} publication{'' if count == 1 else 's'} in {folder}")
+    return Report(
+        command="endorsements",
+        result={"folder": str(folder), "kept": [asdict(one) for one in kept]},
+    )

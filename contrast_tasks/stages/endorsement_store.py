@@ -1,0 +1,154 @@
+"""Fetch what vendors publish about the processors behind given evidence, and tell what is kept of it.
+
+Source: spec/attestation.md 2.5, 3.4. Fetching is for the time before a connection: `set`, `verify` and the Coordinator judge
+evidence by what is kept, and never wait for a vendor during a handshake.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contrast_tasks.errors import EvidenceRejected, UsageError
+
+if TYPE_CHECKING:
+    from contrast_tasks.attestation.carriers import Carried
+    from contrast_tasks.attestation.endorsements import Answer, Endorsements
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_SCHEMES = ("https://", "http://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What there is for one piece of evidence: source by what it is; `troubles` and `hints` for what there is not."""
+
+    evidence: str
+    product: str
+    sources: Mapping[str, str]
+    troubles: tuple[str, ...]
+    hints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One publication in the cache; valid_until: UTC, empty where it does not say, and for what is damaged."""
+
+    url: str
+    what: str
+    size_bytes: int
+    valid_until: str
+    usable: bool
+
+
+class MaterialMissing(EvidenceRejected):
+    """Something that a verdict needs could not be had."""
+
+
+def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
+    """Return address prefix to replacement from `PREFIX=REPLACEMENT`; raises UsageError for one of another form."""
+    mirrors: dict[str, str] = {}
+    for text in texts:
+        prefix, separator, replacement = text.partition("=")
+        if not separator or not all(part.startswith(_SCHEMES) for part in (prefix, replacement)):
+            raise UsageError(
+                f"mirror is {text!r}, wanted PREFIX=REPLACEMENT, both beginning with https:// or http://",
+                hint="as --mirror https://kdsintf.amd.com=https://proxy.example/amd",
+            )
+        mirrors[prefix] = replacement
+    return mirrors
+
+
+def fetch_endorsements(carried: "Carried", endorsements: "Endorsements", now: datetime) -> Fetched:
+    """Fetch and keep everything that a verdict on this evidence needs."""
+    from contrast_tasks.attestation.document import SnpDocument
+    from contrast_tasks.attestation.material import gather, line_of
+    from contrast_tasks.attestation.trust_roots import bundled_roots
+
+    material = gather(carried.evidence, endorsements, roots=bundled_roots(), now=now)
+    evidence = material.evidence
+    return Fetched(
+        evidence=carried.carrier,
+        product=line_of(evidence) if isinstance(evidence, SnpDocument) else "TDX",
+        sources=dict(material.sources),
+        troubles=material.troubles,
+        hints=material.hints,
+    )
+
+
+def require_complete(fetched: Sequence[Fetched]) -> None:
+    """Raise MaterialMissing unless everything was to be had."""
+    troubles = [text for one in fetched for text in one.troubles]
+    if troubles:
+        hints = dict.fromkeys(hint for one in fetched for hint in one.hints)
+        raise MaterialMissing("not to be had: " + "\n  ".join(troubles), hint="; ".join(hints))
+
+
+def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
+    """Yield what the cache holds, by address; files that are not ours are passed over."""
+    from contrast_tasks.attestation.endorsements import EndorsementCache
+
+    cache = EndorsementCache(folder)
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        url = _address_in(path)
+        answer = cache.get(url) if url else None
+        if answer is not None:
+            found.append((url, answer))
+    for url, answer in sorted(found, key=lambda item: item[0]):
+        yield _described(url, answer, now)
+
+
+def _address_in(path: Path) -> str:
+    import json
+
+    try:
+        url = json.loads(path.read_bytes())["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return url if isinstance(url, str) else ""
+
+
+def _described(url: str, answer: "Answer", now: datetime) -> Kept:
+    what, until = "publication", None
+    try:
+        what, until = _kind_and_end(url, answer)
+        usable = until is None or now <= until
+    except EvidenceRejected:
+        usable = False
+    return Kept(
+        url=url,
+        what=what,
+        size_bytes=len(answer.body),
+        valid_until=f"{until:{_TIME}}" if until else "",
+        usable=usable,
+    )
+
+
+def _kind_and_end(url: str, answer: "Answer") -> tuple[str, datetime | None]:
+    """Return what stands at an address and until when it may be used; raises EvidenceRejected if it does not parse."""
+    from contrast_tasks.attestation import pcs
+    from contrast_tasks.attestation.endorsement import parse_endorsement
+    from contrast_tasks.attestation.x509_forms import load_crl
+
+    if url.endswith("/crl") or "/pckcrl?" in url or url == pcs.ROOT_CRL_URL:
+        return "revocation list", load_crl(answer.body, "the list").next_update_utc
+    if "/vcek/v1/" in url:
+        endorsement = parse_endorsement(answer.body)
+        return f"certificate of a {endorsement.line} chip", endorsement.certificate.not_after
+    if "/tcb?" in url:
+        return "TCB info", _next_update(answer, "tcbInfo")
+    if url == pcs.qe_identity_url():
+        return "QE identity", _next_update(answer, "enclaveIdentity")
+    return "publication", None
+
+
+def _next_update(answer: "Answer", member: str) -> datetime:
+    import json
+
+    try:
+        until = datetime.fromisoformat(json.loads(answer.body)[member]["nextUpdate"])
+    except (ValueError, KeyError, TypeError) as err:
+        raise EvidenceRejected(f"{member} does not parse") from err
+    return until if until.tzinfo else until.replace(tzinfo=UTC)

@@ -80,24 +80,31 @@ def paths(tmp_path: Path) -> LocalPaths:
 
 
 @pytest.fixture
-def node(paths: LocalPaths) -> Iterator[NodeClient]:
-    client = start_node(paths)
-    pids = running_pids(paths)
-    try:
-        yield client
-    finally:
+def start() -> Iterator[Callable[..., NodeClient]]:
+    """Return `start_node`; what a test leaves running is stopped after it."""
+    started: list[tuple[NodeClient, list[int]]] = []
+
+    def start_one(paths: LocalPaths, *, owner_fd: int | None = None) -> NodeClient:
+        client = start_node(paths, owner_fd=owner_fd)
+        started.append((client, running_pids(paths)))
+        return client
+
+    yield start_one
+    for client, pids in started:
         client.shutdown()
         for pid in pids:
             assert gone_within(pid)
 
 
-def one(client: NodeClient, name: str) -> Callable[[str], object]:
-    status = next(pod for pod in client.status() if pod.name == name)
-    return lambda field: getattr(status, field)
+@pytest.fixture
+def node(start: Callable[..., NodeClient], paths: LocalPaths) -> NodeClient:
+    return start(paths)
 
 
-def test_an_applied_pod_runs_and_a_shutdown_ends_it(paths: LocalPaths) -> None:
-    client = start_node(paths)
+def test_an_applied_pod_runs_and_a_shutdown_ends_it(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
+    client = start(paths)
     applied = client.apply(plan(pod("web")))
     (web,) = client.wait([], until="ready", timeout_s=10)
 
@@ -354,8 +361,10 @@ def leave_a_stray(client: NodeClient, note: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("victim", ["node", "guard"])
-def test_a_killed_daemon_leaves_no_process(paths: LocalPaths, tmp_path: Path, victim: str) -> None:
-    client = start_node(paths)
+def test_a_killed_daemon_leaves_no_process(
+    start: Callable[..., NodeClient], paths: LocalPaths, tmp_path: Path, victim: str
+) -> None:
+    client = start(paths)
     below = leave_a_stray(client, tmp_path / "pid")
     guard, node = running_pids(paths)
 
@@ -365,8 +374,10 @@ def test_a_killed_daemon_leaves_no_process(paths: LocalPaths, tmp_path: Path, vi
     assert not client.is_running()
 
 
-def test_node_and_guard_killed_together_leave_no_container(paths: LocalPaths) -> None:
-    client = start_node(paths)
+def test_node_and_guard_killed_together_leave_no_container(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
+    client = start(paths)
     client.apply(plan(pod("web")))
     (web,) = client.wait([], until="ready", timeout_s=10)
     guard, node = running_pids(paths)
@@ -379,8 +390,10 @@ def test_node_and_guard_killed_together_leave_no_container(paths: LocalPaths) ->
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_daemon_stops_everything(paths: LocalPaths, signum: int) -> None:
-    client = start_node(paths)
+def test_a_signal_to_the_daemon_stops_everything(
+    start: Callable[..., NodeClient], paths: LocalPaths, signum: int
+) -> None:
+    client = start(paths)
     client.apply(plan(pod("web")))
     (web,) = client.wait([], until="ready", timeout_s=10)
     guard, node = running_pids(paths)
@@ -391,9 +404,11 @@ def test_a_signal_to_the_daemon_stops_everything(paths: LocalPaths, signum: int)
     assert not paths.control.exists()
 
 
-def test_a_daemon_ends_when_its_owner_is_gone(paths: LocalPaths) -> None:
+def test_a_daemon_ends_when_its_owner_is_gone(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
     read_end, write_end = os.pipe()
-    client = start_node(paths, owner_fd=read_end)
+    client = start(paths, owner_fd=read_end)
     client.apply(plan(pod("web")))
     (web,) = client.wait([], until="ready", timeout_s=10)
     guard, node = running_pids(paths)
@@ -404,8 +419,10 @@ def test_a_daemon_ends_when_its_owner_is_gone(paths: LocalPaths) -> None:
     os.close(read_end)
 
 
-def test_a_stale_socket_and_pid_file_do_not_hinder_a_new_daemon(paths: LocalPaths) -> None:
-    client = start_node(paths)
+def test_a_stale_socket_and_pid_file_do_not_hinder_a_new_daemon(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
+    client = start(paths)
     guard, node = running_pids(paths)
     signal_group(guard, signal.SIGKILL)
     assert all(gone_within(pid) for pid in [guard, node])
@@ -424,8 +441,10 @@ def test_a_second_daemon_of_the_same_project_is_refused(node: NodeClient) -> Non
     assert node.is_running()
 
 
-def test_two_projects_hold_different_nets(node: NodeClient, tmp_path: Path) -> None:
-    other = start_node(local_paths(tmp_path / "other"))
+def test_two_projects_hold_different_nets(
+    start: Callable[..., NodeClient], node: NodeClient, tmp_path: Path
+) -> None:
+    other = start(local_paths(tmp_path / "other"))
     try:
         mine, theirs = node.addresses(["web"]), other.addresses(["web"])
     finally:

@@ -1,0 +1,224 @@
+"""Why a request was denied: expected and actual values for each code, and what to change (policy.md 10.5).
+
+The denial line has codes and names only, because the host reads it. Here both sides are shown, so the result is for
+the owner of the deployment.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contrast_tasks.policy.engine import ENGINES, PolicyEngine
+from contrast_tasks.policy.requests import Request
+from contrast_tasks.policy.text import parse_policy
+
+_CRI = "io.kubernetes.cri."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One failed check: names it speaks of, what the policy wants, what the request has, what to do."""
+
+    code: str
+    names: tuple[str, ...]
+    expected: Any
+    actual: Any
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A denied request and its reasons, sorted by code."""
+
+    request: Request
+    container: str
+    reasons: tuple[Reason, ...]
+
+
+# Code -> path in the request, path in the expectations of the container, advice.
+_CREATE: Mapping[str, tuple[str, str, str]] = {
+    "E_ARGS": (
+        "OCI/Process/Args",
+        "process/args",
+        "compare command and args of the container and the image",
+    ),
+    "E_CAPS": ("OCI/Process/Capabilities", "process/caps", "compare securityContext.capabilities"),
+    "E_CWD": (
+        "OCI/Process/Cwd",
+        "process/cwd",
+        "compare workingDir of the container and the image",
+    ),
+    "E_DEVICE": ("devices", "devices", "compare volumeDevices of the container"),
+    "E_IMG_REF": (
+        "storages",
+        "image",
+        "the runtime pulls another image than the one that is pinned",
+    ),
+    "E_MASKED": (
+        "OCI/Linux/MaskedPaths",
+        "masked",
+        "the runtime masks fewer paths: choose another runtime profile",
+    ),
+    "E_NAMESPACES": (
+        "OCI/Linux/Namespaces",
+        "namespaces",
+        "compare hostNetwork, hostPID and hostIPC of the pod",
+    ),
+    "E_NNP": ("OCI/Process/NoNewPrivileges", "process/nnp", "compare allowPrivilegeEscalation"),
+    "E_PIDNS": ("sandbox_pidns", "pidns", "compare shareProcessNamespace of the pod"),
+    "E_READONLY": (
+        "OCI/Linux/ReadonlyPaths",
+        "readonly",
+        "the runtime protects fewer paths: choose another profile",
+    ),
+    "E_ROOT_RO": (
+        "OCI/Root/Readonly",
+        "rootfs_ro",
+        "compare securityContext.readOnlyRootFilesystem",
+    ),
+    "E_STORAGE": (
+        "storages",
+        "storages",
+        "the runtime provides volumes in another way: choose another profile",
+    ),
+    "E_TTY": ("OCI/Process/Terminal", "process/tty", "compare tty of the container"),
+    "E_USER": (
+        "OCI/Process/User",
+        "process/user",
+        "set runAsUser, runAsGroup and supplementalGroups explicitly",
+    ),
+}
+_ORDER_ADVICE = "containers start in the order of the pod; look for one that failed before"
+_ADVICE: Mapping[str, str] = {
+    "E_ANNOTATION": "the runtime sends an annotation the profile does not know, or with another value",
+    "E_ENV": "compare env and envFrom of the container with what the policy was generated from",
+    "E_ID": "the container is not known, was removed, or exists already",
+    "E_INSTANCE": "another instance of the container is still running",
+    "E_LOGS": "the output of this container is not shown to the host",
+    "E_MOUNT_EXTRA": "compare volumeMounts of the container; something was mounted that the policy does not know",
+    "E_MOUNT_MISSING": "compare volumeMounts and automountServiceAccountToken",
+    "E_ORDER": _ORDER_ADVICE,
+    "E_POD_NAME": "the pod belongs to another object than the one the policy was generated for",
+    "E_POD_NAMESPACE": "the pod runs in another namespace than the one in its YAML",
+    "E_SELECT": "the pod has a container that the policy does not know, as an injected sidecar",
+}
+
+
+def read_log(text: str) -> Iterator[Request]:
+    """Yield the requests of an agent's `policy.jsonl`: one object with kind and request per line.
+
+    Lines that are not of this form are skipped, because the agent's log may be cut.
+    """
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("request"), dict):
+            yield Request(kind=str(entry.get("kind")), input=entry["request"])
+
+
+def explain(
+    policy: bytes, requests: Iterable[Request], *, engine: str = ENGINES[0]
+) -> tuple[Explanation, ...]:
+    """Ask the policy for each request in order, as one guest would; return those it denies with reasons.
+
+    Raises PolicyEngineError when the engine is missing or fails, ContrastError when the policy is not ours.
+    """
+    block = parse_policy(policy)
+    guest = PolicyEngine(policy, engine=engine)
+    found = []
+    for request in requests:
+        decision = guest.ask(request.kind, request.input)
+        if decision.allowed:
+            continue
+        container = _container(block, request, decision.container)
+        reasons = tuple(
+            _reason(block, container, request, code, names)
+            for code, names in sorted(decision.codes.items())
+        )
+        found.append(Explanation(request=request, container=decision.container, reasons=reasons))
+    return tuple(found)
+
+
+def _reason(
+    block: Mapping[str, Any],
+    container: Mapping[str, Any],
+    request: Request,
+    code: str,
+    names: tuple[str, ...],
+) -> Reason:
+    expected: Any = None
+    actual: Any = None
+    advice = _ADVICE.get(code, "the runtime asked for something this policy never allows")
+    if code in _CREATE:
+        asked, wanted, advice = _CREATE[code]
+        if request.kind == "ExecProcessRequest":
+            asked = asked.replace("OCI/Process", "process")
+            wanted = "exec" if code == "E_ARGS" else wanted
+        expected, actual = _at(container, wanted), _at(request.input, asked)
+        if expected == "shared":
+            expected = block["shared"].get(wanted.rpartition("/")[2])
+    elif code == "E_ENV":
+        expected, actual = _variables(container, request, names)
+    elif code.startswith("E_MOUNT"):
+        expected, actual = _mounts(block, container, request, names)
+        advice = _ADVICE.get(code, "the runtime provides the volume in another way")
+    elif code == "E_POD_NAME":
+        expected = block["pod"]["name_re"]
+        actual = _annotations(request).get(f"{_CRI}sandbox-name")
+    elif code == "E_POD_NAMESPACE":
+        expected = block["pod"]["namespace"]
+        actual = _annotations(request).get(f"{_CRI}sandbox-namespace")
+    elif code == "E_ORDER":
+        expected = container.get("after")
+    return Reason(code=code, names=names, expected=expected, actual=actual, advice=advice)
+
+
+def _variables(
+    container: Mapping[str, Any], request: Request, names: tuple[str, ...]
+) -> tuple[Any, Any]:
+    env = container.get("env", {})
+    process = _at(request.input, "OCI/Process") or _at(request.input, "process") or {}
+    entries = process.get("Env") or []
+    expected = {
+        name: env.get("fixed", {}).get(name, env.get("pattern", {}).get(name)) for name in names
+    }
+    return expected, [each for each in entries if str(each).partition("=")[0] in names]
+
+
+def _mounts(
+    block: Mapping[str, Any],
+    container: Mapping[str, Any],
+    request: Request,
+    names: tuple[str, ...],
+) -> tuple[Any, Any]:
+    shared = block["shared"]["mounts"]
+    known = [*shared["all"], *shared["containers"], *container.get("mounts", [])]
+    asked = _at(request.input, "OCI/Mounts") or []
+    return (
+        [each for each in known if each["dst"] in names],
+        [each for each in asked if each.get("destination") in names],
+    )
+
+
+def _container(block: Mapping[str, Any], request: Request, label: str) -> Mapping[str, Any]:
+    """Return the expectations the request was compared with; the label is the one of the denial."""
+    name = _annotations(request).get(f"{_CRI}container-name", "" if label == "pause" else label)
+    for container in block["containers"]:
+        if container["name"] == name:
+            found: Mapping[str, Any] = container
+            return found
+    return {}
+
+
+def _annotations(request: Request) -> Mapping[str, Any]:
+    found = _at(request.input, "OCI/Annotations")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("/"):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,97 @@
+"""A denied request is explained with both sides, and a cut log is read as far as it goes."""
+
+import json
+
+from contrast_tasks.policy.engine import parse_denial
+from contrast_tasks.policy.explain import Explanation, explain, read_log
+from contrast_tasks.policy.requests import Request
+from tests.fakes.policy import bent, policy_of, requests_before, rich, web
+
+
+def _explained(path: str, value: object, *, purpose: str = "create web-svc", pod: str = "web") -> Explanation:
+    before, request = requests_before({"web": web, "rich": rich}[pod](), purpose)
+    changed = Request(kind=request.kind, input=bent(request.input, path, value))
+    (found,) = explain(policy_of(pod), [*before, changed])
+    return found
+
+
+def test_both_sides_of_a_wrong_argument_are_shown() -> None:
+    found = _explained("OCI/Process/Args", ["sh"])
+
+    (reason,) = found.reasons
+    assert found.container == "web-svc"
+    assert (reason.code, reason.expected, reason.actual) == ("E_ARGS", ["/bin/app"], ["sh"])
+    assert "command and args" in reason.advice
+
+
+def test_shared_expectations_are_filled_in() -> None:
+    found = _explained("OCI/Process/Capabilities/Ambient", ["CAP_KILL"])
+
+    assert "CHOWN" in found.reasons[0].expected
+
+
+def test_a_wrong_variable_is_named_with_its_values() -> None:
+    _, request = requests_before(web(), "create web-svc")
+    entries = ["WEB_PORT=9" if e.startswith("WEB_PORT=") else e for e in request.input["OCI"]["Process"]["Env"]]
+
+    (reason,) = _explained("OCI/Process/Env", entries).reasons
+
+    assert (reason.names, reason.expected, reason.actual) == (("WEB_PORT",), {"WEB_PORT": "8080"}, ["WEB_PORT=9"])
+
+
+def test_an_additional_mount_is_shown() -> None:
+    (reason,) = _explained("OCI/Mounts/+", {"destination": "/x", "source": "/", "type_": "bind", "options": []}).reasons
+
+    assert reason.code == "E_MOUNT_EXTRA"
+    assert (reason.expected, reason.actual[0]["destination"]) == ([], "/x")
+
+
+def test_the_pods_name_and_namespace_are_compared() -> None:
+    name = _explained("OCI/Annotations/io.kubernetes.cri.sandbox-name", "x", purpose="create pause")
+    namespace = _explained("OCI/Annotations/io.kubernetes.cri.sandbox-namespace", "X", purpose="create pause")
+
+    assert [r.actual for r in name.reasons if r.code == "E_POD_NAME"] == ["x"]
+    assert [r.actual for r in namespace.reasons if r.code == "E_POD_NAMESPACE"] == ["X"]
+
+
+def test_a_probe_is_compared_with_the_commands_of_its_container() -> None:
+    found = _explained("process/Args", ["sh"], purpose="run check in app", pod="rich")
+
+    assert found.container == "app"
+    assert found.reasons[0].expected == [["check", ""], ["stop"]]
+
+
+def test_a_wrong_order_names_what_comes_before() -> None:
+    before, request = requests_before(web(), "create web-svc")
+
+    found = explain(policy_of("web"), [before[0], request])
+
+    assert [r.expected for r in found[0].reasons if r.code == "E_ORDER"] == [["contrast-service-mesh"]]
+
+
+def test_a_request_that_is_never_allowed_has_no_reasons() -> None:
+    (found,) = explain(policy_of("web"), [Request(kind="SetPolicyRequest", input={"policy": ""})])
+
+    assert found.reasons == ()
+
+
+def test_a_log_is_read_and_broken_lines_are_skipped() -> None:
+    good = json.dumps({"kind": "GuestDetailsRequest", "request": {}})
+
+    requests = list(read_log(f'{good}\n{{"kind": "Cut\n[1]\n{{"kind": 1, "request": null}}\n{good[:-3]}'))
+
+    assert [r.kind for r in requests] == ["GuestDetailsRequest"]
+
+
+def test_a_denial_is_found_in_an_event_of_the_cluster() -> None:
+    event = (
+        "Error: failed to create containerd task: rpc error: status: PERMISSION_DENIED, message: "
+        '"CreateContainerRequest is blocked by policy: policy.rego:57: DENY CreateContainerRequest '
+        'container=web-svc codes=E_ARGS,E_ENV(LD_PRELOAD X),E_MOUNT_EXTRA(/etc)": unknown'
+    )
+
+    assert parse_denial(event) == (
+        "web-svc",
+        {"E_ARGS": (), "E_ENV": ("LD_PRELOAD", "X"), "E_MOUNT_EXTRA": ("/etc",)},
+    )
+    assert parse_denial("no denial here") is None

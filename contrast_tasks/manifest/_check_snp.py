@@ -52,7 +52,8 @@ SIMULATED_MEMBERS = (
     "PlatformInfo",
 )
 MEASUREMENT_HINT = (
-    "name a file with the measurements of your runtime in contrast.toml: [reference_values] file"
+    "name a file with the measurements of your runtime in contrast.toml: [reference_values] file; "
+    "'contrast-tasks measure' calculates them from firmware, kernel and initrd"
 )
 _PLACEHOLDER = 255
 _SVN_MAX = 255
@@ -138,9 +139,12 @@ def _check_tcb(check: Collector, value: Any, path: Path, setting: str) -> None:
     members = check.members({} if value is None else value, path, known=TCB_MEMBERS)
     if members is None:
         return
-    hint = "read the reported TCB of the host with 'snphost show tcb'"
+    hint = (
+        "read the reported TCB of the host with 'snphost show tcb', "
+        "or observe it with 'contrast-tasks probe -c HOST:PORT'"
+    )
     if setting:
-        hint += f" and set it in contrast.toml: {setting}"
+        hint += f", and set it in contrast.toml: {setting}"
     for name in TCB_MEMBERS:
         svn = members.get(name)
         place = (*path, name)

@@ -34,10 +34,11 @@ _PIID_BYTES = 16
 _UINT16_MAX = 65535
 _SEAM_HINT = (
     "take the SHA-384 of the TDX module, 'sha384sum /boot/efi/EFI/TDX/TDX-SEAM.so' on the host, "
-    "and set it in contrast.toml: reference_values.tdx.mr_seam"
+    "or observe it with 'contrast-tasks probe -c HOST:PORT', and set it in contrast.toml: reference_values.tdx.mr_seam"
 )
 _SVN_HINT = (
-    "read TEE_TCB_SVN from a quote of the host and set it in contrast.toml: "
+    "observe TEE_TCB_SVN of the host with 'contrast-tasks probe -c HOST:PORT', or read it from a quote "
+    "with 'contrast-tasks evidence show', and set it in contrast.toml: "
     "reference_values.tdx.minimum_tee_tcb_svn"
 )
 

@@ -1,10 +1,11 @@
 """The reference values of a platform: its defaults, then a file of measurements, then the user's settings.
 
-No measurement of the reference product is published, so hardware platforms take theirs from a file; what neither
-file nor settings know stays missing and is reported as such. Source: spec/manifest.md 3, 9.4.
+No list of measurements of the reference product is published, so hardware platforms take theirs from a file (of a runtime
+release, calculated by `measure`, or one of the few that are bundled); what neither file nor settings know stays missing
+and is reported as such. Source: spec/manifest.md 3, 9.4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from contrast_tasks.manifest._json_form import (
     snp_from_json,
     tdx_from_json,
 )
+from contrast_tasks.manifest.bundled import PREFIX, bundled_content, bundled_minimum_tcb
 from contrast_tasks.manifest.json_text import JsonText, NotJson, read_json
 from contrast_tasks.manifest.model import (
     GuestPolicy,
@@ -38,9 +40,8 @@ from contrast_tasks.platforms import (
 from contrast_tasks.platforms import platform as find_platform
 from contrast_tasks.settings import ReferenceOverrides
 
-# The values the reference product ships for AKS; our simulated processor reports no lower ones.
-AKS_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
-SIMULATED_TCB = AKS_TCB
+# Those of AKS; our simulated processor reports no lower ones.
+SIMULATED_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
 # SEPT_VE_DISABLE, bit 28, little-endian.
 TD_ATTRIBUTES = "0000001000000000"
 XFAM = "e702060000000000"
@@ -88,6 +89,18 @@ def parse_reference_values(
     _check_schema(source, normal)
     values = normal if {"snp", "tdx"} & normal.keys() else _chosen(source, normal, wanted)
     return ProvidedValues(snp=tuple(values.get("snp", ())), tdx=tuple(values.get("tdx", ())))
+
+
+def provided_by(
+    name: str, platform: Platform | str, *, read: Callable[[str], bytes]
+) -> ProvidedValues:
+    """Return what the value of `[reference_values] file` stands for.
+
+    name: a path, which `read` turns into bytes, or `bundled:` and a runtime handler whose values ship with this package.
+    """
+    bundled = name.startswith(PREFIX)
+    content = bundled_content(name.removeprefix(PREFIX)) if bundled else read(name)
+    return parse_reference_values(content, file=name, platform=platform)
 
 
 def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,7 +253,7 @@ def _snp(
 ) -> SnpReference:
     is_aks = wanted.name.startswith("aks-")
     policy = GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0)
-    tcb = _members(AKS_TCB if is_aks else SnpTcb(), TCB)
+    tcb = _members(SnpTcb(), TCB) | dict(bundled_minimum_tcb(wanted.name, product))
     info = _members(PlatformInfo(), PLATFORM_INFO)
     document: dict[str, Any] = {
         "TrustedMeasurement": "",

@@ -5,9 +5,10 @@
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from contrast_tasks.errors import Location
+from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.files import remove_empty_parents, write_atomic
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.entries import WorkloadEntry, merge_entries
@@ -15,7 +16,7 @@ from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import (
     ProvidedValues,
     defaults_for,
-    parse_reference_values,
+    provided_by,
 )
 from contrast_tasks.stages.inputs import expected_outputs
 from contrast_tasks.stages.keys import PublicKeys
@@ -67,8 +68,18 @@ def _provided(project: Project) -> ProvidedValues | None:
     name = project.settings.reference_values
     if name is None:
         return None
-    content = (project.root / name).read_bytes()
-    return parse_reference_values(content, file=name, platform=project.settings.platform)
+    return provided_by(name, project.settings.platform, read=lambda path: _read(project.root, path))
+
+
+def _read(root: Path, name: str) -> bytes:
+    try:
+        return (root / name).read_bytes()
+    except OSError as err:
+        raise SettingsError(
+            f"the reference values cannot be read: {(err.strerror or '').lower()}",
+            where=Location(file=name),
+            hint="'contrast-tasks measure --out' writes such a file",
+        ) from err
 
 
 def write_manifest(project: Spec) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""The reference values that ship with this package; where each is from stands beside them in templates/reference-values.
+
+An entry named by a platform is its default. An entry named by a runtime handler is one release of the runtime, whose
+measurement holds for no other, so it serves where settings name it: `file = "bundled:<handler>"`.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from contrast_tasks import resources
+from contrast_tasks.errors import SettingsError
+
+PREFIX = "bundled:"
+FILE = "templates/reference-values/bundled.json"
+
+
+@cache
+def _document() -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(resources.read_bytes(FILE))
+    return document
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Return the platforms and runtime handlers that there are values for, sorted."""
+    return tuple(sorted(_document()))
+
+
+def bundled_content(name: str) -> bytes:
+    """Return a reference value file with the entry of one platform or handler; raises SettingsError if there is none."""
+    if name not in _document():
+        raise SettingsError(
+            f"no reference values for '{name}' are bundled, expected one of {', '.join(bundled_names())}"
+        )
+    return json.dumps({name: _document()[name]}).encode()
+
+
+def bundled_minimum_tcb(platform: str, product: str) -> Mapping[str, int]:
+    """Return the members of MinimumTCB that are public for a platform's product, in the manifest's spelling."""
+    entries = _document().get(platform, {}).get("snp", ())
+    return next((entry["MinimumTCB"] for entry in entries if entry["ProductName"] == product), {})

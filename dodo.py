@@ -21,9 +21,9 @@ def task_pack() -> dict[str, Any]:
 
 def task_test() -> dict[str, Any]:
     """Run linters, type checker, layer contracts and tests; words behind `--` go to pytest."""
-    return chore("contrast_tasks.bench.checks:run_checks", pos_arg="words")
+    return chore("tests.checks:run_checks", pos_arg="words")
 
 
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs and handshakes against `python -c pass`."""
-    return chore("contrast_tasks.bench.table:run_bench", pos_arg="words")
+    return chore("tests.bench.table:run_bench", pos_arg="words")

@@ -1,0 +1,68 @@
+"""How long a command takes, as the best of several runs, and as a ratio to `python -c pass` on the same machine."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+REPEATS = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One line of the table.
+
+    value: milliseconds, or events per second where `unit` says so. ratio: to `python -c pass`, for times.
+    budget: what it should be at most, in words.
+    """
+
+    name: str
+    value: float
+    unit: str = "ms"
+    ratio: float | None = None
+    budget: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members that are known."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, "")}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return an environment in which bytecode is kept, as on a user's machine."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CONTRAST_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **more}
+
+
+def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
+    """Run one command; return the milliseconds it took. Raises CalledProcessError with its words if it fails."""
+    before = time.perf_counter()
+    subprocess.run(words, cwd=cwd, env=env, check=True, capture_output=True)
+    return (time.perf_counter() - before) * 1000
+
+
+def measured(
+    name: str, measure: Callable[[], float], *, count: int = REPEATS, budget: str = ""
+) -> Measured:
+    """Return the best of `count` runs, as a ratio to the best of as many runs of nothing in between.
+
+    Taking turns keeps the ratio honest on a machine that is busy now and idle a minute later.
+    """
+    base, value = [], []
+    for _ in range(count):
+        base.append(run(python("-c", "pass"), cwd=ROOT, env=environment()))
+        value.append(measure())
+    return Measured(name=name, value=min(value), ratio=min(value) / min(base), budget=budget)
+
+
+def python(*words: str) -> list[str]:
+    """Return a command line of this interpreter."""
+    return [sys.executable, *words]

@@ -1,0 +1,43 @@
+"""`./doitw test`: formatter, linter, type checker, layer contracts, tests; all of them, then one verdict."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import ContrastError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class ChecksFailed(ContrastError):
+    """At least one check failed; what it said stands above."""
+
+
+def _steps(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    python = [sys.executable, "-m"]
+    contracts = str(Path(sys.executable).with_name("lint-imports"))
+    return [
+        ("format", [*python, "ruff", "format", "--check", "--quiet", "."]),
+        ("lint", [*python, "ruff", "check", "--quiet", "."]),
+        ("types", [*python, "mypy"]),
+        ("layers", [contracts]),
+        ("tests", [*python, "pytest", "-q", *words]),
+    ]
+
+
+def run_checks(words: Sequence[str] = ()) -> dict[str, Any]:
+    """Run every check; words go to pytest. Raises ChecksFailed naming those that failed."""
+    failed = []
+    for name, command in _steps(words):
+        before = time.monotonic()
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        verdict = "ok" if code == 0 else f"failed with status {code}"
+        sys.stderr.write(f"{name}: {verdict} ({time.monotonic() - before:.1f} s)\n")
+        if code != 0:
+            failed.append(name)
+    if failed:
+        raise ChecksFailed(f"{', '.join(failed)} failed", hint="what they say stands above")
+    return {"wrote": []}

@@ -41,6 +41,8 @@ SUMMARIES: Mapping[str, str] = {
     "audit": "report on the manifest and policies that were verified",
     "policy": "work on policies: simulate",
     "evidence": "work on attestation evidence in files: show, verify, check",
+    "measure": "calculate reference values from firmware, kernel and initrd",
+    "probe": "observe an unknown machine, and write its values as settings to confirm",
     "endorsements": "fetch what vendors publish about processors, or show what is kept",
     "demo": "run the whole example on this machine, and prove each step",
 }

@@ -1,0 +1,119 @@
+"""`probe`: attest an unknown machine's Coordinator, show what it proves about itself, and write it as settings to confirm."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.endorsements import configure_access, endorsements_of
+from contrast_tasks.errors import UsageError
+from contrast_tasks.report.model import Failure, Report
+
+if TYPE_CHECKING:
+    from contrast_tasks.attestation.observe import Observation
+
+EXAMPLE = "probe -c 203.0.113.7:1313"
+DEFAULT_FILE = "observed.toml"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "-c", "--coordinator", metavar="HOST:PORT", required=True, help="its user API"
+    )
+    parser.add_argument("--out", metavar="FILE", help=f"default {DEFAULT_FILE}")
+    parser.add_argument("--yes", action="store_true", help="write without asking")
+    parser.add_argument("--show-only", action="store_true", help="look, and write nothing")
+    parser.add_argument(
+        "--with-guest", action="store_true", help="also the measurements of the guest that runs"
+    )
+    parser.add_argument(
+        "--pin-machine", action="store_true", help="also the chip id: accept no other machine"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for the handshake"
+    )
+    configure_access(parser)
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Observe, show, ask, write; 41 unless the evidence is genuine, 2 where nobody can be asked."""
+    from contrast_tasks.stages.presented import address_of
+    from contrast_tasks.stages.probe import (
+        Chosen,
+        overrides_of,
+        probe,
+        render_overrides,
+        require_own,
+        write_overrides,
+    )
+
+    host, port = address_of(arguments.coordinator)
+    path = context.cwd / (arguments.out or DEFAULT_FILE)
+    if not arguments.show_only:
+        require_own(path)
+    observation = probe(
+        host,
+        port,
+        endorsements=endorsements_of(arguments, context),
+        now=datetime.now(UTC),
+        timeout_s=arguments.timeout,
+    )
+    _show(observation, f"{host}:{port}", context)
+    chosen = Chosen(guest=arguments.with_guest, machine=arguments.pin_machine)
+    overrides = overrides_of(observation, chosen)
+    text = render_overrides(overrides) if overrides else ""
+    result: dict[str, Any] = {
+        "coordinator": f"{host}:{port}",
+        "tee": observation.tee,
+        "product": observation.product,
+        "simulated": observation.simulated,
+        "observed": dict(observation.values),
+        "warnings": list(observation.warnings),
+        "overrides": overrides,
+        "written": None,
+    }
+    if not overrides:
+        context.console.say("there is nothing to write: settings have no values for this machine")
+        return Report(command="probe", result=result)
+    context.console.data(f"\n{text}")
+    if arguments.show_only:
+        return Report(command="probe", result=result)
+    if not arguments.yes and not _can_ask(context):
+        error = UsageError(
+            "nobody can be asked whether these values are wanted, nothing was written",
+            hint="run it on a terminal, or confirm with --yes",
+        )
+        failure = (Failure.of(error),)
+        return Report(command="probe", exit_code=error.exit_code, failures=failure, result=result)
+    if not arguments.yes and not _confirmed():
+        context.console.say("nothing was written")
+        return Report(command="probe", result=result)
+    changed = write_overrides(path, text)
+    result["written"] = str(path)
+    context.console.say(
+        f"{'wrote' if changed else 'up to date:'} {path.name}; put its lines into contrast.toml and generate again"
+    )
+    return Report(command="probe", result=result)
+
+
+def _show(observation: "Observation", name: str, context: Context) -> None:
+    from contrast_tasks.stages.evidence import text_lines
+
+    of_line = f" of the line {observation.product}" if observation.product else ""
+    context.console.data(f"coordinator {name} runs on {observation.tee}{of_line}\n")
+    for line in text_lines(observation.values, 1):
+        context.console.data(f"{line}\n")
+    for warning in observation.warnings:
+        context.console.say(f"warning: {warning}")
+
+
+def _can_ask(context: Context) -> bool:
+    return context.console.is_text and sys.stdin.isatty()
+
+
+def _confirmed() -> bool:
+    sys.stderr.write("write these values? type yes: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == "yes"

@@ -205,10 +205,11 @@ def _processes(project: Any) -> Callable[[Any], int]:
     from contrast_tasks.tasks.run import processors
 
     def choose(record: Any) -> int:
+        workloads = project.index.workloads.values()
         stale = 0
-        for workload in project.index.workloads.values():
+        for workload, inputs in zip(workloads, project.inputs_of_workloads(workloads), strict=True):
             values = record.get(f"workload:{workload_name(workload)}", "_values_:") or {}
-            stale += values.get("inputs") != project.inputs_of_workload(workload.id)
+            stale += values.get("inputs") != inputs
         return min(processors(), _PROCESSES_AT_MOST) if stale >= _PARALLEL_FROM else 1
 
     return choose

@@ -89,7 +89,8 @@ def of_check(project: Project) -> str:
     return _digest(
         "check",
         of_sources(project),
-        [[name, project.inputs_of_workload(name)] for name in index.workloads],
+        list(index.workloads),
+        project.inputs_of_workloads(index.workloads.values()),
         _content(project.root / paths.keys),
         None if own is None else _content(project.root / own),
     )

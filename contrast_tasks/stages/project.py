@@ -4,8 +4,9 @@ Every generated file has one digest over all its inputs. It decides whether the 
 the content-addressed cache; two equal digests stand for equal bytes.
 """
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -92,9 +93,15 @@ class Paths:
 
 @dataclass(slots=True)
 class _LockState:
+    """The lock file as it was read last, and the digests that follow from it.
+
+    entries: digest of each entry by its reference as written; what is spelled otherwise goes through `lock`.
+    """
+
     signature: tuple[int, ...] | None = None
+    content: bytes = b""
     lock: "Lock | None" = None
-    digests: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, str] = field(default_factory=dict)
     images: dict[tuple[str, ...], str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
 
@@ -173,35 +180,40 @@ class Project:
 
     def lock(self) -> "Lock | None":
         """Return the lock file, None if there is none; raises ImageError if it cannot be understood."""
-        return self._current_lock().lock
+        return self._parsed_lock(self._current_lock())
+
+    def _parsed_lock(self, state: _LockState) -> "Lock | None":
+        if state.lock is None and state.signature:
+            from contrast_tasks.images.lock import parse_lock
+
+            state.lock = parse_lock(state.content, self.settings.lock)
+        return state.lock
 
     def _current_lock(self) -> _LockState:
         try:
-            status = os.stat(self._lock_path)  # noqa: PTH116  # asked several times per workload
+            status = os.stat(self._lock_path)  # noqa: PTH116  # asked once per workload
         except FileNotFoundError:
             signature: tuple[int, ...] = ()
         else:
             signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         if signature != self._lock.signature:
-            lock = None
-            if signature:
-                from contrast_tasks.images.lock import parse_lock
-
-                lock = parse_lock(Path(self._lock_path).read_bytes(), self.settings.lock)
-            self._lock = _LockState(signature=signature, lock=lock)
+            content = Path(self._lock_path).read_bytes() if signature else b""
+            entries = _entries_of_lock(content)
+            self._lock = _LockState(signature=signature, content=content, entries=entries)
         return self._lock
 
     def _image_digest(self, state: _LockState, reference: str) -> str:
-        digest = state.digests.get(reference)
+        digest = state.entries.get(reference)
         if digest is None:
-            found = None
-            if state.lock is not None:
-                try:
-                    found = state.lock.resolve(reference)
-                except ContrastError:
-                    found = None  # the workload's task says what is wrong with the reference
-            digest = sha256_hex(canonical_json(found.to_json())) if found is not None else "absent"
-            state.digests[reference] = digest
+            digest = "absent"
+            try:
+                lock = self._parsed_lock(state)
+                found = lock.resolve(reference) if lock is not None else None
+                if found is not None:
+                    digest = sha256_hex(canonical_json(found.to_json()))
+            except ContrastError:
+                pass  # the tasks of the workload and of the lock say what is wrong
+            state.entries[reference] = digest
         return digest
 
     @cached_property
@@ -223,7 +235,14 @@ class Project:
 
     def inputs_of_workload(self, workload: str) -> str:
         """Return the digest over everything a workload's policy and object are made from."""
+        return self._inputs(self._current_lock(), workload)
+
+    def inputs_of_workloads(self, workloads: Iterable[Workload]) -> list[str]:
+        """Return the digests of several workloads; the lock file is looked at once."""
         state = self._current_lock()
+        return [self._inputs(state, workload.id) for workload in workloads]
+
+    def _inputs(self, state: _LockState, workload: str) -> str:
         digest = state.inputs.get(workload)
         if digest is None:
             entry = self.index.workloads[workload]
@@ -290,7 +309,7 @@ class Project:
     def inputs_of_output(self, file: str) -> str:
         """Return the digest over everything the annotated YAML, records and policies of a source are made from."""
         source = self.sources[file]
-        workloads = [self.inputs_of_workload(item.id) for item in self.workloads_in(file)]
+        workloads = self.inputs_of_workloads(self.workloads_in(file))
         parts = ("output", self.code, source.digest, source.output, self.paths.build, *workloads)
         return sha256_hex("\n".join(parts).encode())
 
@@ -304,6 +323,17 @@ class Project:
     def workloads_in(self, file: str) -> list[Workload]:
         """Return the workloads of a source, in its order."""
         return self._by_file.get(file, [])
+
+
+def _entries_of_lock(content: bytes) -> dict[str, str]:
+    """Return the digest of each entry by reference; whatever is wrong with the file is for `parse_lock` to say."""
+    try:
+        return {
+            image["reference"]: sha256_hex(canonical_json(image))
+            for image in json.loads(content)["images"]
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 _opened: dict[Spec, Project] = {}

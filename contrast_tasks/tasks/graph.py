@@ -12,7 +12,7 @@ from typing import Any
 
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.stages.index import Workload
-from contrast_tasks.stages.project import Project
+from contrast_tasks.stages.project import STATE, Project
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.freshness import Fresh
 
@@ -43,7 +43,8 @@ def _task(
     arguments = members.pop("arguments", {})
     return {
         "actions": [action(f"contrast_tasks.stages.{stage}", project=project.spec, **arguments)],
-        "targets": list(outputs),
+        # What lies in .contrast is nobody's target, and asking for it twice is a tenth of a run that does nothing.
+        "targets": [path for path in outputs if not path.startswith(f"{STATE}/")],
         "uptodate": [Fresh(digest, outputs, settles=settles)],
         "io": {"capture": False},
         **members,

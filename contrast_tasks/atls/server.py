@@ -32,6 +32,8 @@ from contrast_tasks.errors import ClusterError
 __all__ = ["AtlsServer", "Limits", "PeerIdentity", "Registry", "RequireClient", "serve"]
 
 Handlers = Callable[[grpc.Server, Registry], None]
+_SOCKET_NAME = "grpc.sock"
+_BACKLOG = 512
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a manifest with a thousand policies
 
 
@@ -166,17 +168,14 @@ def serve(
     )
 
 
-_SOCKET_NAME = "grpc.sock"
-
-
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # The protocol must be named: asyncio sets TCP_NODELAY by it, and without that a handshake takes 40 ms more.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
+            listener.listen(_BACKLOG)
         except BaseException:
             listener.close()
             raise

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from OpenSSL import SSL
-
-from contrast_tasks.atls.errors import HandshakeFailed
+from contrast_tasks.atls.link import Link
 from contrast_tasks.atls.registry import Registry
-from contrast_tasks.atls.session import READ_BYTES, ServerSession
-from contrast_tasks.atls.types import PeerIdentity
+from contrast_tasks.atls.session import ServerSession
 
 _LOG = logging.getLogger(__name__)
+_ACCEPT_AT_ONCE = 64
+_ACCEPT_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,244 +56,78 @@ class Terminator:
         self.backend_path = backend_path
         self.executor = executor
         self.limits = limits
-        self.links: set[_Link] = set()
+        self.links: set[Link] = set()
         self.handshaking = 0
+        self.closed = False
         self._on_refused = on_refused
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._adoptions: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: socket.socket) -> None:
-        """Accept connections from a bound socket."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Link(self), sock=listener, backlog=512)
+        """Accept connections from a listening socket that does not block.
+
+        Not with `create_server`: when it is closed at the wrong moment it forgets a connection it has accepted already.
+        """
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
 
     def stop_accepting(self) -> None:
         """Close the listening socket; connections go on."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_ACCEPT_AT_ONCE):
+            if self._listener is None:
+                return
+            try:
+                connection, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except (
+                OSError
+            ) as err:  # out of descriptors or memory: leave the others in the queue for a while
+                _LOG.warning("cannot accept a connection: %s", err)
+                loop.remove_reader(self._listener.fileno())
+                loop.call_later(_ACCEPT_PAUSE_S, self._accept_again)
+                return
+            task = loop.create_task(self._adopt(connection))
+            self._adoptions.add(task)
+            task.add_done_callback(self._adoptions.discard)
+
+    def _accept_again(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)  # noqa: FBT003  # the socket API has it so
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: Link(self), connection)
+        except OSError as err:
+            _LOG.warning("lost a connection at once: %s", err)
+            connection.close()
 
     async def close(self) -> None:
-        """Close the listening socket and every connection, and wait until all of them are gone."""
+        """Close the listening socket and every connection, and wait until all of them are gone.
+
+        Also those that the loop has accepted but not yet announced: every task of the loop belongs to us.
+        """
+        self.closed = True
         self.stop_accepting()
         for link in list(self.links):
             link.close()
-        await asyncio.gather(*(link.task for link in list(self.links)), return_exceptions=True)
+            link.transport.abort()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
 
     def refused(self, error: Exception, peer: str) -> None:
         """Write why a peer was refused to the local log; the peer itself got an alert and no text."""
         _LOG.warning("refused %s: %s", peer, error)
         if self._on_refused is not None:
             self._on_refused(error)
-
-
-class _Link(asyncio.Protocol):
-    """One client connection: first a handshake in `task`, then a pump driven by the two transports."""
-
-    transport: asyncio.Transport
-    task: asyncio.Task[None]
-
-    def __init__(self, terminator: Terminator) -> None:
-        self._owner = terminator
-        self._inbox = bytearray()
-        self._arrived = asyncio.Event()
-        self._ended = False
-        self._session: ServerSession | None = None
-        self._plain: _PlainSide | None = None
-        self._name = ""
-        self._done = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
-        self.transport = transport
-        owner = self._owner
-        if (
-            len(owner.links) >= owner.limits.connections
-            or owner.handshaking >= owner.limits.handshakes
-        ):
-            _LOG.warning("closed a connection at once: too many at a time")
-            transport.abort()
-            self._ended = True
-            return
-        owner.links.add(self)
-        self.task = asyncio.get_running_loop().create_task(self._run())
-
-    def data_received(self, data: bytes) -> None:
-        if self._plain is not None:
-            self._decrypt(data)
-            return
-        self._inbox += data
-        self._arrived.set()
-        if len(self._inbox) > self._owner.limits.hello_bytes:
-            self.transport.pause_reading()
-
-    def eof_received(self) -> bool:
-        self.close()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        self.close()
-
-    def pause_writing(self) -> None:
-        if self._plain is not None:
-            self._plain.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self._plain is not None:
-            self._plain.transport.resume_reading()
-
-    def close(self) -> None:
-        """Forget the peer first, then close both sockets; may be called any number of times."""
-        if self._ended:
-            return
-        self._ended = True
-        if self._name:
-            self._owner.registry.remove(self._name)
-        if self._plain is not None:
-            self._plain.transport.abort()
-        self._arrived.set()
-        self._done.set()
-        self.transport.close()
-
-    def encrypt(self, data: bytes) -> None:
-        """Send plain bytes of the backend to the peer."""
-        if self._ended or self._session is None:
-            return
-        try:
-            self._session.connection.sendall(data)
-        except SSL.Error:
-            self.close()
-            return
-        self._flush()
-
-    def end_of_backend(self) -> None:
-        """Tell the peer that nothing more follows, and close."""
-        if not self._ended and self._session is not None:
-            try:
-                self._session.connection.shutdown()
-            except SSL.Error:
-                pass
-            else:
-                self._flush()
-        self.close()
-
-    async def _run(self) -> None:
-        owner = self._owner
-        peer = str(self.transport.get_extra_info("peername"))
-        try:
-            owner.handshaking += 1
-            try:
-                async with asyncio.timeout(owner.limits.handshake_s):
-                    session, identity = await self._handshake()
-            finally:
-                owner.handshaking -= 1
-            await self._connect_backend(session, identity)
-            await self._done.wait()
-        except TimeoutError:
-            owner.refused(HandshakeFailed("the handshake took too long"), peer)
-        except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
-            if not self._ended or not isinstance(err, ConnectionError):
-                owner.refused(err, peer)
-        finally:
-            self.close()
-            owner.links.discard(self)
-
-    async def _handshake(self) -> tuple[ServerSession, PeerIdentity]:
-        loop = asyncio.get_running_loop()
-        session: ServerSession | None = None
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            if self._ended:
-                raise ConnectionResetError("the peer closed the connection during the handshake")
-            received = bytes(self._inbox)
-            self._inbox.clear()
-            self.transport.resume_reading()
-            session, complete, answer, error = await loop.run_in_executor(
-                self._owner.executor, _step, session, self._owner.new_session, received
-            )
-            if answer:
-                self.transport.write(answer)
-            if error is not None:
-                raise error
-            if complete and session is not None and session.identity is not None:
-                return session, session.identity
-
-    async def _connect_backend(self, session: ServerSession, identity: PeerIdentity) -> None:
-        loop = asyncio.get_running_loop()
-        self._name = self._owner.registry.add(identity)
-        backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            backend.setblocking(False)  # noqa: FBT003  # the socket API has it so
-            backend.bind(f"\0{self._name}")
-            await loop.sock_connect(backend, self._owner.backend_path)
-            plain = _PlainSide(self)
-            await loop.create_unix_connection(lambda: plain, sock=backend)
-        except BaseException:
-            self._owner.registry.remove(self._name)
-            backend.close()
-            raise
-        if self._ended:
-            self._owner.registry.remove(self._name)
-            plain.transport.abort()
-            return
-        self._session, self._plain = session, plain
-        waiting = bytes(self._inbox)
-        self._inbox.clear()
-        self._decrypt(waiting)
-
-    def _decrypt(self, data: bytes) -> None:
-        session, plain = self._session, self._plain
-        if self._ended or session is None or plain is None:
-            return
-        connection = session.connection
-        if data:
-            connection.bio_write(data)
-        try:
-            while True:
-                plain.transport.write(connection.recv(READ_BYTES))
-        except SSL.WantReadError:
-            self._flush()
-        except SSL.Error:  # a clean end of the peer, or bytes that are not TLS
-            self.close()
-
-    def _flush(self) -> None:
-        waiting = self._session.pending() if self._session is not None else b""
-        if waiting:
-            self.transport.write(waiting)
-
-
-class _PlainSide(asyncio.Protocol):
-    """The connection to the gRPC server, bound to the name under which the peer is registered."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, link: _Link) -> None:
-        self._link = link
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._link.encrypt(data)
-
-    def pause_writing(self) -> None:
-        self._link.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._link.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        self._link.end_of_backend()
-
-
-def _step(
-    session: ServerSession | None, new_session: Callable[[], ServerSession], received: bytes
-) -> tuple[ServerSession | None, bool, bytes, Exception | None]:
-    """Advance one handshake in a worker thread: the session, whether it is complete, the answer, the failure."""
-    if session is None:
-        session = new_session()
-    try:
-        complete = session.advance(received)
-    except Exception as err:  # noqa: BLE001  # handed over to the connection's own handler
-        return session, False, session.pending(), err
-    return session, complete, session.pending(), None

@@ -183,7 +183,14 @@ class Tunnel:
             self._send_link()
             self._closing = True
             return
-        self._session.connection.sendall(plain)
+        try:
+            self._session.connection.sendall(plain)
+        except (
+            SSL.Error
+        ) as err:  # the peer ended the session; what the channel still says goes nowhere
+            self._end(self._session.explain(err))
+            self._peer_ended = True
+            return
         self._to_peer += self._session.pending()
         self._send_link()
 

@@ -80,6 +80,10 @@ def dial(port: int, **changes: Any) -> AtlsChannel:
     return connect("127.0.0.1", port, **arguments)
 
 
+def tunnels() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "atls-tunnel"]
+
+
 @pytest.mark.parametrize("by_alpn", [False, True], ids=["server name", "alpn"])
 def test_a_channel_to_an_accepted_server_works(one_sided: int, by_alpn: bool) -> None:
     with dial(one_sided, nonce_in_alpn=by_alpn) as peer:
@@ -212,25 +216,21 @@ def test_a_channel_does_not_reconnect_behind_the_callers_back(one_sided: int) ->
 
 
 def test_nothing_is_left_after_close(one_sided: int) -> None:
-    threads = set(threading.enumerate())
-
     peer = dial(one_sided)
     path = peer._tunnel.path
     say(peer.channel)
     peer.close()
     peer.close()
 
-    assert set(threading.enumerate()) == threads
+    assert tunnels() == []
     assert not path.parent.exists()
 
 
 def test_a_channel_that_is_never_used_leaves_nothing_either(mutual: int) -> None:
-    threads = set(threading.enumerate())
-
     with dial(mutual, issuer=FakeIssuer()):
-        pass
+        assert len(tunnels()) == 1
 
-    assert set(threading.enumerate()) == threads
+    assert tunnels() == []
 
 
 def test_a_lost_connection_is_told(one_sided: int) -> None:

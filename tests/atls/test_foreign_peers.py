@@ -98,7 +98,9 @@ def test_openssl_sees_evidence_over_its_nonce_and_the_servers_nonce(one_sided: i
     pem = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", output, re.DOTALL)
     assert pem is not None
     assert bound_to(x509.load_pem_x509_certificate(pem.group().encode()), NONCE)
-    name = re.search(r"Acceptable client certificate CA names\n\s*CN ?= ?(\S+)\n", output)
+    name = re.search(
+        r"Acceptable client certificate CA names\n\s*CN ?= ?\"?([^\s\"]+)\"?\n", output
+    )
     assert name is not None
     assert len(base64.b64decode(name.group(1), validate=True)) == 32
     assert "ALPN protocol: h2" in output

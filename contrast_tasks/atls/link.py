@@ -1,0 +1,243 @@
+"""One connection of a terminator: the handshake, then the pump between TLS and the plain gRPC server."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+
+from contrast_tasks.atls.errors import HandshakeFailed
+from contrast_tasks.atls.session import READ_BYTES, ServerSession
+from contrast_tasks.atls.types import PeerIdentity
+
+if TYPE_CHECKING:
+    from contrast_tasks.atls.terminator import Terminator
+
+_LOG = logging.getLogger(__name__)
+_LINGER_S = 5.0
+
+
+class Link(asyncio.Protocol):
+    """One client connection: first a handshake in `task`, then a pump driven by the two transports."""
+
+    transport: asyncio.Transport
+    task: asyncio.Task[None]
+
+    def __init__(self, terminator: "Terminator") -> None:
+        self._owner = terminator
+        self._inbox = bytearray()
+        self._arrived = asyncio.Event()
+        self._ended = False
+        self._session: ServerSession | None = None
+        self._plain: _PlainSide | None = None
+        self._name = ""
+        self._done = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake, unless there are too many connections already."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
+        self.transport = transport
+        owner = self._owner
+        if (
+            owner.closed
+            or len(owner.links) >= owner.limits.connections
+            or owner.handshaking >= owner.limits.handshakes
+        ):
+            if not owner.closed:
+                _LOG.warning("closed a connection at once: too many at a time")
+            self._ended = True
+            transport.abort()
+            return
+        owner.links.add(self)
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on, or keep them for the next step of the handshake."""
+        if self._plain is not None:
+            self._decrypt(data)
+            return
+        self._inbox += data
+        self._arrived.set()
+        if len(self._inbox) > self._owner.limits.hello_bytes:
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Close: half-open connections have no use here."""
+        self.close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Forget the peer."""
+        self.close()
+
+    def pause_writing(self) -> None:
+        """Stop reading from the backend while the peer does not read."""
+        if self._plain is not None:
+            self._plain.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read from the backend again."""
+        if self._plain is not None:
+            self._plain.transport.resume_reading()
+
+    def close(self) -> None:
+        """Forget the peer first, then close both sockets; may be called any number of times."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._name:
+            self._owner.registry.remove(self._name)
+        if self._plain is not None:
+            self._plain.transport.abort()
+        self._arrived.set()
+        self._done.set()
+        self.transport.close()
+        # A peer that does not read must not keep what is left for it in memory.
+        asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
+
+    def encrypt(self, data: bytes) -> None:
+        """Send plain bytes of the backend to the peer."""
+        if self._ended or self._session is None:
+            return
+        try:
+            self._session.connection.sendall(data)
+        except SSL.Error:
+            self.close()
+            return
+        self._flush()
+
+    def end_of_backend(self) -> None:
+        """Tell the peer that nothing more follows, and close."""
+        if not self._ended and self._session is not None:
+            try:
+                self._session.connection.shutdown()
+            except SSL.Error:
+                pass
+            else:
+                self._flush()
+        self.close()
+
+    async def _run(self) -> None:
+        owner = self._owner
+        peer = str(self.transport.get_extra_info("peername"))
+        try:
+            owner.handshaking += 1
+            try:
+                async with asyncio.timeout(owner.limits.handshake_s):
+                    session, identity = await self._handshake()
+            finally:
+                owner.handshaking -= 1
+            await self._connect_backend(session, identity)
+            await self._done.wait()
+        except TimeoutError:
+            owner.refused(HandshakeFailed("the handshake took too long"), peer)
+        except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
+            if not self._ended or not isinstance(err, ConnectionError):
+                owner.refused(err, peer)
+        finally:
+            self.close()
+            owner.links.discard(self)
+
+    async def _handshake(self) -> tuple[ServerSession, PeerIdentity]:
+        loop = asyncio.get_running_loop()
+        session: ServerSession | None = None
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._ended:
+                raise ConnectionResetError("the peer closed the connection during the handshake")
+            received = bytes(self._inbox)
+            self._inbox.clear()
+            self.transport.resume_reading()
+            session, complete, answer, error = await loop.run_in_executor(
+                self._owner.executor, _step, session, self._owner.new_session, received
+            )
+            if answer:
+                self.transport.write(answer)
+            if error is not None:
+                raise error
+            if complete and session is not None and session.identity is not None:
+                return session, session.identity
+
+    async def _connect_backend(self, session: ServerSession, identity: PeerIdentity) -> None:
+        loop = asyncio.get_running_loop()
+        self._name = self._owner.registry.add(identity)
+        backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            backend.setblocking(False)  # noqa: FBT003  # the socket API has it so
+            backend.bind(f"\0{self._name}")
+            await loop.sock_connect(backend, self._owner.backend_path)
+            plain = _PlainSide(self)
+            await loop.create_unix_connection(lambda: plain, sock=backend)
+        except BaseException:
+            self._owner.registry.remove(self._name)
+            backend.close()
+            raise
+        if self._ended:
+            self._owner.registry.remove(self._name)
+            plain.transport.abort()
+            return
+        self._session, self._plain = session, plain
+        waiting = bytes(self._inbox)
+        self._inbox.clear()
+        self._decrypt(waiting)
+
+    def _decrypt(self, data: bytes) -> None:
+        session, plain = self._session, self._plain
+        if self._ended or session is None or plain is None:
+            return
+        connection = session.connection
+        if data:
+            connection.bio_write(data)
+        try:
+            while True:
+                plain.transport.write(connection.recv(READ_BYTES))
+        except SSL.WantReadError:
+            self._flush()
+        except SSL.Error:  # a clean end of the peer, or bytes that are not TLS
+            self.close()
+
+    def _flush(self) -> None:
+        waiting = self._session.pending() if self._session is not None else b""
+        if waiting:
+            self.transport.write(waiting)
+
+
+class _PlainSide(asyncio.Protocol):
+    """The connection to the gRPC server, bound to the name under which the peer is registered."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._link.encrypt(data)
+
+    def pause_writing(self) -> None:
+        self._link.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._link.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        self._link.end_of_backend()
+
+
+def _step(
+    session: ServerSession | None, new_session: Callable[[], ServerSession], received: bytes
+) -> tuple[ServerSession | None, bool, bytes, Exception | None]:
+    """Advance one handshake in a worker thread: the session, whether it is complete, the answer, the failure."""
+    if session is None:
+        session = new_session()
+    try:
+        complete = session.advance(received)
+    except Exception as err:  # noqa: BLE001  # handed over to the connection's own handler
+        return session, False, session.pending(), err
+    return session, complete, session.pending(), None

@@ -19,7 +19,7 @@ PLATFORMS = (
 )
 TOP_KEYS = (
     "platform, sources, build_dir, manifest, lock, defaults, images, components, coordinator, owners,"
-    " reference_values, workloads"
+    " reference_values, endorsements, workloads"
 )
 ANNOTATIONS = "contrast.edgeless.systems/"
 

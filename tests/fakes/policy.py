@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from contrast_tasks.policy.derive import derive
+from contrast_tasks.policy.engine import PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
 from contrast_tasks.policy.profiles import KATA_QEMU, KATA_QEMU_BLOCK
@@ -64,7 +65,12 @@ def image(reference: str, **facts: Any) -> ImageFacts:
 
 
 def workload(
-    spec: str, *, kind: str = "Pod", name: str = "app", namespace: str | None = None, labels: str = "{}"
+    spec: str,
+    *,
+    kind: str = "Pod",
+    name: str = "app",
+    namespace: str | None = None,
+    labels: str = "{}",
 ) -> dict[str, Any]:
     """Return an object of that kind around a pod spec in YAML."""
     pod = {"metadata": {"labels": yaml.safe_load(labels)}, "spec": yaml.safe_load(spec)}
@@ -72,21 +78,30 @@ def workload(
     if namespace:
         metadata["namespace"] = namespace
     if kind == "Pod":
-        return {"apiVersion": "v1", "kind": kind, "metadata": metadata | pod["metadata"], "spec": pod["spec"]}
+        return {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": metadata | pod["metadata"],
+            "spec": pod["spec"],
+        }
     inner: dict[str, Any] = {"template": pod}
     if kind == "CronJob":
         inner = {"jobTemplate": {"spec": inner}}
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": inner}
 
 
-def given(obj: Mapping[str, Any], *, images: Mapping[str, ImageFacts] | None = None, **rest: Any) -> PolicyInput:
+def given(
+    obj: Mapping[str, Any], *, images: Mapping[str, ImageFacts] | None = None, **rest: Any
+) -> PolicyInput:
     """Return the generator's input; images that are not named get plain facts."""
     spec = json.dumps(obj)
     found = dict(images or {})
     for part in spec.split('"image": "')[1:]:
         reference = part.partition('"')[0]
         found.setdefault(reference, image(reference))
-    return PolicyInput.from_object(obj, images=found, configs=rest.pop("configs", {}), file="app.yml", **rest)
+    return PolicyInput.from_object(
+        obj, images=found, configs=rest.pop("configs", {}), file="app.yml", **rest
+    )
 
 
 def derived(spec: str, *, profile: Profile = KATA_QEMU, **rest: Any) -> PolicyData:
@@ -199,7 +214,9 @@ def web() -> PolicyData:
 @cache
 def rich(profile: Profile = KATA_QEMU) -> PolicyData:
     """Return the expectations of the pod with everything."""
-    return derived(RICH_SPEC, kind="StatefulSet", name="rich", configs=RICH_CONFIGS, profile=profile)
+    return derived(
+        RICH_SPEC, kind="StatefulSet", name="rich", configs=RICH_CONFIGS, profile=profile
+    )
 
 
 @cache
@@ -217,6 +234,28 @@ def coordinator() -> PolicyData:
     spec = documents[0]["spec"]["template"]["spec"]
     spec["containers"][0]["image"] += f"@{DIGEST}"
     return derive(given(documents[0]), KATA_QEMU)
+
+
+@cache
+def walked(name: str) -> tuple[tuple[Request, str], ...]:
+    """Return the requests of the life of `web` or `rich`, each with the state before it, as JSON."""
+    return walk({"web": web, "rich": rich}[name](), policy_of(name))
+
+
+def walk(data: PolicyData, policy: bytes) -> tuple[tuple[Request, str], ...]:
+    """Live through a pod once; return its requests with the state before each, as JSON."""
+    guest = PolicyEngine(policy)
+    steps = []
+    for request in synthesise_lifecycle(data):
+        steps.append((request, json.dumps(guest.state)))
+        assert guest.ask(request.kind, request.input).allowed  # a fake for tests
+    return tuple(steps)
+
+
+def set_state(guest: PolicyEngine, state: str) -> None:
+    """Put a guest into a state of `walk`; both engines keep the same one (test_lifecycle)."""
+    guest.state = json.loads(state)
+    guest._publish()  # the product never sets a state
 
 
 def requests_before(data: PolicyData, purpose: str) -> tuple[list[Request], Request]:
@@ -244,7 +283,9 @@ def bent(request: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     return changed
 
 
-def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def places(
+    value: Any, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield every member and element below a JSON value with its path."""
     items: Any = ()
     if isinstance(value, dict):

@@ -8,7 +8,9 @@ from contrast_tasks.policy.requests import Request
 from tests.fakes.policy import bent, policy_of, requests_before, rich, web
 
 
-def _explained(path: str, value: object, *, purpose: str = "create web-svc", pod: str = "web") -> Explanation:
+def _explained(
+    path: str, value: object, *, purpose: str = "create web-svc", pod: str = "web"
+) -> Explanation:
     before, request = requests_before({"web": web, "rich": rich}[pod](), purpose)
     changed = Request(kind=request.kind, input=bent(request.input, path, value))
     (found,) = explain(policy_of(pod), [*before, changed])
@@ -32,15 +34,24 @@ def test_shared_expectations_are_filled_in() -> None:
 
 def test_a_wrong_variable_is_named_with_its_values() -> None:
     _, request = requests_before(web(), "create web-svc")
-    entries = ["WEB_PORT=9" if e.startswith("WEB_PORT=") else e for e in request.input["OCI"]["Process"]["Env"]]
+    entries = [
+        "WEB_PORT=9" if e.startswith("WEB_PORT=") else e
+        for e in request.input["OCI"]["Process"]["Env"]
+    ]
 
     (reason,) = _explained("OCI/Process/Env", entries).reasons
 
-    assert (reason.names, reason.expected, reason.actual) == (("WEB_PORT",), {"WEB_PORT": "8080"}, ["WEB_PORT=9"])
+    assert (reason.names, reason.expected, reason.actual) == (
+        ("WEB_PORT",),
+        {"WEB_PORT": "8080"},
+        ["WEB_PORT=9"],
+    )
 
 
 def test_an_additional_mount_is_shown() -> None:
-    (reason,) = _explained("OCI/Mounts/+", {"destination": "/x", "source": "/", "type_": "bind", "options": []}).reasons
+    (reason,) = _explained(
+        "OCI/Mounts/+", {"destination": "/x", "source": "/", "type_": "bind", "options": []}
+    ).reasons
 
     assert reason.code == "E_MOUNT_EXTRA"
     assert (reason.expected, reason.actual[0]["destination"]) == ([], "/x")
@@ -48,7 +59,9 @@ def test_an_additional_mount_is_shown() -> None:
 
 def test_the_pods_name_and_namespace_are_compared() -> None:
     name = _explained("OCI/Annotations/io.kubernetes.cri.sandbox-name", "x", purpose="create pause")
-    namespace = _explained("OCI/Annotations/io.kubernetes.cri.sandbox-namespace", "X", purpose="create pause")
+    namespace = _explained(
+        "OCI/Annotations/io.kubernetes.cri.sandbox-namespace", "X", purpose="create pause"
+    )
 
     assert [r.actual for r in name.reasons if r.code == "E_POD_NAME"] == ["x"]
     assert [r.actual for r in namespace.reasons if r.code == "E_POD_NAMESPACE"] == ["X"]
@@ -66,7 +79,9 @@ def test_a_wrong_order_names_what_comes_before() -> None:
 
     found = explain(policy_of("web"), [before[0], request])
 
-    assert [r.expected for r in found[0].reasons if r.code == "E_ORDER"] == [["contrast-service-mesh"]]
+    assert [r.expected for r in found[0].reasons if r.code == "E_ORDER"] == [
+        ["contrast-service-mesh"]
+    ]
 
 
 def test_a_request_that_is_never_allowed_has_no_reasons() -> None:
@@ -78,7 +93,9 @@ def test_a_request_that_is_never_allowed_has_no_reasons() -> None:
 def test_a_log_is_read_and_broken_lines_are_skipped() -> None:
     good = json.dumps({"kind": "GuestDetailsRequest", "request": {}})
 
-    requests = list(read_log(f'{good}\n{{"kind": "Cut\n[1]\n{{"kind": 1, "request": null}}\n{good[:-3]}'))
+    requests = list(
+        read_log(f'{good}\n{{"kind": "Cut\n[1]\n{{"kind": 1, "request": null}}\n{good[:-3]}')
+    )
 
     assert [r.kind for r in requests] == ["GuestDetailsRequest"]
 

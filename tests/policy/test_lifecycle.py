@@ -29,7 +29,9 @@ PODS = {
         "volumeMounts: [{name: s, mountPath: /dev/shm}]",
         pod="volumes: [{name: s, emptyDir: {medium: Memory}}]",
     ),
-    "unicode": lambda: one_container('env: [{name: FACE, value: "\U0001f600 \\"q\\" \\\\ \\n\\t"}]'),
+    "unicode": lambda: one_container(
+        'env: [{name: FACE, value: "\U0001f600 \\"q\\" \\\\ \\n\\t"}]'
+    ),
 }
 
 
@@ -79,7 +81,10 @@ def test_a_policy_that_would_deny_its_own_pod_is_found() -> None:
 
     assert denials[0].request.purpose == "create web-svc"
     assert set(denials[0].decision.codes) == {"E_IMG_REF"}
-    assert [each.request.purpose for each in denials[1:3]] == ["start web-svc", "read output of web-svc"]
+    assert [each.request.purpose for each in denials[1:3]] == [
+        "start web-svc",
+        "read output of web-svc",
+    ]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -131,7 +136,11 @@ def test_both_engines_keep_the_same_state() -> None:
 
 def test_the_two_kinds_of_runtime_differ_in_data_only() -> None:
     local = render_policy(rich()).partition(b"\npolicy_container_0")[0].partition(b"\n")[2]
-    block = render_policy(rich(KATA_QEMU_BLOCK)).partition(b"\npolicy_container_0")[0].partition(b"\n")[2]
+    block = (
+        render_policy(rich(KATA_QEMU_BLOCK))
+        .partition(b"\npolicy_container_0")[0]
+        .partition(b"\n")[2]
+    )
 
     assert local == block
 
@@ -144,6 +153,8 @@ def _renamed(request: object, old: str, new: str) -> dict[str, object]:
 
 
 def test_a_pod_of_an_unset_namespace_may_run_in_any_one() -> None:
-    data: PolicyData = derived("containers: [{name: a, image: 'i@sha256:" + "5a" * 32 + "'}]", namespace=None)
+    data: PolicyData = derived(
+        "containers: [{name: a, image: 'i@sha256:" + "5a" * 32 + "'}]", namespace=None
+    )
 
     assert data.pod.namespace is None

@@ -11,9 +11,9 @@ import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.simulate import synthesise_lifecycle
+from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import at, one_container, places
+from tests.fakes.policy import at, one_container, places, set_state, walk
 
 Path = tuple[str | int, ...]
 
@@ -45,8 +45,8 @@ FREE = {
     "SignalProcessRequest": "exec_id signal",
 }
 WRONG: tuple[Any, ...] = (None, "", 0, [], {})
-# The second engine is asked a part of the questions; all answers must agree with the first one's.
-WRONG_FOR = {ENGINES[0]: WRONG, ENGINES[1]: (None, [])}
+# The second engine is asked every third question; where both are asked, they must agree.
+STEP = {ENGINES[0]: 1, ENGINES[1]: 3}
 
 
 def _data() -> PolicyData:
@@ -60,28 +60,32 @@ def _data() -> PolicyData:
     )
 
 
+@cache
+def _life() -> tuple[bytes, tuple[tuple[Request, str], ...]]:
+    data = _data()
+    policy = render_policy(data)
+    return policy, walk(data, policy)
+
+
 class Stage:
-    """One request of the pod's life and the state before it."""
+    """The first request of its kind that is not for the pause container, and the state before it."""
 
     def __init__(self, engine: str, kind: str) -> None:
-        data = _data()
-        self.policy = PolicyEngine(render_policy(data), engine=engine)
+        policy, steps = _life()
+        self.policy = PolicyEngine(policy, engine=engine)
         self.kind = kind
-        last = None
-        for request in synthesise_lifecycle(data):
-            if request.kind == kind and not request.purpose.endswith(("pause", "of pause")):
-                last = request
-                break
-            assert self.policy.ask(request.kind, request.input).allowed
-        assert last is not None
-        self.input: dict[str, Any] = json.loads(json.dumps(last.input))
-        self.state = dict(self.policy.state)
+        request, self.state = next(
+            (request, state)
+            for request, state in steps
+            if request.kind == kind and not request.purpose.endswith("pause")
+        )
+        self.input: dict[str, Any] = json.loads(json.dumps(request.input))
+        set_state(self.policy, self.state)
 
     def allows(self, changed: dict[str, Any]) -> bool:
         decision = self.policy.ask(self.kind, changed)
-        if decision.allowed and self.policy.state != self.state:
-            self.policy.state = dict(self.state)
-            self.policy._publish()
+        if decision.allowed:
+            set_state(self.policy, self.state)
         return decision.allowed
 
 
@@ -114,7 +118,7 @@ def test_a_request_without_one_of_its_fields_is_denied(engine: str, kind: str) -
     stage = _stage(engine, kind)
     allowed = []
 
-    for path, _ in _chosen(stage.input):
+    for path, _ in list(_chosen(stage.input))[:: STEP[engine]]:
         changed = copy.deepcopy(stage.input)
         del at(changed, path)[path[-1]]
         if stage.allows(changed):
@@ -128,12 +132,12 @@ def test_a_request_with_a_value_of_another_kind_is_denied(engine: str, kind: str
     stage = _stage(engine, kind)
     allowed = []
 
-    for path, item in _chosen(stage.input):
+    for path, item in list(_chosen(stage.input))[:: STEP[engine]]:
         if isinstance(item, dict | list) and item:
             continue
         if isinstance(path[-1], int) and path[-1] > 0:
             continue
-        for wrong in WRONG_FOR[engine]:
+        for wrong in WRONG:
             if wrong == item and type(wrong) is type(item):
                 continue
             changed = copy.deepcopy(stage.input)

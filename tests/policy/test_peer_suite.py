@@ -15,7 +15,9 @@ from contrast_tasks.policy.text import render_policy
 from tests.fakes.policy import PEER_PROFILE, PEER_SUITE
 
 if not PEER_SUITE.is_dir():
-    pytest.skip("the peer suite lies outside the repository and is not here", allow_module_level=True)
+    pytest.skip(
+        "the peer suite lies outside the repository and is not here", allow_module_level=True
+    )
 
 DIRECTORIES = sorted(path.parent for path in PEER_SUITE.rglob("testcases.json"))
 PEER_IMAGES = json.loads((PEER_SUITE / "images.json").read_text())
@@ -46,7 +48,9 @@ def _policy(directory: Path, profile: Profile) -> bytes:
     for document in yaml.safe_load_all(extra.read_text()) if extra.exists() else ():
         key = ("ConfigMap", document["metadata"].get("namespace"), document["metadata"]["name"])
         configs[key] = document.get("data", {})
-    return render_policy(derive(PolicyInput.from_object(pod, images=_images(), configs=configs), profile))
+    return render_policy(
+        derive(PolicyInput.from_object(pod, images=_images(), configs=configs), profile)
+    )
 
 
 def _name(directory: Path) -> str:
@@ -60,7 +64,9 @@ def test_every_case_is_decided_as_the_peer_decides_it(directory: Path, engine: s
     cases = json.loads((directory / "testcases.json").read_text())
 
     decisions = {
-        case["description"]: guest.ask(case["kind"], fill_defaults(case["kind"], case["request"])).allowed
+        case["description"]: guest.ask(
+            case["kind"], fill_defaults(case["kind"], case["request"])
+        ).allowed
         for case in cases
     }
 
@@ -68,7 +74,9 @@ def test_every_case_is_decided_as_the_peer_decides_it(directory: Path, engine: s
 
 
 def test_all_published_cases_are_run() -> None:
-    cases = [case for path in DIRECTORIES for case in json.loads((path / "testcases.json").read_text())]
+    cases = [
+        case for path in DIRECTORIES for case in json.loads((path / "testcases.json").read_text())
+    ]
 
     assert len(cases) == 58
 

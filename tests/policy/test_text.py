@@ -33,11 +33,12 @@ RULES = read_text("templates/policy/rules.rego")
 GOLDEN = Path(__file__).parents[1] / "golden" / "policy"
 SCHEMA = json.loads(read_text("schemas/policy-data.schema.json"))
 # policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
-ALLOWED_BUILTINS = frozenset(
+_BUILTINS = (
     "array.concat base64.encode base64url.encode bits.and concat contains count endswith indexof is_array is_boolean "
     "is_null is_number is_object is_string lower object.get object.keys object.union print regex.match replace sort "
-    "split sprintf startswith substring trim_prefix trim_suffix upper".split()
+    "split sprintf startswith substring trim_prefix trim_suffix upper"
 )
+ALLOWED_BUILTINS = frozenset(_BUILTINS.split())
 
 
 def _code() -> str:
@@ -60,7 +61,9 @@ def test_every_rule_that_is_a_request_is_a_known_one() -> None:
 
 
 def test_failing_requests_are_never_tolerated() -> None:
-    assert re.findall(r"AllowRequestsFailingPolicy.*", RULES) == ["AllowRequestsFailingPolicy := false"]
+    assert re.findall(r"AllowRequestsFailingPolicy.*", RULES) == [
+        "AllowRequestsFailingPolicy := false"
+    ]
 
 
 def test_only_builtins_that_every_agent_has_are_called() -> None:
@@ -74,7 +77,9 @@ def test_only_builtins_that_every_agent_has_are_called() -> None:
 def test_base64_is_called_for_block_volumes_only() -> None:
     # Agents before Kata 3.28 lack it; the engine looks a builtin up when it is called.
     assert RULES.count("base64") == 1
-    assert [line for line in RULES.splitlines() if "base64" in line][0].startswith('storage_places("block"')
+    assert next(line for line in RULES.splitlines() if "base64" in line).startswith(
+        'storage_places("block"'
+    )
 
 
 def test_the_rules_stay_within_their_size() -> None:
@@ -94,7 +99,15 @@ def test_lines_fit_into_the_strictest_engine(name: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "value",
-    ["x" * 5000, "é" * 3000, '"' * 2000, "\\" * 2000, "\n" * 2000, "\U0001f600" * 900, "a,b]) " * 400],
+    [
+        "x" * 5000,
+        "é" * 3000,
+        '"' * 2000,
+        "\\" * 2000,
+        "\n" * 2000,
+        "\U0001f600" * 900,
+        "a,b]) " * 400,
+    ],
     ids=["ascii", "latin", "quotes", "backslashes", "newlines", "emoji", "delimiters"],
 )
 def test_long_values_are_broken_and_still_enforced(value: str, engine: str) -> None:
@@ -115,8 +128,12 @@ def test_a_policy_is_a_small_part_of_the_annotation_budget(pod: object) -> None:
 
 
 def test_the_policy_does_not_depend_on_the_order_of_keys() -> None:
-    one = derived("containers: [{name: a, image: 'i@sha256:" + "5a" * 32 + "', tty: true}]\nhostNetwork: true")
-    two = derived("hostNetwork: true\ncontainers: [{tty: true, image: 'i@sha256:" + "5a" * 32 + "', name: a}]")
+    one = derived(
+        "containers: [{name: a, image: 'i@sha256:" + "5a" * 32 + "', tty: true}]\nhostNetwork: true"
+    )
+    two = derived(
+        "hostNetwork: true\ncontainers: [{tty: true, image: 'i@sha256:" + "5a" * 32 + "', name: a}]"
+    )
 
     assert render_policy(one) == render_policy(two)
 
@@ -127,7 +144,12 @@ def test_the_policy_is_the_same_in_another_process_and_directory(tmp_path: Path)
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "7"}
 
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, check=True, text=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=True,
+        text=True,
     )
 
     assert result.stdout.strip() == policy_hash(policy_of("rich"))

@@ -1,0 +1,453 @@
+"""Arguments, environment, identity and rights of processes, from pod and image (policy.md 4.3, 4.4, 4.6)."""
+
+import pytest
+
+from contrast_tasks.errors import FindingsError
+from contrast_tasks.policy.derive import derive
+from contrast_tasks.policy.expectations import Container, Pattern
+from contrast_tasks.policy.model import ImageFacts
+from contrast_tasks.policy.profiles import ALL_CAPS, DEFAULT_CAPS, KATA_QEMU
+from tests.fakes.policy import DIGEST, PEER_PROFILE, given, image, one_container, workload
+
+REFERENCE = f"example.com/app:1@{DIGEST}"
+
+
+def app(
+    fields: str, *, pod: str = "", facts: dict[str, object] | None = None, **rest: object
+) -> Container:
+    images = {REFERENCE: image(REFERENCE, **(facts or {}))}
+    return one_container(fields, pod=pod, images=images, **rest).container("app")
+
+
+def codes(fields: str, *, pod: str = "", **rest: object) -> list[tuple[str, str]]:
+    with pytest.raises(FindingsError) as caught:
+        app(fields, pod=pod, **rest)
+    return [(f.code, f.where.pointer) for f in caught.value.findings]
+
+
+@pytest.mark.parametrize(
+    ("fields", "args"),
+    [
+        ("", ("/entry", "cmd")),
+        ("command: [a, b]", ("a", "b")),
+        ("args: [c]", ("/entry", "c")),
+        ("command: [a], args: [c, d]", ("a", "c", "d")),
+        ("command: [], args: []", ("/entry", "cmd")),
+        (
+            'command: [echo, "$(X) $(Y) $$(X)"], env: [{name: X, value: "1"}]',
+            ("echo", "1 $(Y) $(X)"),
+        ),
+        ('args: ["$(PATH)"]', ("/entry", "$(PATH)")),
+    ],
+)
+def test_arguments_come_from_pod_and_image(fields: str, args: tuple[str, ...]) -> None:
+    facts = {"entrypoint": ("/entry",), "cmd": ("cmd",)}
+
+    assert app(fields, facts=facts).process.args == args
+
+
+def test_a_container_with_nothing_to_run_is_an_error() -> None:
+    assert codes("", facts={"entrypoint": (), "cmd": ()}) == [("G213", "/spec/containers/0")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts", "cwd"),
+    [
+        ("", {}, "/srv"),
+        ("workingDir: /here", {}, "/here"),
+        ("", {"working_dir": ""}, "/"),
+    ],
+)
+def test_the_directory_comes_from_pod_then_image(
+    fields: str, facts: dict[str, object], cwd: str
+) -> None:
+    assert app(fields, facts=facts).process.cwd == cwd
+
+
+CONFIGS = {
+    ("ConfigMap", None, "c"): {
+        "k": "v",
+        "with-dash": "d",
+        "bin": b"\xff",
+        "9": "nine",
+        "bad name": "x",
+        "e": "",
+    },
+    ("Secret", None, "s"): {"password": b"p\xc3\xa4ss", "raw": b"\xff"},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "fixed"),
+    [
+        ("env: [{name: A, value: x}]", {"A": "x"}),
+        ("env: [{name: A}]", {"A": ""}),
+        ("env: [{name: A, value: null}]", {"A": ""}),
+        ('env: [{name: A, value: "x=y=z"}]', {"A": "x=y=z"}),
+        ('env: [{name: A, value: x}, {name: B, value: "$(A)$(A)"}]', {"A": "x", "B": "xx"}),
+        ('env: [{name: B, value: "$(A)"}, {name: A, value: x}]', {"B": "$(A)", "A": "x"}),
+        ('env: [{name: A, value: x}, {name: A, value: "$(A)y"}]', {"A": "xy"}),
+        ("env: [{name: PATH, value: /mine}]", {"PATH": "/mine"}),
+        ("env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k}}}]", {"A": "v"}),
+        ("env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: e}}}]", {"A": ""}),
+        ("env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: password}}}]", {"A": "p\xe4ss"}),
+        ("envFrom: [{configMapRef: {name: c}}]", {"k": "v", "with-dash": "d", "e": ""}),
+        (
+            "envFrom: [{prefix: P_, configMapRef: {name: c}}]",
+            {"P_k": "v", "P_with-dash": "d", "P_9": "nine", "P_e": ""},
+        ),
+        ("envFrom: [{secretRef: {name: s}}]", {"password": "p\xe4ss"}),
+        (
+            "envFrom: [{configMapRef: {name: c}}], env: [{name: k, value: mine}]",
+            {"k": "mine", "with-dash": "d", "e": ""},
+        ),
+        (
+            'envFrom: [{configMapRef: {name: c}}], env: [{name: A, value: "$(k)"}]',
+            {"A": "v", "k": "v", "with-dash": "d", "e": ""},
+        ),
+        ("tty: true", {"TERM": "xterm"}),
+        ("tty: true, env: [{name: TERM, value: dumb}]", {"TERM": "dumb"}),
+        (
+            "env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}}]",
+            {"A": "default"},
+        ),
+        (
+            "env: [{name: A, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['l']\"}}}]",
+            {"A": "text"},
+        ),
+        ("env: [{name: A, valueFrom: {resourceFieldRef: {resource: requests.cpu}}}]", {"A": "0"}),
+        (
+            "resources: {limits: {memory: 700Mi}}, env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.memory, divisor: 1Mi}}}]",
+            {"A": "700"},
+        ),
+        (
+            "resources: {limits: {cpu: 1500m}}, env: [{name: A, valueFrom: {resourceFieldRef: {resource: requests.cpu}}}]",
+            {"A": "2"},
+        ),
+        (
+            'resources: {limits: {cpu: 2}}, env: [{name: A, valueFrom: {resourceFieldRef: {containerName: app, resource: limits.cpu, divisor: "0"}}}]',
+            {"A": "2"},
+        ),
+    ],
+)
+def test_variables_are_computed_as_the_kubelet_does(fields: str, fixed: dict[str, str]) -> None:
+    env = app(fields, configs=CONFIGS, labels="{l: text}").env
+
+    expected = {"PATH": "/usr/local/bin:/usr/bin:/bin"} | fixed
+    assert dict(env.fixed) == expected
+
+
+def test_an_image_without_path_gets_the_runtimes() -> None:
+    env = app("", facts={"env": ("LANG=C",)}).env
+
+    assert env.fixed["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert env.fixed["LANG"] == "C"
+
+
+@pytest.mark.parametrize(
+    ("path", "sample"),
+    [
+        ("metadata.name", "A=$(name)"),
+        ("metadata.namespace", "A=$(namespace)"),
+        ("metadata.uid", "A=$(uid)"),
+        ("status.podIP", "A=10.0.0.7"),
+        ("status.podIPs", "A=10.0.0.7"),
+        ("status.hostIP", "A=10.0.0.7"),
+        ("status.hostIPs", "A=10.0.0.7"),
+        ("spec.nodeName", "A=node-1"),
+    ],
+)
+def test_what_only_the_host_knows_is_a_pattern(path: str, sample: str) -> None:
+    env = app(f"env: [{{name: A, valueFrom: {{fieldRef: {{fieldPath: {path}}}}}}}]").env
+
+    assert env.patterns["A"].sample == sample
+    assert env.patterns["A"].required
+
+
+def test_the_namespace_is_a_text_when_the_yaml_names_it() -> None:
+    env = app(
+        "env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}]", namespace="prod"
+    ).env
+
+    assert env.fixed["A"] == "prod"
+
+
+def test_labels_that_a_stateful_set_adds_are_known() -> None:
+    field = "{fieldRef: {fieldPath: \"metadata.labels['statefulset.kubernetes.io/pod-name']\"}}"
+
+    env = app(f"env: [{{name: A, valueFrom: {field}}}]", kind="StatefulSet").env
+
+    assert env.patterns["A"].sample == "A=$(name)"
+
+
+def test_an_unset_limit_is_any_number() -> None:
+    env = app("env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]").env
+
+    assert env.patterns["A"].regex == "^A=[0-9]+$"
+
+
+def test_an_optional_reference_that_is_found_may_still_be_absent() -> None:
+    env = app(
+        "env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k, optional: true}}}]",
+        configs=CONFIGS,
+    ).env
+
+    assert env.optional == {"A": ("v",)}
+
+
+@pytest.mark.parametrize("name", ["c", "missing"])
+def test_an_optional_reference_that_is_not_found_must_be_absent(name: str) -> None:
+    env = app(
+        f"env: [{{name: A, valueFrom: {{configMapKeyRef: {{name: {name}, key: none, optional: true}}}}}}]",
+        configs=CONFIGS,
+    ).env
+
+    assert "A" not in {*env.fixed, *env.optional, *env.patterns}
+
+
+def test_an_indexed_job_sets_its_index() -> None:
+    job = workload(f"containers: [{{name: app, image: '{REFERENCE}'}}]", kind="Job")
+    job["spec"]["completionMode"] = "Indexed"
+
+    env = derive(given(job), KATA_QEMU).container("app").env
+
+    assert env.patterns["JOB_COMPLETION_INDEX"].regex == "^JOB_COMPLETION_INDEX=[0-9]+$"
+
+
+def test_secret_values_in_the_environment_are_warned_of() -> None:
+    data = one_container("envFrom: [{secretRef: {name: s}}]", configs=CONFIGS)
+
+    assert [(f.code, f.severity.value, f.where.pointer) for f in data.findings] == [
+        ("W120", "warning", "/spec/containers/0/envFrom/0/secretRef")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "pointer"),
+    [
+        (
+            "env: [{name: A, valueFrom: {configMapKeyRef: {name: x, key: k}}}]",
+            "G080",
+            "env/0/valueFrom/configMapKeyRef",
+        ),
+        (
+            "env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: x}}}]",
+            "G080",
+            "env/0/valueFrom/configMapKeyRef",
+        ),
+        (
+            "env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: bin}}}]",
+            "G080",
+            "env/0/valueFrom/configMapKeyRef",
+        ),
+        ("envFrom: [{configMapRef: {name: x}}]", "G080", "envFrom/0/configMapRef"),
+        (
+            "env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.x}}}]",
+            "G212",
+            "env/0/valueFrom/fieldRef/fieldPath",
+        ),
+        (
+            "env: [{name: A, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['x']\"}}}]",
+            "G212",
+            "env/0/valueFrom/fieldRef/fieldPath",
+        ),
+        (
+            "env: [{name: A, valueFrom: {fieldRef: {fieldPath: \"metadata.annotations['x']\"}}}]",
+            "G212",
+            "env/0/valueFrom/fieldRef/fieldPath",
+        ),
+        (
+            "env: [{name: A, valueFrom: {resourceFieldRef: {resource: cpu}}}]",
+            "G212",
+            "env/0/valueFrom/resourceFieldRef/resource",
+        ),
+        (
+            "env: [{name: A, valueFrom: {resourceFieldRef: {containerName: x, resource: limits.cpu}}}]",
+            "G212",
+            "env/0/valueFrom/resourceFieldRef/containerName",
+        ),
+        (
+            "env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: x}}}]",
+            "G200",
+            "env/0/valueFrom/resourceFieldRef/divisor",
+        ),
+        ("env: [{name: A, valueFrom: {fileKeyRef: {}}}]", "G201", "env/0/valueFrom"),
+        ("env: [{value: x}]", "G211", "env/0/name"),
+        ('env: [{name: "A=B", value: x}]', "G211", "env/0/name"),
+        ("env: [{name: A, value: 5}]", "G200", "env/0/value"),
+        ("env: {A: b}", "G200", "env"),
+        ("env: [A]", "G200", "env/0"),
+        ("args: [5]", "G200", "args/0"),
+        ("command: x", "G200", "command"),
+        ("tty: 1", "G200", "tty"),
+        (
+            "securityContext: {capabilities: {add: [CAP_KILL]}}",
+            "G214",
+            "securityContext/capabilities/add/0",
+        ),
+        (
+            "securityContext: {capabilities: {drop: [[]]}}",
+            "G214",
+            "securityContext/capabilities/drop/0",
+        ),
+        ("securityContext: {runAsUser: -1}", "G200", "securityContext/runAsUser"),
+        ("securityContext: {runAsUser: true}", "G200", "securityContext/runAsUser"),
+    ],
+)
+def test_what_is_not_understood_is_an_error_with_its_place(
+    fields: str, code: str, pointer: str
+) -> None:
+    assert (code, f"/spec/containers/0/{pointer}") in codes(fields, configs=CONFIGS)
+
+
+# Identity.
+
+PASSWD = "root:x:0:0::/:/bin/sh\nweb:x:1000:1001::/:/bin/sh\nbroken\n"
+GROUP = "root:x:0:\nweb:x:1001:web\nextra:x:2000:web,other\nlast:x:3000:\n"
+
+
+def peer(fields: str, user: str, *, pod: str = "") -> tuple[int, int, tuple[int, ...]]:
+    facts = {"user": user, "passwd": PASSWD, "group": GROUP}
+    found = app(fields, pod=pod, facts=facts, profile=PEER_PROFILE).process.user
+    return found.uid, found.gid, found.gids
+
+
+@pytest.mark.parametrize(
+    ("fields", "pod", "user", "expected"),
+    [
+        ("", "", "", (0, 0, (0,))),
+        ("", "", "1000", (1000, 1001, (1001, 2000))),
+        ("", "", "1000:5", (1000, 1001, (1001, 2000))),
+        ("", "", "web", (1000, 1001, (1001, 2000))),
+        ("", "", "web:5", (1000, 1001, (1001, 2000))),
+        ("", "", "77", (77, 0, (0,))),
+        ("securityContext: {runAsUser: 77}", "", "web", (77, 0, (0,))),
+        ("securityContext: {runAsUser: 1000}", "", "", (1000, 1001, (1001, 2000))),
+        ("securityContext: {runAsUser: 1000, runAsGroup: 9}", "", "", (1000, 9, (9, 2000))),
+        ("securityContext: {runAsGroup: 9}", "", "", (0, 9, (9,))),
+        ("", "securityContext: {runAsUser: 5, runAsGroup: 6}", "web", (5, 6, (6,))),
+        (
+            "securityContext: {runAsUser: 7}",
+            "securityContext: {runAsUser: 5, runAsGroup: 6}",
+            "",
+            (7, 6, (6,)),
+        ),
+        ("", "securityContext: {fsGroup: 8, supplementalGroups: [9, 8]}", "", (0, 0, (0, 8, 9))),
+    ],
+)
+def test_identity_is_computed_as_kubelet_and_runtime_do(
+    fields: str, pod: str, user: str, expected: tuple[int, int, tuple[int, ...]]
+) -> None:
+    assert peer(fields, user, pod=pod) == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "fields"),
+    [("1000", ""), ("web", ""), ("1000", "securityContext: {runAsUser: 1000}"), ("nobody", "")],
+)
+def test_an_identity_that_only_the_image_knows_is_an_error(user: str, fields: str) -> None:
+    found = codes(fields, facts={"user": user, "passwd": PASSWD, "group": ""})
+
+    assert found == [("G210", "/spec/containers/0")]
+
+
+def test_groups_that_only_the_image_knows_are_an_error_with_a_fix() -> None:
+    fields = "securityContext: {runAsUser: 1000, runAsGroup: 1001}"
+    facts = {"passwd": PASSWD, "group": GROUP}
+
+    with pytest.raises(FindingsError) as caught:
+        app(fields, facts=facts)
+    fixed = app(fields, pod="securityContext: {supplementalGroups: [2000]}", facts=facts)
+
+    assert "supplementalGroups: [2000]" in caught.value.findings[0].hint
+    assert fixed.process.user.gids == (1001, 2000)
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        ("", (65535, 65535, (65535,))),
+        ("securityContext: {runAsUser: 5}", (5, 0, (0,))),
+        ("securityContext: {runAsUser: 5, runAsGroup: 6, fsGroup: 7}", (5, 6, (6,))),
+        ("securityContext: {supplementalGroups: [9]}", (65535, 65535, (65535,))),
+    ],
+)
+def test_the_pause_container_has_the_pods_or_its_own_identity(
+    pod: str, expected: tuple[int, int, tuple[int, ...]]
+) -> None:
+    user = one_container("", pod=pod).container("").process.user
+
+    assert (user.uid, user.gid, user.gids) == expected
+
+
+# Rights.
+
+
+@pytest.mark.parametrize(
+    ("security", "caps"),
+    [
+        ("{}", set(DEFAULT_CAPS)),
+        ("{capabilities: {drop: [ALL]}}", set()),
+        ("{capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}", {"NET_BIND_SERVICE"}),
+        ("{capabilities: {add: [NET_ADMIN]}}", {*DEFAULT_CAPS, "NET_ADMIN"}),
+        ("{capabilities: {drop: [MKNOD]}}", set(DEFAULT_CAPS) - {"MKNOD"}),
+        ("{capabilities: {add: [ALL]}}", set(ALL_CAPS)),
+        ("{capabilities: {add: [ALL], drop: [SYS_ADMIN]}}", set(ALL_CAPS) - {"SYS_ADMIN"}),
+        ("{privileged: true}", set(ALL_CAPS)),
+        ("{privileged: true, capabilities: {add: [NET_ADMIN]}}", set(ALL_CAPS)),
+    ],
+)
+def test_capabilities_are_dropped_and_added(security: str, caps: set[str]) -> None:
+    assert set(app(f"securityContext: {security}").process.caps) == caps
+
+
+def test_the_kernel_has_41_capabilities() -> None:
+    assert len(set(ALL_CAPS)) == 41
+
+
+@pytest.mark.parametrize(
+    ("security", "nnp"),
+    [
+        ("{}", False),
+        ("{allowPrivilegeEscalation: true}", False),
+        ("{allowPrivilegeEscalation: false}", True),
+        ("{allowPrivilegeEscalation: false, privileged: true}", False),
+        ("{allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN]}}", False),
+    ],
+)
+def test_privilege_escalation_is_read_as_the_kubelet_does(security: str, nnp: bool) -> None:
+    assert app(f"securityContext: {security}").process.nnp is nnp
+
+
+def test_a_privileged_container_has_no_protected_paths() -> None:
+    container = app("securityContext: {privileged: true}")
+
+    assert container.masked == ()
+    assert container.readonly == ()
+
+
+def test_probes_and_hooks_are_the_only_commands() -> None:
+    container = app(
+        'env: [{name: X, value: "1"}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}], '
+        'livenessProbe: {exec: {command: [a, "$(X)"]}}, readinessProbe: {exec: {command: [a, "$(X)"]}}, '
+        'startupProbe: {exec: {command: ["$(IP)b"]}}, '
+        'lifecycle: {postStart: {exec: {command: ["$(X)"]}}, preStop: {httpGet: {port: 1}}}'
+    )
+
+    assert container.exec == (("a", "1"), ("b",), ("$(X)",))
+
+
+def test_an_argument_with_an_unknown_part_is_a_pattern() -> None:
+    args = app(
+        'args: ["$(IP)"], env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]'
+    ).process.args
+
+    assert isinstance(args[1], Pattern)
+
+
+def test_facts_of_another_image_are_not_taken() -> None:
+    facts = ImageFacts(reference=REFERENCE, digest="sha256:" + "00" * 32, entrypoint=("/x",))
+
+    with pytest.raises(FindingsError) as caught:
+        one_container("", images={REFERENCE: facts})
+    assert caught.value.findings[0].code == "G010"

@@ -129,6 +129,7 @@ def generate_tasks(project: Project, *, before_lock: Sequence[str] = ()) -> Iter
     yield {"basename": "output", "name": None, "doc": "write annotated YAML, records and policies"}
     for source in index.files:
         workloads = project.workloads_in(source.file)
+        confidential = [item for item in workloads if project.is_confidential(item)]
         yield _task(
             project,
             "annotate:write_outputs",
@@ -138,8 +139,8 @@ def generate_tasks(project: Project, *, before_lock: Sequence[str] = ()) -> Iter
             digest=digests.output(source.file),
             outputs=(
                 paths.deployment(source),
-                *(paths.record(item.id) for item in workloads),
-                *(paths.policy(item.id) for item in workloads if project.is_confidential(item)),
+                *(paths.record(item.id) for item in confidential),
+                *(paths.policy(item.id) for item in confidential),
             ),
             task_dep=["check"],
         )

@@ -46,7 +46,7 @@ NOTHING = "x^"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """fixed must be present; optional may be absent; family is a pattern of `NAME=value` for other names."""
+    """fixed must be present; optional may be absent; family is a pattern of a whole `NAME=value`, without anchors, for other names."""
 
     fixed: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

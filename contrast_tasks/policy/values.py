@@ -45,9 +45,9 @@ _KINDS = (
     f"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp)|PORT=[0-9]+|ADDR={_IP})"
 )
 # Variables the kubelet sets for Services: for every Service of the namespace, or for the API server only; and the one
-# containerd sets to the name of the sandbox, which the pod does not fix.
-SERVICE_FAMILY = f"^(?:[A-Z][A-Z0-9_]*_(?:{_KINDS})|HOSTNAME={_DNS_NAME})$"
-API_SERVER_FAMILY = f"^(?:KUBERNETES_(?:{_KINDS})|HOSTNAME={_DNS_NAME})$"
+# containerd sets to the name of the sandbox, which the pod does not fix. They are of a whole line, without anchors.
+SERVICE_FAMILY = f"[A-Z][A-Z0-9_]*_(?:{_KINDS})|HOSTNAME={_DNS_NAME}"
+API_SERVER_FAMILY = f"KUBERNETES_(?:{_KINDS})|HOSTNAME={_DNS_NAME}"
 
 
 def escape(text: str) -> str:

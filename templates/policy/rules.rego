@@ -70,10 +70,8 @@ container_of(id) := container_named(name_of(id))
 label_of(c) := "pause" if { c.name == "" } else := c.name
 default known_label := "?"
 known_label := label_of(container_of(input.container_id))
-
 # The peer's test suite leaves out fields that a real request has; no product policy says `subset`.
 subset if policy_data.presence == "subset"
-
 # Patterns may speak of the pod's identity, which holds no special character but the dot.
 resolve(re, who) := replace(replace(replace(re, "$(name)", who.name), "$(namespace)", who.namespace), "$(uid)", who.uid)
 quoted(text) := replace(text, ".", `\.`) if { is_string(text); regex.match(`^[a-z0-9.-]*$`, text) } else := "!"
@@ -95,22 +93,25 @@ arg_ok(want, got, _) if want == got
 arg_ok(want, got, who) if { is_object(want); regex.match(resolve(want.re, who), got) }
 args_ok(want, got, who) if { is_array(got); count(got) == count(want); every i, arg in got { is_string(arg); arg_ok(want[i], arg, who) } }
 env_name(entry) := split(entry, "=")[0] if { is_string(entry); contains(entry, "=") } else := "?"
-env_explicit(env, name) if { some kind in ["fixed", "optional", "pattern"]; env[kind][name] }
-env_ok(env, name, entry, _) if { some value in env.optional[name]; entry == concat("=", [name, value]) }
-env_ok(env, name, entry, who) if { is_string(entry); regex.match(resolve(env.pattern[name].re, who), entry) }
-env_ok(env, name, entry, _) if { is_string(entry); not env_explicit(env, name); regex.match(inherited(env, "family"), entry) }
-env_needed(_) := set() if subset
-env_needed(env) := always | demanded if {
-	not subset
-	always := {name | some name, _ in env.fixed}
-	demanded := {name | some name, p in env.pattern; p.required}
+env_ok(env, entry, _) if { some value in env.optional[env_name(entry)]; entry == concat("=", [env_name(entry), value]) }
+env_ok(env, entry, who) if { is_string(entry); regex.match(resolve(env.pattern[env_name(entry)].re, who), entry) }
+# Variables of Services, under names that neither pod nor image define. All are matched at once, and one by one only to
+# name the wrong ones.
+env_loose(env, list) := loose if {
+	defined := {name | some kind in ["fixed", "optional", "pattern"]; some name, _ in env[kind]}
+	loose := {entry | some entry in list; is_string(entry); not contains(entry, "\n"); not env_name(entry) in defined}
 }
+env_linked(loose, family) := loose if {
+	regex.match(concat("", ["^(?:", family, ")(?:\n(?:", family, "))*$"]), concat("\n", loose))
+} else := linked if { linked := {entry | some entry in loose; regex.match(concat("", ["^(?:", family, ")$"]), entry)} }
+env_needed(_) := set() if subset
+env_needed(env) := names if { not subset; names := {name | some name, _ in env.fixed} | {name | some name, p in env.pattern; p.required} }
 # Names of entries that are not expected, occur twice, are missing or are no `NAME=value` at all.
 env_faults(c, p, who) := (wrong | twice) | (env_needed(c.env) - set_of(names)) if {
 	is_array(p.Env)
 	names := [env_name(entry) | some entry in p.Env]
-	plain := {concat("=", [name, value]) | some name, value in c.env.fixed}
-	wrong := {env_name(entry) | some entry in p.Env; not entry in plain; not env_ok(c.env, env_name(entry), entry, who)}
+	plain := {concat("=", [name, value]) | some name, value in c.env.fixed} | env_linked(env_loose(c.env, p.Env), inherited(c.env, "family"))
+	wrong := {env_name(entry) | some entry in p.Env; not entry in plain; not env_ok(c.env, entry, who)}
 	twice := {name | some i, name in names; some j, other in names; i < j; name == other}
 }
 

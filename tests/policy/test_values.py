@@ -123,7 +123,7 @@ def test_other_names_are_no_service_variables_without_links(name: str) -> None:
     ],
 )
 def test_variables_of_services_are_recognised(entry: str) -> None:
-    assert re.search(SERVICE_FAMILY, entry)
+    assert re.fullmatch(SERVICE_FAMILY, entry)
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_variables_of_services_are_recognised(entry: str) -> None:
     ],
 )
 def test_other_variables_are_not_of_a_service(entry: str) -> None:
-    assert not re.search(SERVICE_FAMILY, entry)
+    assert not re.fullmatch(SERVICE_FAMILY, entry)
 
 
 def test_without_links_only_the_api_server_has_variables() -> None:
-    assert re.search(API_SERVER_FAMILY, "KUBERNETES_SERVICE_HOST=10.0.0.1")
-    assert not re.search(API_SERVER_FAMILY, "DB_SERVICE_HOST=10.0.0.1")
+    assert re.fullmatch(API_SERVER_FAMILY, "KUBERNETES_SERVICE_HOST=10.0.0.1")
+    assert not re.fullmatch(API_SERVER_FAMILY, "DB_SERVICE_HOST=10.0.0.1")
 
 
 @pytest.mark.parametrize(

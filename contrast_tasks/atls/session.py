@@ -11,10 +11,12 @@ Rules, each one load-bearing (spec/attestation.md 1.2-1.7, spec/feasibility.md 2
 """
 
 import secrets
-from collections.abc import Sequence
-from typing import Any
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
@@ -34,6 +36,9 @@ from contrast_tasks.atls.types import (
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 
 READ_BYTES = 65536
+T = TypeVar("T")
+# Certificates are parsed lazily; these are what a part of one can raise when it is looked at.
+_PARSE_ERRORS = (ValueError, TypeError, Warning, UnsupportedAlgorithm, x509.InvalidVersion)
 _EVIDENCE_ALERTS = ("unknown ca", "bad certificate", "certificate required", "certificate unknown")
 
 
@@ -108,9 +113,9 @@ class ServerSession(Session):
         context.add_client_ca(nonces.ca_name_certificate(nonce))
         # OpenSSL offers TLS 1.3 without a certificate only if a server name callback may bring one.
         context.set_tlsext_servername_callback(_ignore_server_name)
-        context.set_alpn_select_callback(self._on_client_hello)
+        context.set_alpn_select_callback(_weak(self._on_client_hello))
         mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if require_client else 0)
-        context.set_verify(mode, self._on_certificate)
+        context.set_verify(mode, _weak(self._on_certificate))
         super().__init__(context, nonce)
         self.connection.set_accept_state()
         self._key, self._issuer, self._clock = key, issuer, clock
@@ -153,7 +158,7 @@ class ServerSession(Session):
             return False
         if self._judged is None and self._cause is None:
             try:
-                leaf = certificate.to_cryptography()
+                leaf = _leaf(certificate)
                 evidence = None
                 if self._mutual:
                     evidence = _judge(leaf, self._validators, self.nonce, self._clock)
@@ -200,7 +205,7 @@ class ClientSession(Session):
     ) -> None:
         nonce = secrets.token_bytes(nonces.NONCE_BYTES)
         context = _new_context(SSL.TLS_CLIENT_METHOD)
-        context.set_verify(SSL.VERIFY_PEER, self._on_certificate)
+        context.set_verify(SSL.VERIFY_PEER, _weak(self._on_certificate))
         context.set_alpn_protos(
             [nonces.alpn_entry(nonce), nonces.ALPN_H2] if by_alpn else [nonces.ALPN_H2]
         )
@@ -227,7 +232,7 @@ class ClientSession(Session):
             return False
         if self._judged is None and self._cause is None:
             try:
-                leaf = certificate.to_cryptography()
+                leaf = _leaf(certificate)
                 evidence = _judge(leaf, self._validators, self.nonce, self._clock)
                 self._present(connection)
                 self._judged = (leaf, evidence)
@@ -264,6 +269,23 @@ def ssl_reason(error: SSL.Error) -> str:
     return ", ".join(reasons).lower() or "unexpected end of the stream"
 
 
+def _weak(method: Callable[..., T]) -> Callable[..., T]:
+    """Return a call of a bound method that does not keep its object alive.
+
+    The session owns the connection, which owns the context, which owns its callbacks: with a strong reference back, the
+    native memory of every connection would wait for the garbage collector.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> T:
+        bound = reference()
+        if bound is None:
+            raise RuntimeError("the session is gone")
+        return bound(*arguments)
+
+    return call
+
+
 def _ignore_server_name(_connection: SSL.Connection) -> None:
     """Leave the server name to the protocol callback, which runs next and sees the offered protocols too."""
 
@@ -276,6 +298,13 @@ def _new_context(method: int) -> SSL.Context:
     return context
 
 
+def _leaf(certificate: crypto.X509) -> x509.Certificate:
+    try:
+        return certificate.to_cryptography()
+    except _PARSE_ERRORS as err:
+        raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
+
+
 def _judge(
     leaf: x509.Certificate, validators: Validators | None, nonce: bytes, clock: Clock
 ) -> Evidence | None:
@@ -283,7 +312,7 @@ def _judge(
         return verify_peer_certificate(leaf, validators, nonce, clock())
     except EvidenceRejected:
         raise
-    except ValueError as err:  # a key or field that cannot be decoded
+    except _PARSE_ERRORS as err:  # a key or field that cannot be decoded
         raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
 
 

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from datetime import timedelta
 from typing import Any
 
@@ -378,3 +380,16 @@ def test_the_key_of_the_identity_is_the_one_that_tls_proved() -> None:
     leaf = x509.load_der_x509_certificate(server.identity.certificate_der)
     spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert server.identity.public_key_spki == spki == spki_der(key)
+
+
+def test_a_session_is_freed_without_the_garbage_collector() -> None:
+    client, server = client_session(), server_session()
+    assert shake(client, server).succeeded
+    gone = [weakref.ref(client), weakref.ref(server), weakref.ref(server.connection.get_context())]
+    gc.disable()
+    try:
+        del client, server
+
+        assert [reference() for reference in gone] == [None, None, None]
+    finally:
+        gc.enable()

@@ -1,0 +1,360 @@
+"""`probe` as a terminal shows it: a machine behind attested TLS, what it proves, and what becomes of that."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contrast_tasks.atls.server import AtlsServer, serve
+from contrast_tasks.attestation import observe
+from contrast_tasks.attestation.document import OID_SNP_DOCUMENT
+from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.tdx_document import TDX_OID, render_document
+from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
+from contrast_tasks.settings import load_settings
+from tests.fakes.atls import echo
+from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, FakeAmd
+from tests.fakes.commands import Terminal
+from tests.fakes.intel import Body, Intel, changed
+
+ROOT = Path(__file__).resolve().parents[2]
+AMD = FakeAmd()
+LEVELS = "minimum_tcb = { bootloader = 4, tee = 1, snp = 24, microcode = 219 }"
+SNIPPET = f"""\
+# Observed by 'contrast-tasks probe'; lines for contrast.toml.
+# Put them there only if the machine is yours and in the state you want.
+
+[reference_values.snp.Milan]
+{LEVELS}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnpMachine:
+    """Issues reports of the synthetic vendor's chip; `stale` are documents that bind nothing of this connection."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    stale: bool = False
+    oid: str = OID_SNP_DOCUMENT
+
+    def issue(self, report_data: bytes) -> bytes:
+        bound = bytes(64) if self.stale else report_data
+        return AMD.document(AMD.report(report_data=bound, **self.changes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TdxMachine:
+    """Issues quotes of the synthetic vendor's platform."""
+
+    intel: Intel
+    oid: str = TDX_OID
+
+    def issue(self, report_data: bytes) -> bytes:
+        return render_document(
+            parse_quote(self.intel.quote(changed(Body(), report_data=report_data)))
+        )
+
+
+class FixedTime(datetime):
+    """A datetime whose present is the synthetic vendors'."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # never a FixedTime
+        return NOW.astimezone(tz)
+
+
+@pytest.fixture(scope="module")
+def intel() -> Intel:
+    return Intel()
+
+
+@pytest.fixture(autouse=True)
+def at_that_time(monkeypatch: pytest.MonkeyPatch, intel: Intel) -> None:
+    roots = TrustRoots(amd={"Milan": AMD.anchor}, intel_spki=intel.root_spki)
+    monkeypatch.setattr("contrast_tasks.cli.probe.datetime", FixedTime)
+    monkeypatch.setattr(observe, "bundled_roots", lambda: roots)
+
+
+def serving(issuer: Any) -> AtlsServer:
+    return serve(
+        echo, listen=("127.0.0.1", 0), issuer=issuer, require_client=None, clock=lambda: NOW
+    )
+
+
+@pytest.fixture
+def machine() -> Iterator[AtlsServer]:
+    with serving(SnpMachine()) as server:
+        yield server
+
+
+def words(server: AtlsServer, *more: str) -> list[str]:
+    return ["probe", "-c", f"127.0.0.1:{server.port}", "--offline", *more]
+
+
+def test_a_machine_is_shown_and_its_levels_are_written_as_settings(
+    terminal: Terminal, machine: AtlsServer
+) -> None:
+    before = (terminal.root / "contrast.toml").read_bytes()
+
+    shown = terminal.run(*words(machine, "--yes"))
+
+    assert shown.code == 0
+    assert shown.out.startswith(
+        f"coordinator 127.0.0.1:{machine.port} runs on SEV-SNP of the line Milan\n"
+        "  reported_tcb: bootloader 4, tee 1, snp 24, microcode 219\n"
+    )
+    assert f"  measurement: {MEASUREMENT.hex()}\n" in shown.out
+    assert f"  chip_id: {CHIP_ID.hex()}\n" in shown.out
+    assert shown.out.endswith(f"\n{SNIPPET}")
+    assert shown.err == (
+        "wrote observed.toml; put its lines into contrast.toml and generate again\n"
+    )
+    assert (terminal.root / "observed.toml").read_text() == SNIPPET
+    assert (terminal.root / "contrast.toml").read_bytes() == before
+
+
+def test_the_lines_are_settings_that_are_understood(
+    terminal: Terminal, machine: AtlsServer, tmp_path: Path
+) -> None:
+    terminal.run(*words(machine, "--yes", "--with-guest", "--pin-machine"))
+
+    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\n'
+    text = (terminal.root / "observed.toml").read_text()
+    (tmp_path / "contrast.toml").write_text(head + text)
+    overrides = load_settings(tmp_path, environ={}).reference_overrides.snp["Milan"]
+    assert dict(overrides.minimum_tcb) == {"bootloader": 4, "tee": 1, "snp": 24, "microcode": 219}
+    assert overrides.trusted_measurement_hex == MEASUREMENT.hex()
+    assert overrides.allowed_chip_ids == (CHIP_ID.hex(),)
+
+
+def test_a_td_has_its_own_table(terminal: Terminal, intel: Intel, tmp_path: Path) -> None:
+    with serving(TdxMachine(intel=intel)) as server:
+        shown = terminal.run(*words(server, "--yes", "--out", "td.toml", "--with-guest"))
+
+    head = 'platform = "metal-qemu-tdx"\nsources = ["deployment"]\n'
+    (tmp_path / "contrast.toml").write_text(head + (terminal.root / "td.toml").read_text())
+    overrides = load_settings(tmp_path, environ={}).reference_overrides.tdx
+    assert shown.code == 0
+    assert shown.out.startswith(f"coordinator 127.0.0.1:{server.port} runs on TDX\n")
+    assert "warning: the patch level is unknown" in shown.err
+    assert overrides.mr_seam_hex == "5e" * 48
+    assert overrides.minimum_tee_tcb_svn_hex == Body().tee_tcb_svn.hex()
+    assert overrides.rtmrs_hex == tuple(rtmr.hex() for rtmr in Body().rtmrs)
+
+
+def test_without_a_terminal_nothing_is_written_unless_told_to(
+    terminal: Terminal, machine: AtlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+
+    shown = terminal.run(*words(machine))
+
+    assert shown.code == 2
+    assert SNIPPET in shown.out
+    assert "nobody can be asked whether these values are wanted, nothing was written" in shown.err
+    assert "hint: run it on a terminal, or confirm with --yes" in shown.err
+    assert not (terminal.root / "observed.toml").exists()
+
+
+class TerminalInput(io.StringIO):
+    """What somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"), [("yes\n", True), ("y\n", False), ("\n", False), ("", False)]
+)
+def test_on_a_terminal_it_asks_and_only_yes_is_yes(
+    terminal: Terminal,
+    machine: AtlsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    written: bool,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", TerminalInput(typed))
+
+    shown = terminal.run(*words(machine))
+
+    assert shown.code == 0
+    assert shown.err.startswith("write these values? type yes: ")
+    assert (terminal.root / "observed.toml").exists() is written
+    assert ("nothing was written" in shown.err) is not written
+
+
+def test_looking_writes_nothing_and_asks_nobody(terminal: Terminal, machine: AtlsServer) -> None:
+    shown = terminal.run(*words(machine, "--show-only"))
+
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.endswith(SNIPPET)
+    assert not (terminal.root / "observed.toml").exists()
+
+
+def test_the_same_as_one_json_document(terminal: Terminal, machine: AtlsServer) -> None:
+    shown = terminal.run(*words(machine, "--yes", "--output", "json"))
+
+    result = json.loads(shown.out)["result"]
+    assert (shown.code, shown.err) == (0, "")
+    assert (result["tee"], result["product"], result["simulated"]) == ("SEV-SNP", "Milan", False)
+    assert result["observed"]["host_data"] == HOST_DATA.hex()
+    assert result["overrides"]["snp"]["Milan"]["minimum_tcb"]["snp"] == 24
+    assert result["written"] == str(terminal.root / "observed.toml")
+
+
+def test_a_second_look_at_the_same_machine_changes_nothing(
+    terminal: Terminal, machine: AtlsServer
+) -> None:
+    terminal.run(*words(machine, "--yes"))
+
+    shown = terminal.run(*words(machine, "--yes"))
+
+    assert (shown.code, shown.err) == (
+        0,
+        "up to date: observed.toml; put its lines into contrast.toml and generate again\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("contrast.toml", "settings are never written by probe"),
+        ("deployment/shop.yml", "is there already, and no probe has written it"),
+        ("deployment", "cannot be read: is a directory"),
+    ],
+)
+def test_files_of_the_user_are_never_written(
+    terminal: Terminal, machine: AtlsServer, name: str, message: str
+) -> None:
+    path = terminal.root / name
+    before = path.read_bytes() if path.is_file() else None
+
+    shown = terminal.run(*words(machine, "--yes", "--out", name))
+
+    assert (shown.code, shown.out) == (2, "")
+    assert f"{path}: error: {message}" in shown.err
+    assert before is None or path.read_bytes() == before
+
+
+def test_evidence_that_binds_another_connection_is_refused(terminal: Terminal) -> None:
+    with serving(SnpMachine(stale=True)) as server:
+        shown = terminal.run(*words(server, "--yes"))
+
+    assert (shown.code, shown.out) == (41, "")
+    assert "the evidence was not made for this connection" in shown.err
+    assert "hint: a replay, or a relay in between" in shown.err
+
+
+def test_evidence_that_is_not_genuine_is_refused(
+    terminal: Terminal, machine: AtlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "bundled_roots", bundled_roots)
+
+    shown = terminal.run(*words(machine, "--yes"))
+
+    assert (shown.code, shown.out) == (41, "")
+    assert not (terminal.root / "observed.toml").exists()
+
+
+def test_a_server_without_evidence_is_refused(terminal: Terminal) -> None:
+    with serving(None) as server:
+        shown = terminal.run(*words(server, "--yes"))
+
+    assert (shown.code, shown.out) == (41, "")
+    assert "carries no evidence" in shown.err
+
+
+def test_warnings_go_to_people_and_into_the_document(terminal: Terminal) -> None:
+    with serving(SnpMachine(changes={"policy": 0x30000 | 1 << 19})) as server:
+        text = terminal.run(*words(server, "--show-only"))
+        document = terminal.run(*words(server, "--show-only", "--output", "json"))
+
+    assert text.err.startswith("warning: the guest may be debugged by its host")
+    (warning,) = json.loads(document.out)["result"]["warnings"]
+    assert "debugged" in warning
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "the following arguments are required: -c/--coordinator"),
+        (["-c", "somewhere"], "coordinator is 'somewhere', wanted HOST:PORT"),
+        (["-c", "127.0.0.1:"], "coordinator is '127.0.0.1:', wanted HOST:PORT"),
+        (["-c", "127.0.0.1:65536"], "wanted HOST:PORT"),
+        (["-c", "127.0.0.1:1", "--mirror", "a"], "mirror is 'a', wanted PREFIX=REPLACEMENT"),
+    ],
+)
+def test_a_wrong_command_line_says_what_was_wanted(
+    terminal: Terminal, given: list[str], message: str
+) -> None:
+    shown = terminal.run("probe", *given)
+
+    assert (shown.code, shown.out) == (2, "")
+    assert message in shown.err
+
+
+def test_nobody_at_the_address_is_its_own_exit_code(terminal: Terminal) -> None:
+    with serving(SnpMachine()) as server:
+        port = server.port
+
+    shown = terminal.run("probe", "-c", f"127.0.0.1:{port}", "--yes")
+
+    assert (shown.code, shown.out) == (40, "")
+    assert f"cannot connect to 127.0.0.1:{port}" in shown.err
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[int]:
+    place = tmp_path / "processor"
+    SimulatedProcessor.load_or_create(place)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    evidence = {"CONTRAST_EVIDENCE": f"simulated:{place}", "CONTRAST_HOST_DATA": HOST_DATA.hex()}
+    addresses = [
+        word for name in ("--user-api", "--mesh-api", "--http") for word in (name, "127.0.0.1:0")
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coordinator", *addresses, "--state", str(tmp_path / "state")],
+        cwd=ROOT,
+        env={**kept, **evidence},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        started = next(
+            line for line in map(json.loads, process.stderr) if line["msg"] == "Coordinator started"
+        )
+        yield started["user_api"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.e2e
+def test_a_real_coordinator_on_a_simulated_machine_is_shown_as_such(
+    terminal: Terminal, coordinator: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contrast_tasks.cli.probe.datetime", datetime)
+
+    shown = terminal.run("probe", "-c", f"127.0.0.1:{coordinator}", "--yes", "--offline")
+
+    assert shown.code == 0
+    assert shown.out.startswith(
+        f"coordinator 127.0.0.1:{coordinator} runs on SEV-SNP of the line Simulated\n"
+    )
+    assert f"  host_data: {HOST_DATA.hex()}\n" in shown.out
+    assert shown.err == (
+        "warning: the machine is simulated: its evidence proves nothing about hardware\n"
+        "there is nothing to write: settings have no values for this machine\n"
+    )
+    assert not (terminal.root / "observed.toml").exists()

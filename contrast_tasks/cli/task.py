@@ -1,4 +1,4 @@
-"""A task of the project's own dodo.py, called by its name; words behind `--` go to the task."""
+"""A task of the pipeline or of the project's dodo.py, called by its name; words behind `--` go to the task."""
 
 import argparse
 from typing import Any
@@ -34,11 +34,12 @@ class _Lines:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Run the tasks; UsageError, with the nearest name, for one that does not exist."""
-    from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.settings import FILE_NAME
+    from contrast_tasks.tasks.face import DODO, load_tasks
     from contrast_tasks.tasks.run import run_tasks
 
     first = arguments.names[0]
-    if not (context.root / "dodo.py").is_file():
+    if not any((context.root / name).is_file() for name in (FILE_NAME, DODO)):
         raise _unknown(first, list(SUMMARIES))
     tasks = load_tasks(context.project())
     by_name = {task.name: task for task in tasks}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import resources
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.settings import Settings, WorkloadSettings, load_settings
 from contrast_tasks.stages.code import code_digest
@@ -134,13 +134,13 @@ class Project:
         return {COORDINATOR: resources.read_bytes(f"templates/coordinator/{COORDINATOR}")}
 
     def read(self, file: str) -> bytes:
-        """Return the bytes of a source; raises ContrastError if they are not the indexed ones any more."""
+        """Return the bytes of a source; raises GraphError if they are not the indexed ones any more."""
         source = self.sources[file]
         content = (
             self._ours()[file[1:-1]] if file.startswith("<") else (self.root / file).read_bytes()
         )
         if sha256_hex(content) != source.digest:
-            raise ContrastError(f"{file} changed while it was being read", hint="run again")
+            raise GraphError(f"{file} changed while it was being read", hint="run again")
         return content
 
     def workload_settings(self, workload: Workload) -> WorkloadSettings | None:

@@ -11,7 +11,12 @@ import os
 import sqlite3
 from typing import Any
 
+from contrast_tasks.errors import GraphError
+
 _TABLE = "create table if not exists doit (task_id text not null primary key, task_data json)"
+
+# Source: SQLite "Result and Error Codes"; anything else, as a locked file, is no reason to throw work away.
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
 class Database:
@@ -27,7 +32,11 @@ class Database:
         self._gone: set[str] = set()
         try:
             self._connection, self._rows = self._open()
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname not in _DAMAGED:
+                message = f"the record of finished tasks, {name}, cannot be used: {error}"
+                hint = "is another run writing it, or may the folder not be written?"
+                raise GraphError(message, hint=hint) from error
             self.rebuilt = True
             for suffix in ("", "-journal", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):

@@ -184,6 +184,13 @@ def make_large_project(root: Path, *, workloads: int) -> FakeProject:
     project = FakeProject(root)
     root.mkdir(parents=True, exist_ok=True)
     project.settings()
+    # As a real deployment has them, with owners; the first generate makes the keys.
+    text = "".join(
+        line
+        for line in project.read("contrast.toml").splitlines(keepends=True)
+        if not line.startswith(("[owners]", "seedshare", "disable_updates"))
+    )
+    (root / "contrast.toml").write_text(text)
     project.lock()
     for start in range(0, workloads, 4):
         names = [f"app-{number:04d}" for number in range(start, min(start + 4, workloads))]

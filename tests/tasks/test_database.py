@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from doit.dependency import JSONCodec, SqliteDB
 
+from contrast_tasks.errors import GraphError
 from contrast_tasks.tasks.database import Database
 
 
@@ -100,3 +101,24 @@ def test_a_row_that_is_no_json_object_counts_as_absent(tmp_path: Path) -> None:
     assert database.get("b", "deps:") is None
     assert database.rebuilt
     database.dump()
+
+
+def test_a_locked_file_is_kept_and_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "doit.db"
+    first = Database(str(path))
+    first.set("a", "deps:", [])
+    first.dump()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda name: connect(name, timeout=0))
+    with connect(path) as holder:
+        holder.execute("begin exclusive")
+
+        with pytest.raises(GraphError, match="cannot be used: database is locked"):
+            Database(str(path))
+    holder.close()
+
+    again = Database(str(path))
+    assert again.in_("a")
+    again.dump()

@@ -181,3 +181,11 @@ def test_names_that_doit_reserves_are_escaped(terminal: Terminal, project: FakeP
 
     assert shown.code == 0
     assert (project.root / "build/deployment/till/a=b*[c]%.yaml").exists()
+
+
+def test_a_task_of_the_pipeline_is_a_command_without_a_dodo(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    assert terminal.run("workload:deployment/shop.yml#Deployment/shelf").code == 0
+    assert (project.root / ".contrast/work/Deployment.shelf").exists()
+    assert not (project.root / ".contrast/work/Deployment.cart").exists()

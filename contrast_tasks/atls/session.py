@@ -245,7 +245,7 @@ class ClientSession(Session):
             return
         nonce = b""
         if self._issuer is not None:
-            nonce = nonces.nonce_from_ca_names(connection.get_client_ca_list(as_cryptography=True))
+            nonce = nonces.nonce_from_ca_names(_ca_names(connection))
         certificate = make_certificate(self._key, self._issuer, nonce, self._clock())
         connection.use_certificate(certificate)
         connection.use_privatekey(self._key)
@@ -296,6 +296,13 @@ def _new_context(method: int) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_options(SSL.OP_NO_TICKET)
     return context
+
+
+def _ca_names(connection: SSL.Connection) -> list[x509.Name]:
+    try:
+        return connection.get_client_ca_list(as_cryptography=True)
+    except _PARSE_ERRORS as err:
+        raise HandshakeFailed("the server's acceptable ca cannot be read") from err
 
 
 def _leaf(certificate: crypto.X509) -> x509.Certificate:

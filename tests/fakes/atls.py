@@ -1,16 +1,19 @@
 """Evidence without hardware, two sessions back to back in memory, and an echo service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from cryptography import x509
 from OpenSSL import SSL
 
 from contrast_tasks.atls.certificate import OID_SNP, new_key
+from contrast_tasks.atls.nonce import ALPN_H2, nonce_from_ca_names, select_nonce
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.session import ClientSession, ServerSession, Session
+from contrast_tasks.atls.types import PrivateKey
 from contrast_tasks.errors import EvidenceRejected
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -105,6 +108,38 @@ def client_session(**changes: Any) -> ClientSession:
         **changes,
     }
     return ClientSession(**arguments)
+
+
+Forge = Callable[[PrivateKey, bytes], x509.Certificate]
+"""The key of a certificate and the nonce that its evidence must bind, to the certificate that is presented."""
+
+
+class ForgingServer(ServerSession):
+    """A one-sided server that presents whatever `forge` makes for the client's nonce."""
+
+    def __init__(self, forge: Forge) -> None:
+        self._forge = forge
+        super().__init__(key=new_key(), issuer=None, require_client=None, clock=clock)
+
+    def _on_client_hello(self, connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
+        nonce = select_nonce(offered, connection.get_servername())
+        connection.use_certificate(self._forge(self._key, nonce))
+        connection.use_privatekey(self._key)
+        return ALPN_H2
+
+
+class ForgingClient(ClientSession):
+    """A client that trusts anybody and presents whatever `forge` makes for the server's nonce."""
+
+    def __init__(self, forge: Forge) -> None:
+        self._forge = forge
+        super().__init__(validators=None, issuer=None, client_key=new_key(), clock=clock)
+
+    def _present(self, connection: SSL.Connection) -> None:
+        assert self._key is not None
+        nonce = nonce_from_ca_names(connection.get_client_ca_list(as_cryptography=True))
+        connection.use_certificate(self._forge(self._key, nonce))
+        connection.use_privatekey(self._key)
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,6 @@
 """A synthetic AMD: root, intermediate, chip and reports that verify, each part replaceable by a lie."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -10,7 +10,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from contrast_tasks.attestation.document import EXTRA_CRL, SnpDocument, render_document
+from contrast_tasks.attestation.document import (
+    EXTRA_CRL,
+    OID_SNP_DOCUMENT,
+    SnpDocument,
+    render_document,
+)
 from contrast_tasks.attestation.endorsement import TrustAnchor
 from contrast_tasks.attestation.id_block import FAMILY_ID, GUEST_SVN, IMAGE_ID, id_key_digest
 from contrast_tasks.attestation.simulated import sign_report
@@ -137,6 +142,22 @@ class FakeAmd:
             expectation=replace(expectation, **changes),
             trust=replace(Trust(anchor=self.anchor), **(trust or {})),
         )
+
+
+@dataclass(kw_only=True)
+class AmdIssuer:
+    """A guest on a processor of `vendor`; `lie` gets the honest document and what it was asked for, and returns what is sent."""
+
+    vendor: FakeAmd = field(default_factory=FakeAmd)
+    host_data: bytes = HOST_DATA
+    oid: str = OID_SNP_DOCUMENT
+    lie: Callable[[bytes, bytes], bytes] = lambda document, _report_data: document
+    issued: list[bytes] = field(default_factory=list)
+
+    def issue(self, report_data: bytes) -> bytes:
+        self.issued.append(report_data)
+        report = self.vendor.report(report_data=report_data, host_data=self.host_data)
+        return self.lie(self.vendor.document(report), report_data)
 
 
 def good_report() -> SnpReport:

@@ -1,5 +1,6 @@
 """What the derivation of every container of a pod has in common."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contrast_tasks.policy.model import PolicyInput, Profile
@@ -34,16 +35,15 @@ class PodContext:
         alias = self.spec.text("serviceAccount", "default")
         return self.spec.text("serviceAccountName") or alias
 
-    def config(self, kind: str, name: str) -> dict[str, str | bytes] | None:
-        """Return the data of a ConfigMap or Secret of the pod's namespace, None when it was not given."""
+    def config(self, kind: str, name: str) -> Mapping[str, str | bytes] | None:
+        """Return the data of a ConfigMap or Secret of the pod's namespace, None when it was not given.
+
+        An object without a namespace and one in `default` stand for each other.
+        """
         namespace = self.given.owner.namespace
-        for place in (namespace,) if namespace else (None, "", "default"):
+        places = {None: (None, "", "default"), "default": ("default", None, "")}
+        for place in places.get(namespace or None, (namespace,)):
             found = self.given.configs.get((kind, place, name))
             if found is not None:
-                return dict(found)
-        if namespace == "default":
-            found = self.given.configs.get((kind, None, name)) or self.given.configs.get(
-                (kind, "", name)
-            )
-            return dict(found) if found is not None else None
+                return found
         return None

@@ -119,17 +119,17 @@ class Profile:
     """The runtime the policy is made for; it selects data, never other rules (policy.md 8).
 
     shared_paths: prefixes below which the shim copies files. emptydir: how a disk emptyDir reaches the guest.
-    image_volumes: whether an image VOLUME without a mount is an error or a shared directory of the host.
+    host_volumes: whether a directory of the host, also for an image VOLUME without a mount, is an error or shared.
     pinned_images: an image without digest is an error. pause: the pause image as the guest sees it.
-    hidden_logs: containers whose output the host may not read. watched: kinds of volumes that the shim updates
-    while containers run. sandbox_storages: storages of CreateSandbox. presence: see policy.md 10.7.
+    hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of pod annotations
+    that the runtime sends on. sandbox_storages: storages of CreateSandbox. presence: see policy.md 10.7.
     requests: requests that are off unless switched on here.
     """
 
     name: str
     presence: Presence = "exact"
     emptydir: Literal["guest-local", "block-encrypted", "block-plain"] = "guest-local"
-    image_volumes: Literal["error", "shared"] = "error"
+    host_volumes: Literal["error", "shared"] = "error"
     pinned_images: bool = True
     root_prefix: str = "/run/kata-containers/"
     shared_paths: tuple[str, ...] = (

@@ -147,7 +147,7 @@ def _image_volumes(
     for path in sorted(image.volumes):
         if path.rstrip("/") in expected or path in expected:
             continue
-        if context.profile.image_volumes == "shared":
+        if context.profile.host_volumes == "shared":
             yield path, _file(path, ("rbind", "rprivate", "rw"))
             continue
         name = "data" + path.rstrip("/").replace("/", "-").replace("_", "-").replace(".", "-")

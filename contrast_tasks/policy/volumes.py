@@ -10,6 +10,8 @@ from contrast_tasks.policy.place import Place
 
 # The shim copies these to the guest file by file and updates them while containers run.
 _COPIED = ("configMap", "secret", "projected", "downwardAPI")
+# Directories of the host; only the peer's cases have them.
+_SHARED = ("persistentVolumeClaim", "ephemeral", "azureFile", "csi", "hostPath")
 _BLOCK_CAPABLE = ("persistentVolumeClaim", "ephemeral")
 
 
@@ -43,6 +45,8 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
     if volume.has("emptyDir"):
         return _empty_dir(context, name, volume.mapping("emptyDir"))
     kind = _kind_of(volume)
+    if context.profile.host_volumes == "shared" and kind in _SHARED:
+        return Volume(name=name, source="file")
     if kind in _BLOCK_CAPABLE:
         _refuse_file_system(mount, name, kind)
     else:

@@ -468,7 +468,7 @@ copy_rest := [rest |
 	some prefix in policy_data.paths.shared
 	startswith(input.path, prefix)
 	rest := trim_prefix(trim_prefix(input.path, prefix), "watchable/")
-	regex.match(`^[0-9a-f]+-[a-z0-9]+-[^\x00-\x1f\x7f]+$`, rest)
+	regex.match(`^[a-z0-9]+-[a-z0-9]+-[^\x00-\x1f\x7f]+$`, rest)
 ][0]
 copy_top := split(copy_rest, "/")[0]
 copy_words := split(copy_top, "-")

@@ -27,7 +27,7 @@ PEER_PROFILE = replace(
     KATA_QEMU_BLOCK,
     name="kata-peer",
     presence="subset",
-    image_volumes="shared",
+    host_volumes="shared",
     pinned_images=False,
 )
 

@@ -378,6 +378,12 @@ def test_devices_of_block_claims_are_expected() -> None:
         ("securityContext: {user: 5}", "", "G201", "/spec/containers/0/securityContext/user"),
         ("livenessProbe: {command: [x]}", "", "G201", "/spec/containers/0/livenessProbe/command"),
         ("lifecycle: {preStart: {}}", "", "G201", "/spec/containers/0/lifecycle/preStart"),
+        (
+            "resources: {limits: {nvidia.com/pgpu: 1}}",
+            "",
+            "G202",
+            "/spec/containers/0/resources/limits/nvidia.com~1pgpu",
+        ),
         ("env: [{name: A, vlaue: x}]", "", "G201", "/spec/containers/0/env/0/vlaue"),
     ],
 )
@@ -529,6 +535,20 @@ def test_the_peers_image_volumes_are_shared() -> None:
     data = one_container("", images=images, profile=PEER_PROFILE)
 
     assert mount(data, "/data").source == ("file", "data")
+
+
+@pytest.mark.parametrize(
+    "volume", ["persistentVolumeClaim: {claimName: v}", "hostPath: {path: /srv}"]
+)
+def test_the_peers_volumes_of_the_host_are_shared(volume: str) -> None:
+    pod = f"volumes: [{{name: v, {volume}}}]"
+
+    data = one_container(
+        "volumeMounts: [{name: v, mountPath: /a/m}]", pod=pod, profile=PEER_PROFILE
+    )
+
+    assert mount(data, "/a/m").source == ("file", "m")
+    assert mount(data, "/a/m").options == (("rbind", "rprivate", "rw"),)
 
 
 # Names and order.

@@ -300,6 +300,30 @@ def test_what_is_not_understood_is_an_error_with_its_place(
     assert (code, f"/spec/containers/0/{pointer}") in codes(fields, configs=CONFIGS)
 
 
+@pytest.mark.parametrize(
+    ("pod", "config", "found"),
+    [
+        (None, None, True),
+        (None, "default", True),
+        (None, "", True),
+        ("default", None, True),
+        ("default", "default", True),
+        ("prod", "prod", True),
+        ("prod", None, False),
+        ("prod", "default", False),
+        (None, "prod", False),
+    ],
+)
+def test_a_config_map_is_looked_up_in_the_pods_namespace(
+    pod: str | None, config: str | None, *, found: bool
+) -> None:
+    field = "env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k, optional: true}}}]"
+
+    env = app(field, namespace=pod, configs={("ConfigMap", config, "c"): {"k": "v"}}).env
+
+    assert ("A" in env.optional) is found
+
+
 # Identity.
 
 PASSWD = "root:x:0:0::/:/bin/sh\nweb:x:1000:1001::/:/bin/sh\nbroken\n"

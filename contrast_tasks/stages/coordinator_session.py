@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RETRY_S = 1.0
 LIMIT_S = 180.0
 CALL_LIMIT_S = 60.0
+_NOT_AT_HAND = "collateral-unavailable"
 
 Result = TypeVar("Result")
 
@@ -71,16 +72,25 @@ class _ApiSession:
 
 @contextmanager
 def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iterator[Session]:
-    """Connect over attested TLS: a reference value of the manifest and its Coordinator's policy must match."""
-    from contrast_tasks.atls.client import connect
-    from contrast_tasks.attestation.validators import validators_for
+    """Connect over attested TLS: a reference value of the manifest and its Coordinator's policy must match.
 
-    validators = validators_for(manifest, coordinator_only=True)
+    Revocation lists and collateral come from what `endorsements fetch` has kept; no vendor is asked during the handshake.
+    """
+    from contrast_tasks.atls.client import connect
+    from contrast_tasks.attestation.kept import KeptEndorsements
+    from contrast_tasks.attestation.validators import validators_for
+    from contrast_tasks.stages.endorsements import open_endorsements
+
+    now = datetime.now(UTC)
+    kept = KeptEndorsements(endorsements=open_endorsements(offline=True), clock=lambda: now)
+    validators = validators_for(
+        manifest, coordinator_only=True, crl=kept.crl, collateral=kept.collateral
+    )
     try:
-        peer = connect(
-            host, port, validators=validators, client_key=client_key, now=datetime.now(UTC)
-        )
+        peer = connect(host, port, validators=validators, client_key=client_key, now=now)
     except EvidenceRejected as err:
+        if getattr(err, "reason", "") == _NOT_AT_HAND:
+            err.hint = f"run 'contrast-tasks endorsements fetch -c {host}:{port}', then this again"
         err.hint = err.hint or (
             "is this manifest the one that the coordinator was deployed with, and of this version?"
         )

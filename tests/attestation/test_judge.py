@@ -1,9 +1,11 @@
 """Verdicts over evidence in files: synthetic vendors whose evidence is good, and then one lie at a time."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -441,3 +443,24 @@ def test_a_report_comes_without_certificates() -> None:
 
     assert isinstance(carried.evidence, SnpDocument)
     assert carried.evidence.vcek_der == b""
+
+
+@pytest.mark.parametrize("carrier", ["report", "container", "document", "certificate", "quote"])
+def test_damaged_carriers_raise_nothing_but_our_own_errors(carrier: str, intel: Intel) -> None:
+    whole = {
+        "report": AMD.report().raw,
+        "container": b"HCLA".ljust(32, b"\0") + AMD.report().raw,
+        "document": AMD.document(),
+        "certificate": snp_certificate(AMD.document()),
+        "quote": intel.quote(),
+    }[carrier]
+    random = Random(carrier)
+
+    for _ in range(400):
+        content = bytearray(whole)
+        for _ in range(random.randint(1, 4)):
+            content[random.randrange(len(content))] = random.randrange(256)
+        if random.random() < 0.3:
+            del content[random.randrange(len(content)) :]
+        with contextlib.suppress(EvidenceRejected):
+            open_carrier(bytes(content))

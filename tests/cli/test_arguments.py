@@ -22,6 +22,16 @@ from contrast_tasks.errors import UsageError
             [["deploy", "--output", "json"], ["set"]],
             id="leading-options",
         ),
+        pytest.param(
+            ["evidence", "--offline", "verify", "x", "verify"],
+            [["evidence", "--offline", "verify", "x"], ["verify"]],
+            id="action-like-command",
+        ),
+        pytest.param(
+            ["evidence", "-m", "verify", "verify", "x"],
+            [["evidence", "-m", "verify", "verify", "x"]],
+            id="value-and-action-like-command",
+        ),
         pytest.param(["test", "--", "-k", "set"], [["test", "--", "-k", "set"]], id="task"),
         pytest.param(["pack", "lock"], [["pack", "lock"]], id="tasks"),
         pytest.param(

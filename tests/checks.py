@@ -24,7 +24,17 @@ def _steps(words: Sequence[str]) -> list[tuple[str, list[str]]]:
         ("lint", [*python, "ruff", "check", "--quiet", "."]),
         ("types", [*python, "mypy"]),
         ("layers", [contracts]),
-        ("tests", [*python, "pytest", "-q", *words]),
+        *_tests([*python, "pytest", "-q"], words),
+    ]
+
+
+def _tests(pytest: list[str], words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return the whole suite in two parts; words of the caller make it one run, as they say."""
+    if words:
+        return [("tests", [*pytest, *words])]
+    return [
+        ("unit tests", [*pytest, "-n", "2", "--dist", "loadgroup", "-m", "not e2e"]),
+        ("end-to-end tests", [*pytest, "-m", "e2e"]),
     ]
 
 

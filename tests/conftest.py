@@ -1,0 +1,19 @@
+"""What holds for every test: in continuous integration nothing may be skipped, for there every part can be installed."""
+
+import os
+from typing import Any
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("CI") or hasattr(session.config, "workerinput"):
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(
+            f"{len(skipped)} tests were skipped, which continuous integration refuses", red=True
+        )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -37,7 +37,7 @@ def check_images(document: Document, is_resolved: Callable[[str], bool]) -> list
                 (*path, "image"),
                 f"container {container.get('name')} has the image {image}, expected one with a digest"
                 " or an entry in the lock file",
-                "run 'doit lock', or write the reference as name:tag@sha256:<64 hex digits>",
+                "run 'contrast-tasks lock', or write the reference as name:tag@sha256:<64 hex digits>",
             )
     return subject.findings
 

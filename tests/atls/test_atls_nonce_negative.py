@@ -64,7 +64,7 @@ def test_08_a_ca_list_that_carries_no_nonce_is_refused_before_we_prove_ourselves
 
     own = AmdIssuer()
     client = trusting_client(issuer=own)
-    monkeypatch.setattr(sessions.SSL, "Context", OddContext)
+    monkeypatch.setattr(SSL, "Context", OddContext)
     server = server_session(issuer=AmdIssuer())
 
     outcome = shake(client, server)
@@ -85,7 +85,7 @@ def test_08_a_ca_name_that_is_not_a_string_is_refused(monkeypatch: pytest.Monkey
 
     own = AmdIssuer()
     client = trusting_client(issuer=own)
-    monkeypatch.setattr(sessions.SSL, "Context", OddContext)
+    monkeypatch.setattr(SSL, "Context", OddContext)
 
     outcome = shake(client, server_session(issuer=AmdIssuer()))
 

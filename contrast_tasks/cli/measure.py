@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--vcpus", type=int, action="append", metavar="N", help="default 1; again for more entries"
     )
+    group.add_argument("--any-vcpus", action="store_true", help="one entry for 1 to 220, by APEIP")
     group.add_argument("--cpu", default="", metavar="MODEL", help="default: the product's own")
     group.add_argument("--features", default="0x1", metavar="WORD", help="SEV_FEATURES")
     group.add_argument("--firmware-digest", default="", metavar="HEX", help="of its pages")
@@ -88,6 +89,7 @@ def _guest(arguments: argparse.Namespace, context: Context) -> "Guest":
         initrd=context.cwd / arguments.initrd if arguments.initrd else None,
         command_line=arguments.append,
         vcpus=tuple(dict.fromkeys(arguments.vcpus or (1,))),
+        any_vcpus=arguments.any_vcpus,
         cpu=arguments.cpu,
         features=_word(arguments.features),
         firmware_digest_hex="".join(digest.hex() for digest in firmware_digest),

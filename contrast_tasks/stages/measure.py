@@ -25,7 +25,7 @@ _MOST_VCPUS = 220
 class Guest:
     """What a guest is started with.
 
-    vcpus: numbers of virtual processors, one SEV-SNP entry each. cpu: the processor model that QEMU shows the guest, empty for
+    vcpus: numbers of virtual processors, one SEV-SNP entry each; any_vcpus: one entry for up to 220 of them. cpu: the processor model that QEMU shows the guest, empty for
     the product's own; features: SEV_FEATURES. firmware_digest_hex: in place of the firmware's pages, where only the end of
     the image is at hand. machine_digests: what TDX firmware measures of the machine, 48 bytes each in order; boot_option: the
     measured value of Boot0000, None for OVMF's own.
@@ -36,6 +36,7 @@ class Guest:
     initrd: Path | None = None
     command_line: str | None = None
     vcpus: tuple[int, ...] = (1,)
+    any_vcpus: bool = False
     cpu: str = ""
     features: int = 1
     firmware_digest_hex: str = ""
@@ -68,6 +69,11 @@ def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
         )
     if guest.kernel is None and (guest.initrd or guest.command_line):
         raise UsageError("--initrd and --append are measured with a kernel only, name it: --kernel")
+    if guest.any_vcpus and (guest.vcpus != (1,) or guest.cpu or guest.features != 1):
+        raise UsageError(
+            "--any-vcpus measures the product's own processor, without --vcpus, --cpu and --features",
+            hint="whoever verifies extends the measurement by such processors, and by no others",
+        )
     if platform.tee == "tdx":
         return {"tdx": [_tdx_entry(guest)]}
     entries = [
@@ -77,7 +83,11 @@ def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
 
 
 def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
-    from contrast_tasks.attestation.measure_snp import LaunchInputs, launch_digest
+    from contrast_tasks.attestation.measure_snp import (
+        LaunchInputs,
+        ap_start_address,
+        launch_digest,
+    )
 
     if guest.machine_digests or guest.boot_option is not None:
         raise UsageError("machine digests and boot option are measured on TDX only")
@@ -92,13 +102,16 @@ def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
         firmware_digest_hex=guest.firmware_digest_hex,
     )
     digest = launch_digest(inputs, product=guest.cpu or product, vcpus=vcpus)
+    if guest.any_vcpus:
+        start = ap_start_address(guest.firmware).to_bytes(4, "big").hex()
+        return {"ProductName": product, "TrustedMeasurement": digest.hex(), "APEIP": start}
     return {"ProductName": product, "TrustedMeasurement": digest.hex(), "CPUs": vcpus}
 
 
 def _tdx_entry(guest: Guest) -> dict[str, Any]:
     from contrast_tasks.attestation.measure_tdx import mrtd
 
-    if guest.vcpus != (1,) or guest.cpu or guest.firmware_digest_hex:
+    if guest.vcpus != (1,) or guest.any_vcpus or guest.cpu or guest.firmware_digest_hex:
         raise UsageError(
             "virtual processors and firmware digest are measured on SEV-SNP only",
             hint="on TDX the number of processors shows in the machine digests",

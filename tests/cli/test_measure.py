@@ -8,6 +8,7 @@ import pytest
 
 from contrast_tasks.attestation.boot_option import ui_app_boot_option
 from contrast_tasks.attestation.measure_tdx import mrtd, rtmr0, rtmr1, rtmr2
+from contrast_tasks.attestation.snp_vmsa import CPU_SIGNATURES, vcpus_by_digest
 from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
 from contrast_tasks.schema import validate
 from tests.fakes.attestation import DATA
@@ -213,6 +214,9 @@ OTHER = "--firmware OVMF.fd"
         (f"--platform k3s-qemu-tdx {OTHER} --vcpus 2", "measured on SEV-SNP only"),
         (f"--platform k3s-qemu-snp {OTHER} --boot-option 00", "measured on TDX only"),
         (f"--platform k3s-qemu-snp {OTHER} --vcpus 221", "221 virtual processors, wanted 1 to 220"),
+        (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --vcpus 2", "the product's own processor"),
+        (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --cpu EPYC-v4", "without --vcpus, --cpu"),
+        (f"--platform k3s-qemu-tdx {OTHER} --any-vcpus", "measured on SEV-SNP only"),
         (f"--platform k3s-qemu-snp {OTHER} --vcpus many", "invalid int value: 'many'"),
         (f"--platform k3s-qemu-snp {OTHER} --features many", "--features is 'many', wanted"),
         (f"--platform k3s-qemu-snp {OTHER} --cpu Rome", "unknown product 'Rome', wanted one of"),
@@ -290,3 +294,22 @@ def test_missing_tcb_values_of_each_product_are_named(outside: Terminal) -> None
     ]
     assert shown.err.count("snphost show tcb") == 8
     assert "reference_values.snp.Genoa.minimum_tcb" in shown.err
+
+
+@real_data
+def test_one_entry_can_stand_for_any_number_of_processors(outside: Terminal) -> None:
+    firmware = MEASURED / expected()["firmware"]
+    words = [
+        *("measure", "--platform", "k3s-qemu-snp", "--firmware", str(firmware)),
+        *("--firmware-digest", expected()["ovmf_only_digest"]),
+    ]
+
+    seeds = json.loads(outside.run(*words, "--any-vcpus").out)["k3s-qemu-snp"]["snp"]
+    fours = json.loads(outside.run(*words, "--vcpus", "4").out)["k3s-qemu-snp"]["snp"]
+
+    for seed, four in zip(seeds, fours, strict=True):
+        signature = CPU_SIGNATURES[seed["ProductName"]]
+        start = int(seed["APEIP"], 16)
+        table = vcpus_by_digest(bytes.fromhex(seed["TrustedMeasurement"]), start, signature)
+        assert table[bytes.fromhex(four["TrustedMeasurement"])] == 4
+    assert validate({"snp": seeds}, "reference-values") == []

@@ -12,7 +12,7 @@ from contrast_tasks.attestation.snp_vmsa import CPU_SIGNATURES, vcpus_by_digest
 from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
 from contrast_tasks.schema import validate
 from tests.fakes.attestation import DATA
-from tests.fakes.commands import Terminal
+from tests.fakes.commands import Shown, Terminal
 from tests.fakes.firmware import kernel, tdx_firmware
 
 real_data = pytest.mark.skipif(
@@ -313,3 +313,40 @@ def test_one_entry_can_stand_for_any_number_of_processors(outside: Terminal) -> 
         table = vcpus_by_digest(bytes.fromhex(seed["TrustedMeasurement"]), start, signature)
         assert table[bytes.fromhex(four["TrustedMeasurement"])] == 4
     assert validate({"snp": seeds}, "reference-values") == []
+
+
+def generate_with(terminal: Terminal, name: str) -> Shown:
+    lines = (
+        'platform = "metal-qemu-snp"',
+        'sources = ["deployment"]',
+        'defaults.memory = "700Mi"',
+        f'reference_values.file = "{name}"',
+    )
+    (terminal.root / "contrast.toml").write_text("\n".join(lines))
+    return terminal.run("generate")
+
+
+def test_a_bundled_runtime_makes_the_manifest_whole(terminal: Terminal) -> None:
+    shown = generate_with(terminal, "bundled:contrast-cc-metal-qemu-snp-7173acb5")
+
+    manifest = json.loads((terminal.root / "manifest.json").read_text())
+    (entry,) = manifest["ReferenceValues"]["snp"]
+    assert shown.code == 0, shown.err
+    assert entry["TrustedMeasurement"].startswith("6cf7f935")
+    assert entry["MinimumTCB"]["MicrocodeVersion"] == 115
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bundled:moon", "no reference values for 'moon' are bundled, expected one of aks-clh-snp"),
+        ("no.json", "no.json: error: the reference values cannot be read: no such file"),
+    ],
+)
+def test_reference_values_that_are_not_there_are_a_usage_error(
+    terminal: Terminal, name: str, message: str
+) -> None:
+    shown = generate_with(terminal, name)
+
+    assert shown.code == 2
+    assert message in shown.err

@@ -4,8 +4,11 @@ doit's command line is left out on purpose: it imports every plugin, swallows ar
 into two exit codes. All tasks that can run do run, so that one run reports the findings of all files.
 """
 
+import multiprocessing
 import os
 import queue
+import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +63,33 @@ class _WatchedQueue:
         return bool(self._inner.empty())
 
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this worker when the run that started it dies, even by SIGKILL; Linux only."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        # It died before it was watched.
+        os._exit(1)
+
+
 class _ParallelRunner(MRunner):  # type: ignore[misc]  # doit has no types
-    """doit's process runner with a watched result queue."""
+    """doit's process runner with a watched result queue, and workers that do not outlive it."""
 
     def _run_start_processes(self, job_q: Any, result_q: Any) -> list[Any]:
         workers: list[Any] = super()._run_start_processes(job_q, result_q)
         result_q.workers.extend(workers)
         return workers
+
+    def execute_task_subprocess(self, job_q: Any, result_q: Any, reporter_class: Any) -> None:
+        _end_with_parent()
+        super().execute_task_subprocess(job_q, result_q, reporter_class)
 
     @staticmethod
     def Queue() -> Any:  # noqa: N802  # doit's name

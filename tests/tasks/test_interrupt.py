@@ -4,6 +4,7 @@ The third workload waits for a named pipe that nobody opens, after telling throu
 test knows exactly where the run stands when it sends the signal, and nothing sleeps.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -61,6 +62,51 @@ def _interrupted(project: FakeProject, folder: Path, number: int) -> tuple[int, 
         process.kill()
         process.wait()
     return process.returncode, errors
+
+
+_BLOCKED = textwrap.dedent(
+    """
+    import sys
+    from contrast_tasks.cli.main import main
+    from contrast_tasks.stages import policies
+
+    begun, never = sys.argv[1:3]
+
+    def derive(project, workload):
+        with open(begun, "w") as pipe:
+            pipe.write(workload.id)
+        open(never).read()
+
+    policies.derive = derive
+    sys.exit(main(["generate", "-n", "2"]))
+    """
+)
+
+
+def test_workers_end_when_the_run_is_killed(
+    terminal: Terminal, project: FakeProject, tmp_path: Path
+) -> None:
+    begun, never = tmp_path / "begun", tmp_path / "never"
+    os.mkfifo(begun)
+    os.mkfifo(never)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BLOCKED, str(begun), str(never)],
+        cwd=project.root,
+        env={**os.environ, "CONTRAST_PROJECT": str(project.root), "PYTHONPATH": str(_ROOT)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert begun.read_text()
+        process.kill()
+        # Its end comes when the last process that holds the other side is gone.
+        process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What a genuine report claims, compared with one reference value: every comparison is made, each one is a Check.
 
-Source: spec/attestation.md 2.3, 2.4, 2.8 (the order of the table).
+Source: spec/attestation.md 2.3, 2.4, 2.8 (the order of the table, and its additions of 2026).
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from contrast_tasks.attestation.endorsement import Endorsement
 from contrast_tasks.attestation.errors import Check
 from contrast_tasks.attestation.id_block import accepted_id_key_digests
 from contrast_tasks.attestation.snp_report import SnpReport
+from contrast_tasks.attestation.snp_vmsa import DIGEST_BYTES, MAXIMUM_VCPUS, vcpus_by_digest
 from contrast_tasks.attestation.tcb import Tcb, parse_tcb
 
 _CHIP_ID_BYTES_TURIN = 8
@@ -39,6 +40,20 @@ _PLATFORM_REQUIRED = (
 )
 
 
+_RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processors:
+    """What extends the launch digest of a guest by further virtual processors.
+
+    start_address: EIP at which all but the first start, 32 bits. cpu_signature: CPUID(1).EAX that they show.
+    """
+
+    start_address: int
+    cpu_signature: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpExpectation:
     """A reference value as bytes, made once per manifest.
@@ -46,6 +61,7 @@ class SnpExpectation:
     measurement: 48 bytes. guest_policy: the 64-bit word the guest must have been launched with.
     platform_info: bits as in the report, None leaves them unchecked (manifests of early 2025).
     chip_ids: 64 bytes each, empty allows any chip. mitigation_vector: bits that both vectors must have.
+    processors: if given, `measurement` is that of a guest with one virtual processor, and any number up to 220 is acceptable.
     """
 
     measurement: bytes
@@ -54,6 +70,7 @@ class SnpExpectation:
     platform_info: int | None
     chip_ids: frozenset[bytes] = frozenset()
     mitigation_vector: int = 0
+    processors: Processors | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +130,7 @@ def claim_checks(
         wanted=report_data.hex(),
         hint="the evidence was made for another key or another connection: a replay, or a relay in between",
     )
-    yield Check(
-        reason="measurement",
-        passed=bool(expectation.measurement) and report.measurement == expectation.measurement,
-        found=report.measurement.hex(),
-        wanted=expectation.measurement.hex() or "a value that the manifest does not have",
-        hint="the guest was started from another runtime release than the manifest trusts",
-    )
+    yield _measurement_check(report, expectation)
     yield from _policy_checks(report.policy, expectation.guest_policy)
     if expectation.platform_info is not None:
         yield from _platform_checks(report.platform_info, expectation.platform_info)
@@ -136,6 +147,30 @@ def claim_checks(
         )
     if expectation.mitigation_vector:
         yield from _mitigation_checks(report, expectation.mitigation_vector)
+
+
+def _measurement_check(report: SnpReport, expectation: SnpExpectation) -> Check:
+    seed, hint = expectation.measurement, _RUNTIME_HINT
+    wanted = seed.hex() or "a value that the manifest does not have"
+    if expectation.processors is not None:
+        wanted += f" for 1 vCPU, or what it becomes for up to {MAXIMUM_VCPUS}"
+        hint = f"measurement does not match any vCPU count from 1 to {MAXIMUM_VCPUS}: {hint}"
+    return Check(
+        reason="measurement",
+        passed=_is_trusted(report.measurement, expectation),
+        found=report.measurement.hex(),
+        wanted=wanted,
+        hint=hint,
+    )
+
+
+def _is_trusted(measurement: bytes, expectation: SnpExpectation) -> bool:
+    seed, processors = expectation.measurement, expectation.processors
+    if len(seed) != DIGEST_BYTES:  # a missing or short value is never "any"
+        return False
+    if processors is None:
+        return measurement == seed
+    return measurement in vcpus_by_digest(seed, processors.start_address, processors.cpu_signature)
 
 
 def _policy_checks(found: int, wanted: int) -> Iterator[Check]:
@@ -200,11 +235,11 @@ def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[C
 
 
 def _id_key_checks(report: SnpReport, expectation: SnpExpectation) -> Iterator[Check]:
-    accepted = (
-        accepted_id_key_digests(expectation.measurement, expectation.guest_policy)
-        if expectation.measurement
-        else ()
-    )
+    # The block pins the digest of the guest that was launched, so with several processors it is not the manifest's.
+    pinned = expectation.measurement
+    if _is_trusted(report.measurement, expectation):
+        pinned = report.measurement
+    accepted = accepted_id_key_digests(pinned, expectation.guest_policy) if pinned else ()
     yield Check(
         reason="id-key-digest",
         passed=report.id_key_digest in accepted,

@@ -1,9 +1,10 @@
 """From a manifest's reference values to validators: hex becomes bytes once, missing values are errors, not gaps."""
 
-from contrast_tasks.attestation.amd import LINE_SIMULATED, amd_anchor
+from contrast_tasks.attestation.amd import LINE_SIMULATED, LINES, amd_anchor
 from contrast_tasks.attestation.crl import CrlSource
 from contrast_tasks.attestation.endorsement import TrustAnchor
-from contrast_tasks.attestation.snp_claims import SnpExpectation
+from contrast_tasks.attestation.snp_claims import Processors, SnpExpectation
+from contrast_tasks.attestation.snp_vmsa import CPU_SIGNATURES
 from contrast_tasks.attestation.tcb import Tcb
 from contrast_tasks.attestation.tdx_validator import TdxValidator
 from contrast_tasks.attestation.tdx_verify import CollateralSource, TdxExpectation
@@ -21,6 +22,7 @@ from contrast_tasks.manifest.model import (
 Validator = SnpValidator | TdxValidator
 
 _MEASUREMENT_BYTES, _CHIP_ID_BYTES, _SHA256_BYTES = 48, 64, 32
+_START_ADDRESS_BYTES = 4
 _FEATURE_BYTES, _SVN_BYTES, _PIID_BYTES = 8, 16, 16
 _RTMRS = 4
 
@@ -91,9 +93,11 @@ def validators_for(
 def _expectation(reference: SnpReference | SimulatedReference, where: str) -> SnpExpectation:
     chip_ids: tuple[str, ...] = ()
     mitigations = 0
+    processors = None
     if isinstance(reference, SnpReference):
         chip_ids = reference.allowed_chip_ids or ()
         mitigations = reference.minimum_mitigation_vector or 0
+        processors = _processors(reference, where)
     return SnpExpectation(
         measurement=_sized(
             reference.trusted_measurement_hex, _MEASUREMENT_BYTES, f"{where}.TrustedMeasurement"
@@ -107,7 +111,22 @@ def _expectation(reference: SnpReference | SimulatedReference, where: str) -> Sn
             _sized(chip_id, _CHIP_ID_BYTES, f"{where}.AllowedChipIDs") for chip_id in chip_ids
         ),
         mitigation_vector=mitigations,
+        processors=processors,
     )
+
+
+def _processors(reference: SnpReference, where: str) -> Processors | None:
+    if reference.apeip_hex is None:
+        return None
+    signature = CPU_SIGNATURES.get(reference.product_name)
+    if signature is None:
+        raise _missing(
+            f"{where}.APEIP",
+            f"given for {reference.product_name}",
+            f"given for {' or '.join(name for name in CPU_SIGNATURES if name in LINES)} only",
+        )
+    address = _sized(reference.apeip_hex, _START_ADDRESS_BYTES, f"{where}.APEIP")
+    return Processors(start_address=int.from_bytes(address, "big"), cpu_signature=signature)
 
 
 def _tdx_expectation(reference: TdxReference, where: str) -> TdxExpectation:

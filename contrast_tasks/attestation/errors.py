@@ -1,12 +1,14 @@
-"""Errors of SEV-SNP evidence, as branches of the project's tree.
+"""Errors of hardware evidence, as branches of the project's tree.
 
 EvidenceRejected
-└── SnpRejected              `.reason` is one word for machines
+└── HardwareRejected         `.reason` is one word for machines
     ├── MalformedEvidence       bytes that do not have the form they must have
     ├── EndorsementRejected     the certificates do not lead to the pinned root, or not at this instant, or do not fit
     ├── Revoked                 the vendor has revoked the intermediate certificate
-    ├── CollateralUnavailable   nothing at hand tells whether it is revoked
-    ├── SignatureRejected       the report is not signed by the endorsement key
+    ├── CollateralUnavailable   nothing at hand tells whether it is revoked, or how patched the platform is
+    ├── CollateralRejected      what the vendor says of its platforms is forged, outdated, or about another platform
+    ├── TcbRejected             the patch level is known and not acceptable
+    ├── SignatureRejected       a signature does not verify, or not over what it should
     └── ClaimsRejected          genuine, but not in the state the manifest demands; `.checks` has every check
 MismatchError
 └── WrongPolicyHash          the evidence is fine, but its policy is not the Coordinator's
@@ -20,21 +22,25 @@ from contrast_tasks.errors import EvidenceRejected, MismatchError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question asked of the evidence and its answer; `reason` names it in one word."""
+    """One question asked of the evidence and its answer.
+
+    reason: the question in one word; field: the name that people know the value by, where it is another.
+    """
 
     reason: str
     passed: bool
     found: str
     wanted: str
     hint: str = ""
+    field: str = ""
 
     def __str__(self) -> str:
         relation = "as" if self.passed else "but"
-        return f"{self.reason} is {self.found}, {relation} {self.wanted} is wanted"
+        return f"{self.field or self.reason} is {self.found}, {relation} {self.wanted} is wanted"
 
 
-class SnpRejected(EvidenceRejected):
-    """Base of the rejections of SEV-SNP evidence."""
+class HardwareRejected(EvidenceRejected):
+    """Base of the rejections of hardware evidence."""
 
     default_reason = "rejected"
 
@@ -43,37 +49,49 @@ class SnpRejected(EvidenceRejected):
         self.reason = reason or self.default_reason
 
 
-class MalformedEvidence(SnpRejected):
+class MalformedEvidence(HardwareRejected):
     """Bytes that do not have the form they must have."""
 
     default_reason = "malformed"
 
 
-class EndorsementRejected(SnpRejected):
+class EndorsementRejected(HardwareRejected):
     """The endorsement certificate does not lead to the pinned root, is not valid now, or is for another chip or TCB."""
 
     default_reason = "chain"
 
 
-class Revoked(SnpRejected):
+class Revoked(HardwareRejected):
     """The vendor's revocation list names the intermediate certificate."""
 
     default_reason = "revoked"
 
 
-class CollateralUnavailable(SnpRejected):
-    """No usable revocation list is at hand; without one the evidence is refused."""
+class CollateralUnavailable(HardwareRejected):
+    """No usable revocation list or patch level is at hand; without one the evidence is refused."""
 
     default_reason = "collateral-unavailable"
 
 
-class SignatureRejected(SnpRejected):
+class CollateralRejected(HardwareRejected):
+    """What the vendor says of its platforms is forged, outdated, or about another platform."""
+
+    default_reason = "collateral"
+
+
+class TcbRejected(HardwareRejected):
+    """The patch level is known and not acceptable."""
+
+    default_reason = "tcb"
+
+
+class SignatureRejected(HardwareRejected):
     """The report's signature does not verify."""
 
     default_reason = "signature"
 
 
-class ClaimsRejected(SnpRejected):
+class ClaimsRejected(HardwareRejected):
     """The evidence is genuine but claims another state; the first failing check leads the message."""
 
     def __init__(self, checks: Sequence[Check]) -> None:

@@ -19,27 +19,12 @@ from contrast_tasks.attestation.errors import ClaimsRejected, MalformedEvidence
 from contrast_tasks.attestation.material import gather
 from contrast_tasks.attestation.tdx_collateral import Collateral
 from contrast_tasks.attestation.tdx_document import TDX_OID
-from contrast_tasks.attestation.tdx_errors import ClaimsRejected as TdxClaimsRejected
 from contrast_tasks.attestation.tdx_validator import TdxEvidence
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.validators import Validator, validators_for
 from contrast_tasks.attestation.verify import VerifiedEvidence
 from contrast_tasks.errors import EvidenceRejected, MismatchError
 from contrast_tasks.manifest.model import Manifest
-
-_RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
-_TDX_HINTS = {
-    "REPORTDATA": "the evidence was made for another key or another connection: a replay, or a relay in between",
-    "TDATTRIBUTES.DEBUG": "the host can read the guest's memory: never trust it",
-    "MRTD": _RUNTIME_HINT,
-    "RTMR0": _RUNTIME_HINT,
-    "RTMR1": _RUNTIME_HINT,
-    "RTMR2": _RUNTIME_HINT,
-    "RTMR3": "something in the guest extended a register that is left alone by the runtime",
-    "MRSEAM": "the host runs another TDX module: MrSeam is the SHA-384 of the module that the manifest trusts",
-    "TEE_TCB_SVN": "too old: update the host's TDX module, or lower MinimumTeeTcbSvn",
-    "PIID": "add the platform to AllowedPIIDs if the machine is yours",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,23 +163,12 @@ def rejection_of(reference: str, error: EvidenceRejected) -> Rejection:
         first, *others = error.failed
         return Rejection(
             reference=reference,
-            check=first.reason,
+            check=first.field or first.reason,
             message=str(first),
             found=first.found,
             wanted=first.wanted,
             hint=first.hint,
             others=len(others),
-        )
-    if isinstance(error, TdxClaimsRejected):
-        mismatch, *more = error.mismatches
-        return Rejection(
-            reference=reference,
-            check=mismatch.field,
-            message=str(mismatch),
-            found=mismatch.found,
-            wanted=mismatch.wanted,
-            hint=_TDX_HINTS.get(mismatch.field, ""),
-            others=len(more),
         )
     check = str(getattr(error, "reason", "rejected"))
     return Rejection(reference=reference, check=check, message=str(error), hint=error.hint)

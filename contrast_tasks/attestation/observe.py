@@ -27,7 +27,7 @@ from contrast_tasks.attestation.tcb import Tcb
 from contrast_tasks.attestation.tdx_pck import PckChain
 from contrast_tasks.attestation.tdx_quote import TdxQuote
 from contrast_tasks.attestation.tdx_tcb import TcbStatus
-from contrast_tasks.attestation.tdx_verify import hardening_mismatches, tcb_of
+from contrast_tasks.attestation.tdx_verify import hardening_checks, tcb_of
 from contrast_tasks.attestation.tdx_verify import verify_genuine as verify_genuine_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.verify import GenuineReport, Trust, verify_genuine
@@ -176,7 +176,7 @@ def _observe_quote(
 ) -> Observation:
     chain = verify_genuine_quote(quote, root_spki=roots.intel_spki, now=now)
     body, facts = quote.body, chain.facts
-    warnings = [str(mismatch) for mismatch in hardening_mismatches(body)]
+    warnings = [str(mismatch) for mismatch in hardening_checks(body)]
     status, advisories, warning = _patch_level(quote, chain, material, roots, now)
     if warning:
         warnings.append(warning)

@@ -9,8 +9,8 @@ from datetime import datetime
 from urllib.parse import unquote
 
 from contrast_tasks.attestation.endorsements import Answer, Endorsements, Freshness
+from contrast_tasks.attestation.errors import CollateralRejected
 from contrast_tasks.attestation.tdx_collateral import Collateral, verify_collateral
-from contrast_tasks.attestation.tdx_errors import CollateralRejected
 from contrast_tasks.attestation.tdx_pck import PckChain
 from contrast_tasks.attestation.tdx_tcb import parse_qe_identity, parse_tcb_info
 from contrast_tasks.attestation.x509_forms import load_crl

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from contrast_tasks.attestation.tdx_errors import CollateralRejected, MalformedEvidence
+from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
 from contrast_tasks.attestation.tdx_pck import (
     PckChain,
     common_name,

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.attestation import der
-from contrast_tasks.attestation.tdx_errors import ChainRejected, MalformedEvidence
+from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.x509_forms import PARSE_ERRORS, load_certificate
 
 ROOT_NAME = "Intel SGX Root CA"
@@ -81,7 +81,7 @@ def p256_key(certificate: x509.Certificate, what: str) -> ec.EllipticCurvePublic
     """Return the certificate's key, which must be on P-256."""
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ChainRejected(f"{what} has no P-256 key")
+        raise EndorsementRejected(f"{what} has no P-256 key")
     return key
 
 
@@ -102,7 +102,7 @@ def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
 def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain:
     """Verify leaf, intermediate, root as sent by a quote; revocation is the collateral's business.
 
-    root_spki: DER SubjectPublicKeyInfo of the pinned root. Raises ChainRejected or MalformedEvidence.
+    root_spki: DER SubjectPublicKeyInfo of the pinned root. Raises EndorsementRejected or MalformedEvidence.
     """
     chain = _linked_chain(pem, root_spki)
     for certificate, what in (
@@ -115,14 +115,14 @@ def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain
 
 
 def require_valid_at(certificate: x509.Certificate, what: str, now: datetime) -> None:
-    """Raise ChainRejected unless `now` lies in the certificate's validity."""
+    """Raise EndorsementRejected unless `now` lies in the certificate's validity."""
     if now < certificate.not_valid_before_utc:
-        raise ChainRejected(
+        raise EndorsementRejected(
             f"{what} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
             reason="certificate-not-yet-valid",
         )
     if now > certificate.not_valid_after_utc:
-        raise ChainRejected(
+        raise EndorsementRejected(
             f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
             reason="certificate-expired",
         )
@@ -133,14 +133,14 @@ def _linked_chain(pem: bytes, root_spki: bytes) -> PckChain:
     """Verify all of a chain that does not depend on the clock; one platform sends the same bytes every time."""
     certificates = load_chain(pem, "PCK chain")
     if len(certificates) != _CHAIN_CERTIFICATES:
-        raise ChainRejected(f"PCK chain has {len(certificates)} certificates, wanted 3")
+        raise EndorsementRejected(f"PCK chain has {len(certificates)} certificates, wanted 3")
     leaf, intermediate, root = certificates
     _require_root(root, root_spki)
     _require_link(intermediate, root, "PCK intermediate", CA_NAMES, authority=True)
     _require_link(leaf, intermediate, "PCK certificate", (LEAF_NAME,), authority=False)
     p256_key(leaf, "PCK certificate")
     if len(leaf.extensions) != _LEAF_EXTENSIONS:
-        raise ChainRejected(
+        raise EndorsementRejected(
             f"PCK certificate has {len(leaf.extensions)} extensions, wanted {_LEAF_EXTENSIONS}"
         )
     return PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
@@ -151,7 +151,7 @@ def verified_signer(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x50
     """Return signer and root of a collateral issuer chain; validity is left to the caller, who has the clock."""
     certificates = load_chain(pem, "collateral issuer chain")
     if len(certificates) != 2:  # noqa: PLR2004  # signer and root
-        raise ChainRejected(
+        raise EndorsementRejected(
             f"collateral issuer chain has {len(certificates)} certificates, wanted 2"
         )
     signer, root = certificates
@@ -166,7 +166,9 @@ def verified_ca(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Ce
     """Return the PCK intermediate and root of a CRL issuer chain."""
     certificates = load_chain(pem, "PCK CRL issuer chain")
     if len(certificates) != 2:  # noqa: PLR2004  # intermediate and root
-        raise ChainRejected(f"PCK CRL issuer chain has {len(certificates)} certificates, wanted 2")
+        raise EndorsementRejected(
+            f"PCK CRL issuer chain has {len(certificates)} certificates, wanted 2"
+        )
     authority, root = certificates
     _require_root(root, root_spki)
     _require_link(authority, root, "PCK intermediate", CA_NAMES, authority=True)
@@ -175,7 +177,7 @@ def verified_ca(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Ce
 
 def _require_root(root: x509.Certificate, root_spki: bytes) -> None:
     if spki_der(root) != root_spki or common_name(root) != ROOT_NAME:
-        raise ChainRejected("the chain does not end at the pinned Intel SGX Root CA")
+        raise EndorsementRejected("the chain does not end at the pinned Intel SGX Root CA")
     _require_link(root, root, "Intel root", (ROOT_NAME,), authority=True)
 
 
@@ -188,21 +190,23 @@ def _require_link(
     authority: bool,
 ) -> None:
     if child.version is not x509.Version.v3:
-        raise ChainRejected(f"{what} is not an X.509 version 3 certificate")
+        raise EndorsementRejected(f"{what} is not an X.509 version 3 certificate")
     if common_name(child) not in names:
-        raise ChainRejected(f"{what} is named {common_name(child)!r}, wanted {' or '.join(names)}")
+        raise EndorsementRejected(
+            f"{what} is named {common_name(child)!r}, wanted {' or '.join(names)}"
+        )
     if not isinstance(child.signature_hash_algorithm, SHA256):
-        raise ChainRejected(f"{what} is not signed with SHA-256")
+        raise EndorsementRejected(f"{what} is not signed with SHA-256")
     try:
         constraints = child.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         constraints = x509.BasicConstraints(ca=False, path_length=None)
     if constraints.ca is not authority:
-        raise ChainRejected(f"{what} is {'not ' if authority else ''}a certificate authority")
+        raise EndorsementRejected(f"{what} is {'not ' if authority else ''}a certificate authority")
     try:
         child.verify_directly_issued_by(parent)
     except (*PARSE_ERRORS, InvalidSignature) as err:
-        raise ChainRejected(f"{what} was not issued by {common_name(parent)!r}") from err
+        raise EndorsementRejected(f"{what} was not issued by {common_name(parent)!r}") from err
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -216,9 +220,9 @@ def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
     try:
         extension = leaf.extensions.get_extension_for_oid(SGX_EXTENSION).value
     except x509.ExtensionNotFound as err:
-        raise ChainRejected("PCK certificate has no SGX extension") from err
+        raise EndorsementRejected("PCK certificate has no SGX extension") from err
     if not isinstance(extension, x509.UnrecognizedExtension):
-        raise ChainRejected("PCK certificate's SGX extension does not parse")
+        raise EndorsementRejected("PCK certificate's SGX extension does not parse")
     values = _pairs(der.only(extension.value, der.SEQUENCE), _PREFIX)
     tcb = _pairs(_member(values, "2"), f"{_PREFIX}.2")
     flags = _pairs(values["7"], f"{_PREFIX}.7") if "7" in values else {}

@@ -10,7 +10,7 @@ Source: Intel TDX DCAP quoting library API, appendix "Quote Format"; offsets are
 import struct
 from dataclasses import dataclass
 
-from contrast_tasks.attestation.tdx_errors import MalformedEvidence
+from contrast_tasks.attestation.errors import MalformedEvidence
 
 HEADER_BYTES = 48
 BODY_BYTES_1_0 = 584

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-from contrast_tasks.attestation.tdx_errors import CollateralRejected, TcbRejected
+from contrast_tasks.attestation.errors import CollateralRejected, TcbRejected
 from contrast_tasks.attestation.tdx_quote import QeReport, TdReport
 
 _COMPONENTS = 16

@@ -19,18 +19,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from contrast_tasks.attestation.errors import (
+    Check,
+    ClaimsRejected,
+    CollateralUnavailable,
+    MalformedEvidence,
+    SignatureRejected,
+    TcbRejected,
+)
 from contrast_tasks.attestation.tdx_collateral import (
     Collateral,
     VerifiedCollateral,
     verify_collateral,
-)
-from contrast_tasks.attestation.tdx_errors import (
-    ClaimsRejected,
-    CollateralUnavailable,
-    MalformedEvidence,
-    Mismatch,
-    SignatureRejected,
-    TcbRejected,
 )
 from contrast_tasks.attestation.tdx_pck import PckChain, p256_key, verify_pck_chain
 from contrast_tasks.attestation.tdx_quote import INTEL_QE_VENDOR_ID, TdReport, TdxQuote
@@ -102,12 +102,12 @@ def _sized(text: str, size: int, member: str) -> bytes:
         value = bytes.fromhex(text)
     except ValueError as err:
         raise ClaimsRejected(
-            [Mismatch(field=member, found=text, wanted=f"{size} bytes of hex")]
+            [_failed(field=member, found=text, wanted=f"{size} bytes of hex")]
         ) from err
     if len(value) != size:
         raise ClaimsRejected(
             [
-                Mismatch(
+                _failed(
                     field=member,
                     found=f"{len(value)} bytes in the manifest",
                     wanted=f"{size} bytes",
@@ -121,9 +121,35 @@ def _four(texts: Collection[str]) -> tuple[bytes, ...]:
     rtmrs = tuple(_sized(text, 48, "Rtmrs") for text in texts)
     if len(rtmrs) != 4:  # noqa: PLR2004  # RTMR0 to RTMR3
         raise ClaimsRejected(
-            [Mismatch(field="Rtmrs", found=f"{len(rtmrs)} values", wanted="4 values")]
+            [_failed(field="Rtmrs", found=f"{len(rtmrs)} values", wanted="4 values")]
         )
     return rtmrs
+
+
+_RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
+_HINTS = {
+    "REPORTDATA": "the evidence was made for another key or another connection: a replay, or a relay in between",
+    "TDATTRIBUTES.DEBUG": "the host can read the guest's memory: never trust it",
+    "MRTD": _RUNTIME_HINT,
+    "RTMR0": _RUNTIME_HINT,
+    "RTMR1": _RUNTIME_HINT,
+    "RTMR2": _RUNTIME_HINT,
+    "RTMR3": "something in the guest extended a register that is left alone by the runtime",
+    "MRSEAM": "the host runs another TDX module: MrSeam is the SHA-384 of the module that the manifest trusts",
+    "TEE_TCB_SVN": "too old: update the host's TDX module, or lower MinimumTeeTcbSvn",
+    "PIID": "add the platform to AllowedPIIDs if the machine is yours",
+}
+
+
+def _failed(*, field: str, found: str, wanted: str, reason: str = "") -> Check:
+    return Check(
+        reason=reason or field.split(maxsplit=1)[0].lower(),
+        passed=False,
+        found=found,
+        wanted=wanted,
+        field=field,
+        hint=_HINTS.get(field, ""),
+    )
 
 
 def verify_genuine(
@@ -132,7 +158,7 @@ def verify_genuine(
     """Verify that a genuine quoting enclave made the quote: body, QE report and PCK chain up to the pinned root.
 
     root_spki: DER SubjectPublicKeyInfo of the Intel SGX Root CA; allow_v5: quote version 5 is off by default.
-    Returns the verified chain. Raises SignatureRejected, ChainRejected or MalformedEvidence.
+    Returns the verified chain. Raises SignatureRejected, EndorsementRejected or MalformedEvidence.
     """
     if quote.header.version == 5 and not allow_v5:  # noqa: PLR2004  # quote version
         raise MalformedEvidence(
@@ -238,9 +264,9 @@ def check_claims(  # one rule of the table after another
     report_data: the 64 bytes wanted; evaluation_number: of the collateral used, None if none was.
     """
     body = quote.body
-    found: list[Mismatch] = []
+    found: list[Check] = []
     _equal(found, "REPORTDATA", body.report_data, report_data)
-    found += hardening_mismatches(body)
+    found += hardening_checks(body)
     _equal(found, "MRTD", body.mr_td, expected.mr_td)
     for index, (have, want) in enumerate(zip(body.rtmrs, expected.rtmrs, strict=True)):
         _equal(found, f"RTMR{index}", have, want)
@@ -255,19 +281,19 @@ def check_claims(  # one rule of the table after another
         have < want for have, want in zip(body.tee_tcb_svn, lowest, strict=True)
     ):
         found.append(
-            Mismatch(
+            _failed(
                 field="TEE_TCB_SVN",
                 found=body.tee_tcb_svn.hex(),
                 wanted=f"at least {lowest.hex()} in every component",
             )
         )
-    found += _platform_mismatches(chain, expected)
+    found += _platform_checks(chain, expected)
     if (
         expected.minimum_evaluation_number
         and (evaluation_number or 0) < expected.minimum_evaluation_number
     ):
         found.append(
-            Mismatch(
+            _failed(
                 field="tcbEvaluationDataNumber",
                 found=str(evaluation_number),
                 wanted=f"at least {expected.minimum_evaluation_number}",
@@ -277,16 +303,16 @@ def check_claims(  # one rule of the table after another
         raise ClaimsRejected(found)
 
 
-def hardening_mismatches(body: TdReport) -> list[Mismatch]:
+def hardening_checks(body: TdReport) -> list[Check]:
     """Return what is wrong with a TD whatever the manifest says: DEBUG, reserved attribute or XFAM bits."""
-    found: list[Mismatch] = []
+    found: list[Check] = []
     attributes = int.from_bytes(body.td_attributes, "little")
     xfam = int.from_bytes(body.xfam, "little")
     if attributes & _TD_DEBUG:
-        found.append(Mismatch(field="TDATTRIBUTES.DEBUG", found="1", wanted="0", reason="debug"))
+        found.append(_failed(field="TDATTRIBUTES.DEBUG", found="1", wanted="0", reason="debug"))
     if attributes & ~_TD_ATTRIBUTES_KNOWN:
         found.append(
-            Mismatch(
+            _failed(
                 field="TDATTRIBUTES",
                 found=body.td_attributes.hex(),
                 wanted="no bit but 0, 28, 30 and 63",
@@ -294,43 +320,41 @@ def hardening_mismatches(body: TdReport) -> list[Mismatch]:
         )
     if xfam & _XFAM_FIXED_1 != _XFAM_FIXED_1 or xfam & ~_XFAM_FIXED_0:
         found.append(
-            Mismatch(
+            _failed(
                 field="XFAM", found=body.xfam.hex(), wanted="bits 0 and 1, and none outside 0x6dbe7"
             )
         )
     return found
 
 
-def _platform_mismatches(chain: PckChain, expected: TdxExpectation) -> list[Mismatch]:
+def _platform_checks(chain: PckChain, expected: TdxExpectation) -> list[Check]:
     facts = chain.facts
-    found: list[Mismatch] = []
+    found: list[Check] = []
     if expected.piids and facts.platform_instance_id not in expected.piids:
         piid = "none" if facts.platform_instance_id is None else facts.platform_instance_id.hex()
-        found.append(
-            Mismatch(field="PIID", found=piid, wanted="one of AllowedPIIDs", reason="piid")
-        )
+        found.append(_failed(field="PIID", found=piid, wanted="one of AllowedPIIDs", reason="piid"))
     if expected.memory_integrity and facts.sgx_type != 2:  # noqa: PLR2004  # scalable with integrity
         found.append(
-            Mismatch(
+            _failed(
                 field="SGX type", found=str(facts.sgx_type), wanted="2 (scalable with integrity)"
             )
         )
     if expected.smt_disabled and facts.smt_enabled is not False:
-        found.append(Mismatch(field="SMT enabled", found=str(facts.smt_enabled), wanted="False"))
+        found.append(_failed(field="SMT enabled", found=str(facts.smt_enabled), wanted="False"))
     if expected.static_platform and facts.dynamic_platform is not False:
         found.append(
-            Mismatch(field="dynamic platform", found=str(facts.dynamic_platform), wanted="False")
+            _failed(field="dynamic platform", found=str(facts.dynamic_platform), wanted="False")
         )
     return found
 
 
-def _equal(found: list[Mismatch], field: str, have: bytes, want: bytes) -> None:
+def _equal(found: list[Check], field: str, have: bytes, want: bytes) -> None:
     if have != want:
-        found.append(Mismatch(field=field, found=have.hex(), wanted=want.hex()))
+        found.append(_failed(field=field, found=have.hex(), wanted=want.hex()))
 
 
-def _equal_xfam(found: list[Mismatch], have: bytes, want: bytes) -> None:
+def _equal_xfam(found: list[Check], have: bytes, want: bytes) -> None:
     ours = int.from_bytes(have, "little") & ~_XFAM_CET
     theirs = int.from_bytes(want, "little") & ~_XFAM_CET
     if ours != theirs:
-        found.append(Mismatch(field="XFAM", found=have.hex(), wanted=want.hex()))
+        found.append(_failed(field="XFAM", found=have.hex(), wanted=want.hex()))

@@ -12,13 +12,12 @@ from typing import Any
 
 from contrast_tasks.attestation.document import SnpDocument, parse_document
 from contrast_tasks.attestation.endorsement import parse_endorsement, verify_chain
-from contrast_tasks.attestation.errors import ClaimsRejected
+from contrast_tasks.attestation.errors import ClaimsRejected, CollateralUnavailable
 from contrast_tasks.attestation.snp_claims import SnpExpectation, claim_checks
 from contrast_tasks.attestation.snp_report import parse_report
 from contrast_tasks.attestation.tcb import Tcb
 from contrast_tasks.attestation.tdx_collateral import parse_collateral
 from contrast_tasks.attestation.tdx_document import quote_bytes
-from contrast_tasks.attestation.tdx_errors import CollateralUnavailable
 from contrast_tasks.attestation.tdx_quote import TdxQuote, parse_quote
 from contrast_tasks.attestation.tdx_verify import (
     TdxExpectation,

@@ -161,7 +161,7 @@ class SnpValidator:
         """Return the evidence if every check of spec/attestation.md 2.8 passes.
 
         document: protobuf as in the certificate extension. report_data: the 64 bytes it has to bind.
-        Raises SnpRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.
+        Raises HardwareRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.
         """
         genuine = verify_genuine(parse_document(document), self.trust, now)
         report = genuine.report

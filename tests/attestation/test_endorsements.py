@@ -20,9 +20,9 @@ from contrast_tasks.attestation.endorsements import (
     FetchFailed,
     Freshness,
 )
+from contrast_tasks.attestation.errors import CollateralRejected
 from contrast_tasks.attestation.snp_report import parse_report
 from contrast_tasks.attestation.tcb import Tcb, parse_tcb
-from contrast_tasks.attestation.tdx_errors import CollateralRejected
 from contrast_tasks.attestation.tdx_quote import parse_quote
 from contrast_tasks.attestation.tdx_verify import verify_genuine
 from contrast_tasks.errors import EvidenceRejected

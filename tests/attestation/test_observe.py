@@ -179,7 +179,7 @@ def test_a_td_under_debug_is_warned_of(offline: Endorsements, intel: Intel) -> N
 
     found = observe_tdx(offline, intel, intel.quote(body))
 
-    assert found.warnings[0] == "TDATTRIBUTES.DEBUG is 1, wanted 0"
+    assert found.warnings[0] == "TDATTRIBUTES.DEBUG is 1, but 0 is wanted"
 
 
 def test_a_forged_quote_is_refused(offline: Endorsements, intel: Intel) -> None:

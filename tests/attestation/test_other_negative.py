@@ -24,9 +24,9 @@ from contrast_tasks.attestation.endorsements import Access, Answer, EndorsementC
 from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     EndorsementRejected,
+    HardwareRejected,
     MalformedEvidence,
     SignatureRejected,
-    SnpRejected,
 )
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import SettingsError
@@ -222,9 +222,9 @@ def test_78_verifications_side_by_side_do_not_exchange_their_expectations() -> N
     ],
 )
 def test_79_every_refusal_is_typed_worded_and_ends_with_41(
-    document: bytes, error: type[SnpRejected]
+    document: bytes, error: type[HardwareRejected]
 ) -> None:
-    with pytest.raises(SnpRejected) as caught:
+    with pytest.raises(HardwareRejected) as caught:
         AMD.validator().verify(document, REPORT_DATA, NOW)
 
     refusal = caught.value

@@ -84,12 +84,15 @@ def test_a_workload_that_answers_in_the_coordinators_place_is_refused(
 ) -> None:
     validators = validators_for(manifest(processor.root_sha256_hex), coordinator_only=True)
 
-    with serve(
-        echo,
-        listen=("127.0.0.1", 0),
-        issuer=processor.issuer(bytes.fromhex(WORKLOAD)),
-        clock=clock,
-    ) as server, pytest.raises(WrongPolicyHash, match=f"found {WORKLOAD}") as caught:
+    with (
+        serve(
+            echo,
+            listen=("127.0.0.1", 0),
+            issuer=processor.issuer(bytes.fromhex(WORKLOAD)),
+            clock=clock,
+        ) as server,
+        pytest.raises(WrongPolicyHash, match=f"found {WORKLOAD}") as caught,
+    ):
         connect("127.0.0.1", server.port, validators=validators, now=NOW)
 
     assert caught.value.exit_code == 42

@@ -18,9 +18,9 @@ from contrast_tasks.attestation.document import EXTRA_CRL
 from contrast_tasks.attestation.errors import (
     CollateralUnavailable,
     EndorsementRejected,
+    HardwareRejected,
     MalformedEvidence,
     Revoked,
-    SnpRejected,
 )
 from contrast_tasks.attestation.simulated_chain import amd_name, ca_certificate, vcek_extensions
 from contrast_tasks.attestation.tcb import Tcb
@@ -38,14 +38,14 @@ ASK_SERIAL = 0x10001
 
 def refused(
     document: bytes,
-    error: type[SnpRejected],
+    error: type[HardwareRejected],
     reason: str,
     *texts: str,
     now: datetime = NOW,
     validator: SnpValidator | None = None,
 ) -> None:
     """Let a validator judge a document: it must raise exactly this error, with the reason and all texts."""
-    with pytest.raises(SnpRejected) as caught:
+    with pytest.raises(HardwareRejected) as caught:
         (validator or AMD.validator()).verify(document, REPORT_DATA, now)
     assert type(caught.value) is error
     assert caught.value.reason == reason
@@ -109,7 +109,7 @@ def vlek(**extensions: bytes) -> bytes:
     ],
 )  # fmt: skip
 def test_38_a_key_of_the_wrong_kind_is_refused(
-    parts: dict[str, bytes], allow: bool, error: type[SnpRejected], reason: str, text: str
+    parts: dict[str, bytes], allow: bool, error: type[HardwareRejected], reason: str, text: str
 ) -> None:
     signer = 1 << 2 if "vlek_der" in parts else 0
     asvk = ca("SEV-VLEK-Milan", serial=0x10101)

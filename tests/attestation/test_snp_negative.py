@@ -16,9 +16,9 @@ import pytest
 from contrast_tasks.attestation.document import SnpDocument, parse_document
 from contrast_tasks.attestation.errors import (
     ClaimsRejected,
+    HardwareRejected,
     MalformedEvidence,
     SignatureRejected,
-    SnpRejected,
 )
 from contrast_tasks.attestation.id_block import id_key_digest
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
@@ -42,9 +42,9 @@ DEBUG, MIGRATE_MA, CXL, SMT = 1 << 19, 1 << 18, 1 << 21, 1 << 16
 COMPONENTS = ("bootloader", "tee", "snp", "microcode")
 
 
-def refused(document: bytes, error: type[SnpRejected], **expectation: Any) -> SnpRejected:
+def refused(document: bytes, error: type[HardwareRejected], **expectation: Any) -> HardwareRejected:
     """Return what a validator raises for a document; it must be exactly this kind of error, with exit code 41."""
-    with pytest.raises(SnpRejected) as caught:
+    with pytest.raises(HardwareRejected) as caught:
         AMD.validator(**expectation).verify(document, REPORT_DATA, NOW)
     assert type(caught.value) is error
     assert caught.value.exit_code == 41
@@ -100,8 +100,8 @@ def test_19_every_bit_of_the_words_at_both_ends_of_the_report_counts() -> None:
         assert _refusal_of(bytes(changed), document).reason
 
 
-def _refusal_of(raw: bytes, document: SnpDocument) -> SnpRejected:
-    with pytest.raises(SnpRejected) as caught:
+def _refusal_of(raw: bytes, document: SnpDocument) -> HardwareRejected:
+    with pytest.raises(HardwareRejected) as caught:
         verify_genuine(replace(document, report=parse_report(raw)), AMD.validator().trust, NOW)
     return caught.value
 

@@ -9,7 +9,7 @@ import pytest
 from contrast_tasks.attestation.amd import amd_anchor, line_of_model
 from contrast_tasks.attestation.document import SnpDocument, parse_document, render_document
 from contrast_tasks.attestation.endorsement import parse_endorsement, verify_chain
-from contrast_tasks.attestation.errors import EndorsementRejected, SnpRejected
+from contrast_tasks.attestation.errors import EndorsementRejected, HardwareRejected
 from contrast_tasks.attestation.snp_claims import SnpExpectation
 from contrast_tasks.attestation.snp_report import parse_report
 from contrast_tasks.attestation.tcb import Tcb
@@ -45,7 +45,7 @@ def read(vector: dict[str, Any]) -> tuple[SnpDocument, str]:
 def outcome(judge: Any) -> str:
     try:
         judge()
-    except SnpRejected:
+    except HardwareRejected:
         return "reject"
     return "accept"
 
@@ -65,7 +65,7 @@ def test_genuineness_is_judged_as_the_index_says(
     if check["result"] == "accept":
         assert verify_genuine(document, trust, now).report == document.report
     else:
-        with pytest.raises(SnpRejected) as caught:
+        with pytest.raises(HardwareRejected) as caught:
             verify_genuine(document, trust, now)
         assert caught.value.reason == check["reason"]
 
@@ -121,7 +121,7 @@ def test_every_real_vector_fails_closed_without_a_revocation_list(
     document, line = read(vector)
     trust = Trust(anchor=amd_anchor(line), allow_vlek=True)
 
-    with pytest.raises(SnpRejected) as caught:
+    with pytest.raises(HardwareRejected) as caught:
         verify_genuine(document, trust, datetime.fromisoformat(check["at"]))
 
     assert caught.value.reason in {"collateral-unavailable", "certificate-expired"}
@@ -133,7 +133,7 @@ def test_a_chips_certificate_does_not_fit_another_chips_report() -> None:
     document = SnpDocument(report=b.report, vcek_der=other)
     trust = Trust(anchor=amd_anchor("Milan"), check_revocation=False)
 
-    with pytest.raises(SnpRejected, match="not signed by the endorsement key"):
+    with pytest.raises(HardwareRejected, match="not signed by the endorsement key"):
         verify_genuine(document, trust, datetime.fromisoformat("2025-01-01T00:00:00Z"))
 
 

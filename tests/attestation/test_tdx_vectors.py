@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from contrast_tasks.attestation.errors import ClaimsRejected
 from contrast_tasks.attestation.tdx_collateral import Collateral, parse_collateral
-from contrast_tasks.attestation.tdx_errors import ClaimsRejected
 from contrast_tasks.attestation.tdx_pck import spki_der
 from contrast_tasks.attestation.tdx_quote import parse_quote
 from contrast_tasks.attestation.tdx_verify import (
-    hardening_mismatches,
+    hardening_checks,
     require_status,
     tcb_of,
     verify_genuine,
@@ -82,7 +82,7 @@ def test_the_verdict_is_the_expected_one(vector: dict[str, Any], check: dict[str
             now=at,
             allow_v5=check["options"].get("allow_quote_v5", False),
         )
-        if check["check"] == "default-policy" and (found := hardening_mismatches(quote.body)):
+        if check["check"] == "default-policy" and (found := hardening_checks(quote.body)):
             raise ClaimsRejected(found)
         if check["check"] != "genuine":
             require_status(tcb_of(quote, chain, collateral, root_spki=root_spki(), now=at)[0])
@@ -115,7 +115,7 @@ def test_dcap_qvl_comes_to_the_same_levels(vector: dict[str, Any]) -> None:
     try:
         chain = verify_genuine(quote, root_spki=root_spki(), now=at, allow_v5=True)
         verdict, _ = tcb_of(quote, chain, collateral, root_spki=root_spki(), now=at)
-        if found := hardening_mismatches(quote.body):
+        if found := hardening_checks(quote.body):
             raise ClaimsRejected(found)
         our_status = verdict.status.name
     except EvidenceRejected as err:

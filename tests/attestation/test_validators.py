@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from contrast_tasks.attestation.amd import amd_anchor
-from contrast_tasks.attestation.errors import ClaimsRejected, EndorsementRejected, WrongPolicyHash
+from contrast_tasks.attestation.errors import (
+    ClaimsRejected,
+    CollateralUnavailable,
+    EndorsementRejected,
+    WrongPolicyHash,
+)
 from contrast_tasks.attestation.simulated import SimulatedProcessor
 from contrast_tasks.attestation.tdx_collateral import Collateral, parse_collateral
 from contrast_tasks.attestation.tdx_document import render_document
-from contrast_tasks.attestation.tdx_errors import CollateralUnavailable
 from contrast_tasks.attestation.tdx_quote import parse_quote
 from contrast_tasks.attestation.tdx_validator import TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki

@@ -10,10 +10,10 @@ from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     CollateralUnavailable,
     EndorsementRejected,
+    HardwareRejected,
     MalformedEvidence,
     Revoked,
     SignatureRejected,
-    SnpRejected,
     WrongPolicyHash,
 )
 from contrast_tasks.attestation.id_block import id_key_digest
@@ -105,7 +105,7 @@ def test_a_report_of_another_root_with_the_same_names_is_rejected() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 100, 1200, -1])
 def test_truncated_evidence_is_rejected(size: int) -> None:
-    with pytest.raises(SnpRejected):
+    with pytest.raises(HardwareRejected):
         judge(AMD.document(extras={})[:size] or b"\x0a")
 
 
@@ -425,6 +425,6 @@ def _is_genuine(raw: bytes, document: Any, trust: Any) -> bool:
 
     try:
         verify_genuine(replace(document, report=parse_report(raw)), trust, NOW)
-    except SnpRejected:
+    except HardwareRejected:
         return False
     return True

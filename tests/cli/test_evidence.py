@@ -339,7 +339,7 @@ def test_a_real_td_of_another_runtime_is_named_by_its_first_difference(
 
     assert shown.code == 41
     seam = parse_quote(QUOTE.read_bytes()).body.mr_seam.hex()
-    assert f"  tdx-0: MRSEAM is {seam}, wanted {'5e' * 48}\n" in shown.err
+    assert f"  tdx-0: MRSEAM is {seam}, but {'5e' * 48} is wanted\n" in shown.err
     assert "hint: the host runs another TDX module" in shown.err
 
 

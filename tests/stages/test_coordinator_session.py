@@ -12,8 +12,8 @@ import pytest
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation import pcs, validators
 from contrast_tasks.attestation.endorsements import Answer, EndorsementCache
+from contrast_tasks.attestation.errors import CollateralUnavailable
 from contrast_tasks.attestation.tdx_document import TDX_OID, render_document
-from contrast_tasks.attestation.tdx_errors import CollateralUnavailable
 from contrast_tasks.attestation.tdx_quote import parse_quote
 from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues, TdxReference
 from contrast_tasks.stages import coordinator_session

@@ -158,7 +158,7 @@ def generate(
         tasks,
         ["generate"],
         listener=lines,
-        processes=_processes(project) if processes is None else lambda _: processes,
+        processes=_processes(tasks) if processes is None else lambda _: processes,
         always=always,
     )
     lines.close()
@@ -199,18 +199,19 @@ def generate(
     return report
 
 
-def _processes(project: Any) -> Callable[[Any], int]:
+def _processes(tasks: Iterable[Any]) -> Callable[[Any], int]:
     """Return a function that, from doit's record, says how many processes pay."""
-    from contrast_tasks.tasks.graph import workload_name
     from contrast_tasks.tasks.run import processors
 
     def choose(record: Any) -> int:
-        workloads = project.index.workloads.values()
         stale = 0
-        for workload, inputs in zip(workloads, project.inputs_of_workloads(workloads), strict=True):
-            values = record.get(f"workload:{workload_name(workload)}", "_values_:") or {}
-            stale += values.get("inputs") != inputs
-        return min(processors(), _PROCESSES_AT_MOST) if stale >= _PARALLEL_FROM else 1
+        for task in tasks:
+            if task.subtask_of == "workload":
+                ((rule, _, _),) = task.uptodate
+                stale += rule.has_new_inputs(record.get(task.name, "_values_:") or {})
+                if stale == _PARALLEL_FROM:
+                    return min(processors(), _PROCESSES_AT_MOST)
+        return 1
 
     return choose
 

@@ -25,6 +25,7 @@ def _digest(*parts: Any) -> str:
 def of_lock(project: Project) -> str:
     """Return the digest of what `lock` is made from: references in use, layouts, and the lock file itself."""
     settings = project.settings
+    project.look_at_lock()
     layouts = [
         [name, _content(project.root / name / "index.json")] for name in settings.image_layouts
     ]
@@ -109,12 +110,7 @@ def of_manifest(project: Project) -> str:
 
 def expected_outputs(project: Project) -> set[str]:
     """Return every file below the build directory that a finished `generate` leaves there."""
-    paths = project.paths
-    expected = {paths.check}
+    expected = {project.paths.check}
     for source in project.index.files:
-        expected.add(paths.deployment(source))
-        for workload in project.workloads_in(source.file):
-            if project.is_confidential(workload):
-                expected.add(paths.record(workload.id))
-                expected.add(paths.policy(workload.id))
+        expected.update(project.outputs_of(source))
     return expected

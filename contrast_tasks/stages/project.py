@@ -169,8 +169,16 @@ class Project:
         }
         return tuple(sorted(used))
 
+    @cached_property
+    def _confidential(self) -> frozenset[str]:
+        workloads = self.index.workloads.values()
+        return frozenset(item.id for item in workloads if self._is_confidential(item))
+
     def is_confidential(self, workload: Workload) -> bool:
         """Return whether the workload gets a policy: by its own runtime class, or by the settings."""
+        return workload.id in self._confidential
+
+    def _is_confidential(self, workload: Workload) -> bool:
         if workload.runtime_class:
             return workload.runtime_class.startswith(_CLASSES)
         declared = self.workload_settings(workload)
@@ -191,7 +199,7 @@ class Project:
 
     def _current_lock(self) -> _LockState:
         try:
-            status = os.stat(self._lock_path)  # noqa: PTH116  # asked once per workload
+            status = os.stat(self._lock_path)  # noqa: PTH116  # asked by every task that runs
         except FileNotFoundError:
             signature: tuple[int, ...] = ()
         else:
@@ -233,9 +241,19 @@ class Project:
             )
         )
 
-    def inputs_of_workload(self, workload: str) -> str:
-        """Return the digest over everything a workload's policy and object are made from."""
-        return self._inputs(self._current_lock(), workload)
+    def look_at_lock(self) -> None:
+        """See whether the lock file changed; who asks with look=False relies on whoever called this."""
+        self._current_lock()
+
+    def inputs_of_workload(self, workload: str, *, look: bool = True) -> str:
+        """Return the digest over everything a workload's policy and object are made from.
+
+        look: see first whether the lock file changed.
+        """
+        return self._inputs(self._seen_lock(look=look), workload)
+
+    def _seen_lock(self, *, look: bool) -> _LockState:
+        return self._current_lock() if look or self._lock.signature is None else self._lock
 
     def inputs_of_workloads(self, workloads: Iterable[Workload]) -> list[str]:
         """Return the digests of several workloads; the lock file is looked at once."""
@@ -306,10 +324,26 @@ class Project:
                 return workload.namespace
         return None
 
-    def inputs_of_output(self, file: str) -> str:
-        """Return the digest over everything the annotated YAML, records and policies of a source are made from."""
+    def outputs_of(self, source: SourceFile) -> list[str]:
+        """Return every file below the build directory that is made from one source."""
+        paths = self.paths
+        confidential = [
+            item.id for item in self.workloads_in(source.file) if self.is_confidential(item)
+        ]
+        return [
+            paths.deployment(source),
+            *map(paths.record, confidential),
+            *map(paths.policy, confidential),
+        ]
+
+    def inputs_of_output(self, file: str, *, look: bool = True) -> str:
+        """Return the digest over everything the annotated YAML, records and policies of a source are made from.
+
+        look: see first whether the lock file changed.
+        """
         source = self.sources[file]
-        workloads = self.inputs_of_workloads(self.workloads_in(file))
+        state = self._seen_lock(look=look)
+        workloads = [self._inputs(state, workload.id) for workload in self.workloads_in(file)]
         parts = ("output", self.code, source.digest, source.output, self.paths.build, *workloads)
         return sha256_hex("\n".join(parts).encode())
 

@@ -52,7 +52,7 @@ def current_spec() -> Spec:
     return _current[-1] if _current else Spec(root=str(Path.cwd()))
 
 
-def pipeline(*, before_lock: Sequence[str] = ()) -> Iterator[TaskDict]:
+def pipeline(*, before_lock: Sequence[str] = ()) -> Iterator[TaskDict | Task]:
     """Yield the pipeline's tasks; before_lock: names of tasks that make the images the lock file names."""
     try:
         project = open_project(current_spec())
@@ -64,7 +64,7 @@ def pipeline(*, before_lock: Sequence[str] = ()) -> Iterator[TaskDict]:
         raise InvalidDodoFile(f"{place}{error}") from error
 
 
-def task_contrast() -> Iterator[TaskDict]:
+def task_contrast() -> Iterator[TaskDict | Task]:
     """Yield the whole pipeline."""
     yield from pipeline()
 

@@ -39,12 +39,20 @@ class Fresh:
         self._inputs = self._digest()
         task.value_savers.append(self._record)
         recorded = values.get("outputs")
-        return (
-            values.get("inputs") == self._inputs
-            and isinstance(recorded, dict)
-            and len(recorded) == len(self._outputs)
-            and all(_is_intact(path, recorded.get(path)) for path in self._outputs)
-        )
+        if (
+            values.get("inputs") != self._inputs
+            or not isinstance(recorded, dict)
+            or len(recorded) != len(self._outputs)
+        ):
+            return False
+        for path in self._outputs:  # noqa: SIM110  # a generator costs more than what it asks
+            if not _is_intact(path, recorded.get(path)):
+                return False
+        return True
+
+    def has_new_inputs(self, values: dict[str, Any]) -> bool:
+        """Return whether the inputs differ from the recorded ones; nothing is said about the outputs."""
+        return values.get("inputs") != self._digest()
 
     def _record(self) -> dict[str, Any]:
         outputs = {
@@ -62,7 +70,7 @@ def _is_intact(path: str, recorded: Any) -> bool:
         status = os.stat(path)  # noqa: PTH116  # a thousand times per run
     except OSError:
         return False
-    *signature, digest = recorded
-    if tuple(signature) == signature_of(status):
+    size, modified_ns, changed_ns, inode, digest = recorded
+    if (size, modified_ns, changed_ns, inode) == signature_of(status):
         return True
-    return bool(signature[0] == status.st_size and content_digest(path) == digest)
+    return bool(size == status.st_size and content_digest(path) == digest)

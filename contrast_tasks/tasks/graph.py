@@ -8,7 +8,10 @@ Nothing under build/ changes before `check` has accepted everything, and the man
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
+
+from doit.task import Task
 
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.stages.index import Workload
@@ -17,13 +20,14 @@ from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.freshness import Fresh
 
 TaskDict = dict[str, Any]
+_MUTABLE = (list, set, dict)
 
 # Sources and workloads may be called what doit reserves: `=` in names, `*` in dependencies.
-_RESERVED = str.maketrans({"=": "%3D", "*": "%2A", "?": "%3F", "[": "%5B", "]": "%5D"})
+_RESERVED = str.maketrans({"%": "%25", "=": "%3D", "*": "%2A", "?": "%3F", "[": "%5B", "]": "%5D"})
 
 
 def _name(text: str) -> str:
-    return text.replace("%", "%25").translate(_RESERVED)
+    return text.translate(_RESERVED)
 
 
 def workload_name(workload: Workload) -> str:
@@ -51,24 +55,82 @@ def _task(
     }
 
 
-class _Digests:
-    """The digests of one project's tasks, as callables doit asks when it looks at a task."""
+class _Many:
+    """Makes many tasks that differ in names and files only.
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    doit checks each of the twenty members of every task it makes; here one is checked, and the others are its copies.
+    """
 
-    def workload(self, workload: str) -> Callable[[], str]:
-        return lambda: self._project.inputs_of_workload(workload)
+    def __init__(self, project: Project, stage: str, *, basename: str, task_dep: list[str]) -> None:
+        self._spec = project.spec
+        self._stage = f"contrast_tasks.stages.{stage}"
+        self._basename = basename
+        model = Task(basename, [], task_dep=task_dep, io={"capture": False})
+        self._common = {
+            name: value for name, value in vars(model).items() if type(value) not in _MUTABLE
+        }
+        self._own = [
+            (name, value) for name, value in vars(model).items() if type(value) in _MUTABLE
+        ]
 
-    def output(self, file: str) -> Callable[[], str]:
-        return lambda: self._project.inputs_of_output(file)
+    def task(
+        self,
+        name: str,
+        digest: Callable[[], str],
+        outputs: Sequence[str],
+        targets: Sequence[str],
+        **arguments: str,
+    ) -> Task:
+        """Return one task; name: below the common one."""
+        task = Task.__new__(Task)
+        members = vars(task)
+        members.update(self._common)
+        for member, value in self._own:
+            members[member] = value.copy()
+        task.name = f"{self._basename}:{name}"
+        task.subtask_of = self._basename
+        task._actions = [action(self._stage, project=self._spec, **arguments)]  # noqa: SLF001  # as Task does
+        task.uptodate = [(Fresh(digest, outputs), [], {})]
+        task.targets = list(targets)
+        return task
 
 
-def generate_tasks(project: Project, *, before_lock: Sequence[str] = ()) -> Iterator[TaskDict]:
+def _group(basename: str, doc: str, tasks: Sequence[Task]) -> TaskDict:
+    names = [task.name for task in tasks]
+    return {"basename": basename, "name": None, "doc": doc, "task_dep": names}
+
+
+def _workloads(project: Project) -> list[Task]:
+    many = _Many(project, "policies:derive_workload", basename="workload", task_dep=["lock"])
+    return [
+        many.task(
+            workload_name(workload),
+            partial(project.inputs_of_workload, workload.id, look=False),
+            (project.paths.work(workload.id),),
+            (),
+            workload=workload.id,
+        )
+        for workload in project.index.workloads.values()
+    ]
+
+
+def _outputs(project: Project) -> list[Task]:
+    many = _Many(project, "annotate:write_outputs", basename="output", task_dep=["check"])
+    tasks = []
+    for source in project.index.files:
+        outputs = project.outputs_of(source)
+        digest = partial(project.inputs_of_output, source.file, look=False)
+        tasks.append(many.task(_name(source.file), digest, outputs, outputs, file=source.file))
+    return tasks
+
+
+def generate_tasks(
+    project: Project, *, before_lock: Sequence[str] = ()
+) -> Iterator[TaskDict | Task]:
     """Yield the tasks of `generate`; before_lock: tasks that make what the lock is made from."""
     from contrast_tasks.stages import inputs
 
-    paths, index, digests = project.paths, project.index, _Digests(project)
+    paths = project.paths
     yield _task(
         project,
         "check:check_sources",
@@ -105,18 +167,9 @@ def generate_tasks(project: Project, *, before_lock: Sequence[str] = ()) -> Iter
         outputs=(paths.keys,),
         settles=True,
     )
-    yield {"basename": "workload", "name": None, "doc": "derive the policy of each workload"}
-    for workload in index.workloads.values():
-        yield _task(
-            project,
-            "policies:derive_workload",
-            basename="workload",
-            name=workload_name(workload),
-            arguments={"workload": workload.id},
-            digest=digests.workload(workload.id),
-            outputs=(paths.work(workload.id),),
-            task_dep=["lock"],
-        )
+    workloads = _workloads(project)
+    yield _group("workload", "derive the policy of each workload", workloads)
+    yield from workloads
     yield _task(
         project,
         "check:check_project",
@@ -126,24 +179,9 @@ def generate_tasks(project: Project, *, before_lock: Sequence[str] = ()) -> Iter
         outputs=(paths.check, paths.candidate),
         task_dep=["sources", "documents", "keys", "workload"],
     )
-    yield {"basename": "output", "name": None, "doc": "write annotated YAML, records and policies"}
-    for source in index.files:
-        workloads = project.workloads_in(source.file)
-        confidential = [item for item in workloads if project.is_confidential(item)]
-        yield _task(
-            project,
-            "annotate:write_outputs",
-            basename="output",
-            name=_name(source.file),
-            arguments={"file": source.file},
-            digest=digests.output(source.file),
-            outputs=(
-                paths.deployment(source),
-                *(paths.record(item.id) for item in confidential),
-                *(paths.policy(item.id) for item in confidential),
-            ),
-            task_dep=["check"],
-        )
+    outputs = _outputs(project)
+    yield _group("output", "write annotated YAML, records and policies", outputs)
+    yield from outputs
     yield _task(
         project,
         "manifest:write_manifest",

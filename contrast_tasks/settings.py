@@ -130,6 +130,17 @@ class Settings:
     digest: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def packed_layout(self) -> str:
+        """Return the image layout that images are packed into."""
+        return f"{self.build_dir}/images"
+
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """Return the image layouts to look into; on platform `local` the packed one comes last if it is not declared."""
+        packed = (self.packed_layout,) if self.platform == "local" else ()
+        return tuple(dict.fromkeys((*self.image_layouts, *packed)))
+
     def workload(self, key: str) -> WorkloadSettings | None:
         """Return what is declared for a workload; either spelling of the namespace `default` finds it."""
         return self.workloads.get(workload_key(key))

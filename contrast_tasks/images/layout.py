@@ -72,6 +72,11 @@ class Layout:
             self._by_name[canonical] = descriptor
 
     @property
+    def entries(self) -> tuple[Descriptor, ...]:
+        """Return the entries of the index, in its order."""
+        return tuple(self._descriptors)
+
+    @property
     def references(self) -> tuple[str, ...]:
         """Return the names of all images, sorted."""
         names = (entry.annotations.get(REF_NAME, "") for entry in self._descriptors)

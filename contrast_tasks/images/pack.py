@@ -121,9 +121,12 @@ def pack_image(
     return PackedImage(descriptor=descriptor, blobs=blobs)
 
 
-def write_layout(directory: Path, images: Iterable[PackedImage]) -> bool:
+def write_layout(
+    directory: Path, images: Iterable[PackedImage], *, beside: Sequence[Descriptor] = ()
+) -> bool:
     """Make `directory` an OCI layout of exactly these images; return whether anything changed.
 
+    beside: entries of images whose blobs are there already; with any, no blob is removed.
     The index is written after the blobs it names, and blobs it no longer names are removed last, so a reader
     never misses one.
     """
@@ -132,6 +135,7 @@ def write_layout(directory: Path, images: Iterable[PackedImage]) -> bool:
         if before.reference == after.reference:
             raise ImageError(f"image {before.reference} is packed twice")
     blobs = {digest: content for image in packed for digest, content in image.blobs.items()}
+    entries = [*(image.descriptor for image in packed), *beside]
     folder = directory / "blobs" / "sha256"
     changed = False
     for digest, content in sorted(blobs.items()):
@@ -141,10 +145,10 @@ def write_layout(directory: Path, images: Iterable[PackedImage]) -> bool:
     index = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
-        "manifests": [image.descriptor.to_json() for image in packed],
+        "manifests": [entry.to_json() for entry in entries],
     }
     changed |= write_atomic(directory / "index.json", canonical_json(index))
-    if folder.is_dir():
+    if folder.is_dir() and not beside:
         for file in folder.iterdir():
             if f"sha256:{file.name}" not in blobs:
                 file.unlink()

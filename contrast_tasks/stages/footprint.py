@@ -25,7 +25,7 @@ def footprint(project: Project) -> set[str]:
         *project.index.directories,
         *(source.file for source in project.index.files if source.file != COORDINATOR_SOURCE),
         *(paths.work(workload) for workload in project.index.workloads),
-        *(f"{layout}/index.json" for layout in settings.image_layouts),
+        *(f"{layout}/index.json" for layout in settings.layouts),
         *expected_outputs(project),
         *(path for path, _ in all_code_files()),
         *(path for path, _ in resource_files()),

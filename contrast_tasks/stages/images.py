@@ -30,7 +30,7 @@ def lock(project: Spec) -> dict[str, Any]:
 
 def _resolvable(project: Project) -> list[str]:
     settings = project.settings
-    layouts = open_layouts(settings.root, settings.image_layouts)
+    layouts = open_layouts(settings.root, settings.layouts)
     locked = project.lock() or Lock()
     found = []
     for reference in project.used_images():
@@ -81,3 +81,13 @@ def pack_images(project: Spec) -> dict[str, Any]:
     settings = open_project(project).settings
     result = pack(settings)
     return {"wrote": [f"{layout_name(settings)}/index.json"] if result["changed"] else []}
+
+
+def pack_components(project: Spec) -> dict[str, Any]:
+    """Pack those of our own images that no declared layout has, so that platform `local` needs no registry for them."""
+    from contrast_tasks.stages import pack
+
+    opened = open_project(project)
+    settings = opened.settings
+    changed = pack.pack_components(settings, opened.own_components)
+    return {"wrote": [f"{pack.layout_name(settings)}/index.json"] if changed else []}

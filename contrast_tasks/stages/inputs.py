@@ -26,12 +26,18 @@ def of_lock(project: Project) -> str:
     """Return the digest of what `lock` is made from: references in use, layouts, and the lock file itself."""
     settings = project.settings
     project.look_at_lock()
-    layouts = [
-        [name, _content(project.root / name / "index.json")] for name in settings.image_layouts
-    ]
-    return _digest(
-        "lock", project.code, project.used_images(), layouts, _content(project.root / settings.lock)
-    )
+    lock = _content(project.root / settings.lock)
+    return _digest("lock", project.code, project.used_images(), _layouts(project), lock)
+
+
+def _layouts(project: Project) -> list[list[str]]:
+    names = project.settings.layouts
+    return [[name, _content(project.root / name / "index.json")] for name in names]
+
+
+def of_components(project: Project) -> str:
+    """Return the digest of what our own images are packed from, and of the layouts that may have them already."""
+    return _digest("components", signature_of_all_code(), project.own_components, _layouts(project))
 
 
 def of_keys(project: Project) -> str:

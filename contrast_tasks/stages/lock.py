@@ -73,7 +73,7 @@ class _Resolver:
 
     def __init__(self, settings: Settings, stack: ExitStack, registry: OpenRegistry | None) -> None:
         self._settings = settings
-        self._layouts: list[Layout] = open_layouts(settings.root, settings.image_layouts)
+        self._layouts: list[Layout] = open_layouts(settings.root, settings.layouts)
         self._stack = stack
         self._open = registry
         self._registry: ImageSource | None = None
@@ -93,7 +93,7 @@ class _Resolver:
 
     def _source(self, reference: ImageReference) -> ImageSource:
         if self._open is None:
-            searched = ", ".join(self._settings.image_layouts) or "no layouts"
+            searched = ", ".join(self._settings.layouts) or "no layouts"
             found = (
                 f"it is neither locked nor in {searched}, and its registry may not be asked offline"
             )

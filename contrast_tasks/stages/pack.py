@@ -5,20 +5,21 @@ examples/emojivoto/images.toml), and below for the components. The images hold p
 local backend runs them with its own Python; for a cluster they go on top of a base image that has one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import norm_path
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.documents import Descriptor, ImageConfig
+from contrast_tasks.images.layout import REF_NAME, Layout, find_layout, open_layouts
 from contrast_tasks.images.modules import source_files
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image, write_layout
 from contrast_tasks.images.recipe import ImageRecipe, parse_recipes
+from contrast_tasks.images.references import parse_reference
 from contrast_tasks.settings import ComponentSettings, Settings
 
 RECIPE = "images.toml"
-LAYOUT = "images"
 
 # The folder that holds contrast_tasks and coordinator, in a checkout as in an installation.
 _PYTHON_ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ _ACCOUNTS = (
 
 def layout_name(settings: Settings) -> str:
     """Return the layout's directory, relative to the project."""
-    return f"{settings.build_dir}/{LAYOUT}"
+    return settings.packed_layout
 
 
 def recipe_files(settings: Settings) -> tuple[str, ...]:
@@ -66,6 +67,36 @@ def pack(settings: Settings) -> dict[str, Any]:
     changed = write_layout(settings.root / layout_name(settings), images)
     digests = {image.reference: image.descriptor.digest for image in images}
     return {"changed": changed, "images": dict(sorted(digests.items()))}
+
+
+def pack_components(settings: Settings, references: Collection[str]) -> bool:
+    """Put those of our components that `references` names into the layout, beside what is there; return if it changed.
+
+    A component that another declared layout has is not packed.
+    """
+    own = layout_name(settings)
+    elsewhere = open_layouts(settings.root, [name for name in settings.layouts if name != own])
+    recipes = [
+        recipe
+        for recipe in component_recipes()
+        if recipe.reference in references
+        and find_layout(elsewhere, parse_reference(recipe.reference)) is None
+    ]
+    if not recipes:
+        return False
+    images = [_pack(recipe, _component_entries(recipe)) for recipe in recipes]
+    directory = settings.root / own
+    return write_layout(directory, images, beside=_others(directory))
+
+
+def _others(directory: Path) -> list[Descriptor]:
+    """Return what a layout has beside our components; nothing for one that cannot be read, it is made anew."""
+    ours = {recipe.reference for recipe in component_recipes()}
+    try:
+        entries = Layout(directory).entries
+    except ImageError:
+        return []
+    return [entry for entry in entries if entry.annotations.get(REF_NAME) not in ours]
 
 
 def component_recipes() -> tuple[ImageRecipe, ...]:

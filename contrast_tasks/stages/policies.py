@@ -18,6 +18,7 @@ from contrast_tasks.kube.checks import check_images
 from contrast_tasks.kube.documents import Document, decode, location, parse_documents
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
+from contrast_tasks.settings import ComponentSettings
 from contrast_tasks.stages.images import image_sites, pin_images
 from contrast_tasks.stages.index import Workload
 from contrast_tasks.stages.prepare import Components, prepare
@@ -146,8 +147,6 @@ def _documents(project: Project, file: str) -> list[Document]:
 
 
 def _with_coordinator_image(text: str, project: Project) -> str:
-    from contrast_tasks.settings import ComponentSettings
-
     image = project.settings.components.coordinator
     return text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
 
@@ -163,7 +162,8 @@ def _resolve(
     lock = project.lock() or Lock()
     images: dict[str, LockedImage] = {}
     findings: list[Finding] = []
-    own = set(workloads.images(document.obj))
+    # What stands in the Coordinator's template is ours too, and nobody can edit it.
+    own = set() if document.file == COORDINATOR_SOURCE else set(workloads.images(document.obj))
     for path, reference in image_sites(obj):
         try:
             found = lock.resolve(reference)
@@ -173,12 +173,43 @@ def _resolve(
             continue
         if found is not None:
             images[reference] = found
+        elif (setting := _component(project, reference)) and reference not in own:
+            findings.append(_component_finding(project, setting, reference))
         elif reference not in own or "@" in reference:
             message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {project.settings.lock}"
             hint = "run 'contrast-tasks lock'"
             findings.append(_image_finding(location(document, path), message, hint))
-    findings += check_images(document, lambda reference: reference in images)
+    findings += check_images(
+        document, lambda reference: reference in images or reference not in own
+    )
     return images, list(dict.fromkeys(findings))
+
+
+def _component(project: Project, reference: str) -> str:
+    """Return the key of [components] that names the image, "" for any other image."""
+    components = project.settings.components
+    names = {
+        components.initializer: "initializer",
+        components.service_mesh: "service_mesh",
+        components.coordinator: "coordinator",
+    }
+    return names.get(reference, "")
+
+
+def _component_finding(project: Project, setting: str, reference: str) -> Finding:
+    """Return what is missing of an image of ours, the same for every workload that gets it."""
+    file, lock = project.settings.file, project.settings.lock
+    key = f"components.{setting}"
+    if reference == getattr(ComponentSettings(), setting):
+        message = f"{key} is {reference} by default, found no entry for it in {lock}"
+        hint = (
+            "push that image to a registry of yours, name it in [components], then run"
+            " 'contrast-tasks lock'"
+        )
+    else:
+        message = f"{key} is {reference}, found no entry for it in {lock}"
+        hint = "run 'contrast-tasks lock'"
+    return _image_finding(Location(file=file), message, hint)
 
 
 def _image_finding(where: Location, message: str, hint: str) -> Finding:

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 from contrast_tasks import resources
 from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
-from contrast_tasks.settings import Settings, WorkloadSettings, load_settings
+from contrast_tasks.settings import (
+    ComponentSettings,
+    Settings,
+    WorkloadSettings,
+    load_settings,
+)
 from contrast_tasks.stages.code import code_digest
 from contrast_tasks.stages.index import Index, SourceFile, Workload, load_index
 
@@ -173,6 +178,15 @@ class Project:
     def _confidential(self) -> frozenset[str]:
         workloads = self.index.workloads.values()
         return frozenset(item.id for item in workloads if self._is_confidential(item))
+
+    @cached_property
+    def own_components(self) -> tuple[str, ...]:
+        """Return the images we can make ourselves: on platform `local` the components in use under their default names."""
+        if self.settings.platform != "local":
+            return ()
+        default = ComponentSettings()
+        ours = {default.initializer, default.service_mesh, default.coordinator}
+        return tuple(sorted(ours.intersection(self.used_images())))
 
     def is_confidential(self, workload: Workload) -> bool:
         """Return whether the workload gets a policy: by its own runtime class, or by the settings."""

@@ -139,6 +139,19 @@ def generate_tasks(
         digest=lambda: inputs.of_sources(project),
         outputs=(paths.sources,),
     )
+    before = list(before_lock)
+    if project.own_components:
+        yield _task(
+            project,
+            "images:pack_components",
+            basename="components",
+            doc="pack our own images for platform local",
+            digest=lambda: inputs.of_components(project),
+            outputs=(),
+            settles=True,
+            task_dep=before,
+        )
+        before = [*before, "components"]
     yield _task(
         project,
         "images:lock",
@@ -147,7 +160,7 @@ def generate_tasks(
         digest=lambda: inputs.of_lock(project),
         outputs=(),
         settles=True,
-        task_dep=list(before_lock),
+        task_dep=before,
     )
     yield _task(
         project,

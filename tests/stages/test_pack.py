@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
 from contrast_tasks.settings import ComponentSettings, Settings
-from contrast_tasks.stages.pack import component_recipes, layout_name, pack
+from contrast_tasks.stages.pack import component_recipes, layout_name, pack, pack_components
+from tests.fakes.images import make_image, write_images
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "emojivoto"
 RECIPE = """
@@ -282,3 +284,59 @@ def test_every_module_of_a_component_can_be_imported_from_its_image_alone(
 
     assert done.stderr == ""
     assert int(done.stdout) == len([name for name in held if name.endswith(".py")])
+
+
+@pytest.fixture
+def _small_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our components with nothing in them."""
+    recipes = [replace(recipe, modules={}, files={}) for recipe in component_recipes()]
+    monkeypatch.setattr("contrast_tasks.stages.pack.component_recipes", lambda: recipes)
+
+
+small = pytest.mark.usefixtures("_small_components")
+NAMES = ComponentSettings()
+OURS = (NAMES.coordinator, NAMES.initializer, NAMES.service_mesh)
+
+
+def own_project(root: Path) -> Settings:
+    return Settings(root=root, platform="local", sources=("deployment",), image_layouts=("mine",))
+
+
+@small
+def test_only_components_that_are_asked_for_are_packed(tmp_path: Path) -> None:
+    settings = own_project(tmp_path)
+
+    assert pack_components(settings, OURS[:2]) is True
+    assert pack_components(settings, OURS[:2]) is False
+    assert Layout(tmp_path / "build/images").references == OURS[:2]
+
+
+@small
+def test_a_component_that_a_declared_layout_has_is_not_packed(tmp_path: Path) -> None:
+    write_images(tmp_path / "mine", {OURS[2]: make_image()})
+
+    pack_components(own_project(tmp_path), OURS)
+
+    assert Layout(tmp_path / "build/images").references == OURS[:2]
+
+
+@small
+def test_other_images_of_the_packed_layout_stay(tmp_path: Path) -> None:
+    other = make_image()
+    write_images(tmp_path / "build/images", {"shop/other:v1": other})
+
+    pack_components(own_project(tmp_path), OURS)
+
+    layout = Layout(tmp_path / "build/images")
+    assert layout.references == (*OURS, "shop/other:v1")
+    assert layout.image(parse_reference("shop/other:v1")).digest == other.digest
+
+
+@small
+def test_a_packed_layout_that_cannot_be_read_is_made_anew(tmp_path: Path) -> None:
+    settings = own_project(tmp_path)
+    pack_components(settings, OURS)
+    (tmp_path / "build/images/index.json").write_text("{")
+
+    assert pack_components(settings, OURS) is True
+    assert Layout(tmp_path / "build/images").references == OURS

@@ -10,19 +10,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from contrast_tasks.attestation import tdx_document
 from contrast_tasks.attestation.amd import LINE_SIMULATED
 from contrast_tasks.attestation.carriers import Evidence, open_carrier
 from contrast_tasks.attestation.document import SnpDocument, render_document
 from contrast_tasks.attestation.endorsements import Endorsements
-from contrast_tasks.attestation.errors import ClaimsRejected, MalformedEvidence
+from contrast_tasks.attestation.errors import ClaimsRejected
 from contrast_tasks.attestation.material import gather
 from contrast_tasks.attestation.tdx_collateral import Collateral
-from contrast_tasks.attestation.tdx_document import TDX_OID
-from contrast_tasks.attestation.tdx_validator import TdxEvidence
+from contrast_tasks.attestation.tdx_validator import TdxEvidence, TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.validators import Validator, validators_for
-from contrast_tasks.attestation.verify import VerifiedEvidence
+from contrast_tasks.attestation.verify import SnpValidator, VerifiedEvidence
 from contrast_tasks.errors import EvidenceRejected, MismatchError
 from contrast_tasks.manifest.model import Manifest
 
@@ -80,18 +78,26 @@ def judge_document(
     now: datetime,
     collateral: Collateral | None = None,
     roots: TrustRoots | None = None,
+    allow_vlek: bool = False,
+    allow_quote_v5: bool = False,
 ) -> dict[str, Any]:
     """Return what is known about evidence that a reference value of the manifest accepts; JSON values only.
 
     content: whatever `open_carrier` reads. report_data: the 64 bytes it must bind, None takes its own. collateral: a bundle at
-    hand, in place of what Intel publishes now. Raises NoReferenceAccepts, UnknownPolicy, MalformedEvidence.
+    hand, in place of what Intel publishes now. allow_vlek, allow_quote_v5: what is off by default.
+    Raises NoReferenceAccepts, UnknownPolicy, MalformedEvidence.
     """
     carried = open_carrier(content)
     trusted = roots or bundled_roots()
     _require_kind(carried.evidence, carried.carrier, manifest)
     material = gather(carried.evidence, endorsements, roots=trusted, now=now, collateral=collateral)
     validators = validators_for(
-        manifest, crl=material.crl, collateral=material.collateral_of, roots=roots
+        manifest,
+        crl=material.crl,
+        collateral=material.collateral_of,
+        roots=roots,
+        allow_vlek=allow_vlek,
+        allow_quote_v5=allow_quote_v5,
     )
     own = _report_data(material.evidence)
     wanted = own if report_data is None else report_data
@@ -118,10 +124,6 @@ def _require_kind(evidence: Evidence, carrier: str, manifest: Manifest) -> None:
         kind, fits = "SEV-SNP", bool(values.snp or values.simulated)
     else:
         kind, fits = "TDX", bool(values.tdx)
-        if evidence.header.version != 4:  # noqa: PLR2004  # quote version
-            raise MalformedEvidence(
-                f"TDX quote version is {evidence.header.version}, wanted 4", reason="quote-version"
-            )
     if not fits:
         raise EvidenceRejected(
             f"the {carrier} is of {kind}, and the manifest has no reference value for that",
@@ -140,18 +142,13 @@ def _report_data(evidence: Evidence) -> bytes:
 def _first_acceptance(
     validators: Sequence[Validator], evidence: Evidence, report_data: bytes, now: datetime
 ) -> tuple[VerifiedEvidence | TdxEvidence | None, list[Rejection]]:
-    is_snp = isinstance(evidence, SnpDocument)
-    document = (
-        render_document(evidence)
-        if isinstance(evidence, SnpDocument)
-        else tdx_document.render_document(evidence)
-    )
     rejections: list[Rejection] = []
     for validator in validators:
-        if (validator.oid == TDX_OID) is is_snp:
-            continue
         try:
-            return validator.verify(document, report_data, now), rejections
+            if isinstance(evidence, SnpDocument) and isinstance(validator, SnpValidator):
+                return validator.verify(render_document(evidence), report_data, now), rejections
+            if not isinstance(evidence, SnpDocument) and isinstance(validator, TdxValidator):
+                return validator.verify_quote(evidence, report_data, now), rejections
         except EvidenceRejected as err:
             rejections.append(rejection_of(validator.name, err))
     return None, rejections

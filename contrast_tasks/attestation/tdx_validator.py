@@ -41,7 +41,7 @@ class TdxValidator:
     """Judges documents against one reference value; immutable, so any number of handshakes may share it.
 
     name: for messages, as `tdx-0`. root_spki: the pinned root key. collateral: what is at hand, None is nothing.
-    policy_hashes: if given, the policy must be one of these (hex).
+    policy_hashes: if given, the policy must be one of these (hex). allow_v5: quotes of version 5, off by default.
     """
 
     name: str
@@ -49,6 +49,7 @@ class TdxValidator:
     root_spki: bytes
     collateral: CollateralSource | None = None
     policy_hashes: Sequence[str] | None = None
+    allow_v5: bool = False
     oid: str = TDX_OID
 
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> TdxEvidence:
@@ -56,8 +57,11 @@ class TdxValidator:
 
         report_data: the 64 bytes it has to bind. Raises EvidenceRejected; WrongPolicyHash if only the policy differs.
         """
-        quote = parse_document(document)
-        chain = verify_genuine(quote, root_spki=self.root_spki, now=now)
+        return self.verify_quote(parse_document(document), report_data, now)
+
+    def verify_quote(self, quote: TdxQuote, report_data: bytes, now: datetime) -> TdxEvidence:
+        """Judge a quote that came without a document, as one of version 5 does; else as `verify`."""
+        chain = verify_genuine(quote, root_spki=self.root_spki, now=now, allow_v5=self.allow_v5)
         bundle = self.collateral(chain.facts.fmspc, chain.authority) if self.collateral else None
         verdict, verified = tcb_of(quote, chain, bundle, root_spki=self.root_spki, now=now)
         require_status(verdict)

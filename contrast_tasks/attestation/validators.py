@@ -36,11 +36,13 @@ def validators_for(
     roots: TrustRoots | None = None,
     check_revocation: bool = True,
     allow_vlek: bool = False,
+    allow_quote_v5: bool = False,
 ) -> tuple[Validator, ...]:
     """Return one validator per reference value, in manifest order: snp, tdx, simulated.
 
     coordinator_only: demand besides that the peer runs a policy with the role coordinator.
     crl: revocation lists at hand, beside those that peers deliver; check_revocation: off only for archived evidence.
+    allow_vlek: SEV-SNP keys of a cloud provider; allow_quote_v5: TDX quotes of version 5; both are off by default.
     collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: instead of the vendors' own.
     Raises MissingReferenceValues if a value that decides is missing; it names the reference value and the member.
     """
@@ -68,6 +70,7 @@ def validators_for(
             root_spki=intel_root_spki() if roots is None else roots.intel_spki,
             collateral=collateral,
             policy_hashes=hashes,
+            allow_v5=allow_quote_v5,
         )
         for index, tdx in enumerate(values.tdx)
     ]

@@ -19,6 +19,8 @@ _OPTIONS = (
     ("--report-data", "report_data", ("verify",)),
     ("--collateral", "collateral", ("verify",)),
     ("--at", "at", ("verify",)),
+    ("--allow-vlek", "allow_vlek", ("verify",)),
+    ("--allow-quote-v5", "allow_quote_v5", ("verify",)),
     ("--offline", "offline", ("verify",)),
     ("--mirror", "mirror", ("verify",)),
     ("--roots", "roots", ("check",)),
@@ -34,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--report-data", metavar="HEX", help="the 64 bytes it must bind")
     group.add_argument("--collateral", metavar="FILE", help="TDX collateral at hand")
     group.add_argument("--at", metavar="TIME", help="instant of verification, default: now")
+    group.add_argument("--allow-vlek", action="store_true", help="SEV-SNP keys of a cloud provider")
+    group.add_argument("--allow-quote-v5", action="store_true", help="TDX quotes of version 5")
     configure_access(group)
     group = parser.add_argument_group("check")
     group.add_argument("--roots", metavar="DIR", help="root certificates instead of our own")
@@ -106,6 +110,8 @@ def _verify(arguments: argparse.Namespace, context: Context) -> Report:
             endorsements=endorsements_of(arguments, context),
             now=_instant(arguments.at),
             collateral=None if arguments.collateral is None else context.cwd / arguments.collateral,
+            allow_vlek=arguments.allow_vlek,
+            allow_quote_v5=arguments.allow_quote_v5,
         )
     except NoReferenceAccepts as err:
         return Report(

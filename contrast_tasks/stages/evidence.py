@@ -118,11 +118,13 @@ def verify_evidence(
     endorsements: "Endorsements",
     now: datetime,
     collateral: Path | None = None,
+    allow_vlek: bool = False,
+    allow_quote_v5: bool = False,
 ) -> dict[str, Any]:
     """Return a description of evidence that one reference value of a manifest accepts.
 
     report_data_hex: the 64 bytes it must bind; None takes those of the evidence itself, so nothing is said about whom it
-    was made for. collateral: a file with a bundle, in place of what Intel publishes now.
+    was made for. collateral: a file with a bundle, in place of what Intel publishes now. allow_vlek, allow_quote_v5: see judge.
     Raises EvidenceRejected with the first failing check of each reference value.
     """
     from contrast_tasks.attestation.judge import judge_document
@@ -143,6 +145,8 @@ def verify_evidence(
             endorsements=endorsements,
             now=now,
             collateral=bundle,
+            allow_vlek=allow_vlek,
+            allow_quote_v5=allow_quote_v5,
         )
 
 

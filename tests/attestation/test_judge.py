@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -37,7 +37,16 @@ from contrast_tasks.manifest.model import (
     TdxReference,
 )
 from contrast_tasks.manifest.reference_values import simulated_reference
-from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, TCB, FakeAmd
+from tests.fakes.attestation import (
+    CHIP_ID,
+    DATA,
+    HOST_DATA,
+    MEASUREMENT,
+    NOW,
+    REPORT_DATA,
+    TCB,
+    FakeAmd,
+)
 from tests.fakes.intel import Body, Intel, changed, name
 
 AMD = FakeAmd()
@@ -412,8 +421,33 @@ def test_a_forged_quote_asks_nobody_for_collateral(offline: Endorsements, intel:
 def test_a_quote_of_version_5_is_refused_by_its_version(
     offline: Endorsements, intel: Intel
 ) -> None:
-    with pytest.raises(MalformedEvidence, match="version is 5, wanted 4"):
+    with pytest.raises(NoReferenceAccepts, match="version is 5, wanted 4"):
         judge_tdx(intel.quote(version=5), manifest(tdx=(TDX,)), offline, intel)
+
+
+def test_a_quote_of_version_5_is_accepted_where_it_is_switched_on(
+    offline: Endorsements, intel: Intel
+) -> None:
+    said = judge_tdx(
+        intel.quote(version=5), manifest(tdx=(TDX,)), offline, intel, allow_quote_v5=True
+    )
+
+    assert said["accepted_by"] == "tdx-0"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="test data of real hardware is not at hand")
+def test_a_providers_key_is_judged_only_where_it_is_switched_on(offline: Endorsements) -> None:
+    content = (DATA / "snp" / "milan-v3-vlek-vmpl1.attestation.pb").read_bytes()
+    at = datetime(2024, 12, 11, tzinfo=UTC)
+    checks = []
+
+    for allowed in (False, True):
+        with pytest.raises(NoReferenceAccepts) as caught:
+            judge_snp(content, manifest(MILAN), offline, now=at, roots=None, allow_vlek=allowed)
+        checks.append(caught.value.rejections[0].check)
+
+    assert checks[0] == "vlek-not-allowed"
+    assert checks[1] != "vlek-not-allowed"
 
 
 @pytest.mark.parametrize(

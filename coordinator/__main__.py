@@ -1,7 +1,8 @@
 """The Coordinator as a process: `python -m coordinator`.
 
-Options have environment variables of the same meaning; the option wins. Evidence comes from CONTRAST_EVIDENCE and
-CONTRAST_HOST_DATA. Standard output stays empty, the log goes to standard error.
+Options have environment variables of the same meaning; the option wins. Its own evidence comes from the confidential guest it
+runs in, or as CONTRAST_EVIDENCE and CONTRAST_HOST_DATA say. Peers are judged by what they deliver and by what the folder of kept
+endorsements holds; no vendor is asked. Standard output stays empty, the log goes to standard error.
 Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address cannot be bound; 1 our bug.
 """
 
@@ -18,6 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contrast_tasks.attestation.issuer import (
+    DEFAULT_ENDORSEMENTS,
+    VARIABLE_ENDORSEMENTS,
+    issuer_from_environment,
+    kept_folder,
+)
 from contrast_tasks.errors import ContrastError, SettingsError
 from coordinator import logs
 
@@ -39,6 +46,7 @@ class Options:
     mesh_api: tuple[str, int]
     http: tuple[str, int]
     state: Path
+    endorsements: Path
     force_new: bool
     with_metrics: bool
 
@@ -65,6 +73,12 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         help="directory of the history (default /var/lib/contrast-coordinator, or CONTRAST_STATE)",
     )
     parser.add_argument(
+        "--endorsements",
+        metavar="DIR",
+        default=kept_folder(environ),
+        help=f"directory of kept endorsements (default {DEFAULT_ENDORSEMENTS}, or {VARIABLE_ENDORSEMENTS})",
+    )
+    parser.add_argument(
         "--force-new",
         action="store_true",
         help="accept a first manifest although the history lost its newest entry; the old seed is gone",
@@ -75,6 +89,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         mesh_api=_address("--mesh-api", given.mesh_api),
         http=_address("--http", given.http),
         state=Path(given.state),
+        endorsements=Path(given.endorsements),
         force_new=given.force_new,
         with_metrics=bool(environ.get("CONTRAST_METRICS")),
     )
@@ -89,7 +104,7 @@ def run(
 
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
-    from contrast_tasks.attestation.issuer import issuer_from_environment
+    from contrast_tasks.attestation.kept import KeptEndorsements
     from contrast_tasks.attestation.validators import validators_for
     from coordinator.history import History
     from coordinator.metrics import Metrics
@@ -106,7 +121,7 @@ def run(
     from coordinator.watch import watch
 
     stop = threading.Event()
-    issuer = issuer_from_environment(environ)
+    issuer = issuer_from_environment(environ, endorsements=options.endorsements)
     guard = Guard(
         History(FileStore(options.state)),
         parse=_parse_manifest,
@@ -116,6 +131,7 @@ def run(
     methods = (*user_methods_of(), *mesh_methods_of(lambda _evidence: ()))
     metrics = Metrics([(method.service, method.name) for method in methods])
     context = Context(guard=guard, metrics=metrics)
+    kept = KeptEndorsements.in_folder(options.endorsements, guard.now)
     started = threading.Event()
     watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
     probes = Probes(
@@ -137,7 +153,9 @@ def run(
             options.mesh_api,
             issuer=issuer,
             context=context,
-            make_validators=lambda state: validators_for(state.manifest),
+            make_validators=lambda state: validators_for(
+                state.manifest, crl=kept.crl, collateral=kept.collateral
+            ),
             claims=_claims,
         )
         stack.callback(mesh_api.stop, _GRACE_S)

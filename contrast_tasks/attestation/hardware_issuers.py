@@ -1,7 +1,7 @@
 """Issuers of a real guest: hardware evidence put into the documents of attested TLS.
 
-An SNP document carries the host's certificates if there are any; what is missing, the verifier takes from its own cache. A
-caller that can reach the vendor's service passes a lookup, asked once per report's chip and TCB and then remembered.
+An SNP document carries the host's certificates if there are any. What the host does not give comes from a lookup that the caller
+passes; a certificate that it found is remembered by the report's chip and TCB, one that is missing is looked up again next time.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,11 +86,12 @@ class SnpIssuer:
         if self._certificate is None:
             return b""
         place = (report.chip_id, report.reported_tcb)
-        if place not in self._known:
+        known = self._known.get(place) or self._certificate(report)
+        if known and place not in self._known:
             if len(self._known) >= _MOST_CERTIFICATES:
                 self._known.clear()
-            self._known[place] = self._certificate(report)
-        return self._known[place]
+            self._known[place] = known
+        return known
 
 
 class TdxIssuer:

@@ -212,8 +212,12 @@ def test_the_environment_names_processor_and_host_data(place: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({}, "CONTRAST_EVIDENCE is not set, wanted simulated:"),
-        ({"CONTRAST_EVIDENCE": "hardware"}, "CONTRAST_EVIDENCE is 'hardware'"),
+        (
+            {"CONTRAST_EVIDENCE": "simulated"},
+            "CONTRAST_EVIDENCE is 'simulated', wanted hardware or simulated:<directory>",
+        ),
+        ({"CONTRAST_EVIDENCE": "hardware:/dev"}, "CONTRAST_EVIDENCE is 'hardware:/dev'"),
+        ({"CONTRAST_EVIDENCE": "Hardware"}, "CONTRAST_EVIDENCE is 'Hardware'"),
         ({"CONTRAST_EVIDENCE": "simulated:"}, "CONTRAST_EVIDENCE is 'simulated:'"),
         ({"CONTRAST_EVIDENCE": "simulated:/x"}, "CONTRAST_HOST_DATA is not set"),
         (

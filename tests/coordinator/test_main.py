@@ -12,6 +12,7 @@ def test_the_defaults_are_the_ports_of_the_reference_product() -> None:
     assert options.user_api == ("0.0.0.0", 1313)
     assert options.mesh_api == ("0.0.0.0", 7777)
     assert options.http == ("0.0.0.0", 9102)
+    assert options.endorsements == Path("/var/lib/contrast-endorsements")
     assert not options.force_new
     assert not options.with_metrics
 
@@ -21,6 +22,7 @@ def test_an_option_wins_over_the_environment() -> None:
         "CONTRAST_USER_API": "127.0.0.1:1",
         "CONTRAST_MESH_API": "[::1]:2",
         "CONTRAST_STATE": "/elsewhere",
+        "CONTRAST_ENDORSEMENTS": "/kept",
         "CONTRAST_METRICS": "1",
     }
 
@@ -29,8 +31,15 @@ def test_an_option_wins_over_the_environment() -> None:
     assert options.user_api == ("127.0.0.2", 3)
     assert options.mesh_api == ("::1", 2)
     assert options.state == Path("/elsewhere")
+    assert options.endorsements == Path("/kept")
     assert options.force_new
     assert options.with_metrics
+
+
+def test_the_folder_of_endorsements_is_an_option_too() -> None:
+    options = parse_options(["--endorsements", "/given"], {"CONTRAST_ENDORSEMENTS": "/kept"})
+
+    assert options.endorsements == Path("/given")
 
 
 @pytest.mark.parametrize("text", ["1313", ":1313", "host", "host:", "host:x", "host:65536", "h:-1"])

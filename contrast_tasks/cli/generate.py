@@ -9,7 +9,7 @@ from typing import Any
 
 from contrast_tasks.cli import snapshot
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import MissingReferenceValues
+from contrast_tasks.errors import MissingReferenceValues, UsageError
 from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import (
     Failure,
@@ -69,6 +69,7 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
     def paths(values: list[str] | None) -> tuple[str, ...] | None:
         return tuple(context.path(value) for value in values) if values else None
 
+    _check_paths(arguments.paths, context)
     manifest = arguments.manifest
     return {
         "sources": paths(arguments.paths),
@@ -78,6 +79,17 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
         "owners__seedshare": paths(arguments.seedshare_owners),
         "owners__disable_updates": arguments.disable_updates,
     }
+
+
+def _check_paths(paths: Iterable[str], context: Context) -> None:
+    """Raise UsageError for a path that is not there, before anything is made for the others."""
+    for path in paths:
+        if not (context.cwd / path).exists():
+            wanted = "a directory with .yml or .yaml files, or such a file"
+            raise UsageError(
+                f"found nothing at '{path}', expected {wanted}",
+                hint="name the folder of the deployment, relative to where you stand",
+            )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     reporter = run.reporter
     findings = sorted_findings([*reporter.findings, *passed_findings(project)])
     others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
-    failures = tuple(failure for failure in reporter.failures() if failure.kind != "FindingsError")
+    failures = tuple(failure for failure in reporter.failures() if not failure.is_findings)
     count = len(project.index.workloads)
     context.console.show(findings)
     said = counted(findings) or "nothing found"

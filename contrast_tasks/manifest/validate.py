@@ -44,7 +44,7 @@ class ManifestError(FindingsError):
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self.args = (f"manifest is not valid: {first.message}{more}",)
         self.where = first.where
-        self.hint = first.hint
+        self.hint = first.hint or "run 'contrast-tasks generate' to make the manifest anew"
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # depends on the findings

@@ -39,7 +39,7 @@ def render_github(report: Report) -> bytes:
         title = f"{finding.code} {finding.rule}"
         lines.append(_command(_COMMANDS[finding.severity], title, text, finding.where))
     for failure in report.failures:
-        if failure.kind != "FindingsError":
+        if not failure.is_findings:
             text = f"{failure.message}\n{failure.hint}".rstrip()
             lines.append(_command("error", "contrast-tasks", text, failure.where))
     return "".join(lines).encode()

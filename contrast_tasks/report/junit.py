@@ -38,7 +38,7 @@ def render_junit(report: Report) -> bytes:
             inner = f"<system-out>{_text(f'{finding.severity.value}: {text}')}</system-out>"
         cases.append(f'<testcase classname="finding" name={_attribute(name)}>{inner}</testcase>')
     for failure in report.failures:
-        if failure.kind == "FindingsError":
+        if failure.is_findings:
             continue
         errors += 1
         text = f"{failure.message}\n{failure.hint}".rstrip()

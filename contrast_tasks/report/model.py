@@ -28,7 +28,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One error that ended a task or the command; `kind` is the name of its class."""
+    """One error that ended a task or the command; `kind` is the name of its class.
+
+    is_findings: the error is nothing but its findings, which the report has too.
+    """
 
     kind: str
     message: str
@@ -36,6 +39,7 @@ class Failure:
     hint: str = ""
     where: Location | None = None
     task: str = ""
+    is_findings: bool = False
 
     @classmethod
     def of(cls, error: ContrastError, task: str = "") -> "Failure":
@@ -47,6 +51,7 @@ class Failure:
             hint=error.hint,
             where=error.where,
             task=task,
+            is_findings=isinstance(error, FindingsError),
         )
 
 

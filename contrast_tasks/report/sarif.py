@@ -55,7 +55,7 @@ def render_sarif(report: Report) -> bytes:
     names = {finding.code: finding.rule for finding in report.findings}
     rules = sorted(names)
     notifications = [
-        _notification(failure) for failure in report.failures if failure.kind != "FindingsError"
+        _notification(failure) for failure in report.failures if not failure.is_findings
     ]
     run = {
         "tool": {

@@ -13,6 +13,9 @@ PROGRAM = "contrast-tasks"
 
 # A run that changes more says how many more instead of filling the screen.
 LINES_SHOWN = 40
+_PATHS_NAMED = 4
+# What lies there is ours, and nothing a user looks at.
+_STATE = ".contrast/"
 
 
 class _Terminal(Protocol):
@@ -58,13 +61,29 @@ def failure_line(failure: Failure, *, colour: bool = False) -> str:
 
 
 def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
-    """Return the errors; those that carry findings become one line that counts them."""
+    """Return the errors; those that are findings become one line that counts them."""
     lines = [
         failure_line(failure, colour=colour)
         for failure in report.failures
-        if failure.kind != "FindingsError"
+        if not failure.is_findings
     ]
-    if any(failure.kind == "FindingsError" for failure in report.failures):
+    hints = [failure.hint for failure in report.failures if failure.is_findings]
+    if hints:
         error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
-        lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}, nothing was written")
+        lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}{_written(report)}")
+        said = {"", *(finding.hint for finding in report.findings)}
+        lines.extend(f"  hint: {hint}" for hint in dict.fromkeys(hints) if hint not in said)
     return lines
+
+
+def _written(report: Report) -> str:
+    """Return what the tasks of a run that failed have written nevertheless, "" for a command without tasks."""
+    if not report.steps:
+        return ""
+    wrote = sorted({path for step in report.steps for path in step.wrote})
+    paths = [path for path in wrote if not path.startswith(_STATE)]
+    if not paths:
+        return ", nothing was written"
+    if len(paths) > _PATHS_NAMED:
+        return f", {len(paths)} files were written"
+    return f", only {' and '.join(paths)} {'was' if len(paths) == 1 else 'were'} written"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes.commands import Terminal
+from tests.fakes.images import file, make_image, tar, write_images
 from tests.fakes.workloads import IMAGE, FakeProject, deployment
 
 SHOP, TILL = "deployment/shop.yml", "deployment/till/till.yaml"
@@ -272,6 +273,17 @@ BAD_INPUT = [
     ),
     pytest.param(
         nothing,
+        ["generate", "deploymint"],
+        2,
+        lines(
+            "contrast-tasks: error: found nothing at 'deploymint', expected a directory with .yml or"
+            " .yaml files, or such a file",
+            "  hint: name the folder of the deployment, relative to where you stand",
+        ),
+        id="no-such-path",
+    ),
+    pytest.param(
+        nothing,
         ["generate", "--project", "nowhere"],
         2,
         lines("contrast-tasks: error: project nowhere is not a directory"),
@@ -341,11 +353,27 @@ def test_a_manifest_with_an_extra_key_is_refused(terminal: Terminal, project: Fa
 
     shown = terminal.run("verify", "-c", "127.0.0.1:1")
 
+    assert (shown.code, shown.out) == (12, "")
+    assert [line for line in shown.err.splitlines() if "warning[" not in line] == [
+        (
+            "manifest.json:2: error[M002 unknown-member]: Extra: unknown member, expected one of Policies,"
+            " ReferenceValues, WorkloadOwnerKeyDigests, SeedshareOwnerPubKeys"
+        ),
+        "contrast-tasks: error: 1 error, 2 warnings",
+        "  hint: run 'contrast-tasks generate' to make the manifest anew",
+    ]
+
+
+def test_what_a_refused_run_has_written_is_told(terminal: Terminal, project: FakeProject) -> None:
+    project.settings('\n[images]\nlayouts = ["images"]\n')
+    image = make_image([tar(file("app", b"app"))], process={"Entrypoint": ["/app"]})
+    write_images(project.root / "images", {IMAGE: image})
+    project.write("broken.yml", "a: [")
+
+    shown = terminal.run("generate")
+
     assert shown.code == 12
-    assert shown.err.splitlines()[0] == (
-        "manifest.json:2: error[M002 unknown-member]: Extra: unknown member, expected one of Policies,"
-        " ReferenceValues, WorkloadOwnerKeyDigests, SeedshareOwnerPubKeys"
-    )
+    assert shown.err.endswith("contrast-tasks: error: 1 error, only contrast.lock was written\n")
 
 
 def test_missing_reference_values_are_told_and_everything_else_is_written(

@@ -3,6 +3,7 @@
 import io
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from contrast_tasks.errors import (
     SettingsError,
 )
 from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.report.document import document_of, render_json
 from contrast_tasks.report.events import render_begin, render_end, render_step
 from contrast_tasks.report.github import render_github
@@ -226,7 +228,43 @@ def test_an_error_without_place_is_the_programs() -> None:
 def test_the_closing_lines_count_findings_and_leave_other_errors_as_they_are() -> None:
     assert closing_lines(FULL) == [
         "x:1: error: no image\n  hint: lock it",
-        "contrast-tasks: error: 1 error, 1 note, nothing was written",
+        "contrast-tasks: error: 1 error, 1 note, only a and b were written",
+    ]
+
+
+def _closing(error: FindingsError, *wrote: str) -> list[str]:
+    failures = (Failure.of(error, "check"),)
+    steps = (Step(name="lock", status="changed", wrote=wrote),)
+    return closing_lines(
+        Report(command="generate", findings=error.findings, failures=failures, steps=steps)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrote", "words"),
+    [
+        pytest.param((), "nothing was written", id="nothing"),
+        pytest.param((".contrast/keys.json",), "nothing was written", id="state-of-ours"),
+        pytest.param(("contrast.lock",), "only contrast.lock was written", id="one"),
+        pytest.param(("a", "b", "c", "d", "e"), "5 files were written", id="many"),
+    ],
+)
+def test_a_run_that_failed_tells_what_it_has_written_nevertheless(
+    wrote: tuple[str, ...], words: str
+) -> None:
+    assert _closing(FindingsError([finding()]), *wrote) == [
+        f"contrast-tasks: error: 1 error, {words}"
+    ]
+
+
+def test_an_error_of_another_class_that_is_findings_is_said_once_with_its_own_hint() -> None:
+    plain = replace(finding(), hint="")
+
+    assert closing_lines(
+        Report(command="verify", findings=(plain,), failures=(Failure.of(ManifestError([plain])),))
+    ) == [
+        "contrast-tasks: error: 1 error",
+        "  hint: run 'contrast-tasks generate' to make the manifest anew",
     ]
 
 

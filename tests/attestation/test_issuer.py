@@ -11,7 +11,6 @@ import pytest
 
 from contrast_tasks.attestation import kds
 from contrast_tasks.attestation.document import EXTRA_CRL, OID_SNP_DOCUMENT, parse_document
-from contrast_tasks.attestation.endorsement import TrustAnchor
 from contrast_tasks.attestation.endorsements import Answer, EndorsementCache
 from contrast_tasks.attestation.guest_devices import VCEK_GUID, find_source
 from contrast_tasks.attestation.issuer import Issuer, issuer_from_environment, kept_folder
@@ -24,13 +23,6 @@ from tests.fakes.configfs import Configfs
 from tests.fakes.intel import Body, Intel, changed
 
 AMD = FakeAmd()
-ANCHOR = TrustAnchor(
-    line=AMD.line,
-    root_sha256=AMD.anchor.root_sha256,
-    ark_der=AMD.chain.ark_der,
-    ask_der=AMD.chain.ask_der,
-    asvk_der=AMD.chain.ask_der,
-)
 NO_MITIGATIONS = {"launch_mit_vector": 0, "current_mit_vector": 0}
 IN_GUESTS = [
     pytest.param({}, id="not set"),
@@ -65,7 +57,7 @@ def issuer_in(
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EndorsementCache:
     """Return an empty folder of endorsements, judged by the synthetic AMD's root."""
-    monkeypatch.setattr(kds, "amd_anchor", {"Milan": ANCHOR}.__getitem__)
+    monkeypatch.setattr(kds, "amd_anchor", {"Milan": AMD.pinned}.__getitem__)
     return EndorsementCache(tmp_path / "kept")
 
 
@@ -122,7 +114,7 @@ def test_evidence_issued_from_what_is_kept_is_accepted(
 
     document = issuer_in(snp_guest(tmp_path), tmp_path / "kept").issue(REPORT_DATA)
 
-    trusted = AMD.validator(trust={"anchor": ANCHOR})
+    trusted = AMD.validator(trust={"anchor": AMD.pinned})
     assert trusted.verify(document, REPORT_DATA, NOW).host_data == HOST_DATA
 
 

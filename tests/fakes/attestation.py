@@ -87,6 +87,14 @@ class FakeAmd:
     def anchor(self) -> TrustAnchor:
         return TrustAnchor(line=self.line, root_sha256=sha256(self.chain.ark_der).digest())
 
+    @property
+    def pinned(self) -> TrustAnchor:
+        """Return the anchor with its certificates, as those of real vendors are pinned."""
+        chain = self.chain
+        return replace(
+            self.anchor, ark_der=chain.ark_der, ask_der=chain.ask_der, asvk_der=chain.ask_der
+        )
+
     def vcek(self, **changes: Any) -> bytes:
         """Return an endorsement certificate of this vendor with other dates, another name, issuer or signer."""
         arguments = {

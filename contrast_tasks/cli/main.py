@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     from contrast_tasks.cli import snapshot
 
-    root = os.environ.get("CONTRAST_PROJECT") or os.getcwd()  # noqa: PTH109  # pathlib is not loaded yet
+    root = os.environ.get("CONTRAST_PROJECT") or os.curdir
     line = snapshot.unchanged(words, root)
     if line is not None:
         sys.stderr.write(f"{line}\n")

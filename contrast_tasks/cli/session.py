@@ -17,6 +17,7 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import ContrastError, FindingsError, UsageError
 from contrast_tasks.report.model import Failure, Report, sorted_findings
 from contrast_tasks.report.text import PROGRAM
+from contrast_tasks.stages.file_errors import file_error
 
 _VERSION = ("--version", "-V")
 _GC_THRESHOLD = 200_000
@@ -89,7 +90,7 @@ def _context(
             value = getattr(arguments, name)
             if value is not None:
                 common[name] = value
-    cwd = Path.cwd()
+    cwd = _current_directory()
     place = (cwd / (common["project"] or root)).resolve()
     if not place.is_dir():
         raise UsageError(f"project {common['project'] or root} is not a directory")
@@ -109,6 +110,14 @@ def _context(
         argv=tuple(words),
         debug=bool(common["debug"]),
     )
+
+
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        hint = "go to a directory that exists, as with 'cd'"
+        raise UsageError("the current directory does not exist any more", hint=hint) from error
 
 
 def _run_all(parsed: Sequence[tuple[str, argparse.Namespace]], context: Context) -> Report:
@@ -139,10 +148,20 @@ def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:
         if context.debug:
             traceback.print_exc()
         return failed(name, error)
-    except Exception as error:  # noqa: BLE001  # the outermost handler
-        text = traceback.format_exc()
+    except OSError as error:
+        refused = file_error(error)
+        if refused is None:
+            return _bug(name, error, context)
         if context.debug:
-            sys.stderr.write(text)
-        message = f"this is a bug: {type(error).__name__}: {error}"
-        hint = "run again with --debug and report what it shows"
-        return failed(name, ContrastError(message, hint=hint))
+            traceback.print_exc()
+        return failed(name, refused)
+    except Exception as error:  # noqa: BLE001  # the outermost handler
+        return _bug(name, error, context)
+
+
+def _bug(name: str, error: Exception, context: Context) -> Report:
+    if context.debug:
+        traceback.print_exception(error)
+    message = f"this is a bug: {type(error).__name__}: {error}"
+    hint = "run again with --debug and report what it shows"
+    return failed(name, ContrastError(message, hint=hint))

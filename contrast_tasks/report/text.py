@@ -62,11 +62,9 @@ def failure_line(failure: Failure, *, colour: bool = False) -> str:
 
 def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
     """Return the errors; those that are findings become one line that counts them."""
-    lines = [
-        failure_line(failure, colour=colour)
-        for failure in report.failures
-        if not failure.is_findings
-    ]
+    others = [failure for failure in report.failures if not failure.is_findings]
+    # Several tasks may meet the same obstacle.
+    lines = list(dict.fromkeys(failure_line(failure, colour=colour) for failure in others))
     hints = [failure.hint for failure in report.failures if failure.is_findings]
     if hints:
         error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)

@@ -22,13 +22,20 @@ class Failed(TaskFailed):  # type: ignore[misc]  # doit has no types
 def perform(stage: str, **arguments: Any) -> Any:
     """Call the function named `package.module:function` and return its small JSON-able dict.
 
-    A ContrastError comes back as Failed; anything else is a bug and keeps its traceback.
+    A ContrastError and what the file system refuses come back as Failed; anything else is a bug and keeps its traceback.
     """
     module, _, function = stage.partition(":")
     try:
         return getattr(importlib.import_module(module), function)(**arguments)
     except ContrastError as error:
         return Failed(error)
+    except OSError as error:
+        from contrast_tasks.stages.file_errors import file_error
+
+        refused = file_error(error)
+        if refused is None:
+            raise
+        return Failed(refused)
 
 
 def action(stage: str, **arguments: Any) -> tuple[Any, list[Any], dict[str, Any]]:

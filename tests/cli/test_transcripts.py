@@ -1,11 +1,14 @@
 """Command lines and what a terminal shows: exit code, stdout, stderr, word for word."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from contrast_tasks.cli.main import main
 from tests.fakes.commands import Terminal
 from tests.fakes.images import file, make_image, tar, write_images
 from tests.fakes.workloads import IMAGE, FakeProject, deployment
@@ -320,6 +323,60 @@ def test_bad_input_is_refused_with_place_found_and_wanted(
     assert (shown.code, shown.out, normal(shown.err)) == (code, "", err)
     assert not (project.root / "manifest.json").exists()
     assert not (project.root / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "err"),
+    [
+        pytest.param(
+            lambda root: (root / "build").write_text(""),
+            "build: error: is a file, expected a directory",
+            id="file-for-build",
+        ),
+        pytest.param(
+            lambda root: ((root / "build").mkdir(), (root / "build/deployment").write_text("")),
+            "build/deployment: error: is a file, expected a directory",
+            id="file-for-a-folder-of-outputs",
+        ),
+        pytest.param(
+            lambda root: (root / ".contrast").write_text(""),
+            ".contrast: error: is a file, expected a directory",
+            id="file-for-our-state",
+        ),
+        pytest.param(
+            lambda root: (root / "manifest.json").mkdir(),
+            "manifest.json: error: is a directory, expected a file",
+            id="folder-for-the-manifest",
+        ),
+    ],
+)
+def test_what_stands_in_the_way_of_outputs_is_named(
+    terminal: Terminal, project: FakeProject, change: Callable[[Path], object], err: str
+) -> None:
+    change(project.root)
+
+    shown = terminal.run("generate", "--quiet")
+
+    assert (shown.code, shown.err) == (3, lines(err, "  hint: move it away, then run again"))
+
+
+def test_a_working_directory_that_is_gone_is_a_usage_error(
+    terminal: Terminal, project: FakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, here = tmp_path / "gone", Path.cwd()
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    try:
+        code = main(["generate"])
+    finally:
+        os.chdir(here)
+
+    assert code == 2
+    assert capsys.readouterr().err == lines(
+        "contrast-tasks: error: the current directory does not exist any more",
+        "  hint: go to a directory that exists, as with 'cd'",
+    )
 
 
 def test_an_image_without_digest_that_is_not_locked_is_refused(

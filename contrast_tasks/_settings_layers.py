@@ -49,7 +49,9 @@ def syntax_error(error: tomllib.TOMLDecodeError, text: str, file: str) -> Settin
         line=int(line) if line else text.count("\n", 0, len(text.rstrip())) + 1,
         column=int(column) if column else None,
     )
-    return SettingsError(f"not valid TOML: {reason[:1].lower()}{reason[1:]}", where=where)
+    message = f"not valid TOML: {reason[:1].lower()}{reason[1:]}"
+    hint = 'check quotes, brackets and = here and above; a line reads as platform = "local"'
+    return SettingsError(message, hint=hint, where=where)
 
 
 def file_layer(content: bytes, file: str) -> Layer:

@@ -32,11 +32,12 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class Leaf(NamedTuple):
-    """One value: what it must be, in words, and whether a value is that."""
+    """One value: what it must be, in words, and whether a value is that; hint: for a value like none of `known`."""
 
     wanted: str
     accepts: Callable[[Any], bool]
     known: tuple[str, ...] = ()
+    hint: str = ""
 
 
 class Table(NamedTuple):
@@ -191,6 +192,7 @@ SHAPE = Table(
             wanted=f"one of {', '.join(NAMES)}",
             accepts=lambda value: isinstance(value, str) and value.lower() in NAMES,
             known=NAMES,
+            hint="local is this machine, the others name the runtime of a cluster",
         ),
         "sources": _list_of(_TEXT, "an array of at least one string, none of them empty", least=1),
         "build_dir": _INNER_PATH,
@@ -257,9 +259,9 @@ def check(value: Any, shape: Leaf | Table | Map = SHAPE, path: Path = ()) -> Ite
     """Yield every problem of a parsed document, in the order of its keys."""
     if isinstance(shape, Leaf):
         if not shape.accepts(value):
-            hint = did_you_mean(value, shape.known) if isinstance(value, str) else ""
+            near = did_you_mean(value, shape.known) if isinstance(value, str) else ""
             message = f"{dotted(path)} is {shown(value)}, expected {shape.wanted}"
-            yield Problem(path=path, message=message, hint=hint)
+            yield Problem(path=path, message=message, hint=near or shape.hint)
         return
     if not isinstance(value, dict):
         yield Problem(path=path, message=f"{dotted(path)} is {shown(value)}, expected a table")

@@ -488,6 +488,9 @@ def test_the_example_is_valid_by_its_schema() -> None:
     assert validate_settings_schema(tomllib.loads(text)) == []
 
 
+TOML = 'check quotes, brackets and = here and above; a line reads as platform = "local"'
+
+
 @pytest.mark.parametrize(
     ("text", "message", "where", "hint"),
     [
@@ -506,9 +509,9 @@ def test_the_example_is_valid_by_its_schema() -> None:
             "contrast.toml:2",
             "",
         ),
-        ("platform = local\n", "not valid TOML: invalid value", "contrast.toml:1:12", ""),
-        ("a = 1\na = 2\n", "not valid TOML: cannot overwrite a value", "contrast.toml:2:6", ""),
-        ('platform = "local"\nsources = [\n', "not valid TOML", "contrast.toml:2", ""),
+        ("platform = local\n", "not valid TOML: invalid value", "contrast.toml:1:12", TOML),
+        ("a = 1\na = 2\n", "not valid TOML: cannot overwrite", "contrast.toml:2:6", TOML),
+        ('platform = "local"\nsources = [\n', "not valid TOML", "contrast.toml:2", TOML),
         (
             'platform = "local"\nsources = ["a", "build/b"]\n',
             "sources has 'build/b' and build_dir is 'build'",

@@ -205,7 +205,12 @@ def _expand(node: yaml.Node, obj: Any, path: Path) -> Iterator[tuple[Path, yaml.
 
 def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
     if not isinstance(obj, dict):
-        yield _finding(file, line, f"found {_kind_of(obj)}, expected a Kubernetes object", "")
+        yield _finding(
+            file,
+            line,
+            f"found {_kind_of(obj)}, expected a Kubernetes object",
+            "give each object a document of its own, with a line --- between them",
+        )
         return
     for key in ("apiVersion", "kind"):
         yield from _text_member(obj, key, key, line, file)

@@ -127,12 +127,16 @@ class _Builder:
         self._count += 1
         if self._count > NODE_LIMIT:
             if self._count == NODE_LIMIT + 1:
-                self._fault(node, f"aliases expand to more than {NODE_LIMIT} nodes")
+                self._fault(
+                    node,
+                    f"aliases expand to more than {NODE_LIMIT} nodes",
+                    "write the values out, or split the file",
+                )
             return None
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._active:
-            self._fault(node, "an anchor refers to itself")
+            self._fault(node, "an anchor refers to itself", "remove the alias inside what it names")
             return None
         self._active.add(id(node))
         try:

@@ -216,7 +216,8 @@ def _check_name(name: str, at: Place) -> bool:
 def _port(text: str, field: str, at: Place) -> int | None:
     if _PORT.fullmatch(text) and int(text) <= _MAX_PORT:
         return int(text)
-    at.error("E-MESH-PORT", field, repr(text), _WANTED_PORT)
+    hint = "write the number; names of ports are not looked up"
+    at.error("E-MESH-PORT", field, repr(text), _WANTED_PORT, hint)
     return None
 
 
@@ -259,6 +260,7 @@ def _listen(text: str, at: Place) -> tuple[str, int] | None:
             field,
             repr(text),
             "an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
+            "the application connects there; take an unused address of 127.137.0.0/16 and any port",
         )
         return None
     is_loopback = isinstance(address, ipaddress.IPv4Address) and address in _LOOPBACK

@@ -162,14 +162,18 @@ def _resolve(
     lock = project.lock() or Lock()
     images: dict[str, LockedImage] = {}
     findings: list[Finding] = []
+    malformed: set[str] = set()
     # What stands in the Coordinator's template is ours too, and nobody can edit it.
     own = set() if document.file == COORDINATOR_SOURCE else set(workloads.images(document.obj))
     for path, reference in image_sites(obj):
         try:
             found = lock.resolve(reference)
         except ImageError as error:
+            malformed.add(reference)
             if reference in own:
-                findings.append(_image_finding(location(document, path), str(error), error.hint))
+                where = location(document, path)
+                finding = _image_finding(where, str(error), error.hint)
+                findings.append(replace(finding, rule="image-reference"))
             continue
         if found is not None:
             images[reference] = found
@@ -179,9 +183,8 @@ def _resolve(
             message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {project.settings.lock}"
             hint = "run 'contrast-tasks lock'"
             findings.append(_image_finding(location(document, path), message, hint))
-    findings += check_images(
-        document, lambda reference: reference in images or reference not in own
-    )
+    said = {*images, *malformed}
+    findings += check_images(document, lambda reference: reference in said or reference not in own)
     return images, list(dict.fromkeys(findings))
 
 

@@ -65,6 +65,13 @@ YAML_ERROR = (
 )
 IMAGE_ERROR = f"{TILL}:17: error[G010 image-not-pinned]: Deployment/till: container till has the image shop/other:v1,"
 
+LISTEN_HINT = (
+    "the application connects there; take an unused address of 127.137.0.0/16 and any port"
+)
+BOMB = "".join(
+    f"{name}: &{name} [{', '.join([inner] * 9)}]\n"
+    for name, inner in zip("abcdefg", ("x", "*a", "*b", "*c", "*d", "*e", "*f"), strict=True)
+)
 BAD_INPUT = [
     pytest.param(
         edit(SHOP, "  name: shelf\n", "  name: [shelf\n"),
@@ -111,6 +118,7 @@ BAD_INPUT = [
         lines(
             f"{SHOP}:37: error[G040 mesh-listen]: Deployment/shelf: {ANNOTATIONS}servicemesh-egress entry 1"
             " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
+            f"  hint: {LISTEN_HINT}",
             ONE_ERROR,
         ),
         id="malformed-egress",
@@ -122,6 +130,7 @@ BAD_INPUT = [
         lines(
             f"contrast.toml:14: error[G040 mesh-listen]: Deployment/shelf: {ANNOTATIONS}servicemesh-egress entry 1"
             " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
+            f"  hint: {LISTEN_HINT}",
             ONE_ERROR,
         ),
         id="malformed-egress-in-settings",
@@ -164,7 +173,10 @@ BAD_INPUT = [
         nothing,
         ["generate", "--reference-values", "sgx"],
         2,
-        lines(f'command line: error: platform is "sgx", expected one of {PLATFORMS}'),
+        lines(
+            f'command line: error: platform is "sgx", expected one of {PLATFORMS}',
+            "  hint: local is this machine, the others name the runtime of a cluster",
+        ),
         id="unknown-platform-on-the-command-line",
     ),
     pytest.param(
@@ -247,6 +259,50 @@ BAD_INPUT = [
             "  hint: write it as in contrast.toml, as --set 'defaults.memory=\"700Mi\"'",
         ),
         id="malformed-set",
+    ),
+    pytest.param(
+        edit(TILL, IMAGE, "Foo/Bar:@@@"),
+        ["generate"],
+        12,
+        lines(
+            f"{TILL}:17: error[G010 image-reference]: image reference 'Foo/Bar:@@@': digest '@@' is not sha256: and 64"
+            " lower-case hex digits",
+            "  hint: write it as [host/]name[:tag][@sha256:<64 hex digits>]",
+            ONE_ERROR,
+        ),
+        id="malformed-image-reference",
+    ),
+    pytest.param(
+        lambda project: project.write("list.yml", "- a\n- b\n"),
+        ["generate"],
+        12,
+        lines(
+            "deployment/list.yml:1: error[G003 yaml]: found a sequence, expected a Kubernetes object",
+            "  hint: give each object a document of its own, with a line --- between them",
+            ONE_ERROR,
+        ),
+        id="top-level-list",
+    ),
+    pytest.param(
+        lambda project: project.write("bomb.yml", BOMB),
+        ["generate"],
+        12,
+        lines(
+            "deployment/bomb.yml:1: error[G003 yaml]: aliases expand to more than 200000 nodes",
+            "  hint: write the values out, or split the file",
+            ONE_ERROR,
+        ),
+        id="alias-bomb",
+    ),
+    pytest.param(
+        settings("sources = [\n"),
+        ["generate"],
+        2,
+        lines(
+            "contrast.toml:13: error: not valid TOML: invalid value",
+            '  hint: check quotes, brackets and = here and above; a line reads as platform = "local"',
+        ),
+        id="settings-syntax",
     ),
     pytest.param(
         nothing,

@@ -138,5 +138,6 @@ def test_a_problem_becomes_a_finding_at_its_place() -> None:
 
     assert str(found) == (
         "a.yml:7: error[G040 mesh-port]: Deployment/web: contrast.edgeless.systems/servicemesh-ingress entry 1 port:"
-        " found '70000', expected a port from 1 to 65535 in plain digits"
+        " found '70000', expected a port from 1 to 65535 in plain digits\n"
+        "  hint: write the number; names of ports are not looked up"
     )

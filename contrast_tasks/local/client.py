@@ -9,15 +9,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.local.control import NodeAbsent, ask
+from contrast_tasks.local.control import LET_GO, NodeAbsent, ask
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.local.plan import Plan
 from contrast_tasks.local.processes import is_alive
 
 START_LIMIT_S = 20.0
+
+_END_LIMIT_S = 60.0
 
 # Nodes outlive the command that starts them; kept so that their exit status can be collected.
 _started: list[subprocess.Popen[bytes]] = []
@@ -131,7 +134,7 @@ class NodeClient:
         except NodeAbsent:
             return False
         for pid in pids:
-            _await_exit(pid, timeout_s=60)
+            _await_exit(pid, timeout_s=_END_LIMIT_S)
         for process in _started:
             process.poll()
         return True
@@ -162,11 +165,37 @@ def _await_exit(pid: int, *, timeout_s: float) -> None:
         os.close(watch)
 
 
-def start_node(paths: LocalPaths, *, owner_fd: int | None = None) -> NodeClient:
+class Tether:
+    """A pipe that a node hangs on: however this process ends, the node ends too, unless it was let go before."""
+
+    def __init__(self) -> None:
+        self.read_end, self._write_end = os.pipe()
+
+    def let_go(self) -> None:
+        """Let the node outlive this process."""
+        os.write(self._write_end, LET_GO)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        os.close(self.read_end)
+        os.close(self._write_end)
+
+
+def start_node(
+    paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
+) -> NodeClient:
     """Start a node in the background and return when it serves.
 
-    owner_fd: read end of a pipe; the node stops everything when its last write end closes.
-    Raises ClusterError with the node's own reason if it cannot start.
+    owner_fd: read end of a Tether; the node stops everything when its last write end closes, unless it was let go.
+    is_trial: the Coordinator's history is forgotten when the node ends, unless it was let go.
+    Raises ClusterError with the node's own reason if it cannot start; nothing is left of it then.
     """
     paths.logs.mkdir(parents=True, exist_ok=True)
     ready, told = os.pipe()
@@ -174,6 +203,7 @@ def start_node(paths: LocalPaths, *, owner_fd: int | None = None) -> NodeClient:
     argv = [sys.executable, "-m", "contrast_tasks.local.node"]
     argv += ["--project", str(paths.project), "--ready-fd", str(told)]
     argv += [] if owner_fd is None else ["--owner-fd", str(owner_fd)]
+    argv += ["--trial"] if is_trial else []
     log = paths.logs / "node.log"
     try:
         with log.open("ab") as stream:
@@ -190,9 +220,15 @@ def start_node(paths: LocalPaths, *, owner_fd: int | None = None) -> NodeClient:
     finally:
         os.close(told)
     _started.append(process)
-    answer = _read_line(ready, START_LIMIT_S)
+    answer = b""
+    try:
+        answer = _read_line(ready, START_LIMIT_S)
+    finally:
+        if not answer:
+            process.terminate()
+            process.wait(_END_LIMIT_S)
     if not answer:
-        raise ClusterError(f"the local backend did not start, see {log}")
+        raise ClusterError("the local backend did not start", hint=f"its log is {log}")
     document = json.loads(answer)
     if not document["ok"]:
         raise ClusterError(document["error"]["message"], hint=document["error"]["hint"])
@@ -218,9 +254,11 @@ def _read_line(descriptor: int, timeout_s: float) -> bytes:
         os.close(descriptor)
 
 
-def ensure_node(paths: LocalPaths, *, owner_fd: int | None = None) -> tuple[NodeClient, bool]:
-    """Return a client of the project's node and whether it was started now."""
+def ensure_node(
+    paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
+) -> tuple[NodeClient, bool]:
+    """Return a client of the project's node and whether it was started now; arguments as those of `start_node`."""
     client = NodeClient(paths=paths)
     if client.is_running():
         return client, False
-    return start_node(paths, owner_fd=owner_fd), True
+    return start_node(paths, owner_fd=owner_fd, is_trial=is_trial), True

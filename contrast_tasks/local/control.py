@@ -15,6 +15,8 @@ from typing import Any
 from contrast_tasks.errors import ClusterError, ContrastError
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+LET_GO = b"g"
+"""What an owner writes to the pipe that a node hangs on, when the node may outlive it."""
 
 
 @contextlib.contextmanager

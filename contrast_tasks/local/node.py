@@ -1,9 +1,11 @@
 """The node: one daemon per project that runs pods as processes and answers on a control socket.
 
-`python -m contrast_tasks.local.node --project DIR [--ready-fd N] [--owner-fd N]`
+`python -m contrast_tasks.local.node --project DIR [--ready-fd N] [--owner-fd N] [--trial]`
 
 It stops everything on SIGTERM, SIGINT, on the request `shutdown`, and when the pipe behind --owner-fd closes, which
-is how a daemon started by `demo` ends with it. One line of JSON on --ready-fd tells that it serves, or why not.
+is how a daemon started by `demo`, or by a `deploy` that does not finish, ends with it; a byte on that pipe lets the
+daemon go. With --trial the Coordinator's history ends with a daemon that was not let go. One line of JSON on
+--ready-fd tells that it serves, or why not.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +24,7 @@ from typing import Any
 from contrast_tasks.errors import ClusterError, ContrastError
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.local.control import (
+    LET_GO,
     MAX_MESSAGE_BYTES,
     listening_socket,
     render_error,
@@ -49,6 +53,7 @@ class Node:
         self._changes = asyncio.Event()
         self._order = asyncio.Lock()
         self.ending = asyncio.Event()
+        self.was_let_go = False
 
     def _changed(self) -> None:
         self._changes.set()
@@ -219,15 +224,18 @@ async def _serve_client(
 def _watch_owner(node: Node, owner_fd: int) -> None:
     loop = asyncio.get_running_loop()
 
-    def ended() -> None:
-        if not os.read(owner_fd, 1):
-            loop.remove_reader(owner_fd)
+    def told() -> None:
+        loop.remove_reader(owner_fd)
+        if os.read(owner_fd, 1) == LET_GO:
+            node.was_let_go = True
+        else:
             node.ending.set()
 
-    loop.add_reader(owner_fd, ended)
+    loop.add_reader(owner_fd, told)
 
 
-async def _run(paths: LocalPaths, network: Network, options: argparse.Namespace) -> None:
+async def _run(paths: LocalPaths, network: Network, options: argparse.Namespace) -> bool:
+    """Serve until told to end; return whether the owner has let go."""
     node = Node(paths, network, BackOff())
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -257,6 +265,7 @@ async def _run(paths: LocalPaths, network: Network, options: argparse.Namespace)
     if requests:
         # Answers that are being written, as the one to `shutdown`, get a moment.
         await asyncio.wait(requests, timeout=1)
+    return node.was_let_go
 
 
 def _report(ready_fd: int | None, document: Mapping[str, Any]) -> None:
@@ -276,10 +285,13 @@ def _node(options: argparse.Namespace) -> int:
         error = {"message": str(err), "hint": getattr(err, "hint", "")}
         _report(options.ready_fd, {"ok": False, "error": error})
         return 30
+    is_passing = options.trial
     try:
-        asyncio.run(_run(paths, network, options))
+        is_passing &= not asyncio.run(_run(paths, network, options))
     finally:
         kill_descendants()
+        if is_passing:
+            shutil.rmtree(paths.state, ignore_errors=True)
         paths.pid_file.unlink(missing_ok=True)
         network.close()
         os.close(held)
@@ -303,6 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--owner-fd", type=int)
+    parser.add_argument("--trial", action="store_true")
     options = parser.parse_args(argv)
 
     def node() -> int:

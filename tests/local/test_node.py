@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.local.client import NodeClient, ensure_node, running_pids, start_node
+from contrast_tasks.local import client as client_module
+from contrast_tasks.local.client import (
+    NodeClient,
+    Tether,
+    ensure_node,
+    running_pids,
+    start_node,
+)
 from contrast_tasks.local.control import NodeAbsent, ask
 from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.local.plan import ContainerPlan, Endpoint, Plan, PodPlan, Probe
@@ -84,8 +91,10 @@ def start() -> Iterator[Callable[..., NodeClient]]:
     """Return `start_node`; what a test leaves running is stopped after it."""
     started: list[tuple[NodeClient, list[int]]] = []
 
-    def start_one(paths: LocalPaths, *, owner_fd: int | None = None) -> NodeClient:
-        client = start_node(paths, owner_fd=owner_fd)
+    def start_one(
+        paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
+    ) -> NodeClient:
+        client = start_node(paths, owner_fd=owner_fd, is_trial=is_trial)
         started.append((client, running_pids(paths)))
         return client
 
@@ -415,6 +424,74 @@ def test_a_daemon_ends_when_its_owner_is_gone(
 
     assert all(gone_within(pid) for pid in [guard, node, web.pids["app"]])
     os.close(read_end)
+
+
+def test_a_daemon_that_was_let_go_outlives_its_owner(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
+    with Tether() as tether:
+        client = start(paths, owner_fd=tether.read_end)
+        tether.let_go()
+
+    # The daemon looks at the pipe before it answers a question that came later.
+    assert [client.is_running() for _ in range(3)] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("is_trial", "lets_go", "is_kept"),
+    [(True, False, False), (True, True, True), (False, False, True)],
+    ids=["trial", "trial-let-go", "no-trial"],
+)
+def test_the_history_ends_with_a_trial_that_was_not_let_go(
+    start: Callable[..., NodeClient],
+    paths: LocalPaths,
+    is_trial: bool,
+    lets_go: bool,
+    is_kept: bool,
+) -> None:
+    (paths.state / "transitions").mkdir(parents=True)
+    with Tether() as tether:
+        client = start(paths, owner_fd=tether.read_end, is_trial=is_trial)
+        if lets_go:
+            tether.let_go()
+            client.status()
+            client.status()
+
+        client.shutdown()
+
+    assert paths.state.is_dir() is is_kept
+
+
+def test_a_start_that_is_interrupted_leaves_no_daemon(
+    paths: LocalPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def interrupted(descriptor: int, _limit_s: float) -> bytes:
+        os.close(descriptor)
+        begun.append(client_module._started[-1].pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client_module, "_read_line", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        start_node(paths)
+
+    assert len(begun) == 1
+    assert not is_alive(begun[0])
+    assert not NodeClient(paths=paths).is_running()
+
+
+def test_a_daemon_that_does_not_start_is_an_error_and_leaves_nothing(
+    paths: LocalPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "START_LIMIT_S", 0.0)
+
+    with pytest.raises(ClusterError, match="the local backend did not start") as caught:
+        start_node(paths)
+
+    assert caught.value.hint.endswith("node.log")
+    assert not is_alive(client_module._started[-1].pid)
 
 
 def test_a_stale_socket_and_pid_file_do_not_hinder_a_new_daemon(

@@ -117,11 +117,17 @@ class History:
         return self.parse_latest(raw)
 
     def parse_latest(self, raw: bytes) -> LatestTransition:
-        """Return the head whose stored form is `raw`, HistoryCorrupt when it is too short."""
+        """Return the head whose stored form is `raw`, HistoryCorrupt when it is not hash and signature."""
         if len(raw) <= HASH_BYTES:
             wanted = f"wanted more than {HASH_BYTES}"
             raise self._corrupt(LATEST_KEY, f"found {len(raw)} bytes, {wanted}")
-        return LatestTransition(transition_hash=raw[:HASH_BYTES], signature=raw[HASH_BYTES:])
+        head = LatestTransition(transition_hash=raw[:HASH_BYTES], signature=raw[HASH_BYTES:])
+        try:
+            utils.decode_dss_signature(head.signature)
+        except ValueError as err:
+            found = f"found {len(head.signature)} bytes after the transition hash"
+            raise self._corrupt(LATEST_KEY, f"{found}, wanted an ecdsa signature in der") from err
+        return head
 
     def swap_latest(self, old: LatestTransition | None, new: LatestTransition) -> None:
         """Move the head from `old` to `new`, StoreConflict when it stands elsewhere."""

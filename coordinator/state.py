@@ -19,10 +19,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.errors import ContrastError
 from coordinator.ca import CertificateAuthority, RandomBytes
 from coordinator.history import (
+    LATEST_KEY,
     NO_TRANSITION,
     History,
     HistoryCorrupt,
@@ -227,7 +229,7 @@ class Guard:
         engine = make_engine(manifest)
         transaction_key = engine.transaction_key.public_key()
         if not head.is_signed_by(transaction_key):
-            raise BadSeed("the history is not signed by the key of this seed")
+            raise BadSeed(_not_signed(head, transaction_key))
         chain = [digest for digest, _ in self.history.walk(head.transition_hash)]
         now = self.now()
         issued_at = self.history.first_time(transaction_key, chain[-1]) or now
@@ -273,3 +275,12 @@ class Guard:
                 hint="restore transitions/latest, or start with --force-new and lose the old seed",
             )
         raise NoManifest("no manifest was set")
+
+
+def _not_signed(head: LatestTransition, key: ec.EllipticCurvePublicKey) -> str:
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return (
+        f"history object {LATEST_KEY} is not signed by the key of this seed: found a signature over "
+        f"{head.transition_hash.hex()} that does not verify, wanted one by the key with sha256 "
+        f"{sha256(spki).hex()}; the object was changed, or the seed belongs to another history"
+    )

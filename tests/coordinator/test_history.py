@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -119,7 +120,31 @@ def test_a_signed_head_verifies_under_its_key_only(history: History) -> None:
     assert not latest.is_signed_by(OTHER_KEY.public_key())
 
 
-@pytest.mark.parametrize("position", [0, 31, 32, 40])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw + b"\0",
+        lambda raw: raw[:-1],
+        lambda raw: raw[:32] + bytes([raw[32] ^ 1]) + raw[33:],
+    ],
+    ids=["longer", "shorter", "no-sequence"],
+)
+def test_a_head_whose_signature_is_none_is_corrupt_and_named(
+    history: History, store: MemoryStore, change: Callable[[bytes], bytes]
+) -> None:
+    raw = change(sign_latest(KEY, sha256(b"transition")).render())
+    store.set("transitions/latest", raw)
+
+    with pytest.raises(HistoryCorrupt) as caught:
+        history.latest_unverified()
+
+    assert str(caught.value) == (
+        f"history object transitions/latest was changed: found {len(raw) - 32} bytes after the "
+        "transition hash, wanted an ecdsa signature in der"
+    )
+
+
+@pytest.mark.parametrize("position", [0, 31, 40])
 def test_a_head_with_a_flipped_byte_does_not_verify(history: History, position: int) -> None:
     raw = bytearray(sign_latest(KEY, sha256(b"transition")).render())
 

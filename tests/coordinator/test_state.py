@@ -240,9 +240,17 @@ def test_recovery_with_another_seed_is_refused(store: MemoryStore) -> None:
     update(make_guard(store), None)
     restarted = make_guard(store)
 
-    with pytest.raises(BadSeed, match="not signed"):
+    with pytest.raises(BadSeed) as caught:
         restarted.reset(None, lambda _manifest: SeedEngine(bytes(64), bytes(32)))
 
+    head = restarted.history.latest_unverified()
+    assert head is not None
+    text = str(caught.value)
+    assert text.startswith(
+        "history object transitions/latest is not signed by the key of this seed"
+    )
+    assert f"found a signature over {head.transition_hash.hex()}" in text
+    assert "wanted one by the key with sha256 " in text
     assert restarted.status().name == "recovery"
 
 

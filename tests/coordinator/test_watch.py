@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from coordinator.history import sign_latest
+from coordinator.history import HistoryCorrupt, sign_latest
 from coordinator.seedengine import SeedEngine
 from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
@@ -32,9 +32,16 @@ def state(guard: Guard) -> State:
 
 
 def test_without_a_state_nothing_is_done(store: MemoryStore) -> None:
-    store.set("transitions/latest", bytes(100))
+    store.set("transitions/latest", sign_latest(ENGINE.transaction_key, bytes(32)).render())
 
     assert observe(make_guard(store)) is Observation.QUIET
+
+
+def test_a_malformed_head_without_a_state_is_an_error(store: MemoryStore) -> None:
+    store.set("transitions/latest", bytes(100))
+
+    with pytest.raises(HistoryCorrupt, match="found 68 bytes after the transition hash"):
+        observe(make_guard(store))
 
 
 def test_our_own_head_is_quiet(guard: Guard, state: State) -> None:

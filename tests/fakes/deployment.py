@@ -143,6 +143,7 @@ def running_coordinator(
         mesh_api=("127.0.0.1", 0),
         http=("127.0.0.1", 0),
         state=project.root / "state",
+        endorsements=project.root / "endorsements",
         force_new=False,
         with_metrics=False,
     )

@@ -7,19 +7,18 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from contrast_tasks.errors import FindingsError, GraphError, Location
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.findings import Finding, Severity, raise_errors, sort_key
+from contrast_tasks.stages import accepted
+from contrast_tasks.stages.accepted import Row
 from contrast_tasks.stages.index import Workload
 from contrast_tasks.stages.project import Project, Spec, open_project
 from contrast_tasks.stages.work import Head, read_head
-
-if TYPE_CHECKING:
-    from contrast_tasks.manifest.model import Manifest
 
 VERSION = 1
 # Findings that another file cannot make untrue: not confidential, duplicate, reached without ingress.
@@ -46,7 +45,7 @@ def source_findings(project: Project) -> list[Finding]:
         broken.extend(source.findings)
     found = [
         *_confidential(project),
-        *check_indexes([source.index() for source in index.files], project.settings),
+        *check_indexes([project.documents_of(source) for source in index.files], project.settings),
     ]
     if broken:
         # What one file seems to lack may stand in the one that cannot be read.
@@ -115,30 +114,24 @@ def check_project(project: Spec) -> dict[str, Any]:
 
     Values that only the user can know may be missing: they are listed in check.json. Raises FindingsError otherwise.
     """
-    from contrast_tasks.manifest.codec import check_manifest, render_manifest
     from contrast_tasks.manifest.validate import is_missing
-    from contrast_tasks.stages.keys import load_public_keys
-    from contrast_tasks.stages.manifest import compose
 
     opened = open_project(project)
     root, paths = opened.root, opened.paths
-    heads = {
-        name: read_head(root / paths.work(name), opened.inputs_of_workload(name))
-        for name in opened.index.workloads
-    }
+    rows = _rows(opened)
     findings = [
         Finding.from_json(document) for document in json.loads((root / paths.sources).read_bytes())
     ]
-    for name, head in heads.items():
-        findings.extend(placed(head, opened.index.workloads[name]))
-    manifest, merged = compose(opened, heads, load_public_keys(opened))
-    content = render_manifest(manifest)
-    _, validated = check_manifest(content, file=paths.manifest)
-    findings += [*merged, *validated]
+    for name, row in rows.items():
+        if row.head["findings"]:
+            findings.extend(placed(row.as_head(), opened.index.workloads[name]))
+    checked = _check_changed(opened, rows) or _check_all(opened, rows)
+    content = checked.content
+    findings += checked.findings
     missing = [finding for finding in findings if is_missing(finding)]
     found = sorted((finding for finding in findings if not is_missing(finding)), key=sort_key)
     raise_errors(found)
-    frame = _frame(opened, manifest, is_complete=not missing)
+    frame = _frame(opened, checked.frame, is_complete=not missing)
     if frame != _frame_before(root / paths.check):
         schema = "manifest.input" if missing else "manifest"
         different = list(_schema_findings(json.loads(content), schema, paths.manifest))
@@ -146,28 +139,83 @@ def check_project(project: Spec) -> dict[str, Any]:
             raise FindingsError(different)
     document = {
         "version": VERSION,
-        "workloads": len(heads),
-        "policies": len(manifest.policies),
+        "workloads": len(rows),
+        "policies": len({row.policy_sha256 for row in rows.values() if row.policy_sha256}),
         "manifest_sha256": sha256_hex(content),
         "frame_sha256": frame,
         "findings": [finding.to_json() for finding in found],
         "missing": [finding.to_json() for finding in missing],
     }
     write_atomic(root / paths.candidate, content)
+    accepted.save_rows(root / paths.accepted, opened.code, checked.rows)
     changed = write_atomic(root / paths.check, pretty_json(document))
     return {"wrote": [paths.check] if changed else []}
 
 
-def _frame(project: Project, manifest: "Manifest", *, is_complete: bool) -> str:
+class _Checked(NamedTuple):
+    """A manifest: its bytes, its text without policies, what was found in it, and the rows it was made from."""
+
+    content: bytes
+    frame: str
+    findings: list[Finding]
+    rows: Mapping[str, Row]
+
+
+def _rows(project: Project) -> dict[str, Row]:
+    """Return what is known of each workload; heads are read where the inputs are others than last time."""
+    root, paths, workloads = project.root, project.paths, project.index.workloads
+    before = accepted.load_rows(root / paths.accepted, project.code)
+    rows = {}
+    for name, inputs in zip(
+        workloads, project.inputs_of_workloads(workloads.values()), strict=True
+    ):
+        row = before.get(name)
+        if row is None or row.inputs != inputs:
+            row = Row(inputs, asdict(read_head(root / paths.work(name), inputs)))
+        rows[name] = row
+    return rows
+
+
+def _check_changed(project: Project, rows: Mapping[str, Row]) -> _Checked | None:
+    """Check the entries that were not accepted before; None if somebody has to look at all of them."""
+    from contrast_tasks.manifest.codec import check_manifest, render_manifest
+    from contrast_tasks.stages.keys import load_public_keys
+    from contrast_tasks.stages.manifest import compose
+
+    if not accepted.is_plain(rows.values()):
+        return None
+    names = accepted.to_check(rows)
+    heads = {name: rows[name].as_head() for name in names}
+    manifest, _ = compose(project, heads, load_public_keys(project))
+    content = render_manifest(manifest)
+    _, findings = check_manifest(content, file=project.paths.manifest)
+    frame = accepted.frame_of(manifest)
+    known = None if findings else accepted.accept(rows, names, frame, content.decode())
+    if known is None:
+        return None
+    return _Checked(accepted.assemble(known, frame).encode(), frame, [], known)
+
+
+def _check_all(project: Project, rows: Mapping[str, Row]) -> _Checked:
+    from contrast_tasks.manifest.codec import check_manifest, render_manifest
+    from contrast_tasks.stages.keys import load_public_keys
+    from contrast_tasks.stages.manifest import compose
+
+    heads = {name: row.as_head() for name, row in rows.items()}
+    manifest, merged = compose(project, heads, load_public_keys(project))
+    content = render_manifest(manifest)
+    _, validated = check_manifest(content, file=project.paths.manifest)
+    known = {name: row._replace(entry="") for name, row in rows.items()}
+    return _Checked(content, accepted.frame_of(manifest), [*merged, *validated], known)
+
+
+def _frame(project: Project, frame: str, *, is_complete: bool) -> str:
     """Return the digest of all of a manifest but its policies, and of the rules.
 
     The schema is asked when this changes. What it says of a single policy entry, the rules of `check_manifest` say
     too (a test holds both together), and loading it takes longer than deriving a policy.
     """
-    from contrast_tasks.manifest.codec import render_manifest
-
-    content = render_manifest(replace(manifest, policies={}))
-    return sha256_hex(f"{project.code} {is_complete} {sha256_hex(content)}".encode())
+    return sha256_hex(f"{project.code} {is_complete} {sha256_hex(frame.encode())}".encode())
 
 
 def _frame_before(path: Path) -> str:

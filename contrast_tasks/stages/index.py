@@ -1,20 +1,21 @@
 """The index: which documents the sources hold, kept in .contrast/index.json so that only changed files are parsed.
 
 It is a pure function of the sources' contents; the file is a cache. A file whose signature is the recorded one is not
-read, a file whose content is the recorded one is not parsed, and an index that cannot be read is made anew.
+read, a file whose content is the recorded one is not parsed, and an index that cannot be read is made anew. The facts
+that only checks over all sources look at lie beside it, one file per source, so that a run that does nothing reads none.
 """
 
 import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contrast_tasks.errors import Location
-from contrast_tasks.files import canonical_json, norm_path, sha256_hex, write_atomic
+from contrast_tasks.files import canonical_json, norm_path, sha256_hex
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.settings import Settings
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
 
 INDEX = ".contrast/index.json"
-VERSION = 1
+DOCUMENTS = ".contrast/documents"
+VERSION = 2
 
 # Two changes within one tick of the file system's clock share a change time; younger files are read again.
 _RACY_NS = 2_000_000_000
@@ -58,7 +60,7 @@ class SourceFile:
     """One source.
 
     file: path as shown, relative to the project, or a name in angle brackets for a resource of ours.
-    output: path below build/deployment; digest: SHA-256 hex of the content; documents: kube.index as JSON text.
+    output: path below build/deployment; digest: SHA-256 hex of the content.
     facts: digest of the documents but for their own digests: what checks over all sources look at.
     """
 
@@ -66,14 +68,7 @@ class SourceFile:
     output: str
     digest: str
     facts: str
-    documents: str
     findings: tuple[Finding, ...] = ()
-
-    def index(self) -> "FileIndex":
-        """Return the documents as kube.index has them."""
-        from contrast_tasks.kube.index import FileIndex
-
-        return FileIndex.from_json({"file": self.file, "documents": json.loads(self.documents)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,10 +182,11 @@ def _load(
     root = settings.root
     found = find_sources(root, settings.sources)
     entries: dict[str, Mapping[str, Any]] = {}
+    parsed: dict[str, list[Any]] = {}
     files: list[tuple[SourceFile, Mapping[str, Any]]] = []
     for path, output in found.paths.items():
         try:
-            entry = _current(root, path, recorded.get(path))
+            entry = _current(root, path, recorded.get(path), parsed)
         except OSError as error:
             found.findings.append(_unreadable(path, error))
             continue
@@ -204,7 +200,7 @@ def _load(
         entry = (
             known
             if known is not None and known["digest"] == digest
-            else {"signature": None, "digest": digest, **_parsed(content, source)}
+            else {"signature": None, "digest": digest, **_parsed(content, source, parsed)}
         )
         entries[source] = entry
         if settings.include_coordinator and not _has_coordinator(files):
@@ -212,7 +208,7 @@ def _load(
             files.append((_source(source, output, entry), entry))
     index = _index(files, found)
     if entries != recorded:
-        _save(root / INDEX, code, entries, now_ns)
+        _save(root, code, entries, parsed, now_ns)
     return index
 
 
@@ -283,7 +279,9 @@ def _recorded(path: Path, code: str) -> dict[str, Any]:
         return {}
 
 
-def _current(root: Path, path: str, entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _current(
+    root: Path, path: str, entry: Mapping[str, Any] | None, parsed: dict[str, list[Any]]
+) -> Mapping[str, Any]:
     status = os.stat(f"{root}{os.sep}{path}")  # noqa: PTH116
     signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     if entry is not None and entry["signature"] == signature:
@@ -292,10 +290,11 @@ def _current(root: Path, path: str, entry: Mapping[str, Any] | None) -> Mapping[
     digest = sha256_hex(content)
     if entry is not None and entry["digest"] == digest:
         return {**entry, "signature": signature}
-    return {"signature": signature, "digest": digest, **_parsed(content, path)}
+    return {"signature": signature, "digest": digest, **_parsed(content, path, parsed)}
 
 
-def _parsed(content: bytes, path: str) -> dict[str, Any]:
+def _parsed(content: bytes, path: str, parsed: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return the entry of a source but for its signature and digest; adds the documents to `parsed`, by path."""
     from contrast_tasks.kube.documents import KubeError, decode
     from contrast_tasks.kube.index import index_file
 
@@ -305,14 +304,13 @@ def _parsed(content: bytes, path: str) -> dict[str, Any]:
         documents = index_file(decode(content, path), path).to_json()["documents"]
     except KubeError as error:
         findings.extend(error.findings)
+    parsed[path] = documents
     workloads, configs = _rows(path, documents)
     facts = [{**document, "sha256": ""} for document in documents]
     return {
         "facts": sha256_hex(canonical_json(facts)),
         "workloads": workloads,
         "configs": configs,
-        # As text, because a run that does nothing has no use for it.
-        "documents": canonical_json(documents).decode(),
         "findings": [finding.to_json() for finding in findings],
     }
 
@@ -323,7 +321,6 @@ def _source(path: str, output: str, entry: Mapping[str, Any]) -> SourceFile:
         output=output,
         digest=entry["digest"],
         facts=entry["facts"],
-        documents=entry["documents"],
         findings=tuple(Finding.from_json(finding) for finding in entry["findings"]),
     )
 
@@ -338,14 +335,50 @@ def _unreadable(path: str, error: OSError) -> Finding:
     )
 
 
-def _save(path: Path, code: str, entries: Mapping[str, Mapping[str, Any]], now_ns: int) -> None:
+def read_documents(
+    root: Path, code: str, source: SourceFile, read: Callable[[str], bytes]
+) -> "FileIndex":
+    """Return the documents of a source as kube.index has them; they are parsed again if their file is not usable.
+
+    read: gives the bytes of a source by its name.
+    """
+    from contrast_tasks.kube.index import FileIndex
+
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        content = (
+            root / DOCUMENTS / _documents_name(code, source.file, source.digest)
+        ).read_bytes()
+        return FileIndex.from_json({"file": source.file, "documents": json.loads(content)})
+    parsed: dict[str, list[Any]] = {}
+    _parsed(read(source.file), source.file, parsed)
+    return FileIndex.from_json({"file": source.file, "documents": parsed[source.file]})
+
+
+def _documents_name(code: str, file: str, digest: str) -> str:
+    return sha256_hex(f"{code}\n{file}\n{digest}".encode())
+
+
+def _save(
+    root: Path,
+    code: str,
+    entries: Mapping[str, Mapping[str, Any]],
+    parsed: Mapping[str, Sequence[Any]],
+    now_ns: int,
+) -> None:
     files = {
         name: {**entry, "signature": None}
         if entry["signature"] and entry["signature"][2] > now_ns - _RACY_NS
         else entry
         for name, entry in entries.items()
     }
+    from contrast_tasks.stages.work import write_plain
+
     document = {"version": VERSION, "code": code, "files": files}
+    names = {path: _documents_name(code, path, entry["digest"]) for path, entry in entries.items()}
     # A cache that cannot be written costs time, not correctness.
     with contextlib.suppress(OSError):
-        write_atomic(path, canonical_json(document) + b"\n")
+        for path, documents in parsed.items():
+            write_plain(root / DOCUMENTS / names[path], canonical_json(documents))
+        write_plain(root / INDEX, json.dumps(document, separators=(",", ":")).encode())
+        for name in set(os.listdir(root / DOCUMENTS)).difference(names.values()):  # noqa: PTH208
+            (root / DOCUMENTS / name).unlink()

@@ -4,7 +4,8 @@
 """
 
 import contextlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,30 @@ def write_manifest(project: Spec) -> dict[str, Any]:
 
 def _prune(project: Project) -> list[str]:
     expected = expected_outputs(project)
-    build = project.root / project.paths.build
-    removed = []
-    for folder in ("deployment", "policies", "workloads"):
-        for path in sorted((build / folder).rglob("*")):
-            name = path.relative_to(project.root).as_posix()
-            if name not in expected and (path.is_symlink() or not path.is_dir()):
-                path.unlink()
-                remove_empty_parents(path, build)
-                removed.append(name)
-    work = (project.root / project.paths.work("any")).parent
+    root, build = project.root, project.paths.build
+    found = [
+        name
+        for folder in ("deployment", "policies", "workloads")
+        for name in _names_below(str(root), f"{build}/{folder}")
+    ]
+    removed = sorted(name for name in found if name not in expected)
+    for name in removed:
+        (root / name).unlink()
+        remove_empty_parents(root / name, root / build)
+    work = (root / project.paths.work("any")).parent
     with contextlib.suppress(FileNotFoundError):
-        for path in work.iterdir():
-            if path.name not in project.index.workloads:
-                path.unlink()
+        for name in os.listdir(work):  # noqa: PTH208  # a thousand names, and no use for paths
+            if name not in project.index.workloads:
+                (work / name).unlink()
     return removed
+
+
+def _names_below(root: str, folder: str) -> Iterator[str]:
+    """Yield what is no directory below a folder, relative to the root, with `/`."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as entries:
+        for entry in entries:
+            name = f"{folder}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names_below(root, name)
+            else:
+                yield name

@@ -22,10 +22,11 @@ from contrast_tasks.settings import (
     load_settings,
 )
 from contrast_tasks.stages.code import code_digest
-from contrast_tasks.stages.index import Index, SourceFile, Workload, load_index
+from contrast_tasks.stages.index import Index, SourceFile, Workload, load_index, read_documents
 
 if TYPE_CHECKING:
     from contrast_tasks.images.lock import Lock
+    from contrast_tasks.kube.index import FileIndex
 
 COORDINATOR = "coordinator.yml"
 # How the Coordinator's template appears among the sources.
@@ -68,6 +69,11 @@ class Paths:
     def candidate(self) -> str:
         """Return the manifest as it will be once every other output is written."""
         return f"{self.state}/candidate.json"
+
+    @property
+    def accepted(self) -> str:
+        """Return what the checks accepted last time."""
+        return f"{self.state}/accepted"
 
     @property
     def sources(self) -> str:
@@ -147,6 +153,10 @@ class Project:
         if sha256_hex(content) != source.digest:
             raise GraphError(f"{file} changed while it was being read", hint="run again")
         return content
+
+    def documents_of(self, source: SourceFile) -> "FileIndex":
+        """Return the documents of a source as checks over all sources see them."""
+        return read_documents(self.root, self.code, source, self.read)
 
     def workload_settings(self, workload: Workload) -> WorkloadSettings | None:
         """Return what contrast.toml declares for a workload."""

@@ -64,7 +64,7 @@ def parse_work(content: bytes, inputs: str) -> Work | None:
     if first.decode("ascii", "replace") != f"{_MAGIC} {inputs} {sha256_hex(body)}":
         return None
     head, obj, policy = body.split(b"\n", 2)
-    return Work(head=_head(json.loads(head)), obj=json.loads(obj), policy=policy)
+    return Work(head=head_of(json.loads(head)), obj=json.loads(obj), policy=policy)
 
 
 def read_head(path: Path, inputs: str) -> Head:
@@ -74,7 +74,7 @@ def read_head(path: Path, inputs: str) -> Head:
             first = stream.readline()
             head = stream.readline()
         if first.split()[:2] == [_MAGIC.encode(), inputs.encode()]:
-            return _head(json.loads(head))
+            return head_of(json.loads(head))
     except (OSError, ValueError, TypeError) as error:
         raise _stale(path) from error
     raise _stale(path)
@@ -98,7 +98,8 @@ def _stale(path: Path) -> GraphError:
     )
 
 
-def _head(document: Mapping[str, Any]) -> Head:
+def head_of(document: Mapping[str, Any]) -> Head:
+    """Return the head that `document`, its JSON form, stands for."""
     return Head(
         policy_sha256=document["policy_sha256"],
         sans=tuple(document["sans"]),

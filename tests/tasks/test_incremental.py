@@ -312,7 +312,7 @@ def test_a_service_account_reaches_the_workloads_of_its_namespace(
 
 
 @pytest.mark.parametrize(
-    "name", ["doit.db", "index.json", "code.json", "keys.json", "sources.json"]
+    "name", ["doit.db", "index.json", "code.json", "keys.json", "sources.json", "accepted"]
 )
 @pytest.mark.parametrize(
     "content", [b"", b"garbage", b'{"version": 1}'], ids=["empty", "text", "json"]
@@ -328,6 +328,86 @@ def test_state_that_cannot_be_read_is_made_anew(
 
     assert project.outputs() == before
     assert _generate(terminal)[1:] == (set(), set())
+
+
+def test_what_was_accepted_before_does_not_change_the_bytes(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    shop, sans = (
+        project.read("deployment/shop.yml"),
+        '\n[workloads."Deployment/shelf"]\nsans = ["{}"]\n',
+    )
+    project.settings(sans.format("203.0.113.7"))
+    _generate(terminal)
+    project.write("shop.yml", shop.replace("replicas: 1", "replicas: 1 # more", 1))
+    _generate(terminal)
+    project.settings(sans.format("203.0.113.8"))
+    _generate(terminal)
+    step_by_step = project.outputs()
+
+    for path in sorted((project.root / ".contrast").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    _generate(terminal)
+
+    assert project.outputs() == step_by_step
+    assert b"203.0.113.8" in step_by_step["manifest.json"]
+
+
+def test_accepted_entries_that_were_tampered_with_are_not_used(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    before = project.outputs()
+    accepted = project.root / ".contrast/accepted"
+    accepted.write_bytes(accepted.read_bytes().replace(b'"cart"', b'"evil"'))
+    (project.root / "build/check.json").unlink()
+
+    _generate(terminal)
+
+    assert project.outputs() == before
+
+
+def test_two_workloads_that_come_to_share_a_secret_are_told_though_both_were_accepted(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    project.settings(
+        '\n[workloads."Deployment/shelf"]\nsecret_id = "apps/v1/Deployment/default/cart"\n'
+    )
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 0
+    assert "warning[M017 shared-secret-id]" in shown.err
+
+
+@pytest.mark.parametrize("damage", ["absent", "[{}]", "no json"])
+def test_facts_that_cannot_be_read_are_taken_from_the_source(
+    terminal: Terminal, project: FakeProject, damage: str
+) -> None:
+    _generate(terminal)
+    before = project.outputs()
+    for path in (project.root / ".contrast/documents").iterdir():
+        path.unlink() if damage == "absent" else path.write_text(damage)
+    (project.root / ".contrast/sources.json").unlink()
+
+    _generate(terminal)
+
+    assert project.outputs() == before
+
+
+def test_facts_of_sources_that_are_gone_are_removed(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    facts = project.root / ".contrast/documents"
+    assert len(list(facts.iterdir())) == 3
+    (project.root / "deployment/till/till.yaml").unlink()
+
+    _generate(terminal)
+
+    assert len(list(facts.iterdir())) == 2
 
 
 def test_without_any_state_the_cache_gives_the_same_outputs(

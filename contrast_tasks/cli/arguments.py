@@ -5,10 +5,15 @@ command is written `./deploy`; an action that is called like one is known by its
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from contrast_tasks.cli.commands import SUMMARIES, command_module, did_you_mean
+from contrast_tasks.cli.commands import (
+    SUMMARIES,
+    CommandModule,
+    command_module,
+    did_you_mean,
+)
 from contrast_tasks.cli.console import FORMS
 from contrast_tasks.errors import UsageError
 from contrast_tasks.report.text import PROGRAM
@@ -68,9 +73,18 @@ COMMON = ("output", "color", "project", "overrides", "quiet", "debug")
 def parser_of(command: str) -> argparse.ArgumentParser:
     """Return the parser of one command; its help begins with an example."""
     module = command_module(command)
+    return _parser(module, command, f"{SUMMARIES[command]}\n\n  {PROGRAM} {module.EXAMPLE}")
+
+
+def parser_of_task(name: str, does: str = "") -> argparse.ArgumentParser:
+    """Return the parser of a command that is a task; does: what the task says of itself."""
+    return _parser(command_module("task"), name, f"{does or _TASK}\n\n  {PROGRAM} {name}")
+
+
+def _parser(module: CommandModule, command: str, description: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"{PROGRAM} {command}",
-        description=f"{SUMMARIES.get(command, _TASK)}\n\n  {PROGRAM} {module.EXAMPLE}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -125,16 +139,26 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-def usage() -> str:
-    """Return the overview: an example, then the commands."""
-    width = max(map(len, SUMMARIES))
+def usage(tasks: Mapping[str, str]) -> str:
+    """Return the overview: an example, the commands, and the tasks a project adds, by name with what they do."""
+    width = max(map(len, (*SUMMARIES, *tasks)))
+    own = {name: _brief(does) for name, does in tasks.items()}
     lines = [
         f"{PROGRAM} generate deploy set verify",
         "",
         "commands:",
         *(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()),
         "",
+        *(("tasks of this project:",) if own else ()),
+        *(f"  {name:<{width}}  {summary}".rstrip() for name, summary in own.items()),
+        *(("",) if own else ()),
         f"'{PROGRAM} COMMAND --help' shows the options of a command",
         "",
     ]
     return "\n".join(lines)
+
+
+def _brief(text: str) -> str:
+    """Return the first line of a docstring in the voice of the commands."""
+    line = text.partition("\n")[0].rstrip(".")
+    return line[:1].lower() + line[1:]

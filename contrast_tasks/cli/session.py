@@ -6,14 +6,23 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks import __version__
-from contrast_tasks.cli.arguments import COMMON, HelpShown, parser_of, split_commands, usage
+from contrast_tasks.cli.arguments import (
+    COMMON,
+    HelpShown,
+    parser_of,
+    parser_of_task,
+    split_commands,
+    usage,
+)
 from contrast_tasks.cli.commands import SUMMARIES, command_module
 from contrast_tasks.cli.console import FORMS, Console
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.task import own_tasks
 from contrast_tasks.errors import ContrastError, FindingsError, UsageError
 from contrast_tasks.report.model import Failure, Report, sorted_findings
 from contrast_tasks.report.text import PROGRAM
@@ -27,7 +36,7 @@ _HELP = ("--help", "-h", "help")
 def run_command_line(words: Sequence[str], root: str) -> int:
     """Return the exit code of a command line; root: the project unless --project names another one."""
     if not words or words[0] in _HELP:
-        (sys.stdout if words else sys.stderr).write(usage())
+        (sys.stdout if words else sys.stderr).write(usage(own_tasks(_project_of(words, root))))
         return 0 if words else UsageError.exit_code
     if words[0] in _VERSION:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
@@ -37,7 +46,7 @@ def run_command_line(words: Sequence[str], root: str) -> int:
     console = Console(form=_wanted_form(words))
     report = Report(command=" ".join(words[:1]))
     try:
-        parsed = _parse(words)
+        parsed = _parse(words, root)
         context = _context(parsed, words, root)
         console = context.console
         report = _run_all(parsed, context)
@@ -72,12 +81,26 @@ def _wanted_form(words: Sequence[str]) -> str:
     return "text"
 
 
-def _parse(words: Sequence[str]) -> list[tuple[str, argparse.Namespace]]:
+def _project_of(words: Sequence[str], root: str) -> Path:
+    """Return the project before the line is understood, for the tasks that help tells of."""
+    for word, value in pairwise((*words, "")):
+        if word == "--project" and value:
+            return Path(value)
+        if word.startswith("--project="):
+            return Path(word.partition("=")[2])
+    return Path(root)
+
+
+def _parse(words: Sequence[str], root: str) -> list[tuple[str, argparse.Namespace]]:
     parsed = []
     for command, *rest in split_commands(words):
-        name = command if command in SUMMARIES else "task"
-        arguments = parser_of(name).parse_args(rest if name == command else [command, *rest])
-        parsed.append((name, arguments))
+        if command in SUMMARIES:
+            parsed.append((command, parser_of(command).parse_args(rest)))
+            continue
+        is_help = any(word in _HELP for word in rest)
+        does = own_tasks(_project_of(words, root)).get(command, "") if is_help else ""
+        parser = parser_of_task(command, does)
+        parsed.append(("task", parser.parse_args([command, *rest])))
     return parsed
 
 

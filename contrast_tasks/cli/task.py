@@ -1,6 +1,8 @@
 """A task of the pipeline or of the project's dodo.py, called by its name; words behind `--` go to the task."""
 
 import argparse
+import ast
+from pathlib import Path
 from typing import Any
 
 from contrast_tasks.cli.commands import SUMMARIES, did_you_mean
@@ -9,12 +11,37 @@ from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Report, Step, exit_code_of
 
 EXAMPLE = "test -- -k manifest"
+_DODO = "dodo.py"
+_PREFIX = "task_"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("names", nargs="+", help="tasks")
     parser.add_argument("--always", action="store_true", help="run also what is up to date")
+
+
+def own_tasks(root: Path) -> dict[str, str]:
+    """Return the tasks the dodo.py of a project defines beside the pipeline, with what they say of themselves.
+
+    The file is read, not run, so help is quick and works when it cannot be loaded; then there are none.
+    """
+    try:
+        module = ast.parse((root / _DODO).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        node.name.removeprefix(_PREFIX): (ast.get_docstring(node) or "").partition("\n\n")[0]
+        for node in module.body
+        if isinstance(node, ast.FunctionDef)
+        and node.name.startswith(_PREFIX)
+        and not _uses_pipeline(node)
+    }
+
+
+def _uses_pipeline(creator: ast.FunctionDef) -> bool:
+    """Return whether a creator hands out the pipeline, whose tasks have commands of their own."""
+    return any(isinstance(node, ast.Name) and node.id == "pipeline" for node in ast.walk(creator))
 
 
 class _Lines:

@@ -19,7 +19,7 @@ from contrast_tasks.tasks.face import DOIT_CONFIG, task_contrast
 
 __all__ = ["DOIT_CONFIG", "task_contrast"]
 """
-OWN_TASK = """\
+OWN_TASK = '''\
 from contrast_tasks.tasks.chores import chore
 from contrast_tasks.tasks.face import DOIT_CONFIG, pipeline
 
@@ -33,8 +33,9 @@ def task_own():
 
 
 def task_echo():
+    """Say the words again."""
     return chore("tests.tasks.test_face:echo", pos_arg="words")
-"""
+'''
 
 
 def echo(words: list[str]) -> dict[str, object]:
@@ -120,6 +121,40 @@ def test_a_task_of_the_projects_dodo_is_a_command(terminal: Terminal, project: F
     shown = terminal.run("echo", "--", "a", "-k", "b")
 
     assert (shown.code, shown.err) == (0, "wrote <a>\nwrote <-k>\nwrote <b>\n")
+
+
+def test_help_lists_the_tasks_of_the_projects_dodo(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(OWN_TASK)
+
+    shown = terminal.run("--help")
+
+    assert (shown.code, shown.err) == (0, "")
+    assert "\ntasks of this project:\n  own\n  echo          say the words again\n\n" in shown.out
+    assert not (project.root / ".contrast").exists()
+
+
+def test_help_of_a_task_says_what_the_task_does(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "dodo.py").write_text(OWN_TASK)
+
+    shown = terminal.run("echo", "--help")
+
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("usage: contrast-tasks echo ")
+    assert "\nSay the words again.\n\n  contrast-tasks echo\n" in shown.out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["echo", "--help"]])
+def test_help_does_without_a_dodo_that_cannot_be_loaded(
+    terminal: Terminal, project: FakeProject, words: list[str]
+) -> None:
+    (project.root / "dodo.py").write_text("def task_a(:\n")
+
+    shown = terminal.run(*words)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert "contrast-tasks" in shown.out
 
 
 def test_several_tasks_run_in_one_command(terminal: Terminal, project: FakeProject) -> None:

@@ -1,6 +1,5 @@
 """The table of commands: name, module and one line of help; modules are imported when they are called."""
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -55,5 +54,7 @@ def command_module(name: str) -> CommandModule:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """Return a hint naming the nearest known word, or an empty string."""
+    import difflib
+
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean '{near[0]}'?" if near else ""

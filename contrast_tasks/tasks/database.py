@@ -19,6 +19,15 @@ _TABLE = "create table if not exists doit (task_id text not null primary key, ta
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
+def _decoded(rows: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the rows as JSON values, all read in one go; as they are if one of them is damaged."""
+    with contextlib.suppress(ValueError, TypeError):
+        values = json.loads(f"[{','.join([text for _, text in rows])}]")
+        if len(values) == len(rows):
+            return dict(zip([name for name, _ in rows], values, strict=True))
+    return dict(rows)
+
+
 class Database:
     """The backend protocol of doit.dependency: get, set, in_, remove, remove_all, dump."""
 
@@ -47,7 +56,7 @@ class Database:
         connection = sqlite3.connect(self.name)
         try:
             connection.execute(_TABLE)
-            rows = dict(connection.execute("select task_id, task_data from doit"))
+            rows = _decoded(connection.execute("select task_id, task_data from doit").fetchall())
         except BaseException:
             connection.close()
             raise

@@ -45,7 +45,7 @@ _ABSENT_CONFIG = "G080"
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
-    """Bring .contrast/work/<workload> up to date; return its policy hash and whether that changed.
+    """Bring .contrast/results/<workload> up to date; return its policy hash and whether that changed.
 
     Raises FindingsError with every finding of the workload if one is an error.
     """

@@ -87,7 +87,7 @@ class Paths:
 
     def work(self, workload: str) -> str:
         """Return the result of a workload's costly step, before it is published."""
-        return f"{self.state}/work/{workload}"
+        return f"{self.state}/results/{workload}"
 
     def record(self, workload: str) -> str:
         """Return the published record of a workload."""

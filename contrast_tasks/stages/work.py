@@ -1,4 +1,4 @@
-"""The result of a workload's costly step: one file with four parts, kept in .contrast/work and in the shared cache.
+"""The result of a workload's costly step: one file with four parts, kept in .contrast/results and in the shared cache.
 
     line 1   contrast-work/1 <inputs digest> <SHA-256 of everything below>
     line 2   the head as JSON: what checks and the manifest need, and nothing large
@@ -93,8 +93,8 @@ def read_work(path: Path, inputs: str) -> Work:
 
 def _stale(path: Path) -> GraphError:
     return GraphError(
-        f"{path.parent.parent.name}/work/{path.name} is not the result of the current sources",
-        hint="run again; if it stays, remove the directory .contrast/work",
+        f"{path.parent.parent.name}/results/{path.name} is not the result of the current sources",
+        hint="run again; if it stays, remove the directory .contrast/results",
     )
 
 
@@ -119,7 +119,7 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
 
 
 def _cached(directory: Path, inputs: str) -> Path:
-    return directory / "work" / inputs[:2] / inputs[2:]
+    return directory / "results" / inputs[:2] / inputs[2:]
 
 
 def load_cached(directory: Path, inputs: str) -> bytes | None:

@@ -149,7 +149,7 @@ def test_everything_that_decides_is_in_the_footprint(
         "contrast.toml",
         "contrast.lock",
         "dodo.py",
-        ".contrast/work/Deployment.till",
+        ".contrast/results/Deployment.till",
         ".contrast/keys.json",
         ".contrast/index.json",
         ".contrast/candidate.json",

@@ -62,7 +62,7 @@ def test_a_truncated_file_is_not_taken() -> None:
 
 
 def test_the_head_is_read_without_the_rest(tmp_path: Path) -> None:
-    path = tmp_path / "work"
+    path = tmp_path / "results"
     path.write_bytes(render_work(WORK, INPUTS))
 
     assert read_head(path, INPUTS) == WORK.head
@@ -73,7 +73,7 @@ def test_the_head_is_read_without_the_rest(tmp_path: Path) -> None:
 def test_a_file_that_is_not_the_result_is_a_graph_error(
     tmp_path: Path, content: bytes | None
 ) -> None:
-    path = tmp_path / "work/Deployment.web"
+    path = tmp_path / "results/Deployment.web"
     path.parent.mkdir()
     if content is not None:
         path.write_bytes(content)

@@ -222,5 +222,5 @@ def test_a_task_of_the_pipeline_is_a_command_without_a_dodo(
     terminal: Terminal, project: FakeProject
 ) -> None:
     assert terminal.run("workload:deployment/shop.yml#Deployment/shelf").code == 0
-    assert (project.root / ".contrast/work/Deployment.shelf").exists()
-    assert not (project.root / ".contrast/work/Deployment.cart").exists()
+    assert (project.root / ".contrast/results/Deployment.shelf").exists()
+    assert not (project.root / ".contrast/results/Deployment.cart").exists()

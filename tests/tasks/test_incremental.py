@@ -221,7 +221,7 @@ def test_removing_a_workload_removes_its_outputs(terminal: Terminal, project: Fa
     assert not any("shelf" in name for name in names)
     assert "build/policies/Deployment.cart.rego" in names
     assert b"shelf" not in project.outputs()["manifest.json"]
-    assert not (project.root / ".contrast/work/Deployment.shelf").exists()
+    assert not (project.root / ".contrast/results/Deployment.shelf").exists()
 
 
 def test_removing_a_file_removes_its_outputs_and_empty_folders(
@@ -430,10 +430,10 @@ def test_a_damaged_cache_entry_is_not_used(
 ) -> None:
     _generate(terminal)
     before = project.outputs()
-    for path in (tmp_path / "cache/work").rglob("*"):
+    for path in (tmp_path / "cache/results").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1] + b"!")
-    for path in (project.root / ".contrast/work").iterdir():
+    for path in (project.root / ".contrast/results").iterdir():
         path.unlink()
 
     _generate(terminal)
@@ -443,7 +443,7 @@ def test_a_damaged_cache_entry_is_not_used(
 
 def test_a_removed_work_file_is_made_again(terminal: Terminal, project: FakeProject) -> None:
     _generate(terminal)
-    (project.root / ".contrast/work/Deployment.till").unlink()
+    (project.root / ".contrast/results/Deployment.till").unlink()
 
     _, workloads, _ = _generate(terminal)
 

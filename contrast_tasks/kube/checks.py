@@ -4,7 +4,9 @@
 Source: spec/generate.md 6.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from contrast_tasks.errors import Location
@@ -24,6 +26,9 @@ from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.kube.workloads import MESH_KEYS, is_confidential_class
 from contrast_tasks.platforms import Platform
+
+# Namespace, key and value.
+_Label = tuple[str, str, str]
 
 __all__ = [
     "check_annotations",
@@ -101,7 +106,7 @@ def _without_ingress(
     confidential: Callable[[DocIndex], bool],
     has_ingress: Callable[[DocIndex], bool],
 ) -> list[Finding]:
-    services = [(file, doc) for file, doc in placed if doc.selector]
+    services = _Services(placed)
     findings: list[Finding] = []
     for file, doc in placed:
         if (
@@ -111,22 +116,54 @@ def _without_ingress(
             or not confidential(doc)
         ):
             continue
-        for service_file, service in services:
-            if service.effective_namespace == doc.effective_namespace and _selects(service, doc):
-                findings.append(
-                    _finding(
-                        "G042",
-                        "mesh-ingress-absent",
-                        Severity.WARNING,
-                        file,
-                        doc.line,
-                        text=f"{doc.key} has no servicemesh-ingress annotation and is reached through the Service"
-                        f" {service.name} at {service_file}:{service.line}, expected protected ingress",
-                        hint='add contrast.edgeless.systems/servicemesh-ingress: ""',
-                    )
+        found = services.first_selecting(doc)
+        if found is not None:
+            service_file, service = found
+            findings.append(
+                _finding(
+                    "G042",
+                    "mesh-ingress-absent",
+                    Severity.WARNING,
+                    file,
+                    doc.line,
+                    text=f"{doc.key} has no servicemesh-ingress annotation and is reached through the Service"
+                    f" {service.name} at {service_file}:{service.line}, expected protected ingress",
+                    hint='add contrast.edgeless.systems/servicemesh-ingress: ""',
                 )
-                break
+            )
     return findings
+
+
+class _Services:
+    """All Services with a selector, each under its namespace and the one label of its selector that fewest others have."""
+
+    def __init__(self, placed: Sequence[tuple[str, DocIndex]]) -> None:
+        services = [(file, doc) for file, doc in placed if doc.selector]
+        uses = Counter(label for _, service in services for label in _labels(service))
+        self._by_label: dict[_Label, list[tuple[int, str, DocIndex]]] = {}
+        for position, (file, service) in enumerate(services):
+            label = min(_labels(service), key=uses.__getitem__)
+            self._by_label.setdefault(label, []).append((position, file, service))
+
+    def first_selecting(self, doc: DocIndex) -> tuple[str, DocIndex] | None:
+        """Return the first Service in front of a workload's pods, with its file."""
+        found = [
+            (position, file, service)
+            for key, value in doc.pod_labels.items()
+            for position, file, service in self._by_label.get(
+                (doc.effective_namespace, key, value), ()
+            )
+            if _selects(service, doc)
+        ]
+        if not found:
+            return None
+        _, file, service = min(found, key=itemgetter(0))
+        return file, service
+
+
+def _labels(service: DocIndex) -> Iterator[_Label]:
+    namespace = service.effective_namespace
+    return ((namespace, key, value) for key, value in service.selector.items())
 
 
 def _selects(service: DocIndex, doc: DocIndex) -> bool:

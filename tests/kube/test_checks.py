@@ -3,6 +3,7 @@
 import pytest
 
 from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.kube import checks
 from contrast_tasks.kube.checks import (
     check_annotations,
     check_deployment,
@@ -309,6 +310,53 @@ def test_a_service_in_front_of_an_unprotected_pod_is_a_warning() -> None:
         "  name: web\n", f"  annotations: {{{PREFIX}servicemesh-ingress: ''}}\n  name: web\n"
     )
     assert deployed(protected, SERVICE) == []
+
+
+def _service(name: str, selector: str) -> str:
+    return SERVICE.replace("name: s", f"name: {name}").replace("app: web", selector)
+
+
+def test_a_service_must_select_by_all_its_labels_and_the_first_one_is_named() -> None:
+    workload = GOOD.replace("labels: {app: web}", "labels: {part: shop, app: web, tier: x}")
+    services = [
+        _service("other-value", "part: shop, app: cart"),
+        _service("other-key", "part: shop, kind: web"),
+        _service("more", "part: shop, app: web, zone: y"),
+        _service("first", "part: shop, tier: x"),
+        _service("second", "app: web"),
+        _service("third", "part: shop"),
+    ]
+    indexes = [
+        index_file(text, f"{number}.yml") for number, text in enumerate((workload, *services))
+    ]
+
+    found = check_deployment(indexes, needs_coordinator=False)
+
+    assert [(finding.code, finding.where.file) for finding in found] == [("G042", "0.yml")]
+    assert "the Service first at 4.yml:1," in found[0].message
+
+
+def test_a_service_without_a_selector_is_in_front_of_nothing() -> None:
+    assert deployed(GOOD, _service("s", "").replace("spec: {selector: {}}", "spec: {}")) == []
+    assert deployed(GOOD, _service("s", "")) == []
+
+
+def test_looking_for_services_does_not_grow_with_the_square_of_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number, asked = 60, []
+    selects = checks._selects
+    monkeypatch.setattr(
+        checks, "_selects", lambda service, doc: (asked.append(1), selects(service, doc))[1]
+    )
+    texts = []
+    for each in range(number):
+        named = GOOD.replace("name: web", f"name: w{each}")
+        texts.append(named.replace("labels: {app: web}", f"labels: {{part: shop, app: w{each}}}"))
+        texts.append(_service(f"s{each}", f"part: shop, app: w{each}"))
+
+    assert len(deployed(*texts)) == number
+    assert len(asked) == number
 
 
 def test_there_is_one_coordinator() -> None:

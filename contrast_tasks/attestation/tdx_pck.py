@@ -5,7 +5,6 @@ Trust comes from one pinned root key; the root a peer sends must be it. Validity
 Source: Intel SGX PCK Certificate and CRL profile, 1.5.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -181,14 +180,16 @@ def _require_root(root: x509.Certificate, root_spki: bytes) -> None:
     _require_link(root, root, "Intel root", (ROOT_NAME,), authority=True)
 
 
+@lru_cache(maxsize=256)
 def _require_link(
     child: x509.Certificate,
     parent: x509.Certificate,
     what: str,
-    names: Sequence[str],
+    names: tuple[str, ...],
     *,
     authority: bool,
 ) -> None:
+    """Verify all of a link that does not depend on the clock; chains share links, and what raises is not cached."""
     if child.version is not x509.Version.v3:
         raise EndorsementRejected(f"{what} is not an X.509 version 3 certificate")
     if common_name(child) not in names:

@@ -4,6 +4,8 @@
 only ValueError. Here every part that we use is looked at once, inside one guard.
 """
 
+from functools import lru_cache
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -25,35 +27,42 @@ PARSE_ERRORS = (
 def load_certificate(content: bytes, what: str) -> x509.Certificate:
     """Return a certificate from DER or PEM, all of whose parts parse. Raises MalformedEvidence naming `what`."""
     try:
-        if content.startswith(b"-----BEGIN"):
-            certificate = x509.load_pem_x509_certificate(content)
-        else:
-            certificate = x509.load_der_x509_certificate(content)
-        _look_at(certificate)
+        return _certificate(content)
     except PARSE_ERRORS as err:
         raise MalformedEvidence(f"{what} is not a certificate that parses") from err
-    return certificate
-
-
-def _look_at(certificate: x509.Certificate) -> None:
-    # Each of these parses a part of the certificate, and raises if it cannot.
-    certificate.public_key()
-    _ = (
-        certificate.version,
-        certificate.subject.rfc4514_string(),
-        certificate.issuer.rfc4514_string(),
-        certificate.not_valid_before_utc,
-        certificate.not_valid_after_utc,
-        certificate.signature_hash_algorithm,
-        list(certificate.extensions),
-    )
 
 
 def load_crl(content: bytes, what: str) -> x509.CertificateRevocationList:
     """Return a revocation list from DER whose issuer and dates parse. Raises MalformedEvidence naming `what`."""
     try:
-        crl = x509.load_der_x509_crl(content)
-        _ = (crl.issuer.rfc4514_string(), crl.last_update_utc, crl.next_update_utc)
+        return _crl(content)
     except PARSE_ERRORS as err:
         raise MalformedEvidence(f"{what} is not a revocation list that parses") from err
+
+
+# One platform sends the same few certificates again and again, and several chains share them.
+@lru_cache(maxsize=128)
+def _certificate(content: bytes) -> x509.Certificate:
+    if content.startswith(b"-----BEGIN"):
+        certificate = x509.load_pem_x509_certificate(content)
+    else:
+        certificate = x509.load_der_x509_certificate(content)
+    # Each of these parses a part of the certificate, and raises if it cannot.
+    certificate.public_key()
+    _ = (
+        certificate.version,
+        certificate.subject,
+        certificate.issuer,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.signature_hash_algorithm,
+        list(certificate.extensions),
+    )
+    return certificate
+
+
+@lru_cache(maxsize=16)
+def _crl(content: bytes) -> x509.CertificateRevocationList:
+    crl = x509.load_der_x509_crl(content)
+    _ = (crl.issuer, crl.last_update_utc, crl.next_update_utc)
     return crl

@@ -10,6 +10,7 @@ from typing import Any
 
 from contrast_tasks.files import pretty_json, write_atomic
 from tests.bench.attested import measure_attested
+from tests.bench.evidence import measure_evidence
 from tests.bench.incremental import measure_incremental
 from tests.bench.timing import ROOT, Measured, environment, measured, python, run
 
@@ -43,6 +44,8 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
         for line in measure_incremental(folder):
             tell(line)
         for line in measure_attested(folder):
+            tell(line)
+        for line in measure_evidence(folder):
             tell(line)
     document = {
         "version": 1,

@@ -321,7 +321,7 @@ def test_a_service_must_select_by_all_its_labels_and_the_first_one_is_named() ->
     services = [
         _service("other-value", "part: shop, app: cart"),
         _service("other-key", "part: shop, kind: web"),
-        _service("more", "part: shop, app: web, zone: y"),
+        _service("more", "part: shop, app: web, zone: z"),
         _service("first", "part: shop, tier: x"),
         _service("second", "app: web"),
         _service("third", "part: shop"),

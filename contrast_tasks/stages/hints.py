@@ -1,0 +1,21 @@
+"""The next command to type, spelled as this one was: `contrast-tasks`, or the wrapper that called it."""
+
+import os
+
+from contrast_tasks.report.text import PROGRAM
+
+VARIABLE = "CONTRAST_COMMAND"
+"""Environment variable in which a wrapper such as `doitw` tells how it was called."""
+
+
+def command(words: str) -> str:
+    """Return the command line that does `words`, as `./doitw stop` for `stop`."""
+    return f"{os.environ.get(VARIABLE) or PROGRAM} {words}"
+
+
+def recovery_hint() -> str:
+    """Return the two ways out of recovery mode."""
+    return (
+        f"give it its seed back with '{command('recover')}', or begin a new history with "
+        f"'{command('deploy --fresh')}' (platform local)"
+    )

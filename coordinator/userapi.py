@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from contrast_tasks.api import userapi_pb2 as pb
-from contrast_tasks.api.errors import REASON_CONFLICT
+from contrast_tasks.api.errors import REASON_CONFLICT, REASON_NO_MANIFEST, REASON_RECOVERED
 from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError, FindingsError
@@ -100,9 +100,9 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     try:
         old = guard.unrecovered()
     except NoManifest as err:
-        raise _precondition("no state to recover from") from err
+        raise _precondition("no state to recover from", reason=REASON_NO_MANIFEST) from err
     except ConcurrentUpdate as err:
-        raise _precondition("coordinator is already recovered") from err
+        raise _precondition("coordinator is already recovered", reason=REASON_RECOVERED) from err
 
     def make_engine(manifest: "Manifest") -> SeedEngine:
         # Who calls is settled before the seed is looked at.

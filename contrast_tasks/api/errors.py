@@ -16,6 +16,7 @@ REASON_KEY = "contrast-reason"
 
 REASON_NO_MANIFEST = "no-manifest"
 REASON_RECOVERY = "recovery-mode"
+REASON_RECOVERED = "already-recovered"
 REASON_INCONSISTENT = "history-inconsistent"
 REASON_CONFLICT = "concurrent-update"
 REASON_OUTDATED = "outdated-snapshot"

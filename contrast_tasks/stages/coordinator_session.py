@@ -15,6 +15,8 @@ from contrast_tasks.errors import (
 )
 from contrast_tasks.files import norm_path
 from contrast_tasks.settings import Settings
+from contrast_tasks.stages.deploy import is_local
+from contrast_tasks.stages.hints import command, recovery_hint
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
@@ -24,6 +26,9 @@ RETRY_S = 1.0
 LIMIT_S = 180.0
 CALL_LIMIT_S = 60.0
 _NOT_AT_HAND = "collateral-unavailable"
+# OpenSSL's words for a peer that speaks something else than TLS 1.3, ours for one without HTTP/2.
+_OTHER_PROTOCOL = ("wrong version number", "protocol version", "does not speak the protocol h2")
+_PORT_HINT = "name the port of the user API with -c HOST:PORT, usually 1313"
 
 Result = TypeVar("Result")
 
@@ -77,6 +82,7 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     Revocation lists and collateral come from what `endorsements fetch` has kept; no vendor is asked during the handshake.
     """
     from contrast_tasks.atls.client import connect
+    from contrast_tasks.atls.errors import HandshakeFailed, OwnEvidenceRefused
     from contrast_tasks.attestation.kept import KeptEndorsements
     from contrast_tasks.attestation.validators import validators_for
     from contrast_tasks.stages.endorsements import open_endorsements
@@ -86,17 +92,85 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     validators = validators_for(
         manifest, coordinator_only=True, crl=kept.crl, collateral=kept.collateral
     )
+    place = f"{host}:{port}"
     try:
         peer = connect(host, port, validators=validators, client_key=client_key, now=now)
+    except HandshakeFailed as err:
+        if not any(reason in str(err) for reason in _OTHER_PROTOCOL):
+            raise
+        raise NoCoordinator(f"this is no coordinator: {place}: {err}", hint=_PORT_HINT) from err
     except EvidenceRejected as err:
+        if _has_no_evidence(err):
+            raise type(err)(f"this is no coordinator: {place}: {err}", hint=_PORT_HINT) from err
         if getattr(err, "reason", "") == _NOT_AT_HAND:
-            err.hint = f"run 'contrast-tasks endorsements fetch -c {host}:{port}', then this again"
+            fetch = command(f"endorsements fetch -c {place}")
+            err.hint = f"run '{fetch}', then this again"
         err.hint = err.hint or (
             "is this manifest the one that the coordinator was deployed with, and of this version?"
         )
         raise
     with peer:
-        yield _ApiSession(peer.channel)
+        try:
+            yield _ApiSession(peer.channel)
+        except CoordinatorUnreachable as err:
+            # In TLS 1.3 a client without evidence learns only afterwards that it should have had some.
+            if isinstance(peer.refusal, OwnEvidenceRefused):
+                raise NoCoordinator(
+                    f"this is no coordinator's user api: {place}: {peer.refusal}", hint=_PORT_HINT
+                ) from err
+            raise
+
+
+def _has_no_evidence(error: EvidenceRejected) -> bool:
+    """Return whether the peer does not even speak of evidence, as any web server does not."""
+    from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing
+
+    # Evidence of a type that the manifest does not know comes with a hint of its own.
+    return isinstance(error, (BadPeerCertificate, EvidenceMissing)) and not error.hint
+
+
+class NoCoordinator(CoordinatorUnreachable):
+    """Somebody else listens there; waiting does not help."""
+
+    reason = "no-coordinator"
+
+
+@contextmanager
+def advice(settings: Settings, coordinator: str | None) -> Iterator[None]:
+    """Give errors of a Coordinator that cannot serve the next command, and the file to look into.
+
+    coordinator: as given on the command line; None is the local deployment's.
+    """
+    from contrast_tasks.api.errors import REASON_RECOVERY, CoordinatorFailed
+
+    try:
+        yield
+    except CoordinatorUnreachable as err:
+        if getattr(err, "reason", "") == REASON_RECOVERY:
+            err.hint = recovery_hint()
+        elif isinstance(err, CoordinatorFailed) and coordinator is None and is_local(settings):
+            err.hint = _failure_hint(settings, is_damage=_status(err) == "DATA_LOSS")
+        raise
+
+
+def _failure_hint(settings: Settings, *, is_damage: bool) -> str:
+    from contrast_tasks.local.paths import local_paths
+
+    paths = local_paths(settings.root)
+    logs = sorted(paths.logs.glob("coordinator*.log"))
+    log = norm_path(logs[0] if logs else paths.logs, settings.root)
+    if not is_damage:
+        return f"its log is {log}"
+    return (
+        f"its log is {log}; restore the object below {norm_path(paths.state, settings.root)} from a backup, "
+        f"or begin a new history with '{command('deploy --fresh')}'"
+    )
+
+
+def _status(error: CoordinatorUnreachable) -> str:
+    """Return the gRPC status behind an error, "" if there is none."""
+    code = getattr(error.__cause__, "code", None)
+    return str(code().name) if callable(code) else ""
 
 
 def is_passing(error: CoordinatorUnreachable) -> bool:
@@ -107,8 +181,7 @@ def is_passing(error: CoordinatorUnreachable) -> bool:
     if isinstance(error, CoordinatorFailed) or reason:
         return False
     # A failed precondition is an answer, an unavailable service is none.
-    code = getattr(error.__cause__, "code", None)
-    return not (callable(code) and code().name == "FAILED_PRECONDITION")
+    return _status(error) != "FAILED_PRECONDITION"
 
 
 def patiently(
@@ -153,7 +226,7 @@ def load_manifest(settings: Settings, path: Path | None) -> tuple[bytes, "Manife
         raise UsageError(
             f"cannot read the manifest: {(err.strerror or '').lower()}",
             where=Location(file=name),
-            hint="run generate first" if path is None else "",
+            hint=f"run '{command('generate')}' first" if path is None else "",
         ) from err
     return content, parse_manifest(content, file=name), name
 

@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import MismatchError, NotAuthorised
+from contrast_tasks.errors import Location, MismatchError, NotAuthorised, UsageError
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.annotated import Record, load_annotated, load_records, policies_of
 from contrast_tasks.stages.coordinator_session import (
     LIMIT_S,
     Dial,
+    Session,
+    advice,
     dial,
     load_manifest,
     patiently,
     say_simulated,
 )
 from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.hints import command
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
@@ -34,10 +37,14 @@ SEED_SHARES_FILE = "seed-shares.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetResult:
-    """What set did. generation: 1 for the first manifest; files: what was written, relative to the project."""
+    """What set did. generation: 1 for the first manifest; files: what has changed, relative to the project.
+
+    is_repeat: the manifest was in force already; setting it again is an update like any other.
+    """
 
     coordinator: str
     generation: int
+    is_repeat: bool
     manifest_sha256: str
     mesh_ca_sha256: str
     files: tuple[str, ...]
@@ -50,6 +57,7 @@ def run_set(
     coordinator: str | None = None,
     manifest: Path | None = None,
     owner_key: Path | None = None,
+    owner_key_name: str = "",
     paths: Sequence[Path] = (),
     timeout_s: float = LIMIT_S,
     connect: Dial = dial,
@@ -59,9 +67,10 @@ def run_set(
     """Set the manifest and write the certificates that belong to it.
 
     coordinator: host:port, None is the local deployment's. paths: annotated YAML to take the policies from, by
-    default generate's output. owner_key: PEM file, by default the first of the settings; absent is no key.
-    Raises MismatchError if manifest and deployment disagree or another manifest is in force afterwards;
-    NotAuthorised; EvidenceRejected; CoordinatorUnreachable after `timeout_s`; RequestRefused.
+    default generate's output. owner_key: PEM file, which messages call `owner_key_name`; by default the first of the
+    settings, where absent is no key.
+    Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
+    manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable after `timeout_s`; RequestRefused.
     """
     content, meaning, name = load_manifest(settings, manifest)
     say_simulated(meaning, name, say)
@@ -69,13 +78,18 @@ def run_set(
     check_policies(meaning, policies, name)
     for line in _differences(meaning, settings, name):
         say(f"warning: {line}")
-    key, key_file = _owner_key(settings, owner_key)
+    key, key_file = _owner_key(settings, owner_key, owner_key_name)
     for line in lock_out_warnings(meaning, key):
         say(f"warning: {line}")
     host, port = coordinator_address(settings, coordinator)
 
     def attempt() -> SetResult:
         with connect(host, port, manifest=meaning, client_key=key) as session:
+            is_repeat = _in_force(session) == content
+            if is_repeat:
+                say(
+                    f"{name} is in force already, setting it again rotates the mesh CA all the same"
+                )
             done = session.set_manifest(
                 content, [policies[policy] for policy in sorted(meaning.policies)]
             )
@@ -85,21 +99,36 @@ def run_set(
             raise MismatchError(
                 f"coordinator {host}:{port} has another manifest in force than the one just set\n"
                 f"  expected  {sha256_hex(content)}   {name}\n  presented {found}",
-                hint="somebody else may have set one at the same time: run verify",
+                hint=f"somebody else may have set one at the same time: run '{command('verify')}'",
             )
         return SetResult(
             coordinator=f"{host}:{port}",
             generation=len(history.manifests),
+            is_repeat=is_repeat,
             manifest_sha256=sha256_hex(content),
             mesh_ca_sha256=certificate_sha256(done.mesh_ca_pem),
             files=_write(settings.root, done.root_ca_pem, done.mesh_ca_pem, done.seed_shares_doc),
         )
 
     try:
-        return patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+        with advice(settings, coordinator):
+            return patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
     except NotAuthorised as err:
         err.hint = err.hint or _owner_hint(key, key_file)
         raise
+
+
+def _in_force(session: Session) -> bytes | None:
+    """Return the manifest in force, None before the first one."""
+    from contrast_tasks.api.errors import REASON_NO_MANIFEST, CoordinatorNotReady
+
+    try:
+        history = session.get_manifests()
+    except CoordinatorNotReady as err:
+        if err.reason != REASON_NO_MANIFEST:
+            raise
+        return None
+    return history.manifests[-1] if history.manifests else None
 
 
 def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:
@@ -118,7 +147,7 @@ def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: st
     ]
     raise MismatchError(
         "manifest and deployment do not have the same policies\n" + "\n".join(lines),
-        hint="run generate, deploy its output, then set",
+        hint=f"generate, deploy and set belong together: '{command('deploy set')}'",
     )
 
 
@@ -145,7 +174,7 @@ def _differences(manifest: "Manifest", settings: Settings, name: str) -> list[st
     return found
 
 
-def _owner_key(settings: Settings, given: Path | None) -> tuple[Any, str]:
+def _owner_key(settings: Settings, given: Path | None, given_name: str) -> tuple[Any, str]:
     """Return the owner's private key, None if there is no file, and the file's name."""
     from contrast_tasks.manifest.keys import parse_workload_owner
 
@@ -153,14 +182,27 @@ def _owner_key(settings: Settings, given: Path | None) -> tuple[Any, str]:
     path = given or (settings.root / names[0] if names else None)
     if path is None:
         return None, ""
+    name = (given_name or str(given)) if given else names[0]
     try:
         pem = path.read_bytes()
     except FileNotFoundError:
-        return None, str(path)
+        if given is None:
+            return None, name
+        raise _unreadable("no such file", name) from None
+    except OSError as err:
+        raise _unreadable((err.strerror or "").lower(), name) from err
     if given is None and b"PRIVATE KEY" not in pem:
         # The settings may list public keys of owners who are not here.
-        return None, str(path)
-    return parse_workload_owner(pem, file=path.name), path.name
+        return None, name
+    return parse_workload_owner(pem, file=name), name
+
+
+def _unreadable(reason: str, name: str) -> UsageError:
+    return UsageError(
+        f"cannot read the workload owner key: {reason}",
+        where=Location(file=name),
+        hint="name the private key with --workload-owner-key",
+    )
 
 
 def lock_out_warnings(manifest: "Manifest", key: Any) -> list[str]:
@@ -201,6 +243,4 @@ def _write(
     outputs = {ROOT_CA_FILE: root_ca_pem, MESH_CA_FILE: mesh_ca_pem}
     if seed_shares is not None:
         outputs[SEED_SHARES_FILE] = pretty_json(seed_shares)
-    for file, content in outputs.items():
-        write_atomic(root / file, content)
-    return tuple(outputs)
+    return tuple(file for file, content in outputs.items() if write_atomic(root / file, content))

@@ -1,7 +1,7 @@
 """Verify: attest the Coordinator, keep what it says in verify/, then compare with the given manifest.
 
-Source: spec/coordinator.md 13.2, (D) included. verify/ is written before the comparison, so that a difference can be
-looked at; nothing in it is to be trusted unless the command succeeds.
+Source: spec/coordinator.md 13.2, (D) included. Manifests and policies are written before the comparison, so that a
+difference can be looked at; the CA certificates, which clients are told to trust, only when it has succeeded.
 """
 
 import time
@@ -16,12 +16,14 @@ from contrast_tasks.settings import Settings
 from contrast_tasks.stages.coordinator_session import (
     LIMIT_S,
     Dial,
+    advice,
     dial,
     load_manifest,
     patiently,
     say_simulated,
 )
 from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.set import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
 
 if TYPE_CHECKING:
@@ -32,10 +34,11 @@ FOLDER = "verify"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """What was found to be true; folder holds the evidence for an audit."""
+    """What was found to be true; folder holds the evidence for an audit, files are those of it that have changed."""
 
     coordinator: str
     folder: Path
+    files: tuple[str, ...]
     generations: int
     manifest_sha256: str
     root_ca_sha256: str
@@ -68,14 +71,17 @@ def run_verify(
         with connect(host, port, manifest=meaning, client_key=None) as session:
             return session.get_manifests()
 
-    history = patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    with advice(settings, coordinator):
+        history = patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
     target = settings.root / FOLDER if folder is None else folder
-    write_history(target, history)
+    changed = write_history(target, history)
     check_history(history, subject)
     compare(history, content, name=name, subject=subject)
+    changed += write_certificates(target, history)
     return VerifyResult(
         coordinator=f"{host}:{port}",
         folder=target,
+        files=changed,
         generations=len(history.manifests),
         manifest_sha256=sha256_hex(content),
         root_ca_sha256=certificate_sha256(history.root_ca_pem),
@@ -84,25 +90,28 @@ def run_verify(
 
 
 def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
-    """Return file name to content: both CAs, each manifest from 0 (oldest), each policy under its hash."""
+    """Return file name to content: each manifest from 0 (oldest), each policy under its hash."""
     return {
-        ROOT_CA_FILE: history.root_ca_pem,
-        MESH_CA_FILE: history.mesh_ca_pem,
         **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
         **{f"policy.{sha256_hex(policy)}.rego": policy for policy in history.policies},
     }
 
 
-def write_history(folder: Path, history: "ManifestHistory") -> None:
-    """Write the history; manifests and policies of an earlier one are removed."""
+def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
+    """Write manifests and policies, remove those of an earlier history, and return the names of what changed."""
     files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("manifest.*.json", "policy.*.rego"):
         for path in folder.glob(pattern):
             if path.name not in files:
                 path.unlink()
-    for name, text in files.items():
-        write_atomic(folder / name, text)
+    return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
+
+
+def write_certificates(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
+    """Write both CA certificates of a history that was accepted, and return the names of what changed."""
+    files = {ROOT_CA_FILE: history.root_ca_pem, MESH_CA_FILE: history.mesh_ca_pem}
+    return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
 
 
 def check_history(history: "ManifestHistory", subject: str) -> None:
@@ -135,7 +144,9 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
 def compare(history: "ManifestHistory", content: bytes, *, name: str, subject: str) -> None:
     """Raise MismatchError unless the manifest in force is, byte for byte, the given one."""
     if not history.manifests:
-        raise MismatchError(f"{subject} has no manifest in force", hint="run set first")
+        raise MismatchError(
+            f"{subject} has no manifest in force", hint=f"run '{command('set')}' first"
+        )
     active = history.manifests[-1]
     if active == content:
         return

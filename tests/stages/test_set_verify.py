@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socketserver
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api.errors import CoordinatorNotReady, RequestRefused
 from contrast_tasks.api.userapi import LatestTransition, ManifestHistory, SetManifestResult
+from contrast_tasks.atls.server import serve
 from contrast_tasks.attestation.simulated import SimulatedProcessor
 from contrast_tasks.errors import (
     CoordinatorUnreachable,
@@ -28,6 +31,7 @@ from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.stages.coordinator_session import Session
 from contrast_tasks.stages.set import run_set
 from contrast_tasks.stages.verify import run_verify
+from tests.fakes.atls import echo
 from tests.fakes.deployment import (
     COORDINATOR,
     COORDINATOR_POLICY,
@@ -138,7 +142,7 @@ def test_an_update_changes_the_mesh_ca_and_keeps_the_root(
 
     after = run_verify(project.settings, say=said.append, coordinator=coordinator)
     assert done.generation == 2
-    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem")
+    assert done.files == ("mesh-ca.pem",)
     assert after.root_ca_sha256 == before.root_ca_sha256
     assert after.mesh_ca_sha256 != before.mesh_ca_sha256
     assert (project.root / "verify" / "manifest.1.json").exists()
@@ -164,6 +168,167 @@ def test_a_manifest_that_differs_in_one_byte_is_a_mismatch_that_names_both(
         f"  first difference in line {line}"
     )
     assert (project.root / "verify" / "manifest.0.json").read_bytes() == active
+
+
+def test_a_manifest_that_is_in_force_already_is_told_before_it_is_set_again(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    first = run_set(project.settings, say=said.append, coordinator=coordinator)
+    said.clear()
+
+    second = run_set(project.settings, say=said.append, coordinator=coordinator)
+
+    assert (first.is_repeat, second.is_repeat, second.generation) == (False, True, 2)
+    assert said[1:] == [
+        "manifest.json is in force already, setting it again rotates the mesh CA all the same"
+    ]
+    assert second.mesh_ca_sha256 != first.mesh_ca_sha256
+
+
+CERTIFICATES = ("coordinator-root-ca.pem", "mesh-ca.pem")
+
+
+def test_a_refused_verify_writes_what_can_be_compared_and_no_ca(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    project.manifest.write_bytes(project.manifest.read_bytes() + b"\n")
+
+    with pytest.raises(MismatchError):
+        run_verify(project.settings, say=said.append, coordinator=coordinator)
+
+    verify = project.root / "verify"
+    assert (verify / "manifest.0.json").is_file()
+    assert [name for name in CERTIFICATES if (verify / name).exists()] == []
+
+
+def test_a_refused_verify_leaves_the_cas_of_an_accepted_one(
+    project: Project, coordinator: str, said: list[str], processor: Path, tmp_path: Path
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    accepted = run_verify(project.settings, say=said.append, coordinator=coordinator)
+    verify = project.root / "verify"
+    before = {name: (verify / name).read_bytes() for name in CERTIFICATES}
+    run_set(project.settings, say=said.append, coordinator=coordinator)
+    project.manifest.write_bytes(project.manifest.read_bytes() + b"\n")
+
+    with pytest.raises(MismatchError):
+        run_verify(project.settings, say=said.append, coordinator=coordinator)
+
+    assert set(CERTIFICATES) <= set(accepted.files)
+    assert (verify / "manifest.1.json").is_file()
+    assert {name: (verify / name).read_bytes() for name in CERTIFICATES} == before
+
+
+def test_a_history_that_does_not_hold_together_leaves_the_cas_too(
+    project: Project, said: list[str]
+) -> None:
+    verify = project.root / "verify"
+    verify.mkdir()
+    (verify / "mesh-ca.pem").write_text("accepted")
+    liar = Liar(manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY,))
+
+    with pytest.raises(MismatchError):
+        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+
+    assert (verify / "mesh-ca.pem").read_text() == "accepted"
+    assert not (verify / "coordinator-root-ca.pem").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the workload owner key: no such file"),
+        (b"nonsense", "holds no PEM block"),
+    ],
+    ids=["absent", "nonsense"],
+)
+def test_a_given_owner_key_is_named_as_given(
+    project: Project, said: list[str], content: bytes | None, message: str
+) -> None:
+    path = project.root / "keys" / "mine.pem"
+    path.parent.mkdir()
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=message) as caught:
+        run_set(
+            project.settings,
+            say=said.append,
+            coordinator="127.0.0.1:1",
+            owner_key=path,
+            owner_key_name="../elsewhere/keys/mine.pem",
+        )
+
+    assert str(caught.value.where) == "../elsewhere/keys/mine.pem"
+
+
+@pytest.fixture
+def stranger() -> Iterator[Callable[[bytes], str]]:
+    """Return a function that starts a server which answers everybody with the same bytes."""
+    with ExitStack() as stack:
+
+        def start(answer: bytes) -> str:
+            class Handler(socketserver.BaseRequestHandler):
+                def handle(self) -> None:
+                    self.request.recv(4096)
+                    self.request.sendall(answer)
+
+            server = socketserver.TCPServer(("127.0.0.1", 0), Handler)
+            thread = Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            stack.callback(server.server_close)
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"127.0.0.1:{server.server_address[1]}"
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"],
+    ids=["web-server", "ssh"],
+)
+def test_a_server_that_speaks_something_else_is_no_coordinator_and_not_waited_for(
+    project: Project, said: list[str], stranger: Callable[[bytes], str], answer: bytes
+) -> None:
+    address = stranger(answer)
+
+    with pytest.raises(CoordinatorUnreachable) as caught:
+        run_verify(project.settings, say=said.append, coordinator=address, pause=no_pause)
+
+    assert str(caught.value).startswith(f"this is no coordinator: {address}: ")
+    assert "1313" in caught.value.hint
+
+
+def test_a_tls_server_without_evidence_is_no_coordinator(
+    project: Project, said: list[str], tmp_path: Path
+) -> None:
+    with serve(echo, listen=("127.0.0.1", 0), issuer=None, require_client=None) as server:
+        address = f"127.0.0.1:{server.port}"
+
+        with pytest.raises(EvidenceRejected) as caught:
+            run_verify(project.settings, say=said.append, coordinator=address, pause=no_pause)
+
+    assert str(caught.value).startswith(f"this is no coordinator: {address}: ")
+
+
+def test_an_api_that_wants_our_evidence_is_not_the_user_api(
+    project: Project, said: list[str], simulated: SimulatedProcessor
+) -> None:
+    with serve(
+        echo,
+        listen=("127.0.0.1", 0),
+        issuer=simulated.issuer(bytes.fromhex(COORDINATOR)),
+        require_client=lambda: ((), None),
+    ) as server:
+        address = f"127.0.0.1:{server.port}"
+
+        with pytest.raises(CoordinatorUnreachable) as caught:
+            run_verify(project.settings, say=said.append, coordinator=address, pause=no_pause)
+
+    assert str(caught.value).startswith(f"this is no coordinator's user api: {address}: ")
 
 
 def test_a_manifest_that_is_longer_by_one_space_is_a_mismatch(

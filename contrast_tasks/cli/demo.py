@@ -10,6 +10,7 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import ContrastError, FindingsError
 from contrast_tasks.report.model import Report
 from contrast_tasks.settings import Settings
+from contrast_tasks.stages.hints import command
 
 EXAMPLE = "demo --keep"
 
@@ -50,5 +51,18 @@ def _generate(context: Context) -> None:
         return
     if any(failure.kind == "FindingsError" for failure in report.failures):
         raise FindingsError(report.findings)
-    first = report.failures[0]
-    raise ContrastError(first.message, hint=first.hint, where=first.where)
+    raise GenerateFailed(report)
+
+
+class GenerateFailed(ContrastError):
+    """Generating failed; speaks and ends as `generate` would have done."""
+
+    def __init__(self, report: Report) -> None:
+        first = next(iter(report.failures), None)
+        again = f"run '{command('generate')}' to see it all"
+        super().__init__(
+            first.message if first else f"generate ended with {report.exit_code}",
+            hint=(first.hint if first else "") or again,
+            where=first.where if first else None,
+        )
+        self.exit_code = report.exit_code

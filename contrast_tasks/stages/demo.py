@@ -2,25 +2,28 @@
 
     generate -> deploy -> set -> verify -> votes -> curl, openssl, refusals -> SAN for the address -> curl by address
 
-Nothing sleeps: every step waits for what it needs. What was started is stopped, also when a step fails, when
-somebody presses Ctrl-C and when the demo is killed: the node holds the read end of a pipe that dies with us.
+Nothing sleeps: every step waits for what it needs. What was started is stopped and the Coordinator's history forgotten,
+also when a step fails, when somebody presses Ctrl-C and when the demo is killed: the node holds the read end of a pipe
+that dies with us.
 """
 
 import contextlib
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrast_tasks.errors import ContrastError
-from contrast_tasks.local.client import NodeClient
+from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages import demo_checks
 from contrast_tasks.stages.demo_checks import DemoFailed
 from contrast_tasks.stages.deploy import run_deploy, run_restart
+from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.set import MESH_CA_FILE, run_set
 from contrast_tasks.stages.verify import FOLDER, run_verify
 
@@ -28,6 +31,7 @@ FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
 PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
 FRONTEND_WORKLOAD = "Deployment/web"
 READY_LIMIT_S = 60.0
+_LOGS = "the logs of the pods are in .contrast/local/logs"
 
 Say = Callable[[str], None]
 LoadSettings = Callable[[Sequence[str]], Settings]
@@ -66,7 +70,13 @@ class _Log:
 
     def step(self, name: str, action: Callable[[], str]) -> None:
         before = self.clock()
-        proven = action()
+        try:
+            proven = action()
+        except ContrastError as err:
+            err.hint = err.hint or _LOGS
+            raise
+        except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as err:
+            raise DemoFailed(f"step '{name}' could not be carried out: {err}", hint=_LOGS) from err
         seconds = self.clock() - before
         self.steps.append(DemoStep(name=name, proven=proven, seconds=seconds))
         self.say(f"{name:<10} {proven} ({seconds:.1f} s)")
@@ -83,7 +93,7 @@ def run_demo(
 ) -> DemoResult:
     """Run every step and return what was proven; raise ContrastError at the first step that fails.
 
-    keep: leave everything running. Without Envoy, curl or openssl the steps that need them are left out with one
+    keep: leave everything running. What runs here already is stopped first. Without Envoy, curl or openssl the steps that need them are left out with one
     warning, but never where CI=true.
     """
     environ = os.environ if environ is None else environ
@@ -91,7 +101,7 @@ def run_demo(
     if settings.platform != "local":
         raise DemoFailed(
             f"the demo runs on platform local, contrast.toml says {settings.platform}",
-            hint="use deploy, set and verify on other platforms",
+            hint=f"use '{command('deploy set verify')}' on other platforms",
         )
     with_mesh = _is_complete(environ, say)
     begun = clock()
@@ -117,7 +127,7 @@ def run_demo(
     if keep:
         for url in urls:
             say(f"still running: {url}")
-        say("stop it with: contrast-tasks stop")
+        say(f"stop it with: {command('stop')}")
     return DemoResult(
         steps=tuple(log.steps), seconds=seconds, with_mesh=with_mesh, kept=keep, urls=urls
     )
@@ -166,31 +176,26 @@ def _deployment(
     log: _Log,
     restore: Callable[[], None],
 ) -> Iterator[NodeClient]:
-    """Deploy, and stop at the end what was not running before, whatever happens."""
+    """Deploy from a clean state, and leave a clean state behind, whatever happens; only `keep` leaves it running."""
     client = NodeClient(paths=local_paths(settings.root))
-    was_running = client.is_running()
-    read_end, write_end = os.pipe()
-    try:
-        log.step(
-            "deploy",
-            lambda: _deploy(
-                settings,
-                with_mesh=with_mesh,
-                environ=environ,
-                owner_fd=None if keep or was_running else read_end,
-                fresh=not was_running,
-            ),
-        )
-        yield client
-        if not keep and not was_running:
-            log.step("stop", lambda: _stop(client, restore))
-    except BaseException:
-        if not was_running:
+    if client.shutdown():
+        log.say("stopped what was running here, the demo begins anew")
+    if (client.paths.state / "transitions").is_dir():
+        log.say("the coordinator's earlier history is forgotten, the demo begins anew")
+    with Tether() as tether:
+        try:
+            log.step(
+                "deploy",
+                lambda: _deploy(settings, with_mesh=with_mesh, environ=environ, trial=tether),
+            )
+            yield client
+            if keep:
+                tether.let_go()
+            else:
+                log.step("stop", lambda: _stop(client, restore))
+        except BaseException:
             client.shutdown()
-        raise
-    finally:
-        os.close(read_end)
-        os.close(write_end)
+            raise
 
 
 def _generate(settings: Settings, generate: Generate) -> str:
@@ -204,16 +209,15 @@ def _deploy(
     *,
     with_mesh: bool,
     environ: Mapping[str, str],
-    owner_fd: int | None,
-    fresh: bool,
+    trial: Tether,
 ) -> str:
     done = run_deploy(
         settings,
         say=_Quiet(),
         environ=environ,
-        owner_fd=owner_fd,
         with_mesh=with_mesh,
-        fresh=fresh,
+        fresh=True,
+        trial=trial,
     )
     pods = len(done.started) + len(done.replaced) + len(done.unchanged)
     return f"{pods} pods run with their policy hash as host data, the coordinator at {done.coordinator}"

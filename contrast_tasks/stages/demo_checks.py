@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ClusterError
 
 TIMEOUT_S = 15
 # Source: curl(1), exit codes: the peer's certificate or name is not acceptable.
@@ -25,7 +25,7 @@ FRONTEND = "web"
 FAVOURITE = ":joy:"
 
 
-class DemoFailed(ContrastError):
+class DemoFailed(ClusterError):
     """A step of the demo did not show what it should."""
 
 

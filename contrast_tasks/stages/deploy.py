@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.local.client import NodeClient, PodStatus, ensure_node
+from contrast_tasks.local.client import NodeClient, PodStatus, Tether
 from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.settings import Settings
@@ -19,6 +19,7 @@ from contrast_tasks.stages.annotated import (
     refuse_without_policy,
 )
 from contrast_tasks.stages.cluster import Cluster, Kubectl
+from contrast_tasks.stages.hints import command
 
 ROLE_COORDINATOR = "coordinator"
 USER_API_PORT = 1313
@@ -56,10 +57,14 @@ class RestartResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult:
-    """What runs. pods: on platform local; text: a cluster's own words otherwise."""
+    """What runs. pods: on platform local; text: a cluster's own words otherwise.
+
+    behind: what was waited for and did not come.
+    """
 
     platform: str
     running: bool
+    behind: str = ""
     pods: tuple[PodStatus, ...] = ()
     text: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -76,30 +81,43 @@ def run_deploy(
     say: Say,
     environ: Mapping[str, str] | None = None,
     cluster: Cluster | None = None,
-    owner_fd: int | None = None,
     with_mesh: bool = True,
     fresh: bool = False,
+    trial: Tether | None = None,
     start_limit_s: float = START_LIMIT_S,
 ) -> DeployResult:
     """Make what runs equal to the annotated YAML; an unchanged pod is left running.
 
-    owner_fd: on platform local, read end of a pipe whose closing ends a node started here. with_mesh: False runs the
-    Coordinator and the initializers alone. fresh: forget the Coordinator's history, if no Coordinator runs.
-    Raises UsageError for a confidential pod without policy, ImageError, ClusterError.
+    with_mesh: False runs the Coordinator and the initializers alone. fresh: stop what runs and forget the
+    Coordinator's history. trial: what hangs on this ends with it, the Coordinator's history too, unless it lets go;
+    without it what was started stays when this returns, and ends when this does not. The last three are of platform
+    local, where a Coordinator in recovery mode is recovered if the owner's share and key are here.
+    Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
+    Coordinator needs somebody's help, then everything runs.
     """
     objects = load_annotated(settings)
     refuse_without_policy(objects)
     if not is_local(settings):
         return _deploy_to_cluster(settings, objects, cluster or Kubectl(), say)
-    return _deploy_here(
-        settings,
-        objects,
+    from contrast_tasks.stages.deploy_local import LocalDeploy
+
+    local = LocalDeploy(
+        settings=settings,
+        objects=objects,
         say=say,
         environ=os.environ if environ is None else environ,
-        owner_fd=owner_fd,
         with_mesh=with_mesh,
         fresh=fresh,
         start_limit_s=start_limit_s,
+    )
+    pods, coordinator = local.run(trial)
+    return DeployResult(
+        platform=settings.platform,
+        started=pods.started,
+        replaced=pods.replaced,
+        unchanged=pods.unchanged,
+        stopped=pods.stopped,
+        coordinator=f"{coordinator}:{USER_API_PORT}" if coordinator else "",
     )
 
 
@@ -116,78 +134,6 @@ def _deploy_to_cluster(
     )
 
 
-def _deploy_here(
-    settings: Settings,
-    objects: Sequence[Annotated],
-    *,
-    say: Say,
-    environ: Mapping[str, str],
-    owner_fd: int | None,
-    with_mesh: bool,
-    fresh: bool,
-    start_limit_s: float,
-) -> DeployResult:
-    from contrast_tasks.stages.local_plan import build_plan
-
-    paths = local_paths(settings.root)
-    client, started_now = ensure_node(paths, owner_fd=owner_fd)
-    try:
-        if fresh:
-            _forget_history(client)
-        plan = build_plan(
-            objects,
-            settings=settings,
-            paths=paths,
-            addresses_of=client.addresses,
-            environ=environ,
-            with_mesh=with_mesh,
-        )
-        applied = client.apply(plan)
-        coordinators = [pod.name for pod in plan.pods if pod.role == ROLE_COORDINATOR]
-        if coordinators:
-            client.wait(coordinators, until="started", timeout_s=start_limit_s)
-    except BaseException:
-        # Nothing was running before this call, so nothing may run after it failed or was interrupted.
-        if started_now:
-            client.shutdown()
-        raise
-    for verb, names in (
-        ("started", applied.started),
-        ("replaced", applied.replaced),
-        ("stopped", applied.stopped),
-    ):
-        for name in names:
-            say(f"{verb} {name}")
-    new_coordinators = set(coordinators) & {*applied.started, *applied.replaced}
-    if new_coordinators and any((paths.state / "transitions").glob("*")):
-        say(
-            "warning: the coordinator has a history and no seed, it was started anew: "
-            "run recover, or stop and deploy --fresh"
-        )
-    return DeployResult(
-        platform=settings.platform,
-        started=applied.started,
-        replaced=applied.replaced,
-        unchanged=applied.unchanged,
-        stopped=applied.stopped,
-        coordinator=next(
-            (f"{pod.address}:{USER_API_PORT}" for pod in plan.pods if pod.role == ROLE_COORDINATOR),
-            "",
-        ),
-    )
-
-
-def _forget_history(client: NodeClient) -> None:
-    import shutil
-
-    if any(pod.role == ROLE_COORDINATOR for pod in client.status()):
-        raise ClusterError(
-            "the coordinator is running, its history cannot be forgotten",
-            hint="stop the deployment first",
-        )
-    shutil.rmtree(client.paths.state, ignore_errors=True)
-
-
 def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
     """Return host and port of the user API: as given, or the local deployment's.
 
@@ -198,10 +144,12 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
     if given is None:
         if not is_local(settings):
             raise UsageError("no coordinator was given", hint="name it with -c HOST:PORT")
-        for pod in NodeClient(paths=local_paths(settings.root)).status():
+        for pod in _running_pods(settings):
             if pod.role == ROLE_COORDINATOR:
                 return pod.address, USER_API_PORT
-        raise ClusterError("no coordinator is deployed here", hint="run deploy first")
+        raise ClusterError(
+            "no coordinator is deployed here", hint=f"start one with '{command('deploy')}'"
+        )
     host, colon, port = given.rpartition(":")
     if not colon or given.endswith("]"):
         host, port = given, str(USER_API_PORT)
@@ -209,6 +157,14 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:  # noqa: PLR2004
         raise UsageError(f"coordinator is {given!r}, wanted host:port")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _running_pods(settings: Settings) -> tuple[PodStatus, ...]:
+    try:
+        return NodeClient(paths=local_paths(settings.root)).status()
+    except NodeAbsent as err:
+        err.hint = f"start it with '{command('deploy')}'"
+        raise
 
 
 def _matching(pods: Sequence[PodStatus], names: Sequence[str]) -> list[str]:
@@ -242,6 +198,7 @@ def run_restart(
 
     wait_s: on platform local, how long to wait until they are ready; 0 does not wait.
     """
+    client: NodeClient | None = None
     if not is_local(settings):
         objects = load_annotated(settings)
         workloads = [item for item in objects if item.is_workload and item.role != ROLE_COORDINATOR]
@@ -253,12 +210,12 @@ def run_restart(
         restarted = (cluster or Kubectl()).restart(wanted)
     else:
         client = NodeClient(paths=local_paths(settings.root))
-        pods = _matching(client.status(), names)
+        pods = _matching(_running_pods(settings), names)
         restarted = client.restart(pods) if pods else ()
-        if wait_s and pods:
-            client.wait(pods, until="ready", timeout_s=wait_s)
     for name in restarted:
         say(f"restarted {name}")
+    if client is not None and wait_s and restarted:
+        client.wait(restarted, until="ready", timeout_s=wait_s)
     return RestartResult(restarted=tuple(restarted))
 
 
@@ -270,16 +227,30 @@ def run_status(
         text = (cluster or Kubectl()).status()
         return StatusResult(platform=settings.platform, running=bool(text), text=text)
     client = NodeClient(paths=local_paths(settings.root))
+    behind = ""
     try:
-        pods = client.wait([], until="ready", timeout_s=wait_s) if wait_s else client.status()
+        if wait_s:
+            behind = _wait_until_ready(client, wait_s)
+        pods = client.status()
     except NodeAbsent:
-        return StatusResult(platform=settings.platform, running=False)
+        pods = ()
     return StatusResult(
         platform=settings.platform,
-        running=True,
+        running=bool(pods),
+        behind=behind,
         pods=pods,
         addresses={pod.name: pod.address for pod in pods},
     )
+
+
+def _wait_until_ready(client: NodeClient, wait_s: float) -> str:
+    try:
+        client.wait([], until="ready", timeout_s=wait_s)
+    except NodeAbsent:
+        raise
+    except ClusterError as err:
+        return str(err)
+    return ""
 
 
 def run_stop(settings: Settings, *, say: Say) -> bool:

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.errors import CoordinatorUnreachable, Location, UsageError
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.annotated import load_records
 from contrast_tasks.stages.coordinator_session import (
     LIMIT_S,
     Dial,
+    advice,
     dial,
     load_manifest,
     patiently,
     say_simulated,
 )
-from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.deploy import USER_API_PORT, coordinator_address
+from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.set import SEED_SHARES_FILE
 from contrast_tasks.stages.verify import VerifyResult, run_verify
 
@@ -40,7 +42,10 @@ class RecoverResult:
     """The Coordinator serves again. restart: workloads whose certificates are of a mesh CA that is gone."""
 
     coordinator: str
+    generation: int
+    manifest_sha256: str
     mesh_ca_sha256: str
+    files: tuple[str, ...]
     restart: tuple[str, ...]
 
 
@@ -64,6 +69,8 @@ def run_recover(
     seed-shares.json. force: also while recovered peers are there. Raises UsageError for a share that is not ours,
     NotAuthorised, EvidenceRejected, MismatchError, CoordinatorUnreachable.
     """
+    from contrast_tasks.api.errors import REASON_RECOVERED
+
     _, meaning, name = load_manifest(settings, manifest)
     say_simulated(meaning, name, say)
     key, key_file = _load_key(settings, owner_key)
@@ -74,7 +81,16 @@ def run_recover(
         with connect(host, port, manifest=meaning, client_key=key) as session:
             session.recover(seed=seed, salt=salt, force=force)
 
-    patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    try:
+        with advice(settings, coordinator):
+            patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    except CoordinatorUnreachable as err:
+        if getattr(err, "reason", "") != REASON_RECOVERED:
+            raise
+        raise UsageError(
+            f"coordinator {host}:{port} is not in recovery mode, there is nothing to recover",
+            hint=f"see what it has in force with '{command('verify')}'",
+        ) from err
     verified: VerifyResult = run_verify(
         settings,
         say=lambda _line: None,
@@ -87,9 +103,33 @@ def run_recover(
     )
     return RecoverResult(
         coordinator=f"{host}:{port}",
+        generation=verified.generations,
+        manifest_sha256=verified.manifest_sha256,
         mesh_ca_sha256=verified.mesh_ca_sha256,
+        files=verified.files,
         restart=tuple(record.key for record in load_records(settings).values() if not record.role),
     )
+
+
+def recover_with_what_is_here(
+    settings: Settings, *, host: str, say: Callable[[str], None], timeout_s: float
+) -> str:
+    """Recover the local deployment's Coordinator with the project's own share and key; return their names.
+
+    The manifest in force is not looked at: it may be about to be replaced by the project's. Raises UsageError if
+    share or key are not here or do not fit, and what else `run_recover` raises.
+    """
+    _, meaning, _ = load_manifest(settings, None)
+    key, key_file = _load_key(settings, None)
+    seed, salt = open_share(settings.root / SEED_SHARES_FILE, key, key_file)
+
+    def attempt() -> None:
+        with dial(host, USER_API_PORT, manifest=meaning, client_key=key) as session:
+            session.recover(seed=seed, salt=salt, force=False)
+
+    with advice(settings, None):
+        patiently(attempt, limit_s=timeout_s, say=say)
+    return f"{SEED_SHARES_FILE} and {key_file}"
 
 
 def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKey", str]:

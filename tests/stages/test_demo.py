@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.cli.demo import GenerateFailed
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
+from contrast_tasks.report.model import Failure, Report
 from contrast_tasks.settings import Settings, load_settings
 from contrast_tasks.stages import demo_checks
 from contrast_tasks.stages.demo import run_demo
@@ -242,3 +245,48 @@ def test_a_failed_generate_starts_nothing(project: Project) -> None:
         run_demo(lambda _: project.settings, no_generate, say=lambda _: None, environ={})
 
     assert not (project.root / ".contrast" / "local" / "node.json").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("disk full"),
+        subprocess.TimeoutExpired("curl", 20),
+        KeyError("Deployment/web"),
+        ContrastError("generate was called"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_fails_in_a_step_comes_with_a_hint(project: Project, error: Exception) -> None:
+    def fails(_overrides: Sequence[str]) -> None:
+        raise error
+
+    with pytest.raises(ContrastError) as caught:
+        run_demo(lambda _: project.settings, fails, say=lambda _: None, environ={})
+
+    assert str(error) in str(caught.value)
+    assert caught.value.hint == "the logs of the pods are in .contrast/local/logs"
+
+
+def test_a_step_that_shows_something_else_is_no_bug_of_ours() -> None:
+    assert DemoFailed("curl ended with 7").exit_code == 30
+
+
+@pytest.mark.parametrize(
+    ("failures", "message", "hint"),
+    [
+        (
+            (Failure(kind="ImageError", message="no layout", exit_code=20, hint="run lock"),),
+            "no layout",
+            "run lock",
+        ),
+        ((), "generate ended with 20", "run 'contrast-tasks generate' to see it all"),
+    ],
+    ids=["with-failure", "without"],
+)
+def test_a_demo_that_cannot_generate_ends_as_generate_does(
+    failures: tuple[Failure, ...], message: str, hint: str
+) -> None:
+    error = GenerateFailed(Report(command="generate", exit_code=20, failures=failures))
+
+    assert (error.exit_code, str(error), error.hint) == (20, message, hint)

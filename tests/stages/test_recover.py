@@ -2,8 +2,10 @@
 
 import base64
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -69,7 +71,7 @@ def test_a_restarted_coordinator_is_in_recovery_until_it_gets_its_seed(
 ) -> None:
     project.write_record("web")
     with restarted(project, processor) as address:
-        with pytest.raises(CoordinatorUnreachable, match="recovery mode"):
+        with pytest.raises(CoordinatorUnreachable, match="recovery mode") as caught:
             run_verify(project.settings, say=quiet, coordinator=address)
 
         done = run_recover(project.settings, say=quiet, coordinator=address)
@@ -77,14 +79,145 @@ def test_a_restarted_coordinator_is_in_recovery_until_it_gets_its_seed(
         found = run_verify(project.settings, say=quiet, coordinator=address)
     assert done.mesh_ca_sha256 == found.mesh_ca_sha256
     assert done.restart == ("Deployment/web",)
+    assert caught.value.exit_code == 40
+    assert "'contrast-tasks recover'" in caught.value.hint
+    assert "'contrast-tasks deploy --fresh'" in caught.value.hint
+
+
+def test_setting_a_manifest_in_recovery_mode_names_both_ways_out(
+    project: Project, processor: Path
+) -> None:
+    with (
+        restarted(project, processor) as address,
+        pytest.raises(CoordinatorUnreachable, match="recovery mode") as caught,
+    ):
+        run_set(project.settings, say=quiet, coordinator=address)
+
+    assert caught.value.exit_code == 40
+    assert "'contrast-tasks recover'" in caught.value.hint
+    assert "'contrast-tasks deploy --fresh'" in caught.value.hint
 
 
 def test_a_coordinator_that_needs_no_recovery_says_so(project: Project, processor: Path) -> None:
     with running_coordinator(project, processor=processor) as address:
         run_set(project.settings, say=quiet, coordinator=address)
 
-        with pytest.raises(ContrastError, match="already recovered"):
+        with pytest.raises(UsageError) as caught:
             run_recover(project.settings, say=quiet, coordinator=address)
+
+    assert caught.value.exit_code == 2
+    assert str(caught.value) == (
+        f"coordinator {address} is not in recovery mode, there is nothing to recover"
+    )
+    assert caught.value.hint == "see what it has in force with 'contrast-tasks verify'"
+
+
+def test_a_coordinator_without_a_history_has_nothing_to_recover(
+    project: Project, processor: Path
+) -> None:
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+    shutil.rmtree(project.root / "state")
+    with (
+        running_coordinator(project, processor=processor) as address,
+        pytest.raises(CoordinatorUnreachable, match="no state to recover from") as caught,
+    ):
+        run_recover(project.settings, say=quiet, coordinator=address)
+
+    assert caught.value.hint == "set a manifest first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """What somebody with access to the state did, and what is said about it."""
+
+    pattern: str
+    change: Callable[[bytes], bytes]
+    error: type[ContrastError]
+    texts: tuple[str, ...]
+
+
+DAMAGES = [
+    pytest.param(
+        Damage(
+            pattern="transitions/latest",
+            change=lambda raw: raw + b"\0",
+            error=CoordinatorUnreachable,
+            texts=(
+                "history object transitions/latest was changed",
+                "bytes after the transition hash, wanted an ecdsa signature in der",
+            ),
+        ),
+        id="head-longer",
+    ),
+    pytest.param(
+        Damage(
+            pattern="transitions/latest",
+            change=lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+            error=UsageError,
+            texts=(
+                "history object transitions/latest is not signed by the key of this seed",
+                "found a signature over ",
+                "wanted one by the key with sha256 ",
+            ),
+        ),
+        id="head-signed-otherwise",
+    ),
+    pytest.param(
+        Damage(
+            pattern="manifests/*",
+            change=lambda raw: raw + b" ",
+            error=CoordinatorUnreachable,
+            texts=(
+                "history object manifests/",
+                "was changed: found content with sha256 ",
+                ", wanted ",
+            ),
+        ),
+        id="manifest",
+    ),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_history_that_was_changed_is_not_recovered_and_the_object_is_named(
+    project: Project, processor: Path, damage: Damage
+) -> None:
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+    (path,) = (project.root / "state").glob(damage.pattern)
+    path.write_bytes(damage.change(path.read_bytes()))
+
+    with (
+        running_coordinator(project, processor=processor) as address,
+        pytest.raises(damage.error) as caught,
+    ):
+        run_recover(project.settings, say=quiet, coordinator=address)
+
+    assert [text for text in damage.texts if text not in str(caught.value)] == []
+
+
+def test_the_log_of_the_local_coordinator_is_named_when_its_history_was_changed(
+    project: Project, processor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contrast_tasks.stages import recover
+
+    logs = project.root / ".contrast" / "local" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "coordinator-coordinator.log").touch()
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+    latest = project.root / "state" / "transitions" / "latest"
+    latest.write_bytes(latest.read_bytes() + b"\0")
+
+    with running_coordinator(project, processor=processor) as address:
+        host, _, port = address.rpartition(":")
+        monkeypatch.setattr(recover, "coordinator_address", lambda *_: (host, int(port)))
+        with pytest.raises(CoordinatorUnreachable) as caught:
+            run_recover(project.settings, say=quiet)
+
+    assert ".contrast/local/logs/coordinator-coordinator.log" in caught.value.hint
+    assert ".contrast/local/state" in caught.value.hint
 
 
 def test_another_key_with_the_right_share_is_not_authorised(

@@ -21,6 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Recover, then verify."""
     from contrast_tasks.stages.recover import run_recover
+    from contrast_tasks.stages.summaries import recover_lines
+    from contrast_tasks.stages.verify import FOLDER
 
     result = run_recover(
         context.settings(),
@@ -32,4 +34,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         force=arguments.force,
         timeout_s=arguments.timeout,
     )
+    for line in recover_lines(result, FOLDER):
+        context.console.say(line)
     return Report(command="recover", result=asdict(result))

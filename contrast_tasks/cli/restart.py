@@ -19,9 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Restart and wait."""
-    from contrast_tasks.stages.deploy import run_restart
+    from contrast_tasks.stages.deploy import is_local, run_restart
+    from contrast_tasks.stages.summaries import restart_line
 
+    settings = context.settings()
     result = run_restart(
-        context.settings(), say=context.console.say, names=arguments.names, wait_s=arguments.wait
+        settings, say=context.console.say, names=arguments.names, wait_s=arguments.wait
     )
+    waited = bool(arguments.wait) and is_local(settings)
+    context.console.say(restart_line(result, waited=waited))
     return Report(command="restart", result=asdict(result))

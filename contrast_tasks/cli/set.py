@@ -34,14 +34,19 @@ def file_argument(context: Context, value: str | None) -> Path | None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Attest the Coordinator, then set the manifest."""
     from contrast_tasks.stages.set import run_set
+    from contrast_tasks.stages.summaries import set_lines
 
+    settings = context.settings()
     result = run_set(
-        context.settings(),
+        settings,
         say=context.console.say,
         coordinator=arguments.coordinator,
         manifest=file_argument(context, arguments.manifest),
         owner_key=file_argument(context, arguments.workload_owner_key),
+        owner_key_name=arguments.workload_owner_key or "",
         paths=[context.cwd / path for path in arguments.paths],
         timeout_s=arguments.timeout,
     )
+    for line in set_lines(result, arguments.manifest or settings.manifest):
+        context.console.say(line)
     return Report(command="set", result=asdict(result))

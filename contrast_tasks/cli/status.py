@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import ClusterError
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "status --wait 30"
@@ -17,8 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Print the state: workload, address, phase, readiness, restarts."""
+    """Print the state: workload, address, phase, readiness, restarts; 30 when it was waited for in vain."""
     from contrast_tasks.stages.deploy import run_status
+    from contrast_tasks.stages.hints import command
+    from contrast_tasks.stages.summaries import status_line
 
     result = run_status(context.settings(), wait_s=arguments.wait)
     if result.text:
@@ -30,6 +33,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         if pod.restarts:
             line += f"  {pod.restarts} restart{'' if pod.restarts == 1 else 's'}"
         context.console.data(f"{line}  {pod.message}".rstrip() + "\n")
-    if not result.running:
-        context.console.say("nothing is running")
+    if arguments.wait and not result.running:
+        raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")
+    if result.behind:
+        raise ClusterError(result.behind, hint="the logs are in .contrast/local/logs")
+    if line := status_line(result):
+        context.console.say(line)
     return Report(command="status", result=asdict(result))

@@ -18,15 +18,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Verify; 41 for evidence that is not acceptable, 42 for another manifest."""
-    from contrast_tasks.stages.verify import run_verify
+    from contrast_tasks.stages.summaries import verify_lines
+    from contrast_tasks.stages.verify import FOLDER, run_verify
 
+    settings = context.settings()
     result = run_verify(
-        context.settings(),
+        settings,
         say=context.console.say,
         coordinator=arguments.coordinator,
         manifest=file_argument(context, arguments.manifest),
         folder=file_argument(context, arguments.folder),
         timeout_s=arguments.timeout,
     )
+    manifest, folder = arguments.manifest or settings.manifest, arguments.folder or FOLDER
+    for line in verify_lines(result, manifest, folder.rstrip("/")):
+        context.console.say(line)
     members = {**asdict(result), "folder": str(result.folder)}
     return Report(command="verify", result=members)

@@ -1,0 +1,73 @@
+"""What set, verify, recover, restart and status say when they are done: a line per change, then one that sums up."""
+
+from collections.abc import Sequence
+
+from contrast_tasks.stages.deploy import RestartResult, StatusResult
+from contrast_tasks.stages.hints import command
+from contrast_tasks.stages.recover import RecoverResult
+from contrast_tasks.stages.set import SetResult
+from contrast_tasks.stages.verify import VerifyResult
+
+_SHORT = 12
+
+
+def set_lines(done: SetResult, manifest: str) -> list[str]:
+    """Return what set did; manifest: its name for messages."""
+    lines = [f"wrote {file}" for file in done.files]
+    if done.generation > 1:
+        lines.append(_rotated())
+    force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
+    return [*lines, f"set {manifest} at coordinator {done.coordinator}: {force}"]
+
+
+def verify_lines(done: VerifyResult, manifest: str, folder: str) -> list[str]:
+    """Return what verify found; manifest and folder: their names for messages."""
+    force = _in_force(done.generations, done.manifest_sha256, done.mesh_ca_sha256)
+    summary = f"verified coordinator {done.coordinator} against {manifest}: {force}"
+    return [*_wrote(done.files, folder), summary]
+
+
+def recover_lines(done: RecoverResult, folder: str) -> list[str]:
+    """Return what recover did; folder: where the history went."""
+    force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
+    summary = f"recovered coordinator {done.coordinator}: {force}"
+    return [*_wrote(done.files, folder), *([_rotated()] if done.restart else []), summary]
+
+
+def restart_line(done: RestartResult, *, waited: bool) -> str:
+    """Return the summary of restart; waited: whether they were waited for."""
+    count = len(done.restarted)
+    if not count:
+        return "there is nothing to restart"
+    ready = ", all ready" if waited else ""
+    return f"{count} workload{'' if count == 1 else 's'} restarted{ready}"
+
+
+def status_line(found: StatusResult) -> str:
+    """Return the summary of status, "" for a cluster, which speaks for itself."""
+    if not found.running:
+        return "nothing is running"
+    if not found.pods:
+        return ""
+    total, behind = len(found.pods), sum(not pod.ready for pod in found.pods)
+    if not behind:
+        return f"all {total} pods are ready"
+    return f"{behind} of {total} pods {'is' if behind == 1 else 'are'} not ready"
+
+
+def _in_force(generation: int, manifest_sha256: str, mesh_ca_sha256: str) -> str:
+    return (
+        f"manifest {manifest_sha256[:_SHORT]} is in force (generation {generation}), "
+        f"mesh CA {mesh_ca_sha256[:_SHORT]}"
+    )
+
+
+def _rotated() -> str:
+    return (
+        "the mesh CA was rotated, workloads have certificates of the old one until "
+        f"'{command('restart')}'"
+    )
+
+
+def _wrote(files: Sequence[str], folder: str) -> list[str]:
+    return [f"wrote {folder}/{file}" for file in files]

@@ -14,6 +14,7 @@ from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageE
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.audit_policy import describe_policy
+from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.set import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
 from contrast_tasks.stages.verify import FOLDER
 
@@ -55,7 +56,7 @@ def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
             raise MismatchError(
                 f"{place.name}/manifest.{generation.number}.json names policy {missing[0]}, "
                 f"{place.name}/ does not have it",
-                hint="run verify again",
+                hint=f"run '{command('verify')}' again",
             )
     active = generations[-1].manifest
     lines = [*_heading(place, generations)]
@@ -88,12 +89,12 @@ def _load_generations(place: Path) -> list[_Generation]:
         if (match := _MANIFEST.fullmatch(path.name))
     )
     if not numbers:
-        raise UsageError(f"no manifests in {place.name}/", hint="run verify first")
+        raise UsageError(f"no manifests in {place.name}/", hint=f"run '{command('verify')}' first")
     if numbers != list(range(len(numbers))):
         gap = next(number for number in range(len(numbers)) if number not in numbers)
         raise MismatchError(
             f"{place.name}/ has no manifest.{gap}.json, the history is not complete",
-            hint="run verify again",
+            hint=f"run '{command('verify')}' again",
         )
     found = []
     for number in numbers:
@@ -114,7 +115,7 @@ def _load_policies(place: Path) -> dict[str, bytes]:
             raise MismatchError(
                 f"the policy has hash {found}, its name says {match[1]}",
                 where=Location(file=f"{place.name}/{path.name}"),
-                hint="the file was changed: run verify again",
+                hint=f"the file was changed: run '{command('verify')}' again",
             )
     return policies
 
@@ -152,6 +153,9 @@ def _describe_generation(now: _Generation, before: _Generation | None) -> Iterat
     if before is None:
         for policy, entry in _by_name(manifest):
             yield f"  workload {_name(entry)}, policy {policy[:_SHORT]}"
+        return
+    if now.sha256 == before.sha256:
+        yield "  changed  nothing: set again, unchanged"
         return
     changes = list(differences(before.manifest, manifest))
     for change in changes or ["nothing but its bytes"]:

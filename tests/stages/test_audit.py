@@ -79,6 +79,21 @@ def test_changes_between_manifests_are_named_with_both_values(project: Project) 
     assert "  changed  the workload owner keys\n" in text
 
 
+def test_a_manifest_that_was_set_again_is_told_apart_from_one_with_other_bytes(
+    project: Project,
+) -> None:
+    verify = project.root / "verify"
+    content = (verify / "manifest.0.json").read_bytes()
+    (verify / "manifest.1.json").write_bytes(content)
+    (verify / "manifest.2.json").write_bytes(content + b"\n")
+
+    text = run_audit(project.settings).text
+
+    again, other = text.split("\nmanifest ")[2:4]
+    assert "  changed  nothing: set again, unchanged\n" in again
+    assert "  changed  nothing but its bytes\n" in other
+
+
 def test_an_added_and_a_removed_workload_are_told(project: Project) -> None:
     other = sha256_hex(b"other")
     del project.entries[WEB]
@@ -97,7 +112,7 @@ def test_nothing_verified_is_said_with_the_next_command(project: Project) -> Non
     with pytest.raises(UsageError, match="no manifests in empty/") as caught:
         run_audit(project.settings, folder=project.root / "empty")
 
-    assert caught.value.hint == "run verify first"
+    assert caught.value.hint == "run 'contrast-tasks verify' first"
 
 
 def test_a_changed_policy_file_is_refused(project: Project) -> None:

@@ -59,6 +59,7 @@ def test_the_demo_proves_every_step_and_leaves_nothing_running(project: Path) ->
     lines = done.stdout.splitlines()
     assert [line[:10].strip() for line in lines[:-1]] == STEPS
     assert lines[-1].startswith("all 17 steps passed in ")
+    assert not local_paths(project).state.exists()
     assert not NodeClient(paths=local_paths(project)).is_running()
     assert running_pids(local_paths(project)) == []
 
@@ -77,14 +78,20 @@ def test_a_second_deploy_and_a_second_generate_change_nothing(project: Path) -> 
     assert after == before
 
 
-def test_a_kept_demo_can_be_verified_again_and_stopped(project: Path) -> None:
-    demo = contrast_tasks(project, "demo", "--keep")
+def test_a_kept_demo_takes_over_what_runs_and_can_be_verified_again_and_stopped(
+    project: Path,
+) -> None:
+    contrast_tasks(project, "deploy", "set")
+    demo = contrast_tasks(project, "demo", "--keep", CONTRAST_COMMAND="./doitw")
     verify, audit = contrast_tasks(project, "verify"), contrast_tasks(project, "audit")
 
     stop = contrast_tasks(project, "stop")
 
     assert (demo.returncode, verify.returncode, audit.returncode, stop.returncode) == (0, 0, 0, 0)
+    assert "stopped what was running here, the demo begins anew\n" in demo.stdout
+    assert "the coordinator's earlier history is forgotten" in demo.stdout
     assert "still running: https://" in demo.stdout
+    assert demo.stdout.endswith("stop it with: ./doitw stop\n")
     assert "port 8080 (web): TLS, open to anybody" in audit.stdout
     assert "rules    not those of this version" not in audit.stdout
 
@@ -116,6 +123,7 @@ def test_an_interrupted_demo_leaves_nothing_running(project: Path, signum: int) 
     assert ended
     assert len(below) >= 8
     assert [pid for pid in (guard, node, *below) if is_alive(pid)] == []
+    assert not paths.state.exists()
 
 
 def test_without_envoy_the_mesh_is_left_out_with_one_warning(project: Path) -> None:

@@ -7,6 +7,8 @@ CONTRAST_SECRETS_DIR         where the files go, default /contrast
 CONTRAST_DONE_FILE           start-up marker, default /done
 CONTRAST_KEY_GID             group that may read the private files too; nobody by default
 CONTRAST_RETRY_SECONDS       pause between attempts, default 5
+CONTRAST_ENDORSEMENTS        what the host does not deliver with evidence, default /var/lib/contrast-endorsements
+CONTRAST_EVIDENCE            hardware, which is the default, or a simulated processor
 
 Exit status: 0 done, 1 configuration, 2 terminated while waiting. The Coordinator's evidence is not judged: it
 judges ours, and whoever answers cannot make certificates that peers under the verified mesh CA accept.

@@ -24,6 +24,11 @@ def task_test() -> dict[str, Any]:
     return chore("tests.checks:run_checks", pos_arg="words")
 
 
+def task_docs() -> dict[str, Any]:
+    """Write docs/reference/ from the code."""
+    return chore("tests.reference.pages:write_pages")
+
+
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs and handshakes against `python -c pass`."""
     return chore("tests.bench.table:run_bench", pos_arg="words")

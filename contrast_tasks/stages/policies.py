@@ -171,9 +171,15 @@ def _resolve(
         except ImageError as error:
             malformed.add(reference)
             if reference in own:
-                where = location(document, path)
-                finding = _image_finding(where, str(error), error.hint)
-                findings.append(replace(finding, rule="image-reference"))
+                finding = Finding(
+                    code="G010",
+                    rule="image-reference",
+                    severity=Severity.ERROR,
+                    message=str(error),
+                    where=location(document, path),
+                    hint=error.hint,
+                )
+                findings.append(finding)
             continue
         if found is not None:
             images[reference] = found

@@ -1,0 +1,25 @@
+"""The few forms of Markdown that generated pages need."""
+
+from collections.abc import Iterable, Sequence
+
+NOTICE = "<!-- written by ./doitw docs from the code; edit that -->"
+
+
+def code(text: str) -> str:
+    """Return text in a code span of a table cell."""
+    escaped = text.replace("|", "\\|")
+    return f"`` {escaped} ``" if "`" in text else f"`{escaped}`"
+
+
+def prose(text: str) -> str:
+    """Return plain text for a table cell."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; cells are Markdown already."""
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{' --- |' * len(head)}",
+        *("|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in rows),
+    ]

@@ -17,6 +17,7 @@ if [ "$1" = "-m" ] && [ "$2" = "pip" ]; then
 fi
 printf 'cwd=%s\\n' "$PWD"
 printf 'project=%s\\n' "$CONTRAST_PROJECT"
+printf 'command=%s\\n' "$CONTRAST_COMMAND"
 for argument in "$@"; do printf 'argument=%s\\n' "$argument"; done
 exit 7
 """
@@ -82,6 +83,23 @@ def test_it_works_from_any_directory_and_keeps_the_callers(
 
     assert f"cwd={elsewhere}\n" in done.stdout
     assert f"project={checkout.root}\n" in done.stdout
+    assert f"command={checkout.root}/doitw\n" in done.stdout
+
+
+def test_hints_can_name_a_wrapper_that_was_given_to_a_shell(checkout: Checkout) -> None:
+    checkout.interpreter()
+    checkout.stamp()
+
+    done = subprocess.run(
+        ["sh", "doitw", "stop"],
+        cwd=checkout.root,
+        env={"PATH": os.environ["PATH"]},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    assert "command=./doitw\n" in done.stdout
 
 
 def test_the_first_run_installs_by_hash_and_leaves_a_stamp(checkout: Checkout) -> None:

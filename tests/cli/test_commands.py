@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
+from contrast_tasks.local.client import PodStatus
 from contrast_tasks.schema import validate
 from contrast_tasks.stages.deploy import DeployResult, RestartResult, StatusResult
 from contrast_tasks.stages.set import SetResult
@@ -15,11 +16,17 @@ from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
 SET = SetResult(
-    coordinator="h:1", generation=1, manifest_sha256="a", mesh_ca_sha256="b", files=("mesh-ca.pem",)
+    coordinator="h:1",
+    generation=1,
+    is_repeat=False,
+    manifest_sha256="a",
+    mesh_ca_sha256="b",
+    files=("mesh-ca.pem",),
 )
 VERIFIED = VerifyResult(
     coordinator="h:1",
     folder=Path("verify"),
+    files=("manifest.0.json",),
     generations=1,
     manifest_sha256="a",
     root_ca_sha256="b",
@@ -90,15 +97,36 @@ def test_set_hands_over_paths_as_the_caller_sees_them(
         "-m",
         "other.json",
         "--workload-owner-key",
-        "key.pem",
+        "./key.pem",
         "build/deployment",
     )
 
-    assert (shown.code, shown.out, shown.err) == (0, "", "something happened\n")
+    assert (shown.code, shown.out) == (0, "")
+    assert shown.err.splitlines() == [
+        "something happened",
+        "wrote mesh-ca.pem",
+        "set other.json at coordinator h:1: manifest a is in force (generation 1), mesh CA b",
+    ]
     assert stage.given["coordinator"] == "h:1"
     assert stage.given["manifest"] == project.root / "other.json"
     assert stage.given["owner_key"] == project.root / "key.pem"
+    assert stage.given["owner_key_name"] == "./key.pem"
     assert stage.given["paths"] == [project.root / "build/deployment"]
+
+
+def test_verify_says_what_it_wrote_and_what_is_in_force(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replace(monkeypatch, "verify.run_verify", VERIFIED)
+
+    shown = terminal.run("verify", "--folder", "kept/")
+
+    assert (shown.code, shown.out) == (0, "")
+    assert shown.err.splitlines() == [
+        "something happened",
+        "wrote kept/manifest.0.json",
+        "verified coordinator h:1 against manifest.json: manifest a is in force (generation 1), mesh CA c",
+    ]
 
 
 def test_verify_as_json_is_one_document_without_conversation(
@@ -172,10 +200,78 @@ def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> 
     assert (shown.code, shown.out, shown.err) == (0, "web 1/1\n", "")
 
 
+WEB = PodStatus(
+    name="web",
+    workload="Deployment/web",
+    role="",
+    address="127.0.0.3",
+    phase="starting",
+    started=False,
+    ready=False,
+    restarts=1,
+    message="",
+    policy_sha256="",
+    digest="",
+    pids={},
+)
+
+
+def test_status_is_a_report_that_says_what_is_not_ready(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = StatusResult(platform="local", running=True, pods=(WEB,))
+    _replace(monkeypatch, "deploy.run_status", found)
+
+    shown = terminal.run("status")
+
+    assert (shown.code, shown.err) == (0, "1 of 1 pods is not ready\n")
+    assert shown.out == "Deployment/web  127.0.0.3  starting  not ready  1 restart\n"
+
+
+def test_status_that_waited_in_vain_is_an_error_below_the_report(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = "not ready: web is starting"
+    found = StatusResult(platform="local", running=True, pods=(WEB,), behind=behind)
+    _replace(monkeypatch, "deploy.run_status", found)
+
+    shown = terminal.run("status", "--wait", "1")
+
+    assert shown.code == 30
+    assert shown.out.startswith("Deployment/web ")
+    assert shown.err == (
+        f"contrast-tasks: error: {behind}\n  hint: the logs are in .contrast/local/logs\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("status",), 0, "nothing is running"),
+        (("status", "--wait", "1"), 30, "contrast-tasks: error: nothing is running"),
+    ],
+    ids=["report", "waited"],
+)
+def test_nothing_running_is_one_line(
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    code: int,
+    line: str,
+) -> None:
+    _replace(monkeypatch, "deploy.run_status", StatusResult(platform="local", running=False))
+
+    shown = terminal.run(*words)
+
+    assert (shown.code, shown.out, shown.err.splitlines()[0]) == (code, "", line)
+
+
 def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = _replace(monkeypatch, "deploy.run_restart", RestartResult(restarted=("web",)))
 
-    assert terminal.run("restart", "web", "--wait", "3").code == 0
+    shown = terminal.run("restart", "web", "--wait", "3")
+
+    assert (shown.code, shown.err) == (0, "something happened\n1 workload restarted\n")
     assert (stage.given["names"], stage.given["wait_s"]) == (["web"], 3.0)
 
 

@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.layout import find_layout, open_layouts
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.kube.workloads import Path, mappings_at, pod_spec, spec_path
-from contrast_tasks.stages.lock import run_lock
 from contrast_tasks.stages.project import Project, Spec, open_project
 
 
@@ -21,6 +19,8 @@ def lock(project: Spec) -> dict[str, Any]:
 
     Nothing is dropped: a reference that is out of use now may stand in a file that cannot be read at the moment.
     """
+    from contrast_tasks.stages.lock import run_lock
+
     opened = open_project(project)
     settings = opened.settings
     kept = (opened.lock() or Lock()).images
@@ -29,6 +29,8 @@ def lock(project: Spec) -> dict[str, Any]:
 
 
 def _resolvable(project: Project) -> list[str]:
+    from contrast_tasks.images.layout import find_layout, open_layouts
+
     settings = project.settings
     layouts = open_layouts(settings.root, settings.layouts)
     locked = project.lock() or Lock()

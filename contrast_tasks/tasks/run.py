@@ -22,6 +22,7 @@ from doit.runner import MRunner, Runner
 from doit.task import Stream, Task
 
 from contrast_tasks.errors import GraphError, UsageError
+from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.tasks.checker import ContentChecker
 from contrast_tasks.tasks.database import Database
 from contrast_tasks.tasks.freshness import Fresh
@@ -43,10 +44,16 @@ _RUN.status = "run"
 
 
 class _Dependency(Dependency):  # type: ignore[misc]  # doit has no types
-    """doit's dependency manager with a short way for tasks whose one rule is Fresh.
+    """doit's dependency manager with a short way for tasks whose one rule is Fresh, and short records.
 
     Fresh has looked at every output, and such a task has no file_dep, so nothing is left to ask.
     """
+
+    def save_success(self, task: Any, result_hash: str | None = None) -> None:
+        # What a task returned is among its values already; a digest of it tells as well whether it changed.
+        if result_hash is None and isinstance(task.result, dict):
+            result_hash = sha256_hex(canonical_json(task.result))
+        super().save_success(task, result_hash)
 
     def get_status(self, task: Any, tasks_dict: Any, get_log: bool = False) -> Any:  # noqa: FBT002  # doit's
         if len(task.uptodate) == 1 and not task.file_dep:

@@ -354,7 +354,7 @@ BAD_INPUT = [
         2,
         lines(
             "manifest.json: error: cannot read the manifest: no such file or directory",
-            "  hint: run generate first",
+            "  hint: run 'contrast-tasks generate' first",
         ),
         id="set-without-manifest",
     ),

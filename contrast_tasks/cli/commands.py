@@ -26,7 +26,7 @@ class CommandModule(Protocol):
 SUMMARIES: Mapping[str, str] = {
     "generate": "make annotated YAML, policies and the manifest",
     "lint": "check the sources and show every finding",
-    "plan": "tell what generate would change",
+    "plan": "tell what generate would change, and set at the Coordinator in force",
     "lock": "resolve image references in the lock file, from layouts and registries",
     "config": "show the effective settings and where each comes from",
     "coordinator": "print the Kubernetes resources of the Coordinator",

@@ -1,4 +1,4 @@
-"""`plan`: which workloads, policies and files the next `generate` would change, without changing them."""
+"""`plan`: what the next `generate` would change, and then `set` at the Coordinator, without changing anything."""
 
 import argparse
 from dataclasses import asdict
@@ -15,6 +15,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     generate.configure_project(parser)
     parser.add_argument(
+        "-c",
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="compare with the manifest in force there; default: the local deployment's, if one runs",
+    )
+    parser.add_argument(
         "--detailed-exitcode", action="store_true", help=f"exit with {CHANGES} if there are changes"
     )
 
@@ -22,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print one line per difference."""
     from contrast_tasks.stages.plan import PLAN, differences, plan_spec
+    from contrast_tasks.stages.plan_running import running_difference
     from contrast_tasks.stages.project import open_project
     from contrast_tasks.tasks.graph import generate_tasks
     from contrast_tasks.tasks.run import run_tasks, tasks_from
@@ -38,6 +45,14 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             failures=reporter.failures(),
         )
     found = differences(now, planned)
+    running = running_difference(
+        now.settings,
+        (now.root / planned.paths.manifest).read_bytes(),
+        say=context.console.say,
+        coordinator=arguments.coordinator,
+    )
+    if running is not None:
+        found.append(running)
     for difference in found:
         detail = f" ({difference.detail})" if difference.detail else ""
         context.console.data(f"{difference.what} {difference.name}{detail}\n")

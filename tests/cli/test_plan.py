@@ -1,5 +1,10 @@
 import json
+from typing import Any
 
+import pytest
+
+from contrast_tasks.settings import Settings
+from contrast_tasks.stages.plan import Difference
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
@@ -41,6 +46,36 @@ def test_one_changed_workload_is_one_line_and_its_files(
         "changed build/policies/Deployment.till.rego\n"
     )
     assert project.outputs() == before
+
+
+def test_a_coordinator_with_another_manifest_is_a_change(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.run("generate")
+    asked: list[tuple[bytes, str]] = []
+
+    def compare(settings: Settings, planned: bytes, **given: Any) -> Difference:
+        asked.append((planned, given["coordinator"]))
+        return Difference(what="changed", name="coordinator 127.0.0.1:1", detail="another")
+
+    monkeypatch.setattr("contrast_tasks.stages.plan_running.running_difference", compare)
+
+    shown = terminal.run("plan", "-c", "127.0.0.1:1", "--detailed-exitcode")
+
+    assert (shown.code, shown.out, shown.err) == (
+        5,
+        "changed coordinator 127.0.0.1:1 (another)\n",
+        "",
+    )
+    assert asked == [((terminal.root / "manifest.json").read_bytes(), "127.0.0.1:1")]
+
+
+def test_a_coordinator_that_does_not_answer_is_an_error(terminal: Terminal) -> None:
+    terminal.run("generate")
+
+    shown = terminal.run("plan", "-c", "127.0.0.1:1")
+
+    assert shown.code == 40
 
 
 def test_a_removed_workload_is_told(terminal: Terminal, project: FakeProject) -> None:

@@ -88,7 +88,7 @@ def free_port(ip: str) -> int:
 
 
 class Envoy:
-    """A running Envoy; made when it accepts connections, as its log says."""
+    """A running Envoy; made when all its listeners accept connections, which is a moment after its log says so."""
 
     def __init__(self, bootstrap: dict[str, Any], folder: Path) -> None:
         config = folder / "envoy.json"
@@ -111,6 +111,19 @@ class Envoy:
             raise AssertionError("".join(seen))
         self._drain = threading.Thread(target=self._log.read)
         self._drain.start()
+        for listener in bootstrap["static_resources"]["listeners"]:
+            address = listener["address"]["socket_address"]
+            self._await((address["address"], address["port_value"]))
+
+    def _await(self, address: tuple[str, int]) -> None:
+        pause = threading.Event()
+        for _ in range(2000):
+            with socket.socket() as probe:
+                if probe.connect_ex(address) == 0:
+                    return
+            pause.wait(0.01)
+        self.stop()
+        raise AssertionError(f"Envoy does not listen on {address}")
 
     def stop(self) -> None:
         self._process.terminate()

@@ -60,7 +60,7 @@ def verify_not_revoked(
     if not usable:
         found = "; ".join(troubles) or "none was delivered and none is cached"
         raise CollateralUnavailable(
-            f"no usable revocation list of {ark.subject_cn}: {found}",
+            f"collateral not available: no usable revocation list of {ark.subject_cn}: {found}",
             hint="the peer can deliver one in its document; without one evidence of hardware is refused",
         )
 

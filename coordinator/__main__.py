@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.attestation.issuer import (
+from contrast_tasks.attestation.issuers.environment import (
     DEFAULT_ENDORSEMENTS,
     VARIABLE_ENDORSEMENTS,
     issuer_from_environment,
@@ -104,7 +104,7 @@ def run(
 
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
-    from contrast_tasks.attestation.kept import KeptEndorsements
+    from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
     from contrast_tasks.attestation.validators import validators_for
     from coordinator.history import History
     from coordinator.metrics import Metrics

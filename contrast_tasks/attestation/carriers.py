@@ -6,13 +6,13 @@ form; that a certificate of attested TLS is signed by its own key is of no inter
 
 from dataclasses import dataclass
 
-from contrast_tasks.attestation import tdx_document
-from contrast_tasks.attestation.document import OID_SNP_DOCUMENT, SnpDocument, parse_document
 from contrast_tasks.attestation.errors import MalformedEvidence
-from contrast_tasks.attestation.snp_report import REPORT_BYTES, parse_report
-from contrast_tasks.attestation.tdx_document import TDX_OID
-from contrast_tasks.attestation.tdx_quote import TdxQuote, parse_quote
-from contrast_tasks.attestation.x509_forms import load_certificate
+from contrast_tasks.attestation.pki.forms import load_certificate
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument, parse_document
+from contrast_tasks.attestation.snp.report import REPORT_BYTES, parse_report
+from contrast_tasks.attestation.tdx import document as tdx_document
+from contrast_tasks.attestation.tdx.document import TDX_OID
+from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
 from contrast_tasks.errors import EvidenceRejected
 
 Evidence = SnpDocument | TdxQuote

@@ -3,16 +3,16 @@
 Source: spec/attestation.md 2.9 (the numbers below 1.3.9901.2.1) and 3.8 (those below 1.3.9901.2.2, of which the guest's own).
 """
 
-from contrast_tasks.attestation import der
-from contrast_tasks.attestation.amd import line_of_model
-from contrast_tasks.attestation.document import OID_SNP_DOCUMENT
-from contrast_tasks.attestation.snp_claims import ReportTcbs
-from contrast_tasks.attestation.snp_report import SnpReport
-from contrast_tasks.attestation.tcb import Tcb
-from contrast_tasks.attestation.tdx_document import TDX_OID
-from contrast_tasks.attestation.tdx_quote import TdReport
-from contrast_tasks.attestation.tdx_validator import TdxEvidence
-from contrast_tasks.attestation.verify import VerifiedEvidence
+from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
+from contrast_tasks.attestation.snp.expectation import ReportTcbs
+from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.report import SnpReport
+from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.verify import VerifiedEvidence
+from contrast_tasks.attestation.tdx.document import TDX_OID
+from contrast_tasks.attestation.tdx.quote import TdReport
+from contrast_tasks.attestation.tdx.validator import TdxEvidence
 
 Claim = int | bool | bytes
 

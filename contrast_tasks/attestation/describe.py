@@ -9,17 +9,17 @@ from typing import Any
 
 from cryptography import x509
 
-from contrast_tasks.attestation import document as snp_document
-from contrast_tasks.attestation import tdx_document
-from contrast_tasks.attestation.amd import line_of_model
-from contrast_tasks.attestation.der import elements
-from contrast_tasks.attestation.endorsement import parse_endorsement
 from contrast_tasks.attestation.errors import MalformedEvidence
-from contrast_tasks.attestation.snp_report import REPORT_BYTES, SnpReport, parse_report
-from contrast_tasks.attestation.tcb import parse_tcb
-from contrast_tasks.attestation.tdx_pck import SGX_EXTENSION, load_chain, parse_pck_facts
-from contrast_tasks.attestation.tdx_quote import TdxQuote, parse_quote
-from contrast_tasks.attestation.x509_forms import load_certificate
+from contrast_tasks.attestation.pki.der import elements
+from contrast_tasks.attestation.pki.forms import load_certificate
+from contrast_tasks.attestation.snp import document as snp_document
+from contrast_tasks.attestation.snp.endorsement import parse_endorsement
+from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.report import REPORT_BYTES, SnpReport, parse_report
+from contrast_tasks.attestation.snp.tcb import parse_tcb
+from contrast_tasks.attestation.tdx import document as tdx_document
+from contrast_tasks.attestation.tdx.pck import SGX_EXTENSION, load_chain, parse_pck_facts
+from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
 from contrast_tasks.errors import EvidenceRejected
 
 Description = dict[str, Any]

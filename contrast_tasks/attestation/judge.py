@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from contrast_tasks.attestation.amd import LINE_SIMULATED
 from contrast_tasks.attestation.carriers import Evidence, open_carrier
-from contrast_tasks.attestation.document import SnpDocument, render_document
-from contrast_tasks.attestation.endorsements import Endorsements
+from contrast_tasks.attestation.endorsements.fetch import Endorsements
+from contrast_tasks.attestation.endorsements.material import gather
 from contrast_tasks.attestation.errors import ClaimsRejected
-from contrast_tasks.attestation.material import gather
-from contrast_tasks.attestation.tdx_collateral import Collateral
-from contrast_tasks.attestation.tdx_validator import TdxEvidence, TdxValidator
+from contrast_tasks.attestation.snp.document import SnpDocument, render_document
+from contrast_tasks.attestation.snp.lines import LINE_SIMULATED
+from contrast_tasks.attestation.snp.verify import SnpValidator, VerifiedEvidence
+from contrast_tasks.attestation.tdx.collateral import Collateral
+from contrast_tasks.attestation.tdx.validator import TdxEvidence, TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.validators import Validator, validators_for
-from contrast_tasks.attestation.verify import SnpValidator, VerifiedEvidence
 from contrast_tasks.errors import EvidenceRejected, MismatchError
 from contrast_tasks.manifest.model import Manifest
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from contrast_tasks.attestation.amd import LINE_SIMULATED
 from contrast_tasks.attestation.carriers import Evidence
 from contrast_tasks.attestation.describe import (
     GUEST_POLICY_BITS,
@@ -19,18 +18,19 @@ from contrast_tasks.attestation.describe import (
     TD_ATTRIBUTE_BITS,
     flags,
 )
-from contrast_tasks.attestation.document import SnpDocument
-from contrast_tasks.attestation.endorsement import TrustAnchor
-from contrast_tasks.attestation.endorsements import Endorsements
-from contrast_tasks.attestation.material import Material, gather, line_of
-from contrast_tasks.attestation.tcb import Tcb
-from contrast_tasks.attestation.tdx_pck import PckChain
-from contrast_tasks.attestation.tdx_quote import TdxQuote
-from contrast_tasks.attestation.tdx_tcb import TcbStatus
-from contrast_tasks.attestation.tdx_verify import hardening_checks, tcb_of
-from contrast_tasks.attestation.tdx_verify import verify_genuine as verify_genuine_quote
+from contrast_tasks.attestation.endorsements.fetch import Endorsements
+from contrast_tasks.attestation.endorsements.material import Material, gather, line_of
+from contrast_tasks.attestation.snp.document import SnpDocument
+from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp.lines import LINE_SIMULATED
+from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.verify import GenuineReport, Trust, verify_genuine
+from contrast_tasks.attestation.tdx.pck import PckChain
+from contrast_tasks.attestation.tdx.quote import TdxQuote
+from contrast_tasks.attestation.tdx.tcb import TcbStatus
+from contrast_tasks.attestation.tdx.verify import hardening_checks, tcb_of
+from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_genuine_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
-from contrast_tasks.attestation.verify import GenuineReport, Trust, verify_genuine
 from contrast_tasks.errors import EvidenceRejected
 
 # The lines that a manifest, and so the settings, have reference values for.

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-from contrast_tasks.attestation.amd import LINES, amd_anchor
-from contrast_tasks.attestation.certificate import parse_certificate
-from contrast_tasks.attestation.endorsement import TrustAnchor
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
-from contrast_tasks.attestation.tdx_pck import ROOT_NAME, common_name, spki_der
-from contrast_tasks.attestation.x509_forms import load_certificate
+from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.attestation.pki.forms import load_certificate
+from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp.lines import LINES, amd_anchor
+from contrast_tasks.attestation.tdx.pck import ROOT_NAME, common_name, spki_der
 from contrast_tasks.errors import UsageError
 
 # SHA-256 of the DER form of Intel's SGX root certificate.

@@ -1,15 +1,15 @@
 """From a manifest's reference values to validators: hex becomes bytes once, missing values are errors, not gaps."""
 
-from contrast_tasks.attestation.amd import LINE_SIMULATED, LINES, amd_anchor
-from contrast_tasks.attestation.crl import CrlSource
-from contrast_tasks.attestation.endorsement import TrustAnchor
-from contrast_tasks.attestation.snp_claims import Processors, SnpExpectation
-from contrast_tasks.attestation.snp_vmsa import CPU_SIGNATURES
-from contrast_tasks.attestation.tcb import Tcb
-from contrast_tasks.attestation.tdx_validator import TdxValidator
-from contrast_tasks.attestation.tdx_verify import CollateralSource, TdxExpectation
+from contrast_tasks.attestation.snp.crl import CrlSource
+from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp.expectation import Processors, SnpExpectation
+from contrast_tasks.attestation.snp.lines import LINE_SIMULATED, LINES, amd_anchor
+from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.verify import SnpValidator, Trust
+from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES
+from contrast_tasks.attestation.tdx.validator import TdxValidator
+from contrast_tasks.attestation.tdx.verify import CollateralSource, TdxExpectation
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
-from contrast_tasks.attestation.verify import SnpValidator, Trust
 from contrast_tasks.errors import MissingReferenceValues
 from contrast_tasks.manifest.model import (
     Manifest,

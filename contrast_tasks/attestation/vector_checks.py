@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from contrast_tasks.attestation.document import SnpDocument, parse_document
-from contrast_tasks.attestation.endorsement import parse_endorsement, verify_chain
 from contrast_tasks.attestation.errors import ClaimsRejected, CollateralUnavailable
-from contrast_tasks.attestation.snp_claims import SnpExpectation, claim_checks
-from contrast_tasks.attestation.snp_report import parse_report
-from contrast_tasks.attestation.tcb import Tcb
-from contrast_tasks.attestation.tdx_collateral import parse_collateral
-from contrast_tasks.attestation.tdx_document import quote_bytes
-from contrast_tasks.attestation.tdx_quote import TdxQuote, parse_quote
-from contrast_tasks.attestation.tdx_verify import (
+from contrast_tasks.attestation.snp.document import SnpDocument, parse_document
+from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
+from contrast_tasks.attestation.snp.expectation import SnpExpectation, claim_checks
+from contrast_tasks.attestation.snp.report import parse_report
+from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.verify import Trust, line_of
+from contrast_tasks.attestation.snp.verify import verify_genuine as verify_genuine_snp
+from contrast_tasks.attestation.tdx.collateral import parse_collateral
+from contrast_tasks.attestation.tdx.document import quote_bytes
+from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
+from contrast_tasks.attestation.tdx.verify import (
     TdxExpectation,
     check_claims,
     require_status,
@@ -27,9 +29,6 @@ from contrast_tasks.attestation.tdx_verify import (
     verify_genuine,
 )
 from contrast_tasks.attestation.trust_roots import TrustRoots
-from contrast_tasks.attestation.verify import Trust
-from contrast_tasks.attestation.verify import _line as line_of
-from contrast_tasks.attestation.verify import verify_genuine as verify_genuine_snp
 from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.manifest.model import GuestPolicy, PlatformInfo
 

@@ -12,7 +12,7 @@ from contrast_tasks.report.model import Failure, Report
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
-    from contrast_tasks.attestation.endorsements import Endorsements
+    from contrast_tasks.attestation.endorsements.fetch import Endorsements
 
 EXAMPLE = "endorsements fetch -c 203.0.113.7:1313"
 ACTIONS = ("fetch", "show")

@@ -159,7 +159,7 @@ def run(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Fetch and write the credentials; raise ContrastError for what waiting cannot cure."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from contrast_tasks.attestation.issuer import issuer_from_environment
+    from contrast_tasks.attestation.issuers.environment import issuer_from_environment
 
     options = parse_options(environ)
     issuer = issuer_from_environment(environ)

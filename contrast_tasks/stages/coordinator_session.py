@@ -83,7 +83,7 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     """
     from contrast_tasks.atls.client import connect
     from contrast_tasks.atls.errors import HandshakeFailed, OwnEvidenceRefused
-    from contrast_tasks.attestation.kept import KeptEndorsements
+    from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
     from contrast_tasks.attestation.validators import validators_for
     from contrast_tasks.stages.endorsements import open_endorsements
 

@@ -14,7 +14,7 @@ from contrast_tasks.errors import EvidenceRejected, UsageError
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
-    from contrast_tasks.attestation.endorsements import Answer, Endorsements
+    from contrast_tasks.attestation.endorsements.fetch import Answer, Endorsements
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _SCHEMES = ("https://", "http://")
@@ -62,8 +62,8 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
 
 def fetch_endorsements(carried: "Carried", endorsements: "Endorsements", now: datetime) -> Fetched:
     """Fetch and keep everything that a verdict on this evidence needs."""
-    from contrast_tasks.attestation.document import SnpDocument
-    from contrast_tasks.attestation.material import gather, line_of
+    from contrast_tasks.attestation.endorsements.material import gather, line_of
+    from contrast_tasks.attestation.snp.document import SnpDocument
     from contrast_tasks.attestation.trust_roots import bundled_roots
 
     material = gather(carried.evidence, endorsements, roots=bundled_roots(), now=now)
@@ -87,7 +87,7 @@ def require_complete(fetched: Sequence[Fetched]) -> None:
 
 def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
     """Yield what the cache holds, by address; files that are not ours are passed over."""
-    from contrast_tasks.attestation.endorsements import EndorsementCache
+    from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 
     cache = EndorsementCache(folder)
     found = []
@@ -128,9 +128,9 @@ def _described(url: str, answer: "Answer", now: datetime) -> Kept:
 
 def _kind_and_end(url: str, answer: "Answer") -> tuple[str, datetime | None]:
     """Return what stands at an address and until when it may be used; raises EvidenceRejected if it does not parse."""
-    from contrast_tasks.attestation import pcs
-    from contrast_tasks.attestation.endorsement import parse_endorsement
-    from contrast_tasks.attestation.x509_forms import load_crl
+    from contrast_tasks.attestation.endorsements import pcs
+    from contrast_tasks.attestation.pki.forms import load_crl
+    from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 
     if url.endswith("/crl") or "/pckcrl?" in url or url == pcs.ROOT_CRL_URL:
         return "revocation list", load_crl(answer.body, "the list").next_update_utc

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from contrast_tasks.attestation.endorsements import (
+from contrast_tasks.attestation.endorsements.fetch import (
     MAXIMUM_BODY_BYTES,
     Access,
     Answer,

@@ -11,7 +11,7 @@ from contrast_tasks.errors import EvidenceRejected, Location, UsageError
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
-    from contrast_tasks.attestation.endorsements import Endorsements
+    from contrast_tasks.attestation.endorsements.fetch import Endorsements
 
 INDEX_NAME = "vectors.json"
 _INDENT = "  "
@@ -128,7 +128,7 @@ def verify_evidence(
     Raises EvidenceRejected with the first failing check of each reference value.
     """
     from contrast_tasks.attestation.judge import judge_document
-    from contrast_tasks.attestation.tdx_collateral import parse_collateral
+    from contrast_tasks.attestation.tdx.collateral import parse_collateral
     from contrast_tasks.manifest.codec import parse_manifest
 
     report_data = _report_data(report_data_hex)

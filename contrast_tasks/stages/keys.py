@@ -96,6 +96,6 @@ def _public(root: Path, names: Sequence[str], digest: Callable[..., str]) -> tup
 def _local_root(project: Project) -> str:
     if project.settings.platform != "local":
         return ""
-    from contrast_tasks.attestation.simulated import SimulatedProcessor
+    from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 
     return SimulatedProcessor.load_or_create(project.root / PROCESSOR).root_sha256_hex

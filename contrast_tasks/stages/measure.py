@@ -83,7 +83,7 @@ def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
 
 
 def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
-    from contrast_tasks.attestation.measure_snp import (
+    from contrast_tasks.attestation.snp.measure import (
         LaunchInputs,
         ap_start_address,
         launch_digest,
@@ -109,7 +109,7 @@ def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
 
 
 def _tdx_entry(guest: Guest) -> dict[str, Any]:
-    from contrast_tasks.attestation.measure_tdx import mrtd
+    from contrast_tasks.attestation.tdx.measure import mrtd
 
     if guest.vcpus != (1,) or guest.any_vcpus or guest.cpu or guest.firmware_digest_hex:
         raise UsageError(
@@ -124,8 +124,8 @@ def _tdx_entry(guest: Guest) -> dict[str, Any]:
 
 
 def _rtmr0(guest: Guest, firmware: bytes) -> str:
-    from contrast_tasks.attestation.boot_option import ui_app_boot_option
-    from contrast_tasks.attestation.measure_tdx import rtmr0
+    from contrast_tasks.attestation.tdx.boot_option import ui_app_boot_option
+    from contrast_tasks.attestation.tdx.measure import rtmr0
 
     if not guest.machine_digests:
         return ""
@@ -143,7 +143,7 @@ def _rtmr0(guest: Guest, firmware: bytes) -> str:
 
 
 def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
-    from contrast_tasks.attestation.measure_tdx import rtmr1, rtmr2
+    from contrast_tasks.attestation.tdx.measure import rtmr1, rtmr2
 
     if guest.kernel is None:
         return "", ""

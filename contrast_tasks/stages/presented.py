@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from contrast_tasks.attestation.carriers import Carried, Evidence, evidence_of
-from contrast_tasks.attestation.document import OID_SNP_DOCUMENT, SnpDocument
-from contrast_tasks.attestation.tdx_document import TDX_OID
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument
+from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.errors import EvidenceRejected, UsageError
 
 HANDSHAKE_S = 30.0

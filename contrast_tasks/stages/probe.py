@@ -16,7 +16,7 @@ from contrast_tasks.files import write_atomic
 from contrast_tasks.settings import FILE_NAME
 
 if TYPE_CHECKING:
-    from contrast_tasks.attestation.endorsements import Endorsements
+    from contrast_tasks.attestation.endorsements.fetch import Endorsements
     from contrast_tasks.attestation.observe import Observation
     from contrast_tasks.attestation.trust_roots import TrustRoots
 

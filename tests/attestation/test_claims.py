@@ -1,12 +1,12 @@
 from cryptography import x509
 
-from contrast_tasks.attestation import der
 from contrast_tasks.attestation.claims import claims_extensions, claims_of, tdx_claims_extensions
-from contrast_tasks.attestation.tdx_collateral import parse_collateral
-from contrast_tasks.attestation.tdx_document import render_document
-from contrast_tasks.attestation.tdx_quote import parse_quote
-from contrast_tasks.attestation.tdx_validator import TdxValidator
-from contrast_tasks.attestation.tdx_verify import TdxExpectation
+from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.tdx.collateral import parse_collateral
+from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.validator import TdxValidator
+from contrast_tasks.attestation.tdx.verify import TdxExpectation
 from tests.fakes.attestation import (
     CHIP_ID,
     HOST_DATA,

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.attestation.describe import describe, flags
 from contrast_tasks.attestation.errors import MalformedEvidence
-from contrast_tasks.attestation.tdx_document import render_document
-from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
+from tests.fakes.attestation import DATA
 from tests.fakes.intel import NOW, Body, Intel, changed, name
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "attestation"
 real_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="test data of real hardware is not at hand"
 )

@@ -10,29 +10,28 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.attestation.describe import describe
-from contrast_tasks.attestation.document import SnpDocument, parse_document, render_document
-from contrast_tasks.attestation.endorsement import parse_endorsement, verify_chain
-from contrast_tasks.attestation.guest_devices import VCEK_GUID, parse_certificate_table
-from contrast_tasks.attestation.snp_report import SIGNED_BYTES, parse_report
-from contrast_tasks.attestation.tdx_collateral import parse_collateral, verify_collateral
-from contrast_tasks.attestation.tdx_document import parse_document as parse_tdx_document
-from contrast_tasks.attestation.tdx_document import render_document as render_tdx_document
-from contrast_tasks.attestation.tdx_pck import parse_pck_facts
-from contrast_tasks.attestation.tdx_quote import parse_quote
-from contrast_tasks.attestation.tdx_verify import verify_genuine as verify_quote
+from contrast_tasks.attestation.issuers.devices import VCEK_GUID, parse_certificate_table
+from contrast_tasks.attestation.snp.document import SnpDocument, parse_document, render_document
+from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
+from contrast_tasks.attestation.snp.report import SIGNED_BYTES, parse_report
+from contrast_tasks.attestation.snp.verify import Trust, verify_genuine
+from contrast_tasks.attestation.tdx.collateral import parse_collateral, verify_collateral
+from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
+from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
+from contrast_tasks.attestation.tdx.pck import parse_pck_facts
+from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_quote
 from contrast_tasks.attestation.trust_roots import bundled_roots, intel_root_spki
-from contrast_tasks.attestation.verify import Trust, verify_genuine
 from contrast_tasks.errors import ContrastError
-from tests.attestation.test_tsm import table
+from tests.attestation.issuers.test_tsm import table
+from tests.fakes.attestation import DATA
 from tests.fakes.intel import NOW, Intel, PckValues, certificate, new_key
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "attestation"
 pytestmark = pytest.mark.skipif(
     not DATA.is_dir(), reason="test data of real hardware is not at hand"
 )

@@ -14,17 +14,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from contrast_tasks.attestation import kds
 from contrast_tasks.attestation.carriers import open_carrier
-from contrast_tasks.attestation.certificate import parse_certificate
-from contrast_tasks.attestation.document import EXTRA_CRL, SnpDocument
-from contrast_tasks.attestation.endorsements import Access, Answer, EndorsementCache, Endorsements
+from contrast_tasks.attestation.endorsements import kds
+from contrast_tasks.attestation.endorsements.fetch import (
+    Access,
+    Answer,
+    EndorsementCache,
+    Endorsements,
+)
 from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.judge import NoReferenceAccepts, UnknownPolicy, judge_document
-from contrast_tasks.attestation.simulated import SimulatedProcessor
-from contrast_tasks.attestation.tdx_collateral import parse_collateral
-from contrast_tasks.attestation.tdx_document import render_document
-from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument
+from contrast_tasks.attestation.tdx.collateral import parse_collateral
+from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from contrast_tasks.errors import EvidenceRejected, MissingReferenceValues
 from contrast_tasks.manifest.model import (

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from contrast_tasks.attestation.carriers import open_carrier
-from contrast_tasks.attestation.endorsements import Access, EndorsementCache, Endorsements
+from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
+from contrast_tasks.attestation.endorsements.pcs import qe_identity_url
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.observe import Observation, observe
-from contrast_tasks.attestation.pcs import qe_identity_url
-from contrast_tasks.attestation.simulated import SimulatedProcessor
-from contrast_tasks.attestation.tcb import Tcb
+from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from contrast_tasks.errors import EvidenceRejected
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, FakeAmd

@@ -19,8 +19,13 @@ from contrast_tasks.atls.certificate import (
     verify_peer_certificate,
 )
 from contrast_tasks.atls.errors import EvidenceMissing
-from contrast_tasks.attestation import kds
-from contrast_tasks.attestation.endorsements import Access, Answer, EndorsementCache, Endorsements
+from contrast_tasks.attestation.endorsements import kds
+from contrast_tasks.attestation.endorsements.fetch import (
+    Access,
+    Answer,
+    EndorsementCache,
+    Endorsements,
+)
 from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     EndorsementRejected,

@@ -9,7 +9,7 @@ from contrast_tasks.atls.client import connect
 from contrast_tasks.atls.errors import OwnEvidenceRefused
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation.errors import EndorsementRejected, WrongPolicyHash
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.model import (
     GuestPolicy,

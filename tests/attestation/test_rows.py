@@ -40,7 +40,7 @@ def test_every_named_test_exists() -> None:
 
 def test_every_test_with_a_number_stands_in_its_row() -> None:
     rows = dict(table())
-    paths = (path for folder in FOLDERS for path in (ROOT / "tests" / folder).glob("test_*.py"))
+    paths = (path for folder in FOLDERS for path in (ROOT / "tests" / folder).rglob("test_*.py"))
 
     missing = {
         (int(number), test)

@@ -4,21 +4,21 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.attestation.amd import amd_anchor
 from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     CollateralUnavailable,
     EndorsementRejected,
     WrongPolicyHash,
 )
-from contrast_tasks.attestation.simulated import SimulatedProcessor
-from contrast_tasks.attestation.tdx_collateral import Collateral, parse_collateral
-from contrast_tasks.attestation.tdx_document import render_document
-from contrast_tasks.attestation.tdx_quote import parse_quote
-from contrast_tasks.attestation.tdx_validator import TdxValidator
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.snp.lines import amd_anchor
+from contrast_tasks.attestation.snp.verify import SnpValidator
+from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
+from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.validator import TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.attestation.validators import validators_for
-from contrast_tasks.attestation.verify import SnpValidator
 from contrast_tasks.errors import MissingReferenceValues, UsageError
 from contrast_tasks.manifest.model import (
     GuestPolicy,

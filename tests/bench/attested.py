@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.atls.client import connect
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry

@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from contrast_tasks.attestation.endorsements import EndorsementCache
-from contrast_tasks.attestation.kept import KeptEndorsements
-from contrast_tasks.attestation.snp_vmsa import CPU_SIGNATURES, MAXIMUM_VCPUS, digests_by_vcpus
-from contrast_tasks.attestation.tdx_collateral import Collateral, parse_collateral
-from contrast_tasks.attestation.tdx_document import render_document
-from contrast_tasks.attestation.tdx_pck import load_chain
-from contrast_tasks.attestation.tdx_quote import parse_quote
-from contrast_tasks.attestation.tdx_validator import TdxValidator
-from contrast_tasks.attestation.tdx_verify import TdxExpectation
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
+from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
+from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES, MAXIMUM_VCPUS, digests_by_vcpus
+from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
+from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.pck import load_chain
+from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.validator import TdxValidator
+from contrast_tasks.attestation.tdx.verify import TdxExpectation
 from contrast_tasks.attestation.trust_roots import intel_root_spki
 from tests.bench.handshakes import measure_handshakes
 from tests.bench.timing import ROOT, Measured

@@ -10,9 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from contrast_tasks.atls.server import serve
-from contrast_tasks.attestation import kds, pcs, trust_roots
-from contrast_tasks.attestation.endorsements import Answer
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation import trust_roots
+from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements.fetch import Answer
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from tests.fakes.atls import echo
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, TCB, FakeAmd

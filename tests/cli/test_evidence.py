@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
-from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import (
     GuestPolicy,

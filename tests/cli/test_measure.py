@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.attestation.boot_option import ui_app_boot_option
-from contrast_tasks.attestation.measure_tdx import mrtd, rtmr0, rtmr1, rtmr2
-from contrast_tasks.attestation.snp_vmsa import CPU_SIGNATURES, vcpus_by_digest
+from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES, vcpus_by_digest
+from contrast_tasks.attestation.tdx.boot_option import ui_app_boot_option
+from contrast_tasks.attestation.tdx.measure import mrtd, rtmr0, rtmr1, rtmr2
 from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
 from contrast_tasks.schema import validate
 from tests.fakes.attestation import DATA

@@ -15,10 +15,10 @@ import pytest
 
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation import observe
-from contrast_tasks.attestation.document import OID_SNP_DOCUMENT
-from contrast_tasks.attestation.simulated import SimulatedProcessor
-from contrast_tasks.attestation.tdx_document import TDX_OID, render_document
-from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
+from contrast_tasks.attestation.tdx.document import TDX_OID, render_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.settings import load_settings
 from tests.fakes.atls import echo

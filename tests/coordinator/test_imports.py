@@ -14,7 +14,7 @@ def test_the_whole_coordinator_loads_without_the_pipeline() -> None:
         "import pkgutil, importlib, sys, coordinator\n"
         "for m in pkgutil.walk_packages(coordinator.__path__, 'coordinator.'):\n"
         "    importlib.import_module(m.name)\n"
-        "for name in ('claims', 'issuer', 'simulated', 'validators'):\n"
+        "for name in ('claims', 'issuers.environment', 'issuers.simulated', 'validators'):\n"
         "    importlib.import_module(f'contrast_tasks.attestation.{name}')\n"
         "import contrast_tasks.manifest.codec\n"
         "print('\\n'.join(sys.modules))\n"

@@ -14,10 +14,11 @@ from cryptography import x509
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.atls.client import connect
 from contrast_tasks.atls.errors import OwnEvidenceRefused
-from contrast_tasks.attestation import kds, pcs, validators
-from contrast_tasks.attestation.document import parse_document, render_document
-from contrast_tasks.attestation.endorsements import Answer, EndorsementCache
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation import validators
+from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.snp.document import parse_document, render_document
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import (
     GuestPolicy,

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
 from contrast_tasks.atls.client import connect
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import ContrastError, EvidenceRejected, NotAuthorised
 from contrast_tasks.manifest.codec import render_manifest

@@ -10,16 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from contrast_tasks.attestation.document import (
-    EXTRA_CRL,
-    OID_SNP_DOCUMENT,
-    SnpDocument,
-    render_document,
-)
-from contrast_tasks.attestation.endorsement import TrustAnchor
-from contrast_tasks.attestation.id_block import FAMILY_ID, GUEST_SVN, IMAGE_ID, id_key_digest
-from contrast_tasks.attestation.simulated import sign_report
-from contrast_tasks.attestation.simulated_chain import (
+from contrast_tasks.attestation.issuers.simulated import sign_report
+from contrast_tasks.attestation.issuers.simulated_chain import (
     Chain,
     amd_name,
     make_chain,
@@ -27,10 +19,18 @@ from contrast_tasks.attestation.simulated_chain import (
     vcek_certificate,
     vcek_extensions,
 )
-from contrast_tasks.attestation.snp_claims import SnpExpectation
-from contrast_tasks.attestation.snp_report import SIGNATURE_BYTES, SnpReport
-from contrast_tasks.attestation.tcb import Tcb
-from contrast_tasks.attestation.verify import SnpValidator, Trust
+from contrast_tasks.attestation.snp.document import (
+    EXTRA_CRL,
+    OID_SNP_DOCUMENT,
+    SnpDocument,
+    render_document,
+)
+from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp.expectation import SnpExpectation
+from contrast_tasks.attestation.snp.id_block import FAMILY_ID, GUEST_SVN, IMAGE_ID, id_key_digest
+from contrast_tasks.attestation.snp.report import SIGNATURE_BYTES, SnpReport
+from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.verify import SnpValidator, Trust
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "attestation"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from contrast_tasks.attestation.tsm import KernelAttributes
+from contrast_tasks.attestation.issuers.tsm import KernelAttributes
 
 
 class Configfs(KernelAttributes):

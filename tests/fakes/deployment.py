@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.keys import workload_owner_digest

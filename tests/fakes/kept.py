@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from urllib.parse import quote
 
-from contrast_tasks.attestation import pcs
-from contrast_tasks.attestation.endorsements import Answer, EndorsementCache
-from contrast_tasks.attestation.tdx_document import TDX_OID, render_document
-from contrast_tasks.attestation.tdx_quote import parse_quote
+from contrast_tasks.attestation.endorsements import pcs
+from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.tdx.document import TDX_OID, render_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
 from tests.fakes.intel import NOW, Body, Intel, PckValues, changed
 
 

@@ -3,7 +3,7 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from contrast_tasks.attestation.endorsements import Answer
+from contrast_tasks.attestation.endorsements.fetch import Answer
 
 
 class FakeVendor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 
 ROOT = Path(__file__).parents[2]
 

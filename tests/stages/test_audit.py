@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.model import PolicyEntry

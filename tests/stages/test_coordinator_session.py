@@ -7,7 +7,7 @@ import pytest
 
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation import validators
-from contrast_tasks.attestation.endorsements import EndorsementCache
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.errors import CollateralUnavailable
 from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues, TdxReference
 from contrast_tasks.stages import coordinator_session

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.cli.demo import GenerateFailed
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.settings import Settings, load_settings
 from contrast_tasks.stages.cluster import Kubectl, run_kubectl

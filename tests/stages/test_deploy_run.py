@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ClusterError, CoordinatorUnreachable
 from contrast_tasks.local.client import Applied, NodeClient, running_pids
 from contrast_tasks.local.paths import local_paths

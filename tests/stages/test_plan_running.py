@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.attestation.errors import WrongPolicyHash
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.manifest.keys import generate_workload_owner
 from contrast_tasks.stages.plan import Difference

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
 from contrast_tasks.manifest.keys import generate_workload_owner
 from contrast_tasks.stages.recover import run_recover

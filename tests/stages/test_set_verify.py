@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.api.errors import CoordinatorNotReady, RequestRefused
 from contrast_tasks.api.userapi import LatestTransition, ManifestHistory, SetManifestResult
 from contrast_tasks.atls.server import serve
-from contrast_tasks.attestation.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import (
     CoordinatorUnreachable,
     EvidenceRejected,

@@ -1,0 +1,117 @@
+"""AMD's key distribution service: where endorsement certificates and revocation lists stand, and what may come from there.
+
+Source: AMD publication 57230 (spec/attestation 2.5).
+"""
+
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import urlencode
+
+from contrast_tasks.attestation.endorsements.fetch import (
+    Answer,
+    Endorsements,
+    Freshness,
+    require_certificate_body,
+)
+from contrast_tasks.attestation.errors import EndorsementRejected, Revoked
+from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.attestation.snp.crl import verify_not_revoked
+from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
+from contrast_tasks.attestation.snp.lines import amd_anchor
+from contrast_tasks.attestation.snp.tcb import Tcb
+
+SERVICE = "https://kdsintf.amd.com"
+_TURIN_HWID_BYTES = 8
+
+
+def vcek_url(line: str, chip_id: bytes, tcb: Tcb) -> str:
+    """Return the address of the certificate of one chip at one TCB.
+
+    chip_id: 64 bytes of the report; Turin uses the first 8. Raises EndorsementRejected where the chip hides its id.
+    """
+    if not any(chip_id):
+        raise EndorsementRejected(
+            "the chip id is masked, so its endorsement certificate cannot be fetched",
+            hint="the host must deliver the certificate",
+        )
+    turin = line == "Turin"
+    levels = {"fmcSPL": tcb.fmc} if turin else {}
+    levels |= {
+        "blSPL": tcb.bootloader,
+        "teeSPL": tcb.tee,
+        "snpSPL": tcb.snp,
+        "ucodeSPL": tcb.microcode,
+    }
+    hwid = chip_id[:_TURIN_HWID_BYTES] if turin else chip_id
+    return f"{SERVICE}/vcek/v1/{line}/{hwid.hex()}?{urlencode(levels)}"
+
+
+def crl_url(line: str, *, kind: str = "vcek") -> str:
+    """Return the address of a line's revocation list; kind is `vcek` or `vlek`."""
+    return f"{SERVICE}/{kind}/v1/{line}/crl"
+
+
+def fetch_vcek(
+    endorsements: Endorsements, line: str, chip_id: bytes, tcb: Tcb, *, now: datetime
+) -> bytes:
+    """Return the endorsement certificate (DER) of one chip at one TCB, verified up to the pinned root."""
+    check = _check_vcek(line, chip_id, tcb, now)
+    return endorsements.fetch(vcek_url(line, chip_id, tcb), check, Freshness.CACHE_FIRST)
+
+
+def cached_vcek(
+    endorsements: Endorsements, line: str, chip_id: bytes, tcb: Tcb, *, now: datetime
+) -> bytes | None:
+    """Return the certificate at hand, None if there is none; never waits for the network."""
+    if not any(chip_id):
+        return None
+    check = _check_vcek(line, chip_id, tcb, now)
+    return endorsements.cached(vcek_url(line, chip_id, tcb), check)
+
+
+def fetch_crl(endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek") -> bytes:
+    """Return the newest revocation list (DER) of a line, signed by its pinned root and not expired."""
+    return endorsements.fetch(
+        crl_url(line, kind=kind), _check_crl(line, kind, now), Freshness.NETWORK_FIRST
+    )
+
+
+def cached_crl(
+    endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek"
+) -> bytes | None:
+    """Return the revocation list at hand; never waits for the network."""
+    return endorsements.cached(crl_url(line, kind=kind), _check_crl(line, kind, now))
+
+
+def _check_vcek(line: str, chip_id: bytes, tcb: Tcb, now: datetime) -> Callable[[Answer], bytes]:
+    def check(answer: Answer) -> bytes:
+        certificate = require_certificate_body(answer, "endorsement certificate")
+        endorsement = parse_endorsement(certificate)
+        verify_chain(endorsement, amd_anchor(line), ica_der=b"", ark_der=b"", now=now)
+        if endorsement.kind != "VCEK" or not chip_id.startswith(endorsement.hwid):
+            raise EndorsementRejected(
+                f"the service sent the certificate of chip {endorsement.hwid.hex()}, wanted {chip_id.hex()}"
+            )
+        if endorsement.tcb != tcb:
+            raise EndorsementRejected(
+                f"the service sent the certificate for {endorsement.tcb}, wanted {tcb}"
+            )
+        return certificate
+
+    return check
+
+
+def _check_crl(line: str, kind: str, now: datetime) -> Callable[[Answer], bytes]:
+    def check(answer: Answer) -> bytes:
+        content = require_certificate_body(answer, "revocation list")
+        anchor = amd_anchor(line)
+        authority = anchor.ask_der if kind == "vcek" else anchor.asvk_der
+        # A list that revokes our intermediate is genuine news: it is kept, and verification refuses by it.
+        with contextlib.suppress(Revoked):
+            verify_not_revoked(
+                parse_certificate(authority), parse_certificate(anchor.ark_der), [content], now
+            )
+        return content
+
+    return check

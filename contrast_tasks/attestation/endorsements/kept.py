@@ -1,0 +1,69 @@
+"""What is kept of the vendors' publications, in the form that verification during a handshake asks for it.
+
+Reading a file is all the waiting there is; what is not kept, or is not valid any more, is absent, and evidence that needs it is
+refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn, Self
+
+from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
+from contrast_tasks.attestation.snp.lines import LINES, line_of_model
+from contrast_tasks.attestation.snp.report import SnpReport
+from contrast_tasks.attestation.snp.tcb import parse_tcb
+from contrast_tasks.attestation.tdx.collateral import Collateral
+from contrast_tasks.errors import EvidenceRejected
+
+_LINE_TURIN = "Turin"
+# Reports before version 3 do not name their line; Turin's are newer.
+_LINES_BEFORE_CPUID = ("Milan", "Genoa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptEndorsements:
+    """The sources that `validators_for` and issuers take; safe to use from any thread.
+
+    endorsements: a cache that is never asked to fetch. clock: the instant that lists are judged at.
+    """
+
+    endorsements: Endorsements
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def in_folder(cls, folder: Path, clock: Callable[[], datetime]) -> Self:
+        """Return what `endorsements fetch` kept in a folder; without a network, whatever happens."""
+        access = Access(get=None, sleep=_never, monotonic=_never)
+        return cls(endorsements=Endorsements(EndorsementCache(folder), access), clock=clock)
+
+    def crl(self, line: str) -> bytes | None:
+        """Return the revocation list of a product line; a `CrlSource`."""
+        if line not in LINES:
+            return None
+        return kds.cached_crl(self.endorsements, line, now=self.clock())
+
+    def collateral(self, fmspc: bytes, authority: str) -> Collateral | None:
+        """Return the collateral of a platform; a `CollateralSource`."""
+        return pcs.cached_collateral(self.endorsements, fmspc, authority)
+
+    def certificate(self, report: SnpReport) -> bytes:
+        """Return the endorsement certificate (DER) of a report's chip and TCB, empty if it is not kept."""
+        lines: tuple[str, ...] = _LINES_BEFORE_CPUID
+        if report.has_cpuid:
+            lines = (line_of_model(report.cpuid_family, report.cpuid_model),)
+        for line in filter(LINES.__contains__, lines):
+            try:
+                tcb = parse_tcb(report.reported_tcb, turin=line == _LINE_TURIN)
+            except EvidenceRejected:
+                continue
+            kept = kds.cached_vcek(self.endorsements, line, report.chip_id, tcb, now=self.clock())
+            if kept:
+                return kept
+        return b""
+
+
+def _never(*_: float) -> NoReturn:
+    raise AssertionError("what is kept is never fetched")

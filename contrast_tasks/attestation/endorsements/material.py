@@ -1,0 +1,203 @@
+"""What a verdict needs beside the evidence: endorsement certificate, revocation list, collateral, from wherever it can be had.
+
+A peer may send all of it, some of it, or nothing. What is missing is asked of the cache, and of the vendor where the caller's
+`Endorsements` may use a network; so this runs before or after a connection, never during a handshake. What cannot be had is
+not an error here: verification refuses for want of it, and `troubles` says why it is wanting.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from contrast_tasks.attestation.carriers import Evidence
+from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements.fetch import Endorsements, EndorsementUnavailable
+from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument
+from contrast_tasks.attestation.snp.endorsement import parse_endorsement
+from contrast_tasks.attestation.snp.expectation import ReportTcbs
+from contrast_tasks.attestation.snp.lines import LINES, line_of_model
+from contrast_tasks.attestation.snp.report import SIGNING_KEY_VCEK, SIGNING_KEY_VLEK, SnpReport
+from contrast_tasks.attestation.tdx.collateral import Collateral
+from contrast_tasks.attestation.tdx.quote import TdxQuote
+from contrast_tasks.attestation.tdx.verify import verify_genuine
+from contrast_tasks.attestation.trust_roots import TrustRoots
+from contrast_tasks.errors import ContrastError, EvidenceRejected
+
+T = TypeVar("T")
+
+CERTIFICATE, REVOCATION_LIST, COLLATERAL = (
+    "endorsement certificate",
+    "revocation list",
+    "collateral",
+)
+# Reports without a processor model are older than every line but these.
+_LINES_OF_VERSION_2 = ("Milan", "Genoa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Evidence, completed as far as possible, and what else is at hand.
+
+    crls: revocation list (DER) by product line; collateral: for the quote's platform. sources: what, and where it came from, in
+    words. troubles: why something is missing, one sentence each; `hints` what to do about them.
+    """
+
+    evidence: Evidence
+    crls: Mapping[str, bytes] = field(default_factory=dict)
+    collateral: Collateral | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    troubles: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+
+    def crl(self, line: str) -> bytes | None:
+        """Return the list at hand for a line; a `CrlSource`."""
+        return self.crls.get(line)
+
+    def collateral_of(self, fmspc: bytes, authority: str) -> Collateral | None:
+        """Return the collateral at hand; a `CollateralSource`. That it is for this platform is verified with it."""
+        del fmspc, authority
+        return self.collateral
+
+
+class _Gathering:
+    """Collects what was found and what was not."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, str] = {}
+        self.errors: dict[str, ContrastError] = {}
+
+    def fetched(self, what: str, fetch: Callable[[], T]) -> T | None:
+        """Return what `fetch` returns, None if it cannot be had."""
+        try:
+            found = fetch()
+        except (EndorsementUnavailable, EvidenceRejected) as err:
+            self.errors[what] = err
+            return None
+        self.have(what, "the vendor's publication")
+        return found
+
+    def have(self, what: str, source: str) -> None:
+        """Note that something is at hand, whatever was in the way before."""
+        self.sources[what] = source
+        self.errors.pop(what, None)
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        return tuple(f"{what}: {error}" for what, error in self.errors.items())
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(error.hint for error in self.errors.values() if error.hint))
+
+
+def gather(
+    evidence: Evidence,
+    endorsements: Endorsements,
+    *,
+    roots: TrustRoots,
+    now: datetime,
+    collateral: Collateral | None = None,
+) -> Material:
+    """Return the evidence with everything that could be had for it.
+
+    collateral: a bundle that the caller already has; then nothing is fetched for a quote.
+    """
+    found = _Gathering()
+    if isinstance(evidence, SnpDocument):
+        document, line = _with_certificate(evidence, endorsements, now, found)
+        crls = _revocation_lists(document, line, endorsements, now, found)
+        return Material(
+            evidence=document,
+            crls=crls,
+            sources=found.sources,
+            troubles=found.troubles,
+            hints=found.hints,
+        )
+    if collateral is not None:
+        found.have(COLLATERAL, "given")
+    else:
+        collateral = _collateral(evidence, endorsements, roots, now, found)
+    return Material(
+        evidence=evidence,
+        collateral=collateral,
+        sources=found.sources,
+        troubles=found.troubles,
+        hints=found.hints,
+    )
+
+
+def _collateral(
+    quote: TdxQuote,
+    endorsements: Endorsements,
+    roots: TrustRoots,
+    now: datetime,
+    found: _Gathering,
+) -> Collateral | None:
+    spki = roots.intel_spki
+    try:
+        chain = verify_genuine(quote, root_spki=spki, now=now)
+    except EvidenceRejected:
+        # Nothing is fetched on the word of a quote that is not genuine; its verdict says why it is not.
+        return None
+    return found.fetched(
+        COLLATERAL, lambda: pcs.fetch_collateral(endorsements, chain, root_spki=spki, now=now)
+    )
+
+
+def _revocation_lists(
+    document: SnpDocument, line: str, endorsements: Endorsements, now: datetime, found: _Gathering
+) -> dict[str, bytes]:
+    carried = bool(document.extras.get(EXTRA_CRL))
+    if line in LINES:
+        kind = "vlek" if document.report.signing_key == SIGNING_KEY_VLEK else "vcek"
+        crl = found.fetched(
+            REVOCATION_LIST, lambda: kds.fetch_crl(endorsements, line, now=now, kind=kind)
+        )
+        if crl is not None:
+            return {line: crl}
+    if carried:
+        # The root signed the peer's own list too, so it is as good as ours while it lasts.
+        found.have(REVOCATION_LIST, "the document")
+    return {}
+
+
+def line_of(document: SnpDocument) -> str:
+    """Return the product line that a report or its certificate names, empty if neither does."""
+    report = document.report
+    if report.has_cpuid:
+        return line_of_model(report.cpuid_family, report.cpuid_model)
+    certificate = document.vcek_der or document.vlek_der
+    try:
+        return parse_endorsement(certificate).line if certificate else ""
+    except MalformedEvidence:
+        return ""
+
+
+def _with_certificate(
+    document: SnpDocument, endorsements: Endorsements, now: datetime, found: _Gathering
+) -> tuple[SnpDocument, str]:
+    """Return the document with its endorsement certificate, if there is one to be had, and the product line."""
+    line, report = line_of(document), document.report
+    if document.vcek_der or document.vlek_der:
+        found.have(CERTIFICATE, "the document")
+        return document, line
+    if report.signing_key != SIGNING_KEY_VCEK:
+        return document, line
+    for candidate in (line,) if line else _LINES_OF_VERSION_2:
+        if candidate not in LINES:
+            continue
+        fetch = partial(_fetch_certificate, endorsements, report, candidate, now)
+        certificate = found.fetched(CERTIFICATE, fetch)
+        if certificate is not None:
+            return replace(document, vcek_der=certificate), candidate
+    return document, line
+
+
+def _fetch_certificate(
+    endorsements: Endorsements, report: SnpReport, line: str, now: datetime
+) -> bytes:
+    tcb = ReportTcbs.of(report, line).reported
+    return kds.fetch_vcek(endorsements, line, report.chip_id, tcb, now=now)

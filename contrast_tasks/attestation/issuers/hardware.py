@@ -1,0 +1,127 @@
+"""Issuers of a real guest: hardware evidence put into the documents of attested TLS.
+
+An SNP document carries the host's certificates if there are any. What the host does not give comes from a lookup that the caller
+passes; a certificate that it found is remembered by the report's chip and TCB, one that is missing is looked up again next time.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.issuers.devices import (
+    ARK_GUID,
+    ASK_GUID,
+    VCEK_GUID,
+    VLEK_GUID,
+    parse_certificate_table,
+)
+from contrast_tasks.attestation.issuers.tsm import SEV_GUEST, EvidenceSource, IssuerError
+from contrast_tasks.attestation.snp.document import (
+    EXTRA_CRL,
+    OID_SNP_DOCUMENT,
+    SnpDocument,
+    render_document,
+)
+from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.report import SIGNING_KEY_VLEK, SnpReport, parse_report
+from contrast_tasks.attestation.tdx.document import TDX_OID
+from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
+from contrast_tasks.attestation.tdx.quote import parse_quote
+
+CertificateLookup = Callable[[SnpReport], bytes]
+"""A report to its endorsement certificate (DER), empty if there is none to be had."""
+CrlLookup = Callable[[str], bytes | None]
+"""Product line to its newest revocation list (DER)."""
+
+_MOST_CERTIFICATES = 16
+
+
+class SnpIssuer:
+    """Documents over SNP reports."""
+
+    oid = OID_SNP_DOCUMENT
+
+    def __init__(
+        self,
+        source: EvidenceSource,
+        *,
+        certificate: CertificateLookup | None = None,
+        crl: CrlLookup | None = None,
+    ) -> None:
+        """Take reports from `source`; `certificate` and `crl` fill in what the host does not give."""
+        self._source = source
+        self._certificate = certificate
+        self._crl = crl
+        self._known: dict[tuple[bytes, int], bytes] = {}
+
+    def issue(self, report_data: bytes) -> bytes:
+        """Return a document over 64 bytes of report data; raises IssuerError."""
+        raw = self._source.fetch(report_data)
+        try:
+            report = parse_report(raw.report)
+        except MalformedEvidence as err:
+            raise IssuerError(f"the hardware gave a report we do not understand: {err}") from err
+        if report.report_data != report_data:
+            raise IssuerError("the hardware gave a report over other data than ours")
+        table: Mapping[Any, bytes] = parse_certificate_table(raw.auxiliary)
+        is_vlek = report.signing_key == SIGNING_KEY_VLEK
+        key = table.get(VLEK_GUID if is_vlek else VCEK_GUID, b"")
+        if not key and not is_vlek:
+            key = self._looked_up(report)
+        line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
+        crl = self._crl(line) if self._crl and line else None
+        return render_document(
+            SnpDocument(
+                report=report,
+                vcek_der=b"" if is_vlek else key,
+                vlek_der=key if is_vlek else b"",
+                ask_der=table.get(ASK_GUID, b""),
+                ark_der=table.get(ARK_GUID, b""),
+                product=line,
+                extras={EXTRA_CRL: crl} if crl else {},
+            )
+        )
+
+    def _looked_up(self, report: SnpReport) -> bytes:
+        if self._certificate is None:
+            return b""
+        place = (report.chip_id, report.reported_tcb)
+        known = self._known.get(place) or self._certificate(report)
+        if known and place not in self._known:
+            if len(self._known) >= _MOST_CERTIFICATES:
+                self._known.clear()
+            self._known[place] = known
+        return known
+
+
+class TdxIssuer:
+    """Documents over TDX quotes."""
+
+    oid = TDX_OID
+
+    def __init__(self, source: EvidenceSource) -> None:
+        """Take quotes from `source`."""
+        self._source = source
+
+    def issue(self, report_data: bytes) -> bytes:
+        """Return a document over 64 bytes of report data; raises IssuerError."""
+        raw = self._source.fetch(report_data)
+        try:
+            quote = parse_quote(raw.report)
+            if quote.body.report_data != report_data:
+                raise IssuerError("the hardware gave a quote over other data than ours")
+            return render_tdx_document(quote)
+        except MalformedEvidence as err:
+            raise IssuerError(f"the hardware gave a quote we do not understand: {err}") from err
+
+
+def issuer_of(
+    source: EvidenceSource,
+    *,
+    certificate: CertificateLookup | None = None,
+    crl: CrlLookup | None = None,
+) -> SnpIssuer | TdxIssuer:
+    """Return the issuer that fits the kind of guest."""
+    if source.provider == SEV_GUEST:
+        return SnpIssuer(source, certificate=certificate, crl=crl)
+    return TdxIssuer(source)

@@ -1,0 +1,149 @@
+"""The evidence document of SEV-SNP: report and certificates as protobuf `sevsnp.Attestation`.
+
+Unknown fields are ignored, as the format demands; fields of the wrong length or type are not. Source: spec/attestation.md 2.6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError
+
+from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
+from contrast_tasks.attestation.snp.report import SnpReport, parse_report, render_report
+
+OID_SNP_DOCUMENT = "1.3.9901.2.1"
+MAX_DOCUMENT_BYTES = 64 * 1024
+EXTRA_CRL = "00569ee4-e480-4fba-bbf4-45b629901180"
+
+_BASE_FAMILY = 0xF
+_FMS_KNOWN = 0x0FFF0FFF
+_PRODUCTS: Mapping[str, int] = {"Milan": 1, "Genoa": 2, "Turin": 3}
+_PRODUCT_NAMES = {number: name for name, number in _PRODUCTS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnpDocument:
+    """A report with what the peer sent beside it; certificates are DER and empty when absent.
+
+    product: `Milan`, `Genoa`, `Turin`, or "" when the peer does not say (a claim without proof).
+    extras: by GUID; EXTRA_CRL holds a DER revocation list.
+    """
+
+    report: SnpReport
+    vcek_der: bytes = b""
+    vlek_der: bytes = b""
+    ask_der: bytes = b""
+    ark_der: bytes = b""
+    product: str = ""
+    extras: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def parse_document(document: bytes) -> SnpDocument:
+    """Read a document; raises MalformedEvidence, also for a report that `parse_report` refuses."""
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise MalformedEvidence(
+            f"the document has {len(document)} bytes, wanted at most {MAX_DOCUMENT_BYTES}",
+            reason="document-length",
+        )
+    message = pb.Attestation()
+    try:
+        message.ParseFromString(document)
+    except DecodeError as err:
+        raise MalformedEvidence(
+            "the document is not a protobuf attestation", reason="document"
+        ) from err
+    if not message.HasField("report"):
+        raise MalformedEvidence("the document has no report", reason="document")
+    chain = message.certificate_chain
+    return SnpDocument(
+        report=_report_from(message.report),
+        vcek_der=chain.vcek_cert,
+        vlek_der=chain.vlek_cert,
+        ask_der=chain.ask_cert,
+        ark_der=chain.ark_cert,
+        product=_PRODUCT_NAMES.get(message.product.name, ""),
+        extras=dict(chain.extras),
+    )
+
+
+def render_document(document: SnpDocument) -> bytes:
+    """Return the bytes of a document, fields in ascending order, extras by key."""
+    return render_report_part(document.report) + render_rest(document)
+
+
+def render_report_part(report: SnpReport) -> bytes:
+    """Return the field `report` of the document alone: protobuf messages concatenate."""
+    return pb.Attestation(report=_message_of(report)).SerializeToString(deterministic=True)
+
+
+def render_rest(document: SnpDocument) -> bytes:
+    """Return everything of the document but the report."""
+    message = pb.Attestation(
+        certificate_chain=pb.CertificateChain(
+            vcek_cert=document.vcek_der,
+            vlek_cert=document.vlek_der,
+            ask_cert=document.ask_der,
+            ark_cert=document.ark_der,
+            extras=dict(document.extras),
+        )
+    )
+    if document.product in _PRODUCTS:
+        message.product.name = pb.SevProduct.SevProductName.Name(_PRODUCTS[document.product])  # type: ignore[assignment]  # the stub wants the number type
+        message.product.machine_stepping.SetInParent()
+    return message.SerializeToString(deterministic=True)
+
+
+def cpuid_to_fms(family: int, model: int, stepping: int) -> int:
+    """Return family, model and stepping in the form of CPUID(1).EAX."""
+    base, extended = (family, 0) if family < _BASE_FAMILY else (_BASE_FAMILY, family - _BASE_FAMILY)
+    return extended << 20 | (model >> 4) << 16 | base << 8 | (model & 0xF) << 4 | stepping
+
+
+def fms_to_cpuid(fms: int) -> tuple[int, int, int]:
+    """Return (family, model, stepping) from the form of CPUID(1).EAX; raises MalformedEvidence unless reversible."""
+    base, extended = fms >> 8 & 0xF, fms >> 20 & 0xFF
+    family = base + extended if base == _BASE_FAMILY else base
+    model = (fms >> 16 & 0xF) << 4 | fms >> 4 & 0xF
+    if fms & ~_FMS_KNOWN or family > 0xFF or cpuid_to_fms(family, model, fms & 0xF) != fms:  # noqa: PLR2004
+        raise MalformedEvidence(f"cpuid1eax_fms {fms:#x} is not a processor", reason="fms")
+    return family, model, fms & 0xF
+
+
+_SAME_NAME = (
+    "version", "guest_svn", "policy", "family_id", "image_id", "vmpl", "signature_algo", "current_tcb", "platform_info",
+    "signer_info", "report_data", "measurement", "host_data", "id_key_digest", "author_key_digest", "report_id",
+    "report_id_ma", "reported_tcb", "chip_id", "committed_tcb", "launch_tcb", "signature", "launch_mit_vector",
+    "current_mit_vector",
+)  # fmt: skip
+
+
+def _message_of(report: SnpReport) -> pb.Report:
+    return pb.Report(
+        **{name: getattr(report, name) for name in _SAME_NAME},
+        current_major=report.current_version[0],
+        current_minor=report.current_version[1],
+        current_build=report.current_version[2],
+        committed_major=report.committed_version[0],
+        committed_minor=report.committed_version[1],
+        committed_build=report.committed_version[2],
+        cpuid1eax_fms=cpuid_to_fms(report.cpuid_family, report.cpuid_model, report.cpuid_stepping),
+    )
+
+
+def _report_from(message: pb.Report) -> SnpReport:
+    # Through the bytes, so that the same rules hold for a report however it arrives.
+    family, model, stepping = fms_to_cpuid(message.cpuid1eax_fms)
+    unchecked = SnpReport(
+        **{name: getattr(message, name) for name in _SAME_NAME},
+        cpuid_family=family,
+        cpuid_model=model,
+        cpuid_stepping=stepping,
+        current_version=(message.current_major, message.current_minor, message.current_build),
+        committed_version=(
+            message.committed_major,
+            message.committed_minor,
+            message.committed_build,
+        ),
+    )
+    return parse_report(render_report(unchecked))

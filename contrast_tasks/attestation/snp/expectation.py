@@ -1,0 +1,296 @@
+"""What a genuine report claims, compared with one reference value: every comparison is made, each one is a Check.
+
+Source: spec/attestation.md 2.3, 2.4, 2.8 (the order of the table, and its additions of 2026).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from contrast_tasks.attestation.errors import Check
+from contrast_tasks.attestation.snp.endorsement import Endorsement
+from contrast_tasks.attestation.snp.id_block import accepted_id_key_digests
+from contrast_tasks.attestation.snp.report import SnpReport
+from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
+from contrast_tasks.attestation.snp.vmsa import DIGEST_BYTES, MAXIMUM_VCPUS, vcpus_by_digest
+
+_CHIP_ID_BYTES_TURIN = 8
+LINE_TURIN = "Turin"
+
+# A guest policy may grant these only if the reference does (bit, word) ...
+_CAPABILITIES = ((16, "smt"), (18, "migrate-ma"), (19, "debug"), (21, "cxl"))
+# ... and must restrict these if the reference does.
+_RESTRICTIONS = (
+    (20, "single-socket"),
+    (22, "mem-aes-256-xts"),
+    (23, "rapl-dis"),
+    (24, "ciphertext-hiding"),
+    (25, "page-swap-disable"),
+)
+# The same for what the platform says of itself (bit, word, member of PlatformInfo).
+_PLATFORM_FORBIDDEN = (
+    (0, "smt-enabled", "SMTEnabled"),
+    (1, "tsme-enabled", "TSMEEnabled"),
+    (7, "tio-enabled", "TIOEnabled"),
+)
+_PLATFORM_REQUIRED = (
+    (2, "ecc-enabled", "ECCEnabled"),
+    (3, "rapl-disabled", "RAPLDisabled"),
+    (4, "ciphertext-hiding-enabled", "CiphertextHidingDRAMEnabled"),
+    (5, "alias-check-complete", "AliasCheckComplete"),
+)
+
+
+_RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processors:
+    """What extends the launch digest of a guest by further virtual processors.
+
+    start_address: EIP at which all but the first start, 32 bits. cpu_signature: CPUID(1).EAX that they show.
+    """
+
+    start_address: int
+    cpu_signature: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnpExpectation:
+    """A reference value as bytes, made once per manifest.
+
+    measurement: 48 bytes. guest_policy: the 64-bit word the guest must have been launched with.
+    platform_info: bits as in the report, None leaves them unchecked (manifests of early 2025).
+    chip_ids: 64 bytes each, empty allows any chip. mitigation_vector: bits that both vectors must have.
+    processors: if given, `measurement` is that of a guest with one virtual processor, and any number up to 220 is acceptable.
+    """
+
+    measurement: bytes
+    minimum_tcb: Tcb
+    guest_policy: int
+    platform_info: int | None
+    chip_ids: frozenset[bytes] = frozenset()
+    mitigation_vector: int = 0
+    processors: Processors | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTcbs:
+    """The four TCB versions of a report, split into components."""
+
+    current: Tcb
+    reported: Tcb
+    committed: Tcb
+    launch: Tcb
+
+    @classmethod
+    def of(cls, report: SnpReport, line: str) -> "ReportTcbs":
+        """Split the packed words in the layout of the product line; raises MalformedEvidence."""
+        turin = line == LINE_TURIN
+        return cls(
+            current=parse_tcb(report.current_tcb, turin=turin, where="CURRENT_TCB"),
+            reported=parse_tcb(report.reported_tcb, turin=turin, where="REPORTED_TCB"),
+            committed=parse_tcb(report.committed_tcb, turin=turin, where="COMMITTED_TCB"),
+            launch=parse_tcb(report.launch_tcb, turin=turin, where="LAUNCH_TCB"),
+        )
+
+
+def endorsement_checks(
+    report: SnpReport, tcbs: ReportTcbs, endorsement: Endorsement
+) -> Iterator[Check]:
+    """Yield whether the endorsement certificate is the one of this chip at this patch level."""
+    yield Check(
+        reason="endorsement-tcb",
+        passed=endorsement.tcb == tcbs.reported,
+        found=str(endorsement.tcb),
+        wanted=f"the report's {tcbs.reported}",
+        hint="the certificate is for another firmware level: fetch the one for REPORTED_TCB",
+    )
+    yield _at_least("current-tcb", tcbs.current, endorsement.tcb, "the endorsement key's tcb")
+    if endorsement.kind == "VCEK":
+        chip_id = report.chip_id
+        wanted = endorsement.hwid.ljust(len(chip_id), b"\0")
+        masked = not any(chip_id)
+        yield Check(
+            reason="chip-id",
+            passed=masked or chip_id == wanted,
+            found="masked" if masked else chip_id.hex(),
+            wanted=wanted.hex(),
+            hint="report and certificate are of different chips",
+        )
+
+
+def claim_checks(
+    report: SnpReport, tcbs: ReportTcbs, expectation: SnpExpectation, report_data: bytes
+) -> Iterator[Check]:
+    """Yield every comparison with the reference value; the endorsement's own are in `endorsement_checks`."""
+    yield Check(
+        reason="report-data",
+        passed=report.report_data == report_data,
+        found=report.report_data.hex(),
+        wanted=report_data.hex(),
+        hint="the evidence was made for another key or another connection: a replay, or a relay in between",
+    )
+    yield _measurement_check(report, expectation)
+    yield from _policy_checks(report.policy, expectation.guest_policy)
+    if expectation.platform_info is not None:
+        yield from _platform_checks(report.platform_info, expectation.platform_info)
+    yield Check(reason="vmpl", passed=report.vmpl == 0, found=str(report.vmpl), wanted="0")
+    yield from _tcb_checks(report, tcbs, expectation.minimum_tcb)
+    yield from _id_key_checks(report, expectation)
+    if expectation.chip_ids:
+        yield Check(
+            reason="allowed-chip-ids",
+            passed=report.chip_id in expectation.chip_ids,
+            found=report.chip_id.hex(),
+            wanted=f"one of the {len(expectation.chip_ids)} allowed chip ids",
+            hint="add the chip to AllowedChipIDs if the machine is yours",
+        )
+    if expectation.mitigation_vector:
+        yield from _mitigation_checks(report, expectation.mitigation_vector)
+
+
+def _measurement_check(report: SnpReport, expectation: SnpExpectation) -> Check:
+    seed, hint = expectation.measurement, _RUNTIME_HINT
+    wanted = seed.hex() or "a value that the manifest does not have"
+    if expectation.processors is not None:
+        wanted += f" for 1 vCPU, or what it becomes for up to {MAXIMUM_VCPUS}"
+        hint = f"measurement does not match any vCPU count from 1 to {MAXIMUM_VCPUS}: {hint}"
+    return Check(
+        reason="measurement",
+        passed=_is_trusted(report.measurement, expectation),
+        found=report.measurement.hex(),
+        wanted=wanted,
+        hint=hint,
+    )
+
+
+def _is_trusted(measurement: bytes, expectation: SnpExpectation) -> bool:
+    seed, processors = expectation.measurement, expectation.processors
+    if len(seed) != DIGEST_BYTES:  # a missing or short value is never "any"
+        return False
+    if processors is None:
+        return measurement == seed
+    return measurement in vcpus_by_digest(seed, processors.start_address, processors.cpu_signature)
+
+
+def _policy_checks(found: int, wanted: int) -> Iterator[Check]:
+    abi, minimum = (found >> 8 & 0xFF, found & 0xFF), (wanted >> 8 & 0xFF, wanted & 0xFF)
+    yield Check(
+        reason="policy-abi",
+        passed=abi >= minimum,
+        found=f"{abi[0]}.{abi[1]}",
+        wanted=f"at least {minimum[0]}.{minimum[1]}",
+    )
+    for bit, word in _CAPABILITIES:
+        yield Check(
+            reason=f"policy-{word}" if word != "debug" else word,
+            passed=not found >> bit & 1 or bool(wanted >> bit & 1),
+            found=_flag(found, bit),
+            wanted=_flag(wanted, bit),
+            hint="the host can read the guest's memory: never trust it" if word == "debug" else "",
+        )
+    for bit, word in _RESTRICTIONS:
+        yield Check(
+            reason=f"policy-{word}",
+            passed=bool(found >> bit & 1) or not wanted >> bit & 1,
+            found=_flag(found, bit),
+            wanted=_flag(wanted, bit),
+        )
+
+
+def _platform_checks(found: int, wanted: int) -> Iterator[Check]:
+    for bit, word, member in _PLATFORM_FORBIDDEN:
+        yield Check(
+            reason=word,
+            passed=not found >> bit & 1 or bool(wanted >> bit & 1),
+            found=_flag(found, bit),
+            wanted=_flag(wanted, bit),
+            hint=f"switch it off in the machine's firmware, or set PlatformInfo.{member}",
+        )
+    for bit, word, member in _PLATFORM_REQUIRED:
+        yield Check(
+            reason=word,
+            passed=bool(found >> bit & 1) or not wanted >> bit & 1,
+            found=_flag(found, bit),
+            wanted=_flag(wanted, bit),
+            hint=f"switch it on in the machine's firmware, or clear PlatformInfo.{member}",
+        )
+
+
+def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[Check]:
+    # The reference product compares the minimum with two of these and documents a third: we ask all of them.
+    for reason, tcb in (
+        ("reported-tcb", tcbs.reported),
+        ("committed-tcb", tcbs.committed),
+        ("launch-tcb", tcbs.launch),
+    ):
+        yield _at_least(reason, tcb, minimum, "the manifest's MinimumTCB")
+    yield _at_least("committed-tcb-order", tcbs.current, tcbs.committed, "the committed tcb")
+    yield Check(
+        reason="committed-version",
+        passed=report.committed_version <= report.current_version,
+        found=_version(report.committed_version),
+        wanted=f"at most the current {_version(report.current_version)}",
+    )
+
+
+def _id_key_checks(report: SnpReport, expectation: SnpExpectation) -> Iterator[Check]:
+    # The block pins the digest of the guest that was launched, so with several processors it is not the manifest's.
+    pinned = expectation.measurement
+    if _is_trusted(report.measurement, expectation):
+        pinned = report.measurement
+    accepted = accepted_id_key_digests(pinned, expectation.guest_policy) if pinned else ()
+    yield Check(
+        reason="id-key-digest",
+        passed=report.id_key_digest in accepted,
+        found=report.id_key_digest.hex() if any(report.id_key_digest) else "zero (no id block)",
+        wanted=accepted[0].hex() if accepted else "one for the missing measurement",
+        hint="the guest must be launched with the id block of its runtime release and guest policy",
+    )
+    yield Check(
+        reason="author-key",
+        passed=not report.author_key_enabled,
+        found="in use" if report.author_key_enabled else "not in use",
+        wanted="not in use",
+    )
+
+
+def _mitigation_checks(report: SnpReport, wanted: int) -> Iterator[Check]:
+    for reason, vector in (
+        ("launch-mitigations", report.launch_mit_vector),
+        ("current-mitigations", report.current_mit_vector),
+    ):
+        yield Check(
+            reason=reason,
+            passed=vector & wanted == wanted,
+            found=f"{vector:#x}",
+            wanted=f"all bits of {wanted:#x}",
+            hint="update the machine's firmware, or lower MinimumMitigationVector",
+        )
+
+
+def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
+    lower = tcb.lower_than(minimum)
+    hint = ""
+    if lower:
+        parts = ", ".join(_component(tcb, minimum, one) for one in lower)
+        hint = f"too old: {parts}; update the machine's firmware and reboot"
+    return Check(
+        reason=reason,
+        passed=not lower,
+        found=str(tcb),
+        wanted=f"at least {minimum} ({name})",
+        hint=hint,
+    )
+
+
+def _component(tcb: Tcb, minimum: Tcb, name: str) -> str:
+    return f"{name} is {getattr(tcb, name)}, wanted {getattr(minimum, name)}"
+
+
+def _flag(word: int, bit: int) -> str:
+    return "on" if word >> bit & 1 else "off"
+
+
+def _version(version: tuple[int, int, int]) -> str:
+    return ".".join(map(str, version))

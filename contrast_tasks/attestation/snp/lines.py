@@ -1,0 +1,63 @@
+"""AMD's processor lines: which models belong to them and which root each one is pinned to.
+
+Source: spec/attestation.md 2.5; the certificates themselves lie in roots/ (see its README).
+"""
+
+import base64
+import re
+from functools import cache
+from importlib.resources import files
+
+from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.errors import UsageError
+
+_ROOT_SHA256 = {
+    "Milan": "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
+    "Genoa": "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",
+    "Turin": "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
+}
+LINES = tuple(_ROOT_SHA256)
+LINE_SIMULATED = "Simulated"
+# No processor has family 0xff; reports of the simulated one carry it, so that they can never pass for AMD's.
+SIMULATED_FAMILY = 0xFF
+
+# family, first and last model (inclusive), line
+_MODELS = (
+    (0x19, 0x00, 0x0F, "Milan"),
+    (0x19, 0x10, 0x1F, "Genoa"),
+    (0x19, 0xA0, 0xAF, "Genoa"),  # Bergamo and Siena
+    (0x1A, 0x00, 0x11, "Turin"),
+    (SIMULATED_FAMILY, 0x00, 0x00, LINE_SIMULATED),
+)
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
+
+
+def line_of_model(family: int, model: int) -> str:
+    """Return the product line of a processor, or "" if it is none that we know; the stepping has no say."""
+    for known, first, last, line in _MODELS:
+        if family == known and first <= model <= last:
+            return line
+    return ""
+
+
+@cache
+def amd_anchor(line: str) -> TrustAnchor:
+    """Return the pinned root of `Milan`, `Genoa` or `Turin` with both intermediates; raises UsageError for others."""
+    if line not in _ROOT_SHA256:
+        raise UsageError(f"unknown processor line '{line}', wanted one of {', '.join(LINES)}")
+    ask_der, ark_der = _pair(line, "ask")
+    asvk_der, _ = _pair(line, "asvk")
+    return TrustAnchor(
+        line=line,
+        root_sha256=bytes.fromhex(_ROOT_SHA256[line]),
+        ark_der=ark_der,
+        ask_der=ask_der,
+        asvk_der=asvk_der,
+    )
+
+
+def _pair(line: str, kind: str) -> tuple[bytes, bytes]:
+    name = f"amd_{line.lower()}_{kind}_ark.pem"
+    content = (files("contrast_tasks.attestation") / "roots" / name).read_bytes()
+    first, second = (base64.b64decode(body) for body in _PEM.findall(content))
+    return first, second

@@ -1,0 +1,88 @@
+"""Calculate the launch digest of an SNP guest from firmware, kernel, initrd, command line and number of processors.
+
+The calculation itself is the library `sev-snp-measure` (extra `measure`), which reads files by path and raises whatever its
+parsing runs into; here it gets a clear error for each.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES, SEV_FEATURE_SNP
+from contrast_tasks.errors import Location, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchInputs:
+    """What a guest is started with; kernel None means that no kernel hashes are measured.
+
+    firmware_digest_hex: the digest over the firmware's own pages (48 bytes), where only its last part is at hand.
+    """
+
+    firmware: Path
+    kernel: Path | None = None
+    initrd: Path | None = None
+    command_line: str | None = None
+    features: int = SEV_FEATURE_SNP
+    firmware_digest_hex: str = ""
+
+
+def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> bytes:
+    """Return the launch digest, 48 bytes, under QEMU.
+
+    product: `Milan`, `Genoa` or another key of CPU_SIGNATURES. Raises UsageError naming the file that is at fault.
+    """
+    if product not in CPU_SIGNATURES:
+        raise UsageError(f"unknown product {product!r}, wanted one of {', '.join(CPU_SIGNATURES)}")
+    for path in (inputs.firmware, inputs.kernel, inputs.initrd):
+        if path is not None and not path.is_file():
+            raise UsageError("file does not exist", where=Location(file=str(path)))
+    guest, vmm = _library()
+    digest = _guarded(
+        inputs.firmware,
+        lambda: guest.snp_calc_launch_digest(
+            vcpus,
+            CPU_SIGNATURES[product],
+            str(inputs.firmware),
+            str(inputs.kernel) if inputs.kernel else None,
+            str(inputs.initrd) if inputs.initrd else None,
+            inputs.command_line,
+            inputs.features,
+            inputs.firmware_digest_hex,
+            vmm_type=vmm,
+        ),
+    )
+    return bytes(digest)
+
+
+def ap_start_address(firmware: Path) -> int:
+    """Return the 32-bit address at which all processors but the first start, from the firmware's table."""
+    _library()
+    from sevsnpmeasure.ovmf import OVMF
+
+    return int(_guarded(firmware, lambda: OVMF(str(firmware)).sev_es_reset_eip()))
+
+
+def _library() -> tuple[Any, Any]:
+    try:
+        from sevsnpmeasure import guest
+        from sevsnpmeasure.vmm_types import VMMType
+    except ImportError as err:
+        raise UsageError(
+            "launch digests need the library sev-snp-measure",
+            hint="install contrast-tasks with the extra 'measure'",
+        ) from err
+    return guest, VMMType.QEMU
+
+
+def _guarded(firmware: Path, calculate: Callable[[], Any]) -> Any:
+    try:
+        return calculate()
+    # The library's parsing raises these for firmware it does not understand.
+    except (AssertionError, RuntimeError, KeyError, ValueError, IndexError) as err:
+        raise UsageError(
+            f"the firmware cannot be measured: {err or type(err).__name__}",
+            where=Location(file=str(firmware)),
+            hint="wanted an OVMF image built with SEV-SNP support, with a kernel hash table where a kernel is given",
+        ) from err

@@ -1,0 +1,206 @@
+"""Judge SEV-SNP evidence: made by a genuine processor, in the state the manifest demands, for this key, now.
+
+`verify_genuine` answers the first part, `SnpValidator.verify` all of it. Everything is pure: bytes, expectations, the clock and
+the revocation lists at hand come in; facts or one typed error come out. Nothing here waits for the network.
+Source: spec/attestation.md 2.8, in its order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA384
+
+from contrast_tasks.attestation.errors import (
+    Check,
+    ClaimsRejected,
+    EndorsementRejected,
+    SignatureRejected,
+    WrongPolicyHash,
+)
+from contrast_tasks.attestation.snp.crl import CrlSource, verify_not_revoked
+from contrast_tasks.attestation.snp.document import (
+    EXTRA_CRL,
+    OID_SNP_DOCUMENT,
+    SnpDocument,
+    parse_document,
+)
+from contrast_tasks.attestation.snp.endorsement import (
+    Endorsement,
+    TrustAnchor,
+    parse_endorsement,
+    verify_chain,
+)
+from contrast_tasks.attestation.snp.expectation import (
+    ReportTcbs,
+    SnpExpectation,
+    claim_checks,
+    endorsement_checks,
+)
+from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.report import (
+    SIGNED_BYTES,
+    SIGNING_KEY_VLEK,
+    SnpReport,
+    signature_scalars,
+)
+
+_ECDSA = ec.ECDSA(SHA384())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenuineReport:
+    """A report that a genuine processor signed; says nothing of the guest's state yet."""
+
+    report: SnpReport
+    line: str
+    endorsement: Endorsement
+    tcbs: ReportTcbs
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedEvidence:
+    """Evidence that one reference value accepts; `checks` is everything that was asked, in order."""
+
+    report: SnpReport
+    line: str
+    tcbs: ReportTcbs
+    reference_name: str
+    checks: tuple[Check, ...]
+
+    @property
+    def host_data(self) -> bytes:
+        """Return the 32 bytes that name the guest's policy."""
+        return self.report.host_data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What a verifier trusts beside the reference values.
+
+    anchor: the pinned root of the processor line. allow_vlek: also keys that a cloud provider holds.
+    crl: revocation lists at hand. check_revocation: False is for evidence whose lists are gone, as in archives.
+    """
+
+    anchor: TrustAnchor
+    allow_vlek: bool = False
+    crl: CrlSource | None = None
+    check_revocation: bool = True
+
+
+def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> GenuineReport:
+    """Verify that a processor of the anchor's line signed the report with a key that is endorsed and not revoked.
+
+    Raises MalformedEvidence, EndorsementRejected, Revoked, CollateralUnavailable or SignatureRejected.
+    """
+    report = document.report
+    is_vlek = report.signing_key == SIGNING_KEY_VLEK
+    if is_vlek and not trust.allow_vlek:
+        raise EndorsementRejected(
+            "the report is signed by a vlek, wanted a vcek",
+            reason="vlek-not-allowed",
+            hint="a vlek belongs to the cloud provider, not to a chip; it has to be allowed explicitly",
+        )
+    content = document.vlek_der if is_vlek else document.vcek_der
+    if not content:
+        raise EndorsementRejected(
+            f"the document has no {'vlek' if is_vlek else 'vcek'} certificate",
+            reason="chain-incomplete",
+            hint="the peer could not get its certificate; look at its log",
+        )
+    endorsement = parse_endorsement(content)
+    if endorsement.kind != ("VLEK" if is_vlek else "VCEK"):
+        raise EndorsementRejected(
+            f"the certificate is a {endorsement.kind.lower()}, but another key signed the report"
+        )
+    line = line_of(report, endorsement)
+    if line != trust.anchor.line:
+        raise EndorsementRejected(
+            f"the processor is of the line {line or 'unknown'}, wanted {trust.anchor.line}",
+            reason="product",
+            hint="the manifest needs a reference value for this kind of processor",
+        )
+    ica, ark = verify_chain(
+        endorsement, trust.anchor, ica_der=document.ask_der, ark_der=document.ark_der, now=now
+    )
+    if trust.check_revocation:
+        lists = [document.extras.get(EXTRA_CRL, b""), (trust.crl and trust.crl(line)) or b""]
+        verify_not_revoked(ica, ark, lists, now)
+    _verify_signature(report, endorsement)
+    tcbs = ReportTcbs.of(report, line)
+    checks = tuple(endorsement_checks(report, tcbs, endorsement))
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        raise EndorsementRejected(
+            "; ".join(map(str, failed)), reason=failed[0].reason, hint=failed[0].hint
+        )
+    return GenuineReport(
+        report=report, line=line, endorsement=endorsement, tcbs=tcbs, checks=checks
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnpValidator:
+    """Judges documents against one reference value; immutable, so any number of handshakes may share it.
+
+    name: for messages, as `snp-0-MILAN`. policy_hashes: if given, HOST_DATA must be one of these (hex).
+    policy_names: what the manifest calls other policies, for the message only.
+    """
+
+    name: str
+    expectation: SnpExpectation
+    trust: Trust
+    policy_hashes: Sequence[str] | None = None
+    oid: str = OID_SNP_DOCUMENT
+
+    def verify(self, document: bytes, report_data: bytes, now: datetime) -> VerifiedEvidence:
+        """Return the evidence if every check of spec/attestation.md 2.8 passes.
+
+        document: protobuf as in the certificate extension. report_data: the 64 bytes it has to bind.
+        Raises HardwareRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.
+        """
+        genuine = verify_genuine(parse_document(document), self.trust, now)
+        report = genuine.report
+        checks = (
+            *genuine.checks,
+            *claim_checks(report, genuine.tcbs, self.expectation, report_data),
+        )
+        if not all(check.passed for check in checks):
+            raise ClaimsRejected(checks)
+        if self.policy_hashes is not None and report.host_data.hex() not in self.policy_hashes:
+            raise WrongPolicyHash(
+                report.host_data.hex(),
+                tuple(self.policy_hashes),
+                hint="the coordinator was started with another policy than this manifest's: "
+                "use the manifest it was deployed with, or deploy it again",
+            )
+        return VerifiedEvidence(
+            report=report,
+            line=genuine.line,
+            tcbs=genuine.tcbs,
+            reference_name=self.name,
+            checks=checks,
+        )
+
+
+def line_of(report: SnpReport, endorsement: Endorsement) -> str:
+    """Return the processor line of a report, or "" if its model belongs to none that we know."""
+    # From version 3 the report itself says which processor it is; some certificates name a wrong product.
+    if report.has_cpuid:
+        return line_of_model(report.cpuid_family, report.cpuid_model)
+    return endorsement.line
+
+
+def _verify_signature(report: SnpReport, endorsement: Endorsement) -> None:
+    signature = encode_dss_signature(*signature_scalars(report))
+    try:
+        endorsement.key.verify(signature, report.raw[:SIGNED_BYTES], _ECDSA)
+    except InvalidSignature as err:
+        raise SignatureRejected(
+            "the report is not signed by the endorsement key",
+            hint="the report was altered, or the certificate is of another chip or firmware level",
+        ) from err

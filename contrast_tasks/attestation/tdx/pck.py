@@ -1,0 +1,291 @@
+"""Intel's certificate chains: the PCK chain of a quote, the signers of collateral, and the SGX extension of a PCK certificate.
+
+Trust comes from one pinned root key; the root a peer sends must be it. Validity is judged at an instant the caller gives.
+
+Source: Intel SGX PCK Certificate and CRL profile, 1.5.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
+from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_certificate
+
+ROOT_NAME = "Intel SGX Root CA"
+LEAF_NAME = "Intel SGX PCK Certificate"
+CA_NAMES = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
+TCB_SIGNER_NAME = "Intel SGX TCB Signing"
+
+SGX_EXTENSION = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
+_PREFIX = SGX_EXTENSION.dotted_string
+_LEAF_EXTENSIONS = 6
+_CHAIN_CERTIFICATES = 3
+_COMPONENTS = 16
+_PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_PEM_END = b"-----END CERTIFICATE-----"
+
+_ENUMERATED = 0x0A
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PckFacts:
+    """What a PCK certificate says of its platform.
+
+    ppid 16, cpu_svn 16, pce_id 2, fmspc 6 bytes; components: 16 SVNs; sgx_type: 0 standard, 1 scalable, 2 scalable with
+    integrity. platform_instance_id (16 bytes) and the three flags exist only under the Platform CA, else None.
+    """
+
+    ppid: bytes
+    components: tuple[int, ...]
+    pce_svn: int
+    cpu_svn: bytes
+    pce_id: bytes
+    fmspc: bytes
+    sgx_type: int
+    platform_instance_id: bytes | None
+    dynamic_platform: bool | None
+    cached_keys: bool | None
+    smt_enabled: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PckChain:
+    """Leaf, intermediate and root of a quote, verified against each other; see `verify_pck_chain`."""
+
+    leaf: x509.Certificate
+    intermediate: x509.Certificate
+    root: x509.Certificate
+    facts: PckFacts
+
+    @property
+    def authority(self) -> str:
+        """Return `platform` or `processor`, after the issuer of the PCK certificate."""
+        return "processor" if "Processor" in common_name(self.intermediate) else "platform"
+
+
+def spki_der(certificate: x509.Certificate) -> bytes:
+    """Return the DER SubjectPublicKeyInfo."""
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def p256_key(certificate: x509.Certificate, what: str) -> ec.EllipticCurvePublicKey:
+    """Return the certificate's key, which must be on P-256."""
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise EndorsementRejected(f"{what} has no P-256 key")
+    return key
+
+
+def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
+    """Load concatenated PEM certificates; nothing but line ends may stand between or around them."""
+    certificates: list[x509.Certificate] = []
+    rest = pem.strip(b"\r\n")
+    while rest:
+        end = rest.find(_PEM_END)
+        if not rest.startswith(_PEM_BEGIN) or end < 0 or len(certificates) == _CHAIN_CERTIFICATES:
+            raise MalformedEvidence(f"{what} is not a chain of at most 3 PEM certificates")
+        end += len(_PEM_END)
+        certificates.append(load_certificate(rest[:end], f"a certificate of the {what}"))
+        rest = rest[end:].lstrip(b"\r\n")
+    return certificates
+
+
+def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain:
+    """Verify leaf, intermediate, root as sent by a quote; revocation is the collateral's business.
+
+    root_spki: DER SubjectPublicKeyInfo of the pinned root. Raises EndorsementRejected or MalformedEvidence.
+    """
+    chain = _linked_chain(pem, root_spki)
+    for certificate, what in (
+        (chain.leaf, "PCK certificate"),
+        (chain.intermediate, "PCK intermediate"),
+        (chain.root, "Intel root"),
+    ):
+        require_valid_at(certificate, what, now)
+    return chain
+
+
+def require_valid_at(certificate: x509.Certificate, what: str, now: datetime) -> None:
+    """Raise EndorsementRejected unless `now` lies in the certificate's validity."""
+    if now < certificate.not_valid_before_utc:
+        raise EndorsementRejected(
+            f"{what} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
+            reason="certificate-not-yet-valid",
+        )
+    if now > certificate.not_valid_after_utc:
+        raise EndorsementRejected(
+            f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
+            reason="certificate-expired",
+        )
+
+
+@lru_cache(maxsize=256)
+def _linked_chain(pem: bytes, root_spki: bytes) -> PckChain:
+    """Verify all of a chain that does not depend on the clock; one platform sends the same bytes every time."""
+    certificates = load_chain(pem, "PCK chain")
+    if len(certificates) != _CHAIN_CERTIFICATES:
+        raise EndorsementRejected(f"PCK chain has {len(certificates)} certificates, wanted 3")
+    leaf, intermediate, root = certificates
+    _require_root(root, root_spki)
+    _require_link(intermediate, root, "PCK intermediate", CA_NAMES, authority=True)
+    _require_link(leaf, intermediate, "PCK certificate", (LEAF_NAME,), authority=False)
+    p256_key(leaf, "PCK certificate")
+    if len(leaf.extensions) != _LEAF_EXTENSIONS:
+        raise EndorsementRejected(
+            f"PCK certificate has {len(leaf.extensions)} extensions, wanted {_LEAF_EXTENSIONS}"
+        )
+    return PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
+
+
+@lru_cache(maxsize=64)
+def verified_signer(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Certificate]:
+    """Return signer and root of a collateral issuer chain; validity is left to the caller, who has the clock."""
+    certificates = load_chain(pem, "collateral issuer chain")
+    if len(certificates) != 2:  # noqa: PLR2004  # signer and root
+        raise EndorsementRejected(
+            f"collateral issuer chain has {len(certificates)} certificates, wanted 2"
+        )
+    signer, root = certificates
+    _require_root(root, root_spki)
+    _require_link(signer, root, "collateral signer", (TCB_SIGNER_NAME,), authority=False)
+    p256_key(signer, "collateral signer")
+    return signer, root
+
+
+@lru_cache(maxsize=64)
+def verified_ca(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Certificate]:
+    """Return the PCK intermediate and root of a CRL issuer chain."""
+    certificates = load_chain(pem, "PCK CRL issuer chain")
+    if len(certificates) != 2:  # noqa: PLR2004  # intermediate and root
+        raise EndorsementRejected(
+            f"PCK CRL issuer chain has {len(certificates)} certificates, wanted 2"
+        )
+    authority, root = certificates
+    _require_root(root, root_spki)
+    _require_link(authority, root, "PCK intermediate", CA_NAMES, authority=True)
+    return authority, root
+
+
+def _require_root(root: x509.Certificate, root_spki: bytes) -> None:
+    if spki_der(root) != root_spki or common_name(root) != ROOT_NAME:
+        raise EndorsementRejected("the chain does not end at the pinned Intel SGX Root CA")
+    _require_link(root, root, "Intel root", (ROOT_NAME,), authority=True)
+
+
+@lru_cache(maxsize=256)
+def _require_link(
+    child: x509.Certificate,
+    parent: x509.Certificate,
+    what: str,
+    names: tuple[str, ...],
+    *,
+    authority: bool,
+) -> None:
+    """Verify all of a link that does not depend on the clock; chains share links, and what raises is not cached."""
+    if child.version is not x509.Version.v3:
+        raise EndorsementRejected(f"{what} is not an X.509 version 3 certificate")
+    if common_name(child) not in names:
+        raise EndorsementRejected(
+            f"{what} is named {common_name(child)!r}, wanted {' or '.join(names)}"
+        )
+    if not isinstance(child.signature_hash_algorithm, SHA256):
+        raise EndorsementRejected(f"{what} is not signed with SHA-256")
+    try:
+        constraints = child.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        constraints = x509.BasicConstraints(ca=False, path_length=None)
+    if constraints.ca is not authority:
+        raise EndorsementRejected(f"{what} is {'not ' if authority else ''}a certificate authority")
+    try:
+        child.verify_directly_issued_by(parent)
+    except (*PARSE_ERRORS, InvalidSignature) as err:
+        raise EndorsementRejected(f"{what} was not issued by {common_name(parent)!r}") from err
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """Return the subject's common name, empty if there is not exactly one."""
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
+    """Read the SGX extension 1.2.840.113741.1.13.1, a SEQUENCE of (OID, value) pairs."""
+    try:
+        extension = leaf.extensions.get_extension_for_oid(SGX_EXTENSION).value
+    except x509.ExtensionNotFound as err:
+        raise EndorsementRejected("PCK certificate has no SGX extension") from err
+    if not isinstance(extension, x509.UnrecognizedExtension):
+        raise EndorsementRejected("PCK certificate's SGX extension does not parse")
+    values = _pairs(der.only(extension.value, der.SEQUENCE), _PREFIX)
+    tcb = _pairs(_member(values, "2"), f"{_PREFIX}.2")
+    flags = _pairs(values["7"], f"{_PREFIX}.7") if "7" in values else {}
+    return PckFacts(
+        ppid=_octets(values, "1", 16),
+        components=tuple(_svn(tcb, str(n), 0xFF) for n in range(1, _COMPONENTS + 1)),
+        pce_svn=_svn(tcb, "17", 0xFFFF),
+        cpu_svn=_octets(tcb, "18", 16),
+        pce_id=_octets(values, "3", 2),
+        fmspc=_octets(values, "4", 6),
+        sgx_type=_sgx_type(_member(values, "5")),
+        platform_instance_id=_octets(values, "6", 16) if "6" in values else None,
+        dynamic_platform=_flag(flags, "1"),
+        cached_keys=_flag(flags, "2"),
+        smt_enabled=_flag(flags, "3"),
+    )
+
+
+def _pairs(sequence: der.Element, prefix: str) -> dict[str, der.Element]:
+    """Return last arc -> value of a SEQUENCE of (OID, value) pairs below one OID; duplicates are refused."""
+    found: dict[str, der.Element] = {}
+    for pair in der.elements(der.expect(sequence, der.SEQUENCE).content):
+        parts = list(der.elements(der.expect(pair, der.SEQUENCE).content))
+        parent, _, arc = der.oid(parts[0]).rpartition(".") if parts else ("", "", "")
+        if len(parts) != 2 or parent != prefix or arc in found:  # noqa: PLR2004  # OID and value
+            raise MalformedEvidence(
+                "PCK certificate's SGX extension is not a list of distinct (OID, value) pairs"
+            )
+        found[arc] = parts[1]
+    return found
+
+
+def _member(values: dict[str, der.Element], arc: str) -> der.Element:
+    if arc not in values:
+        raise MalformedEvidence(f"PCK certificate's SGX extension lacks member {arc}")
+    return values[arc]
+
+
+def _octets(values: dict[str, der.Element], arc: str, size: int) -> bytes:
+    value = der.expect(_member(values, arc), der.OCTET_STRING).content
+    if len(value) != size:
+        raise MalformedEvidence(
+            f"PCK certificate's SGX extension: member {arc} has {len(value)} bytes, wanted {size}"
+        )
+    return value
+
+
+def _svn(values: dict[str, der.Element], arc: str, most: int) -> int:
+    value = der.unsigned(_member(values, arc))
+    if value > most:
+        raise MalformedEvidence(
+            f"PCK certificate's SGX extension: member {arc} is {value}, at most {most}"
+        )
+    return value
+
+
+def _sgx_type(element: der.Element) -> int:
+    value = int.from_bytes(der.expect(element, _ENUMERATED).content, "big")
+    if value > 2:  # noqa: PLR2004  # scalable with integrity
+        raise MalformedEvidence(f"PCK certificate's SGX type is {value}, wanted 0 to 2")
+    return value
+
+
+def _flag(flags: dict[str, der.Element], arc: str) -> bool | None:
+    return der.boolean(flags[arc]) if arc in flags else None

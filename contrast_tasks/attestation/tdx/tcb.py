@@ -1,0 +1,395 @@
+"""What Intel says about a platform's patch level, and the level a quote stands at.
+
+Three things have a level each: the platform (processor components, PCE, TDX components), the TDX module and the quoting
+enclave. A quote's status is the worst of the three. No level that matches is a rejection, not a status: the platform is then
+older than everything Intel still lists.
+
+Source: Intel PCS API v4, "Get TCB Info" (TDX, version 3) and "Get QE Identity" (TD_QE, version 2), and the verification
+steps of the TDX DCAP quote verification library.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+from contrast_tasks.attestation.errors import CollateralRejected, TcbRejected
+from contrast_tasks.attestation.tdx.quote import QeReport, TdReport
+
+_COMPONENTS = 16
+
+
+class TcbStatus(IntEnum):
+    """Levels from good to bad; the worst of several is the largest."""
+
+    UpToDate = 0
+    SWHardeningNeeded = 1
+    ConfigurationNeeded = 2
+    ConfigurationAndSWHardeningNeeded = 3
+    TDRelaunchAdvised = 4
+    TDRelaunchAdvisedConfigurationNeeded = 5
+    OutOfDate = 6
+    OutOfDateConfigurationNeeded = 7
+    Revoked = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsvLevel:
+    """A level of an enclave or module, reached from `isv_svn` on."""
+
+    isv_svn: int
+    status: TcbStatus
+    advisories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformLevel:
+    """A platform level, reached when every component is at least as new; 16 components each."""
+
+    sgx_components: tuple[int, ...]
+    tdx_components: tuple[int, ...]
+    pce_svn: int
+    status: TcbStatus
+    advisories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleIdentity:
+    """Who signed a TDX module; `mr_signer` 48, attributes and mask 8 bytes. `levels` is empty for the unnumbered module."""
+
+    name: str
+    mr_signer: bytes
+    attributes: bytes
+    attributes_mask: bytes
+    levels: tuple[IsvLevel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcbInfo:
+    """TCB info of one processor family; `fmspc` 6 and `pce_id` 2 bytes."""
+
+    fmspc: bytes
+    pce_id: bytes
+    issue_date: datetime
+    next_update: datetime
+    evaluation_number: int
+    module: ModuleIdentity
+    module_identities: tuple[ModuleIdentity, ...]
+    levels: tuple[PlatformLevel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QeIdentity:
+    """What a genuine quoting enclave looks like; byte strings in report order."""
+
+    issue_date: datetime
+    next_update: datetime
+    evaluation_number: int
+    misc_select: bytes
+    misc_select_mask: bytes
+    attributes: bytes
+    attributes_mask: bytes
+    mr_signer: bytes
+    isv_prod_id: int
+    levels: tuple[IsvLevel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcbVerdict:
+    """The status of each part, the worst of them, and the advisories of the levels that were met."""
+
+    platform: TcbStatus
+    module: TcbStatus
+    qe: TcbStatus
+    advisories: tuple[str, ...]
+
+    @property
+    def status(self) -> TcbStatus:
+        """Return the worst of the three."""
+        return max(self.platform, self.module, self.qe)
+
+
+class _Fields:
+    """Reads typed members of a JSON object and names what is missing or of another type."""
+
+    def __init__(self, document: Any, what: str) -> None:
+        if not isinstance(document, Mapping):
+            raise CollateralRejected(f"{what} is not a JSON object")
+        self._document = document
+        self._what = what
+
+    def get(self, name: str) -> Any:
+        if name not in self._document:
+            raise CollateralRejected(f"{self._what} lacks {name}")
+        return self._document[name]
+
+    def text(self, name: str) -> str:
+        value = self.get(name)
+        if not isinstance(value, str):
+            raise CollateralRejected(f"{self._what}: {name} is not a string")
+        return value
+
+    def number(self, name: str, *, most: int = 0xFFFFFFFF) -> int:
+        value = self.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise CollateralRejected(f"{self._what}: {name} is {value!r}, wanted 0 to {most}")
+        return value
+
+    def hexed(self, name: str, size: int) -> bytes:
+        text = self.text(name)
+        try:
+            value = bytes.fromhex(text)
+        except ValueError as err:
+            raise CollateralRejected(f"{self._what}: {name} is not hex") from err
+        if len(value) != size or len(text) != 2 * size:
+            raise CollateralRejected(f"{self._what}: {name} has {len(value)} bytes, wanted {size}")
+        return value
+
+    def moment(self, name: str) -> datetime:
+        text = self.text(name)
+        try:
+            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError as err:
+            raise CollateralRejected(f"{self._what}: {name} is not a UTC time: {text!r}") from err
+
+    def items(self, name: str) -> list[Any]:
+        value = self.get(name)
+        if not isinstance(value, list):
+            raise CollateralRejected(f"{self._what}: {name} is not a list")
+        return value
+
+    def status(self) -> TcbStatus:
+        text = self.text("tcbStatus")
+        try:
+            return TcbStatus[text]
+        except KeyError as err:
+            raise CollateralRejected(f"{self._what}: unknown TCB status {text!r}") from err
+
+    def advisories(self) -> tuple[str, ...]:
+        return tuple(str(item) for item in self._document.get("advisoryIDs") or ())
+
+    def has(self, name: str) -> bool:
+        return name in self._document
+
+
+def parse_tcb_info(text: str) -> TcbInfo:
+    """Read the inner `tcbInfo` object; only TDX, version 3. Its signature is checked by the caller, over this very text."""
+    fields = _Fields(_load(text, "TCB info"), "TCB info")
+    _require(fields.text("id"), "TDX", "TCB info: id")
+    _require(fields.number("version"), 3, "TCB info: version")
+    levels = tuple(_parse_platform_level(item) for item in fields.items("tcbLevels"))
+    if not levels:
+        raise CollateralRejected("TCB info has no TCB levels")
+    identities = fields.items("tdxModuleIdentities") if fields.has("tdxModuleIdentities") else []
+    return TcbInfo(
+        fmspc=fields.hexed("fmspc", 6),
+        pce_id=fields.hexed("pceId", 2),
+        issue_date=fields.moment("issueDate"),
+        next_update=fields.moment("nextUpdate"),
+        evaluation_number=fields.number("tcbEvaluationDataNumber"),
+        module=_parse_module(fields.get("tdxModule"), numbered=False),
+        module_identities=tuple(_parse_module(item, numbered=True) for item in identities),
+        levels=levels,
+    )
+
+
+def parse_qe_identity(text: str) -> QeIdentity:
+    """Read the inner `enclaveIdentity` object; only TD_QE, version 2."""
+    fields = _Fields(_load(text, "QE identity"), "QE identity")
+    _require(fields.text("id"), "TD_QE", "QE identity: id")
+    _require(fields.number("version"), 2, "QE identity: version")
+    return QeIdentity(
+        issue_date=fields.moment("issueDate"),
+        next_update=fields.moment("nextUpdate"),
+        evaluation_number=fields.number("tcbEvaluationDataNumber"),
+        misc_select=fields.hexed("miscselect", 4),
+        misc_select_mask=fields.hexed("miscselectMask", 4),
+        attributes=fields.hexed("attributes", 16),
+        attributes_mask=fields.hexed("attributesMask", 16),
+        mr_signer=fields.hexed("mrsigner", 32),
+        isv_prod_id=fields.number("isvprodid", most=0xFFFF),
+        levels=_parse_isv_levels(fields, "QE identity"),
+    )
+
+
+def _load(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise CollateralRejected(f"{what} is not JSON") from err
+
+
+def _require(found: object, wanted: object, what: str) -> None:
+    if found != wanted:
+        raise CollateralRejected(f"{what} is {found!r}, wanted {wanted!r}")
+
+
+def _parse_platform_level(document: Any) -> PlatformLevel:
+    level = _Fields(document, "TCB level")
+    tcb = _Fields(level.get("tcb"), "TCB level")
+    return PlatformLevel(
+        sgx_components=_parse_components(tcb, "sgxtcbcomponents"),
+        tdx_components=_parse_components(tcb, "tdxtcbcomponents"),
+        pce_svn=tcb.number("pcesvn", most=0xFFFF),
+        status=level.status(),
+        advisories=level.advisories(),
+    )
+
+
+def _parse_components(tcb: _Fields, name: str) -> tuple[int, ...]:
+    items = tcb.items(name)
+    if len(items) != _COMPONENTS:
+        raise CollateralRejected(
+            f"TCB level: {name} has {len(items)} entries, wanted {_COMPONENTS}"
+        )
+    return tuple(_Fields(item, f"TCB level: {name}").number("svn", most=0xFF) for item in items)
+
+
+def _parse_module(document: Any, *, numbered: bool) -> ModuleIdentity:
+    fields = _Fields(document, "TDX module identity")
+    return ModuleIdentity(
+        name=fields.text("id") if numbered else "tdxModule",
+        mr_signer=fields.hexed("mrsigner", 48),
+        attributes=fields.hexed("attributes", 8),
+        attributes_mask=fields.hexed("attributesMask", 8),
+        levels=_parse_isv_levels(fields, "TDX module identity") if numbered else (),
+    )
+
+
+def _parse_isv_levels(fields: _Fields, what: str) -> tuple[IsvLevel, ...]:
+    levels = []
+    for item in fields.items("tcbLevels"):
+        level = _Fields(item, what)
+        tcb = _Fields(level.get("tcb"), what)
+        levels.append(
+            IsvLevel(
+                isv_svn=tcb.number("isvsvn", most=0xFFFF),
+                status=level.status(),
+                advisories=level.advisories(),
+            )
+        )
+    if not levels:
+        raise CollateralRejected(f"{what} has no TCB levels")
+    return tuple(sorted(levels, key=lambda level: -level.isv_svn))
+
+
+def evaluate_tcb(
+    *,
+    body: TdReport,
+    qe_report: QeReport,
+    pck_components: tuple[int, ...],
+    pck_pce_svn: int,
+    tcb_info: TcbInfo,
+    qe_identity: QeIdentity,
+) -> TcbVerdict:
+    """Return the level of platform, module and quoting enclave.
+
+    pck_components: the 16 SGX component SVNs of the PCK certificate; pck_pce_svn: its PCE SVN.
+    Raises TcbRejected where no level matches, or where module or enclave are not the ones Intel names.
+    """
+    qe = _qe_level(qe_report, qe_identity)
+    platform = _platform_level(body, pck_components, pck_pce_svn, tcb_info)
+    module, module_advisories = _module_level(body, tcb_info)
+    return TcbVerdict(
+        platform=platform.status,
+        module=module,
+        qe=qe.status,
+        advisories=tuple(sorted({*platform.advisories, *module_advisories, *qe.advisories})),
+    )
+
+
+def _masked(value: bytes, mask: bytes) -> bytes:
+    return bytes(left & right for left, right in zip(value, mask, strict=True))
+
+
+def _qe_level(report: QeReport, identity: QeIdentity) -> IsvLevel:
+    misc_select = report.misc_select.to_bytes(4, "little")
+    if _masked(misc_select, identity.misc_select_mask) != identity.misc_select:
+        raise TcbRejected(
+            f"quoting enclave MISCSELECT is {misc_select.hex()}, wanted {identity.misc_select.hex()}"
+            f" under mask {identity.misc_select_mask.hex()}"
+        )
+    if _masked(report.attributes, identity.attributes_mask) != identity.attributes:
+        raise TcbRejected(
+            f"quoting enclave ATTRIBUTES are {report.attributes.hex()}, wanted {identity.attributes.hex()}"
+            f" under mask {identity.attributes_mask.hex()}"
+        )
+    if report.mr_signer != identity.mr_signer:
+        raise TcbRejected(
+            f"quoting enclave MRSIGNER is {report.mr_signer.hex()}, wanted {identity.mr_signer.hex()}"
+        )
+    if report.isv_prod_id != identity.isv_prod_id:
+        raise TcbRejected(
+            f"quoting enclave ISVPRODID is {report.isv_prod_id}, wanted {identity.isv_prod_id}"
+        )
+    for level in identity.levels:
+        if level.isv_svn <= report.isv_svn:
+            return level
+    raise TcbRejected(
+        f"no TCB level matches the quoting enclave: ISVSVN is {report.isv_svn}, "
+        f"lowest listed is {identity.levels[-1].isv_svn}",
+        reason="no-matching-level",
+    )
+
+
+def _platform_level(
+    body: TdReport, components: tuple[int, ...], pce_svn: int, tcb_info: TcbInfo
+) -> PlatformLevel:
+    # A module with a major version has its own identity, so its two components are not compared here.
+    first = 2 if body.tee_tcb_svn[1] > 0 else 0
+    for level in tcb_info.levels:
+        if (
+            all(have >= want for have, want in zip(components, level.sgx_components, strict=True))
+            and pce_svn >= level.pce_svn
+            and all(
+                have >= want
+                for have, want in zip(
+                    body.tee_tcb_svn[first:], level.tdx_components[first:], strict=True
+                )
+            )
+        ):
+            return level
+    raise TcbRejected(
+        f"no platform TCB level matches: SGX components {list(components)}, PCE SVN {pce_svn}, "
+        f"TEE_TCB_SVN {body.tee_tcb_svn.hex()}",
+        hint="the platform is older than every level Intel lists; update its firmware and microcode",
+        reason="no-matching-level",
+    )
+
+
+def _module_level(body: TdReport, tcb_info: TcbInfo) -> tuple[TcbStatus, tuple[str, ...]]:
+    version = body.tee_tcb_svn[1]
+    if version == 0:
+        _require_module(body, tcb_info.module)
+        return TcbStatus.UpToDate, ()
+    name = f"TDX_{version:02X}"
+    for identity in tcb_info.module_identities:
+        if identity.name.upper() == name:
+            _require_module(body, identity)
+            for level in identity.levels:
+                if level.isv_svn <= body.tee_tcb_svn[0]:
+                    return level.status, level.advisories
+            raise TcbRejected(
+                f"no TCB level matches TDX module {name}: SVN is {body.tee_tcb_svn[0]}, "
+                f"lowest listed is {identity.levels[-1].isv_svn}",
+                reason="no-matching-level",
+            )
+    listed = ", ".join(identity.name for identity in tcb_info.module_identities) or "none"
+    raise TcbRejected(
+        f"TDX module identity {name} is not listed by the TCB info, listed are {listed}"
+    )
+
+
+def _require_module(body: TdReport, identity: ModuleIdentity) -> None:
+    if body.mr_signer_seam != identity.mr_signer:
+        raise TcbRejected(
+            f"MRSIGNERSEAM is {body.mr_signer_seam.hex()}, wanted {identity.mr_signer.hex()}"
+            f" of module {identity.name}"
+        )
+    if _masked(body.seam_attributes, identity.attributes_mask) != identity.attributes:
+        raise TcbRejected(
+            f"SEAMATTRIBUTES are {body.seam_attributes.hex()}, wanted {identity.attributes.hex()}"
+            f" under mask {identity.attributes_mask.hex()}"
+        )

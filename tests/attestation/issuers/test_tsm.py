@@ -1,0 +1,325 @@
+"""Evidence sources, against a directory that imitates configfs and devices whose ioctl is a function."""
+
+import ctypes
+import errno
+import struct
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from contrast_tasks.attestation.issuers.devices import (
+    ARK_GUID,
+    VCEK_GUID,
+    SevGuestDevice,
+    TdxGuestDevice,
+    find_source,
+    parse_certificate_table,
+)
+from contrast_tasks.attestation.issuers.tsm import (
+    MAXIMUM_ATTEMPTS,
+    ConfigfsSource,
+    IssuerError,
+)
+from tests.fakes.configfs import Configfs
+
+DATA = bytes(range(64))
+
+
+def source(root: Path, configfs: Configfs, **options: int) -> ConfigfsSource:
+    return ConfigfsSource(root, attributes=configfs, **options)
+
+
+def test_a_report_comes_with_the_certificate_table(tmp_path: Path) -> None:
+    evidence = source(tmp_path, Configfs()).fetch(DATA)
+
+    assert evidence.provider == "sev_guest"
+    assert evidence.report == b"report over " + DATA
+    assert evidence.auxiliary == b"table"
+
+
+def test_a_quote_comes_without_a_table(tmp_path: Path) -> None:
+    evidence = source(tmp_path, Configfs(b"tdx_guest\n")).fetch(DATA)
+
+    assert evidence.provider == "tdx_guest"
+    assert evidence.auxiliary == b""
+
+
+def test_an_empty_or_missing_table_is_normal(tmp_path: Path) -> None:
+    configfs = Configfs()
+    configfs.failures["auxblob"] = errno.ENOENT
+
+    assert source(tmp_path, configfs).fetch(DATA).auxiliary == b""
+
+
+def test_the_entry_is_removed_after_success_and_failure(tmp_path: Path) -> None:
+    source(tmp_path, Configfs()).fetch(DATA)
+    failing = Configfs()
+    failing.failures["write inblob"] = errno.ENXIO
+
+    with pytest.raises(IssuerError):
+        source(tmp_path, failing).fetch(DATA)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_privilege_level_counts_as_a_write_of_ours(tmp_path: Path) -> None:
+    configfs = Configfs()
+
+    source(tmp_path, configfs, privilege_level=1).fetch(DATA)
+
+    assert configfs.log == ["make", "write privlevel", "write inblob", "remove"]
+
+
+def test_a_write_by_somebody_else_makes_us_try_again(tmp_path: Path) -> None:
+    configfs = Configfs()
+    configfs.intruders = 2
+
+    assert source(tmp_path, configfs).fetch(DATA).report == b"report over " + DATA
+    assert configfs.log.count("make") == 3
+
+
+def test_an_intruder_that_never_rests_ends_in_an_error(tmp_path: Path) -> None:
+    configfs = Configfs()
+    configfs.intruders = 1000
+
+    with pytest.raises(IssuerError, match="somebody else writes"):
+        source(tmp_path, configfs).fetch(DATA)
+
+    assert configfs.log.count("make") == MAXIMUM_ATTEMPTS
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_busy_report_is_tried_again_a_bounded_number_of_times(tmp_path: Path) -> None:
+    configfs = Configfs()
+    configfs.failures["outblob"] = errno.EBUSY
+
+    with pytest.raises(IssuerError):
+        source(tmp_path, configfs).fetch(DATA)
+
+    assert configfs.log.count("make") == MAXIMUM_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("provider", errno.EIO),
+        ("generation", errno.EIO),
+        ("outblob", errno.EIO),
+        ("auxblob", errno.EACCES),
+        ("write inblob", errno.EINVAL),
+        ("write inblob", errno.ENOSPC),
+    ],
+)
+def test_every_failing_file_is_a_clear_error(tmp_path: Path, name: str, error: int) -> None:
+    configfs = Configfs()
+    configfs.failures[name] = error
+
+    with pytest.raises(IssuerError, match="cannot get evidence through configfs: as told"):
+        source(tmp_path, configfs).fetch(DATA)
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(IssuerError, match="cannot make a configfs entry"):
+        ConfigfsSource(tmp_path / "missing").fetch(DATA)
+
+
+def test_two_users_never_share_an_entry(tmp_path: Path) -> None:
+    (tmp_path / "contrast-taken").mkdir()
+
+    with pytest.raises(IssuerError, match="cannot make"):
+        ConfigfsSource(tmp_path, attributes=Configfs(), unique=lambda: "taken").fetch(DATA)
+
+
+@pytest.mark.parametrize("provider", [b"", b"arm_cca_guest\n", b"\xff\xfe"])
+def test_another_provider_is_refused(tmp_path: Path, provider: bytes) -> None:
+    with pytest.raises(IssuerError, match="wanted sev_guest or tdx_guest"):
+        source(tmp_path, Configfs(provider)).fetch(DATA)
+
+
+def test_an_empty_report_is_refused(tmp_path: Path) -> None:
+    configfs = Configfs()
+    configfs.report = lambda _: b""
+
+    with pytest.raises(IssuerError, match="empty report"):
+        source(tmp_path, configfs).fetch(DATA)
+
+
+@pytest.mark.parametrize("size", [0, 32, 63, 65])
+def test_report_data_of_another_length_never_reaches_the_hardware(
+    tmp_path: Path, size: int
+) -> None:
+    configfs = Configfs()
+
+    with pytest.raises(IssuerError, match=f"{size} bytes, wanted 64"):
+        source(tmp_path, configfs).fetch(bytes(size))
+
+    assert configfs.log == []
+
+
+def table(*entries: tuple[UUID, bytes]) -> bytes:
+    offset = 24 * (len(entries) + 1)
+    head, body = b"", b""
+    for guid, content in entries:
+        head += struct.pack("<16sII", guid.bytes, offset + len(body), len(content))
+        body += content
+    return head + bytes(24) + body
+
+
+def test_a_certificate_table_is_read_by_guid() -> None:
+    parsed = parse_certificate_table(table((VCEK_GUID, b"vcek"), (ARK_GUID, b"ark")) + bytes(100))
+
+    assert parsed == {VCEK_GUID: b"vcek", ARK_GUID: b"ark"}
+
+
+def test_no_table_and_an_empty_table_have_no_certificates() -> None:
+    assert parse_certificate_table(b"") == {}
+    assert parse_certificate_table(bytes(24)) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(table((VCEK_GUID, b"vcek"))[:24], id="no terminator"),
+        pytest.param(table((VCEK_GUID, b"vcek"))[:-1], id="beyond the end"),
+        pytest.param(
+            struct.pack("<16sII", VCEK_GUID.bytes, 0, 4) + bytes(24), id="inside the head"
+        ),
+        pytest.param(
+            struct.pack("<16sII", VCEK_GUID.bytes, 0xFFFFFFFF, 4) + bytes(24), id="4 GiB away"
+        ),
+        pytest.param(table((VCEK_GUID, b"a"), (VCEK_GUID, b"b")), id="twice"),
+        pytest.param(b"\1", id="one byte"),
+    ],
+)
+def test_a_bad_certificate_table_is_refused(content: bytes) -> None:
+    with pytest.raises(IssuerError):
+        parse_certificate_table(content)
+
+
+class Firmware:
+    """What answers an ioctl on /dev/sev-guest: reads the request and writes the response at the addresses given."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.table = table((VCEK_GUID, b"vcek"))
+        self.status = 0
+        self.size = 0x4A0
+        self.fails: OSError | None = None
+        self.calls: list[int] = []
+
+    def ioctl(self, _: int, number: int, message: object) -> int:
+        self.calls.append(number)
+        if self.busy:
+            self.busy -= 1
+            raise OSError(errno.EAGAIN, "busy")
+        if self.fails is not None and number == 0xC0205302:
+            raise self.fails
+        data = ctypes.string_at(message.request, 64)  # type: ignore[attr-defined]
+        address, room = struct.unpack("<QI", ctypes.string_at(message.request + 96 + 0, 12))  # type: ignore[attr-defined]
+        if number == 0xC0205302:
+            assert room >= len(self.table)
+            ctypes.memmove(address, self.table, len(self.table))
+        report = data.ljust(0x4A0, b"R")
+        response = struct.pack("<II24x", self.status, self.size) + report
+        ctypes.memmove(message.response, response, len(response))  # type: ignore[attr-defined]
+        return 0
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    path = tmp_path / "sev-guest"
+    path.write_bytes(b"")
+    return path
+
+
+def test_the_device_gives_report_and_table(device: Path) -> None:
+    evidence = SevGuestDevice(device, ioctl=Firmware().ioctl).fetch(DATA)
+
+    assert evidence.report == DATA.ljust(0x4A0, b"R")
+    assert parse_certificate_table(evidence.auxiliary) == {VCEK_GUID: b"vcek"}
+
+
+def test_a_throttled_device_is_asked_again(device: Path) -> None:
+    firmware = Firmware()
+    firmware.busy = 3
+
+    SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+
+    assert len(firmware.calls) == 4
+
+
+def test_a_device_that_stays_busy_is_an_error(device: Path) -> None:
+    firmware = Firmware()
+    firmware.busy = 100
+
+    with pytest.raises(IssuerError, match="stayed busy"):
+        SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+
+
+def test_a_host_without_a_table_still_gives_a_report(device: Path) -> None:
+    firmware = Firmware()
+    firmware.fails = OSError(errno.ENOTTY, "not supported")
+
+    evidence = SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+
+    assert evidence.auxiliary == b""
+    assert firmware.calls == [0xC0205302, 0xC0205300]
+
+
+@pytest.mark.parametrize(
+    ("status", "size", "message"), [(0x16, 0x4A0, "status 0x16"), (0, 0x4A1, "1185 bytes")]
+)
+def test_a_refusal_of_firmware_is_a_clear_error(
+    device: Path, status: int, size: int, message: str
+) -> None:
+    firmware = Firmware()
+    firmware.status, firmware.size = status, size
+
+    with pytest.raises(IssuerError, match=message):
+        SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+
+
+def test_a_tdx_report_becomes_a_quote(tmp_path: Path) -> None:
+    path = tmp_path / "tdx_guest"
+    path.write_bytes(b"")
+
+    def ioctl(_: int, number: int, buffer: object) -> int:
+        assert number == 0xC4405401
+        report = bytes(reversed(buffer.raw[:64])).ljust(1024, b"T")  # type: ignore[attr-defined]
+        ctypes.memmove(ctypes.addressof(buffer) + 64, report, 1024)  # type: ignore[arg-type]
+        return 0
+
+    evidence = TdxGuestDevice(lambda report: b"quote " + report, path, ioctl=ioctl).fetch(DATA)
+
+    assert evidence.report == b"quote " + bytes(reversed(DATA)).ljust(1024, b"T")
+
+
+def test_an_empty_quote_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tdx_guest"
+    path.write_bytes(b"")
+
+    with pytest.raises(IssuerError, match="empty quote"):
+        TdxGuestDevice(lambda _: b"", path, ioctl=lambda *_: 0).fetch(DATA)
+
+
+def test_configfs_is_preferred_then_the_devices(tmp_path: Path) -> None:
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    configfs = tmp_path / "report"
+    (devices / "tdx_guest").touch()
+
+    assert isinstance(
+        find_source(configfs=configfs, devices=devices, quote=lambda report: report), TdxGuestDevice
+    )
+    (devices / "sev-guest").touch()
+    assert isinstance(find_source(configfs=configfs, devices=devices), SevGuestDevice)
+    configfs.mkdir()
+    assert isinstance(find_source(configfs=configfs, devices=devices), ConfigfsSource)
+
+
+def test_no_confidential_guest_is_said_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(IssuerError, match="no confidential guest") as caught:
+        find_source(configfs=tmp_path / "none", devices=tmp_path)
+
+    assert "simulated" in caught.value.hint

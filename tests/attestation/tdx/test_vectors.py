@@ -1,0 +1,125 @@
+"""Quotes of real hardware with their verdicts, and dcap-qvl as a second opinion on each."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from contrast_tasks.attestation.errors import ClaimsRejected
+from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
+from contrast_tasks.attestation.tdx.pck import spki_der
+from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.verify import (
+    hardening_checks,
+    require_status,
+    tcb_of,
+    verify_genuine,
+)
+from contrast_tasks.errors import EvidenceRejected
+from tests.fakes.attestation import DATA
+
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason="test data of real hardware is not at hand"
+)
+
+
+def vectors() -> list[dict[str, Any]]:
+    if not DATA.is_dir():
+        return []
+    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    return [vector for vector in every if vector["tee"] == "tdx"]
+
+
+def checks() -> list[Any]:
+    return [
+        pytest.param(
+            vector, check, id=f"{vector['id']}-{check['check']}-{check['at']}-{check['options']}"
+        )
+        for vector in vectors()
+        for check in vector["checks"]
+    ]
+
+
+def root_spki() -> bytes:
+    der = (DATA / "roots" / "intel_sgx_root_ca.der").read_bytes()
+    return spki_der(x509.load_der_x509_certificate(der))
+
+
+def files_of(vector: dict[str, Any]) -> tuple[bytes, Collateral | None]:
+    quote = next(name for name in vector["files"] if name.endswith(".quote.bin"))
+    bundle = [name for name in vector["files"] if name.endswith(".collateral.json")]
+    collateral = parse_collateral((DATA / bundle[0]).read_bytes()) if bundle else None
+    return (DATA / quote).read_bytes(), collateral
+
+
+@pytest.mark.parametrize("vector", vectors(), ids=lambda vector: vector["id"])
+def test_lengths_and_bytes_are_kept(vector: dict[str, Any]) -> None:
+    raw, _ = files_of(vector)
+
+    quote = parse_quote(raw)
+
+    assert quote.signed_data_bytes == vector["signed_data_len"]
+    assert len(quote.trailing) == vector["trailing_bytes"]
+    assert quote.header.to_bytes() == raw[:48]
+    assert quote.signed.endswith(quote.body.to_bytes())
+    assert quote.qe_report.to_bytes() == quote.qe_report_raw
+
+
+@pytest.mark.parametrize(("vector", "check"), checks())
+def test_the_verdict_is_the_expected_one(vector: dict[str, Any], check: dict[str, Any]) -> None:
+    raw, collateral = files_of(vector)
+    at = datetime.fromisoformat(check["at"])
+    result, reason = "accept", None
+
+    try:
+        quote = parse_quote(raw)
+        chain = verify_genuine(
+            quote,
+            root_spki=root_spki(),
+            now=at,
+            allow_v5=check["options"].get("allow_quote_v5", False),
+        )
+        if check["check"] == "default-policy" and (found := hardening_checks(quote.body)):
+            raise ClaimsRejected(found)
+        if check["check"] != "genuine":
+            require_status(tcb_of(quote, chain, collateral, root_spki=root_spki(), now=at)[0])
+    except EvidenceRejected as err:
+        result, reason = "reject", getattr(err, "reason", None)
+
+    assert result == check["result"]
+    assert reason == check.get("reason")
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [vector for vector in vectors() if any("collateral" in name for name in vector["files"])],
+    ids=lambda vector: vector["id"],
+)
+def test_dcap_qvl_comes_to_the_same_levels(vector: dict[str, Any]) -> None:
+    dcap_qvl = pytest.importorskip("dcap_qvl", reason="dcap-qvl has no wheel here")
+    raw, collateral = files_of(vector)
+    assert collateral is not None
+    at = datetime.fromisoformat(
+        next(check["at"] for check in vector["checks"] if check["check"] == "tcb")
+    )
+    theirs = dcap_qvl.QuoteCollateralV3.from_json(json.dumps(collateral.to_json()))
+    try:
+        their_status = dcap_qvl.verify(raw, theirs, int(at.timestamp())).status
+    except ValueError as err:
+        their_status = f"rejected: {err}"
+
+    quote = parse_quote(raw)
+    try:
+        chain = verify_genuine(quote, root_spki=root_spki(), now=at, allow_v5=True)
+        verdict, _ = tcb_of(quote, chain, collateral, root_spki=root_spki(), now=at)
+        if found := hardening_checks(quote.body):
+            raise ClaimsRejected(found)
+        our_status = verdict.status.name
+    except EvidenceRejected as err:
+        our_status = f"rejected: {err}"
+
+    assert our_status.startswith("rejected") == their_status.startswith("rejected"), their_status
+    if not our_status.startswith("rejected"):
+        assert our_status == their_status

@@ -33,6 +33,7 @@ class Link(asyncio.Protocol):
         self._session: ServerSession | None = None
         self._plain: _PlainSide | None = None
         self._name = ""
+        self._alert = b""
         self._done = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -136,6 +137,8 @@ class Link(asyncio.Protocol):
         except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
             if not self._ended or not isinstance(err, ConnectionError):
                 owner.refused(err, peer)
+            # Last: whoever has got the alert can read the reason in our log and in our counters.
+            self.transport.write(self._alert)
         finally:
             self.close()
             owner.links.discard(self)
@@ -154,10 +157,11 @@ class Link(asyncio.Protocol):
             session, complete, answer, error = await loop.run_in_executor(
                 self._owner.executor, _step, session, self._owner.new_session, received
             )
+            if error is not None:
+                self._alert = answer
+                raise error
             if answer:
                 self.transport.write(answer)
-            if error is not None:
-                raise error
             if complete and session is not None and session.identity is not None:
                 return session, session.identity
 

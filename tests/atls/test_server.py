@@ -1,6 +1,8 @@
 import contextlib
 import os
+import select
 import socket
+import ssl
 import stat
 import threading
 from collections.abc import Iterator
@@ -254,6 +256,16 @@ def test_the_registry_forgets_a_peer_that_leaves() -> None:
         assert len(server.registry) == 0
 
 
+def hello_of_tls_1_2() -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    sent = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="coordinator")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()
+
+
 def test_a_refused_handshake_is_reported_and_closes_the_connection() -> None:
     refused: list[Exception] = []
     counted = threading.Event()
@@ -271,6 +283,21 @@ def test_a_refused_handshake_is_reported_and_closes_the_connection() -> None:
     assert isinstance(refused[0], HandshakeFailed)
     assert answer[:1] in {b"\x15", b""}
     assert len(answer) <= 7
+
+
+def test_a_refusal_is_reported_before_the_peer_hears_of_it() -> None:
+    arrived: list[bytes] = []
+
+    def on_refused(_error: Exception) -> None:
+        # On the terminator's thread: what has been sent by now stands at the other end of the loopback.
+        arrived.append(bytes(1) if select.select([peer], [], [], 0)[0] else b"")
+
+    with serving(on_refused=on_refused) as server, raw_connection(server) as peer:
+        peer.sendall(hello_of_tls_1_2())
+        answer = b"".join(iter(lambda: peer.recv(100), b""))
+
+    assert arrived == [b""]
+    assert answer[:1] == b"\x15"
 
 
 def test_a_silent_peer_is_closed_when_the_handshake_time_is_over() -> None:

@@ -19,7 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Restart and wait."""
-    from contrast_tasks.stages.deploy import is_local, run_restart
+    from contrast_tasks.stages.deploy import run_restart
+    from contrast_tasks.stages.deployed import is_local
     from contrast_tasks.stages.summaries import restart_line
 
     settings = context.settings()

@@ -15,7 +15,7 @@ from contrast_tasks.errors import (
 )
 from contrast_tasks.files import norm_path
 from contrast_tasks.settings import Settings
-from contrast_tasks.stages.deploy import is_local
+from contrast_tasks.stages.deployed import is_local
 from contrast_tasks.stages.hints import command, recovery_hint
 
 if TYPE_CHECKING:

@@ -19,10 +19,8 @@ from contrast_tasks.stages.annotated import (
     refuse_without_policy,
 )
 from contrast_tasks.stages.cluster import Cluster, Kubectl
-from contrast_tasks.stages.hints import command
+from contrast_tasks.stages.deployed import ROLE_COORDINATOR, USER_API_PORT, is_local, running_pods
 
-ROLE_COORDINATOR = "coordinator"
-USER_API_PORT = 1313
 START_LIMIT_S = 60.0
 
 Say = Callable[[str], None]
@@ -68,11 +66,6 @@ class StatusResult:
     pods: tuple[PodStatus, ...] = ()
     text: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
-
-
-def is_local(settings: Settings) -> bool:
-    """Return whether the deployment runs on this machine."""
-    return settings.platform == "local"
 
 
 def run_deploy(
@@ -134,39 +127,6 @@ def _deploy_to_cluster(
     )
 
 
-def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
-    """Return host and port of the user API: as given, or the local deployment's.
-
-    Raises ClusterError if none was given and none runs here, UsageError for a malformed one.
-    """
-    from contrast_tasks.errors import UsageError
-
-    if given is None:
-        if not is_local(settings):
-            raise UsageError("no coordinator was given", hint="name it with -c HOST:PORT")
-        for pod in _running_pods(settings):
-            if pod.role == ROLE_COORDINATOR:
-                return pod.address, USER_API_PORT
-        raise ClusterError(
-            "no coordinator is deployed here", hint=f"start one with '{command('deploy')}'"
-        )
-    host, colon, port = given.rpartition(":")
-    if not colon or given.endswith("]"):
-        host, port = given, str(USER_API_PORT)
-    # 65535 is the largest port
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:  # noqa: PLR2004
-        raise UsageError(f"coordinator is {given!r}, wanted host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _running_pods(settings: Settings) -> tuple[PodStatus, ...]:
-    try:
-        return NodeClient(paths=local_paths(settings.root)).status()
-    except NodeAbsent as err:
-        err.hint = f"start it with '{command('deploy')}'"
-        raise
-
-
 def _matching(pods: Sequence[PodStatus], names: Sequence[str]) -> list[str]:
     """Return the pods of the named workloads (`web`, `Deployment/web`); all but the Coordinator for no name."""
     if not names:
@@ -210,7 +170,7 @@ def run_restart(
         restarted = (cluster or Kubectl()).restart(wanted)
     else:
         client = NodeClient(paths=local_paths(settings.root))
-        pods = _matching(_running_pods(settings), names)
+        pods = _matching(running_pods(settings), names)
         restarted = client.restart(pods) if pods else ()
     for name in restarted:
         say(f"restarted {name}")

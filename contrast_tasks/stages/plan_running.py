@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.coordinator_session import Dial, advice, dial, load_manifest
-from contrast_tasks.stages.deploy import coordinator_address, is_local
+from contrast_tasks.stages.deployed import coordinator_address, is_local
 from contrast_tasks.stages.plan import Difference
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from contrast_tasks.stages.coordinator_session import (
     patiently,
     say_simulated,
 )
-from contrast_tasks.stages.deploy import USER_API_PORT, coordinator_address
+from contrast_tasks.stages.deployed import USER_API_PORT, coordinator_address
 from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.set import SEED_SHARES_FILE
 from contrast_tasks.stages.verify import VerifyResult, run_verify

@@ -24,7 +24,7 @@ from contrast_tasks.stages.coordinator_session import (
     patiently,
     say_simulated,
 )
-from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.deployed import coordinator_address
 from contrast_tasks.stages.hints import command
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from contrast_tasks.stages.coordinator_session import (
     patiently,
     say_simulated,
 )
-from contrast_tasks.stages.deploy import coordinator_address
+from contrast_tasks.stages.deployed import coordinator_address
 from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.set import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
 

@@ -9,13 +9,7 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.settings import Settings, load_settings
 from contrast_tasks.stages.cluster import Kubectl, run_kubectl
-from contrast_tasks.stages.deploy import (
-    coordinator_address,
-    run_deploy,
-    run_restart,
-    run_status,
-    run_stop,
-)
+from contrast_tasks.stages.deploy import run_deploy, run_restart, run_status, run_stop
 from tests.fakes.deployment import Project
 
 
@@ -98,31 +92,6 @@ def test_status_is_the_clusters_own_text(project: Project) -> None:
 def test_stop_is_for_the_local_platform(project: Project) -> None:
     with pytest.raises(ClusterError, match="stop works on platform local only"):
         run_stop(settings(project), say=quiet)
-
-
-def test_a_clusters_coordinator_must_be_named(project: Project) -> None:
-    with pytest.raises(UsageError, match="no coordinator was given"):
-        coordinator_address(settings(project), None)
-
-
-def test_without_a_running_deployment_the_local_coordinator_is_absent(project: Project) -> None:
-    with pytest.raises(ClusterError, match="the local backend is not running"):
-        coordinator_address(project.settings, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("203.0.113.7:1313", ("203.0.113.7", 1313)),
-        ("coordinator", ("coordinator", 1313)),
-        ("[fd00::1]:2", ("fd00::1", 2)),
-        ("[fd00::1]", ("fd00::1", 1313)),
-    ],
-)
-def test_the_coordinators_port_may_be_left_out(
-    project: Project, text: str, expected: tuple[str, int]
-) -> None:
-    assert coordinator_address(project.settings, text) == expected
 
 
 def test_an_absent_kubectl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

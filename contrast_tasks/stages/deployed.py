@@ -1,5 +1,7 @@
 """Where a deployment runs, on this machine or on a cluster, and the address of its Coordinator's user API."""
 
+import re
+
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.local.client import NodeClient, PodStatus
 from contrast_tasks.local.control import NodeAbsent
@@ -9,6 +11,9 @@ from contrast_tasks.stages.hints import command
 
 ROLE_COORDINATOR = "coordinator"
 USER_API_PORT = 1313
+
+_HOST = re.compile(r"[^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def is_local(settings: Settings) -> bool:
@@ -34,8 +39,11 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
     if not colon or given.endswith("]"):
         host, port = given, str(USER_API_PORT)
     # 65535 is the largest port
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:  # noqa: PLR2004
-        raise UsageError(f"coordinator is {given!r}, wanted host:port")
+    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or not 0 < int(port) <= 65535:  # noqa: PLR2004
+        raise UsageError(
+            f"coordinator is {given!r}, wanted host:port",
+            hint="an address only, as 203.0.113.7:1313; one of IPv6 in brackets, as [2001:db8::7]:1313",
+        )
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

@@ -37,3 +37,26 @@ def test_the_coordinators_port_may_be_left_out(
     tmp_path: Path, text: str, expected: tuple[str, int]
 ) -> None:
     assert coordinator_address(settings(tmp_path), text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param(":1313", id="no host"),
+        pytest.param("203.0.113.7:", id="no port"),
+        pytest.param("203.0.113.7:0", id="port 0"),
+        pytest.param("203.0.113.7:65536", id="port above 65535"),
+        pytest.param("203.0.113.7:١٣", id="port in other digits"),
+        pytest.param("fd00::1", id="ipv6 without brackets"),
+        pytest.param("https://coordinator:1313", id="url"),
+        pytest.param("coordinator:1313/", id="path"),
+        pytest.param("co ordinator:1313", id="space"),
+        pytest.param("[fd00::1:1313", id="one bracket"),
+    ],
+)
+def test_what_is_no_address_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="wanted host:port") as caught:
+        coordinator_address(settings(tmp_path), text)
+
+    assert "203.0.113.7:1313" in caught.value.hint

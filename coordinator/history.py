@@ -144,10 +144,10 @@ class History:
             digest = transition.previous
         raise self._corrupt(f"transitions/{digest.hex()}", f"chain longer than {_MAX_CHAIN}")
 
-    def has_orphans(self) -> bool:
-        """Return whether there are transitions but no head: the head was deleted, or never written."""
-        names = self.store.names("transitions")
-        return bool(names) and "latest" not in names
+    def orphans(self) -> set[str]:
+        """Return the names (hashes in hex) of all transitions if there is no head: it was deleted, or never written."""
+        names = set(self.store.names("transitions"))
+        return set() if "latest" in names else names
 
     def put_first_time(
         self, key: ec.EllipticCurvePrivateKey, first_transition: bytes, moment: datetime

@@ -119,6 +119,8 @@ class Guard:
         self.random_bytes = random_bytes
         self._force_new = force_new
         self._state: State | None = None
+        # First transitions of ours whose head could not be written; they are no sign of a head that was deleted.
+        self._unfinished: set[str] = set()
         self._lock = threading.Lock()
 
     def current(self) -> State:
@@ -208,6 +210,7 @@ class Guard:
             self.history.put_manifest(manifest_bytes)
             if old is None:
                 self.history.put_first_time(engine.transaction_key, transition.digest, issued_at)
+                self._unfinished.add(transition.digest.hex())
             self.history.put_transition(transition)
             self.history.swap_latest(None if old is None else old.latest, new.latest)
             self._state = new
@@ -269,7 +272,7 @@ class Guard:
     def _explain_absence(self) -> None:
         if self.history.latest_unverified() is not None:
             raise InRecovery("the coordinator was restarted and holds no keys")
-        if self.history.has_orphans() and not self._force_new:
+        if self.history.orphans() - self._unfinished and not self._force_new:
             raise HistoryInconsistent(
                 "the history holds transitions, but its newest entry is missing",
                 hint="restore transitions/latest, or start with --force-new and lose the old seed",

@@ -148,7 +148,7 @@ def test_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -
 def test_a_failure_at_any_write_of_the_first_set_leaves_no_manifest(fail_at: int) -> None:
     store = BreakingStore()
     store.fail_at = fail_at
-    guard = make_guard(store, force_new=True)
+    guard = make_guard(store)
 
     with pytest.raises(StoreError):
         update(guard, None)
@@ -157,6 +157,19 @@ def test_a_failure_at_any_write_of_the_first_set_leaves_no_manifest(fail_at: int
         guard.current()
     store.fail_at = None
     assert update(guard, None).generation == 1
+
+
+def test_a_first_set_that_crashed_before_its_head_is_not_taken_for_the_first_start() -> None:
+    store = BreakingStore()
+    store.fail_at = 5
+    with pytest.raises(StoreError):
+        update(make_guard(store), None)
+    store.fail_at = None
+
+    restarted = make_guard(store)
+
+    with pytest.raises(HistoryInconsistent):
+        restarted.current()
 
 
 @pytest.mark.parametrize("fail_at", range(1, 5))

@@ -28,12 +28,17 @@ LATEST_KEY = "transitions/latest"
 
 # A cycle would need a collision; the bound turns one into an error instead of a loop.
 _MAX_CHAIN = 100_000
+_RESTORE = "restore the object from a backup of the state"
 _TIME_BYTES = 8
 _TIME_LABEL = b"contrast-tasks first transition time"
 
 
 class HistoryCorrupt(StoreError):
     """A stored object is not what its name, its length or its signature says; it was changed from outside."""
+
+
+class ObjectMissing(HistoryCorrupt, NotFound):
+    """An object that the history leads to is not there; it was removed from outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +176,14 @@ class History:
         return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
 
     def _content(self, key: str, digest: bytes) -> bytes:
-        raw = self.store.get(key)
+        try:
+            raw = self.store.get(key)
+        except NotFound as err:
+            raise ObjectMissing(
+                f"history object {key} is missing",
+                hint=_RESTORE,
+                where=Location(file=self.store.describe(key)),
+            ) from err
         found = sha256(raw)
         if found != digest:
             raise self._corrupt(
@@ -185,7 +197,7 @@ class History:
     def _corrupt(self, key: str, detail: str) -> HistoryCorrupt:
         return HistoryCorrupt(
             f"history object {key} was changed: {detail}",
-            hint="restore the object from a backup of the state",
+            hint=_RESTORE,
             where=Location(file=self.store.describe(key)),
         )
 

@@ -60,6 +60,18 @@ def test_a_missing_document_is_not_found(history: History) -> None:
         history.transition(sha256(b"{}"))
 
 
+def test_a_file_removed_from_disk_is_named(tmp_path: Path) -> None:
+    history = History(FileStore(tmp_path))
+    history.put_policy(b"package x")
+    path = tmp_path / "policies" / hashlib.sha256(b"package x").hexdigest()
+    path.unlink()
+
+    with pytest.raises(HistoryCorrupt, match=f"policies/{path.name} is missing") as caught:
+        history.policy(sha256(b"package x"))
+
+    assert str(caught.value.where) == str(path)
+
+
 @pytest.mark.parametrize("changed", [b"", b"{ }", b"{}\n"])
 def test_a_changed_document_is_an_error_with_found_and_wanted(
     history: History, store: MemoryStore, changed: bytes

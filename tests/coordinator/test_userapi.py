@@ -358,6 +358,20 @@ def test_a_policy_changed_on_disk_is_reported_with_both_hashes(
     assert sha256(b"package evil\n").hex() in str(refusal)
 
 
+@pytest.mark.parametrize("folder", ["manifests", "policies", "transitions"])
+def test_an_object_removed_from_disk_is_reported_as_missing(
+    guard: Guard, store: MemoryStore, folder: str
+) -> None:
+    send(guard, tiny_manifest())
+    (name,) = (name for name in store.names(folder) if name != "latest")
+    del store._values[f"{folder}/{name}"]
+
+    refusal = refused(lambda: fetch(guard))
+
+    assert refusal.code is grpc.StatusCode.DATA_LOSS
+    assert str(refusal) == f"history object {folder}/{name} is missing"
+
+
 def test_an_identical_manifest_is_a_transition_of_its_own(guard: Guard, owner: Caller) -> None:
     manifest = tiny_manifest(owners=[owner.digest_hex])
     send(guard, manifest)

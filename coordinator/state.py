@@ -73,6 +73,7 @@ class State:
     manifest: "Manifest"
     manifest_bytes: bytes
     ca: CertificateAuthority
+    transition: Transition
     latest: LatestTransition
     generation: int
     root_issued_at: datetime
@@ -143,6 +144,17 @@ class Guard:
         """Return whether `state` is the one in force."""
         return state is self._state and not state.is_stale
 
+    def outdate(self, state: State) -> bool:
+        """Mark a state as stale and return True; False if it is not in force any more.
+
+        Waits for an update of our own: its head is in the store a moment before its state is in memory.
+        """
+        with self._lock:
+            if not self.is_current(state):
+                return False
+            state.mark_stale()
+            return True
+
     def unrecovered(self) -> State | None:
         """Return what `reset` replaces: None after a restart, the stale state otherwise.
 
@@ -197,6 +209,7 @@ class Guard:
             manifest=manifest,
             manifest_bytes=manifest_bytes,
             ca=self._authority(engine, issued_at, now),
+            transition=transition,
             latest=sign_latest(engine.transaction_key, transition.digest),
             generation=1 if old is None else old.generation + 1,
             root_issued_at=issued_at,
@@ -241,6 +254,7 @@ class Guard:
             manifest=manifest,
             manifest_bytes=manifest_bytes,
             ca=self._authority(engine, issued_at, now),
+            transition=newest,
             latest=head,
             generation=len(chain),
             root_issued_at=issued_at,

@@ -3,7 +3,7 @@
     missing               written back: whoever can delete it must not make the next start look like the first
     ours                  nothing: the echo of our own update
     an ancestor of ours   rollback: written back and reported, our newer head is signed too
-    unsigned, malformed   ignored and reported: else anybody with write access could stop the service
+    unsigned, malformed   written back and reported: else anybody with write access could stop the service or its updates
     signed, not ours      another Coordinator with our seed has moved on: our state becomes stale
 
 Source: spec/coordinator.md 4.7 with our corrections, 8.5.
@@ -52,11 +52,15 @@ def watch(guard: Guard, stop: threading.Event, *, interval_s: float = 1.0) -> No
     """Observe the store every `interval_s` seconds until `stop` is set; trouble is logged once per kind."""
     reported = ""
     while not stop.wait(interval_s):
+        trouble = ""
         try:
-            seen = observe(guard)
-            trouble = seen.value if seen is Observation.FORGED else ""
+            observe(guard)
         except StoreError as err:
             trouble = f"history cannot be watched: {err}"
+        except Exception as err:  # noqa: BLE001  # outermost: the end of this thread would end the process, and the seed
+            trouble = f"history cannot be watched: {type(err).__name__}"
+            if trouble != reported:
+                _log.exception("History watch failed")
         if trouble and trouble != reported:
             _log.error("History watch: %s", trouble)
         reported = trouble
@@ -66,24 +70,18 @@ def _judge(guard: Guard, state: State, raw: bytes) -> Observation:
     try:
         head = guard.history.parse_latest(raw)
     except HistoryCorrupt:
-        return _forged(guard, state)
+        return _restore(guard, state, raw, Observation.FORGED)
     if not head.is_signed_by(state.engine.transaction_key.public_key()):
-        return _forged(guard, state)
+        return _restore(guard, state, raw, Observation.FORGED)
     chain = guard.history.walk(state.latest.transition_hash)
     if head.transition_hash in {digest for digest, _ in chain}:
         return _restore(guard, state, raw, Observation.ROLLBACK)
-    if not guard.is_current(state):
+    if not guard.outdate(state):
         return Observation.QUIET
-    state.mark_stale()
     _log.warning(
         "History changed, marking state as stale", extra={"transition": head.transition_hash.hex()}
     )
     return Observation.STALE
-
-
-def _forged(guard: Guard, state: State) -> Observation:
-    # Our own update may have passed between the two reads.
-    return Observation.FORGED if guard.is_current(state) else Observation.QUIET
 
 
 def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Observation:
@@ -94,6 +92,7 @@ def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Obs
     latest = state.latest
     try:
         history.put_manifest(state.manifest_bytes)
+        history.put_transition(state.transition)
         history.store.compare_and_swap(LATEST_KEY, found, latest.render())
     except StoreConflict:
         return Observation.QUIET

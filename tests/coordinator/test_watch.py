@@ -81,6 +81,8 @@ def test_a_forged_head_does_not_stop_the_service(
     assert observe(guard) is Observation.FORGED
 
     assert guard.current() is state
+    assert store.get("transitions/latest") == state.latest.render()
+    assert update(guard, state).generation == 3
 
 
 def test_a_rollback_to_an_older_signed_head_is_undone(
@@ -103,28 +105,96 @@ def test_a_deleted_head_is_written_back(guard: Guard, state: State, store: Memor
     assert store.get("transitions/latest") == state.latest.render()
 
 
-def test_trouble_is_logged_once_and_the_watch_goes_on(
-    guard: Guard, state: State, caplog: pytest.LogCaptureFixture
+def test_what_the_head_leads_to_is_written_back_with_it(
+    guard: Guard, state: State, store: MemoryStore
 ) -> None:
-    class Ticks(threading.Event):
-        """Ends the watch after some looks, without waiting."""
+    store._values.clear()
 
-        def __init__(self, looks: int) -> None:
-            super().__init__()
-            self.looks = looks
+    assert observe(guard) is Observation.REPAIRED
 
-        def wait(self, timeout: float | None = None) -> bool:
-            self.looks -= 1
-            return self.looks < 0
+    newest = guard.history.transition(state.latest.transition_hash)
+    assert guard.history.manifest(newest.manifest_hash) == state.manifest_bytes
 
-    class Unreadable(MemoryStore):
-        def get(self, key: str) -> bytes:
-            raise StoreError("cannot read it")
 
-    guard.history.store = Unreadable()
+def test_an_update_of_our_own_between_store_and_memory_is_no_other_coordinator(
+    guard: Guard, state: State, store: MemoryStore
+) -> None:
+    class Watched(MemoryStore):
+        """Lets somebody look while the head is in the store and its state is not yet in memory."""
+
+        seen: Observation | None = None
+
+        def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
+            super().compare_and_swap(key, old, new)
+            looking.start()
+            looking.join(0.05)
+
+    def look() -> None:
+        watched.seen = observe(guard)
+
+    watched = Watched()
+    watched._values = store._values
+    guard.history.store = watched
+    looking = threading.Thread(target=look)
+
+    fresh = update(guard, state)
+    looking.join()
+
+    assert watched.seen is Observation.QUIET
+    assert not state.is_stale
+    assert guard.current() is fresh
+
+
+class Ticks(threading.Event):
+    """Ends the watch after some looks, without waiting."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+class Failing(MemoryStore):
+    """A store whose every read raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def get(self, key: str) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        pytest.param(
+            StoreError("cannot read it"),
+            ["History watch: history cannot be watched: cannot read it"],
+            id="store",
+        ),
+        pytest.param(
+            ArithmeticError("secret"),
+            ["History watch failed", "History watch: history cannot be watched: ArithmeticError"],
+            id="unforeseen",
+        ),
+    ],
+)
+def test_trouble_is_logged_once_and_the_watch_goes_on(
+    guard: Guard,
+    state: State,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    lines: list[str],
+) -> None:
+    guard.history.store = Failing(error)
+    ticks = Ticks(3)
+
     with caplog.at_level(logging.ERROR):
-        watch(guard, Ticks(3))
+        watch(guard, ticks)
 
-    assert [record.getMessage() for record in caplog.records] == [
-        "History watch: history cannot be watched: cannot read it"
-    ]
+    assert ticks.looks == -1
+    assert [record.getMessage() for record in caplog.records] == lines

@@ -44,6 +44,15 @@ _HINTS = {
     REASON_INCONSISTENT: "the coordinator's history lost its newest entry: restore it, or start with --force-new",
     REASON_CONFLICT: "somebody else set a manifest at the same time: verify, then set again",
 }
+# What coordinators say that send no reason. Source: spec/coordinator.md 2.3.
+_REASON_IN_TEXT = (
+    ("no manifest configured", REASON_NO_MANIFEST),
+    ("no state to recover from", REASON_NO_MANIFEST),
+    ("in recovery mode", REASON_RECOVERY),
+    ("already recovered", REASON_RECOVERED),
+    ("updated concurrently", REASON_CONFLICT),
+    ("does not match latest state", REASON_CONFLICT),
+)
 _NOT_READY = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -77,6 +86,9 @@ def _reason(error: grpc.RpcError) -> str:
     for key, value in error.trailing_metadata() or ():
         if key == REASON_KEY and isinstance(value, str):
             return value
+    if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+        text = error.details() or ""
+        return next((reason for core, reason in _REASON_IN_TEXT if core in text), "")
     return ""
 
 

@@ -239,6 +239,29 @@ def test_a_reason_is_kept_and_turned_into_a_hint(
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("getting state: no manifest configured", "no-manifest"),
+        ("no state to recover from", "no-manifest"),
+        ("coordinator is in recovery mode", "recovery-mode"),
+        ("coordinator is already recovered", "already-recovered"),
+        ("coordinator state was updated concurrently", "concurrent-update"),
+        ("previous transition does not match latest state", "concurrent-update"),
+        ("rejecting user recovery because 2 recovered peers are available", ""),
+    ],
+)
+def test_a_coordinator_that_sends_no_reason_is_understood_by_its_words(
+    peer: Peer, channel: grpc.Channel, text: str, reason: str
+) -> None:
+    peer.behaviours[f"/{SHORT}/GetManifests"] = refuse(grpc.StatusCode.FAILED_PRECONDITION, text)
+
+    with pytest.raises(CoordinatorNotReady) as caught:
+        userapi.get_manifests(channel, 5)
+
+    assert caught.value.reason == reason
+
+
 def test_no_answer_in_time_is_not_ready(peer: Peer, channel: grpc.Channel) -> None:
     with pytest.raises(CoordinatorUnreachable):
         userapi.get_manifests(channel, 0)

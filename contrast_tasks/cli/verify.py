@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         coordinator=arguments.coordinator,
         manifest=file_argument(context, arguments.manifest),
         folder=file_argument(context, arguments.folder),
+        folder_name=arguments.folder or "",
         timeout_s=arguments.timeout,
     )
     manifest, folder = arguments.manifest or settings.manifest, arguments.folder or FOLDER

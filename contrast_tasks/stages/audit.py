@@ -4,7 +4,6 @@ Works on files alone, so that somebody else can do it later, elsewhere. It state
 only that the files belong together: each policy has the hash of its name, and every named policy is there.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,12 @@ from contrast_tasks.files import sha256_hex
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.audit_policy import describe_policy
 from contrast_tasks.stages.hints import command
-from contrast_tasks.stages.set import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
-from contrast_tasks.stages.verify import FOLDER
+from contrast_tasks.stages.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
+from contrast_tasks.stages.verify import FOLDER, MANIFEST, POLICY
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues
 
-_MANIFEST = re.compile(r"manifest\.(0|[1-9][0-9]*)\.json")
-_POLICY = re.compile(r"policy\.([0-9a-f]{64})\.rego")
 _SHORT = 12
 
 
@@ -86,7 +83,7 @@ def _load_generations(place: Path) -> list[_Generation]:
     numbers = sorted(
         int(match[1])
         for path in (place.iterdir() if place.is_dir() else ())
-        if (match := _MANIFEST.fullmatch(path.name))
+        if (match := MANIFEST.fullmatch(path.name))
     )
     if not numbers:
         raise UsageError(f"no manifests in {place.name}/", hint=f"run '{command('verify')}' first")
@@ -108,7 +105,7 @@ def _load_generations(place: Path) -> list[_Generation]:
 def _load_policies(place: Path) -> dict[str, bytes]:
     policies: dict[str, bytes] = {}
     for path in sorted(place.iterdir()):
-        if (match := _POLICY.fullmatch(path.name)) is None:
+        if (match := POLICY.fullmatch(path.name)) is None:
             continue
         policies[match[1]] = path.read_bytes()
         if (found := sha256_hex(policies[match[1]])) != match[1]:

@@ -36,8 +36,10 @@ Result = TypeVar("Result")
 class Session(Protocol):
     """The calls of the user API on one attested connection."""
 
-    def set_manifest(self, manifest: bytes, policies: Sequence[bytes]) -> "SetManifestResult":
-        """Make the manifest the one in force."""
+    def set_manifest(
+        self, manifest: bytes, policies: Sequence[bytes], previous: bytes
+    ) -> "SetManifestResult":
+        """Make the manifest the one in force; previous: the transition hash (32 bytes) it must follow, zeros for none."""
 
     def get_manifests(self) -> "ManifestHistory":
         """Return the whole history."""
@@ -59,10 +61,14 @@ class _ApiSession:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
-    def set_manifest(self, manifest: bytes, policies: Sequence[bytes]) -> "SetManifestResult":
+    def set_manifest(
+        self, manifest: bytes, policies: Sequence[bytes], previous: bytes
+    ) -> "SetManifestResult":
         from contrast_tasks.api import userapi
 
-        return userapi.set_manifest(self._channel, manifest, policies, CALL_LIMIT_S)
+        return userapi.set_manifest(
+            self._channel, manifest, policies, CALL_LIMIT_S, previous_transition_hash=previous
+        )
 
     def get_manifests(self) -> "ManifestHistory":
         from contrast_tasks.api import userapi

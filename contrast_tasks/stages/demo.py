@@ -24,7 +24,8 @@ from contrast_tasks.stages import demo_checks
 from contrast_tasks.stages.demo_checks import DemoFailed
 from contrast_tasks.stages.deploy import run_deploy, run_restart
 from contrast_tasks.stages.hints import command
-from contrast_tasks.stages.set import MESH_CA_FILE, run_set
+from contrast_tasks.stages.history import MESH_CA_FILE
+from contrast_tasks.stages.set import run_set
 from contrast_tasks.stages.verify import FOLDER, run_verify
 
 FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"

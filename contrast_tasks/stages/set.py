@@ -7,11 +7,13 @@ that the manifest describes. Before anything is sent, manifest and deployment mu
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import Location, MismatchError, NotAuthorised, UsageError
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
+from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.annotated import Record, load_annotated, load_records, policies_of
 from contrast_tasks.stages.coordinator_session import (
@@ -26,13 +28,20 @@ from contrast_tasks.stages.coordinator_session import (
 )
 from contrast_tasks.stages.deployed import coordinator_address
 from contrast_tasks.stages.hints import command
+from contrast_tasks.stages.history import (
+    MESH_CA_FILE,
+    ROOT_CA_FILE,
+    certificate_sha256,
+    check_certificates,
+    newest_transition,
+)
 
 if TYPE_CHECKING:
+    from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
     from contrast_tasks.manifest.model import Manifest
 
-ROOT_CA_FILE = "coordinator-root-ca.pem"
-MESH_CA_FILE = "mesh-ca.pem"
 SEED_SHARES_FILE = "seed-shares.json"
+_SHORT = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,33 +91,19 @@ def run_set(
     for line in lock_out_warnings(meaning, key):
         say(f"warning: {line}")
     host, port = coordinator_address(settings, coordinator)
+    setting = _Setting(
+        root=settings.root,
+        content=content,
+        name=name,
+        policies=[policies[policy] for policy in sorted(meaning.policies)],
+        has_seedshare_owners=bool(meaning.seedshare_owner_pub_keys),
+        coordinator=f"{host}:{port}",
+        say=say,
+    )
 
     def attempt() -> SetResult:
         with connect(host, port, manifest=meaning, client_key=key) as session:
-            is_repeat = _in_force(session) == content
-            if is_repeat:
-                say(
-                    f"{name} is in force already, setting it again rotates the mesh CA all the same"
-                )
-            done = session.set_manifest(
-                content, [policies[policy] for policy in sorted(meaning.policies)]
-            )
-            history = session.get_manifests()
-        if not history.manifests or history.manifests[-1] != content:
-            found = sha256_hex(history.manifests[-1]) if history.manifests else "none"
-            raise MismatchError(
-                f"coordinator {host}:{port} has another manifest in force than the one just set\n"
-                f"  expected  {sha256_hex(content)}   {name}\n  presented {found}",
-                hint=f"somebody else may have set one at the same time: run '{command('verify')}'",
-            )
-        return SetResult(
-            coordinator=f"{host}:{port}",
-            generation=len(history.manifests),
-            is_repeat=is_repeat,
-            manifest_sha256=sha256_hex(content),
-            mesh_ca_sha256=certificate_sha256(done.mesh_ca_pem),
-            files=_write(settings.root, done.root_ca_pem, done.mesh_ca_pem, done.seed_shares_doc),
-        )
+            return setting.attempt(session)
 
     try:
         with advice(settings, coordinator):
@@ -118,17 +113,113 @@ def run_set(
         raise
 
 
-def _in_force(session: Session) -> bytes | None:
-    """Return the manifest in force, None before the first one."""
+@dataclass(slots=True, kw_only=True)
+class _Setting:
+    """One set over several attempts: the Coordinator may have carried out one whose answer was lost on its way.
+
+    sent_after: the transition that the manifest was sent to follow, None as long as it was not sent.
+    kept: files of an answer that did arrive.
+    """
+
+    root: Path
+    content: bytes
+    name: str
+    policies: Sequence[bytes]
+    has_seedshare_owners: bool
+    coordinator: str
+    say: Callable[[str], None]
+    sent_after: bytes | None = None
+    kept: tuple[str, ...] = ()
+
+    def attempt(self, session: Session) -> SetResult:
+        """Return the result of a set that follows what is in force now, or of the one whose answer was lost."""
+        before = _history(session)
+        if before is not None and self._is_done(before):
+            return self._finish_lost(before)
+        is_repeat = before is not None and before.manifests[-1:] == (self.content,)
+        if is_repeat:
+            self.say(
+                f"{self.name} is in force already, setting it again rotates the mesh CA all the same"
+            )
+        self.sent_after = NO_TRANSITION if before is None else newest_transition(before)
+        done = session.set_manifest(self.content, self.policies, self.sent_after)
+        if done.seed_shares_doc is not None:
+            # First of all: nobody can ask for them a second time.
+            self.kept = self._write({SEED_SHARES_FILE: pretty_json(done.seed_shares_doc)})
+        after = session.get_manifests()
+        self._require_ours(after, done)
+        return self._result(after, is_repeat=is_repeat)
+
+    def _is_done(self, found: "ManifestHistory") -> bool:
+        if self.sent_after is None:
+            return False
+        return newest_transition(found) == transition_digest(
+            manifest_hash(self.content), self.sent_after
+        )
+
+    def _finish_lost(self, found: "ManifestHistory") -> SetResult:
+        self._check_certificates(found)
+        self.say("the coordinator had set it, only its answer was lost")
+        if self.sent_after == NO_TRANSITION and self.has_seedshare_owners and not self.kept:
+            self.say(
+                "warning: the seed shares were lost with the answer: this coordinator cannot be recovered after a "
+                "restart, begin a new history while that costs nothing"
+            )
+        return self._result(found, is_repeat=False)
+
+    def _require_ours(self, found: "ManifestHistory", done: "SetManifestResult") -> None:
+        for answer in (done, found):
+            self._check_certificates(answer)
+        presented = found.manifests[-1] if found.manifests else b""
+        if presented != self.content:
+            what = "another manifest"
+        elif (found.root_ca_pem, found.mesh_ca_pem) != (done.root_ca_pem, done.mesh_ca_pem):
+            what = "another CA"
+        else:
+            return
+        digest = sha256_hex(presented) if presented else "none"
+        raise MismatchError(
+            f"coordinator {self.coordinator} has {what} in force than the one just set\n"
+            f"  expected  {sha256_hex(self.content)}   {self.name}, mesh CA {_short(done.mesh_ca_pem)}\n"
+            f"  presented {digest}   mesh CA {_short(found.mesh_ca_pem)}",
+            hint=f"somebody else may have set one at the same time: run '{command('verify')}'",
+        )
+
+    def _check_certificates(self, answer: "ManifestHistory | SetManifestResult") -> None:
+        subject = f"coordinator {self.coordinator}"
+        check_certificates(answer.root_ca_pem, answer.mesh_ca_pem, subject, datetime.now(UTC))
+
+    def _result(self, found: "ManifestHistory", *, is_repeat: bool) -> SetResult:
+        outputs = {ROOT_CA_FILE: found.root_ca_pem, MESH_CA_FILE: found.mesh_ca_pem}
+        return SetResult(
+            coordinator=self.coordinator,
+            generation=len(found.manifests),
+            is_repeat=is_repeat,
+            manifest_sha256=sha256_hex(self.content),
+            mesh_ca_sha256=certificate_sha256(found.mesh_ca_pem),
+            files=(*self._write(outputs), *self.kept),
+        )
+
+    def _write(self, outputs: Mapping[str, bytes]) -> tuple[str, ...]:
+        return tuple(
+            file for file, content in outputs.items() if write_atomic(self.root / file, content)
+        )
+
+
+def _short(pem: bytes) -> str:
+    return certificate_sha256(pem)[:_SHORT]
+
+
+def _history(session: Session) -> "ManifestHistory | None":
+    """Return what is in force, None before the first manifest."""
     from contrast_tasks.api.errors import REASON_NO_MANIFEST, CoordinatorNotReady
 
     try:
-        history = session.get_manifests()
+        return session.get_manifests()
     except CoordinatorNotReady as err:
         if err.reason != REASON_NO_MANIFEST:
             raise
         return None
-    return history.manifests[-1] if history.manifests else None
 
 
 def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:
@@ -227,20 +318,3 @@ def _owner_hint(key: Any, file: str) -> str:
     if key is None:
         return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"
     return f"the manifest in force does not list the key in {file}"
-
-
-def certificate_sha256(pem: bytes) -> str:
-    """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it."""
-    import base64
-
-    body = pem.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
-    return sha256_hex(base64.b64decode(b"".join(body.split())))
-
-
-def _write(
-    root: Path, root_ca_pem: bytes, mesh_ca_pem: bytes, seed_shares: Mapping[str, Any] | None
-) -> tuple[str, ...]:
-    outputs = {ROOT_CA_FILE: root_ca_pem, MESH_CA_FILE: mesh_ca_pem}
-    if seed_shares is not None:
-        outputs[SEED_SHARES_FILE] = pretty_json(seed_shares)
-    return tuple(file for file, content in outputs.items() if write_atomic(root / file, content))

@@ -4,9 +4,11 @@ Source: spec/coordinator.md 13.2, (D) included. Manifests and policies are writt
 difference can be looked at; the CA certificates, which clients are told to trust, only when it has succeeded.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,21 @@ from contrast_tasks.stages.coordinator_session import (
 )
 from contrast_tasks.stages.deployed import coordinator_address
 from contrast_tasks.stages.hints import command
-from contrast_tasks.stages.set import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
+from contrast_tasks.stages.history import (
+    MESH_CA_FILE,
+    ROOT_CA_FILE,
+    certificate_sha256,
+    check_certificates,
+    check_history,
+)
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory
 
 FOLDER = "verify"
+# The names of the files; group 1 is the number, 0 for the oldest, or the SHA-256.
+MANIFEST = re.compile(r"manifest\.(0|[1-9][0-9]*)\.json")
+POLICY = re.compile(r"policy\.([0-9a-f]{64})\.rego")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,7 @@ def run_verify(
     coordinator: str | None = None,
     manifest: Path | None = None,
     folder: Path | None = None,
+    folder_name: str = "",
     timeout_s: float = LIMIT_S,
     connect: Dial = dial,
     clock: Callable[[], float] = time.monotonic,
@@ -59,7 +71,8 @@ def run_verify(
 ) -> VerifyResult:
     """Return if a genuine Coordinator has exactly the given manifest in force.
 
-    manifest: by default the project's own; folder: where the history goes, by default verify/ of the project.
+    manifest: by default the project's own; folder: where the history goes, by default verify/ of the project, which
+    messages call `folder_name`.
     Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40) after `timeout_s`.
     """
     content, meaning, name = load_manifest(settings, manifest)
@@ -76,7 +89,9 @@ def run_verify(
     target = settings.root / FOLDER if folder is None else folder
     changed = write_history(target, history)
     check_history(history, subject)
-    compare(history, content, name=name, subject=subject)
+    shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
+    compare(history, content, name=name, subject=subject, folder=shown)
+    check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
     changed += write_certificates(target, history)
     return VerifyResult(
         coordinator=f"{host}:{port}",
@@ -101,10 +116,11 @@ def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
     """Write manifests and policies, remove those of an earlier history, and return the names of what changed."""
     files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("manifest.*.json", "policy.*.rego"):
-        for path in folder.glob(pattern):
-            if path.name not in files:
-                path.unlink()
+    for path in folder.iterdir():
+        if path.name not in files and (
+            MANIFEST.fullmatch(path.name) or POLICY.fullmatch(path.name)
+        ):
+            path.unlink()
     return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
 
 
@@ -114,35 +130,13 @@ def write_certificates(folder: Path, history: "ManifestHistory") -> tuple[str, .
     return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
 
 
-def check_history(history: "ManifestHistory", subject: str) -> None:
-    """Raise MismatchError unless the history holds together.
+def compare(
+    history: "ManifestHistory", content: bytes, *, name: str, subject: str, folder: str
+) -> None:
+    """Raise MismatchError unless the manifest in force is, byte for byte, the given one.
 
-    Every policy that a manifest names must be there, and the newest transition must be the hash chain over all
-    manifests, if the Coordinator tells one.
+    name, subject, folder: what messages call the given manifest, the Coordinator, and where its history was written.
     """
-    from contrast_tasks.manifest.codec import parse_manifest
-    from contrast_tasks.manifest.hashes import manifest_hash, transition_digest
-
-    there = {sha256_hex(policy) for policy in history.policies}
-    transition = bytes(32)
-    for number, text in enumerate(history.manifests):
-        transition = transition_digest(manifest_hash(text), transition)
-        manifest = parse_manifest(text, file=f"{FOLDER}/manifest.{number}.json")
-        if missing := sorted(manifest.policies.keys() - there):
-            raise MismatchError(
-                f"{subject} names policy {missing[0]} in manifest {number} and does not present it"
-            )
-    latest = history.latest_transition
-    if latest is not None and latest.transition_hash != transition:
-        raise MismatchError(
-            f"{subject} presented a history that does not lead to its newest transition\n"
-            f"  expected  {transition.hex()}   from {len(history.manifests)} manifests\n"
-            f"  presented {latest.transition_hash.hex()}"
-        )
-
-
-def compare(history: "ManifestHistory", content: bytes, *, name: str, subject: str) -> None:
-    """Raise MismatchError unless the manifest in force is, byte for byte, the given one."""
     if not history.manifests:
         raise MismatchError(
             f"{subject} has no manifest in force", hint=f"run '{command('set')}' first"
@@ -153,7 +147,7 @@ def compare(history: "ManifestHistory", content: bytes, *, name: str, subject: s
     raise MismatchError(
         f"{subject} has another manifest in force\n"
         f"  expected  {sha256_hex(content)}   {name}\n"
-        f"  presented {sha256_hex(active)}   {FOLDER}/manifest.{len(history.manifests) - 1}.json\n"
+        f"  presented {sha256_hex(active)}   {folder}/manifest.{len(history.manifests) - 1}.json\n"
         f"  first difference in line {_first_difference(content, active)}",
         hint=f"compare the two files; if {name} is the right one, set it again",
     )

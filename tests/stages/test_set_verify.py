@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api.errors import CoordinatorNotReady, RequestRefused
-from contrast_tasks.api.userapi import LatestTransition, ManifestHistory, SetManifestResult
 from contrast_tasks.atls.server import serve
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import (
@@ -34,12 +33,12 @@ from contrast_tasks.stages.verify import run_verify
 from tests.fakes.atls import echo
 from tests.fakes.deployment import (
     COORDINATOR,
-    COORDINATOR_POLICY,
     WEB,
     WEB_POLICY,
     Project,
     running_coordinator,
 )
+from tests.fakes.liar import Liar
 
 OWNER = generate_workload_owner()
 STRANGER = generate_workload_owner()
@@ -218,21 +217,6 @@ def test_a_refused_verify_leaves_the_cas_of_an_accepted_one(
     assert set(CERTIFICATES) <= set(accepted.files)
     assert (verify / "manifest.1.json").is_file()
     assert {name: (verify / name).read_bytes() for name in CERTIFICATES} == before
-
-
-def test_a_history_that_does_not_hold_together_leaves_the_cas_too(
-    project: Project, said: list[str]
-) -> None:
-    verify = project.root / "verify"
-    verify.mkdir()
-    (verify / "mesh-ca.pem").write_text("accepted")
-    liar = Liar(manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY,))
-
-    with pytest.raises(MismatchError):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
-
-    assert (verify / "mesh-ca.pem").read_text() == "accepted"
-    assert not (verify / "coordinator-root-ca.pem").exists()
 
 
 @pytest.mark.parametrize(
@@ -536,36 +520,6 @@ class Patience:
         yield Liar(manifests=(), policies=())
 
 
-@dataclasses.dataclass
-class Liar:
-    """A session that presents whatever the test wants."""
-
-    manifests: tuple[bytes, ...]
-    policies: tuple[bytes, ...]
-    transition: bytes | None = None
-
-    def set_manifest(self, manifest: bytes, policies: Any) -> SetManifestResult:
-        raise AssertionError
-
-    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
-        raise AssertionError
-
-    def get_manifests(self) -> ManifestHistory:
-        pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-        latest = self.transition
-        return ManifestHistory(
-            manifests=self.manifests,
-            policies=self.policies,
-            root_ca_pem=pem,
-            mesh_ca_pem=pem,
-            latest_transition=latest and LatestTransition(transition_hash=latest, signature=b""),
-        )
-
-    @contextmanager
-    def connect(self, host: str, port: int, *, manifest: Any, client_key: Any) -> Iterator[Session]:
-        yield self
-
-
 def test_a_coordinator_that_starts_slowly_is_waited_for_and_told_once(
     project: Project, said: list[str]
 ) -> None:
@@ -627,40 +581,3 @@ def test_what_waiting_cannot_cure_is_not_tried_again(
             project.settings, say=said.append, coordinator="host:1", connect=patience.connect,
             pause=no_pause,
         )  # fmt: skip
-
-
-def test_a_history_without_a_named_policy_is_refused(project: Project, said: list[str]) -> None:
-    liar = Liar(manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY,))
-
-    with pytest.raises(MismatchError, match=f"names policy {WEB} in manifest 0 and does not"):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
-
-
-def test_a_history_that_does_not_lead_to_its_transition_is_refused(
-    project: Project, said: list[str]
-) -> None:
-    content = project.manifest.read_bytes()
-    liar = Liar(
-        manifests=(content,), policies=(COORDINATOR_POLICY, WEB_POLICY), transition=b"\1" * 32
-    )
-
-    with pytest.raises(MismatchError, match=f"presented {'01' * 32}"):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
-
-
-def test_files_of_an_earlier_verify_are_removed(project: Project, said: list[str]) -> None:
-    verify = project.root / "verify"
-    verify.mkdir()
-    (verify / "manifest.7.json").write_text("{}")
-    (verify / f"policy.{'0' * 64}.rego").write_text("old")
-    (verify / "notes.txt").write_text("mine")
-    liar = Liar(
-        manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY, WEB_POLICY)
-    )
-
-    run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
-
-    names = {path.name for path in verify.iterdir()}
-    assert "notes.txt" in names
-    assert "manifest.7.json" not in names
-    assert f"policy.{'0' * 64}.rego" not in names

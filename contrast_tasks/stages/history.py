@@ -1,0 +1,137 @@
+"""What a Coordinator presents of itself, checked: does the history hold together, are the two CAs what they say.
+
+The Coordinator is attested by now. These checks are for one that lies all the same, and for whoever answered in its place.
+"""
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.errors import MismatchError
+from contrast_tasks.files import sha256_hex
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from contrast_tasks.api.userapi import ManifestHistory
+
+ROOT_CA_FILE = "coordinator-root-ca.pem"
+MESH_CA_FILE = "mesh-ca.pem"
+# Common names of the two. Source: spec/coordinator.md 7.1.
+_ROOT_NAME = "system:coordinator:root"
+_MESH_NAME = "system:coordinator:intermediate"
+
+
+def newest_transition(history: "ManifestHistory") -> bytes:
+    """Return the hash (32 bytes) of the chain over all manifests, 32 zeros for none."""
+    from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
+
+    transition = NO_TRANSITION
+    for content in history.manifests:
+        transition = transition_digest(manifest_hash(content), transition)
+    return transition
+
+
+def check_history(history: "ManifestHistory", subject: str) -> None:
+    """Raise MismatchError unless the history holds together.
+
+    Every policy that a manifest names must be there and no other, and the newest transition must be the hash chain over
+    all manifests, if the Coordinator tells one. What manifests say is judged elsewhere, that of the one in force only.
+    """
+    there = {sha256_hex(policy) for policy in history.policies}
+    named: set[str] = set()
+    for number, content in enumerate(history.manifests):
+        policies = _policy_hashes(content)
+        if policies is None:
+            raise MismatchError(f"{subject} presents as manifest {number} what is no manifest")
+        if missing := sorted(policies - there):
+            raise MismatchError(
+                f"{subject} names policy {missing[0]} in manifest {number} and does not present it"
+            )
+        named |= policies
+    if unnamed := sorted(there - named):
+        raise MismatchError(f"{subject} presents policy {unnamed[0]}, which no manifest names")
+    latest, transition = history.latest_transition, newest_transition(history)
+    if latest is not None and latest.transition_hash != transition:
+        raise MismatchError(
+            f"{subject} presented a history that does not lead to its newest transition\n"
+            f"  expected  {transition.hex()}   from {len(history.manifests)} manifests\n"
+            f"  presented {latest.transition_hash.hex()}"
+        )
+
+
+def _policy_hashes(manifest: bytes) -> set[str] | None:
+    """Return the hashes of the policies that a manifest names, None if it is none."""
+    try:
+        document: Any = json.loads(manifest)
+        return set(document["Policies"].keys())
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def check_certificates(root_ca_pem: bytes, mesh_ca_pem: bytes, subject: str, now: datetime) -> None:
+    """Raise MismatchError unless both are one self-signed CA certificate each, with the right name, valid at `now`.
+
+    Clients are told to trust these files: nothing else may stand in them.
+    """
+    keys = []
+    for what, pem, name in (
+        ("root ca", root_ca_pem, _ROOT_NAME),
+        ("mesh ca", mesh_ca_pem, _MESH_NAME),
+    ):
+        certificate = _only_certificate(pem)
+        wrong = "not one certificate in PEM form"
+        if certificate is not None:
+            wrong = _why_no_authority(certificate, name, now)
+            keys.append(certificate.public_key())
+        if wrong:
+            raise MismatchError(
+                f"{subject} presents a {what} that cannot be trusted: it is {wrong}"
+            )
+    if keys[0] == keys[1]:
+        raise MismatchError(f"{subject} presents a root ca and a mesh ca with the same key")
+
+
+def _only_certificate(pem: bytes) -> "x509.Certificate | None":
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        is_all = certificate.public_bytes(Encoding.PEM).split() == pem.split()
+    except ValueError:
+        return None
+    return certificate if is_all else None
+
+
+def _why_no_authority(certificate: "x509.Certificate", name: str, now: datetime) -> str:
+    """Return what is wrong with a CA certificate, "" if nothing is."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.x509.oid import NameOID
+
+    wanted = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]).rfc4514_string()
+    try:
+        found = certificate.subject.rfc4514_string()
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        certificate.verify_directly_issued_by(certificate)
+    except x509.ExtensionNotFound:
+        return "no certificate authority"
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        return "not signed by its own key"
+    if found != wanted:
+        return f"of {found or 'nobody'}, expected {wanted}"
+    if not constraints.value.ca:
+        return "no certificate authority"
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begin <= now <= end:
+        return f"valid from {begin:%Y-%m-%dT%H:%M:%SZ} to {end:%Y-%m-%dT%H:%M:%SZ}, and it is {now:%Y-%m-%dT%H:%M:%SZ}"
+    return ""
+
+
+def certificate_sha256(pem: bytes) -> str:
+    """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it."""
+    import base64
+
+    body = pem.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+    return sha256_hex(base64.b64decode(b"".join(body.split())))

@@ -1,0 +1,63 @@
+"""A session with a Coordinator that presents whatever a test wants."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.api.userapi import LatestTransition, ManifestHistory, SetManifestResult
+from contrast_tasks.stages.coordinator_session import Session
+from coordinator.ca import CertificateAuthority
+from coordinator.seedengine import SeedEngine
+
+
+def new_authority() -> CertificateAuthority:
+    """Return a root CA and a mesh CA, issued now; the root key is always the same."""
+    engine = SeedEngine(bytes(64), bytes(32))
+    now = datetime.now(UTC)
+    return CertificateAuthority(
+        root_key=engine.root_ca_key,
+        mesh_key=ec.generate_private_key(ec.SECP384R1()),
+        root_serial=engine.root_ca_serial,
+        root_issued_at=now,
+        now=now,
+        random_bytes=secrets.token_bytes,
+    )
+
+
+AUTHORITY = new_authority()
+
+
+@dataclass
+class Liar:
+    """A session that presents whatever the test wants."""
+
+    manifests: tuple[bytes, ...]
+    policies: tuple[bytes, ...]
+    transition: bytes | None = None
+    root_ca_pem: bytes = AUTHORITY.root_ca_pem
+    mesh_ca_pem: bytes = AUTHORITY.mesh_ca_pem
+
+    def set_manifest(self, manifest: bytes, policies: Any, previous: bytes) -> SetManifestResult:
+        raise AssertionError
+
+    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+        raise AssertionError
+
+    def get_manifests(self) -> ManifestHistory:
+        latest = self.transition
+        return ManifestHistory(
+            manifests=self.manifests,
+            policies=self.policies,
+            root_ca_pem=self.root_ca_pem,
+            mesh_ca_pem=self.mesh_ca_pem,
+            latest_transition=latest and LatestTransition(transition_hash=latest, signature=b""),
+        )
+
+    @contextmanager
+    def connect(self, host: str, port: int, *, manifest: Any, client_key: Any) -> Iterator[Session]:
+        yield self

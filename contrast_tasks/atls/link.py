@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ class Link(asyncio.Protocol):
 
     transport: asyncio.Transport
     task: asyncio.Task[None]
+    waits_since: float
+    """During the handshake: the loop's time since when the peer has nothing sent, infinity while a step runs."""
 
     def __init__(self, terminator: "Terminator") -> None:
         self._owner = terminator
@@ -41,17 +44,15 @@ class Link(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
         self.transport = transport
         owner = self._owner
-        if (
-            owner.closed
-            or len(owner.links) >= owner.limits.connections
-            or owner.handshaking >= owner.limits.handshakes
-        ):
+        self.waits_since = asyncio.get_running_loop().time()
+        if not owner.has_room():
             if not owner.closed:
                 _LOG.warning("closed a connection at once: too many at a time")
             self._ended = True
             transport.abort()
             return
         owner.links.add(self)
+        owner.handshaking.add(self)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
@@ -98,6 +99,12 @@ class Link(asyncio.Protocol):
         # A peer that does not read must not keep what is left for it in memory.
         asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
 
+    def give_up(self, reason: Exception) -> None:
+        """End a handshake for a reason of ours."""
+        self._owner.handshaking.discard(self)
+        self._owner.refused(reason, str(self.transport.get_extra_info("peername")))
+        self.close()
+
     def encrypt(self, data: bytes) -> None:
         """Send plain bytes of the backend to the peer."""
         if self._ended or self._session is None:
@@ -124,12 +131,9 @@ class Link(asyncio.Protocol):
         owner = self._owner
         peer = str(self.transport.get_extra_info("peername"))
         try:
-            owner.handshaking += 1
-            try:
-                async with asyncio.timeout(owner.limits.handshake_s):
-                    session, identity = await self._handshake()
-            finally:
-                owner.handshaking -= 1
+            async with asyncio.timeout(owner.limits.handshake_s):
+                session, identity = await self._handshake()
+            owner.handshaking.discard(self)
             await self._connect_backend(session, identity)
             await self._done.wait()
         except TimeoutError:
@@ -141,6 +145,7 @@ class Link(asyncio.Protocol):
             self.transport.write(self._alert)
         finally:
             self.close()
+            owner.handshaking.discard(self)
             owner.links.discard(self)
 
     async def _handshake(self) -> tuple[ServerSession, PeerIdentity]:
@@ -154,9 +159,11 @@ class Link(asyncio.Protocol):
             received = bytes(self._inbox)
             self._inbox.clear()
             self.transport.resume_reading()
+            self.waits_since = math.inf
             session, complete, answer, error = await loop.run_in_executor(
                 self._owner.executor, _step, session, self._owner.new_session, received
             )
+            self.waits_since = loop.time()
             if error is not None:
                 self._alert = answer
                 raise error

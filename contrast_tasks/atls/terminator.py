@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.link import Link
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.session import ServerSession
@@ -27,6 +28,7 @@ class Limits:
 
     handshake_s: from accept to the verified peer; below the 30 s of clients, so that our alert arrives first.
     handshakes, connections: at most so many at a time; further ones are closed at once.
+    stalled_s: when handshakes are at their limit, one that has waited so long for its peer makes room for a new one.
     hello_bytes: how much a peer may send ahead of its handshake step.
     threads: handshake steps that run side by side.
     """
@@ -34,6 +36,7 @@ class Limits:
     handshake_s: float = 25.0
     handshakes: int = 256
     connections: int = 4096
+    stalled_s: float = 1.0
     hello_bytes: int = 256 * 1024
     threads: int = 8
 
@@ -57,7 +60,7 @@ class Terminator:
         self.executor = executor
         self.limits = limits
         self.links: set[Link] = set()
-        self.handshaking = 0
+        self.handshaking: set[Link] = set()
         self.closed = False
         self._on_refused = on_refused
         self._listener: socket.socket | None = None
@@ -111,6 +114,22 @@ class Terminator:
         except OSError as err:
             _LOG.warning("lost a connection at once: %s", err)
             connection.close()
+
+    def has_room(self) -> bool:
+        """Return whether one more connection may begin its handshake; ends one that has stalled if that makes room.
+
+        Else a few hundred connections that say nothing would keep everybody out.
+        """
+        if self.closed or len(self.links) >= self.limits.connections:
+            return False
+        if len(self.handshaking) < self.limits.handshakes:
+            return True
+        longest = min(self.handshaking, key=lambda link: link.waits_since)
+        now = asyncio.get_running_loop().time()
+        if now - longest.waits_since < self.limits.stalled_s:
+            return False
+        longest.give_up(HandshakeFailed("the peer stalled while others waited"))
+        return True
 
     async def close(self) -> None:
         """Close the listening socket and every connection, and wait until all of them are gone.

@@ -328,6 +328,39 @@ def test_above_the_limit_a_connection_is_closed_at_once(limits: Limits) -> None:
     assert server.port
 
 
+def test_a_handshake_that_stalls_makes_room_for_a_new_connection() -> None:
+    refused: list[Exception] = []
+    limits = Limits(handshakes=1, stalled_s=0)
+
+    with (
+        serving(limits=limits, on_refused=refused.append) as server,
+        raw_connection(server) as silent,
+    ):
+        with dial(server) as peer:
+            assert say(peer.channel)
+
+        assert _closed(silent)
+
+    assert [str(error) for error in refused] == ["the peer stalled while others waited"]
+
+
+def test_a_handshake_whose_step_takes_long_does_not_count_as_stalled() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> Any:
+        entered.set()
+        assert leave.wait(20)
+        return [FakeValidator()], None
+
+    limits = Limits(handshakes=1, stalled_s=0)
+    with serving(limits=limits, require_client=hold) as server, raw_connection(server) as first:
+        first.sendall(bytes.fromhex("1603010005"))
+        assert entered.wait(20)
+        with raw_connection(server) as second:
+            assert _closed(second)
+        leave.set()
+
+
 def test_a_peer_that_floods_before_its_handshake_is_held_back() -> None:
     limits = Limits(hello_bytes=1024, handshake_s=0.2)
 

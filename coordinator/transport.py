@@ -16,7 +16,7 @@ from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.api.errors import REASON_KEY
-from contrast_tasks.api.limits import SERVER_OPTIONS
+from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
 from contrast_tasks.atls.server import AtlsServer, Registry, serve
 from contrast_tasks.atls.types import Issuer, PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
@@ -163,7 +163,7 @@ def serve_mesh_api(
         require_client=MeshGate(context.guard, make_validators),
         clock=context.guard.now,
         on_refused=lambda _error: context.metrics.count(ATTESTATION_FAILURES),
-        options=SERVER_OPTIONS,
+        options=MESH_SERVER_OPTIONS,
     )
 
 

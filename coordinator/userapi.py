@@ -14,7 +14,7 @@ import grpc
 
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_CONFLICT, REASON_NO_MANIFEST, REASON_RECOVERED
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES
+from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError, FindingsError
 from contrast_tasks.findings import Severity
@@ -125,11 +125,16 @@ def _in_force(guard: Guard) -> State | None:
 
 
 def _check_sizes(request: pb.SetManifestRequest) -> None:
-    objects = [("manifest", request.Manifest)]
-    objects += [(f"policy {index}", policy) for index, policy in enumerate(request.Policies)]
-    for name, content in objects:
-        if len(content) > MAX_OBJECT_BYTES:
-            raise _invalid(f"{name} has {len(content)} bytes, wanted at most {MAX_OBJECT_BYTES}")
+    if len(request.Policies) > MAX_POLICIES:
+        raise _invalid(f"found {len(request.Policies)} policies, wanted at most {MAX_POLICIES}")
+    _check_size("manifest", request.Manifest)
+    for index, policy in enumerate(request.Policies):
+        _check_size(f"policy {index}", policy)
+
+
+def _check_size(name: str, content: bytes) -> None:
+    if len(content) > MAX_OBJECT_BYTES:
+        raise _invalid(f"{name} has {len(content)} bytes, wanted at most {MAX_OBJECT_BYTES}")
 
 
 def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":

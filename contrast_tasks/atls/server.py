@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,10 @@ Handlers = Callable[[grpc.Server, Registry], None]
 _SOCKET_NAME = "grpc.sock"
 _BACKLOG = 512
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a manifest with a thousand policies
+_DEFAULT_OPTIONS: Mapping[str, Any] = {
+    "grpc.max_receive_message_length": _MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
+}
 
 
 class AtlsServer:
@@ -136,11 +140,8 @@ def serve(
         grpc_server = grpc.server(
             workers,
             interceptors=[RequireIdentity(registry)],
-            options=[
-                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-                *options,
-            ],
+            # Of an option that comes twice gRPC takes the first.
+            options=list({**_DEFAULT_OPTIONS, **dict(options)}.items()),
         )
         handlers(grpc_server, registry)
         grpc_server.add_insecure_port(f"unix:{folder / _SOCKET_NAME}")

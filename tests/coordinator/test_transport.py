@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from threading import Event
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
+from contrast_tasks.api.limits import SERVER_OPTIONS
 from contrast_tasks.atls.client import AtlsChannel, connect
 from contrast_tasks.atls.server import AtlsServer
 from contrast_tasks.errors import ClusterError, ContrastError, NotAuthorised
@@ -33,6 +35,7 @@ from tests.fakes.coordinator import (
 COORDINATOR = FakeIssuer(host_data=bytes(32))
 WORKLOAD = FakeIssuer(host_data=bytes.fromhex(POLICY_HASH))
 LOOPBACK = ("127.0.0.1", 0)
+TIMES = {"grpc.server_handshake_timeout_ms", "grpc.max_connection_idle_ms"}
 
 
 @pytest.fixture
@@ -151,8 +154,34 @@ def test_a_request_of_five_megabytes_is_read_and_one_of_seventeen_is_not(
     with dial(user_api) as peer:
         with pytest.raises(RequestRefused, match="no policy provided"):
             userapi.set_manifest(peer.channel, tiny_manifest(), policies, 20)
-        with pytest.raises(RequestRefused, match="refused SetManifest"):
+        with pytest.raises(RequestRefused, match="message larger than max"):
             userapi.set_manifest(peer.channel, tiny_manifest(), [bytes(17 * 1024 * 1024)], 20)
+
+
+def test_a_peer_that_asks_for_nothing_does_not_keep_its_place(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {name: 50 for name, _ in SERVER_OPTIONS if name in TIMES}
+    options = tuple({**dict(SERVER_OPTIONS), **times}.items())
+    monkeypatch.setattr("coordinator.transport.SERVER_OPTIONS", options)
+    ended = Event()
+
+    with serve_user_api(LOOPBACK, issuer=COORDINATOR, context=context) as server:
+        registry = server.registry
+        remove = registry.remove
+        registry.remove = lambda name: (remove(name), ended.set())  # type: ignore[method-assign,assign]  # to wait without polling
+        with dial(server):
+            assert ended.wait(20)
+
+    assert len(times) == 2
+
+
+def test_the_mesh_api_reads_no_large_request(mesh_api: AtlsServer, guard: Guard) -> None:
+    set_manifest(pb.SetManifestRequest(Manifest=tiny_manifest(), Policies=[POLICY]), NOBODY, guard)
+    with dial_as(mesh_api, WORKLOAD) as peer, pytest.raises(grpc.RpcError) as caught:
+        send_raw(peer, "/meshapi.MeshAPI/NewMeshCert", b"\x12\x80\x80\x08" + bytes(131072))
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_an_unforeseen_failure_shows_nothing_to_the_peer(

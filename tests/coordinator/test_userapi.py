@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api import userapi_pb2 as pb
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES
+from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.codec import parse_manifest
@@ -186,6 +186,16 @@ def test_an_object_too_large_to_store_is_refused(guard: Guard, store: MemoryStor
 
     assert refusal.code is INVALID
     assert str(refusal) == "policy 1 has 1048576 bytes, wanted at most 1048575"
+    assert store._values == {}
+
+
+def test_more_policies_than_any_manifest_can_name_are_refused(
+    guard: Guard, store: MemoryStore
+) -> None:
+    refusal = refused(lambda: send(guard, tiny_manifest(), *[b""] * (MAX_POLICIES + 1)))
+
+    assert refusal.code is INVALID
+    assert str(refusal) == "found 10001 policies, wanted at most 10000"
     assert store._values == {}
 
 

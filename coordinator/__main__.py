@@ -91,7 +91,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         state=Path(given.state),
         endorsements=Path(given.endorsements),
         force_new=given.force_new,
-        with_metrics=bool(environ.get("CONTRAST_METRICS")),
+        with_metrics="CONTRAST_METRICS" in environ,
     )
 
 

@@ -36,6 +36,10 @@ _MAX_COMMON_NAME = 64  # X.520 upper bound ub-common-name
 RandomBytes = Callable[[int], bytes]
 
 
+class BadKey(UsageError):
+    """A public key is of a type that is not certified."""
+
+
 class BadName(UsageError):
     """A subject alternative name cannot be put in a certificate."""
 
@@ -94,11 +98,11 @@ class CertificateAuthority:
         """Return leaf and intermediate (PEM) for a peer's key, valid for a year.
 
         public_key_spki: DER, an EC or RSA key. policy_hash: 32 bytes, names the leaf when there are no SANs.
-        Raises BadName, ValueError for a key of another type.
+        Raises BadName, BadKey for a key of another type.
         """
         key = load_der_public_key(public_key_spki)
         if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-            raise TypeError("only ec and rsa keys are certified")
+            raise BadKey("only ec and rsa keys are certified")
         names = general_names(sans)
         builder = (
             x509.CertificateBuilder()

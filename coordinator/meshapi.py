@@ -12,7 +12,7 @@ import grpc
 from contrast_tasks.api import meshapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_OUTDATED
 from contrast_tasks.atls.types import Evidence, PeerIdentity
-from coordinator.ca import Extension
+from coordinator.ca import BadKey, Extension
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
 
@@ -57,13 +57,16 @@ def new_mesh_cert(
         secret_id = octet_string(entry.workload_secret_id.encode())
         extensions.append(Extension(oid=OID_WORKLOAD_SECRET_ID, der=secret_id))
         secret = state.engine.workload_secret(entry.workload_secret_id)
-    chain = state.ca.issue(
-        public_key_spki=identity.public_key_spki,
-        sans=entry.sans,
-        policy_hash=policy_hash,
-        extensions=extensions,
-        now=guard.now(),
-    )
+    try:
+        chain = state.ca.issue(
+            public_key_spki=identity.public_key_spki,
+            sans=entry.sans,
+            policy_hash=policy_hash,
+            extensions=extensions,
+            now=guard.now(),
+        )
+    except BadKey as err:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(err)) from err
     _log.info(
         "NewMeshCert succeeded",
         extra={"policy": policy_hash.hex(), "generation": state.generation},

@@ -1,68 +1,133 @@
 """Counters for /metrics in the Prometheus text format; small enough to do without a library.
 
-Names and labels: spec/coordinator.md 10.1.
+Names and labels: spec/coordinator.md 10.1. All series of a method exist from the start, at 0. Status codes are spelled
+as in Go, as dashboards for the reference product expect them: `OK`, `PermissionDenied`.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 STARTED = "contrast_grpc_server_started_total"
 HANDLED = "contrast_grpc_server_handled_total"
+RECEIVED = "contrast_grpc_server_msg_received_total"
+SENT = "contrast_grpc_server_msg_sent_total"
+SECONDS = "contrast_grpc_server_handling_seconds"
 ATTESTATION_FAILURES = "contrast_meshapi_attestation_failures_total"
 GENERATION = "contrast_coordinator_manifest_generation"
 STATE = "contrast_coordinator_state"
 
-_HELP = {
-    STARTED: "calls started",
-    HANDLED: "calls completed, by status code",
-    ATTESTATION_FAILURES: "handshakes refused by the mesh api",
-    GENERATION: "manifests set so far, 0 for none",
-    STATE: "1 for the state the coordinator is in",
-}
-_GAUGES = frozenset({GENERATION, STATE})
-_Series = tuple[str, tuple[tuple[str, str], ...]]
+# Name, type and meaning, in the order of the exposition.
+_FAMILIES = (
+    (GENERATION, "gauge", "manifests set so far, 0 for none"),
+    (STATE, "gauge", "1 for the state the coordinator is in"),
+    (HANDLED, "counter", "calls completed, by status code"),
+    (SECONDS, "histogram", "how long calls took"),
+    (RECEIVED, "counter", "messages received"),
+    (SENT, "counter", "messages sent"),
+    (STARTED, "counter", "calls started"),
+    (ATTESTATION_FAILURES, "counter", "handshakes refused by the mesh api"),
+)
+_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0)
+# In the order of gRPC's numbers.
+_CODES = (
+    *("OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound"),
+    *("AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted"),
+    *("OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"),
+)
+_Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class _Histogram:
+    """How many observations fell into each bucket, the last one being everything above, and their sum in seconds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(_BUCKETS_S) + 1))
+    sum_s: float = 0.0
+
+    def lines(self, labels: _Labels) -> Iterable[str]:
+        total = 0
+        for bound, count in zip((*map(str, _BUCKETS_S), "+Inf"), self.counts, strict=True):
+            total += count
+            yield _line(f"{SECONDS}_bucket", (*labels, ("le", bound.removesuffix(".0"))), total)
+        yield _line(f"{SECONDS}_sum", labels, round(self.sum_s, 6))
+        yield _line(f"{SECONDS}_count", labels, total)
 
 
 class Metrics:
-    """Counts events; safe to use from any thread."""
+    """Counts events; safe to use from any thread. methods: service and name of each."""
 
     def __init__(self, methods: Sequence[tuple[str, str]] = ()) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[_Series, int] = {(ATTESTATION_FAILURES, ()): 0}
-        for service, method in methods:
-            self._counts[(STARTED, _call_labels(service, method))] = 0
+        self._counts: dict[str, dict[_Labels, int]] = {
+            name: {} for name, kind, _ in _FAMILIES if kind == "counter"
+        }
+        self._seconds: dict[_Labels, _Histogram] = {}
+        self._counts[ATTESTATION_FAILURES][()] = 0
+        for labels in (_call_labels(service, method) for service, method in methods):
+            for name in (STARTED, RECEIVED, SENT):
+                self._counts[name][labels] = 0
+            for code in _CODES:
+                self._counts[HANDLED][_with_code(labels, code)] = 0
+            self._seconds[labels] = _Histogram()
 
-    def count(self, name: str, labels: Mapping[str, str] | None = None) -> None:
+    def count(self, name: str, labels: _Labels = ()) -> None:
         """Add one to a series."""
-        series = (name, tuple(sorted((labels or {}).items())))
         with self._lock:
-            self._counts[series] = self._counts.get(series, 0) + 1
+            self._counts[name][labels] = self._counts[name].get(labels, 0) + 1
 
     def call_started(self, service: str, method: str) -> None:
-        """Count a call that arrived."""
-        self.count(STARTED, dict(_call_labels(service, method)))
+        """Count a call that arrived with its message."""
+        labels = _call_labels(service, method)
+        self.count(STARTED, labels)
+        self.count(RECEIVED, labels)
 
-    def call_handled(self, service: str, method: str, code: str) -> None:
-        """Count a call that was answered; `code` as `OK` or `PermissionDenied`."""
-        self.count(HANDLED, {**dict(_call_labels(service, method)), "grpc_code": code})
+    def call_handled(self, service: str, method: str, code: str, seconds: float) -> None:
+        """Count a call that was answered; `code` is gRPC's name, as `PERMISSION_DENIED`."""
+        labels = _call_labels(service, method)
+        self.count(HANDLED, _with_code(labels, _go_spelling(code)))
+        if code == "OK":
+            self.count(SENT, labels)
+        with self._lock:
+            histogram = self._seconds.setdefault(labels, _Histogram())
+            histogram.counts[bisect_left(_BUCKETS_S, seconds)] += 1
+            histogram.sum_s += seconds
 
     def render(self, *, generation: int, state: str) -> str:
         """Return the exposition text; `generation` and `state` are read now."""
-        with self._lock:
-            counts = dict(self._counts)
-        counts[(GENERATION, ())] = generation
-        counts[(STATE, (("state", state),))] = 1
+        now: Mapping[str, Mapping[_Labels, int]] = {
+            GENERATION: {(): generation},
+            STATE: {(("state", state),): 1},
+        }
         lines = []
-        previous = ""
-        for (name, labels), value in sorted(counts.items()):
-            if name != previous:
-                kind = "gauge" if name in _GAUGES else "counter"
-                lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} {kind}"]
-                previous = name
-            inner = ",".join(f'{key}="{text}"' for key, text in labels)
-            lines.append(f"{name}{{{inner}}} {value}" if inner else f"{name} {value}")
+        with self._lock:
+            for name, kind, meaning in _FAMILIES:
+                lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+                if kind == "histogram":
+                    for labels, histogram in sorted(self._seconds.items()):
+                        lines += histogram.lines(labels)
+                    continue
+                series = now.get(name) or self._counts[name]
+                lines += [_line(name, labels, series[labels]) for labels in sorted(series)]
         return "\n".join(lines) + "\n"
 
 
-def _call_labels(service: str, method: str) -> tuple[tuple[str, str], ...]:
+def _line(name: str, labels: _Labels, value: float) -> str:
+    inner = ",".join(f'{key}="{text}"' for key, text in labels)
+    return f"{name}{{{inner}}} {value}" if inner else f"{name} {value}"
+
+
+def _call_labels(service: str, method: str) -> _Labels:
     return (("grpc_method", method), ("grpc_service", service), ("grpc_type", "unary"))
+
+
+def _with_code(labels: _Labels, code: str) -> _Labels:
+    return (("grpc_code", code), *labels)
+
+
+def _go_spelling(code: str) -> str:
+    """Return `PermissionDenied` for `PERMISSION_DENIED`; OK stays, and Go writes Canceled with one l."""
+    if code == "OK":
+        return code
+    return code.title().replace("_", "").replace("Cancelled", "Canceled")

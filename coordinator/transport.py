@@ -5,6 +5,7 @@ traceback goes to the log only.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -201,6 +202,12 @@ def _answer(
 ) -> Any:
     identity = registry.require(context)
     shared.metrics.call_started(method.service, method.name)
+    began = time.perf_counter()
+
+    def handled(code: str) -> None:
+        seconds = time.perf_counter() - began
+        shared.metrics.call_handled(method.service, method.name, code, seconds)
+
     _log.info("%s called", method.name)
     try:
         response = method.handler(request, identity, shared.guard)
@@ -211,9 +218,9 @@ def _answer(
         _log.exception("%s failed", method.name)
         refusal = Refusal(grpc.StatusCode.INTERNAL, "internal error")
     else:
-        shared.metrics.call_handled(method.service, method.name, "OK")
+        handled("OK")
         return response
-    shared.metrics.call_handled(method.service, method.name, refusal.code.name)
+    handled(refusal.code.name)
     _abort(context, refusal)
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from coordinator.ca import BadName, CertificateAuthority, Extension, general_names
+from coordinator.ca import BadKey, BadName, CertificateAuthority, Extension, general_names
 from coordinator.seedengine import SeedEngine
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -227,7 +227,7 @@ def test_a_key_that_is_neither_ec_nor_rsa_is_not_certified() -> None:
     key = ed25519.Ed25519PrivateKey.generate().public_key()
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
-    with pytest.raises(TypeError, match="only ec and rsa"):
+    with pytest.raises(BadKey, match="only ec and rsa"):
         make_ca().issue(
             public_key_spki=spki, sans=("web",), policy_hash=bytes(32), extensions=(), now=NOW
         )

@@ -1,7 +1,7 @@
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api import meshapi_pb2 as pb
@@ -103,6 +103,16 @@ def test_a_workload_secret_is_returned_iff_the_entry_has_an_id(guard: Guard, sta
 
 def test_every_call_gives_another_certificate(guard: Guard, state: State) -> None:
     assert call(guard, state).CertChain != call(guard, state).CertChain
+
+
+def test_a_key_of_another_type_is_refused(guard: Guard, state: State) -> None:
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    with pytest.raises(Refusal, match="only ec and rsa keys are certified") as caught:
+        call(guard, state, spki=spki)
+
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("host_data", [bytes(32), b"\xff" * 32, bytes.fromhex(POLICY_HASH)[:31]])

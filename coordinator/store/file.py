@@ -43,6 +43,7 @@ class FileStore:
         """Store the value; readers see the old one or the new one."""
         path = self._path(key)
         try:
+            _make_directory(path.parent)
             write_atomic(path, value)
             _sync_directory(path.parent)
         except OSError as err:
@@ -50,7 +51,10 @@ class FileStore:
 
     def has(self, key: str) -> bool:
         """Return whether there is a value."""
-        return self._path(key).is_file()
+        try:
+            return self._path(key).is_file()
+        except OSError as err:
+            raise StoreError(f"cannot read {self._path(key)}: {err.strerror}") from err
 
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
         """Replace `old` by `new`, StoreConflict if another value stands there."""
@@ -89,7 +93,7 @@ class FileStore:
         lock = self._directory / ".lock"
         deadline = time.monotonic() + self._timeout_s
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            _make_directory(self._directory)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as err:
             raise StoreError(f"cannot lock {lock}: {err.strerror}") from err
@@ -109,6 +113,15 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _make_directory(directory: Path) -> None:
+    # A new directory is durable only when the one above it is.
+    if directory.is_dir():
+        return
+    _make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    _sync_directory(directory.parent)
 
 
 def _sync_directory(directory: Path) -> None:

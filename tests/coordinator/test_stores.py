@@ -1,5 +1,6 @@
 """One contract for every store, and what only the file store can suffer."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -142,6 +143,25 @@ def test_a_crash_in_the_middle_of_a_write_leaves_the_old_value(
     assert store.get("transitions/latest") == b"old"
     assert store.names("transitions") == ["latest"]
     store.compare_and_swap("transitions/latest", b"old", b"new")
+
+
+def test_a_first_value_is_durable_with_every_directory_it_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+
+    FileStore(tmp_path / "a" / "state").set("policies/one", b"1")
+
+    folders = [path for path in synced if Path(path).is_dir()]
+    state = tmp_path / "a" / "state"
+    assert folders == [str(path) for path in (tmp_path, tmp_path / "a", state, state / "policies")]
 
 
 def test_a_held_lock_ends_the_swap_with_an_error_that_names_it(tmp_path: Path) -> None:

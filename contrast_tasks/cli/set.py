@@ -1,6 +1,7 @@
 """`set`: make manifest.json the manifest in force at the Coordinator."""
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,8 +23,16 @@ def configure_coordinator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--coordinator", metavar="HOST:PORT", help="user API")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="default: the project's own")
     parser.add_argument(
-        "--timeout", type=float, default=180.0, metavar="SECONDS", help="how long to wait for it"
+        "--timeout", type=seconds, default=180.0, metavar="SECONDS", help="how long to wait for it"
     )
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds from the command line; nan and infinity would wait for ever."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
 
 
 def file_argument(context: Context, value: str | None) -> Path | None:

@@ -114,6 +114,15 @@ def test_set_hands_over_paths_as_the_caller_sees_them(
     assert stage.given["paths"] == [project.root / "build/deployment"]
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "5x", ""])
+@pytest.mark.parametrize("command", ["set", "verify", "recover"])
+def test_a_time_that_never_ends_is_refused(terminal: Terminal, command: str, text: str) -> None:
+    shown = terminal.run(command, "-c", "h:1", f"--timeout={text}")
+
+    assert shown.code == 2
+    assert f"argument --timeout: invalid seconds value: '{text}'" in shown.err
+
+
 def test_verify_says_what_it_wrote_and_what_is_in_force(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

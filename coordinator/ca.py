@@ -104,29 +104,31 @@ class CertificateAuthority:
         if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
             raise BadKey("only ec and rsa keys are certified")
         names = general_names(sans)
+        fixed = [
+            _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
+            _extension(_key_usage(can_sign_certificates=False), critical=True),
+            _extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+                )
+            ),
+            _extension(_authority_key(self._mesh_key)),
+        ]
+        if names:
+            fixed.append(_extension(x509.SubjectAlternativeName(names)))
+        carried = [*fixed, *map(_copied, extensions)]
+        if len({extension.oid for extension in carried}) != len(carried):
+            raise ValueError("an extension is given twice")
         builder = (
-            x509.CertificateBuilder()
+            # All at once: adding them one by one compares each with all before it, and there are fifty.
+            x509.CertificateBuilder(extensions=carried)
             .subject_name(_name(_common_name(names, sans, policy_hash)))
             .issuer_name(_name(MESH_NAME))
             .public_key(key)
             .serial_number(self._serial())
             .not_valid_before(now - _BACKDATE)
             .not_valid_after(now + _LEAF_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(can_sign_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage(
-                    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-                ),
-                critical=False,
-            )
-            .add_extension(_authority_key(self._mesh_key), critical=False)
         )
-        if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        for extension in extensions:
-            value = x509.UnrecognizedExtension(x509.ObjectIdentifier(extension.oid), extension.der)
-            builder = builder.add_extension(value, critical=False)
         leaf = builder.sign(self._mesh_key, hashes.SHA384())
         return leaf.public_bytes(Encoding.PEM) + self.intermediate_pem
 
@@ -177,6 +179,18 @@ def _ca_builder(
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_key_usage(can_sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _extension(
+    value: x509.ExtensionType, *, critical: bool = False
+) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical, value)
+
+
+def _copied(extension: Extension) -> x509.Extension[x509.ExtensionType]:
+    return _extension(
+        x509.UnrecognizedExtension(x509.ObjectIdentifier(extension.oid), extension.der)
     )
 
 

@@ -202,6 +202,14 @@ def test_extensions_are_copied_as_given_and_not_critical() -> None:
     assert found.value.public_bytes() == b"\x04\x03web"
 
 
+@pytest.mark.parametrize("oid", ["1.3.9901.3.1", "2.5.29.17"])
+def test_an_extension_that_is_given_twice_is_refused(oid: str) -> None:
+    extension = Extension(oid=oid, der=b"\x04\x00")
+
+    with pytest.raises(ValueError, match="given twice"):
+        issue(make_ca(), "web", extensions=(extension, extension))
+
+
 def test_serial_numbers_differ() -> None:
     ca = make_ca()
     serials = [load(ca.mesh_ca_pem).serial_number, load(ca.intermediate_pem).serial_number]

@@ -1,4 +1,4 @@
-"""Log lines on stderr, one JSON object each; stdout stays empty.
+"""Log lines on stderr, one JSON object or one line of text each; stdout stays empty.
 
 Environment: CONTRAST_LOG_LEVEL (debug, info, warn, error), CONTRAST_LOG_FORMAT (json, text). Source of the names:
 spec/coordinator.md 10.3. Records carry digests and generations, never seeds, secrets, keys or whole reports.
@@ -27,17 +27,43 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
-        moment = datetime.fromtimestamp(record.created, UTC)
         document: dict[str, object] = {
-            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "msg": record.getMessage(),
+            **_extra(record),
         }
-        document |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
         return json.dumps(document, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """Write the same for people: the extra fields follow the message, a traceback follows indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without its end."""
+        parts = [_time(record), record.levelname, f"{record.name}:", record.getMessage()]
+        parts += [f"{key}={value}" for key, value in _extra(record).items()]
+        # Messages quote what peers sent; a line break in it must not look like a line of ours.
+        lines = ["".join(map(_shown, " ".join(parts)))]
+        if record.exc_info:
+            lines += [f"  {line}" for line in self.formatException(record.exc_info).splitlines()]
+        return "\n".join(lines)
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else repr(char)[1:-1]
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
 def configure(environ: Mapping[str, str]) -> None:
@@ -48,10 +74,7 @@ def configure(environ: Mapping[str, str]) -> None:
     level = _choice(environ, "CONTRAST_LOG_LEVEL", "info", tuple(_LEVELS))
     form = _choice(environ, "CONTRAST_LOG_FORMAT", "json", _FORMATS)
     handler = logging.StreamHandler(sys.stderr)
-    if form == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])

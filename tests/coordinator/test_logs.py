@@ -1,10 +1,11 @@
 import json
 import logging
+import sys
 
 import pytest
 
 from contrast_tasks.errors import SettingsError
-from coordinator.logs import JsonFormatter, configure
+from coordinator.logs import JsonFormatter, TextFormatter, configure
 
 
 def test_a_record_is_one_json_line_with_its_extra_fields() -> None:
@@ -31,10 +32,39 @@ def test_a_record_is_one_json_line_with_its_extra_fields() -> None:
     }
 
 
-def test_a_line_break_in_a_message_stays_inside_the_line() -> None:
-    record = logging.makeLogRecord({"msg": 'first\n{"msg": "forged"}'})
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_a_line_break_in_a_message_stays_inside_the_line(formatter: logging.Formatter) -> None:
+    record = logging.makeLogRecord({"msg": "first\n\x1b[31mforged", "where": "a\nb"})
 
-    assert "\n" not in JsonFormatter().format(record)
+    line = formatter.format(record)
+
+    assert len(line.splitlines()) == 1
+    assert "\x1b" not in line
+
+
+def test_text_has_the_extra_fields_and_an_indented_traceback() -> None:
+    try:
+        int("broken\n2026 INFO forged")
+    except ValueError:
+        found = sys.exc_info()
+    record = logging.makeLogRecord(
+        {
+            "name": "coordinator.userapi",
+            "levelname": "ERROR",
+            "msg": "SetManifest failed",
+            "created": 0.25,
+            "generation": 2,
+            "exc_info": found,
+        }
+    )
+
+    first, *traceback = TextFormatter().format(record).splitlines()
+
+    assert first == (
+        "1970-01-01T00:00:00.250Z ERROR coordinator.userapi: SetManifest failed generation=2"
+    )
+    assert traceback[0] == "  Traceback (most recent call last):"
+    assert [line for line in traceback if not line.startswith("  ")] == []
 
 
 @pytest.mark.parametrize(

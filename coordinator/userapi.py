@@ -7,8 +7,11 @@ the state as it was. Source: spec/coordinator.md 2.3, 4.3, 6.1.
 import hashlib
 import json
 import logging
+import re
+import string
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import grpc
 
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coordinator.userapi")
 
-# Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB.
-_MAX_DETAIL_CHARS = 3000
+# Error texts travel percent-encoded in HTTP/2 trailers, which peers limit to 8 KiB.
+_MAX_DETAIL_BYTES = 6000
+_UNESCAPED = string.punctuation.replace("%", "") + " "
 _MAX_LISTED = 5
 
 
@@ -198,7 +202,15 @@ def _listing(hashes: list[str]) -> str:
 
 
 def _invalid(message: str) -> Refusal:
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, message[:_MAX_DETAIL_CHARS])
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, _cut(message))
+
+
+def _cut(message: str) -> str:
+    encoded = quote(message, safe=_UNESCAPED)
+    if len(encoded) <= _MAX_DETAIL_BYTES:
+        return message
+    kept = re.sub("%.?$", "", encoded[:_MAX_DETAIL_BYTES])
+    return unquote(kept, errors="ignore") + "..."
 
 
 def _precondition(message: str, *, reason: str = "") -> Refusal:

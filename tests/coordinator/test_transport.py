@@ -15,7 +15,8 @@ from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, Re
 from contrast_tasks.api.limits import SERVER_OPTIONS
 from contrast_tasks.atls.client import AtlsChannel, connect
 from contrast_tasks.atls.server import AtlsServer
-from contrast_tasks.errors import ClusterError, ContrastError, NotAuthorised
+from contrast_tasks.errors import ClusterError, ContrastError, NotAuthorised, UsageError
+from contrast_tasks.manifest.model import Manifest
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
 from coordinator.state import Guard, State
 from coordinator.transport import Context, MeshGate, serve_mesh_api, serve_user_api
@@ -182,6 +183,19 @@ def test_the_mesh_api_reads_no_large_request(mesh_api: AtlsServer, guard: Guard)
         send_raw(peer, "/meshapi.MeshAPI/NewMeshCert", b"\x12\x80\x80\x08" + bytes(131072))
 
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("char", ["x", "%", "\n", "\N{GRINNING FACE}"])
+def test_a_long_refusal_arrives_cut(user_api: AtlsServer, guard: Guard, char: str) -> None:
+    def refuse(_content: bytes) -> Manifest:
+        raise UsageError(char * 10_000)
+
+    guard.parse = refuse
+    with dial(user_api) as peer, pytest.raises(RequestRefused) as caught:
+        userapi.set_manifest(peer.channel, b"{}", [], 5)
+
+    assert f"unmarshaling manifest: {char * 300}" in str(caught.value)
+    assert str(caught.value).endswith("...")
 
 
 def test_an_unforeseen_failure_shows_nothing_to_the_peer(

@@ -17,7 +17,7 @@ import grpc
 
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_CONFLICT, REASON_NO_MANIFEST, REASON_RECOVERED
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_POLICIES
+from contrast_tasks.api.limits import MAX_HISTORY_BYTES, MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError, FindingsError
 from contrast_tasks.findings import Severity
@@ -53,6 +53,8 @@ def set_manifest(
         _check_seedshare_owners(manifest, old.manifest)
     policies = _match_policies(manifest, request.Policies)
     _check_names(manifest)
+    if old is not None:
+        _check_history_size(old, request.Manifest, policies, guard)
     shares: tuple[EncryptedShare, ...] = ()
     if old is None:
         engine = SeedEngine(guard.random_bytes(SEED_BYTES), guard.random_bytes(SALT_BYTES))
@@ -85,12 +87,10 @@ def get_manifests(
 ) -> pb.GetManifestsResponse:
     """Return the history that leads to the manifest in force, with the certificates of the same generation."""
     state = guard.current()
-    transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
-    manifests = [guard.history.manifest(step.manifest_hash) for step in reversed(transitions)]
-    hashes = sorted({key for content in manifests for key in json.loads(content)["Policies"]})
+    manifests, policies = _documents(state, guard)
     return pb.GetManifestsResponse(
         Manifests=manifests,
-        Policies=[guard.history.policy(bytes.fromhex(key)) for key in hashes],
+        Policies=list(policies.values()),
         RootCA=state.ca.root_ca_pem,
         MeshCA=state.ca.mesh_ca_pem,
         LatestTransition=pb.LatestTransition(
@@ -119,6 +119,28 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         raise _invalid(str(err)) from err
     _log.info("Recover succeeded", extra={"generation": new.generation})
     return pb.RecoverResponse()
+
+
+def _documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes]]:
+    """Return all manifests, oldest first, and by hash, in its order, the policies that any of them names."""
+    transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
+    manifests = [guard.history.manifest(step.manifest_hash) for step in reversed(transitions)]
+    hashes = sorted({key for content in manifests for key in json.loads(content)["Policies"]})
+    return manifests, {key: guard.history.policy(bytes.fromhex(key)) for key in hashes}
+
+
+def _check_history_size(
+    old: State, manifest: bytes, policies: Mapping[str, bytes], guard: Guard
+) -> None:
+    """Refuse an update after which nobody could be shown the history any more."""
+    manifests, documents = _documents(old, guard)
+    size = sum(map(len, (*manifests, manifest, *{**documents, **policies}.values())))
+    if size > MAX_HISTORY_BYTES:
+        raise Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"the history would have {size} bytes, GetManifests returns at most {MAX_HISTORY_BYTES}: "
+            "begin a new one with a new coordinator",
+        )
 
 
 def _in_force(guard: Guard) -> State | None:

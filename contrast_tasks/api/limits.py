@@ -3,6 +3,8 @@
 # One policy is 50-100 KiB and GetManifests returns the whole history.
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
+# All manifests and policies; the rest of a response is for certificates and framing.
+MAX_HISTORY_BYTES = MAX_RESPONSE_BYTES - 1024 * 1024
 # One stored object must fit a ConfigMap.
 MAX_OBJECT_BYTES = 1024 * 1024 - 1
 

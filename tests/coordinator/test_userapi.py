@@ -382,6 +382,24 @@ def test_an_object_removed_from_disk_is_reported_as_missing(
     assert str(refusal) == f"history object {folder}/{name} is missing"
 
 
+def test_an_update_after_which_the_history_could_not_be_returned_is_refused(
+    guard: Guard, owner: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tiny_manifest(owners=[owner.digest_hex])
+    send(guard, manifest)
+    size = 2 * len(manifest) + len(POLICY)
+
+    monkeypatch.setattr("coordinator.userapi.MAX_HISTORY_BYTES", size - 1)
+    refusal = refused(lambda: send(guard, manifest, by=owner.identity))
+
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert f"would have {size} bytes" in str(refusal)
+    assert guard.current().generation == 1
+    monkeypatch.setattr("coordinator.userapi.MAX_HISTORY_BYTES", size)
+    send(guard, manifest, by=owner.identity)
+    assert len(fetch(guard).Manifests) == 2
+
+
 def test_an_identical_manifest_is_a_transition_of_its_own(guard: Guard, owner: Caller) -> None:
     manifest = tiny_manifest(owners=[owner.digest_hex])
     send(guard, manifest)

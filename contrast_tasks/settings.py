@@ -171,10 +171,12 @@ def load_settings(
     environ: Mapping[str, str],
     overrides: Sequence[str] = (),
     flags: Mapping[str, object] = _EMPTY,
+    is_project: bool = True,
 ) -> Settings:
     """Return the effective settings of the project in `root`; a missing contrast.toml counts as an empty one.
 
     overrides: lines of TOML, from `--set`; flags: dotted key to value, None is a flag that was not given.
+    is_project: False for what works outside of a project too: then platform may be "" and sources may be empty.
     Raises SettingsError, and InvalidSettings with every problem of all sources, each with its place.
     """
     ordered = []
@@ -195,6 +197,8 @@ def load_settings(
     if problems:
         raise InvalidSettings(problems)
     document, origins, places = layers.merge(ordered)
+    if not is_project and content is None:
+        document = {"platform": "", "sources": [], **document}
     _check_complete(document, places, has_file=content is not None)
     for key, value in _DEFAULTS.items():
         if key not in origins:

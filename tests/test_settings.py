@@ -553,6 +553,19 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
         load(tmp_path, None)
 
 
+def test_what_works_outside_of_a_project_needs_no_file(tmp_path: Path) -> None:
+    found = load_settings(tmp_path, environ={"CONTRAST_MANIFEST": "m.json"}, is_project=False)
+
+    assert (found.platform, found.sources, found.manifest) == ("", (), "m.json")
+
+
+def test_a_file_that_is_there_must_be_complete_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "contrast.toml").write_text('sources = ["a"]\n')
+
+    with pytest.raises(SettingsError, match="no platform is set"):
+        load_settings(tmp_path, environ={}, is_project=False)
+
+
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no platform is set") as caught:
         load(tmp_path, None)

@@ -19,6 +19,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the report."""
     from contrast_tasks.stages.audit import run_audit
 
-    result = run_audit(context.settings(), folder=file_argument(context, arguments.folder))
+    result = run_audit(
+        context.settings(is_project=False), folder=file_argument(context, arguments.folder)
+    )
     context.console.data(result.text)
     return Report(command="audit", result=asdict(result))

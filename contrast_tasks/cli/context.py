@@ -47,11 +47,15 @@ class Context:
 
         return open_project(self.spec(**flags), fresh=True)
 
-    def settings(self, **flags: Any) -> "Settings":
-        """Return the effective settings."""
+    def settings(self, *, is_project: bool = True, **flags: Any) -> "Settings":
+        """Return the effective settings; is_project: False where a folder without contrast.toml will do."""
         from contrast_tasks.settings import load_settings
 
         spec = self.spec(**flags)
         return load_settings(
-            self.root, environ=self.environ, overrides=spec.overrides, flags=dict(spec.flags)
+            self.root,
+            environ=self.environ,
+            overrides=spec.overrides,
+            flags=dict(spec.flags),
+            is_project=is_project,
         )

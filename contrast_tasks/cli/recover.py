@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.stages.verify import FOLDER
 
     result = run_recover(
-        context.settings(),
+        context.settings(is_project=False),
         say=context.console.say,
         coordinator=arguments.coordinator,
         manifest=file_argument(context, arguments.manifest),

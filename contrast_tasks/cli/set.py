@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     configure_coordinator(parser)
     parser.add_argument("--workload-owner-key", metavar="FILE", help="key that proves ownership")
-    parser.add_argument("paths", nargs="*", help="annotated YAML to take the policies from")
+    parser.add_argument("paths", nargs="*", help="annotated YAML, or what it was generated from")
 
 
 def configure_coordinator(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.stages.set import run_set
     from contrast_tasks.stages.summaries import set_lines
 
-    settings = context.settings()
+    settings = context.settings(is_project=False)
     result = run_set(
         settings,
         say=context.console.say,

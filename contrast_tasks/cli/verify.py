@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.stages.summaries import verify_lines
     from contrast_tasks.stages.verify import FOLDER, run_verify
 
-    settings = context.settings()
+    settings = context.settings(is_project=False)
     result = run_verify(
         settings,
         say=context.console.say,

@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import Location, MismatchError, NotAuthorised, UsageError
-from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
+from contrast_tasks.files import norm_path, pretty_json, sha256_hex, write_atomic
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.settings import Settings
-from contrast_tasks.stages.annotated import Record, load_annotated, load_records, policies_of
+from contrast_tasks.stages.annotated import (
+    Record,
+    deployment_folder,
+    load_annotated,
+    load_records,
+    policies_of,
+)
 from contrast_tasks.stages.coordinator_session import (
     LIMIT_S,
     Dial,
@@ -75,15 +81,15 @@ def run_set(
 ) -> SetResult:
     """Set the manifest and write the certificates that belong to it.
 
-    coordinator: host:port, None is the local deployment's. paths: annotated YAML to take the policies from, by
-    default generate's output. owner_key: PEM file, which messages call `owner_key_name`; by default the first of the
+    coordinator: host:port, None is the local deployment's. paths: annotated YAML to take the policies from, or
+    what it was generated from; by default generate's output. owner_key: PEM file, which messages call `owner_key_name`; by default the first of the
     settings, where absent is no key.
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
     manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable after `timeout_s`; RequestRefused.
     """
     content, meaning, name = load_manifest(settings, manifest)
     say_simulated(meaning, name, say)
-    policies = policies_of(load_annotated(settings, paths))
+    policies = _deployed_policies(settings, paths, say)
     check_policies(meaning, policies, name)
     for line in _differences(meaning, settings, name):
         say(f"warning: {line}")
@@ -111,6 +117,19 @@ def run_set(
     except NotAuthorised as err:
         err.hint = err.hint or _owner_hint(key, key_file)
         raise
+
+
+def _deployed_policies(
+    settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
+) -> Mapping[str, bytes]:
+    """Return the policies of the annotated YAML by hash; what `generate` read stands for what it wrote from it."""
+    policies = policies_of(load_annotated(settings, paths))
+    written = deployment_folder(settings)
+    if policies or not paths or not written.is_dir():
+        return policies
+    names = ", ".join(norm_path(path, settings.root) for path in paths)
+    say(f"{names} has no policies, those of {norm_path(written, settings.root)} are taken")
+    return policies_of(load_annotated(settings))
 
 
 @dataclass(slots=True, kw_only=True)

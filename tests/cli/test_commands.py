@@ -9,10 +9,12 @@ import pytest
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
 from contrast_tasks.local.client import PodStatus
 from contrast_tasks.schema import validate
+from contrast_tasks.stages.audit import AuditResult
 from contrast_tasks.stages.deploy import DeployResult, RestartResult, StatusResult
+from contrast_tasks.stages.recover import RecoverResult
 from contrast_tasks.stages.set import SetResult
 from contrast_tasks.stages.verify import VerifyResult
-from tests.fakes.commands import Terminal
+from tests.fakes.commands import Terminal, quiet_environment
 from tests.fakes.workloads import FakeProject
 
 SET = SetResult(
@@ -31,6 +33,17 @@ VERIFIED = VerifyResult(
     manifest_sha256="a",
     root_ca_sha256="b",
     mesh_ca_sha256="c",
+)
+
+
+AUDITED = AuditResult(text="audit\n", generations=1, workloads=2, trusts_simulated=True)
+RECOVERED = RecoverResult(
+    coordinator="h:1",
+    generation=1,
+    manifest_sha256="a",
+    mesh_ca_sha256="b",
+    files=(),
+    restart=(),
 )
 
 
@@ -121,6 +134,32 @@ def test_a_time_that_never_ends_is_refused(terminal: Terminal, command: str, tex
 
     assert shown.code == 2
     assert f"argument --timeout: invalid seconds value: '{text}'" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("command", "stage", "result"),
+    [
+        ("set", "set.run_set", SET),
+        ("verify", "verify.run_verify", VERIFIED),
+        ("audit", "audit.run_audit", AUDITED),
+        ("recover", "recover.run_recover", RECOVERED),
+    ],
+)
+def test_whoever_has_the_manifest_needs_no_project(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    stage: str,
+    result: Any,
+) -> None:
+    quiet_environment(monkeypatch, tmp_path / "cache")
+    called = _replace(monkeypatch, stage, result)
+
+    shown = Terminal(tmp_path, capsys, monkeypatch).run(command)
+
+    assert shown.code == 0
+    assert (called.given["settings"].platform, called.given["settings"].sources) == ("", ())
 
 
 def test_verify_says_what_it_wrote_and_what_is_in_force(

@@ -219,6 +219,24 @@ def test_what_is_in_force_right_after_must_be_what_was_set(
     assert not (project.root / "mesh-ca.pem").exists()
 
 
+def test_sources_stand_for_what_was_generated_from_them(project: Project, said: list[str]) -> None:
+    source = project.root / "deployment" / "web.yml"
+    source.parent.mkdir()
+    source.write_text("apiVersion: v1\nkind: Service\nmetadata:\n  name: web-svc\n")
+    server = Server()
+
+    done = run_set(
+        project.settings,
+        say=said.append,
+        coordinator="host:1",
+        connect=server.connect,
+        paths=[source.parent],
+    )
+
+    assert done.generation == 1
+    assert "deployment has no policies, those of build/deployment are taken" in said
+
+
 def test_a_ca_that_cannot_be_one_is_not_written(project: Project, said: list[str]) -> None:
     class Broken(Server):
         def set_manifest(

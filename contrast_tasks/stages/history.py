@@ -129,6 +129,12 @@ def _why_no_authority(certificate: "x509.Certificate", name: str, now: datetime)
     return ""
 
 
+def is_same_key(one_pem: bytes, other_pem: bytes) -> bool:
+    """Return whether two PEM certificates have the same key; the reference product issues its root CA anew each time."""
+    one, other = _only_certificate(one_pem), _only_certificate(other_pem)
+    return one is not None and other is not None and one.public_key() == other.public_key()
+
+
 def certificate_sha256(pem: bytes) -> str:
     """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it."""
     import base64

@@ -4,6 +4,7 @@ Source: spec/coordinator.md 13.2, (D) included. Manifests and policies are writt
 difference can be looked at; the CA certificates, which clients are told to trust, only when it has succeeded.
 """
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ from contrast_tasks.stages.history import (
     certificate_sha256,
     check_certificates,
     check_history,
+    is_same_key,
 )
 
 if TYPE_CHECKING:
@@ -87,9 +89,10 @@ def run_verify(
     with advice(settings, coordinator):
         history = patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
     target = settings.root / FOLDER if folder is None else folder
+    shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
+    refuse_rollback(history, target, subject=subject, folder=shown)
     changed = write_history(target, history)
     check_history(history, subject)
-    shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
     compare(history, content, name=name, subject=subject, folder=shown)
     check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
     changed += write_certificates(target, history)
@@ -102,6 +105,35 @@ def run_verify(
         root_ca_sha256=certificate_sha256(history.root_ca_pem),
         mesh_ca_sha256=certificate_sha256(history.mesh_ca_pem),
     )
+
+
+def refuse_rollback(
+    history: "ManifestHistory", kept_in: Path, *, subject: str, folder: str
+) -> None:
+    """Raise MismatchError if an earlier verify saw more of this history than is presented now.
+
+    The root CA's key says which history it is. Whoever can write to a Coordinator's store can put an older state back, with a
+    valid signature; who remembers the newer one finds out. Source: spec/coordinator.md 8.5.
+    """
+    root_ca = kept_in / ROOT_CA_FILE
+    if not root_ca.is_file() or not is_same_key(root_ca.read_bytes(), history.root_ca_pem):
+        return
+    for number, (kept, now) in enumerate(
+        itertools.zip_longest(_kept_manifests(kept_in), history.manifests)
+    ):
+        if kept is not None and kept != now:
+            found = "none" if now is None else sha256_hex(now)
+            raise MismatchError(
+                f"{subject} presents another history than before, it may have been rolled back\n"
+                f"  expected  {sha256_hex(kept)}   {folder}/manifest.{number}.json\n"
+                f"  presented {found}",
+                hint=f"if that is meant to be, move {folder}/ away",
+            )
+
+
+def _kept_manifests(folder: Path) -> list[bytes]:
+    paths = (folder / f"manifest.{number}.json" for number in itertools.count())
+    return [path.read_bytes() for path in itertools.takewhile(Path.is_file, paths)]
 
 
 def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:

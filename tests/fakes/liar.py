@@ -14,10 +14,11 @@ from contrast_tasks.stages.coordinator_session import Session
 from coordinator.ca import CertificateAuthority
 from coordinator.seedengine import SeedEngine
 
+_ENGINE = SeedEngine(bytes(64), bytes(32))
 
-def new_authority() -> CertificateAuthority:
-    """Return a root CA and a mesh CA, issued now; the root key is always the same."""
-    engine = SeedEngine(bytes(64), bytes(32))
+
+def new_authority(engine: SeedEngine = _ENGINE) -> CertificateAuthority:
+    """Return a root CA and a mesh CA, issued now; the root key is the engine's."""
     now = datetime.now(UTC)
     return CertificateAuthority(
         root_key=engine.root_ca_key,

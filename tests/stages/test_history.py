@@ -8,8 +8,9 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.stages.verify import run_verify
+from coordinator.seedengine import SeedEngine
 from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
-from tests.fakes.liar import AUTHORITY, Liar
+from tests.fakes.liar import AUTHORITY, Liar, new_authority
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,69 @@ def test_files_of_an_earlier_verify_are_removed(project: Project, said: list[str
     assert names >= FOREIGN
     assert "manifest.7.json" not in names
     assert f"policy.{'0' * 64}.rego" not in names
+
+
+def verified(project: Project, said: list[str], *manifests: bytes) -> Liar:
+    """Return a Coordinator with these manifests before the project's, after it was verified."""
+    liar = Liar(
+        manifests=(*manifests, project.manifest.read_bytes()),
+        policies=(COORDINATOR_POLICY, WEB_POLICY),
+    )
+    run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+    return liar
+
+
+def test_a_history_that_was_rolled_back_is_refused_as_often_as_it_is_presented(
+    project: Project, said: list[str]
+) -> None:
+    content = project.manifest.read_bytes()
+    liar = verified(project, said, content)
+    liar.manifests = (content,)
+
+    for _ in range(2):
+        with pytest.raises(MismatchError, match="may have been rolled back") as caught:
+            run_verify(
+                project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+            )
+
+    assert f"expected  {sha256_hex(content)}   verify/manifest.1.json" in str(caught.value)
+    assert "presented none" in str(caught.value)
+    assert (project.root / "verify" / "manifest.1.json").read_bytes() == content
+
+
+def test_a_history_whose_past_was_exchanged_is_refused(project: Project, said: list[str]) -> None:
+    past = b'{"Policies": {}}'
+    liar = verified(project, said, past)
+    liar.manifests = (past + b" ", *liar.manifests[1:])
+
+    with pytest.raises(MismatchError, match=f"presented {sha256_hex(past + b' ')}"):
+        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+
+
+def test_a_history_that_went_on_is_accepted(project: Project, said: list[str]) -> None:
+    content = project.manifest.read_bytes()
+    liar = verified(project, said)
+    liar.manifests = (content, content)
+
+    found = run_verify(
+        project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+    )
+
+    assert found.generations == 2
+
+
+def test_a_coordinator_with_another_root_begins_another_history(
+    project: Project, said: list[str]
+) -> None:
+    content = project.manifest.read_bytes()
+    liar = verified(project, said, content, content)
+    other = new_authority(SeedEngine(b"1" * 64, bytes(32)))
+    liar.manifests = (content,)
+    liar.root_ca_pem, liar.mesh_ca_pem = other.root_ca_pem, other.mesh_ca_pem
+
+    found = run_verify(
+        project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+    )
+
+    assert found.generations == 1
+    assert not (project.root / "verify" / "manifest.1.json").exists()

@@ -122,8 +122,16 @@ def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
     yield f"audit of {place.name}/: {count} manifest{'' if count == 1 else 's'}"
     for label, file in (("root CA", ROOT_CA_FILE), ("mesh CA", MESH_CA_FILE)):
         path = place / file
-        if path.is_file():
-            yield f"  {label:<8} SHA-256 {certificate_sha256(path.read_bytes())}"
+        if not path.is_file():
+            continue
+        digest = certificate_sha256(path.read_bytes())
+        if not digest:
+            raise MismatchError(
+                "is not one certificate in PEM form",
+                where=Location(file=f"{place.name}/{file}"),
+                hint=f"the file was changed: run '{command('verify')}' again",
+            )
+        yield f"  {label:<8} SHA-256 {digest}"
 
 
 def _by_name(manifest: "Manifest") -> list[tuple[str, "PolicyEntry"]]:
@@ -139,14 +147,7 @@ def _describe_generation(now: _Generation, before: _Generation | None) -> Iterat
     yield f"manifest {now.number}  SHA-256 {now.sha256}"
     for line in _describe_trust(manifest.reference_values):
         yield f"  trusts   {line}"
-    owners = manifest.workload_owner_key_digests or ()
-    if owners:
-        for digest in owners:
-            yield f"  updates  by workload owner key {digest}"
-    else:
-        yield "  updates  by nobody"
-    recoverers = manifest.seedshare_owner_pub_keys or ()
-    yield f"  recovery by {len(recoverers) or 'no'} seed share owner{'' if len(recoverers) == 1 else 's'}"
+    yield from _describe_owners(manifest)
     if before is None:
         for policy, entry in _by_name(manifest):
             yield f"  workload {_name(entry)}, policy {policy[:_SHORT]}"
@@ -157,6 +158,22 @@ def _describe_generation(now: _Generation, before: _Generation | None) -> Iterat
     changes = list(differences(before.manifest, manifest))
     for change in changes or ["nothing but its bytes"]:
         yield f"  changed  {change}"
+
+
+def _describe_owners(manifest: "Manifest") -> Iterator[str]:
+    updates = manifest.workload_owner_key_digests or ()
+    # Owners know their keys by this digest too; the manifest has the keys themselves.
+    recovery = [
+        sha256_hex(bytes.fromhex(key_hex)) for key_hex in manifest.seedshare_owner_pub_keys or ()
+    ]
+    for label, kind, digests in (
+        ("updates ", "workload owner", updates),
+        ("recovery", "seed share owner", recovery),
+    ):
+        for digest in digests:
+            yield f"  {label} by {kind} key {digest}"
+        if not digests:
+            yield f"  {label} by nobody"
 
 
 def _describe_trust(values: "ReferenceValues") -> Iterator[str]:

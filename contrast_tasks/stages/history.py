@@ -136,8 +136,8 @@ def is_same_key(one_pem: bytes, other_pem: bytes) -> bool:
 
 
 def certificate_sha256(pem: bytes) -> str:
-    """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it."""
-    import base64
+    """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it, "" if it is not one certificate."""
+    from cryptography.hazmat.primitives.serialization import Encoding
 
-    body = pem.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
-    return sha256_hex(base64.b64decode(b"".join(body.split())))
+    certificate = _only_certificate(pem)
+    return "" if certificate is None else sha256_hex(certificate.public_bytes(Encoding.DER))

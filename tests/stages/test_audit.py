@@ -4,6 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import MismatchError, UsageError
@@ -17,6 +21,7 @@ from contrast_tasks.policy.text import render_policy
 from contrast_tasks.stages.audit import run_audit
 from contrast_tasks.stages.audit_policy import describe_policy
 from tests.fakes.deployment import COORDINATOR, COORDINATOR_POLICY, WEB, WEB_POLICY, Project
+from tests.fakes.liar import AUTHORITY
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,7 @@ def test_the_report_names_trust_owners_and_workloads(project: Project) -> None:
     assert f"manifest 0  SHA-256 {manifest}\n" in result.text
     assert f"  trusts   a simulated processor with root {root}: proves nothing" in result.text
     assert "  updates  by nobody\n" in result.text
+    assert "  recovery by nobody\n" in result.text
     assert f"\nweb  policy {WEB}\n  SANs     web *\n" in result.text
     assert "  secret   apps/v1/Deployment/default/web\n" in result.text
     assert "  role     coordinator\n" in result.text
@@ -123,6 +129,40 @@ def test_a_changed_policy_file_is_refused(project: Project) -> None:
         run_audit(project.settings)
 
     assert str(caught.value.where) == f"verify/policy.{WEB}.rego"
+
+
+def test_whoever_may_update_and_recover_is_named_by_the_digest_of_the_key(
+    project: Project,
+) -> None:
+    key = rsa.RSAPublicNumbers(65537, 2**2047 + 1).public_key()
+    der = key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    project.owner_digests, project.seedshare_owners = ("ab" * 32,), (der.hex(),)
+    (project.root / "verify" / "manifest.0.json").write_bytes(project.write_manifest())
+
+    text = run_audit(project.settings).text
+
+    assert f"  updates  by workload owner key {'ab' * 32}\n" in text
+    assert f"  recovery by seed share owner key {sha256_hex(der)}\n" in text
+
+
+@pytest.mark.parametrize("name", ["mesh-ca.pem", "coordinator-root-ca.pem"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", AUTHORITY.mesh_ca_pem * 2])
+def test_a_changed_ca_file_is_refused(project: Project, name: str, content: bytes) -> None:
+    (project.root / "verify" / name).write_bytes(content)
+
+    with pytest.raises(MismatchError, match="is not one certificate in PEM form") as caught:
+        run_audit(project.settings)
+
+    assert str(caught.value.where) == f"verify/{name}"
+
+
+def test_the_cas_are_shown_by_their_digests(project: Project) -> None:
+    (project.root / "verify" / "mesh-ca.pem").write_bytes(AUTHORITY.mesh_ca_pem)
+    certificate = x509.load_pem_x509_certificate(AUTHORITY.mesh_ca_pem)
+
+    text = run_audit(project.settings).text
+
+    assert f"  mesh CA  SHA-256 {certificate.fingerprint(hashes.SHA256()).hex()}\n" in text
 
 
 def test_a_missing_policy_file_is_refused(project: Project) -> None:

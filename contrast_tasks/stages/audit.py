@@ -13,12 +13,13 @@ from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageE
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.audit_policy import describe_policy
+from contrast_tasks.stages.audit_trust import describe_trust
 from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
 from contrast_tasks.stages.verify import FOLDER, MANIFEST, POLICY
 
 if TYPE_CHECKING:
-    from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues
+    from contrast_tasks.manifest.model import Manifest, PolicyEntry
 
 _SHORT = 12
 
@@ -145,7 +146,7 @@ def _name(entry: "PolicyEntry") -> str:
 def _describe_generation(now: _Generation, before: _Generation | None) -> Iterator[str]:
     manifest = now.manifest
     yield f"manifest {now.number}  SHA-256 {now.sha256}"
-    for line in _describe_trust(manifest.reference_values):
+    for line in describe_trust(manifest.reference_values):
         yield f"  trusts   {line}"
     yield from _describe_owners(manifest)
     if before is None:
@@ -174,21 +175,6 @@ def _describe_owners(manifest: "Manifest") -> Iterator[str]:
             yield f"  {label} by {kind} key {digest}"
         if not digests:
             yield f"  {label} by nobody"
-
-
-def _describe_trust(values: "ReferenceValues") -> Iterator[str]:
-    for snp in values.snp:
-        tcb = snp.minimum_tcb
-        yield (
-            f"SEV-SNP {snp.product_name}, measurement {snp.trusted_measurement_hex}, minimum TCB "
-            f"bootloader {tcb.bootloader} tee {tcb.tee} snp {tcb.snp} microcode {tcb.microcode}"
-        )
-    for tdx in values.tdx:
-        yield f"TDX, MRTD {tdx.mr_td_hex}"
-    for simulated in values.simulated:
-        yield (
-            f"a simulated processor with root {simulated.root_sha256_hex}: proves nothing about hardware"
-        )
 
 
 def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:

@@ -1,0 +1,81 @@
+"""Which guests a manifest accepts, in lines for the audit report: every value that evidence is compared with."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import (
+        PlatformInfo,
+        ReferenceValues,
+        SimulatedReference,
+        SnpReference,
+        SnpTcb,
+        TdxReference,
+    )
+
+
+def describe_trust(values: "ReferenceValues") -> Iterator[str]:
+    """Yield for each reference value a line that says what it is, and indented ones with its details."""
+    for snp in values.snp:
+        yield (
+            f"SEV-SNP {snp.product_name}, measurement {snp.trusted_measurement_hex}, minimum TCB {_tcb(snp.minimum_tcb)}"
+        )
+        yield from _launch(snp)
+        yield f"  {_machines('chip IDs', snp.allowed_chip_ids)}"
+        if snp.minimum_mitigation_vector:
+            yield f"  mitigations at least {snp.minimum_mitigation_vector:#x}"
+        if snp.apeip_hex:
+            yield f"  for 1 to 220 processors, APEIP {snp.apeip_hex}"
+    for tdx in values.tdx:
+        yield from _tdx(tdx)
+    for simulated in values.simulated:
+        yield (
+            f"a simulated processor with root {simulated.root_sha256_hex}: proves nothing about hardware"
+        )
+        yield (
+            f"  measurement {simulated.trusted_measurement_hex}, minimum TCB {_tcb(simulated.minimum_tcb)}"
+        )
+        yield from _launch(simulated)
+
+
+def _tcb(tcb: "SnpTcb") -> str:
+    return f"bootloader {tcb.bootloader} tee {tcb.tee} snp {tcb.snp} microcode {tcb.microcode}"
+
+
+def _launch(value: "SnpReference | SimulatedReference") -> Iterator[str]:
+    policy = value.guest_policy
+    debug = ", the host may read its memory" if policy.debug else ""
+    yield f"  guest policy {policy.to_word():#x}{debug}, platform {_platform(value.platform_info)}"
+
+
+def _platform(found: "PlatformInfo | None") -> str:
+    if found is None:
+        return "not checked"
+    named = [member.name for member in fields(found) if getattr(found, member.name)]
+    return " ".join(named) or "with nothing enabled"
+
+
+def _machines(what: str, allowed: tuple[str, ...] | None) -> str:
+    return f"{what} {' '.join(allowed)}" if allowed else f"any machine, no {what} are listed"
+
+
+def _tdx(tdx: "TdxReference") -> Iterator[str]:
+    yield f"TDX, MRTD {tdx.mr_td_hex}"
+    for number, register in enumerate(tdx.rtmrs_hex):
+        yield f"  RTMR{number} {register}"
+    yield f"  MRSEAM {tdx.mr_seam_hex}"
+    for name, value in (
+        ("XFAM", tdx.xfam_hex),
+        ("TDATTRIBUTES", tdx.td_attributes_hex),
+        ("minimum TEE TCB SVN", tdx.minimum_tee_tcb_svn_hex),
+        ("minimum QE SVN", tdx.minimum_qe_svn),
+        ("minimum PCE SVN", tdx.minimum_pce_svn),
+        ("minimum TCB evaluation data number", tdx.min_tcb_evaluation_data_number),
+        ("memory integrity", tdx.memory_integrity),
+        ("SMT disabled", tdx.smt_disabled),
+        ("static platform", tdx.static_platform),
+    ):
+        if value is not None:
+            yield f"  {name} {value}"
+    yield f"  {_machines('PIIDs', tdx.allowed_piids)}"

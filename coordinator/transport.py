@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
@@ -110,9 +111,7 @@ def generic_handlers(
     methods = tuple(methods)
     handlers = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            partial(_answer, method, registry, context),
-            request_deserializer=method.request.FromString,
-            response_serializer=_serialize,
+            partial(_answer, method, registry, context), response_serializer=_serialize
         )
         for method in methods
     }
@@ -198,7 +197,7 @@ def _abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
 
 
 def _answer(
-    method: Method, registry: Finder, shared: Context, request: Any, context: grpc.ServicerContext
+    method: Method, registry: Finder, shared: Context, request: bytes, context: grpc.ServicerContext
 ) -> Any:
     identity = registry.require(context)
     shared.metrics.call_started(method.service, method.name)
@@ -210,7 +209,7 @@ def _answer(
 
     _log.info("%s called", method.name)
     try:
-        response = method.handler(request, identity, shared.guard)
+        response = method.handler(_parse(method, request), identity, shared.guard)
     except ContrastError as err:
         refusal = refusal_from(err)
         _log_refusal(method, err, refusal)
@@ -222,6 +221,14 @@ def _answer(
         return response
     handled(refusal.code.name)
     _abort(context, refusal)
+
+
+def _parse(method: Method, request: bytes) -> Any:
+    # Not gRPC's business: it would log a traceback for whatever anybody sends.
+    try:
+        return method.request.FromString(request)
+    except DecodeError as err:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the request is malformed") from err
 
 
 def _log_refusal(method: Method, error: ContrastError, refusal: Refusal) -> None:

@@ -212,12 +212,18 @@ def test_an_unforeseen_failure_shows_nothing_to_the_peer(
     assert "a secret detail" in caplog.text
 
 
-def test_a_malformed_request_does_not_end_the_server(user_api: AtlsServer) -> None:
+def test_a_malformed_request_is_refused_without_a_traceback(
+    user_api: AtlsServer, caplog: pytest.LogCaptureFixture
+) -> None:
     with dial(user_api) as peer:
-        with pytest.raises(grpc.RpcError):
+        with pytest.raises(grpc.RpcError) as caught:
             send_raw(peer, "/userapi.UserAPI/SetManifest", b"\xff\xff")
         with pytest.raises(CoordinatorNotReady):
             userapi.get_manifests(peer.channel, 5)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "the request is malformed"
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 def test_a_workload_gets_a_certificate_for_the_key_of_its_connection(

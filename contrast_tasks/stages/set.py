@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 SEED_SHARES_FILE = "seed-shares.json"
 _SHORT = 12
+_FRAME_BYTES = 8  # what a message adds to a document, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ def run_set(
     say_simulated(meaning, name, say)
     policies = _deployed_policies(settings, paths, say)
     check_policies(meaning, policies, name)
+    _check_size(content, policies)
     for line in _differences(meaning, settings, name):
         say(f"warning: {line}")
     key, key_file = _owner_key(settings, owner_key, owner_key_name)
@@ -259,6 +261,25 @@ def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: st
         "manifest and deployment do not have the same policies\n" + "\n".join(lines),
         hint=f"generate, deploy and set belong together: '{command('deploy set')}'",
     )
+
+
+def _check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
+    """Raise UsageError if a Coordinator would not take them: it says so only after all of it was sent."""
+    from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_REQUEST_BYTES
+
+    for what, document in {"the manifest": manifest, **policies}.items():
+        if len(document) > MAX_OBJECT_BYTES:
+            found = what if document is manifest else f"policy {what}"
+            raise UsageError(
+                f"{found} has {len(document)} bytes, a coordinator takes at most {MAX_OBJECT_BYTES}"
+            )
+    size = sum(len(document) + _FRAME_BYTES for document in (manifest, *policies.values()))
+    if size > MAX_REQUEST_BYTES:
+        raise UsageError(
+            f"the manifest and its {len(policies)} policies have {size} bytes, "
+            f"a coordinator takes at most {MAX_REQUEST_BYTES}",
+            hint="give a part of the workloads a coordinator of their own",
+        )
 
 
 def _differences(manifest: "Manifest", settings: Settings, name: str) -> list[str]:

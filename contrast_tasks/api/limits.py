@@ -20,9 +20,11 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 _SERVER_TIMES: tuple[tuple[str, int], ...] = (
     # Answers a slow load balancer would otherwise let die in silence.
     ("grpc.keepalive_time_ms", 15_000),
-    # A peer that shakes hands and then says nothing does not keep its place.
+    # A peer that shakes hands and then says nothing, or no end of something, does not keep its place.
     ("grpc.server_handshake_timeout_ms", 20_000),
     ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_age_ms", 600_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
 )
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),

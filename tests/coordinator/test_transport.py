@@ -36,7 +36,6 @@ from tests.fakes.coordinator import (
 COORDINATOR = FakeIssuer(host_data=bytes(32))
 WORKLOAD = FakeIssuer(host_data=bytes.fromhex(POLICY_HASH))
 LOOPBACK = ("127.0.0.1", 0)
-TIMES = {"grpc.server_handshake_timeout_ms", "grpc.max_connection_idle_ms"}
 
 
 @pytest.fixture
@@ -159,11 +158,19 @@ def test_a_request_of_five_megabytes_is_read_and_one_of_seventeen_is_not(
             userapi.set_manifest(peer.channel, tiny_manifest(), [bytes(17 * 1024 * 1024)], 20)
 
 
-def test_a_peer_that_asks_for_nothing_does_not_keep_its_place(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("option", "asks"),
+    [
+        pytest.param("grpc.server_handshake_timeout_ms", False, id="nothing"),
+        pytest.param("grpc.max_connection_idle_ms", True, id="nothing-more"),
+        pytest.param("grpc.max_connection_age_ms", True, id="for-long"),
+    ],
+)
+def test_a_peer_does_not_keep_its_place_for_ever(
+    context: Context, monkeypatch: pytest.MonkeyPatch, option: str, asks: bool
 ) -> None:
-    times = {name: 50 for name, _ in SERVER_OPTIONS if name in TIMES}
-    options = tuple({**dict(SERVER_OPTIONS), **times}.items())
+    assert option in dict(SERVER_OPTIONS)
+    options = tuple({**dict(SERVER_OPTIONS), option: 50}.items())
     monkeypatch.setattr("coordinator.transport.SERVER_OPTIONS", options)
     ended = Event()
 
@@ -171,10 +178,11 @@ def test_a_peer_that_asks_for_nothing_does_not_keep_its_place(
         registry = server.registry
         remove = registry.remove
         registry.remove = lambda name: (remove(name), ended.set())  # type: ignore[method-assign,assign]  # to wait without polling
-        with dial(server):
+        with dial(server) as peer:
+            if asks:
+                with pytest.raises(CoordinatorNotReady):
+                    userapi.get_manifests(peer.channel, 5)
             assert ended.wait(20)
-
-    assert len(times) == 2
 
 
 def test_the_mesh_api_reads_no_large_request(mesh_api: AtlsServer, guard: Guard) -> None:

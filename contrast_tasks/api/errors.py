@@ -4,7 +4,8 @@ PERMISSION_DENIED, UNAUTHENTICATED      NotAuthorised           43
 FAILED_PRECONDITION, UNAVAILABLE,
 DEADLINE_EXCEEDED, CANCELLED            CoordinatorNotReady     40
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED    RequestRefused           2
-DATA_LOSS, INTERNAL, everything else    CoordinatorFailed       40
+DATA_LOSS, INTERNAL, everything else,
+an answer above our limit               CoordinatorFailed       40
 """
 
 import grpc
@@ -53,6 +54,8 @@ _REASON_IN_TEXT = (
     ("updated concurrently", REASON_CONFLICT),
     ("does not match latest state", REASON_CONFLICT),
 )
+# gRPC's words when it is our end that reads no more.
+_OUR_LIMIT = "CLIENT: Received message larger than max"
 _NOT_READY = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -73,6 +76,8 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     reason = _reason(error)
     if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
         return NotAuthorised(message)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _OUR_LIMIT in (error.details() or ""):
+        return CoordinatorFailed(message, hint="its answer is larger than any we read")
     if code in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}:
         return RequestRefused(message)
     if code in _NOT_READY:

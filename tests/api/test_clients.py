@@ -149,6 +149,24 @@ def test_a_history_above_the_default_limit_arrives(peer: Peer, channel: grpc.Cha
     assert userapi.get_manifests(channel, 5).policies == (policy,)
 
 
+def test_an_answer_above_our_limit_is_the_coordinators_fault(
+    peer: Peer, channel: grpc.Channel, tmp_path: Path
+) -> None:
+    del channel  # its server is what counts
+    peer.behaviours[f"/{SHORT}/GetManifests"] = answer(
+        user_pb.GetManifestsResponse(Policies=[bytes(2000)])
+    )
+    limit = [("grpc.max_receive_message_length", 1000)]
+
+    with (
+        grpc.insecure_channel(f"unix:{tmp_path / 's'}", options=limit) as small,
+        pytest.raises(CoordinatorFailed, match="message larger than max") as caught,
+    ):
+        userapi.get_manifests(small, 5)
+
+    assert caught.value.hint == "its answer is larger than any we read"
+
+
 def test_the_other_spelling_is_tried_when_the_first_is_unknown(
     peer: Peer, channel: grpc.Channel
 ) -> None:

@@ -17,14 +17,16 @@ from coordinator.seedengine import SeedEngine
 _ENGINE = SeedEngine(bytes(64), bytes(32))
 
 
-def new_authority(engine: SeedEngine = _ENGINE) -> CertificateAuthority:
-    """Return a root CA and a mesh CA, issued now; the root key is the engine's."""
+def new_authority(
+    engine: SeedEngine = _ENGINE, *, issued_at: datetime | None = None
+) -> CertificateAuthority:
+    """Return a root CA and a mesh CA; the root key is the engine's. issued_at: of the root, by default now."""
     now = datetime.now(UTC)
     return CertificateAuthority(
         root_key=engine.root_ca_key,
         mesh_key=ec.generate_private_key(ec.SECP384R1()),
         root_serial=engine.root_ca_serial,
-        root_issued_at=now,
+        root_issued_at=issued_at or now,
         now=now,
         random_bytes=secrets.token_bytes,
     )

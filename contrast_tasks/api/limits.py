@@ -13,10 +13,6 @@ MAX_POLICIES = 10_000
 # Requests of the mesh API are empty.
 MAX_MESH_REQUEST_BYTES = 64 * 1024
 
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
-    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
-)
 _SERVER_TIMES: tuple[tuple[str, int], ...] = (
     # Answers a slow load balancer would otherwise let die in silence.
     ("grpc.keepalive_time_ms", 15_000),

@@ -12,7 +12,7 @@ from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
-from contrast_tasks.api.limits import CHANNEL_OPTIONS, SERVER_OPTIONS
+from contrast_tasks.api.limits import MAX_RESPONSE_BYTES, SERVER_OPTIONS
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
@@ -56,7 +56,8 @@ def channel(peer: Peer, tmp_path: Path) -> Iterator[grpc.Channel]:
         server.add_generic_rpc_handlers((_Handler(peer),))
         server.add_insecure_port(f"unix:{tmp_path / 's'}")
         server.start()
-        with grpc.insecure_channel(f"unix:{tmp_path / 's'}", options=CHANNEL_OPTIONS) as channel:
+        options = [("grpc.max_receive_message_length", MAX_RESPONSE_BYTES)]
+        with grpc.insecure_channel(f"unix:{tmp_path / 's'}", options=options) as channel:
             yield channel
         server.stop(None).wait()
 

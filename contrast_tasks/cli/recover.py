@@ -22,7 +22,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Recover, then verify."""
     from contrast_tasks.stages.recover import run_recover
     from contrast_tasks.stages.summaries import recover_lines
-    from contrast_tasks.stages.verify import FOLDER
 
     result = run_recover(
         context.settings(is_project=False),
@@ -34,6 +33,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         force=arguments.force,
         timeout_s=arguments.timeout,
     )
-    for line in recover_lines(result, FOLDER):
+    for line in recover_lines(result):
         context.console.say(line)
     return Report(command="recover", result=asdict(result))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import CoordinatorUnreachable, Location, UsageError
+from contrast_tasks.files import write_atomic
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.annotated import load_records
 from contrast_tasks.stages.coordinator_session import (
@@ -26,8 +27,9 @@ from contrast_tasks.stages.coordinator_session import (
 )
 from contrast_tasks.stages.deployed import USER_API_PORT, coordinator_address
 from contrast_tasks.stages.hints import command
+from contrast_tasks.stages.history import MESH_CA_FILE, ROOT_CA_FILE
 from contrast_tasks.stages.set import SEED_SHARES_FILE
-from contrast_tasks.stages.verify import VerifyResult, run_verify
+from contrast_tasks.stages.verify import FOLDER, VerifyResult, run_verify
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -39,7 +41,10 @@ _SALT_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverResult:
-    """The Coordinator serves again. restart: workloads whose certificates are of a mesh CA that is gone."""
+    """The Coordinator serves again. restart: workloads whose certificates are of a mesh CA that is gone.
+
+    files: what has changed, relative to the project: the history below verify/, and the CAs where `set` writes them.
+    """
 
     coordinator: str
     generation: int
@@ -106,8 +111,19 @@ def run_recover(
         generation=verified.generations,
         manifest_sha256=verified.manifest_sha256,
         mesh_ca_sha256=verified.mesh_ca_sha256,
-        files=verified.files,
+        files=(
+            *(f"{FOLDER}/{file}" for file in verified.files),
+            *_copy_certificates(verified.folder, settings.root),
+        ),
         restart=tuple(record.key for record in load_records(settings).values() if not record.role),
+    )
+
+
+def _copy_certificates(verified: Path, root: Path) -> tuple[str, ...]:
+    """Write the CAs where `set` wrote those that are gone, and return the names of what changed."""
+    names = (ROOT_CA_FILE, MESH_CA_FILE)
+    return tuple(
+        name for name in names if write_atomic(root / name, (verified / name).read_bytes())
     )
 
 

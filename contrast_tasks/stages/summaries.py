@@ -27,11 +27,12 @@ def verify_lines(done: VerifyResult, manifest: str, folder: str) -> list[str]:
     return [*_wrote(done.files, folder), summary]
 
 
-def recover_lines(done: RecoverResult, folder: str) -> list[str]:
-    """Return what recover did; folder: where the history went."""
+def recover_lines(done: RecoverResult) -> list[str]:
+    """Return what recover did."""
     force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
     summary = f"recovered coordinator {done.coordinator}: {force}"
-    return [*_wrote(done.files, folder), *([_rotated()] if done.restart else []), summary]
+    wrote = [f"wrote {file}" for file in done.files]
+    return [*wrote, *([_rotated()] if done.restart else []), summary]
 
 
 def restart_line(done: RestartResult, *, waited: bool) -> str:

@@ -79,6 +79,9 @@ def test_a_restarted_coordinator_is_in_recovery_until_it_gets_its_seed(
         found = run_verify(project.settings, say=quiet, coordinator=address)
     assert done.mesh_ca_sha256 == found.mesh_ca_sha256
     assert done.restart == ("Deployment/web",)
+    assert done.files[-2:] == ("verify/mesh-ca.pem", "mesh-ca.pem")
+    kept = project.root / "verify" / "mesh-ca.pem"
+    assert (project.root / "mesh-ca.pem").read_bytes() == kept.read_bytes()
     assert caught.value.exit_code == 40
     assert "'contrast-tasks recover'" in caught.value.hint
     assert "'contrast-tasks deploy --fresh'" in caught.value.hint

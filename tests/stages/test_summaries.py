@@ -71,12 +71,13 @@ def test_recover_tells_that_workloads_need_a_restart(
         generation=3,
         manifest_sha256="a" * 64,
         mesh_ca_sha256="b" * 64,
-        files=("mesh-ca.pem",),
+        files=("verify/mesh-ca.pem", "mesh-ca.pem"),
         restart=restart,
     )
 
-    assert summaries.recover_lines(done, "verify") == [
+    assert summaries.recover_lines(done) == [
         "wrote verify/mesh-ca.pem",
+        "wrote mesh-ca.pem",
         *lines,
         f"recovered coordinator host:1: {IN_FORCE} (generation 3), mesh CA bbbbbbbbbbbb",
     ]

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,10 +68,14 @@ def test_a_request_has_the_known_bytes_on_the_wire() -> None:
     assert request.SerializeToString() == b"\x0a\x02{}\x12\x01a\x12\x01b"
 
 
-def test_secrets_are_redacted_in_the_debug_text() -> None:
-    response = meshapi_pb2.NewMeshCertResponse(WorkloadSecret=b"very secret")
-
-    field = meshapi_pb2.NewMeshCertResponse.DESCRIPTOR.fields_by_name["WorkloadSecret"]
-
-    assert field.GetOptions().debug_redact
-    assert response.WorkloadSecret == b"very secret"
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (meshapi_pb2.NewMeshCertResponse, "WorkloadSecret"),
+        (meshapi_pb2.RecoverResponse, "Seed"),
+        (meshapi_pb2.RecoverResponse, "MeshCAKey"),
+        (userapi_pb2.RecoverRequest, "Seed"),
+    ],
+)
+def test_secrets_are_marked_to_be_left_out_of_debug_texts(message: Any, field: str) -> None:
+    assert message.DESCRIPTOR.fields_by_name[field].GetOptions().debug_redact

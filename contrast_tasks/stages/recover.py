@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,14 @@ from contrast_tasks.stages.coordinator_session import (
 )
 from contrast_tasks.stages.deployed import USER_API_PORT, coordinator_address
 from contrast_tasks.stages.hints import command
-from contrast_tasks.stages.history import MESH_CA_FILE, ROOT_CA_FILE
+from contrast_tasks.stages.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
 from contrast_tasks.stages.set import SEED_SHARES_FILE
-from contrast_tasks.stages.verify import FOLDER, VerifyResult, run_verify
+from contrast_tasks.stages.verify import FOLDER, VerifyResult, run_verify, write_certificates
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
+
+    from contrast_tasks.api.userapi import ManifestHistory
 
 # Source: spec/coordinator.md 5.5.
 _LABEL = b"seedshare"
@@ -132,10 +135,11 @@ def recover_with_what_is_here(
 ) -> str:
     """Recover the local deployment's Coordinator with the project's own share and key; return their names.
 
-    The manifest in force is not looked at: it may be about to be replaced by the project's. Raises UsageError if
-    share or key are not here or do not fit, and what else `run_recover` raises.
+    The manifest in force may be another one, about to be replaced by the project's; if it is the project's, the CAs are
+    written where `set` wrote those that are gone. Raises UsageError if share or key are not here or do not fit, and what
+    else `run_recover` raises.
     """
-    _, meaning, _ = load_manifest(settings, None)
+    content, meaning, _ = load_manifest(settings, None)
     key, key_file = _load_key(settings, None)
     seed, salt = open_share(settings.root / SEED_SHARES_FILE, key, key_file)
 
@@ -143,8 +147,18 @@ def recover_with_what_is_here(
         with dial(host, USER_API_PORT, manifest=meaning, client_key=key) as session:
             session.recover(seed=seed, salt=salt, force=False)
 
+    def fetch() -> "ManifestHistory":
+        with dial(host, USER_API_PORT, manifest=meaning, client_key=None) as session:
+            return session.get_manifests()
+
     with advice(settings, None):
         patiently(attempt, limit_s=timeout_s, say=say)
+        history = patiently(fetch, limit_s=timeout_s, say=say)
+    if history.manifests[-1:] == (content,):
+        subject = f"coordinator {host}:{USER_API_PORT}"
+        check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
+        for name in write_certificates(settings.root, history):
+            say(f"wrote {name}")
     return f"{SEED_SHARES_FILE} and {key_file}"
 
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
 from contrast_tasks.manifest.keys import generate_workload_owner
-from contrast_tasks.stages.recover import run_recover
+from contrast_tasks.stages.recover import recover_with_what_is_here, run_recover
 from contrast_tasks.stages.set import run_set
 from contrast_tasks.stages.verify import run_verify
 from tests.fakes.deployment import Project, running_coordinator
@@ -85,6 +85,30 @@ def test_a_restarted_coordinator_is_in_recovery_until_it_gets_its_seed(
     assert caught.value.exit_code == 40
     assert "'contrast-tasks recover'" in caught.value.hint
     assert "'contrast-tasks deploy --fresh'" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changed", "wrote"), [(b"", ["wrote mesh-ca.pem"]), (b"\n", [])], ids=["same", "another"]
+)
+def test_the_local_coordinator_is_recovered_with_what_is_here(
+    project: Project,
+    processor: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: bytes,
+    wrote: list[str],
+) -> None:
+    said: list[str] = []
+    with restarted(project, processor) as address:
+        host, _, port = address.rpartition(":")
+        monkeypatch.setattr("contrast_tasks.stages.recover.USER_API_PORT", int(port))
+        project.manifest.write_bytes(project.manifest.read_bytes() + changed)
+        before = (project.root / "mesh-ca.pem").read_bytes()
+
+        how = recover_with_what_is_here(project.settings, host=host, say=said.append, timeout_s=20)
+
+    assert how == "seed-shares.json and seedshare-owner.pem"
+    assert said == wrote
+    assert ((project.root / "mesh-ca.pem").read_bytes() != before) is bool(wrote)
 
 
 def test_setting_a_manifest_in_recovery_mode_names_both_ways_out(

@@ -5,8 +5,8 @@ shortest definite form is refused. Source: ITU-T X.690, RFC 5280.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 
@@ -18,10 +18,11 @@ SEQUENCE, SET = 0x30, 0x31
 _LONG = 0x80
 _SIGN = 0x80
 _MAX_LENGTH_BYTES = 3
+# The longest name in these certificates has 11; a bound keeps the numbers in names small.
+_MAX_OID_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One element: `content` without, `encoded` with tag and length."""
 
     tag: int
@@ -74,6 +75,10 @@ def oid(element: Element) -> str:
     content = expect(element, OID).content
     if not content or content[-1] & _LONG:
         raise _malformed("an unfinished object identifier")
+    if len(content) > _MAX_OID_BYTES:
+        raise _malformed(
+            f"an object identifier of {len(content)} bytes, wanted at most {_MAX_OID_BYTES}"
+        )
     arcs, value = [], 0
     for byte in content:
         if not value and byte == _LONG:

@@ -140,3 +140,11 @@ def test_any_bytes_raise_our_own_error_only(
             reader(one)
     except MalformedEvidence:
         return
+
+
+def test_an_object_identifier_of_any_length_stays_a_small_number() -> None:
+    longest = b"\x2b" + b"\x81" * 62 + b"\x01"
+    assert der.oid(element(der.OID, longest)).startswith("1.3.")
+
+    with pytest.raises(MalformedEvidence, match="of 3002 bytes, wanted at most 64"):
+        der.oid(element(der.OID, b"\x2b" + b"\x81" * 3000 + b"\x01"))

@@ -107,6 +107,20 @@ def test_an_extension_that_comes_twice_is_refused() -> None:
         parse_endorsement(twice)
 
 
+def test_an_extension_with_an_endless_name_is_refused() -> None:
+    genuine = der.only(AMD.vcek(), der.SEQUENCE)
+    tbs, algorithm, signature = der.elements(genuine.content)
+    *members, wrapper = der.elements(tbs.content)
+    listing = der.only(wrapper.content, der.SEQUENCE).content
+    endless = der.encode(der.OID, b"\x2b" + b"\x81" * 3000 + b"\x01")
+    listing += der.encode(der.SEQUENCE, endless, der.encode(der.OCTET_STRING, b""))
+    wrapped = der.encode(wrapper.tag, der.encode(der.SEQUENCE, listing))
+    changed = der.encode(der.SEQUENCE, *(one.encoded for one in members), wrapped)
+
+    with pytest.raises(MalformedEvidence, match="object identifier of 3002 bytes"):
+        parse_endorsement(der.encode(der.SEQUENCE, changed, algorithm.encoded, signature.encoded))
+
+
 def test_a_vlek_has_a_provider_and_no_chip() -> None:
     values = extensions(_4=None, _5=der.encode(der.IA5_STRING, b"CN=cloud.example"))
 

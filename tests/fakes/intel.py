@@ -156,6 +156,7 @@ def crl(
     *,
     since: datetime = NOW - timedelta(days=1),
     until: datetime = NOW + timedelta(days=29),
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> bytes:
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -163,11 +164,55 @@ def crl(
         .last_update(since)
         .next_update(until)
     )
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical=critical)
     for serial in revoked:
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since).build()
         )
     return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+
+ADDRESS = [x509.UniformResourceIdentifier("https://localhost/crl")]
+
+
+def scope(**restrictions: Any) -> x509.IssuingDistributionPoint:
+    """Return what a list says of its scope; without restrictions it is about every certificate of its issuer."""
+    values: dict[str, Any] = {
+        "full_name": ADDRESS,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**values, **restrictions})
+
+
+UNKNOWN_EXTENSION = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+
+# Extensions of a revocation list (value, critical) that make its silence about a certificate mean nothing.
+NARROWING: dict[str, tuple[x509.ExtensionType, bool]] = {
+    "changes since another list": (x509.DeltaCRLIndicator(1), True),
+    "changes, not marked critical": (x509.DeltaCRLIndicator(1), False),
+    "other issuers' certificates": (scope(indirect_crl=True), True),
+    "some reasons only": (
+        scope(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise})),
+        True,
+    ),
+    "attribute certificates only": (
+        scope(full_name=None, only_contains_attribute_certs=True),
+        True,
+    ),
+    "authorities only": (scope(only_contains_ca_certs=True), True),
+    "unknown and critical": (UNKNOWN_EXTENSION, True),
+}
+WHOLE: dict[str, tuple[x509.ExtensionType, bool]] = {
+    "number": (x509.CRLNumber(1), False),
+    "whole scope": (scope(), True),
+    "unknown and not critical": (UNKNOWN_EXTENSION, False),
+}
 
 
 def pem(*certificates: x509.Certificate) -> bytes:

@@ -33,11 +33,39 @@ def load_certificate(content: bytes, what: str) -> x509.Certificate:
 
 
 def load_crl(content: bytes, what: str) -> x509.CertificateRevocationList:
-    """Return a revocation list from DER whose issuer and dates parse. Raises MalformedEvidence naming `what`."""
+    """Return a revocation list from DER whose issuer, dates and extensions parse, and that is a whole one.
+
+    Raises MalformedEvidence naming `what`, also for a list of changes, of some certificates or reasons only, or with a critical
+    extension that we do not know: silence of such a list means nothing (RFC 5280, 5.2).
+    """
     try:
-        return _crl(content)
+        crl = _crl(content)
+        extensions = list(crl.extensions)
     except PARSE_ERRORS as err:
-        raise MalformedEvidence(f"{what} is not a revocation list that parses") from err
+        raise MalformedEvidence(f"{what} is not a der revocation list") from err
+    for extension in extensions:
+        if _narrows(extension):
+            raise MalformedEvidence(
+                f"{what} is a partial revocation list, by its extension {extension.oid.dotted_string}"
+            )
+    return crl
+
+
+def _narrows(extension: x509.Extension[x509.ExtensionType]) -> bool:
+    value = extension.value
+    if isinstance(value, x509.IssuingDistributionPoint):
+        return bool(
+            value.indirect_crl
+            or value.only_some_reasons
+            or value.only_contains_user_certs
+            or value.only_contains_ca_certs
+            or value.only_contains_attribute_certs
+        )
+    if isinstance(value, x509.DeltaCRLIndicator):
+        return True
+    return extension.critical and not isinstance(
+        value, x509.CRLNumber | x509.AuthorityKeyIdentifier
+    )
 
 
 # One platform sends the same few certificates again and again, and several chains share them.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from contrast_tasks.attestation.errors import CollateralUnavailable, MalformedEvidence, Revoked
-from contrast_tasks.attestation.pki.certificate import Certificate, load_key
+from contrast_tasks.attestation.pki.certificate import Certificate, load_key, parse_certificate
+from contrast_tasks.attestation.pki.forms import load_crl
 
 CrlSource = Callable[[str], bytes | None]
 """Product line to the newest list at hand, DER; never fetches, never blocks."""
@@ -67,18 +67,18 @@ def verify_not_revoked(
 
 @lru_cache(maxsize=32)
 def _parse(content: bytes, ark_raw: bytes) -> _Crl:
-    from contrast_tasks.attestation.pki.certificate import parse_certificate
-
     ark = parse_certificate(ark_raw)
     if len(content) > MAX_CRL_BYTES:
         raise _malformed(f"it has {len(content)} bytes, wanted at most {MAX_CRL_BYTES}")
     try:
-        crl = x509.load_der_x509_crl(content)
+        crl = load_crl(content, "it")
         next_update = crl.next_update_utc
         issuer = crl.issuer.public_bytes()
         key = load_key(ark.spki)
         signed = isinstance(key, rsa.RSAPublicKey) and crl.is_signature_valid(key)
         serials = frozenset(entry.serial_number for entry in crl)
+    except MalformedEvidence as err:
+        raise _malformed(str(err)) from err
     except (ValueError, TypeError) as err:
         raise _malformed("it is not a der revocation list") from err
     if issuer != ark.subject:

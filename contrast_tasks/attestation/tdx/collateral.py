@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
-from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_crl
+from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.pki.forms import load_crl
 from contrast_tasks.attestation.tdx.pck import (
     PckChain,
     common_name,
@@ -37,6 +38,7 @@ from contrast_tasks.attestation.tdx.tcb import (
 )
 
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{128}")
+_ECDSA_SHA256 = x509.SignatureAlgorithmOID.ECDSA_WITH_SHA256
 MAXIMUM_BUNDLE_BYTES = 4 * 1024 * 1024
 
 
@@ -94,6 +96,8 @@ def parse_collateral(content: bytes) -> Collateral:
         value = document.get(name)
         if not isinstance(value, str) or not value:
             raise CollateralRejected(f"collateral lacks {name}")
+        if not _is_text(value):
+            raise CollateralRejected(f"collateral: {name} holds half of a surrogate pair")
         texts[name] = value
     return Collateral(
         pck_crl_issuer_chain=texts["pck_crl_issuer_chain"].encode(),
@@ -106,6 +110,15 @@ def parse_collateral(content: bytes) -> Collateral:
         qe_identity=texts["qe_identity"],
         qe_identity_signature=_signature(texts, "qe_identity_signature"),
     )
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a string has bytes in UTF-8; JSON can spell some that have not."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hexed(texts: Mapping[str, str], name: str) -> bytes:
@@ -215,17 +228,19 @@ def _require_signature(signer: x509.Certificate, text: str, signature: bytes, wh
 
 
 def _verified_crl(
-    der: bytes, issuer: x509.Certificate, what: str
+    content: bytes, issuer: x509.Certificate, what: str
 ) -> x509.CertificateRevocationList:
-    crl = load_crl(der, what)
+    crl = load_crl(content, what)
+    # The library's own check writes the whole list again; these are the bytes that were signed.
+    signed, _, signature = der.elements(der.only(content, der.SEQUENCE).content)
+    key = p256_key(issuer, f"{what} issuer")
+    refusal = CollateralRejected(f"{what} is not signed by {common_name(issuer)!r}")
+    if crl.issuer != issuer.subject or crl.signature_algorithm_oid != _ECDSA_SHA256:
+        raise refusal
     try:
-        genuine = crl.issuer == issuer.subject and crl.is_signature_valid(
-            p256_key(issuer, f"{what} issuer")
-        )
-    except PARSE_ERRORS as err:
-        raise CollateralRejected(f"{what} does not parse") from err
-    if not genuine:
-        raise CollateralRejected(f"{what} is not signed by {common_name(issuer)!r}")
+        key.verify(der.bits(signature), signed.encoded, ec.ECDSA(SHA256()))
+    except InvalidSignature as err:
+        raise refusal from err
     return crl
 
 

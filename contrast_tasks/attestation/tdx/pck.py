@@ -25,7 +25,8 @@ CA_NAMES = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
 TCB_SIGNER_NAME = "Intel SGX TCB Signing"
 
 SGX_EXTENSION = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
-_PREFIX = SGX_EXTENSION.dotted_string
+# The same in DER; each member's own identifier has one more arc below 128, which is one more byte.
+_PREFIX = bytes.fromhex("2a864886f84d010d01")
 _LEAF_EXTENSIONS = 6
 _CHAIN_CERTIFICATES = 3
 _COMPONENTS = 16
@@ -33,6 +34,8 @@ _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _PEM_END = b"-----END CERTIFICATE-----"
 
 _ENUMERATED = 0x0A
+_PIID, _FLAGS = 6, 7
+_MULTI_BYTE = 0x80  # from here on an arc takes more than one byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,30 +228,34 @@ def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
     if not isinstance(extension, x509.UnrecognizedExtension):
         raise EndorsementRejected("PCK certificate's SGX extension does not parse")
     values = _pairs(der.only(extension.value, der.SEQUENCE), _PREFIX)
-    tcb = _pairs(_member(values, "2"), f"{_PREFIX}.2")
-    flags = _pairs(values["7"], f"{_PREFIX}.7") if "7" in values else {}
+    tcb = _pairs(_member(values, 2), _PREFIX + b"\2")
+    flags = _pairs(values[_FLAGS], _PREFIX + b"\7") if _FLAGS in values else {}
     return PckFacts(
-        ppid=_octets(values, "1", 16),
-        components=tuple(_svn(tcb, str(n), 0xFF) for n in range(1, _COMPONENTS + 1)),
-        pce_svn=_svn(tcb, "17", 0xFFFF),
-        cpu_svn=_octets(tcb, "18", 16),
-        pce_id=_octets(values, "3", 2),
-        fmspc=_octets(values, "4", 6),
-        sgx_type=_sgx_type(_member(values, "5")),
-        platform_instance_id=_octets(values, "6", 16) if "6" in values else None,
-        dynamic_platform=_flag(flags, "1"),
-        cached_keys=_flag(flags, "2"),
-        smt_enabled=_flag(flags, "3"),
+        ppid=_octets(values, 1, 16),
+        components=tuple(_svn(tcb, number, 0xFF) for number in range(1, _COMPONENTS + 1)),
+        pce_svn=_svn(tcb, 17, 0xFFFF),
+        cpu_svn=_octets(tcb, 18, 16),
+        pce_id=_octets(values, 3, 2),
+        fmspc=_octets(values, 4, 6),
+        sgx_type=_sgx_type(_member(values, 5)),
+        platform_instance_id=_octets(values, _PIID, 16) if _PIID in values else None,
+        dynamic_platform=_flag(flags, 1),
+        cached_keys=_flag(flags, 2),
+        smt_enabled=_flag(flags, 3),
     )
 
 
-def _pairs(sequence: der.Element, prefix: str) -> dict[str, der.Element]:
+_Members = dict[int, der.Element]
+
+
+def _pairs(sequence: der.Element, prefix: bytes) -> _Members:
     """Return last arc -> value of a SEQUENCE of (OID, value) pairs below one OID; duplicates are refused."""
-    found: dict[str, der.Element] = {}
+    found: _Members = {}
     for pair in der.elements(der.expect(sequence, der.SEQUENCE).content):
         parts = list(der.elements(der.expect(pair, der.SEQUENCE).content))
-        parent, _, arc = der.oid(parts[0]).rpartition(".") if parts else ("", "", "")
-        if len(parts) != 2 or parent != prefix or arc in found:  # noqa: PLR2004  # OID and value
+        name = der.expect(parts[0], der.OID).content if parts else b""
+        arc = name[-1] if name[:-1] == prefix else _MULTI_BYTE
+        if len(parts) != 2 or arc >= _MULTI_BYTE or arc in found:  # noqa: PLR2004  # OID and value
             raise MalformedEvidence(
                 "PCK certificate's SGX extension is not a list of distinct (OID, value) pairs"
             )
@@ -256,13 +263,13 @@ def _pairs(sequence: der.Element, prefix: str) -> dict[str, der.Element]:
     return found
 
 
-def _member(values: dict[str, der.Element], arc: str) -> der.Element:
+def _member(values: _Members, arc: int) -> der.Element:
     if arc not in values:
         raise MalformedEvidence(f"PCK certificate's SGX extension lacks member {arc}")
     return values[arc]
 
 
-def _octets(values: dict[str, der.Element], arc: str, size: int) -> bytes:
+def _octets(values: _Members, arc: int, size: int) -> bytes:
     value = der.expect(_member(values, arc), der.OCTET_STRING).content
     if len(value) != size:
         raise MalformedEvidence(
@@ -271,7 +278,7 @@ def _octets(values: dict[str, der.Element], arc: str, size: int) -> bytes:
     return value
 
 
-def _svn(values: dict[str, der.Element], arc: str, most: int) -> int:
+def _svn(values: _Members, arc: int, most: int) -> int:
     value = der.unsigned(_member(values, arc))
     if value > most:
         raise MalformedEvidence(
@@ -281,11 +288,11 @@ def _svn(values: dict[str, der.Element], arc: str, most: int) -> int:
 
 
 def _sgx_type(element: der.Element) -> int:
-    value = int.from_bytes(der.expect(element, _ENUMERATED).content, "big")
-    if value > 2:  # noqa: PLR2004  # scalable with integrity
-        raise MalformedEvidence(f"PCK certificate's SGX type is {value}, wanted 0 to 2")
-    return value
+    content = der.expect(element, _ENUMERATED).content
+    if len(content) != 1 or content[0] > 2:  # noqa: PLR2004  # scalable with integrity
+        raise MalformedEvidence(f"PCK certificate's SGX type is {content.hex()}, wanted 00 to 02")
+    return content[0]
 
 
-def _flag(flags: dict[str, der.Element], arc: str) -> bool | None:
+def _flag(flags: _Members, arc: int) -> bool | None:
     return der.boolean(flags[arc]) if arc in flags else None

@@ -9,9 +9,10 @@ steps of the TDX DCAP quote verification library.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -19,6 +20,7 @@ from contrast_tasks.attestation.errors import CollateralRejected, TcbRejected
 from contrast_tasks.attestation.tdx.quote import QeReport, TdReport
 
 _COMPONENTS = 16
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class TcbStatus(IntEnum):
@@ -150,7 +152,9 @@ class _Fields:
     def moment(self, name: str) -> datetime:
         text = self.text(name)
         try:
-            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            if _MOMENT.fullmatch(text) is None:
+                raise ValueError  # noqa: TRY301  # fromisoformat takes more than Intel writes
+            return datetime.fromisoformat(text)
         except ValueError as err:
             raise CollateralRejected(f"{self._what}: {name} is not a UTC time: {text!r}") from err
 
@@ -168,7 +172,10 @@ class _Fields:
             raise CollateralRejected(f"{self._what}: unknown TCB status {text!r}") from err
 
     def advisories(self) -> tuple[str, ...]:
-        return tuple(str(item) for item in self._document.get("advisoryIDs") or ())
+        items = self.items("advisoryIDs") if self.has("advisoryIDs") else []
+        if not all(isinstance(item, str) for item in items):
+            raise CollateralRejected(f"{self._what}: advisoryIDs is not a list of strings")
+        return tuple(items)
 
     def has(self, name: str) -> bool:
         return name in self._document
@@ -215,8 +222,14 @@ def parse_qe_identity(text: str) -> QeIdentity:
 
 
 def _load(text: str, what: str) -> Any:
+    def distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        document = dict(members)
+        if len(document) != len(members):
+            raise CollateralRejected(f"{what} has a member twice")
+        return document
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as err:
         raise CollateralRejected(f"{what} is not JSON") from err
 
@@ -244,7 +257,15 @@ def _parse_components(tcb: _Fields, name: str) -> tuple[int, ...]:
         raise CollateralRejected(
             f"TCB level: {name} has {len(items)} entries, wanted {_COMPONENTS}"
         )
-    return tuple(_Fields(item, f"TCB level: {name}").number("svn", most=0xFF) for item in items)
+    try:
+        svns = tuple(item["svn"] for item in items)
+        if any(type(svn) is not int for svn in svns):
+            raise TypeError  # noqa: TRY301  # booleans and fractions are no numbers here
+        return tuple(bytes(svns))
+    except (TypeError, KeyError, ValueError) as err:
+        raise CollateralRejected(
+            f"TCB level: {name} is not a list of objects with an svn of 0 to 255"
+        ) from err
 
 
 def _parse_module(document: Any, *, numbered: bool) -> ModuleIdentity:

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -11,6 +11,7 @@ from contrast_tasks.attestation.issuers.simulated_chain import amd_name
 from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.snp.crl import MAX_CRL_BYTES, verify_not_revoked
 from tests.fakes.attestation import NOW, FakeAmd, rsa_key
+from tests.fakes.intel import NARROWING, WHOLE
 
 AMD = FakeAmd()
 ARK = parse_certificate(AMD.chain.ark_der)
@@ -74,3 +75,29 @@ def test_a_list_signed_with_another_kind_of_key_is_refused() -> None:
 
     with pytest.raises(CollateralUnavailable, match=r"not signed by ARK-Milan|not a der"):
         verify(content)
+
+
+def with_extension(value: x509.ExtensionType, *, critical: bool) -> bytes:
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(amd_name("ARK-Milan"))
+        .last_update(NOW)
+        .next_update(NOW + timedelta(days=1))
+        .add_extension(value, critical=critical)
+    )
+    scheme = padding.PSS(mgf=padding.MGF1(SHA384()), salt_length=48)
+    signed = builder.sign(AMD.ark_key, SHA384(), rsa_padding=scheme)
+    return signed.public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("extension", NARROWING.values(), ids=NARROWING)
+def test_a_list_that_may_leave_certificates_out_is_refused(
+    extension: tuple[x509.ExtensionType, bool],
+) -> None:
+    with pytest.raises(CollateralUnavailable, match="it is a partial revocation list"):
+        verify(with_extension(extension[0], critical=extension[1]))
+
+
+@pytest.mark.parametrize("extension", WHOLE.values(), ids=WHOLE)
+def test_a_list_of_every_certificate_is_enough(extension: tuple[x509.ExtensionType, bool]) -> None:
+    verify(with_extension(extension[0], critical=extension[1]))

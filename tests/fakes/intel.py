@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+# Authentication data of the quoting enclave; real ones have 32 bytes.
+AUTH = bytes(range(32))
 Key = ec.EllipticCurvePrivateKey
 
 
@@ -164,7 +166,10 @@ def crl(
         .last_update(since)
         .next_update(until)
     )
-    for value, critical in extensions:
+    given = {type(value) for value, _ in extensions}
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    usual = [(one, False) for one in (x509.CRLNumber(1), authority) if type(one) not in given]
+    for value, critical in (*usual, *extensions):
         builder = builder.add_extension(value, critical=critical)
     for serial in revoked:
         builder = builder.add_revoked_certificate(
@@ -314,12 +319,14 @@ class Intel:
         body: Body | None = None,
         *,
         version: int = 4,
+        svn2: bytes | None = None,
+        service_td: bytes = bytes(48),
         key_type: int = 2,
         tee_type: int = 0x81,
         vendor: bytes = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607"),
         chain: bytes | None = None,
         report: bytes | None = None,
-        auth: bytes = b"authentication",
+        auth: bytes = AUTH,
         outer_type: int = 6,
         inner_type: int = 5,
         trailing: bytes = b"",
@@ -328,7 +335,8 @@ class Intel:
         content = (body or Body()).raw()
         if version == 5:
             header += struct.pack("<HI", 3, 648)
-            content += bytes(64)
+            content += (body or Body()).tee_tcb_svn if svn2 is None else svn2
+            content += service_td
         signed = header + content
         public = raw_public(self.attestation_key)
         if report is None:
@@ -428,6 +436,12 @@ class Intel:
             "qe_identity_signature": raw_signature(key, qe.encode()).hex(),
         }
         return json.dumps({**bundle, **members}).encode()
+
+
+def quoting_enclave(intel: Intel, **changes: Any) -> bytes:
+    """Return a report of the quoting enclave that binds the attestation key, with other claims."""
+    bound = hashlib.sha256(raw_public(intel.attestation_key) + AUTH).digest()
+    return qe_report(bound, **changes)
 
 
 def changed(body: Body, **values: Any) -> Body:

@@ -78,6 +78,11 @@ class VerifiedCollateral:
     tcb_info: TcbInfo
     qe_identity: QeIdentity
 
+    @property
+    def evaluation_number(self) -> int:
+        """Return the tcbEvaluationDataNumber that all of it has at least."""
+        return min(self.tcb_info.evaluation_number, self.qe_identity.evaluation_number)
+
 
 def parse_collateral(content: bytes) -> Collateral:
     """Read a bundle; at most 4 MiB. Raises CollateralRejected naming the member that is missing or malformed."""

@@ -1,11 +1,6 @@
-"""What Intel says about a platform's patch level, and the level a quote stands at.
+"""What Intel says about patch levels: TCB info and QE identity, read into levels. `levels` tells which of them a quote meets.
 
-Three things have a level each: the platform (processor components, PCE, TDX components), the TDX module and the quoting
-enclave. A quote's status is the worst of the three. No level that matches is a rejection, not a status: the platform is then
-older than everything Intel still lists.
-
-Source: Intel PCS API v4, "Get TCB Info" (TDX, version 3) and "Get QE Identity" (TD_QE, version 2), and the verification
-steps of the TDX DCAP quote verification library.
+Source: Intel PCS API v4, "Get TCB Info" (TDX, version 3) and "Get QE Identity" (TD_QE, version 2).
 """
 
 import json
@@ -16,10 +11,9 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from contrast_tasks.attestation.errors import CollateralRejected, TcbRejected
-from contrast_tasks.attestation.tdx.quote import QeReport, TdReport
+from contrast_tasks.attestation.errors import CollateralRejected
 
-_COMPONENTS = 16
+COMPONENTS = 16
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
@@ -48,10 +42,15 @@ class IsvLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformLevel:
-    """A platform level, reached when every component is at least as new; 16 components each."""
+    """A platform level, reached when every component is at least as new; 16 components each.
+
+    sgx_names, tdx_names: what Intel calls each component, as `Early Microcode Update`; empty where it says nothing.
+    """
 
     sgx_components: tuple[int, ...]
     tdx_components: tuple[int, ...]
+    sgx_names: tuple[str, ...]
+    tdx_names: tuple[str, ...]
     pce_svn: int
     status: TcbStatus
     advisories: tuple[str, ...]
@@ -96,21 +95,6 @@ class QeIdentity:
     mr_signer: bytes
     isv_prod_id: int
     levels: tuple[IsvLevel, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcbVerdict:
-    """The status of each part, the worst of them, and the advisories of the levels that were met."""
-
-    platform: TcbStatus
-    module: TcbStatus
-    qe: TcbStatus
-    advisories: tuple[str, ...]
-
-    @property
-    def status(self) -> TcbStatus:
-        """Return the worst of the three."""
-        return max(self.platform, self.module, self.qe)
 
 
 class _Fields:
@@ -242,27 +226,30 @@ def _require(found: object, wanted: object, what: str) -> None:
 def _parse_platform_level(document: Any) -> PlatformLevel:
     level = _Fields(document, "TCB level")
     tcb = _Fields(level.get("tcb"), "TCB level")
+    sgx_components, sgx_names = _parse_components(tcb, "sgxtcbcomponents")
+    tdx_components, tdx_names = _parse_components(tcb, "tdxtcbcomponents")
     return PlatformLevel(
-        sgx_components=_parse_components(tcb, "sgxtcbcomponents"),
-        tdx_components=_parse_components(tcb, "tdxtcbcomponents"),
+        sgx_components=sgx_components,
+        tdx_components=tdx_components,
+        sgx_names=sgx_names,
+        tdx_names=tdx_names,
         pce_svn=tcb.number("pcesvn", most=0xFFFF),
         status=level.status(),
         advisories=level.advisories(),
     )
 
 
-def _parse_components(tcb: _Fields, name: str) -> tuple[int, ...]:
+def _parse_components(tcb: _Fields, name: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the SVNs and what the components are called; names are for people and decide nothing."""
     items = tcb.items(name)
-    if len(items) != _COMPONENTS:
-        raise CollateralRejected(
-            f"TCB level: {name} has {len(items)} entries, wanted {_COMPONENTS}"
-        )
+    if len(items) != COMPONENTS:
+        raise CollateralRejected(f"TCB level: {name} has {len(items)} entries, wanted {COMPONENTS}")
     try:
         svns = tuple(item["svn"] for item in items)
         if any(type(svn) is not int for svn in svns):
             raise TypeError  # noqa: TRY301  # booleans and fractions are no numbers here
-        return tuple(bytes(svns))
-    except (TypeError, KeyError, ValueError) as err:
+        return tuple(bytes(svns)), tuple(str(item.get("type", "")) for item in items)
+    except (AttributeError, TypeError, KeyError, ValueError) as err:
         raise CollateralRejected(
             f"TCB level: {name} is not a list of objects with an svn of 0 to 255"
         ) from err
@@ -294,123 +281,3 @@ def _parse_isv_levels(fields: _Fields, what: str) -> tuple[IsvLevel, ...]:
     if not levels:
         raise CollateralRejected(f"{what} has no TCB levels")
     return tuple(sorted(levels, key=lambda level: -level.isv_svn))
-
-
-def evaluate_tcb(
-    *,
-    body: TdReport,
-    qe_report: QeReport,
-    pck_components: tuple[int, ...],
-    pck_pce_svn: int,
-    tcb_info: TcbInfo,
-    qe_identity: QeIdentity,
-) -> TcbVerdict:
-    """Return the level of platform, module and quoting enclave.
-
-    pck_components: the 16 SGX component SVNs of the PCK certificate; pck_pce_svn: its PCE SVN.
-    Raises TcbRejected where no level matches, or where module or enclave are not the ones Intel names.
-    """
-    qe = _qe_level(qe_report, qe_identity)
-    platform = _platform_level(body, pck_components, pck_pce_svn, tcb_info)
-    module, module_advisories = _module_level(body, tcb_info)
-    return TcbVerdict(
-        platform=platform.status,
-        module=module,
-        qe=qe.status,
-        advisories=tuple(sorted({*platform.advisories, *module_advisories, *qe.advisories})),
-    )
-
-
-def _masked(value: bytes, mask: bytes) -> bytes:
-    return bytes(left & right for left, right in zip(value, mask, strict=True))
-
-
-def _qe_level(report: QeReport, identity: QeIdentity) -> IsvLevel:
-    misc_select = report.misc_select.to_bytes(4, "little")
-    if _masked(misc_select, identity.misc_select_mask) != identity.misc_select:
-        raise TcbRejected(
-            f"quoting enclave MISCSELECT is {misc_select.hex()}, wanted {identity.misc_select.hex()}"
-            f" under mask {identity.misc_select_mask.hex()}"
-        )
-    if _masked(report.attributes, identity.attributes_mask) != identity.attributes:
-        raise TcbRejected(
-            f"quoting enclave ATTRIBUTES are {report.attributes.hex()}, wanted {identity.attributes.hex()}"
-            f" under mask {identity.attributes_mask.hex()}"
-        )
-    if report.mr_signer != identity.mr_signer:
-        raise TcbRejected(
-            f"quoting enclave MRSIGNER is {report.mr_signer.hex()}, wanted {identity.mr_signer.hex()}"
-        )
-    if report.isv_prod_id != identity.isv_prod_id:
-        raise TcbRejected(
-            f"quoting enclave ISVPRODID is {report.isv_prod_id}, wanted {identity.isv_prod_id}"
-        )
-    for level in identity.levels:
-        if level.isv_svn <= report.isv_svn:
-            return level
-    raise TcbRejected(
-        f"no TCB level matches the quoting enclave: ISVSVN is {report.isv_svn}, "
-        f"lowest listed is {identity.levels[-1].isv_svn}",
-        reason="no-matching-level",
-    )
-
-
-def _platform_level(
-    body: TdReport, components: tuple[int, ...], pce_svn: int, tcb_info: TcbInfo
-) -> PlatformLevel:
-    # A module with a major version has its own identity, so its two components are not compared here.
-    first = 2 if body.tee_tcb_svn[1] > 0 else 0
-    for level in tcb_info.levels:
-        if (
-            all(have >= want for have, want in zip(components, level.sgx_components, strict=True))
-            and pce_svn >= level.pce_svn
-            and all(
-                have >= want
-                for have, want in zip(
-                    body.tee_tcb_svn[first:], level.tdx_components[first:], strict=True
-                )
-            )
-        ):
-            return level
-    raise TcbRejected(
-        f"no platform TCB level matches: SGX components {list(components)}, PCE SVN {pce_svn}, "
-        f"TEE_TCB_SVN {body.tee_tcb_svn.hex()}",
-        hint="the platform is older than every level Intel lists; update its firmware and microcode",
-        reason="no-matching-level",
-    )
-
-
-def _module_level(body: TdReport, tcb_info: TcbInfo) -> tuple[TcbStatus, tuple[str, ...]]:
-    version = body.tee_tcb_svn[1]
-    if version == 0:
-        _require_module(body, tcb_info.module)
-        return TcbStatus.UpToDate, ()
-    name = f"TDX_{version:02X}"
-    for identity in tcb_info.module_identities:
-        if identity.name.upper() == name:
-            _require_module(body, identity)
-            for level in identity.levels:
-                if level.isv_svn <= body.tee_tcb_svn[0]:
-                    return level.status, level.advisories
-            raise TcbRejected(
-                f"no TCB level matches TDX module {name}: SVN is {body.tee_tcb_svn[0]}, "
-                f"lowest listed is {identity.levels[-1].isv_svn}",
-                reason="no-matching-level",
-            )
-    listed = ", ".join(identity.name for identity in tcb_info.module_identities) or "none"
-    raise TcbRejected(
-        f"TDX module identity {name} is not listed by the TCB info, listed are {listed}"
-    )
-
-
-def _require_module(body: TdReport, identity: ModuleIdentity) -> None:
-    if body.mr_signer_seam != identity.mr_signer:
-        raise TcbRejected(
-            f"MRSIGNERSEAM is {body.mr_signer_seam.hex()}, wanted {identity.mr_signer.hex()}"
-            f" of module {identity.name}"
-        )
-    if _masked(body.seam_attributes, identity.attributes_mask) != identity.attributes:
-        raise TcbRejected(
-            f"SEAMATTRIBUTES are {body.seam_attributes.hex()}, wanted {identity.attributes.hex()}"
-            f" under mask {identity.attributes_mask.hex()}"
-        )

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from contrast_tasks.attestation.errors import WrongPolicyHash
 from contrast_tasks.attestation.tdx.document import TDX_OID, parse_document
+from contrast_tasks.attestation.tdx.levels import TcbVerdict
 from contrast_tasks.attestation.tdx.pck import PckChain
 from contrast_tasks.attestation.tdx.quote import TdxQuote
-from contrast_tasks.attestation.tdx.tcb import TcbVerdict
 from contrast_tasks.attestation.tdx.verify import (
     CollateralSource,
     TdxExpectation,
@@ -70,7 +70,7 @@ class TdxValidator:
             chain,
             self.expectation,
             report_data=report_data,
-            evaluation_number=verified.tcb_info.evaluation_number,
+            evaluation_number=verified.evaluation_number,
         )
         evidence = TdxEvidence(quote=quote, chain=chain, verdict=verdict, reference_name=self.name)
         if self.policy_hashes is not None and evidence.host_data.hex() not in self.policy_hashes:

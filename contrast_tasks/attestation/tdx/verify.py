@@ -32,9 +32,10 @@ from contrast_tasks.attestation.tdx.collateral import (
     VerifiedCollateral,
     verify_collateral,
 )
+from contrast_tasks.attestation.tdx.levels import TcbVerdict, evaluate_tcb
 from contrast_tasks.attestation.tdx.pck import PckChain, p256_key, verify_pck_chain
 from contrast_tasks.attestation.tdx.quote import INTEL_QE_VENDOR_ID, TdReport, TdxQuote
-from contrast_tasks.attestation.tdx.tcb import TcbStatus, TcbVerdict, evaluate_tcb
+from contrast_tasks.attestation.tdx.tcb import TcbStatus
 from contrast_tasks.manifest.model import TdxReference
 
 UP_TO_DATE = frozenset({TcbStatus.UpToDate})
@@ -58,6 +59,7 @@ class TdxExpectation:
     """A reference value as bytes, made once per manifest; None leaves out a check that the manifest does not ask for.
 
     Lengths: mr_td, mr_seam and each of rtmrs 48; xfam, td_attributes 8; minimum_tee_tcb_svn, each of piids 16 bytes.
+    minimum_qe_svn, minimum_pce_svn: for two words of the header that are zero in practice; 0, as generated, asks nothing.
     """
 
     mr_td: bytes
@@ -71,6 +73,8 @@ class TdxExpectation:
     smt_disabled: bool = False
     static_platform: bool = False
     minimum_evaluation_number: int = 0
+    minimum_qe_svn: int = 0
+    minimum_pce_svn: int = 0
 
     @classmethod
     def of(cls, reference: TdxReference) -> "TdxExpectation":
@@ -94,6 +98,8 @@ class TdxExpectation:
             smt_disabled=bool(reference.smt_disabled),
             static_platform=bool(reference.static_platform),
             minimum_evaluation_number=reference.min_tcb_evaluation_data_number or 0,
+            minimum_qe_svn=reference.minimum_qe_svn or 0,
+            minimum_pce_svn=reference.minimum_pce_svn or 0,
         )
 
 
@@ -246,8 +252,17 @@ def require_status(verdict: TcbVerdict, allowed: Collection[TcbStatus] = UP_TO_D
     raise TcbRejected(
         f"TCB status is {status.name} (platform {verdict.platform.name}, module {verdict.module.name}, "
         f"quoting enclave {verdict.qe.name}), wanted {', '.join(sorted(item.name for item in allowed))}{advisories}",
-        hint="update firmware, TDX module or quoting enclave of the host to a level that Intel lists as UpToDate",
+        hint=_update_hint(verdict),
         reason=status.name,
+    )
+
+
+def _update_hint(verdict: TcbVerdict) -> str:
+    if not verdict.lacking:
+        return "the levels are the newest that Intel lists: see the advisories for what has to be configured"
+    return (
+        f"too old: {'; '.join(verdict.lacking)}; update the host's firmware and microcode (BIOS), TDX module "
+        "or quoting enclave"
     )
 
 
@@ -261,7 +276,7 @@ def check_claims(  # one rule of the table after another
 ) -> None:
     """Compare what the quote claims with a reference value; collects every difference, then raises ClaimsRejected.
 
-    report_data: the 64 bytes wanted; evaluation_number: of the collateral used, None if none was.
+    report_data: the 64 bytes wanted; evaluation_number: the lowest in the collateral used, None if none was.
     """
     body = quote.body
     found: list[Check] = []
@@ -276,6 +291,15 @@ def check_claims(  # one rule of the table after another
     _equal(found, "MROWNER", body.mr_owner, bytes(48))
     _equal(found, "MROWNERCONFIG", body.mr_owner_config, bytes(48))
     _equal(found, "MRCONFIGID bytes 32 to 47", body.mr_config_id[32:], bytes(16))
+    if body.mr_service_td:
+        _equal(found, "MRSERVICETD", body.mr_service_td, bytes(48))
+    for field, word, least in (
+        ("QE SVN of the header", quote.header.qe_svn, expected.minimum_qe_svn),
+        ("PCE SVN of the header", quote.header.pce_svn, expected.minimum_pce_svn),
+    ):
+        svn = int.from_bytes(word, "little")
+        if svn < least:
+            found.append(_failed(field=field, found=str(svn), wanted=f"at least {least}"))
     lowest = expected.minimum_tee_tcb_svn
     if lowest is not None and any(
         have < want for have, want in zip(body.tee_tcb_svn, lowest, strict=True)

@@ -30,6 +30,7 @@ from contrast_tasks.attestation.tdx.verify import (
 from contrast_tasks.errors import EvidenceRejected
 from contrast_tasks.manifest.model import TdxReference
 from tests.fakes.intel import (
+    AUTH,
     NOW,
     Body,
     Intel,
@@ -82,7 +83,7 @@ def verify(
         chain,
         expected or expectation(),
         report_data=report_data,
-        evaluation_number=verified.tcb_info.evaluation_number,
+        evaluation_number=verified.evaluation_number,
     )
     return verdict.status
 
@@ -175,7 +176,7 @@ def test_54_another_inner_type_is_rejected(intel: Intel) -> None:
         pytest.param(632, "<I", id="signature data"),
         pytest.param(636 + 130, "<I", id="certification data"),
         pytest.param(636 + 134 + 448, "<H", id="QE authentication data"),
-        pytest.param(636 + 134 + 450 + len(b"authentication") + 2, "<I", id="PCK chain"),
+        pytest.param(636 + 134 + 450 + len(AUTH) + 2, "<I", id="PCK chain"),
     ],
 )
 @pytest.mark.parametrize("change", [-1, 1, 0xFFFF, None])
@@ -428,7 +429,7 @@ def test_66_an_identity_of_something_else_is_rejected(
 def test_66_another_quoting_enclave_is_rejected(
     intel: Intel, report: dict[str, Any], message: str
 ) -> None:
-    bound = hashlib.sha256(raw_public(intel.attestation_key) + b"authentication").digest()
+    bound = hashlib.sha256(raw_public(intel.attestation_key) + AUTH).digest()
 
     with pytest.raises(TcbRejected, match=message):
         verify(intel, intel.quote(report=qe_report(bound, **report)))
@@ -490,7 +491,7 @@ def test_68_revoked_stays_rejected_even_if_somebody_allows_it(intel: Intel) -> N
 
 @pytest.mark.parametrize("part", ["module", "quoting enclave"])
 def test_68_the_worst_of_the_three_decides(intel: Intel, part: str) -> None:
-    bound = hashlib.sha256(raw_public(intel.attestation_key) + b"authentication").digest()
+    bound = hashlib.sha256(raw_public(intel.attestation_key) + AUTH).digest()
     if part == "module":
         info = intel.tcb_info()
         info["tcbLevels"][0]["tcb"]["tdxtcbcomponents"][0]["svn"] = 0

@@ -1,0 +1,217 @@
+"""The patch level a quote stands at.
+
+Three things have a level each: the platform (processor components, PCE, TDX components), the TDX module and the quoting
+enclave. A quote's status is the worst of the three. No level that matches is a rejection, not a status: the platform is then
+older than everything Intel still lists.
+
+Source: spec/attestation 3.5; the verification steps of the TDX DCAP quote verification library.
+"""
+
+from dataclasses import dataclass
+
+from contrast_tasks.attestation.errors import TcbRejected
+from contrast_tasks.attestation.tdx.quote import QeReport, TdReport
+from contrast_tasks.attestation.tdx.tcb import (
+    COMPONENTS,
+    IsvLevel,
+    ModuleIdentity,
+    PlatformLevel,
+    QeIdentity,
+    TcbInfo,
+    TcbStatus,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcbVerdict:
+    """The status of each part, the worst of them, the advisories of the levels that were met, and what a better level asks for.
+
+    lacking: one phrase for each component below the level that Intel lists as UpToDate, empty if all are there.
+    """
+
+    platform: TcbStatus
+    module: TcbStatus
+    qe: TcbStatus
+    advisories: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> TcbStatus:
+        """Return the worst of the three."""
+        return max(self.platform, self.module, self.qe)
+
+
+def evaluate_tcb(
+    *,
+    body: TdReport,
+    qe_report: QeReport,
+    pck_components: tuple[int, ...],
+    pck_pce_svn: int,
+    tcb_info: TcbInfo,
+    qe_identity: QeIdentity,
+) -> TcbVerdict:
+    """Return the level of platform, module and quoting enclave.
+
+    pck_components: the 16 SGX component SVNs of the PCK certificate; pck_pce_svn: its PCE SVN.
+    A body of TDX 1.5 tells the SVNs at the guest's launch and those of now; both are judged, the worse counts.
+    Raises TcbRejected where no level matches, or where module or enclave are not the ones Intel names.
+    """
+    qe = _qe_level(qe_report, qe_identity)
+    svns = [svn for svn in (body.tee_tcb_svn, body.tee_tcb_svn2) if svn]
+    platforms = [_platform_level(svn, pck_components, pck_pce_svn, tcb_info) for svn in svns]
+    modules = [_module_level(svn, body, tcb_info) for svn in svns]
+    levels: tuple[PlatformLevel | IsvLevel, ...] = (*platforms, *modules, qe)
+    lacking: list[str] = []
+    if any(level.status for level in levels):
+        for svn in svns:
+            lacking += _lacking_platform(svn, pck_components, pck_pce_svn, tcb_info)
+            lacking += _lacking_module(svn, tcb_info)
+        lacking += _lacking_svn(qe_report.isv_svn, qe_identity.levels, "quoting enclave")
+    return TcbVerdict(
+        platform=max(level.status for level in platforms),
+        module=max(level.status for level in modules),
+        qe=qe.status,
+        advisories=tuple(sorted({one for level in levels for one in level.advisories})),
+        lacking=tuple(dict.fromkeys(lacking)),
+    )
+
+
+def _lacking_platform(
+    svn: bytes, components: tuple[int, ...], pce_svn: int, tcb_info: TcbInfo
+) -> list[str]:
+    """Return which components are below the best level, in words."""
+    best = min(tcb_info.levels, key=lambda level: level.status)
+    first = _first_compared(svn)
+    rows = (
+        *zip(components, best.sgx_components, best.sgx_names, strict=True),
+        *tuple(zip(svn, best.tdx_components, best.tdx_names, strict=True))[first:],
+    )
+    lacking = []
+    for index, (have, want, name) in enumerate(rows):
+        if have < want:
+            kind, number = ("SGX", index) if index < COMPONENTS else ("TDX", index - COMPONENTS)
+            number += 0 if kind == "SGX" else first
+            called = f" ({name})" if name else ""
+            lacking.append(f"{kind} component {number + 1}{called} is {have}, wanted {want}")
+    if pce_svn < best.pce_svn:
+        lacking.append(f"PCE SVN is {pce_svn}, wanted {best.pce_svn}")
+    return lacking
+
+
+def _lacking_module(svn: bytes, tcb_info: TcbInfo) -> list[str]:
+    identity = _module_identity(svn, tcb_info)
+    levels = identity.levels if identity else ()
+    return _lacking_svn(svn[0], levels, f"TDX module {_module_name(svn)}")
+
+
+def _lacking_svn(found: int, levels: tuple[IsvLevel, ...], what: str) -> list[str]:
+    wanted = [level.isv_svn for level in levels if level.status is TcbStatus.UpToDate]
+    if not wanted or found >= min(wanted):
+        return []
+    return [f"SVN of the {what} is {found}, wanted {min(wanted)}"]
+
+
+def _masked(value: bytes, mask: bytes) -> bytes:
+    return bytes(left & right for left, right in zip(value, mask, strict=True))
+
+
+def _qe_level(report: QeReport, identity: QeIdentity) -> IsvLevel:
+    misc_select = report.misc_select.to_bytes(4, "little")
+    if _masked(misc_select, identity.misc_select_mask) != identity.misc_select:
+        raise TcbRejected(
+            f"quoting enclave MISCSELECT is {misc_select.hex()}, wanted {identity.misc_select.hex()}"
+            f" under mask {identity.misc_select_mask.hex()}"
+        )
+    if _masked(report.attributes, identity.attributes_mask) != identity.attributes:
+        raise TcbRejected(
+            f"quoting enclave ATTRIBUTES are {report.attributes.hex()}, wanted {identity.attributes.hex()}"
+            f" under mask {identity.attributes_mask.hex()}"
+        )
+    if report.mr_signer != identity.mr_signer:
+        raise TcbRejected(
+            f"quoting enclave MRSIGNER is {report.mr_signer.hex()}, wanted {identity.mr_signer.hex()}"
+        )
+    if report.isv_prod_id != identity.isv_prod_id:
+        raise TcbRejected(
+            f"quoting enclave ISVPRODID is {report.isv_prod_id}, wanted {identity.isv_prod_id}"
+        )
+    for level in identity.levels:
+        if level.isv_svn <= report.isv_svn:
+            return level
+    raise TcbRejected(
+        f"no TCB level matches the quoting enclave: ISVSVN is {report.isv_svn}, "
+        f"lowest listed is {identity.levels[-1].isv_svn}",
+        reason="no-matching-level",
+    )
+
+
+def _first_compared(svn: bytes) -> int:
+    # A module with a major version has its own identity, so its two components are not compared with the platform's.
+    return 2 if svn[1] > 0 else 0
+
+
+def _platform_level(
+    svn: bytes, components: tuple[int, ...], pce_svn: int, tcb_info: TcbInfo
+) -> PlatformLevel:
+    first = _first_compared(svn)
+    for level in tcb_info.levels:
+        if (
+            all(have >= want for have, want in zip(components, level.sgx_components, strict=True))
+            and pce_svn >= level.pce_svn
+            and all(
+                have >= want
+                for have, want in zip(svn[first:], level.tdx_components[first:], strict=True)
+            )
+        ):
+            return level
+    lacking = "; ".join(_lacking_platform(svn, components, pce_svn, tcb_info))
+    raise TcbRejected(
+        f"no platform TCB level matches: SGX components {list(components)}, PCE SVN {pce_svn}, "
+        f"TEE_TCB_SVN {svn.hex()}",
+        hint=f"the platform is older than every level Intel lists; update its firmware and microcode: {lacking}",
+        reason="no-matching-level",
+    )
+
+
+def _module_name(svn: bytes) -> str:
+    return f"TDX_{svn[1]:02X}"
+
+
+def _module_identity(svn: bytes, tcb_info: TcbInfo) -> ModuleIdentity | None:
+    name = _module_name(svn)
+    return next((one for one in tcb_info.module_identities if one.name.upper() == name), None)
+
+
+def _module_level(svn: bytes, body: TdReport, tcb_info: TcbInfo) -> IsvLevel:
+    if svn[1] == 0:
+        _require_module(body, tcb_info.module)
+        return IsvLevel(isv_svn=0, status=TcbStatus.UpToDate, advisories=())
+    identity = _module_identity(svn, tcb_info)
+    if identity is None:
+        listed = ", ".join(one.name for one in tcb_info.module_identities) or "none"
+        raise TcbRejected(
+            f"TDX module identity {_module_name(svn)} is not listed by the TCB info, listed are {listed}"
+        )
+    _require_module(body, identity)
+    for level in identity.levels:
+        if level.isv_svn <= svn[0]:
+            return level
+    raise TcbRejected(
+        f"no TCB level matches TDX module {identity.name}: SVN is {svn[0]}, "
+        f"lowest listed is {identity.levels[-1].isv_svn}",
+        hint="the TDX module is older than every level Intel lists: update it and reboot the host",
+        reason="no-matching-level",
+    )
+
+
+def _require_module(body: TdReport, identity: ModuleIdentity) -> None:
+    if body.mr_signer_seam != identity.mr_signer:
+        raise TcbRejected(
+            f"MRSIGNERSEAM is {body.mr_signer_seam.hex()}, wanted {identity.mr_signer.hex()}"
+            f" of module {identity.name}"
+        )
+    if _masked(body.seam_attributes, identity.attributes_mask) != identity.attributes:
+        raise TcbRejected(
+            f"SEAMATTRIBUTES are {body.seam_attributes.hex()}, wanted {identity.attributes.hex()}"
+            f" under mask {identity.attributes_mask.hex()}"
+        )

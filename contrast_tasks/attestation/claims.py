@@ -6,7 +6,6 @@ Source: spec/attestation.md 2.9 (the numbers below 1.3.9901.2.1) and 3.8 (those 
 from contrast_tasks.attestation.pki import der
 from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
-from contrast_tasks.attestation.snp.lines import line_of_model
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import VerifiedEvidence
@@ -23,7 +22,7 @@ def claims_of(evidence: VerifiedEvidence | TdxEvidence) -> list[tuple[str, bytes
     """Return (dotted OID, DER value) of what accepted evidence claims, in ascending order of the numbers."""
     if isinstance(evidence, TdxEvidence):
         return tdx_claims_extensions(evidence.quote.body)
-    return claims_extensions(evidence.report)
+    return claims_extensions(evidence.report, evidence.tcbs)
 
 
 def tdx_claims_extensions(body: TdReport) -> list[tuple[str, bytes]]:
@@ -51,20 +50,19 @@ def tdx_claims_extensions(body: TdReport) -> list[tuple[str, bytes]]:
     ]
 
 
-def claims_extensions(report: SnpReport) -> list[tuple[str, bytes]]:
+def claims_extensions(report: SnpReport, tcbs: ReportTcbs) -> list[tuple[str, bytes]]:
     """Return (dotted OID, DER value) of the 46 claims of a verified report, in ascending order of their numbers.
 
+    tcbs: the report's levels as verified, since their layout depends on the product, which a report of version 2 does not tell.
     Numbers become INTEGER, byte strings OCTET STRING, flags BOOLEAN; all of them are meant to be non-critical.
     """
     return [
         (f"{OID_SNP_DOCUMENT}.{number}", _encode(claim))
-        for number, claim in enumerate(_claims(report), start=1)
+        for number, claim in enumerate(_claims(report, tcbs), start=1)
     ]
 
 
-def _claims(report: SnpReport) -> tuple[Claim, ...]:
-    line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
-    tcbs = ReportTcbs.of(report, line)
+def _claims(report: SnpReport, tcbs: ReportTcbs) -> tuple[Claim, ...]:
     return (
         report.version,
         report.guest_svn,

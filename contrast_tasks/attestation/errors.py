@@ -111,10 +111,12 @@ class ClaimsRejected(HardwareRejected):
 class WrongPolicyHash(MismatchError):
     """The peer proved that it runs another policy than any Coordinator policy of the manifest."""
 
-    def __init__(self, found_hex: str, wanted_hex: Sequence[str], *, hint: str = "") -> None:
+    def __init__(self, found_hex: str, wanted_hex: Sequence[str]) -> None:
         wanted = ", ".join(wanted_hex) or "none: no policy has the role coordinator"
         super().__init__(
-            f"wrong policy hash for the coordinator: found {found_hex}, wanted {wanted}", hint=hint
+            f"wrong policy hash for the coordinator: found {found_hex}, wanted {wanted}",
+            hint="the coordinator was started with another policy than this manifest's: "
+            "use the manifest it was deployed with, or deploy it again",
         )
         self.found_hex = found_hex
         self.wanted_hex = tuple(wanted_hex)

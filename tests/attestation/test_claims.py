@@ -2,6 +2,9 @@ from cryptography import x509
 
 from contrast_tasks.attestation.claims import claims_extensions, claims_of, tdx_claims_extensions
 from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.snp.expectation import ReportTcbs
+from contrast_tasks.attestation.snp.report import SnpReport
+from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.tdx.collateral import parse_collateral
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
@@ -20,13 +23,17 @@ from tests.fakes.intel import Body, Intel
 PREFIX = "1.3.9901.2.1."
 
 
+def extensions_of(report: SnpReport, line: str = "Milan") -> list[tuple[str, bytes]]:
+    return claims_extensions(report, ReportTcbs.of(report, line))
+
+
 def claims() -> dict[int, bytes]:
     report = FakeAmd().report(policy=0x30000 | 1 << 20 | 0x1F, signer_info=0b10)
-    return {int(oid.removeprefix(PREFIX)): value for oid, value in claims_extensions(report)}
+    return {int(oid.removeprefix(PREFIX)): value for oid, value in extensions_of(report)}
 
 
 def test_there_are_46_claims_in_ascending_order() -> None:
-    oids = [oid for oid, _ in claims_extensions(FakeAmd().report())]
+    oids = [oid for oid, _ in extensions_of(FakeAmd().report())]
 
     assert oids == [f"{PREFIX}{number}" for number in range(1, 47)]
 
@@ -53,6 +60,17 @@ def test_tcb_components_are_boot_loader_snp_tee_microcode() -> None:
 
     for first in (12, 28, 33, 43):
         assert [found[first + step] for step in range(4)] == wanted
+
+
+def test_levels_of_a_turin_report_of_version_2_are_read_in_the_layout_of_its_certificate() -> None:
+    word = Tcb(fmc=9, bootloader=4, tee=1, snp=24, microcode=219).to_word(turin=True)
+    report = FakeAmd().report(
+        version=2, cpuid_family=0, cpuid_model=0, cpuid_stepping=0, launch_mit_vector=0, current_mit_vector=0,
+        **dict.fromkeys(("current_tcb", "reported_tcb", "committed_tcb", "launch_tcb"), word),
+    )  # fmt: skip
+    found = dict(extensions_of(report, "Turin"))
+
+    assert [found[f"{PREFIX}{number}"][-1] for number in range(12, 16)] == [4, 24, 1, 219]
 
 
 def test_flags_are_booleans() -> None:
@@ -83,7 +101,7 @@ def test_bytes_are_octet_strings() -> None:
 
 
 def test_each_claim_is_a_valid_extension() -> None:
-    for oid, value in claims_extensions(FakeAmd().report()):
+    for oid, value in extensions_of(FakeAmd().report()):
         extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
 
         assert extension.public_bytes() == value
@@ -105,7 +123,7 @@ def test_evidence_of_either_kind_has_its_own_claims() -> None:
     snp_evidence = amd.validator().verify(amd.document(), REPORT_DATA, NOW)
     tdx_evidence = tdx.verify(render_document(parse_quote(intel.quote())), body.report_data, NOW)
 
-    assert claims_of(snp_evidence) == claims_extensions(snp_evidence.report)
+    assert claims_of(snp_evidence) == extensions_of(snp_evidence.report)
     assert claims_of(tdx_evidence) == tdx_claims_extensions(parse_quote(intel.quote()).body)
 
 

@@ -30,6 +30,7 @@ _OID_AUTHORITY_KEY = "2.5.29.35"
 _LEVELS = {f"3.{number}" for number in range(1, 10)}
 _KNOWN = {"1", "2", "4", "5"} | _LEVELS
 _REQUIRED = ("1", "2", "3.1", "3.2", "3.3", "3.8")
+LINE_TURIN = "Turin"
 _HWID_BYTES, _HWID_BYTES_TURIN = 64, 8
 _MAX_LEVEL = 255
 
@@ -162,6 +163,12 @@ def _verify_links(
             raise EndorsementRejected(
                 f"a certificate is named {certificate.subject_cn}, wanted {wanted}"
             )
+    size = _HWID_BYTES_TURIN if line == LINE_TURIN else _HWID_BYTES
+    if vcek and len(endorsement.hwid) != size:
+        raise EndorsementRejected(
+            f"the certificate's hardware id has {len(endorsement.hwid)} bytes, {line} has {size}",
+            reason="endorsement-form",
+        )
     verify_issued_by(ark, ark)
     verify_issued_by(ica, ark)
     verify_issued_by(endorsement.certificate, ica)

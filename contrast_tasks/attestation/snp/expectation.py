@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contrast_tasks.attestation.errors import Check
-from contrast_tasks.attestation.snp.endorsement import Endorsement
+from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, Endorsement
 from contrast_tasks.attestation.snp.id_block import accepted_id_key_digests
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.snp.vmsa import DIGEST_BYTES, MAXIMUM_VCPUS, vcpus_by_digest
-
-_CHIP_ID_BYTES_TURIN = 8
-LINE_TURIN = "Turin"
 
 # A guest policy may grant these only if the reference does (bit, word) ...
 _CAPABILITIES = ((16, "smt"), (18, "migrate-ma"), (19, "debug"), (21, "cxl"))
@@ -40,6 +37,18 @@ _PLATFORM_REQUIRED = (
 )
 
 
+# What brings a newer level of each component, and what it takes until a report tells of it.
+_FIRMWARE = {
+    "fmc": "the machine's BIOS",
+    "bootloader": "the machine's BIOS",
+    "tee": "the machine's BIOS",
+    "snp": "the SEV firmware (part of the BIOS, or loaded by the host)",
+    "microcode": "the processor's microcode (part of the BIOS, or loaded by the host)",
+}
+_AFTERWARDS = {
+    "committed-tcb": "reboot and commit the firmware with 'snphost commit'",
+    "launch-tcb": "reboot and start the guest again",
+}
 _RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
 
 
@@ -226,11 +235,13 @@ def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[C
     ):
         yield _at_least(reason, tcb, minimum, "the manifest's MinimumTCB")
     yield _at_least("committed-tcb-order", tcbs.current, tcbs.committed, "the committed tcb")
+    # Version and build are two comparisons: a newer version does not make up for an older build.
+    committed, current = report.committed_version, report.current_version
     yield Check(
         reason="committed-version",
-        passed=report.committed_version <= report.current_version,
-        found=_version(report.committed_version),
-        wanted=f"at most the current {_version(report.current_version)}",
+        passed=committed[:2] <= current[:2] and committed[2] <= current[2],
+        found=_version(committed),
+        wanted=f"at most the current {_version(current)}, version and build alike",
     )
 
 
@@ -274,7 +285,8 @@ def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
     hint = ""
     if lower:
         parts = ", ".join(_component(tcb, minimum, one) for one in lower)
-        hint = f"too old: {parts}; update the machine's firmware and reboot"
+        sources = ", ".join(dict.fromkeys(_FIRMWARE[one] for one in lower))
+        hint = f"too old: {parts}; update {sources}, then {_AFTERWARDS.get(reason, 'reboot')}"
     return Check(
         reason=reason,
         passed=not lower,

@@ -148,7 +148,6 @@ class SnpValidator:
     """Judges documents against one reference value; immutable, so any number of handshakes may share it.
 
     name: for messages, as `snp-0-MILAN`. policy_hashes: if given, HOST_DATA must be one of these (hex).
-    policy_names: what the manifest calls other policies, for the message only.
     """
 
     name: str
@@ -172,12 +171,7 @@ class SnpValidator:
         if not all(check.passed for check in checks):
             raise ClaimsRejected(checks)
         if self.policy_hashes is not None and report.host_data.hex() not in self.policy_hashes:
-            raise WrongPolicyHash(
-                report.host_data.hex(),
-                tuple(self.policy_hashes),
-                hint="the coordinator was started with another policy than this manifest's: "
-                "use the manifest it was deployed with, or deploy it again",
-            )
+            raise WrongPolicyHash(report.host_data.hex(), tuple(self.policy_hashes))
         return VerifiedEvidence(
             report=report,
             line=genuine.line,

@@ -83,13 +83,28 @@ def test_34_the_certificate_of_the_chip_for_another_level_is_refused(name: str, 
     )
 
 
-@pytest.mark.parametrize(
-    "hwid", [CHIP_ID[:-1] + b"\x41", b"\x00" + CHIP_ID[1:], CHIP_ID[::-1], CHIP_ID[:8]]
-)
+@pytest.mark.parametrize("hwid", [CHIP_ID[:-1] + b"\x41", b"\x00" + CHIP_ID[1:], CHIP_ID[::-1]])
 def test_35_the_certificate_of_another_chip_at_the_same_level_is_refused(hwid: bytes) -> None:
     document = AMD.document(vcek_der=FakeAmd(hwid=hwid).chain.vcek_der)
 
     refused(document, EndorsementRejected, "chip-id", CHIP_ID.hex(), hwid.ljust(64, b"\0").hex())
+
+
+@pytest.mark.parametrize(("line", "size", "wanted"), [("Milan", 8, 64), ("Turin", 64, 8)])
+def test_46_a_hardware_id_of_another_lines_length_is_refused(
+    line: str, size: int, wanted: int
+) -> None:
+    vendor = FakeAmd(line=line, hwid=CHIP_ID[:size])
+    cpu = {"cpuid_family": 0x1A, "cpuid_model": 2} if line == "Turin" else {}
+    report = vendor.report(chip_id=CHIP_ID[:size].ljust(64, b"\0"), **cpu)
+
+    refused(
+        vendor.document(report),
+        EndorsementRejected,
+        "endorsement-form",
+        f"hardware id has {size} bytes, {line} has {wanted}",
+        validator=vendor.validator(),
+    )
 
 
 def vlek(**extensions: bytes) -> bytes:

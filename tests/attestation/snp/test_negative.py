@@ -281,11 +281,14 @@ def test_33_a_committed_level_above_the_current_one_is_refused(name: str) -> Non
         claim_refused("committed-tcb-order", f"at least {lower}", report=report)
 
 
-def test_33_a_committed_firmware_above_the_current_one_is_refused() -> None:
+@pytest.mark.parametrize("version", [(1, 55, 30), (1, 56, 1), (2, 0, 0), (1, 54, 30)])
+def test_33_a_committed_firmware_above_the_current_one_is_refused(
+    version: tuple[int, int, int],
+) -> None:
     claim_refused(
         "committed-version",
-        "is 1.55.30, but at most the current 1.55.29",
-        report={"committed_version": (1, 55, 30)},
+        f"is {'.'.join(map(str, version))}, but at most the current 1.55.29",
+        report={"committed_version": version},
     )
 
 
@@ -338,6 +341,29 @@ def test_47_a_missing_mitigation_is_refused(
     report: dict[str, Any], reason: str, found: str
 ) -> None:
     claim_refused(reason, f"is {found}", "all bits of 0xa", report=report, mitigation_vector=0b1010)
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "texts"),
+    [
+        ("reported", "microcode", ("microcode is 218, wanted 219", "update the processor's microcode", "then reboot")),
+        ("reported", "bootloader", ("bootloader is 3, wanted 4", "update the machine's BIOS", "then reboot")),
+        ("committed", "snp", ("snp is 23, wanted 24", "update the SEV firmware", "commit the firmware with 'snphost commit'")),
+        ("launch", "tee", ("tee is 0, wanted 1", "update the machine's BIOS", "start the guest again")),
+    ],
+)  # fmt: skip
+def test_32_the_hint_names_component_and_firmware(
+    field: str, name: str, texts: tuple[str, ...]
+) -> None:
+    low = level(TCB, name, -1)
+    vendor = FakeAmd(tcb=low) if field == "reported" else AMD
+    document = vendor.document(vendor.report(**{f"{field}_tcb": low.to_word()}))
+
+    with pytest.raises(ClaimsRejected) as caught:
+        vendor.validator(minimum_tcb=TCB).verify(document, REPORT_DATA, NOW)
+
+    for text in texts:
+        assert text in caught.value.hint
 
 
 @pytest.mark.parametrize("field", ["launch", "committed"])

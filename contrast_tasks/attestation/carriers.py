@@ -17,7 +17,7 @@ from contrast_tasks.errors import EvidenceRejected
 
 Evidence = SnpDocument | TdxQuote
 
-_HCL_MAGIC, _HCL_HEADER_BYTES = b"HCLA", 0x20
+HCL_MAGIC, _HCL_HEADER_BYTES = b"HCLA", 0x20
 _QUOTE_VERSIONS = (b"\x04\x00", b"\x05\x00")
 _TEE_TYPE = b"\x81\x00\x00\x00"
 
@@ -32,11 +32,10 @@ class Carried:
 
 def open_carrier(content: bytes) -> Carried:
     """Return the evidence in `content`; raises MalformedEvidence if there is none or it is not well-formed."""
-    if content[:2] in _QUOTE_VERSIONS and content[4:8] == _TEE_TYPE:
+    if is_raw_quote(content):
         return Carried(evidence=parse_quote(content), carrier="TDX quote")
-    if content.startswith(_HCL_MAGIC):
-        report = content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
-        return _reported(report, "HCL container of a SEV-SNP report")
+    if content.startswith(HCL_MAGIC):
+        return _reported(report_in_container(content), "HCL container of a SEV-SNP report")
     if len(content) == REPORT_BYTES:
         return _reported(content, "SEV-SNP report")
     if content.startswith(b"-----BEGIN CERTIFICATE") or content[:1] == b"\x30":
@@ -44,6 +43,16 @@ def open_carrier(content: bytes) -> Carried:
     if content[:1] == b"\x0a":
         return _from_document(content)
     raise MalformedEvidence(f"{len(content)} bytes that are no evidence we know")
+
+
+def is_raw_quote(content: bytes) -> bool:
+    """Return whether bytes begin as a TDX quote does."""
+    return content[:2] in _QUOTE_VERSIONS and content[4:8] == _TEE_TYPE
+
+
+def report_in_container(content: bytes) -> bytes:
+    """Return the report inside the blob that Azure's paravisor keeps (spec/attestation.md 4.1)."""
+    return content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
 
 
 def _reported(report: bytes, carrier: str) -> Carried:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
+from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_in_container
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.pki.der import elements
 from contrast_tasks.attestation.pki.forms import load_certificate
@@ -306,21 +307,12 @@ def _is_certificate(content: bytes) -> bool:
     return content.startswith(b"-----BEGIN CERTIFICATE") or _is_der(content)
 
 
-def _is_raw_quote(content: bytes) -> bool:
-    return content[:2] in {b"\x04\x00", b"\x05\x00"} and content[4:8] == b"\x81\x00\x00\x00"
-
-
-_HCL_MAGIC, _HCL_HEADER_BYTES = b"HCLA", 0x20
-
-
 def _container(content: bytes) -> Description:
-    """Describe the report inside the blob that Azure's paravisor keeps (spec/attestation 4.1)."""
-    report = content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
-    return {"report": describe_snp_report(parse_report(report))}
+    return {"report": describe_snp_report(parse_report(report_in_container(content)))}
 
 
 _READERS: tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes], Description]], ...] = (
-    ("TDX quote", _is_raw_quote, lambda content: describe_tdx_quote(parse_quote(content))),
+    ("TDX quote", is_raw_quote, lambda content: describe_tdx_quote(parse_quote(content))),
     (
         "SEV-SNP report",
         lambda content: len(content) == REPORT_BYTES,
@@ -328,7 +320,7 @@ _READERS: tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes], Descriptio
     ),
     (
         "HCL container of a SEV-SNP report",
-        lambda content: content.startswith(_HCL_MAGIC),
+        lambda content: content.startswith(HCL_MAGIC),
         _container,
     ),
     ("AMD endorsement certificate", _is_der, _endorsement),

@@ -4,9 +4,7 @@ A folder replaces all of them. It holds certificates in PEM or DER, told apart b
 `SEV-VLEK-<Line>` intermediates, and `Intel SGX Root CA`.
 """
 
-import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +12,7 @@ from importlib.resources import files
 
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.pki.certificate import parse_certificate
-from contrast_tasks.attestation.pki.forms import load_certificate
+from contrast_tasks.attestation.pki.forms import load_certificate, pem_to_der
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
 from contrast_tasks.attestation.snp.lines import LINES, amd_anchor
 from contrast_tasks.attestation.tdx.pck import ROOT_NAME, common_name, spki_der
@@ -22,7 +20,6 @@ from contrast_tasks.errors import UsageError
 
 # SHA-256 of the DER form of Intel's SGX root certificate.
 INTEL_ROOT_SHA256 = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +71,8 @@ def roots_from(contents: Mapping[str, bytes]) -> TrustRoots:
             except MalformedEvidence as err:
                 raise UsageError(f"{name}: {err}") from err
             role, line = _role(subject)
-            if role:
-                parts.setdefault(line, {})[role] = der
+            if role and parts.setdefault(line, {}).setdefault(role, der) != der:
+                raise UsageError(f"{name} holds another certificate named {subject} than the rest")
     amd = {
         line: TrustAnchor(
             line=line,
@@ -93,7 +90,10 @@ def roots_from(contents: Mapping[str, bytes]) -> TrustRoots:
 def _certificates(name: str, content: bytes) -> list[bytes]:
     if content[:1] == b"\x30":
         return [content]
-    found = [base64.b64decode(body) for body in _PEM.findall(content)]
+    try:
+        found = pem_to_der(content)
+    except MalformedEvidence as err:
+        raise UsageError(f"{name}: {err}") from err
     if not found:
         raise UsageError(f"{name} holds no certificate in PEM or DER")
     return found

@@ -2,25 +2,25 @@
 
 An index is JSON: `{"schema": 2, "vectors": [{"id", "tee": "snp"|"tdx", "files": [...], "checks": [{"check", "at", "options", "result",
 "reason"?}]}]}`. Questions are `genuine`, `chain`, `tcb` (TDX) and `default-policy`. AMD vectors come without revocation lists, so
-these are not asked for.
+these are not asked for. A check that cannot be run (a file that is not there, a question nobody knows) has the verdict `error`,
+which is never the expected one, and the others go on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from contrast_tasks.attestation.errors import ClaimsRejected, CollateralUnavailable
-from contrast_tasks.attestation.snp.document import SnpDocument, parse_document
-from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
+from contrast_tasks.attestation.snp.document import SnpDocument
+from contrast_tasks.attestation.snp.endorsement import verify_chain
 from contrast_tasks.attestation.snp.expectation import SnpExpectation, claim_checks
-from contrast_tasks.attestation.snp.report import parse_report
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import Trust, line_of
 from contrast_tasks.attestation.snp.verify import verify_genuine as verify_genuine_snp
 from contrast_tasks.attestation.tdx.collateral import parse_collateral
-from contrast_tasks.attestation.tdx.document import quote_bytes
-from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
+from contrast_tasks.attestation.tdx.pck import PckChain, verify_pck_chain
+from contrast_tasks.attestation.tdx.quote import TdxQuote
 from contrast_tasks.attestation.tdx.verify import (
     TdxExpectation,
     check_claims,
@@ -29,6 +29,7 @@ from contrast_tasks.attestation.tdx.verify import (
     verify_genuine,
 )
 from contrast_tasks.attestation.trust_roots import TrustRoots
+from contrast_tasks.attestation.vector_files import VectorFiles, endorsement_of
 from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.manifest.model import GuestPolicy, PlatformInfo
 
@@ -37,33 +38,54 @@ Load = Callable[[str], bytes]
 
 _ZERO_TCB = Tcb(bootloader=0, tee=0, snp=0, microcode=0)
 _AKS_ABI_MINOR = 31
+# As generated for every TDX platform; nothing in the runtime extends RTMR3.
+_XFAM = bytes.fromhex("e702060000000000")
+_RTMR3 = bytes(48)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a check switches on that is off by default."""
+
+    allow_vlek: bool = False
+    allow_quote_v5: bool = False
+
+
+_OPTIONS = tuple(Options.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check's outcome; results are `accept` or `reject`, reasons one word (empty where accepted or not given)."""
+    """One check's outcome; results are `accept` or `reject`, reasons one word (empty where accepted or not given).
+
+    options: those switched on. found: also `error` where the check could not be run, with what is wrong in `detail`.
+    notes: what was not understood and did not matter.
+    """
 
     vector: str
     check: str
     at: str
+    options: tuple[str, ...] = ()
     expected: str
-    expected_reason: str
+    expected_reason: str = ""
     found: str
-    found_reason: str
-    detail: str
+    found_reason: str = ""
+    detail: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Return whether the verdict is the expected one; reasons are shown, not compared."""
-        return self.found == self.expected
+        return self.found in {"accept", "reject"} and self.found == self.expected
 
 
 def run_checks(index: Any, load: Load, roots: TrustRoots) -> Iterator[CheckResult]:
     """Yield the outcome of every check of an index, in its order. Raises UsageError for an index of another form."""
     for vector in _members(index, "vectors"):
-        files = {str(name): load(str(name)) for name in _members(vector, "files")}
-        for check in _members(vector, "checks") if "checks" in vector else ():
-            yield _run(vector, check, files, roots)
+        names = [str(name) for name in _members(vector, "files")]
+        checks = _members(vector, "checks") if "checks" in vector else []
+        if checks:
+            yield from _run_vector(vector, checks, names, load, roots)
 
 
 def _members(document: Any, name: str) -> list[Any]:
@@ -78,103 +100,113 @@ def _has_id(document: Any) -> bool:
     return isinstance(document, Mapping) and "id" in document
 
 
-def _required(document: Any, name: str) -> Any:
-    if not isinstance(document, Mapping) or name not in document:
-        raise UsageError(f"an entry of the index lacks {name!r}")
-    return document[name]
+def _run_vector(
+    vector: Mapping[str, Any], checks: list[Any], names: list[str], load: Load, roots: TrustRoots
+) -> Iterator[CheckResult]:
+    name = str(vector.get("id") or "(without id)")
+    trouble, files = "", VectorFiles(by_kind={})
+    try:
+        files = VectorFiles.of({one: load(one) for one in names})
+    except UsageError as err:
+        place = f"{err.where.file}: " if err.where is not None else ""
+        trouble = f"{place}{err}"
+    for check in checks:
+        said: Mapping[str, Any] = check if isinstance(check, Mapping) else {}
+        blank = CheckResult(
+            vector=name,
+            check=str(said.get("check", "(none)")),
+            at=str(said.get("at", "(no instant)")),
+            expected=str(said.get("result", "(no result)")),
+            expected_reason=str(said.get("reason") or ""),
+            found="error",
+        )
+        try:
+            if trouble:
+                raise UsageError(trouble)  # noqa: TRY301  # told for each of its checks
+            yield _answer(blank, vector, said, files, roots)
+        except UsageError as err:
+            yield replace(blank, detail=str(err))
 
 
-def _run(
+def _answer(
+    blank: CheckResult,
     vector: Mapping[str, Any],
     check: Mapping[str, Any],
-    files: Mapping[str, bytes],
+    files: VectorFiles,
     roots: TrustRoots,
 ) -> CheckResult:
-    at = str(_required(check, "at"))
-    question = str(_required(check, "check"))
-    options = check.get("options") or {}
-    if not isinstance(options, Mapping):
-        raise UsageError(
-            f"{vector.get('id')}: the options of a check are {options!r}, wanted an object"
-        )
-    answers = _TDX if _required(vector, "tee") == "tdx" else _SNP
-    if question not in answers:
-        raise UsageError(
-            f"{vector.get('id')}: unknown check {question!r}, wanted one of {', '.join(answers)}"
-        )
+    answers = _ANSWERS.get(str(vector.get("tee")))
+    if answers is None:
+        raise UsageError(f"tee is {vector.get('tee')!r}, wanted one of {', '.join(_ANSWERS)}")
+    question = answers.get(blank.check)
+    if question is None:
+        raise UsageError(f"unknown check {blank.check!r}, wanted one of {', '.join(answers)}")
+    if blank.expected not in {"accept", "reject"}:
+        raise UsageError(f"the result is {blank.expected!r}, wanted accept or reject")
+    now = _instant(blank.at)
+    options, notes = _options(check.get("options"))
     found, reason, detail = "accept", "", ""
     try:
-        answers[question](files, roots, _instant(at), options)
+        question(files, roots, now, options)
     except EvidenceRejected as err:
         found, reason, detail = "reject", getattr(err, "reason", "rejected"), str(err)
-    return CheckResult(
-        vector=str(_required(vector, "id")),
-        check=question,
-        at=at,
-        expected=str(_required(check, "result")),
-        expected_reason=str(check.get("reason") or ""),
+    return replace(
+        blank,
+        options=tuple(name for name in _OPTIONS if getattr(options, name)),
         found=found,
         found_reason=reason,
         detail=detail,
+        notes=notes,
     )
+
+
+def _options(said: Any) -> tuple[Options, tuple[str, ...]]:
+    if said is None:
+        return Options(), ()
+    if not isinstance(said, Mapping):
+        raise UsageError(f"the options of a check are {said!r}, wanted an object")
+    for name in _OPTIONS:
+        if not isinstance(said.get(name, False), bool):
+            raise UsageError(f"the option {name} is {said[name]!r}, wanted true or false")
+    notes = tuple(
+        f"option {name!r} is not known and has no effect" for name in said if name not in _OPTIONS
+    )
+    return Options(**{name: said[name] for name in _OPTIONS if name in said}), notes
 
 
 def _instant(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as err:
-        raise UsageError(f"the index has a time that does not parse: {text!r}") from err
+        raise UsageError(f"the instant does not parse: {text!r}") from err
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _one(files: Mapping[str, bytes], *endings: str) -> bytes:
-    return next(
-        (content for ending in endings for name, content in files.items() if name.endswith(ending)),
-        b"",
-    )
-
-
-Options = Mapping[str, Any]
-
-
-def _snp_document(files: Mapping[str, bytes]) -> SnpDocument:
-    report = _one(files, ".report.bin")
-    if not report:
-        return parse_document(_one(files, ".attestation.pb", ".pb"))
-    certificate = _one(files, ".vcek.der", ".vlek.der", ".der")
-    kind = parse_endorsement(certificate).kind
-    return SnpDocument(
-        report=parse_report(report),
-        vcek_der=certificate if kind == "VCEK" else b"",
-        vlek_der=certificate if kind == "VLEK" else b"",
-    )
-
-
-def _snp_genuine(
-    files: Mapping[str, bytes], roots: TrustRoots, now: datetime, options: Options
-) -> None:
-    document = _snp_document(files)
+def _snp_genuine(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
+    document = files.snp_document()
     verify_genuine_snp(document, _trust(document, roots, options), now)
 
 
 def _trust(document: SnpDocument, roots: TrustRoots, options: Options) -> Trust:
-    endorsement = parse_endorsement(document.vlek_der or document.vcek_der)
     return Trust(
-        anchor=roots.anchor(line_of(document.report, endorsement)),
-        allow_vlek=bool(options.get("allow_vlek")),
+        anchor=roots.anchor(line_of(document.report, endorsement_of(document))),
+        allow_vlek=options.allow_vlek,
         check_revocation=False,
     )
 
 
-def _snp_chain(files: Mapping[str, bytes], roots: TrustRoots, now: datetime, _: Options) -> None:
-    endorsement = parse_endorsement(_one(files, ".vcek.der", ".vlek.der", ".der"))
-    verify_chain(endorsement, roots.anchor(endorsement.line), ica_der=b"", ark_der=b"", now=now)
+def _snp_chain(files: VectorFiles, roots: TrustRoots, now: datetime, _: Options) -> None:
+    endorsement = files.endorsement()
+    # The name of the issuer tells the line for certain; in some certificates the product is another's.
+    issuer = endorsement.certificate.issuer_cn
+    line = issuer.removeprefix("SEV-").removeprefix("VLEK-")
+    verify_chain(endorsement, roots.anchor(line), ica_der=b"", ark_der=b"", now=now)
 
 
 def _snp_default_policy(
-    files: Mapping[str, bytes], roots: TrustRoots, now: datetime, options: Options
+    files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
 ) -> None:
-    document = _snp_document(files)
+    document = files.snp_document()
     genuine = verify_genuine_snp(document, _trust(document, roots, options), now)
     report = genuine.report
     # Two policies are ever generated; the one whose ABI the report names is the one its manifest would have.
@@ -190,64 +222,60 @@ def _snp_default_policy(
         raise ClaimsRejected(checks)
 
 
-def _tdx_quote(files: Mapping[str, bytes]) -> TdxQuote:
-    raw = _one(files, ".quote.bin")
-    return parse_quote(raw or quote_bytes(_one(files, ".pb")))
+def _tdx_genuine(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
+    _genuine_quote(files, roots, now, options)
 
 
-def _tdx_genuine(
-    files: Mapping[str, bytes], roots: TrustRoots, now: datetime, options: Options
-) -> None:
-    verify_genuine(
-        _tdx_quote(files),
-        root_spki=roots.intel_spki,
-        now=now,
-        allow_v5=bool(options.get("allow_quote_v5")),
+def _genuine_quote(
+    files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
+) -> tuple[TdxQuote, PckChain]:
+    quote = files.tdx_quote()
+    return quote, verify_genuine(
+        quote, root_spki=roots.intel_spki, now=now, allow_v5=options.allow_quote_v5
     )
 
 
-def _tdx_tcb(
-    files: Mapping[str, bytes], roots: TrustRoots, now: datetime, options: Options
+def _tdx_chain(files: VectorFiles, roots: TrustRoots, now: datetime, _: Options) -> None:
+    verify_pck_chain(files.pck_chain_pem(), root_spki=roots.intel_spki, now=now)
+
+
+def _tdx_tcb(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
+    quote, chain = _genuine_quote(files, roots, now, options)
+    _require_tcb(files, quote, chain, roots, now)
+
+
+def _require_tcb(
+    files: VectorFiles, quote: TdxQuote, chain: PckChain, roots: TrustRoots, now: datetime
 ) -> None:
-    quote = _tdx_quote(files)
-    chain = verify_genuine(
-        quote, root_spki=roots.intel_spki, now=now, allow_v5=bool(options.get("allow_quote_v5"))
-    )
-    bundle = _one(files, ".collateral.json")
-    collateral = parse_collateral(bundle) if bundle else None
-    require_status(tcb_of(quote, chain, collateral, root_spki=roots.intel_spki, now=now)[0])
+    if not files.collateral:
+        raise CollateralUnavailable("collateral not available")
+    bundle = parse_collateral(files.collateral)
+    require_status(tcb_of(quote, chain, bundle, root_spki=roots.intel_spki, now=now)[0])
 
 
 def _tdx_default_policy(
-    files: Mapping[str, bytes], roots: TrustRoots, now: datetime, options: Options
+    files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
 ) -> None:
-    quote = _tdx_quote(files)
-    chain = verify_genuine(
-        quote, root_spki=roots.intel_spki, now=now, allow_v5=bool(options.get("allow_quote_v5"))
-    )
+    quote, chain = _genuine_quote(files, roots, now, options)
     body = quote.body
     expected = TdxExpectation(
-        mr_td=body.mr_td,
-        mr_seam=body.mr_seam,
-        rtmrs=body.rtmrs,
-        xfam=bytes.fromhex("e702060000000000"),
+        mr_td=body.mr_td, mr_seam=body.mr_seam, rtmrs=(*body.rtmrs[:3], _RTMR3), xfam=_XFAM
     )
     check_claims(quote, chain, expected, report_data=body.report_data, evaluation_number=None)
-    bundle = _one(files, ".collateral.json")
-    if not bundle:
-        raise CollateralUnavailable("collateral not available")
-    verdict, _ = tcb_of(quote, chain, parse_collateral(bundle), root_spki=roots.intel_spki, now=now)
-    require_status(verdict)
+    _require_tcb(files, quote, chain, roots, now)
 
 
-Answer = Callable[[Mapping[str, bytes], TrustRoots, datetime, Options], None]
-_SNP: Mapping[str, Answer] = {
-    "genuine": _snp_genuine,
-    "chain": _snp_chain,
-    "default-policy": _snp_default_policy,
-}
-_TDX: Mapping[str, Answer] = {
-    "genuine": _tdx_genuine,
-    "tcb": _tdx_tcb,
-    "default-policy": _tdx_default_policy,
+Answer = Callable[[VectorFiles, TrustRoots, datetime, Options], None]
+_ANSWERS: Mapping[str, Mapping[str, Answer]] = {
+    "snp": {
+        "genuine": _snp_genuine,
+        "chain": _snp_chain,
+        "default-policy": _snp_default_policy,
+    },
+    "tdx": {
+        "genuine": _tdx_genuine,
+        "chain": _tdx_chain,
+        "tcb": _tdx_tcb,
+        "default-policy": _tdx_default_policy,
+    },
 }

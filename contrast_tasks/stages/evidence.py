@@ -68,13 +68,14 @@ def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
     """Run every check of `folder`/vectors.json; says a line per check and the totals, `N passed, N failed`.
 
-    roots: a folder of root certificates that takes the place of those that ship with the package. Raises UsageError naming the
-    index for one of another form, or the file that an entry names and that is not there.
+    folder: or the index itself. roots: a folder of root certificates that takes the place of those that ship with the package.
+    A check that cannot be run counts as failed and says why. Raises UsageError naming the index for one of another form.
     """
     from contrast_tasks.attestation.trust_roots import bundled_roots, roots_from
     from contrast_tasks.attestation.vector_checks import run_checks
 
-    index_path = folder / INDEX_NAME
+    index_path = folder if folder.is_file() else folder / INDEX_NAME
+    folder = index_path.parent
     try:
         index = json.loads(_read(index_path))
     except (ValueError, RecursionError) as err:
@@ -89,20 +90,24 @@ def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
             verdict = "ok" if result.passed else "FAILED"
             expected = " ".join(filter(None, (result.expected, result.expected_reason)))
             found = " ".join(filter(None, (result.found, result.found_reason)))
+            options = f" with {', '.join(result.options)}" if result.options else ""
             say(
-                f"{verdict} {result.vector} {result.check} at {result.at}: expected {expected}, found {found}"
+                f"{verdict} {result.vector} {result.check} at {result.at}{options}: expected {expected}, found {found}"
             )
-            if not result.passed and result.detail:
-                say(f"{_INDENT}{result.detail}")
+            for line in (*result.notes, "" if result.passed else result.detail):
+                if line:
+                    say(f"{_INDENT}{line}")
             results.append(
                 {
                     "vector": result.vector,
                     "check": result.check,
                     "at": result.at,
+                    "options": list(result.options),
                     "passed": result.passed,
                     "expected": expected,
                     "found": found,
                     "detail": result.detail,
+                    "notes": list(result.notes),
                 }
             )
     failed = len(results) - passed

@@ -430,40 +430,6 @@ def test_roots_of_somebody_else_accept_nothing_genuine(terminal: Terminal, copy:
             "entry 'a' has no list 'checks'",
             id="checks",
         ),
-        pytest.param(
-            '{"vectors": [{"id": "a", "tee": "snp", "files": [], "checks": [{"check": "genuine"}]}]}',
-            "an entry of the index lacks 'at'",
-            id="no instant",
-        ),
-        pytest.param(
-            (
-                '{"vectors": [{"id": "a", "tee": "snp", "files": [],'
-                ' "checks": [{"check": "genuine", "at": "noon"}]}]}'
-            ),
-            "a time that does not parse: 'noon'",
-            id="instant",
-        ),
-        pytest.param(
-            (
-                '{"vectors": [{"id": "a", "tee": "snp", "files": [],'
-                ' "checks": [{"check": "tcb", "at": "2025-01-01"}]}]}'
-            ),
-            "a: unknown check 'tcb', wanted one of genuine, chain, default-policy",
-            id="question",
-        ),
-        pytest.param(
-            (
-                '{"vectors": [{"id": "a", "tee": "snp", "files": [],'
-                ' "checks": [{"check": "chain", "at": "2025-01-01", "options": [1]}]}]}'
-            ),
-            "the options of a check are [1], wanted an object",
-            id="options",
-        ),
-        pytest.param(
-            '{"vectors": [{"id": "a", "tee": "snp", "files": ["../secret"], "checks": []}]}',
-            "names the file '../secret' outside its folder",
-            id="outside",
-        ),
     ],
 )
 def test_an_index_of_another_form_is_named(
@@ -480,17 +446,69 @@ def test_an_index_of_another_form_is_named(
     assert message in shown.err
 
 
-def test_a_file_that_the_index_names_and_that_is_not_there_is_named(
-    terminal: Terminal, tmp_path: Path
+GENUINE: dict[str, Any] = {"check": "genuine", "at": "2025-01-01", "result": "accept"}
+
+
+@pytest.mark.parametrize(
+    ("vector", "check", "message"),
+    [
+        pytest.param({}, {"at": None}, "the instant does not parse: 'None'", id="no instant"),
+        pytest.param({}, {"at": "noon"}, "the instant does not parse: 'noon'", id="instant"),
+        pytest.param({}, {"check": "tcb"}, "unknown check 'tcb', wanted one of genuine, chain, default-policy", id="question"),
+        pytest.param({}, {"check": 7}, "unknown check '7', wanted one of genuine, chain", id="number for a question"),
+        pytest.param({}, {"result": "maybe"}, "the result is 'maybe', wanted accept or reject", id="result"),
+        pytest.param({}, {"options": [1]}, "the options of a check are [1], wanted an object", id="options"),
+        pytest.param({}, {"options": {"allow_vlek": "no"}}, "the option allow_vlek is 'no', wanted true or false", id="option"),
+        pytest.param({"tee": "sgx"}, {}, "tee is 'sgx', wanted one of snp, tdx", id="tee"),
+        pytest.param({"files": ["../secret"]}, {}, "names the file '../secret' outside its folder", id="outside"),
+        pytest.param({"files": ["a.bin"]}, {}, "a.bin: cannot be read: no such file or directory", id="missing file"),
+    ],
+)  # fmt: skip
+def test_a_check_that_cannot_be_run_counts_as_failed_and_the_others_go_on(
+    terminal: Terminal,
+    tmp_path: Path,
+    vector: dict[str, Any],
+    check: dict[str, Any],
+    message: str,
 ) -> None:
-    (tmp_path / "vectors.json").write_text(
-        '{"vectors": [{"id": "a", "tee": "snp", "files": ["a.bin"], "checks": []}]}'
-    )
+    report = FakeAmd().report().raw
+    (tmp_path / "b.report.bin").write_bytes(report)
+    base = {"id": "a", "tee": "snp", "files": ["b.report.bin"]}
+    good = {**GENUINE, "result": "reject"}
+    index = [
+        {**base, **vector, "checks": [{**GENUINE, **check}]},
+        {**base, "id": "b", "checks": [good]},
+    ]
+    (tmp_path / "vectors.json").write_text(json.dumps({"vectors": index}))
 
     shown = terminal.run("evidence", "check", str(tmp_path))
 
-    assert (shown.code, shown.out) == (2, "")
-    assert shown.err == f"{tmp_path / 'a.bin'}: error: cannot be read: no such file or directory\n"
+    failed, detail, passed, totals = shown.out.splitlines()
+    assert shown.code == 42
+    assert failed.startswith("FAILED a ")
+    assert failed.endswith("found error")
+    assert message in detail
+    assert passed == "ok b genuine at 2025-01-01: expected reject, found reject chain-incomplete"
+    assert totals == "1 passed, 1 failed"
+
+
+def test_an_option_nobody_knows_is_told_and_has_no_effect(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    (tmp_path / "b.report.bin").write_bytes(FakeAmd().report().raw)
+    check = {**GENUINE, "result": "reject", "options": {"allow_all": True, "allow_vlek": True}}
+    vector = {"id": "b", "tee": "snp", "files": ["b.report.bin"], "checks": [check]}
+    index = tmp_path / "vectors.json"
+    index.write_text(json.dumps({"vectors": [vector]}))
+
+    shown = terminal.run("evidence", "check", str(index))
+
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == (
+        "ok b genuine at 2025-01-01 with allow_vlek: expected reject, found reject chain-incomplete\n"
+        "  option 'allow_all' is not known and has no effect\n"
+        "1 passed, 0 failed\n"
+    )
 
 
 @pytest.mark.parametrize(

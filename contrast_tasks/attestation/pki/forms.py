@@ -4,12 +4,16 @@
 only ValueError. Here every part that we use is looked at once, inside one guard.
 """
 
+import base64
+import re
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from contrast_tasks.attestation.errors import MalformedEvidence
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 # A warning counts as an error where the interpreter is told so; refusing is the safe reading of it.
 PARSE_ERRORS = (
@@ -22,6 +26,17 @@ PARSE_ERRORS = (
     x509.UnsupportedGeneralNameType,
     UnsupportedAlgorithm,
 )
+
+
+def pem_to_der(content: bytes) -> list[bytes]:
+    """Return the certificates of PEM text in DER, in order, unread; what stands around them is ignored."""
+    found = []
+    for body in _PEM.findall(content):
+        try:
+            found.append(base64.b64decode(body))
+        except ValueError as err:
+            raise MalformedEvidence("a certificate in pem is not base64") from err
+    return found
 
 
 def load_certificate(content: bytes, what: str) -> x509.Certificate:

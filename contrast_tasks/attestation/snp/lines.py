@@ -3,11 +3,10 @@
 Source: spec/attestation.md 2.5; the certificates themselves lie in roots/ (see its README).
 """
 
-import base64
-import re
 from functools import cache
 from importlib.resources import files
 
+from contrast_tasks.attestation.pki.forms import pem_to_der
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
 from contrast_tasks.errors import UsageError
 
@@ -29,7 +28,6 @@ _MODELS = (
     (0x1A, 0x00, 0x11, "Turin"),
     (SIMULATED_FAMILY, 0x00, 0x00, LINE_SIMULATED),
 )
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 
 def line_of_model(family: int, model: int) -> str:
@@ -59,5 +57,5 @@ def amd_anchor(line: str) -> TrustAnchor:
 def _pair(line: str, kind: str) -> tuple[bytes, bytes]:
     name = f"amd_{line.lower()}_{kind}_ark.pem"
     content = (files("contrast_tasks.attestation") / "roots" / name).read_bytes()
-    first, second = (base64.b64decode(body) for body in _PEM.findall(content))
+    first, second = pem_to_der(content)
     return first, second

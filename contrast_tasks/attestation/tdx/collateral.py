@@ -174,6 +174,10 @@ def _verify(
             f"PCK CRL is from {common_name(signed.authority)!r}, the PCK certificate from "
             f"{common_name(chain.intermediate)!r}"
         )
+    if signed.authority.public_key() != chain.intermediate.public_key():
+        raise CollateralRejected(
+            f"PCK CRL and PCK certificate are from two keys named {common_name(signed.authority)!r}"
+        )
     _require_unrevoked(chain.intermediate, signed.root_crl, "PCK intermediate")
     _require_unrevoked(chain.leaf, signed.pck_crl, "PCK certificate")
     for name, found, wanted in (

@@ -62,6 +62,17 @@ def test_a_list_of_every_certificate_is_accepted(
     assert verify(lists(which, extension))
 
 
+def test_a_list_of_another_authority_of_the_same_name_is_refused() -> None:
+    other = Intel(root_key=INTEL.root_key)
+    bundle = INTEL.collateral(
+        pck_crl_issuer_chain=pem(other.ca, INTEL.root).decode(),
+        pck_crl=crl(other.ca_name, other.ca_key).hex(),
+    )
+
+    with pytest.raises(CollateralRejected, match="from two keys named 'Intel SGX PCK Platform CA'"):
+        verify(bundle)
+
+
 @pytest.mark.parametrize("change", [lambda one: one[:-1], lambda one: one + b"\0"])
 def test_a_list_with_a_byte_too_few_or_too_many_is_refused(change: Any) -> None:
     content = change(crl(INTEL.ca_name, INTEL.ca_key))

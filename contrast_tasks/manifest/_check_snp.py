@@ -86,9 +86,9 @@ def check_snp(check: Collector, value: Any, path: Path) -> None:
         _check_uint64(check, entry["MinimumMitigationVector"], (*path, "MinimumMitigationVector"))
     chips = (*path, "AllowedChipIDs")
     for index, chip in enumerate(check.elements(entry.get("AllowedChipIDs"), chips)):
-        check.hex(chip, (*chips, index), _CHIP_ID_BYTES, code="M037", rule="chip-id")
+        check.hex(chip, (*chips, index), _CHIP_ID_BYTES, code="M037", rule="chip-id", any_case=True)
     if "APEIP" in entry:
-        check.hex(entry["APEIP"], (*path, "APEIP"), 4, code="M038", rule="apeip")
+        check.hex(entry["APEIP"], (*path, "APEIP"), 4, code="M038", rule="apeip", any_case=True)
     check.optional(entry, path, "CPUs", int)
 
 
@@ -129,9 +129,9 @@ def _check_guest(check: Collector, entry: dict[str, Any], path: Path, *, setting
 def _check_measurement(check: Collector, value: Any, path: Path) -> None:
     if value == "":
         check.missing("M032", "measurement", path, MEASUREMENT_HINT)
-    elif check.hex(value, path, _MEASUREMENT_BYTES, code="M032", rule="measurement") and not int(
-        value, 16
-    ):
+    elif check.hex(
+        value, path, _MEASUREMENT_BYTES, code="M032", rule="measurement", any_case=True
+    ) and not int(value, 16):
         check.add("M032", "measurement", path, "is all zero, expected a launch measurement")
 
 

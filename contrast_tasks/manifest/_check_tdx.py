@@ -65,10 +65,17 @@ def check_tdx(check: Collector, value: Any, path: Path) -> None:
             check.integer(entry[name], (*path, name), _UINT16_MAX, code="M045", rule="tdx-svn")
     for name in ("TdAttributes", "Xfam"):
         if name in entry:
-            check.hex(entry[name], (*path, name), _FEATURE_BYTES, code="M044", rule="tdx-features")
+            check.hex(
+                entry[name],
+                (*path, name),
+                _FEATURE_BYTES,
+                code="M044",
+                rule="tdx-features",
+                any_case=True,
+            )
     piids = (*path, "AllowedPIIDs")
     for index, piid in enumerate(check.elements(entry.get("AllowedPIIDs"), piids)):
-        check.hex(piid, (*piids, index), _PIID_BYTES, code="M046", rule="piid")
+        check.hex(piid, (*piids, index), _PIID_BYTES, code="M046", rule="piid", any_case=True)
     for name in ("MemoryIntegrity", "SMTDisabled", "StaticPlatform"):
         check.optional(entry, path, name, bool)
     check.optional(entry, path, "CPUs", int)
@@ -79,7 +86,7 @@ def _check_registers(check: Collector, entry: dict[str, Any], path: Path) -> Non
     if entry.get("MrTd") == "":
         check.missing("M040", "measurement", place, MEASUREMENT_HINT)
     elif "MrTd" in entry:
-        check.hex(entry["MrTd"], place, _REGISTER_BYTES, code="M040", rule="mr-td")
+        check.hex(entry["MrTd"], place, _REGISTER_BYTES, code="M040", rule="mr-td", any_case=True)
     place = (*path, "Rtmrs")
     if "Rtmrs" not in entry:
         return
@@ -92,7 +99,9 @@ def _check_registers(check: Collector, entry: dict[str, Any], path: Path) -> Non
         if register == "":
             check.missing("M043", "measurement", (*place, index), MEASUREMENT_HINT)
         else:
-            check.hex(register, (*place, index), _REGISTER_BYTES, code="M043", rule="rtmrs")
+            check.hex(
+                register, (*place, index), _REGISTER_BYTES, code="M043", rule="rtmrs", any_case=True
+            )
 
 
 def _check_seam(check: Collector, entry: dict[str, Any], path: Path) -> None:
@@ -101,7 +110,7 @@ def _check_seam(check: Collector, entry: dict[str, Any], path: Path) -> None:
     if seam == "":
         check.missing("M041", "mr-seam", place, _SEAM_HINT)
     elif "MrSeam" in entry:
-        check.hex(seam, place, _REGISTER_BYTES, code="M041", rule="mr-seam")
+        check.hex(seam, place, _REGISTER_BYTES, code="M041", rule="mr-seam", any_case=True)
     if seam == "0" * 2 * _REGISTER_BYTES:
         reason = "is all zero, the placeholder that no TDX module has, attestation will fail"
         check.warn("M047", "mr-seam-placeholder", place, reason, _SEAM_HINT)
@@ -110,7 +119,7 @@ def _check_seam(check: Collector, entry: dict[str, Any], path: Path) -> None:
     if svn == "":
         check.missing("M042", "tee-tcb-svn", place, _SVN_HINT)
     elif "MinimumTeeTcbSvn" in entry:
-        check.hex(svn, place, _SVN_BYTES, code="M042", rule="tee-tcb-svn")
-    if svn == "f" * 2 * _SVN_BYTES:
+        check.hex(svn, place, _SVN_BYTES, code="M042", rule="tee-tcb-svn", any_case=True)
+    if str(svn).lower() == "f" * 2 * _SVN_BYTES:
         reason = "is all ff, the placeholder that no platform reaches, attestation will fail"
         check.warn("M048", "tee-tcb-svn-placeholder", place, reason, _SVN_HINT)

@@ -150,18 +150,29 @@ class Collector:
         return value
 
     def hex(
-        self, value: Any, path: tuple[Step, ...], size_bytes: int, *, code: str, rule: str
+        self,
+        value: Any,
+        path: tuple[Step, ...],
+        size_bytes: int,
+        *,
+        code: str,
+        rule: str,
+        any_case: bool = False,
     ) -> bool:
-        """Return whether `value` is lower-case hex of `size_bytes` bytes, adding `code` if it is not."""
+        """Return whether `value` is hex of `size_bytes` bytes, adding `code` if it is not.
+
+        any_case: for what is compared as bytes with evidence; tools print chip ids in capitals (spec/attestation.md 8, row 75).
+            Hashes are compared as text, so theirs has to be lower case.
+        """
         digits = 2 * size_bytes
-        wanted = f"expected {digits} lower-case hex digits"
+        wanted = f"expected {digits} {'' if any_case else 'lower-case '}hex digits"
         if not isinstance(value, str):
             reason = f"is {shown(value)}, {wanted}"
         elif not _HEX_ANY_CASE.fullmatch(value):
             reason = f"is {shown(value)}, which is not hex, {wanted}"
         elif len(value) != digits:
             reason = f"has {len(value)} hex digits, {wanted}"
-        elif not _HEX.fullmatch(value):
+        elif not any_case and not _HEX.fullmatch(value):
             reason = f"has upper-case hex digits, {wanted}"
         else:
             return True

@@ -123,7 +123,6 @@ def test_74_there_is_no_insecure_platform_to_opt_into(name: str) -> None:
         pytest.param((*SNP0, "ProductName"), "Rome", "M031", "'Rome'", id="other product"),
         pytest.param((*SNP0, "ProductName"), "", "M031", "''", id="empty product"),
         pytest.param((*SNP0, "TrustedMeasurement"), MEASUREMENT[:-1], "M032", "TrustedMeasurement", id="hex of odd length"),
-        pytest.param((*SNP0, "TrustedMeasurement"), MEASUREMENT.upper(), "M032", "TrustedMeasurement", id="upper-case hex is refused, not accepted"),
         pytest.param((*SNP0, "TrustedMeasurement"), " " + MEASUREMENT[1:], "M032", "TrustedMeasurement", id="leading space"),
         pytest.param((*SNP0, "TrustedMeasurement"), "6c " * 32, "M032", "TrustedMeasurement", id="hex with spaces"),
         pytest.param((*SNP0, "TrustedMeasurement"), MEASUREMENT + "\n", "M032", "TrustedMeasurement", id="hex with a newline"),
@@ -142,6 +141,15 @@ def test_75_a_malformed_reference_value_is_an_error_of_the_manifest(
     assert first.where.file == "manifest.json"
     assert first.where.line is not None
     assert caught.value.exit_code == (13 if code == "M033" else 12)
+
+
+def test_75_upper_case_hex_is_accepted_and_means_the_same() -> None:
+    upper = changed(document(), (*SNP0, "TrustedMeasurement"), MEASUREMENT.upper())
+
+    (judge,) = validators_for(parse_manifest(encoded(upper)))
+    (same,) = validators_for(parse_manifest(encoded(document())))
+
+    assert judge == same
 
 
 @pytest.fixture

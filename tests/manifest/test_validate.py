@@ -86,7 +86,6 @@ ERRORS: list[tuple[tuple[str | int, ...], Any, str, str]] = [
     ((*SNP0, "TrustedMeasurement"), "6c" * 47, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
     ((*SNP0, "TrustedMeasurement"), "6c" * 49, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
     ((*SNP0, "TrustedMeasurement"), "6x" * 48, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
-    ((*SNP0, "TrustedMeasurement"), "6C" * 48, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
     ((*SNP0, "TrustedMeasurement"), "00" * 48, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
     ((*SNP0, "TrustedMeasurement"), None, "M032", "/ReferenceValues/snp/0/TrustedMeasurement"),
     ((*SNP0, "TrustedMeasurement"), ABSENT, "M004", "/ReferenceValues/snp/0"),
@@ -199,7 +198,6 @@ ERRORS: list[tuple[tuple[str | int, ...], Any, str, str]] = [
     ((*SNP0, "PlatformInfo", "TSME"), True, "M002", "/ReferenceValues/snp/0/PlatformInfo/TSME"),
     ((*SNP0, "AllowedChipIDs"), ["ab" * 63], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
     ((*SNP0, "AllowedChipIDs"), ["zz" * 64], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
-    ((*SNP0, "AllowedChipIDs"), ["AB" * 64], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
     ((*SNP0, "AllowedChipIDs"), [None], "M037", "/ReferenceValues/snp/0/AllowedChipIDs/0"),
     ((*SNP0, "AllowedChipIDs"), "ab" * 64, "M003", "/ReferenceValues/snp/0/AllowedChipIDs"),
     ((*SNP0, "APEIP"), "ab" * 3, "M038", "/ReferenceValues/snp/0/APEIP"),
@@ -259,7 +257,6 @@ TDX_ERRORS: list[tuple[tuple[str | int, ...], Any, str, str]] = [
     ((*TDX0, "MinimumPceSvn"), None, "M045", "/ReferenceValues/tdx/0/MinimumPceSvn"),
     ((*TDX0, "MinimumPceSvn"), 1.5, "M045", "/ReferenceValues/tdx/0/MinimumPceSvn"),
     ((*TDX0, "AllowedPIIDs"), ["ab" * 15], "M046", "/ReferenceValues/tdx/0/AllowedPIIDs/0"),
-    ((*TDX0, "AllowedPIIDs"), ["AB" * 16], "M046", "/ReferenceValues/tdx/0/AllowedPIIDs/0"),
     ((*TDX0, "MemoryIntegrity"), "no", "M003", "/ReferenceValues/tdx/0/MemoryIntegrity"),
     ((*TDX0, "rtmrs"), [], "M002", "/ReferenceValues/tdx/0/rtmrs"),
     ((*TDX0, "Rtrms"), [], "M002", "/ReferenceValues/tdx/0/Rtrms"),
@@ -274,6 +271,30 @@ def ids(case: tuple[tuple[str | int, ...], Any, str, str]) -> str:
 def errors_of(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     findings = validate_manifest(manifest)
     return [(item.code, item.where.pointer) for item in findings if item.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("snp", ("TrustedMeasurement",), "6C" * 48),
+        ("snp", ("AllowedChipIDs",), ["AB" * 64]),
+        ("snp", ("APEIP",), "0080B004"),
+        ("tdx", ("MrTd",), "AB" * 48),
+        ("tdx", ("MrSeam",), "AB" * 48),
+        ("tdx", ("Rtmrs", 2), "AB" * 48),
+        ("tdx", ("Xfam",), "E702060000000000"),
+        ("tdx", ("TdAttributes",), "0000001000000000"),
+        ("tdx", ("MinimumTeeTcbSvn",), "0A" * 16),
+        ("tdx", ("AllowedPIIDs",), ["AB" * 16]),
+    ],
+)
+def test_what_is_compared_as_bytes_may_have_upper_case_hex(
+    kind: str, path: tuple[str | int, ...], value: Any
+) -> None:
+    entries = {"snp": [SNP]} if kind == "snp" else {"tdx": [TDX]}
+    manifest = changed(document(**entries), ("ReferenceValues", kind, 0, *path), value)
+
+    assert errors_of(manifest) == []
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=ids)

@@ -56,6 +56,16 @@ TD_ATTRIBUTE_BITS: Mapping[int, str] = {
     31: "KL",
     63: "PERFMON",
 }
+# Intel SDM volume 3D, "ATTRIBUTES" of an enclave.
+ENCLAVE_ATTRIBUTE_BITS: Mapping[int, str] = {
+    0: "INIT",
+    1: "DEBUG",
+    2: "MODE64BIT",
+    4: "PROVISIONKEY",
+    5: "EINITTOKEN_KEY",
+    6: "CET",
+    7: "KSS",
+}
 XFAM_BITS: Mapping[int, str] = {
     0: "x87",
     1: "SSE",
@@ -174,7 +184,12 @@ def describe_tdx_quote(quote: TdxQuote) -> Description:
     xfam = int.from_bytes(body.xfam, "little")
     said: Description = {
         "version": quote.header.version,
+        "attestation_key_type": quote.header.attestation_key_type,
+        "tee_type": f"{quote.header.tee_type:#x}",
+        "qe_svn": quote.header.qe_svn.hex(),
+        "pce_svn": quote.header.pce_svn.hex(),
         "qe_vendor_id": quote.header.qe_vendor_id.hex(),
+        "user_data": quote.header.user_data.hex(),
         "tee_tcb_svn": {
             "raw": body.tee_tcb_svn.hex(),
             "module_svn": body.tee_tcb_svn[0],
@@ -197,11 +212,18 @@ def describe_tdx_quote(quote: TdxQuote) -> Description:
         },
         **{f"rtmr{index}": rtmr.hex() for index, rtmr in enumerate(body.rtmrs)},
         "host_data": body.mr_config_id[:32].hex(),
+        "attestation_key": quote.attestation_key.hex(),
         "quoting_enclave": {
+            "mr_enclave": report.mr_enclave.hex(),
             "mr_signer": report.mr_signer.hex(),
             "isv_prod_id": report.isv_prod_id,
             "isv_svn": report.isv_svn,
-            "attributes": report.attributes.hex(),
+            "attributes": {
+                "raw": report.attributes.hex(),
+                **flags(int.from_bytes(report.attributes[:8], "little"), ENCLAVE_ATTRIBUTE_BITS),
+                "xfrm": report.attributes[8:].hex(),
+            },
+            "authentication_data": quote.qe_auth_data.hex(),
             "misc_select": f"{report.misc_select:#010x}",
             "cpu_svn": report.cpu_svn.hex(),
         },

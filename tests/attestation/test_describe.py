@@ -15,7 +15,7 @@ from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from tests.fakes.attestation import DATA
-from tests.fakes.intel import NOW, Body, Intel, changed, name
+from tests.fakes.intel import AUTH, NOW, Body, Intel, changed, name, quoting_enclave, raw_public
 
 real_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="test data of real hardware is not at hand"
@@ -81,6 +81,22 @@ def test_every_vector_is_recognised() -> None:
 
 def test_every_bit_is_named_and_an_unknown_one_keeps_its_number() -> None:
     assert flags(0b101, {0: "A", 1: "B"}) == {"A": True, "B": False, "bit 2": True}
+
+
+def test_a_quote_names_its_header_and_its_quoting_enclave() -> None:
+    intel = Intel()
+    quote = intel.quote(report=quoting_enclave(intel, attributes=b"\x16" + bytes(15)))
+
+    said = describe(quote)
+
+    assert (said["attestation_key_type"], said["tee_type"]) == (2, "0x81")
+    assert (said["qe_svn"], said["pce_svn"], said["user_data"]) == ("0000", "0000", "00" * 20)
+    assert said["attestation_key"] == raw_public(intel.attestation_key).hex()
+    enclave = said["quoting_enclave"]
+    assert enclave["authentication_data"] == AUTH.hex()
+    assert enclave["mr_enclave"] == "11" * 32
+    bits = {name for name, value in enclave["attributes"].items() if value is True}
+    assert bits == {"DEBUG", "MODE64BIT", "PROVISIONKEY"}
 
 
 def test_a_quote_names_its_attributes_and_its_platform() -> None:

@@ -99,6 +99,10 @@ def certificate(
     since: datetime = NOW - timedelta(days=365),
     until: datetime = NOW + timedelta(days=365),
     extra_extensions: Sequence[str] = (),
+    critical: bool = False,
+    path_length: int | None = None,
+    signs: bool = True,
+    signs_lists: bool = True,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -108,12 +112,12 @@ def certificate(
         .serial_number(serial or x509.random_serial_number())
         .not_valid_before(since)
         .not_valid_after(until)
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=path_length), critical=True)
         .add_extension(
             x509.KeyUsage(
-                digital_signature=True, content_commitment=not authority, key_encipherment=False,
-                data_encipherment=False, key_agreement=False, key_cert_sign=authority,
-                crl_sign=authority, encipher_only=False, decipher_only=False,
+                digital_signature=signs, content_commitment=not authority, key_encipherment=False,
+                data_encipherment=False, key_agreement=False, key_cert_sign=authority and signs,
+                crl_sign=authority and signs_lists, encipher_only=False, decipher_only=False,
             ),
             critical=True,
         )
@@ -146,7 +150,7 @@ def certificate(
         )
     for text in extra_extensions:
         builder = builder.add_extension(
-            x509.UnrecognizedExtension(x509.ObjectIdentifier(text), b"\x05\x00"), critical=False
+            x509.UnrecognizedExtension(x509.ObjectIdentifier(text), b"\x05\x00"), critical=critical
         )
     return builder.sign(issuer_key, SHA256())
 

@@ -163,6 +163,9 @@ def _verify(
     ):
         require_valid_at(certificate, what, now)
         _require_unrevoked(certificate, signed.root_crl, what)
+    for root in {*signed.roots, chain.root}:
+        require_valid_at(root, "Intel root", now)
+        _require_unrevoked(root, signed.root_crl, "Intel root")
     _require_current_crl(signed.root_crl, "root CRL", now)
     _require_current_crl(signed.pck_crl, "PCK CRL", now)
     _require_current(signed.tcb_info.issue_date, signed.tcb_info.next_update, "TCB info", now)
@@ -200,14 +203,15 @@ class _SignedParts:
     tcb_signer: x509.Certificate
     qe_signer: x509.Certificate
     authority: x509.Certificate
+    roots: frozenset[x509.Certificate]
 
 
 @lru_cache(maxsize=32)
 def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
     """Check every signature of a bundle, once per bundle; what depends on the clock is checked by the caller."""
     tcb_signer, root = verified_signer(collateral.tcb_info_issuer_chain, root_spki)
-    qe_signer, _ = verified_signer(collateral.qe_identity_issuer_chain, root_spki)
-    authority, _ = verified_ca(collateral.pck_crl_issuer_chain, root_spki)
+    qe_signer, qe_root = verified_signer(collateral.qe_identity_issuer_chain, root_spki)
+    authority, crl_root = verified_ca(collateral.pck_crl_issuer_chain, root_spki)
     _require_signature(tcb_signer, collateral.tcb_info, collateral.tcb_info_signature, "TCB info")
     _require_signature(
         qe_signer, collateral.qe_identity, collateral.qe_identity_signature, "QE identity"
@@ -220,6 +224,7 @@ def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
         tcb_signer=tcb_signer,
         qe_signer=qe_signer,
         authority=authority,
+        roots=frozenset({root, qe_root, crl_root}),
     )
 
 
@@ -244,6 +249,9 @@ def _verified_crl(
     signed, _, signature = der.elements(der.only(content, der.SEQUENCE).content)
     key = p256_key(issuer, f"{what} issuer")
     refusal = CollateralRejected(f"{what} is not signed by {common_name(issuer)!r}")
+    uses = [one.value for one in issuer.extensions if isinstance(one.value, x509.KeyUsage)]
+    if not all(use.crl_sign for use in uses):
+        raise CollateralRejected(f"{common_name(issuer)!r} may not sign revocation lists")
     if crl.issuer != issuer.subject or crl.signature_algorithm_oid != _ECDSA_SHA256:
         raise refusal
     try:

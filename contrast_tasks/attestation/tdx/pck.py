@@ -181,6 +181,9 @@ def _require_root(root: x509.Certificate, root_spki: bytes) -> None:
     if spki_der(root) != root_spki or common_name(root) != ROOT_NAME:
         raise EndorsementRejected("the chain does not end at the pinned Intel SGX Root CA")
     _require_link(root, root, "Intel root", (ROOT_NAME,), authority=True)
+    depth = root.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if depth is not None and depth < 1:
+        raise EndorsementRejected("Intel root may have no intermediate below it")
 
 
 @lru_cache(maxsize=256)
@@ -201,16 +204,32 @@ def _require_link(
         )
     if not isinstance(child.signature_hash_algorithm, SHA256):
         raise EndorsementRejected(f"{what} is not signed with SHA-256")
-    try:
-        constraints = child.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        constraints = x509.BasicConstraints(ca=False, path_length=None)
-    if constraints.ca is not authority:
-        raise EndorsementRejected(f"{what} is {'not ' if authority else ''}a certificate authority")
+    _require_use(child, what, authority=authority)
     try:
         child.verify_directly_issued_by(parent)
     except (*PARSE_ERRORS, InvalidSignature) as err:
         raise EndorsementRejected(f"{what} was not issued by {common_name(parent)!r}") from err
+
+
+def _require_use(certificate: x509.Certificate, what: str, *, authority: bool) -> None:
+    """Verify that a certificate may do what it does here: issue others, or sign; RFC 5280, 4.2.1.3, 4.2.1.9 and 6.1.4."""
+    is_authority, signs = False, True
+    for extension in certificate.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            is_authority = value.ca
+        elif isinstance(value, x509.KeyUsage):
+            signs = value.key_cert_sign if authority else value.digital_signature
+        elif extension.critical:
+            raise EndorsementRejected(
+                f"{what} has the unknown critical extension {extension.oid.dotted_string}"
+            )
+    if is_authority is not authority:
+        raise EndorsementRejected(f"{what} is {'not ' if authority else ''}a certificate authority")
+    if not signs:
+        raise EndorsementRejected(
+            f"{what} has a key that may not sign {'certificates' if authority else 'data'}"
+        )
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -227,7 +246,12 @@ def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
         raise EndorsementRejected("PCK certificate has no SGX extension") from err
     if not isinstance(extension, x509.UnrecognizedExtension):
         raise EndorsementRejected("PCK certificate's SGX extension does not parse")
-    values = _pairs(der.only(extension.value, der.SEQUENCE), _PREFIX)
+    return parse_sgx_extension(extension.value)
+
+
+def parse_sgx_extension(content: bytes) -> PckFacts:
+    """Read what the extension holds, in DER; raises MalformedEvidence."""
+    values = _pairs(der.only(content, der.SEQUENCE), _PREFIX)
     tcb = _pairs(_member(values, 2), _PREFIX + b"\2")
     flags = _pairs(values[_FLAGS], _PREFIX + b"\7") if _FLAGS in values else {}
     return PckFacts(

@@ -1,11 +1,4 @@
-"""Rows 34, 35, 38, 40 to 44, 49 of the list of evidence that a verifier must reject: certificates and revocation.
-
-Rows that other tests cover already (tests/attestation/ROWS.md has all of them):
-
-39  test_endorsement.py::test_a_forged_certificate_parses_and_does_not_chain, test_snp_vectors.py (vectors vcek-invalid-*)
-45  test_endorsements.py::test_45_what_is_no_certificate_is_refused and its neighbours
-46  test_endorsement.py::test_a_certificate_that_amd_would_not_issue_is_refused, test_an_extension_that_comes_twice_is_refused
-"""
+"""Rows 34, 35, 38, 40 to 44, 49 of the list of evidence that a verifier must reject: certificates and revocation."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

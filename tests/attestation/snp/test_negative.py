@@ -2,10 +2,7 @@
 
 Every report here is signed by the chip's own key unless the row is about signatures, so that nothing but the named field is
 wrong. Each case says in `wanted` what the message must tell: the field, what was found and what is wanted.
-tests/attestation/ROWS.md has all rows; those about chains are in test_snp_chain_negative.py.
-
-19  also test_verify.py::test_any_changed_byte_of_the_signed_part_is_rejected (one bit of every byte)
-50  also test_snp_report.py::test_a_report_of_another_length_is_refused, test_every_reserved_byte_must_be_zero
+tests/attestation/ROWS.md has all rows; those about chains are in test_chain_negative.py.
 """
 
 from dataclasses import replace
@@ -22,7 +19,7 @@ from contrast_tasks.attestation.errors import (
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
 from contrast_tasks.attestation.snp.document import SnpDocument, parse_document
 from contrast_tasks.attestation.snp.id_block import id_key_digest
-from contrast_tasks.attestation.snp.report import parse_report, render_signature
+from contrast_tasks.attestation.snp.report import SIGNED_BYTES, parse_report, render_signature
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import verify_genuine
 from tests.fakes.attestation import (
@@ -98,6 +95,21 @@ def test_19_every_bit_of_the_words_at_both_ends_of_the_report_counts() -> None:
         changed = bytearray(raw)
         changed[bit // 8] ^= 1 << bit % 8
         assert _refusal_of(bytes(changed), document).reason
+
+
+def test_19_every_bit_is_refused_or_among_those_that_the_signature_is_checked_over() -> None:
+    raw = AMD.report().raw
+    refused = 0
+
+    for bit in range(SIGNED_BYTES * 8):
+        changed = bytearray(raw)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            assert parse_report(bytes(changed)).raw == changed
+        except MalformedEvidence:
+            refused += 1
+
+    assert 0 < refused < SIGNED_BYTES * 8
 
 
 def _refusal_of(raw: bytes, document: SnpDocument) -> HardwareRejected:

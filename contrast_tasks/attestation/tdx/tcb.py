@@ -170,6 +170,9 @@ def parse_tcb_info(text: str) -> TcbInfo:
     fields = _Fields(_load(text, "TCB info"), "TCB info")
     _require(fields.text("id"), "TDX", "TCB info: id")
     _require(fields.number("version"), 3, "TCB info: version")
+    # The way levels are compared; Intel has one so far, and another would not be ours.
+    if fields.has("tcbType"):
+        _require(fields.number("tcbType"), 0, "TCB info: tcbType")
     levels = tuple(_parse_platform_level(item) for item in fields.items("tcbLevels"))
     if not levels:
         raise CollateralRejected("TCB info has no TCB levels")
@@ -212,8 +215,11 @@ def _load(text: str, what: str) -> Any:
             raise CollateralRejected(f"{what} has a member twice")
         return document
 
+    def refuse(constant: str) -> None:
+        raise CollateralRejected(f"{what} holds {constant}, which JSON does not know")
+
     try:
-        return json.loads(text, object_pairs_hook=distinct)
+        return json.loads(text, object_pairs_hook=distinct, parse_constant=refuse)
     except (ValueError, RecursionError) as err:
         raise CollateralRejected(f"{what} is not JSON") from err
 

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from contrast_tasks.attestation.errors import ClaimsRejected
 from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
-from contrast_tasks.attestation.tdx.pck import spki_der
+from contrast_tasks.attestation.tdx.pck import load_chain, parse_pck_facts, spki_der
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.tdx.verify import (
     hardening_checks,
@@ -92,18 +92,21 @@ def test_the_verdict_is_the_expected_one(vector: dict[str, Any], check: dict[str
     assert reason == check.get("reason")
 
 
-@pytest.mark.parametrize(
-    "vector",
-    [vector for vector in vectors() if any("collateral" in name for name in vector["files"])],
-    ids=lambda vector: vector["id"],
-)
-def test_dcap_qvl_comes_to_the_same_levels(vector: dict[str, Any]) -> None:
+def tcb_checks() -> list[Any]:
+    return [
+        pytest.param(vector, check["at"], id=f"{vector['id']}-{check['at']}")
+        for vector in vectors()
+        for check in vector["checks"]
+        if check["check"] == "tcb" and any("collateral" in name for name in vector["files"])
+    ]
+
+
+@pytest.mark.parametrize(("vector", "moment"), tcb_checks())
+def test_dcap_qvl_comes_to_the_same_levels(vector: dict[str, Any], moment: str) -> None:
     dcap_qvl = pytest.importorskip("dcap_qvl", reason="dcap-qvl has no wheel here")
     raw, collateral = files_of(vector)
     assert collateral is not None
-    at = datetime.fromisoformat(
-        next(check["at"] for check in vector["checks"] if check["check"] == "tcb")
-    )
+    at = datetime.fromisoformat(moment)
     theirs = dcap_qvl.QuoteCollateralV3.from_json(json.dumps(collateral.to_json()))
     try:
         their_status = dcap_qvl.verify(raw, theirs, int(at.timestamp())).status
@@ -123,3 +126,26 @@ def test_dcap_qvl_comes_to_the_same_levels(vector: dict[str, Any]) -> None:
     assert our_status.startswith("rejected") == their_status.startswith("rejected"), their_status
     if not our_status.startswith("rejected"):
         assert our_status == their_status
+
+
+@pytest.mark.parametrize("vector", vectors(), ids=lambda vector: vector["id"])
+def test_dcap_qvl_reads_the_same_fields(vector: dict[str, Any]) -> None:
+    dcap_qvl = pytest.importorskip("dcap_qvl", reason="dcap-qvl has no wheel here")
+    raw, _ = files_of(vector)
+    theirs = dcap_qvl.Quote.parse(raw)
+
+    body = parse_quote(raw).body
+    leaf = load_chain(parse_quote(raw).pck_chain_pem, "PCK chain")[0]
+
+    fields = {name: getattr(body, name) for name in TD_FIELDS}
+    fields |= {f"rt_mr{index}": rtmr for index, rtmr in enumerate(body.rtmrs)}
+    if body.mr_service_td:
+        fields |= {"tee_tcb_svn2": body.tee_tcb_svn2, "mr_service_td": body.mr_service_td}
+    assert {name: getattr(theirs.report, name) for name in fields} == fields
+    assert theirs.fmspc().lower() == parse_pck_facts(leaf).fmspc.hex()
+
+
+TD_FIELDS = (
+    "tee_tcb_svn", "mr_seam", "mr_signer_seam", "seam_attributes", "td_attributes", "xfam", "mr_td", "mr_config_id",
+    "mr_owner", "mr_owner_config", "report_data",
+)  # fmt: skip

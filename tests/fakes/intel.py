@@ -323,6 +323,7 @@ class Intel:
         body: Body | None = None,
         *,
         version: int = 4,
+        body_type: int = 3,
         svn2: bytes | None = None,
         service_td: bytes = bytes(48),
         key_type: int = 2,
@@ -338,9 +339,10 @@ class Intel:
         header = struct.pack("<HHI", version, key_type, tee_type) + bytes(4) + vendor + bytes(20)
         content = (body or Body()).raw()
         if version == 5:
-            header += struct.pack("<HI", 3, 648)
-            content += (body or Body()).tee_tcb_svn if svn2 is None else svn2
-            content += service_td
+            if body_type == 3:
+                content += (body or Body()).tee_tcb_svn if svn2 is None else svn2
+                content += service_td
+            header += struct.pack("<HI", body_type, len(content))
         signed = header + content
         public = raw_public(self.attestation_key)
         if report is None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*contrast_tasks/attestation/proto/tdx.proto\x12\x03tdx\"\xb4\x01\n\x07QuoteV4\x12\x1b\n\x06header\x18\x01 \x01(\x0b\x32\x0b.tdx.Header\x12\'\n\rtd_quote_body\x18\x02 \x01(\x0b\x32\x10.tdx.TDQuoteBody\x12\x18\n\x10signed_data_size\x18\x03 \x01(\r\x12\x34\n\x0bsigned_data\x18\x04 \x01(\x0b\x32\x1f.tdx.Ecdsa256BitQuoteV4AuthData\x12\x13\n\x0b\x65xtra_bytes\x18\x05 \x01(\x0c\"\x93\x01\n\x06Header\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x1c\n\x14\x61ttestation_key_type\x18\x02 \x01(\r\x12\x10\n\x08tee_type\x18\x03 \x01(\r\x12\x0e\n\x06qe_svn\x18\x04 \x01(\x0c\x12\x0f\n\x07pce_svn\x18\x05 \x01(\x0c\x12\x14\n\x0cqe_vendor_id\x18\x06 \x01(\x0c\x12\x11\n\tuser_data\x18\x07 \x01(\x0c\"\xfd\x01\n\x0bTDQuoteBody\x12\x13\n\x0btee_tcb_svn\x18\x01 \x01(\x0c\x12\x0f\n\x07mr_seam\x18\x02 \x01(\x0c\x12\x16\n\x0emr_signer_seam\x18\x03 \x01(\x0c\x12\x17\n\x0fseam_attributes\x18\x04 \x01(\x0c\x12\x15\n\rtd_attributes\x18\x05 \x01(\x0c\x12\x0c\n\x04xfam\x18\x06 \x01(\x0c\x12\r\n\x05mr_td\x18\x07 \x01(\x0c\x12\x14\n\x0cmr_config_id\x18\x08 \x01(\x0c\x12\x10\n\x08mr_owner\x18\t \x01(\x0c\x12\x17\n\x0fmr_owner_config\x18\n \x01(\x0c\x12\r\n\x05rtmrs\x18\x0b \x03(\x0c\x12\x13\n\x0breport_data\x18\x0c \x01(\x0c\"\x82\x01\n\x1a\x45\x63\x64sa256BitQuoteV4AuthData\x12\x11\n\tsignature\x18\x01 \x01(\x0c\x12\x1d\n\x15\x65\x63\x64sa_attestation_key\x18\x02 \x01(\x0c\x12\x32\n\x12\x63\x65rtification_data\x18\x03 \x01(\x0b\x32\x16.tdx.CertificationData\"\x86\x01\n\x11\x43\x65rtificationData\x12\x1d\n\x15\x63\x65rtificate_data_type\x18\x01 \x01(\r\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x44\n\x1cqe_report_certification_data\x18\x03 \x01(\x0b\x32\x1e.tdx.QEReportCertificationData\"\xc8\x01\n\x19QEReportCertificationData\x12%\n\tqe_report\x18\x01 \x01(\x0b\x32\x12.tdx.EnclaveReport\x12\x1b\n\x13qe_report_signature\x18\x02 \x01(\x0c\x12%\n\x0cqe_auth_data\x18\x03 \x01(\x0b\x32\x0f.tdx.QeAuthData\x12@\n\x1apck_certificate_chain_data\x18\x04 \x01(\x0b\x32\x1c.tdx.PCKCertificateChainData\"\xf7\x01\n\rEnclaveReport\x12\x0f\n\x07\x63pu_svn\x18\x01 \x01(\x0c\x12\x13\n\x0bmisc_select\x18\x02 \x01(\r\x12\x11\n\treserved1\x18\x03 \x01(\x0c\x12\x12\n\nattributes\x18\x04 \x01(\x0c\x12\x12\n\nmr_enclave\x18\x05 \x01(\x0c\x12\x11\n\treserved2\x18\x06 \x01(\x0c\x12\x11\n\tmr_signer\x18\x07 \x01(\x0c\x12\x11\n\treserved3\x18\x08 \x01(\x0c\x12\x13\n\x0bisv_prod_id\x18\t \x01(\r\x12\x0f\n\x07isv_svn\x18\n \x01(\r\x12\x11\n\treserved4\x18\x0b \x01(\x0c\x12\x13\n\x0breport_data\x18\x0c \x01(\x0c\"4\n\nQeAuthData\x12\x18\n\x10parsed_data_size\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"^\n\x17PCKCertificateChainData\x12\x1d\n\x15\x63\x65rtificate_data_type\x18\x01 \x01(\r\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x16\n\x0epck_cert_chain\x18\x03 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*contrast_tasks/attestation/proto/tdx.proto\x12\x03tdx\"\xb4\x01\n\x07QuoteV4\x12\x1b\n\x06header\x18\x01 \x01(\x0b\x32\x0b.tdx.Header\x12\'\n\rtd_quote_body\x18\x02 \x01(\x0b\x32\x10.tdx.TDQuoteBody\x12\x18\n\x10signed_data_size\x18\x03 \x01(\r\x12\x34\n\x0bsigned_data\x18\x04 \x01(\x0b\x32\x1f.tdx.Ecdsa256BitQuoteV4AuthData\x12\x13\n\x0b\x65xtra_bytes\x18\x05 \x01(\x0c\"\xc9\x01\n\x07QuoteV5\x12\x1b\n\x06header\x18\x01 \x01(\x0b\x32\x0b.tdx.Header\x12<\n\x18td_quote_body_descriptor\x18\x02 \x01(\x0b\x32\x1a.tdx.TDQuoteBodyDescriptor\x12\x18\n\x10signed_data_size\x18\x03 \x01(\r\x12\x34\n\x0bsigned_data\x18\x04 \x01(\x0b\x32\x1f.tdx.Ecdsa256BitQuoteV4AuthData\x12\x13\n\x0b\x65xtra_bytes\x18\x05 \x01(\x0c\"o\n\x15TDQuoteBodyDescriptor\x12\x1a\n\x12td_quote_body_type\x18\x01 \x01(\r\x12\x0c\n\x04size\x18\x02 \x01(\r\x12,\n\x10td_quote_body_v5\x18\x03 \x01(\x0b\x32\x12.tdx.TDQuoteBodyV5\"\x93\x01\n\x06Header\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x1c\n\x14\x61ttestation_key_type\x18\x02 \x01(\r\x12\x10\n\x08tee_type\x18\x03 \x01(\r\x12\x0e\n\x06qe_svn\x18\x04 \x01(\x0c\x12\x0f\n\x07pce_svn\x18\x05 \x01(\x0c\x12\x14\n\x0cqe_vendor_id\x18\x06 \x01(\x0c\x12\x11\n\tuser_data\x18\x07 \x01(\x0c\"\xfd\x01\n\x0bTDQuoteBody\x12\x13\n\x0btee_tcb_svn\x18\x01 \x01(\x0c\x12\x0f\n\x07mr_seam\x18\x02 \x01(\x0c\x12\x16\n\x0emr_signer_seam\x18\x03 \x01(\x0c\x12\x17\n\x0fseam_attributes\x18\x04 \x01(\x0c\x12\x15\n\rtd_attributes\x18\x05 \x01(\x0c\x12\x0c\n\x04xfam\x18\x06 \x01(\x0c\x12\r\n\x05mr_td\x18\x07 \x01(\x0c\x12\x14\n\x0cmr_config_id\x18\x08 \x01(\x0c\x12\x10\n\x08mr_owner\x18\t \x01(\x0c\x12\x17\n\x0fmr_owner_config\x18\n \x01(\x0c\x12\r\n\x05rtmrs\x18\x0b \x03(\x0c\x12\x13\n\x0breport_data\x18\x0c \x01(\x0c\"\xac\x02\n\rTDQuoteBodyV5\x12\x13\n\x0btee_tcb_svn\x18\x01 \x01(\x0c\x12\x0f\n\x07mr_seam\x18\x02 \x01(\x0c\x12\x16\n\x0emr_signer_seam\x18\x03 \x01(\x0c\x12\x17\n\x0fseam_attributes\x18\x04 \x01(\x0c\x12\x15\n\rtd_attributes\x18\x05 \x01(\x0c\x12\x0c\n\x04xfam\x18\x06 \x01(\x0c\x12\r\n\x05mr_td\x18\x07 \x01(\x0c\x12\x14\n\x0cmr_config_id\x18\x08 \x01(\x0c\x12\x10\n\x08mr_owner\x18\t \x01(\x0c\x12\x17\n\x0fmr_owner_config\x18\n \x01(\x0c\x12\r\n\x05rtmrs\x18\x0b \x03(\x0c\x12\x13\n\x0breport_data\x18\x0c \x01(\x0c\x12\x14\n\x0ctee_tcb_svn2\x18\r \x01(\x0c\x12\x15\n\rmr_service_td\x18\x0e \x01(\x0c\"\x82\x01\n\x1a\x45\x63\x64sa256BitQuoteV4AuthData\x12\x11\n\tsignature\x18\x01 \x01(\x0c\x12\x1d\n\x15\x65\x63\x64sa_attestation_key\x18\x02 \x01(\x0c\x12\x32\n\x12\x63\x65rtification_data\x18\x03 \x01(\x0b\x32\x16.tdx.CertificationData\"\x86\x01\n\x11\x43\x65rtificationData\x12\x1d\n\x15\x63\x65rtificate_data_type\x18\x01 \x01(\r\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x44\n\x1cqe_report_certification_data\x18\x03 \x01(\x0b\x32\x1e.tdx.QEReportCertificationData\"\xc8\x01\n\x19QEReportCertificationData\x12%\n\tqe_report\x18\x01 \x01(\x0b\x32\x12.tdx.EnclaveReport\x12\x1b\n\x13qe_report_signature\x18\x02 \x01(\x0c\x12%\n\x0cqe_auth_data\x18\x03 \x01(\x0b\x32\x0f.tdx.QeAuthData\x12@\n\x1apck_certificate_chain_data\x18\x04 \x01(\x0b\x32\x1c.tdx.PCKCertificateChainData\"\xf7\x01\n\rEnclaveReport\x12\x0f\n\x07\x63pu_svn\x18\x01 \x01(\x0c\x12\x13\n\x0bmisc_select\x18\x02 \x01(\r\x12\x11\n\treserved1\x18\x03 \x01(\x0c\x12\x12\n\nattributes\x18\x04 \x01(\x0c\x12\x12\n\nmr_enclave\x18\x05 \x01(\x0c\x12\x11\n\treserved2\x18\x06 \x01(\x0c\x12\x11\n\tmr_signer\x18\x07 \x01(\x0c\x12\x11\n\treserved3\x18\x08 \x01(\x0c\x12\x13\n\x0bisv_prod_id\x18\t \x01(\r\x12\x0f\n\x07isv_svn\x18\n \x01(\r\x12\x11\n\treserved4\x18\x0b \x01(\x0c\x12\x13\n\x0breport_data\x18\x0c \x01(\x0c\"4\n\nQeAuthData\x12\x18\n\x10parsed_data_size\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"^\n\x17PCKCertificateChainData\x12\x1d\n\x15\x63\x65rtificate_data_type\x18\x01 \x01(\r\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x16\n\x0epck_cert_chain\x18\x03 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +33,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_QUOTEV4']._serialized_start=52
   _globals['_QUOTEV4']._serialized_end=232
-  _globals['_HEADER']._serialized_start=235
-  _globals['_HEADER']._serialized_end=382
-  _globals['_TDQUOTEBODY']._serialized_start=385
-  _globals['_TDQUOTEBODY']._serialized_end=638
-  _globals['_ECDSA256BITQUOTEV4AUTHDATA']._serialized_start=641
-  _globals['_ECDSA256BITQUOTEV4AUTHDATA']._serialized_end=771
-  _globals['_CERTIFICATIONDATA']._serialized_start=774
-  _globals['_CERTIFICATIONDATA']._serialized_end=908
-  _globals['_QEREPORTCERTIFICATIONDATA']._serialized_start=911
-  _globals['_QEREPORTCERTIFICATIONDATA']._serialized_end=1111
-  _globals['_ENCLAVEREPORT']._serialized_start=1114
-  _globals['_ENCLAVEREPORT']._serialized_end=1361
-  _globals['_QEAUTHDATA']._serialized_start=1363
-  _globals['_QEAUTHDATA']._serialized_end=1415
-  _globals['_PCKCERTIFICATECHAINDATA']._serialized_start=1417
-  _globals['_PCKCERTIFICATECHAINDATA']._serialized_end=1511
+  _globals['_QUOTEV5']._serialized_start=235
+  _globals['_QUOTEV5']._serialized_end=436
+  _globals['_TDQUOTEBODYDESCRIPTOR']._serialized_start=438
+  _globals['_TDQUOTEBODYDESCRIPTOR']._serialized_end=549
+  _globals['_HEADER']._serialized_start=552
+  _globals['_HEADER']._serialized_end=699
+  _globals['_TDQUOTEBODY']._serialized_start=702
+  _globals['_TDQUOTEBODY']._serialized_end=955
+  _globals['_TDQUOTEBODYV5']._serialized_start=958
+  _globals['_TDQUOTEBODYV5']._serialized_end=1258
+  _globals['_ECDSA256BITQUOTEV4AUTHDATA']._serialized_start=1261
+  _globals['_ECDSA256BITQUOTEV4AUTHDATA']._serialized_end=1391
+  _globals['_CERTIFICATIONDATA']._serialized_start=1394
+  _globals['_CERTIFICATIONDATA']._serialized_end=1528
+  _globals['_QEREPORTCERTIFICATIONDATA']._serialized_start=1531
+  _globals['_QEREPORTCERTIFICATIONDATA']._serialized_end=1731
+  _globals['_ENCLAVEREPORT']._serialized_start=1734
+  _globals['_ENCLAVEREPORT']._serialized_end=1981
+  _globals['_QEAUTHDATA']._serialized_start=1983
+  _globals['_QEAUTHDATA']._serialized_end=2035
+  _globals['_PCKCERTIFICATECHAINDATA']._serialized_start=2037
+  _globals['_PCKCERTIFICATECHAINDATA']._serialized_end=2131
 # @@protoc_insertion_point(module_scope)

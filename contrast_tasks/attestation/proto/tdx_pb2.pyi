@@ -20,6 +20,30 @@ class QuoteV4(_message.Message):
     extra_bytes: bytes
     def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., td_quote_body: _Optional[_Union[TDQuoteBody, _Mapping]] = ..., signed_data_size: _Optional[int] = ..., signed_data: _Optional[_Union[Ecdsa256BitQuoteV4AuthData, _Mapping]] = ..., extra_bytes: _Optional[bytes] = ...) -> None: ...
 
+class QuoteV5(_message.Message):
+    __slots__ = ("header", "td_quote_body_descriptor", "signed_data_size", "signed_data", "extra_bytes")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    TD_QUOTE_BODY_DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_DATA_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_DATA_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    header: Header
+    td_quote_body_descriptor: TDQuoteBodyDescriptor
+    signed_data_size: int
+    signed_data: Ecdsa256BitQuoteV4AuthData
+    extra_bytes: bytes
+    def __init__(self, header: _Optional[_Union[Header, _Mapping]] = ..., td_quote_body_descriptor: _Optional[_Union[TDQuoteBodyDescriptor, _Mapping]] = ..., signed_data_size: _Optional[int] = ..., signed_data: _Optional[_Union[Ecdsa256BitQuoteV4AuthData, _Mapping]] = ..., extra_bytes: _Optional[bytes] = ...) -> None: ...
+
+class TDQuoteBodyDescriptor(_message.Message):
+    __slots__ = ("td_quote_body_type", "size", "td_quote_body_v5")
+    TD_QUOTE_BODY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    TD_QUOTE_BODY_V5_FIELD_NUMBER: _ClassVar[int]
+    td_quote_body_type: int
+    size: int
+    td_quote_body_v5: TDQuoteBodyV5
+    def __init__(self, td_quote_body_type: _Optional[int] = ..., size: _Optional[int] = ..., td_quote_body_v5: _Optional[_Union[TDQuoteBodyV5, _Mapping]] = ...) -> None: ...
+
 class Header(_message.Message):
     __slots__ = ("version", "attestation_key_type", "tee_type", "qe_svn", "pce_svn", "qe_vendor_id", "user_data")
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +89,38 @@ class TDQuoteBody(_message.Message):
     rtmrs: _containers.RepeatedScalarFieldContainer[bytes]
     report_data: bytes
     def __init__(self, tee_tcb_svn: _Optional[bytes] = ..., mr_seam: _Optional[bytes] = ..., mr_signer_seam: _Optional[bytes] = ..., seam_attributes: _Optional[bytes] = ..., td_attributes: _Optional[bytes] = ..., xfam: _Optional[bytes] = ..., mr_td: _Optional[bytes] = ..., mr_config_id: _Optional[bytes] = ..., mr_owner: _Optional[bytes] = ..., mr_owner_config: _Optional[bytes] = ..., rtmrs: _Optional[_Iterable[bytes]] = ..., report_data: _Optional[bytes] = ...) -> None: ...
+
+class TDQuoteBodyV5(_message.Message):
+    __slots__ = ("tee_tcb_svn", "mr_seam", "mr_signer_seam", "seam_attributes", "td_attributes", "xfam", "mr_td", "mr_config_id", "mr_owner", "mr_owner_config", "rtmrs", "report_data", "tee_tcb_svn2", "mr_service_td")
+    TEE_TCB_SVN_FIELD_NUMBER: _ClassVar[int]
+    MR_SEAM_FIELD_NUMBER: _ClassVar[int]
+    MR_SIGNER_SEAM_FIELD_NUMBER: _ClassVar[int]
+    SEAM_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    TD_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    XFAM_FIELD_NUMBER: _ClassVar[int]
+    MR_TD_FIELD_NUMBER: _ClassVar[int]
+    MR_CONFIG_ID_FIELD_NUMBER: _ClassVar[int]
+    MR_OWNER_FIELD_NUMBER: _ClassVar[int]
+    MR_OWNER_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    RTMRS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_DATA_FIELD_NUMBER: _ClassVar[int]
+    TEE_TCB_SVN2_FIELD_NUMBER: _ClassVar[int]
+    MR_SERVICE_TD_FIELD_NUMBER: _ClassVar[int]
+    tee_tcb_svn: bytes
+    mr_seam: bytes
+    mr_signer_seam: bytes
+    seam_attributes: bytes
+    td_attributes: bytes
+    xfam: bytes
+    mr_td: bytes
+    mr_config_id: bytes
+    mr_owner: bytes
+    mr_owner_config: bytes
+    rtmrs: _containers.RepeatedScalarFieldContainer[bytes]
+    report_data: bytes
+    tee_tcb_svn2: bytes
+    mr_service_td: bytes
+    def __init__(self, tee_tcb_svn: _Optional[bytes] = ..., mr_seam: _Optional[bytes] = ..., mr_signer_seam: _Optional[bytes] = ..., seam_attributes: _Optional[bytes] = ..., td_attributes: _Optional[bytes] = ..., xfam: _Optional[bytes] = ..., mr_td: _Optional[bytes] = ..., mr_config_id: _Optional[bytes] = ..., mr_owner: _Optional[bytes] = ..., mr_owner_config: _Optional[bytes] = ..., rtmrs: _Optional[_Iterable[bytes]] = ..., report_data: _Optional[bytes] = ..., tee_tcb_svn2: _Optional[bytes] = ..., mr_service_td: _Optional[bytes] = ...) -> None: ...
 
 class Ecdsa256BitQuoteV4AuthData(_message.Message):
     __slots__ = ("signature", "ecdsa_attestation_key", "certification_data")

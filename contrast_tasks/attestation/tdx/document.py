@@ -1,18 +1,22 @@
-"""The TDX document in a certificate: a quote, version 4, taken apart into a protobuf message, and put together again.
+"""The TDX document in a certificate: a quote taken apart into a protobuf message, and put together again.
 
 A signature covers bytes, so a document is only a way to carry a quote: it is written back to the quote's bytes, and these are
-parsed and verified like any other. Sizes in the message must agree with what is there.
+parsed and verified like any other. Sizes in the message must agree with what is there. The header tells which of the two messages
+it is: `QuoteV4`, or `QuoteV5` with a body that has a type.
 
 Source: spec/attestation 3.6.
 """
 
 import struct
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.proto import tdx_pb2
 from contrast_tasks.attestation.tdx.quote import (
+    BODY_TYPE_TDX_1_0,
+    BODY_TYPE_TDX_1_5,
     CERT_DATA_PCK_CHAIN,
     CERT_DATA_QE_REPORT,
     QuoteHeader,
@@ -36,6 +40,8 @@ _BODY_FIELDS = (
     ("mr_owner", 48),
     ("mr_owner_config", 48),
 )
+_BODY_FIELDS_1_5 = (("tee_tcb_svn2", 16), ("mr_service_td", 48))
+_VERSION_5 = 5
 _RTMRS, _RTMR_BYTES = 4, 48
 _REPORT_FIELDS = (
     ("cpu_svn", 16),
@@ -61,27 +67,46 @@ def quote_bytes(document: bytes) -> bytes:
         raise MalformedEvidence(
             f"TDX document has {len(document)} bytes, at most {MAXIMUM_DOCUMENT_BYTES}"
         )
-    message = tdx_pb2.QuoteV4()
-    try:
-        message.ParseFromString(document)
-    except DecodeError as err:
-        raise MalformedEvidence("TDX document is not a protobuf message") from err
-    for part in ("header", "td_quote_body", "signed_data"):
+    message: tdx_pb2.QuoteV4 | tdx_pb2.QuoteV5 = _read(tdx_pb2.QuoteV4(), document)
+    if message.header.version == _VERSION_5:
+        message = _read(tdx_pb2.QuoteV5(), document)
+    for part in ("header", "signed_data"):
         if not message.HasField(part):
             raise MalformedEvidence(f"TDX document lacks {part}")
     data = _signature_data(message.signed_data)
     _require_size(message.signed_data_size, len(data), "signed_data_size")
-    return (
-        _header(message.header) + _body(message.td_quote_body) + struct.pack("<I", len(data)) + data
-    )
+    if isinstance(message, tdx_pb2.QuoteV5):
+        body = _described_body(message.td_quote_body_descriptor)
+    else:
+        body = _body(message.td_quote_body)
+    return _header(message.header) + body + struct.pack("<I", len(data)) + data
+
+
+_Message = TypeVar("_Message", tdx_pb2.QuoteV4, tdx_pb2.QuoteV5)
+
+
+def _read(message: _Message, document: bytes) -> _Message:
+    try:
+        message.ParseFromString(document)
+    except DecodeError as err:
+        raise MalformedEvidence("TDX document is not a protobuf message") from err
+    return message
+
+
+def _described_body(descriptor: tdx_pb2.TDQuoteBodyDescriptor) -> bytes:
+    message = descriptor.td_quote_body_v5
+    body = _body(message)
+    if descriptor.td_quote_body_type == BODY_TYPE_TDX_1_5:
+        body += b"".join(
+            _sized(getattr(message, name), size, name) for name, size in _BODY_FIELDS_1_5
+        )
+    _require_size(descriptor.size, len(body), "td_quote_body_descriptor.size")
+    kind = _fits(descriptor.td_quote_body_type, 16, "td_quote_body_type")
+    return struct.pack("<HI", kind, len(body)) + body
 
 
 def render_document(quote: TdxQuote, *, with_trailing: bool = False) -> bytes:
-    """Return the document of a version 4 quote, fields in canonical order; trailing bytes only if asked for."""
-    if quote.header.version != 4:  # noqa: PLR2004  # quote version
-        raise MalformedEvidence(
-            f"only quotes of version 4 have a document, this is {quote.header.version}"
-        )
+    """Return the document of a quote, fields in canonical order; trailing bytes only if asked for."""
     report = quote.qe_report
     chain = quote.pck_chain_raw
     certification = tdx_pb2.QEReportCertificationData(
@@ -100,21 +125,25 @@ def render_document(quote: TdxQuote, *, with_trailing: bool = False) -> bytes:
         ),
     )
     size = len(quote.qe_report_raw) + 64 + 2 + len(quote.qe_auth_data) + 6 + len(chain)
-    message = tdx_pb2.QuoteV4(
-        header=_header_message(quote.header),
-        td_quote_body=_body_message(quote.body),
-        signed_data_size=quote.signed_data_bytes,
-        signed_data=tdx_pb2.Ecdsa256BitQuoteV4AuthData(
-            signature=quote.signature,
-            ecdsa_attestation_key=quote.attestation_key,
-            certification_data=tdx_pb2.CertificationData(
-                certificate_data_type=CERT_DATA_QE_REPORT,
-                size=size,
-                qe_report_certification_data=certification,
-            ),
+    signed_data = tdx_pb2.Ecdsa256BitQuoteV4AuthData(
+        signature=quote.signature,
+        ecdsa_attestation_key=quote.attestation_key,
+        certification_data=tdx_pb2.CertificationData(
+            certificate_data_type=CERT_DATA_QE_REPORT,
+            size=size,
+            qe_report_certification_data=certification,
         ),
-        extra_bytes=quote.trailing if with_trailing else b"",
     )
+    message: tdx_pb2.QuoteV4 | tdx_pb2.QuoteV5
+    if quote.header.version == _VERSION_5:
+        message = tdx_pb2.QuoteV5(td_quote_body_descriptor=_descriptor(quote.body))
+    else:
+        message = tdx_pb2.QuoteV4(td_quote_body=tdx_pb2.TDQuoteBody(**_body_values(quote.body)))
+    message.header.CopyFrom(_header_message(quote.header))
+    message.signed_data_size = quote.signed_data_bytes
+    message.signed_data.CopyFrom(signed_data)
+    if with_trailing:
+        message.extra_bytes = quote.trailing
     return message.SerializeToString(deterministic=True)
 
 
@@ -130,11 +159,20 @@ def _header_message(header: QuoteHeader) -> tdx_pb2.Header:
     )
 
 
-def _body_message(body: TdReport) -> tdx_pb2.TDQuoteBody:
-    return tdx_pb2.TDQuoteBody(
-        rtmrs=list(body.rtmrs),
-        report_data=body.report_data,
+def _body_values(body: TdReport) -> dict[str, Any]:
+    return {
+        "rtmrs": list(body.rtmrs),
+        "report_data": body.report_data,
         **{name: getattr(body, name) for name, _ in _BODY_FIELDS},
+    }
+
+
+def _descriptor(body: TdReport) -> tdx_pb2.TDQuoteBodyDescriptor:
+    newer = {name: getattr(body, name) for name, _ in _BODY_FIELDS_1_5}
+    return tdx_pb2.TDQuoteBodyDescriptor(
+        td_quote_body_type=BODY_TYPE_TDX_1_5 if body.tee_tcb_svn2 else BODY_TYPE_TDX_1_0,
+        size=len(body.to_bytes()),
+        td_quote_body_v5=tdx_pb2.TDQuoteBodyV5(**_body_values(body), **newer),
     )
 
 
@@ -170,7 +208,7 @@ def _header(message: tdx_pb2.Header) -> bytes:
     )
 
 
-def _body(message: tdx_pb2.TDQuoteBody) -> bytes:
+def _body(message: tdx_pb2.TDQuoteBody | tdx_pb2.TDQuoteBodyV5) -> bytes:
     fields = [_sized(getattr(message, name), size, name) for name, size in _BODY_FIELDS]
     if len(message.rtmrs) != _RTMRS:
         raise MalformedEvidence(f"TDX document has {len(message.rtmrs)} RTMRs, wanted {_RTMRS}")

@@ -60,7 +60,7 @@ class TdxValidator:
         return self.verify_quote(parse_document(document), report_data, now)
 
     def verify_quote(self, quote: TdxQuote, report_data: bytes, now: datetime) -> TdxEvidence:
-        """Judge a quote that came without a document, as one of version 5 does; else as `verify`."""
+        """Judge a quote that came without a document; else as `verify`."""
         chain = verify_genuine(quote, root_spki=self.root_spki, now=now, allow_v5=self.allow_v5)
         bundle = self.collateral(chain.facts.fmspc, chain.authority) if self.collateral else None
         verdict, verified = tcb_of(quote, chain, bundle, root_spki=self.root_spki, now=now)

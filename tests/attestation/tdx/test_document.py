@@ -51,9 +51,59 @@ def test_trailing_bytes_are_left_out_unless_asked_for(intel: Intel) -> None:
     assert quote_bytes(document) == raw[:-100]
 
 
-def test_version_5_has_no_document(intel: Intel) -> None:
-    with pytest.raises(MalformedEvidence, match="this is 5"):
-        render_document(parse_quote(intel.quote(version=5)))
+@pytest.mark.parametrize("body_type", [2, 3], ids=["TDX 1.0", "TDX 1.5"])
+def test_a_quote_of_version_5_survives_the_way_through_a_document(
+    intel: Intel, body_type: int
+) -> None:
+    raw = intel.quote(version=5, body_type=body_type)
+
+    document = render_document(parse_quote(raw))
+
+    message = tdx_pb2.QuoteV5.FromString(document)
+    assert message.td_quote_body_descriptor.td_quote_body_type == body_type
+    assert message.td_quote_body_descriptor.size == {2: 584, 3: 648}[body_type]
+    assert quote_bytes(document) == raw
+    assert parse_document(document) == parse_quote(raw)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="test data of real hardware is not at hand")
+def test_a_real_quote_of_version_5_survives_too() -> None:
+    raw = (DATA / "v5-uptodate.quote.bin").read_bytes()
+
+    assert quote_bytes(render_document(parse_quote(raw))) == raw
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: setattr(body, "td_quote_body_type", 2),
+        lambda body: setattr(body, "td_quote_body_type", 1),
+        lambda body: setattr(body, "td_quote_body_type", 0x10003),
+        lambda body: setattr(body, "size", 584),
+        lambda body: setattr(body.td_quote_body_v5, "mr_service_td", bytes(47)),
+        lambda body: setattr(body.td_quote_body_v5, "tee_tcb_svn2", b""),
+        lambda body: body.ClearField("td_quote_body_v5"),
+    ],
+)
+def test_a_body_that_contradicts_its_type_is_refused(
+    intel: Intel, change: Callable[[tdx_pb2.TDQuoteBodyDescriptor], None]
+) -> None:
+    message = tdx_pb2.QuoteV5.FromString(render_document(parse_quote(intel.quote(version=5))))
+    change(message.td_quote_body_descriptor)
+
+    with pytest.raises(MalformedEvidence):
+        parse_document(message.SerializeToString())
+
+
+def test_a_document_of_the_other_version_is_refused(intel: Intel) -> None:
+    for version, other in ((4, 5), (5, 4)):
+        message = tdx_pb2.QuoteV4.FromString(
+            render_document(parse_quote(intel.quote(version=version)))
+        )
+        message.header.version = other
+
+        with pytest.raises(MalformedEvidence):
+            parse_document(message.SerializeToString())
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ Source: testdata/attestation/README.md (the endings of names).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_in_container
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
-from contrast_tasks.attestation.pki.forms import pem_to_der
+from contrast_tasks.attestation.pki.forms import der_to_pem, pem_to_der
 from contrast_tasks.attestation.snp.document import SnpDocument, parse_document
 from contrast_tasks.attestation.snp.endorsement import Endorsement, parse_endorsement
 from contrast_tasks.attestation.snp.report import REPORT_BYTES, parse_report
@@ -56,16 +56,17 @@ class VectorFiles:
         report = self._first(_REPORT)
         if not report and (container := self._first(_CONTAINER)):
             report = report_in_container(container)
-        if not report:
-            return parse_document(self._wanted(_DOCUMENT))
-        document = SnpDocument(report=parse_report(report))
-        if not self._first(_CERTIFICATE):
+        if report:
+            document = SnpDocument(report=parse_report(report))
+        else:
+            document = parse_document(self._wanted(_DOCUMENT))
+        if document.vcek_der or document.vlek_der or not self._first(_CERTIFICATE):
             return document
         endorsement = self._endorsement()
         content = endorsement.certificate.raw
         if endorsement.kind == "VLEK":
-            return SnpDocument(report=document.report, vlek_der=content)
-        return SnpDocument(report=document.report, vcek_der=content)
+            return replace(document, vlek_der=content)
+        return replace(document, vcek_der=content)
 
     def endorsement(self) -> Endorsement:
         """Return the endorsement certificate, alone or out of the document; raises EvidenceRejected."""
@@ -91,8 +92,11 @@ class VectorFiles:
         return parse_quote(raw or quote_bytes(self._wanted(_DOCUMENT)))
 
     def pck_chain_pem(self) -> bytes:
-        """Return Intel's certificates, leaf first: the files themselves, else those of the quote."""
-        return b"\n".join(self.by_kind.get(_CERTIFICATE, ())) or self.tdx_quote().pck_chain_pem
+        """Return Intel's certificates, leaf first: those of the quote, else the files themselves."""
+        certificates = self.by_kind.get(_CERTIFICATE, ())
+        if self._first(_QUOTE) or self._first(_DOCUMENT) or not certificates:
+            return self.tdx_quote().pck_chain_pem
+        return b"".join(one if one.startswith(_PEM) else der_to_pem(one) for one in certificates)
 
     @property
     def collateral(self) -> bytes:

@@ -4,7 +4,6 @@
 for a longer run. The seed is fixed; the keys of synthetic vendors are not, but a failing input is printed.
 """
 
-import base64
 import json
 import os
 import random
@@ -21,6 +20,7 @@ from contrast_tasks.attestation.carriers import open_carrier
 from contrast_tasks.attestation.describe import describe
 from contrast_tasks.attestation.issuers.devices import VCEK_GUID, parse_certificate_table
 from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.attestation.pki.forms import der_to_pem
 from contrast_tasks.attestation.snp.crl import verify_not_revoked
 from contrast_tasks.attestation.snp.document import SnpDocument, parse_document, render_document
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
@@ -235,8 +235,7 @@ def pck_certificate_target() -> Target:
     leaf = INTEL.pck.public_bytes(Encoding.DER)
 
     def read(content: bytes) -> bytes:
-        text = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(content)
-        chain = text + b"-----END CERTIFICATE-----\n" + pem(INTEL.ca, INTEL.root)
+        chain = der_to_pem(content) + pem(INTEL.ca, INTEL.root)
         verified = verify_pck_chain(chain, root_spki=INTEL.root_spki, now=NOW)
         return verified.leaf.tbs_certificate_bytes
 

@@ -1,11 +1,11 @@
 """An index of vectors that nobody has at hand: synthetic evidence of every kind, each file told by its name or its bytes."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.attestation.issuers.simulated_chain import (
     amd_name,
@@ -13,6 +13,7 @@ from contrast_tasks.attestation.issuers.simulated_chain import (
     vcek_extensions,
 )
 from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.pki.forms import der_to_pem
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
@@ -59,13 +60,11 @@ REPORT, VCEK = AMD.report().raw, AMD.chain.vcek_der
 CONTAINER = b"HCLA".ljust(0x20, b"\0") + REPORT + bytes(300)
 QUOTE, V5 = INTEL.quote(), INTEL.quote(version=5)
 COLLATERAL = INTEL.collateral()
+DER = [one.public_bytes(Encoding.DER) for one in (INTEL.pck, INTEL.ca, INTEL.root)]
 
 
 def in_pem(*certificates: bytes) -> bytes:
-    return b"".join(
-        b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(one) + b"-----END CERTIFICATE-----\n"
-        for one in certificates
-    )
+    return b"".join(map(der_to_pem, certificates))
 
 
 def run(
@@ -88,6 +87,7 @@ ACCEPTED: list[Any] = [
     pytest.param("snp", "genuine", {"a.report.bin": TURIN_REPORT.raw, "a.vcek.der": TURIN.chain.vcek_der}, {}, id="turin"),
     pytest.param("snp", "genuine", {"a.report.bin": GENOA.report(cpuid_model=0xA0).raw, "a.vcek.der": GENOA.chain.vcek_der}, {}, id="bergamo"),
     pytest.param("snp", "genuine", {"a.report.bin": AMD.report(signer_info=4).raw, "a.vlek.der": VLEK}, {"allow_vlek": True}, id="vlek"),
+    pytest.param("snp", "genuine", {"a.attestation.pb": AMD.document(vcek_der=b""), "a.vcek.der": VCEK}, {}, id="vcek beside a document"),
     pytest.param("snp", "default-policy", {"a.report.bin": REPORT, "a.vcek.der": VCEK}, {}, id="default policy"),
     pytest.param("snp", "chain", {"a.vcek.der": VCEK}, {}, id="vcek chain"),
     pytest.param("snp", "chain", {"a.vlek.der": VLEK}, {}, id="vlek chain"),
@@ -99,6 +99,8 @@ ACCEPTED: list[Any] = [
     pytest.param("tdx", "genuine", {"a.quote.bin": INTEL.quote(trailing=b"\xff" * 3065)}, {}, id="trailing bytes"),
     pytest.param("tdx", "chain", {"a.quote.bin": QUOTE}, {}, id="pck chain of a quote"),
     pytest.param("tdx", "chain", {"pck.pem": pem(INTEL.pck, INTEL.ca, INTEL.root)}, {}, id="pck chain"),
+    pytest.param("tdx", "chain", {"leaf.der": DER[0], "ca.der": DER[1], "root.der": DER[2]}, {}, id="pck chain in der"),
+    pytest.param("tdx", "chain", {"a.quote.bin": QUOTE, "root.der": DER[2]}, {}, id="root beside a quote"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": COLLATERAL}, {}, id="tcb"),
     pytest.param("tdx", "tcb", {"a.quote.bin": V5, "a.collateral.json": COLLATERAL}, {"allow_quote_v5": True}, id="tcb of version 5"),
     pytest.param("tdx", "default-policy", {"a.quote.bin": QUOTE, "a.collateral.json": COLLATERAL}, {}, id="default policy of tdx"),

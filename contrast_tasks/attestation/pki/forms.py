@@ -39,6 +39,12 @@ def pem_to_der(content: bytes) -> list[bytes]:
     return found
 
 
+def der_to_pem(content: bytes) -> bytes:
+    """Return a certificate in PEM, unread."""
+    text = base64.encodebytes(content)
+    return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
+
+
 def load_certificate(content: bytes, what: str) -> x509.Certificate:
     """Return a certificate from DER or PEM, all of whose parts parse. Raises MalformedEvidence naming `what`."""
     try:

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contrast_tasks.attestation.endorsements.kds import crl_url
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.issuers.simulated_chain import (
     amd_name,
@@ -290,6 +291,16 @@ def test_the_bundled_roots_hash_to_their_pins_and_sign_both_intermediates(line: 
             "Turin": (0x30001, 0x30101),
         }[line]
     )
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_bundled_intermediates_name_the_lists_that_are_fetched(line: str) -> None:
+    anchor = amd_anchor(line)
+
+    for certificate_der, kind in ((anchor.ask_der, "vcek"), (anchor.asvk_der, "vlek")):
+        places = parse_certificate(certificate_der).extension("2.5.29.31")
+        assert places is not None
+        assert der.encode(0x86, crl_url(line, kind=kind).encode()) in places.value
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="attestation test data is not at hand")

@@ -98,12 +98,15 @@ def parse_collateral(content: bytes) -> Collateral:
         raise CollateralRejected("collateral is not a JSON object")
     texts: dict[str, str] = {}
     for name in Collateral.__dataclass_fields__:
-        value = document.get(name)
-        if not isinstance(value, str) or not value:
+        value = document.get(name) or ""
+        if not isinstance(value, str):
+            raise CollateralRejected(f"collateral: {name} is not text")
+        # Hosts hand out C strings; no signature covers the NUL at their end.
+        texts[name] = value.rstrip("\0")
+        if not texts[name]:
             raise CollateralRejected(f"collateral lacks {name}")
         if not _is_text(value):
             raise CollateralRejected(f"collateral: {name} holds half of a surrogate pair")
-        texts[name] = value
     return Collateral(
         pck_crl_issuer_chain=texts["pck_crl_issuer_chain"].encode(),
         root_ca_crl=_hexed(texts, "root_ca_crl"),

@@ -157,8 +157,8 @@ class TdxQuote:
 
     @property
     def pck_chain_pem(self) -> bytes:
-        """Return the PCK chain without the NUL."""
-        return self.pck_chain_raw.removesuffix(b"\0")
+        """Return the PCK chain without NULs at its end."""
+        return self.pck_chain_raw.rstrip(b"\0")
 
 
 class _Reader:

@@ -81,6 +81,33 @@ def test_a_list_with_a_byte_too_few_or_too_many_is_refused(change: Any) -> None:
         verify(INTEL.collateral(pck_crl=content.hex()))
 
 
+def test_members_that_end_as_c_strings_do_are_read_without_their_end() -> None:
+    bundle = {name: f"{text}\0" for name, text in json.loads(INTEL.collateral()).items()}
+
+    assert verify(json.dumps(bundle).encode())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "collateral lacks"),
+        ("", "collateral lacks"),
+        ("\0", "collateral lacks"),
+        ({"id": "TDX"}, "is not text"),
+        (["x"], "is not text"),
+        (7, "is not text"),
+    ],
+)
+@pytest.mark.parametrize("name", Collateral.__dataclass_fields__)
+def test_a_member_that_is_no_text_is_refused(name: str, value: Any, message: str) -> None:
+    bundle = {**json.loads(INTEL.collateral()), name: value}
+
+    with pytest.raises(CollateralRejected, match=message) as caught:
+        parse_collateral(json.dumps(bundle).encode())
+
+    assert name in str(caught.value)
+
+
 @pytest.mark.parametrize("name", Collateral.__dataclass_fields__)
 def test_half_a_surrogate_pair_in_a_member_is_refused(name: str) -> None:
     bundle = json.loads(INTEL.collateral())

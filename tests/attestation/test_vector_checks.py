@@ -138,11 +138,11 @@ REJECTED: list[Any] = [
     pytest.param("tdx", "genuine", {"a.quote.bin": V5}, {}, "quote-version", id="version 5 by default"),
     pytest.param("tdx", "genuine", {"a.quote.bin": INTEL.quote(version=3)}, {}, "malformed", id="version 3"),
     pytest.param("tdx", "genuine", {"a.quote.bin": INTEL.quote(tee_type=0)}, {}, "malformed", id="sgx"),
-    pytest.param("tdx", "genuine", {"a.quote.bin": PROCESSOR.quote()}, {}, "chain", id="forged root"),
+    pytest.param("tdx", "genuine", {"a.quote.bin": PROCESSOR.quote()}, {}, "root", id="forged root"),
     pytest.param("tdx", "chain", {"pck.pem": pem(INTEL.pck, INTEL.root)}, {}, "chain", id="chain of two"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE}, {}, "collateral-unavailable", id="no collateral"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": b"{}"}, {}, "collateral", id="empty collateral"),
-    pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": PROCESSOR.collateral()}, {}, "chain", id="forged collateral"),
+    pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": PROCESSOR.collateral()}, {}, "root", id="forged collateral"),
     pytest.param("tdx", "default-policy", {"a.quote.bin": INTEL.quote(changed(BODY, rtmrs=(*BODY.rtmrs[:3], b"\1" * 48))), "a.collateral.json": COLLATERAL}, {}, "rtmr3", id="rtmr3 in use"),
     pytest.param("tdx", "default-policy", {"a.quote.bin": QUOTE}, {}, "collateral-unavailable", id="default policy without collateral"),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ Source: Intel SGX PCK Certificate and CRL profile, 1.5.
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha256
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -178,8 +179,13 @@ def verified_ca(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Ce
 
 
 def _require_root(root: x509.Certificate, root_spki: bytes) -> None:
-    if spki_der(root) != root_spki or common_name(root) != ROOT_NAME:
-        raise EndorsementRejected("the chain does not end at the pinned Intel SGX Root CA")
+    found = spki_der(root)
+    if found != root_spki or common_name(root) != ROOT_NAME:
+        raise EndorsementRejected(
+            f"the chain does not end at the pinned Intel SGX Root CA: found {common_name(root)!r} with the key "
+            f"{sha256(found).hexdigest()}, wanted {sha256(root_spki).hexdigest()} (sha-256)",
+            reason="root",
+        )
     _require_link(root, root, "Intel root", (ROOT_NAME,), authority=True)
     depth = root.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
     if depth is not None and depth < 1:

@@ -186,7 +186,8 @@ def _verify_qe_report(quote: TdxQuote, chain: PckChain) -> None:
     bound = hashlib.sha256(quote.attestation_key + quote.qe_auth_data).digest() + bytes(32)
     if quote.qe_report.report_data != bound:
         raise SignatureRejected(
-            "the QE report does not name the attestation key that signed the quote"
+            "the QE report does not name the attestation key that signed the quote: "
+            f"found {quote.qe_report.report_data.hex()}, wanted {bound.hex()}"
         )
     _require_signed_qe_report(quote.qe_report_raw, quote.qe_report_signature, chain.leaf)
 

@@ -286,8 +286,11 @@ def test_61_another_vendors_quoting_enclave_is_rejected(intel: Intel) -> None:
 def test_62_a_root_of_ones_own_is_rejected(intel: Intel) -> None:
     forger = Intel()
 
-    with pytest.raises(EndorsementRejected, match="pinned Intel SGX Root CA"):
+    with pytest.raises(EndorsementRejected, match="pinned Intel SGX Root CA") as caught:
         verify(intel, forger.quote())
+
+    for spki in (forger.root_spki, intel.root_spki):
+        assert hashlib.sha256(spki).hexdigest() in str(caught.value)
 
 
 def test_63_chains_of_another_shape_are_rejected(intel: Intel) -> None:

@@ -7,7 +7,8 @@ form; that a certificate of attested TLS is signed by its own key is of no inter
 from dataclasses import dataclass
 
 from contrast_tasks.attestation.errors import MalformedEvidence
-from contrast_tasks.attestation.pki.forms import load_certificate
+from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.attestation.pki.forms import load_certificate, pem_to_der
 from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument, parse_document
 from contrast_tasks.attestation.snp.report import REPORT_BYTES, parse_report
 from contrast_tasks.attestation.tdx import document as tdx_document
@@ -60,6 +61,13 @@ def _reported(report: bytes, carrier: str) -> Carried:
 
 
 def _from_certificate(content: bytes) -> Carried:
+    if content.startswith(b"-----"):
+        content = next(iter(pem_to_der(content)), b"")
+    if _is_of_amd(content):
+        raise MalformedEvidence(
+            "the certificate is one of AMD's and carries no evidence",
+            hint="the evidence is the report that it belongs to; 'evidence show' says what the certificate holds",
+        )
     certificate = load_certificate(content, "the certificate")
     found = {
         extension.oid.dotted_string: extension.value.public_bytes()
@@ -73,6 +81,15 @@ def _from_certificate(content: bytes) -> Carried:
         )
     (oid, document) = next(iter(found.items()))
     return evidence_of(oid, document, "certificate of attested TLS")
+
+
+def _is_of_amd(content: bytes) -> bool:
+    """Return whether it is signed as AMD signs; those have serial number 0, which the library is about to refuse."""
+    try:
+        parse_certificate(content)
+    except MalformedEvidence:
+        return False
+    return True
 
 
 def evidence_of(oid: str, document: bytes, carrier: str) -> Carried:

@@ -11,8 +11,9 @@ from cryptography import x509
 
 from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_in_container
 from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.pki.der import elements
-from contrast_tasks.attestation.pki.forms import load_certificate
+from contrast_tasks.attestation.pki.forms import load_certificate, pem_to_der
 from contrast_tasks.attestation.snp import document as snp_document
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.lines import line_of_model
@@ -300,6 +301,28 @@ def _snp_document(content: bytes) -> Description:
     return said
 
 
+def _pem(content: bytes) -> Description:
+    """Describe one certificate as in DER, of several each with its kind."""
+    said = [
+        describe(one) if _is_der(one) else {"problem": "not DER"} for one in pem_to_der(content)
+    ]
+    if not said:
+        raise MalformedEvidence("no certificate in it")
+    return said[0] if len(said) == 1 else {"kind": "certificates", "certificates": said}
+
+
+def _unnumbered(content: bytes) -> Description:
+    """Describe a certificate with the serial number 0, which AMD uses and the library is about to refuse."""
+    certificate = parse_certificate(content)
+    return {
+        "subject": certificate.subject_cn,
+        "issuer": certificate.issuer_cn,
+        "not_before": f"{certificate.not_before:%Y-%m-%dT%H:%M:%SZ}",
+        "not_after": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+        "extensions": [extension.oid for extension in certificate.extensions],
+    }
+
+
 def _other_certificate(content: bytes) -> Description:
     certificate = load_certificate(content, "it")
     said = _certificate(certificate)
@@ -325,8 +348,15 @@ def _is_der(content: bytes) -> bool:
         return False
 
 
-def _is_certificate(content: bytes) -> bool:
-    return content.startswith(b"-----BEGIN CERTIFICATE") or _is_der(content)
+def _is_unnumbered(content: bytes) -> bool:
+    try:
+        return parse_certificate(content).serial == 0
+    except MalformedEvidence:
+        return False
+
+
+def _is_pem(content: bytes) -> bool:
+    return content.startswith(b"-----BEGIN CERTIFICATE")
 
 
 def _container(content: bytes) -> Description:
@@ -346,7 +376,9 @@ _READERS: tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes], Descriptio
         _container,
     ),
     ("AMD endorsement certificate", _is_der, _endorsement),
-    ("certificate", _is_certificate, _other_certificate),
+    ("certificate", _is_unnumbered, _unnumbered),
+    ("certificate", _is_der, _other_certificate),
+    ("certificate", _is_pem, _pem),
     ("SEV-SNP document", lambda content: content[:1] == b"\x0a", _snp_document),
     (
         "TDX document",

@@ -1,6 +1,7 @@
 """Descriptions of evidence, against the field values listed for real vectors."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from contrast_tasks.attestation.carriers import open_carrier
 from contrast_tasks.attestation.describe import describe, flags
 from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.pki.forms import der_to_pem
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
-from tests.fakes.attestation import DATA
+from tests.fakes.attestation import DATA, FakeAmd
 from tests.fakes.intel import AUTH, NOW, Body, Intel, changed, name, quoting_enclave, raw_public
 
 real_data = pytest.mark.skipif(
@@ -81,6 +84,40 @@ def test_every_vector_is_recognised() -> None:
 
 def test_every_bit_is_named_and_an_unknown_one_keeps_its_number() -> None:
     assert flags(0b101, {0: "A", 1: "B"}) == {"A": True, "B": False, "bit 2": True}
+
+
+def test_a_certificate_in_pem_says_the_same_as_in_der() -> None:
+    vcek = FakeAmd().chain.vcek_der
+
+    assert describe(der_to_pem(vcek)) == describe(vcek)
+    assert describe(vcek)["kind"] == "AMD endorsement certificate"
+
+
+def test_a_chain_in_pem_tells_every_certificate_in_order() -> None:
+    chain = FakeAmd().chain
+
+    said = describe(b"".join(map(der_to_pem, (chain.vcek_der, chain.ask_der, chain.ark_der))))
+
+    assert said["kind"] == "certificates"
+    kinds = [one["kind"] for one in said["certificates"]]
+    assert kinds == ["AMD endorsement certificate", "certificate", "certificate"]
+    assert said["certificates"][2]["subject"].startswith("CN=ARK-Milan")
+
+
+def test_a_certificate_with_serial_0_is_shown_without_the_library() -> None:
+    # The tests turn the library's warning into an error, as the library itself will.
+    odd = FakeAmd().vcek(common_name="SEV-OTHER")
+
+    for content in (odd, der_to_pem(odd)):
+        said = describe(content)
+        assert (said["kind"], said["subject"]) == ("certificate", "SEV-OTHER")
+        assert "1.3.6.1.4.1.3704.1.4" in said["extensions"]
+
+
+@pytest.mark.parametrize("form", [bytes, der_to_pem])
+def test_a_certificate_of_amd_is_no_evidence(form: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(MalformedEvidence, match="one of AMD's and carries no evidence"):
+        open_carrier(form(FakeAmd().chain.vcek_der))
 
 
 def test_a_quote_names_its_header_and_its_quoting_enclave() -> None:

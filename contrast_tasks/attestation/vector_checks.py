@@ -166,12 +166,12 @@ def _options(said: Any) -> tuple[Options, tuple[str, ...]]:
     if not isinstance(said, Mapping):
         raise UsageError(f"the options of a check are {said!r}, wanted an object")
     for name in _OPTIONS:
-        if not isinstance(said.get(name, False), bool):
+        if not isinstance(said.get(name), bool | None):
             raise UsageError(f"the option {name} is {said[name]!r}, wanted true or false")
     notes = tuple(
         f"option {name!r} is not known and has no effect" for name in said if name not in _OPTIONS
     )
-    return Options(**{name: said[name] for name in _OPTIONS if name in said}), notes
+    return Options(**{name: bool(said.get(name)) for name in _OPTIONS}), notes
 
 
 def _instant(text: str) -> datetime:

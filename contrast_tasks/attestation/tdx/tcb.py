@@ -156,7 +156,9 @@ class _Fields:
             raise CollateralRejected(f"{self._what}: unknown TCB status {text!r}") from err
 
     def advisories(self) -> tuple[str, ...]:
-        items = self.items("advisoryIDs") if self.has("advisoryIDs") else []
+        if self._document.get("advisoryIDs") is None:
+            return ()
+        items = self.items("advisoryIDs")
         if not all(isinstance(item, str) for item in items):
             raise CollateralRejected(f"{self._what}: advisoryIDs is not a list of strings")
         return tuple(items)

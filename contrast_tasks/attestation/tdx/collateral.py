@@ -6,7 +6,6 @@ again. Nothing here fetches: bytes come from a cache or a file.
 Source: Intel PCS API v4; bundle members as in spec/attestation 3.4.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from contrast_tasks.attestation.tdx.pck import (
 from contrast_tasks.attestation.tdx.tcb import (
     QeIdentity,
     TcbInfo,
+    load_json,
     parse_qe_identity,
     parse_tcb_info,
 )
@@ -90,10 +90,7 @@ def parse_collateral(content: bytes) -> Collateral:
         raise CollateralRejected(
             f"collateral has {len(content)} bytes, at most {MAXIMUM_BUNDLE_BYTES}"
         )
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as err:
-        raise CollateralRejected("collateral is not JSON") from err
+    document = load_json(content, "collateral")
     if not isinstance(document, Mapping):
         raise CollateralRejected("collateral is not a JSON object")
     texts: dict[str, str] = {}

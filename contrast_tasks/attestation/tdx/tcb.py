@@ -169,7 +169,7 @@ class _Fields:
 
 def parse_tcb_info(text: str) -> TcbInfo:
     """Read the inner `tcbInfo` object; only TDX, version 3. Its signature is checked by the caller, over this very text."""
-    fields = _Fields(_load(text, "TCB info"), "TCB info")
+    fields = _Fields(load_json(text, "TCB info"), "TCB info")
     _require(fields.text("id"), "TDX", "TCB info: id")
     _require(fields.number("version"), 3, "TCB info: version")
     # The way levels are compared; Intel has one so far, and another would not be ours.
@@ -193,7 +193,7 @@ def parse_tcb_info(text: str) -> TcbInfo:
 
 def parse_qe_identity(text: str) -> QeIdentity:
     """Read the inner `enclaveIdentity` object; only TD_QE, version 2."""
-    fields = _Fields(_load(text, "QE identity"), "QE identity")
+    fields = _Fields(load_json(text, "QE identity"), "QE identity")
     _require(fields.text("id"), "TD_QE", "QE identity: id")
     _require(fields.number("version"), 2, "QE identity: version")
     return QeIdentity(
@@ -210,7 +210,9 @@ def parse_qe_identity(text: str) -> QeIdentity:
     )
 
 
-def _load(text: str, what: str) -> Any:
+def load_json(text: str | bytes, what: str) -> Any:
+    """Return a JSON document in which no member comes twice; raises CollateralRejected."""
+
     def distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
         document = dict(members)
         if len(document) != len(members):

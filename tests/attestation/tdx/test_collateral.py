@@ -141,6 +141,13 @@ def test_a_member_that_comes_twice_in_a_signed_identity_is_refused() -> None:
         verify(signed("qe_identity", text))
 
 
+def test_a_member_that_comes_twice_in_the_bundle_is_refused() -> None:
+    twice = INTEL.collateral().replace(b"{", b'{"tcb_info": "other", ', 1)
+
+    with pytest.raises(CollateralRejected, match="collateral has a member twice"):
+        parse_collateral(twice)
+
+
 def test_a_nested_object_of_the_same_name_is_not_taken_for_the_signed_one() -> None:
     inner = json.dumps(INTEL.tcb_info(), separators=(",", ":"))
     outer = json.dumps({"tcbInfo": json.loads(inner)}, separators=(",", ":"))

@@ -13,7 +13,7 @@ from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.pki.der import elements
-from contrast_tasks.attestation.pki.forms import load_certificate, pem_to_der
+from contrast_tasks.attestation.pki.forms import issuer_text, load_certificate, pem_to_der
 from contrast_tasks.attestation.snp import document as snp_document
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.lines import line_of_model
@@ -261,7 +261,7 @@ def _pck(certificate: x509.Certificate) -> Description:
 def _certificate(certificate: x509.Certificate) -> Description:
     return {
         "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "issuer": issuer_text(certificate),
         "not_before": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
         "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
     }

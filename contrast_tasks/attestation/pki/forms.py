@@ -53,6 +53,14 @@ def load_certificate(content: bytes, what: str) -> x509.Certificate:
         raise MalformedEvidence(f"{what} is not a certificate that parses") from err
 
 
+def issuer_text(certificate: x509.Certificate) -> str:
+    """Return the issuer's name for people; the library compares names by their bytes when it verifies, so it may not parse."""
+    try:
+        return certificate.issuer.rfc4514_string()
+    except PARSE_ERRORS as err:
+        raise MalformedEvidence("the certificate's issuer does not parse") from err
+
+
 def load_crl(content: bytes, what: str) -> x509.CertificateRevocationList:
     """Return a revocation list from DER whose issuer, dates and extensions parse, and that is a whole one.
 
@@ -101,7 +109,6 @@ def _certificate(content: bytes) -> x509.Certificate:
     _ = (
         certificate.version,
         certificate.subject,
-        certificate.issuer,
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
         certificate.signature_hash_algorithm,

@@ -49,6 +49,21 @@ class HardwareRejected(EvidenceRejected):
         self.reason = reason or self.default_reason
 
 
+_REASONS_OF_TIME = frozenset(
+    {
+        "certificate-expired",
+        "certificate-not-yet-valid",
+        "collateral-expired",
+        "collateral-not-yet-valid",
+    }
+)
+
+
+def is_about_time(error: EvidenceRejected) -> bool:
+    """Return whether something was refused for the instant it was judged at only, so that it may be right at another."""
+    return isinstance(error, HardwareRejected) and error.reason in _REASONS_OF_TIME
+
+
 class MalformedEvidence(HardwareRejected):
     """Bytes that do not have the form they must have."""
 

@@ -1,9 +1,10 @@
 """Fetch what vendors publish about their processors, and keep it: certificates, revocation lists, collateral.
 
-Two policies. Revocation lists are asked for again every time, and the copy at hand serves while the vendor does not answer;
-everything else never changes under its address, so the copy at hand serves first. Whatever comes, from the network or from
-disk, passes the caller's check before it is used; a copy that fails it is dropped. A vendor that limits its rate says when to
-come back, and is obeyed within a budget of time.
+Two policies. Revocation lists are asked for again every time, and the copy at hand serves while the vendor does not answer, or
+not with anything that passes; everything else never changes under its address, so the copy at hand serves first. Whatever comes,
+from the network or from disk, passes the caller's check before it is used. A copy that is forged or damaged is dropped; one that
+is only not valid at the instant asked about stays, for it may be at another. What was issued later is never replaced by what was
+issued earlier. A vendor that limits its rate says when to come back, and is obeyed within a budget of time.
 
 Nothing here runs during a handshake: verification reads the cache through `Endorsements.cached`, which never waits.
 
@@ -11,15 +12,18 @@ Source: spec/attestation 2.5 (caching rules, retries) and 3.4.
 """
 
 import base64
-import binascii
 import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
+from contrast_tasks.attestation.errors import CollateralRejected, is_about_time
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
 
@@ -30,14 +34,25 @@ REQUEST_TIMEOUT_S = 20.0
 _TOO_MANY_REQUESTS = 429
 _OK = 200
 _SERVER_ERRORS = range(500, 600)
+_REDIRECTS = range(300, 400)
+# A body in base64, its headers and its address, twice over.
+_MAXIMUM_FILE_BYTES = 4 * MAXIMUM_BODY_BYTES
+_LONGEST_WAIT_S = 86400.0
 
 T = TypeVar("T")
 
 
 class EndorsementUnavailable(ContrastError):
-    """A vendor's service did not give what was asked for, and no copy is at hand."""
+    """A vendor's service did not give what was asked for, and no copy is at hand.
+
+    retry_after_s: for how long the service asked not to be asked again, 0 if it said nothing.
+    """
 
     exit_code = 41
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +79,19 @@ class Freshness(Enum):
     CACHE_FIRST = "cache first"
 
 
+class Cache(Protocol):
+    """Answers by address."""
+
+    def get(self, url: str) -> Answer | None:
+        """Return the answer kept for an address."""
+
+    def put(self, url: str, answer: Answer) -> None:
+        """Keep an answer."""
+
+    def drop(self, url: str) -> None:
+        """Forget an address."""
+
+
 class EndorsementCache:
     """Answers by address, one file each; files are replaced as a whole, so processes can share a folder."""
 
@@ -77,7 +105,11 @@ class EndorsementCache:
     def get(self, url: str) -> Answer | None:
         """Return the answer kept for an address; a file that is not one of ours counts as absent."""
         try:
-            document = json.loads(self._path(url).read_bytes())
+            with self._path(url).open("rb") as stream:
+                content = stream.read(_MAXIMUM_FILE_BYTES + 1)
+            if len(content) > _MAXIMUM_FILE_BYTES:
+                return None
+            document = json.loads(content)
             if document["url"] != url:
                 return None
             return Answer(
@@ -85,7 +117,7 @@ class EndorsementCache:
                 headers={str(key): str(value) for key, value in document["headers"].items()},
                 body=base64.b64decode(document["body"], validate=True),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, binascii.Error):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def put(self, url: str, answer: Answer) -> None:
@@ -122,10 +154,11 @@ class Access:
 class Endorsements:
     """Vendors' publications through a cache."""
 
-    def __init__(self, cache: EndorsementCache, access: Access) -> None:
+    def __init__(self, cache: Cache, access: Access) -> None:
         """Answer from `cache` and, where that does not serve, through `access`."""
         self._cache = cache
         self._access = access
+        self._closed_until_s: dict[str, float] = {}
 
     def cached(self, url: str, check: Callable[[Answer], T]) -> T | None:
         """Return the copy at hand if it passes `check`; never touches the network, never waits."""
@@ -134,19 +167,24 @@ class Endorsements:
             return None
         try:
             return check(answer)
-        except EvidenceRejected:
-            self._cache.drop(url)
+        except EvidenceRejected as err:
+            if not is_about_time(err):
+                self._cache.drop(url)
             return None
 
-    def drop(self, url: str) -> None:
-        """Forget the copy at hand."""
-        self._cache.drop(url)
-
-    def fetch(self, url: str, check: Callable[[Answer], T], freshness: Freshness) -> T:
+    def fetch(
+        self,
+        url: str,
+        check: Callable[[Answer], T],
+        freshness: Freshness,
+        *,
+        issued: Callable[[T], datetime] | None = None,
+    ) -> T:
         """Return what stands at an address after `check` accepted it.
 
-        check: parses and verifies an answer, raises EvidenceRejected. Raises EndorsementUnavailable with the cause, or the
-        check's own error when the vendor's fresh answer does not pass it.
+        check: parses and verifies an answer, raises EvidenceRejected. issued: when what it returned was issued; then an older
+        answer does not replace the copy at hand. Raises EndorsementUnavailable with the cause, or the check's own error when the
+        vendor's fresh answer does not pass it and no copy serves in its place.
         """
         if freshness is Freshness.CACHE_FIRST:
             kept = self.cached(url, check)
@@ -154,12 +192,16 @@ class Endorsements:
                 return kept
         try:
             answer = self._from_network(url)
-        except EndorsementUnavailable:
+            result = check(answer)
+        except (EndorsementUnavailable, EvidenceRejected):
             kept = self.cached(url, check) if freshness is Freshness.NETWORK_FIRST else None
             if kept is None:
                 raise
             return kept
-        result = check(answer)
+        if issued is not None:
+            kept = self.cached(url, check)
+            if kept is not None and issued(kept) > issued(result):
+                return kept
         self._cache.put(url, answer)
         return result
 
@@ -171,30 +213,49 @@ class Endorsements:
                 hint="run 'contrast-tasks endorsements fetch' where there is a network",
             )
         target = self._mirrored(url)
-        deadline = self._access.monotonic() + self._access.budget_s
-        backoff_s = 1.0
+        deadline_s = self._access.monotonic() + self._access.budget_s
+        backoff_s, cause = 1.0, "it asked not to be asked yet"
+        wait_s = self._closed_for_s(target)
         while True:
-            cause, wait_s = "", backoff_s
-            try:
-                answer = get(target, REQUEST_TIMEOUT_S)
-            except FetchFailed as err:
-                cause = str(err)
-            else:
-                if answer.status == _OK:
-                    if len(answer.body) > MAXIMUM_BODY_BYTES:
-                        raise EndorsementUnavailable(f"{target} answered with more than 4 MiB")
-                    return answer
-                cause = f"HTTP status {answer.status}"
-                if answer.status == _TOO_MANY_REQUESTS:
-                    wait_s = _retry_after(answer, backoff_s)
-                elif answer.status not in _SERVER_ERRORS:
-                    raise EndorsementUnavailable(f"{target}: {cause}")
-            if self._access.monotonic() + wait_s > deadline:
-                raise EndorsementUnavailable(
-                    f"{target}: {cause}; gave up after {self._access.budget_s:g} s"
-                )
-            self._access.sleep(wait_s)
+            if wait_s:
+                if self._access.monotonic() + wait_s > deadline_s:
+                    raise EndorsementUnavailable(
+                        f"{target}: {cause}; gave up after {self._access.budget_s:g} s",
+                        hint=_wait_hint(self._closed_for_s(target)),
+                        retry_after_s=self._closed_for_s(target),
+                    )
+                self._access.sleep(wait_s)
+            answer, cause = self._attempt(get, target)
+            if answer is not None:
+                return answer
+            wait_s = max(backoff_s, self._closed_for_s(target))
             backoff_s = min(2 * backoff_s, MAXIMUM_BACKOFF_S)
+
+    def _attempt(self, get: Get, target: str) -> tuple[Answer | None, str]:
+        """Ask once; return the answer, or None and the cause where asking again makes sense."""
+        try:
+            answer = get(target, REQUEST_TIMEOUT_S)
+        except FetchFailed as err:
+            return None, str(err)
+        if answer.status == _OK:
+            if len(answer.body) > MAXIMUM_BODY_BYTES:
+                raise EndorsementUnavailable(f"{target} answered with more than 4 MiB")
+            return answer, ""
+        cause = f"HTTP status {answer.status}"
+        if answer.status != _TOO_MANY_REQUESTS and answer.status not in _SERVER_ERRORS:
+            hint = "redirects are not followed; name the other address with --mirror"
+            raise EndorsementUnavailable(
+                f"{target}: {cause}", hint=hint if answer.status in _REDIRECTS else ""
+            )
+        asked_s = _retry_after_s(answer)
+        if asked_s:
+            self._closed_until_s[_service(target)] = self._access.monotonic() + asked_s
+        return None, cause
+
+    def _closed_for_s(self, target: str) -> float:
+        """Return for how many more seconds a service wants not to be asked."""
+        until_s = self._closed_until_s.get(_service(target), 0.0)
+        return max(0.0, until_s - self._access.monotonic())
 
     def _mirrored(self, url: str) -> str:
         for prefix, replacement in self._access.mirrors.items():
@@ -203,10 +264,28 @@ class Endorsements:
         return url
 
 
-def _retry_after(answer: Answer, default_s: float) -> float:
-    """Return the seconds a service asks us to wait; a date or nonsense counts as absent."""
+def _service(target: str) -> str:
+    return urlsplit(target).netloc
+
+
+def _wait_hint(seconds: float) -> str:
+    return f"the service asked to wait {seconds:.0f} s before the next attempt" if seconds else ""
+
+
+def _retry_after_s(answer: Answer) -> float:
+    """Return the seconds that a service asks us to wait, 0 if it does not; nonsense counts as nothing.
+
+    A date counts from the service's own, so that our clock does not matter. Source: RFC 9110, 10.2.3.
+    """
     text = answer.headers.get("retry-after", "").strip()
-    return max(float(text), default_s) if text.isdecimal() and len(text) < 6 else default_s  # noqa: PLR2004  # a day has 5 digits
+    if text.isascii() and text.isdecimal() and len(text) < 10:  # noqa: PLR2004  # nobody waits for years
+        return min(float(text), _LONGEST_WAIT_S)
+    try:
+        until = parsedate_to_datetime(text)
+        since = parsedate_to_datetime(answer.headers.get("date", ""))
+        return min(max(0.0, (until - since).total_seconds()), _LONGEST_WAIT_S)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def require_certificate_body(answer: Answer, what: str) -> bytes:
@@ -216,3 +295,14 @@ def require_certificate_body(answer: Answer, what: str) -> bytes:
     if answer.body.lstrip()[:1] in (b"<", b"{"):
         raise EvidenceRejected(f"{what}: the service answered with a web page or JSON, wanted DER")
     return answer.body
+
+
+def require_period(what: str, since: datetime, until: datetime, now: datetime) -> None:
+    """Raise CollateralRejected unless `now` is in the period of something that a vendor issued."""
+    if not since <= now <= until:
+        early = now < since
+        raise CollateralRejected(
+            f"{what} is for {since:%Y-%m-%dT%H:%M:%SZ} to {until:%Y-%m-%dT%H:%M:%SZ}, "
+            f"but it is {now:%Y-%m-%dT%H:%M:%SZ}",
+            reason="collateral-not-yet-valid" if early else "collateral-expired",
+        )

@@ -3,7 +3,6 @@
 Source: AMD publication 57230 (spec/attestation 2.5).
 """
 
-import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import urlencode
@@ -13,10 +12,11 @@ from contrast_tasks.attestation.endorsements.fetch import (
     Endorsements,
     Freshness,
     require_certificate_body,
+    require_period,
 )
-from contrast_tasks.attestation.errors import EndorsementRejected, Revoked
+from contrast_tasks.attestation.errors import EndorsementRejected
 from contrast_tasks.attestation.pki.certificate import parse_certificate
-from contrast_tasks.attestation.snp.crl import verify_not_revoked
+from contrast_tasks.attestation.snp.crl import parse_list
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
 from contrast_tasks.attestation.snp.lines import amd_anchor
 from contrast_tasks.attestation.snp.tcb import Tcb
@@ -73,7 +73,10 @@ def cached_vcek(
 def fetch_crl(endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek") -> bytes:
     """Return the newest revocation list (DER) of a line, signed by its pinned root and not expired."""
     return endorsements.fetch(
-        crl_url(line, kind=kind), _check_crl(line, kind, now), Freshness.NETWORK_FIRST
+        crl_url(line, kind=kind),
+        _check_crl(line, kind, now),
+        Freshness.NETWORK_FIRST,
+        issued=_issued(line),
     )
 
 
@@ -103,15 +106,21 @@ def _check_vcek(line: str, chip_id: bytes, tcb: Tcb, now: datetime) -> Callable[
 
 
 def _check_crl(line: str, kind: str, now: datetime) -> Callable[[Answer], bytes]:
+    anchor = amd_anchor(line)
+    authority = parse_certificate(anchor.ask_der if kind == "vcek" else anchor.asvk_der)
+
     def check(answer: Answer) -> bytes:
         content = require_certificate_body(answer, "revocation list")
-        anchor = amd_anchor(line)
-        authority = anchor.ask_der if kind == "vcek" else anchor.asvk_der
-        # A list that revokes our intermediate is genuine news: it is kept, and verification refuses by it.
-        with contextlib.suppress(Revoked):
-            verify_not_revoked(
-                parse_certificate(authority), parse_certificate(anchor.ark_der), [content], now
-            )
+        found = parse_list(content, parse_certificate(anchor.ark_der))
+        # A list that revokes our intermediate is genuine news at any time: it is kept, and verification refuses by it.
+        if authority.serial not in found.serials:
+            what = f"the {kind.upper()} revocation list of {line}"
+            require_period(what, found.this_update, found.next_update, now)
         return content
 
     return check
+
+
+def _issued(line: str) -> Callable[[bytes], datetime]:
+    ark = parse_certificate(amd_anchor(line).ark_der)
+    return lambda content: parse_list(content, ark).this_update

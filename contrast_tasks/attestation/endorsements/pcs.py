@@ -5,21 +5,39 @@ Source: Intel PCS API v4 (spec/attestation 3.4).
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
-from contrast_tasks.attestation.endorsements.fetch import Answer, Endorsements, Freshness
-from contrast_tasks.attestation.errors import CollateralRejected
+from cryptography.x509 import CertificateRevocationList
+
+from contrast_tasks.attestation.endorsements.fetch import (
+    Answer,
+    Endorsements,
+    Freshness,
+    require_period,
+)
+from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
 from contrast_tasks.attestation.pki.forms import load_crl
-from contrast_tasks.attestation.tdx.collateral import Collateral, verify_collateral
+from contrast_tasks.attestation.tdx.collateral import (
+    Collateral,
+    verified_pck_crl,
+    verified_qe_identity,
+    verified_root_crl,
+    verified_tcb_info,
+    verify_collateral,
+)
 from contrast_tasks.attestation.tdx.pck import PckChain
-from contrast_tasks.attestation.tdx.tcb import parse_qe_identity, parse_tcb_info
-from contrast_tasks.errors import EvidenceRejected
 
 SERVICE = "https://api.trustedservices.intel.com"
 CERTIFICATES = "https://certificates.trustedservices.intel.com"
 ROOT_CRL_URL = f"{CERTIFICATES}/IntelSGXRootCA.der"
 _CHAIN_LIMIT = 16 * 1024
+_TCB_CHAIN, _QE_CHAIN, _CRL_CHAIN = (
+    "tcb-info-issuer-chain",
+    "sgx-enclave-identity-issuer-chain",
+    "sgx-pck-crl-issuer-chain",
+)
 _TCB_BODY = re.compile(r'\{"tcbInfo":(\{.*\}),"signature":"([0-9a-fA-F]{128})"\}\s*', re.DOTALL)
 _QE_BODY = re.compile(
     r'\{"enclaveIdentity":(\{.*\}),"signature":"([0-9a-fA-F]{128})"\}\s*', re.DOTALL
@@ -46,85 +64,112 @@ def fetch_collateral(
 ) -> Collateral:
     """Fetch, verify and keep the collateral for one platform.
 
-    A bundle from the cache that does not verify is dropped and fetched anew, once. Raises EndorsementUnavailable where Intel
-    does not answer, CollateralRejected where its fresh answers do not verify.
+    Raises EndorsementUnavailable where Intel does not answer, CollateralRejected where what it says does not verify, or not for
+    this platform.
     """
-    addresses = _addresses(chain.facts.fmspc, chain.authority)
-    for last in (False, True):
-        answers = [
-            endorsements.fetch(url, _current(check, now), freshness)
-            for url, check, freshness in addresses
-        ]
-        collateral = _assemble(*answers)
-        try:
-            verify_collateral(collateral, chain=chain, root_spki=root_spki, now=now)
-        except EvidenceRejected:
-            for url, _, _ in addresses:
-                endorsements.drop(url)
-            if last:
-                raise
-        else:
-            return collateral
-    raise AssertionError  # the second round returns or raises
+    collateral = fetch_parts(
+        endorsements, chain.facts.fmspc, chain.authority, root_spki=root_spki, now=now
+    )
+    verify_collateral(collateral, chain=chain, root_spki=root_spki, now=now)
+    return collateral
+
+
+def fetch_parts(
+    endorsements: Endorsements,
+    fmspc: bytes,
+    authority: str,
+    *,
+    root_spki: bytes,
+    now: datetime,
+    freshness: Freshness = Freshness.CACHE_FIRST,
+) -> Collateral:
+    """Fetch and keep the four parts for a kind of platform, each signed under the pinned root and valid now.
+
+    freshness: of the two signed objects; revocation lists are asked for every time. Raises as `fetch_collateral`.
+    """
+    addresses = _addresses(fmspc, authority)
+    lists = Freshness.NETWORK_FIRST
+    answers = [
+        endorsements.fetch(
+            url,
+            _current(part, root_spki, now),
+            lists if part.is_list else freshness,
+            issued=_issued(part, root_spki),
+        )
+        for url, part in addresses
+    ]
+    return _assemble(*answers)
 
 
 def cached_collateral(
     endorsements: Endorsements, fmspc: bytes, authority: str
 ) -> Collateral | None:
-    """Return the collateral at hand for a platform, None if a part is missing; never waits for the network."""
+    """Return the collateral at hand for a platform, None if a part is missing; never waits for the network.
+
+    The form of the parts is checked here; who takes them verifies them, at the instant that matters.
+    """
     answers: list[Answer] = []
-    for url, check, _ in _addresses(fmspc, authority):
-        answer = endorsements.cached(url, check)
+    for url, part in _addresses(fmspc, authority):
+        answer = endorsements.cached(url, part.check_form)
         if answer is None:
             return None
         answers.append(answer)
     return _assemble(*answers)
 
 
-Check = Callable[[Answer], Answer]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One of the four answers: how it is read.
+
+    check_form: raises CollateralRejected for an answer of another form. period: since when and until when it is valid, after
+    every signature was verified up to the root key.
+    """
+
+    name: str
+    is_list: bool
+    check_form: Callable[[Answer], Answer]
+    period: Callable[[Answer, bytes], tuple[datetime, datetime]]
 
 
-def _addresses(fmspc: bytes, authority: str) -> tuple[tuple[str, Check, Freshness], ...]:
-    """Return address, check and freshness of the four parts, in the order of `_assemble`."""
+def _addresses(fmspc: bytes, authority: str) -> tuple[tuple[str, _Part], ...]:
+    """Return address and part of the four, in the order of `_assemble`."""
     return (
-        (tcb_info_url(fmspc), _check_tcb_info, Freshness.CACHE_FIRST),
-        (qe_identity_url(), _check_qe_identity, Freshness.CACHE_FIRST),
-        (pck_crl_url(authority), _check_pck_crl, Freshness.NETWORK_FIRST),
-        (ROOT_CRL_URL, _check_crl, Freshness.NETWORK_FIRST),
+        (tcb_info_url(fmspc), _TCB_INFO),
+        (qe_identity_url(), _QE_IDENTITY),
+        (pck_crl_url(authority), _PCK_CRL),
+        (ROOT_CRL_URL, _ROOT_CRL),
     )
 
 
-def _current(check: Check, now: datetime) -> Check:
-    """Return a check that also refuses signed objects whose time is over, so that they are fetched anew."""
+def _current(part: _Part, root_spki: bytes, now: datetime) -> Callable[[Answer], Answer]:
+    """Return the check of a part that verifies it as far as it can be by itself."""
 
     def current(answer: Answer) -> Answer:
-        check(answer)
-        if check is _check_tcb_info:
-            until = parse_tcb_info(_inner(answer, _TCB_BODY, "TCB info")[0]).next_update
-        elif check is _check_qe_identity:
-            until = parse_qe_identity(_inner(answer, _QE_BODY, "QE identity")[0]).next_update
-        else:
-            return answer
-        if now > until:
-            raise CollateralRejected(
-                f"it expired at {until:%Y-%m-%dT%H:%M:%SZ}", reason="collateral-expired"
-            )
+        try:
+            since, until = part.period(part.check_form(answer), root_spki)
+        except MalformedEvidence as err:
+            raise CollateralRejected(f"{part.name}: {err}") from err
+        require_period(part.name, since, until, now)
         return answer
 
     return current
+
+
+def _issued(part: _Part, root_spki: bytes) -> Callable[[Answer], datetime]:
+    return lambda answer: part.period(answer, root_spki)[0]
 
 
 def _assemble(tcb: Answer, qe: Answer, pck_crl: Answer, root_crl: Answer) -> Collateral:
     tcb_text, tcb_signature = _inner(tcb, _TCB_BODY, "TCB info")
     qe_text, qe_signature = _inner(qe, _QE_BODY, "QE identity")
     return Collateral(
-        pck_crl_issuer_chain=_chain(pck_crl, "sgx-pck-crl-issuer-chain"),
+        pck_crl_issuer_chain=_chain(pck_crl, _CRL_CHAIN),
         root_ca_crl=root_crl.body,
         pck_crl=pck_crl.body,
-        tcb_info_issuer_chain=_chain(tcb, "tcb-info-issuer-chain"),
+        tcb_info_issuer_chain=_chain(tcb, _TCB_CHAIN),
         tcb_info=tcb_text,
         tcb_info_signature=tcb_signature,
-        qe_identity_issuer_chain=_chain(qe, "sgx-enclave-identity-issuer-chain"),
+        qe_identity_issuer_chain=_chain(qe, _QE_CHAIN),
         qe_identity=qe_text,
         qe_identity_signature=qe_signature,
     )
@@ -143,28 +188,68 @@ def _inner(answer: Answer, pattern: re.Pattern[str], what: str) -> tuple[str, by
 
 def _chain(answer: Answer, header: str) -> bytes:
     text = unquote(answer.headers.get(header, ""))
-    if not text.startswith("-----BEGIN CERTIFICATE-----") or len(text) > _CHAIN_LIMIT:
+    if (
+        not text.isascii()
+        or not text.startswith("-----BEGIN CERTIFICATE-----")
+        or len(text) > _CHAIN_LIMIT
+    ):
         raise CollateralRejected(f"the answer lacks its issuer chain in the header {header}")
     return text.encode()
 
 
-def _check_tcb_info(answer: Answer) -> Answer:
+def _tcb_info_form(answer: Answer) -> Answer:
     _inner(answer, _TCB_BODY, "TCB info")
-    _chain(answer, "tcb-info-issuer-chain")
+    _chain(answer, _TCB_CHAIN)
     return answer
 
 
-def _check_qe_identity(answer: Answer) -> Answer:
+def _tcb_info_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+    text, signature = _inner(answer, _TCB_BODY, "TCB info")
+    found = verified_tcb_info(_chain(answer, _TCB_CHAIN), text, signature, root_spki)
+    return found.issue_date, found.next_update
+
+
+def _qe_identity_form(answer: Answer) -> Answer:
     _inner(answer, _QE_BODY, "QE identity")
-    _chain(answer, "sgx-enclave-identity-issuer-chain")
+    _chain(answer, _QE_CHAIN)
     return answer
 
 
-def _check_pck_crl(answer: Answer) -> Answer:
-    _chain(answer, "sgx-pck-crl-issuer-chain")
-    return _check_crl(answer)
+def _qe_identity_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+    text, signature = _inner(answer, _QE_BODY, "QE identity")
+    found = verified_qe_identity(_chain(answer, _QE_CHAIN), text, signature, root_spki)
+    return found.issue_date, found.next_update
 
 
-def _check_crl(answer: Answer) -> Answer:
+def _pck_crl_form(answer: Answer) -> Answer:
+    _chain(answer, _CRL_CHAIN)
+    return _crl_form(answer)
+
+
+def _pck_crl_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+    return _period_of(verified_pck_crl(_chain(answer, _CRL_CHAIN), answer.body, root_spki)[0])
+
+
+def _crl_form(answer: Answer) -> Answer:
     load_crl(answer.body, "the answer")
     return answer
+
+
+def _root_crl_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+    return _period_of(verified_root_crl(answer.body, root_spki))
+
+
+def _period_of(crl: CertificateRevocationList) -> tuple[datetime, datetime]:
+    if crl.next_update_utc is None:
+        raise CollateralRejected("a revocation list says nothing of its end")
+    return crl.last_update_utc, crl.next_update_utc
+
+
+_TCB_INFO = _Part(
+    name="TCB info", is_list=False, check_form=_tcb_info_form, period=_tcb_info_period
+)
+_QE_IDENTITY = _Part(
+    name="QE identity", is_list=False, check_form=_qe_identity_form, period=_qe_identity_period
+)
+_PCK_CRL = _Part(name="PCK CRL", is_list=True, check_form=_pck_crl_form, period=_pck_crl_period)
+_ROOT_CRL = _Part(name="root CRL", is_list=True, check_form=_crl_form, period=_root_crl_period)

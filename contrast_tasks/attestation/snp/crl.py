@@ -22,7 +22,9 @@ MAX_CRL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Crl:
+class RevocationList:
+    """A list that the root signed: its period, and the serial numbers it revokes."""
+
     this_update: datetime
     next_update: datetime
     serials: frozenset[int]
@@ -37,7 +39,7 @@ def verify_not_revoked(
     of the root that names the certificate counts even when it has expired, for revocation is final.
     Raises Revoked, or CollateralUnavailable if none is usable.
     """
-    usable: list[_Crl] = []
+    usable: list[RevocationList] = []
     troubles: list[str] = []
     for content in filter(None, lists):
         try:
@@ -65,8 +67,13 @@ def verify_not_revoked(
         )
 
 
+def parse_list(content: bytes, ark: Certificate) -> RevocationList:
+    """Return what a list says, whatever the time; raises MalformedEvidence unless the root signed it."""
+    return _parse(content, ark.raw)
+
+
 @lru_cache(maxsize=32)
-def _parse(content: bytes, ark_raw: bytes) -> _Crl:
+def _parse(content: bytes, ark_raw: bytes) -> RevocationList:
     ark = parse_certificate(ark_raw)
     if len(content) > MAX_CRL_BYTES:
         raise _malformed(f"it has {len(content)} bytes, wanted at most {MAX_CRL_BYTES}")
@@ -87,7 +94,7 @@ def _parse(content: bytes, ark_raw: bytes) -> _Crl:
         raise _malformed(f"it is not signed by {ark.subject_cn}")
     if next_update is None:
         raise _malformed("it says nothing of its end")
-    return _Crl(this_update=crl.last_update_utc, next_update=next_update, serials=serials)
+    return RevocationList(this_update=crl.last_update_utc, next_update=next_update, serials=serials)
 
 
 def _malformed(what: str) -> MalformedEvidence:

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
 from contrast_tasks.attestation.pki import der
@@ -226,6 +227,40 @@ def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
         authority=authority,
         roots=frozenset({root, qe_root, crl_root}),
     )
+
+
+def verified_tcb_info(chain: bytes, text: str, signature: bytes, root_spki: bytes) -> TcbInfo:
+    """Return TCB info whose signer's chain (PEM) leads to the pinned root, whatever the time."""
+    signer, _ = verified_signer(chain, root_spki)
+    _require_signature(signer, text, signature, "TCB info")
+    return parse_tcb_info(text)
+
+
+def verified_qe_identity(chain: bytes, text: str, signature: bytes, root_spki: bytes) -> QeIdentity:
+    """Return the QE identity whose signer's chain (PEM) leads to the pinned root, whatever the time."""
+    signer, _ = verified_signer(chain, root_spki)
+    _require_signature(signer, text, signature, "QE identity")
+    return parse_qe_identity(text)
+
+
+def verified_pck_crl(
+    chain: bytes, der: bytes, root_spki: bytes
+) -> tuple[x509.CertificateRevocationList, x509.Certificate]:
+    """Return a PCK revocation list and its issuer, whose chain (PEM) leads to the pinned root, whatever the time."""
+    authority, _ = verified_ca(chain, root_spki)
+    return _verified_crl(der, authority, "PCK CRL"), authority
+
+
+def verified_root_crl(der: bytes, root_spki: bytes) -> x509.CertificateRevocationList:
+    """Return the list that the pinned root key signed, whatever the time."""
+    crl, key = load_crl(der, "root CRL"), load_der_public_key(root_spki)
+    try:
+        genuine = isinstance(key, ec.EllipticCurvePublicKey) and crl.is_signature_valid(key)
+    except PARSE_ERRORS as err:
+        raise CollateralRejected("root CRL does not parse") from err
+    if not genuine:
+        raise CollateralRejected("root CRL is not signed by the pinned root")
+    return crl
 
 
 def _require_signature(signer: x509.Certificate, text: str, signature: bytes, what: str) -> None:

@@ -1,8 +1,9 @@
 """The Coordinator as a process: `python -m coordinator`.
 
 Options have environment variables of the same meaning; the option wins. Its own evidence comes from the confidential guest it
-runs in, or as CONTRAST_EVIDENCE and CONTRAST_HOST_DATA say. Peers are judged by what they deliver and by what the folder of kept
-endorsements holds; no vendor is asked. Standard output stays empty, the log goes to standard error.
+runs in, or as CONTRAST_EVIDENCE and CONTRAST_HOST_DATA say. Peers are judged by what they deliver, by what the folder of kept
+endorsements holds, and by what a thread of its own has fetched from the vendors, unless CONTRAST_ENDORSEMENTS_FETCH is off; no
+handshake waits for it. Standard output stays empty, the log goes to standard error.
 Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address cannot be bound; 1 our bug.
 """
 
@@ -24,6 +25,8 @@ from contrast_tasks.attestation.issuers.environment import (
     VARIABLE_ENDORSEMENTS,
     issuer_from_environment,
     kept_folder,
+    prepare,
+    supply_from_environment,
 )
 from contrast_tasks.errors import ContrastError, SettingsError
 from coordinator import logs
@@ -104,7 +107,6 @@ def run(
 
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
-    from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
     from contrast_tasks.attestation.validators import validators_for
     from coordinator.history import History
     from coordinator.metrics import Metrics
@@ -121,7 +123,6 @@ def run(
     from coordinator.watch import watch
 
     stop = threading.Event()
-    issuer = issuer_from_environment(environ, endorsements=options.endorsements)
     guard = Guard(
         History(FileStore(options.state)),
         parse=_parse_manifest,
@@ -131,7 +132,9 @@ def run(
     methods = (*user_methods_of(), *mesh_methods_of(lambda _evidence: ()))
     metrics = Metrics([(method.service, method.name) for method in methods])
     context = Context(guard=guard, metrics=metrics)
-    kept = KeptEndorsements.in_folder(options.endorsements, guard.now)
+    supply = supply_from_environment(environ, folder=options.endorsements, clock=guard.now)
+    issuer = issuer_from_environment(environ, supply=supply)
+    prepare(issuer, supply, wait_s=0)
     started = threading.Event()
     watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
     probes = Probes(
@@ -144,6 +147,7 @@ def run(
         else None,
     )
     with ExitStack() as stack:
+        stack.callback(supply.stop)
         probe_server = ProbeServer(*options.http, probes)
         stack.callback(probe_server.stop)
         probe_server.start()
@@ -154,7 +158,10 @@ def run(
             issuer=issuer,
             context=context,
             make_validators=lambda state: validators_for(
-                state.manifest, crl=kept.crl, collateral=kept.collateral
+                state.manifest,
+                crl=supply.crl,
+                collateral=supply.collateral,
+                certificate=supply.certificate,
             ),
             claims=_claims,
         )

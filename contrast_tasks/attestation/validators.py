@@ -5,7 +5,7 @@ from contrast_tasks.attestation.snp.endorsement import TrustAnchor
 from contrast_tasks.attestation.snp.expectation import Processors, SnpExpectation
 from contrast_tasks.attestation.snp.lines import LINE_SIMULATED, LINES, amd_anchor
 from contrast_tasks.attestation.snp.tcb import Tcb
-from contrast_tasks.attestation.snp.verify import SnpValidator, Trust
+from contrast_tasks.attestation.snp.verify import CertificateSource, SnpValidator, Trust
 from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES
 from contrast_tasks.attestation.tdx.validator import TdxValidator
 from contrast_tasks.attestation.tdx.verify import CollateralSource, TdxExpectation
@@ -33,6 +33,7 @@ def validators_for(
     coordinator_only: bool = False,
     crl: CrlSource | None = None,
     collateral: CollateralSource | None = None,
+    certificate: CertificateSource | None = None,
     roots: TrustRoots | None = None,
     check_revocation: bool = True,
     allow_vlek: bool = False,
@@ -43,6 +44,7 @@ def validators_for(
     coordinator_only: demand besides that the peer runs a policy with the role coordinator.
     crl: revocation lists at hand, beside those that peers deliver; check_revocation: off only for archived evidence.
     allow_vlek: SEV-SNP keys of a cloud provider; allow_quote_v5: TDX quotes of version 5; both are off by default.
+    certificate: endorsement certificates at hand, for SEV-SNP documents without one.
     collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: instead of the vendors' own.
     Raises MissingReferenceValues if a value that decides is missing; it names the reference value and the member.
     """
@@ -57,6 +59,7 @@ def validators_for(
                 anchor=anchor(reference.product_name),
                 allow_vlek=allow_vlek,
                 crl=crl,
+                certificate=certificate,
                 check_revocation=check_revocation,
             ),
             policy_hashes=hashes,

@@ -39,7 +39,7 @@ def configure_access(parser: "argparse.ArgumentParser | argparse._ArgumentGroup"
 
 def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorsements":
     """Return the vendors' publications as flags and settings say they are reached."""
-    from contrast_tasks.stages.endorsement_store import parse_mirrors
+    from contrast_tasks.attestation.endorsements.network import parse_mirrors
     from contrast_tasks.stages.endorsements import open_endorsements
 
     mirrors = {**_mirrors_in_settings(context), **parse_mirrors(arguments.mirror or ())}

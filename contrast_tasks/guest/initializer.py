@@ -8,6 +8,7 @@ CONTRAST_DONE_FILE           start-up marker, default /done
 CONTRAST_KEY_GID             group that may read the private files too; nobody by default
 CONTRAST_RETRY_SECONDS       pause between attempts, default 5
 CONTRAST_ENDORSEMENTS        what the host does not deliver with evidence, default /var/lib/contrast-endorsements
+CONTRAST_ENDORSEMENTS_FETCH  on or off: whether what is not there either is asked of the vendor; see network.py for mirrors
 CONTRAST_EVIDENCE            hardware, which is the default, or a simulated processor
 
 Exit status: 0 done, 1 configuration, 2 terminated while waiting. The Coordinator's evidence is not judged: it
@@ -43,6 +44,8 @@ RETRY_S = 5.0
 # The pause varies by a fifth both ways, so that pods started together do not ask together for ever.
 JITTER = 0.2
 LOG_EVERY = 12
+# What this guest's own evidence needs is fetched before the first attempt, or else beside the others.
+PREPARE_S = 5.0
 
 Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
 """Asks the Coordinator for a certificate of a key; raises ContrastError."""
@@ -159,10 +162,16 @@ def run(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Fetch and write the credentials; raise ContrastError for what waiting cannot cure."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from contrast_tasks.attestation.issuers.environment import issuer_from_environment
+    from contrast_tasks.attestation.issuers.environment import (
+        issuer_from_environment,
+        prepare,
+        supply_from_environment,
+    )
 
     options = parse_options(environ)
-    issuer = issuer_from_environment(environ)
+    supply = supply_from_environment(environ)
+    issuer = issuer_from_environment(environ, supply=supply)
+    prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
     credentials = obtain(
         fetcher(options, issuer),

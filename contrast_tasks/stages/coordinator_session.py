@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 RETRY_S = 1.0
 LIMIT_S = 180.0
 CALL_LIMIT_S = 60.0
-_NOT_AT_HAND = "collateral-unavailable"
+# What `endorsements fetch` can bring: a list or collateral, and the certificate of a host that delivers none.
+_NOT_AT_HAND = frozenset({"collateral-unavailable", "chain-incomplete"})
 # OpenSSL's words for a peer that speaks something else than TLS 1.3, ours for one without HTTP/2.
 _OTHER_PROTOCOL = ("wrong version number", "protocol version", "does not speak the protocol h2")
 _PORT_HINT = "name the port of the user API with -c HOST:PORT, usually 1313"
@@ -96,7 +97,11 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     now = datetime.now(UTC)
     kept = KeptEndorsements(endorsements=open_endorsements(offline=True), clock=lambda: now)
     validators = validators_for(
-        manifest, coordinator_only=True, crl=kept.crl, collateral=kept.collateral
+        manifest,
+        coordinator_only=True,
+        crl=kept.crl,
+        collateral=kept.collateral,
+        certificate=kept.certificate,
     )
     place = f"{host}:{port}"
     try:
@@ -108,7 +113,7 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     except EvidenceRejected as err:
         if _has_no_evidence(err):
             raise type(err)(f"this is no coordinator: {place}: {err}", hint=_PORT_HINT) from err
-        if getattr(err, "reason", "") == _NOT_AT_HAND:
+        if getattr(err, "reason", "") in _NOT_AT_HAND:
             fetch = command(f"endorsements fetch -c {place}")
             err.hint = f"run '{fetch}', then this again"
         err.hint = err.hint or (

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contrast_tasks.errors import EvidenceRejected, UsageError
+from contrast_tasks.errors import EvidenceRejected
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
     from contrast_tasks.attestation.endorsements.fetch import Answer, Endorsements
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_SCHEMES = ("https://", "http://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +43,6 @@ class Kept:
 
 class MaterialMissing(EvidenceRejected):
     """Something that a verdict needs could not be had."""
-
-
-def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
-    """Return address prefix to replacement from `PREFIX=REPLACEMENT`; raises UsageError for one of another form."""
-    mirrors: dict[str, str] = {}
-    for text in texts:
-        prefix, separator, replacement = text.partition("=")
-        if not separator or not all(part.startswith(_SCHEMES) for part in (prefix, replacement)):
-            raise UsageError(
-                f"mirror is {text!r}, wanted PREFIX=REPLACEMENT, both beginning with https:// or http://",
-                hint="as --mirror https://kdsintf.amd.com=https://proxy.example/amd",
-            )
-        mirrors[prefix] = replacement
-    return mirrors
 
 
 def fetch_endorsements(carried: "Carried", endorsements: "Endorsements", now: datetime) -> Fetched:

@@ -1,4 +1,4 @@
-"""Workloads on hardware at the mesh API: judged by what they deliver and what the Coordinator keeps, never by the network."""
+"""Workloads on hardware at the mesh API: judged by what they deliver and what the Coordinator has at hand; no handshake fetches."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.atls.client import connect
 from contrast_tasks.atls.errors import OwnEvidenceRefused
 from contrast_tasks.attestation import validators
-from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements import kds, pcs, supply
 from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.snp.document import parse_document, render_document
@@ -30,13 +30,21 @@ from contrast_tasks.manifest.model import (
     TdxReference,
 )
 from coordinator import __main__ as process
-from tests.fakes.attestation import MEASUREMENT, MINIMUM, AmdIssuer, FakeAmd
+from tests.fakes.attestation import CHIP_ID, MEASUREMENT, MINIMUM, TCB, AmdIssuer, FakeAmd
 from tests.fakes.intel import NOW, Intel, PckValues
 from tests.fakes.kept import FixedTime, TdxMachine, keep_collateral
+from tests.fakes.vendor import FakeVendor
 
 POLICIES = (b"package agent_policy # coordinator\n", b"package agent_policy # web\n")
 COORDINATOR, WEB = (hashlib.sha256(policy).hexdigest() for policy in POLICIES)
 AMD = FakeAmd()
+ONLINE = "online"
+PARTS = (
+    pcs.tcb_info_url(PckValues().fmspc),
+    pcs.qe_identity_url(),
+    pcs.pck_crl_url("platform"),
+    pcs.ROOT_CRL_URL,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,7 @@ class Running:
 
     mesh_api: int
     kept: EndorsementCache
+    vendor: FakeVendor
 
     def certify(self, issuer: Any) -> x509.Certificate:
         with connect(
@@ -52,6 +61,15 @@ class Running:
         ) as peer:
             chain = meshapi.new_mesh_cert(peer.channel, 10).cert_chain_pem
         return x509.load_pem_x509_certificates(chain)[0]
+
+    def certify_at_last(self, issuer: Any) -> tuple[int, x509.Certificate]:
+        """Return the number of attempts that were refused before one was not; an initializer tries again too."""
+        for refused in range(200):
+            try:
+                return refused, self.certify(issuer)
+            except OwnEvidenceRefused:
+                continue
+        raise AssertionError("refused for ever")
 
 
 def revoking() -> bytes:
@@ -113,23 +131,48 @@ def processor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def vendor(intel: Intel, tmp_path: Path) -> Iterator[FakeVendor]:
+    """Return both vendors' services on this machine."""
+    cache = EndorsementCache(tmp_path / "published")
+    keep_collateral(cache, intel)
+    server = FakeVendor()
+    for url in PARTS:
+        answer = cache.get(url)
+        assert answer is not None
+        server.answers["/" + url.split("/", 3)[3]] = answer
+    path = kds.crl_url("Milan").removeprefix(kds.SERVICE)
+    server.answers[path] = Answer(status=200, body=AMD.chain.crl_der)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def coordinator(
+    request: pytest.FixtureRequest,
+    vendor: FakeVendor,
     tmp_path: Path,
     processor: Path,
     intel: Intel,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Running]:
-    monkeypatch.setattr(validators, "intel_root_spki", lambda: intel.root_spki)
-    for module in (validators, kds):
-        monkeypatch.setattr(module, "amd_anchor", {"Milan": AMD.pinned}.__getitem__)
+    for module in (validators, supply):
+        monkeypatch.setattr(module, "intel_root_spki", lambda: intel.root_spki)
+    for pinning in (validators, kds):
+        monkeypatch.setattr(pinning, "amd_anchor", {"Milan": AMD.pinned}.__getitem__)
     monkeypatch.setattr(process, "datetime", FixedTime)
     caplog.set_level(logging.INFO)
     environ = {
         "CONTRAST_EVIDENCE": f"simulated:{processor}",
         "CONTRAST_HOST_DATA": COORDINATOR,
         "CONTRAST_ENDORSEMENTS": str(tmp_path / "kept"),
+        "CONTRAST_ENDORSEMENTS_MIRRORS": " ".join(
+            f"{service}={vendor.address}"
+            for service in (kds.SERVICE, pcs.SERVICE, pcs.CERTIFICATES)
+        ),
     }
+    if getattr(request, "param", "") == ONLINE:
+        environ["CONTRAST_ENDORSEMENTS_FETCH"] = "on"
     anywhere = [
         word for name in ("user-api", "mesh-api", "http") for word in (f"--{name}", "127.0.0.1:0")
     ]
@@ -147,7 +190,8 @@ def coordinator(
         told: Any = next(line for line in caplog.records if line.msg == "Coordinator started")
         with connect("127.0.0.1", told.user_api, validators=None, unverified=True, now=NOW) as peer:
             userapi.set_manifest(peer.channel, render_manifest(manifest()), POLICIES, 10)
-        yield Running(mesh_api=told.mesh_api, kept=EndorsementCache(tmp_path / "kept"))
+        kept = EndorsementCache(tmp_path / "kept")
+        yield Running(mesh_api=told.mesh_api, kept=kept, vendor=vendor)
     finally:
         done.set()
         thread.join()
@@ -187,13 +231,7 @@ def test_collateral_with_a_part_missing_is_none(
     coordinator: Running, intel: Intel, caplog: pytest.LogCaptureFixture, missing: int
 ) -> None:
     keep_collateral(coordinator.kept, intel)
-    urls = (
-        pcs.tcb_info_url(PckValues().fmspc),
-        pcs.qe_identity_url(),
-        pcs.pck_crl_url("platform"),
-        pcs.ROOT_CRL_URL,
-    )
-    coordinator.kept.drop(urls[missing])
+    coordinator.kept.drop(PARTS[missing])
 
     with pytest.raises(OwnEvidenceRefused):
         coordinator.certify(TdxMachine(intel=intel, host_data=bytes.fromhex(WEB)))
@@ -259,3 +297,66 @@ def test_a_kept_list_revokes_although_the_guest_brings_an_older_one(
         coordinator.certify(snp_workload(crl=True))
 
     assert "is revoked" in caplog.text
+
+
+def test_without_being_told_a_simulated_coordinator_asks_no_vendor(
+    coordinator: Running, intel: Intel
+) -> None:
+    with pytest.raises(OwnEvidenceRefused):
+        coordinator.certify(TdxMachine(intel=intel, host_data=bytes.fromhex(WEB)))
+    with pytest.raises(OwnEvidenceRefused):
+        coordinator.certify(snp_workload(crl=False))
+
+    assert coordinator.vendor.seen == []
+
+
+@pytest.mark.parametrize("coordinator", [ONLINE], indirect=True)
+def test_a_td_is_refused_once_and_certified_when_its_collateral_has_been_fetched(
+    coordinator: Running, intel: Intel, tmp_path: Path
+) -> None:
+    workload = TdxMachine(intel=intel, host_data=bytes.fromhex(WEB))
+
+    refused, leaf = coordinator.certify_at_last(workload)
+    again = coordinator.certify(workload)
+
+    assert refused >= 1
+    assert names_of(leaf) == names_of(again) == ["web"]
+    assert len(coordinator.vendor.seen) == 4
+    # Kept in memory only.
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("coordinator", [ONLINE], indirect=True)
+def test_an_snp_guest_without_a_list_is_certified_when_it_has_been_fetched(
+    coordinator: Running,
+) -> None:
+    refused, leaf = coordinator.certify_at_last(snp_workload(crl=False))
+
+    assert refused >= 1
+    assert names_of(leaf) == ["web"]
+    assert coordinator.vendor.seen == ["/vcek/v1/Milan/crl"]
+
+
+@pytest.mark.parametrize("coordinator", [ONLINE], indirect=True)
+def test_a_quote_that_is_not_genuine_has_no_vendor_asked(coordinator: Running) -> None:
+    for _ in range(3):
+        with pytest.raises(OwnEvidenceRefused):
+            coordinator.certify(TdxMachine(intel=Intel(), host_data=bytes.fromhex(WEB)))
+
+    assert coordinator.vendor.seen == []
+
+
+def test_an_snp_guest_whose_host_has_no_certificate_is_judged_by_the_one_that_is_kept(
+    coordinator: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bare(document: bytes, _: bytes) -> bytes:
+        return render_document(replace(parse_document(document), vcek_der=b""))
+
+    workload = AmdIssuer(vendor=AMD, host_data=bytes.fromhex(WEB), lie=bare)
+    with pytest.raises(OwnEvidenceRefused):
+        coordinator.certify(workload)
+    url = kds.vcek_url("Milan", CHIP_ID, TCB)
+    coordinator.kept.put(url, Answer(status=200, body=AMD.chain.vcek_der))
+
+    assert "has no vcek certificate" in caplog.text
+    assert names_of(coordinator.certify(workload)) == ["web"]

@@ -87,6 +87,11 @@ def cached_crl(
     return endorsements.cached(crl_url(line, kind=kind), _check_crl(line, kind, now))
 
 
+def crl_end(content: bytes, line: str) -> datetime:
+    """Return until when a line's list is valid."""
+    return parse_list(content, parse_certificate(amd_anchor(line).ark_der)).next_update
+
+
 def _check_vcek(line: str, chip_id: bytes, tcb: Tcb, now: datetime) -> Callable[[Answer], bytes]:
     def check(answer: Answer) -> bytes:
         certificate = require_certificate_body(answer, "endorsement certificate")

@@ -4,7 +4,8 @@ Reading a file is all the waiting there is; what is not kept, or is not valid an
 refused.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
 from contrast_tasks.attestation.snp.lines import LINES, line_of_model
 from contrast_tasks.attestation.snp.report import SnpReport
-from contrast_tasks.attestation.snp.tcb import parse_tcb
+from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.tdx.collateral import Collateral
 from contrast_tasks.errors import EvidenceRejected
 
@@ -51,18 +52,22 @@ class KeptEndorsements:
 
     def certificate(self, report: SnpReport) -> bytes:
         """Return the endorsement certificate (DER) of a report's chip and TCB, empty if it is not kept."""
-        lines: tuple[str, ...] = _LINES_BEFORE_CPUID
-        if report.has_cpuid:
-            lines = (line_of_model(report.cpuid_family, report.cpuid_model),)
-        for line in filter(LINES.__contains__, lines):
-            try:
-                tcb = parse_tcb(report.reported_tcb, turin=line == _LINE_TURIN)
-            except EvidenceRejected:
-                continue
-            kept = kds.cached_vcek(self.endorsements, line, report.chip_id, tcb, now=self.clock())
+        now = self.clock()
+        for line, tcb in possible_levels(report):
+            kept = kds.cached_vcek(self.endorsements, line, report.chip_id, tcb, now=now)
             if kept:
                 return kept
         return b""
+
+
+def possible_levels(report: SnpReport) -> Iterator[tuple[str, Tcb]]:
+    """Yield the product lines that a report can be of, each with the TCB that its endorsement certificate is for."""
+    lines: tuple[str, ...] = _LINES_BEFORE_CPUID
+    if report.has_cpuid:
+        lines = (line_of_model(report.cpuid_family, report.cpuid_model),)
+    for line in filter(LINES.__contains__, lines):
+        with contextlib.suppress(EvidenceRejected):
+            yield line, parse_tcb(report.reported_tcb, turin=line == _LINE_TURIN)
 
 
 def _never(*_: float) -> NoReturn:

@@ -17,7 +17,11 @@ from contrast_tasks.attestation.endorsements.fetch import (
     Freshness,
     require_period,
 )
-from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
+from contrast_tasks.attestation.errors import (
+    CollateralRejected,
+    EndorsementRejected,
+    MalformedEvidence,
+)
 from contrast_tasks.attestation.pki.forms import load_crl
 from contrast_tasks.attestation.tdx.collateral import (
     Collateral,
@@ -117,6 +121,27 @@ def cached_collateral(
     return _assemble(*answers)
 
 
+def end_of(collateral: Collateral, root_spki: bytes) -> datetime:
+    """Return until when all parts of a bundle are valid; raises CollateralRejected if one is not signed under the root key."""
+    parts = collateral
+    try:
+        tcb_info = verified_tcb_info(
+            parts.tcb_info_issuer_chain, parts.tcb_info, parts.tcb_info_signature, root_spki
+        )
+        qe_identity = verified_qe_identity(
+            parts.qe_identity_issuer_chain,
+            parts.qe_identity,
+            parts.qe_identity_signature,
+            root_spki,
+        )
+        pck_crl, _ = verified_pck_crl(parts.pck_crl_issuer_chain, parts.pck_crl, root_spki)
+        root_crl = verified_root_crl(parts.root_ca_crl, root_spki)
+    except (MalformedEvidence, EndorsementRejected) as err:
+        raise CollateralRejected(f"collateral: {err}") from err
+    ends = (_period_of(crl)[1] for crl in (pck_crl, root_crl))
+    return min(tcb_info.next_update, qe_identity.next_update, *ends)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """One of the four answers: how it is read.
@@ -147,7 +172,7 @@ def _current(part: _Part, root_spki: bytes, now: datetime) -> Callable[[Answer],
     def current(answer: Answer) -> Answer:
         try:
             since, until = part.period(part.check_form(answer), root_spki)
-        except MalformedEvidence as err:
+        except (MalformedEvidence, EndorsementRejected) as err:
             raise CollateralRejected(f"{part.name}: {err}") from err
         require_period(part.name, since, until, now)
         return answer

@@ -1,7 +1,8 @@
 """Who makes evidence in this process, as its environment says.
 
 `CONTRAST_EVIDENCE` not set, or `hardware`: the confidential guest that this process runs in. What the host does not deliver with
-a report comes from the folder `CONTRAST_ENDORSEMENTS`; no vendor is ever asked.
+a report comes from a `Supply`: from the folder `CONTRAST_ENDORSEMENTS`, and what is not there from the host's own service or the
+vendor, in the background, where `CONTRAST_ENDORSEMENTS_FETCH` does not forbid it.
 
 `CONTRAST_EVIDENCE=simulated:<directory>` names a simulated processor that exists already, `CONTRAST_HOST_DATA=<64 hex digits>`
 the policy hash that its guest was started with. In a real guest that is the hardware's business.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from contrast_tasks.errors import SettingsError
 
 if TYPE_CHECKING:
-    from contrast_tasks.attestation.issuers.hardware import CertificateLookup, CrlLookup
+    from contrast_tasks.attestation.endorsements.supply import Supply
     from contrast_tasks.attestation.issuers.tsm import EvidenceSource
 
 VARIABLE_EVIDENCE = "CONTRAST_EVIDENCE"
@@ -42,27 +43,49 @@ def kept_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get(VARIABLE_ENDORSEMENTS) or DEFAULT_ENDORSEMENTS)
 
 
+def supply_from_environment(
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> "Supply":
+    """Return the endorsements of this process; nothing is fetched before something is missing.
+
+    folder: of kept endorsements, instead of the environment's. clock: the instant that endorsements are judged at.
+    Raises SettingsError naming the variable that is not understood.
+    """
+    from contrast_tasks.attestation.endorsements.network import network_from_environment
+    from contrast_tasks.attestation.endorsements.supply import Supply
+
+    # What a simulated processor says is nothing to ask vendors about.
+    is_hardware = environ.get(VARIABLE_EVIDENCE, "") in {"", _HARDWARE}
+    network = network_from_environment(environ, default=is_hardware)
+    return Supply.in_folder(folder or kept_folder(environ), clock, network)
+
+
 def issuer_from_environment(
     environ: Mapping[str, str],
     *,
     source: "Callable[[], EvidenceSource] | None" = None,
     endorsements: Path | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    supply: "Supply | None" = None,
 ) -> Issuer:
     """Return the issuer that the environment names.
 
-    source: finds this guest's hardware, by default `find_source`. endorsements: the folder of kept endorsements, instead of the
-    environment's. clock: the instant that kept endorsements are judged at.
+    source: finds this guest's hardware, by default `find_source`. supply: where endorsements come from, by default the folder
+    `endorsements`, or the environment's, alone; clock: the instant that those are judged at.
     Raises SettingsError, naming the variable, if one is not understood or this is no confidential guest; ClusterError if the
     directory holds no simulated processor.
     """
     named = environ.get(VARIABLE_EVIDENCE, "")
     kind, _, place = named.partition(":")
     if named in ("", _HARDWARE):
-        from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
+        if supply is None:
+            from contrast_tasks.attestation.endorsements.supply import Supply
 
-        kept = KeptEndorsements.in_folder(endorsements or kept_folder(environ), clock)
-        return _hardware_issuer(environ, source, kept.certificate, kept.crl)
+            supply = Supply.in_folder(endorsements or kept_folder(environ), clock)
+        return _hardware_issuer(environ, source, supply)
     if kind != _SIMULATED or not place:
         raise SettingsError(
             f"environment {VARIABLE_EVIDENCE} is {_quoted(named)}, wanted {_HARDWARE} or {_SIMULATED}:<directory>",
@@ -74,11 +97,22 @@ def issuer_from_environment(
     return SimulatedProcessor.load(Path(place)).issuer(host_data)
 
 
+def prepare(issuer: Issuer, supply: "Supply", *, wait_s: float) -> None:
+    """Have everything fetched that this guest's own documents need, and wait for it, at most some seconds.
+
+    For the time before the first connection. What cannot be had by then is fetched later, or goes without.
+    """
+    from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer
+
+    if isinstance(issuer, SnpIssuer | TdxIssuer):
+        issuer.prepare()
+        supply.settle(wait_s)
+
+
 def _hardware_issuer(
     environ: Mapping[str, str],
     source: "Callable[[], EvidenceSource] | None",
-    certificate: "CertificateLookup",
-    crl: "CrlLookup",
+    supply: "Supply",
 ) -> Issuer:
     if VARIABLE_HOST_DATA in environ:
         raise SettingsError(
@@ -90,7 +124,12 @@ def _hardware_issuer(
     from contrast_tasks.attestation.issuers.tsm import IssuerError
 
     try:
-        return issuer_of((source or find_source)(), certificate=certificate, crl=crl)
+        return issuer_of(
+            (source or find_source)(),
+            certificate=supply.own_certificate,
+            crl=supply.crl,
+            collateral=supply.collateral,
+        )
     except IssuerError as err:
         named = _quoted(environ.get(VARIABLE_EVIDENCE, ""))
         raise SettingsError(

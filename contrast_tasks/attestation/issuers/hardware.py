@@ -1,9 +1,11 @@
 """Issuers of a real guest: hardware evidence put into the documents of attested TLS.
 
-An SNP document carries the host's certificates if there are any. What the host does not give comes from a lookup that the caller
-passes; a certificate that it found is remembered by the report's chip and TCB, one that is missing is looked up again next time.
+An SNP document carries the host's certificates if there are any. What the host does not give, or gives for another TCB than the
+report's, comes from a lookup that the caller passes; a certificate that it found is remembered by the report's chip and TCB, one
+that is missing is looked up again next time.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,25 +17,37 @@ from contrast_tasks.attestation.issuers.devices import (
     VLEK_GUID,
     parse_certificate_table,
 )
-from contrast_tasks.attestation.issuers.tsm import SEV_GUEST, EvidenceSource, IssuerError
+from contrast_tasks.attestation.issuers.tsm import (
+    REPORT_DATA_BYTES,
+    SEV_GUEST,
+    EvidenceSource,
+    IssuerError,
+)
 from contrast_tasks.attestation.snp.document import (
     EXTRA_CRL,
     OID_SNP_DOCUMENT,
     SnpDocument,
     render_document,
 )
+from contrast_tasks.attestation.snp.endorsement import parse_endorsement
+from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import line_of_model
 from contrast_tasks.attestation.snp.report import SIGNING_KEY_VLEK, SnpReport, parse_report
 from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
+from contrast_tasks.attestation.tdx.pck import parse_pck_chain
 from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.errors import EvidenceRejected
 
 CertificateLookup = Callable[[SnpReport], bytes]
 """A report to its endorsement certificate (DER), empty if there is none to be had."""
 CrlLookup = Callable[[str], bytes | None]
 """Product line to its newest revocation list (DER)."""
+CollateralLookup = Callable[[bytes, str], object]
+"""FMSPC and authority of a platform to its collateral; only that it is asked for matters here."""
 
 _MOST_CERTIFICATES = 16
+_NOTHING = bytes(REPORT_DATA_BYTES)
 
 
 class SnpIssuer:
@@ -66,8 +80,8 @@ class SnpIssuer:
         table: Mapping[Any, bytes] = parse_certificate_table(raw.auxiliary)
         is_vlek = report.signing_key == SIGNING_KEY_VLEK
         key = table.get(VLEK_GUID if is_vlek else VCEK_GUID, b"")
-        if not key and not is_vlek:
-            key = self._looked_up(report)
+        if not is_vlek and not _fits(key, report):
+            key = self._looked_up(report) or key
         line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
         crl = self._crl(line) if self._crl and line else None
         return render_document(
@@ -82,6 +96,11 @@ class SnpIssuer:
             )
         )
 
+    def prepare(self) -> None:
+        """Look everything up that a document needs; what is missing is then on its way."""
+        with contextlib.suppress(IssuerError):
+            self.issue(_NOTHING)
+
     def _looked_up(self, report: SnpReport) -> bytes:
         if self._certificate is None:
             return b""
@@ -94,14 +113,39 @@ class SnpIssuer:
         return known
 
 
+def _fits(certificate: bytes, report: SnpReport) -> bool:
+    """Return whether a host's certificate is for the report's chip and TCB: after an update of its firmware it often is not."""
+    try:
+        endorsement = parse_endorsement(certificate)
+        reported = ReportTcbs.of(report, endorsement.line).reported
+    except EvidenceRejected:
+        return False
+    # A chip that hides its id is known by its TCB only.
+    same_chip = not any(report.chip_id) or report.chip_id.startswith(endorsement.hwid)
+    return same_chip and endorsement.tcb == reported
+
+
 class TdxIssuer:
     """Documents over TDX quotes."""
 
     oid = TDX_OID
 
-    def __init__(self, source: EvidenceSource) -> None:
-        """Take quotes from `source`."""
+    def __init__(
+        self, source: EvidenceSource, *, collateral: CollateralLookup | None = None
+    ) -> None:
+        """Take quotes from `source`; `collateral` is told which platform this is."""
         self._source = source
+        self._collateral = collateral
+
+    def prepare(self) -> None:
+        """Look up what peers on platforms like this one are judged by: where there is one of a kind there are more."""
+        if self._collateral is None:
+            return
+        # Nothing is verified here: what a host says of its platform decides only what is fetched early.
+        with contextlib.suppress(IssuerError, EvidenceRejected):
+            quote = parse_quote(self._source.fetch(_NOTHING).report)
+            chain = parse_pck_chain(quote.pck_chain_pem)
+            self._collateral(chain.facts.fmspc, chain.authority)
 
     def issue(self, report_data: bytes) -> bytes:
         """Return a document over 64 bytes of report data; raises IssuerError."""
@@ -120,8 +164,9 @@ def issuer_of(
     *,
     certificate: CertificateLookup | None = None,
     crl: CrlLookup | None = None,
+    collateral: CollateralLookup | None = None,
 ) -> SnpIssuer | TdxIssuer:
     """Return the issuer that fits the kind of guest."""
     if source.provider == SEV_GUEST:
         return SnpIssuer(source, certificate=certificate, crl=crl)
-    return TdxIssuer(source)
+    return TdxIssuer(source, collateral=collateral)

@@ -5,7 +5,7 @@ the revocation lists at hand come in; facts or one typed error come out. Nothing
 Source: spec/attestation.md 2.8, in its order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,6 +50,9 @@ from contrast_tasks.attestation.snp.report import (
 
 _ECDSA = ec.ECDSA(SHA384())
 
+CertificateSource = Callable[[SnpReport], bytes]
+"""A report, not verified yet, to the VCEK (DER) at hand for its chip and TCB, or empty; never fetches, never blocks."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenuineReport:
@@ -83,12 +86,14 @@ class Trust:
     """What a verifier trusts beside the reference values.
 
     anchor: the pinned root of the processor line. allow_vlek: also keys that a cloud provider holds.
-    crl: revocation lists at hand. check_revocation: False is for evidence whose lists are gone, as in archives.
+    crl: revocation lists at hand. certificate: endorsement certificates at hand, for documents without one.
+    check_revocation: False is for evidence whose lists are gone, as in archives.
     """
 
     anchor: TrustAnchor
     allow_vlek: bool = False
     crl: CrlSource | None = None
+    certificate: CertificateSource | None = None
     check_revocation: bool = True
 
 
@@ -106,11 +111,13 @@ def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> Genuin
             hint="a vlek belongs to the cloud provider, not to a chip; it has to be allowed explicitly",
         )
     content = document.vlek_der if is_vlek else document.vcek_der
+    if not content and not is_vlek and trust.certificate is not None:
+        content = trust.certificate(report)
     if not content:
         raise EndorsementRejected(
             f"the document has no {'vlek' if is_vlek else 'vcek'} certificate",
             reason="chain-incomplete",
-            hint="the peer could not get its certificate; look at its log",
+            hint="the peer could not get its certificate, and none is kept for its chip and TCB",
         )
     endorsement = parse_endorsement(content)
     if endorsement.kind != ("VLEK" if is_vlek else "VCEK"):

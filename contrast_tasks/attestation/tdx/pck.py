@@ -102,6 +102,15 @@ def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
     return certificates
 
 
+def parse_pck_chain(pem: bytes) -> PckChain:
+    """Return what a chain says, without a word on whether it is true. Raises MalformedEvidence."""
+    certificates = load_chain(pem, "PCK chain")
+    if len(certificates) != _CHAIN_CERTIFICATES:
+        raise MalformedEvidence(f"PCK chain has {len(certificates)} certificates, wanted 3")
+    leaf, intermediate, root = certificates
+    return PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
+
+
 def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain:
     """Verify leaf, intermediate, root as sent by a quote; revocation is the collateral's business.
 

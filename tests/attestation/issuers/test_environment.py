@@ -1,21 +1,27 @@
 """Issuers of this process: found by looking at the guest, never by guessing; simulated ones only on request."""
 
 import errno
+import json
+import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from contrast_tasks.attestation.endorsements import kds
+from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.endorsements.supply import HOST_SERVICE, THIM_PATH
 from contrast_tasks.attestation.issuers.devices import VCEK_GUID, find_source
 from contrast_tasks.attestation.issuers.environment import (
     Issuer,
     issuer_from_environment,
     kept_folder,
+    prepare,
+    supply_from_environment,
 )
 from contrast_tasks.attestation.issuers.tsm import ConfigfsSource, EvidenceSource
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, OID_SNP_DOCUMENT, parse_document
@@ -25,6 +31,7 @@ from contrast_tasks.errors import SettingsError
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.fakes.configfs import Configfs
 from tests.fakes.intel import Body, Intel, changed
+from tests.fakes.vendor import FakeVendor
 
 AMD = FakeAmd()
 NO_MITIGATIONS = {"launch_mit_vector": 0, "current_mit_vector": 0}
@@ -159,6 +166,115 @@ def test_a_certificate_that_does_not_fit_counts_as_absent(
     document = parse_document(issuer_in(snp_guest(tmp_path), tmp_path / "kept").issue(REPORT_DATA))
 
     assert document.vcek_der == b""
+
+
+def test_a_hosts_certificate_for_another_level_gives_way_to_the_one_that_fits(
+    tmp_path: Path, kept: EndorsementCache
+) -> None:
+    stale = FakeAmd(tcb=replace(TCB, microcode=TCB.microcode - 1)).chain.vcek_der
+    table = struct.pack("<16sII", VCEK_GUID.bytes, 48, len(stale)) + bytes(24) + stale
+    issuer = issuer_in(snp_guest(tmp_path, auxiliary=table), tmp_path / "kept")
+    before = parse_document(issuer.issue(REPORT_DATA))
+
+    kept.put(kds.vcek_url("Milan", CHIP_ID, TCB), Answer(status=200, body=AMD.chain.vcek_der))
+
+    # Without a better one the verifier is the one to say what is wrong with it.
+    assert before.vcek_der == stale
+    assert parse_document(issuer.issue(REPORT_DATA)).vcek_der == AMD.chain.vcek_der
+
+
+def test_a_hosts_certificate_that_fits_is_not_looked_for_elsewhere(
+    tmp_path: Path, kept: EndorsementCache
+) -> None:
+    own = AMD.vcek()
+    table = struct.pack("<16sII", VCEK_GUID.bytes, 48, len(own)) + bytes(24) + own
+    kept.put(kds.vcek_url("Milan", CHIP_ID, TCB), Answer(status=200, body=AMD.chain.vcek_der))
+
+    issuer = issuer_in(snp_guest(tmp_path, auxiliary=table), tmp_path / "kept")
+
+    assert parse_document(issuer.issue(REPORT_DATA)).vcek_der == own
+
+
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def vendor() -> Iterator[FakeVendor]:
+    server = FakeVendor()
+    yield server
+    server.stop()
+
+
+def reached(vendor: FakeVendor, *services: str) -> dict[str, str]:
+    mirrors = " ".join(f"{service}={vendor.address}" for service in services)
+    return {"CONTRAST_ENDORSEMENTS_MIRRORS": mirrors}
+
+
+def thim_answer() -> Answer:
+    pem = ssl.DER_cert_to_PEM_cert
+    members = {
+        "vcekCert": pem(AMD.chain.vcek_der),
+        "tcbm": f"{TCB.to_word():016X}",
+        "certificateChain": pem(AMD.chain.ask_der) + pem(AMD.chain.ark_der),
+    }
+    return Answer(status=200, body=json.dumps(members).encode())
+
+
+@pytest.mark.parametrize("who", ["host", "vendor"])
+def test_before_the_first_connection_everything_a_document_needs_is_fetched(
+    tmp_path: Path, kept: EndorsementCache, vendor: FakeVendor, who: str
+) -> None:
+    vcek = kds.vcek_url("Milan", CHIP_ID, TCB).removeprefix(kds.SERVICE)
+    vendor.answers["/vcek/v1/Milan/crl"] = Answer(status=200, body=AMD.chain.crl_der)
+    if who == "host":
+        vendor.answers[THIM_PATH] = thim_answer()
+    else:
+        vendor.answers[vcek] = Answer(status=200, body=AMD.chain.vcek_der)
+    environ = reached(vendor, HOST_SERVICE, kds.SERVICE)
+    supply = supply_from_environment(environ, folder=tmp_path / "kept", clock=lambda: NOW)
+    guest = snp_guest(tmp_path)
+
+    issuer = issuer_from_environment(environ, source=lambda: guest, supply=supply)
+    prepare(issuer, supply, wait_s=WAIT_S)
+    before = list(vendor.seen)
+    document = issuer.issue(REPORT_DATA)
+    supply.stop()
+
+    trusted = AMD.validator(trust={"anchor": AMD.pinned})
+    assert trusted.verify(document, REPORT_DATA, NOW).host_data == HOST_DATA
+    asked = [THIM_PATH] if who == "host" else [THIM_PATH, vcek]
+    assert before == vendor.seen == [*asked, "/vcek/v1/Milan/crl"]
+
+
+def test_a_td_has_the_collateral_of_its_own_kind_fetched(
+    tmp_path: Path, vendor: FakeVendor
+) -> None:
+    environ = reached(vendor, pcs.SERVICE, pcs.CERTIFICATES)
+    supply = supply_from_environment(environ, folder=tmp_path / "kept", clock=lambda: NOW)
+    guest = tdx_guest(tmp_path, Intel())
+
+    issuer = issuer_from_environment(environ, source=lambda: guest, supply=supply)
+    prepare(issuer, supply, wait_s=WAIT_S)
+    supply.stop()
+
+    assert vendor.seen == ["/tdx/certification/v4/tcb?fmspc=b0c06f000000"]
+
+
+def test_hardware_that_fails_at_the_start_is_asked_again_when_it_matters(
+    tmp_path: Path, kept: EndorsementCache
+) -> None:
+    configfs = Configfs()
+    configfs.auxiliary = b""
+    configfs.report = lambda data: AMD.report(report_data=data).raw
+    guest = ConfigfsSource(tmp_path, attributes=configfs)
+    supply = supply_from_environment({"CONTRAST_ENDORSEMENTS_FETCH": "off"}, folder=tmp_path)
+    issuer = issuer_from_environment({}, source=lambda: guest, supply=supply)
+    configfs.failures["outblob"] = errno.EIO
+
+    prepare(issuer, supply, wait_s=WAIT_S)
+    del configfs.failures["outblob"]
+
+    assert parse_document(issuer.issue(REPORT_DATA)).report.report_data == REPORT_DATA
 
 
 @pytest.mark.parametrize("environ", IN_GUESTS)

@@ -1,0 +1,219 @@
+"""Endorsements for a process inside a guest: what is at hand now, and what a thread of its own fetches for the next time.
+
+Handshakes take what is in memory or in the folder of kept endorsements, and never wait. What they miss, and what grows old, is asked
+of the vendor, or of the mirror in its place, by `Errands`; a peer that was refused for want of it is accepted when it comes again.
+A vendor is asked only about platforms that proved to be genuine, and about this guest's own. What was fetched is kept in memory.
+
+This guest's own certificate comes from the host's service where there is one (Azure), else from the vendor.
+
+Source: spec/attestation.md 2.5 "Caching rules", 4 (THIM), 7 "SNP issuer order".
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements.errands import Errands
+from contrast_tasks.attestation.endorsements.fetch import (
+    Access,
+    Answer,
+    Endorsements,
+    EndorsementUnavailable,
+    FetchFailed,
+    Freshness,
+    Get,
+)
+from contrast_tasks.attestation.endorsements.kept import KeptEndorsements, possible_levels
+from contrast_tasks.attestation.endorsements.memory import MemoryCache
+from contrast_tasks.attestation.endorsements.thim import parse_thim_answer
+from contrast_tasks.attestation.snp.lines import LINES
+from contrast_tasks.attestation.snp.report import SIGNING_KEY_VCEK, SnpReport
+from contrast_tasks.attestation.tdx.collateral import Collateral
+from contrast_tasks.attestation.trust_roots import intel_root_spki
+from contrast_tasks.errors import EvidenceRejected
+
+_log = logging.getLogger("endorsements")
+
+HOST_SERVICE = "http://169.254.169.254"
+THIM_PATH = "/metadata/THIM/amd/certification"
+THIM_TIMEOUT_S = 1.5
+# One errand does not keep the others waiting for longer than a few requests.
+BUDGET_S = 20.0
+# Lists of revoked certificates and patch levels are looked at a few times a day.
+REFRESH_S = 6 * 3600.0
+_SOONEST_S = 60.0
+# A chip's certificate for one patch level never changes.
+_NEVER_S = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How a guest reaches what is outside.
+
+    get: for vendors and mirrors; get_from_host: for the host's own service, through no proxy, None where it is not asked.
+    mirrors: address prefix to the prefix that takes its place.
+    """
+
+    get: Get
+    get_from_host: Get | None = None
+    mirrors: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bundle:
+    collateral: Collateral
+    end: datetime
+
+
+class Supply:
+    """The sources that validators and issuers take; safe to use from any thread."""
+
+    def __init__(
+        self,
+        kept: KeptEndorsements,
+        network: Network | None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take from `kept` and, if there is a network, fetch what is missing there in the background."""
+        self._kept = kept
+        self._network = network
+        self._clock = kept.clock
+        self._errands = Errands(monotonic=monotonic)
+        access = Access(
+            get=network.get if network else None,
+            sleep=self._sleep,
+            monotonic=monotonic,
+            mirrors=network.mirrors if network else {},
+            budget_s=BUDGET_S,
+        )
+        self._cache = MemoryCache(monotonic=monotonic)
+        self._bundles: dict[tuple[bytes, str], _Bundle] = {}
+        self._fetching = Endorsements(self._cache, access)
+        self._fetched = KeptEndorsements(endorsements=self._fetching, clock=kept.clock)
+
+    @classmethod
+    def in_folder(
+        cls, folder: Path, clock: Callable[[], datetime], network: Network | None = None
+    ) -> Self:
+        """Return a supply that begins with what `endorsements fetch` kept in a folder, which need not exist."""
+        return cls(KeptEndorsements.in_folder(folder, clock), network)
+
+    def crl(self, line: str) -> bytes | None:
+        """Return the revocation list of a product line that is at hand; a `CrlSource`."""
+        if line in LINES:
+            self._ask(("list", line), partial(self._fetch_crl, line))
+        return self._fetched.crl(line) or self._kept.crl(line)
+
+    def collateral(self, fmspc: bytes, authority: str) -> Collateral | None:
+        """Return the collateral of a platform that is at hand; a `CollateralSource`, to be asked for genuine platforms only."""
+        self._ask(
+            ("collateral", fmspc, authority), partial(self._fetch_collateral, fmspc, authority)
+        )
+        bundle = self._bundles.get((fmspc, authority))
+        if bundle is not None and self._clock() <= bundle.end:
+            return bundle.collateral
+        return self._kept.collateral(fmspc, authority)
+
+    def own_certificate(self, report: SnpReport) -> bytes:
+        """Return the endorsement certificate (DER) at hand for a report of this guest's own, empty if there is none."""
+        found = self.certificate(report)
+        if not found and report.signing_key == SIGNING_KEY_VCEK and any(report.chip_id):
+            place = ("certificate", report.chip_id, report.reported_tcb)
+            self._ask(place, partial(self._fetch_certificate, report))
+        return found
+
+    def certificate(self, report: SnpReport) -> bytes:
+        """Return the endorsement certificate (DER) at hand for anybody's report; no vendor is asked about strangers."""
+        return self._fetched.certificate(report) or self._kept.certificate(report)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until nothing is being fetched, at most some seconds; for the time before a connection."""
+        return self._errands.settle(timeout_s)
+
+    def stop(self) -> None:
+        """Fetch nothing any more."""
+        self._errands.stop()
+
+    def _ask(self, key: tuple[object, ...], job: Callable[[], float]) -> None:
+        if self._network is not None:
+            self._errands.ask(key, job)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait between attempts, at most until `stop`."""
+        if self._errands.stopped.wait(seconds):
+            raise EndorsementUnavailable("stopped")
+
+    def _fetch_crl(self, line: str) -> float:
+        now = self._clock()
+        end = kds.crl_end(kds.fetch_crl(self._fetching, line, now=now), line)
+        _log.info("Fetched the revocation list of %s", line)
+        return _due_s(now, end)
+
+    def _fetch_collateral(self, fmspc: bytes, authority: str) -> float:
+        now = self._clock()
+        collateral = pcs.fetch_parts(
+            self._fetching,
+            fmspc,
+            authority,
+            root_spki=intel_root_spki(),
+            now=now,
+            freshness=Freshness.NETWORK_FIRST,
+        )
+        end = pcs.end_of(collateral, intel_root_spki())
+        self._bundles[fmspc, authority] = _Bundle(collateral=collateral, end=end)
+        _log.info("Fetched the collateral for FMSPC %s", fmspc.hex())
+        return _due_s(now, end)
+
+    def _fetch_certificate(self, report: SnpReport) -> float:
+        if not self._take_from_host(report):
+            troubles: list[EvidenceRejected | EndorsementUnavailable] = []
+            for line, tcb in possible_levels(report):
+                try:
+                    kds.fetch_vcek(self._fetching, line, report.chip_id, tcb, now=self._clock())
+                    break
+                except (EvidenceRejected, EndorsementUnavailable) as err:
+                    troubles.append(err)
+            else:
+                if troubles:
+                    raise troubles[-1]
+                raise EndorsementUnavailable("no vendor publishes certificates for this processor")
+            _log.info("Fetched this processor's endorsement certificate from the vendor")
+        return _NEVER_S
+
+    def _take_from_host(self, report: SnpReport) -> bool:
+        """Keep what the host's service says if it is this very report's certificate; return whether it was."""
+        network = self._network
+        if network is None or network.get_from_host is None:
+            return False
+        place = network.mirrors.get(HOST_SERVICE, HOST_SERVICE)
+        try:
+            answer = parse_thim_answer(network.get_from_host(place + THIM_PATH, THIM_TIMEOUT_S))
+        except FetchFailed as err:
+            _log.info("The host has no endorsement service: %s", err)
+            return False
+        except EvidenceRejected as err:
+            _log.warning("The host's endorsement service is of no use: %s", err)
+            return False
+        for line, tcb in possible_levels(report):
+            # Verified like the vendor's own answer whenever it is taken from there.
+            url = kds.vcek_url(line, report.chip_id, tcb)
+            self._cache.put(url, Answer(status=200, body=answer.vcek_der))
+        if self._fetched.certificate(report):
+            _log.info("Took this processor's endorsement certificate from the host")
+            return True
+        _log.warning(
+            "The host's endorsement service has another processor's or level's certificate"
+        )
+        return False
+
+
+def _due_s(now: datetime, end: datetime) -> float:
+    """Return after how many seconds something is fetched anew: at the latest when it ends."""
+    return min(REFRESH_S, max(_SOONEST_S, (end - now).total_seconds()))

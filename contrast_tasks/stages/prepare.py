@@ -71,10 +71,11 @@ def prepare(
         return Prepared(obj=obj, findings=tuple(findings))
     findings += checks.check_workload(document, obj, platform=platform(settings.platform))
     if workloads.is_coordinator(obj):
+        prepare_settings.add_variables(obj, prepare_inject.mirror_variables(settings.mirrors))
         return Prepared(obj=obj, findings=tuple(findings))
     mesh = prepare_mesh.read(subject, places)
     namespace = _suffix(obj, coordinator_namespace)
-    obj = prepare_inject.inject(subject, mesh, components, namespace)
+    obj = prepare_inject.inject(subject, mesh, components, namespace, settings.mirrors)
     return Prepared(obj=obj, findings=tuple(findings), mesh=mesh)
 
 

@@ -5,6 +5,7 @@ Source: spec/generate.md 8.1-8.3, 8.8; spec/runtime.md 7; spec/service-mesh.md 3
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -20,6 +21,8 @@ from contrast_tasks.mesh.model import MeshConfig
 INITIALIZER: Final = "contrast-initializer"
 SERVICE_MESH: Final = "contrast-service-mesh"
 VOLUME: Final = "contrast-secrets"
+# Read by contrast_tasks.attestation.endorsements.network in the guest.
+VARIABLE_MIRRORS: Final = "CONTRAST_ENDORSEMENTS_MIRRORS"
 _SECURE_PV_PARTS: Final = 2
 
 
@@ -32,11 +35,16 @@ class Components:
 
 
 def inject(
-    subject: Subject, mesh: MeshConfig | None, components: Components, namespace_suffix: str = ""
+    subject: Subject,
+    mesh: MeshConfig | None,
+    components: Components,
+    namespace_suffix: str = "",
+    mirrors: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the subject's object with the containers that its annotations ask for.
 
-    namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. A container or volume of the user's in
+    namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. mirrors: whom the initializer asks in the vendors'
+    place. A container or volume of the user's in
     the place of ours becomes a G100 finding, and nothing is injected then.
     """
     obj = copy.deepcopy(dict(subject.obj))
@@ -56,7 +64,9 @@ def inject(
             or container.get("name") == SERVICE_MESH
         )
     ]
-    first = [_initializer(values, mesh, components, namespace_suffix)] if has_initializer else []
+    first = []
+    if has_initializer:
+        first = [_initializer(values, mesh, components, namespace_suffix, mirrors or {})]
     last = [_sidecar(values, mesh, components)] if mesh is not None else []
     _ensure_volume(spec)
     mount = _template("volume")["name"]
@@ -80,7 +90,11 @@ def _template(name: str) -> dict[str, Any]:
 
 
 def _initializer(
-    values: dict[str, str], mesh: MeshConfig | None, components: Components, suffix: str
+    values: dict[str, str],
+    mesh: MeshConfig | None,
+    components: Components,
+    suffix: str,
+    mirrors: Mapping[str, str],
 ) -> dict[str, Any]:
     container = _template("initializer")
     container["image"] = components.initializer_image
@@ -88,6 +102,7 @@ def _initializer(
     if mesh is None:
         # The guest refuses all incoming connections until somebody lifts that; without a mesh it is the initializer.
         container["env"].append({"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"})
+    container["env"] += mirror_variables(mirrors)
     parts = values.get(workloads.SECURE_PV, "").split(":")
     if len(parts) == _SECURE_PV_PARTS:
         addition = _template("secure-pv")
@@ -96,6 +111,12 @@ def _initializer(
         addition["volumeMounts"] = [*container["volumeMounts"], *addition["volumeMounts"]]
         container |= addition
     return dict(sorted(container.items()))
+
+
+def mirror_variables(mirrors: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the environment by which a guest is told of mirrors, as entries of a container's `env`; empty without any."""
+    text = " ".join(f"{prefix}={replacement}" for prefix, replacement in sorted(mirrors.items()))
+    return [{"name": VARIABLE_MIRRORS, "value": text}] if text else []
 
 
 def _sidecar(

@@ -193,6 +193,15 @@ def _environment(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:
                 ]
 
 
+def add_variables(obj: Mapping[str, Any], entries: Sequence[Mapping[str, str]]) -> None:
+    """Add entries to the environment of every container that does not name their variables itself."""
+    for _, container in workloads.mappings_at(workloads.pod_spec(obj), "containers"):
+        names = {entry.get("name") for entry in _variables(container)}
+        added = [dict(entry) for entry in entries if entry["name"] not in names]
+        if added:
+            container["env"] = [*workloads.items_at(container, "env"), *added]
+
+
 def _variables(container: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for _, entry in workloads.mappings_at(container, "env"):
         yield entry

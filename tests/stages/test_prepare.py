@@ -351,3 +351,37 @@ def test_an_egress_to_a_pod_without_mesh_is_a_warning() -> None:
         "web.yml:12 mesh-ingress-absent",
         "web.yml:1 mesh-unprotected-remote",
     ]
+
+
+MIRRORS = {"https://kdsintf.amd.com": "http://m/amd", "https://a": "https://b"}
+TOLD = {
+    "name": "CONTRAST_ENDORSEMENTS_MIRRORS",
+    "value": "https://a=https://b https://kdsintf.amd.com=http://m/amd",
+}
+COORDINATOR = WEB.replace("Deployment", "StatefulSet").replace(
+    "    spec:", f"    metadata: {{annotations: {{{PREFIX}pod-role: coordinator}}}}\n    spec:", 1
+)
+
+
+def test_guests_are_told_of_the_mirrors_that_stand_in_for_vendors() -> None:
+    mirrored = replace(project(), mirrors=MIRRORS)
+
+    workload = spec_of(prepared(WEB, mirrored))
+    coordinator = spec_of(prepared(COORDINATOR, mirrored))
+
+    assert TOLD in workload["initContainers"][0]["env"]
+    assert "env" not in workload["containers"][0]
+    assert coordinator["containers"][0]["env"] == [TOLD]
+
+
+def test_mirrors_that_the_coordinator_names_itself_are_kept() -> None:
+    own = COORDINATOR + "        env: [{name: CONTRAST_ENDORSEMENTS_MIRRORS, value: own}]\n"
+
+    coordinator = spec_of(prepared(own, replace(project(), mirrors=MIRRORS)))
+
+    assert coordinator["containers"][0]["env"] == [{**TOLD, "value": "own"}]
+
+
+def test_without_mirrors_nothing_is_told() -> None:
+    assert TOLD["name"] not in str(spec_of(prepared(WEB, project())))
+    assert "env" not in spec_of(prepared(COORDINATOR, project()))["containers"][0]

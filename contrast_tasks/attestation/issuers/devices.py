@@ -1,7 +1,8 @@
 """Evidence from /dev/sev-guest and /dev/tdx_guest, for kernels without configfs-tsm.
 
 Both devices speak by ioctl with structures that hold addresses, so the buffers are ctypes objects that live as long as
-the call. Firmware throttles requests: EAGAIN and EBUSY are tried again, a bounded number of times.
+the call. Firmware throttles requests: they are made one after the other, and EAGAIN and EBUSY are tried again after a
+pause, a bounded number of times.
 
 Source: Linux <linux/sev-guest.h> and <linux/tdx-guest.h> (spec/attestation 7); GHCB specification, certificate table.
 """
@@ -11,14 +12,18 @@ import ctypes
 import errno
 import os
 import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from contrast_tasks.attestation.issuers.qgs import QuoteService
 from contrast_tasks.attestation.issuers.tsm import (
     CONFIGFS,
     MAXIMUM_ATTEMPTS,
+    PAUSES_S,
     REPORT_DATA_BYTES,
     SEV_GUEST,
     TDX_GUEST,
@@ -36,7 +41,8 @@ _RESPONSE_BYTES = 4000
 _RESPONSE_HEADER = 32
 _TABLE_BYTES = 4 * 4096
 _TDX_REPORT_BYTES = 1024
-_VMM_TABLE_TOO_SMALL = 1 << 32
+# Upper half of exitinfo2; the lower is firmware's.
+_VMM_TABLE_TOO_SMALL = 1
 
 VCEK_GUID = UUID("63da758d-e664-4564-adc5-f4b93be8accd")
 VLEK_GUID = UUID("a8074bc2-a25a-483e-aae6-39c045a0b8a1")
@@ -95,12 +101,19 @@ class SevGuestDevice:
     provider = SEV_GUEST
 
     def __init__(
-        self, path: Path = Path("/dev/sev-guest"), *, ioctl: Ioctl | None = None, vmpl: int = 0
+        self,
+        path: Path = Path("/dev/sev-guest"),
+        *,
+        ioctl: Ioctl | None = None,
+        vmpl: int = 0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Use the device at `path`; `ioctl` is the system call, `vmpl` the privilege level to report for."""
         self._path = path
         self._ioctl = ioctl or _system_ioctl()
         self._vmpl = vmpl
+        self._sleep = sleep
+        self._one_at_a_time = threading.Lock()
 
     def fetch(self, report_data: bytes) -> RawEvidence:
         """Return a report of 0x4A0 bytes and the certificate table (may be empty)."""
@@ -113,12 +126,13 @@ class SevGuestDevice:
         ctypes.memmove(request.report_data, report_data, REPORT_DATA_BYTES)
         request.certificates = ctypes.addressof(table)
         request.certificates_bytes = _TABLE_BYTES
-        try:
-            response = self._call(_SNP_GET_EXT_REPORT, request)
-            return RawEvidence(provider=SEV_GUEST, report=response, auxiliary=_trimmed(table.raw))
-        except _NoTableError:
-            response = self._call(_SNP_GET_REPORT, request)
-            return RawEvidence(provider=SEV_GUEST, report=response)
+        with self._one_at_a_time:
+            try:
+                response = self._call(_SNP_GET_EXT_REPORT, request)
+            except _NoTableError:
+                response = self._call(_SNP_GET_REPORT, request)
+                return RawEvidence(provider=SEV_GUEST, report=response)
+        return RawEvidence(provider=SEV_GUEST, report=response, auxiliary=_trimmed(table.raw))
 
     def _call(self, number: int, payload: _ExtendedRequest) -> bytes:
         response = ctypes.create_string_buffer(_RESPONSE_BYTES)
@@ -128,14 +142,16 @@ class SevGuestDevice:
             response=ctypes.addressof(response),
         )
         with _opened(self._path) as descriptor:
-            for _ in range(MAXIMUM_ATTEMPTS):
+            for pause_s in (*PAUSES_S, 0.0):
                 try:
                     self._ioctl(descriptor, number, message)
                 except OSError as err:
                     if err.errno in (errno.EAGAIN, errno.EBUSY):
+                        self._sleep(pause_s)
                         continue
                     if number == _SNP_GET_EXT_REPORT and (
-                        message.exit_info2 & _VMM_TABLE_TOO_SMALL or err.errno == errno.ENOTTY
+                        message.exit_info2 >> 32 == _VMM_TABLE_TOO_SMALL
+                        or err.errno == errno.ENOTTY
                     ):
                         raise _NoTableError from err
                     raise IssuerError(
@@ -178,6 +194,7 @@ class TdxGuestDevice:
         self._quote = quote
         self._path = path
         self._ioctl = ioctl or _system_ioctl()
+        self._one_at_a_time = threading.Lock()
 
     def fetch(self, report_data: bytes) -> RawEvidence:
         """Return a quote."""
@@ -186,12 +203,13 @@ class TdxGuestDevice:
                 f"report data has {len(report_data)} bytes, wanted {REPORT_DATA_BYTES}"
             )
         buffer = ctypes.create_string_buffer(report_data, REPORT_DATA_BYTES + _TDX_REPORT_BYTES)
-        with _opened(self._path) as descriptor:
-            try:
-                self._ioctl(descriptor, _TDX_GET_REPORT0, buffer)
-            except OSError as err:
-                raise IssuerError(f"{self._path.name}: {err.strerror}") from err
-        quote = self._quote(buffer.raw[REPORT_DATA_BYTES:])
+        with self._one_at_a_time:
+            with _opened(self._path) as descriptor:
+                try:
+                    self._ioctl(descriptor, _TDX_GET_REPORT0, buffer)
+                except OSError as err:
+                    raise IssuerError(f"{self._path.name}: {err.strerror}") from err
+            quote = self._quote(buffer.raw[REPORT_DATA_BYTES:])
         if not quote:
             raise IssuerError("the quote generation service gave an empty quote")
         return RawEvidence(provider=TDX_GUEST, report=quote)
@@ -221,21 +239,25 @@ def find_source(
     devices: Path = Path("/dev"),
     quote: Callable[[bytes], bytes] | None = None,
 ) -> EvidenceSource:
-    """Return the best source this guest has: configfs-tsm, then the devices.
+    """Return the best source this guest has: configfs-tsm if a driver serves it, then the devices.
 
-    quote: turns a TD report into a quote where /dev/tdx_guest must be used. Raises IssuerError in no kind of guest.
+    quote: turns a TD report into a quote where /dev/tdx_guest must be used, by default over vsock. Raises IssuerError in no
+    kind of guest.
     """
-    if configfs.is_dir():
-        return ConfigfsSource(configfs)
-    sev = devices / "sev-guest"
+    sev, tdx = devices / "sev-guest", devices / "tdx_guest"
+    device: EvidenceSource | None = None
     if sev.exists():
-        return SevGuestDevice(sev)
-    tdx = devices / "tdx_guest"
-    if tdx.exists():
-        if quote is None:
-            raise IssuerError("tdx_guest without configfs needs a quote generation service")
-        return TdxGuestDevice(quote, tdx)
-    raise IssuerError(
-        "this is no confidential guest: neither configfs-tsm nor sev-guest nor tdx_guest is there",
-        hint="CONTRAST_EVIDENCE=simulated:DIR uses a simulated processor",
-    )
+        device = SevGuestDevice(sev)
+    elif tdx.exists():
+        device = TdxGuestDevice(quote or QuoteService(), tdx)
+    if configfs.is_dir():
+        source = ConfigfsSource(configfs)
+        # A kernel may know configfs-tsm while the guest's driver is older. What else fails there is for the issuer to say.
+        if device is None or source.has_provider():
+            return source
+    if device is None:
+        raise IssuerError(
+            "this is no confidential guest: neither configfs-tsm nor sev-guest nor tdx_guest is there",
+            hint="CONTRAST_EVIDENCE=simulated:DIR uses a simulated processor",
+        )
+    return device

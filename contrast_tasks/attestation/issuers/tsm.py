@@ -11,6 +11,8 @@ import contextlib
 import errno
 import os
 import secrets
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,9 @@ from contrast_tasks.errors import ContrastError
 REPORT_DATA_BYTES = 64
 CONFIGFS = Path("/sys/kernel/config/tsm/report")
 SEV_GUEST, TDX_GUEST = "sev_guest", "tdx_guest"
-MAXIMUM_ATTEMPTS = 5
+# Between attempts where firmware or the host is busy; together well below what a handshake may take.
+PAUSES_S = (0.1, 0.3, 0.9, 2.7)
+MAXIMUM_ATTEMPTS = len(PAUSES_S) + 1
 _MAXIMUM_BLOB_BYTES = 64 * 1024
 
 _T = TypeVar("_T")
@@ -29,6 +33,14 @@ _T = TypeVar("_T")
 
 class IssuerError(ContrastError):
     """The guest cannot get evidence from its hardware."""
+
+
+class NoProvider(IssuerError):
+    """The kernel has configfs-tsm, but no driver behind it."""
+
+
+class _Busy(Exception):
+    """Firmware or the host is at work for somebody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +121,11 @@ class ConfigfsSource:
         attributes: Attributes | None = None,
         unique: Callable[[], str] = lambda: secrets.token_hex(8),
         privilege_level: int | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Use entries below `root`; privilege_level is the VMPL to report for, 0 to 3, None for the guest's own."""
+        self._sleep = sleep
+        self._one_at_a_time = threading.Lock()
         self._root = root
         self._attributes = attributes or KernelAttributes()
         self._unique = unique
@@ -124,22 +139,43 @@ class ConfigfsSource:
             self._provider = self._with_entry(self._read_provider)
         return self._provider
 
+    def has_provider(self) -> bool:
+        """Return False if the kernel says that no driver is behind it; whatever else is wrong shows in use."""
+        try:
+            _ = self.provider
+        except NoProvider:
+            return False
+        except IssuerError:
+            return True
+        return True
+
     def fetch(self, report_data: bytes) -> RawEvidence:
         """Return a report or quote that was made for our report data and nobody else's."""
         _require_report_data(report_data)
-        for _ in range(MAXIMUM_ATTEMPTS):
-            evidence = self._with_entry(lambda entry: self._attempt(entry, report_data))
-            if evidence is not None:
-                return evidence
-        raise IssuerError(
-            f"somebody else writes to our configfs entry; gave up after {MAXIMUM_ATTEMPTS} attempts"
-        )
+        cause = ""
+        with self._one_at_a_time:
+            for pause_s in (*PAUSES_S, 0.0):
+                try:
+                    evidence = self._with_entry(lambda entry: self._attempt(entry, report_data))
+                except _Busy:
+                    cause = "firmware or host stayed busy"
+                    self._sleep(pause_s)
+                    continue
+                if evidence is not None:
+                    return evidence
+                cause = "somebody else writes to our configfs entry"
+        raise IssuerError(f"{cause}; gave up after {MAXIMUM_ATTEMPTS} attempts")
 
     def _with_entry(self, action: Callable[[Path], _T]) -> _T:
         entry = self._root / f"contrast-{self._unique()}"
         try:
             self._attributes.make(entry)
         except OSError as err:
+            if err.errno == errno.ENXIO:
+                raise NoProvider(
+                    "this is no confidential guest, or its driver is not loaded: configfs-tsm has no provider",
+                    hint="CONTRAST_EVIDENCE=simulated:DIR uses a simulated processor",
+                ) from err
             raise IssuerError(f"cannot make a configfs entry: {err.strerror}") from err
         try:
             return action(entry)
@@ -175,7 +211,7 @@ class ConfigfsSource:
             auxiliary = self._auxiliary(entry) if provider == SEV_GUEST else b""
         except OSError as err:
             if err.errno in (errno.EWOULDBLOCK, errno.EBUSY, errno.EINTR):
-                return None
+                raise _Busy from err
             raise
         if self._generation(entry) != expected:
             return None

@@ -3,11 +3,13 @@
 import ctypes
 import errno
 import struct
+import threading
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from contrast_tasks.attestation.issuers import tsm
 from contrast_tasks.attestation.issuers.devices import (
     ARK_GUID,
     VCEK_GUID,
@@ -16,6 +18,7 @@ from contrast_tasks.attestation.issuers.devices import (
     find_source,
     parse_certificate_table,
 )
+from contrast_tasks.attestation.issuers.qgs import QuoteService
 from contrast_tasks.attestation.issuers.tsm import (
     MAXIMUM_ATTEMPTS,
     ConfigfsSource,
@@ -26,8 +29,18 @@ from tests.fakes.configfs import Configfs
 DATA = bytes(range(64))
 
 
-def source(root: Path, configfs: Configfs, **options: int) -> ConfigfsSource:
-    return ConfigfsSource(root, attributes=configfs, **options)
+class Pauses(list[float]):
+    """Stands in for the clock: waiting takes no time and is remembered."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def source(
+    root: Path, configfs: Configfs, *, pauses: Pauses | None = None, **options: int
+) -> ConfigfsSource:
+    sleep = Pauses() if pauses is None else pauses
+    return ConfigfsSource(root, attributes=configfs, sleep=sleep, **options)
 
 
 def test_a_report_comes_with_the_certificate_table(tmp_path: Path) -> None:
@@ -90,14 +103,58 @@ def test_an_intruder_that_never_rests_ends_in_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_busy_report_is_tried_again_a_bounded_number_of_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [errno.EBUSY, errno.EWOULDBLOCK, errno.EINTR])
+def test_a_busy_report_is_tried_again_after_pauses_a_bounded_number_of_times(
+    tmp_path: Path, error: int
+) -> None:
+    configfs, pauses = Configfs(), Pauses()
+    configfs.failures["outblob"] = error
+
+    with pytest.raises(IssuerError, match="firmware or host stayed busy; gave up after 5 attempts"):
+        source(tmp_path, configfs, pauses=pauses).fetch(DATA)
+
+    assert configfs.log.count("make") == MAXIMUM_ATTEMPTS
+    assert pauses == [0.1, 0.3, 0.9, 2.7, 0.0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_was_busy_once_is_ours_the_next_time(tmp_path: Path) -> None:
     configfs = Configfs()
     configfs.failures["outblob"] = errno.EBUSY
 
-    with pytest.raises(IssuerError):
-        source(tmp_path, configfs).fetch(DATA)
+    def rest(_: float) -> None:
+        configfs.failures.clear()
 
-    assert configfs.log.count("make") == MAXIMUM_ATTEMPTS
+    evidence = ConfigfsSource(tmp_path, attributes=configfs, sleep=rest).fetch(DATA)
+
+    assert evidence.report == b"report over " + DATA
+    assert configfs.log.count("make") == 2
+
+
+def test_handshakes_at_the_same_time_ask_one_after_the_other(tmp_path: Path) -> None:
+    configfs, together = Configfs(), []
+    inside = threading.Semaphore(1)
+
+    def report(data: bytes) -> bytes:
+        together.append(inside.acquire(blocking=False))
+        inside.release()
+        return b"report over " + data
+
+    configfs.report = report
+    shared = source(tmp_path, configfs)
+    wanted = [bytes((number,)) * 64 for number in range(8)]
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda data=data: found.append(shared.fetch(data).report))
+        for data in wanted
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert together == [True] * 8
+    assert sorted(found) == [b"report over " + data for data in wanted]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +263,7 @@ class Firmware:
         self.status = 0
         self.size = 0x4A0
         self.fails: OSError | None = None
+        self.exit_info2 = 0xFF
         self.calls: list[int] = []
 
     def ioctl(self, _: int, number: int, message: object) -> int:
@@ -214,6 +272,7 @@ class Firmware:
             self.busy -= 1
             raise OSError(errno.EAGAIN, "busy")
         if self.fails is not None and number == 0xC0205302:
+            message.exit_info2 = self.exit_info2  # type: ignore[attr-defined]
             raise self.fails
         data = ctypes.string_at(message.request, 64)  # type: ignore[attr-defined]
         address, room = struct.unpack("<QI", ctypes.string_at(message.request + 96 + 0, 12))  # type: ignore[attr-defined]
@@ -244,7 +303,7 @@ def test_a_throttled_device_is_asked_again(device: Path) -> None:
     firmware = Firmware()
     firmware.busy = 3
 
-    SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+    SevGuestDevice(device, ioctl=firmware.ioctl, sleep=Pauses()).fetch(DATA)
 
     assert len(firmware.calls) == 4
 
@@ -254,17 +313,66 @@ def test_a_device_that_stays_busy_is_an_error(device: Path) -> None:
     firmware.busy = 100
 
     with pytest.raises(IssuerError, match="stayed busy"):
-        SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+        SevGuestDevice(device, ioctl=firmware.ioctl, sleep=Pauses()).fetch(DATA)
 
 
-def test_a_host_without_a_table_still_gives_a_report(device: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "exit_info2"),
+    [
+        pytest.param(errno.ENOTTY, 0xFF, id="an older kernel"),
+        pytest.param(errno.EIO, 1 << 32, id="a table that does not fit"),
+    ],
+)
+def test_a_host_without_a_table_still_gives_a_report(
+    device: Path, error: int, exit_info2: int
+) -> None:
     firmware = Firmware()
-    firmware.fails = OSError(errno.ENOTTY, "not supported")
+    firmware.fails, firmware.exit_info2 = OSError(error, "not supported"), exit_info2
 
-    evidence = SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+    evidence = SevGuestDevice(device, ioctl=firmware.ioctl, sleep=Pauses()).fetch(DATA)
 
     assert evidence.auxiliary == b""
     assert firmware.calls == [0xC0205302, 0xC0205300]
+
+
+@pytest.mark.parametrize(
+    ("exit_info2", "shown"), [(0x27, "0x27"), (2 << 32, "0x200000000"), (3 << 32, "0x300000000")]
+)
+def test_a_failure_for_another_reason_is_no_reason_to_ask_for_less(
+    device: Path, exit_info2: int, shown: str
+) -> None:
+    firmware = Firmware()
+    firmware.fails, firmware.exit_info2 = OSError(errno.EIO, "I/O error"), exit_info2
+
+    with pytest.raises(IssuerError, match=f"sev-guest: I/O error, firmware status {shown}"):
+        SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+
+    assert firmware.calls == [0xC0205302]
+
+
+def test_the_bytes_of_a_request_are_those_of_the_kernels_header(device: Path) -> None:
+    seen: list[bytes] = []
+
+    def ioctl(descriptor: int, number: int, message: object) -> int:
+        raw = bytes(message)  # type: ignore[call-overload]
+        (request, response) = struct.unpack_from("<QQ", raw, 8)
+        seen.extend((raw, ctypes.string_at(request, 112)))
+        ctypes.memmove(response, struct.pack("<II24x", 0, 0x4A0) + bytes(0x4A0), 32 + 0x4A0)
+        return 0
+
+    SevGuestDevice(device, ioctl=ioctl, vmpl=2).fetch(DATA)
+
+    message, request = seen
+    # u8 version, 7 of padding, u64 request, u64 response, u64 exitinfo2
+    assert len(message) == 32
+    assert message[:8] == b"\1" + bytes(7)
+    assert message[24:] == bytes(8)
+    # user data 64, u32 vmpl, 28 reserved, u64 table, u32 its size in whole pages, 4 of padding
+    assert request[:64] == DATA
+    assert request[64:68] == b"\2\0\0\0"
+    assert request[68:96] == bytes(28)
+    assert request[96:104] != bytes(8)
+    assert request[104:108] == (4 * 4096).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +385,7 @@ def test_a_refusal_of_firmware_is_a_clear_error(
     firmware.status, firmware.size = status, size
 
     with pytest.raises(IssuerError, match=message):
-        SevGuestDevice(device, ioctl=firmware.ioctl).fetch(DATA)
+        SevGuestDevice(device, ioctl=firmware.ioctl, sleep=Pauses()).fetch(DATA)
 
 
 def test_a_tdx_report_becomes_a_quote(tmp_path: Path) -> None:
@@ -316,6 +424,45 @@ def test_configfs_is_preferred_then_the_devices(tmp_path: Path) -> None:
     assert isinstance(find_source(configfs=configfs, devices=devices), SevGuestDevice)
     configfs.mkdir()
     assert isinstance(find_source(configfs=configfs, devices=devices), ConfigfsSource)
+
+
+class NoDriver(Configfs):
+    """configfs-tsm of a kernel whose driver for this kind of guest does not serve it."""
+
+    def make(self, folder: Path) -> None:
+        raise OSError(errno.ENXIO, "No such device or address", str(folder))
+
+
+def test_configfs_without_a_driver_is_no_confidential_guest(tmp_path: Path) -> None:
+    with pytest.raises(IssuerError, match="no confidential guest, or its driver") as caught:
+        source(tmp_path, NoDriver()).fetch(DATA)
+
+    assert "simulated" in caught.value.hint
+
+
+def test_a_device_serves_where_configfs_has_no_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sev-guest").touch()
+    configfs = tmp_path / "report"
+    configfs.mkdir()
+    monkeypatch.setattr(tsm, "KernelAttributes", NoDriver)
+
+    found = find_source(configfs=configfs, devices=tmp_path)
+    (tmp_path / "sev-guest").unlink()
+    alone = find_source(configfs=configfs, devices=tmp_path)
+
+    assert isinstance(found, SevGuestDevice)
+    assert isinstance(alone, ConfigfsSource)
+
+
+def test_a_td_without_configfs_asks_the_hosts_quote_service(tmp_path: Path) -> None:
+    (tmp_path / "tdx_guest").touch()
+
+    found = find_source(configfs=tmp_path / "none", devices=tmp_path)
+
+    assert isinstance(found, TdxGuestDevice)
+    assert isinstance(found._quote, QuoteService)
 
 
 def test_no_confidential_guest_is_said_with_the_way_out(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--vcpus", type=int, action="append", metavar="N", help="default 1; again for more entries"
     )
     group.add_argument("--any-vcpus", action="store_true", help="one entry for 1 to 220, by APEIP")
-    group.add_argument("--cpu", default="", metavar="MODEL", help="default: the product's own")
+    group.add_argument(
+        "--cpu", default="", metavar="MODEL", help="as QEMU names it; default: the product's own"
+    )
     group.add_argument("--features", default="0x1", metavar="WORD", help="SEV_FEATURES")
     group.add_argument("--firmware-digest", default="", metavar="HEX", help="of its pages")
     group = parser.add_argument_group("TDX, for RTMR0")

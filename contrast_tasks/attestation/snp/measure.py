@@ -4,6 +4,7 @@ The calculation itself is the library `sev-snp-measure` (extra `measure`), which
 parsing runs into; here it gets a clear error for each.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES, SEV_FEATURE_SNP
 from contrast_tasks.errors import Location, UsageError
+
+_SIGNATURE = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +34,10 @@ class LaunchInputs:
 def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> bytes:
     """Return the launch digest, 48 bytes, under QEMU.
 
-    product: `Milan`, `Genoa` or another key of CPU_SIGNATURES. Raises UsageError naming the file that is at fault.
+    product: `Milan` or `Genoa`, or what QEMU calls the processor it shows the guest, or its CPUID(1).EAX as `0xa00f11`.
+    Raises UsageError naming the file that is at fault.
     """
-    if product not in CPU_SIGNATURES:
-        raise UsageError(f"unknown product {product!r}, wanted one of {', '.join(CPU_SIGNATURES)}")
+    signature = cpu_signature(product)
     for path in (inputs.firmware, inputs.kernel, inputs.initrd):
         if path is not None and not path.is_file():
             raise UsageError("file does not exist", where=Location(file=str(path)))
@@ -43,7 +46,7 @@ def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> byte
         inputs.firmware,
         lambda: guest.snp_calc_launch_digest(
             vcpus,
-            CPU_SIGNATURES[product],
+            signature,
             str(inputs.firmware),
             str(inputs.kernel) if inputs.kernel else None,
             str(inputs.initrd) if inputs.initrd else None,
@@ -54,6 +57,23 @@ def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> byte
         ),
     )
     return bytes(digest)
+
+
+def cpu_signature(model: str) -> int:
+    """Return CPUID(1).EAX of a virtual processor model, by name or as a number; raises UsageError listing the names."""
+    _library()
+    from sevsnpmeasure.vcpu_types import CPU_SIGS
+
+    known: dict[str, int] = {**CPU_SIGS, **CPU_SIGNATURES}
+    found = known.get(model)
+    if found is None and _SIGNATURE.fullmatch(model):
+        found = int(model, 16)
+    if found is None:
+        raise UsageError(
+            f"unknown product {model!r}, wanted one of {', '.join(dict.fromkeys([*CPU_SIGNATURES, *CPU_SIGS]))}, "
+            "or CPUID(1).EAX as 0xa00f11"
+        )
+    return found
 
 
 def ap_start_address(firmware: Path) -> int:

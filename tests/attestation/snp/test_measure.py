@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.attestation.snp.measure import LaunchInputs, ap_start_address, launch_digest
+from contrast_tasks.attestation.snp.measure import (
+    LaunchInputs,
+    ap_start_address,
+    cpu_signature,
+    launch_digest,
+)
 from contrast_tasks.attestation.snp.vmsa import (
     CPU_SIGNATURES,
     MAXIMUM_VCPUS,
@@ -28,10 +33,6 @@ def cases() -> list[dict[str, Any]]:
     if not DATA.is_dir():
         return []
     return list(json.loads((DATA / "expected.json").read_text())["cases"])
-
-
-def product_of(case: dict[str, Any]) -> str:
-    return str(case["cpu"]).removeprefix("EPYC-") if case["cpu"] != "EPYC-v4" else "EPYC-v4"
 
 
 def inputs_of(case: dict[str, Any], folder: Path) -> LaunchInputs:
@@ -58,10 +59,36 @@ def inputs_of(case: dict[str, Any], folder: Path) -> LaunchInputs:
         str(case[key]) for key in ("vcpus", "cpu", "guest_features", "cmdline")
     ),
 )
-def test_the_digest_is_the_published_one(case: dict[str, Any], tmp_path: Path) -> None:
-    digest = launch_digest(inputs_of(case, tmp_path), product=product_of(case), vcpus=case["vcpus"])
+@pytest.mark.parametrize("name", ["cpu", "vcpu_sig"])
+def test_the_digest_is_the_published_one(case: dict[str, Any], tmp_path: Path, name: str) -> None:
+    digest = launch_digest(inputs_of(case, tmp_path), product=case[name], vcpus=case["vcpus"])
 
     assert digest.hex() == case["launch_digest"]
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("Milan", 0x00A00F11),
+        ("EPYC-Milan", 0x00A00F11),
+        ("EPYC-Milan-v2", 0x00A00F11),
+        ("Genoa", 0x00A10F10),
+        ("EPYC-Genoa", 0x00A10F10),
+        ("EPYC-v4", 0x00800F12),
+        ("EPYC-Rome", 0x00830F10),
+        ("0xA10F10", 0x00A10F10),
+    ],
+)
+def test_a_processor_is_named_as_qemu_does_or_by_its_signature(name: str, signature: int) -> None:
+    assert cpu_signature(name) == signature
+
+
+@pytest.mark.parametrize("name", ["", "epyc-milan", "10556177", "0x", "0x1ffffffff", "0xg", "-0x1"])
+def test_another_processor_is_refused_with_the_names_there_are(name: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"wanted one of Milan, Genoa, EPYC-v4, EPYC, .*EPYC-Milan"
+    ):
+        cpu_signature(name)
 
 
 @pytest.mark.parametrize("product", CPU_SIGNATURES)

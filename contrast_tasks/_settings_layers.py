@@ -18,6 +18,7 @@ from contrast_tasks._settings_shape import (
 from contrast_tasks.errors import Location, SettingsError
 
 _AT = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
+_OBSERVED = ("snp", "tdx")
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -75,6 +76,22 @@ def file_layer(content: bytes, file: str) -> Layer:
         return Location(file=file, line=lines.get(path, 1))
 
     return Layer(document=document, place=place, origin=lambda path: str(place(path)))
+
+
+def observed_layer(content: bytes, file: str) -> Layer:
+    """Return the layer of what `probe` observed; raises InvalidSettings for anything but reference values of machines."""
+    layer = file_layer(content, file)
+    found: list[tuple[Location, Problem]] = []
+    for key, value in layer.document.items():
+        inner = value if key == "reference_values" and isinstance(value, dict) else {}
+        paths = [(key, name) for name in inner if name not in _OBSERVED] if inner else [(key,)]
+        for path in paths:
+            message = f"{dotted(path)} does not stand here, expected reference_values.snp and reference_values.tdx only"
+            hint = "settings of your own belong into contrast.toml"
+            found.append((layer.place(path), Problem(path=path, message=message, hint=hint)))
+    if found:
+        raise InvalidSettings(found)
+    return layer
 
 
 def override_layer(line: str) -> Layer:

@@ -18,6 +18,7 @@ from contrast_tasks.files import canonical_json, sha256_hex
 
 __all__ = [
     "FILE_NAME",
+    "OBSERVED_NAME",
     "WORKLOAD_KINDS",
     "ComponentSettings",
     "InvalidSettings",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 FILE_NAME = "contrast.toml"
+# What `probe` observed and somebody confirmed; contrast.toml wins over it.
+OBSERVED_NAME = "observed.toml"
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -175,20 +178,17 @@ def load_settings(
 ) -> Settings:
     """Return the effective settings of the project in `root`; a missing contrast.toml counts as an empty one.
 
+    Reference values that `probe` observed stand in a file of their own beside it, and are read like lines of contrast.toml.
     overrides: lines of TOML, from `--set`; flags: dotted key to value, None is a flag that was not given.
     is_project: False for what works outside of a project too: then platform may be "" and sources may be empty.
     Raises SettingsError, and InvalidSettings with every problem of all sources, each with its place.
     """
     ordered = []
-    path = root / FILE_NAME
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = None
-    except OSError as err:
-        where = Location(file=FILE_NAME)
-        raise SettingsError(f"cannot be read: {err.strerror}", where=where) from err
+    content = _content_of(root, FILE_NAME)
     if content is not None:
+        observed = _content_of(root, OBSERVED_NAME)
+        if observed is not None:
+            ordered.append(layers.observed_layer(observed, OBSERVED_NAME))
         ordered.append(layers.file_layer(content, FILE_NAME))
     ordered.append(layers.environment_layer(environ))
     ordered.extend(layers.override_layer(line) for line in overrides)
@@ -205,6 +205,15 @@ def load_settings(
             _put_default(document, key, value)
             origins[key] = "default"
     return _build(root, document, origins, places)
+
+
+def _content_of(root: Path, name: str) -> bytes | None:
+    try:
+        return (root / name).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise SettingsError(f"cannot be read: {err.strerror}", where=Location(file=name)) from err
 
 
 def _put_default(document: dict[str, Any], key: str, value: Any) -> None:

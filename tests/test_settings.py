@@ -883,3 +883,63 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
 
     assert place is not None
     assert place.line is not None
+
+
+OBSERVED = """\
+# Observed by 'contrast-tasks probe' and confirmed.
+
+[reference_values.snp.Milan]
+minimum_tcb = { bootloader = 4, tee = 1, snp = 24, microcode = 219 }
+
+[reference_values.tdx]
+mr_seam = "5E5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
+"""
+
+
+def with_observed(root: Path, observed: str, own: str = "") -> Path:
+    (root / "contrast.toml").write_text(f'platform = "local"\nsources = ["d"]\n{own}')
+    (root / "observed.toml").write_text(observed)
+    return root
+
+
+def test_what_probe_observed_is_read_beside_the_file_which_wins(tmp_path: Path) -> None:
+    own = "[reference_values.snp.Milan.minimum_tcb]\nsnp = 30\n"
+
+    settings = load_settings(with_observed(tmp_path, OBSERVED, own), environ={})
+
+    overrides = settings.reference_overrides
+    levels = {"bootloader": 4, "tee": 1, "snp": 30, "microcode": 219}
+    assert dict(overrides.snp["Milan"].minimum_tcb) == levels
+    assert overrides.tdx.mr_seam_hex == "5e" * 48
+    assert settings.origins["reference_values.tdx.mr_seam"] == "observed.toml:7"
+    assert settings.origins["reference_values.snp.Milan.minimum_tcb.snp"] == "contrast.toml:4"
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "message"),
+    [
+        ('\nplatform = "local"\n', "observed.toml:2", "platform does not stand here, expected"),
+        ('[reference_values]\nfile = "a"\n', "observed.toml:2", "reference_values.file does not"),
+        ('[reference_values]\nproducts = ["Milan"]\n', "observed.toml:2", ".products does not"),
+        ("reference_values = 1\n", "observed.toml:1", "reference_values does not stand here"),
+        ("[reference_values.snp.Rome]\n", "observed.toml:1", "Rome"),
+        ("[reference_values.tdx]\nmr_seam = 1\n", "observed.toml:2", "mr_seam"),
+        ("[\n", "observed.toml:1", "not valid TOML"),
+    ],
+)
+def test_observed_values_of_another_form_are_refused_with_their_place(
+    tmp_path: Path, text: str, where: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(with_observed(tmp_path, text), environ={})
+
+    assert str(caught.value.where).startswith(where)
+    assert message in str(caught.value)
+
+
+def test_without_a_project_nothing_observed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "observed.toml").write_text("[\n")
+
+    settings = load_settings(tmp_path, environ={}, flags={"platform": "local", "sources": ["d"]})
+
+    assert settings.reference_overrides.snp == {}

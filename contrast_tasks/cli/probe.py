@@ -1,4 +1,4 @@
-"""`probe`: attest an unknown machine's Coordinator, show what it proves about itself, and write it as settings to confirm."""
+"""`probe`: attest an unknown machine's Coordinator, show what it proves about itself, and write it once it is confirmed."""
 
 import argparse
 import sys
@@ -9,12 +9,12 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.endorsements import configure_access, endorsements_of
 from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Failure, Report
+from contrast_tasks.settings import FILE_NAME, OBSERVED_NAME
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.observe import Observation
 
 EXAMPLE = "probe -c 203.0.113.7:1313"
-DEFAULT_FILE = "observed.toml"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--coordinator", metavar="HOST:PORT", required=True, help="its user API"
     )
-    parser.add_argument("--out", metavar="FILE", help=f"default {DEFAULT_FILE}")
+    parser.add_argument(
+        "--out", metavar="FILE", help=f"default {OBSERVED_NAME}, which generate reads"
+    )
     parser.add_argument("--yes", action="store_true", help="write without asking")
     parser.add_argument("--show-only", action="store_true", help="look, and write nothing")
     parser.add_argument(
@@ -46,11 +48,13 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         probe,
         render_overrides,
         require_own,
+        with_earlier,
         write_overrides,
     )
 
     host, port = address_of(arguments.coordinator)
-    path = context.cwd / (arguments.out or DEFAULT_FILE)
+    taken = context.root / OBSERVED_NAME
+    path = context.cwd / arguments.out if arguments.out else taken
     if not arguments.show_only:
         require_own(path)
     observation = probe(
@@ -63,6 +67,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     _show(observation, f"{host}:{port}", context)
     chosen = Chosen(guest=arguments.with_guest, machine=arguments.pin_machine)
     overrides = overrides_of(observation, chosen)
+    if overrides and not arguments.show_only:
+        overrides = with_earlier(path, overrides)
     text = render_overrides(overrides) if overrides else ""
     result: dict[str, Any] = {
         "coordinator": f"{host}:{port}",
@@ -92,9 +98,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         return Report(command="probe", result=result)
     changed = write_overrides(path, text)
     result["written"] = str(path)
-    context.console.say(
-        f"{'wrote' if changed else 'up to date:'} {path.name}; put its lines into contrast.toml and generate again"
+    then = (
+        "generate again" if path == taken else f"put its lines into {FILE_NAME} and generate again"
     )
+    context.console.say(f"{'wrote' if changed else 'up to date:'} {path.name}; {then}")
     return Report(command="probe", result=result)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from contrast_tasks.settings import OBSERVED_NAME
 from contrast_tasks.stages.code import all_code_files, resource_files
 from contrast_tasks.stages.index import INDEX
 from contrast_tasks.stages.inputs import expected_outputs, packed_folders
@@ -13,6 +14,7 @@ def footprint(project: Project) -> set[str]:
     settings, paths, root = project.settings, project.paths, project.root
     found = {
         settings.file,
+        OBSERVED_NAME,
         "dodo.py",
         settings.lock,
         INDEX,

@@ -1,10 +1,11 @@
-"""Look at an unknown machine through its Coordinator's evidence, and write what it proved as settings for its owner to confirm.
+"""Look at an unknown machine through its Coordinator's evidence, and write what it proved once its owner has confirmed it.
 
-Nothing is trusted by this: the file holds what one machine says of itself at one time, and takes effect when its lines are put
-into contrast.toml. Settings themselves are never written.
+The file holds what one machine said of itself at one time. Beside contrast.toml, under its default name, it is read like lines of
+that; contrast.toml wins, and is never written.
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import write_atomic
-from contrast_tasks.settings import FILE_NAME
+from contrast_tasks.settings import FILE_NAME, OBSERVED_NAME
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
     from contrast_tasks.attestation.observe import Observation
     from contrast_tasks.attestation.trust_roots import TrustRoots
 
-_FIRST_LINE = "# Observed by 'contrast-tasks probe'; lines for contrast.toml."
+_MARK = "# Observed by 'contrast-tasks probe'"
+_HEAD = (
+    f"{_MARK} and confirmed.",
+    f"# {OBSERVED_NAME} is read beside {FILE_NAME}, which wins; in any other file these are lines for it.",
+)
+# Of these, machines of one kind each add their own; everything else is what was observed last.
+_OF_EACH_MACHINE = ("allowed_chip_ids", "allowed_piids")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -64,6 +71,44 @@ def overrides_of(observation: "Observation", chosen: Chosen) -> dict[str, Any]:
     return merged
 
 
+def with_earlier(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides together with what earlier probes wrote about other kinds of machines, and other machines' ids.
+
+    Raises UsageError for a file that is not ours or cannot be understood.
+    """
+    require_own(path)
+    try:
+        earlier = tomllib.loads(path.read_text())["reference_values"]
+    except FileNotFoundError:
+        return dict(overrides)
+    except (ValueError, KeyError) as err:
+        raise UsageError(
+            "cannot be understood any more",
+            where=Location(file=str(path)),
+            hint="remove it, and probe again",
+        ) from err
+    merged: dict[str, Any] = {}
+    for tee in dict.fromkeys((*earlier, *overrides)):
+        before, now = earlier.get(tee, {}), overrides.get(tee, {})
+        if tee == "snp":
+            products = dict.fromkeys((*before, *now))
+            merged[tee] = {one: _newer(before.get(one, {}), now.get(one, {})) for one in products}
+        else:
+            merged[tee] = _newer(before, now)
+    return merged
+
+
+def _newer(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what holds for a kind of machine: what was observed last, and the ids of all that are pinned."""
+    if not now:
+        return dict(before)
+    found = dict(now)
+    for name in _OF_EACH_MACHINE:
+        if name in before and name in now:
+            found[name] = list(dict.fromkeys((*before[name], *now[name])))
+    return found
+
+
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -74,11 +119,7 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def render_overrides(overrides: Mapping[str, Any]) -> str:
     """Return the overrides as TOML that can be put into contrast.toml as it is."""
-    lines = [
-        _FIRST_LINE,
-        "# Put them there only if the machine is yours and in the state you want.",
-        "",
-    ]
+    lines = [*_HEAD, ""]
     for tee, table in overrides.items():
         for path, members in _tables(("reference_values", tee), table):
             lines.append(f"[{'.'.join(map(_key, path))}]")
@@ -129,7 +170,7 @@ def require_own(path: Path) -> None:
         return
     except OSError as err:
         raise UsageError(f"cannot be read: {(err.strerror or '').lower()}", where=where) from err
-    if first != _FIRST_LINE.encode():
+    if not first.startswith(_MARK.encode()):
         raise UsageError(
             "is there already, and no probe has written it", where=where, hint="name another file"
         )

@@ -20,9 +20,11 @@ from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
 from contrast_tasks.attestation.tdx.document import TDX_OID, render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
+from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.settings import load_settings
 from tests.fakes.atls import echo
-from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, FakeAmd
+from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, FakeAmd
 from tests.fakes.commands import Terminal
 from tests.fakes.intel import Body, Intel, changed
 
@@ -30,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 AMD = FakeAmd()
 LEVELS = "minimum_tcb = { bootloader = 4, tee = 1, snp = 24, microcode = 219 }"
 SNIPPET = f"""\
-# Observed by 'contrast-tasks probe'; lines for contrast.toml.
-# Put them there only if the machine is yours and in the state you want.
+# Observed by 'contrast-tasks probe' and confirmed.
+# observed.toml is read beside contrast.toml, which wins; in any other file these are lines for it.
 
 [reference_values.snp.Milan]
 {LEVELS}
@@ -115,9 +117,7 @@ def test_a_machine_is_shown_and_its_levels_are_written_as_settings(
     assert f"  measurement: {MEASUREMENT.hex()}\n" in shown.out
     assert f"  chip_id: {CHIP_ID.hex()}\n" in shown.out
     assert shown.out.endswith(f"\n{SNIPPET}")
-    assert shown.err == (
-        "wrote observed.toml; put its lines into contrast.toml and generate again\n"
-    )
+    assert shown.err == ("wrote observed.toml; generate again\n")
     assert (terminal.root / "observed.toml").read_text() == SNIPPET
     assert (terminal.root / "contrast.toml").read_bytes() == before
 
@@ -220,7 +220,7 @@ def test_a_second_look_at_the_same_machine_changes_nothing(
 
     assert (shown.code, shown.err) == (
         0,
-        "up to date: observed.toml; put its lines into contrast.toml and generate again\n",
+        "up to date: observed.toml; generate again\n",
     )
 
 
@@ -243,6 +243,138 @@ def test_files_of_the_user_are_never_written(
     assert (shown.code, shown.out) == (2, "")
     assert f"{path}: error: {message}" in shown.err
     assert before is None or path.read_bytes() == before
+
+
+PROJECT = """\
+platform = "metal-qemu-snp"
+sources = ["deployment"]
+defaults.memory = "700Mi"
+reference_values.products = ["Milan"]
+"""
+
+
+def snp_entry(terminal: Terminal) -> dict[str, Any]:
+    manifest = json.loads((terminal.root / "manifest.json").read_text())
+    (entry,) = manifest["ReferenceValues"]["snp"]
+    return dict(entry)
+
+
+LEVELS_OF_MACHINE = {
+    "BootloaderVersion": 4,
+    "TEEVersion": 1,
+    "SNPVersion": 24,
+    "MicrocodeVersion": 219,
+}
+
+
+def test_what_is_confirmed_is_what_generate_takes_and_the_machine_is_accepted_by(
+    terminal: Terminal, machine: AtlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (terminal.root / "contrast.toml").write_text(PROJECT)
+    before = terminal.run("generate")
+    monkeypatch.setattr(sys, "stdin", TerminalInput("yes\n"))
+
+    probed = terminal.run(*words(machine, "--with-guest", "--pin-machine"))
+    after = terminal.run("generate")
+    again = terminal.run("generate")
+
+    assert (before.code, probed.code, after.code, again.code) == (13, 0, 0, 0)
+    assert "probe -c HOST:PORT" in before.err
+    assert again.err.startswith("up to date")
+    entry = snp_entry(terminal)
+    assert entry["MinimumTCB"] == LEVELS_OF_MACHINE
+    assert entry["TrustedMeasurement"] == MEASUREMENT.hex()
+    assert entry["AllowedChipIDs"] == [CHIP_ID.hex()]
+    manifest = parse_manifest((terminal.root / "manifest.json").read_bytes())
+    roots = TrustRoots(amd={"Milan": AMD.anchor})
+    (validator,) = validators_for(manifest, roots=roots)
+    assert validator.verify(AMD.document(), REPORT_DATA, NOW).host_data == HOST_DATA
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"), [pytest.param(TerminalInput("no\n"), 0), pytest.param(io.StringIO(), 2)],
+    ids=["refused", "nobody to ask"],
+)  # fmt: skip
+def test_what_nobody_confirmed_stays_missing(
+    terminal: Terminal,
+    machine: AtlsServer,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: io.StringIO,
+    code: int,
+) -> None:
+    (terminal.root / "contrast.toml").write_text(PROJECT)
+    monkeypatch.setattr(sys, "stdin", typed)
+
+    probed = terminal.run(*words(machine, "--with-guest"))
+    after = terminal.run("generate")
+
+    assert (probed.code, after.code) == (code, 13)
+    assert set(snp_entry(terminal)["MinimumTCB"].values()) == {None}
+
+
+def test_values_in_the_settings_win_over_observed_ones(
+    terminal: Terminal, machine: AtlsServer
+) -> None:
+    own = "reference_values.snp.Milan.minimum_tcb.snp = 30\n"
+    (terminal.root / "contrast.toml").write_text(PROJECT + own)
+
+    terminal.run(*words(machine, "--yes", "--with-guest"))
+    generated = terminal.run("generate")
+    shown = terminal.run("config", "show", "--origin")
+
+    assert generated.code == 0
+    assert snp_entry(terminal)["MinimumTCB"] == {**LEVELS_OF_MACHINE, "SNPVersion": 30}
+    lines = [line.split() for line in shown.out.splitlines() if "minimum_tcb" in line]
+    assert [line[-1].strip("()") for line in lines if ".snp.Milan.minimum_tcb.snp" in line[0]] == [
+        "contrast.toml:5"
+    ]
+    assert any("observed.toml:" in line[-1] for line in lines)
+
+
+def test_another_kind_of_machine_and_another_machine_are_added(
+    terminal: Terminal, machine: AtlsServer, intel: Intel
+) -> None:
+    earlier = (
+        "# Observed by 'contrast-tasks probe' and confirmed.\n"
+        "[reference_values.snp.Genoa]\n"
+        "minimum_tcb = { bootloader = 9, tee = 0, snp = 23, microcode = 72 }\n"
+        "[reference_values.snp.Milan]\n"
+        "minimum_tcb = { bootloader = 3, tee = 0, snp = 8, microcode = 115 }\n"
+        f'allowed_chip_ids = ["{"ab" * 64}"]\n'
+    )
+    (terminal.root / "observed.toml").write_text(earlier)
+
+    terminal.run(*words(machine, "--yes", "--pin-machine"))
+    with serving(TdxMachine(intel=intel)) as server:
+        terminal.run(*words(server, "--yes"))
+
+    overrides = load_settings(terminal.root, environ={}).reference_overrides
+    assert overrides.snp["Genoa"].minimum_tcb["snp"] == 23
+    assert overrides.snp["Milan"].minimum_tcb["snp"] == 24
+    assert overrides.snp["Milan"].allowed_chip_ids == ("ab" * 64, CHIP_ID.hex())
+    assert overrides.tdx.mr_seam_hex == "5e" * 48
+
+
+@pytest.mark.parametrize("content", ["x", "[reference_values", "a = 1", "\xff"])
+def test_an_earlier_file_that_cannot_be_understood_is_left_as_it_is(
+    terminal: Terminal, machine: AtlsServer, content: str
+) -> None:
+    text = f"# Observed by 'contrast-tasks probe'\n{content}\n"
+    (terminal.root / "other.toml").write_text(text)
+
+    shown = terminal.run(*words(machine, "--yes", "--out", "other.toml"))
+
+    assert shown.code == 2
+    assert "other.toml: error: cannot be understood any more" in shown.err
+    assert (terminal.root / "other.toml").read_text() == text
+
+
+def test_in_a_file_of_another_name_they_are_lines_for_the_settings(
+    terminal: Terminal, machine: AtlsServer
+) -> None:
+    shown = terminal.run(*words(machine, "--yes", "--out", "other.toml"))
+
+    assert shown.err == "wrote other.toml; put its lines into contrast.toml and generate again\n"
 
 
 def test_evidence_that_binds_another_connection_is_refused(terminal: Terminal) -> None:
@@ -358,3 +490,23 @@ def test_a_real_coordinator_on_a_simulated_machine_is_shown_as_such(
         "there is nothing to write: settings have no values for this machine\n"
     )
     assert not (terminal.root / "observed.toml").exists()
+
+
+def test_an_observed_value_that_changes_or_goes_is_noticed(
+    terminal: Terminal, machine: AtlsServer
+) -> None:
+    (terminal.root / "contrast.toml").write_text(PROJECT)
+    terminal.run(*words(machine, "--yes", "--with-guest"))
+    observed = terminal.root / "observed.toml"
+    text = observed.read_text()
+    terminal.run("generate")
+    assert terminal.run("generate").err.startswith("up to date")
+
+    observed.write_text(text.replace("snp = 24", "snp = 25"))
+    changed = terminal.run("generate")
+    levels = snp_entry(terminal)["MinimumTCB"]
+    observed.unlink()
+    gone = terminal.run("generate")
+
+    assert (changed.code, levels["SNPVersion"]) == (0, 25)
+    assert (gone.code, snp_entry(terminal)["TrustedMeasurement"]) == (13, "")

@@ -1,4 +1,4 @@
-"""`endorsements`: fetch what vendors publish about the processors behind evidence, and show what is kept of it."""
+"""`endorsements`: fetch what vendors publish about the processors behind evidence, show what is kept of it, and tidy that up."""
 
 import argparse
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
 
 EXAMPLE = "endorsements fetch -c 203.0.113.7:1313"
-ACTIONS = ("fetch", "show")
+ACTIONS = ("fetch", "show", "prune")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,10 +54,27 @@ def _mirrors_in_settings(context: Context) -> Mapping[str, str]:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Fetch, or show the cache; 41 if something could not be had."""
-    if arguments.action == "show":
-        return _show(arguments, context)
-    return _fetch(arguments, context)
+    """Fetch, show the cache, or remove from it what is of no use; 41 if something could not be had."""
+    if arguments.action == "fetch":
+        return _fetch(arguments, context)
+    if arguments.files or arguments.coordinator or arguments.mirror:
+        raise UsageError(f"endorsements {arguments.action} takes no files and asks nobody")
+    return _show(context) if arguments.action == "show" else _prune(context)
+
+
+def _prune(context: Context) -> Report:
+    from contrast_tasks.stages.endorsement_store import prune
+    from contrast_tasks.stages.endorsements import cache_folder
+
+    folder = cache_folder(context.environ)
+    removed = prune(folder, datetime.now(UTC))
+    count = len(removed)
+    context.console.say(
+        f"removed {count} file{'' if count == 1 else 's'} from {folder}"
+        if removed
+        else f"nothing to remove in {folder}"
+    )
+    return Report(command="endorsements", result={"folder": str(folder), "removed": removed})
 
 
 def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
@@ -109,12 +126,10 @@ def _evidence(
     return found
 
 
-def _show(arguments: argparse.Namespace, context: Context) -> Report:
+def _show(context: Context) -> Report:
     from contrast_tasks.stages.endorsement_store import kept_endorsements
     from contrast_tasks.stages.endorsements import cache_folder
 
-    if arguments.files or arguments.coordinator or arguments.mirror:
-        raise UsageError("endorsements show takes no files and asks nobody")
     folder = cache_folder(context.environ)
     kept = list(kept_endorsements(folder, datetime.now(UTC)))
     for one in kept:

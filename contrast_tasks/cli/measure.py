@@ -63,6 +63,11 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     else:
         changed = write_values(context.cwd / arguments.out, platform, values)
         context.console.say(f"wrote {arguments.out}" if changed else "up to date")
+        name = context.path(arguments.out)
+        if settings and settings.reference_values != name:
+            context.console.say(
+                f'  hint: generate takes it where contrast.toml says [reference_values] file = "{name}"'
+            )
     for value in missing:
         context.console.say(f"missing {value.name}\n  hint: {value.hint}")
     return Report(

@@ -4,18 +4,25 @@ Source: spec/attestation.md 2.5, 3.4. Fetching is for the time before a connecti
 evidence by what is kept, and never wait for a vendor during a handshake.
 """
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.files import sha256_hex
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
     from contrast_tasks.attestation.endorsements.fetch import Answer, Endorsements
 
+_OWN_FILE = re.compile(r"[0-9a-f]{64}\.json")
+# What `write_atomic` names a file that is not whole yet.
+_OWN_REST = re.compile(r"\.[0-9a-f]{64}\.json\..+")
+_LONGEST_WRITE = timedelta(hours=1)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -85,12 +92,42 @@ def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
         yield _described(url, answer, now)
 
 
+def prune(folder: Path, now: datetime) -> list[str]:
+    """Remove what is of no use any more: expired, damaged, or left over from a write that never ended. Return the names.
+
+    Files that we did not write stay, and so does what other processes write meanwhile.
+    """
+    kept = {_file_of(one.url): one.usable for one in kept_endorsements(folder, now)}
+    removed = []
+    for path in sorted(folder.glob("*")) + sorted(folder.glob(".*")):
+        is_answer = bool(_OWN_FILE.fullmatch(path.name)) and not kept.get(path.name, False)
+        if (is_answer or _is_left_over(path, now)) and path.is_file():
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed.append(path.name)
+    return removed
+
+
+def _file_of(url: str) -> str:
+    return f"{sha256_hex(url.encode())}.json"
+
+
+def _is_left_over(path: Path, now: datetime) -> bool:
+    if not _OWN_REST.fullmatch(path.name):
+        return False
+    try:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return False
+    return now - written > _LONGEST_WRITE
+
+
 def _address_in(path: Path) -> str:
     import json
 
     try:
         url = json.loads(path.read_bytes())["url"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return url if isinstance(url, str) else ""
 
@@ -134,6 +171,6 @@ def _next_update(answer: "Answer", member: str) -> datetime:
 
     try:
         until = datetime.fromisoformat(json.loads(answer.body)[member]["nextUpdate"])
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise EvidenceRejected(f"{member} does not parse") from err
     return until if until.tzinfo else until.replace(tzinfo=UTC)

@@ -1,6 +1,7 @@
 """`endorsements` as a terminal shows it, against a vendor's service on this machine."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, tzinfo
@@ -12,7 +13,7 @@ import pytest
 from contrast_tasks.atls.server import serve
 from contrast_tasks.attestation import trust_roots
 from contrast_tasks.attestation.endorsements import kds, pcs
-from contrast_tasks.attestation.endorsements.fetch import Answer
+from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from tests.fakes.atls import echo
@@ -128,6 +129,37 @@ def test_what_is_kept_and_of_no_use_is_said_to_be_so(
     kept = json.loads(shown.out)["result"]["kept"]
     assert [entry["usable"] for entry in kept] == [False, True]
     assert (kept[0]["what"], kept[0]["valid_until"]) == ("publication", "")
+
+
+def test_what_is_of_no_use_any_more_is_removed_and_nothing_else(
+    terminal: Terminal, vendor: FakeVendor, report: Path, tmp_path: Path
+) -> None:
+    terminal.run("endorsements", "fetch", report.name, *mirror(vendor))
+    folder = tmp_path / "cache" / "endorsements"
+    good = {path.name for path in folder.iterdir()}
+    cache = EndorsementCache(folder)
+    cache.put(kds.crl_url("Genoa"), Answer(status=200, body=AMD.crl(age_days=60)))
+    cache.put(pcs.tcb_info_url(bytes(6)), Answer(status=200, body=b"[" * 100_000))
+    (folder / f"{'0' * 64}.json").write_text("damaged")
+    (folder / f"{'1' * 64}.json").mkdir()
+    left_over, fresh = (folder / f".{digit * 64}.json.abc" for digit in "23")
+    for path, age in ((left_over, 7200), (fresh, 60)):
+        path.write_bytes(b"")
+        os.utime(path, (NOW.timestamp() - age,) * 2)
+    (folder / "notes.json").write_text("{}")
+
+    removed = terminal.run("endorsements", "prune")
+    again = terminal.run("endorsements", "prune")
+
+    assert (removed.code, removed.out) == (0, "")
+    assert removed.err == f"removed 4 files from {folder}\n"
+    assert again.err == f"nothing to remove in {folder}\n"
+    assert {path.name for path in folder.iterdir()} == {
+        *good,
+        fresh.name,
+        "notes.json",
+        f"{'1' * 64}.json",
+    }
 
 
 def test_an_empty_cache_is_one_line(terminal: Terminal, tmp_path: Path) -> None:
@@ -257,6 +289,7 @@ def test_the_four_parts_of_collateral_are_fetched_for_a_quote(
         (["fetch"], "nothing says whose endorsements are wanted"),
         (["burn"], "argument action: invalid choice: 'burn'"),
         (["show", "report.bin"], "endorsements show takes no files and asks nobody"),
+        (["prune", "report.bin"], "endorsements prune takes no files and asks nobody"),
         (["fetch", "no.bin"], "no.bin: error: cannot be read: no such file or directory"),
         (["fetch", "-c", "nowhere"], "coordinator is 'nowhere', wanted HOST:PORT"),
         (["fetch", "report.bin", "--mirror", "https://a"], "wanted PREFIX=REPLACEMENT"),

@@ -350,3 +350,44 @@ def test_reference_values_that_are_not_there_are_a_usage_error(
 
     assert shown.code == 2
     assert message in shown.err
+
+
+@real_data
+def test_what_is_measured_is_what_generate_takes_and_what_is_missing_has_a_code_of_its_own(
+    terminal: Terminal,
+) -> None:
+    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\ndefaults.memory = "700Mi"\n'
+    (terminal.root / "contrast.toml").write_text(head)
+    words = (
+        *("measure", "--firmware", str(MEASURED / expected()["firmware"])),
+        *("--firmware-digest", expected()["ovmf_only_digest"], "--out", "values.json"),
+    )
+
+    measured = terminal.run(*words)
+    (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "values.json"\n')
+    again = terminal.run(*words)
+    generated = terminal.run("generate")
+
+    manifest = json.loads((terminal.root / "manifest.json").read_text())
+    entries = manifest["ReferenceValues"]["snp"]
+    published = {
+        case["cpu"]: case["launch_digest"]
+        for case in expected()["cases"]
+        if case["vcpus"] == 1
+        and case["kernel_and_initrd"] is None
+        and case["guest_features"] == "0x1"
+    }
+    assert (measured.code, again.code, generated.code) == (0, 0, 13)
+    assert (
+        'hint: generate takes it where contrast.toml says [reference_values] file = "values.json"'
+        in measured.err
+    )
+    assert "generate takes it" not in again.err
+    assert [(entry["ProductName"], entry["TrustedMeasurement"]) for entry in entries] == [
+        ("Milan", published["EPYC-Milan"]),
+        ("Genoa", published["EPYC-Genoa"]),
+    ]
+    for index in (0, 1):
+        for level in ("BootloaderVersion", "TEEVersion", "SNPVersion", "MicrocodeVersion"):
+            assert f"ReferenceValues.snp[{index}].MinimumTCB.{level}" in generated.err
+            assert entries[index]["MinimumTCB"][level] is None

@@ -87,6 +87,11 @@ def cached_crl(
     return endorsements.cached(crl_url(line, kind=kind), _check_crl(line, kind, now))
 
 
+def newest_crl(line: str, *lists: bytes | None) -> bytes | None:
+    """Return the list of a line that was issued last, of those that there are and that passed their check."""
+    return max(filter(None, lists), key=_issued(line), default=None)
+
+
 def crl_end(content: bytes, line: str) -> datetime:
     """Return until when a line's list is valid."""
     return parse_list(content, parse_certificate(amd_anchor(line).ark_der)).next_update

@@ -107,9 +107,10 @@ class Supply:
 
     def crl(self, line: str) -> bytes | None:
         """Return the revocation list of a product line that is at hand; a `CrlSource`."""
-        if line in LINES:
-            self._ask(("list", line), partial(self._fetch_crl, line))
-        return self._fetched.crl(line) or self._kept.crl(line)
+        if line not in LINES:
+            return None
+        self._ask(("list", line), partial(self._fetch_crl, line))
+        return kds.newest_crl(line, self._fetched.crl(line), self._kept.crl(line))
 
     def collateral(self, fmspc: bytes, authority: str) -> Collateral | None:
         """Return the collateral of a platform that is at hand; a `CollateralSource`, to be asked for genuine platforms only."""

@@ -185,19 +185,38 @@ def test_what_is_kept_in_the_folder_serves_at_once_and_while_no_vendor_answers(
     assert world.asked == []
 
 
-def test_a_revocation_list_is_there_the_next_time_and_is_the_newest(
-    world: World, make: Make, tmp_path: Path
+OLD, NEW = AMD.crl(age_days=20), AMD.crl()
+
+
+@pytest.mark.parametrize(
+    ("kept", "published"),
+    [
+        pytest.param(OLD, NEW, id="what is fetched is newer"),
+        pytest.param(NEW, OLD, id="a mirror turns the list back"),
+    ],
+)
+def test_the_newest_revocation_list_serves_wherever_it_comes_from(
+    world: World, make: Make, tmp_path: Path, kept: bytes, published: bytes
 ) -> None:
-    old, new = AMD.crl(age_days=20), AMD.crl()
-    EndorsementCache(tmp_path / "kept").put(CRL, Answer(status=200, body=old))
-    world.answers[CRL] = Answer(status=200, body=new)
+    EndorsementCache(tmp_path / "kept").put(CRL, Answer(status=200, body=kept))
+    world.answers[CRL] = Answer(status=200, body=published)
     guest = make()
 
     first = guest.crl("Milan")
     assert guest.settle(WAIT_S)
 
-    assert (first, guest.crl("Milan")) == (old, new)
+    assert (first, guest.crl("Milan")) == (kept, NEW)
     assert world.asked == [("vendor", CRL)]
+
+
+def test_a_revocation_list_is_there_the_next_time(world: World, make: Make) -> None:
+    world.answers[CRL] = Answer(status=200, body=NEW)
+    guest = make()
+
+    first = guest.crl("Milan")
+    assert guest.settle(WAIT_S)
+
+    assert (first, guest.crl("Milan")) == (None, NEW)
 
 
 @pytest.mark.parametrize("line", ["Simulated", "", "Rome"])

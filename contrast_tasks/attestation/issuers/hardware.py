@@ -33,6 +33,7 @@ from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import line_of_model
 from contrast_tasks.attestation.snp.report import SIGNING_KEY_VLEK, SnpReport, parse_report
+from contrast_tasks.attestation.snp.verify import line_of
 from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
 from contrast_tasks.attestation.tdx.pck import parse_pck_chain
@@ -117,7 +118,7 @@ def _fits(certificate: bytes, report: SnpReport) -> bool:
     """Return whether a host's certificate is for the report's chip and TCB: after an update of its firmware it often is not."""
     try:
         endorsement = parse_endorsement(certificate)
-        reported = ReportTcbs.of(report, endorsement.line).reported
+        reported = ReportTcbs.of(report, line_of(report, endorsement)).reported
     except EvidenceRejected:
         return False
     # A chip that hides its id is known by its TCB only.

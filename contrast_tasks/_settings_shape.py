@@ -104,13 +104,10 @@ _ANY_TEXT = Leaf(wanted="a string", accepts=lambda value: isinstance(value, str)
 _BOOL = Leaf(wanted="true or false", accepts=lambda value: isinstance(value, bool))
 _PATHS = _list_of(_TEXT, "an array of strings that are not empty")
 _INNER_PATH = Leaf(wanted="a relative path inside the project", accepts=_is_inner_path)
+_ADDRESS_FORM = re.compile(r"https?://[^@/\s]+(?:/\S*)?")
 _ADDRESS = Leaf(
-    wanted="an address that begins with https:// or http://",
-    accepts=lambda value: (
-        isinstance(value, str)
-        and value.startswith(("https://", "http://"))
-        and not any(character.isspace() for character in value)
-    ),
+    wanted="an address that begins with https:// or http:// and names no user",
+    accepts=lambda value: isinstance(value, str) and bool(_ADDRESS_FORM.fullmatch(value)),
 )
 _SAN = Leaf(
     wanted="an IP address, a DNS name or a URI",

@@ -222,6 +222,13 @@ BAD = [
         id="mirrors-replacement",
     ),
     pytest.param(
+        '[endorsements.mirrors]\n"https://kdsintf.amd.com" = "https://user@a/"\n',
+        4,
+        "expected an address that begins with https:// or http:// and names no user",
+        "",
+        id="mirrors-user",
+    ),
+    pytest.param(
         "platfrom = 1\n", 3, "unknown key 'platfrom', expected one of", "platform", id="unknown-key"
     ),
     pytest.param("[default]\n", 3, "unknown key 'default'", "defaults", id="unknown-table"),

@@ -157,6 +157,8 @@ def _connection(
     host = parts.hostname
     if parts.scheme not in _PORTS or not host:
         raise ValueError("wanted https:// or http:// and a host")
+    if parts.username is not None:
+        raise ValueError("it names a user, wanted none")
     port = parts.port or _PORTS[parts.scheme]
     context = _trusting(authorities) if parts.scheme == "https" else None
     proxy = None if direct else _proxy_of(parts.scheme, host)

@@ -5,6 +5,7 @@ CONTRAST_ENDORSEMENTS_MIRRORS   `PREFIX=REPLACEMENT` for each address that anoth
 https_proxy, no_proxy, ...      as everywhere; SSL_CERT_FILE names authorities in the system's place
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from contrast_tasks.errors import SettingsError, UsageError
 
 VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
 VARIABLE_MIRRORS = "CONTRAST_ENDORSEMENTS_MIRRORS"
-_SCHEMES = ("https://", "http://")
+_ADDRESS = re.compile(r"https?://[^@/\s]+(?:/\S*)?")
 _METADATA = {"Metadata": "true"}
 
 
@@ -22,10 +23,12 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
     """Return address prefix to replacement from `PREFIX=REPLACEMENT`; raises UsageError for one of another form."""
     mirrors: dict[str, str] = {}
     for text in texts:
-        prefix, separator, replacement = text.partition("=")
-        if not separator or not all(part.startswith(_SCHEMES) for part in (prefix, replacement)):
+        prefix, _, replacement = text.partition("=")
+        if not all(_ADDRESS.fullmatch(part) for part in (prefix, replacement)):
+            # A user's password may stand in it.
+            shown = repr(text) if "@" not in text else "one that names a user"
             raise UsageError(
-                f"mirror is {text!r}, wanted PREFIX=REPLACEMENT, both beginning with https:// or http://",
+                f"mirror is {shown}, wanted PREFIX=REPLACEMENT, both beginning with https:// or http:// and naming no user",
                 hint="as --mirror https://kdsintf.amd.com=https://proxy.example/amd",
             )
         mirrors[prefix] = replacement

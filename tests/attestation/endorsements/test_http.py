@@ -220,7 +220,10 @@ def test_nobody_at_the_address_says_so() -> None:
         http_get(f"http://{place}/", PATIENT_S)
 
 
-@pytest.mark.parametrize("url", ["ftp://a/", "file:///etc/passwd", "http://", "http://a:b/", "x"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://a/", "file:///etc/passwd", "http://", "http://a:b/", "x", "http://u:p@127.0.0.1/"],
+)
 def test_other_addresses_are_not_understood(url: str) -> None:
     with pytest.raises(FetchFailed, match="address is not understood"):
         http_get(url, SOON_S)

@@ -421,3 +421,12 @@ def test_the_environment_names_mirrors() -> None:
 def test_a_variable_that_is_not_understood_is_named(environ: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         network_from_environment(environ, default=False)
+
+
+def test_a_mirror_that_names_a_user_is_refused_without_the_password() -> None:
+    environ = {"CONTRAST_ENDORSEMENTS_MIRRORS": "https://a=https://user:secret@b/"}
+
+    with pytest.raises(SettingsError, match="naming no user") as caught:
+        network_from_environment(environ, default=True)
+
+    assert "secret" not in str(caught.value)

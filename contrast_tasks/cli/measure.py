@@ -36,6 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--features", default="0x1", metavar="WORD", help="SEV_FEATURES")
     group.add_argument("--firmware-digest", default="", metavar="HEX", help="of its pages")
+    group = parser.add_argument_group("TDX, for MRTD")
+    group.add_argument(
+        "--pages-first",
+        action="store_true",
+        help="the host runs Canonical's TDX with QEMU 8.2, which measures in another order",
+    )
     group = parser.add_argument_group("TDX, for RTMR0")
     group.add_argument(
         "--machine-digest", action="append", metavar="HEX", help="of ACPI and fw_cfg, in order"
@@ -103,6 +109,7 @@ def _guest(arguments: argparse.Namespace, context: Context) -> "Guest":
         machine_digests=hex_digests(arguments.machine_digest or (), "machine digest"),
         boot_option=None if option is None else hex_bytes(option, "boot option"),
         final_separator=arguments.final_separator,
+        pages_first=arguments.pages_first,
     )
 
 

@@ -28,7 +28,7 @@ class Guest:
     vcpus: numbers of virtual processors, one SEV-SNP entry each; any_vcpus: one entry for up to 220 of them. cpu: the processor model that QEMU shows the guest, empty for
     the product's own; features: SEV_FEATURES. firmware_digest_hex: in place of the firmware's pages, where only the end of
     the image is at hand. machine_digests: what TDX firmware measures of the machine, 48 bytes each in order; boot_option: the
-    measured value of Boot0000, None for OVMF's own.
+    measured value of Boot0000, None for OVMF's own. pages_first: the order in which a TDX host measures, see `mrtd`.
     """
 
     firmware: Path
@@ -43,6 +43,7 @@ class Guest:
     machine_digests: tuple[bytes, ...] = ()
     boot_option: bytes | None = None
     final_separator: bool = False
+    pages_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +90,10 @@ def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
         launch_digest,
     )
 
-    if guest.machine_digests or guest.boot_option is not None:
-        raise UsageError("machine digests and boot option are measured on TDX only")
+    if guest.machine_digests or guest.boot_option is not None or guest.pages_first:
+        raise UsageError(
+            "machine digests, boot option and the order of pages are measured on TDX only"
+        )
     if not 1 <= vcpus <= _MOST_VCPUS:
         raise UsageError(f"a guest has {vcpus} virtual processors, wanted 1 to {_MOST_VCPUS}")
     inputs = LaunchInputs(
@@ -118,7 +121,7 @@ def _tdx_entry(guest: Guest) -> dict[str, Any]:
         )
     firmware = _read(guest.firmware)
     return {
-        "MrTd": _about(guest.firmware, lambda: mrtd(firmware)).hex(),
+        "MrTd": _about(guest.firmware, lambda: mrtd(firmware, pages_first=guest.pages_first)).hex(),
         "Rtmrs": [_rtmr0(guest, firmware), *_rtmr1_and_2(guest), _ZERO_REGISTER],
     }
 

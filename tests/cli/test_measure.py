@@ -113,6 +113,16 @@ def test_another_boot_option_and_an_older_firmware_make_another_register(
     assert len(set(registers)) == len(runs)
 
 
+def test_a_host_that_measures_in_another_order_makes_another_mrtd(
+    outside: Terminal, files: Path
+) -> None:
+    shown = outside.run(*tdx_words(files, "--pages-first"))
+
+    (entry,) = json.loads(shown.out)["k3s-qemu-tdx"]["tdx"]
+    assert entry["MrTd"] == mrtd(tdx_firmware(), pages_first=True).hex()
+    assert entry["MrTd"] != mrtd(tdx_firmware()).hex()
+
+
 def test_the_boot_option_is_the_one_in_event_logs() -> None:
     assert ui_app_boot_option().hex() == (
         "090100002c0055006900410070007000000004071400c9bdb87cebf8344faaea3ee4af6516a1"
@@ -213,6 +223,7 @@ OTHER = "--firmware OVMF.fd"
         (f"--platform k3s-qemu-tdx {OTHER} --kernel bzImage", "RTMR1 and RTMR2 need kernel"),
         (f"--platform k3s-qemu-tdx {OTHER} --vcpus 2", "measured on SEV-SNP only"),
         (f"--platform k3s-qemu-snp {OTHER} --boot-option 00", "measured on TDX only"),
+        (f"--platform k3s-qemu-snp {OTHER} --pages-first", "measured on TDX only"),
         (f"--platform k3s-qemu-snp {OTHER} --vcpus 221", "221 virtual processors, wanted 1 to 220"),
         (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --vcpus 2", "the product's own processor"),
         (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --cpu EPYC-v4", "without --vcpus, --cpu"),

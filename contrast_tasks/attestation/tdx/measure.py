@@ -1,7 +1,7 @@
 """Calculate what a TDX guest's launch leaves in MRTD and RTMR0 to RTMR2, from the bytes it is started with.
 
 MRTD is a SHA-384 over the module's own records of pages added and chunks extended, in the order QEMU walks the firmware's
-section table. A runtime measurement register is a chain: R = SHA-384(R || digest), starting at zeros. What firmware
+section table; which of the two orders inside a section depends on the host. A runtime measurement register is a chain: R = SHA-384(R || digest), starting at zeros. What firmware
 measures of the machine (ACPI tables, fw_cfg) depends on the exact firmware and QEMU build and comes in as digests.
 
 Source: Intel TDX module specification (TDH.MEM.PAGE.ADD, TDH.MR.EXTEND), TDX virtual firmware design guide (metadata), and
@@ -125,22 +125,33 @@ def _footer_entry(firmware: bytes, wanted: UUID) -> bytes | None:
     return None
 
 
-def mrtd(firmware: bytes) -> bytes:
+def mrtd(firmware: bytes, *, pages_first: bool = False) -> bytes:
     """Return the 48 bytes of MRTD for a firmware image loaded by QEMU.
 
     Every page of every section is added; pages of sections with attribute bit 0 are also extended, 256 bytes at a time.
+    pages_first: hosts add all pages of a section before they extend the first, as the QEMU 8.2 of Canonical's TDX does; a Linux
+    host since 6.16 extends each page when it was added.
     """
     state = hashlib.sha384()
     for section in tdvf_sections(firmware):
         raw = firmware[section.data_offset : section.data_offset + section.raw_bytes]
         data = raw.ljust(section.memory_bytes, b"\0")
-        for offset in range(0, section.memory_bytes, _PAGE):
+        offsets = range(0, section.memory_bytes, _PAGE)
+        extended = bool(section.attributes & _MR_EXTEND)
+        for offset in offsets:
             state.update(_record(b"MEM.PAGE.ADD", section.address + offset))
-            if section.attributes & _MR_EXTEND:
-                for chunk in range(offset, offset + _PAGE, _CHUNK):
-                    state.update(_record(b"MR.EXTEND", section.address + chunk))
-                    state.update(data[chunk : chunk + _CHUNK])
+            if extended and not pages_first:
+                _extend_page(state, section.address, data, offset)
+        if extended and pages_first:
+            for offset in offsets:
+                _extend_page(state, section.address, data, offset)
     return state.digest()
+
+
+def _extend_page(state: "hashlib._Hash", address: int, data: bytes, offset: int) -> None:
+    for chunk in range(offset, offset + _PAGE, _CHUNK):
+        state.update(_record(b"MR.EXTEND", address + chunk))
+        state.update(data[chunk : chunk + _CHUNK])
 
 
 def _record(name: bytes, address: int) -> bytes:

@@ -59,6 +59,21 @@ def test_mrtd_is_the_hash_of_the_modules_records() -> None:
     assert measure_tdx.mrtd(image) == hashlib.sha384(stream).digest()
 
 
+def test_a_host_may_add_all_pages_of_a_section_before_it_extends_them() -> None:
+    image = firmware(two_sections())
+    stream = b""
+    for address in (0xFFFFE000, 0xFFFFF000):
+        stream += (b"MEM.PAGE.ADD".ljust(16, b"\0") + struct.pack("<Q", address)).ljust(128, b"\0")
+    for chunk in range(0, 0x2000, 256):
+        where = struct.pack("<Q", 0xFFFFE000 + chunk)
+        stream += (b"MR.EXTEND".ljust(16, b"\0") + where).ljust(128, b"\0")
+        stream += image[0x1000 + chunk : 0x1000 + chunk + 256]
+    for address in (0xFFFFD000, 0x809000):
+        stream += (b"MEM.PAGE.ADD".ljust(16, b"\0") + struct.pack("<Q", address)).ljust(128, b"\0")
+
+    assert measure_tdx.mrtd(image, pages_first=True) == hashlib.sha384(stream).digest()
+
+
 def test_a_changed_byte_in_an_extended_section_changes_mrtd() -> None:
     image = bytearray(firmware(two_sections()))
     before = measure_tdx.mrtd(bytes(image))

@@ -258,10 +258,12 @@ class Endorsements:
         return max(0.0, until_s - self._access.monotonic())
 
     def _mirrored(self, url: str) -> str:
-        for prefix, replacement in self._access.mirrors.items():
-            if url.startswith(prefix):
-                return replacement + url.removeprefix(prefix)
-        return url
+        """Return the address that is asked; of several mirrors the one with the longest prefix counts."""
+        matching = [prefix for prefix in self._access.mirrors if url.startswith(prefix)]
+        if not matching:
+            return url
+        prefix = max(matching, key=len)
+        return self._access.mirrors[prefix] + url.removeprefix(prefix)
 
 
 def _service(target: str) -> str:

@@ -356,3 +356,25 @@ def test_a_folder_that_cannot_be_written_costs_the_next_fetch_only(
         assert endorsements.fetch(URL, text_of, Freshness.CACHE_FIRST) == "good"
 
     assert vendor.seen == ["/thing", "/thing"]
+
+
+def test_of_several_mirrors_the_one_for_the_longest_prefix_is_asked(
+    cache: EndorsementCache, clock: Clock
+) -> None:
+    asked: list[str] = []
+
+    def get(url: str, _: float) -> Answer:
+        asked.append(url)
+        return Answer(status=200, body=b"good")
+
+    mirrors = {
+        kds.SERVICE: "http://all",
+        f"{kds.SERVICE}/thing": "http://things/one",
+        f"{kds.SERVICE}/other": "http://others",
+    }
+    access = Access(get=get, sleep=clock.sleep, monotonic=lambda: clock.now_s, mirrors=mirrors)
+
+    for url in (URL, f"{kds.SERVICE}/vcek", "https://elsewhere.example/thing"):
+        Endorsements(cache, access).fetch(url, text_of, Freshness.NETWORK_FIRST)
+
+    assert asked == ["http://things/one", "http://all/vcek", "https://elsewhere.example/thing"]

@@ -219,17 +219,21 @@ class Endorsements:
         while True:
             if wait_s:
                 if self._access.monotonic() + wait_s > deadline_s:
-                    raise EndorsementUnavailable(
-                        f"{target}: {cause}; gave up after {self._access.budget_s:g} s",
-                        hint=_wait_hint(self._closed_for_s(target)),
-                        retry_after_s=self._closed_for_s(target),
-                    )
+                    raise self._given_up(target, cause)
                 self._access.sleep(wait_s)
             answer, cause = self._attempt(get, target)
             if answer is not None:
                 return answer
             wait_s = max(backoff_s, self._closed_for_s(target))
             backoff_s = min(2 * backoff_s, MAXIMUM_BACKOFF_S)
+
+    def _given_up(self, target: str, cause: str) -> EndorsementUnavailable:
+        closed_s = self._closed_for_s(target)
+        if closed_s > self._access.budget_s:
+            message = f"{target}: {cause}; gave up, for it asked to wait {closed_s:.0f} s"
+        else:
+            message = f"{target}: {cause}; gave up after {self._access.budget_s:g} s"
+        return EndorsementUnavailable(message, retry_after_s=closed_s)
 
     def _attempt(self, get: Get, target: str) -> tuple[Answer | None, str]:
         """Ask once; return the answer, or None and the cause where asking again makes sense."""
@@ -268,10 +272,6 @@ class Endorsements:
 
 def _service(target: str) -> str:
     return urlsplit(target).netloc
-
-
-def _wait_hint(seconds: float) -> str:
-    return f"the service asked to wait {seconds:.0f} s before the next attempt" if seconds else ""
 
 
 def _retry_after_s(answer: Answer) -> float:

@@ -86,7 +86,10 @@ class _Gathering:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        return tuple(f"{what}: {error}" for what, error in self.errors.items())
+        return tuple(
+            str(error) if str(error).startswith(f"{what}: ") else f"{what}: {error}"
+            for what, error in self.errors.items()
+        )
 
     @property
     def hints(self) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def test_what_a_service_asked_holds_for_its_other_addresses_too(
     third = online.fetch(f"{URL}/other", text_of, Freshness.CACHE_FIRST)
 
     assert first.value.retry_after_s == second.value.retry_after_s == 3600
-    assert "asked to wait 3600 s" in second.value.hint
+    assert "gave up, for it asked to wait 3600 s" in str(second.value)
     assert (third, clock.slept) == ("good", [10.0])
     assert vendor.seen == ["/thing", "/thing/other"]
 
@@ -119,7 +119,7 @@ def test_a_rate_limit_beyond_the_budget_ends_at_once(
 ) -> None:
     vendor.answers["/thing"] = [Answer(status=429, headers={"Retry-After": "3600"})]
 
-    with pytest.raises(EndorsementUnavailable, match="HTTP status 429; gave up"):
+    with pytest.raises(EndorsementUnavailable, match="HTTP status 429; gave up, for it asked"):
         online.fetch(URL, text_of, Freshness.CACHE_FIRST)
 
     assert clock.slept == []

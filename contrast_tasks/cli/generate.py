@@ -255,8 +255,7 @@ def _missing(missing: Iterable[Finding]) -> Failure:
     count = len(list(missing))
     error = MissingReferenceValues(
         f"the manifest lacks {count} value{'' if count == 1 else 's'} that only you can know",
-        hint="fill them in under [reference_values] of contrast.toml, or confirm what 'contrast-tasks probe -c HOST:PORT' "
-        "observes; a product that you have no machine of is left out by reference_values.products; everything else is written",
+        hint="fill them in under [reference_values] of contrast.toml; everything else is written",
     )
     return Failure.of(error)
 

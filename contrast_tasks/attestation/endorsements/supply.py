@@ -30,7 +30,7 @@ from contrast_tasks.attestation.endorsements.fetch import (
     Get,
 )
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements, possible_levels
-from contrast_tasks.attestation.endorsements.memory import MemoryCache
+from contrast_tasks.attestation.endorsements.memory import LIFETIME_S, MemoryCache
 from contrast_tasks.attestation.endorsements.thim import parse_thim_answer
 from contrast_tasks.attestation.snp.lines import LINES
 from contrast_tasks.attestation.snp.report import SIGNING_KEY_VCEK, SnpReport
@@ -48,8 +48,6 @@ BUDGET_S = 20.0
 # Lists of revoked certificates and patch levels are looked at a few times a day.
 REFRESH_S = 6 * 3600.0
 _SOONEST_S = 60.0
-# A chip's certificate for one patch level never changes.
-_NEVER_S = float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +184,8 @@ class Supply:
                     raise troubles[-1]
                 raise EndorsementUnavailable("no vendor publishes certificates for this processor")
             _log.info("Fetched this processor's endorsement certificate from the vendor")
-        return _NEVER_S
+        # It never changes; memory forgets it after nine months.
+        return LIFETIME_S
 
     def _take_from_host(self, report: SnpReport) -> bool:
         """Keep what the host's service says if it is this very report's certificate; return whether it was."""

@@ -155,7 +155,7 @@ def _kind_and_end(url: str, answer: "Answer") -> tuple[str, datetime | None]:
     from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 
     if url.endswith("/crl") or "/pckcrl?" in url or url == pcs.ROOT_CRL_URL:
-        return "revocation list", load_crl(answer.body, "the list").next_update_utc
+        return "revocation list", load_crl(pcs.list_der(answer), "the list").next_update_utc
     if "/vcek/v1/" in url:
         endorsement = parse_endorsement(answer.body)
         return f"certificate of a {endorsement.line} chip", endorsement.certificate.not_after

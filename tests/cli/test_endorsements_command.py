@@ -283,6 +283,24 @@ def test_the_four_parts_of_collateral_are_fetched_for_a_quote(
     assert len(vendor.seen) == 4
 
 
+def test_lists_in_hex_are_kept_and_shown_as_lists(
+    terminal: Terminal, vendor: FakeVendor, intel: Intel
+) -> None:
+    serve_collateral(vendor, intel)
+    path = pcs.ROOT_CRL_URL.removeprefix(pcs.CERTIFICATES)
+    vendor.answers[path] = Answer(status=200, body=vendor.answers[path].body.hex().encode())
+    (terminal.root / "quote.bin").write_bytes(intel.quote())
+    mirrors = [*mirror(vendor, pcs.SERVICE), *mirror(vendor, pcs.CERTIFICATES)]
+
+    fetched = terminal.run("endorsements", "fetch", "quote.bin", *mirrors)
+    shown = terminal.run("endorsements", "show")
+    pruned = terminal.run("endorsements", "prune")
+
+    assert (fetched.code, fetched.err) == (0, "")
+    assert "not usable" not in shown.out
+    assert pruned.err.startswith("nothing to remove")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

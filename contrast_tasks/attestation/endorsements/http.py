@@ -3,7 +3,7 @@
 Written on the standard library, because guests and the Coordinator fetch too, and their images do without `requests`. The bound on
 time holds for the whole answer: a service that sends a byte now and then is cut off like one that sends nothing.
 
-Proxies come from the environment (`https_proxy`, `http_proxy`, `no_proxy`, in both cases of letters), trusted authorities from the
+Proxies come from the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, in both cases of letters), trusted authorities from the
 system or `SSL_CERT_FILE`. Neither is trusted with more than being there: what comes is verified against pinned roots.
 """
 
@@ -181,7 +181,8 @@ def _connection(
 
 def _proxy_of(scheme: str, host: str) -> SplitResult | None:
     """Return the environment's proxy for a service, None if it is reached directly."""
-    address = getproxies().get(scheme)
+    proxies = getproxies()
+    address = proxies.get(scheme) or proxies.get("all")
     if not address or proxy_bypass(host):
         return None
     return urlsplit(address if "://" in address else f"http://{address}")

@@ -1,5 +1,7 @@
 """Intel's provisioning certification service: where collateral stands, and how its four answers make one bundle.
 
+A provisioning certificate caching service of one's own (PCCS) has the same addresses and serves as a mirror.
+
 Source: Intel PCS API v4 (spec/attestation 3.4).
 """
 
@@ -36,6 +38,8 @@ from contrast_tasks.attestation.tdx.pck import PckChain
 SERVICE = "https://api.trustedservices.intel.com"
 CERTIFICATES = "https://certificates.trustedservices.intel.com"
 ROOT_CRL_URL = f"{CERTIFICATES}/IntelSGXRootCA.der"
+# No list in DER is text: its second byte is not.
+_HEX = re.compile(rb"(?:[0-9a-fA-F]{2})+\s*")
 _CHAIN_LIMIT = 16 * 1024
 _TCB_CHAIN, _QE_CHAIN, _CRL_CHAIN = (
     "tcb-info-issuer-chain",
@@ -189,8 +193,8 @@ def _assemble(tcb: Answer, qe: Answer, pck_crl: Answer, root_crl: Answer) -> Col
     qe_text, qe_signature = _inner(qe, _QE_BODY, "QE identity")
     return Collateral(
         pck_crl_issuer_chain=_chain(pck_crl, _CRL_CHAIN),
-        root_ca_crl=root_crl.body,
-        pck_crl=pck_crl.body,
+        root_ca_crl=list_der(root_crl),
+        pck_crl=list_der(pck_crl),
         tcb_info_issuer_chain=_chain(tcb, _TCB_CHAIN),
         tcb_info=tcb_text,
         tcb_info_signature=tcb_signature,
@@ -252,16 +256,23 @@ def _pck_crl_form(answer: Answer) -> Answer:
 
 
 def _pck_crl_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
-    return _period_of(verified_pck_crl(_chain(answer, _CRL_CHAIN), answer.body, root_spki)[0])
+    return _period_of(verified_pck_crl(_chain(answer, _CRL_CHAIN), list_der(answer), root_spki)[0])
 
 
 def _crl_form(answer: Answer) -> Answer:
-    load_crl(answer.body, "the answer")
+    load_crl(list_der(answer), "the answer")
     return answer
 
 
 def _root_crl_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
-    return _period_of(verified_root_crl(answer.body, root_spki))
+    return _period_of(verified_root_crl(list_der(answer), root_spki))
+
+
+def list_der(answer: Answer) -> bytes:
+    """Return a revocation list as DER, which Intel's caching service spells in hex."""
+    if _HEX.fullmatch(answer.body):
+        return bytes.fromhex(answer.body.decode())
+    return answer.body
 
 
 def _period_of(crl: CertificateRevocationList) -> tuple[datetime, datetime]:

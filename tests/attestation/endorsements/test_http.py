@@ -229,6 +229,18 @@ def test_other_addresses_are_not_understood(url: str) -> None:
         http_get(url, SOON_S)
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "all_proxy"])
+def test_a_proxy_is_the_one_for_the_addresss_scheme_or_for_all(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    proxy, service = serve(body(b"by proxy")), serve(body(b"itself"))
+    monkeypatch.setenv(name, f"http://{proxy.place}")
+
+    answer = http_get(f"http://{service.place}/", PATIENT_S)
+
+    assert answer.body == (b"itself" if name == "HTTPS_PROXY" else b"by proxy")
+
+
 def test_a_proxy_of_the_environment_sees_the_whole_address(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,23 @@ def test_intels_four_answers_make_a_verified_bundle_that_serves_offline(
     assert pcs.cached_collateral(offline, bytes(6), "platform") is None
 
 
+def test_lists_in_hex_as_a_caching_service_sends_them_are_the_same(
+    online: Endorsements, offline: Endorsements, vendor: Vendor, intel: Intel
+) -> None:
+    publish(vendor, intel)
+    chain = verify_genuine(parse_quote(intel.quote()), root_spki=intel.root_spki, now=NOW)
+    plain = pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
+    for path in ("/IntelSGXRootCA.der", "/sgx/certification/v4/pckcrl?ca=platform&encoding=der"):
+        (answer,) = vendor.answers[path]
+        text = answer.body.hex().upper().encode() + b"\n"
+        vendor.answers[path] = [replace(answer, body=text)]
+
+    spelled = pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
+
+    assert spelled == plain
+    assert pcs.cached_collateral(offline, chain.facts.fmspc, "platform") == plain
+
+
 def test_expired_tcb_info_at_hand_is_fetched_anew(
     online: Endorsements, vendor: Vendor, intel: Intel
 ) -> None:

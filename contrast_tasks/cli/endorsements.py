@@ -43,7 +43,12 @@ def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorse
     from contrast_tasks.stages.endorsements import open_endorsements
 
     mirrors = {**_mirrors_in_settings(context), **parse_mirrors(arguments.mirror or ())}
-    return open_endorsements(environ=context.environ, offline=arguments.offline, mirrors=mirrors)
+    return open_endorsements(
+        environ=context.environ,
+        offline=arguments.offline,
+        mirrors=mirrors,
+        tell=context.console.say,
+    )
 
 
 def _mirrors_in_settings(context: Context) -> Mapping[str, str]:

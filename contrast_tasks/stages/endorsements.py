@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from contrast_tasks.attestation.endorsements.fetch import (
@@ -36,17 +36,19 @@ def open_endorsements(
     environ: Mapping[str, str] | None = None,
     offline: bool = False,
     mirrors: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Endorsements:
     """Return the vendors' publications through the user's cache.
 
     offline: never touch the network. mirrors: address prefix to its replacement; the proxy variables of the environment
-    are honoured besides.
+    are honoured besides. tell: says to people why they wait.
     """
     access = Access(
         get=None if offline else http_get,
         sleep=time.sleep,
         monotonic=time.monotonic,
         mirrors=mirrors or {},
+        tell=tell,
     )
     return Endorsements(
         EndorsementCache(cache_folder(os.environ if environ is None else environ)), access

@@ -141,7 +141,8 @@ class Access:
     """How the vendors' services are reached.
 
     get: None is offline. mirrors: address prefix to the prefix that takes its place, for a proxy of one's own; the cache
-    keeps the vendor's address. sleep: waits some seconds; monotonic: a clock in seconds for the budget.
+    keeps the vendor's address. sleep: waits some seconds; monotonic: a clock in seconds for the budget. tell: says to people why
+    they wait.
     """
 
     get: Get | None
@@ -149,6 +150,7 @@ class Access:
     monotonic: Callable[[], float]
     mirrors: Mapping[str, str] = field(default_factory=dict)
     budget_s: float = BUDGET_S
+    tell: Callable[[str], None] = lambda _: None
 
 
 class Endorsements:
@@ -159,6 +161,7 @@ class Endorsements:
         self._cache = cache
         self._access = access
         self._closed_until_s: dict[str, float] = {}
+        self._silent: set[str] = set()
 
     def cached(self, url: str, check: Callable[[Answer], T]) -> T | None:
         """Return the copy at hand if it passes `check`; never touches the network, never waits."""
@@ -213,27 +216,40 @@ class Endorsements:
                 hint="run 'contrast-tasks endorsements fetch' where there is a network",
             )
         target = self._mirrored(url)
+        service = _service(target)
         deadline_s = self._access.monotonic() + self._access.budget_s
         backoff_s, cause = 1.0, "it asked not to be asked yet"
-        wait_s = self._closed_for_s(target)
+        wait_s, has_told = self._closed_for_s(target), False
         while True:
             if wait_s:
-                if self._access.monotonic() + wait_s > deadline_s:
-                    raise self._given_up(target, cause)
+                is_silent = service in self._silent and not self._closed_for_s(target)
+                if is_silent or self._access.monotonic() + wait_s > deadline_s:
+                    raise self._given_up(target, cause, at_once=is_silent)
+                if not has_told:
+                    self._access.tell(
+                        f"{service}: {cause}, trying again for up to {self._access.budget_s:g} s"
+                    )
+                    has_told = True
                 self._access.sleep(wait_s)
             answer, cause = self._attempt(get, target)
             if answer is not None:
+                self._silent.discard(service)
                 return answer
             wait_s = max(backoff_s, self._closed_for_s(target))
             backoff_s = min(2 * backoff_s, MAXIMUM_BACKOFF_S)
 
-    def _given_up(self, target: str, cause: str) -> EndorsementUnavailable:
+    def _given_up(self, target: str, cause: str, *, at_once: bool) -> EndorsementUnavailable:
         closed_s = self._closed_for_s(target)
-        if closed_s > self._access.budget_s:
-            message = f"{target}: {cause}; gave up, for it asked to wait {closed_s:.0f} s"
+        if not closed_s:
+            # Whoever did not answer for so long is asked once for each other thing, not for as long again.
+            self._silent.add(_service(target))
+        if at_once:
+            told = ""
+        elif closed_s > self._access.budget_s:
+            told = f"; gave up, for it asked to wait {closed_s:.0f} s"
         else:
-            message = f"{target}: {cause}; gave up after {self._access.budget_s:g} s"
-        return EndorsementUnavailable(message, retry_after_s=closed_s)
+            told = f"; gave up after {self._access.budget_s:g} s"
+        return EndorsementUnavailable(f"{target}: {cause}{told}", retry_after_s=closed_s)
 
     def _attempt(self, get: Get, target: str) -> tuple[Answer | None, str]:
         """Ask once; return the answer, or None and the cause where asking again makes sense."""

@@ -6,8 +6,9 @@ that is missing is looked up again next time.
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from uuid import UUID
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.issuers.devices import (
@@ -47,6 +48,8 @@ CrlLookup = Callable[[str], bytes | None]
 CollateralLookup = Callable[[bytes, str], object]
 """FMSPC and authority of a platform to its collateral; only that it is asked for matters here."""
 
+_log = logging.getLogger("issuer")
+
 _MOST_CERTIFICATES = 16
 _NOTHING = bytes(REPORT_DATA_BYTES)
 
@@ -78,7 +81,7 @@ class SnpIssuer:
             raise IssuerError(f"the hardware gave a report we do not understand: {err}") from err
         if report.report_data != report_data:
             raise IssuerError("the hardware gave a report over other data than ours")
-        table: Mapping[Any, bytes] = parse_certificate_table(raw.auxiliary)
+        table = _table(raw.auxiliary)
         is_vlek = report.signing_key == SIGNING_KEY_VLEK
         key = table.get(VLEK_GUID if is_vlek else VCEK_GUID, b"")
         if not is_vlek and not _fits(key, report):
@@ -112,6 +115,15 @@ class SnpIssuer:
                 self._known.clear()
             self._known[place] = known
         return known
+
+
+def _table(content: bytes) -> Mapping[UUID, bytes]:
+    """Return the host's certificates; a table that cannot be read is as good as none, for they can come from elsewhere."""
+    try:
+        return parse_certificate_table(content)
+    except IssuerError as err:
+        _log.warning("%s; going on without it", err)
+        return {}
 
 
 def _fits(certificate: bytes, report: SnpReport) -> bool:

@@ -378,3 +378,38 @@ def test_of_several_mirrors_the_one_for_the_longest_prefix_is_asked(
         Endorsements(cache, access).fetch(url, text_of, Freshness.NETWORK_FIRST)
 
     assert asked == ["http://things/one", "http://all/vcek", "https://elsewhere.example/thing"]
+
+
+def test_a_service_that_was_silent_for_so_long_is_asked_once_for_the_next_thing(
+    cache: EndorsementCache, clock: Clock
+) -> None:
+    told: list[str] = []
+    asked: list[str] = []
+    answers = [False]
+
+    def get(url: str, _: float) -> Answer:
+        asked.append(url)
+        if not answers[0]:
+            raise FetchFailed("connection refused")
+        return Answer(status=200, body=b"good")
+
+    endorsements = Endorsements(
+        cache,
+        Access(get=get, sleep=clock.sleep, monotonic=lambda: clock.now_s, tell=told.append),
+    )
+    with pytest.raises(EndorsementUnavailable, match="connection refused; gave up after 120 s"):
+        endorsements.fetch(URL, text_of, Freshness.CACHE_FIRST)
+    attempts, waited = len(asked), list(clock.slept)
+    with pytest.raises(EndorsementUnavailable, match=r"thing/other: connection refused$"):
+        endorsements.fetch(f"{URL}/other", text_of, Freshness.CACHE_FIRST)
+    answers[0] = True
+    back = endorsements.fetch(URL, text_of, Freshness.CACHE_FIRST)
+    answers[0] = False
+    with pytest.raises(EndorsementUnavailable, match="gave up after 120 s"):
+        endorsements.fetch(f"{URL}/other", text_of, Freshness.CACHE_FIRST)
+
+    assert attempts > 2
+    assert asked[attempts : attempts + 2] == [f"{URL}/other", URL]
+    assert clock.slept[: len(waited)] == waited
+    assert back == "good"
+    assert told == ["kdsintf.amd.com: connection refused, trying again for up to 120 s"] * 2

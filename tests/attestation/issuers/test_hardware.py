@@ -84,6 +84,15 @@ def test_a_missing_certificate_is_looked_up_once_per_chip_and_tcb() -> None:
     assert len(asked) == 1
 
 
+def test_a_table_that_cannot_be_read_costs_the_hosts_certificates_only() -> None:
+    hardware = Hardware(auxiliary=b"\xff" * 4096)
+
+    document = parse_document(SnpIssuer(hardware, certificate=lambda _: b"looked up").issue(WANTED))
+
+    assert (document.vcek_der, document.ask_der) == (b"looked up", b"")
+    assert document.report.report_data == WANTED
+
+
 def test_a_revocation_list_at_hand_goes_along() -> None:
     document = parse_document(SnpIssuer(Hardware(), crl=lambda line: line.encode()).issue(WANTED))
 

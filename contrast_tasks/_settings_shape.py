@@ -109,6 +109,11 @@ _ADDRESS = Leaf(
     wanted="an address that begins with https:// or http:// and names no user",
     accepts=lambda value: isinstance(value, str) and bool(_ADDRESS_FORM.fullmatch(value)),
 )
+_PROXY_FORM = re.compile(r"http://[^@/\s]+/?")
+_PROXY = Leaf(
+    wanted="an address that begins with http:// and names no user, as http://proxy.example:3128",
+    accepts=lambda value: isinstance(value, str) and bool(_PROXY_FORM.fullmatch(value)),
+)
 _SAN = Leaf(
     wanted="an IP address, a DNS name or a URI",
     accepts=lambda value: isinstance(value, str) and san_kind(value) is not None,
@@ -210,7 +215,7 @@ SHAPE = Table(
                 "tdx": _TDX_TABLE,
             }
         ),
-        "endorsements": Table(keys={"mirrors": Map(key=_ADDRESS, value=_ADDRESS)}),
+        "endorsements": Table(keys={"mirrors": Map(key=_ADDRESS, value=_ADDRESS), "proxy": _PROXY}),
         "workloads": Map(
             key=Leaf(
                 wanted='"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of '

@@ -106,7 +106,7 @@ class Settings:
     """Everything effective, in one value; paths are relative to `root` as written.
 
     workloads: by "<Kind>/<name>" or "<namespace>/<Kind>/<name>", without the namespace when it is `default`.
-    mirrors: vendors' address prefix to the one asked in its place. reference_values: file with reference values, or None. digest: SHA-256 hex over all values (not their origins,
+    mirrors: vendors' address prefix to the one asked in its place; proxy: what they are asked through, in the environment's place. reference_values: file with reference values, or None. digest: SHA-256 hex over all values (not their origins,
     not the contents of named files). origins: dotted key to "flag", "environment CONTRAST_X", "contrast.toml:7" or
     "default".
     """
@@ -130,6 +130,7 @@ class Settings:
     reference_values: str | None = None
     reference_overrides: ReferenceOverrides = field(default_factory=ReferenceOverrides)
     mirrors: Mapping[str, str] = field(default_factory=dict)
+    proxy: str = ""
     digest: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -277,6 +278,7 @@ def _build(
         reference_values=reference.get("file"),
         reference_overrides=_reference_overrides(reference),
         mirrors=dict(document.get("endorsements", {}).get("mirrors", {})),
+        proxy=document.get("endorsements", {}).get("proxy", ""),
         digest=sha256_hex(canonical_json(document)),
         origins=origins,
     )

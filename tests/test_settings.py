@@ -222,6 +222,13 @@ BAD = [
         id="mirrors-replacement",
     ),
     pytest.param(
+        '[endorsements]\nproxy = "socks5://a"\n',
+        4,
+        'endorsements.proxy is "socks5://a", expected an address that begins with http://',
+        "",
+        id="proxy",
+    ),
+    pytest.param(
         '[endorsements.mirrors]\n"https://kdsintf.amd.com" = "https://user@a/"\n',
         4,
         "expected an address that begins with https:// or http:// and names no user",

@@ -1,7 +1,6 @@
 """`endorsements`: fetch what vendors publish about the processors behind evidence, show what is kept of it, and tidy that up."""
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from contrast_tasks.report.model import Failure, Report
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
+    from contrast_tasks.settings import Settings
 
 EXAMPLE = "endorsements fetch -c 203.0.113.7:1313"
 ACTIONS = ("fetch", "show", "prune")
@@ -42,20 +42,23 @@ def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorse
     from contrast_tasks.attestation.endorsements.network import parse_mirrors
     from contrast_tasks.stages.endorsements import open_endorsements
 
-    mirrors = {**_mirrors_in_settings(context), **parse_mirrors(arguments.mirror or ())}
+    settings = _settings(context)
+    mirrors = {
+        **(settings.mirrors if settings else {}),
+        **parse_mirrors(arguments.mirror or ()),
+    }
     return open_endorsements(
         environ=context.environ,
         offline=arguments.offline,
         mirrors=mirrors,
+        proxy=settings.proxy if settings else "",
         tell=context.console.say,
     )
 
 
-def _mirrors_in_settings(context: Context) -> Mapping[str, str]:
-    """Return the settings' mirrors; evidence can be looked at outside of a project too."""
-    if not (context.root / "contrast.toml").is_file():
-        return {}
-    return context.settings().mirrors
+def _settings(context: Context) -> "Settings | None":
+    """Return the settings; evidence can be looked at outside of a project too."""
+    return context.settings() if (context.root / "contrast.toml").is_file() else None
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from contrast_tasks.attestation.endorsements.fetch import (
@@ -21,14 +22,19 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return Path(base) / "contrast-tasks" / "endorsements"
 
 
-def http_get(url: str, timeout_s: float) -> Answer:
-    """Ask for one address by HTTP, trusting the authorities that `requests` brings besides the system's. Raises FetchFailed."""
+def http_get(url: str, timeout_s: float, *, proxy: str = "") -> Answer:
+    """Ask for one address by HTTP, trusting the authorities that `requests` brings besides the system's. Raises FetchFailed.
+
+    proxy: in place of the environment's.
+    """
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
     from contrast_tasks.attestation.endorsements import http
 
     own = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return http.http_get(url, timeout_s, authorities=(own or str(DEFAULT_CA_BUNDLE_PATH),))
+    return http.http_get(
+        url, timeout_s, proxy=proxy, authorities=(own or str(DEFAULT_CA_BUNDLE_PATH),)
+    )
 
 
 def open_endorsements(
@@ -36,15 +42,16 @@ def open_endorsements(
     environ: Mapping[str, str] | None = None,
     offline: bool = False,
     mirrors: Mapping[str, str] | None = None,
+    proxy: str = "",
     tell: Callable[[str], None] = lambda _: None,
 ) -> Endorsements:
     """Return the vendors' publications through the user's cache.
 
     offline: never touch the network. mirrors: address prefix to its replacement; the proxy variables of the environment
-    are honoured besides. tell: says to people why they wait.
+    are honoured where no `proxy` takes their place. tell: says to people why they wait.
     """
     access = Access(
-        get=None if offline else http_get,
+        get=None if offline else partial(http_get, proxy=proxy),
         sleep=time.sleep,
         monotonic=time.monotonic,
         mirrors=mirrors or {},

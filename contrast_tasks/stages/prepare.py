@@ -70,12 +70,13 @@ def prepare(
         prepare_mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     findings += checks.check_workload(document, obj, platform=platform(settings.platform))
+    reach = prepare_inject.way_to_vendors(settings.mirrors, settings.proxy)
     if workloads.is_coordinator(obj):
-        prepare_settings.add_variables(obj, prepare_inject.mirror_variables(settings.mirrors))
+        prepare_settings.add_variables(obj, reach)
         return Prepared(obj=obj, findings=tuple(findings))
     mesh = prepare_mesh.read(subject, places)
     namespace = _suffix(obj, coordinator_namespace)
-    obj = prepare_inject.inject(subject, mesh, components, namespace, settings.mirrors)
+    obj = prepare_inject.inject(subject, mesh, components, namespace, reach)
     return Prepared(obj=obj, findings=tuple(findings), mesh=mesh)
 
 

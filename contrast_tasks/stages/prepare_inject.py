@@ -5,7 +5,7 @@ Source: spec/generate.md 8.1-8.3, 8.8; spec/runtime.md 7; spec/service-mesh.md 3
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -23,6 +23,7 @@ SERVICE_MESH: Final = "contrast-service-mesh"
 VOLUME: Final = "contrast-secrets"
 # Read by contrast_tasks.attestation.endorsements.network in the guest.
 VARIABLE_MIRRORS: Final = "CONTRAST_ENDORSEMENTS_MIRRORS"
+VARIABLE_PROXY: Final = "CONTRAST_ENDORSEMENTS_PROXY"
 _SECURE_PV_PARTS: Final = 2
 
 
@@ -39,12 +40,12 @@ def inject(
     mesh: MeshConfig | None,
     components: Components,
     namespace_suffix: str = "",
-    mirrors: Mapping[str, str] | None = None,
+    reach: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the subject's object with the containers that its annotations ask for.
 
-    namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. mirrors: whom the initializer asks in the vendors'
-    place. A container or volume of the user's in
+    namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. reach: what the initializer is
+    told of the way to the vendors. A container or volume of the user's in
     the place of ours becomes a G100 finding, and nothing is injected then.
     """
     obj = copy.deepcopy(dict(subject.obj))
@@ -66,7 +67,7 @@ def inject(
     ]
     first = []
     if has_initializer:
-        first = [_initializer(values, mesh, components, namespace_suffix, mirrors or {})]
+        first = [_initializer(values, mesh, components, namespace_suffix, reach)]
     last = [_sidecar(values, mesh, components)] if mesh is not None else []
     _ensure_volume(spec)
     mount = _template("volume")["name"]
@@ -94,7 +95,7 @@ def _initializer(
     mesh: MeshConfig | None,
     components: Components,
     suffix: str,
-    mirrors: Mapping[str, str],
+    reach: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
     container = _template("initializer")
     container["image"] = components.initializer_image
@@ -102,7 +103,7 @@ def _initializer(
     if mesh is None:
         # The guest refuses all incoming connections until somebody lifts that; without a mesh it is the initializer.
         container["env"].append({"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"})
-    container["env"] += mirror_variables(mirrors)
+    container["env"] += [dict(entry) for entry in reach]
     parts = values.get(workloads.SECURE_PV, "").split(":")
     if len(parts) == _SECURE_PV_PARTS:
         addition = _template("secure-pv")
@@ -113,10 +114,11 @@ def _initializer(
     return dict(sorted(container.items()))
 
 
-def mirror_variables(mirrors: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the environment by which a guest is told of mirrors, as entries of a container's `env`; empty without any."""
+def way_to_vendors(mirrors: Mapping[str, str], proxy: str) -> list[dict[str, str]]:
+    """Return the environment by which a guest is told of mirrors and proxy, as entries of a container's `env`."""
     text = " ".join(f"{prefix}={replacement}" for prefix, replacement in sorted(mirrors.items()))
-    return [{"name": VARIABLE_MIRRORS, "value": text}] if text else []
+    variables = {VARIABLE_MIRRORS: text, VARIABLE_PROXY: proxy}
+    return [{"name": name, "value": value} for name, value in variables.items() if value]
 
 
 def _sidecar(

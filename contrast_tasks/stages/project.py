@@ -261,7 +261,7 @@ class Project:
                     settings.runtime_class,
                     settings.memory,
                     [components.initializer, components.service_mesh, components.coordinator],
-                    dict(settings.mirrors),
+                    [dict(settings.mirrors), settings.proxy],
                 ]
             )
         )

@@ -96,6 +96,28 @@ def test_a_mirror_in_the_settings_serves_as_well(
     assert f'endorsements.mirrors."{kds.SERVICE}" = "{vendor.address}"\n' in shown.out
 
 
+def test_a_proxy_in_the_settings_or_the_environment_is_asked(
+    terminal: Terminal, vendor: FakeVendor, report: Path
+) -> None:
+    for path in (VCEK_PATH, CRL_PATH):
+        vendor.answers[f"http://kdsintf.amd.com{path}"] = vendor.answers[path]
+    plain = ["--mirror", f"{kds.SERVICE}=http://kdsintf.amd.com"]
+    settings = terminal.root / "contrast.toml"
+    before = settings.read_text()
+    settings.write_text(f'{before}\n[endorsements]\nproxy = "{vendor.address}"\n')
+
+    by_settings = terminal.run("endorsements", "fetch", report.name, *plain)
+    settings.write_text(before)
+    terminal.patch.setenv("CONTRAST_ENDORSEMENTS_PROXY", vendor.address)
+    terminal.patch.setenv("CONTRAST_CACHE_DIR", str(terminal.root / "other"))
+    by_environment = terminal.run("endorsements", "fetch", report.name, *plain)
+
+    assert (by_settings.code, by_settings.out) == (0, FETCHED)
+    assert (by_environment.code, by_environment.out) == (0, FETCHED)
+    assert vendor.seen[0].startswith("http://kdsintf.amd.com/vcek/v1/Milan/")
+    assert len(vendor.seen) == 4
+
+
 def test_what_is_kept_is_shown_with_its_end(
     terminal: Terminal, vendor: FakeVendor, report: Path, tmp_path: Path
 ) -> None:

@@ -374,6 +374,14 @@ def test_guests_are_told_of_the_mirrors_that_stand_in_for_vendors() -> None:
     assert coordinator["containers"][0]["env"] == [TOLD]
 
 
+def test_guests_are_told_of_the_proxy_to_vendors() -> None:
+    told = {"name": "CONTRAST_ENDORSEMENTS_PROXY", "value": "http://proxy.example:3128"}
+    proxied = replace(project(), proxy="http://proxy.example:3128")
+
+    assert told in spec_of(prepared(WEB, proxied))["initContainers"][0]["env"]
+    assert spec_of(prepared(COORDINATOR, proxied))["containers"][0]["env"] == [told]
+
+
 def test_mirrors_that_the_coordinator_names_itself_are_kept() -> None:
     own = COORDINATOR + "        env: [{name: CONTRAST_ENDORSEMENTS_MIRRORS, value: own}]\n"
 

@@ -32,16 +32,18 @@ def http_get(
     *,
     headers: Mapping[str, str] | None = None,
     direct: bool = False,
+    proxy: str = "",
     authorities: Sequence[str] = (),
 ) -> Answer:
     """Ask for one address and return the answer, whatever its status; at most 4 MiB and one byte of its body.
 
-    direct: through no proxy, as for link-local addresses. authorities: files of certificate authorities that are trusted besides.
+    direct: through no proxy, as for link-local addresses. proxy: in place of the environment's. authorities: files of certificate authorities that are trusted besides.
     Raises FetchFailed with the cause in a few words.
     """
     parts = urlsplit(url)
     try:
-        connection = _connection(parts, timeout_s, direct=direct, authorities=tuple(authorities))
+        through = None if direct else _proxy_of(parts, proxy)
+        connection = _connection(parts, timeout_s, through, tuple(authorities))
         target = connection.target_of(parts)
     except ValueError as err:
         raise FetchFailed(f"the address is not understood: {err}") from err
@@ -152,7 +154,10 @@ class _Connection(HTTPConnection):
 
 
 def _connection(
-    parts: SplitResult, timeout_s: float, *, direct: bool, authorities: tuple[str, ...]
+    parts: SplitResult,
+    timeout_s: float,
+    proxy: SplitResult | None,
+    authorities: tuple[str, ...],
 ) -> _Connection:
     host = parts.hostname
     if parts.scheme not in _PORTS or not host:
@@ -161,7 +166,6 @@ def _connection(
         raise ValueError("it names a user, wanted none")
     port = parts.port or _PORTS[parts.scheme]
     context = _trusting(authorities) if parts.scheme == "https" else None
-    proxy = None if direct else _proxy_of(parts.scheme, host)
     if proxy is None:
         return _Connection(host, port, timeout_s, context=context, name=host)
     if proxy.scheme != "http" or not proxy.hostname:
@@ -179,11 +183,11 @@ def _connection(
     return made
 
 
-def _proxy_of(scheme: str, host: str) -> SplitResult | None:
-    """Return the environment's proxy for a service, None if it is reached directly."""
+def _proxy_of(parts: SplitResult, given: str) -> SplitResult | None:
+    """Return the proxy for a service, the given one or the environment's, None if it is reached directly."""
     proxies = getproxies()
-    address = proxies.get(scheme) or proxies.get("all")
-    if not address or proxy_bypass(host):
+    address = given or proxies.get(parts.scheme) or proxies.get("all")
+    if not address or proxy_bypass(parts.hostname or ""):
         return None
     return urlsplit(address if "://" in address else f"http://{address}")
 

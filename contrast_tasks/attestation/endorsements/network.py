@@ -2,6 +2,7 @@
 
 CONTRAST_ENDORSEMENTS_FETCH     on or off; a guest asks vendors by default, a simulated one does not
 CONTRAST_ENDORSEMENTS_MIRRORS   `PREFIX=REPLACEMENT` for each address that another one stands in for, with spaces between
+CONTRAST_ENDORSEMENTS_PROXY     http:// address of a proxy for these requests only, before the environment's general ones
 https_proxy, no_proxy, ...      as everywhere; SSL_CERT_FILE names authorities in the system's place
 """
 
@@ -15,7 +16,9 @@ from contrast_tasks.errors import SettingsError, UsageError
 
 VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
 VARIABLE_MIRRORS = "CONTRAST_ENDORSEMENTS_MIRRORS"
+VARIABLE_PROXY = "CONTRAST_ENDORSEMENTS_PROXY"
 _ADDRESS = re.compile(r"https?://[^@/\s]+(?:/\S*)?")
+_PROXY = re.compile(r"http://[^@/\s]+/?")
 _METADATA = {"Metadata": "true"}
 
 
@@ -49,11 +52,21 @@ def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Ne
         raise SettingsError(f"environment {VARIABLE_MIRRORS}: {err}", hint=err.hint) from err
     if wanted == "off":
         return None
-    return Network(get=_get, get_from_host=partial(_get, from_host=True), mirrors=mirrors)
+    proxy = environ.get(VARIABLE_PROXY, "")
+    if proxy and not _PROXY.fullmatch(proxy):
+        raise SettingsError(
+            f"environment {VARIABLE_PROXY} is not understood, wanted an address that begins with http:// and names no user"
+        )
+    return Network(get=partial(_get, proxy=proxy), get_from_host=_get_from_host, mirrors=mirrors)
 
 
-def _get(url: str, timeout_s: float, *, from_host: bool = False) -> Answer:
+def _get(url: str, timeout_s: float, *, proxy: str) -> Answer:
     from contrast_tasks.attestation.endorsements.http import http_get
 
-    headers = _METADATA if from_host else {}
-    return http_get(url, timeout_s, headers=headers, direct=from_host)
+    return http_get(url, timeout_s, proxy=proxy)
+
+
+def _get_from_host(url: str, timeout_s: float) -> Answer:
+    from contrast_tasks.attestation.endorsements.http import http_get
+
+    return http_get(url, timeout_s, headers=_METADATA, direct=True)

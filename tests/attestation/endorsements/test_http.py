@@ -254,6 +254,20 @@ def test_a_proxy_of_the_environment_sees_the_whole_address(
     assert "\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\n" in proxy.heads[0]
 
 
+def test_a_proxy_that_is_given_takes_the_place_of_the_environments(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, other = serve(body(b"given")), serve(body(b"other"))
+    monkeypatch.setenv("http_proxy", f"http://{other.place}")
+    proxy = f"http://{given.place}"
+
+    through = http_get("http://vendor.example/", PATIENT_S, proxy=proxy)
+    direct = http_get(f"http://{other.place}/", PATIENT_S, proxy=proxy, direct=True)
+
+    assert (through.body, direct.body) == (b"given", b"other")
+    assert given.heads[0].startswith("GET http://vendor.example/ ")
+
+
 def test_a_proxy_is_asked_for_a_tunnel_to_a_service_with_tls(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

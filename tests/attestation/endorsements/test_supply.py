@@ -414,13 +414,15 @@ def test_the_environment_names_mirrors() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
+        ({"CONTRAST_ENDORSEMENTS_PROXY": "http://u:secret@p:1"}, "CONTRAST_ENDORSEMENTS_PROXY is not understood"),
+        ({"CONTRAST_ENDORSEMENTS_PROXY": "socks5://p:1"}, "wanted an address that begins with http://"),
         ({"CONTRAST_ENDORSEMENTS_FETCH": "yes"}, "CONTRAST_ENDORSEMENTS_FETCH is 'yes', wanted on"),
         ({"CONTRAST_ENDORSEMENTS_MIRRORS": "a=b"}, "CONTRAST_ENDORSEMENTS_MIRRORS: mirror is 'a=b'"),
     ],
 )  # fmt: skip
 def test_a_variable_that_is_not_understood_is_named(environ: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        network_from_environment(environ, default=False)
+        network_from_environment(environ, default=True)
 
 
 def test_a_mirror_that_names_a_user_is_refused_without_the_password() -> None:

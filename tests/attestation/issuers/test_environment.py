@@ -246,6 +246,33 @@ def test_before_the_first_connection_everything_a_document_needs_is_fetched(
     assert before == vendor.seen == [*asked, "/vcek/v1/Milan/crl"]
 
 
+def test_a_guest_asks_vendors_through_its_proxy_and_the_host_directly(
+    tmp_path: Path, kept: EndorsementCache, vendor: FakeVendor
+) -> None:
+    proxy = FakeVendor()
+    crl = kds.crl_url("Milan").replace("https://", "http://")
+    proxy.answers[crl] = Answer(status=200, body=AMD.chain.crl_der)
+    vendor.answers[THIM_PATH] = thim_answer()
+    plain = kds.SERVICE.replace("https://", "http://")
+    mirrors = f"{kds.SERVICE}={plain} {HOST_SERVICE}={vendor.address}"
+    environ = {
+        "CONTRAST_ENDORSEMENTS_MIRRORS": mirrors,
+        "CONTRAST_ENDORSEMENTS_PROXY": proxy.address,
+    }
+    supply = supply_from_environment(environ, folder=tmp_path / "kept", clock=lambda: NOW)
+    guest = snp_guest(tmp_path)
+
+    prepare(
+        issuer_from_environment(environ, source=lambda: guest, supply=supply), supply, wait_s=WAIT_S
+    )
+    found = supply.crl("Milan")
+    supply.stop()
+    proxy.stop()
+
+    assert found == AMD.chain.crl_der
+    assert (vendor.seen, proxy.seen) == ([THIM_PATH], [crl])
+
+
 def test_a_td_has_the_collateral_of_its_own_kind_fetched(
     tmp_path: Path, vendor: FakeVendor
 ) -> None:

@@ -113,7 +113,9 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     except EvidenceRejected as err:
         if _has_no_evidence(err):
             raise type(err)(f"this is no coordinator: {place}: {err}", hint=_PORT_HINT) from err
-        if getattr(err, "reason", "") in _NOT_AT_HAND:
+        # No vendor publishes anything about a simulated processor.
+        is_hardware = not manifest.reference_values.simulated
+        if is_hardware and getattr(err, "reason", "") in _NOT_AT_HAND:
             fetch = command(f"endorsements fetch -c {place}")
             err.hint = f"run '{fetch}', then this again"
         err.hint = err.hint or (

@@ -33,7 +33,8 @@ from contrast_tasks.attestation.tdx.collateral import (
     verified_tcb_info,
     verify_collateral,
 )
-from contrast_tasks.attestation.tdx.pck import PckChain
+from contrast_tasks.attestation.tdx.pck import PckChain, common_name
+from contrast_tasks.errors import EvidenceRejected
 
 SERVICE = "https://api.trustedservices.intel.com"
 CERTIFICATES = "https://certificates.trustedservices.intel.com"
@@ -75,11 +76,18 @@ def fetch_collateral(
     Raises EndorsementUnavailable where Intel does not answer, CollateralRejected where what it says does not verify, or not for
     this platform.
     """
-    collateral = fetch_parts(
-        endorsements, chain.facts.fmspc, chain.authority, root_spki=root_spki, now=now
-    )
-    verify_collateral(collateral, chain=chain, root_spki=root_spki, now=now)
-    return collateral
+    kind = (chain.facts.fmspc, chain.authority)
+    kept = fetch_parts(endorsements, *kind, root_spki=root_spki, now=now)
+    try:
+        verify_collateral(kept, chain=chain, root_spki=root_spki, now=now)
+    except EvidenceRejected:
+        # What was kept may be at fault as a whole, as after a change of signers: Intel has the last word.
+        fresh = fetch_parts(
+            endorsements, *kind, root_spki=root_spki, now=now, freshness=Freshness.NETWORK_FIRST
+        )
+        verify_collateral(fresh, chain=chain, root_spki=root_spki, now=now)
+        return fresh
+    return kept
 
 
 def fetch_parts(
@@ -95,14 +103,14 @@ def fetch_parts(
 
     freshness: of the two signed objects; revocation lists are asked for every time. Raises as `fetch_collateral`.
     """
-    addresses = _addresses(fmspc, authority)
+    addresses, kind = _addresses(fmspc, authority), _Kind(fmspc=fmspc, authority=authority)
     lists = Freshness.NETWORK_FIRST
     answers = [
         endorsements.fetch(
             url,
-            _current(part, root_spki, now),
+            _current(part, root_spki, kind, now),
             lists if part.is_list else freshness,
-            issued=_issued(part, root_spki),
+            issued=_issued(part, root_spki, kind),
         )
         for url, part in addresses
     ]
@@ -147,17 +155,23 @@ def end_of(collateral: Collateral, root_spki: bytes) -> datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    fmspc: bytes
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """One of the four answers: how it is read.
 
     check_form: raises CollateralRejected for an answer of another form. period: since when and until when it is valid, after
-    every signature was verified up to the root key.
+    every signature was verified up to the root key, and that it speaks of this kind of platform.
     """
 
     name: str
     is_list: bool
     check_form: Callable[[Answer], Answer]
-    period: Callable[[Answer, bytes], tuple[datetime, datetime]]
+    period: "Callable[[Answer, bytes, _Kind], tuple[datetime, datetime]]"
 
 
 def _addresses(fmspc: bytes, authority: str) -> tuple[tuple[str, _Part], ...]:
@@ -170,12 +184,14 @@ def _addresses(fmspc: bytes, authority: str) -> tuple[tuple[str, _Part], ...]:
     )
 
 
-def _current(part: _Part, root_spki: bytes, now: datetime) -> Callable[[Answer], Answer]:
+def _current(
+    part: _Part, root_spki: bytes, kind: _Kind, now: datetime
+) -> Callable[[Answer], Answer]:
     """Return the check of a part that verifies it as far as it can be by itself."""
 
     def current(answer: Answer) -> Answer:
         try:
-            since, until = part.period(part.check_form(answer), root_spki)
+            since, until = part.period(part.check_form(answer), root_spki, kind)
         except (MalformedEvidence, EndorsementRejected) as err:
             raise CollateralRejected(f"{part.name}: {err}") from err
         require_period(part.name, since, until, now)
@@ -184,8 +200,8 @@ def _current(part: _Part, root_spki: bytes, now: datetime) -> Callable[[Answer],
     return current
 
 
-def _issued(part: _Part, root_spki: bytes) -> Callable[[Answer], datetime]:
-    return lambda answer: part.period(answer, root_spki)[0]
+def _issued(part: _Part, root_spki: bytes, kind: _Kind) -> Callable[[Answer], datetime]:
+    return lambda answer: part.period(answer, root_spki, kind)[0]
 
 
 def _assemble(tcb: Answer, qe: Answer, pck_crl: Answer, root_crl: Answer) -> Collateral:
@@ -232,9 +248,13 @@ def _tcb_info_form(answer: Answer) -> Answer:
     return answer
 
 
-def _tcb_info_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+def _tcb_info_period(answer: Answer, root_spki: bytes, kind: _Kind) -> tuple[datetime, datetime]:
     text, signature = _inner(answer, _TCB_BODY, "TCB info")
     found = verified_tcb_info(_chain(answer, _TCB_CHAIN), text, signature, root_spki)
+    if found.fmspc != kind.fmspc:
+        raise CollateralRejected(
+            f"TCB info is for FMSPC {found.fmspc.hex()}, wanted {kind.fmspc.hex()}"
+        )
     return found.issue_date, found.next_update
 
 
@@ -244,7 +264,7 @@ def _qe_identity_form(answer: Answer) -> Answer:
     return answer
 
 
-def _qe_identity_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+def _qe_identity_period(answer: Answer, root_spki: bytes, _: _Kind) -> tuple[datetime, datetime]:
     text, signature = _inner(answer, _QE_BODY, "QE identity")
     found = verified_qe_identity(_chain(answer, _QE_CHAIN), text, signature, root_spki)
     return found.issue_date, found.next_update
@@ -255,8 +275,14 @@ def _pck_crl_form(answer: Answer) -> Answer:
     return _crl_form(answer)
 
 
-def _pck_crl_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
-    return _period_of(verified_pck_crl(_chain(answer, _CRL_CHAIN), list_der(answer), root_spki)[0])
+def _pck_crl_period(answer: Answer, root_spki: bytes, kind: _Kind) -> tuple[datetime, datetime]:
+    chain = _chain(answer, _CRL_CHAIN)
+    found, issuer = verified_pck_crl(chain, list_der(answer), root_spki)
+    if kind.authority not in common_name(issuer).lower():
+        raise CollateralRejected(
+            f"PCK CRL is from {common_name(issuer)!r}, wanted the {kind.authority} CA's"
+        )
+    return _period_of(found)
 
 
 def _crl_form(answer: Answer) -> Answer:
@@ -264,7 +290,7 @@ def _crl_form(answer: Answer) -> Answer:
     return answer
 
 
-def _root_crl_period(answer: Answer, root_spki: bytes) -> tuple[datetime, datetime]:
+def _root_crl_period(answer: Answer, root_spki: bytes, _: _Kind) -> tuple[datetime, datetime]:
     return _period_of(verified_root_crl(list_der(answer), root_spki))
 
 

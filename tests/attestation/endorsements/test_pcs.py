@@ -82,6 +82,49 @@ def test_intels_four_answers_make_a_verified_bundle_that_serves_offline(
     assert pcs.cached_collateral(offline, bytes(6), "platform") is None
 
 
+def test_genuine_tcb_info_of_another_kind_of_platform_is_not_kept(
+    online: Endorsements, offline: Endorsements, vendor: Vendor, intel: Intel
+) -> None:
+    publish(vendor, intel, tcb_info=intel.tcb_info(fmspc="b0c06f000001"))
+    chain = verify_genuine(parse_quote(intel.quote()), root_spki=intel.root_spki, now=NOW)
+
+    with pytest.raises(CollateralRejected, match="is for FMSPC b0c06f000001, wanted b0c06f000000"):
+        pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
+
+    publish(vendor, intel)
+    good = pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
+    assert pcs.cached_collateral(offline, chain.facts.fmspc, "platform") == good
+
+
+def test_a_kept_bundle_that_does_not_hold_together_any_more_is_fetched_anew(
+    online: Endorsements, cache: EndorsementCache, vendor: Vendor, intel: Intel
+) -> None:
+    publish(vendor, intel, tcb_info=intel.tcb_info(pceId="0101"))
+    chain = verify_genuine(parse_quote(intel.quote()), root_spki=intel.root_spki, now=NOW)
+    with pytest.raises(CollateralRejected, match="PCE-ID"):
+        pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
+    assert cache.get(pcs.tcb_info_url(chain.facts.fmspc)) is not None
+    publish(vendor, intel)
+
+    collateral = pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
+
+    assert '"pceId":"0101"' not in collateral.tcb_info.replace(" ", "")
+
+
+def test_the_genuine_list_of_the_other_authority_is_not_kept(
+    online: Endorsements, vendor: Vendor, intel: Intel
+) -> None:
+    publish(vendor, intel)
+    paths = ("platform", "processor")
+    first, second = (f"/sgx/certification/v4/pckcrl?ca={ca}&encoding=der" for ca in paths)
+    vendor.answers[second] = vendor.answers[first]
+
+    with pytest.raises(CollateralRejected, match="wanted the processor CA's"):
+        pcs.fetch_parts(
+            online, bytes.fromhex("b0c06f000000"), "processor", root_spki=intel.root_spki, now=NOW
+        )
+
+
 def test_lists_in_hex_as_a_caching_service_sends_them_are_the_same(
     online: Endorsements, offline: Endorsements, vendor: Vendor, intel: Intel
 ) -> None:

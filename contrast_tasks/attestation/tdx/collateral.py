@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
 from contrast_tasks.attestation.pki import der
-from contrast_tasks.attestation.pki.forms import load_crl
+from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_crl
 from contrast_tasks.attestation.tdx.pck import (
     PckChain,
     common_name,

@@ -122,8 +122,7 @@ process := input.OCI.Process if is_object(input.OCI.Process)
 mounts := input.OCI.Mounts if is_array(input.OCI.Mounts)
 storages := input.storages if is_array(input.storages)
 asked := container_named(object.get(annotations, "io.kubernetes.cri.container-name", ""))
-default asked_label := "?"
-asked_label := label_of(asked)
+asked_label := label_of(asked) if { is_object(asked) } else := "?"
 text_of(value) := value if is_string(value)
 sandbox_name := text_of(annotations["io.kubernetes.cri.sandbox-name"])
 sandbox_namespace := text_of(annotations["io.kubernetes.cri.sandbox-namespace"])
@@ -145,11 +144,8 @@ create contains "E_ORDER" if started_before(asked)
 create contains "E_INSTANCE" if count(running(asked.name)) == 0
 # CreateContainer: identity of the pod, annotations.
 create contains "E_POD_NAME" if { pin_ok("p:name", sandbox_name); regex.match(policy_data.pod.name_re, sandbox_name) }
-create contains "E_POD_NAMESPACE" if {
-	pin_ok("p:namespace", sandbox_namespace)
-	regex.match(`^[a-z0-9][a-z0-9-]*$`, sandbox_namespace)
-	policy_data.pod.namespace in {null, sandbox_namespace}
-}
+namespace_right if { policy_data.pod.namespace in {null, sandbox_namespace}; regex.match(`^[a-z0-9][a-z0-9-]*$`, sandbox_namespace) }
+create contains "E_POD_NAMESPACE" if { pin_ok("p:namespace", sandbox_namespace); namespace_right }
 create contains "E_SANDBOX_ID" if { count(sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, sandbox_id); sandbox_ok }
 sandbox_ok if subset
 sandbox_ok if { pin_ok("p:sandbox_id", sandbox_id); pin_ok("p:uid", sandbox_uid); sandbox_is_pause }
@@ -202,12 +198,15 @@ pull_ok(pull) if {
 	pull_options_ok(pull.driver_options)
 }
 pull_options_ok(options) if options == []
-# One JSON text, read as text. The agent learns from it whether this is the sandbox: both type annotations must be in
-# it exactly once, and what it repeats of the other annotations must equal them.
+# One JSON text, read as text: an object of strings, called metadata, and nothing beside it. The agent learns from it
+# whether this is the sandbox: both type annotations must be in it exactly once, and what it repeats of the other
+# annotations must equal them.
 pull_options_ok(options) if {
 	options == [options[0]]
 	is_string(options[0])
 	startswith(options[0], `image_guest_pull={"metadata":{"`)
+	endswith(options[0], `"}}`)
+	[count(split(options[0], brace)) | some brace in ["{", "}"]] == [3, 3]
 	not contains(options[0], `\`)
 	not contains(options[0], `"io.kubernetes.cri-o.`)
 	every key, _ in object.union({"io.kubernetes.cri.container-name": ""}, annotations) { repeated_ok(options[0], key) }
@@ -243,14 +242,11 @@ mount_dst(mount) := mount.destination if { is_string(mount.destination) } else :
 mount_dsts := {mount_dst(mount) | some mount in mounts}
 mounts_known := [mount | some mount in mounts; mount_wanted[mount_dst(mount)]]
 mounts_not(code) := {got.destination | some got in mounts_known; not mount_ok(code, mount_wanted[got.destination], got)}
-mount_faults := {
+mount_faults := object.union({code: mounts_not(code) | some code in ["E_MOUNT_OPTS", "E_MOUNT_SRC", "E_MOUNT_TYPE"]}, {
 	"E_MOUNT_EXTRA": {dst | some dst in mount_dsts; not mount_wanted[dst]},
 	"E_MOUNT_MISSING": mount_needed - mount_dsts,
-	"E_MOUNT_OPTS": mounts_not("E_MOUNT_OPTS"),
 	"E_MOUNT_ORDER": mounts_hidden,
-	"E_MOUNT_SRC": mounts_not("E_MOUNT_SRC"),
-	"E_MOUNT_TYPE": mounts_not("E_MOUNT_TYPE"),
-}
+})
 create contains code if { mounts; some code, faults in mount_faults; count(faults) == 0 }
 create contains "E_MOUNT_DUP" if count(mount_dsts) == count(mounts)
 # A parent that is mounted after its child would hide it.
@@ -344,12 +340,10 @@ create contains "E_RESOURCES" if { r := linux.Resources; [r.Devices, r.Pids, r.B
 create contains "E_CGROUP" if { is_string(linux.CgroupsPath); not ".." in split(linux.CgroupsPath, "/") }
 create contains "E_PIDNS" if input.sandbox_pidns == asked.pidns
 create_codes := {
-	"E_ANNOTATION", "E_ARGS", "E_CAPS", "E_CGROUP", "E_CWD", "E_DEVICE", "E_ENV", "E_HOOKS", "E_HOSTNAME", "E_ID",
-	"E_IDMAP", "E_IMG_COUNT", "E_IMG_MOUNT", "E_IMG_OPTS", "E_IMG_REF", "E_INSTANCE", "E_LINUX", "E_LSM", "E_MASKED",
-	"E_MOUNT_DUP", "E_MOUNT_EXTRA", "E_MOUNT_MISSING", "E_MOUNT_OPTS", "E_MOUNT_ORDER", "E_MOUNT_SRC", "E_MOUNT_TYPE",
-	"E_NAMESPACES", "E_NETNS", "E_NNP", "E_ORDER", "E_OS", "E_PIDNS", "E_POD_NAME", "E_POD_NAMESPACE", "E_PROPAGATION",
-	"E_READONLY", "E_RESOURCES", "E_RLIMITS", "E_ROOT_PATH", "E_ROOT_RO", "E_SANDBOX_ID", "E_SELECT", "E_SHARED_MOUNTS",
-	"E_STDIO", "E_STORAGE", "E_SYSCTL", "E_TTY", "E_TYPE", "E_USER", "E_VERSION",
+	"E_ANNOTATION", "E_ARGS", "E_CAPS", "E_CGROUP", "E_CWD", "E_DEVICE", "E_ENV", "E_HOOKS", "E_HOSTNAME", "E_ID", "E_IDMAP", "E_IMG_COUNT", "E_IMG_MOUNT", "E_IMG_OPTS", "E_IMG_REF",
+	"E_INSTANCE", "E_LINUX", "E_LSM", "E_MASKED", "E_MOUNT_DUP", "E_MOUNT_EXTRA", "E_MOUNT_MISSING", "E_MOUNT_OPTS", "E_MOUNT_ORDER", "E_MOUNT_SRC", "E_MOUNT_TYPE", "E_NAMESPACES",
+	"E_NETNS", "E_NNP", "E_ORDER", "E_OS", "E_PIDNS", "E_POD_NAME", "E_POD_NAMESPACE", "E_PROPAGATION", "E_READONLY", "E_RESOURCES", "E_RLIMITS", "E_ROOT_PATH", "E_ROOT_RO",
+	"E_SANDBOX_ID", "E_SELECT", "E_SHARED_MOUNTS", "E_STDIO", "E_STORAGE", "E_SYSCTL", "E_TTY", "E_TYPE", "E_USER", "E_VERSION",
 }
 sandbox_pins := {"p:sandbox_id": sandbox_id, "p:uid": sandbox_uid} if { not subset } else := {}
 default create_faults := {}

@@ -161,6 +161,21 @@ MAIN: list[tuple[str, str, Change]] = [
         ),
     ),
     (
+        "N09 metadata beside its object",
+        "E_IMG_OPTS",
+        options_of_pull(lambda o: o.replace(":{", ':{"a":"b"},"z":{', 1)),
+    ),
+    (
+        "N09 metadata in an object of it",
+        "E_IMG_OPTS",
+        options_of_pull(lambda o: o.replace(":{", ':{"a":{', 1) + "}"),
+    ),
+    (
+        "N09 something after the metadata",
+        "E_IMG_OPTS",
+        options_of_pull(lambda o: o.removesuffix("}") + ',"a":"b"}'),
+    ),
+    (
         "N09 metadata without type",
         "E_IMG_OPTS",
         to("storages/0/driver_options", ['image_guest_pull={"metadata":{"a":"b"}}']),
@@ -534,6 +549,11 @@ PAUSE: list[tuple[str, str, Change]] = [
         to(ANNOTATIONS + "nerdctl~1network-namespace", "/proc/1/ns/net"),
     ),
     ("N06 real image", "E_IMG_REF", to("storages/0/source", "docker.io/library/pause:3.6")),
+    (
+        "N09 metadata beside its object",
+        "E_IMG_OPTS",
+        options_of_pull(lambda o: o.replace(":{", ':{"a":"b"},"z":{', 1)),
+    ),
 ]
 
 

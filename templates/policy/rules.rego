@@ -423,8 +423,10 @@ CreateSandboxRequest := {"allowed": true, "ops": ops} if {
 } else := false if deny("CreateSandboxRequest", "-", sandbox_codes - sandbox, {})
 
 # Network: the host routes as it likes, but never through or to the loopback interface.
-loopback := `^(127\.|[0:]*:0{0,3}1$|[0:]*:([Ff]{4}:)?(0:)?127\.|[0:]*:[Ff]{4}:(0:)?7[Ff][0-9A-Fa-f]{2}:)`
-address_ok(text) if { is_string(text); regex.match(`^[0-9A-Fa-f:.]+$`, text); not regex.match(loopback, text) }
+# An address is written in full, so that it is read in one way only.
+address := `^((0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:([0-9A-Fa-f:]*|[0-9]+(\.[0-9]+){3}))$`
+loopback := `^(127\.|[0:]*:0{0,3}1$|[0:]*:0+\.0+\.0+\.0*1$|[0:]*:([Ff]{4}:)?(0:)?127\.|[0:]*:[Ff]{4}:(0:)?7[Ff][0-9A-Fa-f]{2}:)`
+address_ok(text) if { is_string(text); regex.match(address, text); not regex.match(loopback, text) }
 device_ok(name) if { is_string(name); not name in {"lo", ""} }
 default UpdateInterfaceRequest := false
 UpdateInterfaceRequest if { interface_ok(input.interface) } else := false if deny("UpdateInterfaceRequest", "-", {"E_INTERFACE"}, {})

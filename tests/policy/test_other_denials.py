@@ -270,6 +270,13 @@ NEIGHBOURS = LIFE["set neighbours"].input
         ("interface/IPAddresses/0/address", "::ffff:127.0.0.1"),
         ("interface/IPAddresses/0/address", "::FFFF:7f00:1"),
         ("interface/IPAddresses/0/address", "evil"),
+        ("interface/IPAddresses/0/address", "::0.0.0.1"),
+        ("interface/IPAddresses/0/address", "0:0:0:0:0:0:0.0.0.1"),
+        ("interface/IPAddresses/0/address", "127"),
+        ("interface/IPAddresses/0/address", "0127.0.0.1"),
+        ("interface/IPAddresses/0/address", "2130706433"),
+        ("interface/IPAddresses/0/address", "10.0.0.7\n127.0.0.1"),
+        ("interface/IPAddresses/0/address", "cafe"),
         ("interface", None),
     ],
 )
@@ -288,6 +295,8 @@ def test_a_changed_interface_is_denied(fresh: PolicyEngine, path: str, value: An
         ("routes/Routes/0/source", "00::001"),
         ("routes/Routes/0/dest", "127.0.0.0/8"),
         ("routes/Routes/0/dest", "::1/128"),
+        ("routes/Routes/0/dest", "127/8"),
+        ("routes/Routes/0/dest", "::0.0.0.1/128"),
         ("routes/Routes/0/dest", "10.0.0.0/8/8"),
         ("routes/Routes/0/dest", "evil"),
         ("routes", None),
@@ -300,7 +309,19 @@ def test_a_changed_route_is_denied(fresh: PolicyEngine, path: str, value: Any) -
 
 
 @pytest.mark.parametrize(
-    "address", ["10.1.2.3", "fe80::1", "::ffff:10.0.0.1", "2001:db8::7f00:1", "128.0.0.1", "1::1"]
+    "address",
+    [
+        "10.1.2.3",
+        "10.0.0.0",
+        "255.255.255.255",
+        "fe80::1",
+        "::",
+        "::ffff:10.0.0.1",
+        "2001:db8::7f00:1",
+        "2001:db8:1:2:3:4:5:6",
+        "128.0.0.1",
+        "1::1",
+    ],
 )
 def test_ordinary_addresses_are_routed(fresh: PolicyEngine, address: str) -> None:
     assert fresh.ask("UpdateRoutesRequest", bent(ROUTES, "routes/Routes/0/source", address)).allowed

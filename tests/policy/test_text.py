@@ -227,7 +227,7 @@ def test_a_request_that_is_switched_on_is_allowed(engine: str) -> None:
 def test_the_web_pods_data_is_the_golden_one(request: pytest.FixtureRequest) -> None:
     golden = GOLDEN / "web.json"
     found = json.dumps(parse_policy(policy_of("web")), indent=2, sort_keys=True) + "\n"
-    if request.config.getoption("--update-golden", default=False):
+    if request.config.getoption("--update-golden"):
         golden.write_text(found)
 
     assert found == golden.read_text()

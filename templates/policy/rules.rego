@@ -11,7 +11,6 @@ package agent_policy
 import rego.v1
 
 default AllowRequestsFailingPolicy := false
-
 # Requests whose answer does not depend on their content.
 default AddSwapPathRequest := false
 default AddSwapRequest := false
@@ -42,12 +41,10 @@ default RemoveStaleVirtiofsShareMountsRequest := true
 default StatsContainerRequest := true
 default TtyWinResizeRequest := true
 default WaitProcessRequest := true
-
 # Requests that a profile may switch on.
 CloseStdinRequest := policy_data.requests.CloseStdinRequest == true
 GetDiagnosticDataRequest := policy_data.requests.GetDiagnosticDataRequest == true
 WriteStreamRequest := policy_data.requests.WriteStreamRequest == true
-
 # Denial lines: at most three names for a code, fit to be shown to whoever reads the events of the host.
 deny(entry, name, codes, faults) if {
 	labels := concat(",", [concat("", [code, shown(object.get(faults, code, set()))]) | some code in codes])
@@ -62,22 +59,43 @@ key_of(prefix, id) := concat("", [prefix, id]) if is_string(id)
 name_of(id) := data.pstate[key_of("c:", id)]
 is_started(id) if data.pstate[key_of("r:", id)] == name_of(id)
 running(name) := {key | some key, value in data.pstate; startswith(key, "r:"); value == name}
+started_before(_) if subset
 started_before(c) if { every name in c.after { data.pstate[key_of("s:", name)] == true } }
 pin_ok(key, value) if { is_string(value); object.get(data.pstate, key, value) == value }
 pin(key, value) := {"op": "add", "path": concat("", ["/pstate/", key]), "value": value}
 container_named(name) := [c | some c in policy_data.containers; c.name == name][0]
 container_of(id) := container_named(name_of(id))
 label_of(c) := "pause" if { c.name == "" } else := c.name
-default known_label := "?"
-known_label := label_of(container_of(input.container_id))
+known_label := label_of(container_of(input.container_id)) if { is_object(container_of(input.container_id)) } else := "?"
 # The peer's test suite leaves out fields that a real request has; no product policy says `subset`.
 subset if policy_data.presence == "subset"
 # Patterns may speak of the pod's identity, which holds no special character but the dot.
 resolve(re, who) := replace(replace(replace(re, "$(name)", who.name), "$(namespace)", who.namespace), "$(uid)", who.uid)
 quoted(text) := replace(text, ".", `\.`) if { is_string(text); regex.match(`^[a-z0-9.-]*$`, text) } else := "!"
+# Members of the messages of today's agents. What a later agent adds must be unset, as long as these rules do not know it.
+members := {message: split(text, " ") | some message, text in {
+	"CreateContainerRequest": "container_id exec_id string_user devices storages OCI sandbox_pidns shared_mounts stdin_port stdout_port stderr_port",
+	"CreateSandboxRequest": "hostname dns storages sandbox_pidns sandbox_id guest_hook_path kernel_modules",
+	"ExecProcessRequest": "container_id exec_id string_user process stdin_port stdout_port stderr_port",
+	"CopyFileRequest": "path file_type symlink_target file_size file_mode dir_mode uid gid offset data",
+	"OCI": "Version Process Root Hostname Mounts Hooks Annotations Linux Solaris Windows",
+	"Process": "Terminal ConsoleSize User Args Env Cwd Capabilities Rlimits NoNewPrivileges ApparmorProfile OOMScoreAdj SelinuxLabel",
+	"User": "UID GID AdditionalGids Username", "Root": "Path Readonly", "Namespaces": "Type Path", "Mounts": "destination source type_ options",
+	"Capabilities": "Bounding Effective Inheritable Permitted Ambient", "Devices": "Path Type Major Minor FileMode UID GID",
+	"Linux": "UIDMappings GIDMappings Sysctl Resources CgroupsPath Namespaces Devices Seccomp RootfsPropagation MaskedPaths ReadonlyPaths MountLabel IntelRdt",
+	"Resources": "Devices Memory CPU Pids BlockIO HugepageLimits Network",
+	"devices": "id type_ vm_path container_path options",
+	"storages": "driver driver_options source fstype options mount_point fs_group shared",
+}}
+known(message, it) if { is_object(it); every key, value in it { known_member(members[message], key, value) } }
+known(_, it) if it == null
+known(_, _) if subset
+known_member(names, key, _) if key in names
+known_member(_, _, value) if value in [null, "", 0, false, [], {}]
+all_known(message, list) if { is_array(list); every it in list { known(message, it) } }
+process_known(p) if { known("Process", p); known("User", p.User); known("Capabilities", p.Capabilities) }
 set_of(list) := items if { is_array(list); items := {item | some item in list} }
 inherited(c, key) := policy_data.shared[key] if { c[key] == "shared" } else := c[key]
-
 # Process: what CreateContainer and ExecProcess have in common.
 process_codes := ["E_CWD", "E_NNP", "E_RLIMITS", "E_STDIO", "E_USER"]
 process_ok("E_CWD", c, p) if p.Cwd == c.process.cwd
@@ -86,8 +104,7 @@ process_ok("E_RLIMITS", _, p) if { p.Rlimits == []; is_number(p.OOMScoreAdj) }
 process_ok("E_STDIO", _, _) if { every port in ["stdin_port", "stdout_port", "stderr_port"] { input[port] == 0 } }
 process_ok("E_USER", c, p) if {
 	[p.User.UID, p.User.GID, p.User.Username, input.string_user] == [c.process.user.uid, c.process.user.gid, "", null]
-	count(p.User.AdditionalGids) == count(set_of(p.User.AdditionalGids))
-	set_of(p.User.AdditionalGids) == set_of(c.process.user.gids)
+	set_of(p.User.AdditionalGids) == set_of(c.process.user.gids); count(p.User.AdditionalGids) == count(set_of(p.User.AdditionalGids))
 }
 arg_ok(want, got, _) if want == got
 arg_ok(want, got, who) if { is_object(want); regex.match(resolve(want.re, who), got) }
@@ -104,8 +121,7 @@ env_loose(env, list) := loose if {
 env_linked(loose, family) := loose if {
 	regex.match(concat("", ["^(?:", family, ")(?:\n(?:", family, "))*$"]), concat("\n", loose))
 } else := linked if { linked := {entry | some entry in loose; regex.match(concat("", ["^(?:", family, ")$"]), entry)} }
-env_needed(_) := set() if subset
-env_needed(env) := names if { not subset; names := {name | some name, _ in env.fixed} | {name | some name, p in env.pattern; p.required} }
+env_needed(env) := set() if { subset } else := names if { names := {name | some name, _ in env.fixed} | {name | some name, p in env.pattern; p.required} }
 # Names of entries that are not expected, occur twice, are missing or are no `NAME=value` at all.
 env_faults(c, p, who) := (wrong | twice) | (env_needed(c.env) - set_of(names)) if {
 	is_array(p.Env)
@@ -114,7 +130,6 @@ env_faults(c, p, who) := (wrong | twice) | (env_needed(c.env) - set_of(names)) i
 	wrong := {env_name(entry) | some entry in p.Env; not entry in plain; not env_ok(c.env, entry, who)}
 	twice := {name | some i, name in names; some j, other in names; i < j; name == other}
 }
-
 # CreateContainer: who is asked for. The annotation only chooses whom to compare with; everything is compared.
 annotations := input.OCI.Annotations if is_object(input.OCI.Annotations)
 linux := input.OCI.Linux if is_object(input.OCI.Linux)
@@ -135,7 +150,12 @@ bundle_path := text_of(annotations["io.katacontainers.pkg.oci.bundle_path"])
 bundle_id := text_of(input.container_id) if { not subset } else := trim_prefix(bundle_path, bundle_prefix)
 root_path := concat("", [policy_data.paths.root, bundle_id, "/rootfs"])
 create contains "E_SELECT" if is_object(asked)
-create contains code if { subset; some code in {"E_ID", "E_ORDER"} }
+create contains "E_ID" if subset
+create contains "E_FIELD" if {
+	known("CreateContainerRequest", input); known("OCI", input.OCI); known("Root", input.OCI.Root); known("Linux", linux); known("Resources", linux.Resources)
+	process_known(process); all_known("Mounts", mounts); all_known("storages", storages); all_known("devices", input.devices)
+	all_known("Namespaces", namespaces); all_known("Devices", linux.Devices)
+}
 create contains "E_ID" if { id_ok(input.container_id); input.exec_id == input.container_id; not name_of(input.container_id) }
 id_ok(id) if { is_string(id); count(id) <= 128; regex.match(`^[A-Za-z0-9][A-Za-z0-9._-]+$`, id) }
 create contains "E_TYPE" if [annotations[type_keys[0]], annotations[type_keys[1]]] == [asked.type.cri, asked.type.kata]
@@ -154,8 +174,7 @@ sandbox_is_pause if input.container_id == sandbox_id
 annotation_re := {
 	"io.kubernetes.cri.sandbox-uid": `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`,
 	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9._:/@-]+$`,
-	"io.kubernetes.container.terminationMessagePath": `^/[A-Za-z0-9._/-]*$`,
-	"io.kubernetes.container.terminationMessagePolicy": `^(File|FallbackToLogsOnError)$`,
+	"io.kubernetes.container.terminationMessagePath": `^/[A-Za-z0-9._/-]*$`, "io.kubernetes.container.terminationMessagePolicy": `^(File|FallbackToLogsOnError)$`,
 }
 annotation_ok("io.kubernetes.cri.container-type", value) if value == asked.type.cri
 annotation_ok("io.katacontainers.pkg.oci.container_type", value) if value == asked.type.kata
@@ -163,12 +182,9 @@ annotation_ok("io.katacontainers.pkg.oci.bundle_path", value) if value == concat
 annotation_ok("io.kubernetes.cri.container-name", value) if { asked.kind != "pause"; value == asked.name }
 annotation_ok("io.kubernetes.cri.image-name", _) if asked.kind != "pause"
 annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
-	asked.kind == "pause"
-	regex.match(`^/var/log/pods/[a-z0-9._-]+$`, value)
-	uid := split(value, "_")[2]
-	count(uid) == 36
+	asked.kind == "pause"; regex.match(`^/var/log/pods/[a-z0-9._-]+$`, value)
+	uid := split(value, "_")[2]; count(uid) == 36; sandbox_uid in {"", uid}
 	value == concat("", ["/var/log/pods/", sandbox_namespace, "_", sandbox_name, "_", uid])
-	sandbox_uid in {"", uid}
 }
 annotation_ok("nerdctl/network-namespace", value) if { asked.kind == "pause"; regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value) }
 annotation_ok(key, value) if { regex.match(`^io\.kubernetes\.cri\.sandbox-(cpu-(period|quota|shares)|memory)$`, key); regex.match(`^-?[0-9]+$`, value) }
@@ -177,12 +193,8 @@ annotation_ok(key, value) if regex.match(annotation_re[key], value)
 annotation_ok(key, value) if value == policy_data.pod.annotations[key]
 annotation_right(key, value) if { is_string(value); annotation_ok(key, value) }
 annotation_wrong contains key if { some key, value in annotations; not annotation_right(key, value) }
-annotation_wrong contains key if {
-	some key in {"io.kubernetes.cri.sandbox-uid", "io.katacontainers.pkg.oci.bundle_path"}
-	not subset; not annotations[key]
-}
+annotation_wrong contains key if { some key in {"io.kubernetes.cri.sandbox-uid", "io.katacontainers.pkg.oci.bundle_path"}; not subset; not annotations[key] }
 create contains "E_ANNOTATION" if { annotations; count(annotation_wrong) == 0 }
-
 # CreateContainer: the image, pulled in the guest.
 is_pull(storage) if storage.driver == "image_guest_pull"
 pulls := [storage | some storage in storages; is_pull(storage)]
@@ -193,22 +205,16 @@ create contains "E_IMG_MOUNT" if { every pull in pulls { pull.mount_point == roo
 create contains "E_IMG_OPTS" if { every pull in pulls { pull_ok(pull) } }
 create contains "E_ROOT_PATH" if input.OCI.Root.Path == root_path
 create contains "E_ROOT_RO" if input.OCI.Root.Readonly == asked.rootfs_ro
-pull_ok(pull) if {
-	[pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
-	pull_options_ok(pull.driver_options)
-}
+pull_ok(pull) if { pull_plain(pull); pull_options_ok(pull.driver_options) }
+pull_plain(pull) if [pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
 pull_options_ok(options) if options == []
-# One JSON text, read as text: an object of strings, called metadata, and nothing beside it. The agent learns from it
-# whether this is the sandbox: both type annotations must be in it exactly once, and what it repeats of the other
-# annotations must equal them.
+# One JSON text, read as text: an object of strings, called metadata, and nothing beside it. The agent learns from it whether
+# this is the sandbox: both type annotations are in it exactly once, and what it repeats of other annotations equals them.
 pull_options_ok(options) if {
-	options == [options[0]]
-	is_string(options[0])
-	startswith(options[0], `image_guest_pull={"metadata":{"`)
-	endswith(options[0], `"}}`)
+	options == [options[0]]; is_string(options[0])
+	startswith(options[0], `image_guest_pull={"metadata":{"`); endswith(options[0], `"}}`)
 	[count(split(options[0], brace)) | some brace in ["{", "}"]] == [3, 3]
-	not contains(options[0], `\`)
-	not contains(options[0], `"io.kubernetes.cri-o.`)
+	not contains(options[0], `\`); not contains(options[0], `"io.kubernetes.cri-o.`)
 	every key, _ in object.union({"io.kubernetes.cri.container-name": ""}, annotations) { repeated_ok(options[0], key) }
 	every key in type_keys { times_in(options[0], key) == 1 }
 }
@@ -224,7 +230,7 @@ create contains "E_TTY" if { process.Terminal == asked.process.tty; console_ok(p
 console_ok(size) if size == null
 console_ok(size) if { asked.process.tty; is_number(size.Height); is_number(size.Width) }
 create contains "E_CAPS" if {
-	[process.Capabilities.Ambient, process.Capabilities.Inheritable] == [[], []]
+	every kind in ["Ambient", "Inheritable"] { process.Capabilities[kind] == [] }
 	every kind in ["Bounding", "Effective", "Permitted"] { is_array(process.Capabilities[kind]); caps_ok(process.Capabilities[kind]) }
 }
 cap_names(list) := names if { every cap in list { is_string(cap) }; names := {trim_prefix(cap, "CAP_") | some cap in list} }
@@ -232,10 +238,8 @@ caps_ok(got) if cap_names(got) == set_of(inherited(asked.process, "caps"))
 caps_ok(got) if { subset; cap_names(got) - set_of(inherited(asked.process, "caps")) == set() }
 # The guest has no AppArmor; containerd names the host's profile.
 create contains "E_LSM" if { process.SelinuxLabel == ""; is_string(process.ApparmorProfile) }
-
 # CreateContainer: mounts.
-mount_base(c) := policy_data.shared.mounts.all if c.kind == "pause"
-mount_base(c) := array.concat(policy_data.shared.mounts.all, policy_data.shared.mounts.containers) if c.kind != "pause"
+mount_base(c) := policy_data.shared.mounts.all if { c.kind == "pause" } else := array.concat(policy_data.shared.mounts.all, policy_data.shared.mounts.containers)
 mount_wanted := {mount.dst: mount | some mount in array.concat(mount_base(asked), asked.mounts)}
 mount_needed := {dst | some dst, mount in mount_wanted; not subset; object.get(mount, "required", true)}
 mount_dst(mount) := mount.destination if { is_string(mount.destination) } else := "?"
@@ -252,8 +256,7 @@ create contains "E_MOUNT_DUP" if count(mount_dsts) == count(mounts)
 # A parent that is mounted after its child would hide it.
 mounts_hidden := {pair[1] |
 	some pair in array.concat(policy_data.shared.nested, asked.nested)
-	some i, child in mounts; child.destination == pair[1]
-	some j, parent in mounts; parent.destination == pair[0]; j > i
+	some i, child in mounts; child.destination == pair[1]; some j, parent in mounts; parent.destination == pair[0]; j > i
 }
 mount_ok("E_MOUNT_TYPE", want, got) if got.type_ == want.type
 mount_ok("E_MOUNT_SRC", want, got) if source_ok(want.src.kind, want.src.arg, got.source)
@@ -267,8 +270,7 @@ source_ok("storage", _, source) if source in block_points
 # What the shim copied lies at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
 source_ok("file", arg, source) if {
 	is_string(source)
-	some prefix in policy_data.paths.shared
-	startswith(source, prefix)
+	some prefix in policy_data.paths.shared; startswith(source, prefix)
 	rest := trim_prefix(trim_prefix(source, prefix), "watchable/")
 	key := split(trim_prefix(rest, concat("", [bundle_id, "-"])), "-")[0]
 	count(key) == 16; regex.match(`^[a-z0-9]+$`, key)
@@ -280,20 +282,18 @@ local_root := concat("", [sandbox_id, "/rootfs/local/"])
 volumes := [storage | some storage in storages; not is_pull(storage)]
 is_wanted(storage) if { some want in asked.storages; storage_ok(want, storage) }
 storage_ok(want, got) if {
-	[got.fstype, got.options, got.driver_options] == [want.fstype, want.options, want.driver_options]
-	[got.fs_group, object.get(got, "shared", false)] == [want.fs_group, want.shared]
+	[got.fstype, got.options, got.driver_options, got.fs_group] == [want.fstype, want.options, want.driver_options, want.fs_group]
+	object.get(got, "shared", false) == want.shared
 	[got.driver, got.source, got.mount_point] in storage_places(want.kind, want.volume, got)
 }
 storage_places("ephemeral", volume, _) := {["ephemeral", "tmpfs", concat("", [policy_data.paths.ephemeral, volume])]}
 storage_places("local", volume, _) := {["local", "local", path] | some path in local_paths(volume)}
 storage_places("block", _, got) := {[got.driver, got.source, concat("", [policy_data.paths.block, base64url.encode(got.source)])]} if {
-	is_string(got.source)
-	regex.match({"blk": `^[0-9a-f]{2}(/[0-9a-f]{2})*$`, "scsi": `^[0-9]+:[0-9]+$`}[got.driver], got.source)
+	is_string(got.source); regex.match({"blk": `^[0-9a-f]{2}(/[0-9a-f]{2})*$`, "scsi": `^[0-9]+:[0-9]+$`}[got.driver], got.source)
 }
 create contains "E_STORAGE" if {
-	every storage in volumes { is_wanted(storage) }
+	blocks_ok; every storage in volumes { is_wanted(storage) }
 	every want in asked.storages { count([1 | some got in volumes; storage_ok(want, got)]) in want.counts }
-	blocks_ok
 }
 # Block devices are told apart by the mounts that use them: no two volumes share one, and none is unused.
 blocks := [storage | some storage in volumes; storage.driver in {"blk", "scsi"}]
@@ -303,8 +303,7 @@ blocks_ok if { count(block_points) == count(blocks); count({use[1] | some use in
 blocks_used if subset
 blocks_used if block_points - {use[1] | some use in block_uses} == set()
 create contains "E_DEVICE" if {
-	is_array(input.devices)
-	is_array(linux.Devices)
+	is_array(input.devices); is_array(linux.Devices)
 	every device in input.devices { device.type_ in {"blk", "scsi", "mmioblk"}; device.options == []; is_string(device.vm_path) }
 	count(input.devices) == count(asked.devices)
 	{device.container_path | some device in input.devices} == set_of(asked.devices)
@@ -323,12 +322,10 @@ namespace_kinds := [object.get({"mnt": "mount"}, n.Type, n.Type) | some n in nam
 namespace_ok(n) if n.Path == ""
 namespace_ok(n) if { n.Type == "network"; is_string(n.Path) }
 create contains "E_NAMESPACES" if {
-	count(set_of(namespace_kinds)) == count(namespaces)
+	count(set_of(namespace_kinds)) == count(namespaces); every n in namespaces { namespace_ok(n) }
 	set_of(namespace_kinds) - {"network", "cgroup"} == set_of(asked.namespaces)
-	every n in namespaces { namespace_ok(n) }
 }
-default netns := ""
-netns := [n.Path | some n in namespaces; n.Type == "network"][0]
+netns := path if { path := [n.Path | some n in namespaces; n.Type == "network"][0] } else := ""
 create contains "E_NETNS" if pin_ok("p:netns", netns)
 create contains "E_MASKED" if set_of(inherited(asked, "masked")) - set_of(linux.MaskedPaths) == set()
 create contains "E_READONLY" if set_of(inherited(asked, "readonly")) - (set_of(linux.ReadonlyPaths) | set_of(linux.MaskedPaths)) == set()
@@ -340,14 +337,13 @@ create contains "E_RESOURCES" if { r := linux.Resources; [r.Devices, r.Pids, r.B
 create contains "E_CGROUP" if { is_string(linux.CgroupsPath); not ".." in split(linux.CgroupsPath, "/") }
 create contains "E_PIDNS" if input.sandbox_pidns == asked.pidns
 create_codes := {
-	"E_ANNOTATION", "E_ARGS", "E_CAPS", "E_CGROUP", "E_CWD", "E_DEVICE", "E_ENV", "E_HOOKS", "E_HOSTNAME", "E_ID", "E_IDMAP", "E_IMG_COUNT", "E_IMG_MOUNT", "E_IMG_OPTS", "E_IMG_REF",
+	"E_ANNOTATION", "E_ARGS", "E_CAPS", "E_CGROUP", "E_CWD", "E_DEVICE", "E_ENV", "E_FIELD", "E_HOOKS", "E_HOSTNAME", "E_ID", "E_IDMAP", "E_IMG_COUNT", "E_IMG_MOUNT", "E_IMG_OPTS", "E_IMG_REF",
 	"E_INSTANCE", "E_LINUX", "E_LSM", "E_MASKED", "E_MOUNT_DUP", "E_MOUNT_EXTRA", "E_MOUNT_MISSING", "E_MOUNT_OPTS", "E_MOUNT_ORDER", "E_MOUNT_SRC", "E_MOUNT_TYPE", "E_NAMESPACES",
 	"E_NETNS", "E_NNP", "E_ORDER", "E_OS", "E_PIDNS", "E_POD_NAME", "E_POD_NAMESPACE", "E_PROPAGATION", "E_READONLY", "E_RESOURCES", "E_RLIMITS", "E_ROOT_PATH", "E_ROOT_RO",
 	"E_SANDBOX_ID", "E_SELECT", "E_SHARED_MOUNTS", "E_STDIO", "E_STORAGE", "E_SYSCTL", "E_TTY", "E_TYPE", "E_USER", "E_VERSION",
 }
 sandbox_pins := {"p:sandbox_id": sandbox_id, "p:uid": sandbox_uid} if { not subset } else := {}
-default create_faults := {}
-create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION": annotation_wrong})
+create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION": annotation_wrong}) if { env_wrong; mount_faults } else := {}
 default CreateContainerRequest := false
 CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	create == create_codes
@@ -363,8 +359,7 @@ start contains "E_INSTANCE" if count(running(name_of(input.container_id))) == 0
 default StartContainerRequest := false
 StartContainerRequest := {"allowed": true, "ops": ops} if {
 	start == start_codes
-	name := name_of(input.container_id)
-	ops := [pin(key_of("r:", input.container_id), name), pin(key_of("s:", name), true)]
+	name := name_of(input.container_id); ops := [pin(key_of("r:", input.container_id), name), pin(key_of("s:", name), true)]
 } else := false if deny("StartContainerRequest", known_label, start_codes - start, {})
 default RemoveContainerRequest := true
 RemoveContainerRequest := {"allowed": true, "ops": ops} if {
@@ -375,9 +370,8 @@ default SignalProcessRequest := false
 SignalProcessRequest if { name_of(input.container_id) } else := false if deny("SignalProcessRequest", "?", {"E_ID"}, {})
 default ReadStreamRequest := false
 ReadStreamRequest if { container_of(input.container_id).logs } else := false if deny("ReadStreamRequest", known_label, {"E_LOGS"}, {})
-
 # ExecProcess: probes and hooks of a container that was started.
-exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
+exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_FIELD", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
 target := container_of(input.container_id)
 runs := input.process if is_object(input.process)
 who_runs := {"name": quoted(pinned("name")), "namespace": quoted(pinned("namespace")), "uid": quoted(pinned("uid"))}
@@ -385,6 +379,7 @@ pinned(what) := object.get(data.pstate, concat("", ["p:", what]), "")
 exec contains code if { some code in process_codes; process_ok(code, target, runs) }
 exec_env_wrong := env_faults(target, runs, who_runs)
 exec contains "E_ENV" if count(exec_env_wrong) == 0
+exec contains "E_FIELD" if { known("ExecProcessRequest", input); process_known(runs) }
 exec contains "E_ID" if { is_object(target); subset }
 exec contains "E_ID" if { is_object(target); is_started(input.container_id) }
 exec contains "E_ARGS" if { some command in target.exec; args_ok(command, runs.Args, who_runs) }
@@ -392,14 +387,15 @@ exec contains "E_TTY" if { runs.Terminal in {false, target.process.tty}; runs.Co
 exec contains "E_CAPS" if runs.Capabilities == null
 exec contains "E_CAPS" if { every kind in ["Ambient", "Bounding", "Effective", "Inheritable", "Permitted"] { runs.Capabilities[kind] == [] } }
 exec contains "E_LSM" if [runs.SelinuxLabel, runs.ApparmorProfile] == ["", ""]
-default exec_faults := {}
-exec_faults := {"E_ENV": exec_env_wrong}
+exec_faults := {"E_ENV": exec_env_wrong} if { exec_env_wrong } else := {}
 default ExecProcessRequest := false
 ExecProcessRequest if { exec == exec_codes } else := false if deny("ExecProcessRequest", known_label, exec_codes - exec, exec_faults)
 
 # CreateSandbox: once, with the storages of the profile.
-sandbox_codes := {"E_DNS", "E_HOOKS", "E_HOSTNAME", "E_MODULES", "E_PIDNS", "E_SANDBOX", "E_SANDBOX_ID", "E_STORAGE"}
+sandbox_codes := {"E_DNS", "E_FIELD", "E_HOOKS", "E_HOSTNAME", "E_MODULES", "E_PIDNS", "E_SANDBOX", "E_SANDBOX_ID", "E_STORAGE"}
 sandbox contains "E_SANDBOX" if object.get(data.pstate, "p:sandbox", null) == null
+sandbox contains code if { subset; some code in {"E_SANDBOX", "E_SANDBOX_ID"} }
+sandbox contains "E_FIELD" if known("CreateSandboxRequest", input)
 sandbox contains "E_HOOKS" if input.guest_hook_path == ""
 sandbox contains "E_MODULES" if input.kernel_modules == []
 sandbox contains "E_PIDNS" if input.sandbox_pidns == false
@@ -410,11 +406,9 @@ sandbox contains "E_STORAGE" if { count(sandbox_storages) == count(input.storage
 sandbox contains "E_STORAGE" if { subset; sandbox_storages - set_of(policy_data.sandbox.storages) == set() }
 # Agents before 2026 have no field `shared`.
 sandbox_storages := found if {
-	is_array(input.storages)
-	every storage in input.storages { is_object(storage) }
+	is_array(input.storages); every storage in input.storages { is_object(storage) }
 	found := {object.union({"shared": false}, storage) | some storage in input.storages}
 }
-sandbox contains "E_SANDBOX_ID" if subset
 sandbox contains "E_SANDBOX_ID" if { pin_ok("p:sandbox_id", input.sandbox_id); count(input.sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, input.sandbox_id) }
 default CreateSandboxRequest := false
 CreateSandboxRequest := {"allowed": true, "ops": ops} if {
@@ -432,43 +426,36 @@ default UpdateInterfaceRequest := false
 UpdateInterfaceRequest if { interface_ok(input.interface) } else := false if deny("UpdateInterfaceRequest", "-", {"E_INTERFACE"}, {})
 interface_ok(it) if {
 	every name in [it.device, it.name] { device_ok(name) }
-	it.raw_flags in {0, 128}
-	is_string(it.hwAddr)
+	it.raw_flags in {0, 128}; is_string(it.hwAddr)
 	regex.match(`^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$`, it.hwAddr); it.hwAddr != "00:00:00:00:00:00"
-	is_array(it.IPAddresses)
-	every ip in it.IPAddresses { address_ok(ip.address); is_string(ip.mask) }
+	is_array(it.IPAddresses); every ip in it.IPAddresses { address_ok(ip.address); is_string(ip.mask) }
 }
 default UpdateRoutesRequest := false
-UpdateRoutesRequest if {
-	is_array(input.routes.Routes)
-	every route in input.routes.Routes { device_ok(route.device); network_ok(route.source); network_ok(route.dest) }
-} else := false if deny("UpdateRoutesRequest", "-", {"E_ROUTE"}, {})
+UpdateRoutesRequest if { is_array(input.routes.Routes); every route in input.routes.Routes { route_ok(route) } } else := false if deny("UpdateRoutesRequest", "-", {"E_ROUTE"}, {})
+route_ok(it) if { device_ok(it.device); network_ok(it.source); network_ok(it.dest) }
 network_ok(text) if text == ""
 network_ok(text) if { is_string(text); regex.match(`^[^/]+(/[0-9]{1,3})?$`, text); address_ok(split(text, "/")[0]) }
 default AddARPNeighborsRequest := false
-AddARPNeighborsRequest if {
-	is_array(input.neighbors.ARPNeighbors)
-	every neighbor in input.neighbors.ARPNeighbors { neighbor_ok(neighbor) }
-} else := false if deny("AddARPNeighborsRequest", "-", {"E_NEIGHBOR"}, {})
+neighbors := input.neighbors.ARPNeighbors if is_array(input.neighbors.ARPNeighbors)
+AddARPNeighborsRequest if { every neighbor in neighbors { neighbor_ok(neighbor) } } else := false if deny("AddARPNeighborsRequest", "-", {"E_NEIGHBOR"}, {})
 neighbor_ok(it) if {
-	device_ok(it.device)
-	address_ok(it.toIPAddress.address)
+	device_ok(it.device); address_ok(it.toIPAddress.address)
 	[it.toIPAddress.mask, is_string(it.lladdr), it.state in {2, 128}, it.flags in {0, 8, 128, 136}] == ["", true, true, true]
 }
 
 # CopyFile: <shared>/[watchable/]<id>-<16 characters>-<a name this pod mounts>[/...]. Agents since 2026 give the file
 # type and the link target; before, both are in the raw message. Watched volumes change while the container runs.
-copy_codes := {"E_FILE_TYPE", "E_LATE", "E_MODE", "E_NAME", "E_PATH"}
+copy_codes := {"E_FIELD", "E_FILE_TYPE", "E_LATE", "E_MODE", "E_NAME", "E_PATH"}
 copy_rest := [rest |
 	is_string(input.path)
-	some prefix in policy_data.paths.shared
-	startswith(input.path, prefix)
+	some prefix in policy_data.paths.shared; startswith(input.path, prefix)
 	rest := trim_prefix(trim_prefix(input.path, prefix), "watchable/")
 	regex.match(`^[a-z0-9]+-[a-z0-9]+-[^\x00-\x1f\x7f]+$`, rest)
 ][0]
 copy_top := split(copy_rest, "/")[0]
 copy_words := split(copy_top, "-")
 copy_name := [name | some name in policy_data.copy.names; copy_top == concat("-", [copy_words[0], copy_words[1], name])][0]
+copy contains "E_FIELD" if known("CopyFileRequest", input)
 copy contains "E_PATH" if { every part in split(copy_rest, "/") { not part in {"", ".", ".."} }; [count(copy_words[0]), count(copy_words[1])] == [64, 16] }
 copy contains "E_NAME" if copy_name
 copy contains "E_NAME" if { subset; copy_top }

@@ -81,6 +81,16 @@ def test_all_published_cases_are_run() -> None:
     assert len(cases) == 58
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_peers_case_does_not_depend_on_the_sandboxes_before_it(engine: str) -> None:
+    guest = PolicyEngine(_policy(PEER_SUITE / "createsandbox", PEER_PROFILE), engine=engine)
+    request = fill_defaults("CreateSandboxRequest", {"sandbox_pidns": False})
+
+    allowed = [guest.ask("CreateSandboxRequest", request).allowed for _ in range(2)]
+
+    assert allowed == [True, True]
+
+
 STRICT = replace(PEER_PROFILE, presence="exact")
 # The one request of these directories that leaves nothing out.
 COMPLETE = {"createcontainer/sysctls": ["sysctls listed in yaml or settings"]}

@@ -11,6 +11,7 @@ from contrast_tasks.policy.expectations import (
     PolicyData,
 )
 from contrast_tasks.policy.fields import check_container, check_pod
+from contrast_tasks.policy.gpus import container_gpus
 from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
 from contrast_tasks.policy.mounts import SERVICE_ACCOUNT, container_mounts, pause_mounts
 from contrast_tasks.policy.names import pod_name_pattern, pull_sources, split_reference
@@ -143,6 +144,7 @@ def _pause(context: PodContext) -> Container:
         namespaces=("ipc", "mount") if host_network else ("ipc", "mount", "uts"),
         propagation=("",),
         devices=(),
+        gpus=0,
         exec=(),
         logs=True,
     )
@@ -155,14 +157,14 @@ def _container(
     env = ContainerEnvironment(context, place, image)
     process = container_process(context, place, image, env)
     mounts, own = container_mounts(context, place, image)
-    privileged = is_privileged(place)
+    privileged, gpus = is_privileged(place), container_gpus(context, place)
     name = place.text("name")
     return Container(
         name=name,
         kind=kind,
         after=after,
         process=process,
-        env=env.expectation(tty=process.tty),
+        env=env.expectation(tty=process.tty, gpus=gpus),
         mounts=mounts,
         storages=container_storages(context, own),
         images=pull_sources(image.reference),
@@ -173,6 +175,7 @@ def _container(
         namespaces=("ipc", "mount", "uts"),
         propagation=_propagation(context, mounts),
         devices=container_devices(context, place),
+        gpus=gpus,
         exec=exec_commands(place, env),
         logs=name not in context.profile.hidden_logs,
     ), own

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Environment, EnvPattern
 from contrast_tasks.policy.fieldrefs import field_value, resource_value
+from contrast_tasks.policy.gpus import VARIABLES as GPU_VARIABLES
 from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.profiles import DEFAULT_PATH
@@ -53,7 +54,7 @@ class ContainerEnvironment:
                 found = (entry.text("value"),)
         return found
 
-    def expectation(self, *, tty: bool) -> Environment:
+    def expectation(self, *, tty: bool, gpus: int = 0) -> Environment:
         """Return what the process's environment must be; one entry per name, the pod's before the image's."""
         fixed = _split((DEFAULT_PATH,)) | self._image
         if tty:
@@ -74,6 +75,8 @@ class ContainerEnvironment:
                 "JOB_COMPLETION_INDEX", (NUMBER,), required=True
             )
         family = SERVICE_FAMILY if self._context.service_links else API_SERVER_FAMILY
+        if gpus:
+            family = f"{family}|{GPU_VARIABLES}"
         return Environment(fixed=fixed, optional=optional, patterns=patterns, family=family)
 
     def _read_env_from(self) -> None:

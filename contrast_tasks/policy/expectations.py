@@ -136,7 +136,8 @@ class Container:
     """Expectations of one container; the pause container has the empty name.
 
     after: names that must have been started before. images: accepted sources of the pull. nested: pairs of mount
-    points of which the first contains the second. propagation: accepted values of RootfsPropagation.
+    points of which the first contains the second. propagation: accepted values of RootfsPropagation. gpus: number of
+    passed-through ones.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Container:
     namespaces: tuple[str, ...]
     propagation: tuple[str, ...]
     devices: tuple[str, ...]
+    gpus: int
     exec: tuple[tuple[Value, ...], ...]
     logs: bool
 
@@ -311,6 +313,7 @@ class _Shared:
             "namespaces": list(each.namespaces),
             "propagation": list(each.propagation),
             "devices": list(each.devices),
+            "gpus": each.gpus,
             "exec": [[_value_json(arg) for arg in command] for command in each.exec],
             "logs": each.logs,
         }

@@ -49,7 +49,11 @@ _CREATE: Mapping[str, tuple[str, str, str]] = {
         "process/cwd",
         "compare workingDir of the container and the image",
     ),
-    "E_DEVICE": ("devices", "devices", "compare volumeDevices of the container"),
+    "E_DEVICE": (
+        "devices",
+        "devices",
+        "compare volumeDevices of the container and the GPUs in its limits",
+    ),
     "E_IMG_REF": (
         "storages",
         "image",
@@ -93,6 +97,7 @@ _ORDER_ADVICE = "containers start in the order of the pod; look for one that fai
 _ADVICE: Mapping[str, str] = {
     "E_ANNOTATION": "the runtime sends an annotation the profile does not know, or with another value",
     "E_ENV": "compare env and envFrom of the container with what the policy was generated from",
+    "E_FIELD": "the agent is newer than these rules and the runtime uses a field they do not know",
     "E_ID": "the container is not known, was removed, or exists already",
     "E_INSTANCE": "another instance of the container is still running",
     "E_LOGS": "the output of this container is not shown to the host",

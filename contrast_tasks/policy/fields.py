@@ -64,7 +64,6 @@ _REFUSED_SECURITY: Mapping[str, tuple[Any, ...]] = {
     "windowsOptions": ({},),
     "supplementalGroupsPolicy": ("Merge",),
 }
-_DEVICE_RESOURCES = ("nvidia.com/", "amd.com/gpu", "gpu.intel.com/")
 _WEAKER = ("seccompProfile", "appArmorProfile")
 
 
@@ -102,7 +101,6 @@ def check_container(container: Place, *, init: bool) -> None:
     _known(lifecycle, _LIFECYCLE, {})
     for name in ("postStart", "preStop"):
         _known(lifecycle.mapping(name), _HOOK, {})
-    _devices(container.mapping("resources"))
     if container.flag("stdin"):
         container.at("stdin").warning(
             "G203", "weaker-in-guest", "the policy does not let the host write to standard input"
@@ -130,19 +128,6 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
             f"the field {key} is not known, so its effect on the guest is not either",
             f"did you mean {near[0]}" if near else "remove it",
         )
-
-
-def _devices(resources: Place) -> None:
-    """Report passthrough devices, which resources ask for by an extended name (policy.md 4.13)."""
-    for table in ("limits", "requests"):
-        for name in resources.mapping(table).value:
-            if str(name).startswith(_DEVICE_RESOURCES):
-                resources.mapping(table).at(str(name)).error(
-                    "G202",
-                    "unsupported-field",
-                    f"the resource {name} passes a device through, which policies do not describe yet",
-                    "remove it, or leave this workload out of the confidential ones",
-                )
 
 
 def _weaker(security: Place) -> None:

@@ -123,7 +123,8 @@ class Profile:
     pinned_images: an image without digest is an error. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of pod annotations
     that the runtime sends on. sandbox_storages: storages of CreateSandbox. presence: see policy.md 10.7.
-    requests: requests that are off unless switched on here.
+    requests: requests that are off unless switched on here. gpu_resources: names of limits that count passed-through
+    GPUs.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Profile:
     forwarded_annotations: tuple[str, ...] = ("io.katacontainers.",)
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = field(default_factory=dict)
+    gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

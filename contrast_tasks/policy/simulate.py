@@ -14,6 +14,7 @@ from typing import Any
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.expectations import Container, Mount, Pattern, PolicyData, Value
+from contrast_tasks.policy.gpus import DEVICE_PREFIX
 from contrast_tasks.policy.requests import Request, fill_defaults
 
 _UID = "31df313a-931f-4979-a405-cc3f3ccb6a56"
@@ -174,8 +175,11 @@ class _Pod:
             "container_id": identifier,
             "exec_id": identifier,
             "devices": [
-                {"id": f"drive-{index}", "type_": "blk", "vm_path": "", "container_path": path}
-                for index, path in enumerate(container.devices)
+                *(
+                    {"id": f"drive-{index}", "type_": "blk", "vm_path": "", "container_path": path}
+                    for index, path in enumerate(container.devices)
+                ),
+                *map(_gpu, range(container.gpus)),
             ],
             "storages": [pull, *storages.values()],
             "sandbox_pidns": container.pidns,
@@ -254,6 +258,7 @@ class _Pod:
             return found | {
                 f"{_CRI}container-name": container.name,
                 f"{_CRI}image-name": container.images[0],
+                **{f"cdi.k8s.io/vfio{n}": f"nvidia.com/gpu={n}" for n in range(container.gpus)},
             }
         return (
             found
@@ -305,6 +310,8 @@ class _Pod:
             "KUBERNETES_SERVICE_PORT": "443",
             "KUBERNETES_SERVICE_PORT_HTTPS": "443",
         }
+        if container.gpus:
+            service["PCI_RESOURCE_NVIDIA_COM_PGPU"] = "0000:00:00.0"
         explicit = env.fixed.keys() | env.optional.keys() | env.patterns.keys()
         return entries + [
             f"{name}={value}" for name, value in service.items() if name not in explicit
@@ -361,6 +368,16 @@ class _Pod:
             .replace("$(namespace)", self.namespace)
             .replace("$(uid)", _UID)
         )
+
+
+def _gpu(number: int) -> dict[str, Any]:
+    return {
+        "id": f"vfio{number}",
+        "type_": "vfio-pci-gk",
+        "vm_path": "",
+        "container_path": f"{DEVICE_PREFIX}{number}",
+        "options": [f"0000:{number:02x}:00.0=0{number % 10}/00"],
+    }
 
 
 def _copy(purpose: str, path: str, file_type: str, mode: int, target: str | None = None) -> Request:

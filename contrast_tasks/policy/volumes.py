@@ -1,11 +1,13 @@
 """Volumes of a pod: what reaches the guest for each kind, and the storages that come with it (policy.md 4.5)."""
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
+from contrast_tasks.policy.gpus import DEVICE_PREFIX
 from contrast_tasks.policy.place import Place
 
 # The shim copies these to the guest file by file and updates them while containers run.
@@ -77,8 +79,15 @@ def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
                 f"volume {name!r} has volumeMode {mode}, but is used as a device",
                 "set volumeMode: Block in its claim",
             )
-        if not path.startswith("/dev/") or ".." in path.split("/"):
+        if not path.startswith("/dev/") or posixpath.normpath(path) != path:
             place.at("devicePath").error("G216", "mount-path", f"{path!r} is not a path below /dev")
+        if path.startswith(DEVICE_PREFIX):
+            place.at("devicePath").error(
+                "G216",
+                "mount-path",
+                f"{path} is where passed-through devices appear",
+                "use another path",
+            )
         paths.append(path)
     return tuple(sorted(paths))
 

@@ -119,6 +119,10 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
             source = mount["src"]
             yield f"  mount    {mount['dst']} ({mount['type']}, {source['kind']} {source['arg']})"
     yield f"  caps     {_caps(shared['caps'] if process['caps'] == 'shared' else process['caps'])}"
+    if devices := container["devices"]:
+        yield f"  devices  {' '.join(devices)}"
+    if gpus := container["gpus"]:
+        yield f"  gpus     {gpus}, passed through"
     for command in container["exec"]:
         yield f"  exec     {' '.join(_word(word) for word in command)}"
     if not container["logs"]:

@@ -303,13 +303,30 @@ blocks_ok if { count(block_points) == count(blocks); count({use[1] | some use in
 blocks_used if subset
 blocks_used if block_points - {use[1] | some use in block_uses} == set()
 create contains "E_DEVICE" if {
-	is_array(input.devices); is_array(linux.Devices)
-	every device in input.devices { device.type_ in {"blk", "scsi", "mmioblk"}; device.options == []; is_string(device.vm_path) }
-	count(input.devices) == count(asked.devices)
-	{device.container_path | some device in input.devices} == set_of(asked.devices)
-	every device in linux.Devices { device.Path in asked.devices; device.Type == "b" }
-	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
+	is_array(input.devices); is_array(linux.Devices); gpus_ok
+	plain := [device | some device in input.devices; not is_gpu(device)]
+	every device in plain { device.type_ in {"blk", "scsi", "mmioblk"}; device.options == []; is_string(device.vm_path) }
+	count(plain) == count(asked.devices); {device.container_path | some device in plain} == set_of(asked.devices)
+	every device in linux.Devices { node_ok(device) }; count({device.Path | some device in linux.Devices}) == count(linux.Devices)
 }
+node_ok(device) if { device.Path in asked.devices; device.Type == "b" }
+node_ok(device) if { device.Type == "c"; some gpu in gpus; gpu.container_path == device.Path }
+# Passed-through GPUs: each has an annotation under its number, and a device unless it was there when the guest started.
+gpu_path := "/dev/vfio/devices/vfio"
+is_gpu(device) if { is_string(device.container_path); startswith(device.container_path, gpu_path) }
+gpus := [device | some device in input.devices; is_gpu(device)]
+gpu_marks := {trim_prefix(key, "cdi.k8s.io/vfio"): value | some key, value in annotations; startswith(key, "cdi.k8s.io/vfio")}
+annotation_ok(key, value) if { asked.gpus > 0; regex.match(`^cdi\.k8s\.io/vfio[0-9]+$`, key); regex.match(`^nvidia\.com/gpu=[0-9]+$`, value) }
+gpus_ok if {
+	[count(gpu_marks), count({value | some _, value in gpu_marks})] == [asked.gpus, asked.gpus]; count(gpus) in {0, asked.gpus}
+	every gpu in gpus { gpu_ok(gpu, trim_prefix(gpu.container_path, gpu_path)) }
+	count({gpu.container_path | some gpu in gpus}) == count(gpus)
+}
+gpu_ok(gpu, number) if {
+	gpu_marks[number]; [gpu.type_, gpu.vm_path, gpu.id] == ["vfio-pci-gk", "", concat("", ["vfio", number])]
+	is_array(gpu.options); count(gpu.options) > 0; every option in gpu.options { is_string(option); regex.match(gpu_option, option) }
+}
+gpu_option := `^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]=[0-9A-Fa-f]{2}/[0-9A-Fa-f]{2}$`
 create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
 # CreateContainer: the rest of the OCI specification.
 create contains "E_VERSION" if { is_string(input.OCI.Version); regex.match(`^1\.[0-9]+\.[0-9]+$`, input.OCI.Version) }

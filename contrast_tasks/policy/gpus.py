@@ -1,0 +1,37 @@
+"""Passed-through GPUs: which resources ask for them, and what a container gets with them (policy.md 4.13)."""
+
+from contrast_tasks.policy.context import PodContext
+from contrast_tasks.policy.place import Place
+from contrast_tasks.policy.quantity import quantity
+
+# Device nodes of passed-through devices; no volume may be attached there.
+DEVICE_PREFIX = "/dev/vfio/devices/vfio"
+# The device plugin names the PCI addresses, which are the host's choice.
+VARIABLES = r"PCI_RESOURCE_NVIDIA_COM[A-Z0-9_]*=[a-fA-F0-9:.,-]*"
+_VENDORS = ("nvidia.com/", "amd.com/gpu", "gpu.intel.com/")
+
+
+def container_gpus(context: PodContext, container: Place) -> int:
+    """Return how many GPUs the container's limits ask for; another resource of a vendor is an error."""
+    known = context.profile.gpu_resources
+    resources = container.mapping("resources")
+    for table in ("limits", "requests"):
+        for name in resources.mapping(table).value:
+            if str(name).startswith(_VENDORS) and name not in known:
+                resources.mapping(table).at(str(name)).error(
+                    "G202",
+                    "unsupported-field",
+                    f"the resource {name} passes a device through that policies do not describe",
+                    f"known are {', '.join(known)}; remove it, or leave this workload out of the confidential ones",
+                )
+    return sum(_count(resources.mapping("limits").at(name)) for name in known)
+
+
+def _count(place: Place) -> int:
+    if place.value is None:
+        return 0
+    number = quantity(place.value)
+    if number is None or number < 0 or number != int(number):
+        place.wrong("a whole number")
+        return 0
+    return int(number)

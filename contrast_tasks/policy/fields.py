@@ -5,7 +5,7 @@ errors: a field that is not understood may change what runs.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contrast_tasks.policy.place import Place
@@ -39,16 +39,35 @@ _CONTAINER_SECURITY = _names(
     "runAsUser runAsGroup runAsNonRoot readOnlyRootFilesystem privileged allowPrivilegeEscalation capabilities "
     "seccompProfile appArmorProfile"
 )
-_VOLUME_MOUNT = _names(
-    "name mountPath readOnly mountPropagation recursiveReadOnly subPath subPathExpr"
-)
-_ENV = _names("name value valueFrom")
-_PROBE = _names(
+_PROBE = (
     "exec httpGet tcpSocket grpc initialDelaySeconds periodSeconds timeoutSeconds successThreshold "
     "failureThreshold terminationGracePeriodSeconds"
 )
-_LIFECYCLE = _names("postStart preStop stopSignal")
-_HOOK = _names("exec httpGet tcpSocket sleep")
+_HOOK = "exec httpGet tcpSocket sleep"
+# Members of what lies deeper and decides what runs, by its path; a list is marked by an asterisk.
+_IN_POD = {
+    "securityContext/sysctls*": "name value",
+    "volumes*/emptyDir": "medium sizeLimit",
+}
+_IN_CONTAINER = {
+    "env*": "name value valueFrom",
+    "env*/valueFrom/configMapKeyRef": "name key optional",
+    "env*/valueFrom/secretKeyRef": "name key optional",
+    "env*/valueFrom/fieldRef": "apiVersion fieldPath",
+    "env*/valueFrom/resourceFieldRef": "containerName resource divisor",
+    "envFrom*": "prefix configMapRef secretRef",
+    "envFrom*/configMapRef": "name optional",
+    "envFrom*/secretRef": "name optional",
+    "lifecycle": "postStart preStop stopSignal",
+    **{f"lifecycle/{name}": _HOOK for name in ("postStart", "preStop")},
+    **{f"lifecycle/{name}/exec": "command" for name in ("postStart", "preStop")},
+    **{name: _PROBE for name in ("livenessProbe", "readinessProbe", "startupProbe")},
+    **{f"{name}/exec": "command" for name in ("livenessProbe", "readinessProbe", "startupProbe")},
+    "resources": "limits requests",
+    "securityContext/capabilities": "add drop",
+    "volumeDevices*": "name devicePath",
+    "volumeMounts*": "name mountPath readOnly mountPropagation recursiveReadOnly subPath subPathExpr",
+}
 
 # Refused fields and the values of them that change nothing.
 _REFUSED_POD: Mapping[str, tuple[Any, ...]] = {
@@ -64,6 +83,7 @@ _REFUSED_SECURITY: Mapping[str, tuple[Any, ...]] = {
     "windowsOptions": ({},),
     "supplementalGroupsPolicy": ("Merge",),
 }
+_REFUSED_INSIDE: Mapping[str, Mapping[str, tuple[Any, ...]]] = {"resources": {"claims": ([],)}}
 _WEAKER = ("seccompProfile", "appArmorProfile")
 
 
@@ -73,6 +93,7 @@ def check_pod(spec: Place, metadata: Place) -> None:
     security = spec.mapping("securityContext")
     _known(security, _POD_SECURITY, _REFUSED_SECURITY)
     _weaker(security)
+    _check_inside(spec, _IN_POD)
     metadata.mapping("labels")
     metadata.mapping("annotations")
 
@@ -91,20 +112,28 @@ def check_container(container: Place, *, init: bool) -> None:
             f"restartPolicy {restart!r} of a container is not supported",
             "only Always in initContainers has a meaning here",
         )
-    for mount in container.entries("volumeMounts"):
-        _known(mount, _VOLUME_MOUNT, {})
-    for entry in container.entries("env"):
-        _known(entry, _ENV, {})
-    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
-        _known(container.mapping(name), _PROBE, {})
-    lifecycle = container.mapping("lifecycle")
-    _known(lifecycle, _LIFECYCLE, {})
-    for name in ("postStart", "preStop"):
-        _known(lifecycle.mapping(name), _HOOK, {})
+    _check_inside(container, _IN_CONTAINER)
     if container.flag("stdin"):
         container.at("stdin").warning(
             "G203", "weaker-in-guest", "the policy does not let the host write to standard input"
         )
+
+
+def _check_inside(place: Place, members: Mapping[str, str]) -> None:
+    for path, names in members.items():
+        for inner in _places(place, path.split("/")):
+            _known(inner, _names(names), _REFUSED_INSIDE.get(path, {}))
+
+
+def _places(place: Place, path: Sequence[str]) -> Iterator[Place]:
+    """Yield what lies at the path, once for every element of the lists on the way."""
+    if not path:
+        yield place
+        return
+    step, rest = path[0], path[1:]
+    inner = place.entries(step[:-1]) if step.endswith("*") else (place.mapping(step),)
+    for each in inner:
+        yield from _places(each, rest)
 
 
 def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any, ...]]) -> None:

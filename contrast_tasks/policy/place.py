@@ -17,17 +17,17 @@ class Reporter:
     def add(
         self, severity: Severity, code: str, rule: str, *, pointer: str, message: str, hint: str
     ) -> None:
-        """Record one finding at a JSON pointer of the document."""
-        self.findings.append(
-            Finding(
-                code=code,
-                rule=rule,
-                severity=severity,
-                message=message,
-                where=Location(file=self.file, pointer=pointer),
-                hint=hint,
-            )
+        """Record one finding at a JSON pointer of the document, once however often the place is read."""
+        finding = Finding(
+            code=code,
+            rule=rule,
+            severity=severity,
+            message=message,
+            where=Location(file=self.file, pointer=pointer),
+            hint=hint,
         )
+        if finding not in self.findings:
+            self.findings.append(finding)
 
 
 class Place:

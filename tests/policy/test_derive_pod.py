@@ -409,6 +409,62 @@ def test_devices_of_block_claims_are_expected() -> None:
             "/spec/containers/0/volumeDevices/0/devicePath",
         ),
         ("env: [{name: A, vlaue: x}]", "", "G201", "/spec/containers/0/env/0/vlaue"),
+        (
+            "envFrom: [{configmapRef: {name: a}}]",
+            "",
+            "G201",
+            "/spec/containers/0/envFrom/0/configmapRef",
+        ),
+        (
+            "envFrom: [{configMapRef: {name: a, optionl: true}}]",
+            "",
+            "G201",
+            "/spec/containers/0/envFrom/0/configMapRef/optionl",
+        ),
+        (
+            "env: [{name: A, valueFrom: {secretKeyRef: {name: a, keys: b}}}]",
+            "",
+            "G201",
+            "/spec/containers/0/env/0/valueFrom/secretKeyRef/keys",
+        ),
+        (
+            "env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu, by: 5}}}]",
+            "",
+            "G201",
+            "/spec/containers/0/env/0/valueFrom/resourceFieldRef/by",
+        ),
+        (
+            "env: [{name: A, valueFrom: {fileKeyRef: {path: a}}}]",
+            "",
+            "G201",
+            "/spec/containers/0/env/0/valueFrom",
+        ),
+        (
+            "securityContext: {capabilities: {dropped: [ALL]}}",
+            "",
+            "G201",
+            "/spec/containers/0/securityContext/capabilities/dropped",
+        ),
+        (
+            "livenessProbe: {exec: {cmd: [x]}}",
+            "",
+            "G201",
+            "/spec/containers/0/livenessProbe/exec/cmd",
+        ),
+        (
+            "lifecycle: {preStop: {exec: {args: [x]}}}",
+            "",
+            "G201",
+            "/spec/containers/0/lifecycle/preStop/exec/args",
+        ),
+        ("resources: {claims: [{name: x}]}", "", "G202", "/spec/containers/0/resources/claims"),
+        ("resources: {limit: {cpu: 1}}", "", "G201", "/spec/containers/0/resources/limit"),
+        (
+            "",
+            "volumes: [{name: a, emptyDir: {size: 5Mi}}]",
+            "G201",
+            "/spec/volumes/0/emptyDir/size",
+        ),
     ],
 )
 def test_what_is_not_supported_is_an_error_with_its_place(
@@ -467,6 +523,10 @@ def test_all_errors_of_a_pod_are_reported_at_once() -> None:
     found = failures("tty: 1, restartPolicy: Always", pod="hostPID: true\nhostIPC: true")
 
     assert [code for code, _ in found] == ["G200", "G202", "G202", "G202"]
+
+
+def test_a_place_that_is_read_often_is_reported_once() -> None:
+    assert failures("env: 5") == [("G200", "/spec/containers/0/env")]
 
 
 def test_the_pointer_of_a_cron_job_leads_to_its_template() -> None:

@@ -23,8 +23,10 @@ from contrast_tasks.policy.values import (
     service_value,
 )
 
-# Names the API server accepts for keys that envFrom turns into variables.
-_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+# Names that every kubelet accepts for keys that envFrom turns into variables, and those of kubelets since 1.30 only.
+_ENV_NAME = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*")
+_LATER_ENV_NAME = re.compile(r"[ -<>-~]+")
+JOB_INDEX = "JOB_COMPLETION_INDEX"
 
 
 class ContainerEnvironment:
@@ -38,6 +40,7 @@ class ContainerEnvironment:
         self.maybe_absent: set[str] = set()
         self._read_env_from()
         self._read_env()
+        self._add_job_index()
 
     def lookup(self, name: str) -> Parts | None:
         """Return what `$(name)` stands for in command, args and later variables."""
@@ -48,7 +51,9 @@ class ContainerEnvironment:
 
     def lookup_static(self, name: str) -> Parts | None:
         """Return what `$(name)` stands for in an exec probe: the value as written, empty for valueFrom."""
-        found = None
+        found: Parts | None = None
+        if name == JOB_INDEX and self._context.given.indexed_job:
+            found = ()
         for entry in self._container.entries("env"):
             if entry.text("name") == name:
                 found = (entry.text("value"),)
@@ -70,10 +75,6 @@ class ContainerEnvironment:
                 optional[name] = (known, fixed.pop(name)) if name in fixed else (known,)
             else:
                 fixed[name] = known
-        if self._context.given.indexed_job and "JOB_COMPLETION_INDEX" not in self.given:
-            patterns["JOB_COMPLETION_INDEX"] = _pattern(
-                "JOB_COMPLETION_INDEX", (NUMBER,), required=True
-            )
         family = SERVICE_FAMILY if self._context.service_links else API_SERVER_FAMILY
         if gpus:
             family = f"{family}|{GPU_VARIABLES}"
@@ -86,6 +87,14 @@ class ContainerEnvironment:
                 if source.has(member):
                     self._take_all(source.mapping(member), kind, prefix)
 
+    def _add_job_index(self) -> None:
+        """Add what the controller of an indexed Job appends to the container's variables, unless they have it."""
+        if self._context.given.indexed_job and not self._defines(JOB_INDEX):
+            self._set(JOB_INDEX, (NUMBER,))
+
+    def _defines(self, name: str) -> bool:
+        return any(entry.text("name") == name for entry in self._container.entries("env"))
+
     def _take_all(self, reference: Place, kind: str, prefix: str) -> None:
         entries = self._config(reference, kind)
         if entries is None:
@@ -93,8 +102,9 @@ class ContainerEnvironment:
         for key in sorted(entries):
             value = _env_text(entries[key], kind)
             name = f"{prefix}{key}"
-            if value is not None and _ENV_NAME.fullmatch(name):
-                self._set(name, (value,) if value else (), optional=reference.flag("optional"))
+            if value is not None and _LATER_ENV_NAME.fullmatch(name):
+                optional = reference.flag("optional") or not _ENV_NAME.fullmatch(name)
+                self._set(name, (value,) if value else (), optional=optional)
 
     def _read_env(self) -> None:
         for entry in self._container.entries("env"):

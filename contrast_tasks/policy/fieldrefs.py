@@ -27,11 +27,12 @@ _FIXED_PATHS: dict[str, Parts] = {
     "status.podIPs": (ADDRESSES,),
 }
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
-# Labels that controllers add to the pods they make.
+# Labels that controllers add to the pods they make; an indexed Job adds its own as an annotation as well.
 _STATEFUL_SET_LABELS: dict[str, Parts] = {
     "statefulset.kubernetes.io/pod-name": (POD_NAME,),
     "apps.kubernetes.io/pod-index": (NUMBER,),
 }
+_JOB_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 def field_value(context: PodContext, reference: Place) -> Parts:
@@ -61,8 +62,14 @@ def _keyed_value(context: PodContext, reference: Place, table: str, key: str) ->
     if values.has(key):
         text = values.text(key)
         return (text,) if text else ()
-    if context.given.owner.kind == "StatefulSet" and key in _STATEFUL_SET_LABELS:
+    if (
+        table == "labels"
+        and context.given.owner.kind == "StatefulSet"
+        and key in _STATEFUL_SET_LABELS
+    ):
         return _STATEFUL_SET_LABELS[key]
+    if context.given.indexed_job and key == _JOB_INDEX:
+        return (NUMBER,)
     reference.at("fieldPath").error(
         "G212",
         "field-path",

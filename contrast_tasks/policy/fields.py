@@ -61,7 +61,7 @@ _IN_CONTAINER = {
     "lifecycle": "postStart preStop stopSignal",
     **{f"lifecycle/{name}": _HOOK for name in ("postStart", "preStop")},
     **{f"lifecycle/{name}/exec": "command" for name in ("postStart", "preStop")},
-    **{name: _PROBE for name in ("livenessProbe", "readinessProbe", "startupProbe")},
+    **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe"), _PROBE),
     **{f"{name}/exec": "command" for name in ("livenessProbe", "readinessProbe", "startupProbe")},
     "resources": "limits requests",
     "securityContext/capabilities": "add drop",

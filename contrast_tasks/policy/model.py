@@ -107,7 +107,7 @@ class PolicyInput:
             images=images,
             configs=configs,
             block_claims=_claims(claims),
-            indexed_job=obj["kind"] == "Job" and spec.get("completionMode") == "Indexed",
+            indexed_job=_job_spec(obj["kind"], spec).get("completionMode") == "Indexed",
             service_account_automount=service_account_automount,
             file=file,
             pointer="".join(f"/{name}" for name in path),
@@ -153,6 +153,12 @@ class Profile:
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = field(default_factory=dict)
     gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
+
+
+def _job_spec(kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    if kind == "CronJob":
+        return _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
+    return spec if kind == "Job" else {}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

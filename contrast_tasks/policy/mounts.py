@@ -87,7 +87,7 @@ def _kubelet_files(context: PodContext, container: Place, *, readonly: bool) -> 
     yield _file("/etc/hosts", ("rbind", "rprivate", "rw"))
     yield _file("/etc/hostname", ("rbind", "rprivate", access))
     yield _file("/etc/resolv.conf", ("rbind", "rprivate", access))
-    log = container.text("terminationMessagePath", "/dev/termination-log")
+    log = container.text("terminationMessagePath") or "/dev/termination-log"
     if _is_clean(container.at("terminationMessagePath"), log):
         yield _file(log, ("rbind", "rprivate", "rw"))
     automount = context.given.service_account_automount

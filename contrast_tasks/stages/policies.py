@@ -353,10 +353,16 @@ def config_data(obj: Mapping[str, Any]) -> dict[str, str | bytes]:
     return data | {key: value for key, value in entries if isinstance(value, str)}
 
 
+def service_account(obj: Mapping[str, Any]) -> str:
+    """Return the name of the pod's ServiceAccount; `serviceAccount` is the deprecated alias."""
+    spec = workloads.pod_spec(obj)
+    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+
+
 def _automounts(project: Project, workload: Workload, obj: Mapping[str, Any]) -> bool:
     """Return False if the pod's ServiceAccount is among the sources and says that no token is mounted."""
-    name = workloads.pod_spec(obj).get("serviceAccountName") or "default"
-    place = project.index.places.get(("ServiceAccount", workload.namespace or "default", str(name)))
+    name = service_account(obj)
+    place = project.index.places.get(("ServiceAccount", workload.namespace or "default", name))
     if place is None:
         return True
     file, position = place

@@ -157,6 +157,12 @@ def test_the_termination_log_is_where_the_pod_wants_it() -> None:
     assert mount(data, "/tmp/why").source == ("file", "why")
 
 
+def test_an_empty_path_of_the_termination_log_is_the_default_one() -> None:
+    data = one_container('terminationMessagePath: ""')
+
+    assert mount(data, "/dev/termination-log").source == ("file", "termination-log")
+
+
 @pytest.mark.parametrize(
     ("pod", "account", "expected"),
     [

@@ -205,13 +205,48 @@ def test_an_optional_reference_that_is_not_found_must_be_absent(name: str) -> No
     assert "A" not in {*env.fixed, *env.optional, *env.patterns}
 
 
-def test_an_indexed_job_sets_its_index() -> None:
-    job = workload(f"containers: [{{name: app, image: '{REFERENCE}'}}]", kind="Job")
-    job["spec"]["completionMode"] = "Indexed"
+def indexed(fields: str = "", *, kind: str = "Job") -> Container:
+    job = workload(f"containers: [{{name: app, image: '{REFERENCE}', {fields}}}]", kind=kind)
+    spec = job["spec"]["jobTemplate"]["spec"] if kind == "CronJob" else job["spec"]
+    spec["completionMode"] = "Indexed"
+    return derive(given(job), KATA_QEMU).container("app")
 
-    env = derive(given(job), KATA_QEMU).container("app").env
+
+@pytest.mark.parametrize("kind", ["Job", "CronJob"])
+def test_an_indexed_job_sets_its_index(kind: str) -> None:
+    env = indexed(kind=kind).env
 
     assert env.patterns["JOB_COMPLETION_INDEX"].regex == "^JOB_COMPLETION_INDEX=[0-9]+$"
+
+
+def test_the_index_of_a_job_is_expanded_in_arguments_and_not_in_probes() -> None:
+    container = indexed(
+        'args: ["--part=$(JOB_COMPLETION_INDEX)"], '
+        'livenessProbe: {exec: {command: [check, "$(JOB_COMPLETION_INDEX)"]}}'
+    )
+
+    assert container.process.args[-1] == Pattern(regex="^\\-\\-part=[0-9]+$", sample="--part=2")
+    assert container.exec == (("check", ""),)
+
+
+def test_the_index_of_a_job_may_come_from_its_annotation() -> None:
+    path = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+    env = indexed(f'env: [{{name: A, valueFrom: {{fieldRef: {{fieldPath: "{path}"}}}}}}]').env
+
+    assert env.patterns["A"].regex == "^A=[0-9]+$"
+
+
+def test_a_variable_of_the_jobs_pod_takes_the_place_of_its_index() -> None:
+    env = indexed("env: [{name: JOB_COMPLETION_INDEX, value: mine}]").env
+
+    assert env.fixed["JOB_COMPLETION_INDEX"] == "mine"
+
+
+def test_names_that_only_later_kubelets_accept_may_be_absent() -> None:
+    env = app("envFrom: [{configMapRef: {name: c}}]", configs=CONFIGS).env
+
+    assert env.optional == {"9": ("nine",), "bad name": ("x",)}
 
 
 def test_secret_values_in_the_environment_are_warned_of() -> None:

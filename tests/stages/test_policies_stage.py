@@ -3,7 +3,12 @@ import base64
 import pytest
 
 from contrast_tasks.stages.images import image_sites, pin_images
-from contrast_tasks.stages.policies import config_data, image_facts, runtime_class
+from contrast_tasks.stages.policies import (
+    config_data,
+    image_facts,
+    runtime_class,
+    service_account,
+)
 from tests.fakes.workloads import locked
 
 POD = {
@@ -64,3 +69,17 @@ def test_config_data_is_decoded(obj: dict[str, object], wanted: dict[str, object
 def test_the_runtime_class_names_the_platform_but_for_local() -> None:
     assert runtime_class("local") == "contrast-cc"
     assert runtime_class("k3s-qemu-snp") == "contrast-cc-k3s-qemu-snp"
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ({}, "default"),
+        ({"serviceAccountName": "own"}, "own"),
+        ({"serviceAccount": "alias"}, "alias"),
+        ({"serviceAccountName": "own", "serviceAccount": "alias"}, "own"),
+        ({"serviceAccountName": "", "serviceAccount": None}, "default"),
+    ],
+)
+def test_the_service_account_is_named_by_either_field(spec: dict[str, object], name: str) -> None:
+    assert service_account({"kind": "Pod", "spec": spec}) == name

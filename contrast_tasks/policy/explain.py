@@ -5,15 +5,17 @@ the owner of the deployment.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contrast_tasks.policy.engine import ENGINES, PolicyEngine
+from contrast_tasks.policy.engine import ENGINES, PolicyEngine, parse_denial
 from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.text import parse_policy
 
 _CRI = "io.kubernetes.cri."
+_ENTRY = re.compile(r"DENY (\w+) container=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,23 @@ class Explanation:
     request: Request
     container: str
     reasons: tuple[Reason, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of the command's result."""
+        return {
+            "kind": self.request.kind,
+            "container": self.container,
+            "reasons": [
+                {
+                    "code": reason.code,
+                    "names": list(reason.names),
+                    "expected": reason.expected,
+                    "actual": reason.actual,
+                    "advice": reason.advice,
+                }
+                for reason in self.reasons
+            ],
+        }
 
 
 # Code -> path in the request, path in the expectations of the container, advice.
@@ -145,6 +164,25 @@ def explain(
         )
         found.append(Explanation(request=request, container=decision.container, reasons=reasons))
     return tuple(found)
+
+
+def explain_event(policy: bytes, text: str) -> Explanation | None:
+    """Return the reasons of the denial line inside any text, as an event of the cluster; None without one.
+
+    The request is not in the event, so that only what was expected is shown.
+    Raises ContrastError when the policy is not ours.
+    """
+    denial, entry = parse_denial(text), _ENTRY.search(text)
+    if denial is None or entry is None:
+        return None
+    block = parse_policy(policy)
+    label, codes = denial
+    request = Request(kind=entry[1], input={})
+    container = _container(block, request, label)
+    reasons = tuple(
+        _reason(block, container, request, code, names) for code, names in sorted(codes.items())
+    )
+    return Explanation(request=request, container=label, reasons=reasons)
 
 
 def _reason(

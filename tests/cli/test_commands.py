@@ -393,6 +393,69 @@ def test_policy_simulate_counts_the_requests_of_each_pod(terminal: Terminal) -> 
     assert shown.out.endswith(" requests allowed\n")
 
 
+def test_policy_explain_says_what_an_event_means(terminal: Terminal, project: FakeProject) -> None:
+    terminal.run("generate")
+    event = "PERMISSION_DENIED: DENY CreateContainerRequest container=till codes=E_CWD,E_ENV(A)"
+    (project.root / "event.txt").write_text(event)
+
+    shown = terminal.run("policy", "explain", "event.txt", "Deployment/till")
+
+    assert shown.code == 0
+    assert shown.out.startswith("CreateContainerRequest of till is denied\n  E_CWD: compare ")
+    assert "\n  E_ENV (A): compare env and envFrom" in shown.out
+    assert '\n    expected "/"\n' in shown.out
+
+
+def test_policy_explain_evaluates_the_requests_of_a_guest(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    terminal.run("generate")
+    lines = [
+        {"kind": "GuestDetailsRequest", "request": {}},
+        {"kind": "CreateContainerRequest", "request": {"container_id": "x"}},
+        {"kind": "SetPolicyRequest", "request": {"policy": ""}},
+    ]
+    (project.root / "policy.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    policy = "build/policies/Deployment.till.rego"
+
+    shown = terminal.run("policy", "explain", "policy.jsonl", policy, "--output", "json")
+
+    result = json.loads(shown.out)["result"]
+    assert shown.code == 0
+    assert result["requests"] == 3
+    assert [each["kind"] for each in result["denied"]] == [
+        "CreateContainerRequest",
+        "SetPolicyRequest",
+    ]
+    assert "E_ARGS" in [reason["code"] for reason in result["denied"][0]["reasons"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "message"),
+    [
+        (["event.txt"], "", "takes a file and a key or policy file, found 1 arguments"),
+        (["none.txt", "Deployment/till"], "", "cannot read none.txt: no such file or directory"),
+        (["event.txt", "none.rego"], "", "cannot read none.rego: no such file or directory"),
+        (["event.txt", "Deployment/tell"], "", "no workload 'Deployment/tell' among the sources"),
+        (
+            ["event.txt", "Deployment/till"],
+            "pulled",
+            "event.txt holds neither requests nor a denial",
+        ),
+    ],
+)
+def test_policy_explain_names_what_is_missing(
+    terminal: Terminal, project: FakeProject, names: list[str], text: str, message: str
+) -> None:
+    terminal.run("generate")
+    (project.root / "event.txt").write_text(text)
+
+    shown = terminal.run("policy", "explain", *names)
+
+    assert shown.code == 2
+    assert message in shown.err
+
+
 def test_policy_simulate_knows_the_nearest_workload(terminal: Terminal) -> None:
     shown = terminal.run("policy", "simulate", "Deployment/tell")
 

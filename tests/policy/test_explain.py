@@ -3,7 +3,7 @@
 import json
 
 from contrast_tasks.policy.engine import parse_denial
-from contrast_tasks.policy.explain import Explanation, explain, read_log
+from contrast_tasks.policy.explain import Explanation, explain, explain_event, read_log
 from contrast_tasks.policy.requests import Request
 from tests.fakes.policy import bent, policy_of, requests_before, rich, web
 
@@ -112,3 +112,20 @@ def test_a_denial_is_found_in_an_event_of_the_cluster() -> None:
         {"E_ARGS": (), "E_ENV": ("LD_PRELOAD", "X"), "E_MOUNT_EXTRA": ("/etc",)},
     )
     assert parse_denial("no denial here") is None
+
+
+def test_an_event_is_explained_by_what_was_expected() -> None:
+    event = "blocked: DENY CreateContainerRequest container=web-svc codes=E_ARGS,E_ENV(WEB_PORT X)"
+
+    found = explain_event(policy_of("web"), event)
+
+    assert found is not None
+    assert (found.request.kind, found.container) == ("CreateContainerRequest", "web-svc")
+    assert [(r.code, r.names, r.expected) for r in found.reasons] == [
+        ("E_ARGS", (), ["/bin/app"]),
+        ("E_ENV", ("WEB_PORT", "X"), {"WEB_PORT": "8080", "X": None}),
+    ]
+
+
+def test_text_without_a_denial_is_no_event() -> None:
+    assert explain_event(policy_of("web"), "DENY everything") is None

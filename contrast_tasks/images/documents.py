@@ -22,6 +22,12 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 # A registry answers 404 for an image whose kind is not asked for, so all four are always sent.
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 
+_MANIFEST_KEYS = ("manifests", "config", "layers", "mediaType")
+_CONFIG_KEYS = ("os", "architecture", "rootfs", "config")
+_PROCESS_KEYS = (
+    *("Entrypoint", "Cmd", "Env", "WorkingDir", "User", "Volumes", "ExposedPorts"),
+    *("Labels", "StopSignal"),
+)
 PLATFORM = ("linux", "amd64")  # the only one confidential guests run
 
 
@@ -83,6 +89,7 @@ def parse_index_or_manifest(content: bytes, subject: str) -> ImageManifest | tup
     never see two images behind one digest.
     """
     document = _object(content, f"{subject}: manifest")
+    _refuse_variants(document, _MANIFEST_KEYS, f"{subject}: manifest")
     is_index, is_manifest = "manifests" in document, "config" in document or "layers" in document
     if is_index and is_manifest:
         raise ImageError(f"{subject}: manifest is an index and an image at once")
@@ -111,6 +118,7 @@ def choose_platform(index: Sequence[Descriptor], subject: str) -> Descriptor:
 def parse_config(content: bytes, subject: str) -> tuple[ImageConfig, tuple[str, ...]]:
     """Return the config and the diff_ids, the digests of the layers once unpacked, from the bottom up."""
     document = _object(content, f"{subject}: config")
+    _refuse_variants(document, _CONFIG_KEYS, f"{subject}: config")
     found = (document.get("os"), document.get("architecture"))
     if found != PLATFORM:
         raise ImageError(
@@ -123,6 +131,7 @@ def parse_config(content: bytes, subject: str) -> tuple[ImageConfig, tuple[str, 
     process = document.get("config") or {}
     if not isinstance(process, dict):
         raise ImageError(f"{subject}: config.config is not an object")
+    _refuse_variants(process, _PROCESS_KEYS, f"{subject}: config.config")
     return ImageConfig(
         entrypoint=_strings(process, "Entrypoint", subject),
         cmd=_strings(process, "Cmd", subject),
@@ -159,12 +168,30 @@ def render_config(
 
 def _object(content: bytes, what: str) -> dict[str, Any]:
     try:
-        document = json.loads(content)
+        document = json.loads(content.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as err:
         raise ImageError(f"{what} is not JSON: {err}") from err
     if not isinstance(document, dict):
         raise ImageError(f"{what} is not a JSON object")
     return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that an object has twice: readers differ in which of the two they take."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {max(names, key=names.count)!r} is there twice in one object")
+    return document
+
+
+def _refuse_variants(document: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Refuse a known key in another case: runtimes written in Go read it as the known one, others do not."""
+    folded = {key.casefold(): key for key in known}
+    for key in document:
+        wanted = folded.get(key.casefold(), key)
+        if key != wanted:
+            raise ImageError(f"{what} has a key {key!r}, wanted {wanted!r}")
 
 
 def _descriptors(document: Mapping[str, Any], key: str, subject: str) -> tuple[Descriptor, ...]:

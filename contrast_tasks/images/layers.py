@@ -74,9 +74,7 @@ def _decompressed(stream: BinaryIO, subject: str) -> BinaryIO:
     if start.startswith(_GZIP_MAGIC):
         return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]  # reads like one
     if start == _ZSTD_MAGIC:
-        hint = (
-            "push the image with gzip layers, or lock it on a machine that has it in an OCI layout"
-        )
+        hint = "push the image with layers that are compressed with gzip"
         raise ImageError(f"{subject}: layer is compressed with zstd, wanted gzip or tar", hint=hint)
     return stream
 

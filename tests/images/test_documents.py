@@ -167,3 +167,45 @@ def test_descriptor_is_written_as_the_specification_spells_it() -> None:
         "size": 3,
         "platform": {"architecture": "amd64", "os": "linux"},
     }
+
+
+CONFIG = '{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]},"config":{"Cmd":["a"]}}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        pytest.param('"Cmd"', '"Cmd":["b"],"Cmd"', "key 'Cmd' is there twice", id="process"),
+        pytest.param('"os"', '"os":"x","os"', "key 'os' is there twice", id="platform"),
+        pytest.param('"Cmd"', '"cmd":["b"],"Cmd"', "has a key 'cmd', wanted 'Cmd'", id="lower"),
+        pytest.param('"Cmd"', '"U\u017fer":"b","Cmd"', "has a key 'U\u017fer', wanted 'User'", id="folded"),
+        pytest.param('"config"', '"Config"', "has a key 'Config', wanted 'config'", id="config"),
+        pytest.param('"rootfs"', '"RootFS":{},"rootfs"', "has a key 'RootFS'", id="layers"),
+    ],
+)
+def test_a_config_that_readers_read_differently_is_refused(
+    old: str, new: str, problem: str
+) -> None:
+    with pytest.raises(ImageError, match=problem):
+        parse_config(CONFIG.replace(old, new, 1).encode(), "image a")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b'{"layers":[],"layers":[]}', "key 'layers' is there twice", id="twice"),
+        pytest.param(b'{"Manifests":[],"layers":[]}', "has a key 'Manifests'", id="case"),
+        pytest.param('{"layers":[]}'.encode("utf-16"), "is not JSON", id="another encoding"),
+    ],
+)
+def test_a_manifest_that_readers_read_differently_is_refused(content: bytes, problem: str) -> None:
+    with pytest.raises(ImageError, match=problem):
+        parse_index_or_manifest(content, "image a")
+
+
+def test_labels_may_differ_in_case_only() -> None:
+    content = CONFIG.replace('"Cmd"', '"Labels":{"A":"1","a":"2"},"Cmd"', 1).encode()
+
+    config, _ = parse_config(content, "image a")
+
+    assert config.cmd == ("a",)

@@ -1,5 +1,4 @@
 # Execution policy: what is not expected is denied.
-#
 # Expectations stand in policy_data at the end; this text is the same for every pod.
 # - A check adds its code to a set when it holds; a request is allowed when the set equals the constant set of all
 #   codes. A check that is false, undefined or meets a missing or ill-typed field adds nothing, and so denies.
@@ -9,7 +8,6 @@
 package agent_policy
 
 import rego.v1
-
 default AllowRequestsFailingPolicy := false
 # Requests whose answer does not depend on their content.
 default AddSwapPathRequest := false
@@ -344,8 +342,10 @@ create contains "E_NAMESPACES" if {
 }
 netns := path if { path := [n.Path | some n in namespaces; n.Type == "network"][0] } else := ""
 create contains "E_NETNS" if pin_ok("p:netns", netns)
-create contains "E_MASKED" if set_of(inherited(asked, "masked")) - set_of(linux.MaskedPaths) == set()
-create contains "E_READONLY" if set_of(inherited(asked, "readonly")) - (set_of(linux.ReadonlyPaths) | set_of(linux.MaskedPaths)) == set()
+# Newer runtimes hide more of the kernel's files. Hidden files of the container's own would change what it does.
+create contains "E_MASKED" if set_of(inherited(asked, "masked")) - kernel_paths(linux.MaskedPaths) == set()
+create contains "E_READONLY" if set_of(inherited(asked, "readonly")) - (kernel_paths(linux.ReadonlyPaths) | kernel_paths(linux.MaskedPaths)) == set()
+kernel_paths(list) := set_of(list) if { is_array(list); every path in list { is_string(path); regex.match(`^/(proc|sys)/`, path); not ".." in split(path, "/") } }
 create contains "E_SYSCTL" if { is_object(linux.Sysctl); every key, value in linux.Sysctl { value == policy_data.shared.sysctls[key] } }
 create contains "E_IDMAP" if [linux.UIDMappings, linux.GIDMappings] == [[], []]
 create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] == [null, null, ""]
@@ -398,7 +398,7 @@ exec_env_wrong := env_faults(target, runs, who_runs)
 exec contains "E_ENV" if count(exec_env_wrong) == 0
 exec contains "E_FIELD" if { known("ExecProcessRequest", input); process_known(runs) }
 exec contains "E_ID" if { is_object(target); subset }
-exec contains "E_ID" if { is_object(target); is_started(input.container_id) }
+exec contains "E_ID" if { is_started(input.container_id); id_ok(input.exec_id); input.exec_id != input.container_id }
 exec contains "E_ARGS" if { some command in target.exec; args_ok(command, runs.Args, who_runs) }
 exec contains "E_TTY" if { runs.Terminal in {false, target.process.tty}; runs.ConsoleSize == null }
 exec contains "E_CAPS" if runs.Capabilities == null
@@ -419,12 +419,12 @@ sandbox contains "E_PIDNS" if input.sandbox_pidns == false
 sandbox contains "E_HOSTNAME" if hostname_ok(input.hostname)
 sandbox contains "E_DNS" if { is_array(input.dns); every line in input.dns { dns_ok(line) } }
 dns_ok(line) if { is_string(line); regex.match(`^(nameserver|search|options)( [A-Za-z0-9.:_%/-]+)*$`, line) }
-sandbox contains "E_STORAGE" if { count(sandbox_storages) == count(input.storages); sandbox_storages == set_of(policy_data.sandbox.storages) }
+sandbox contains "E_STORAGE" if { count(sandbox_storages) == count(storages); sandbox_storages == set_of(policy_data.sandbox.storages) }
 sandbox contains "E_STORAGE" if { subset; sandbox_storages - set_of(policy_data.sandbox.storages) == set() }
 # Agents before 2026 have no field `shared`.
 sandbox_storages := found if {
-	is_array(input.storages); every storage in input.storages { is_object(storage) }
-	found := {object.union({"shared": false}, storage) | some storage in input.storages}
+	every storage in storages { is_object(storage) }
+	found := {object.union({"shared": false}, storage) | some storage in storages}
 }
 sandbox contains "E_SANDBOX_ID" if { pin_ok("p:sandbox_id", input.sandbox_id); count(input.sandbox_id) == 64; regex.match(`^[a-z0-9]+$`, input.sandbox_id) }
 default CreateSandboxRequest := false
@@ -438,18 +438,18 @@ CreateSandboxRequest := {"allowed": true, "ops": ops} if {
 address := `^((0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:([0-9A-Fa-f:]*|[0-9]+(\.[0-9]+){3}))$`
 loopback := `^(127\.|[0:]*:0{0,3}1$|[0:]*:0+\.0+\.0+\.0*1$|[0:]*:([Ff]{4}:)?(0:)?127\.|[0:]*:[Ff]{4}:(0:)?7[Ff][0-9A-Fa-f]{2}:)`
 address_ok(text) if { is_string(text); regex.match(address, text); not regex.match(loopback, text) }
-device_ok(name) if { is_string(name); not name in {"lo", ""} }
+device_ok(name) if { is_string(name); name != "lo"; regex.match(`^[A-Za-z0-9._@-]+$`, name) }
 default UpdateInterfaceRequest := false
 UpdateInterfaceRequest if { interface_ok(input.interface) } else := false if deny("UpdateInterfaceRequest", "-", {"E_INTERFACE"}, {})
 interface_ok(it) if {
 	every name in [it.device, it.name] { device_ok(name) }
 	it.raw_flags in {0, 128}; is_string(it.hwAddr)
 	regex.match(`^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$`, it.hwAddr); it.hwAddr != "00:00:00:00:00:00"
-	is_array(it.IPAddresses); every ip in it.IPAddresses { address_ok(ip.address); is_string(ip.mask) }
+	is_array(it.IPAddresses); every ip in it.IPAddresses { address_ok(ip.address); is_string(ip.mask); regex.match(`^[0-9]*$`, ip.mask) }
 }
 default UpdateRoutesRequest := false
 UpdateRoutesRequest if { is_array(input.routes.Routes); every route in input.routes.Routes { route_ok(route) } } else := false if deny("UpdateRoutesRequest", "-", {"E_ROUTE"}, {})
-route_ok(it) if { device_ok(it.device); network_ok(it.source); network_ok(it.dest) }
+route_ok(it) if { device_ok(it.device); network_ok(it.source); network_ok(it.dest); network_ok(it.gateway) }
 network_ok(text) if text == ""
 network_ok(text) if { is_string(text); regex.match(`^[^/]+(/[0-9]{1,3})?$`, text); address_ok(split(text, "/")[0]) }
 default AddARPNeighborsRequest := false
@@ -457,7 +457,7 @@ neighbors := input.neighbors.ARPNeighbors if is_array(input.neighbors.ARPNeighbo
 AddARPNeighborsRequest if { every neighbor in neighbors { neighbor_ok(neighbor) } } else := false if deny("AddARPNeighborsRequest", "-", {"E_NEIGHBOR"}, {})
 neighbor_ok(it) if {
 	device_ok(it.device); address_ok(it.toIPAddress.address)
-	[it.toIPAddress.mask, is_string(it.lladdr), it.state in {2, 128}, it.flags in {0, 8, 128, 136}] == ["", true, true, true]
+	it.toIPAddress.mask == ""; it.state in {2, 128}; it.flags in {0, 8, 128, 136}; is_string(it.lladdr); regex.match(`^[0-9A-Fa-f:]*$`, it.lladdr)
 }
 
 # CopyFile: <shared>/[watchable/]<id>-<16 characters>-<a name this pod mounts>[/...]. Agents since 2026 give the file

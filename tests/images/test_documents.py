@@ -178,7 +178,9 @@ CONFIG = '{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]},"config"
         pytest.param('"Cmd"', '"Cmd":["b"],"Cmd"', "key 'Cmd' is there twice", id="process"),
         pytest.param('"os"', '"os":"x","os"', "key 'os' is there twice", id="platform"),
         pytest.param('"Cmd"', '"cmd":["b"],"Cmd"', "has a key 'cmd', wanted 'Cmd'", id="lower"),
-        pytest.param('"Cmd"', '"U\u017fer":"b","Cmd"', "has a key 'U\u017fer', wanted 'User'", id="folded"),
+        pytest.param(
+            '"Cmd"', '"U\u017fer":"b","Cmd"', "has a key 'U\u017fer', wanted 'User'", id="folded"
+        ),
         pytest.param('"config"', '"Config"', "has a key 'Config', wanted 'config'", id="config"),
         pytest.param('"rootfs"', '"RootFS":{},"rootfs"', "has a key 'RootFS'", id="layers"),
     ],

@@ -402,7 +402,12 @@ MAIN: list[tuple[str, str, Change]] = [
         to("OCI/Linux/Namespaces/+", {"Type": "network", "Path": "/run/netns/x"}),
     ),
     ("N63 masked path", "E_MASKED", without("OCI/Linux/MaskedPaths/0")),
+    ("N63 own file masked", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "/contrast/tls-config")),
+    ("N63 upwards", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "/proc/../contrast")),
+    ("N63 relative", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "contrast")),
+    ("N63 no path", "E_MASKED", to("OCI/Linux/MaskedPaths/+", None)),
     ("N64 read-only path", "E_READONLY", without("OCI/Linux/ReadonlyPaths/0")),
+    ("N64 own file read-only", "E_READONLY", to("OCI/Linux/ReadonlyPaths/+", "/srv")),
     ("N65 unknown sysctl", "E_SYSCTL", to("OCI/Linux/Sysctl/kernel.core_pattern", "|/bin/sh")),
     ("N65 other value", "E_SYSCTL", to("OCI/Linux/Sysctl/net.ipv4.ping_group_range", "0 0")),
     (
@@ -693,6 +698,8 @@ def test_service_variables_are_denied_without_service_links(engine: str) -> None
         to("OCI/Linux/Namespaces/+", {"Type": "cgroup", "Path": ""}),
         to("OCI/Linux/Namespaces/1/Type", "mnt"),
         to("OCI/Linux/MaskedPaths/+", "/proc/interrupts"),
+        to("OCI/Linux/MaskedPaths/+", "/sys/devices/system/cpu/cpu0/thermal_throttle"),
+        to("OCI/Linux/ReadonlyPaths/+", "/proc/latency_stats"),
         lambda r: bent(
             r,
             "OCI/Linux",

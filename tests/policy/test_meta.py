@@ -149,6 +149,25 @@ def test_a_request_with_a_value_of_another_kind_is_denied(engine: str, kind: str
 
 
 @pytest.mark.parametrize("kind", FREE)
+def test_something_else_in_place_of_a_list_or_object_is_denied(engine: str, kind: str) -> None:
+    stage = _stage(engine, kind)
+    allowed = []
+
+    for path, item in _chosen(stage.input):
+        if not isinstance(item, dict | list) or not item:
+            continue
+        for wrong in (*WRONG, "x", 5, True):
+            if type(wrong) is type(item):
+                continue
+            changed = copy.deepcopy(stage.input)
+            at(changed, path)[path[-1]] = wrong
+            if stage.allows(changed):
+                allowed.append((path, wrong))
+
+    assert [each for each in allowed if not _is_free(kind, each[0])] == []
+
+
+@pytest.mark.parametrize("kind", FREE)
 @pytest.mark.parametrize("whole", [{}, {"container_id": None}, {"OCI": []}], ids=str)
 def test_an_empty_request_is_denied(engine: str, kind: str, whole: dict[str, Any]) -> None:
     stage = _stage(engine, kind)

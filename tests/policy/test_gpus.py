@@ -1,6 +1,7 @@
 """Passed-through GPUs: as many as the limits ask for, numbered alike and each once (policy.md 4.13, N52)."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.simulate import simulate
 from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import bent, one_container, requests_before
+from tests.fakes.policy import bent, one_container, set_state, walk
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 DATA = one_container("resources: {limits: {nvidia.com/pgpu: 2}}")
 POLICY = render_policy(DATA)
-BEFORE, CREATE = requests_before(DATA, "create app")
+CREATE, STATE = next(step for step in walk(DATA, POLICY) if step[0].purpose == "create app")
 MARK = "OCI/Annotations/cdi.k8s.io~1vfio"
 THIRD = {
     "id": "vfio2",
@@ -24,10 +25,14 @@ THIRD = {
 }
 
 
+@cache
+def _guest(engine: str, policy: bytes) -> PolicyEngine:
+    return PolicyEngine(policy, engine=engine)
+
+
 def _ask(engine: str, change: Change, policy: bytes = POLICY) -> Decision:
-    guest = PolicyEngine(policy, engine=engine)
-    for request in BEFORE:
-        guest.ask(request.kind, request.input)
+    guest = _guest(engine, policy)
+    set_state(guest, STATE)
     return guest.ask("CreateContainerRequest", change(dict(CREATE.input)))
 
 

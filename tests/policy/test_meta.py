@@ -153,10 +153,10 @@ def test_something_else_in_place_of_a_list_or_object_is_denied(engine: str, kind
     stage = _stage(engine, kind)
     allowed = []
 
-    for path, item in _chosen(stage.input):
+    for path, item in list(_chosen(stage.input))[:: STEP[engine]]:
         if not isinstance(item, dict | list) or not item:
             continue
-        for wrong in (*WRONG, "x", 5, True):
+        for wrong in WRONG:
             if type(wrong) is type(item):
                 continue
             changed = copy.deepcopy(stage.input)

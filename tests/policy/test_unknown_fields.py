@@ -1,5 +1,6 @@
 """Members that the rules do not know, as a later agent may have them: allowed while unset, denied once used."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -32,10 +33,15 @@ PLACES = [
 STEPS = {step[0].purpose: (name, step) for name in ("rich", "web") for step in walked(name)}
 
 
+@cache
+def _guest(engine: str, name: str) -> PolicyEngine:
+    return PolicyEngine(policy_of(name), engine=engine)
+
+
 def _codes(engine: str, purpose: str, path: str, value: Any) -> set[str] | None:
     """Return the codes of the denial, None when the request is allowed."""
     name, (request, state) = STEPS[purpose]
-    guest = PolicyEngine(policy_of(name), engine=engine)
+    guest = _guest(engine, name)
     set_state(guest, state)
     decision = guest.ask(request.kind, bent(request.input, f"{path}NewMember", value))
     return None if decision.allowed else set(decision.codes)

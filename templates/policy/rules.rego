@@ -71,7 +71,7 @@ subset if policy_data.presence == "subset"
 resolve(re, who) := replace(replace(replace(re, "$(name)", who.name), "$(namespace)", who.namespace), "$(uid)", who.uid)
 quoted(text) := replace(text, ".", `\.`) if { is_string(text); regex.match(`^[a-z0-9.-]*$`, text) } else := "!"
 # Members of the messages of today's agents. What a later agent adds must be unset, as long as these rules do not know it.
-members := {message: split(text, " ") | some message, text in {
+members := {message: set_of(split(text, " ")) | some message, text in {
 	"CreateContainerRequest": "container_id exec_id string_user devices storages OCI sandbox_pidns shared_mounts stdin_port stdout_port stderr_port",
 	"CreateSandboxRequest": "hostname dns storages sandbox_pidns sandbox_id guest_hook_path kernel_modules",
 	"ExecProcessRequest": "container_id exec_id string_user process stdin_port stdout_port stderr_port",
@@ -85,11 +85,9 @@ members := {message: split(text, " ") | some message, text in {
 	"devices": "id type_ vm_path container_path options",
 	"storages": "driver driver_options source fstype options mount_point fs_group shared",
 }}
-known(message, it) if { is_object(it); every key, value in it { known_member(members[message], key, value) } }
+known(message, it) if { is_object(it); every key in object.keys(it) - members[message] { it[key] in [null, "", 0, false, [], {}] } }
 known(_, it) if it == null
 known(_, _) if subset
-known_member(names, key, _) if key in names
-known_member(_, _, value) if value in [null, "", 0, false, [], {}]
 all_known(message, list) if { is_array(list); every it in list { known(message, it) } }
 process_known(p) if { known("Process", p); known("User", p.User); known("Capabilities", p.Capabilities) }
 set_of(list) := items if { is_array(list); items := {item | some item in list} }
@@ -345,7 +343,8 @@ create contains "E_NETNS" if pin_ok("p:netns", netns)
 # Newer runtimes hide more of the kernel's files. Hidden files of the container's own would change what it does.
 create contains "E_MASKED" if set_of(inherited(asked, "masked")) - kernel_paths(linux.MaskedPaths) == set()
 create contains "E_READONLY" if set_of(inherited(asked, "readonly")) - (kernel_paths(linux.ReadonlyPaths) | kernel_paths(linux.MaskedPaths)) == set()
-kernel_paths(list) := set_of(list) if { is_array(list); every path in list { is_string(path); regex.match(`^/(proc|sys)/`, path); not ".." in split(path, "/") } }
+kernel_paths(list) := set_of(list) if { is_array(list); every path in list { is_string(path); is_kernel_path(split(path, "/")) } }
+is_kernel_path(parts) if { parts[0] == ""; parts[1] in {"proc", "sys"}; parts[2] != ""; not ".." in parts }
 create contains "E_SYSCTL" if { is_object(linux.Sysctl); every key, value in linux.Sysctl { value == policy_data.shared.sysctls[key] } }
 create contains "E_IDMAP" if [linux.UIDMappings, linux.GIDMappings] == [[], []]
 create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] == [null, null, ""]

@@ -404,6 +404,8 @@ MAIN: list[tuple[str, str, Change]] = [
     ("N63 masked path", "E_MASKED", without("OCI/Linux/MaskedPaths/0")),
     ("N63 own file masked", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "/contrast/tls-config")),
     ("N63 upwards", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "/proc/../contrast")),
+    ("N63 all of proc", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "/proc/")),
+    ("N63 proc", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "/proc")),
     ("N63 relative", "E_MASKED", to("OCI/Linux/MaskedPaths/+", "contrast")),
     ("N63 no path", "E_MASKED", to("OCI/Linux/MaskedPaths/+", None)),
     ("N64 read-only path", "E_READONLY", without("OCI/Linux/ReadonlyPaths/0")),

@@ -161,14 +161,15 @@ def _image_volumes(
 
 
 def _is_clean(place: Place, path: str) -> bool:
-    if path.startswith("/") and path != "/" and posixpath.normpath(path) == path:
+    is_short = path.startswith("/") and path != "/" and posixpath.normpath(path) == path
+    if is_short and path.isprintable():
         return True
     if isinstance(place.value, str):
         place.error(
             "G216",
             "mount-path",
-            f"{path!r} is not an absolute path in its shortest form",
-            f"write {posixpath.normpath('/' + path)}" if path.strip("/") else "",
+            f"{path!r} is not an absolute path in its shortest form and printable",
+            f"write {posixpath.normpath('/' + path)}" if path.strip("/") and not is_short else "",
         )
     else:
         place.error("G216", "mount-path", "a path is missing")

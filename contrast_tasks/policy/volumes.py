@@ -44,9 +44,9 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
         return None
     if any(volume.has(kind) for kind in _COPIED):
         return Volume(name=name, source="file", readonly=True, watched=True)
-    if volume.has("emptyDir"):
-        return _empty_dir(context, name, volume.mapping("emptyDir"))
     kind = _kind_of(volume)
+    if kind == "emptyDir":
+        return _empty_dir(context, name, volume.mapping("emptyDir"))
     if context.profile.host_volumes == "shared" and kind in _SHARED:
         return Volume(name=name, source="file")
     if kind in _BLOCK_CAPABLE:
@@ -182,4 +182,5 @@ def _claim_mode(volume: Place) -> str:
 
 def _kind_of(volume: Place) -> str:
     kinds = [key for key in volume.value if key != "name" and volume.has(key)]
-    return kinds[0] if kinds else "unknown"
+    # `emptyDir:` with nothing behind it is one. Source: Kubernetes, API defaults of core/v1 Volume.
+    return kinds[0] if kinds else "emptyDir" if "emptyDir" in volume.value else "unknown"

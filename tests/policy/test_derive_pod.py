@@ -75,6 +75,7 @@ def test_the_pause_container_has_only_the_runtimes_mounts() -> None:
     ("volume", "source", "options"),
     [
         ("emptyDir: {}", ("local", "v"), ("rbind", "rprivate", "rw")),
+        ("emptyDir: null", ("local", "v"), ("rbind", "rprivate", "rw")),
         (
             "emptyDir: {medium: Memory, sizeLimit: 1Mi}",
             ("ephemeral", "v"),
@@ -335,6 +336,12 @@ def test_devices_of_block_claims_are_expected() -> None:
             MEMORY,
             "G216",
             "/spec/containers/0/volumeMounts/1",
+        ),
+        (
+            'volumeMounts: [{name: v, mountPath: "/a\\nb"}]',
+            "volumes: [{name: v, emptyDir: {}}]",
+            "G216",
+            "/spec/containers/0/volumeMounts/0/mountPath",
         ),
         ("terminationMessagePath: log", "", "G216", "/spec/containers/0/terminationMessagePath"),
         ("", "hostPID: true", "G202", "/spec/hostPID"),

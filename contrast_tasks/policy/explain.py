@@ -7,7 +7,7 @@ the owner of the deployment.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine, parse_denial
@@ -180,7 +180,8 @@ def explain_event(policy: bytes, text: str) -> Explanation | None:
     request = Request(kind=entry[1], input={})
     container = _container(block, request, label)
     reasons = tuple(
-        _reason(block, container, request, code, names) for code, names in sorted(codes.items())
+        replace(_reason(block, container, request, code, names), actual=None)
+        for code, names in sorted(codes.items())
     )
     return Explanation(request=request, container=label, reasons=reasons)
 

@@ -121,9 +121,9 @@ def test_an_event_is_explained_by_what_was_expected() -> None:
 
     assert found is not None
     assert (found.request.kind, found.container) == ("CreateContainerRequest", "web-svc")
-    assert [(r.code, r.names, r.expected) for r in found.reasons] == [
-        ("E_ARGS", (), ["/bin/app"]),
-        ("E_ENV", ("WEB_PORT", "X"), {"WEB_PORT": "8080", "X": None}),
+    assert [(r.code, r.names, r.expected, r.actual) for r in found.reasons] == [
+        ("E_ARGS", (), ["/bin/app"], None),
+        ("E_ENV", ("WEB_PORT", "X"), {"WEB_PORT": "8080", "X": None}, None),
     ]
 
 

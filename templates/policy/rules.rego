@@ -301,7 +301,7 @@ blocks_used if block_points - {use[1] | some use in block_uses} == set()
 create contains "E_DEVICE" if {
 	is_array(input.devices); is_array(linux.Devices); gpus_ok
 	plain := [device | some device in input.devices; not is_gpu(device)]
-	every device in plain { device.type_ in {"blk", "scsi", "mmioblk"}; device.options == []; is_string(device.vm_path) }
+	every device in plain { device.type_ in {"blk", "scsi"}; device.options == []; is_string(device.vm_path) }
 	count(plain) == count(asked.devices); {device.container_path | some device in plain} == set_of(asked.devices)
 	every device in linux.Devices { node_ok(device) }; count({device.Path | some device in linux.Devices}) == count(linux.Devices)
 }

@@ -517,6 +517,7 @@ RICH: list[tuple[str, str, Change]] = [
     ("N50 device missing", "E_DEVICE", to("devices", [])),
     ("N50 device twice", "E_DEVICE", lambda r: bent(r, "devices/+", r["devices"][0])),
     ("N50 device type", "E_DEVICE", to("devices/0/type_", "vfio-pci")),
+    ("N50 device by its path in the guest", "E_DEVICE", to("devices/0/type_", "mmioblk")),
     ("N51 character device", "E_DEVICE", to("OCI/Linux/Devices/0/Type", "c")),
     ("N70 pids not shared", "E_PIDNS", no("sandbox_pidns")),
     ("N31 fsGroup missing", "E_USER", to("OCI/Process/User/AdditionalGids", [1000])),

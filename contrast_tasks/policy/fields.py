@@ -10,9 +10,20 @@ from typing import Any
 
 from contrast_tasks.policy.place import Place
 
+_Refused = Mapping[str, tuple[Any, ...]]
+_Members = tuple[tuple[tuple[str, ...], frozenset[str], _Refused], ...]
+_REFUSED_INSIDE: Mapping[str, _Refused] = {"resources": {"claims": ([],)}}
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+def _members(table: Mapping[str, str]) -> _Members:
+    return tuple(
+        (tuple(path.split("/")), _names(names), _REFUSED_INSIDE.get(path, {}))
+        for path, names in table.items()
+    )
 
 
 _POD = _names(
@@ -45,29 +56,36 @@ _PROBE = (
 )
 _HOOK = "exec httpGet tcpSocket sleep"
 # Members of what lies deeper and decides what runs, by its path; a list is marked by an asterisk.
-_IN_POD = {
-    "securityContext/sysctls*": "name value",
-    "volumes*/emptyDir": "medium sizeLimit",
-}
-_IN_CONTAINER = {
-    "env*": "name value valueFrom",
-    "env*/valueFrom/configMapKeyRef": "name key optional",
-    "env*/valueFrom/secretKeyRef": "name key optional",
-    "env*/valueFrom/fieldRef": "apiVersion fieldPath",
-    "env*/valueFrom/resourceFieldRef": "containerName resource divisor",
-    "envFrom*": "prefix configMapRef secretRef",
-    "envFrom*/configMapRef": "name optional",
-    "envFrom*/secretRef": "name optional",
-    "lifecycle": "postStart preStop stopSignal",
-    **{f"lifecycle/{name}": _HOOK for name in ("postStart", "preStop")},
-    **{f"lifecycle/{name}/exec": "command" for name in ("postStart", "preStop")},
-    **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe"), _PROBE),
-    **{f"{name}/exec": "command" for name in ("livenessProbe", "readinessProbe", "startupProbe")},
-    "resources": "limits requests",
-    "securityContext/capabilities": "add drop",
-    "volumeDevices*": "name devicePath",
-    "volumeMounts*": "name mountPath readOnly mountPropagation recursiveReadOnly subPath subPathExpr",
-}
+_IN_POD = _members(
+    {
+        "securityContext/sysctls*": "name value",
+        "volumes*/emptyDir": "medium sizeLimit",
+    }
+)
+_IN_CONTAINER = _members(
+    {
+        "env*": "name value valueFrom",
+        "env*/valueFrom/configMapKeyRef": "name key optional",
+        "env*/valueFrom/secretKeyRef": "name key optional",
+        "env*/valueFrom/fieldRef": "apiVersion fieldPath",
+        "env*/valueFrom/resourceFieldRef": "containerName resource divisor",
+        "envFrom*": "prefix configMapRef secretRef",
+        "envFrom*/configMapRef": "name optional",
+        "envFrom*/secretRef": "name optional",
+        "lifecycle": "postStart preStop stopSignal",
+        **{f"lifecycle/{name}": _HOOK for name in ("postStart", "preStop")},
+        **{f"lifecycle/{name}/exec": "command" for name in ("postStart", "preStop")},
+        **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe"), _PROBE),
+        **{
+            f"{name}/exec": "command"
+            for name in ("livenessProbe", "readinessProbe", "startupProbe")
+        },
+        "resources": "limits requests",
+        "securityContext/capabilities": "add drop",
+        "volumeDevices*": "name devicePath",
+        "volumeMounts*": "name mountPath readOnly mountPropagation recursiveReadOnly subPath subPathExpr",
+    }
+)
 
 # Refused fields and the values of them that change nothing.
 _REFUSED_POD: Mapping[str, tuple[Any, ...]] = {
@@ -83,7 +101,6 @@ _REFUSED_SECURITY: Mapping[str, tuple[Any, ...]] = {
     "windowsOptions": ({},),
     "supplementalGroupsPolicy": ("Merge",),
 }
-_REFUSED_INSIDE: Mapping[str, Mapping[str, tuple[Any, ...]]] = {"resources": {"claims": ([],)}}
 _WEAKER = ("seccompProfile", "appArmorProfile")
 
 
@@ -119,10 +136,10 @@ def check_container(container: Place, *, init: bool) -> None:
         )
 
 
-def _check_inside(place: Place, members: Mapping[str, str]) -> None:
-    for path, names in members.items():
-        for inner in _places(place, path.split("/")):
-            _known(inner, _names(names), _REFUSED_INSIDE.get(path, {}))
+def _check_inside(place: Place, members: _Members) -> None:
+    for path, names, refused in members:
+        for inner in _places(place, path):
+            _known(inner, names, refused)
 
 
 def _places(place: Place, path: Sequence[str]) -> Iterator[Place]:
@@ -131,6 +148,8 @@ def _places(place: Place, path: Sequence[str]) -> Iterator[Place]:
         yield place
         return
     step, rest = path[0], path[1:]
+    if not place.has(step.rstrip("*")):
+        return
     inner = place.entries(step[:-1]) if step.endswith("*") else (place.mapping(step),)
     for each in inner:
         yield from _places(each, rest)

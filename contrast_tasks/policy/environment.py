@@ -27,6 +27,14 @@ from contrast_tasks.policy.values import (
 _ENV_NAME = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*")
 _LATER_ENV_NAME = re.compile(r"[ -<>-~]+")
 JOB_INDEX = "JOB_COMPLETION_INDEX"
+_GPU_FAMILY = f"|{GPU_VARIABLES}"
+# All patterns of variables under names that neither pod nor image define.
+KNOWN_FAMILIES = frozenset(
+    {
+        *(SERVICE_FAMILY, API_SERVER_FAMILY),
+        *(SERVICE_FAMILY + _GPU_FAMILY, API_SERVER_FAMILY + _GPU_FAMILY),
+    }
+)
 
 
 class ContainerEnvironment:
@@ -77,7 +85,7 @@ class ContainerEnvironment:
                 fixed[name] = known
         family = SERVICE_FAMILY if self._context.service_links else API_SERVER_FAMILY
         if gpus:
-            family = f"{family}|{GPU_VARIABLES}"
+            family += _GPU_FAMILY
         return Environment(fixed=fixed, optional=optional, patterns=patterns, family=family)
 
     def _read_env_from(self) -> None:

@@ -26,6 +26,7 @@ _DEFAULT_CAPS = frozenset(
         *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
     }
 )
+
 _PRIVILEGED = "SYS_ADMIN"
 
 
@@ -34,9 +35,11 @@ class DescribedPolicy:
     """Lines about one policy: its mesh, the requests beyond the usual ones, its containers.
 
     has_our_rules: the rules around the data are, byte for byte, the ones of this version.
+    weaker: what the data allows beyond what our generator writes.
     """
 
     has_our_rules: bool
+    weaker: tuple[str, ...]
     mesh: tuple[str, ...]
     requests: str
     containers: tuple[str, ...]
@@ -45,12 +48,14 @@ class DescribedPolicy:
 def describe_policy(policy: bytes) -> DescribedPolicy:
     """Return what the policy allows. Raises ContrastError if it was not made by us."""
     from contrast_tasks.policy.text import parse_policy
+    from contrast_tasks.stages.audit_weaker import weaker_lines
 
     data = parse_policy(policy)
     try:
         containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
         return DescribedPolicy(
             has_our_rules=_has_our_rules(policy),
+            weaker=tuple(weaker_lines(data)),
             mesh=tuple(_mesh(containers)),
             requests=_requests(data["requests"]),
             containers=tuple(
@@ -113,7 +118,7 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
     yield f"  user     {user['uid']}:{user['gid']}, in {process['cwd']}"
     names = sorted({*env["fixed"], *env["optional"], *env["pattern"]})
     yield f"  env      {' '.join(names) or '(none)'}"
-    mounts = (*container["mounts"], *shared["mounts"]["containers"])
+    mounts = (*container["mounts"], *shared["mounts"]["containers"], *shared["mounts"]["all"])
     for mount in sorted(mounts, key=lambda row: str(row["dst"])):
         if mount["dst"] not in _USUAL_MOUNTS:
             source = mount["src"]

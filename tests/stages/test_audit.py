@@ -260,3 +260,34 @@ def test_rules_other_than_ours_are_told() -> None:
     assert not describe_policy(policy.replace(b"default ", b"default  ", 1)).has_our_rules
     with pytest.raises(Exception, match="data block"):
         describe_policy(changed)
+
+
+def test_devices_and_gpus_are_told() -> None:
+    found = describe_policy(policy_of(resources={"limits": {"nvidia.com/pgpu": 2}}))
+
+    assert "  gpus     2, passed through" in found.containers
+    assert found.weaker == ()
+
+
+def test_rules_of_ours_over_weaker_data_are_told_apart() -> None:
+    text = policy_of().replace(b'"presence": "exact"', b'"presence": "subset"', 1)
+
+    found = describe_policy(text)
+
+    assert found.has_our_rules
+    assert found.weaker == ("presence is subset: a request may leave out what its container has",)
+
+
+@pytest.mark.parametrize("spec", [{}, {"tty": True}, {"command": ["/x"]}], ids=str)
+def test_what_our_generator_writes_is_not_weaker(spec: dict[str, object]) -> None:
+    assert describe_policy(policy_of(**spec)).weaker == ()
+
+
+def test_a_mount_that_all_containers_have_is_told() -> None:
+    text = policy_of().decode()
+    mount = '{"dst": "/usr/bin", "opts": [], "src": {"arg": "bin", "kind": "file"}, "type": "bind"}'
+    changed = text.replace('"all": [', f'"all": [\n{mount},', 1)
+
+    found = describe_policy(changed.encode())
+
+    assert "  mount    /usr/bin (bind, file bin)" in found.containers

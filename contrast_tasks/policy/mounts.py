@@ -98,8 +98,10 @@ def _kubelet_files(context: PodContext, container: Place, *, readonly: bool) -> 
 def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volume, Mount]]:
     seen: set[str] = set()
     for place in container.entries("volumeMounts"):
+        # The shim copies what an expression names, as it does other volumes of the host.
+        is_copied = place.has("subPathExpr") and context.profile.host_volumes == "shared"
         for key in ("subPath", "subPathExpr"):
-            if place.has(key):
+            if place.has(key) and not (is_copied and key == "subPathExpr"):
                 place.at(key).error(
                     "G202",
                     "unsupported-field",
@@ -114,6 +116,7 @@ def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volu
         seen.add(destination)
         volume = volume_of(context, place)
         if volume is not None:
+            volume = replace(volume, source="file") if is_copied else volume
             yield volume, _volume_mount(context, place, destination, volume)
 
 

@@ -14,6 +14,8 @@ from contrast_tasks.policy.place import Place
 _COPIED = ("configMap", "secret", "projected", "downwardAPI")
 # Directories of the host; only the peer's cases have them.
 _SHARED = ("persistentVolumeClaim", "ephemeral", "azureFile", "csi", "hostPath")
+# Paths of the host that mean the guest's own.
+_GUEST_PLACES = ("/dev/", "/sys/")
 _BLOCK_CAPABLE = ("persistentVolumeClaim", "ephemeral")
 
 
@@ -48,6 +50,9 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
     if kind == "emptyDir":
         return _empty_dir(context, name, volume.mapping("emptyDir"))
     if context.profile.host_volumes == "shared" and kind in _SHARED:
+        path = volume.mapping("hostPath").text("path") if kind == "hostPath" else ""
+        if path.startswith(_GUEST_PLACES):
+            return Volume(name=path, source="eq")
         return Volume(name=name, source="file")
     if kind in _BLOCK_CAPABLE:
         _refuse_file_system(mount, name, kind)

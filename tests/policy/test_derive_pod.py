@@ -648,6 +648,27 @@ def test_the_peers_volumes_of_the_host_are_shared(volume: str) -> None:
     assert mount(data, "/a/m").options == (("rbind", "rprivate", "rw"),)
 
 
+def test_the_peers_devices_of_the_host_are_the_guests() -> None:
+    data = one_container(
+        "volumeMounts: [{name: v, mountPath: /a/m}]",
+        pod="volumes: [{name: v, hostPath: {path: /dev/fuse}}]",
+        profile=PEER_PROFILE,
+    )
+
+    assert mount(data, "/a/m").source == ("eq", "/dev/fuse")
+
+
+def test_what_the_peer_names_by_an_expression_is_copied() -> None:
+    data = one_container(
+        "volumeMounts: [{name: v, mountPath: /a/m, subPathExpr: $(A)}]",
+        pod="volumes: [{name: v, emptyDir: {}}]",
+        profile=PEER_PROFILE,
+    )
+
+    assert mount(data, "/a/m").source == ("file", "m")
+    assert data.container("app").storages == ()
+
+
 # Names and order.
 
 

@@ -134,7 +134,7 @@ def read_log(text: str) -> Iterator[Request]:
 
     Lines that are not of this form are skipped, because the agent's log may be cut.
     """
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             entry = json.loads(line)
         except ValueError:

@@ -22,9 +22,9 @@ class Account:
 def parse_passwd(text: str) -> list[Account]:
     """Read /etc/passwd; lines that are not of its form are skipped, as the runtime does."""
     accounts = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(":")
-        if len(fields) >= _PASSWD_FIELDS and fields[2].isdigit() and fields[3].isdigit():
+        if len(fields) >= _PASSWD_FIELDS and _is_number(fields[2]) and _is_number(fields[3]):
             accounts.append(Account(name=fields[0], uid=int(fields[2]), gid=int(fields[3])))
     return accounts
 
@@ -32,9 +32,9 @@ def parse_passwd(text: str) -> list[Account]:
 def parse_groups(text: str) -> list[tuple[str, int, tuple[str, ...]]]:
     """Read /etc/group into (name, gid, members); lines that are not of its form are skipped."""
     groups = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(":")
-        if len(fields) >= _GROUP_FIELDS - 1 and fields[2].isdigit():
+        if len(fields) >= _GROUP_FIELDS - 1 and _is_number(fields[2]):
             members = fields[3].split(",") if len(fields) >= _GROUP_FIELDS else []
             groups.append((fields[0], int(fields[2]), tuple(m for m in members if m)))
     return groups
@@ -43,8 +43,8 @@ def parse_groups(text: str) -> list[tuple[str, int, tuple[str, ...]]]:
 def pause_user(image: ImageFacts, pod_security: Place) -> User:
     """Return the identity of the pause container: the image's user and group unless the pod sets them."""
     user, _, group = image.user.partition(":")
-    uid = int(user) if user.isdigit() else 0
-    gid = int(group) if group.isdigit() else 0
+    uid = int(user) if _is_number(user) else 0
+    gid = int(group) if _is_number(group) else 0
     pod_uid, pod_gid = pod_security.number("runAsUser"), pod_security.number("runAsGroup")
     if pod_uid is not None:
         uid, gid = pod_uid, 0
@@ -99,7 +99,7 @@ def container_user(
 
 def _image_uid(container: Place, image: ImageFacts, accounts: list[Account]) -> int:
     user = image.user.partition(":")[0]
-    if not user or user.isdigit():
+    if not user or _is_number(user):
         return int(user or 0)
     for account in accounts:
         if account.name == user:
@@ -122,6 +122,11 @@ def _extra_groups(pod_security: Place) -> set[int]:
             place.wrong("an integer of at least 0")
     fs_group = pod_security.number("fsGroup")
     return groups if fs_group is None else groups | {fs_group}
+
+
+def _is_number(text: str) -> bool:
+    """Return whether the text is a number as /etc/passwd writes one; other digits than 0 to 9 are letters there."""
+    return text.isascii() and text.isdigit()
 
 
 def _first(*values: int | None) -> int | None:

@@ -410,6 +410,24 @@ def test_an_identity_that_only_the_image_knows_is_an_error(user: str, fields: st
     assert found == [("G210", "/spec/containers/0")]
 
 
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "-1", "+5", "0x1", ""])
+def test_only_plain_numbers_count_in_the_images_accounts(number: str) -> None:
+    facts = {
+        "user": "odd",
+        "passwd": f"odd:x:{number}:{number}::/:\nodd\u2028odd:x:5:5::/:\nodd:x:7:8::/:\n",
+        "group": f"more:x:{number}:odd\n",
+    }
+
+    found = app("", facts=facts, profile=PEER_PROFILE).process.user
+
+    assert (found.uid, found.gid, found.gids) == (7, 8, (8,))
+
+
+@pytest.mark.parametrize("user", ["\u00b2", "\u0663", "+5"])
+def test_a_user_of_other_digits_is_a_name(user: str) -> None:
+    assert codes("", facts={"user": user}) == [("G210", "/spec/containers/0")]
+
+
 def test_groups_that_only_the_image_knows_are_an_error_with_a_fix() -> None:
     fields = "securityContext: {runAsUser: 1000, runAsGroup: 1001}"
     facts = {"passwd": PASSWD, "group": GROUP}

@@ -14,7 +14,13 @@ from contrast_tasks.policy.fields import check_container, check_pod
 from contrast_tasks.policy.gpus import container_gpus
 from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
 from contrast_tasks.policy.mounts import SERVICE_ACCOUNT, container_mounts, pause_mounts
-from contrast_tasks.policy.names import pod_name_pattern, pull_sources, split_reference
+from contrast_tasks.policy.names import (
+    is_label,
+    is_subdomain,
+    pod_name_pattern,
+    pull_sources,
+    split_reference,
+)
 from contrast_tasks.policy.place import Place, Reporter
 from contrast_tasks.policy.process import (
     container_process,
@@ -83,6 +89,13 @@ def _identity(context: PodContext) -> PodIdentity:
     if pattern is None:
         metadata.error("G011", "no-name", f"the {owner.kind} has no name", "set metadata.name")
         pattern = ("^$", "")
+    elif not is_subdomain(owner.name or owner.generate_name):
+        Place(None, "/metadata/name", metadata.reporter).error(
+            "G011",
+            "no-name",
+            f"the name {owner.name or owner.generate_name!r} is no DNS name",
+            "write lower-case letters, digits, dashes and dots",
+        )
     annotations = metadata.mapping("annotations")
     forwarded = {
         key: annotations.text(key)
@@ -112,9 +125,12 @@ def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
         if index < inits:
             kind = "sidecar" if place.text("restartPolicy") == "Always" else "init"
         name = place.text("name")
-        if not name or name in seen:
+        if not is_label(name) or name in seen:
             place.at("name").error(
-                "G011", "no-name", f"the container's name {name!r} is missing or not unique"
+                "G011",
+                "no-name",
+                f"the container's name {name!r} is missing, not unique or no DNS label",
+                "write 1 to 63 lower-case letters, digits and dashes",
             )
         seen.add(name)
         container, mounts = _container(context, place, kind, (previous,))

@@ -1,5 +1,7 @@
 """Names the cluster gives to pods, and the spellings of a pinned image (policy.md 5, 6.2)."""
 
+import re
+
 from contrast_tasks.policy.model import Owner
 from contrast_tasks.policy.values import escape
 
@@ -10,6 +12,18 @@ _SAMPLE_SUFFIX = "x2k9w"
 # A generated name is cut to 63 characters, of which five are the suffix.
 _PREFIX_LENGTH = 58
 _HASH_LENGTH = 10
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
+
+
+def is_label(name: str) -> bool:
+    """Return whether the text is a DNS label, as names of containers and volumes are; they become parts of paths."""
+    return _LABEL.fullmatch(name) is not None
+
+
+def is_subdomain(name: str) -> bool:
+    """Return whether the text is a DNS name, or the beginning of one as generateName is."""
+    return _SUBDOMAIN.fullmatch(name) is not None
 
 
 def pod_name_pattern(owner: Owner, pod_name: str, generate_name: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
+from contrast_tasks.policy.names import is_label
 from contrast_tasks.policy.place import Place
 
 # The shim copies these to the guest file by file and updates them while containers run.
@@ -48,7 +49,7 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
         return Volume(name=name, source="file", readonly=True, watched=True)
     kind = _kind_of(volume)
     if kind == "emptyDir":
-        return _empty_dir(context, name, volume.mapping("emptyDir"))
+        return _empty_dir(context, volume, name)
     if context.profile.host_volumes == "shared" and kind in _SHARED:
         path = volume.mapping("hostPath").text("path") if kind == "hostPath" else ""
         if path.startswith(_GUEST_PLACES):
@@ -154,8 +155,17 @@ def _block_storage(context: PodContext, fs_group: int | None, counts: tuple[int,
     )
 
 
-def _empty_dir(context: PodContext, name: str, empty_dir: Place) -> Volume | None:
+def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
+    empty_dir = volume.mapping("emptyDir")
     medium = empty_dir.text("medium")
+    if not is_label(name):
+        volume.at("name").error(
+            "G020",
+            "volume",
+            f"the volume's name {name!r} is no DNS label, and would be part of a path",
+            "write 1 to 63 lower-case letters, digits and dashes",
+        )
+        return None
     if medium == "Memory":
         return Volume(name=name, source="ephemeral")
     if medium:

@@ -377,6 +377,12 @@ def test_devices_of_block_claims_are_expected() -> None:
         ("volumeMount: []", "", "G201", "/spec/containers/0/volumeMount"),
         ("restartPolicy: Always", "", "G202", "/spec/containers/0/restartPolicy"),
         (
+            "volumeMounts: [{name: ../v, mountPath: /m}]",
+            "volumes: [{name: ../v, emptyDir: {}}]",
+            "G020",
+            "/spec/volumes/0/name",
+        ),
+        (
             "securityContext: {procMount: Unmasked}",
             "",
             "G202",
@@ -536,6 +542,24 @@ def test_all_errors_of_a_pod_are_reported_at_once() -> None:
     found = failures("tty: 1, restartPolicy: Always", pod="hostPID: true\nhostIPC: true")
 
     assert [code for code, _ in found] == ["G200", "G202", "G202", "G202"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "A", "-a", "a-", "a.b", "a_b", "a" * 64, "a\\n", "\u00e4"]
+)
+def test_a_container_is_named_by_a_dns_label(name: str) -> None:
+    with pytest.raises(FindingsError) as caught:
+        derived(f'containers: [{{name: "{name}", image: "example.com/app:1@{DIGEST}"}}]')
+
+    assert [(f.code, f.where.pointer) for f in caught.value.findings] == [
+        ("G011", "/spec/containers/0/name")
+    ]
+
+
+@pytest.mark.parametrize("name", ["A", "a b", "a/b", "-a", "a=b", "a\\n", "\u00e4"])
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "CronJob"])
+def test_a_workload_is_named_by_a_dns_name(kind: str, name: str) -> None:
+    assert ("G011", "/metadata/name") in failures("", kind=kind, name=name)
 
 
 def test_a_place_that_is_read_often_is_reported_once() -> None:

@@ -78,7 +78,8 @@ def test_all_published_cases_are_run() -> None:
         case for path in DIRECTORIES for case in json.loads((path / "testcases.json").read_text())
     ]
 
-    assert len(cases) == 58
+    # As many are at hand; whoever has the others lays them into the same folder.
+    assert len(cases) >= 58
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from contrast_tasks.errors import (
+    ContrastError,
     CoordinatorUnreachable,
     EvidenceRejected,
     Location,
+    MismatchError,
     UsageError,
 )
 from contrast_tasks.files import norm_path
@@ -121,6 +123,10 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
         err.hint = err.hint or (
             "is this manifest the one that the coordinator was deployed with, and of this version?"
         )
+        _name_coordinator(err, place)
+        raise
+    except MismatchError as err:
+        _name_coordinator(err, place)
         raise
     with peer:
         try:
@@ -132,6 +138,11 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
                     f"this is no coordinator's user api: {place}: {peer.refusal}", hint=_PORT_HINT
                 ) from err
             raise
+
+
+def _name_coordinator(error: ContrastError, place: str) -> None:
+    """Put in front of a verdict whose evidence was judged; what judges knows no addresses."""
+    error.args = (f"coordinator {place}: {error}", *error.args[1:])
 
 
 def _has_no_evidence(error: EvidenceRejected) -> bool:

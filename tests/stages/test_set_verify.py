@@ -335,6 +335,7 @@ def test_a_coordinator_with_another_policy_is_refused(
         run_set(project.settings, say=said.append, coordinator=address, pause=no_pause)
 
     assert caught.value.exit_code == 42
+    assert str(caught.value).startswith(f"coordinator {address}: ")
     assert WEB in str(caught.value)
     assert COORDINATOR in str(caught.value)
 
@@ -349,6 +350,7 @@ def test_evidence_under_another_root_is_refused_and_both_roots_are_named(
         run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
 
     assert caught.value.exit_code == 41
+    assert str(caught.value).startswith(f"coordinator {coordinator}: ")
     assert "ab" * 32 in str(caught.value)
     assert simulated.root_sha256_hex in str(caught.value)
 

@@ -254,3 +254,5 @@ def test_a_coordinator_with_another_root_begins_another_history(
 
     assert found.generations == 1
     assert not (project.root / "verify" / "manifest.1.json").exists()
+    line = "coordinator host:1 has another root CA than the one in verify/: it began a new history"
+    assert said[-1] == line

@@ -251,7 +251,9 @@ def _listen(text: str, at: Place) -> tuple[str, int] | None:
     host, colon, port_text = text.rpartition(":")
     field = "listen address"
     try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]")) if colon else None
+        # Brackets are read so that an IPv6 address can be told why it does not fit; around IPv4 they are an error.
+        inner = host[1:-1] if host.startswith("[") and ":" in host else host
+        address = ipaddress.ip_address(inner) if colon else None
     except ValueError:
         address = None
     if address is None:

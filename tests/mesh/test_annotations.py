@@ -164,6 +164,8 @@ def test_a_bad_ingress_entry_is_refused(text: str, rule: str) -> None:
         pytest.param("a#[::1]:80#b:1", "E-MESH-LISTEN", id="listen-ipv6-loopback"),
         pytest.param("a#[::ffff:127.0.0.1]:80#b:1", "E-MESH-LISTEN", id="listen-mapped"),
         pytest.param("a#127.0.0.01:80#b:1", "E-MESH-LISTEN", id="listen-leading-zero"),
+        pytest.param("a#[127.0.0.1]:80#b:1", "E-MESH-LISTEN", id="listen-in-brackets"),
+        pytest.param("a#127.0.0.1]:80#b:1", "E-MESH-LISTEN", id="listen-half-bracket"),
         pytest.param("a#127.0.0.1:0#b:1", "E-MESH-PORT", id="listen-port-zero"),
         pytest.param("a#127.0.0.1:70000#b:1", "E-MESH-PORT", id="listen-port-wraps"),
         pytest.param("a#127.0.0.1:15006#b:1", "E-MESH-RESERVED-PORT", id="listen-mtls-port"),

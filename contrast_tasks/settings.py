@@ -4,8 +4,9 @@ Precedence: flag, environment, file, default. Everything here runs on every star
 only. Source: architecture.md 6.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -44,6 +45,7 @@ class WorkloadSettings:
 
     ingress, egress: annotation values; admin_port: Envoy's; env: added to every main container.
     sans: added after the name and `*`; memory: request and limit of containers without one.
+    where: of the table; keys_at: of one of its keys.
     """
 
     where: Location
@@ -55,6 +57,11 @@ class WorkloadSettings:
     memory: str | None = None
     runtime_class: bool | None = None
     secret_id: str | None = None
+    keys_at: Callable[[str], Location] | None = field(default=None, compare=False, repr=False)
+
+    def place(self, key: str) -> Location:
+        """Return where a key of the table stands; its pointer is of the settings file."""
+        return self.where if self.keys_at is None else self.keys_at(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +273,7 @@ def _build(
         runtime_class=defaults["runtime_class"],
         memory=defaults.get("memory"),
         workloads={
-            key: _workload(entry, places["workloads", key])
+            key: _workload(entry, ("workloads", key), places)
             for key, entry in document.get("workloads", {}).items()
         },
         image_layouts=tuple(document["images"]["layouts"]),
@@ -284,9 +291,22 @@ def _build(
     )
 
 
-def _workload(entry: Mapping[str, Any], where: Location) -> WorkloadSettings:
+def _workload(
+    entry: Mapping[str, Any],
+    path: tuple[str, str],
+    places: Mapping[tuple[str | int, ...], Location],
+) -> WorkloadSettings:
     values = {**entry, "sans": tuple(entry.get("sans", ())), "env": dict(entry.get("env", {}))}
-    return WorkloadSettings(where=where, **values)
+    return WorkloadSettings(where=places[path], keys_at=partial(_key_place, places, path), **values)
+
+
+def _key_place(
+    places: Mapping[tuple[str | int, ...], Location], path: tuple[str, str], key: str
+) -> Location:
+    # RFC 6901 escapes.
+    steps = (step.replace("~", "~0").replace("/", "~1") for step in (*path, key))
+    found = places.get((*path, key), places[path])
+    return replace(found, pointer="/" + "/".join(steps))
 
 
 def _lower(values: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,16 +97,33 @@ def _schema_findings(document: Any, schema: str, file: str) -> Iterable[Finding]
 
 
 def placed(head: Head, workload: Workload) -> list[Finding]:
-    """Return a head's findings at the place where the workload's document stands now."""
+    """Return a head's findings at the place where the workload's document stands now.
+
+    One in the settings has file and pointer only; see `shown`.
+    """
     return [_placed(finding, workload) for finding in head.findings]
 
 
 def _placed(document: Mapping[str, Any], workload: Workload) -> Finding:
     where = dict(document["where"])
-    line = where.get("line")
-    where["file"] = workload.file
-    where["line"] = workload.line if line is None else workload.line + line - 1
+    if not where["file"]:
+        line = where.get("line")
+        where["file"] = workload.file
+        where["line"] = workload.line if line is None else workload.line + line - 1
     return Finding.from_json({**document, "where": where})
+
+
+def shown(project: Project, head: Head, workload: Workload) -> list[Finding]:
+    """Return a head's findings with the lines that documents and settings have now."""
+    return [_with_line(project, finding, workload) for finding in placed(head, workload)]
+
+
+def _with_line(project: Project, finding: Finding, workload: Workload) -> Finding:
+    declared = project.workload_settings(workload)
+    where = finding.where
+    if where.line is not None or not where.pointer or declared is None:
+        return finding
+    return replace(finding, where=declared.place(where.pointer.rpartition("/")[2]))
 
 
 def check_project(project: Spec) -> dict[str, Any]:
@@ -124,7 +141,7 @@ def check_project(project: Spec) -> dict[str, Any]:
     ]
     for name, row in rows.items():
         if row.head["findings"]:
-            findings.extend(placed(row.as_head(), opened.index.workloads[name]))
+            findings.extend(shown(opened, row.as_head(), opened.index.workloads[name]))
     checked = _check_changed(opened, rows) or _check_all(opened, rows)
     content = checked.content
     findings += checked.findings
@@ -235,5 +252,5 @@ def passed_findings(project: Project) -> list[Finding]:
             )
         except GraphError:
             continue
-        findings.extend(placed(head, workload))
+        findings.extend(shown(project, head, workload))
     return findings

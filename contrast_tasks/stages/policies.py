@@ -371,9 +371,12 @@ def _automounts(project: Project, workload: Workload, obj: Mapping[str, Any]) ->
 
 
 def _relative(finding: Finding, document: Document) -> Mapping[str, Any]:
-    """Return a finding with its line counted from the document's first and without the file."""
+    """Return a finding with its line counted from the document's first and without the file.
+
+    One in the settings keeps file and pointer; the line is looked up when it is shown.
+    """
     where = finding.where
     if where.file != document.file:
-        return finding.to_json()
+        return replace(finding, where=replace(where, line=None)).to_json()
     line = None if where.line is None else where.line - document.line + 1
     return replace(finding, where=replace(where, file="", line=line)).to_json()

@@ -20,6 +20,12 @@ from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.settings import Settings, WorkloadSettings, workload_key
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
+# Annotation to the key of a workload's table that declares it.
+_SETTING_OF = {
+    annotations.EGRESS: "egress",
+    annotations.INGRESS: "ingress",
+    annotations.ADMIN_PORT: "admin_port",
+}
 
 
 def apply(
@@ -38,7 +44,7 @@ def apply(
         _memory(subject, spec, settings, declared)
     if declared is not None:
         for key, value in _declared_annotations(declared).items():
-            _annotation(subject, obj, key, value, declared.where)
+            _annotation(subject, obj, key, value, declared.place(_SETTING_OF[key]))
         _environment(spec, declared.env)
     return obj
 
@@ -47,7 +53,7 @@ def declared_places(declared: WorkloadSettings | None) -> dict[str, Location]:
     """Return where the settings declare mesh annotations, by annotation key."""
     if declared is None:
         return {}
-    return dict.fromkeys(_declared_annotations(declared), declared.where)
+    return {key: declared.place(_SETTING_OF[key]) for key in _declared_annotations(declared)}
 
 
 def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
@@ -90,7 +96,7 @@ def _runtime_class(
             "runtime-class-conflict",
             (*subject.spec_path, "runtimeClassName"),
             f"the runtime class is {found} here, and runtime_class is {str(chosen).lower()} at"
-            f" {declared.where}; expected {wanted}",
+            f" {declared.place('runtime_class')}; expected {wanted}",
             "change one of the two",
         )
         return
@@ -119,7 +125,7 @@ def _memory(
                 "memory-conflict",
                 path,
                 f"container {container.get('name')} has the memory {limit or request} here, and memory"
-                f" is {own} at {declared.where}; expected one value",
+                f" is {own} at {declared.place('memory')}; expected one value",
                 "change one of the two",
             )
             continue
@@ -145,13 +151,8 @@ def _differs(wanted: str, *found: Any) -> bool:
 
 
 def _declared_annotations(declared: WorkloadSettings) -> dict[str, str]:
-    port = None if declared.admin_port is None else str(declared.admin_port)
-    values = {
-        annotations.EGRESS: declared.egress,
-        annotations.INGRESS: declared.ingress,
-        annotations.ADMIN_PORT: port,
-    }
-    return {key: value for key, value in values.items() if value is not None}
+    values = {key: getattr(declared, setting) for key, setting in _SETTING_OF.items()}
+    return {key: str(value) for key, value in values.items() if value is not None}
 
 
 def _annotation(

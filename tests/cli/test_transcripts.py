@@ -128,7 +128,7 @@ BAD_INPUT = [
         ["generate"],
         12,
         lines(
-            f"contrast.toml:14: error[G040 mesh-listen]: Deployment/shelf: {ANNOTATIONS}servicemesh-egress entry 1"
+            f"contrast.toml:15: error[G040 mesh-listen]: Deployment/shelf: {ANNOTATIONS}servicemesh-egress entry 1"
             " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
             f"  hint: {LISTEN_HINT}",
             ONE_ERROR,

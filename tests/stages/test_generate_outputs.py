@@ -252,3 +252,29 @@ def test_a_list_of_workloads_is_annotated_inside_the_list(
     [document] = _documents(project, "build/deployment/shop.yml")
     [workload] = document["items"]  # type: ignore[misc]
     assert POLICY in workload["spec"]["template"]["metadata"]["annotations"]
+
+
+def test_a_finding_in_the_settings_is_shown_at_the_line_the_key_has_now(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    table = '\n[workloads."Deployment/till"]\nsans = []\ningress = "till#8080#F"\n'
+    project.settings(more=table)
+    first = terminal.run("lint")
+    line = 1 + project.read("contrast.toml").splitlines().index('ingress = "till#8080#F"')
+    project.settings(more=f"\n# a comment{table}")
+
+    second = terminal.run("lint")
+
+    assert f"contrast.toml:{line}: warning[G040 mesh-flag]" in first.err + first.out
+    assert f"contrast.toml:{line + 1}: warning[G040 mesh-flag]" in second.err + second.out
+
+
+def test_a_record_holds_no_line_of_the_settings(terminal: Terminal, project: FakeProject) -> None:
+    project.settings(more='\n[workloads."Deployment/till"]\ningress = "till#8080#F"\n')
+
+    _generate(terminal)
+
+    record = json.loads(project.read("build/workloads/Deployment.till.json"))
+    places = [finding["where"] for finding in record["findings"] if finding["rule"] == "mesh-flag"]
+    assert validate(record, "record") == []
+    assert places == [{"file": "contrast.toml", "pointer": "/workloads/Deployment~1till/ingress"}]

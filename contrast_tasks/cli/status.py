@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the state: workload, address, phase, readiness, restarts; 30 when it was waited for in vain."""
     from contrast_tasks.stages.deploy import run_status
     from contrast_tasks.stages.hints import command
-    from contrast_tasks.stages.summaries import status_line
+    from contrast_tasks.stages.summaries import status_hint, status_line
 
     result = run_status(context.settings(), wait_s=arguments.wait)
     if result.text:
@@ -36,7 +36,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     if arguments.wait and not result.running:
         raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")
     if result.behind:
-        raise ClusterError(result.behind, hint="the logs are in .contrast/local/logs")
+        hint = status_hint(result) or "the logs are in .contrast/local/logs"
+        raise ClusterError(result.behind, hint=hint)
     if line := status_line(result):
         context.console.say(line)
+    if hint := status_hint(result):
+        context.console.say(f"  hint: {hint}")
     return Report(command="status", result=asdict(result))

@@ -183,7 +183,7 @@ class Node:
                 while True:
                     changes = self._changes
                     pods = [self._pods[name] for name in self._known(names)]
-                    reached = all(pod.status()[until] for pod in pods)
+                    reached = all(getattr(pod.phase, f"is_{until}") for pod in pods)
                     hopeless = any(
                         pod.phase is Phase.FAILED
                         or pod.restarts - before.get(pod.plan.name, 0) >= limit

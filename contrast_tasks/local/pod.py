@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import ContrastError
-from contrast_tasks.local.part import Part, PartFailed
+from contrast_tasks.local.part import Part, PartFailed, last_line
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.local.plan import ContainerPlan, PodPlan
 from contrast_tasks.local.probes import until_success
@@ -116,11 +116,19 @@ class Pod:
             "started": self.phase.is_started,
             "ready": self.phase.is_ready,
             "restarts": self.restarts,
-            "message": self.message,
+            "message": self.message or self._waits_for(),
             "policy_sha256": self.plan.policy_sha256,
             "digest": self.plan.digest,
             "pids": {part.container.name: part.pid for part in self._running()},
         }
+
+    def _waits_for(self) -> str:
+        """Return which init container the pod waits for and what that said last, "" if it waits for none."""
+        running = self._running()
+        if self.phase is not Phase.INITIALIZING or not running:
+            return ""
+        name, said = running[-1].container.name, last_line(running[-1].log)
+        return said if said.startswith(name) else f"{name}: {said}".rstrip(": ")
 
     def _running(self) -> list[Part]:
         return [part for part in self._parts if not part.exited.done()]

@@ -5,7 +5,7 @@ Also restart, status and stop, which speak to the same two places.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.client import NodeClient, PodStatus, Tether
@@ -57,12 +57,13 @@ class RestartResult:
 class StatusResult:
     """What runs. pods: on platform local; text: a cluster's own words otherwise.
 
-    behind: what was waited for and did not come.
+    behind: what was waited for and did not come. coordinator: its state in its own word, "" if nobody needed to ask.
     """
 
     platform: str
     running: bool
     behind: str = ""
+    coordinator: str = ""
     pods: tuple[PodStatus, ...] = ()
     text: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -194,12 +195,31 @@ def run_status(
         pods = client.status()
     except NodeAbsent:
         pods = ()
+    state, pods = _with_coordinator_state(pods)
     return StatusResult(
         platform=settings.platform,
         running=bool(pods),
         behind=behind,
+        coordinator=state,
         pods=pods,
         addresses={pod.name: pod.address for pod in pods},
+    )
+
+
+def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodStatus, ...]]:
+    """Return the Coordinator's state, and the pods with its reason where it says none by itself.
+
+    It is asked when pods wait: they may wait for it.
+    """
+    from contrast_tasks.stages.deploy_local import coordinator_state
+
+    asked = [pod for pod in pods if pod.role == ROLE_COORDINATOR and pod.started]
+    if not asked or all(pod.ready for pod in pods):
+        return "", tuple(pods)
+    state, reason = coordinator_state(asked[0].address)
+    told = {asked[0].name: reason} if reason and not asked[0].message else {}
+    return state, tuple(
+        replace(pod, message=told[pod.name]) if pod.name in told else pod for pod in pods
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from contrast_tasks.stages.deploy import RestartResult, StatusResult
-from contrast_tasks.stages.hints import command
+from contrast_tasks.stages.hints import command, recovery_hint
 from contrast_tasks.stages.recover import RecoverResult
 from contrast_tasks.stages.set import SetResult
 from contrast_tasks.stages.verify import VerifyResult
@@ -54,6 +54,20 @@ def status_line(found: StatusResult) -> str:
     if not behind:
         return f"all {total} pods are ready"
     return f"{behind} of {total} pods {'is' if behind == 1 else 'are'} not ready"
+
+
+def status_hint(found: StatusResult) -> str:
+    """Return what pods that are not ready wait for, and the command that gives it; "" if that cannot be told."""
+    if found.coordinator == "initial":
+        return f"the coordinator has no manifest, and pods wait for it: '{command('set')}'"
+    if found.coordinator == "recovery":
+        return recovery_hint()
+    if found.coordinator and any(pod.phase == "initializing" for pod in found.pods):
+        return (
+            "a pod gets its certificate when the manifest in force has its policy: "
+            f"'{command('set')}'; its log is in .contrast/local/logs"
+        )
+    return ""
 
 
 def _in_force(generation: int, manifest_sha256: str, mesh_ca_sha256: str) -> str:

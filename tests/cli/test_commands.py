@@ -276,6 +276,20 @@ def test_status_is_a_report_that_says_what_is_not_ready(
     assert shown.out == "Deployment/web  127.0.0.3  starting  not ready  1 restart\n"
 
 
+def test_status_names_the_next_command_to_those_who_wait(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = StatusResult(platform="local", running=True, pods=(WEB,), coordinator="initial")
+    _replace(monkeypatch, "deploy.run_status", found)
+
+    shown = terminal.run("status")
+
+    assert shown.err == (
+        "1 of 1 pods is not ready\n"
+        "  hint: the coordinator has no manifest, and pods wait for it: 'contrast-tasks set'\n"
+    )
+
+
 def test_status_that_waited_in_vain_is_an_error_below_the_report(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

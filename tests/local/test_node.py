@@ -565,3 +565,15 @@ def test_ctrl_c_in_the_foreground_stops_everything(paths: LocalPaths) -> None:
 
     assert process.wait(timeout=10) == 0
     assert gone_within(web.pids["app"])
+
+
+def test_a_pod_that_initializes_tells_what_it_waits_for(node: NodeClient, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    script = f"echo waiting for a certificate; echo x >{told}; {FOREVER}"
+    node.apply(plan(pod("web", container(script, name="first", role="init"), container(FOREVER))))
+    told.read_bytes()
+
+    (web,) = node.status()
+
+    assert (web.phase, web.message) == ("initializing", "first: waiting for a certificate")

@@ -13,7 +13,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ClusterError, CoordinatorUnreachable
-from contrast_tasks.local.client import Applied, NodeClient, running_pids
+from contrast_tasks.local.client import Applied, NodeClient, PodStatus, running_pids
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.plan import Plan
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
@@ -271,3 +271,45 @@ def test_nothing_to_restart_is_told_with_the_next_command(project: Project) -> N
         run_restart(project.settings, say=print)
 
     assert caught.value.hint == "start it with 'contrast-tasks deploy'"
+
+
+def pod_status(name: str, *, ready: bool, role: str = "") -> PodStatus:
+    return PodStatus(
+        name=name,
+        workload=f"Deployment/{name}",
+        role=role,
+        address="127.250.249.248",
+        phase="ready" if ready else "running",
+        started=True,
+        ready=ready,
+        restarts=0,
+        message="",
+        policy_sha256="",
+        digest="",
+        pids={},
+    )
+
+
+def test_a_coordinator_that_is_not_ready_is_asked_for_the_reason(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods = (pod_status("coordinator", ready=False, role="coordinator"), pod_status("a", ready=True))
+    monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
+    monkeypatch.setattr(
+        deploy_local, "coordinator_state", lambda _address: ("initial", "no manifest")
+    )
+
+    found = run_status(project.settings)
+
+    assert found.coordinator == "initial"
+    assert [pod.message for pod in found.pods] == ["no manifest", ""]
+
+
+def test_nobody_asks_the_coordinator_when_all_is_ready(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods = (pod_status("coordinator", ready=True, role="coordinator"),)
+    monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
+    monkeypatch.setattr(deploy_local, "coordinator_state", None)
+
+    assert run_status(project.settings).coordinator == ""

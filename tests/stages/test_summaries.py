@@ -134,3 +134,32 @@ def pod(name: str, *, ready: bool) -> PodStatus:
 )
 def test_status_says_whether_all_is_ready(found: StatusResult, line: str) -> None:
     assert summaries.status_line(found) == line
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ("", ""),
+        ("initial", "the coordinator has no manifest, and pods wait for it: 'contrast-tasks set'"),
+        (
+            "recovery",
+            (
+                "give it its seed back with 'contrast-tasks recover', or begin a new history with"
+                " 'contrast-tasks deploy --fresh' (platform local)"
+            ),
+        ),
+        (
+            "active",
+            (
+                "a pod gets its certificate when the manifest in force has its policy:"
+                " 'contrast-tasks set'; its log is in .contrast/local/logs"
+            ),
+        ),
+    ],
+)
+def test_status_tells_the_next_command_to_those_who_wait(state: str, hint: str) -> None:
+    pods = (pod("web", ready=False),)
+
+    found = StatusResult(platform="local", running=True, pods=pods, coordinator=state)
+
+    assert summaries.status_hint(found) == hint

@@ -39,7 +39,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o
     """Write `content` to `path` unless it holds these bytes already; return whether it was written.
 
     A temporary file in the same directory is written, synced and renamed, so readers see the old bytes or the
-    new ones. Missing parent directories are made.
+    new ones. Missing parent directories are made. An OSError names the file, also where the system does not.
     """
     target = Path(path)
     with contextlib.suppress(OSError):
@@ -54,11 +54,18 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(name, target)  # noqa: PTH105  # the descriptor's name is a string
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108  # the descriptor's name is a string
+        name_file(error, target)
         raise
     return True
+
+
+def name_file(error: BaseException, path: Path) -> None:
+    """Let an error of writing to a descriptor, as on a full disk, tell which file it was."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
 
 
 def remove_empty_parents(path: str | os.PathLike[str], stop: str | os.PathLike[str]) -> None:

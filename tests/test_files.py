@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -125,6 +126,20 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
         write_atomic(target, b"new")
     assert target.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomic(tmp_path / "a", b"x")
+    assert caught.value.filename == str(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_the_way_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from contrast_tasks.settings import Settings
 from contrast_tasks.stages import demo_checks
 from contrast_tasks.stages.demo_checks import DemoFailed
 from contrast_tasks.stages.deploy import run_deploy, run_restart
+from contrast_tasks.stages.file_errors import file_error
 from contrast_tasks.stages.hints import command
 from contrast_tasks.stages.history import MESH_CA_FILE
 from contrast_tasks.stages.set import run_set
@@ -32,6 +33,8 @@ FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
 PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
 FRONTEND_WORKLOAD = "Deployment/web"
 READY_LIMIT_S = 60.0
+# Most services say CI=true, some CI=1.
+_NOT_CI = frozenset({"", "0", "false", "no"})
 _LOGS = "the logs of the pods are in .contrast/local/logs"
 
 Say = Callable[[str], None]
@@ -77,6 +80,8 @@ class _Log:
             err.hint = err.hint or _LOGS
             raise
         except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as err:
+            if isinstance(err, OSError) and (refused := file_error(err)) is not None:
+                raise refused from err
             raise DemoFailed(f"step '{name}' could not be carried out: {err}", hint=_LOGS) from err
         seconds = self.clock() - before
         self.steps.append(DemoStep(name=name, proven=proven, seconds=seconds))
@@ -95,7 +100,7 @@ def run_demo(
     """Run every step and return what was proven; raise ContrastError at the first step that fails.
 
     keep: leave everything running. What runs here already is stopped first. Without Envoy, curl or openssl the steps that need them are left out with one
-    warning, but never where CI=true.
+    warning, but never where CI is set.
     """
     environ = os.environ if environ is None else environ
     settings = load(())
@@ -149,7 +154,7 @@ def _is_complete(environ: Mapping[str, str], say: Say) -> bool:
     absent = _what_is_absent(environ)
     if absent is None:
         return True
-    if environ.get("CI", "").lower() == "true":
+    if environ.get("CI", "").lower() not in _NOT_CI:
         raise absent
     say(f"warning: {absent}: the steps through the mesh are left out ({absent.hint})")
     return False

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import GraphError
-from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.files import canonical_json, name_file, sha256_hex
 
 _MAGIC = "contrast-work/1"
 
@@ -145,7 +145,8 @@ def write_plain(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
         os.replace(name, path)  # noqa: PTH105  # the descriptor's name is a string
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108  # as above
+        name_file(error, path)
         raise

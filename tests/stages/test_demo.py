@@ -1,5 +1,6 @@
 """The demo must fail where the mesh fails: each proof against a server that behaves wrongly."""
 
+import errno
 import json
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.cli.demo import GenerateFailed
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
 from contrast_tasks.report.model import Failure, Report
@@ -223,8 +224,11 @@ def test_a_missing_envoy_is_one_warning_and_in_ci_an_error(project: Project) -> 
 
     with pytest.raises(ContrastError, match="generate was called"):
         run_demo(load, no_generate, say=said.append, environ=environ)
-    with pytest.raises(EnvoyMissing):
-        run_demo(load, no_generate, say=said.append, environ={**environ, "CI": "true"})
+    with pytest.raises(ContrastError, match="generate was called"):
+        run_demo(load, no_generate, say=lambda _: None, environ={**environ, "CI": "false"})
+    for value in ("true", "1", "yes"):
+        with pytest.raises(EnvoyMissing):
+            run_demo(load, no_generate, say=said.append, environ={**environ, "CI": value})
 
     assert len(said) == 1
     assert said[0].startswith("warning: CONTRAST_ENVOY_BIN is '/nonexistent'")
@@ -266,6 +270,19 @@ def test_whatever_fails_in_a_step_comes_with_a_hint(project: Project, error: Exc
 
     assert str(error) in str(caught.value)
     assert caught.value.hint == "the logs of the pods are in .contrast/local/logs"
+
+
+def test_a_file_that_cannot_be_written_is_named(project: Project) -> None:
+    def full(_overrides: Sequence[str]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "build/check.json")
+
+    with pytest.raises(GraphError) as caught:
+        run_demo(lambda _: project.settings, full, say=lambda _: None, environ={})
+
+    assert f"{caught.value.where}: {caught.value}" == (
+        "build/check.json: cannot be used: no space left on device"
+    )
+    assert caught.value.hint == "make room on the disk, then run again"
 
 
 def test_a_step_that_shows_something_else_is_no_bug_of_ours() -> None:

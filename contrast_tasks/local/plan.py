@@ -41,6 +41,7 @@ class ContainerPlan:
     role: `init` runs to its end, `sidecar` is an init container that keeps running, `main` the others.
     argv, env, working_dir: complete; paths are those of this machine.
     image_digest: `sha256:...` of the image the process was unpacked from, empty for our own components.
+    unpacking: 64 hex digits, others each time the image is unpacked.
     attested: whether it may ask the simulated processor for evidence.
     """
 
@@ -52,6 +53,7 @@ class ContainerPlan:
     image: str = ""
     image_digest: str = ""
     rootfs: str = ""
+    unpacking: str = ""
     attested: bool = False
     startup: Probe | None = None
     readiness: Probe | None = None

@@ -104,6 +104,7 @@ class LocalDeploy:
             paths=client.paths,
             addresses_of=client.addresses,
             environ=self.environ,
+            say=self.say,
             with_mesh=self.with_mesh,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.errors import ClusterError, ImageError
+from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.client import install_root
 from contrast_tasks.local.network import DEFAULT_NET
 from contrast_tasks.local.paths import LocalPaths
@@ -13,12 +13,12 @@ from contrast_tasks.local.plan import Endpoint, Plan
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.annotated import Annotated, load_records, refuse_without_policy
 from contrast_tasks.stages.local_container import config_values
+from contrast_tasks.stages.local_images import unpacker
 from contrast_tasks.stages.local_pod import (
     ROLE_COORDINATOR,
     SERVICE_MESH,
     PodBuilder,
     Surroundings,
-    UnpackedImage,
     all_ports,
     is_meshed,
     pod_template,
@@ -155,47 +155,6 @@ def check_records(objects: Sequence[Annotated], settings: Settings) -> None:
             )
 
 
-def unpacker(settings: Settings, paths: LocalPaths) -> Callable[[str], UnpackedImage]:
-    """Return the function that unpacks an image of the project's layouts once, into a folder of its digest."""
-    from contrast_tasks.images.layout import find_layout, open_layouts
-    from contrast_tasks.images.references import parse_reference
-    from contrast_tasks.images.unpack import unpack
-    from contrast_tasks.stages.pack import layout_name
-
-    names = dict.fromkeys((layout_name(settings), *settings.image_layouts))
-    layouts = open_layouts(settings.root, names)
-    done: dict[str, UnpackedImage] = {}
-
-    def unpacked(text: str) -> UnpackedImage:
-        if text in done:
-            return done[text]
-        reference = parse_reference(text)
-        if reference.digest is None:
-            raise ImageError(f"image {text} has no digest", hint="run generate, which pins images")
-        layout = find_layout(layouts, reference)
-        if layout is None:
-            raise ImageError(
-                f"image {text} is in no image layout of {', '.join(names)}",
-                hint="platform local runs images from layouts only; run lock",
-            )
-        image = layout.image(reference)
-        rootfs = paths.images / image.digest.removeprefix("sha256:") / "rootfs"
-        if not rootfs.is_dir():
-            unpack(image, rootfs)
-        config = image.config
-        done[text] = UnpackedImage(
-            digest=image.digest,
-            rootfs=rootfs,
-            entrypoint=tuple(config.entrypoint),
-            cmd=tuple(config.cmd),
-            env=dict(entry.split("=", 1) for entry in config.env if "=" in entry),
-            working_dir=config.working_dir,
-        )
-        return done[text]
-
-    return unpacked
-
-
 def build_plan(
     objects: Sequence[Annotated],
     *,
@@ -203,11 +162,13 @@ def build_plan(
     paths: LocalPaths,
     addresses_of: Callable[[Sequence[str]], Mapping[str, str]],
     environ: Mapping[str, str],
+    say: Callable[[str], None],
     with_mesh: bool = True,
 ) -> Plan:
     """Return the plan of all pods.
 
-    addresses_of: asks the node for the pods' addresses; the Coordinator's is under the empty name.
+    addresses_of: asks the node for the pods' addresses; the Coordinator's is under the empty name. say: told of images
+    that had to be unpacked again.
     Raises UsageError, ClusterError or ImageError for what cannot be run, before anything is started.
     """
     refuse_without_policy(objects)
@@ -220,7 +181,7 @@ def build_plan(
     hosts = service_table(objects, pods, addresses)
     around = Surroundings(
         paths=paths,
-        unpack=unpacker(settings, paths),
+        unpack=unpacker(settings, paths, say),
         hosts=hosts,
         egress=egress_places(pods, addresses),
         configs={

@@ -38,10 +38,14 @@ _MAX_GRACE_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpackedImage:
-    """An image as the plan needs it; rootfs is its unpacked root, digest `sha256:...`."""
+    """An image as the plan needs it; rootfs is its unpacked root, digest `sha256:...`.
+
+    unpacking: differs each time the image is unpacked, so that pods of a damaged one are replaced.
+    """
 
     digest: str
     rootfs: Path
+    unpacking: str
     entrypoint: tuple[str, ...]
     cmd: tuple[str, ...]
     env: Mapping[str, str]
@@ -257,6 +261,7 @@ class PodBuilder:
             image=container["image"],
             image_digest=image.digest,
             rootfs=str(image.rootfs),
+            unpacking=image.unpacking,
             attested=self._item.role == ROLE_COORDINATOR or container["name"] == INITIALIZER,
             startup=probe("startupProbe"),
             readiness=probe("readinessProbe"),

@@ -151,6 +151,7 @@ class Project:
             paths=self.paths,
             addresses_of=changes.pop("addresses_of", addresses_of),
             environ=changes.pop("environ", {}),
+            say=changes.pop("say", lambda _: None),
             **changes,
         )
 
@@ -180,6 +181,62 @@ def test_the_image_is_unpacked_and_its_entrypoint_run_from_there(project: Projec
     assert container.working_dir == f"{rootfs(project)}/app"
     assert Path(container.argv[0]).read_bytes() == b"#!/bin/sh\n"
     assert container.image_digest == f"sha256:{project.image.rpartition(':')[2]}"
+
+
+def test_an_image_that_lies_there_as_unpacked_is_not_unpacked_again(project: Project) -> None:
+    before = project.container()
+    inode = Path(before.argv[0]).stat().st_ino
+    (Path(rootfs(project)) / "app" / "written-by-the-application").write_text("x")
+
+    after = project.container()
+
+    assert after == before
+    assert Path(after.argv[0]).stat().st_ino == inode
+
+
+def _changed(program: Path) -> None:
+    program.write_bytes(b"#!/bin/ls\n")
+
+
+def _made_writable(program: Path) -> None:
+    program.chmod(0o777)
+
+
+def _made_a_link(program: Path) -> None:
+    program.unlink()
+    program.symlink_to("/bin/sh")
+
+
+def _unrecorded(program: Path) -> None:
+    (program.parents[3] / "unpacked.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, _changed, _made_writable, _made_a_link, _unrecorded]
+)
+def test_an_image_that_was_changed_on_disk_is_unpacked_anew_and_its_pods_replaced(
+    project: Project, damage: Callable[[Path], None]
+) -> None:
+    before = project.pod(workload("web"))
+    program = Path(before.containers[0].argv[0])
+    damage(program)
+
+    after = project.pod(workload("web"))
+
+    assert program.read_bytes() == b"#!/bin/sh\n"
+    assert not program.is_symlink()
+    assert after.digest != before.digest
+    assert after.containers[0].argv == before.containers[0].argv
+
+
+def test_an_image_that_was_changed_on_disk_is_told_of(project: Project) -> None:
+    said: list[str] = []
+    Path(project.container().argv[0]).unlink()
+
+    project.plan(say=said.append)
+
+    assert len(said) == 1
+    assert said[0].startswith(f"image {project.image} was changed in ")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import Location, SettingsError
-from contrast_tasks.files import remove_empty_parents, write_atomic
+from contrast_tasks.files import remove_empty_parents, sha256_hex, write_atomic
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.entries import WorkloadEntry, merge_entries
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
@@ -22,7 +22,7 @@ from contrast_tasks.manifest.reference_values import (
 from contrast_tasks.stages.inputs import expected_outputs
 from contrast_tasks.stages.keys import PublicKeys
 from contrast_tasks.stages.project import Project, Spec, open_project
-from contrast_tasks.stages.work import Head
+from contrast_tasks.stages.work import Head, write_plain
 
 
 def compose(
@@ -84,12 +84,35 @@ def _read(root: Path, name: str) -> bytes:
 
 
 def write_manifest(project: Spec) -> dict[str, Any]:
-    """Put the checked manifest in place, then remove from the build directory what nothing generates any more."""
+    """Put the checked manifest in place, then remove from the build directory what nothing generates any more.
+
+    Returns `edited`, the manifest's name, if what stood there was neither ours nor what is written now.
+    """
     opened = open_project(project)
-    content = (opened.root / opened.paths.candidate).read_bytes()
-    changed = write_atomic(opened.root / opened.paths.manifest, content)
-    removed = _prune(opened)
-    return {"wrote": [opened.paths.manifest] if changed else [], "removed": removed}
+    root, paths = opened.root, opened.paths
+    content = (root / paths.candidate).read_bytes()
+    # The manifest as it was written last, by which one edited since is known.
+    written = root / paths.state / "manifest.sha256"
+    edited = _is_edited(root / paths.manifest, written)
+    changed = write_atomic(root / paths.manifest, content)
+    write_plain(written, _written(paths.manifest, content))
+    return {
+        "wrote": [paths.manifest] if changed else [],
+        "removed": _prune(opened),
+        "edited": paths.manifest if edited and changed else "",
+    }
+
+
+def _written(name: str, content: bytes) -> bytes:
+    return f"{sha256_hex(content)} {name}\n".encode()
+
+
+def _is_edited(manifest: Path, written: Path) -> bool:
+    try:
+        digest, _, name = written.read_text().strip().partition(" ")
+        return manifest.name == Path(name).name and sha256_hex(manifest.read_bytes()) != digest
+    except (OSError, ValueError):
+        return False
 
 
 def _prune(project: Project) -> list[str]:

@@ -93,8 +93,11 @@ def run_set(
     policies = _deployed_policies(settings, paths, say)
     check_policies(meaning, policies, name)
     _check_size(content, policies)
-    for line in _differences(meaning, settings, name):
+    differences = _differences(meaning, settings, name)
+    for line in differences:
         say(f"warning: {line}")
+    if differences:
+        say("  hint: declare it in contrast.toml; the next generate writes the manifest anew")
     key, key_file = _owner_key(settings, owner_key, owner_key_name)
     for line in lock_out_warnings(meaning, key):
         say(f"warning: {line}")

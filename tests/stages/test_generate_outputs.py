@@ -278,3 +278,33 @@ def test_a_record_holds_no_line_of_the_settings(terminal: Terminal, project: Fak
     places = [finding["where"] for finding in record["findings"] if finding["rule"] == "mesh-flag"]
     assert validate(record, "record") == []
     assert places == [{"file": "contrast.toml", "pointer": "/workloads/Deployment~1till/ingress"}]
+
+
+def test_a_manifest_that_was_edited_by_hand_is_written_anew_with_a_warning(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    before = project.read("manifest.json")
+    edited = before.replace('"till",', '"till",\n        "203.0.113.34",')
+    (project.root / "manifest.json").write_text(edited)
+
+    shown = terminal.run("generate")
+
+    assert edited != before
+    assert project.read("manifest.json") == before
+    assert (
+        "warning: manifest.json had been edited by hand, and what was changed there is gone\n"
+        "  hint: declare SANs, secret IDs and reference values in contrast.toml\n"
+    ) in shown.err
+
+
+def test_a_manifest_that_follows_the_sources_is_written_without_a_warning(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    project.settings(more='\n[workloads."Deployment/till"]\nsans = ["203.0.113.34"]\n')
+
+    shown = terminal.run("generate")
+
+    assert "203.0.113.34" in project.read("manifest.json")
+    assert "edited" not in shown.err

@@ -433,7 +433,8 @@ def test_sans_other_than_the_generated_ones_are_allowed_and_told(
     run_set(project.settings, say=said.append, coordinator=coordinator)
 
     assert said[1:] == [
-        "warning: manifest.json has SANs web * for Deployment/web, generated was web * shop.example"
+        "warning: manifest.json has SANs web * for Deployment/web, generated was web * shop.example",
+        "  hint: declare it in contrast.toml; the next generate writes the manifest anew",
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import MissingReferenceValues
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "deploy set verify"
@@ -20,12 +21,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Deploy, unless generating failed."""
+    """Deploy, unless generating failed; values that are missing in the manifest are no obstacle."""
     from contrast_tasks.stages.deploy import run_deploy
 
     flags = generate.flags_of(arguments, context)
     generated = generate.generate(context, flags)
-    if generated.exit_code != 0:
+    if generated.exit_code == MissingReferenceValues.exit_code:
+        # They can be learnt from a Coordinator that runs; nothing but set needs them.
+        missing = " ".join(failure.message for failure in generated.failures)
+        context.console.say(f"warning: {missing}: deployed without, set will want them")
+    elif generated.exit_code != 0:
         return replace(generated, command="deploy")
     result = run_deploy(
         context.project(**flags).settings,

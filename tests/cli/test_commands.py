@@ -98,6 +98,21 @@ def test_deploy_does_not_deploy_what_cannot_be_generated(
     assert stage.given == {}
 
 
+def test_deploy_goes_on_without_values_that_only_a_running_coordinator_can_tell(
+    terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = project.read("contrast.toml")
+    (project.root / "contrast.toml").write_text(text.partition("[reference_values")[0])
+    stage = _replace(monkeypatch, "deploy.run_deploy", DeployResult(platform="k3s-qemu-snp"))
+
+    shown = terminal.run("deploy")
+
+    assert terminal.run("generate", "--always").code == 13
+    assert shown.code == 0
+    assert stage.given["with_mesh"] is True
+    assert "that only you can know: deployed without, set will want them\n" in shown.err
+
+
 def test_set_hands_over_paths_as_the_caller_sees_them(
     terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

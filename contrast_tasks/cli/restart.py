@@ -20,13 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Restart and wait."""
     from contrast_tasks.stages.deploy import run_restart
-    from contrast_tasks.stages.deployed import is_local
     from contrast_tasks.stages.summaries import restart_line
 
     settings = context.settings()
     result = run_restart(
         settings, say=context.console.say, names=arguments.names, wait_s=arguments.wait
     )
-    waited = bool(arguments.wait) and is_local(settings)
-    context.console.say(restart_line(result, waited=waited))
+    context.console.say(restart_line(result, waited=bool(arguments.wait)))
     return Report(command="restart", result=asdict(result))

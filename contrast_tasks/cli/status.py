@@ -36,7 +36,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     if arguments.wait and not result.running:
         raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")
     if result.behind:
-        hint = status_hint(result) or "the logs are in .contrast/local/logs"
+        logs = (
+            "see 'kubectl describe pods'" if result.text else "the logs are in .contrast/local/logs"
+        )
+        hint = status_hint(result) or logs
         raise ClusterError(result.behind, hint=hint)
     if line := status_line(result):
         context.console.say(line)

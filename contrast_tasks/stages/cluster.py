@@ -4,7 +4,9 @@ Server-side apply: fields that other controllers own stay theirs, and a second a
 nothing. Every authentication plugin works, because it is the user's own kubectl.
 """
 
+import re
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +14,17 @@ from typing import Protocol
 from contrast_tasks.errors import ClusterError
 
 FIELD_MANAGER = "contrast-tasks"
+# Kinds that `kubectl rollout` knows.
+ROLLED_OUT = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _TIMEOUT_S = 300
+# A line of kubectl's own log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
+_LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")
+_WAITS = re.compile(r"--timeout=(\d+)s")
+_CONFLICT = re.compile(r"Apply failed with \d+ conflict")
+
+
+Target = tuple[str, str, str]
+"""Kind, namespace as written ("" is the one of the user's context) and name of a workload."""
 
 
 class Cluster(Protocol):
@@ -21,8 +33,11 @@ class Cluster(Protocol):
     def apply(self, folder: Path) -> list[str]:
         """Apply all YAML files below `folder`; return a line per object that was changed."""
 
-    def restart(self, workloads: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
-        """Restart (kind, namespace, name) workloads and return their names."""
+    def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
+        """Restart workloads and return their names; none is restarted if one cannot be."""
+
+    def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
+        """Return when all of them are rolled out; raise ClusterError if one is not when the time is over."""
 
     def status(self) -> str:
         """Return the pods' state as text."""
@@ -30,13 +45,14 @@ class Cluster(Protocol):
 
 def run_kubectl(arguments: Sequence[str]) -> str:
     """Run kubectl and return its output; raise ClusterError with its words if it fails."""
+    limit_s = _TIMEOUT_S + sum(int(found[1]) for found in map(_WAITS.fullmatch, arguments) if found)
     try:
         done = subprocess.run(
             ["kubectl", *arguments],
             capture_output=True,
             text=True,
             check=False,
-            timeout=_TIMEOUT_S,
+            timeout=limit_s,
             stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError as err:
@@ -44,17 +60,33 @@ def run_kubectl(arguments: Sequence[str]) -> str:
             "kubectl is not installed", hint="install it, or use platform local"
         ) from err
     except subprocess.TimeoutExpired as err:
-        raise ClusterError(f"kubectl {arguments[0]} did not end within {_TIMEOUT_S} s") from err
+        raise ClusterError(f"kubectl {arguments[0]} did not end within {limit_s} s") from err
     if done.returncode != 0:
-        raise ClusterError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
+        raise _refused(arguments, done.stderr)
     return done.stdout
+
+
+def _refused(arguments: Sequence[str], stderr: str) -> ClusterError:
+    lines = stderr.strip().splitlines()
+    said = "\n".join([line for line in lines if not _LOG_LINE.match(line)] or lines)
+    hint = ""
+    if _CONFLICT.search(said):
+        # As after `kubectl apply` of the same objects without --server-side.
+        taken = " ".join(["kubectl", *arguments, "--force-conflicts"])
+        hint = f"another tool owns these fields; take them over with '{taken}'"
+    return ClusterError(f"kubectl {arguments[0]} failed: {said or 'it said nothing'}", hint=hint)
 
 
 class Kubectl:
     """The cluster of the current kubectl context."""
 
-    def __init__(self, run: Callable[[Sequence[str]], str] = run_kubectl) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[str]], str] = run_kubectl,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._run = run
+        self._clock = clock
 
     def apply(self, folder: Path) -> list[str]:
         """Apply server-side, recursively."""
@@ -62,19 +94,32 @@ class Kubectl:
         output = self._run([*arguments, "--recursive", "-f", str(folder)])
         return [line for line in output.splitlines() if line and not line.endswith(" unchanged")]
 
-    def restart(self, workloads: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
-        """Restart by a new rollout; bare pods have none."""
-        restarted: list[str] = []
-        for kind, namespace, name in workloads:
-            if kind not in {"Deployment", "StatefulSet", "DaemonSet"}:
+    def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
+        """Restart by a new rollout; bare pods and jobs have none."""
+        for kind, _, name in workloads:
+            if kind not in ROLLED_OUT:
                 raise ClusterError(
                     f"{kind}/{name} cannot be restarted in place",
                     hint="delete it, then deploy again",
                 )
-            self._run(["rollout", "restart", "-n", namespace, f"{kind.lower()}/{name}"])
-            restarted.append(name)
-        return tuple(restarted)
+        for workload in workloads:
+            self._run(["rollout", "restart", *_named(workload)])
+        return tuple(name for _, _, name in workloads)
+
+    def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
+        """Wait for one rollout after the other; those that have none are left out."""
+        end = self._clock() + timeout_s
+        for workload in workloads:
+            if workload[0] in ROLLED_OUT:
+                left_s = max(1, round(end - self._clock()))
+                self._run(["rollout", "status", f"--timeout={left_s}s", *_named(workload)])
 
     def status(self) -> str:
         """Return `kubectl get pods`."""
         return self._run(["get", "pods", "-o", "wide"])
+
+
+def _named(workload: Target) -> list[str]:
+    kind, namespace, name = workload
+    place = ["-n", namespace] if namespace else []
+    return [*place, f"{kind.lower()}/{name}"]

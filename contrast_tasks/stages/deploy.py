@@ -18,7 +18,7 @@ from contrast_tasks.stages.annotated import (
     load_annotated,
     refuse_without_policy,
 )
-from contrast_tasks.stages.cluster import Cluster, Kubectl
+from contrast_tasks.stages.cluster import ROLLED_OUT, Cluster, Kubectl, Target
 from contrast_tasks.stages.deployed import ROLE_COORDINATOR, USER_API_PORT, is_local, running_pods
 
 START_LIMIT_S = 60.0
@@ -157,36 +157,57 @@ def run_restart(
 ) -> RestartResult:
     """Restart workloads so that they fetch new certificates: all but the Coordinator, or the named ones.
 
-    wait_s: on platform local, how long to wait until they are ready; 0 does not wait.
+    wait_s: how long to wait until they are ready; 0 does not wait.
     """
-    client: NodeClient | None = None
     if not is_local(settings):
-        objects = load_annotated(settings)
-        workloads = [item for item in objects if item.is_workload and item.role != ROLE_COORDINATOR]
-        wanted = [
-            (item.kind, item.namespace, item.name)
-            for item in workloads
-            if not names or item.name in names or item.key in names
-        ]
-        restarted = (cluster or Kubectl()).restart(wanted)
-    else:
-        client = NodeClient(paths=local_paths(settings.root))
-        pods = _matching(running_pods(settings), names)
-        restarted = client.restart(pods) if pods else ()
+        return _restart_in_cluster(settings, say, names, wait_s, cluster or Kubectl())
+    client = NodeClient(paths=local_paths(settings.root))
+    pods = _matching(running_pods(settings), names)
+    restarted = client.restart(pods) if pods else ()
     for name in restarted:
         say(f"restarted {name}")
-    if client is not None and wait_s and restarted:
+    if wait_s and restarted:
         client.wait(restarted, until="ready", timeout_s=wait_s)
     return RestartResult(restarted=tuple(restarted))
+
+
+def _restart_in_cluster(
+    settings: Settings, say: Say, names: Sequence[str], wait_s: float, cluster: Cluster
+) -> RestartResult:
+    workloads = [item for item in load_annotated(settings) if item.is_workload]
+    chosen = [item for item in workloads if item.role != ROLE_COORDINATOR]
+    if names:
+        chosen = []
+        for name in names:
+            matches = [item for item in workloads if name in {item.name, item.key}]
+            if not matches:
+                there = ", ".join(sorted(item.key for item in workloads)) or "none"
+                raise ClusterError(f"no workload {name} is deployed, there are: {there}")
+            chosen += matches
+    else:
+        for item in chosen:
+            if item.kind not in ROLLED_OUT:
+                say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
+        chosen = [item for item in chosen if item.kind in ROLLED_OUT]
+    targets = list(dict.fromkeys(map(_target, chosen)))
+    restarted = cluster.restart(targets)
+    for name in restarted:
+        say(f"restarted {name}")
+    if wait_s:
+        cluster.wait(targets, timeout_s=wait_s)
+    return RestartResult(restarted=restarted)
+
+
+def _target(item: Annotated) -> Target:
+    return item.kind, str(item.obj["metadata"].get("namespace") or ""), item.name
 
 
 def run_status(
     settings: Settings, *, wait_s: float = 0.0, cluster: Cluster | None = None
 ) -> StatusResult:
-    """Return what runs; wait_s: wait that long until every pod is ready (platform local)."""
+    """Return what runs; wait_s: wait that long until every pod is ready."""
     if not is_local(settings):
-        text = (cluster or Kubectl()).status()
-        return StatusResult(platform=settings.platform, running=bool(text), text=text)
+        return _status_of_cluster(settings, wait_s, cluster or Kubectl())
     client = NodeClient(paths=local_paths(settings.root))
     behind = ""
     try:
@@ -204,6 +225,18 @@ def run_status(
         pods=pods,
         addresses={pod.name: pod.address for pod in pods},
     )
+
+
+def _status_of_cluster(settings: Settings, wait_s: float, cluster: Cluster) -> StatusResult:
+    behind = ""
+    if wait_s:
+        targets = [_target(item) for item in load_annotated(settings) if item.is_workload]
+        try:
+            cluster.wait(targets, timeout_s=wait_s)
+        except ClusterError as err:
+            behind = str(err)
+    text = cluster.status()
+    return StatusResult(platform=settings.platform, running=bool(text), behind=behind, text=text)
 
 
 def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodStatus, ...]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contrast_tasks.files import write_atomic
+from contrast_tasks.files import sha256_hex, write_atomic
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,6 +52,11 @@ class SecretFiles:
         """Return the file of the workload secret, there only if the manifest gives the workload one."""
         return self.root / "secrets" / "workload-secret-seed"
 
+    @property
+    def complete(self) -> Path:
+        """Return the file that is renamed into place when a set is complete; it names the set, and Envoy watches for it."""
+        return self.root / "complete"
+
     def needed_by_mesh(self) -> tuple[Path, Path, Path]:
         """Return the files that Envoy reads."""
         return self.cert_chain, self.key, self.mesh_ca
@@ -64,7 +69,7 @@ def write_credentials(
     *,
     key_gid: int | None = None,
 ) -> None:
-    """Write everything; the chain last, as it is what a restarted mesh takes for the sign of a new set.
+    """Write everything, the sign that the set is complete last.
 
     key_gid: group that may read the private files too; without it only their owner may.
     Raises OSError.
@@ -83,6 +88,7 @@ def write_credentials(
     write_atomic(files.root_ca, credentials.root_ca_pem, mode=_PUBLIC)
     write_atomic(files.mesh_ca, credentials.mesh_ca_pem, mode=_PUBLIC)
     write_atomic(files.cert_chain, credentials.cert_chain_pem, mode=_PUBLIC)
+    write_atomic(files.complete, sha256_hex(credentials.cert_chain_pem).encode(), mode=_PUBLIC)
 
 
 def _private(

@@ -4,6 +4,7 @@ Source: spec/service-mesh.md 7, "TLS contexts" and additions 1, 3, 5, 6. Trust i
 only, never the Coordinator's root, which would accept certificates of older manifests (section 10, item 11).
 """
 
+import posixpath
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,15 +21,17 @@ _VERSION_1_3: Final = "TLSv1_3"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsPaths:
-    """The initializer's PEM files as Envoy sees them; directory holds all of them and is watched for renewal.
+    """The initializer's PEM files as Envoy sees them.
 
-    certificate_chain: leaf and intermediate; trusted_ca: the mesh CA.
+    certificate_chain: leaf and intermediate; trusted_ca: the mesh CA. watched: the folder into which a file is renamed
+    when a new set is complete. It must not be the one with the PEM files: a key that came before its certificate makes
+    Envoy refuse the set, and of several listeners some then keep the old trust.
     """
 
     certificate_chain: str
     private_key: str
     trusted_ca: str
-    directory: str
+    watched: str
 
     @classmethod
     def in_directory(cls, directory: str) -> "TlsPaths":
@@ -37,7 +40,7 @@ class TlsPaths:
             certificate_chain=f"{directory}/certChain.pem",
             private_key=f"{directory}/key.pem",
             trusted_ca=f"{directory}/mesh-ca.pem",
-            directory=directory,
+            watched=posixpath.dirname(directory),
         )
 
 
@@ -104,8 +107,8 @@ class TlsContexts:
 
 
 def secret_files(paths: TlsPaths) -> dict[str, dict[str, Any]]:
-    """Return the secrets as file name to JSON value; Envoy reads the PEM files again when their directory changes."""
-    watched = {"watched_directory": {"path": paths.directory}}
+    """Return the secrets as file name to JSON value; Envoy reads the PEM files again when a new set is complete."""
+    watched = {"watched_directory": {"path": paths.watched}}
     certificate = {"tls_certificate": {**_certificate(paths), **watched}}
     trust = {"validation_context": {**_trust(paths), **watched}}
     return {

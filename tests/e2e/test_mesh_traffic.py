@@ -1,5 +1,6 @@
 """Two pods with the real Envoy and our configuration: what gets through the mesh and what does not."""
 
+import contextlib
 import json
 import os
 import socket
@@ -7,11 +8,14 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +27,10 @@ pytestmark = pytest.mark.e2e
 
 # Nets that no project's node holds, so that a running deployment is not in the way.
 POD, APP, EGRESS = "127.251.0.3", "127.252.0.3", "127.253.0.1"
-PROTECTED, OPEN, PLAIN, OUT = 8080, 8443, 8090, 8081
+RENEWED, RENEWED_APP, RENEWED_EGRESS = "127.251.0.4", "127.252.0.4", "127.253.0.2"
+FOREIGN = "127.251.0.5"
+PROTECTED, OPEN, PLAIN, OUT, GREETING = 8080, 8443, 8090, 8081, 8070
+RENEWAL_LIMIT_S = 20
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,24 @@ class App(BaseHTTPRequestHandler):
         pass
 
 
+class Greeting(StreamRequestHandler):
+    """Speaks first, and says how much came when the other side has closed its half."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"hello\n")
+        received = self.rfile.read()
+        self.wfile.write(b"%d bytes\n" % len(received))
+
+
 @pytest.fixture(scope="module")
 def applications() -> Iterator[None]:
-    servers = [ThreadingHTTPServer((APP, port), App) for port in (PROTECTED, OPEN, PLAIN)]
+    servers: list[TCPServer] = [
+        ThreadingHTTPServer((APP, port), App) for port in (PROTECTED, OPEN, PLAIN)
+    ]
+    servers += [
+        ThreadingTCPServer((APP, GREETING), Greeting),
+        ThreadingHTTPServer((RENEWED_APP, PROTECTED), App),
+    ]
     threads = [threading.Thread(target=server.serve_forever) for server in servers]
     for thread in threads:
         thread.start()
@@ -66,17 +88,20 @@ def files_of(folder: Path, authority: Authority, name: str) -> SecretFiles:
     return files
 
 
-@pytest.fixture(scope="module")
-def mesh(applications: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    folder = tmp_path_factory.mktemp("emoji")
-    authority = Authority(now=datetime.now(UTC))
-    files_of(folder / "contrast", authority, "emoji")
+@contextlib.contextmanager
+def sidecar(folder: Path, *, pod: str, app: str, egress: str) -> Iterator[None]:
+    """Run the sidecar of a pod whose secrets are in `folder`/contrast."""
     (folder / "run").mkdir()
+    ports = [PROTECTED, OPEN, PLAIN, GREETING]
     local = {
-        "pod_address": POD,
-        "app_address": APP,
-        "ports": [PROTECTED, OPEN, PLAIN],
-        "resolve": {f"emoji-svc:{PROTECTED}": [POD, PROTECTED]},
+        "pod_address": pod,
+        "app_address": app,
+        "ports": ports,
+        "resolve": {
+            f"emoji-svc:{PROTECTED}": [pod, PROTECTED],
+            f"emoji-svc:{GREETING}": [pod, GREETING],
+            f"foreign-svc:{PROTECTED}": [FOREIGN, PROTECTED],
+        },
         "egress": {},
     }
     environ = {
@@ -87,7 +112,9 @@ def mesh(applications: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "CONTRAST_READY_FILE": str(folder / "run" / "ready"),
         "CONTRAST_LOCAL_MESH": json.dumps(local),
         "CONTRAST_INGRESS_PROXY_CONFIG": f"web#{OPEN}#false##metrics#{PLAIN}#true",
-        "CONTRAST_EGRESS_PROXY_CONFIG": f"emoji#{EGRESS}:{OUT}#emoji-svc:{PROTECTED}",
+        "CONTRAST_EGRESS_PROXY_CONFIG": f"emoji#{egress}:{OUT}#emoji-svc:{PROTECTED}"
+        f"##foreign#{egress}:{OUT + 1}#foreign-svc:{PROTECTED}"
+        f"##greeting#{egress}:{OUT + 2}#emoji-svc:{GREETING}",
     }
     with subprocess.Popen(
         [sys.executable, "-m", "contrast_tasks.guest.sidecar"],
@@ -102,14 +129,22 @@ def mesh(applications: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 said += line
                 if "envoy is ready" in line:
                     break
-            assert "envoy is ready with 4 listeners" in said
-            yield Mesh(
-                authority=authority,
-                web=files_of(tmp_path_factory.mktemp("web"), authority, "web"),
-            )
+            assert f"envoy is ready with {len(ports) + 3} listeners" in said
+            yield
         finally:
             process.terminate()
             assert process.wait(timeout=20) == 0
+
+
+@pytest.fixture(scope="module")
+def mesh(applications: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    folder = tmp_path_factory.mktemp("emoji")
+    authority = Authority(now=datetime.now(UTC))
+    files_of(folder / "contrast", authority, "emoji")
+    with sidecar(folder, pod=POD, app=APP, egress=EGRESS):
+        yield Mesh(
+            authority=authority, web=files_of(tmp_path_factory.mktemp("web"), authority, "web")
+        )
 
 
 def ask(connection: socket.socket) -> bytes:
@@ -121,6 +156,24 @@ def ask(connection: socket.socket) -> bytes:
         while part := connection.recv(4096):
             answer += part
     return answer
+
+
+def negotiated(port: int, newest: ssl.TLSVersion) -> str | None:
+    """Return the version that a client which knows nothing newer gets, or what it is told instead."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        # Old versions are what this is for.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
+    try:
+        with context.wrap_socket(socket.create_connection((POD, port))) as connection:
+            return connection.version()
+    except ssl.SSLError as error:
+        return error.reason
 
 
 def plain(port: int, address: str = POD) -> bytes:
@@ -206,3 +259,84 @@ def test_the_applications_own_connection_leaves_through_the_mesh(mesh: Mesh) -> 
 def test_another_name_than_the_certificates_is_refused(mesh: Mesh) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         tls(OPEN, mesh, client=None, name="voting.example")
+
+
+@pytest.mark.parametrize(
+    ("port", "newest", "answer"),
+    [
+        (OPEN, ssl.TLSVersion.TLSv1_1, "TLSV1_ALERT_PROTOCOL_VERSION"),
+        (OPEN, ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+        (OPEN, ssl.TLSVersion.TLSv1_3, "TLSv1.3"),
+        (PROTECTED, ssl.TLSVersion.TLSv1_2, "TLSV1_ALERT_PROTOCOL_VERSION"),
+    ],
+)
+def test_browsers_may_come_with_tls_1_2_and_workloads_with_1_3_only(
+    mesh: Mesh, port: int, newest: ssl.TLSVersion, answer: str
+) -> None:
+    assert negotiated(port, newest) == answer
+
+
+def test_a_server_may_speak_first_and_a_client_may_close_its_half(mesh: Mesh) -> None:
+    with socket.create_connection((EGRESS, OUT + 2)) as connection:
+        connection.settimeout(10)
+        with connection.makefile("rb") as stream:
+            greeting = stream.readline()
+            connection.sendall(b"x" * 100_000)
+            connection.shutdown(socket.SHUT_WR)
+            answer = stream.read()
+
+    assert (greeting, answer) == (b"hello\n", b"100000 bytes\n")
+
+
+def test_an_egress_to_a_certificate_of_a_foreign_ca_is_cut(mesh: Mesh, tmp_path: Path) -> None:
+    files = files_of(tmp_path, Authority(now=mesh.authority.now), "foreign-svc")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.cert_chain, files.key)
+    met: list[str] = []
+
+    def serve(server: socket.socket) -> None:
+        raw, _ = server.accept()
+        with raw, contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as peer:
+            met.append(peer.recv(100).decode())
+
+    with socket.create_server((FOREIGN, PROTECTED)) as server:
+        thread = threading.Thread(target=serve, args=[server])
+        thread.start()
+        try:
+            answer = plain(OUT + 1, EGRESS)
+        except OSError:
+            answer = b""
+        thread.join()
+
+    assert answer == b""
+    assert [text for text in met if text] == []
+
+
+def test_renewed_certificates_are_taken_without_a_restart(
+    applications: None, tmp_path: Path
+) -> None:
+    old = Authority(now=datetime.now(UTC))
+    new = Authority(now=old.now, root_key=old.root_key)
+    files_of(tmp_path / "contrast", old, "emoji")
+    before = files_of(tmp_path / "before", old, "web")
+    after = files_of(tmp_path / "after", new, "web")
+
+    def answers(client: SecretFiles) -> bool:
+        context = ssl.create_default_context(cafile=str(client.mesh_ca))
+        context.load_cert_chain(client.cert_chain, client.key)
+        raw = socket.create_connection((RENEWED, PROTECTED))
+        try:
+            return ask(context.wrap_socket(raw, server_hostname="emoji")).endswith(b"application")
+        except OSError:
+            return False
+
+    with sidecar(tmp_path, pod=RENEWED, app=RENEWED_APP, egress=RENEWED_EGRESS):
+        assert answers(before)
+        assert not answers(after)
+
+        files_of(tmp_path / "contrast", new, "emoji")
+
+        end = time.monotonic() + RENEWAL_LIMIT_S
+        while not answers(after):
+            assert time.monotonic() < end, "the new certificates were not taken"
+        assert not answers(before)

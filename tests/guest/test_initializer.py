@@ -1,5 +1,6 @@
 """The initializer against Coordinators that answer honestly, late, or with nonsense."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -146,6 +147,7 @@ def test_every_file_has_its_content_and_mode(files: SecretFiles) -> None:
         "key.pem": 0o400,
         "coordinator-root-ca.pem": 0o444,
     }
+    assert files.complete.read_text() == hashlib.sha256(HONEST.cert_chain_pem).hexdigest()
     assert mode(files.workload_secret) == 0o400
     assert (mode(files.key.parent), mode(files.workload_secret.parent)) == (0o755, 0o755)
 

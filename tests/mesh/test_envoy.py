@@ -183,3 +183,13 @@ def test_watched_secrets_replace_the_inline_files() -> None:
     assert "certChain.pem" not in json.dumps(bootstrap)
     assert set(render_secrets(PATHS)) == {"certificate.json", "validation.json"}
     assert "key.pem" in json.dumps(render_secrets(PATHS))
+
+
+def test_renewal_is_watched_for_where_no_half_of_a_set_ever_appears() -> None:
+    secrets = [file["resources"][0] for file in render_secrets(PATHS).values()]
+
+    watched = [
+        secret.get("tls_certificate", secret.get("validation_context"))["watched_directory"]["path"]
+        for secret in secrets
+    ]
+    assert watched == ["/contrast", "/contrast"]

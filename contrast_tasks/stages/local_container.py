@@ -6,6 +6,7 @@ into the unpacked image if the file is there. Source of the rules: Kubernetes AP
 
 import base64
 import os
+import posixpath
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,14 @@ class PathMap:
             if os.path.lexists(inside):
                 return str(inside)
         return text
+
+    def folder(self, text: str) -> str:
+        """Return the place of a working folder, "" for none; one that the image lacks is inside it, as runtimes make it."""
+        if not text:
+            return ""
+        path = posixpath.normpath(f"/{text.lstrip('/')}")
+        place = self.translate(path)
+        return str(self.rootfs / path[1:]) if place == path and self.rootfs is not None else place
 
     def translate_value(self, text: str) -> str:
         """Return an environment value or argument with its path, or list of paths, translated."""

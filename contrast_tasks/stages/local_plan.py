@@ -25,7 +25,7 @@ from contrast_tasks.stages.local_pod import (
 )
 
 # Kinds whose pods would not run right after `kubectl apply`.
-_NOT_STARTED = frozenset({"CronJob"})
+NOT_STARTED = frozenset({"CronJob"})
 _CLUSTER_DOMAIN = "svc.cluster.local"
 
 
@@ -34,7 +34,7 @@ def pod_names(objects: Sequence[Annotated]) -> list[tuple[Annotated, str]]:
 
     A name is the workload's; the kind or the namespace is put before it where two would be equal.
     """
-    workloads = [item for item in objects if item.is_workload and item.kind not in _NOT_STARTED]
+    workloads = [item for item in objects if item.is_workload and item.kind not in NOT_STARTED]
     plain = [item.name for item in workloads]
     found: list[tuple[Annotated, str]] = []
     for item in sorted(workloads, key=lambda item: (item.role != ROLE_COORDINATOR, item.key)):
@@ -168,11 +168,14 @@ def build_plan(
     """Return the plan of all pods.
 
     addresses_of: asks the node for the pods' addresses; the Coordinator's is under the empty name. say: told of images
-    that had to be unpacked again.
+    that had to be unpacked again, and of what is not started.
     Raises UsageError, ClusterError or ImageError for what cannot be run, before anything is started.
     """
     refuse_without_policy(objects)
     check_records(objects, settings)
+    for item in objects:
+        if item.kind in NOT_STARTED:
+            say(f"{item.key} is not started: platform local keeps no schedule")
     pods = pod_names(objects)
     found = addresses_of([name for item, name in pods if item.role != ROLE_COORDINATOR])
     addresses = {

@@ -140,6 +140,7 @@ class PodBuilder:
                 sorted(
                     {*self._volumes.values()}
                     | {str(self._folder / container.name) for container in containers}
+                    | {container.working_dir for container in containers}
                 )
             ),
             policy=item.policy_b64,
@@ -233,7 +234,7 @@ class PodBuilder:
         }
         env |= self._given(container, own, mounts, env, image)
         ports = all_ports(self._spec) | container_ports(container)
-        working_dir = container.get("workingDir") or image.working_dir
+        working_dir = paths.folder(container.get("workingDir") or image.working_dir)
 
         def probe(key: str) -> Any:
             return probe_plan(
@@ -257,7 +258,7 @@ class PodBuilder:
                 where=where,
             ),
             env=env,
-            working_dir=paths.translate(working_dir) if working_dir else str(own),
+            working_dir=working_dir or str(own),
             image=container["image"],
             image_digest=image.digest,
             rootfs=str(image.rootfs),

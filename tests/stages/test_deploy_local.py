@@ -183,6 +183,39 @@ def test_the_image_is_unpacked_and_its_entrypoint_run_from_there(project: Projec
     assert container.image_digest == f"sha256:{project.image.rpartition(':')[2]}"
 
 
+@pytest.mark.parametrize(
+    ("working_dir", "place"),
+    [
+        ("/app", "/app"),
+        ("/srv/none", "/srv/none"),
+        ("srv", "/srv"),
+        ("/", ""),
+        ("/../../srv", "/srv"),
+    ],
+)
+def test_a_working_folder_is_inside_the_image_and_made_if_it_is_not_there(
+    project: Project, working_dir: str, place: str
+) -> None:
+    spec = {"containers": [{"name": "app", "image": "@app@", "workingDir": working_dir}]}
+
+    pod = project.pod(workload("web", **spec))
+
+    assert pod.containers[0].working_dir == f"{rootfs(project)}{place}"
+    assert pod.containers[0].working_dir in pod.folders
+
+
+def test_a_cron_job_is_told_not_to_be_started(project: Project) -> None:
+    said: list[str] = []
+    cron = workload("nightly", kind="CronJob")
+    cron["spec"] = {"jobTemplate": {"spec": cron["spec"]}}
+    project.write(workload("web"), cron)
+
+    plan = project.plan(say=said.append)
+
+    assert [pod.name for pod in plan.pods] == ["web"]
+    assert said == ["CronJob/nightly is not started: platform local keeps no schedule"]
+
+
 def test_an_image_that_lies_there_as_unpacked_is_not_unpacked_again(project: Project) -> None:
     before = project.container()
     inode = Path(before.argv[0]).stat().st_ino

@@ -5,7 +5,7 @@ from pathlib import Path
 from contrast_tasks.settings import OBSERVED_NAME
 from contrast_tasks.stages.code import all_code_files, resource_files
 from contrast_tasks.stages.index import INDEX
-from contrast_tasks.stages.inputs import expected_outputs, packed_folders
+from contrast_tasks.stages.inputs import expected_outputs, packed_places
 from contrast_tasks.stages.project import COORDINATOR_SOURCE, PROCESSOR, Project
 
 
@@ -36,8 +36,8 @@ def footprint(project: Project) -> set[str]:
         found.add(settings.reference_values)
     if settings.platform == "local":
         found |= _below(root, root / PROCESSOR)
-    for folder in packed_folders(project):
-        found |= _below(root, folder)
+    for place in packed_places(project):
+        found |= _below(root, place)
     return found
 
 

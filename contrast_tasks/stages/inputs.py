@@ -3,6 +3,7 @@
 Asked when doit looks at a task, so after the tasks it depends on have run.
 """
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,40 @@ def of_documents(project: Project) -> str:
     return _digest("documents", project.code, [[name, _content(root / name)] for name in names])
 
 
-def packed_folders(project: Project) -> list[Path]:
-    """Return the folders that images are packed from: those beside the sources that hold an images.toml."""
-    folders = sorted({(project.root / source).parent for source in project.settings.sources})
-    return [folder for folder in folders if (folder / "images.toml").is_file()]
+def packed_places(project: Project) -> list[Path]:
+    """Return what images are packed from: each images.toml beside the sources, and the files and folders it names.
+
+    What else lies beside it counts for nothing; it may be what generate writes itself.
+    """
+    places: list[Path] = []
+    for folder in sorted({(project.root / source).parent for source in project.settings.sources}):
+        recipe = folder / "images.toml"
+        if recipe.is_file():
+            places += [recipe, *(folder / name for name in sorted(_named_by(recipe)))]
+    return places
+
+
+def _named_by(recipe: Path) -> set[str]:
+    # A recipe that is not understood names nothing; packing it says what is wrong.
+    try:
+        images = tomllib.loads(recipe.read_text(encoding="utf-8"))["images"].values()
+        return {
+            str(name)
+            for image in images
+            for key in ("executables", "files", "modules")
+            for name in (image.get(key, {}) if key == "modules" else image.get(key, {}).values())
+        }
+    except (OSError, ValueError, KeyError, AttributeError):
+        return set()
 
 
 def of_pack(project: Project) -> str:
-    """Return the digest of what images are packed from: our own code, and the folders beside the sources."""
+    """Return the digest of what images are packed from: our own code, and what images.toml names."""
     files = [
         [norm_path(path, project.root), _content(path)]
-        for folder in packed_folders(project)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        for place in packed_places(project)
+        for path in (sorted(place.rglob("*")) if place.is_dir() else [place])
+        if not path.is_dir() and "__pycache__" not in path.parts
     ]
     return _digest("pack", signature_of_all_code(), files)
 

@@ -11,7 +11,9 @@ CONTRAST_ENDORSEMENTS        what the host does not deliver with evidence, defau
 CONTRAST_ENDORSEMENTS_FETCH  on or off: whether what is not there either is asked of the vendor; see network.py for mirrors
 CONTRAST_EVIDENCE            hardware, which is the default, or a simulated processor
 
-Exit status: 0 done, 1 configuration, 2 terminated while waiting. The Coordinator's evidence is not judged: it
+CRYPTSETUP_DEVICE            an encrypted volume; refused, as this version opens none
+
+Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume. The Coordinator's evidence is not judged: it
 judges ours, and whoever answers cannot make certificates that peers under the verified mesh CA accept.
 Source: spec/runtime.md 7.
 """
@@ -49,6 +51,10 @@ PREPARE_S = 5.0
 
 Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
 """Asks the Coordinator for a certificate of a key; raises ContrastError."""
+
+
+class VolumeNotOpened(SettingsError):
+    """The pod wants an encrypted volume; without one its data would lie in memory, and be lost with it."""
 
 
 class Terminated(BaseException):
@@ -169,6 +175,8 @@ def run(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     )
 
     options = parse_options(environ)
+    if device := environ.get("CRYPTSETUP_DEVICE"):
+        raise VolumeNotOpened(f"cannot open the encrypted volume on {device}: not supported yet")
     supply = supply_from_environment(environ)
     issuer = issuer_from_environment(environ, supply=supply)
     prepare(issuer, supply, wait_s=PREPARE_S)
@@ -209,7 +217,7 @@ def main() -> int:
         return 2
     except ContrastError as err:
         _say(f"error: {err}")
-        return 1
+        return 3 if isinstance(err, VolumeNotOpened) else 1
     return 0
 
 

@@ -289,6 +289,24 @@ def test_the_process_ends_with_status_1_without_configuration(
     assert "error: COORDINATOR_HOST is not set" in said
 
 
+def test_an_encrypted_volume_that_cannot_be_opened_is_status_3_and_nothing_is_written(
+    run_module: Callable[..., tuple[int, str]], tmp_path: Path, processor_folder: Path
+) -> None:
+    environ = {
+        "COORDINATOR_HOST": "127.0.0.1:9",
+        "CONTRAST_EVIDENCE": f"simulated:{processor_folder}",
+        "CONTRAST_HOST_DATA": "00" * 32,
+        "CONTRAST_SECRETS_DIR": str(tmp_path),
+        "CRYPTSETUP_DEVICE": "/dev/csi0",
+    }
+
+    status, said = run_module("contrast_tasks.guest.initializer", environ)
+
+    assert status == 3
+    assert "error: cannot open the encrypted volume on /dev/csi0: not supported yet" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_process_ends_with_status_2_when_terminated_while_waiting(
     run_module: Callable[..., tuple[int, str]], tmp_path: Path, processor_folder: Path
 ) -> None:

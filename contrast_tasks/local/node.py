@@ -4,7 +4,8 @@
 
 It stops everything on SIGTERM, SIGINT, on the request `shutdown`, and when the pipe behind --owner-fd closes, which
 is how a daemon started by `demo`, or by a `deploy` that does not finish, ends with it; a byte on that pipe lets the
-daemon go. With --trial the Coordinator's history ends with a daemon that was not let go. One line of JSON on
+daemon go. It stops everything, too, when its control socket is gone, as after `rm -r .contrast`: nobody could reach it
+any more. With --trial the Coordinator's history ends with a daemon that was not let go. One line of JSON on
 --ready-fd tells that it serves, or why not.
 """
 
@@ -41,6 +42,8 @@ from contrast_tasks.local.plan import Plan, PodPlan, parse_plan
 from contrast_tasks.local.pod import BackOff, Phase, Pod
 from contrast_tasks.local.processes import become_subreaper, guard, kill_descendants
 
+_WATCH_PERIOD_S = 0.5
+
 
 class Node:
     """The pods of one project and the requests about them."""
@@ -54,6 +57,7 @@ class Node:
         self._order = asyncio.Lock()
         self.ending = asyncio.Event()
         self.was_let_go = False
+        self.is_lost = False
 
     def _changed(self) -> None:
         self._changes.set()
@@ -147,7 +151,8 @@ class Node:
 
     async def _remove(self, names: Sequence[str]) -> None:
         pods = [self._pods[name] for name in names]
-        await asyncio.gather(*(pod.stop() for pod in pods))
+        # What lies in the folders of a node that was lost may be its successor's by now.
+        await asyncio.gather(*(pod.stop(keeps_files=self.is_lost) for pod in pods))
         for name in names:
             del self._pods[name]
         self._changed()
@@ -234,9 +239,30 @@ def _watch_owner(node: Node, owner_fd: int) -> None:
     loop.add_reader(owner_fd, told)
 
 
-async def _run(paths: LocalPaths, network: Network, options: argparse.Namespace) -> bool:
-    """Serve until told to end; return whether the owner has let go."""
-    node = Node(paths, network, BackOff())
+def _watch_socket(node: Node, control: Path, ours: tuple[int, int] | None) -> None:
+    """End the node when its socket is not there any more, or is another node's; looks again by itself."""
+    if node.ending.is_set():
+        return
+    if _identity(control) != ours:
+        node.is_lost = True
+        node.ending.set()
+        return
+    loop = asyncio.get_running_loop()
+    loop.call_later(_WATCH_PERIOD_S, _watch_socket, node, control, ours)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+async def _run(
+    node: Node, paths: LocalPaths, network: Network, options: argparse.Namespace
+) -> None:
+    """Serve until told to end."""
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(signum, node.ending.set)
@@ -257,15 +283,16 @@ async def _run(paths: LocalPaths, network: Network, options: argparse.Namespace)
         pretty_json({"node": os.getpid(), "guard": os.getppid(), "net": network.net}),
         mode=0o600,
     )
+    _watch_socket(node, paths.control, _identity(paths.control))
     _report(options.ready_fd, {"ok": True, "net": network.net})
     await node.ending.wait()
     server.close()
-    paths.control.unlink(missing_ok=True)
+    if not node.is_lost:
+        paths.control.unlink(missing_ok=True)
     await node.close()
     if requests:
         # Answers that are being written, as the one to `shutdown`, get a moment.
         await asyncio.wait(requests, timeout=1)
-    return node.was_let_go
 
 
 def _report(ready_fd: int | None, document: Mapping[str, Any]) -> None:
@@ -285,14 +312,15 @@ def _node(options: argparse.Namespace) -> int:
         error = {"message": str(err), "hint": getattr(err, "hint", "")}
         _report(options.ready_fd, {"ok": False, "error": error})
         return 30
-    is_passing = options.trial
+    node = Node(paths, network, BackOff())
     try:
-        is_passing &= not asyncio.run(_run(paths, network, options))
+        asyncio.run(_run(node, paths, network, options))
     finally:
         kill_descendants()
-        if is_passing:
-            shutil.rmtree(paths.state, ignore_errors=True)
-        paths.pid_file.unlink(missing_ok=True)
+        if not node.is_lost:
+            if options.trial and not node.was_let_go:
+                shutil.rmtree(paths.state, ignore_errors=True)
+            paths.pid_file.unlink(missing_ok=True)
         network.close()
         os.close(held)
     return 0

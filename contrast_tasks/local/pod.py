@@ -95,14 +95,15 @@ class Pod:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._enter(Phase.FAILED, f"the local backend failed: {error!r}")
 
-    async def stop(self) -> None:
-        """Stop every part and the supervision; nothing of the pod is left when this returns."""
+    async def stop(self, *, keeps_files: bool = False) -> None:
+        """Stop every part and the supervision; nothing of the pod is left when this returns, unless it keeps files."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._stop_parts()
-        # Keys and workload secrets live no longer than the pod.
-        shutil.rmtree(self._paths.pod(self.plan.name), ignore_errors=True)
+        if not keeps_files:
+            # Keys and workload secrets live no longer than the pod.
+            shutil.rmtree(self._paths.pod(self.plan.name), ignore_errors=True)
         self._enter(Phase.STOPPED)
 
     def status(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from contrast_tasks.local.client import (
     running_pids,
     start_node,
 )
-from contrast_tasks.local.control import NodeAbsent, ask
+from contrast_tasks.local.control import NodeAbsent, ask, listening_socket
 from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.local.plan import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.processes import is_alive, signal_group
@@ -577,3 +578,28 @@ def test_a_pod_that_initializes_tells_what_it_waits_for(node: NodeClient, tmp_pa
     (web,) = node.status()
 
     assert (web.phase, web.message) == ("initializing", "first: waiting for a certificate")
+
+
+def test_a_node_whose_state_was_removed_ends_and_leaves_what_lies_there_now(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
+    client = start(paths)
+    client.apply(plan(pod("web")))
+    (web,) = client.wait([], until="ready", timeout_s=10)
+    pids = [*running_pids(paths), web.pids["app"]]
+    shutil.rmtree(paths.base)
+    theirs = local_paths(paths.project).pod("web") / "of-a-later-node"
+    theirs.mkdir(parents=True)
+
+    assert all(gone_within(pid) for pid in pids)
+    assert theirs.is_dir()
+
+
+def test_a_node_whose_socket_another_one_took_ends(
+    start: Callable[..., NodeClient], paths: LocalPaths
+) -> None:
+    start(paths)
+    pids = running_pids(paths)
+    with listening_socket(paths.control):
+        assert all(gone_within(pid) for pid in pids)
+        assert paths.control.is_socket()

@@ -7,6 +7,8 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "restart web"
+# The pod is meant, not the command of that name.
+ACTIONS = ("coordinator",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -162,13 +162,34 @@ def run_restart(
     if not is_local(settings):
         return _restart_in_cluster(settings, say, names, wait_s, cluster or Kubectl())
     client = NodeClient(paths=local_paths(settings.root))
-    pods = _matching(running_pods(settings), names)
+    running = running_pods(settings)
+    pods = _matching(running, names)
     restarted = client.restart(pods) if pods else ()
     for name in restarted:
         say(f"restarted {name}")
+    for pod in running:
+        if pod.role == ROLE_COORDINATOR and pod.name in restarted:
+            others = [other.name for other in running if other.name not in restarted]
+            _bring_back_coordinator(settings, client, pod, others=others, say=say)
     if wait_s and restarted:
         client.wait(restarted, until="ready", timeout_s=wait_s)
     return RestartResult(restarted=tuple(restarted))
+
+
+def _bring_back_coordinator(
+    settings: Settings,
+    client: NodeClient,
+    coordinator: PodStatus,
+    *,
+    others: Sequence[str],
+    say: Say,
+) -> None:
+    from contrast_tasks.stages.deploy_local import bring_back
+
+    client.wait([coordinator.name], until="started", timeout_s=START_LIMIT_S)
+    needs = bring_back(settings, client, coordinator.address, say=say, had_certificates=others)
+    if needs is not None:
+        raise needs
 
 
 def _restart_in_cluster(

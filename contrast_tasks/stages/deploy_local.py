@@ -125,38 +125,54 @@ class LocalDeploy:
     def _recover(
         self, client: NodeClient, applied: Applied, address: str
     ) -> CoordinatorUnreachable | None:
-        """Recover a restarted Coordinator with what is here; return why that is not possible, None if all is well."""
-        if not address or not (client.paths.state / "transitions").is_dir():
+        if not address:
             return None
-        state, reason = coordinator_state(address)
-        if state == "inconsistent":
-            return CoordinatorUnreachable(
-                f"the coordinator cannot use its history: {reason}",
-                hint=f"restore .contrast/local/state, or begin a new history with '{command('deploy --fresh')}'",
-            )
-        if state != "recovery":
-            return None
-        from contrast_tasks.stages.recover import recover_with_what_is_here
+        return bring_back(
+            self.settings, client, address, say=self.say, had_certificates=applied.unchanged
+        )
 
-        try:
-            how = recover_with_what_is_here(
-                self.settings, host=address, say=self.say, timeout_s=_RECOVER_LIMIT_S
-            )
-        except UsageError as err:
-            place = f"{err.where}: " if err.where else ""
-            return _in_recovery(f"it cannot be recovered from here: {place}{err}", err)
-        except ContrastError as err:
-            return _in_recovery(str(err), err)
-        self.say(f"the coordinator was restarted without its seed, recovered it with {how}")
-        stale = [
-            pod.name
-            for pod in client.status()
-            if pod.role != ROLE_COORDINATOR and pod.name in applied.unchanged
-        ]
-        # Pods that start now get their certificates anyway; others have those of a mesh CA that is gone.
-        for name in client.restart(stale) if stale else ():
-            self.say(f"restarted {name}, for a certificate of the new mesh CA")
+
+def bring_back(
+    settings: Settings,
+    client: NodeClient,
+    address: str,
+    *,
+    say: Say,
+    had_certificates: Sequence[str],
+) -> CoordinatorUnreachable | None:
+    """Recover a restarted Coordinator with what is here; return why that is not possible, None if all is well.
+
+    had_certificates: pods that run with those of a mesh CA which a recovery replaces; they are restarted then.
+    """
+    if not (client.paths.state / "transitions").is_dir():
         return None
+    state, reason = coordinator_state(address)
+    if state == "inconsistent":
+        return CoordinatorUnreachable(
+            f"the coordinator cannot use its history: {reason}",
+            hint=f"restore .contrast/local/state, or begin a new history with '{command('deploy --fresh')}'",
+        )
+    if state != "recovery":
+        return None
+    from contrast_tasks.stages.recover import recover_with_what_is_here
+
+    try:
+        how = recover_with_what_is_here(settings, host=address, say=say, timeout_s=_RECOVER_LIMIT_S)
+    except UsageError as err:
+        place = f"{err.where}: " if err.where else ""
+        return _in_recovery(f"it cannot be recovered from here: {place}{err}", err)
+    except ContrastError as err:
+        return _in_recovery(str(err), err)
+    say(f"the coordinator was restarted without its seed, recovered it with {how}")
+    stale = [
+        pod.name
+        for pod in client.status()
+        if pod.role != ROLE_COORDINATOR and pod.name in had_certificates
+    ]
+    # Pods that start now get their certificates anyway; others have those of a mesh CA that is gone.
+    for name in client.restart(stale) if stale else ():
+        say(f"restarted {name}, for a certificate of the new mesh CA")
+    return None
 
 
 def _in_recovery(text: str, cause: ContrastError) -> CoordinatorUnreachable:

@@ -39,6 +39,11 @@ from contrast_tasks.errors import UsageError
             [["restart", "--wait=3", "web"], ["verify"]],
             id="positional",
         ),
+        pytest.param(
+            ["restart", "web", "coordinator", "status"],
+            [["restart", "web", "coordinator"], ["status"]],
+            id="pod-like-command",
+        ),
     ],
 )
 def test_a_line_is_cut_at_the_names_of_commands(words: list[str], parts: list[list[str]]) -> None:

@@ -313,3 +313,36 @@ def test_nobody_asks_the_coordinator_when_all_is_ready(
     monkeypatch.setattr(deploy_local, "coordinator_state", None)
 
     assert run_status(project.settings).coordinator == ""
+
+
+@pytest.mark.parametrize(
+    ("needs", "ends"),
+    [(None, "restarted"), (CoordinatorUnreachable("in recovery mode"), "in recovery mode")],
+    ids=["recovered", "needs-help"],
+)
+def test_a_coordinator_that_is_restarted_is_given_its_seed_back(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    needs: CoordinatorUnreachable | None,
+    ends: str,
+) -> None:
+    pods = (pod_status("coordinator", ready=True, role="coordinator"), pod_status("a", ready=True))
+    asked: list[tuple[str, list[str]]] = []
+
+    def bring_back(_settings: Any, _client: Any, address: str, **given: Any) -> Any:
+        asked.append((address, given["had_certificates"]))
+        return needs
+
+    monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
+    monkeypatch.setattr(NodeClient, "restart", lambda _client, names: tuple(names))
+    monkeypatch.setattr(NodeClient, "wait", lambda *_arguments, **_fields: ())
+    monkeypatch.setattr(deploy_local, "bring_back", bring_back)
+
+    try:
+        run_restart(project.settings, say=lambda _: None, names=["coordinator"])
+        ended = "restarted"
+    except CoordinatorUnreachable as error:
+        ended = str(error)
+
+    assert ended == ends
+    assert asked == [("127.250.249.248", ["a"])]

@@ -216,7 +216,7 @@ async def _serve_client(
                 answer = render_message({"ok": True, **await node.answer(json.loads(line))})
             except ContrastError as err:
                 answer = render_error(err)
-            except (KeyError, ValueError, TypeError) as err:
+            except (KeyError, ValueError, TypeError, AttributeError) as err:
                 answer = render_error(ClusterError(f"the request is not understood: {err!r}"))
             writer.write(answer)
             await writer.drain()

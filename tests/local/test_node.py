@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import select
 import shutil
@@ -23,7 +24,7 @@ from contrast_tasks.local.client import (
     running_pids,
     start_node,
 )
-from contrast_tasks.local.control import NodeAbsent, ask, listening_socket
+from contrast_tasks.local.control import NodeAbsent, ask, listening_socket, short_path
 from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.local.plan import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.processes import is_alive, signal_group
@@ -603,3 +604,17 @@ def test_a_node_whose_socket_another_one_took_ends(
     with listening_socket(paths.control):
         assert all(gone_within(pid) for pid in pids)
         assert paths.control.is_socket()
+
+
+@pytest.mark.parametrize("request_text", ["[]", "null", "7", '"stop"', '{"op": null}', "{"])
+def test_a_request_that_is_none_is_answered(node: NodeClient, request_text: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(10)
+        with short_path(node.paths.control) as name:
+            client.connect(name)
+        client.sendall(request_text.encode() + b"\n")
+        with client.makefile("rb") as stream:
+            answer = json.loads(stream.readline())
+
+    assert answer["ok"] is False
+    assert node.is_running()

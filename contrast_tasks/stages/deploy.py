@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from contrast_tasks.errors import ClusterError
+from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.local.client import NodeClient, PodStatus, Tether
 from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.paths import local_paths
@@ -89,6 +89,9 @@ def run_deploy(
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
     Coordinator needs somebody's help, then everything runs.
     """
+    if not is_local(settings) and (fresh or not with_mesh):
+        option = "--fresh" if fresh else "--without-mesh"
+        raise UsageError(f"{option} works on platform local only, this is {settings.platform}")
     objects = load_annotated(settings)
     refuse_without_policy(objects)
     if not is_local(settings):

@@ -69,6 +69,20 @@ def test_a_pod_without_policy_is_refused_and_nothing_applied(project: Project) -
     assert kubectl.asked == []
 
 
+@pytest.mark.parametrize(
+    ("options", "name"), [({"fresh": True}, "--fresh"), ({"with_mesh": False}, "--without-mesh")]
+)
+def test_what_only_this_machine_can_do_is_refused_and_nothing_applied(
+    project: Project, options: dict[str, bool], name: str
+) -> None:
+    kubectl = FakeKubectl()
+
+    with pytest.raises(UsageError, match=f"{name} works on platform local only"):
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl), **options)  # type: ignore[arg-type]  # a table of options
+
+    assert kubectl.asked == []
+
+
 def test_restart_rolls_every_workload_but_the_coordinator(project: Project) -> None:
     kubectl = FakeKubectl()
 

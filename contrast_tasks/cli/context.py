@@ -10,7 +10,8 @@ from contrast_tasks.cli.console import Console
 
 if TYPE_CHECKING:
     from contrast_tasks.settings import Settings
-    from contrast_tasks.stages.project import Project, Spec
+    from contrast_tasks.stages.paths import Spec
+    from contrast_tasks.stages.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Context:
 
     def spec(self, **flags: Any) -> "Spec":
         """Return the project under these flags (dotted keys with `__` for `.`); None is a flag that was not given."""
-        from contrast_tasks.stages.project import Spec
+        from contrast_tasks.stages.paths import Spec
 
         given = ((key.replace("__", "."), value) for key, value in flags.items())
         pairs = sorted((key, value) for key, value in given if value is not None)

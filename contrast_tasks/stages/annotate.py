@@ -12,7 +12,8 @@ from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.workloads import template_path
 from contrast_tasks.stages.check import placed
 from contrast_tasks.stages.index import Workload
-from contrast_tasks.stages.project import Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import open_project
 from contrast_tasks.stages.work import Work, read_work
 
 # Source: spec/manifest.md 6, the annotation the agent takes its policy from.

@@ -17,7 +17,8 @@ from contrast_tasks.findings import Finding, Severity, raise_errors, sort_key
 from contrast_tasks.stages import accepted
 from contrast_tasks.stages.accepted import Row
 from contrast_tasks.stages.index import Workload
-from contrast_tasks.stages.project import Project, Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import Project, open_project
 from contrast_tasks.stages.work import Head, read_head
 
 VERSION = 1

@@ -6,7 +6,8 @@ from contrast_tasks.settings import OBSERVED_NAME
 from contrast_tasks.stages.code import all_code_files, resource_files
 from contrast_tasks.stages.index import INDEX
 from contrast_tasks.stages.inputs import expected_outputs, packed_places
-from contrast_tasks.stages.project import COORDINATOR_SOURCE, PROCESSOR, Project
+from contrast_tasks.stages.paths import COORDINATOR_SOURCE, PROCESSOR
+from contrast_tasks.stages.project import Project
 
 
 def footprint(project: Project) -> set[str]:

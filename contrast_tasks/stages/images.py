@@ -11,7 +11,8 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.kube.workloads import Path, mappings_at, pod_spec, spec_path
-from contrast_tasks.stages.project import Project, Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import Project, open_project
 
 
 def lock(project: Spec) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
 from contrast_tasks.stages.code import signature_of_all_code
-from contrast_tasks.stages.project import PROCESSOR, Project
+from contrast_tasks.stages.paths import PROCESSOR
+from contrast_tasks.stages.project import Project
 
 
 def _content(path: Path) -> str:

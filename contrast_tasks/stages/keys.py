@@ -15,7 +15,8 @@ from typing import Any
 
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import pretty_json, write_atomic
-from contrast_tasks.stages.project import PROCESSOR, Project, Spec, open_project
+from contrast_tasks.stages.paths import PROCESSOR, Spec
+from contrast_tasks.stages.project import Project, open_project
 
 PRIVATE_MODE = 0o600
 

@@ -21,7 +21,8 @@ from contrast_tasks.manifest.reference_values import (
 )
 from contrast_tasks.stages.inputs import expected_outputs
 from contrast_tasks.stages.keys import PublicKeys
-from contrast_tasks.stages.project import Project, Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import Project, open_project
 from contrast_tasks.stages.work import Head, write_plain
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.stages.project import STATE, Project, Spec
+from contrast_tasks.stages.paths import STATE, Spec
+from contrast_tasks.stages.project import Project
 
 PLAN = f"{STATE}/plan"
 

@@ -21,8 +21,9 @@ from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.settings import ComponentSettings
 from contrast_tasks.stages.images import image_sites, pin_images
 from contrast_tasks.stages.index import Workload
+from contrast_tasks.stages.paths import COORDINATOR_SOURCE, Spec
 from contrast_tasks.stages.prepare import Components, prepare
-from contrast_tasks.stages.project import COORDINATOR_SOURCE, Project, Spec, open_project
+from contrast_tasks.stages.project import Project, open_project
 from contrast_tasks.stages.work import (
     Head,
     Work,

@@ -4,16 +4,14 @@ Every generated file has one digest over all its inputs. It decides whether the 
 the content-addressed cache; two equal digests stand for equal bytes.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks import resources
-from contrast_tasks.errors import ContrastError, GraphError
+from contrast_tasks.errors import GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.settings import (
     ComponentSettings,
@@ -23,98 +21,15 @@ from contrast_tasks.settings import (
 )
 from contrast_tasks.stages.code import code_digest
 from contrast_tasks.stages.index import Index, SourceFile, Workload, load_index, read_documents
+from contrast_tasks.stages.locked import LockFile
+from contrast_tasks.stages.paths import COORDINATOR, COORDINATOR_SOURCE, Paths, Spec
 
 if TYPE_CHECKING:
     from contrast_tasks.images.lock import Lock
     from contrast_tasks.kube.index import FileIndex
 
-COORDINATOR = "coordinator.yml"
-# How the Coordinator's template appears among the sources.
-COORDINATOR_SOURCE = f"<{COORDINATOR}>"
-# The simulated processor of platform `local`, relative to the project.
-PROCESSOR = ".contrast/local/processor"
-STATE = ".contrast"
 # Runtime classes of confidential pods, as kube.workloads.is_confidential_class has them.
 _CLASSES = ("contrast-cc", "kata-cc-isolation")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
-    """What names a project: enough for another process to open the same one.
-
-    root: absolute path; overrides: TOML lines from --set; flags: (dotted key, value) pairs.
-    state: folder of what is kept between runs, relative to root.
-    """
-
-    root: str
-    overrides: tuple[str, ...] = ()
-    flags: tuple[tuple[str, Any], ...] = ()
-    state: str = STATE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
-    """Where things lie, relative to the project, with `/`."""
-
-    build: str
-    manifest: str
-    state: str = STATE
-
-    @property
-    def check(self) -> str:
-        """Return the outcome of the checks."""
-        return f"{self.build}/check.json"
-
-    @property
-    def candidate(self) -> str:
-        """Return the manifest as it will be once every other output is written."""
-        return f"{self.state}/candidate.json"
-
-    @property
-    def accepted(self) -> str:
-        """Return what the checks accepted last time."""
-        return f"{self.state}/accepted"
-
-    @property
-    def sources(self) -> str:
-        """Return the findings about the sources as a whole."""
-        return f"{self.state}/sources.json"
-
-    @property
-    def keys(self) -> str:
-        """Return the public parts of the owner keys."""
-        return f"{self.state}/keys.json"
-
-    def work(self, workload: str) -> str:
-        """Return the result of a workload's costly step, before it is published."""
-        return f"{self.state}/results/{workload}"
-
-    def record(self, workload: str) -> str:
-        """Return the published record of a workload."""
-        return f"{self.build}/workloads/{workload}.json"
-
-    def policy(self, workload: str) -> str:
-        """Return the published policy of a workload."""
-        return f"{self.build}/policies/{workload}.rego"
-
-    def deployment(self, source: SourceFile) -> str:
-        """Return the annotated YAML of a source."""
-        return f"{self.build}/deployment/{source.output}"
-
-
-@dataclass(slots=True)
-class _LockState:
-    """The lock file as it was read last, and the digests that follow from it.
-
-    entries: digest of each entry by its reference as written; what is spelled otherwise goes through `lock`.
-    """
-
-    signature: tuple[int, ...] | None = None
-    content: bytes = b""
-    lock: "Lock | None" = None
-    entries: dict[str, str] = field(default_factory=dict)
-    images: dict[tuple[str, ...], str] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
 
 
 class Project:
@@ -126,8 +41,7 @@ class Project:
         self.code = code
         self.root = settings.root
         self.paths = Paths(build=settings.build_dir, manifest=settings.manifest, state=spec.state)
-        self._lock = _LockState()
-        self._lock_path = str(self.root / settings.lock)
+        self._locked = LockFile(self.root / settings.lock, settings.lock)
 
     @cached_property
     def index(self) -> Index:
@@ -212,41 +126,8 @@ class Project:
 
     def lock(self) -> "Lock | None":
         """Return the lock file, None if there is none; raises ImageError if it cannot be understood."""
-        return self._parsed_lock(self._current_lock())
-
-    def _parsed_lock(self, state: _LockState) -> "Lock | None":
-        if state.lock is None and state.signature:
-            from contrast_tasks.images.lock import parse_lock
-
-            state.lock = parse_lock(state.content, self.settings.lock)
-        return state.lock
-
-    def _current_lock(self) -> _LockState:
-        try:
-            status = os.stat(self._lock_path)  # noqa: PTH116  # asked by every task that runs
-        except FileNotFoundError:
-            signature: tuple[int, ...] = ()
-        else:
-            signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        if signature != self._lock.signature:
-            content = Path(self._lock_path).read_bytes() if signature else b""
-            entries = _entries_of_lock(content)
-            self._lock = _LockState(signature=signature, content=content, entries=entries)
-        return self._lock
-
-    def _image_digest(self, state: _LockState, reference: str) -> str:
-        digest = state.entries.get(reference)
-        if digest is None:
-            digest = "absent"
-            try:
-                lock = self._parsed_lock(state)
-                found = lock.resolve(reference) if lock is not None else None
-                if found is not None:
-                    digest = sha256_hex(canonical_json(found.to_json()))
-            except ContrastError:
-                pass  # the tasks of the workload and of the lock say what is wrong
-            state.entries[reference] = digest
-        return digest
+        self._locked.look()
+        return self._locked.parsed()
 
     @cached_property
     def shared(self) -> str:
@@ -268,33 +149,32 @@ class Project:
 
     def look_at_lock(self) -> None:
         """See whether the lock file changed; who asks with look=False relies on whoever called this."""
-        self._current_lock()
+        self._locked.look()
 
     def inputs_of_workload(self, workload: str, *, look: bool = True) -> str:
         """Return the digest over everything a workload's policy and object are made from.
 
         look: see first whether the lock file changed.
         """
-        return self._inputs(self._seen_lock(look=look), workload)
+        self._see_lock(look=look)
+        return self._inputs(workload)
 
-    def _seen_lock(self, *, look: bool) -> _LockState:
-        return self._current_lock() if look or self._lock.signature is None else self._lock
+    def _see_lock(self, *, look: bool) -> None:
+        if look:
+            self._locked.look()
+        else:
+            self._locked.look_once()
 
     def inputs_of_workloads(self, workloads: Iterable[Workload]) -> list[str]:
         """Return the digests of several workloads; the lock file is looked at once."""
-        state = self._current_lock()
-        return [self._inputs(state, workload.id) for workload in workloads]
+        self._locked.look()
+        return [self._inputs(workload.id) for workload in workloads]
 
-    def _inputs(self, state: _LockState, workload: str) -> str:
-        digest = state.inputs.get(workload)
+    def _inputs(self, workload: str) -> str:
+        known = self._locked.inputs
+        digest = known.get(workload)
         if digest is None:
             entry = self.index.workloads[workload]
-            images = self.images_of(entry)
-            named = state.images.get(images)
-            if named is None:
-                named = state.images[images] = " ".join(
-                    f"{image}={self._image_digest(state, image)}" for image in images
-                )
             configs = self.index.configs
             parts = (
                 "workload",
@@ -302,11 +182,11 @@ class Project:
                 entry.digest,
                 self._declared(entry),
                 *(f"{'/'.join(name)}={configs.get(name)}" for name in entry.configs),
-                named,
+                self._locked.digests(self.images_of(entry)),
                 self._context_of(entry),
             )
             # No part holds a line break: names, digests and JSON without indentation.
-            digest = state.inputs[workload] = sha256_hex("\n".join(parts).encode())
+            digest = known[workload] = sha256_hex("\n".join(parts).encode())
         return digest
 
     def _declared(self, workload: Workload) -> str:
@@ -367,8 +247,8 @@ class Project:
         look: see first whether the lock file changed.
         """
         source = self.sources[file]
-        state = self._seen_lock(look=look)
-        workloads = [self._inputs(state, workload.id) for workload in self.workloads_in(file)]
+        self._see_lock(look=look)
+        workloads = [self._inputs(workload.id) for workload in self.workloads_in(file)]
         parts = ("output", self.code, source.digest, source.output, self.paths.build, *workloads)
         return sha256_hex("\n".join(parts).encode())
 
@@ -382,17 +262,6 @@ class Project:
     def workloads_in(self, file: str) -> list[Workload]:
         """Return the workloads of a source, in its order."""
         return self._by_file.get(file, [])
-
-
-def _entries_of_lock(content: bytes) -> dict[str, str]:
-    """Return the digest of each entry by reference; whatever is wrong with the file is for `parse_lock` to say."""
-    try:
-        return {
-            image["reference"]: sha256_hex(canonical_json(image))
-            for image in json.loads(content)["images"]
-        }
-    except (ValueError, KeyError, TypeError):
-        return {}
 
 
 _opened: dict[Spec, Project] = {}

@@ -15,7 +15,8 @@ from doit.task import Task
 
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.stages.index import Workload
-from contrast_tasks.stages.project import STATE, Project
+from contrast_tasks.stages.paths import STATE
+from contrast_tasks.stages.project import Project
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.freshness import Fresh
 

@@ -7,7 +7,8 @@ import pytest
 from contrast_tasks.errors import UsageError
 from contrast_tasks.manifest.keys import generate_workload_owner
 from contrast_tasks.stages.keys import load_public_keys, prepare_keys
-from contrast_tasks.stages.project import Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import open_project
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 

@@ -7,7 +7,8 @@ import pytest
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.lock import parse_lock
 from contrast_tasks.settings import ComponentSettings
-from contrast_tasks.stages.project import Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import open_project
 from tests.fakes.commands import Terminal, quiet_environment
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.fakes.workloads import IMAGE, deployment

@@ -8,7 +8,8 @@ import pytest
 
 from contrast_tasks.stages.footprint import footprint
 from contrast_tasks.stages.inputs import of_pack
-from contrast_tasks.stages.project import Project, Spec, open_project
+from contrast_tasks.stages.paths import Spec
+from contrast_tasks.stages.project import Project, open_project
 from tests.fakes.workloads import FakeProject
 
 RECIPE = """

@@ -14,8 +14,14 @@ import yaml
 
 _TAG: Final = "tag:yaml.org,2002:"
 MERGE_TAG: Final = _TAG + "merge"
+_COLLECTION_TAGS: Final = frozenset({_TAG + "map", _TAG + "seq"})
 # Expanded nodes per document; the API server refuses objects long before (1.5 MiB), an alias bomb never ends.
 NODE_LIMIT: Final = 200_000
+# Collections inside each other; Kubernetes objects have a dozen, and the C parser follows any number until it crashes.
+DEPTH_LIMIT: Final = 100
+# A level takes a column of indentation or a bracket, which may stand for two; texts with fewer need no closer look.
+_FEW: Final = DEPTH_LIMIT // 2
+_INDENTED: Final = re.compile(rf"^[ \t?:-]{{{_FEW}}}", re.MULTILINE)
 _TRUE: Final = frozenset({"y", "yes", "true", "on"})
 
 
@@ -57,13 +63,29 @@ class Fault:
 def compose(text: str) -> yaml.Node | None:
     """Return the root node of a text with at most one document, None for an empty one.
 
-    Raises yaml.YAMLError for everything the parser refuses.
+    Raises yaml.YAMLError for everything the parser refuses, and for collections nested deeper than DEPTH_LIMIT.
     """
+    if text.count("[") + text.count("{") >= _FEW or _INDENTED.search(text):
+        _check_depth(text)
     loader = _Loader(text)
     try:
         return loader.get_single_node()
     finally:
         loader.dispose()
+
+
+def _check_depth(text: str) -> None:
+    # Events come one by one, so counting them needs no stack.
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_LIMIT:
+            problem = f"collections nested deeper than {DEPTH_LIMIT} levels"
+            mark: Any = event.start_mark  # the C parser has a class of its own
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def key_text(node: yaml.Node) -> str | None:
@@ -122,6 +144,7 @@ class _Builder:
         self.faults: list[Fault] = []
         self._active: set[int] = set()
         self._count = 0
+        self._is_deep = False
 
     def value(self, node: yaml.Node) -> Any:
         self._count += 1
@@ -138,6 +161,16 @@ class _Builder:
         if id(node) in self._active:
             self._fault(node, "an anchor refers to itself", "remove the alias inside what it names")
             return None
+        if len(self._active) == DEPTH_LIMIT:
+            if not self._is_deep:
+                self._is_deep = True
+                message = f"aliases nest collections deeper than {DEPTH_LIMIT} levels"
+                self._fault(node, message, "write the values out")
+            return None
+        if node.tag not in _COLLECTION_TAGS:
+            self._fault(
+                node, f"found the tag {node.tag!r}, expected plain JSON types", "remove the tag"
+            )
         self._active.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):

@@ -136,6 +136,8 @@ def test_keys_that_are_no_texts_become_texts() -> None:
         pytest.param(
             "apiVersion: v1\nkind: Pod\nmetadata: a\n", 1, "a text as metadata", id="text-metadata"
         ),
+        pytest.param(f"{POD}x: !!set {{a}}\n", 5, "found the tag", id="tag-of-a-mapping"),
+        pytest.param(f"{POD}x: !!omap [a]\n", 5, "found the tag", id="tag-of-a-sequence"),
         pytest.param("- a\n", 1, "found a sequence", id="sequence"),
         pytest.param("just text\n", 1, "found a text", id="text"),
     ],
@@ -164,6 +166,45 @@ def test_an_alias_bomb_is_refused() -> None:
 
     assert found == [found[0]]
     assert "aliases expand to more than" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("a: " + "[" * 100_000, 5, id="flow"),
+        pytest.param("a: " + "[b: " * 60 + "1", 5, id="pairs"),
+        pytest.param("a:\n" + "- " * 20_000 + "b\n", 6, id="dashes"),
+        pytest.param("".join(" " * n + "a:\n" for n in range(150)), 105, id="block"),
+        pytest.param(
+            "".join(f"{' ' * n}a:\n{' ' * n}-\n" for n in range(90)), 105, id="alternating"
+        ),
+    ],
+)
+def test_collections_nested_without_end_are_refused_before_the_parser_follows_them(
+    text: str, line: int
+) -> None:
+    found = lines_of(f"{POD}{text}")
+
+    assert found == [
+        f"{line}: found invalid yaml, collections nested deeper than 100 levels",
+    ]
+
+
+def test_aliases_may_not_nest_deeper_than_text_does() -> None:
+    chain = "".join(f"l{n}: &l{n} {{a: *l{n - 1}}}\n" for n in range(1, 1500))
+
+    found = lines_of(f"{POD}l0: &l0 {{a: 1}}\n{chain}")
+
+    assert len(found) == 1
+    assert "aliases nest collections deeper than 100 levels" in found[0]
+
+
+def test_nesting_that_kubernetes_could_hold_is_read() -> None:
+    deep = "{a: " * 95 + "1" + "}" * 95
+
+    (document,) = parse_documents(f"{POD}spec: {deep}\n", "a.yml")
+
+    assert document.obj["spec"]["a"]["a"]
 
 
 def test_bytes_that_are_not_utf8_are_named_with_their_line() -> None:

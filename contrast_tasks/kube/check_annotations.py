@@ -9,12 +9,14 @@ from typing import Any, Final
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.quantities import QuantityError, parse_bytes
 from contrast_tasks.kube.subject import Path, Subject
 from contrast_tasks.platforms import NAMES, did_you_mean
 
 _PREFIX: Final = workloads.PREFIX
+_STORE_SIZE: Final = "image-store-size"
 _POD_KEYS: Final = (
-    "image-store-size",
+    _STORE_SIZE,
     "platform",
     "pod-role",
     "secure-pv",
@@ -30,7 +32,8 @@ _POD_KEYS: Final = (
 _TEMPLATE_KEYS: Final = ("pod-role", "workload-secret-id")
 _SERVICE_KEYS: Final = ("expose-service",)
 _ID_BLOCK: Final = "snp-id-block/"
-_ROLES: Final = ("", "coordinator", "contrast-node-installer")
+_CONFIDENTIAL_ROLES: Final = ("", "coordinator")
+_ROLES: Final = (*_CONFIDENTIAL_ROLES, "contrast-node-installer")
 
 
 def check_annotations(document: Document) -> list[Finding]:
@@ -38,6 +41,7 @@ def check_annotations(document: Document) -> list[Finding]:
     obj = document.obj
     subject = Subject(document, obj)
     if not workloads.is_workload(obj):
+        _check_map(subject)
         known: tuple[str, ...] = _SERVICE_KEYS if obj["kind"] == "Service" else ()
         _check_place(subject, ("metadata", "annotations"), known)
         return subject.findings
@@ -98,6 +102,41 @@ def _check_place(subject: Subject, place: Path, known: tuple[str, ...]) -> None:
                 f"the annotation {key} is {value!r}, expected exactly 'true'",
                 'write "true"',
             )
+        elif short == _STORE_SIZE:
+            _check_store_size(subject, path, value)
+
+
+def _check_store_size(subject: Subject, path: Path, value: str) -> None:
+    key = _PREFIX + _STORE_SIZE
+    try:
+        size_bytes = parse_bytes(value)
+    except QuantityError as error:
+        subject.error(
+            "G110", "annotation-value", path, f"the annotation {key}: {error}", error.hint
+        )
+        return
+    if size_bytes:
+        # Source: spec/generate.md 8.4, where the store is optional; we unpack images in the guest's memory.
+        subject.warn(
+            "G110",
+            "annotation-without-effect",
+            path,
+            f"the annotation {key} is {value!r}, but no image store is added to pods; images count"
+            " towards the memory limit",
+            'write "0", or remove it',
+        )
+
+
+def _check_map(subject: Subject) -> None:
+    found = workloads.mapping_at(subject.obj, "metadata").get("annotations")
+    if found is not None and not isinstance(found, dict):
+        subject.error(
+            "G012",
+            "field-type",
+            ("metadata", "annotations"),
+            f"found {type(found).__name__} as metadata.annotations, expected a mapping",
+            "write key: value",
+        )
 
 
 def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -> None:
@@ -160,6 +199,19 @@ def _check_agreement(subject: Subject, places: list[Path]) -> None:
                     f"{message}, which wins",
                     "keep one of the two",
                 )
+
+
+def check_confidential_role(subject: Subject) -> None:
+    """Note a role that a confidential pod, which has an entry in the manifest, cannot have."""
+    role = workloads.role(subject.obj)
+    if role in _ROLES and role not in _CONFIDENTIAL_ROLES:
+        subject.error(
+            "G060",
+            "role-confidential",
+            (*workloads.annotation_places(subject.obj)[0], workloads.POD_ROLE),
+            f"the role is {role!r} in a confidential pod, expected coordinator or none",
+            "set runtime_class = false for it in contrast.toml: it belongs to the node",
+        )
 
 
 def _check_role(subject: Subject, place: Path) -> None:

@@ -11,7 +11,11 @@ from typing import Any
 
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
-from contrast_tasks.kube.check_annotations import check_annotations, check_runtime_class
+from contrast_tasks.kube.check_annotations import (
+    check_annotations,
+    check_confidential_role,
+    check_runtime_class,
+)
 from contrast_tasks.kube.check_containers import (
     check_cpu,
     check_identity,
@@ -50,6 +54,7 @@ def check_workload(
     """
     subject = Subject(document, document.obj if obj is None else obj)
     check_runtime_class(subject)
+    check_confidential_role(subject)
     check_identity(subject)
     check_memory(subject)
     if platform.pulls_in_guest:
@@ -66,7 +71,7 @@ def check_deployment(
     has_ingress: Callable[[DocIndex], bool] | None = None,
     needs_coordinator: bool = True,
 ) -> list[Finding]:
-    """Return what only all files together show: G004, G005, G042, G061, G080.
+    """Return what only all files together show: G004, G005, G042, G061, G080; and all about objects that run no pods.
 
     is_confidential, has_ingress: whether a workload has our runtime class and an ingress annotation once settings are
     applied; by default the files alone decide. needs_coordinator: False if one is added to the sources.
@@ -79,6 +84,7 @@ def check_deployment(
     findings += _without_ingress(placed, confidential, ingress)
     findings += _coordinators(placed, needs_coordinator=needs_coordinator)
     findings += _missing_configs(placed)
+    findings += [finding for _, doc in placed for finding in doc.findings]
     return findings
 
 

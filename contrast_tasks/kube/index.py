@@ -30,7 +30,8 @@ class DocIndex:
     """One Kubernetes object.
 
     index, line: as in kube.documents.Document; sha256: over the object's own text, comments included.
-    namespace: as written, "" if absent. images, references, role, runtime_class, pod_labels and annotations are
+    namespace: as written, "" if absent. findings: on an object that runs no pods; one that does is judged with the
+    settings applied. images, references, role, runtime_class, pod_labels and annotations are
     those of the pod (annotations: the effective ones under our prefix); selector is that of a Service.
     """
 
@@ -49,6 +50,7 @@ class DocIndex:
     pod_labels: Mapping[str, str]
     annotations: Mapping[str, str]
     selector: Mapping[str, str]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def key(self) -> str:
@@ -89,6 +91,7 @@ def index_file(text: str, file: str) -> FileIndex:
     """
     from contrast_tasks.files import sha256_hex
     from contrast_tasks.kube import documents, workloads
+    from contrast_tasks.kube.check_plain import check_plain
 
     found: list[DocIndex] = []
     for document in documents.parse_documents(text, file):
@@ -121,6 +124,7 @@ def index_file(text: str, file: str) -> FileIndex:
                 pod_labels=_texts(workloads.pod_metadata(obj), "labels") if runs_pods else {},
                 annotations=workloads.annotations(obj) if runs_pods else {},
                 selector=_selector(obj),
+                findings=() if runs_pods else tuple(check_plain(document)),
             )
         )
     return FileIndex(file=file, documents=tuple(found))
@@ -173,6 +177,7 @@ def _document_json(doc: DocIndex) -> dict[str, Any]:
     members = {field.name: getattr(doc, field.name) for field in fields(doc)}
     members["images"] = list(doc.images)
     members["references"] = [asdict(reference) for reference in doc.references]
+    members["findings"] = [finding.to_json() for finding in doc.findings]
     always = {"index", "line", "kind", "api_version", "namespace", "name", "sha256", "is_workload"}
     return {key: value for key, value in members.items() if key in always or value}
 
@@ -181,4 +186,5 @@ def _document_from_json(document: Mapping[str, Any]) -> DocIndex:
     members = {"pod_labels": {}, "annotations": {}, "selector": {}, **document}
     members["images"] = tuple(document.get("images", ()))
     members["references"] = tuple(ConfigUse(**use) for use in document.get("references", ()))
+    members["findings"] = tuple(map(Finding.from_json, document.get("findings", ())))
     return DocIndex(**members)

@@ -14,6 +14,7 @@ from contrast_tasks.errors import FindingsError, GraphError, ImageError, Locatio
 from contrast_tasks.findings import Finding, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
+from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.checks import check_images
 from contrast_tasks.kube.documents import Document, decode, location, parse_documents
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
@@ -337,8 +338,10 @@ def _configs(
         place = project.index.places.get((kind, namespace, name))
         if place is not None:
             file, position = place
-            obj = _documents(project, file)[position].obj
-            found[kind, workload.namespace or None, name] = config_data(obj)
+            document = _documents(project, file)[position]
+            # The check of the sources says the same; values that cannot be read give no policy.
+            raise_errors(check_plain(document))
+            found[kind, workload.namespace or None, name] = config_data(document.obj)
     return found
 
 

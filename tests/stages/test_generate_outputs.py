@@ -9,7 +9,7 @@ import yaml
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.schema import validate
 from tests.fakes.commands import Terminal
-from tests.fakes.workloads import IMAGE, FakeProject, deployment, locked, stream
+from tests.fakes.workloads import IMAGE, FakeProject, config_map, deployment, locked, stream
 
 POLICY = "io.katacontainers.config.agent.policy"
 
@@ -110,6 +110,48 @@ def test_a_workload_that_is_not_confidential_passes_through_unchanged(
     assert not (project.root / "build/workloads/Deployment.till.json").exists()
     findings = json.loads(project.read("build/check.json"))["findings"]
     assert "G004" in {finding["code"] for finding in findings}
+
+
+def test_a_mesh_annotation_that_comes_to_stand_on_a_service_stops_everything(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    text = project.read("deployment/shop.yml")
+    mark = "kind: Service\nmetadata:\n  annotations:\n    contrast.edgeless.systems/servicemesh-ingress: ''\n"
+    project.write("shop.yml", text.replace("kind: Service\nmetadata:\n", mark))
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 12
+    assert "deployment/shop.yml:26: error[G110 annotation-place]: Service/cart" in shown.err
+
+
+def test_a_secret_that_is_not_base64_is_named_where_it_stands(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: keys\ndata:\n  A: abc\n"
+    project.write("keys.yml", secret)
+    uses = "          envFrom: [{secretRef: {name: keys}}]\n"
+    project.write("box.yml", deployment("box", extra=uses))
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 12
+    assert shown.err.count("deployment/keys.yml:6: error[G012 field-type]: Secret/keys") == 1
+    assert "bug" not in shown.err
+
+
+def test_what_stands_in_a_broken_file_does_not_hide_a_misplaced_annotation(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    project.write("bad.yml", "a: [\n")
+    mark = "  annotations: {contrast.edgeless.systems/servicemesh-ingress: ''}\n"
+    project.write("map.yml", config_map("map").replace("\ndata:\n", f"\n{mark}"))
+
+    shown = terminal.run("generate")
+
+    assert "deployment/bad.yml:2:1: error[G003" in shown.err
+    assert "deployment/map.yml:5: error[G110" in shown.err
 
 
 def test_values_of_config_maps_are_in_the_policy(terminal: Terminal, project: FakeProject) -> None:

@@ -1,0 +1,88 @@
+"""Checks on objects that run no pods of a kind we know: our annotations, ConfigMaps and Secrets, pods of others (G004).
+
+They look at one document alone and at no settings, so they are made when a file is read and kept in its index.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from contrast_tasks.findings import Finding
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.check_annotations import check_annotations
+from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.subject import Path, Subject
+
+# Member of a ConfigMap or Secret, and whether its values are base64. Source: Kubernetes API, core/v1.
+_DATA: Final[Mapping[str, Mapping[str, bool]]] = {
+    "ConfigMap": {"data": False, "binaryData": True},
+    "Secret": {"data": True, "stringData": False},
+}
+# Where controllers of other people keep the pods they make.
+_POD_SPECS: Final[tuple[Path, ...]] = (
+    ("spec",),
+    ("spec", "template", "spec"),
+    ("spec", "jobTemplate", "spec", "template", "spec"),
+    ("template", "spec"),
+)
+
+
+def check_plain(document: Document) -> list[Finding]:
+    """Return the findings on an object that is no workload."""
+    subject = Subject(document, document.obj, check_annotations(document))
+    if document.obj["apiVersion"] == "v1":
+        for member, is_base64 in _DATA.get(document.kind, {}).items():
+            _check_data(subject, member, is_base64=is_base64)
+    _check_pods(subject)
+    return subject.findings
+
+
+def _check_data(subject: Subject, member: str, *, is_base64: bool) -> None:
+    # A value is never shown: it may be a secret.
+    found = subject.obj.get(member)
+    if found is None:
+        return
+    if not isinstance(found, dict):
+        message = f"found no mapping as {member}, expected one of texts"
+        subject.error("G012", "field-type", (member,), message, "write name: value")
+        return
+    for key, value in found.items():
+        place = (member, key)
+        if not isinstance(value, str):
+            message = f"found no text as {member}.{key}, expected one"
+            subject.error("G012", "field-type", place, message, "put the value in quotes")
+        elif is_base64 and not _is_base64(value):
+            message = f"found something else than base64 as {member}.{key}"
+            hint = "encode it with base64" + (", or use stringData" * (member == "data"))
+            subject.error("G012", "field-type", place, message, hint)
+
+
+def _is_base64(text: str) -> bool:
+    # Line ends are ignored, as in Go's decoder, which Kubernetes reads with.
+    try:
+        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _check_pods(subject: Subject) -> None:
+    for path in _POD_SPECS:
+        if any("image" in item for item in _containers(subject.obj, path)):
+            kind, version = subject.obj["kind"], subject.obj["apiVersion"]
+            subject.warn(
+                "G004",
+                "foreign-pods",
+                (*path, "containers"),
+                f"a {kind} of {version} has containers, expected one of"
+                f" {', '.join(workloads.WORKLOAD_KINDS)}; its pods run outside the confidential deployment",
+                "only a kind that is known here can be made confidential",
+            )
+            return
+
+
+def _containers(obj: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
+    for step in path:
+        obj = workloads.mapping_at(obj, str(step))
+    return (item for _, item in workloads.mappings_at(obj, "containers"))

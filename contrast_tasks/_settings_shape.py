@@ -25,7 +25,8 @@ WORKLOAD_KINDS = (
 _NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 # Compiled on first use: every run imports this module, few files hold everything.
 _WORKLOAD = rf"(?:{_NAME}/)?(?P<kind>[A-Za-z]+)/{_NAME}(?:\.{_NAME})*"
-_QUANTITY = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
+# Not zero, which is no limit to Kubernetes.
+_QUANTITY = r"(?=[0-9.]*[1-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
 _ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
 _BARE_KEY = r"[A-Za-z0-9_-]+"
 _HEX = frozenset("0123456789abcdefABCDEF")

@@ -102,13 +102,17 @@ def check_memory(subject: Subject) -> None:
                     f"{kind} {name} has the memory limit {limit}, which does not enlarge the guest",
                     "raise the limit of a main container instead",
                 )
-        elif limit is None:
+        elif limit is None or _size(limit) == 0:
             found = "no memory limit" if request is None else f"the request {request} and no limit"
-            wanted = request or "700Mi"
+            spot: Path = (*place, "requests", "memory") if request else place
+            if limit is not None:
+                found = f"the memory limit {limit}, which is no limit"
+                spot = (*place, "limits", "memory")
+            wanted = request if request and _size(request) else "700Mi"
             subject.error(
                 "G030",
                 "memory-limit",
-                (*place, "requests", "memory") if request else place,
+                spot,
                 f"container {name} has {found}, expected limit and request of the same value",
                 f"set resources.limits.memory and resources.requests.memory to {wanted}, or memory in"
                 " contrast.toml",

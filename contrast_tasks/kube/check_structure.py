@@ -1,4 +1,4 @@
-"""Checks on the shape of a pod spec (G012): sequences that are none, items and values of another type.
+"""Checks on the shape of what is read of a workload (G012): mappings and sequences that are none, values of another type.
 
 The API server would refuse them later; here they are reported with their line, and whatever follows can rely on them.
 """
@@ -11,25 +11,63 @@ from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Path, Subject
 
 _POD_OBJECTS: Final = ("initContainers", "containers", "volumes")
+_METADATA: Final = ("annotations", "labels")
+_AMOUNTS: Final = ("limits", "requests")
 _CONTAINER_OBJECTS: Final = ("env", "envFrom", "ports", "volumeMounts", "volumeDevices")
 _CONTAINER_TEXTS: Final = ("command", "args")
 
 
 def check_structure(document: Document) -> list[Finding]:
-    """Return what stands in the place of a sequence, an object or a text of a pod spec and is none."""
+    """Return what stands in the place of a mapping, a sequence or a text of a workload and is none."""
     subject = Subject(document, document.obj)
+    for place in workloads.metadata_places(subject.obj):
+        _metadata(subject, place)
+    spec, base = subject.spec, subject.spec_path
     for key in _POD_OBJECTS:
-        _objects(subject, (*subject.spec_path, key), subject.spec.get(key))
+        _objects(subject, (*base, key), spec.get(key))
+    _text(subject, (*base, "runtimeClassName"), spec.get("runtimeClassName"))
     for kind in ("initContainers", "containers"):
-        for number, container in workloads.mappings_at(subject.spec, kind):
-            path = (*subject.spec_path, kind, number)
-            for key in _CONTAINER_OBJECTS:
-                _objects(subject, (*path, key), container.get(key))
-            for key in _CONTAINER_TEXTS:
-                _texts(subject, (*path, key), container.get(key))
-            for position, variable in workloads.mappings_at(container, "env"):
-                _text(subject, (*path, "env", position, "value"), variable.get("value"))
+        for number, container in workloads.mappings_at(spec, kind):
+            _container(subject, (*base, kind, number), container)
+    if subject.obj["kind"] == "StatefulSet":
+        claims = workloads.mapping_at(subject.obj, "spec").get("volumeClaimTemplates")
+        _objects(subject, ("spec", "volumeClaimTemplates"), claims)
     return subject.findings
+
+
+def _metadata(subject: Subject, place: Path) -> None:
+    metadata: Any = subject.obj
+    for step in place:
+        metadata = metadata.get(step) if isinstance(metadata, dict) else None
+    if not _is_mapping(subject, place, metadata):
+        return
+    for key in _METADATA:
+        found = metadata.get(key)
+        if not _is_mapping(subject, (*place, key), found):
+            continue
+        for name, value in found.items():
+            # Annotations of ours are judged by check_annotations, which knows what they should be.
+            if not str(name).startswith(workloads.PREFIX):
+                _text(subject, (*place, key, name), "" if value is None else value)
+
+
+def _container(subject: Subject, path: Path, container: dict[str, Any]) -> None:
+    for key in _CONTAINER_OBJECTS:
+        _objects(subject, (*path, key), container.get(key))
+    for key in _CONTAINER_TEXTS:
+        _texts(subject, (*path, key), container.get(key))
+    for position, variable in workloads.mappings_at(container, "env"):
+        _text(subject, (*path, "env", position, "value"), variable.get("value"))
+    resources: Any = container.get("resources")
+    if _is_mapping(subject, (*path, "resources"), resources):
+        for key in _AMOUNTS:
+            _is_mapping(subject, (*path, "resources", key), resources.get(key))
+
+
+def _is_mapping(subject: Subject, path: Path, found: Any) -> bool:
+    if found is not None and not isinstance(found, dict):
+        _wrong(subject, path, found, "a mapping")
+    return isinstance(found, dict)
 
 
 def _objects(subject: Subject, path: Path, found: Any) -> None:
@@ -58,7 +96,8 @@ def _text(subject: Subject, path: Path, found: Any) -> None:
 
 
 def _wrong(subject: Subject, path: Path, found: Any, wanted: str) -> None:
-    place = ".".join(map(str, path[len(subject.spec_path) :]))
+    is_inside = path[: len(subject.spec_path)] == subject.spec_path
+    place = ".".join(map(str, path[len(subject.spec_path) :] if is_inside else path))
     shown = "a mapping" if isinstance(found, dict) else repr(found)
     hint = "put the value in quotes" if wanted == "a text" else f"write {wanted}"
     subject.error("G012", "field-type", path, f"found {shown} as {place}, expected {wanted}", hint)

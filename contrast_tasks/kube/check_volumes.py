@@ -18,20 +18,10 @@ _SECURE_PV_PARTS: Final = 2
 
 def check_volumes(subject: Subject) -> None:
     """Note unsupported volumes, mounts without a volume, and block devices used as file systems."""
-    kinds = dict(_volumes(subject))
     claims = _claim_templates(subject)
-    for number, volume in workloads.mappings_at(subject.spec, "volumes"):
-        kind = _kind(volume)
-        if kind not in (*_ALLOWED, *_DEVICES):
-            subject.error(
-                "G020",
-                "volume-type",
-                (*subject.spec_path, "volumes", number),
-                f"volume {volume.get('name')} is of type {kind or 'none'}, expected one of"
-                f" {', '.join(_ALLOWED)}",
-                "a confidential pod shares no file system with its node; use an emptyDir, or a block"
-                " device with the secure-pv annotation",
-            )
+    _check_claim_templates(subject, claims)
+    _check_types(subject)
+    kinds = _decrypted(subject) | dict(_volumes(subject))
     for path, container in containers(subject):
         for number, mount in workloads.mappings_at(container, "volumeMounts"):
             name = str(mount.get("name"))
@@ -52,14 +42,42 @@ def check_volumes(subject: Subject) -> None:
             if name not in kinds and name not in claims:
                 place = (*path, "volumeDevices", number)
                 _no_volume(subject, place, container, name, [*kinds, *claims])
-            elif claims.get(name, "Block") != "Block":
-                subject.error(
-                    "G020",
-                    "volume-mode",
-                    _claim_path(subject, name),
-                    f"claim template {name} has volumeMode {claims[name]}, expected Block",
-                    "set volumeMode: Block",
-                )
+
+
+def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
+    for name, mode in claims.items():
+        if mode != "Block":
+            subject.error(
+                "G020",
+                "volume-mode",
+                _claim_path(subject, name),
+                f"claim template {name} has volumeMode {mode}, expected Block",
+                "set volumeMode: Block, and use the secure-pv annotation",
+            )
+
+
+def _check_types(subject: Subject) -> None:
+    for number, volume in workloads.mappings_at(subject.spec, "volumes"):
+        place = (*subject.spec_path, "volumes", number)
+        types = [key for key, value in volume.items() if key != "name" and value is not None]
+        if len(types) > 1:
+            subject.error(
+                "G020",
+                "volume-type",
+                place,
+                f"volume {volume.get('name')} is of the types {' and '.join(types)}, expected one",
+                "give each of them a volume of its own",
+            )
+        elif (kind := _kind(volume)) not in (*_ALLOWED, *_DEVICES):
+            subject.error(
+                "G020",
+                "volume-type",
+                place,
+                f"volume {volume.get('name')} is of type {kind or 'none'}, expected one of"
+                f" {', '.join(_ALLOWED)}",
+                "a confidential pod shares no file system with its node; use an emptyDir, or a block"
+                " device with the secure-pv annotation",
+            )
 
 
 def check_secure_pv(subject: Subject) -> None:
@@ -85,6 +103,15 @@ def check_secure_pv(subject: Subject) -> None:
             "name the block volume and the emptyDir to decrypt it into",
         )
         return
+    if workloads.annotations(subject.obj).get(workloads.SKIP_INITIALIZER) == "true":
+        subject.error(
+            "G050",
+            "secure-pv",
+            place,
+            f"secure-pv is {value!r}, and skip-initializer is 'true'; expected one of them, since the"
+            " initializer is what encrypts the volume",
+            "remove one of the two",
+        )
     device, mount = parts
     kinds, claims = dict(_volumes(subject)), _claim_templates(subject)
     if device not in claims and kinds.get(device) not in _DEVICES:
@@ -104,6 +131,14 @@ def check_secure_pv(subject: Subject) -> None:
             place,
             f"the mount {mount} of secure-pv is {found}, expected an emptyDir or no volume yet",
         )
+
+
+def _decrypted(subject: Subject) -> dict[str, str]:
+    """Return the volume that is added for a well-formed secure-pv annotation; one of the pod's own wins over it."""
+    device, colon, mount = (
+        workloads.annotations(subject.obj).get(workloads.SECURE_PV, "").partition(":")
+    )
+    return {mount: "emptyDir"} if device and colon and mount else {}
 
 
 def _volumes(subject: Subject) -> Iterator[tuple[str, str]]:

@@ -109,18 +109,23 @@ def workload_key(obj: Mapping[str, Any]) -> str:
     return f"{namespace}/{name}" if namespace else name
 
 
-def annotation_places(obj: Mapping[str, Any]) -> list[Path]:
-    """Return the paths of the annotation maps that can hold a workload's settings, template first.
+def metadata_places(obj: Mapping[str, Any]) -> list[Path]:
+    """Return the paths of the metadata of a workload's levels, template first.
 
     Source: spec/generate.md 5.1: pod template, then the object, for a CronJob also its job template.
     """
     template = template_path(obj)
-    places: list[Path] = [(*template, "metadata", "annotations")]
+    places: list[Path] = [(*template, "metadata")]
     if template:
-        places.append(("metadata", "annotations"))
+        places.append(("metadata",))
     if obj["kind"] == "CronJob":
-        places.append(("spec", "jobTemplate", "metadata", "annotations"))
+        places.append(("spec", "jobTemplate", "metadata"))
     return places
+
+
+def annotation_places(obj: Mapping[str, Any]) -> list[Path]:
+    """Return the paths of the annotation maps that can hold a workload's settings, template first."""
+    return [(*place, "annotations") for place in metadata_places(obj)]
 
 
 def annotations_at(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:

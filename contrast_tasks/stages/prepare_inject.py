@@ -25,6 +25,8 @@ VOLUME: Final = "contrast-secrets"
 VARIABLE_MIRRORS: Final = "CONTRAST_ENDORSEMENTS_MIRRORS"
 VARIABLE_PROXY: Final = "CONTRAST_ENDORSEMENTS_PROXY"
 _SECURE_PV_PARTS: Final = 2
+# Source: spec/generate.md 8.3.
+_PROPAGATES: Final = ("HostToContainer", "Bidirectional")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ def inject(
     spec["initContainers"] = [*first, *users, *last]
     if has_initializer and workloads.SECURE_PV in values:
         _ensure_state_volume(spec, values[workloads.SECURE_PV])
+        _expect_propagation(subject, values[workloads.SECURE_PV])
     return obj
 
 
@@ -155,6 +158,23 @@ def _ensure_state_volume(spec: dict[str, Any], value: str) -> None:
     names = [volume.get("name") for _, volume in workloads.mappings_at(spec, "volumes")]
     if name and name not in names:
         spec["volumes"] = [*spec["volumes"], {"emptyDir": {"medium": "Memory"}, "name": name}]
+
+
+def _expect_propagation(subject: Subject, value: str) -> None:
+    """Note a mount that the decrypted file system would never appear in, so that what is written there is lost."""
+    name = value.rpartition(":")[2]
+    for number, container in workloads.mappings_at(subject.spec, "containers"):
+        for position, mount in workloads.mappings_at(container, "volumeMounts"):
+            found = mount.get("mountPropagation")
+            if mount.get("name") == name and found not in _PROPAGATES:
+                subject.warn(
+                    "G050",
+                    "secure-pv-mount",
+                    (*subject.spec_path, "containers", number, "volumeMounts", position),
+                    f"container {container.get('name')} mounts {name} with mountPropagation {found or 'None'},"
+                    " expected HostToContainer: the encrypted volume is mounted while it runs",
+                    "set mountPropagation: HostToContainer",
+                )
 
 
 def _mount(container: dict[str, Any], name: str) -> None:

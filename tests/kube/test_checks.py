@@ -80,6 +80,18 @@ def test_a_good_workload_has_no_findings() -> None:
         pytest.param(VOLUME, "{name: scratch, hostPath: {path: /}}", ["20 G020 volume-type"], id="host-path"),
         pytest.param(VOLUME, "{name: scratch}", ["20 G020 volume-type"], id="volume-without-type"),
         pytest.param(VOLUME, "{name: scratch, persistentVolumeClaim: {claimName: c}}", ["18 G020 volume-mode"], id="claim-as-file-system"),
+        pytest.param(VOLUME, "{name: scratch, emptyDir: {}, hostPath: {path: /}}", ["20 G020 volume-type"], id="volume-of-two-types"),
+        pytest.param(VOLUME, "{name: scratch, hostPath: {path: /}, emptyDir: null}", ["20 G020 volume-type"], id="one-type-and-null"),
+        pytest.param(MEMORY, "          limits: {memory: 0}\n          requests: {memory: 0}\n", ["15 G030 memory-limit"], id="memory-zero"),
+        pytest.param(MEMORY, "          limits: {memory: 0Mi}\n", ["15 G030 memory-limit"], id="limit-zero"),
+        pytest.param(MEMORY, "          limits: [memory]\n", ["14 G030 memory-limit", "15 G012 field-type"], id="limits-sequence"),
+        pytest.param(f"resources:\n{MEMORY}", "resources: 1Gi\n", ["14 G012 field-type", "14 G030 memory-limit"], id="resources-text"),
+        pytest.param("labels: {app: web}", "labels: [app]", ["8 G012 field-type"], id="labels-sequence"),
+        pytest.param("labels: {app: web}", "labels: {app: 1.0}", ["8 G012 field-type"], id="label-number"),
+        pytest.param("labels: {app: web}", "annotations: [a]", ["8 G012 field-type"], id="annotations-sequence"),
+        pytest.param("labels: {app: web}", "annotations: {a.example/scrape: true}", ["8 G012 field-type"], id="annotation-boolean"),
+        pytest.param("runtimeClassName: contrast-cc", "runtimeClassName: 1", ["10 G012 field-type"], id="runtime-class-number"),
+        pytest.param("labels: {app: web}", "annotations: {contrast.edgeless.systems/pod-role: contrast-node-installer}", ["8 G060 role-confidential"], id="installer"),
         pytest.param(VOLUME, "{name: other, emptyDir: {}}", ["18 G020 mount-without-volume"], id="mount-without-volume"),
         pytest.param("runtimeClassName: contrast-cc", "runtimeClassName: contrast-cc-k3s-qemu-sev", ["10 G070 unknown-platform"], id="unknown-platform"),
         pytest.param("        volumeMounts:", "        env: {A: b}\n        volumeMounts:", ["17 G012 field-type"], id="env-mapping"),
@@ -89,7 +101,7 @@ def test_a_good_workload_has_no_findings() -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_found_at_its_line(old: str, new: str, expected: list[str]) -> None:
-    assert short(judged(swapped(old, new))) == expected
+    assert sorted(short(judged(swapped(old, new)))) == expected
 
 
 def test_all_findings_of_a_workload_are_listed() -> None:
@@ -151,6 +163,12 @@ def test_a_block_claim_template_is_used_as_a_device() -> None:
     assert short(judged(text)) == ["17 G020 mount-without-volume"]
 
 
+def test_a_claim_template_is_a_block_device_even_if_nothing_uses_it() -> None:
+    assert judged(GOOD + CLAIM) == []
+    assert short(judged(GOOD + CLAIM.replace("Block", "Filesystem"))) == ["22 G020 volume-mode"]
+    assert short(judged(GOOD + "  volumeClaimTemplates: [state]\n")) == ["21 G012 field-type"]
+
+
 def test_a_claim_template_is_not_mounted() -> None:
     text = swapped("{name: scratch, mountPath: /tmp}", "{name: state, mountPath: /tmp}")
 
@@ -180,6 +198,38 @@ def test_an_encrypted_volume_leads_from_a_device_to_a_folder(
 
     assert [finding.rule for finding in found] == expected
     assert {finding.code for finding in found} <= {"G050"}
+
+
+def test_the_decrypted_volume_may_be_mounted_without_being_declared() -> None:
+    annotations = f"labels: {{app: web}}\n      annotations: {{{PREFIX}secure-pv: 'state:data'}}"
+    text = swapped("labels: {app: web}", annotations) + CLAIM
+
+    assert judged(text.replace("{name: scratch, mountPath", "{name: data, mountPath")) == []
+
+
+def test_an_encrypted_volume_needs_the_initializer() -> None:
+    lines = f"{PREFIX}secure-pv: 'state:data', {PREFIX}skip-initializer: 'true'"
+    text = swapped("labels: {app: web}", f"annotations: {{{lines}}}") + CLAIM
+
+    (found,) = judged(text)
+
+    assert (found.code, found.rule, found.where.line) == ("G050", "secure-pv", 8)
+    assert "skip-initializer" in found.message
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", []),
+        ("10Gi", ["annotation-without-effect warning"]),
+        ("big", ["annotation-value error"]),
+        ("-1Gi", ["annotation-value error"]),
+    ],
+)
+def test_the_size_of_an_image_store_is_a_quantity(value: str, expected: list[str]) -> None:
+    found = annotated("template", f"{PREFIX}image-store-size: '{value}'")
+
+    assert [f"{finding.rule} {finding.severity.value}" for finding in found] == expected
 
 
 @pytest.mark.parametrize(

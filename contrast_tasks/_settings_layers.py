@@ -63,7 +63,7 @@ def file_layer(content: bytes, file: str) -> Layer:
         line = content.count(b"\n", 0, err.start) + 1
         message = f"byte 0x{content[err.start]:02x} is not valid UTF-8"
         raise SettingsError(message, where=Location(file=file, line=line)) from err
-    text = text.replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as err:

@@ -4,7 +4,7 @@ Precedence: flag, environment, file, default. Everything here runs on every star
 only. Source: architecture.md 6.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from contrast_tasks import _settings_layers as layers
 from contrast_tasks._settings_layers import InvalidSettings
+from contrast_tasks._settings_outputs import output_problems
 from contrast_tasks._settings_shape import WORKLOAD_KINDS, Problem, workload_key
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.files import canonical_json, sha256_hex
@@ -207,11 +208,16 @@ def load_settings(
     document, origins, places = layers.merge(ordered)
     if not is_project and content is None:
         document = {"platform": "", "sources": [], **document}
-    _check_complete(document, places, has_file=content is not None)
+    found = list(_missing(document, has_file=content is not None))
     for key, value in _DEFAULTS.items():
         if key not in origins:
             _put_default(document, key, value)
             origins[key] = "default"
+    for problem in output_problems(root, document):
+        where = places.get(problem.path, Location(file=FILE_NAME))
+        found.append((where, problem))
+    if found:
+        raise InvalidSettings(found)
     return _build(root, document, origins, places)
 
 
@@ -231,26 +237,13 @@ def _put_default(document: dict[str, Any], key: str, value: Any) -> None:
     document[last] = value
 
 
-def _check_complete(
-    document: Mapping[str, Any], places: Mapping[tuple[str | int, ...], Location], *, has_file: bool
-) -> None:
-    """Raise InvalidSettings unless the keys without a default are there and sources and outputs are apart."""
-    found: list[tuple[Location, Problem]] = []
+def _missing(document: Mapping[str, Any], *, has_file: bool) -> Iterator[tuple[Location, Problem]]:
+    """Yield what is absent and has no default."""
     for key, example in (("platform", '"local"'), ("sources", '["deployment"]')):
         if key not in document:
             hint = "" if has_file else f"create {FILE_NAME} in the project's folder"
             message = f"no {key} is set, expected as in {key} = {example}"
-            found.append(
-                (Location(file=FILE_NAME), Problem(path=(key,), message=message, hint=hint))
-            )
-    build = Path(document.get("build_dir", _DEFAULTS["build_dir"]))
-    for source in document.get("sources", ()):
-        if build == Path(source) or build in Path(source).parents or Path(source) in build.parents:
-            message = f"sources has '{source}' and build_dir is '{build}', expected neither inside the other"
-            problem = Problem(path=("sources",), message=message)
-            found.append((places[("sources",)], problem))
-    if found:
-        raise InvalidSettings(found)
+            yield Location(file=FILE_NAME), Problem(path=(key,), message=message, hint=hint)
 
 
 def _build(

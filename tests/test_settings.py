@@ -261,6 +261,10 @@ BAD = [
         "",
         id="memory-number",
     ),
+    pytest.param('[defaults]\nmemory = "0"\n', 4, 'is "0", expected a memory', "", id="no-memory"),
+    pytest.param(
+        '[defaults]\nmemory = "0.0Gi"\n', 4, 'is "0.0Gi", expected a memory', "", id="no-memory-gi"
+    ),
     pytest.param(
         '[defaults]\nmemory = "700 Mi"\n',
         4,
@@ -549,6 +553,60 @@ def test_a_file_without_sense_is_refused(
     assert message in str(caught.value)
     assert str(caught.value.where) == where
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('manifest = "contrast.toml"', "manifest is 'contrast.toml', which is contrast.toml"),
+        ('manifest = "dodo.py"', "which is dodo.py"),
+        ('manifest = "contrast.lock"', "which is lock too"),
+        ('manifest = "workload-owner.pem"', "which is an owner's key"),
+        ('manifest = "deployment/app.yml"', "which is among the sources"),
+        ('manifest = "more/../deployment/sub/app.yaml"', "inside the project"),
+        ('manifest = "linked/app.yaml"', "which is among the sources"),
+        ('lock = "single.yml"', "lock is 'single.yml', which is among the sources"),
+        ('manifest = "build/check.json"', "which is where other outputs go"),
+        ('manifest = "build/policies/manifest.json"', "which is where other outputs go"),
+        ('manifest = "values.json"', "which is the file of reference values"),
+        ('manifest = ".contrast/manifest.json"', "expected a place outside .contrast"),
+        ('build_dir = ".contrast"', "expected a place outside .contrast"),
+        ('build_dir = "linked/build"', "expected neither inside the other"),
+        ('owners.workload = ["build/policies/a.pem"]', "expected a place where no outputs go"),
+    ],
+)
+def test_an_output_never_replaces_what_somebody_else_wrote(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "deployment").mkdir()
+    (tmp_path / "linked").symlink_to("deployment")
+    sources = 'sources = ["../' + tmp_path.name + '/deployment", "single.yml"]'
+    values = 'reference_values.file = "values.json"'
+
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, f'platform = "local"\n{sources}\n{values}\n{line}\n')
+
+    assert message in str(caught.value)
+    assert str(caught.value.where) == f"contrast.toml:{2 if 'neither' in message else 4}"
+
+
+def test_outputs_may_lie_beside_sources(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        'platform = "local"\nsources = ["deployment"]\nmanifest = "build/manifest.json"\n'
+        'lock = "deployment/contrast.lock"\n',
+    )
+
+    assert (settings.manifest, settings.lock) == (
+        "build/manifest.json",
+        "deployment/contrast.lock",
+    )
+
+
+def test_a_byte_order_mark_is_not_part_of_the_settings(tmp_path: Path) -> None:
+    settings = load(tmp_path, '\ufeffplatform = "local"\nsources = ["deployment"]\n')
+
+    assert settings.platform == "local"
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:

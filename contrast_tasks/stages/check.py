@@ -74,7 +74,7 @@ def check_documents(project: Spec) -> dict[str, Any]:
     findings: list[Finding] = []
     settings = opened.root / opened.settings.file
     if settings.is_file():
-        document = tomllib.loads(settings.read_text(encoding="utf-8"))
+        document = tomllib.loads(settings.read_text(encoding="utf-8-sig"))
         findings.extend(_schema_findings(document, "settings", opened.settings.file))
     lock = opened.root / opened.settings.lock
     if lock.is_file():
@@ -137,6 +137,7 @@ def check_project(project: Spec) -> dict[str, Any]:
 
     opened = open_project(project)
     root, paths = opened.root, opened.paths
+    _refuse_foreign(opened)
     rows = _rows(opened)
     findings = [
         Finding.from_json(document) for document in json.loads((root / paths.sources).read_bytes())
@@ -169,6 +170,21 @@ def check_project(project: Spec) -> dict[str, Any]:
     accepted.save_rows(root / paths.accepted, opened.code, checked.rows)
     changed = write_atomic(root / paths.check, pretty_json(document))
     return {"wrote": [paths.check] if changed else []}
+
+
+def _refuse_foreign(project: Project) -> None:
+    """Raise GraphError for files in a build directory that no generate has finished in yet: they would be removed."""
+    from contrast_tasks.stages.manifest import not_generated
+
+    if _frame_before(project.root / project.paths.check):
+        return
+    foreign = not_generated(project)
+    if foreign:
+        raise GraphError(
+            f"found {foreign[0]}, which generate did not write and would remove; expected"
+            f" {project.paths.build} to be new or empty",
+            hint="name another build_dir in contrast.toml, or remove the file",
+        )
 
 
 class _Checked(NamedTuple):

@@ -116,15 +116,20 @@ def _is_edited(manifest: Path, written: Path) -> bool:
         return False
 
 
-def _prune(project: Project) -> list[str]:
-    expected = expected_outputs(project)
-    root, build = project.root, project.paths.build
-    found = [
+def not_generated(project: Project) -> list[str]:
+    """Return what lies where only outputs go and is none of them, sorted."""
+    expected, root, build = expected_outputs(project), str(project.root), project.paths.build
+    return sorted(
         name
         for folder in ("deployment", "policies", "workloads")
-        for name in _names_below(str(root), f"{build}/{folder}")
-    ]
-    removed = sorted(name for name in found if name not in expected)
+        for name in _names_below(root, f"{build}/{folder}")
+        if name not in expected
+    )
+
+
+def _prune(project: Project) -> list[str]:
+    root, build = project.root, project.paths.build
+    removed = not_generated(project)
     for name in removed:
         (root / name).unlink()
         remove_empty_parents(root / name, root / build)

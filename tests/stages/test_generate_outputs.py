@@ -260,6 +260,28 @@ def test_a_file_in_the_output_folder_that_nobody_generates_is_removed(
     assert (project.root / "build/images/kept").exists()
 
 
+def test_a_folder_with_files_of_others_is_not_taken_for_outputs(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    theirs = project.root / "theirs/deployment/app.yml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("kind: Mine\n")
+
+    shown = terminal.run("generate", "--set", 'build_dir="theirs"')
+
+    assert shown.code == 3
+    assert "found theirs/deployment/app.yml, which generate did not write" in shown.err
+    assert [path.name for path in (project.root / "theirs").rglob("*.*")] == ["app.yml"]
+    assert not (project.root / "manifest.json").exists()
+
+
+def test_settings_with_a_byte_order_mark_are_read(terminal: Terminal, project: FakeProject) -> None:
+    path = project.root / "contrast.toml"
+    path.write_text("\ufeff" + path.read_text())
+
+    _generate(terminal)
+
+
 def test_two_coordinators_are_refused_naming_both(terminal: Terminal, project: FakeProject) -> None:
     terminal.run("coordinator", "--write", "deployment/one.yml")
     text = project.read("deployment/one.yml").replace("name: coordinator", "name: second")

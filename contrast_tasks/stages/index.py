@@ -6,8 +6,10 @@ that only checks over all sources look at lie beside it, one file per source, so
 """
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contrast_tasks.errors import Location
-from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.settings import Settings
+from contrast_tasks.stages.sources import Found, find_sources
 
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
@@ -28,7 +31,6 @@ VERSION = 2
 
 # Two changes within one tick of the file system's clock share a change time; younger files are read again.
 _RACY_NS = 2_000_000_000
-_SUFFIXES = (".yml", ".yaml")
 # What workloads take values from; a change reaches those that name it.
 _CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount")
 
@@ -86,67 +88,6 @@ class Index:
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     configs: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     places: Mapping[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Found:
-    paths: dict[str, str] = field(default_factory=dict)
-    directories: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
-def find_sources(root: Path, sources: Sequence[str]) -> _Found:
-    """Find the YAML files below the sources, in lexical order, each once by its real path.
-
-    The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
-    sources stay apart. Source: spec/generate.md 3.
-    """
-    found = _Found()
-    tops = [os.path.normpath(root / source) for source in sources]
-    folders = [top if os.path.isdir(top) else os.path.dirname(top) for top in tops]  # noqa: PTH112, PTH120
-    common = os.path.commonpath(folders)
-    names: list[str] = []
-    for source, top in zip(sources, tops, strict=True):
-        before = len(names)
-        if os.path.isdir(top):  # noqa: PTH112
-            _walk(top, names, found)
-        elif os.path.isfile(top) and top.endswith(_SUFFIXES):  # noqa: PTH113
-            names.append(top)
-        if len(names) == before:
-            found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
-    seen: set[str] = set()
-    inside, below = f"{root}{os.sep}", f"{common}{os.sep}"
-    for name in names:
-        real = os.path.realpath(name) if len(tops) > 1 or os.path.islink(name) else name  # noqa: PTH114
-        if real not in seen:
-            seen.add(real)
-            shown = name.removeprefix(inside) if name.startswith(inside) else norm_path(name, root)
-            found.paths[shown.replace(os.sep, "/")] = name.removeprefix(below).replace(os.sep, "/")
-    found.directories = [norm_path(path, root) for path in found.directories]
-    return found
-
-
-def _walk(folder: str, names: list[str], found: _Found) -> None:
-    found.directories.append(folder)
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        if entry.is_dir(follow_symlinks=False):
-            _walk(entry.path, names, found)
-        elif entry.name.endswith(_SUFFIXES) and not entry.is_dir():
-            names.append(entry.path)
-
-
-def _nothing_in(source: str, *, exists: bool) -> Finding:
-    wanted = "a directory with .yml or .yaml files, or such a file"
-    return Finding(
-        code="G001",
-        rule="no-sources",
-        severity=Severity.ERROR,
-        message=f"found {'no YAML file' if exists else 'nothing'} at '{source}', expected {wanted}",
-        where=Location(file=source),
-        hint="name the folder of the deployment in contrast.toml as sources, or on the command line",
-    )
 
 
 def load_index(
@@ -217,7 +158,7 @@ def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> b
     return any(row[place] == "coordinator" for _, entry in files for row in entry["workloads"])
 
 
-def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: _Found) -> Index:
+def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: Found) -> Index:
     workloads: dict[str, Workload] = {}
     configs: dict[tuple[str, str, str], str] = {}
     places: dict[tuple[str, str, str], tuple[str, int]] = {}
@@ -283,6 +224,9 @@ def _current(
     root: Path, path: str, entry: Mapping[str, Any] | None, parsed: dict[str, list[Any]]
 ) -> Mapping[str, Any]:
     status = os.stat(f"{root}{os.sep}{path}")  # noqa: PTH116
+    if not stat.S_ISREG(status.st_mode):
+        # Reading a pipe would wait for whoever writes it.
+        raise OSError(errno.EINVAL, "it is not a regular file")
     signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     if entry is not None and entry["signature"] == signature:
         return entry
@@ -330,7 +274,7 @@ def _unreadable(path: str, error: OSError) -> Finding:
         code="G001",
         rule="no-sources",
         severity=Severity.ERROR,
-        message=f"cannot be read: {error.strerror}",
+        message=f"cannot be read: {(error.strerror or type(error).__name__).lower()}",
         where=Location(file=path),
     )
 

@@ -43,14 +43,17 @@ class Database:
             self._connection, self._rows = self._open()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorname not in _DAMAGED:
-                message = f"the record of finished tasks, {name}, cannot be used: {error}"
-                hint = "is another run writing it, or may the folder not be written?"
-                raise GraphError(message, hint=hint) from error
+                raise self._refused(error) from error
             self.rebuilt = True
             for suffix in ("", "-journal", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name + suffix)  # noqa: PTH108  # doit hands over strings
             self._connection, self._rows = self._open()
+
+    def _refused(self, error: sqlite3.DatabaseError) -> GraphError:
+        message = f"the record of finished tasks, {self.name}, cannot be used: {error}"
+        hint = "is another run writing it, or may the folder not be written?"
+        return GraphError(message, hint=hint)
 
     def _open(self) -> tuple[sqlite3.Connection, dict[str, Any]]:
         connection = sqlite3.connect(self.name)
@@ -119,6 +122,8 @@ class Database:
                         "insert or replace into doit values (?, ?)",
                         [(name, json.dumps(self._rows[name])) for name in self._dirty],
                     )
+        except sqlite3.DatabaseError as error:
+            raise self._refused(error) from error
         finally:
             self._connection.close()
         self._dirty.clear()

@@ -67,6 +67,33 @@ def test_a_link_to_nowhere_is_an_error(tmp_path: Path) -> None:
     assert (finding.code, finding.where.file) == ("G001", "deployment/gone.yml")
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "deployment").mkdir()
+    os.mkfifo(tmp_path / "deployment/pipe.yml")
+
+    [finding] = _load(tmp_path).findings
+
+    assert (finding.code, finding.where.file) == ("G001", "deployment/pipe.yml")
+    assert "not a regular file" in finding.message
+
+
+def test_a_name_that_is_not_utf8_is_an_error_that_can_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = os.fsencode(tmp_path / "deployment")
+    Path(os.fsdecode(folder + b"/d\xff")).mkdir(parents=True)
+    for name in (b"/a\xff.yml", b"/notes\xff.txt"):
+        Path(os.fsdecode(folder + name)).write_text("")
+
+    findings = _load(tmp_path).findings
+
+    assert [finding.where.file for finding in findings if "UTF-8" in finding.message] == [
+        "deployment/a\\xff.yml",
+        "deployment/d\\xff",
+    ]
+
+
 @pytest.mark.parametrize(
     ("prepare", "source", "message"),
     [

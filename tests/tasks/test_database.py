@@ -122,3 +122,15 @@ def test_a_locked_file_is_kept_and_is_an_error(
     again = Database(str(path))
     assert again.in_("a")
     again.dump()
+
+
+def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    name = str(tmp_path / "doit.db")
+    database = Database(name)
+    database.set("a", "deps:", [])
+    database._connection.execute("pragma query_only = 1")
+
+    with pytest.raises(GraphError, match="cannot be used: attempt to write") as caught:
+        database.dump()
+
+    assert name in str(caught.value)

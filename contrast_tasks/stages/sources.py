@@ -1,0 +1,101 @@
+"""The search for sources: which files there are, how they are named, and where their outputs go."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contrast_tasks.errors import Location
+from contrast_tasks.files import norm_path
+from contrast_tasks.findings import Finding, Severity
+
+_SUFFIXES = (".yml", ".yaml")
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found: the path below build/deployment by the path as shown, and every folder searched."""
+
+    paths: dict[str, str] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def find_sources(root: Path, sources: Sequence[str]) -> Found:
+    """Find the YAML files below the sources, in lexical order, each once by its real path.
+
+    The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
+    sources stay apart. Source: spec/generate.md 3.
+    """
+    found = Found()
+    tops = [os.path.normpath(root / source) for source in sources]
+    folders = [top if os.path.isdir(top) else os.path.dirname(top) for top in tops]  # noqa: PTH112, PTH120
+    common = os.path.commonpath(folders)
+    names: list[str] = []
+    for source, top in zip(sources, tops, strict=True):
+        before = len(names)
+        if os.path.isdir(top):  # noqa: PTH112
+            _walk(top, names, found)
+        elif os.path.isfile(top) and top.endswith(_SUFFIXES):  # noqa: PTH113
+            names.append(top)
+        if len(names) == before:
+            found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
+    seen: set[str] = set()
+    inside, below = f"{root}{os.sep}", f"{common}{os.sep}"
+    for name in names:
+        real = os.path.realpath(name) if len(tops) > 1 or os.path.islink(name) else name  # noqa: PTH114
+        if real not in seen:
+            seen.add(real)
+            shown = name.removeprefix(inside) if name.startswith(inside) else norm_path(name, root)
+            found.paths[shown.replace(os.sep, "/")] = name.removeprefix(below).replace(os.sep, "/")
+    found.directories = [norm_path(path, root) for path in found.directories]
+    return found
+
+
+def _walk(folder: str, names: list[str], found: Found) -> None:
+    found.directories.append(folder)
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if not is_folder and (not entry.name.endswith(_SUFFIXES) or entry.is_dir()):
+            continue
+        if not _is_utf8(entry.name):
+            found.findings.append(_unspeakable(entry.path))
+        elif is_folder:
+            _walk(entry.path, names, found)
+        else:
+            names.append(entry.path)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unspeakable(path: str) -> Finding:
+    # Paths stand in task names, digests and reports, all of which are UTF-8.
+    shown = os.path.relpath(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return Finding(
+        code="G001",
+        rule="no-sources",
+        severity=Severity.ERROR,
+        message="the name is not UTF-8, expected one that is",
+        where=Location(file=shown),
+        hint="rename it",
+    )
+
+
+def _nothing_in(source: str, *, exists: bool) -> Finding:
+    wanted = "a directory with .yml or .yaml files, or such a file"
+    return Finding(
+        code="G001",
+        rule="no-sources",
+        severity=Severity.ERROR,
+        message=f"found {'no YAML file' if exists else 'nothing'} at '{source}', expected {wanted}",
+        where=Location(file=source),
+        hint="name the folder of the deployment in contrast.toml as sources, or on the command line",
+    )

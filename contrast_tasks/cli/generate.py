@@ -4,13 +4,11 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from contrast_tasks.cli import snapshot
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import MissingReferenceValues, UsageError
-from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import (
     Failure,
     Report,
@@ -20,6 +18,7 @@ from contrast_tasks.report.model import (
     sorted_findings,
 )
 from contrast_tasks.report.text import LINES_SHOWN
+from contrast_tasks.stages.outcome import lacking, read_outcome
 
 EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
 # Below this a second process costs more than it saves.
@@ -188,7 +187,7 @@ def generate(
     steps = tuple(reporter.steps)
     idle = all(step.status == "up-to-date" for step in steps)
     if not failures:
-        found, missing = _outcome(context.root / project.paths.check)
+        found, missing = read_outcome(context.root / project.paths.check)
         result["manifest"] = project.paths.manifest
         elapsed_s = time.perf_counter() - started
         note = counted(found)
@@ -200,7 +199,7 @@ def generate(
             else _summary(steps, len(project.index.workloads), note, elapsed_s)
         )
         if missing:
-            findings, failures = missing, (_missing(missing),)
+            findings, failures = missing, (Failure.of(lacking(missing)),)
             exit_code = MissingReferenceValues.exit_code
         if not context.console.is_text:
             findings = sorted_findings([*found, *missing])
@@ -244,27 +243,6 @@ def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float)
     )
 
 
-def _outcome(path: Path) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """Return the findings and the missing values build/check.json tells of."""
-    import json
-
-    document = json.loads(path.read_bytes())
-    found, missing = (
-        tuple(Finding.from_json(finding) for finding in document[name])
-        for name in ("findings", "missing")
-    )
-    return found, missing
-
-
-def _missing(missing: Iterable[Finding]) -> Failure:
-    count = len(list(missing))
-    error = MissingReferenceValues(
-        f"the manifest lacks {count} value{'' if count == 1 else 's'} that only you can know",
-        hint="fill them in under [reference_values] of contrast.toml; everything else is written",
-    )
-    return Failure.of(error)
-
-
 def _remember(context: Context, project: Any, tasks: Any, report: Report, *, idle: bool) -> None:
     root = str(context.root)
     usable = context.console.form == "text" and not context.console.quiet
@@ -282,7 +260,7 @@ def _remember(context: Context, project: Any, tasks: Any, report: Report, *, idl
             root,
             paths,
             workloads=len(project.index.workloads),
-            note=counted(_outcome(context.root / project.paths.check)[0]),
+            note=counted(read_outcome(context.root / project.paths.check)[0]),
             environ=context.environ,
             now_ns=time.time_ns(),
         )

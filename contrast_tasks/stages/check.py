@@ -169,7 +169,7 @@ def check_project(project: Spec) -> dict[str, Any]:
     write_atomic(root / paths.candidate, content)
     accepted.save_rows(root / paths.accepted, opened.code, checked.rows)
     changed = write_atomic(root / paths.check, pretty_json(document))
-    return {"wrote": [paths.check] if changed else []}
+    return {"wrote": [paths.check] if changed else [], "outcome": paths.check}
 
 
 def _refuse_foreign(project: Project) -> None:

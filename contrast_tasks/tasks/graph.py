@@ -52,6 +52,7 @@ def _task(
         "targets": [path for path in outputs if not path.startswith(f"{STATE}/")],
         "uptodate": [Fresh(digest, outputs, settles=settles)],
         "io": {"capture": False},
+        "clean": True,
         **members,
     }
 
@@ -66,7 +67,7 @@ class _Many:
         self._spec = project.spec
         self._stage = f"contrast_tasks.stages.{stage}"
         self._basename = basename
-        model = Task(basename, [], task_dep=task_dep, io={"capture": False})
+        model = Task(basename, [], task_dep=task_dep, clean=True, io={"capture": False})
         self._common = {
             name: value for name, value in vars(model).items() if type(value) not in _MUTABLE
         }

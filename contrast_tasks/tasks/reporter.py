@@ -4,16 +4,25 @@ One class serves both faces: our own command line hands in a listener, plain doi
 gets the text form.
 """
 
+import contextlib
+import os
+import signal
+from pathlib import Path
 from typing import Any, Protocol
 
 from contrast_tasks.errors import ContrastError, FindingsError
 from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
 from contrast_tasks.report.text import closing_lines
+from contrast_tasks.stages.outcome import lacking, read_outcome
 from contrast_tasks.tasks.actions import Failed
 
 # What lies there is ours, and nothing a user looks at.
 _STATE = ".contrast/"
+
+
+def _end_on_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Bug(ContrastError):
@@ -57,6 +66,11 @@ class Reporter:
         self.steps: list[Step] = []
         self.errors: list[ContrastError] = []
         self.tasks_of_errors: list[str] = []
+        self._outcome = ""
+
+    @property
+    def _is_plain(self) -> bool:
+        return self._listener is None and self._stream is not None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -87,7 +101,16 @@ class Reporter:
                     self._stream.write(f"wrote {path}\n")
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
-        """Do nothing; called before the first task."""
+        """Let SIGTERM end a run of plain doit as Ctrl-C does: finished tasks are recorded, and workers are ended.
+
+        Our own command line does so itself, and tells the two apart.
+        """
+        del tasks, selected_tasks
+        if self._is_plain:
+            # What ends a worker must not be lost among its queues.
+            os.register_at_fork(after_in_child=_end_on_sigterm)
+            with contextlib.suppress(ValueError):  # in a thread signals are the caller's
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def get_status(self, task: Any) -> None:
         """Do nothing; called before a task is checked."""
@@ -99,6 +122,7 @@ class Reporter:
 
     def add_success(self, task: Any) -> None:
         """Record a task that ran."""
+        self._outcome = task.values.get("outcome") or self._outcome
         wrote = task.values.get("wrote")
         paths = tuple(wrote) if isinstance(wrote, list | tuple) else ()
         changed = bool(paths) or not isinstance(wrote, list | tuple)
@@ -146,11 +170,19 @@ class Reporter:
         self.tasks_of_errors.append("")
 
     def complete_run(self) -> None:
-        """Write the closing lines for plain doit."""
-        if self._listener is not None or self._stream is None:
+        """Write the closing lines for plain doit: what was found, errors, or that there was nothing to do."""
+        if not self._is_plain:
             return
-        report = Report(command="doit", findings=self.findings, failures=self.failures())
-        for line in [*map(str, report.findings), *closing_lines(report)]:
+        findings, failures = self.findings, self.failures()
+        if not failures and self._outcome:
+            found, missing = read_outcome(Path(self._outcome))
+            findings = sorted_findings([*found, *missing])
+            failures = (Failure.of(lacking(missing)),) if missing else ()
+        report = Report(command="doit", findings=findings, failures=failures)
+        lines = [*map(str, findings), *closing_lines(report)]
+        if not lines and all(step.status == "up-to-date" for step in self.steps):
+            lines = ["up to date"]
+        for line in lines:
             self._stream.write(f"{line}\n")
         for error in self.errors:
             if isinstance(error, Bug):

@@ -106,6 +106,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def _end_at_once() -> None:
+    """Leave Ctrl-C to the run that started this worker, which ends it by SIGTERM; no exception is raised on the way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class _ParallelRunner(MRunner):  # type: ignore[misc]  # doit has no types
     """doit's process runner with a watched result queue, and workers that do not outlive it."""
 
@@ -116,6 +122,7 @@ class _ParallelRunner(MRunner):  # type: ignore[misc]  # doit has no types
 
     def execute_task_subprocess(self, job_q: Any, result_q: Any, reporter_class: Any) -> None:
         _end_with_parent()
+        _end_at_once()
         super().execute_task_subprocess(job_q, result_q, reporter_class)
 
     @staticmethod

@@ -92,6 +92,46 @@ def test_plain_doit_shows_findings_with_their_place(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_plain_doit_shows_warnings_and_that_there_is_nothing_to_do(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+    project.settings('\n[workloads."Deployment/till"]\nruntime_class = false\n')
+
+    first, second = _doit(project), _doit(project)
+
+    assert "deployment/till/till.yaml:1: warning[G004 not-confidential]" in first.stdout
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert second.stdout == "up to date\n"
+
+
+def test_plain_doit_tells_what_the_manifest_lacks(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+    text = project.read("contrast.toml")
+    (project.root / "contrast.toml").write_text(text.partition("[reference_values")[0])
+
+    done = _doit(project)
+
+    assert "manifest.json:" in done.stdout
+    assert "error[M032 missing-measurement]" in done.stdout
+    assert "the manifest lacks 1 value that only you can know" in done.stdout
+
+
+def test_plain_doit_cleans_outputs_and_nothing_else(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(DODO)
+    assert terminal.run("generate").code == 0
+    outputs = project.outputs()
+
+    done = _doit(project, "clean")
+
+    assert (done.returncode, bool(outputs), project.outputs()) == (0, True, {})
+    assert (project.root / "contrast.lock").is_file()
+    assert terminal.run("generate").code == 0
+    assert project.outputs() == outputs
+
+
 def test_plain_doit_refuses_bad_settings_with_their_place(
     terminal: Terminal, project: FakeProject
 ) -> None:

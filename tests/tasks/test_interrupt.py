@@ -40,16 +40,27 @@ _DRIVER = textwrap.dedent(
     sys.exit(main(["generate"]))
     """
 )
+_PLAIN = _DRIVER.replace(
+    "from contrast_tasks.cli.main import main", "from doit.doit_cmd import DoitMain"
+).replace('main(["generate"])', "DoitMain().run([])")
+_DODO = """\
+from contrast_tasks.tasks.face import DOIT_CONFIG, task_contrast
+
+__all__ = ["DOIT_CONFIG", "task_contrast"]
+"""
 
 
-def _interrupted(project: FakeProject, folder: Path, number: int) -> tuple[int, str]:
+def _interrupted(
+    project: FakeProject, folder: Path, number: int, driver: str = _DRIVER
+) -> tuple[int, str]:
     begun, never = folder / "begun", folder / "never"
     os.mkfifo(begun)
     os.mkfifo(never)
     process = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, str(begun), str(never)],
+        [sys.executable, "-c", driver, str(begun), str(never)],
         cwd=project.root,
         env={**os.environ, "CONTRAST_PROJECT": str(project.root), "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -124,11 +135,56 @@ def test_an_interrupt_in_the_middle_loses_no_finished_work(
     assert found_code == code
     assert errors.endswith(f"contrast-tasks: {word}, finished work is kept\n")
     assert project.outputs() == {}
+    assert _statuses(terminal) == ["changed", "changed", "up-to-date", "up-to-date"]
+    assert "manifest.json" in project.outputs()
+
+
+def _statuses(terminal: Terminal) -> list[str]:
     shown = terminal.run("generate", "--output", "json")
-    statuses = {
-        task["name"]: task["status"]
+    return sorted(
+        task["status"]
         for task in json.loads(shown.out)["tasks"]
         if task["name"].startswith("workload:")
-    }
-    assert sorted(statuses.values()) == ["changed", "changed", "up-to-date", "up-to-date"]
-    assert "manifest.json" in project.outputs()
+    )
+
+
+def test_a_termination_of_plain_doit_loses_no_finished_work(
+    terminal: Terminal, project: FakeProject, tmp_path: Path
+) -> None:
+    (project.root / "dodo.py").write_text(_DODO)
+
+    code, _ = _interrupted(project, tmp_path, signal.SIGTERM, _PLAIN)
+
+    assert code == -signal.SIGINT
+    assert project.outputs() == {}
+    assert _statuses(terminal) == ["changed", "changed", "up-to-date", "up-to-date"]
+
+
+def test_a_termination_of_plain_doit_ends_its_workers(
+    terminal: Terminal, project: FakeProject, tmp_path: Path
+) -> None:
+    (project.root / "dodo.py").write_text(_DODO)
+    begun, never = tmp_path / "begun", tmp_path / "never"
+    os.mkfifo(begun)
+    os.mkfifo(never)
+    driver = _BLOCKED.replace(
+        "from contrast_tasks.cli.main import main", "from doit.doit_cmd import DoitMain"
+    ).replace('main(["generate", "-n", "2"])', 'DoitMain().run(["run", "-n", "2"])')
+    process = subprocess.Popen(
+        [sys.executable, "-c", driver, str(begun), str(never)],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert begun.read_text()
+        process.terminate()
+        process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    assert process.returncode == -signal.SIGINT

@@ -1,0 +1,27 @@
+"""What the checks of the last `generate` had to say, read back from build/check.json for whoever shows it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from contrast_tasks.errors import MissingReferenceValues
+from contrast_tasks.findings import Finding
+
+
+def read_outcome(path: Path) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Return the findings, and the values that only the user can know and that are missing."""
+    document = json.loads(path.read_bytes())
+    found, missing = (
+        tuple(Finding.from_json(finding) for finding in document[name])
+        for name in ("findings", "missing")
+    )
+    return found, missing
+
+
+def lacking(missing: Sequence[Finding]) -> MissingReferenceValues:
+    """Return the error that a run with missing values ends with."""
+    count = len(missing)
+    return MissingReferenceValues(
+        f"the manifest lacks {count} value{'' if count == 1 else 's'} that only you can know",
+        hint="fill them in under [reference_values] of contrast.toml; everything else is written",
+    )

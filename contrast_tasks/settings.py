@@ -157,6 +157,14 @@ class Settings:
         """Return what is declared for a workload; either spelling of the namespace `default` finds it."""
         return self.workloads.get(workload_key(key))
 
+    def where(self, key: str) -> Location:
+        """Return the place a dotted key was set at; the settings file, without a line, for a default."""
+        origin = self.origins.get(key, "default")
+        file, colon, line = origin.rpartition(":")
+        if colon and line.isdecimal():
+            return Location(file=file, line=int(line))
+        return Location(file=self.file if origin == "default" else origin)
+
 
 # Settings with a place in the file but a default of their own; the rest is absent unless declared.
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(

@@ -19,9 +19,11 @@ from contrast_tasks.kube.checks import check_images
 from contrast_tasks.kube.documents import Document, decode, location, parse_documents
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
+from contrast_tasks.platforms import platform
 from contrast_tasks.settings import ComponentSettings
 from contrast_tasks.stages.images import image_sites, pin_images
 from contrast_tasks.stages.index import Workload
+from contrast_tasks.stages.memory import check_memory_bound, image_bytes
 from contrast_tasks.stages.paths import COORDINATOR_SOURCE, Spec
 from contrast_tasks.stages.prepare import Components, prepare
 from contrast_tasks.stages.project import Project, open_project
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
 _GENERIC_CLASS = "contrast-cc"
 _ABSENT_CONFIG = "G080"
+# As in templates/coordinator/coordinator.yml: what the process needs.
+_COORDINATOR_MEBIBYTES = 200
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -98,6 +102,10 @@ def derive(project: Project, workload: Workload) -> Work:
     if is_confidential:
         images, missing = _resolve(project, document, obj)
         findings += missing
+        if not missing:
+            findings += check_memory_bound(
+                document, obj, images, platform(project.settings.platform)
+            )
     raise_errors(findings)
     policy = b""
     if is_confidential:
@@ -135,22 +143,33 @@ _PARSED_AT_MOST = 8
 
 def _documents(project: Project, file: str) -> list[Document]:
     """Return the documents of a source; the last few files stay parsed, since their workloads come one by one."""
-    name = (file, project.sources[file].digest)
+    name, text = (file, project.sources[file].digest), None
+    if file == COORDINATOR_SOURCE:
+        # What becomes of the template follows from settings and lock file too.
+        text = _as_it_is_deployed(decode(project.read(file), file), project)
+        name = (file, text)
     documents = _parsed.get(name)
     if documents is None:
-        text = decode(project.read(file), file)
-        if file == COORDINATOR_SOURCE:
-            text = _with_coordinator_image(text, project)
-        documents = parse_documents(text, file)
+        documents = parse_documents(text or decode(project.read(file), file), file)
         while len(_parsed) >= _PARSED_AT_MOST:
             del _parsed[next(iter(_parsed))]
         _parsed[name] = documents
     return documents
 
 
-def _with_coordinator_image(text: str, project: Project) -> str:
+def _as_it_is_deployed(text: str, project: Project) -> str:
+    """Return our Coordinator with its image, and with memory for it where it is unpacked in the guest's."""
     image = project.settings.components.coordinator
-    return text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
+    text = text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
+    if platform(project.settings.platform).pulls_in_guest:
+        try:
+            locked = (project.lock() or Lock()).resolve(image)
+        except ImageError:
+            locked = None
+        if locked is not None:
+            needed = _COORDINATOR_MEBIBYTES + -(-sum(image_bytes([locked])) // (1 << 20))
+            text = text.replace(f"memory: {_COORDINATOR_MEBIBYTES}Mi\n", f"memory: {needed}Mi\n")
+    return text
 
 
 def _document(project: Project, workload: Workload) -> Document:
@@ -209,8 +228,7 @@ def _component(project: Project, reference: str) -> str:
 
 def _component_finding(project: Project, setting: str, reference: str) -> Finding:
     """Return what is missing of an image of ours, the same for every workload that gets it."""
-    file, lock = project.settings.file, project.settings.lock
-    key = f"components.{setting}"
+    lock, key = project.settings.lock, f"components.{setting}"
     if reference == getattr(ComponentSettings(), setting):
         message = f"{key} is {reference} by default, found no entry for it in {lock}"
         hint = (
@@ -220,7 +238,7 @@ def _component_finding(project: Project, setting: str, reference: str) -> Findin
     else:
         message = f"{key} is {reference}, found no entry for it in {lock}"
         hint = "run 'contrast-tasks lock'"
-    return _image_finding(Location(file=file), message, hint)
+    return _image_finding(project.settings.where(key), message, hint)
 
 
 def _image_finding(where: Location, message: str, hint: str) -> Finding:

@@ -83,7 +83,7 @@ def prepare(
 def check_sources(
     indexes: Sequence[FileIndex], settings: Settings, *, needs_coordinator: bool | None = None
 ) -> list[Finding]:
-    """Return the findings that need all sources and the settings: G004 to G006, G042, G061, G080, remotes.
+    """Return the findings that need all sources and the settings: G004 to G006, G042, G061, G080, G090, remotes.
 
     needs_coordinator: whether the indexes themselves must hold the Coordinator; by default only if the settings do
     not add it.
@@ -112,6 +112,7 @@ def check_sources(
             needs_coordinator=needs_coordinator,
         ),
         *prepare_settings.unknown_workloads(indexes, settings),
+        *prepare_settings.other_versions(settings),
         *prepare_mesh.check_topology(indexes, settings),
     ]
 

@@ -7,8 +7,10 @@ an error naming both places. Source: architecture.md 6; spec/generate.md 5.1, 8.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contrast_tasks.errors import Location
+from contrast_tasks import __version__
+from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.images.references import parse_reference
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
@@ -77,6 +79,36 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
         for key, declared in settings.workloads.items()
         if workload_key(key) not in known
     ]
+
+
+def other_versions(settings: Settings) -> list[Finding]:
+    """Return a G090 finding for each image of ours whose tag is not this tool's version; without a tag there is none."""
+    findings = []
+    for setting in ("initializer", "service_mesh", "coordinator"):
+        reference = getattr(settings.components, setting)
+        try:
+            tag = parse_reference(reference).tag
+        except ImageError:
+            continue  # said where the image is used
+        if tag is None or tag.removeprefix("v") == __version__ or _is_unreleased(tag):
+            continue
+        findings.append(
+            Finding(
+                code="G090",
+                rule="component-version",
+                severity=Severity.ERROR,
+                message=f"components.{setting} is {reference}, expected the tag {__version__}: the injected"
+                " containers and what generates their policies are of one version",
+                where=settings.where(f"components.{setting}"),
+                hint="push the image of this version, or write it with its digest alone",
+            )
+        )
+    return findings
+
+
+def _is_unreleased(tag: str) -> bool:
+    # Source: spec/generate.md 6, VersionsMatch.
+    return "dev" in tag or "pre" in tag
 
 
 def _runtime_class(

@@ -33,6 +33,11 @@ MEANINGS: Mapping[tuple[str, str], str] = {
     ("G030", "memory-request"): "memory request and limit of a main container are not equal",
     ("G031", "memory-limit-ignored"): "a memory limit does not enlarge the guest",
     ("G031", "memory-request"): "a container has a memory limit and no request",
+    (
+        "G032",
+        "memory-bound",
+    ): "the memory of the guest is less than what runs at the same time takes",
+    ("G032", "memory-images"): "the memory of the guest cannot hold the unpacked images",
     ("G033", "cpu-limit"): "a CPU limit changes the measurement of the guest",
     (
         "G040",
@@ -89,6 +94,7 @@ MEANINGS: Mapping[tuple[str, str], str] = {
         "G080",
         "missing-config",
     ): "a value comes from a ConfigMap or Secret, or a key of it, that is not there",
+    ("G090", "component-version"): "an image of ours is of another version than this tool",
     ("G100", "container-clash"): "a pod has something of the name that we add",
     ("G110", "annotation-place"): "an annotation of ours stands where it cannot act",
     ("G110", "annotation-value"): "an annotation of ours has a value that is not understood",

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks import __version__
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.index import index_file
-from contrast_tasks.settings import Settings, WorkloadSettings
+from contrast_tasks.settings import ComponentSettings, Settings, WorkloadSettings
 from contrast_tasks.stages.prepare import Components, Prepared, check_sources, prepare
 
 PREFIX = "contrast.edgeless.systems/"
@@ -324,6 +325,30 @@ def test_settings_for_a_workload_that_is_nowhere_are_an_error() -> None:
 
     assert (str(found.where), found.code) == ("contrast.toml:9", "G006")
     assert found.hint == "did you mean 'Deployment/web'?"
+
+
+@pytest.mark.parametrize(
+    ("reference", "is_other"),
+    [
+        (f"r.example/initializer:{__version__}", False),
+        (f"r.example/initializer:v{__version__}", False),
+        ("r.example/initializer@sha256:" + "0" * 64, False),
+        ("r.example/initializer", False),
+        ("r.example/initializer:9.0.0-dev", False),
+        ("r.example/initializer:9.0.0", True),
+        ("r.example/initializer:latest@sha256:" + "0" * 64, True),
+    ],
+)
+def test_an_injected_image_of_another_version_is_an_error(reference: str, is_other: object) -> None:
+    settings = replace(
+        project(),
+        components=ComponentSettings(initializer=reference),
+        origins={"components.initializer": "contrast.toml:7"},
+    )
+
+    found = [f for f in check_sources([], settings) if f.code == "G090"]
+
+    assert [str(finding.where) for finding in found] == ["contrast.toml:7"] * bool(is_other)
 
 
 def test_sources_are_judged_with_the_settings_applied() -> None:

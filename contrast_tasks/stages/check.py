@@ -11,12 +11,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contrast_tasks.errors import FindingsError, GraphError, Location
+from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.findings import Finding, Severity, raise_errors, sort_key
 from contrast_tasks.stages import accepted
 from contrast_tasks.stages.accepted import Row
-from contrast_tasks.stages.index import Workload
+from contrast_tasks.stages.index import INDEX, Workload
 from contrast_tasks.stages.paths import Spec
 from contrast_tasks.stages.project import Project, open_project
 from contrast_tasks.stages.work import Head, read_head
@@ -69,7 +69,7 @@ def _confidential(project: Project) -> Iterable[Finding]:
 
 
 def check_documents(project: Spec) -> dict[str, Any]:
-    """Validate settings and lock file by their schemas; raise FindingsError naming every difference."""
+    """Validate settings, lock file and index by their schemas; raise FindingsError naming every difference."""
     opened = open_project(project)
     findings: list[Finding] = []
     settings = opened.root / opened.settings.file
@@ -80,6 +80,10 @@ def check_documents(project: Spec) -> dict[str, Any]:
     if lock.is_file():
         document = json.loads(lock.read_bytes())
         findings.extend(_schema_findings(document, "lock", opened.settings.lock))
+    # What this run goes by; it is written before any task runs.
+    index = opened.root / INDEX
+    if index.is_file():
+        findings.extend(_schema_findings(json.loads(index.read_bytes()), "index", INDEX))
     raise_errors(findings)
     return {"wrote": []}
 
@@ -152,11 +156,6 @@ def check_project(project: Spec) -> dict[str, Any]:
     found = sorted((finding for finding in findings if not is_missing(finding)), key=sort_key)
     raise_errors(found)
     frame = _frame(opened, checked.frame, is_complete=not missing)
-    if frame != _frame_before(root / paths.check):
-        schema = "manifest.input" if missing else "manifest"
-        different = list(_schema_findings(json.loads(content), schema, paths.manifest))
-        if different:
-            raise FindingsError(different)
     document = {
         "version": VERSION,
         "workloads": len(rows),
@@ -166,6 +165,13 @@ def check_project(project: Spec) -> dict[str, Any]:
         "findings": [finding.to_json() for finding in found],
         "missing": [finding.to_json() for finding in missing],
     }
+    if frame != _frame_before(root / paths.check):
+        schema = "manifest.input" if missing else "manifest"
+        different = [
+            *_schema_findings(json.loads(content), schema, paths.manifest),
+            *_schema_findings(document, "check", paths.check),
+        ]
+        raise_errors(different)
     write_atomic(root / paths.candidate, content)
     accepted.save_rows(root / paths.accepted, opened.code, checked.rows)
     changed = write_atomic(root / paths.check, pretty_json(document))

@@ -168,7 +168,7 @@ def generate_tasks(
         project,
         "check:check_documents",
         basename="documents",
-        doc="validate settings and lock file by their schemas",
+        doc="validate settings, lock file and index by their schemas",
         digest=lambda: inputs.of_documents(project),
         outputs=(),
         task_dep=["lock"],

@@ -3,6 +3,7 @@
 The API server would refuse them later; here they are reported with their line, and whatever follows can rely on them.
 """
 
+import re
 from typing import Any, Final
 
 from contrast_tasks.findings import Finding
@@ -10,16 +11,22 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Path, Subject
 
+# Source: RFC 1123, as Kubernetes has it for names of objects that run pods.
+_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_KEY_LENGTH: Final = 240
 _POD_OBJECTS: Final = ("initContainers", "containers", "volumes")
 _METADATA: Final = ("annotations", "labels")
 _AMOUNTS: Final = ("limits", "requests")
 _CONTAINER_OBJECTS: Final = ("env", "envFrom", "ports", "volumeMounts", "volumeDevices")
 _CONTAINER_TEXTS: Final = ("command", "args")
+_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_PROBE_ACTIONS: Final = ("httpGet", "tcpSocket", "grpc")
 
 
 def check_structure(document: Document) -> list[Finding]:
     """Return what stands in the place of a mapping, a sequence or a text of a workload and is none."""
     subject = Subject(document, document.obj)
+    _name(subject, document.name)
     for place in workloads.metadata_places(subject.obj):
         _metadata(subject, place)
     spec, base = subject.spec, subject.spec_path
@@ -33,6 +40,26 @@ def check_structure(document: Document) -> list[Finding]:
         claims = workloads.mapping_at(subject.obj, "spec").get("volumeClaimTemplates")
         _objects(subject, ("spec", "volumeClaimTemplates"), claims)
     return subject.findings
+
+
+def _name(subject: Subject, name: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        subject.error(
+            "G012",
+            "name",
+            ("metadata", "name"),
+            f"the name {name!r} becomes a DNS name, expected lower-case letters, digits, '-' and '.'",
+            "rename it; Kubernetes refuses it too",
+        )
+    elif len(subject.key) > _KEY_LENGTH:
+        subject.error(
+            "G012",
+            "name",
+            ("metadata", "name"),
+            f"kind, namespace and name have {len(subject.key)} characters, expected at most {_KEY_LENGTH}:"
+            " outputs are files of that name",
+            "shorten the name",
+        )
 
 
 def _metadata(subject: Subject, place: Path) -> None:
@@ -52,8 +79,15 @@ def _metadata(subject: Subject, place: Path) -> None:
 
 
 def _container(subject: Subject, path: Path, container: dict[str, Any]) -> None:
+    _single(subject, (*path, "name"), container.get("name"), "a text")
     for key in _CONTAINER_OBJECTS:
         _objects(subject, (*path, key), container.get(key))
+    for position, port in workloads.mappings_at(container, "ports"):
+        _single(subject, (*path, "ports", position, "name"), port.get("name"), "a text")
+    for key in _PROBES:
+        for action in _PROBE_ACTIONS:
+            probe = workloads.mapping_at(workloads.mapping_at(container, key), action)
+            _single(subject, (*path, key, action, "port"), probe.get("port"), "a port")
     for key in _CONTAINER_TEXTS:
         _texts(subject, (*path, key), container.get(key))
     for position, variable in workloads.mappings_at(container, "env"):
@@ -93,6 +127,12 @@ def _is_sequence(subject: Subject, path: Path, found: Any) -> bool:
 def _text(subject: Subject, path: Path, found: Any) -> None:
     if found is not None and not isinstance(found, str):
         _wrong(subject, path, found, "a text")
+
+
+def _single(subject: Subject, path: Path, found: Any, wanted: str) -> None:
+    # What single value it is others judge; here it is enough that it is one.
+    if isinstance(found, dict | list):
+        _wrong(subject, path, found, wanted)
 
 
 def _wrong(subject: Subject, path: Path, found: Any, wanted: str) -> None:

@@ -20,6 +20,8 @@ Path = tuple[str | int, ...]
 
 # A document marker stands in column 1 and is never content; directives belong to the document below them.
 _SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+# Names are segments of paths, of the API server's and of our outputs. Source: Kubernetes API, "path segment names".
+_NOT_A_SEGMENT = re.compile(r"\A\.\.?\Z|[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
 
 
@@ -221,9 +223,15 @@ def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
             file, line, f"found {found}, expected a mapping with a name", "add metadata.name"
         )
         return
-    yield from _text_member(metadata, "name", "metadata.name", line, file)
-    if metadata.get("namespace") is not None:
-        yield from _text_member(metadata, "namespace", "metadata.namespace", line, file)
+    for key in ("name", "namespace") if metadata.get("namespace") is not None else ("name",):
+        yield from _text_member(metadata, key, f"metadata.{key}", line, file)
+        value = metadata.get(key)
+        if isinstance(value, str) and _NOT_A_SEGMENT.search(value):
+            message = (
+                f"found {value!r} as metadata.{key}, expected no '/', '%' or control character"
+            )
+            hint = "a name is letters, digits, '-' and '.'"
+            yield _finding(file, line, message, hint)
 
 
 def _text_member(

@@ -136,6 +136,21 @@ def test_keys_that_are_no_texts_become_texts() -> None:
         pytest.param(
             "apiVersion: v1\nkind: Pod\nmetadata: a\n", 1, "a text as metadata", id="text-metadata"
         ),
+        pytest.param(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a/b}\n", 1, "'a/b' as", id="slash"
+        ),
+        pytest.param(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: ..}\n", 1, "'..' as", id="parent"
+        ),
+        pytest.param(
+            'apiVersion: v1\nkind: Pod\nmetadata: {name: "a\\0b"}\n', 1, "x00b' as", id="nul"
+        ),
+        pytest.param(
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: ../b}\n",
+            1,
+            "as metadata.namespace, expected no",
+            id="namespace",
+        ),
         pytest.param(f"{POD}x: !!set {{a}}\n", 5, "found the tag", id="tag-of-a-mapping"),
         pytest.param(f"{POD}x: !!omap [a]\n", 5, "found the tag", id="tag-of-a-sequence"),
         pytest.param("- a\n", 1, "found a sequence", id="sequence"),

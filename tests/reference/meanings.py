@@ -19,6 +19,7 @@ MEANINGS: Mapping[tuple[str, str], str] = {
     ("G011", "no-image"): "a container has no image",
     ("G011", "no-name"): "an object or a container has no name, or one that is not unique",
     ("G012", "field-type"): "a field has a value of another type than Kubernetes wants",
+    ("G012", "name"): "the name of a workload is no DNS name, or too long",
     ("G020", "mount-without-volume"): "a container mounts a volume that the pod does not have",
     ("G020", "volume"): "a volume is missing, or is one that the host can read and change",
     ("G020", "volume-mode"): "a claim is mounted as a file system, wanted is a block device",

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from contrast_tasks.policy.model import ImageFacts
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
-_GENERIC_CLASS = "contrast-cc"
 _ABSENT_CONFIG = "G080"
 # As in templates/coordinator/coordinator.yml: what the process needs.
 _COORDINATOR_MEBIBYTES = 200
@@ -89,7 +88,7 @@ def derive(project: Project, workload: Workload) -> Work:
         document,
         settings=project.settings,
         workload_settings=project.workload_settings(workload),
-        runtime_class=runtime_class(project.settings.platform),
+        runtime_class=project.runtime_class,
         components=Components(
             initializer_image=project.settings.components.initializer,
             service_mesh_image=project.settings.components.service_mesh,
@@ -130,11 +129,6 @@ def derive(project: Project, workload: Workload) -> Work:
         findings=tuple(_relative(finding, document) for finding in findings),
     )
     return Work(head=head, obj=obj, policy=policy)
-
-
-def runtime_class(platform: str) -> str:
-    """Return the runtime class of a platform's confidential pods; `local` has the generic one."""
-    return _GENERIC_CLASS if platform == "local" else f"{_GENERIC_CLASS}-{platform}"
 
 
 _parsed: dict[tuple[str, str], list[Document]] = {}

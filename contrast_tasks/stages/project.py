@@ -20,6 +20,7 @@ from contrast_tasks.settings import (
     load_settings,
 )
 from contrast_tasks.stages.code import code_digest
+from contrast_tasks.stages.handler import names_of_values, runtime_class
 from contrast_tasks.stages.index import Index, SourceFile, Workload, load_index, read_documents
 from contrast_tasks.stages.locked import LockFile
 from contrast_tasks.stages.paths import COORDINATOR, COORDINATOR_SOURCE, Paths, Spec
@@ -130,6 +131,11 @@ class Project:
         return self._locked.parsed()
 
     @cached_property
+    def runtime_class(self) -> str:
+        """Return the runtime class that confidential pods get."""
+        return runtime_class(self.settings.platform, names_of_values(self.root, self.settings))
+
+    @cached_property
     def shared(self) -> str:
         """Return the digest of what every workload depends on."""
         settings = self.settings
@@ -139,6 +145,7 @@ class Project:
                 [
                     self.code,
                     settings.platform,
+                    self.runtime_class,
                     settings.runtime_class,
                     settings.memory,
                     [components.initializer, components.service_mesh, components.coordinator],

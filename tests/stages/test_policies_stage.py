@@ -3,12 +3,7 @@ import base64
 import pytest
 
 from contrast_tasks.stages.images import image_sites, pin_images
-from contrast_tasks.stages.policies import (
-    config_data,
-    image_facts,
-    runtime_class,
-    service_account,
-)
+from contrast_tasks.stages.policies import config_data, image_facts, service_account
 from tests.fakes.workloads import locked
 
 POD = {
@@ -64,11 +59,6 @@ def test_the_facts_of_an_image_are_those_of_the_lock() -> None:
 )
 def test_config_data_is_decoded(obj: dict[str, object], wanted: dict[str, object]) -> None:
     assert config_data(obj) == wanted
-
-
-def test_the_runtime_class_names_the_platform_but_for_local() -> None:
-    assert runtime_class("local") == "contrast-cc"
-    assert runtime_class("k3s-qemu-snp") == "contrast-cc-k3s-qemu-snp"
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,14 @@ SHAPE = Table(
         "build_dir": _INNER_PATH,
         "manifest": _INNER_PATH,
         "lock": _INNER_PATH,
-        "defaults": Table(keys={"runtime_class": _BOOL, "memory": _QUANTITY_LEAF}),
+        "defaults": Table(
+            keys={
+                "runtime_class": _BOOL,
+                "memory": _QUANTITY_LEAF,
+                "initializer": _BOOL,
+                "service_mesh": _BOOL,
+            }
+        ),
         "images": Table(keys={"layouts": _PATHS}),
         "components": Table(
             keys={"initializer": _TEXT, "service_mesh": _TEXT, "coordinator": _TEXT}

@@ -128,6 +128,8 @@ class Settings:
     lock: str = "contrast.lock"
     runtime_class: bool = True
     memory: str | None = None
+    initializer: bool = True
+    service_mesh: bool = True
     workloads: Mapping[str, WorkloadSettings] = field(default_factory=dict)
     image_layouts: tuple[str, ...] = ()
     components: ComponentSettings = field(default_factory=ComponentSettings)
@@ -173,6 +175,8 @@ _DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "manifest": "manifest.json",
         "lock": "contrast.lock",
         "defaults.runtime_class": True,
+        "defaults.initializer": True,
+        "defaults.service_mesh": True,
         "images.layouts": [],
         "components.initializer": ComponentSettings().initializer,
         "components.service_mesh": ComponentSettings().service_mesh,
@@ -273,6 +277,8 @@ def _build(
         lock=document["lock"],
         runtime_class=defaults["runtime_class"],
         memory=defaults.get("memory"),
+        initializer=defaults["initializer"],
+        service_mesh=defaults["service_mesh"],
         workloads={
             key: _workload(entry, ("workloads", key), places)
             for key, entry in document.get("workloads", {}).items()

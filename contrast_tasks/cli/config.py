@@ -27,6 +27,8 @@ _FIXED: Mapping[str, Callable[[Settings], Any]] = {
     "coordinator.include": lambda settings: settings.include_coordinator,
     "owners.workload": lambda settings: settings.workload_owner_keys,
     "owners.seedshare": lambda settings: settings.seedshare_owner_keys,
+    "defaults.initializer": lambda settings: settings.initializer,
+    "defaults.service_mesh": lambda settings: settings.service_mesh,
     "owners.disable_updates": lambda settings: settings.disable_updates,
     "reference_values.file": lambda settings: settings.reference_values,
 }

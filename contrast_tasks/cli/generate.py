@@ -38,6 +38,14 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", help="files and folders of the deployment")
     parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="where the manifest goes")
+    for name, what in (("initializer", "certificates"), ("service-mesh", "mutual TLS")):
+        parser.add_argument(
+            f"--skip-{name}",
+            action="store_false",
+            default=None,
+            dest=name.replace("-", "_"),
+            help=f"add no container for {what}",
+        )
     parser.add_argument(
         "-w",
         "--add-workload-owner-key",
@@ -74,6 +82,8 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
         "sources": paths(arguments.paths),
         "platform": arguments.reference_values,
         "manifest": None if manifest is None else context.path(manifest),
+        "defaults__initializer": arguments.initializer,
+        "defaults__service_mesh": arguments.service_mesh,
         "owners__workload": paths(arguments.workload_owners),
         "owners__seedshare": paths(arguments.seedshare_owners),
         "owners__disable_updates": arguments.disable_updates,

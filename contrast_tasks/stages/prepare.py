@@ -75,8 +75,13 @@ def prepare(
         prepare_settings.add_variables(obj, reach)
         return Prepared(obj=obj, findings=tuple(findings))
     mesh = prepare_mesh.read(subject, places)
+    if mesh is not None and not settings.service_mesh:
+        prepare_mesh.tell_that_it_is_skipped(subject, places)
+        mesh = None
     namespace = _suffix(obj, coordinator_namespace)
-    obj = prepare_inject.inject(subject, mesh, components, namespace, reach)
+    obj = prepare_inject.inject(
+        subject, mesh, components, namespace, reach, initializer=settings.initializer
+    )
     return Prepared(obj=obj, findings=tuple(findings), mesh=mesh)
 
 

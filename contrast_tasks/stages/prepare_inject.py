@@ -43,11 +43,13 @@ def inject(
     components: Components,
     namespace_suffix: str = "",
     reach: Sequence[Mapping[str, str]] = (),
+    *,
+    initializer: bool = True,
 ) -> dict[str, Any]:
     """Return the subject's object with the containers that its annotations ask for.
 
     namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. reach: what the initializer is
-    told of the way to the vendors. A container or volume of the user's in
+    told of the way to the vendors. initializer: False leaves it out of every pod. A container or volume of the user's in
     the place of ours becomes a G100 finding, and nothing is injected then.
     """
     obj = copy.deepcopy(dict(subject.obj))
@@ -55,7 +57,9 @@ def inject(
     values = workloads.annotations(obj)
     if _clashes(subject, components):
         return obj
-    has_initializer = values.get(workloads.SKIP_INITIALIZER) != "true"
+    has_initializer = initializer and values.get(workloads.SKIP_INITIALIZER) != "true"
+    if not initializer and workloads.SECURE_PV in values:
+        _needs_initializer(subject)
     if not has_initializer and mesh is None:
         return obj
     users = [
@@ -158,6 +162,16 @@ def _ensure_state_volume(spec: dict[str, Any], value: str) -> None:
     names = [volume.get("name") for _, volume in workloads.mappings_at(spec, "volumes")]
     if name and name not in names:
         spec["volumes"] = [*spec["volumes"], {"emptyDir": {"medium": "Memory"}, "name": name}]
+
+
+def _needs_initializer(subject: Subject) -> None:
+    subject.error(
+        "G050",
+        "secure-pv",
+        (),
+        "the pod has a secure-pv annotation, and the initializer, which encrypts the volume, is left out",
+        "generate without --skip-initializer, or remove defaults.initializer from the settings",
+    )
 
 
 def _expect_propagation(subject: Subject, value: str) -> None:

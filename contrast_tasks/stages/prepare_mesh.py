@@ -62,6 +62,23 @@ def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Locati
             )
 
 
+def tell_that_it_is_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
+    """Note that the mesh a workload asks for is left out by the settings, so nothing protects its traffic."""
+    values = workloads.annotations(subject.obj)
+    places = _places(subject, declared)
+    key = next(key for key in workloads.MESH_KEYS if key in values)
+    subject.findings.append(
+        Finding(
+            code="G040",
+            rule="mesh-skipped",
+            severity=Severity.WARNING,
+            message=f"{subject.key}: {key} asks for the service mesh, and it is left out",
+            where=places.get(key, location(subject.document)),
+            hint="generate without --skip-service-mesh, or remove defaults.service_mesh from the settings",
+        )
+    )
+
+
 def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
     """Return a finding for each egress entry that leads to a pod of the sources without a mesh."""
     placed = [(index.file, doc) for index in indexes for doc in index.documents]

@@ -81,7 +81,11 @@ class Project:
     def component_images(self) -> tuple[str, ...]:
         """Return the images of the containers we inject."""
         components = self.settings.components
-        return (components.initializer, components.service_mesh)
+        settings = self.settings
+        return (
+            *((components.initializer,) if settings.initializer else ()),
+            *((components.service_mesh,) if settings.service_mesh else ()),
+        )
 
     def images_of(self, workload: Workload) -> tuple[str, ...]:
         """Return every image reference the workload's policy may need."""
@@ -148,6 +152,8 @@ class Project:
                     self.runtime_class,
                     settings.runtime_class,
                     settings.memory,
+                    settings.initializer,
+                    settings.service_mesh,
                     [components.initializer, components.service_mesh, components.coordinator],
                     [dict(settings.mirrors), settings.proxy],
                 ]

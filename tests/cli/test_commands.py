@@ -69,6 +69,16 @@ def _replace(monkeypatch: pytest.MonkeyPatch, name: str, result: Any) -> Stage:
     return stage
 
 
+def test_flags_leave_injected_containers_out(terminal: Terminal, project: FakeProject) -> None:
+    assert terminal.run("generate").code == 0
+    assert "contrast-initializer" in project.read("build/deployment/shop.yml")
+
+    shown = terminal.run("generate", "--skip-initializer", "--skip-service-mesh")
+
+    assert shown.code == 0
+    assert "contrast-initializer" not in project.read("build/deployment/shop.yml")
+
+
 def test_deploy_generates_first_and_then_deploys(
     terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

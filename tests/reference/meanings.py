@@ -59,6 +59,7 @@ MEANINGS: Mapping[tuple[str, str], str] = {
     ("G040", "mesh-repeated-port"): "a port stands in two ingress entries",
     ("G040", "mesh-reserved-name"): "an entry has a name that the proxy uses itself",
     ("G040", "mesh-reserved-port"): "a port is used by the proxy itself or by something else",
+    ("G040", "mesh-skipped"): "a workload asks for the mesh, and it is left out",
     ("G040", "mesh-unknown-port"): "an ingress entry names a port that no container has",
     ("G040", "mesh-unprotected-remote"): "an egress entry leads to a pod without the mesh",
     (

@@ -1,10 +1,12 @@
 """The injected containers: what they are, where they stand, and what they do not overwrite."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.settings import Settings
 from contrast_tasks.stages.prepare import Components, Prepared, prepare
@@ -26,12 +28,17 @@ spec:
 
 
 def prepared(
-    annotations: str = "{}", more: str = "", *, text: str = "", namespace: str | None = None
+    annotations: str = "{}",
+    more: str = "",
+    *,
+    text: str = "",
+    namespace: str | None = None,
+    settings: Settings | None = None,
 ) -> Prepared:
     document = parse_documents(text or POD.format(annotations=annotations) + more, "web.yml")[0]
     return prepare(
         document,
-        settings=SETTINGS,
+        settings=settings or SETTINGS,
         runtime_class="contrast-cc",
         components=Components(
             initializer_image="ours/initializer:1@sha256:" + "1" * 64,
@@ -282,3 +289,41 @@ def test_a_mesh_annotation_without_our_runtime_class_is_an_error() -> None:
 
     assert [finding.rule for finding in result.findings] == ["mesh-without-runtime-class"]
     assert "web.yml:5" in result.findings[0].message
+
+
+def test_the_settings_leave_the_initializer_out_of_every_pod() -> None:
+    settings = replace(SETTINGS, initializer=False)
+
+    assert names_of(prepared(settings=settings)) == []
+    assert names_of(prepared(mesh(), settings=settings)) == ["contrast-service-mesh"]
+
+
+def test_an_encrypted_volume_is_not_left_without_initializer() -> None:
+    value = f'{{{PREFIX}secure-pv: "disk:data"}}'
+    volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
+
+    result = prepared(value, volume, settings=replace(SETTINGS, initializer=False))
+
+    assert [(each.code, each.severity) for each in result.findings] == [("G050", Severity.ERROR)]
+
+
+def test_a_mesh_that_the_settings_leave_out_is_told() -> None:
+    result = prepared(mesh(), settings=replace(SETTINGS, service_mesh=False))
+
+    assert [(each.rule, each.severity) for each in result.findings] == [
+        ("mesh-skipped", Severity.WARNING)
+    ]
+    (container,) = spec_of(result)["initContainers"]
+    assert {"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"} in container["env"]
+    assert result.mesh is None
+
+
+def test_a_decrypted_volume_that_would_never_appear_in_the_container_is_told() -> None:
+    value = f'{{{PREFIX}secure-pv: "disk:data"}}'
+    volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
+    mounted = "image: a, volumeMounts: [{name: data, mountPath: /d%s}]}}"
+    text = POD.format(annotations=value) + volume
+
+    for more, expected in (("", ["secure-pv-mount"]), (", mountPropagation: HostToContainer", [])):
+        result = prepared(text=text.replace("image: a}", mounted[:-1] % more, 1))
+        assert [each.rule for each in result.findings] == expected

@@ -208,12 +208,20 @@ def _coordinators(
 
 def _missing_configs(placed: Sequence[tuple[str, DocIndex]]) -> list[Finding]:
     known = {(doc.kind, doc.effective_namespace, doc.name) for _, doc in placed}
+    elsewhere = {(doc.kind, doc.name): (file, doc) for file, doc in reversed(placed)}
     findings: list[Finding] = []
     for file, doc in placed:
         for use in dict.fromkeys(doc.references):
             wanted = (use.kind, use.namespace or "default", use.name)
             if use.optional or wanted in known or _is_published(use):
                 continue
+            hint = f"add the {use.kind} to the sources, or mark the reference optional: true"
+            if (use.kind, use.name) in elsewhere:
+                other_file, other = elsewhere[use.kind, use.name]
+                hint = (
+                    f"the one at {other_file}:{other.line} is in the namespace {other.effective_namespace},"
+                    f" and a pod sees that of its own, {wanted[1]}, only"
+                )
             findings.append(
                 _finding(
                     "G080",
@@ -222,7 +230,7 @@ def _missing_configs(placed: Sequence[tuple[str, DocIndex]]) -> list[Finding]:
                     file,
                     use.line,
                     text=f"{doc.key} refers to the {use.kind} {use.name}, expected it among the sources",
-                    hint=f"add the {use.kind} to the sources, or mark the reference optional: true",
+                    hint=hint,
                 )
             )
     return findings

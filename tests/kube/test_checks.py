@@ -434,3 +434,14 @@ def test_a_config_that_is_nowhere_is_an_error_unless_optional() -> None:
     assert deployed(used, CONFIG.replace("ConfigMap", "Secret")) == ["0.yml:21 G080 error"]
     assert deployed(used.replace("{name: c}", "{name: c, optional: true}")) == []
     assert deployed(used.replace("{name: c}", "{name: kube-root-ca.crt}")) == []
+
+
+def test_a_config_of_another_namespace_is_named_as_such() -> None:
+    used = swapped(VOLUME, VOLUME + "\n      - {name: v, configMap: {name: c}}")
+    other = CONFIG.replace("name: c", "name: c, namespace: x")
+    indexes = [index_file(used, "a.yml"), index_file(other, "b.yml")]
+
+    (found,) = check_deployment(indexes, needs_coordinator=False)
+
+    assert found.code == "G080"
+    assert found.hint.startswith("the one at b.yml:1 is in the namespace x, and a pod sees")

@@ -159,7 +159,7 @@ def load_records(settings: Settings) -> dict[str, Record]:
                 workload_secret_id=document["workload_secret_id"],
                 role=document["role"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as err:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:
             file = norm_path(path, settings.root)
             raise UsageError(f"{file} is not a workload record", hint="run generate again") from err
         records[record.key] = record

@@ -216,7 +216,7 @@ def _recorded(path: Path, code: str) -> dict[str, Any]:
         if document["version"] != VERSION or document["code"] != code:
             return {}
         return dict(document["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -288,7 +288,9 @@ def read_documents(
     """
     from contrast_tasks.kube.index import FileIndex
 
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with contextlib.suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    ):
         content = (
             root / DOCUMENTS / _documents_name(code, source.file, source.digest)
         ).read_bytes()

@@ -89,5 +89,5 @@ def _entries(content: bytes) -> dict[str, str]:
             image["reference"]: sha256_hex(canonical_json(image))
             for image in json.loads(content)["images"]
         }
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}

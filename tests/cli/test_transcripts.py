@@ -489,6 +489,20 @@ def test_what_a_refused_run_has_written_is_told(terminal: Terminal, project: Fak
     assert shown.err.endswith("contrast-tasks: error: 1 error, only contrast.lock was written\n")
 
 
+@pytest.mark.parametrize("name", ["contrast.lock", ".contrast/index.json"])
+def test_json_nested_without_end_is_no_bug(
+    terminal: Terminal, project: FakeProject, name: str
+) -> None:
+    path = project.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("[" * 100_000)
+
+    shown = terminal.run("generate")
+
+    assert shown.code == (20 if name == "contrast.lock" else 0)
+    assert "this is a bug" not in shown.err
+
+
 def test_missing_reference_values_are_told_and_everything_else_is_written(
     terminal: Terminal, project: FakeProject
 ) -> None:

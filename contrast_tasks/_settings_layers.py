@@ -19,6 +19,7 @@ from contrast_tasks.errors import Location, SettingsError
 
 _AT = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OBSERVED = ("snp", "tdx")
+_TOO_DEEP = "arrays or tables are nested too deep, expected a few levels"
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -68,7 +69,12 @@ def file_layer(content: bytes, file: str) -> Layer:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as err:
         raise syntax_error(err, text, file) from err
-    lines = key_lines(text)
+    except RecursionError as err:
+        raise SettingsError(_TOO_DEEP, where=Location(file=file)) from err
+    try:
+        lines = key_lines(text)
+    except RecursionError as err:
+        raise SettingsError(_TOO_DEEP, where=Location(file=file)) from err
 
     def place(path: Path) -> Location:
         while path and path not in lines:
@@ -104,6 +110,8 @@ def override_layer(line: str) -> Layer:
         message = f"not valid TOML: {reason[:1].lower()}{reason[1:]}"
         hint = "write it as in contrast.toml, as --set 'defaults.memory=\"700Mi\"'"
         raise SettingsError(message, hint=hint, where=place) from err
+    except RecursionError as err:
+        raise SettingsError(_TOO_DEEP, where=Location(file="--set")) from err
     return Layer(document=document, place=lambda _: place, origin=lambda _: "flag")
 
 

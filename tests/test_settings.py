@@ -603,6 +603,16 @@ def test_outputs_may_lie_beside_sources(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("depth", [400, 50_000])
+def test_values_nested_without_end_are_refused(tmp_path: Path, depth: int) -> None:
+    value = f"sources = {'[' * depth}{']' * depth}"
+
+    with pytest.raises(SettingsError):
+        load(tmp_path, f"{value}\n")
+    with pytest.raises(SettingsError):
+        load(tmp_path, overrides=(value,))
+
+
 def test_a_byte_order_mark_is_not_part_of_the_settings(tmp_path: Path) -> None:
     settings = load(tmp_path, '\ufeffplatform = "local"\nsources = ["deployment"]\n')
 

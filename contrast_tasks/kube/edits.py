@@ -1,7 +1,8 @@
 """Change Kubernetes YAML in place: the fewest splices that turn the old objects into the wanted ones.
 
 Comments, order of keys, quoting and line ends outside the changed lines stay. Every result is parsed again and
-compared with what was wanted; a document whose splices cannot be proven equal is written anew as a whole.
+compared with what was wanted. Where that fails, as around anchors, whole values are written anew instead of lines in
+them; and if that cannot be proven equal either, the document.
 """
 
 from collections.abc import Mapping
@@ -56,12 +57,13 @@ def _rewrite_chunk(
     for document in documents:
         target = _replaced(target, document.path, wanted[document.index])
     style = block_style(chunk.text, fallback_style)
-    try:
-        spliced = Splicer(chunk.text, root, style).apply(now, target)
-    except NotSpliceable:
-        spliced = None
-    if spliced is not None and _reads_as(spliced, target):
-        return spliced
+    for is_coarse in (False, True):
+        try:
+            spliced = Splicer(chunk.text, root, style, is_coarse=is_coarse).apply(now, target)
+        except NotSpliceable:
+            continue
+        if _reads_as(spliced, target):
+            return spliced
     dumped = _dump(chunk.text, int(root.start_mark.index), target, style)
     if not _reads_as(dumped, target):
         raise ContrastError("a rewritten document does not read as what was wanted")

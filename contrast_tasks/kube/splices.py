@@ -44,9 +44,15 @@ def block_style(text: str, fallback: emit.BlockStyle | None = None) -> emit.Bloc
 
 
 class Splicer:
-    """Collects the splices of one document and applies them."""
+    """Collects the splices of one document and applies them.
 
-    def __init__(self, text: str, root: yaml.Node, style: emit.BlockStyle) -> None:
+    is_coarse: write a value anew as a whole where nothing inside it has a sure place, as around anchors.
+    """
+
+    def __init__(
+        self, text: str, root: yaml.Node, style: emit.BlockStyle, *, is_coarse: bool = False
+    ) -> None:
+        self._is_coarse = is_coarse
         self._text = text
         self._root = root
         self._style = style
@@ -156,10 +162,18 @@ class Splicer:
             raise NotSpliceable
         is_alias = value_node.start_mark.index < key_node.end_mark.index
         if not is_alias and self._is_same_shape(value_node, now, want):
-            outer, self._style = self._style, self._local_style(value_node, column)
-            self._collection(value_node, now, want, colon.end())
-            self._style = outer
-            return
+            before, outer = len(self._splices), self._style
+            self._style = self._local_style(value_node, column)
+            try:
+                self._collection(value_node, now, want, colon.end())
+            except NotSpliceable:
+                if not self._is_coarse:
+                    raise
+                del self._splices[before:]
+            else:
+                return
+            finally:
+                self._style = outer
         end = self._at.value_end(key_node, value_node)
         old = self._text[colon.end() : end]
         if old.lstrip()[:1] in {"&", "!"}:

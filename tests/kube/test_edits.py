@@ -285,3 +285,39 @@ def test_comments_survive_every_insertion(edits: dict[str, Any], step: int, newl
     assert [line for line in lines if "#" in line and "image" not in line] == [
         line for line in found if line in lines and "image" not in line
     ]
+
+
+def test_around_anchors_a_value_is_written_anew_and_what_surrounds_it_stays() -> None:
+    text = (
+        "# head\n"
+        "apiVersion: v1\n"
+        "kind: Pod\n"
+        "metadata: &m # meta\n"
+        "  name: a # name\n"
+        "spec:\n"
+        "  # above\n"
+        "  containers:\n"
+        "    - &c\n"
+        "      name: a\n"
+        "      image: b\n"
+        "    - <<: *c\n"
+        "      name: d\n"
+        "  # below\n"
+        "  volumes: [] # last\n"
+        "status: *m\n"
+    )
+    (document,) = parse_documents(text, "a.yml")
+    wanted = copy.deepcopy(document.obj)
+    for container in wanted["spec"]["containers"]:
+        container["image"] = "b@sha256:0"
+
+    written = rewrite(text, {0: wanted})
+
+    assert parse_documents(written, "a.yml")[0].obj == wanted
+    assert [line for line in text.splitlines() if line not in written.splitlines()] == [
+        "    - &c",
+        "      name: a",
+        "      image: b",
+        "    - <<: *c",
+        "      name: d",
+    ]

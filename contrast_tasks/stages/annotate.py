@@ -4,6 +4,8 @@ The source's text is edited, never its earlier output, so that a mark that is no
 """
 
 import base64
+import shutil
+from pathlib import Path
 from typing import Any
 
 from contrast_tasks.files import pretty_json, write_atomic
@@ -38,8 +40,24 @@ def write_outputs(project: Spec, file: str) -> dict[str, Any]:
             outputs[paths.policy(workload.id)] = work.policy
         wanted[workload.position] = obj
     outputs[paths.deployment(source)] = rewrite(text, wanted, file).encode()
+    _make_way(opened.root, paths.build, paths.deployment(source))
     wrote = [name for name, content in outputs.items() if write_atomic(opened.root / name, content)]
     return {"wrote": wrote}
+
+
+def _make_way(root: Path, build: str, name: str) -> None:
+    """Remove earlier outputs from where a folder or a file has to be now: a source became a folder of sources, or back.
+
+    What lies there is made by generate alone, and nothing generates it any more.
+    """
+    path, top = root / name, root / build / "deployment"
+    for above in path.parents:
+        if above == top:
+            break
+        if above.is_file():
+            above.unlink()
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def with_policy(obj: dict[str, Any], policy: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -520,3 +521,22 @@ def test_a_rule_over_the_whole_manifest_stops_everything(
 
 def _refuse(*arguments: object) -> None:
     raise AssertionError("derived although it is in the cache")
+
+
+def test_a_source_becomes_a_folder_of_sources_and_a_file_again(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    assert terminal.run("generate").code == 0
+    place = project.root / "deployment/shop.yml"
+    text = place.read_text()
+
+    place.unlink()
+    project.write("shop.yml/all.yml", text)
+    folder = terminal.run("generate")
+    as_folder = (project.root / "build/deployment/shop.yml/all.yml").is_file()
+    shutil.rmtree(place)
+    place.write_text(text)
+    file = terminal.run("generate")
+
+    assert (folder.code, as_folder, file.code) == (0, True, 0)
+    assert (project.root / "build/deployment/shop.yml").is_file()

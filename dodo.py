@@ -32,3 +32,8 @@ def task_docs() -> dict[str, Any]:
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs and handshakes against `python -c pass`."""
     return chore("tests.bench.table:run_bench", pos_arg="words")
+
+
+def task_lock_requirements() -> dict[str, Any]:
+    """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
+    return chore("tests.requirements:write_lock", pos_arg="words")

@@ -1,7 +1,9 @@
 """The arrows between packages are the ones written down in pyproject.toml."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +31,25 @@ def test_the_lock_pins_every_package_with_hashes() -> None:
 
     assert names
     assert unpinned == []
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {
+        re.split(r"[^a-z0-9-]", line.lower())[0]
+        for line in requirements
+        if line and not line.startswith((" ", "#", "contrast-tasks["))
+    }
+
+
+def test_the_environment_has_all_that_the_project_declares() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"].values()
+    declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    wanted = _names([*declared, *(line for extra in extras for line in extra)])
+    asked = _names((ROOT / "requirements.in").read_text().splitlines())
+
+    assert wanted <= asked
+    assert asked <= _names((ROOT / "requirements.lock").read_text().splitlines())
 
 
 def test_no_generated_artefact_is_tracked_by_git() -> None:

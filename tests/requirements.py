@@ -1,0 +1,29 @@
+"""`./doitw lock_requirements`: requirements.lock from requirements.in, for every platform and with hashes."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import ContrastError
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = "requirements.lock"
+
+
+class NotLocked(ContrastError):
+    """uv could not resolve the requirements; what it said stands above."""
+
+
+def write_lock(words: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the lock; what is pinned there stays, unless words, which go to uv, say `--upgrade`."""
+    before = (ROOT / LOCK).read_bytes()
+    command = [
+        *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "requirements.in"),
+        *("--output-file", LOCK, "--universal", "--generate-hashes", "--python-version", "3.11"),
+        *("--no-header", "--no-annotate", "--quiet", *words),
+    ]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise NotLocked("the requirements cannot be locked", hint="what uv says stands above")
+    return {"wrote": [LOCK] if (ROOT / LOCK).read_bytes() != before else []}

@@ -4,18 +4,21 @@ Found by reading the import statements, the late ones inside functions included;
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from contrast_tasks.errors import ImageError
 
 
-def source_files(root: Path, modules: Iterable[str]) -> dict[str, bytes]:
+def source_files(
+    root: Path, modules: Collection[str], *, packages: Collection[str] = ()
+) -> dict[str, bytes]:
     """Return the files `modules` need of the packages below `root`, by path relative to it, sorted.
 
     These are the modules, the modules they import (also through each other) and the `__init__.py` of every
-    package on the way. A package that is not below `root` belongs to somebody else and is left out. Raises
-    ImageError when a module of ours is not there or is not Python.
+    package on the way. A package that is not below `root` belongs to somebody else and is left out, and so is every
+    other one when `packages` names ours: an installation has everybody's below one root. Raises ImageError when a
+    module of ours is not there or is not Python.
     """
     found: dict[str, bytes] = {}
     for module in modules:
@@ -24,6 +27,8 @@ def source_files(root: Path, modules: Iterable[str]) -> dict[str, bytes]:
     waiting = [(module, False) for module in modules]
     while waiting:
         module, is_guess = waiting.pop()
+        if packages and module.partition(".")[0] not in packages:
+            continue
         path = _file_of(root, module)
         if path is None:
             _check_foreign(root, module, is_guess=is_guess)

@@ -23,6 +23,7 @@ RECIPE = "images.toml"
 
 # The folder that holds contrast_tasks and coordinator, in a checkout as in an installation.
 _PYTHON_ROOT = Path(__file__).resolve().parents[2]
+_OURS = ("contrast_tasks", "coordinator")
 _APP = "app"
 
 _ENV = (
@@ -142,7 +143,7 @@ def _project_entries(recipe: ImageRecipe, folder: Path) -> Iterator[Entry]:
 def _component_entries(recipe: ImageRecipe) -> Iterator[Entry]:
     yield from _listed(recipe, _PYTHON_ROOT)
     for place, modules in recipe.modules.items():
-        yield from _module_entries(place, source_files(_PYTHON_ROOT, modules))
+        yield from _module_entries(place, source_files(_PYTHON_ROOT, modules, packages=_OURS))
 
 
 def _listed(recipe: ImageRecipe, folder: Path) -> Iterator[Entry]:

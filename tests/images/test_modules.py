@@ -76,3 +76,12 @@ def test_what_is_not_python_is_refused_by_name(root: Path) -> None:
 
     with pytest.raises(ImageError, match=r"app/direct\.py is not Python"):
         source_files(root, ["app.main"])
+
+
+def test_packages_of_others_below_the_same_root_are_left_out(root: Path) -> None:
+    (root / "yaml").mkdir()
+    (root / "yaml/__init__.py").write_text("from yaml.compiled import load\n")
+
+    found = source_files(root, ["app.relative"], packages=["app"])
+
+    assert list(found) == ["app/__init__.py", "app/relative.py"]

@@ -1,7 +1,10 @@
-"""The wheel holds every schema and template, and finds them from anywhere."""
+"""The wheel holds every schema and template, finds them from anywhere, and makes what the checkout makes."""
 
+import json
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -10,15 +13,34 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def test_the_source_archive_can_be_installed_tested_and_run(tmp_path: Path) -> None:
+    build(tmp_path, "sdist")
+    (archive,) = tmp_path.glob("*.tar.gz")
+
+    with tarfile.open(archive) as members:
+        names = {name.partition("/")[2] for name in members.getnames()}
+
+    assert {
+        *("LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "pyproject.toml", "dodo.py"),
+        *("doitw", ".ci/run", "contrast.toml", "requirements.in", "requirements.lock"),
+        *("schemas/manifest.schema.json", "templates/policy/rules.rego", "tests/conftest.py"),
+        *("docs/tutorial.md", "examples/emojivoto/images.toml", "coordinator/__main__.py"),
+    } <= names
+
+
+def build(folder: Path, kind: str) -> None:
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build(folder, "wheel")
     (wheel,) = folder.glob("*.whl")
     site = folder / "site"
     with zipfile.ZipFile(wheel) as archive:
@@ -54,3 +76,39 @@ def test_the_wheel_holds_no_tests_and_no_example(unpacked: Path) -> None:
     packages = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
 
     assert packages == {"contrast_tasks", "coordinator"}
+
+
+def component_images(site: Path, project: Path) -> dict[str, str]:
+    """Return the digests of our own images, packed by an installation in `site`."""
+    code = (
+        "import json; from pathlib import Path; from contrast_tasks.settings import load_settings;"
+        "from contrast_tasks.stages.pack import pack;"
+        "print(json.dumps(pack(load_settings(Path.cwd(), environ={}))['images']))"
+    )
+    project.mkdir()
+    (project / "contrast.toml").write_text('platform = "local"\nsources = ["deployment"]\n')
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=project,
+        env={"PYTHONPATH": str(site)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    digests: dict[str, str] = json.loads(done.stdout)
+    return digests
+
+
+def test_our_images_from_an_installation_are_those_of_the_checkout(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(unpacked, site)
+    foreign = site / "grpc" / "__init__.py"
+    foreign.parent.mkdir()
+    foreign.write_text("from grpc._compiled import anything\n")
+
+    from_checkout = component_images(ROOT, tmp_path / "one")
+
+    assert component_images(site, tmp_path / "two") == from_checkout
+    assert len(from_checkout) == 3

@@ -6,6 +6,7 @@ locked already are kept, unless a layout now holds another image: the lock is wh
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import astuple
 from typing import Any
 
 from contrast_tasks.errors import ImageError
@@ -15,7 +16,9 @@ from contrast_tasks.images.layout import Layout, find_layout, open_layouts
 from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
 from contrast_tasks.images.references import ImageReference, parse_reference
 from contrast_tasks.images.resolve import ImageSource
-from contrast_tasks.settings import Settings
+from contrast_tasks.settings import ComponentSettings, Settings
+
+_OUR_NAMES = astuple(ComponentSettings())
 
 OpenRegistry = Callable[[ExitStack], ImageSource]
 
@@ -92,6 +95,12 @@ class _Resolver:
         return describe(parsed, self._source(parsed))
 
     def _source(self, reference: ImageReference) -> ImageSource:
+        if str(reference) in _OUR_NAMES:
+            # The public registry has under such a name whatever a stranger puts there.
+            raise ImageError(
+                f"image {reference}: is a default name of ours, which no layout has and no registry may be asked for",
+                hint="push that image to a registry of yours and name it in [components]",
+            )
         if self._open is None:
             searched = ", ".join(self._settings.layouts) or "no layouts"
             found = (
@@ -109,5 +118,5 @@ def _raise_all(problems: Sequence[ImageError]) -> None:
         raise problems[0]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        hint = next((problem.hint for problem in problems if problem.hint), "")
+        hint = "; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
         raise ImageError(f"{len(problems)} images cannot be resolved\n{lines}", hint=hint)

@@ -194,3 +194,14 @@ def test_a_damaged_layout_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="manifest is not JSON"):
         run_lock(settings, [CART])
+
+
+def test_our_default_names_are_asked_of_no_registry(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    reference = settings.components.coordinator
+
+    with pytest.raises(ImageError) as caught:
+        run_lock(settings, [reference], registry=no_registry)
+
+    assert str(caught.value).startswith(f"image {reference}: is a default name of ours")
+    assert caught.value.hint == "push that image to a registry of yours and name it in [components]"

@@ -14,6 +14,8 @@ MISSING_PREFIX = "missing-"
 _HEX = re.compile(r"[0-9a-f]*")
 _HEX_ANY_CASE = re.compile(r"[0-9A-Fa-f]*")
 _SHOWN = 40
+# The reference product reads counts into such integers and refuses larger ones.
+_INT64_MAX = 2**63 - 1
 
 Step = str | int
 
@@ -195,10 +197,15 @@ class Collector:
         name: str,
         kind: type[bool | int | str],
     ) -> None:
-        """Add M003 if a member is there and is not of `kind`; integers must not be negative."""
+        """Add M003 if a member is there and is not of `kind`; integers are those of 64 bits that are not negative."""
         if name not in members:
             return
         value: Any = members[name]
-        if type(value) is not kind or (isinstance(value, int) and value < 0):
-            words = {bool: "true or false", str: "a string", int: "an integer from 0"}
+        is_number = type(value) is int
+        if type(value) is not kind or (is_number and not 0 <= int(value) <= _INT64_MAX):
+            words = {
+                bool: "true or false",
+                str: "a string",
+                int: f"an integer from 0 to {_INT64_MAX}",
+            }
             self.wrong_type((*path, name), value, words[kind])

@@ -8,12 +8,16 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
+_CONSTANTS = ("NaN", "Infinity", "-Infinity")
+# Python reads an integer of up to 4300 digits; beyond 64 bits no field takes one.
+_DIGITS_MAX = 40
+_DEPTH_MAX = 100
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -23,6 +27,21 @@ class NotJson(Exception):  # never leaves this package
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.finding = finding
+
+
+class Fraction(float):
+    """A number that is no integer, or a longer one than anybody reads; it is shown as it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Keep the text beside the nearest float."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def escape(key: str) -> str:
@@ -99,6 +118,8 @@ def read_json(content: bytes, file: str) -> JsonText:
     unpaired surrogates, nesting too deep to read, and a member that occurs twice in one object.
     """
     text = _decode(content, file)
+    if not text.strip():
+        raise _refused("is empty, expected a JSON object", file, 1)
     has_duplicates = False
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,14 +129,21 @@ def read_json(content: bytes, file: str) -> JsonText:
         return members
 
     try:
-        document = json.loads(text, object_pairs_hook=collect, parse_constant=_no_constant)
+        document = json.loads(
+            text,
+            object_pairs_hook=collect,
+            parse_constant=_no_constant,
+            parse_float=Fraction,
+            parse_int=_integer,
+        )
     except json.JSONDecodeError as err:
         message = f"not valid JSON: {err.msg[:1].lower()}{err.msg[1:]}"
         raise _refused(message, file, err.lineno, err.colno) from err
     except RecursionError as err:
-        raise _refused("nested too deeply", file) from err
+        message = f"nested too deeply, expected at most {_DEPTH_MAX} levels"
+        raise _refused(message, file, _line_of_depth(text)) from err
     except ValueError as err:
-        raise _refused(f"not valid JSON: {err}", file) from err
+        raise _refused(f"not valid JSON: {err}", file, _line_of_constant(text)) from err
     parsed = JsonText(document=document, text=text, file=file)
     if has_duplicates:
         pointer, line, first = parsed.places.duplicates[0]
@@ -157,6 +185,26 @@ def _check_surrogates(text: str, file: str) -> None:
         if match[0].startswith('"') and _SURROGATE.search(json.loads(match[0])):
             line = text.count("\n", 0, match.start()) + 1
             raise _refused("string holds an unpaired surrogate", file, line)
+
+
+def _integer(text: str) -> int | Fraction:
+    return int(text) if len(text) <= _DIGITS_MAX else Fraction(text)
+
+
+def _line_of_constant(text: str) -> int | None:
+    for match in _TOKEN.finditer(text):
+        if match[0] in _CONSTANTS:
+            return text.count("\n", 0, match.start()) + 1
+    return None
+
+
+def _line_of_depth(text: str) -> int | None:
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        depth += (match[0] in "{[") - (match[0] in "}]")
+        if depth > _DEPTH_MAX:
+            return text.count("\n", 0, match.start()) + 1
+    return None
 
 
 def _no_constant(name: str) -> None:

@@ -1,10 +1,17 @@
-"""What holds for every test: in continuous integration nothing may be skipped, for there every part can be installed."""
+"""What holds for every test: nothing may be skipped in continuous integration, for there every part can be installed;
+golden files are written anew by `--update-golden`, and reviewed as a diff.
+"""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["pytester"]
+GOLDEN = Path(__file__).with_name("golden")
 
 # The same examples on every run, and no verdict that depends on how fast the machine is.
 settings.register_profile(
@@ -33,3 +40,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             f"{len(skipped)} tests were skipped, which continuous integration refuses", red=True
         )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], bytes]:
+    """Give the bytes of a golden file by its name below tests/golden; second argument: what the test found."""
+
+    def read(name: str, found: bytes) -> bytes:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(found)
+        return path.read_bytes()
+
+    return read

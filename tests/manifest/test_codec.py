@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,12 @@ LOCAL = SimulatedReference(
         ("simulated", sample(simulated=(LOCAL,))),
     ],
 )
-def test_the_bytes_are_those_of_the_golden_file(name: str, manifest: Manifest) -> None:
-    assert render_manifest(manifest) == (GOLDEN / f"{name}.json").read_bytes()
+def test_the_bytes_are_those_of_the_golden_file(
+    name: str, manifest: Manifest, golden: Callable[[str, bytes], bytes]
+) -> None:
+    found = render_manifest(manifest)
+
+    assert found == golden(f"manifest/{name}.json", found)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The bootstrap, against golden files and the rules that the tests of Envoy itself cannot see."""
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from contrast_tasks.mesh.envoy import (
     render_secrets,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mesh"
 PATHS = TlsPaths.in_directory("/contrast/tls-config")
 SEED_WEB = {
     "ingress": "web#8080#false",
@@ -54,11 +53,14 @@ def tls_of(entry: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_the_bootstrap_is_the_golden_one(
-    name: str, options: BootstrapOptions, annotations: dict[str, str]
+    name: str,
+    options: BootstrapOptions,
+    annotations: dict[str, str],
+    golden: Callable[[str, bytes], bytes],
 ) -> None:
-    golden = json.loads((GOLDEN / f"{name}.json").read_text())
+    found = (json.dumps(bootstrap_of(options, **annotations), indent=2) + "\n").encode()
 
-    assert bootstrap_of(options, **annotations) == golden
+    assert found == golden(f"mesh/{name}.json", found)
 
 
 def test_the_default_has_two_listeners_and_two_clusters() -> None:

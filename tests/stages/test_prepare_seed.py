@@ -4,6 +4,7 @@ import difflib
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,9 @@ def test_nothing_is_removed_and_nothing_is_moved(confidential: str) -> None:
     assert [line for line in lines if line.startswith("-")] == []
 
 
-def test_the_result_is_the_golden_one(confidential: str) -> None:
+def test_the_result_is_the_golden_one(
+    confidential: str, golden: Callable[[str, bytes], bytes]
+) -> None:
     diff = difflib.unified_diff(
         VANILLA.splitlines(keepends=True),
         confidential.splitlines(keepends=True),
@@ -145,7 +148,9 @@ def test_the_result_is_the_golden_one(confidential: str) -> None:
         "b/emojivoto-demo.yml",
     )
 
-    assert "".join(diff) == (GOLDEN / "prepared.diff").read_text()
+    found = "".join(diff).encode()
+
+    assert found == golden("seed/prepared.diff", found)
 
 
 def test_the_example_has_no_errors_and_no_warnings() -> None:

@@ -7,20 +7,28 @@ our rules must never cause one, although the agent would deny the request.
 import importlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ContrastError, UsageError
 
-# Module names of the wheels celine-regorus (regorus 0.9) and hobofan-regorus (regorus 0.2).
-ENGINES = ("regorus", "hobofan_regorus")
+# Module names of the wheels celine-regorus (regorus 0.9) and hobofan-regorus (regorus 0.2); there is none of the second
+# from Python 3.13 on.
+ENGINES = ("regorus", "hobofan_regorus")[: 2 if sys.version_info < (3, 13) else 1]
 _DENIAL = re.compile(r"DENY (?P<entry>\w+) container=(?P<container>\S+) codes=(?P<codes>.*)")
 _CODE = re.compile(r"(E_[A-Z_]+)(?:\(([^)]*)\)?)?")
 
 
 class PolicyEngineError(ContrastError):
-    """The engine is not installed, the policy cannot be loaded, or its evaluation failed."""
+    """The policy cannot be loaded, or its evaluation failed."""
+
+
+class PolicyEngineMissing(PolicyEngineError):
+    """The engine is not installed."""
+
+    exit_code = UsageError.exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +49,7 @@ class PolicyEngine:
         try:
             module = importlib.import_module(engine)
         except ImportError as error:
-            raise PolicyEngineError(
+            raise PolicyEngineMissing(
                 f"the policy engine {engine} is not installed",
                 hint="install the extra contrast-tasks[simulate]",
             ) from error

@@ -16,6 +16,17 @@ from contrast_tasks.api.meshapi import MeshCert
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ROOT = "system:coordinator:root"
 INTERMEDIATE = "system:coordinator:intermediate"
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def pem(*certificates: x509.Certificate) -> bytes:
@@ -70,6 +81,8 @@ class Authority:
         if is_authority:
             identifier = x509.SubjectKeyIdentifier.from_public_key(key)
             builder = builder.add_extension(identifier, critical=False)
+            # Clients of Python 3.13 insist on it.
+            builder = builder.add_extension(SIGNS_CERTIFICATES, critical=True)
         if issuer != subject:
             issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
             builder = builder.add_extension(issued_by, critical=False)

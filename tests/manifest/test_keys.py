@@ -124,6 +124,7 @@ def test_the_decoder_reads_what_the_encoder_writes(rsa_key: rsa.RSAPrivateKey) -
             "encrypted private key",
         ),
     ],
+    ids=["empty", "cut", "no-key", "certificate", "parameters", "ed25519", "pkcs8", "sec1"],
 )
 def test_what_is_no_owner_key_is_refused_with_the_name_of_its_file(
     pem: bytes, message: str

@@ -46,7 +46,7 @@ FREE = {
 }
 WRONG: tuple[Any, ...] = (None, "", 0, [], {})
 # The second engine is asked every third question; where both are asked, they must agree.
-STEP = {ENGINES[0]: 1, ENGINES[1]: 3}
+STEP = {"regorus": 1, "hobofan_regorus": 3}
 
 
 def _data() -> PolicyData:

@@ -446,6 +446,8 @@ def test_sans_other_than_the_generated_ones_are_allowed_and_told(
         (("d4" * 32,), OWNER, "this locks us out of updates"),
         (("d4" * 32,), None, "no workload owner key is here"),
     ],
+    # A key that is made anew has no place in a name.
+    ids=["null", "empty", "others", "no-key"],
 )
 def test_a_lock_out_is_told_before_it_happens(
     project: Project,

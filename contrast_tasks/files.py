@@ -46,7 +46,11 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o
         if target.read_bytes() == content:
             return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as err:
+        # The file that was asked for is what the user knows, not the temporary one.
+        raise type(err)(err.errno, err.strerror, str(target)) from err
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)

@@ -36,13 +36,20 @@ class _Parser(argparse.ArgumentParser):
             f"{self.prog.removeprefix(PROGRAM + ' ')}: {found}", hint=self._nearest(message)
         )
 
+    def check_known(self, word: str) -> None:
+        """Raise UsageError, with the nearest known one, for an option that does not exist."""
+        if word.partition("=")[0] not in self._option_string_actions:
+            raise UsageError(f"unrecognized arguments: {word}", hint=self._nearest_to(word))
+
     def _nearest(self, message: str) -> str:
         unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        return self._nearest_to(unknown)
+
+    def _nearest_to(self, unknown: str) -> str:
+        near = ""
         if unknown.startswith("-"):
             near = did_you_mean(unknown.partition("=")[0], sorted(self._option_string_actions))
-            if near:
-                return near
-        return f"see '{self.prog} --help'"
+        return near or f"see '{self.prog} --help'"
 
     def print_help(self, file: Any = None) -> NoReturn:
         del file
@@ -100,6 +107,12 @@ def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
     return action is not None and action.nargs is None and action.const is None
 
 
+def _actions_of(parser: argparse.ArgumentParser) -> Sequence[str]:
+    """Return the words that a command begins with, as `show` of `config`."""
+    every = parser._actions  # noqa: SLF001  # as above
+    return next((tuple(each.choices or ()) for each in every if each.dest == "action"), ())
+
+
 def split_commands(argv: Sequence[str]) -> list[list[str]]:
     """Cut a command line at the names of commands, each part beginning with its command.
 
@@ -114,6 +127,9 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
         leading.append(words.pop(0))
         if words and _takes_value(options, leading[-1]):
             leading.append(words.pop(0))
+        elif words and words[0] not in SUMMARIES and not words[0].startswith("-"):
+            # An option of a command whose value stands before the command, or one that nobody knows.
+            options.check_known(leading[-1])
     if not words:
         raise UsageError("no command was given", hint=f"see '{PROGRAM} --help'")
     if words[0] not in SUMMARIES:
@@ -130,7 +146,7 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
         if word in SUMMARIES and not is_value and not is_action:
             parts.append([word, *(leading if not parts else ())])
             parser = parser_of(word)
-            actions = getattr(command_module(word), "ACTIONS", ())
+            actions = (*_actions_of(parser), *getattr(command_module(word), "ACTIONS", ()))
             continue
         if is_action:
             actions = ()

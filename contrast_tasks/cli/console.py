@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
+from contrast_tasks.cli.streams import put
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.model import Report, Step
 
@@ -45,18 +46,15 @@ class Console:
     def say(self, line: str) -> None:
         """Tell people something on stderr; silent when a machine reads, or with --quiet."""
         if self.is_text and not self.quiet:
-            self._stderr.write(f"{line}\n")
-            self._stderr.flush()
+            put(self._stderr, f"{line}\n")
 
     def data(self, text: str) -> None:
         """Write what the command was asked for to stdout; in the machine forms it is part of the document instead."""
         if self.is_text:
-            self._stdout.write(text)
-            self._stdout.flush()
+            put(self._stdout, text)
 
     def _bytes(self, content: bytes) -> None:
-        self._stdout.write(content.decode())
-        self._stdout.flush()
+        put(self._stdout, content.decode())
 
     def show(self, findings: Iterable[Finding]) -> None:
         """Show findings to people now; `end` leaves out what was shown."""
@@ -68,8 +66,7 @@ class Console:
             is_wanted = not self.quiet or finding.severity is Severity.ERROR
             if is_wanted and finding not in self._shown:
                 self._shown.add(finding)
-                self._stderr.write(f"{finding_line(finding, colour=self.colour)}\n")
-        self._stderr.flush()
+                put(self._stderr, f"{finding_line(finding, colour=self.colour)}\n")
 
     def begin(self, command: str) -> None:
         """Open the stream of lines."""
@@ -92,8 +89,7 @@ class Console:
 
             self.show(report.findings)
             for line in closing_lines(report, colour=self.colour):
-                self._stderr.write(f"{line}\n")
-            self._stderr.flush()
+                put(self._stderr, f"{line}\n")
         render = _renderer(self.form)
         if render is not None:
             self._bytes(render(report))

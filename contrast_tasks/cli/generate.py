@@ -8,6 +8,7 @@ from typing import Any
 
 from contrast_tasks.cli import snapshot
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.values import count
 from contrast_tasks.errors import MissingReferenceValues, UsageError
 from contrast_tasks.report.model import (
     Failure,
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; names are the reference product's where it has them."""
     configure_project(parser)
     parser.add_argument("--always", action="store_true", help="run also what is up to date")
-    parser.add_argument("-n", "--processes", type=int, metavar="N", help="processes to use")
+    parser.add_argument("-n", "--processes", type=count, metavar="N", help="processes to use")
 
 
 def configure_project(parser: argparse.ArgumentParser) -> None:

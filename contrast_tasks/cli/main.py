@@ -35,12 +35,29 @@ def _freeze() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command line and return the exit code; argv is without the program's name."""
     words = sys.argv[1:] if argv is None else list(argv)
-    from contrast_tasks.cli import snapshot
+    from contrast_tasks.cli import streams
+
+    streams.open_closed()
+    try:
+        return _run(words, is_process=argv is None)
+    except streams.OutputLost as lost:
+        if not lost.reader_left:
+            streams.put_last(f"contrast-tasks: error: the output cannot be written: {lost}\n")
+        return TERMINATED if lost.reader_left else USAGE
+    except BrokenPipeError:
+        # Of a stream that was not written to through `put`.
+        return TERMINATED
+    finally:
+        streams.silence()
+
+
+def _run(words: list[str], *, is_process: bool) -> int:
+    from contrast_tasks.cli import snapshot, streams
 
     root = os.environ.get("CONTRAST_PROJECT") or os.curdir
     line = snapshot.unchanged(words, root)
     if line is not None:
-        sys.stderr.write(f"{line}\n")
+        streams.put(sys.stderr, f"{line}\n")
         return 0
     from contrast_tasks.cli.session import run_command_line
 
@@ -50,19 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run_command_line(words, root)
     except Terminated:
-        sys.stderr.write("contrast-tasks: terminated, finished work is kept\n")
+        streams.put_last("contrast-tasks: terminated, finished work is kept\n")
         return TERMINATED
     except KeyboardInterrupt:
-        sys.stderr.write("contrast-tasks: interrupted, finished work is kept\n")
+        streams.put_last("contrast-tasks: interrupted, finished work is kept\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader left; nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return TERMINATED
     finally:
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGTERM, before)
-        if argv is None:
+        if is_process:
             _freeze()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.endorsements import configure_access, endorsements_of
+from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Failure, Report
 from contrast_tasks.settings import FILE_NAME, OBSERVED_NAME
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--pin-machine", action="store_true", help="also the chip id: accept no other machine"
     )
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for the handshake"
+        "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for the handshake"
     )
     configure_access(parser)
 

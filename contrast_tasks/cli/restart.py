@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.values import seconds
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "restart web"
@@ -15,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("names", nargs="*", help="workloads, default: all but the Coordinator")
     parser.add_argument(
-        "--wait", type=float, default=60.0, metavar="SECONDS", help="until they are ready"
+        "--wait", type=seconds, default=60.0, metavar="SECONDS", help="until they are ready"
     )
 
 

@@ -22,6 +22,7 @@ from contrast_tasks.cli.arguments import (
 from contrast_tasks.cli.commands import SUMMARIES, command_module
 from contrast_tasks.cli.console import FORMS, Console
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.streams import OutputLost, put
 from contrast_tasks.cli.task import own_tasks
 from contrast_tasks.errors import ContrastError, FindingsError, UsageError
 from contrast_tasks.report.model import Failure, Report, sorted_findings
@@ -36,10 +37,11 @@ _HELP = ("--help", "-h", "help")
 def run_command_line(words: Sequence[str], root: str) -> int:
     """Return the exit code of a command line; root: the project unless --project names another one."""
     if not words or words[0] in _HELP:
-        (sys.stdout if words else sys.stderr).write(usage(own_tasks(_project_of(words, root))))
+        stream = sys.stdout if words else sys.stderr
+        put(stream, usage(own_tasks(_project_of(words, root))))
         return 0 if words else UsageError.exit_code
     if words[0] in _VERSION:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        put(sys.stdout, f"{PROGRAM} {__version__}\n")
         return 0
     # A thousand tasks are made of many small objects that all live to the end; looking for cycles in them is waste.
     gc.set_threshold(_GC_THRESHOLD)
@@ -51,7 +53,7 @@ def run_command_line(words: Sequence[str], root: str) -> int:
         console = context.console
         report = _run_all(parsed, context)
     except HelpShown as help_shown:
-        sys.stdout.write(help_shown.text)
+        put(sys.stdout, help_shown.text)
         return 0
     except ContrastError as error:
         report = failed(report.command, error)
@@ -178,6 +180,8 @@ def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:
         if context.debug:
             traceback.print_exc()
         return failed(name, refused)
+    except OutputLost:
+        raise
     except Exception as error:  # noqa: BLE001  # the outermost handler
         return _bug(name, error, context)
 

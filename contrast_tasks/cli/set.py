@@ -1,11 +1,11 @@
 """`set`: make manifest.json the manifest in force at the Coordinator."""
 
 import argparse
-import math
 from dataclasses import asdict
 from pathlib import Path
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.values import seconds
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "set -c 203.0.113.7:1313 -m manifest.json"
@@ -25,14 +25,6 @@ def configure_coordinator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=180.0, metavar="SECONDS", help="how long to wait for it"
     )
-
-
-def seconds(text: str) -> float:
-    """Return a number of seconds from the command line; nan and infinity would wait for ever."""
-    number = float(text)
-    if not 0 <= number < math.inf:
-        raise ValueError(text)
-    return number
 
 
 def file_argument(context: Context, value: str | None) -> Path | None:

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.report.model import Report
 
@@ -13,7 +14,7 @@ EXAMPLE = "status --wait 30"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="until everything is ready"
+        "--wait", type=seconds, default=0.0, metavar="SECONDS", help="until everything is ready"
     )
 
 

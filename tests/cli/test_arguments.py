@@ -50,6 +50,13 @@ def test_a_line_is_cut_at_the_names_of_commands(words: list[str], parts: list[li
     assert split_commands(words) == parts
 
 
+def test_an_unknown_option_before_the_command_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unrecognized arguments: --outptu") as caught:
+        split_commands(["--outptu", "json", "generate"])
+
+    assert caught.value.hint == "did you mean '--output'?"
+
+
 def test_a_line_without_command_is_refused() -> None:
     with pytest.raises(UsageError, match="no command was given"):
         split_commands(["--quiet"])
@@ -102,7 +109,19 @@ def test_the_reference_products_flags_are_understood(words: list[str]) -> None:
         (["set", "-c"], "argument -c/--coordinator: expected one argument"),
         (["config"], "the following arguments are required: action"),
         (["config", "shew"], "argument action: invalid choice"),
-        (["restart", "--wait", "soon"], "argument --wait: invalid float value"),
+        (["restart", "--wait", "soon"], "argument --wait: is 'soon', expected seconds from 0"),
+        (["restart", "--wait", "-1"], "argument --wait: is '-1', expected seconds from 0"),
+        (
+            ["probe", "-c", "h:1", "--timeout", "nan"],
+            "argument --timeout: is 'nan', expected seconds from 0",
+        ),
+        (
+            ["probe", "-c", "h:1", "--timeout", "inf"],
+            "argument --timeout: is 'inf', expected seconds from 0",
+        ),
+        (["generate", "-n", "0"], "argument -n/--processes: is '0', expected an integer from 1"),
+        (["generate", "-n", "-2"], "argument -n/--processes: is '-2', expected an integer"),
+        (["generate", "-n", "1.5"], "argument -n/--processes: is '1.5', expected an integer"),
     ],
 )
 def test_what_is_not_understood_is_a_usage_error(words: list[str], message: str) -> None:

@@ -27,6 +27,8 @@ SUMMARIES: Mapping[str, str] = {
     "generate": "make annotated YAML, policies and the manifest",
     "lint": "check the sources and show every finding",
     "plan": "tell what generate would change, and set at the Coordinator in force",
+    "explain": "tell why a task ran or will run, or why a request was denied",
+    "simulate": "ask each pod's policy for every request of the pod's life",
     "lock": "resolve image references in the lock file, from layouts and registries",
     "config": "show the effective settings and where each comes from",
     "coordinator": "print the Kubernetes resources of the Coordinator",

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from contrast_tasks import __version__
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.resources import read_text
 
@@ -46,12 +46,12 @@ def policy_hash(policy: bytes) -> str:
 def parse_policy(policy: bytes) -> dict[str, Any]:
     """Return the data block of a policy text.
 
-    Raises ContrastError when the text is not one of ours.
+    Raises UsageError when the text is not one of ours.
     """
     text = policy.decode(errors="replace")
     rules, found, block = text.partition(f"\n{_DATA}")
     if not found:
-        raise ContrastError("the policy has no data block", hint="was it made by another tool")
+        raise UsageError("the policy has no data block", hint="was it made by another tool")
     pieces = rules.split(f"\n{_CONTAINER}")[1:]
     try:
         containers = [_load(piece.partition(" := ")[2]) for piece in pieces]
@@ -60,9 +60,9 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
             block = block.replace(f" {name}", f' "{name}"', 1)
         document = _load(block)
     except ValueError as error:
-        raise ContrastError(f"the data block of the policy is not JSON: {error}") from error
+        raise UsageError(f"the data block of the policy is not JSON: {error}") from error
     if not isinstance(document, dict) or document.get("containers") != names:
-        raise ContrastError("the data block of the policy does not name its containers")
+        raise UsageError("the data block of the policy does not name its containers")
     document["containers"] = containers
     return document
 

@@ -47,13 +47,14 @@ def of_keys(project: Project) -> str:
     settings = project.settings
     names = (*settings.workload_owner_keys, *settings.seedshare_owner_keys)
     keys = [[name, _content(project.root / name)] for name in names]
-    processor = []
-    if settings.platform == "local":
-        folder = project.root / PROCESSOR
-        processor = [
-            [path.name, _content(path)] for path in sorted(folder.glob("*")) if path.is_file()
-        ]
-    return _digest("keys", project.code, keys, settings.disable_updates, processor)
+    return _digest("keys", project.code, keys, settings.disable_updates, of_processor(project))
+
+
+def of_processor(project: Project) -> str:
+    """Return the digest of the simulated processor's certificates, which only platform `local` has."""
+    folder = project.root / PROCESSOR
+    paths = sorted(folder.glob("*")) if project.settings.platform == "local" else []
+    return _digest([[path.name, _content(path)] for path in paths if path.is_file()])
 
 
 def of_documents(project: Project) -> str:

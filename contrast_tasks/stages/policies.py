@@ -303,7 +303,11 @@ def policy_of(project: Project, workload: Workload) -> tuple[bytes, "PolicyData"
     Raises GraphError if `generate` has not run since the sources changed.
     """
     path = project.root / project.paths.work(workload.id)
-    work = read_work(path, project.inputs_of_workload(workload.id))
+    try:
+        work = read_work(path, project.inputs_of_workload(workload.id))
+    except GraphError as error:
+        message = f"{workload.key} has no policy of the sources and settings as they are now"
+        raise GraphError(message, hint="run 'contrast-tasks generate' first") from error
     expectations = _expectations(project, workload, _document(project, workload), work.obj)
     return work.policy, expectations
 

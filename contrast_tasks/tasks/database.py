@@ -110,6 +110,10 @@ class Database:
         self._rows.clear()
         self._dirty.clear()
 
+    def close(self) -> None:
+        """Close the file without writing anything."""
+        self._connection.close()
+
     def dump(self) -> None:
         """Write what changed in one transaction and close the file."""
         try:

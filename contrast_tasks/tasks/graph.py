@@ -7,13 +7,14 @@
 Nothing under build/ changes before `check` has accepted everything, and the manifest changes last.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from doit.task import Task
 
 from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.stages import inputs, parts
 from contrast_tasks.stages.index import Workload
 from contrast_tasks.stages.paths import STATE
 from contrast_tasks.stages.project import Project
@@ -43,6 +44,7 @@ def _task(
     digest: Callable[[], str],
     outputs: Sequence[str],
     settles: bool = False,
+    made_from: Callable[[], Mapping[str, str]] = dict,
     **members: Any,
 ) -> TaskDict:
     arguments = members.pop("arguments", {})
@@ -50,7 +52,7 @@ def _task(
         "actions": [action(f"contrast_tasks.stages.{stage}", project=project.spec, **arguments)],
         # What lies in .contrast is nobody's target, and asking for it twice is a tenth of a run that does nothing.
         "targets": [path for path in outputs if not path.startswith(f"{STATE}/")],
-        "uptodate": [Fresh(digest, outputs, settles=settles)],
+        "uptodate": [Fresh(digest, outputs, settles=settles, parts=made_from)],
         "io": {"capture": False},
         "clean": True,
         **members,
@@ -81,6 +83,7 @@ class _Many:
         digest: Callable[[], str],
         outputs: Sequence[str],
         targets: Sequence[str],
+        made_from: Callable[[], Mapping[str, str]],
         **arguments: str,
     ) -> Task:
         """Return one task; name: below the common one."""
@@ -92,7 +95,7 @@ class _Many:
         task.name = f"{self._basename}:{name}"
         task.subtask_of = self._basename
         task._actions = [action(self._stage, project=self._spec, **arguments)]  # noqa: SLF001  # as Task does
-        task.uptodate = [(Fresh(digest, outputs), [], {})]
+        task.uptodate = [(Fresh(digest, outputs, parts=made_from), [], {})]
         task.targets = list(targets)
         return task
 
@@ -110,6 +113,7 @@ def _workloads(project: Project) -> list[Task]:
             partial(project.inputs_of_workload, workload.id, look=False),
             (project.paths.work(workload.id),),
             (),
+            partial(parts.of_workload, project, workload.id),
             workload=workload.id,
         )
         for workload in project.index.workloads.values()
@@ -122,7 +126,9 @@ def _outputs(project: Project) -> list[Task]:
     for source in project.index.files:
         outputs = project.outputs_of(source)
         digest = partial(project.inputs_of_output, source.file, look=False)
-        tasks.append(many.task(_name(source.file), digest, outputs, outputs, file=source.file))
+        made_from = partial(parts.of_output, project, source.file)
+        task = many.task(_name(source.file), digest, outputs, outputs, made_from, file=source.file)
+        tasks.append(task)
     return tasks
 
 
@@ -130,8 +136,6 @@ def generate_tasks(
     project: Project, *, before_lock: Sequence[str] = ()
 ) -> Iterator[TaskDict | Task]:
     """Yield the tasks of `generate`; before_lock: tasks that make what the lock is made from."""
-    from contrast_tasks.stages import inputs
-
     paths = project.paths
     yield _task(
         project,
@@ -139,6 +143,7 @@ def generate_tasks(
         basename="sources",
         doc="check the sources as a whole",
         digest=lambda: inputs.of_sources(project),
+        made_from=lambda: parts.of_sources(project),
         outputs=(paths.sources,),
     )
     before = list(before_lock)
@@ -160,6 +165,7 @@ def generate_tasks(
         basename="lock",
         doc="complete the lock file from the layouts on disk",
         digest=lambda: inputs.of_lock(project),
+        made_from=lambda: parts.of_lock(project),
         outputs=(),
         settles=True,
         task_dep=before,
@@ -170,6 +176,7 @@ def generate_tasks(
         basename="documents",
         doc="validate settings, lock file and index by their schemas",
         digest=lambda: inputs.of_documents(project),
+        made_from=lambda: parts.of_documents(project),
         outputs=(),
         task_dep=["lock"],
     )
@@ -179,6 +186,7 @@ def generate_tasks(
         basename="keys",
         doc="make the owner keys that are not there yet",
         digest=lambda: inputs.of_keys(project),
+        made_from=lambda: parts.of_keys(project),
         outputs=(paths.keys,),
         settles=True,
     )
@@ -191,6 +199,7 @@ def generate_tasks(
         basename="check",
         doc="check everything before anything is written",
         digest=lambda: inputs.of_check(project),
+        made_from=lambda: parts.of_check(project),
         outputs=(paths.check, paths.candidate),
         task_dep=["sources", "documents", "keys", "workload"],
     )
@@ -203,6 +212,7 @@ def generate_tasks(
         basename="manifest",
         doc="write the manifest, and remove outputs of what is gone",
         digest=lambda: sha256_hex(canonical_json(inputs.of_manifest(project))),
+        made_from=lambda: parts.of_manifest(project),
         outputs=(paths.manifest,),
         task_dep=["output"],
     )

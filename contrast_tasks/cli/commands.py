@@ -31,6 +31,7 @@ SUMMARIES: Mapping[str, str] = {
     "simulate": "ask each pod's policy for every request of the pod's life",
     "lock": "resolve image references in the lock file, from layouts and registries",
     "config": "show the effective settings and where each comes from",
+    "runtime": "print the Kubernetes resources that install the runtime on the nodes",
     "coordinator": "print the Kubernetes resources of the Coordinator",
     "deploy": "generate, then start the deployment",
     "status": "show what runs",

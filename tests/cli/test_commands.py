@@ -388,6 +388,22 @@ def test_config_shows_where_each_value_comes_from(
     )
 
 
+def test_the_runtimes_resources_are_data_or_a_file(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    digest = f"@sha256:{'ab' * 32}"
+    words = ["runtime", "--reference-values", "k3s-qemu-tdx", "--installer", f"r/i{digest}"]
+    words += ["--handler", "contrast-cc-k3s-qemu-tdx-1a2b3c4d"]
+
+    shown = terminal.run(*words)
+    written = terminal.run(*words, "--write", "runtime.yml")
+
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("# The runtime of platform K3s-QEMU-TDX:")
+    assert (written.out, written.err) == ("", "wrote runtime.yml\n")
+    assert project.read("runtime.yml") == shown.out
+
+
 def test_the_coordinators_resources_are_data(terminal: Terminal) -> None:
     shown = terminal.run("coordinator", "--set", 'components.coordinator="r/c:2"')
 

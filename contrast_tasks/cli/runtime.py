@@ -1,0 +1,52 @@
+"""`runtime`: the Kubernetes resources that install the platform's runtime on the nodes."""
+
+import argparse
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.files import write_atomic
+from contrast_tasks.report.model import Report
+
+EXAMPLE = "runtime --installer NAME@sha256:DIGEST --write runtime.yml"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
+    parser.add_argument(
+        "--installer",
+        required=True,
+        metavar="IMAGE",
+        help="node installer of the runtime's release, by digest",
+    )
+    parser.add_argument(
+        "--snapshotter", metavar="IMAGE", help="snapshotter of the release, by digest; AKS only"
+    )
+    parser.add_argument(
+        "--handler",
+        metavar="NAME",
+        help="the runtime's name; default: that of the reference values",
+    )
+    parser.add_argument("--write", metavar="FILE", help="write to FILE instead of stdout")
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Print the resources, or write them."""
+    from contrast_tasks.platforms import platform
+    from contrast_tasks.stages.handler import names_of_values, runtime_class
+    from contrast_tasks.stages.runtime import render_runtime
+
+    settings = context.settings(platform=arguments.reference_values)
+    names = names_of_values(context.root, settings)
+    text = render_runtime(
+        platform(settings.platform),
+        arguments.handler or runtime_class(settings.platform, names),
+        installer=arguments.installer,
+        snapshotter=arguments.snapshotter,
+    )
+    if arguments.write is None:
+        context.console.data(text)
+        return Report(command="runtime", result={"yaml": text})
+    name = context.path(arguments.write)
+    if write_atomic(context.root / name, text.encode()):
+        context.console.say(f"wrote {name}")
+    return Report(command="runtime", result={"file": name})

@@ -42,8 +42,10 @@ class Checkout:
     def stamp(self) -> None:
         shutil.copy(self.root / "requirements.lock", self.venv / "requirements.lock")
 
-    def run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        keep = {"PATH": os.environ["PATH"], "HOME": str(self.root)}
+    def run(
+        self, *arguments: str, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        keep = {"PATH": os.environ["PATH"], "HOME": str(self.root), **environment}
         return subprocess.run(
             [str(self.root / "doitw"), *arguments],
             cwd=cwd or self.root,
@@ -172,3 +174,56 @@ def test_a_machine_without_a_usable_python_gets_a_hint(checkout: Checkout, tmp_p
     assert done.returncode == 3
     assert "no Python 3.11 or newer" in done.stderr
     assert "hint:" in done.stderr
+
+
+def test_a_link_to_the_wrapper_finds_the_checkout(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.interpreter()
+    checkout.stamp()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "absolute").symlink_to(checkout.root / "doitw")
+    (folder / "relative").symlink_to("absolute")
+
+    done = subprocess.run(
+        [str(folder / "relative"), "generate"],
+        env={"PATH": os.environ["PATH"]},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+    assert done.returncode == 7
+    assert f"project={checkout.root}\n" in done.stdout
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    done = checkout.run("generate", CONTRAST_VENV=str(tmp_path / "file" / "venv"))
+
+    assert done.returncode == 3
+    assert "its folder may not be written" in done.stderr
+    assert "hint: set CONTRAST_VENV" in done.stderr
+
+
+def test_an_environment_without_its_interpreter_is_made_again(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.stamp()
+    (checkout.venv / "bin" / "python").symlink_to(tmp_path / "gone")
+    maker = tmp_path / "python"
+    maker.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = "-c" ] && exit 0\n'
+        f'rm -f "$4/bin/python"; cp "{tmp_path}/made" "$4/bin/python"; echo "$2 $3" >"{tmp_path}/asked"\n'
+    )
+    made = tmp_path / "made"
+    made.write_text(INTERPRETER.format(log=checkout.pip_log, pip=0))
+    for path in (maker, made):
+        path.chmod(0o755)
+
+    done = checkout.run("generate", PYTHON=str(maker))
+
+    assert done.returncode == 7
+    assert (tmp_path / "asked").read_text() == "venv --clear\n"
+    assert checkout.pip_log.read_text().count("pip install") == 1

@@ -1,0 +1,87 @@
+"""What the documents tell people to type is understood: settings, command lines, links."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.cli.arguments import parser_of, parser_of_task, split_commands
+from contrast_tasks.cli.commands import SUMMARIES
+from contrast_tasks.cli.task import own_tasks
+from contrast_tasks.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+BASE = 'platform = "k3s-qemu-snp"\nsources = ["deployment"]\n'
+_ENDS = {"|", "||", "&&", ">", ">>", "<", ";", "2>&1"}
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        name = page.relative_to(ROOT).as_posix()
+        for number, found in enumerate(
+            re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+        ):
+            yield f"{name}-{number}", found
+
+
+def settings_in_documents() -> Iterator[object]:
+    for name, text in blocks("toml"):
+        yield pytest.param(text if "platform =" in text else BASE + text, id=name)
+    for name, text in blocks("sh"):
+        for body in re.findall(r"> contrast\.toml <<'?END'?\n(.*?)END\n", text, re.DOTALL):
+            whole = body.replace("$PLATFORM", "k3s-qemu-snp")
+            yield pytest.param(whole if "platform =" in whole else BASE + whole, id=name)
+
+
+def command_lines() -> Iterator[object]:
+    for name, text in blocks("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True) if "<<" not in line else []
+            for position, word in enumerate(words):
+                if word.rpartition("/")[2] in ("contrast-tasks", "doitw") and position == 0:
+                    ends = [i for i, each in enumerate(words) if each in _ENDS]
+                    yield pytest.param(
+                        words[1 : min(ends, default=len(words))], id=f"{name}: {line}"
+                    )
+
+
+@pytest.mark.parametrize("text", list(settings_in_documents()))
+def test_settings_are_understood(text: str, tmp_path: Path) -> None:
+    (tmp_path / "contrast.toml").write_text(text)
+
+    assert load_settings(tmp_path, environ={}).sources
+
+
+@pytest.mark.parametrize("words", list(command_lines()))
+def test_command_lines_are_understood(words: list[str]) -> None:
+    tasks = own_tasks(ROOT)
+
+    for command, *rest in split_commands(words):
+        parser = parser_of(command) if command in SUMMARIES else parser_of_task(command)
+        assert command in SUMMARIES or command in tasks or command == "--help"
+        parser.parse_args(rest if command in SUMMARIES else [command, *rest])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    local = [link for link in links if not link.startswith(("http://", "https://"))]
+
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached = {ROOT / "README.md"}
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        for link in re.findall(r"\]\(([^)#]+\.md)[^)]*\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            if target.is_file() and target not in reached:
+                reached.add(target)
+                waiting.append(target)
+
+    assert [page for page in PAGES if page not in reached] == []

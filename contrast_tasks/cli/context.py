@@ -10,8 +10,8 @@ from contrast_tasks.cli.console import Console
 
 if TYPE_CHECKING:
     from contrast_tasks.settings import Settings
-    from contrast_tasks.stages.paths import Spec
-    from contrast_tasks.stages.project import Project
+    from contrast_tasks.stages.project.paths import Spec
+    from contrast_tasks.stages.project.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Context:
 
     def spec(self, **flags: Any) -> "Spec":
         """Return the project under these flags (dotted keys with `__` for `.`); None is a flag that was not given."""
-        from contrast_tasks.stages.paths import Spec
+        from contrast_tasks.stages.project.paths import Spec
 
         given = ((key.replace("__", "."), value) for key, value in flags.items())
         pairs = sorted((key, value) for key, value in given if value is not None)
@@ -44,7 +44,7 @@ class Context:
 
     def project(self, **flags: Any) -> "Project":
         """Return the project as it is now; raises SettingsError for settings that are not understood."""
-        from contrast_tasks.stages.project import open_project
+        from contrast_tasks.stages.project.project import open_project
 
         return open_project(self.spec(**flags), fresh=True)
 

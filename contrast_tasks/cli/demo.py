@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Run every step; the first that fails ends the demo, and everything it started is stopped."""
-    from contrast_tasks.stages.demo import run_demo
+    from contrast_tasks.stages.demo.demo import run_demo
 
     def load(overrides: Sequence[str]) -> Settings:
         return _under(context, overrides).settings()

@@ -40,7 +40,7 @@ def configure_access(parser: "argparse.ArgumentParser | argparse._ArgumentGroup"
 def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorsements":
     """Return the vendors' publications as flags and settings say they are reached."""
     from contrast_tasks.attestation.endorsements.network import parse_mirrors
-    from contrast_tasks.stages.endorsements import open_endorsements
+    from contrast_tasks.stages.evidence.endorsements import open_endorsements
 
     settings = _settings(context)
     mirrors = {
@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _prune(context: Context) -> Report:
-    from contrast_tasks.stages.endorsement_store import prune
-    from contrast_tasks.stages.endorsements import cache_folder
+    from contrast_tasks.stages.evidence.endorsement_store import prune
+    from contrast_tasks.stages.evidence.endorsements import cache_folder
 
     folder = cache_folder(context.environ)
     removed = prune(folder, datetime.now(UTC))
@@ -86,7 +86,7 @@ def _prune(context: Context) -> Report:
 
 
 def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
-    from contrast_tasks.stages.endorsement_store import (
+    from contrast_tasks.stages.evidence.endorsement_store import (
         MaterialMissing,
         fetch_endorsements,
         require_complete,
@@ -122,11 +122,11 @@ def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
 def _evidence(
     arguments: argparse.Namespace, context: Context, now: datetime
 ) -> "list[tuple[str, Carried]]":
-    from contrast_tasks.stages.evidence import load_evidence
+    from contrast_tasks.stages.evidence.evidence import load_evidence
 
     found = [(name, load_evidence(context.cwd / name)) for name in arguments.files]
     if arguments.coordinator is not None:
-        from contrast_tasks.stages.presented import address_of, presented_evidence
+        from contrast_tasks.stages.evidence.presented import address_of, presented_evidence
 
         host, port = address_of(arguments.coordinator)
         name = f"coordinator {host}:{port}"
@@ -135,8 +135,8 @@ def _evidence(
 
 
 def _show(context: Context) -> Report:
-    from contrast_tasks.stages.endorsement_store import kept_endorsements
-    from contrast_tasks.stages.endorsements import cache_folder
+    from contrast_tasks.stages.evidence.endorsement_store import kept_endorsements
+    from contrast_tasks.stages.evidence.endorsements import cache_folder
 
     folder = cache_folder(context.environ)
     kept = list(kept_endorsements(folder, datetime.now(UTC)))

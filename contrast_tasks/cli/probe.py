@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Observe, show, ask, write; 41 unless the evidence is genuine, 2 where nobody can be asked."""
-    from contrast_tasks.stages.presented import address_of
-    from contrast_tasks.stages.probe import (
+    from contrast_tasks.stages.evidence.presented import address_of
+    from contrast_tasks.stages.evidence.probe import (
         Chosen,
         overrides_of,
         probe,
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _show(observation: "Observation", name: str, context: Context) -> None:
-    from contrast_tasks.stages.evidence import text_lines
+    from contrast_tasks.stages.evidence.evidence import text_lines
 
     of_line = f" of the line {observation.product}" if observation.product else ""
     context.console.data(f"coordinator {name} runs on {observation.tee}{of_line}\n")

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Recover, then verify."""
-    from contrast_tasks.stages.recover import run_recover
+    from contrast_tasks.stages.coordinator.recover import run_recover
     from contrast_tasks.stages.summaries import recover_lines
 
     result = run_recover(

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Restart and wait."""
-    from contrast_tasks.stages.deploy import run_restart
+    from contrast_tasks.stages.deploy.deploy import run_restart
     from contrast_tasks.stages.summaries import restart_line
 
     settings = context.settings()

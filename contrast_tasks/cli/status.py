@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the state: workload, address, phase, readiness, restarts; 30 when it was waited for in vain."""
-    from contrast_tasks.stages.deploy import run_status
+    from contrast_tasks.stages.deploy.deploy import run_status
     from contrast_tasks.stages.hints import command
     from contrast_tasks.stages.summaries import status_hint, status_line
 

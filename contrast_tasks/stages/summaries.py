@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from contrast_tasks.stages.deploy import RestartResult, StatusResult
+from contrast_tasks.stages.coordinator.recover import RecoverResult
+from contrast_tasks.stages.coordinator.set import SetResult
+from contrast_tasks.stages.coordinator.verify import VerifyResult
+from contrast_tasks.stages.deploy.deploy import RestartResult, StatusResult
 from contrast_tasks.stages.hints import command, recovery_hint
-from contrast_tasks.stages.recover import RecoverResult
-from contrast_tasks.stages.set import SetResult
-from contrast_tasks.stages.verify import VerifyResult
 
 _SHORT = 12
 

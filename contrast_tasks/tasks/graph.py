@@ -14,10 +14,10 @@ from typing import Any
 from doit.task import Task
 
 from contrast_tasks.files import canonical_json, sha256_hex
-from contrast_tasks.stages import inputs, parts
-from contrast_tasks.stages.index import Workload
-from contrast_tasks.stages.paths import STATE
-from contrast_tasks.stages.project import Project
+from contrast_tasks.stages.project import inputs, parts
+from contrast_tasks.stages.project.index import Workload
+from contrast_tasks.stages.project.paths import STATE
+from contrast_tasks.stages.project.project import Project
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.freshness import Fresh
 
@@ -106,7 +106,9 @@ def _group(basename: str, doc: str, tasks: Sequence[Task]) -> TaskDict:
 
 
 def _workloads(project: Project) -> list[Task]:
-    many = _Many(project, "policies:derive_workload", basename="workload", task_dep=["lock"])
+    many = _Many(
+        project, "generate.policies:derive_workload", basename="workload", task_dep=["lock"]
+    )
     return [
         many.task(
             workload_name(workload),
@@ -121,7 +123,7 @@ def _workloads(project: Project) -> list[Task]:
 
 
 def _outputs(project: Project) -> list[Task]:
-    many = _Many(project, "annotate:write_outputs", basename="output", task_dep=["check"])
+    many = _Many(project, "generate.annotate:write_outputs", basename="output", task_dep=["check"])
     tasks = []
     for source in project.index.files:
         outputs = project.outputs_of(source)
@@ -139,7 +141,7 @@ def generate_tasks(
     paths = project.paths
     yield _task(
         project,
-        "check:check_sources",
+        "generate.check:check_sources",
         basename="sources",
         doc="check the sources as a whole",
         digest=lambda: inputs.of_sources(project),
@@ -150,7 +152,7 @@ def generate_tasks(
     if project.own_components:
         yield _task(
             project,
-            "images:pack_components",
+            "generate.images:pack_components",
             basename="components",
             doc="pack our own images for platform local",
             digest=lambda: inputs.of_components(project),
@@ -161,7 +163,7 @@ def generate_tasks(
         before = [*before, "components"]
     yield _task(
         project,
-        "images:lock",
+        "generate.images:lock",
         basename="lock",
         doc="complete the lock file from the layouts on disk",
         digest=lambda: inputs.of_lock(project),
@@ -172,7 +174,7 @@ def generate_tasks(
     )
     yield _task(
         project,
-        "check:check_documents",
+        "generate.check:check_documents",
         basename="documents",
         doc="validate settings, lock file and index by their schemas",
         digest=lambda: inputs.of_documents(project),
@@ -182,7 +184,7 @@ def generate_tasks(
     )
     yield _task(
         project,
-        "keys:prepare_keys",
+        "generate.keys:prepare_keys",
         basename="keys",
         doc="make the owner keys that are not there yet",
         digest=lambda: inputs.of_keys(project),
@@ -195,7 +197,7 @@ def generate_tasks(
     yield from workloads
     yield _task(
         project,
-        "check:check_project",
+        "generate.check:check_project",
         basename="check",
         doc="check everything before anything is written",
         digest=lambda: inputs.of_check(project),
@@ -208,7 +210,7 @@ def generate_tasks(
     yield from outputs
     yield _task(
         project,
-        "manifest:write_manifest",
+        "generate.manifest:write_manifest",
         basename="manifest",
         doc="write the manifest, and remove outputs of what is gone",
         digest=lambda: sha256_hex(canonical_json(inputs.of_manifest(project))),

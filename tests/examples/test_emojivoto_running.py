@@ -22,7 +22,7 @@ from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
 from contrast_tasks.settings import Settings
-from contrast_tasks.stages.pack import layout_name, pack
+from contrast_tasks.stages.generate.pack import layout_name, pack
 from tests.fakes.application import Program, get, loopback
 
 pytestmark = pytest.mark.e2e

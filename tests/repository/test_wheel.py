@@ -82,7 +82,7 @@ def component_images(site: Path, project: Path) -> dict[str, str]:
     """Return the digests of our own images, packed by an installation in `site`."""
     code = (
         "import json; from pathlib import Path; from contrast_tasks.settings import load_settings;"
-        "from contrast_tasks.stages.pack import pack;"
+        "from contrast_tasks.stages.generate.pack import pack;"
         "print(json.dumps(pack(load_settings(Path.cwd(), environ={}))['images']))"
     )
     project.mkdir()

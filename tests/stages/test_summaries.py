@@ -6,10 +6,10 @@ import pytest
 
 from contrast_tasks.local.client import PodStatus
 from contrast_tasks.stages import summaries
-from contrast_tasks.stages.deploy import RestartResult, StatusResult
-from contrast_tasks.stages.recover import RecoverResult
-from contrast_tasks.stages.set import SetResult
-from contrast_tasks.stages.verify import VerifyResult
+from contrast_tasks.stages.coordinator.recover import RecoverResult
+from contrast_tasks.stages.coordinator.set import SetResult
+from contrast_tasks.stages.coordinator.verify import VerifyResult
+from contrast_tasks.stages.deploy.deploy import RestartResult, StatusResult
 
 IN_FORCE = "manifest aaaaaaaaaaaa is in force"
 ROTATED = (

@@ -11,7 +11,7 @@ from contrast_tasks.attestation.endorsements.fetch import (
     EndorsementCache,
     Endorsements,
 )
-from contrast_tasks.stages.endorsements import http_get
+from contrast_tasks.stages.evidence.endorsements import http_get
 from tests.fakes.vendor import Clock, Vendor
 
 

@@ -18,7 +18,7 @@ from contrast_tasks.attestation.endorsements.fetch import (
 )
 from contrast_tasks.attestation.errors import CollateralRejected
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.stages.endorsements import http_get
+from contrast_tasks.stages.evidence.endorsements import http_get
 from tests.fakes.vendor import Clock, Vendor
 
 URL = f"{kds.SERVICE}/thing"

@@ -29,11 +29,13 @@ def _steps(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _tests(pytest: list[str], words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the whole suite in two parts; words of the caller make it one run, as they say."""
+    """Return the whole suite in three parts; words of the caller make it one run, as they say."""
     if words:
         return [("tests", [*pytest, *words])]
+    both = [*pytest, "-n", "2", "--dist", "loadgroup", "-m"]
     return [
-        ("unit tests", [*pytest, "-n", "2", "--dist", "loadgroup", "-m", "not e2e"]),
+        ("unit tests", [*both, "not e2e and not sweep"]),
+        ("sweeps", [*both, "sweep"]),
         ("end-to-end tests", [*pytest, "-m", "e2e"]),
     ]
 

@@ -40,9 +40,10 @@ from tests.fakes.attestation import DATA, NOW, AmdIssuer, FakeAmd
 from tests.fakes.intel import Intel, PckValues, crl, pem
 from tests.fakes.mutation import Mutate, by_bytes, by_der, by_json, by_layout, by_protobuf
 
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="test data of real hardware is not at hand"
-)
+pytestmark = [
+    pytest.mark.sweep,
+    pytest.mark.skipif(not DATA.is_dir(), reason="test data of real hardware is not at hand"),
+]
 
 ROUNDS = int(os.environ.get("CONTRAST_FUZZ_ROUNDS", "1"))
 SHARE = 530  # inputs of each way to spoil a format

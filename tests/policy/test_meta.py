@@ -15,6 +15,8 @@ from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.text import render_policy
 from tests.fakes.policy import at, one_container, places, set_state, walk
 
+pytestmark = pytest.mark.sweep
+
 Path = tuple[str | int, ...]
 
 # What the host chooses, so that its absence or another value changes nothing that the policy protects. Lists of the

@@ -167,6 +167,7 @@ _SNP_TABLE = Table(
             )
         ),
         "allowed_chip_ids": _list_of(_hex(64), "an array of 128 hex digits each"),
+        "allow_vlek": _BOOL,
     }
 )
 _TDX_TABLE = Table(
@@ -186,6 +187,7 @@ _TDX_TABLE = Table(
         "td_attributes": _hex(8),
         "allowed_piids": _list_of(_hex(16), "an array of 32 hex digits each"),
         "memory_integrity": _BOOL,
+        "allow_quote_v5": _BOOL,
     }
 )
 

@@ -82,6 +82,7 @@ class SnpOverrides:
     minimum_tcb: Mapping[str, int] = field(default_factory=dict)
     platform_info: Mapping[str, bool] = field(default_factory=dict)
     allowed_chip_ids: tuple[str, ...] | None = None
+    allow_vlek: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class TdxOverrides:
     td_attributes_hex: str = ""
     allowed_piids: tuple[str, ...] | None = None
     memory_integrity: bool | None = None
+    allow_quote_v5: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +333,7 @@ def _reference_overrides(table: Mapping[str, Any]) -> ReferenceOverrides:
                 minimum_tcb=dict(entry.get("minimum_tcb", {})),
                 platform_info=dict(entry.get("platform_info", {})),
                 allowed_chip_ids=_lower(entry.get("allowed_chip_ids")),
+                allow_vlek=entry.get("allow_vlek"),
             )
             for product, entry in table.get("snp", {}).items()
         },
@@ -345,6 +348,7 @@ def _reference_overrides(table: Mapping[str, Any]) -> ReferenceOverrides:
             td_attributes_hex=tdx.get("td_attributes", "").lower(),
             allowed_piids=_lower(tdx.get("allowed_piids")),
             memory_integrity=tdx.get("memory_integrity"),
+            allow_quote_v5=tdx.get("allow_quote_v5"),
         ),
     )
 

@@ -94,6 +94,7 @@ trusted_measurement = "{"6C" * 48}"
 minimum_tcb = {{ bootloader = 9, tee = 0, snp = 23, microcode = 72 }}
 platform_info = {{ tsme_enabled = true }}
 allowed_chip_ids = ["{"AB" * 64}"]
+allow_vlek = true
 [reference_values.tdx]
 mr_td = "{"1a" * 48}"
 rtmrs = ["{"2b" * 48}", "{"2b" * 48}", "{"2b" * 48}", "{"00" * 48}"]
@@ -105,6 +106,7 @@ xfam = "e702060000000000"
 td_attributes = "0000001000000000"
 allowed_piids = ["E90210702A2CC5AD9764F29DDC8FDE8C"]
 memory_integrity = true
+allow_quote_v5 = true
 [workloads."shop/StatefulSet/db"]
 ingress = ""
 egress = "x#127.0.0.1:1#y:2"
@@ -135,6 +137,7 @@ secret_id = "db"
                 minimum_tcb={"bootloader": 9, "tee": 0, "snp": 23, "microcode": 72},
                 platform_info={"tsme_enabled": True},
                 allowed_chip_ids=("ab" * 64,),
+                allow_vlek=True,
             )
         },
         tdx=TdxOverrides(
@@ -148,6 +151,7 @@ secret_id = "db"
             td_attributes_hex="0000001000000000",
             allowed_piids=("e90210702a2cc5ad9764f29ddc8fde8c",),
             memory_integrity=True,
+            allow_quote_v5=True,
         ),
     )
     workload = settings.workloads["shop/StatefulSet/db"]
@@ -162,7 +166,7 @@ secret_id = "db"
         runtime_class=True,
         secret_id="db",
     )
-    assert str(workload.where) == "contrast.toml:40"
+    assert str(workload.where) == "contrast.toml:42"
 
 
 def test_the_example_declares_what_the_walkthrough_adds_by_hand() -> None:

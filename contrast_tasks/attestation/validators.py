@@ -43,7 +43,8 @@ def validators_for(
 
     coordinator_only: demand besides that the peer runs a policy with the role coordinator.
     crl: revocation lists at hand, beside those that peers deliver; check_revocation: off only for archived evidence.
-    allow_vlek: SEV-SNP keys of a cloud provider; allow_quote_v5: TDX quotes of version 5; both are off by default.
+    allow_vlek: SEV-SNP keys of a cloud provider; allow_quote_v5: TDX quotes of version 5; both also where a reference value
+        has AllowVLEK or AllowQuoteV5, and off by default.
     certificate: endorsement certificates at hand, for SEV-SNP documents without one.
     collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: instead of the vendors' own.
     Raises MissingReferenceValues if a value that decides is missing; it names the reference value and the member.
@@ -57,7 +58,7 @@ def validators_for(
             expectation=_expectation(reference, f"snp[{index}]"),
             trust=Trust(
                 anchor=anchor(reference.product_name),
-                allow_vlek=allow_vlek,
+                allow_vlek=allow_vlek or bool(reference.allow_vlek),
                 crl=crl,
                 certificate=certificate,
                 check_revocation=check_revocation,
@@ -73,7 +74,7 @@ def validators_for(
             root_spki=intel_root_spki() if roots is None else roots.intel_spki,
             collateral=collateral,
             policy_hashes=hashes,
-            allow_v5=allow_quote_v5,
+            allow_v5=allow_quote_v5 or bool(tdx.allow_quote_v5),
         )
         for index, tdx in enumerate(values.tdx)
     ]

@@ -42,6 +42,7 @@ SNP_MEMBERS = (
     "MinimumMitigationVector",
     "AllowedChipIDs",
     "APEIP",
+    "AllowVLEK",
     "CPUs",
 )
 SIMULATED_MEMBERS = (
@@ -89,6 +90,7 @@ def check_snp(check: Collector, value: Any, path: Path) -> None:
         check.hex(chip, (*chips, index), _CHIP_ID_BYTES, code="M037", rule="chip-id", any_case=True)
     if "APEIP" in entry:
         check.hex(entry["APEIP"], (*path, "APEIP"), 4, code="M038", rule="apeip", any_case=True)
+    check.optional(entry, path, "AllowVLEK", bool)
     check.optional(entry, path, "CPUs", int)
 
 

@@ -23,6 +23,7 @@ TDX_MEMBERS = (
     "MemoryIntegrity",
     "SMTDisabled",
     "StaticPlatform",
+    "AllowQuoteV5",
     "CPUs",
 )
 ALIASES = {"Rtrms": "Rtmrs"}
@@ -76,7 +77,7 @@ def check_tdx(check: Collector, value: Any, path: Path) -> None:
     piids = (*path, "AllowedPIIDs")
     for index, piid in enumerate(check.elements(entry.get("AllowedPIIDs"), piids)):
         check.hex(piid, (*piids, index), _PIID_BYTES, code="M046", rule="piid", any_case=True)
-    for name in ("MemoryIntegrity", "SMTDisabled", "StaticPlatform"):
+    for name in ("MemoryIntegrity", "SMTDisabled", "StaticPlatform", "AllowQuoteV5"):
         check.optional(entry, path, name, bool)
     check.optional(entry, path, "CPUs", int)
 

@@ -62,6 +62,7 @@ TDX = {
     "MemoryIntegrity": "memory_integrity",
     "SMTDisabled": "smt_disabled",
     "StaticPlatform": "static_platform",
+    "AllowQuoteV5": "allow_quote_v5",
     "CPUs": "cpus",
 }
 
@@ -120,6 +121,7 @@ def _snp_to_json(entry: SnpReference) -> dict[str, Any]:
         "MinimumMitigationVector": entry.minimum_mitigation_vector,
         "AllowedChipIDs": _nullable(entry.allowed_chip_ids),
         "APEIP": entry.apeip_hex,
+        "AllowVLEK": entry.allow_vlek,
         "CPUs": entry.cpus,
     }
     return _without_none(document, keep="AllowedChipIDs")
@@ -198,6 +200,7 @@ def snp_from_json(entry: Mapping[str, Any]) -> SnpReference:
         allowed_chip_ids=_tuple(entry.get("AllowedChipIDs")),
         minimum_mitigation_vector=entry.get("MinimumMitigationVector"),
         apeip_hex=entry.get("APEIP"),
+        allow_vlek=entry.get("AllowVLEK"),
         cpus=entry.get("CPUs"),
         platform=entry.get("Platform"),
     )

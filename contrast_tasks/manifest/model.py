@@ -107,6 +107,7 @@ class SnpReference:
 
     trusted_measurement_hex: 48 bytes; allowed_chip_ids: 64 bytes each in hex, None or empty allows any chip.
     apeip_hex: 4 bytes; when present the measurement is the 1-vCPU seed. platform_info None is unchecked.
+    allow_vlek: also reports signed by the key of a cloud provider, which names no chip.
     Members that default to None are left out of the JSON form, but for allowed_chip_ids, which is `null`.
     """
 
@@ -118,6 +119,7 @@ class SnpReference:
     allowed_chip_ids: tuple[str, ...] | None = None
     minimum_mitigation_vector: int | None = None
     apeip_hex: str | None = None
+    allow_vlek: bool | None = None
     cpus: int | None = None
     platform: str | None = None
 
@@ -139,6 +141,7 @@ class TdxReference:
 
     mr_td_hex, mr_seam_hex: 48 bytes; rtmrs_hex: four of 48 bytes; xfam_hex, td_attributes_hex: 8 bytes;
     minimum_tee_tcb_svn_hex, each of allowed_piids: 16 bytes. None is absent from the JSON form.
+    allow_quote_v5: also quotes of version 5.
     """
 
     mr_td_hex: str
@@ -153,6 +156,7 @@ class TdxReference:
     memory_integrity: bool | None = None
     smt_disabled: bool | None = None
     static_platform: bool | None = None
+    allow_quote_v5: bool | None = None
     min_tcb_evaluation_data_number: int | None = None
     cpus: int | None = None
     platform: str | None = None

@@ -280,6 +280,8 @@ def _snp(
         }
         if declared.allowed_chip_ids is not None:
             document["AllowedChipIDs"] = list(declared.allowed_chip_ids)
+        if declared.allow_vlek is not None:
+            document["AllowVLEK"] = declared.allow_vlek
     return snp_from_json(document)
 
 

@@ -8,6 +8,7 @@ from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     CollateralUnavailable,
     EndorsementRejected,
+    MalformedEvidence,
     WrongPolicyHash,
 )
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
@@ -265,3 +266,24 @@ def test_a_tdx_workload_cannot_pose_as_the_coordinator(intel: Intel) -> None:
 
 def coordinator_body(**changes: Any) -> Body:
     return changed(Body(), **{"mr_config_id": bytes.fromhex(COORDINATOR) + bytes(16), **changes})
+
+
+def test_a_reference_value_opts_into_providers_keys() -> None:
+    found = validators_for(manifest(replace(MILAN, allow_vlek=True), MILAN))
+
+    assert [
+        validator.trust.allow_vlek for validator in found if isinstance(validator, SnpValidator)
+    ] == [True, False]
+
+
+def test_a_reference_value_opts_into_quotes_of_version_5(intel: Intel) -> None:
+    bundle = parse_collateral(intel.collateral())
+    document = render_document(parse_quote(intel.quote(coordinator_body(), version=5)))
+    roots = TrustRoots(intel_spki=intel.root_spki)
+    values = (TDX, replace(TDX, allow_quote_v5=True))
+
+    strict, opted = validators_for(manifest(tdx=values), collateral=lambda *_: bundle, roots=roots)
+
+    with pytest.raises(MalformedEvidence, match="version"):
+        strict.verify(document, b"\xda" * 64, NOW)
+    assert opted.verify(document, b"\xda" * 64, NOW).host_data.hex() == COORDINATOR

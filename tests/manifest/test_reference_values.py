@@ -82,6 +82,7 @@ def test_tdx_has_the_published_constants() -> None:
     assert entry.xfam_hex == "e702060000000000"
     assert (entry.minimum_qe_svn, entry.minimum_pce_svn) == (0, 0)
     assert entry.memory_integrity is False
+    assert entry.allow_quote_v5 is None
     assert entry.rtmrs_hex[3] == "00" * 48
 
 
@@ -179,6 +180,7 @@ def test_settings_win_over_the_file() -> None:
                 minimum_tcb={"bootloader": 9, "snp": 23},
                 platform_info={"tsme_enabled": True},
                 allowed_chip_ids=("ab" * 64,),
+                allow_vlek=True,
             )
         }
     )
@@ -188,6 +190,7 @@ def test_settings_win_over_the_file() -> None:
     assert entry.minimum_tcb == SnpTcb(bootloader=9, tee=0, snp=23)
     assert entry.platform_info == PlatformInfo(tsme_enabled=True)
     assert entry.allowed_chip_ids == ("ab" * 64,)
+    assert entry.allow_vlek is True
     assert entry.trusted_measurement_hex == MEASUREMENT
 
 

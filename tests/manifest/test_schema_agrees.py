@@ -20,6 +20,7 @@ FULL_SNP = SNP | {
     "MinimumMitigationVector": 0,
     "AllowedChipIDs": ["ab" * 64],
     "APEIP": "00112233",
+    "AllowVLEK": True,
     "CPUs": 1,
 }
 FULL_TDX = TDX | {
@@ -28,6 +29,7 @@ FULL_TDX = TDX | {
     "AllowedPIIDs": ["cd" * 16],
     "SMTDisabled": False,
     "StaticPlatform": True,
+    "AllowQuoteV5": False,
     "CPUs": 2,
 }
 BASES = {

@@ -40,11 +40,11 @@ class KeptEndorsements:
         access = Access(get=None, sleep=_never, monotonic=_never)
         return cls(endorsements=Endorsements(EndorsementCache(folder), access), clock=clock)
 
-    def crl(self, line: str) -> bytes | None:
-        """Return the revocation list of a product line; a `CrlSource`."""
+    def crl(self, line: str, kind: str) -> bytes | None:
+        """Return the revocation list of a product line and kind of key; a `CrlSource`."""
         if line not in LINES:
             return None
-        return kds.cached_crl(self.endorsements, line, now=self.clock())
+        return kds.cached_crl(self.endorsements, line, now=self.clock(), kind=kind)
 
     def collateral(self, fmspc: bytes, authority: str) -> Collateral | None:
         """Return the collateral of a platform; a `CollateralSource`."""

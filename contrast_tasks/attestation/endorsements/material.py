@@ -19,7 +19,7 @@ from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import LINES, line_of_model
-from contrast_tasks.attestation.snp.report import SIGNING_KEY_VCEK, SIGNING_KEY_VLEK, SnpReport
+from contrast_tasks.attestation.snp.report import KIND_VCEK, SIGNING_KEY_VCEK, SnpReport
 from contrast_tasks.attestation.tdx.collateral import Collateral
 from contrast_tasks.attestation.tdx.quote import TdxQuote
 from contrast_tasks.attestation.tdx.verify import verify_genuine
@@ -52,8 +52,9 @@ class Material:
     troubles: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
 
-    def crl(self, line: str) -> bytes | None:
-        """Return the list at hand for a line; a `CrlSource`."""
+    def crl(self, line: str, kind: str) -> bytes | None:
+        """Return the list at hand for a line; a `CrlSource`. It was gathered for the kind of the evidence's own key."""
+        del kind
         return self.crls.get(line)
 
     def collateral_of(self, fmspc: bytes, authority: str) -> Collateral | None:
@@ -153,9 +154,9 @@ def _collateral(
 def _revocation_lists(
     document: SnpDocument, line: str, endorsements: Endorsements, now: datetime, found: _Gathering
 ) -> dict[str, bytes]:
-    carried = bool(document.extras.get(EXTRA_CRL))
+    kind = document.report.key_kind
+    carried = kind == KIND_VCEK and bool(document.extras.get(EXTRA_CRL))
     if line in LINES:
-        kind = "vlek" if document.report.signing_key == SIGNING_KEY_VLEK else "vcek"
         crl = found.fetched(
             REVOCATION_LIST, lambda: kds.fetch_crl(endorsements, line, now=now, kind=kind)
         )

@@ -103,12 +103,12 @@ class Supply:
         """Return a supply that begins with what `endorsements fetch` kept in a folder, which need not exist."""
         return cls(KeptEndorsements.in_folder(folder, clock), network)
 
-    def crl(self, line: str) -> bytes | None:
-        """Return the revocation list of a product line that is at hand; a `CrlSource`."""
+    def crl(self, line: str, kind: str) -> bytes | None:
+        """Return the revocation list of a product line and kind of key that is at hand; a `CrlSource`."""
         if line not in LINES:
             return None
-        self._ask(("list", line), partial(self._fetch_crl, line))
-        return kds.newest_crl(line, self._fetched.crl(line), self._kept.crl(line))
+        self._ask(("list", line, kind), partial(self._fetch_crl, line, kind))
+        return kds.newest_crl(line, self._fetched.crl(line, kind), self._kept.crl(line, kind))
 
     def collateral(self, fmspc: bytes, authority: str) -> Collateral | None:
         """Return the collateral of a platform that is at hand; a `CollateralSource`, to be asked for genuine platforms only."""
@@ -149,10 +149,10 @@ class Supply:
         if self._errands.stopped.wait(seconds):
             raise EndorsementUnavailable("stopped")
 
-    def _fetch_crl(self, line: str) -> float:
+    def _fetch_crl(self, line: str, kind: str) -> float:
         now = self._clock()
-        end = kds.crl_end(kds.fetch_crl(self._fetching, line, now=now), line)
-        _log.info("Fetched the revocation list of %s", line)
+        end = kds.crl_end(kds.fetch_crl(self._fetching, line, now=now, kind=kind), line)
+        _log.info("Fetched the revocation list of %s for %ss", line, kind)
         return _due_s(now, end)
 
     def _fetch_collateral(self, fmspc: bytes, authority: str) -> float:

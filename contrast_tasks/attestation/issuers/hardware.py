@@ -24,6 +24,7 @@ from contrast_tasks.attestation.issuers.tsm import (
     EvidenceSource,
     IssuerError,
 )
+from contrast_tasks.attestation.snp.crl import CrlSource
 from contrast_tasks.attestation.snp.document import (
     EXTRA_CRL,
     OID_SNP_DOCUMENT,
@@ -33,7 +34,7 @@ from contrast_tasks.attestation.snp.document import (
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import line_of_model
-from contrast_tasks.attestation.snp.report import SIGNING_KEY_VLEK, SnpReport, parse_report
+from contrast_tasks.attestation.snp.report import KIND_VLEK, SnpReport, parse_report
 from contrast_tasks.attestation.snp.verify import line_of
 from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
@@ -43,8 +44,6 @@ from contrast_tasks.errors import EvidenceRejected
 
 CertificateLookup = Callable[[SnpReport], bytes]
 """A report to its endorsement certificate (DER), empty if there is none to be had."""
-CrlLookup = Callable[[str], bytes | None]
-"""Product line to its newest revocation list (DER)."""
 CollateralLookup = Callable[[bytes, str], object]
 """FMSPC and authority of a platform to its collateral; only that it is asked for matters here."""
 
@@ -64,7 +63,7 @@ class SnpIssuer:
         source: EvidenceSource,
         *,
         certificate: CertificateLookup | None = None,
-        crl: CrlLookup | None = None,
+        crl: CrlSource | None = None,
     ) -> None:
         """Take reports from `source`; `certificate` and `crl` fill in what the host does not give."""
         self._source = source
@@ -82,12 +81,12 @@ class SnpIssuer:
         if report.report_data != report_data:
             raise IssuerError("the hardware gave a report over other data than ours")
         table = _table(raw.auxiliary)
-        is_vlek = report.signing_key == SIGNING_KEY_VLEK
+        is_vlek = report.key_kind == KIND_VLEK
         key = table.get(VLEK_GUID if is_vlek else VCEK_GUID, b"")
         if not is_vlek and not _fits(key, report):
             key = self._looked_up(report) or key
         line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
-        crl = self._crl(line) if self._crl and line else None
+        crl = self._crl(line, report.key_kind) if self._crl and line else None
         return render_document(
             SnpDocument(
                 report=report,
@@ -176,7 +175,7 @@ def issuer_of(
     source: EvidenceSource,
     *,
     certificate: CertificateLookup | None = None,
-    crl: CrlLookup | None = None,
+    crl: CrlSource | None = None,
     collateral: CollateralLookup | None = None,
 ) -> SnpIssuer | TdxIssuer:
     """Return the issuer that fits the kind of guest."""

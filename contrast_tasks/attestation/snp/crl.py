@@ -15,8 +15,8 @@ from contrast_tasks.attestation.errors import CollateralUnavailable, MalformedEv
 from contrast_tasks.attestation.pki.certificate import Certificate, load_key, parse_certificate
 from contrast_tasks.attestation.pki.forms import load_crl
 
-CrlSource = Callable[[str], bytes | None]
-"""Product line to the newest list at hand, DER; never fetches, never blocks."""
+CrlSource = Callable[[str, str], bytes | None]
+"""Product line and kind of key (`vcek`, `vlek`) to the newest list at hand, DER; never fetches, never blocks."""
 
 MAX_CRL_BYTES = 64 * 1024
 

@@ -15,6 +15,7 @@ SIGNATURE_BYTES = REPORT_BYTES - SIGNED_BYTES
 VERSIONS = range(2, 6)
 VMPL_HOST = 0xFFFFFFFF  # a report that the host asked for
 SIGNING_KEY_VCEK, SIGNING_KEY_VLEK = 0, 1
+KIND_VCEK, KIND_VLEK = "vcek", "vlek"
 
 _LAYOUT = struct.Struct("<IIQ16s16sIIQQI4s64s48s32s48s48s32s32sQ3B21s64sQ3Bs3BsQQQ152s72s72s368s")
 _VERSION_WITH_CPUID = 3
@@ -87,6 +88,11 @@ class SnpReport:
     def has_cpuid(self) -> bool:
         """Return whether family, model and stepping are meaningful."""
         return self.version >= _VERSION_WITH_CPUID
+
+    @property
+    def key_kind(self) -> str:
+        """Return whose key signed it, as in the addresses of AMD's service: `vlek` is a provider's, `vcek` the chip's own."""
+        return KIND_VLEK if self.signing_key == SIGNING_KEY_VLEK else KIND_VCEK
 
 
 def parse_report(raw: bytes) -> SnpReport:

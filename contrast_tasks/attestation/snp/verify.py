@@ -42,8 +42,8 @@ from contrast_tasks.attestation.snp.expectation import (
 )
 from contrast_tasks.attestation.snp.lines import line_of_model
 from contrast_tasks.attestation.snp.report import (
+    KIND_VLEK,
     SIGNED_BYTES,
-    SIGNING_KEY_VLEK,
     SnpReport,
     signature_scalars,
 )
@@ -103,24 +103,25 @@ def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> Genuin
     Raises MalformedEvidence, EndorsementRejected, Revoked, CollateralUnavailable or SignatureRejected.
     """
     report = document.report
-    is_vlek = report.signing_key == SIGNING_KEY_VLEK
+    kind = report.key_kind
+    is_vlek = kind == KIND_VLEK
     if is_vlek and not trust.allow_vlek:
         raise EndorsementRejected(
             "the report is signed by a vlek, wanted a vcek",
             reason="vlek-not-allowed",
-            hint="a vlek belongs to the cloud provider, not to a chip; it has to be allowed explicitly",
+            hint="a vlek belongs to the cloud provider and names no chip; to accept that, set reference_values.snp.<product>.allow_vlek",
         )
     content = document.vlek_der if is_vlek else document.vcek_der
     if not content and not is_vlek and trust.certificate is not None:
         content = trust.certificate(report)
     if not content:
         raise EndorsementRejected(
-            f"the document has no {'vlek' if is_vlek else 'vcek'} certificate",
+            f"the document has no {kind} certificate",
             reason="chain-incomplete",
             hint="the peer could not get its certificate, and none is kept for its chip and TCB",
         )
     endorsement = parse_endorsement(content)
-    if endorsement.kind != ("VLEK" if is_vlek else "VCEK"):
+    if endorsement.kind != kind.upper():
         raise EndorsementRejected(
             f"the certificate is a {endorsement.kind.lower()}, but another key signed the report"
         )
@@ -135,8 +136,7 @@ def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> Genuin
         endorsement, trust.anchor, ica_der=document.ask_der, ark_der=document.ark_der, now=now
     )
     if trust.check_revocation:
-        lists = [document.extras.get(EXTRA_CRL, b""), (trust.crl and trust.crl(line)) or b""]
-        verify_not_revoked(ica, ark, lists, now)
+        verify_not_revoked(ica, ark, _revocation_lists(document, trust, line), now)
     _verify_signature(report, endorsement)
     tcbs = ReportTcbs.of(report, line)
     checks = tuple(endorsement_checks(report, tcbs, endorsement))
@@ -148,6 +148,17 @@ def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> Genuin
     return GenuineReport(
         report=report, line=line, endorsement=endorsement, tcbs=tcbs, checks=checks
     )
+
+
+def _revocation_lists(document: SnpDocument, trust: Trust, line: str) -> tuple[bytes, ...]:
+    """Return the lists that may vouch for the intermediate certificate of a key.
+
+    AMD has one list for each kind of key, and none of them says which it is. So a provider's key is only vouched for by the
+    list that we got from the address of its kind: its host could deliver the other one.
+    """
+    kind = document.report.key_kind
+    kept = (trust.crl and trust.crl(line, kind)) or b""
+    return (kept,) if kind == KIND_VLEK else (document.extras.get(EXTRA_CRL, b""), kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,7 +168,9 @@ def verify_genuine(
     """
     if quote.header.version == 5 and not allow_v5:  # noqa: PLR2004  # quote version
         raise MalformedEvidence(
-            "TDX quote version is 5, wanted 4; version 5 is not switched on", reason="quote-version"
+            "TDX quote version is 5, wanted 4; version 5 is not switched on",
+            reason="quote-version",
+            hint="to accept it, set reference_values.tdx.allow_quote_v5",
         )
     if quote.header.qe_vendor_id != INTEL_QE_VENDOR_ID:
         raise SignatureRejected(

@@ -25,6 +25,8 @@ def describe_trust(values: "ReferenceValues") -> Iterator[str]:
         yield f"  {_machines('chip IDs', snp.allowed_chip_ids)}"
         if snp.minimum_mitigation_vector:
             yield f"  mitigations at least {snp.minimum_mitigation_vector:#x}"
+        if snp.allow_vlek:
+            yield "  also by the key of a cloud provider (VLEK), which names no chip"
         if snp.apeip_hex:
             yield f"  for 1 to 220 processors, APEIP {snp.apeip_hex}"
     for tdx in values.tdx:
@@ -75,6 +77,7 @@ def _tdx(tdx: "TdxReference") -> Iterator[str]:
         ("memory integrity", tdx.memory_integrity),
         ("SMT disabled", tdx.smt_disabled),
         ("static platform", tdx.static_platform),
+        ("quotes of version 5", tdx.allow_quote_v5),
     ):
         if value is not None:
             yield f"  {name} {value}"

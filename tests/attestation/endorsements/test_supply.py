@@ -181,7 +181,7 @@ def test_what_is_kept_in_the_folder_serves_at_once_and_while_no_vendor_answers(
     guest._errands.stop()
 
     assert guest.collateral(FMSPC, "platform") is not None
-    assert guest.crl("Milan") == AMD.chain.crl_der
+    assert guest.crl("Milan", "vcek") == AMD.chain.crl_der
     assert world.asked == []
 
 
@@ -202,10 +202,10 @@ def test_the_newest_revocation_list_serves_wherever_it_comes_from(
     world.answers[CRL] = Answer(status=200, body=published)
     guest = make()
 
-    first = guest.crl("Milan")
+    first = guest.crl("Milan", "vcek")
     assert guest.settle(WAIT_S)
 
-    assert (first, guest.crl("Milan")) == (kept, NEW)
+    assert (first, guest.crl("Milan", "vcek")) == (kept, NEW)
     assert world.asked == [("vendor", CRL)]
 
 
@@ -213,10 +213,10 @@ def test_a_revocation_list_is_there_the_next_time(world: World, make: Make) -> N
     world.answers[CRL] = Answer(status=200, body=NEW)
     guest = make()
 
-    first = guest.crl("Milan")
+    first = guest.crl("Milan", "vcek")
     assert guest.settle(WAIT_S)
 
-    assert (first, guest.crl("Milan")) == (None, NEW)
+    assert (first, guest.crl("Milan", "vcek")) == (None, NEW)
 
 
 @pytest.mark.parametrize("line", ["Simulated", "", "Rome"])
@@ -225,7 +225,7 @@ def test_no_vendor_is_asked_about_lines_that_are_nobodys(
 ) -> None:
     guest = make()
 
-    assert guest.crl(line) is None
+    assert guest.crl(line, "vcek") is None
     assert guest.settle(WAIT_S)
     assert world.asked == []
 
@@ -235,17 +235,17 @@ def test_a_mirror_is_asked_in_the_vendors_place(world: World, make: Make) -> Non
     world.answers[mirrored] = Answer(status=200, body=AMD.chain.crl_der)
     guest = make(mirrors={kds.SERVICE: "http://mirror"})
 
-    guest.crl("Milan")
+    guest.crl("Milan", "vcek")
     assert guest.settle(WAIT_S)
 
-    assert guest.crl("Milan") == AMD.chain.crl_der
+    assert guest.crl("Milan", "vcek") == AMD.chain.crl_der
     assert world.asked == [("vendor", mirrored)]
 
 
 def test_without_a_network_nothing_is_asked(world: World, make: Make) -> None:
     guest = make(online=False)
 
-    assert guest.crl("Milan") is None
+    assert guest.crl("Milan", "vcek") is None
     assert guest.collateral(FMSPC, "platform") is None
     assert guest.own_certificate(AMD.report()) == b""
     assert guest.settle(WAIT_S)

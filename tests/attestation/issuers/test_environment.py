@@ -265,7 +265,7 @@ def test_a_guest_asks_vendors_through_its_proxy_and_the_host_directly(
     prepare(
         issuer_from_environment(environ, source=lambda: guest, supply=supply), supply, wait_s=WAIT_S
     )
-    found = supply.crl("Milan")
+    found = supply.crl("Milan", "vcek")
     supply.stop()
     proxy.stop()
 

@@ -94,9 +94,11 @@ def test_a_table_that_cannot_be_read_costs_the_hosts_certificates_only() -> None
 
 
 def test_a_revocation_list_at_hand_goes_along() -> None:
-    document = parse_document(SnpIssuer(Hardware(), crl=lambda line: line.encode()).issue(WANTED))
+    document = parse_document(
+        SnpIssuer(Hardware(), crl=lambda line, kind: f"{line} {kind}".encode()).issue(WANTED)
+    )
 
-    assert document.extras == {EXTRA_CRL: b"Genoa"}
+    assert document.extras == {EXTRA_CRL: b"Genoa vcek"}
 
 
 def test_a_report_over_other_data_is_never_issued() -> None:

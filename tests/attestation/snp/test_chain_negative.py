@@ -275,7 +275,7 @@ def test_44_without_a_usable_revocation_list_evidence_is_refused(
     crl: bytes, text: str, by_peer: bool
 ) -> None:
     document = AMD.document(extras={EXTRA_CRL: crl} if by_peer else {})
-    validator = AMD.validator(trust={"crl": lambda _line: None if by_peer else crl})
+    validator = AMD.validator(trust={"crl": lambda _line, _kind: None if by_peer else crl})
 
     refused(document, CollateralUnavailable, "collateral-unavailable", text, validator=validator)
 
@@ -287,7 +287,7 @@ def test_44_a_list_that_names_the_intermediate_is_final_wherever_it_comes_from(
 ) -> None:
     named, clean = AMD.crl(ASK_SERIAL, age_days=age_days), AMD.crl()
     document = AMD.document(extras={EXTRA_CRL: named if by_peer else clean})
-    validator = AMD.validator(trust={"crl": lambda _line: clean if by_peer else named})
+    validator = AMD.validator(trust={"crl": lambda _line, _kind: clean if by_peer else named})
 
     refused(document, Revoked, "revoked", "serial number 0x10001 is revoked", validator=validator)
 

@@ -288,7 +288,12 @@ def test_a_turin_chip_is_judged_in_its_own_layout() -> None:
         judge(turin.document(report))
 
 
-def test_a_vlek_is_refused_by_default_and_accepted_when_allowed() -> None:
+def list_of_vleks(_line: str, kind: str) -> bytes | None:
+    return AMD.chain.crl_der if kind == "vlek" else None
+
+
+def vlek_document() -> bytes:
+    """Return genuine evidence signed by a provider's key, with a list of the root that the peer delivers."""
     vlek = AMD.vcek(
         extensions={
             **{suffix: value for suffix, value in _extensions().items() if suffix != "4"},
@@ -306,12 +311,34 @@ def test_a_vlek_is_refused_by_default_and_accepted_when_allowed() -> None:
         not_before=NOW,
     )
     report = AMD.report(signer_info=1 << 2, chip_id=bytes(64))
-    document = AMD.document(report, vcek_der=b"", vlek_der=vlek, ask_der=asvk)
+    return AMD.document(report, vcek_der=b"", vlek_der=vlek, ask_der=asvk)
+
+
+def test_a_vlek_is_refused_by_default_and_accepted_when_allowed() -> None:
+    document = vlek_document()
 
     with pytest.raises(EndorsementRejected) as caught:
         judge(document)
     assert caught.value.reason == "vlek-not-allowed"
-    AMD.validator(trust={"allow_vlek": True}).verify(document, REPORT_DATA, NOW)
+    AMD.validator(trust={"allow_vlek": True, "crl": list_of_vleks}).verify(
+        document, REPORT_DATA, NOW
+    )
+
+
+def test_a_list_that_the_peer_delivers_does_not_vouch_for_a_vlek() -> None:
+    document = vlek_document()
+
+    for crl in (None, lambda _line, kind: AMD.chain.crl_der if kind == "vcek" else None):
+        with pytest.raises(CollateralUnavailable):
+            AMD.validator(trust={"allow_vlek": True, "crl": crl}).verify(document, REPORT_DATA, NOW)
+
+
+def test_a_list_of_vleks_that_names_the_intermediate_revokes_it() -> None:
+    named = AMD.crl(0x10101)
+    trust = {"allow_vlek": True, "crl": lambda _line, _kind: named}
+
+    with pytest.raises(Revoked):
+        AMD.validator(trust=trust).verify(vlek_document(), REPORT_DATA, NOW)
 
 
 def test_a_vcek_does_not_vouch_for_a_report_that_names_a_vlek() -> None:
@@ -335,19 +362,19 @@ def test_revocation_is_checked_and_fails_closed() -> None:
 
 
 def test_a_list_at_hand_stands_in_for_the_peers() -> None:
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
 
-    def crl(line: str) -> bytes:
-        asked.append(line)
+    def crl(line: str, kind: str) -> bytes:
+        asked.append((line, kind))
         return AMD.crl()
 
     AMD.validator(trust={"crl": crl}).verify(AMD.document(extras={}), REPORT_DATA, NOW)
 
-    assert asked == ["Milan"]
+    assert asked == [("Milan", "vcek")]
 
 
 def test_a_list_at_hand_that_revokes_outweighs_the_peers_old_one() -> None:
-    validator = AMD.validator(trust={"crl": lambda _line: AMD.crl(0x10001)})
+    validator = AMD.validator(trust={"crl": lambda _line, _kind: AMD.crl(0x10001)})
 
     with pytest.raises(Revoked):
         validator.verify(AMD.document(), REPORT_DATA, NOW)

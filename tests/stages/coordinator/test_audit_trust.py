@@ -28,6 +28,7 @@ def test_an_snp_guest_is_described_with_everything_it_is_compared_with() -> None
         allowed_chip_ids=("cd" * 64,),
         minimum_mitigation_vector=5,
         apeip_hex="00800b00",
+        allow_vlek=True,
     )
 
     assert lines(ReferenceValues(snp=(value,))) == [
@@ -35,6 +36,7 @@ def test_an_snp_guest_is_described_with_everything_it_is_compared_with() -> None
         "  guest policy 0xb001f, the host may read its memory, platform smt_enabled tsme_enabled",
         f"  chip IDs {'cd' * 64}",
         "  mitigations at least 0x5",
+        "  also by the key of a cloud provider (VLEK), which names no chip",
         "  for 1 to 220 processors, APEIP 00800b00",
     ]
 

@@ -4,6 +4,7 @@ The client attests the Coordinator against the manifest it is about to set, so a
 that the manifest describes. Before anything is sent, manifest and deployment must agree on the policies.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
 
 SEED_SHARES_FILE = "seed-shares.json"
+SEED_SHARES_BACKUP = "seed-shares.json.backup"
 _SHORT = 12
 _FRAME_BYTES = 8  # what a message adds to a document, at most
 
@@ -169,7 +171,7 @@ class _Setting:
         done = session.set_manifest(self.content, self.policies, self.sent_after)
         if done.seed_shares_doc is not None:
             # First of all: nobody can ask for them a second time.
-            self.kept = self._write({SEED_SHARES_FILE: pretty_json(done.seed_shares_doc)})
+            self.kept = self._keep_shares(pretty_json(done.seed_shares_doc))
         after = session.get_manifests()
         self._require_ours(after, done)
         return self._result(after, is_repeat=is_repeat)
@@ -223,6 +225,16 @@ class _Setting:
             mesh_ca_sha256=certificate_sha256(found.mesh_ca_pem),
             files=(*self._write(outputs), *self.kept),
         )
+
+    def _keep_shares(self, content: bytes) -> tuple[str, ...]:
+        """Write the shares of a new Coordinator; those of the one before stay in a file beside them."""
+        earlier = self.root / SEED_SHARES_FILE
+        kept: tuple[str, ...] = ()
+        with contextlib.suppress(FileNotFoundError):
+            if earlier.read_bytes() != content:
+                earlier.replace(self.root / SEED_SHARES_BACKUP)
+                kept = (SEED_SHARES_BACKUP,)
+        return (*self._write({SEED_SHARES_FILE: content}), *kept)
 
     def _write(self, outputs: Mapping[str, bytes]) -> tuple[str, ...]:
         return tuple(

@@ -162,6 +162,19 @@ def test_seed_shares_are_kept_before_anything_else_can_fail(
     assert [line for line in said if "seed shares were lost" in line] == []
 
 
+def test_the_shares_of_an_earlier_coordinator_stay_beside_those_of_a_new_one(
+    project: Project, said: list[str]
+) -> None:
+    (project.root / "seed-shares.json").write_text("of another coordinator")
+
+    done = set_at(Server(), project, said)
+
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES.to_json()
+    backup = project.root / "seed-shares.json.backup"
+    assert backup.read_text() == "of another coordinator"
+    assert "seed-shares.json.backup" in done.files
+
+
 def test_a_manifest_that_somebody_sets_in_between_is_not_overwritten(
     project: Project, said: list[str]
 ) -> None:

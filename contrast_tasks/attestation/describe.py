@@ -303,11 +303,13 @@ def _snp_document(content: bytes) -> Description:
 
 def _pem(content: bytes) -> Description:
     """Describe one certificate as in DER, of several each with its kind."""
-    said = [
-        describe(one) if _is_der(one) else {"problem": "not DER"} for one in pem_to_der(content)
-    ]
-    if not said:
+    found = pem_to_der(content)
+    if not found:
         raise MalformedEvidence("no certificate in it")
+    for number, one in enumerate(found, start=1):
+        if not _is_der(one):
+            raise MalformedEvidence(f"certificate {number} of {len(found)} is not DER")
+    said = [describe(one) for one in found]
     return said[0] if len(said) == 1 else {"kind": "certificates", "certificates": said}
 
 

@@ -104,6 +104,13 @@ def test_a_chain_in_pem_tells_every_certificate_in_order() -> None:
     assert said["certificates"][2]["subject"].startswith("CN=ARK-Milan")
 
 
+def test_pem_of_something_else_is_refused() -> None:
+    vcek = FakeAmd().chain.vcek_der
+
+    with pytest.raises(MalformedEvidence, match="certificate 2 of 2 is not DER"):
+        describe(der_to_pem(vcek) + der_to_pem(vcek[:-1]))
+
+
 def test_a_certificate_with_serial_0_is_shown_without_the_library() -> None:
     # The tests turn the library's warning into an error, as the library itself will.
     odd = FakeAmd().vcek(common_name="SEV-OTHER")

@@ -3,7 +3,8 @@
 An index is JSON: `{"schema": 2, "vectors": [{"id", "tee": "snp"|"tdx", "files": [...], "checks": [{"check", "at", "options", "result",
 "reason"?}]}]}`. Questions are `genuine`, `chain`, `tcb` (TDX) and `default-policy`. AMD vectors come without revocation lists, so
 these are not asked for. A check that cannot be run (a file that is not there, a question nobody knows) has the verdict `error`,
-which is never the expected one, and the others go on.
+which is never the expected one, and the others go on. Only collateral may be missing: then there is none, and the TCB is rejected.
+An index brings no trust with it: what it calls the `roots` of a vector is not read.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from contrast_tasks.attestation.snp.document import SnpDocument
 from contrast_tasks.attestation.snp.endorsement import verify_chain
 from contrast_tasks.attestation.snp.expectation import SnpExpectation, claim_checks
 from contrast_tasks.attestation.snp.tcb import Tcb
-from contrast_tasks.attestation.snp.verify import Trust, line_of
+from contrast_tasks.attestation.snp.verify import GenuineReport, Trust, line_of
 from contrast_tasks.attestation.snp.verify import verify_genuine as verify_genuine_snp
 from contrast_tasks.attestation.tdx.collateral import parse_collateral
 from contrast_tasks.attestation.tdx.pck import PckChain, verify_pck_chain
@@ -29,12 +30,12 @@ from contrast_tasks.attestation.tdx.verify import (
     verify_genuine,
 )
 from contrast_tasks.attestation.trust_roots import TrustRoots
-from contrast_tasks.attestation.vector_files import VectorFiles, endorsement_of
+from contrast_tasks.attestation.vector_files import VectorFiles, endorsement_of, is_collateral
 from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.manifest.model import GuestPolicy, PlatformInfo
 
-Load = Callable[[str], bytes]
-"""File name, relative to the index, to its bytes; raises UsageError."""
+Load = Callable[[str], bytes | None]
+"""File name, relative to the index, to its bytes, None if there is no such file; raises UsageError."""
 
 _ZERO_TCB = Tcb(bootloader=0, tee=0, snp=0, microcode=0)
 _AKS_ABI_MINOR = 31
@@ -105,8 +106,9 @@ def _run_vector(
 ) -> Iterator[CheckResult]:
     name = str(vector.get("id") or "(without id)")
     trouble, files = "", VectorFiles(by_kind={})
+    notes: tuple[str, ...] = ()
     try:
-        files = VectorFiles.of({one: load(one) for one in names})
+        files, notes = _files(names, load)
     except UsageError as err:
         place = f"{err.where.file}: " if err.where is not None else ""
         trouble = f"{place}{err}"
@@ -119,6 +121,7 @@ def _run_vector(
             expected=str(said.get("result", "(no result)")),
             expected_reason=str(said.get("reason") or ""),
             found="error",
+            notes=notes,
         )
         try:
             if trouble:
@@ -126,6 +129,21 @@ def _run_vector(
             yield _answer(blank, vector, said, files, roots)
         except UsageError as err:
             yield replace(blank, detail=str(err))
+
+
+def _files(names: list[str], load: Load) -> tuple[VectorFiles, tuple[str, ...]]:
+    """Return the files that are there and a note for each of collateral that is not; raises UsageError for another."""
+    found: dict[str, bytes] = {}
+    notes = []
+    for name in names:
+        content = load(name)
+        if content is not None:
+            found[name] = content
+        elif is_collateral(name):
+            notes.append(f"{name}: there is no such file, so no collateral")
+        else:
+            raise UsageError(f"{name}: cannot be read: no such file or directory")
+    return VectorFiles.of(found), tuple(notes)
 
 
 def _answer(
@@ -156,7 +174,7 @@ def _answer(
         found=found,
         found_reason=reason,
         detail=detail,
-        notes=notes,
+        notes=blank.notes + notes,
     )
 
 
@@ -183,8 +201,8 @@ def _instant(text: str) -> datetime:
 
 
 def _snp_genuine(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
-    document = files.snp_document()
-    verify_genuine_snp(document, _trust(document, roots, options), now)
+    for document in files.snp_documents():
+        verify_genuine_snp(document, _trust(document, roots, options), now)
 
 
 def _trust(document: SnpDocument, roots: TrustRoots, options: Options) -> Trust:
@@ -206,8 +224,11 @@ def _snp_chain(files: VectorFiles, roots: TrustRoots, now: datetime, _: Options)
 def _snp_default_policy(
     files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
 ) -> None:
-    document = files.snp_document()
-    genuine = verify_genuine_snp(document, _trust(document, roots, options), now)
+    for document in files.snp_documents():
+        _require_default_policy(verify_genuine_snp(document, _trust(document, roots, options), now))
+
+
+def _require_default_policy(genuine: GenuineReport) -> None:
     report = genuine.report
     # Two policies are ever generated; the one whose ABI the report names is the one its manifest would have.
     minor = _AKS_ABI_MINOR if report.policy & 0xFF == _AKS_ABI_MINOR else 0
@@ -223,25 +244,27 @@ def _snp_default_policy(
 
 
 def _tdx_genuine(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
-    _genuine_quote(files, roots, now, options)
+    _genuine_quotes(files, roots, now, options)
 
 
-def _genuine_quote(
+def _genuine_quotes(
     files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
-) -> tuple[TdxQuote, PckChain]:
-    quote = files.tdx_quote()
-    return quote, verify_genuine(
-        quote, root_spki=roots.intel_spki, now=now, allow_v5=options.allow_quote_v5
-    )
+) -> list[tuple[TdxQuote, PckChain]]:
+    allow_v5 = options.allow_quote_v5
+    return [
+        (quote, verify_genuine(quote, root_spki=roots.intel_spki, now=now, allow_v5=allow_v5))
+        for quote in files.tdx_quotes()
+    ]
 
 
 def _tdx_chain(files: VectorFiles, roots: TrustRoots, now: datetime, _: Options) -> None:
-    verify_pck_chain(files.pck_chain_pem(), root_spki=roots.intel_spki, now=now)
+    for chain_pem in files.pck_chains_pem():
+        verify_pck_chain(chain_pem, root_spki=roots.intel_spki, now=now)
 
 
 def _tdx_tcb(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
-    quote, chain = _genuine_quote(files, roots, now, options)
-    _require_tcb(files, quote, chain, roots, now)
+    for quote, chain in _genuine_quotes(files, roots, now, options):
+        _require_tcb(files, quote, chain, roots, now)
 
 
 def _require_tcb(
@@ -256,13 +279,13 @@ def _require_tcb(
 def _tdx_default_policy(
     files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
 ) -> None:
-    quote, chain = _genuine_quote(files, roots, now, options)
-    body = quote.body
-    expected = TdxExpectation(
-        mr_td=body.mr_td, mr_seam=body.mr_seam, rtmrs=(*body.rtmrs[:3], _RTMR3), xfam=_XFAM
-    )
-    check_claims(quote, chain, expected, report_data=body.report_data, evaluation_number=None)
-    _require_tcb(files, quote, chain, roots, now)
+    for quote, chain in _genuine_quotes(files, roots, now, options):
+        body = quote.body
+        expected = TdxExpectation(
+            mr_td=body.mr_td, mr_seam=body.mr_seam, rtmrs=(*body.rtmrs[:3], _RTMR3), xfam=_XFAM
+        )
+        check_claims(quote, chain, expected, report_data=body.report_data, evaluation_number=None)
+        _require_tcb(files, quote, chain, roots, now)
 
 
 Answer = Callable[[VectorFiles, TrustRoots, datetime, Options], None]

@@ -1,11 +1,14 @@
 """The files of one evidence vector, sorted by what they are: report, quote, document, certificates, collateral.
 
 A name that says what a file is has the first word, so that a malformed report is still judged as a report; else the bytes tell.
+The same evidence may lie there in several forms (a report and a document); each of them is judged, none is passed over.
 Source: testdata/attestation/README.md (the endings of names).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import TypeVar
 
 from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_in_container
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
@@ -34,7 +37,8 @@ _ENDINGS = {
     ".crt": _CERTIFICATE,
     ".cer": _CERTIFICATE,
 }
-_PEM = b"-----BEGIN"
+_DER, _PEM = b"\x30", b"-----BEGIN"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,66 +55,72 @@ class VectorFiles:
             found.setdefault(_kind(name, content), []).append(content)
         return cls(by_kind={kind: tuple(contents) for kind, contents in found.items()})
 
-    def snp_document(self) -> SnpDocument:
-        """Return report and endorsement certificate, or the document if there is no report; raises EvidenceRejected."""
-        report = self._first(_REPORT)
-        if not report and (container := self._first(_CONTAINER)):
-            report = report_in_container(container)
-        if report:
-            document = SnpDocument(report=parse_report(report))
-        else:
-            document = parse_document(self._wanted(_DOCUMENT))
-        if document.vcek_der or document.vlek_der or not self._first(_CERTIFICATE):
-            return document
+    def snp_documents(self) -> tuple[SnpDocument, ...]:
+        """Return every report and document, those without a certificate with that of another file; raises EvidenceRejected."""
+        documents = [parse_document(content) for content in self._all(_DOCUMENT)]
+        reports = [
+            *self._all(_REPORT),
+            *(report_in_container(container) for container in self._all(_CONTAINER)),
+        ]
+        bare = [SnpDocument(report=parse_report(report)) for report in reports]
+        return tuple(
+            self._with_certificate(one, documents) for one in self._some(*bare, *documents)
+        )
+
+    def _with_certificate(self, bare: SnpDocument, others: Sequence[SnpDocument]) -> SnpDocument:
+        if bare.vcek_der or bare.vlek_der:
+            return bare
+        if not self._all(_CERTIFICATE):
+            beside = next((one for one in others if one.vcek_der or one.vlek_der), bare)
+            return replace(bare, vcek_der=beside.vcek_der, vlek_der=beside.vlek_der)
         endorsement = self._endorsement()
         content = endorsement.certificate.raw
         if endorsement.kind == "VLEK":
-            return replace(document, vlek_der=content)
-        return replace(document, vcek_der=content)
+            return replace(bare, vlek_der=content)
+        return replace(bare, vcek_der=content)
 
     def endorsement(self) -> Endorsement:
         """Return the endorsement certificate, alone or out of the document; raises EvidenceRejected."""
-        if self._first(_CERTIFICATE):
+        if self._all(_CERTIFICATE):
             return self._endorsement()
-        document = parse_document(self._wanted(_DOCUMENT))
-        return endorsement_of(document)
+        return endorsement_of(parse_document(self._some(*self._all(_DOCUMENT))[0]))
 
     def _endorsement(self) -> Endorsement:
         """Return the first certificate that is an endorsement; with none, what is wrong with the first of all."""
         first: MalformedEvidence | None = None
-        for content in self.by_kind[_CERTIFICATE]:
-            for der in pem_to_der(content) if content.startswith(_PEM) else [content]:
+        for content in self._all(_CERTIFICATE):
+            for der in [content] if content.startswith(_DER) else pem_to_der(content):
                 try:
                     return parse_endorsement(der)
                 except MalformedEvidence as err:
                     first = first or err
         raise first or MalformedEvidence("the certificate file holds no certificate")
 
-    def tdx_quote(self) -> TdxQuote:
-        """Return the quote, raw or out of the document; raises EvidenceRejected."""
-        raw = self._first(_QUOTE)
-        return parse_quote(raw or quote_bytes(self._wanted(_DOCUMENT)))
+    def tdx_quotes(self) -> tuple[TdxQuote, ...]:
+        """Return every quote, raw or out of a document; raises EvidenceRejected."""
+        documents = (quote_bytes(content) for content in self._all(_DOCUMENT))
+        return tuple(parse_quote(raw) for raw in self._some(*self._all(_QUOTE), *documents))
 
-    def pck_chain_pem(self) -> bytes:
-        """Return Intel's certificates, leaf first: those of the quote, else the files themselves."""
-        certificates = self.by_kind.get(_CERTIFICATE, ())
-        if self._first(_QUOTE) or self._first(_DOCUMENT) or not certificates:
-            return self.tdx_quote().pck_chain_pem
-        return b"".join(one if one.startswith(_PEM) else der_to_pem(one) for one in certificates)
+    def pck_chains_pem(self) -> tuple[bytes, ...]:
+        """Return chains of Intel's certificates, each leaf first: those of the quotes, else the files themselves as one."""
+        certificates = self._all(_CERTIFICATE)
+        if self._all(_QUOTE) or self._all(_DOCUMENT) or not certificates:
+            return tuple(quote.pck_chain_pem for quote in self.tdx_quotes())
+        pem = (der_to_pem(one) if one.startswith(_DER) else one for one in certificates)
+        return (b"".join(pem),)
 
     @property
     def collateral(self) -> bytes:
         """Return the bundle, empty if there is none."""
-        return self._first(_COLLATERAL)
+        return next(iter(self._all(_COLLATERAL)), b"")
 
-    def _first(self, kind: str) -> bytes:
-        return next(iter(self.by_kind.get(kind, ())), b"")
+    def _all(self, kind: str) -> tuple[bytes, ...]:
+        return self.by_kind.get(kind, ())
 
-    def _wanted(self, kind: str) -> bytes:
-        content = self._first(kind)
-        if not content:
+    def _some(self, *found: T) -> tuple[T, ...]:
+        if not found:
             raise MalformedEvidence("the vector names no file of evidence for this check")
-        return content
+        return found
 
 
 def endorsement_of(document: SnpDocument) -> Endorsement:
@@ -125,16 +135,27 @@ def endorsement_of(document: SnpDocument) -> Endorsement:
 
 _BYTES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     (_REPORT, lambda content: len(content) == REPORT_BYTES),
-    (_CONTAINER, lambda content: content.startswith(HCL_MAGIC)),
     (_QUOTE, is_raw_quote),
-    (_CERTIFICATE, lambda content: content.startswith((_PEM, b"\x30"))),
+    (_CERTIFICATE, lambda content: content.startswith((_DER, _PEM))),
     (_COLLATERAL, lambda content: content.startswith(b"{")),
     (_DOCUMENT, lambda content: content.startswith(b"\x0a")),
 )
 
 
+def is_collateral(name: str) -> bool:
+    """Return whether the name of a file says that it is collateral, so that one can tell when it is not there."""
+    return _kind_by_name(name) == _COLLATERAL
+
+
+def _kind_by_name(name: str) -> str | None:
+    base = PurePosixPath(name).name.lower()
+    by_ending = (kind for ending, kind in _ENDINGS.items() if base.endswith(ending))
+    return next(by_ending, _COLLATERAL if _COLLATERAL in base else None)
+
+
 def _kind(name: str, content: bytes) -> str:
     """Return what a file is; one that is nothing we know is judged as a report, which refuses it."""
-    by_name = (kind for ending, kind in _ENDINGS.items() if name.lower().endswith(ending))
+    if content.startswith(HCL_MAGIC):
+        return _CONTAINER
     by_bytes = (kind for kind, fits in _BYTES if fits(content))
-    return next(by_name, None) or next(by_bytes, _REPORT)
+    return _kind_by_name(name) or next(by_bytes, _REPORT)

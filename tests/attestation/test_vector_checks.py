@@ -87,6 +87,9 @@ ACCEPTED: list[Any] = [
     pytest.param("snp", "genuine", {"a.report.bin": TURIN_REPORT.raw, "a.vcek.der": TURIN.chain.vcek_der}, {}, id="turin"),
     pytest.param("snp", "genuine", {"a.report.bin": GENOA.report(cpuid_model=0xA0).raw, "a.vcek.der": GENOA.chain.vcek_der}, {}, id="bergamo"),
     pytest.param("snp", "genuine", {"a.report.bin": AMD.report(signer_info=4).raw, "a.vlek.der": VLEK}, {"allow_vlek": True}, id="vlek"),
+    pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.attestation.pb": AMD.document()}, {}, id="vcek out of a document"),
+    pytest.param("snp", "genuine", {"hcl.report.bin": CONTAINER, "a.vcek.der": VCEK}, {}, id="container named a report"),
+    pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.pem": b"Bag Attributes\r\n" + in_pem(VCEK)}, {}, id="text before pem"),
     pytest.param("snp", "genuine", {"a.attestation.pb": AMD.document(vcek_der=b""), "a.vcek.der": VCEK}, {}, id="vcek beside a document"),
     pytest.param("snp", "default-policy", {"a.report.bin": REPORT, "a.vcek.der": VCEK}, {}, id="default policy"),
     pytest.param("snp", "chain", {"a.vcek.der": VCEK}, {}, id="vcek chain"),
@@ -102,6 +105,7 @@ ACCEPTED: list[Any] = [
     pytest.param("tdx", "chain", {"leaf.der": DER[0], "ca.der": DER[1], "root.der": DER[2]}, {}, id="pck chain in der"),
     pytest.param("tdx", "chain", {"a.quote.bin": QUOTE, "root.der": DER[2]}, {}, id="root beside a quote"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": COLLATERAL}, {}, id="tcb"),
+    pytest.param("tdx", "tcb", {"collateral/a": COLLATERAL, "a.bin": QUOTE}, {}, id="collateral told by bytes"),
     pytest.param("tdx", "tcb", {"a.quote.bin": V5, "a.collateral.json": COLLATERAL}, {"allow_quote_v5": True}, id="tcb of version 5"),
     pytest.param("tdx", "default-policy", {"a.quote.bin": QUOTE, "a.collateral.json": COLLATERAL}, {}, id="default policy of tdx"),
 ]  # fmt: skip
@@ -123,9 +127,12 @@ REJECTED: list[Any] = [
     pytest.param("snp", "genuine", {"a.vcek.der": VCEK}, {}, "malformed", id="no report"),
     pytest.param("snp", "genuine", {}, {}, "malformed", id="no file"),
     pytest.param("snp", "genuine", {"a.report.bin": REPORT[:-1], "a.vcek.der": VCEK}, {}, "report-length", id="short report"),
-    pytest.param("snp", "genuine", {"a.report.bin": b"", "a.vcek.der": VCEK}, {}, "malformed", id="empty report"),
+    pytest.param("snp", "genuine", {"a.report.bin": b"", "a.vcek.der": VCEK}, {}, "report-length", id="empty report"),
     pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.vcek.der": AMD.chain.ask_der}, {}, "endorsement-form", id="ask for a vcek"),
     pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.vcek.pem": b"-----BEGIN CERTIFICATE-----"}, {}, "malformed", id="broken pem"),
+    pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.vcek.der": VCEK, "a.pb": FORGER.document()}, {}, "signature", id="forged document beside a report"),
+    pytest.param("snp", "default-policy", {"a.report.bin": REPORT, "a.vcek.der": VCEK, "a.pb": AMD.document(AMD.report(vmpl=1))}, {}, "vmpl", id="other document beside a report"),
+    pytest.param("snp", "genuine", {"a.report.bin": b"", "a.pb": AMD.document()}, {}, "report-length", id="empty report beside a document"),
     pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.vcek.der": FORGER.chain.vcek_der}, {}, "signature", id="forged"),
     pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.vcek.der": FakeAmd(hwid=bytes(64)).chain.vcek_der}, {}, "chip-id", id="other chip"),
     pytest.param("snp", "genuine", {"a.report.bin": REPORT, "a.vcek.der": GENOA.chain.vcek_der}, {}, "chain", id="other line"),
@@ -140,6 +147,8 @@ REJECTED: list[Any] = [
     pytest.param("tdx", "genuine", {"a.quote.bin": INTEL.quote(tee_type=0)}, {}, "malformed", id="sgx"),
     pytest.param("tdx", "genuine", {"a.quote.bin": PROCESSOR.quote()}, {}, "root", id="forged root"),
     pytest.param("tdx", "chain", {"pck.pem": pem(INTEL.pck, INTEL.root)}, {}, "chain", id="chain of two"),
+    pytest.param("tdx", "genuine", {"a.quote.bin": QUOTE, "a.pb": render_document(parse_quote(PROCESSOR.quote()))}, {}, "root", id="forged document beside a quote"),
+    pytest.param("tdx", "chain", {"a.quote.bin": QUOTE, "b.quote.bin": PROCESSOR.quote()}, {}, "root", id="second quote below a forged root"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE}, {}, "collateral-unavailable", id="no collateral"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": b"{}"}, {}, "collateral", id="empty collateral"),
     pytest.param("tdx", "tcb", {"a.quote.bin": QUOTE, "a.collateral.json": PROCESSOR.collateral()}, {}, "root", id="forged collateral"),
@@ -182,3 +191,55 @@ def test_an_entry_without_checks_asks_for_no_file() -> None:
     index = {"vectors": [{"id": "a", "tee": "snp", "files": ["gone.bin"]}]}
 
     assert list(run_checks(index, {}.__getitem__, ROOTS)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a.collateral.json", "a.json", "tdx/Collateral-2025.bin", "b.collateral"]
+)
+def test_collateral_that_is_not_there_leaves_the_tcb_unknown_and_the_rest_as_it_is(
+    name: str,
+) -> None:
+    checks = [
+        {"check": check, "at": AT, "result": result}
+        for check, result in (
+            ("genuine", "accept"),
+            ("tcb", "reject"),
+            ("default-policy", "reject"),
+        )
+    ]
+    vector = {"id": "v", "tee": "tdx", "files": [name, "a.quote.bin"], "checks": checks}
+
+    results = list(run_checks({"vectors": [vector]}, {"a.quote.bin": QUOTE}.get, ROOTS))
+
+    assert [one.passed for one in results] == [True, True, True]
+    assert [one.found_reason for one in results] == ["", *["collateral-unavailable"] * 2]
+    assert {one.notes for one in results} == {(f"{name}: there is no such file, so no collateral",)}
+
+
+@pytest.mark.parametrize("name", ["a.vcek.der", "b.report.bin", "b.pb", "b"])
+def test_any_other_file_that_is_not_there_stops_the_checks_of_its_vector(name: str) -> None:
+    entry = {"check": "genuine", "at": AT, "result": "reject"}
+    vector = {"id": "v", "tee": "snp", "files": ["a.report.bin", name], "checks": [entry]}
+
+    (result,) = run_checks({"vectors": [vector]}, {"a.report.bin": REPORT}.get, ROOTS)
+
+    assert (result.found, result.passed) == ("error", False)
+    assert result.detail == f"{name}: cannot be read: no such file or directory"
+
+
+def test_roots_that_an_index_names_for_a_vector_are_not_trusted() -> None:
+    files = {"a.report.bin": REPORT, "a.vcek.der": VCEK, "root.pem": in_pem(AMD.chain.ark_der)}
+    entry = {"check": "genuine", "at": AT, "result": "accept"}
+    vector = {
+        "id": "v",
+        "tee": "snp",
+        "files": list(files)[:2],
+        "roots": "root.pem",
+        "checks": [entry],
+    }
+
+    (result,) = run_checks(
+        {"vectors": [vector]}, files.get, TrustRoots(amd={"Milan": FORGER.pinned})
+    )
+
+    assert result.found == "reject"

@@ -405,6 +405,24 @@ def test_a_tampered_vector_is_shown_as_failed(
 
 
 @real_data
+def test_a_quote_whose_collateral_is_not_there_is_rejected_for_its_tcb_only(
+    terminal: Terminal, copy: Path
+) -> None:
+    (copy / "tdx" / "v4-debug.collateral.json").unlink()
+
+    shown = terminal.run("evidence", "check", str(copy), "--roots", str(copy / "roots"))
+
+    assert shown.code == 0
+    assert (
+        "ok tdx/v4-debug tcb at 2026-03-17T22:21:30Z: expected reject OutOfDate, found reject collateral-unavailable\n"
+        "  tdx/v4-debug.collateral.json: there is no such file, so no collateral\n"
+    ) in shown.out
+    assert "ok tdx/v4-debug genuine at 2026-03-17T22:21:30Z: expected accept, found accept\n" in (
+        shown.out
+    )
+
+
+@real_data
 def test_roots_of_somebody_else_accept_nothing_genuine(terminal: Terminal, copy: Path) -> None:
     for name in ("amd_milan_ask_ark.pem", "amd_milan_asvk_ark.pem"):
         (copy / "roots" / name).unlink()
@@ -460,6 +478,9 @@ GENUINE: dict[str, Any] = {"check": "genuine", "at": "2025-01-01", "result": "ac
         pytest.param({}, {"options": [1]}, "the options of a check are [1], wanted an object", id="options"),
         pytest.param({}, {"options": {"allow_vlek": "no"}}, "the option allow_vlek is 'no', wanted true or false", id="option"),
         pytest.param({"tee": "sgx"}, {}, "tee is 'sgx', wanted one of snp, tdx", id="tee"),
+        pytest.param({"files": ["a\0.json"]}, {}, "names a file that cannot be: 'a\\x00.json'", id="zero byte"),
+        pytest.param({"files": [f"{'a' * 999}.json"]}, {}, "names a file that cannot be: 'aaa", id="long name"),
+        pytest.param({"files": ["../no.json"]}, {}, "names the file '../no.json' outside its folder", id="collateral outside"),
         pytest.param({"files": ["../secret"]}, {}, "names the file '../secret' outside its folder", id="outside"),
         pytest.param({"files": ["a.bin"]}, {}, "a.bin: cannot be read: no such file or directory", id="missing file"),
     ],

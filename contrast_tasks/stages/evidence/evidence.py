@@ -197,14 +197,17 @@ def _certificate_files(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def _inside(folder: Path, name: str, index: Path) -> bytes:
-    """Return a file that the index names, which must lie below its folder."""
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(
-            f"names the file {name!r} outside its folder", where=Location(file=str(index))
-        )
-    return _read(path)
+def _inside(folder: Path, name: str, index: Path) -> bytes | None:
+    """Return a file that the index names, None if there is none; it must lie below the index's folder."""
+    path, where = folder / name, Location(file=str(index))
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+        exists = path.exists()
+    except (OSError, ValueError) as err:  # a name too long, or with a zero byte
+        raise UsageError(f"names a file that cannot be: {name[:99]!r}", where=where) from err
+    if not is_inside:
+        raise UsageError(f"names the file {name!r} outside its folder", where=where)
+    return _read(path) if exists else None
 
 
 def _read(path: Path) -> bytes:

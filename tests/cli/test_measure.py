@@ -237,7 +237,10 @@ OTHER = "--firmware OVMF.fd"
         ("--platform k3s-qemu-tdx --firmware no.fd", "no.fd: error: cannot be read: no such file"),
         ("--platform k3s-qemu-snp --firmware no.fd", "no.fd: error: file does not exist"),
         ("--platform k3s-qemu-tdx --firmware bzImage", "bzImage: error: the firmware has no TDX"),
-        ("--platform k3s-qemu-snp --firmware bzImage", "bzImage: error: the firmware cannot be"),
+        (
+            "--platform k3s-qemu-snp --firmware bzImage",
+            "cannot be measured: it is not made of whole pages",
+        ),
         (
             (f"--platform k3s-qemu-tdx {OTHER} --kernel initrd --initrd initrd --append x"),
             "initrd: error: the kernel is not a bzImage",

@@ -102,7 +102,7 @@ def _guarded(firmware: Path, calculate: Callable[[], Any]) -> Any:
     # The library's parsing raises these for firmware it does not understand.
     except (AssertionError, RuntimeError, KeyError, ValueError, IndexError) as err:
         raise UsageError(
-            f"the firmware cannot be measured: {err or type(err).__name__}",
+            f"the firmware cannot be measured: {str(err) or 'it is not made of whole pages of 4096 bytes'}",
             where=Location(file=str(firmware)),
             hint="wanted an OVMF image built with SEV-SNP support, with a kernel hash table where a kernel is given",
         ) from err

@@ -568,3 +568,11 @@ def test_an_index_without_vectors_passes_nothing_and_fails_nothing(
     shown = terminal.run("evidence", "check", str(tmp_path))
 
     assert (shown.code, shown.out, shown.err) == (0, "0 passed, 0 failed\n", "")
+
+
+def test_what_a_document_does_not_have_is_shown_as_none(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "a.pb").write_bytes(FakeAmd().document(extras={}))
+
+    shown = terminal.run("evidence", "show", str(tmp_path / "a.pb"))
+
+    assert "\nextras: none\n" in shown.out

@@ -49,7 +49,7 @@ def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
     """Yield a description as indented lines, one member each; booleans as yes and no, lists of objects one by one."""
     for name, value in description.items():
         label = f"{_INDENT * depth}{name}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield f"{label}:"
             yield from text_lines(value, depth + 1)
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
@@ -62,7 +62,7 @@ def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
         elif isinstance(value, list):
             yield f"{label}: {', '.join(map(str, value)) or 'none'}"
         else:
-            yield f"{label}: {'none' if value in (None, '') else value}"
+            yield f"{label}: {'none' if value in (None, '', {}) else value}"
 
 
 def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:

@@ -405,3 +405,40 @@ def test_what_is_measured_is_what_generate_takes_and_what_is_missing_has_a_code_
         for level in ("BootloaderVersion", "TEEVersion", "SNPVersion", "MicrocodeVersion"):
             assert f"ReferenceValues.snp[{index}].MinimumTCB.{level}" in generated.err
             assert entries[index]["MinimumTCB"][level] is None
+
+
+def test_what_is_measured_of_a_td_is_in_the_manifest_and_what_is_missing_is_named(
+    terminal: Terminal, files: Path
+) -> None:
+    head = 'platform = "k3s-qemu-tdx"\nsources = ["deployment"]\ndefaults.memory = "700Mi"\n'
+    (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "values.json"\n')
+    words = tdx_words(files, *kernel_words(files), *machine_words(), "--out", "values.json")
+
+    measured = terminal.run(*words)
+    generated = terminal.run("generate")
+
+    (written,) = json.loads((terminal.root / "values.json").read_text())["k3s-qemu-tdx"]["tdx"]
+    (entry,) = json.loads((terminal.root / "manifest.json").read_text())["ReferenceValues"]["tdx"]
+    assert (measured.code, generated.code) == (0, 13)
+    assert (entry["MrTd"], entry["Rtmrs"]) == (written["MrTd"], written["Rtmrs"])
+    assert "ReferenceValues.tdx[0].MrSeam" in generated.err
+
+
+@real_data
+def test_an_entry_for_any_number_of_processors_is_in_the_manifest(terminal: Terminal) -> None:
+    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\ndefaults.memory = "700Mi"\n'
+    (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "values.json"\n')
+    words = (
+        *("measure", "--firmware", str(MEASURED / expected()["firmware"]), "--any-vcpus"),
+        *("--firmware-digest", expected()["ovmf_only_digest"], "--out", "values.json"),
+    )
+
+    measured = terminal.run(*words)
+    generated = terminal.run("generate")
+
+    entries = json.loads((terminal.root / "manifest.json").read_text())["ReferenceValues"]["snp"]
+    assert (measured.code, generated.code) == (0, 13)
+    assert [(entry["ProductName"], entry["APEIP"]) for entry in entries] == [
+        ("Milan", "0080b004"),
+        ("Genoa", "0080b004"),
+    ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from contrast_tasks._settings_lines import Path
+from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.platforms import NAMES, did_you_mean
 from contrast_tasks.sans import san_kind
 
@@ -105,15 +106,13 @@ _ANY_TEXT = Leaf(wanted="a string", accepts=lambda value: isinstance(value, str)
 _BOOL = Leaf(wanted="true or false", accepts=lambda value: isinstance(value, bool))
 _PATHS = _list_of(_TEXT, "an array of strings that are not empty")
 _INNER_PATH = Leaf(wanted="a relative path inside the project", accepts=_is_inner_path)
-_ADDRESS_FORM = re.compile(r"https?://[^@/\s]+(?:/\S*)?")
 _ADDRESS = Leaf(
     wanted="an address that begins with https:// or http:// and names no user",
-    accepts=lambda value: isinstance(value, str) and bool(_ADDRESS_FORM.fullmatch(value)),
+    accepts=lambda value: isinstance(value, str) and is_address(value),
 )
-_PROXY_FORM = re.compile(r"http://[^@/\s]+/?")
 _PROXY = Leaf(
     wanted="an address that begins with http:// and names no user, as http://proxy.example:3128",
-    accepts=lambda value: isinstance(value, str) and bool(_PROXY_FORM.fullmatch(value)),
+    accepts=lambda value: isinstance(value, str) and is_proxy(value),
 )
 _SAN = Leaf(
     wanted="an IP address, a DNS name or a URI",
@@ -248,7 +247,12 @@ def shown(value: Any) -> str:
         return f"[{', '.join(wrong)}{', ...' if len(value) > len(wrong) else ''}]"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return f'"{_without_user(value)}"' if isinstance(value, str) else str(value)
+
+
+def _without_user(text: str) -> str:
+    """Return a text without the user and the password that an address in it names."""
+    return re.sub(r"://\S*@", "://...@", text)
 
 
 def dotted(path: Path) -> str:
@@ -264,7 +268,7 @@ def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
     # Of a workload's key it is the kind that may be mistyped.
     guessed = key.split("/")[-2:][0]
     hint = "" if guessed in rule.known else did_you_mean(guessed, rule.known)
-    yield Problem(path=path, message=f"'{key}' is not {rule.wanted}", hint=hint)
+    yield Problem(path=path, message=f"'{_without_user(key)}' is not {rule.wanted}", hint=hint)
 
 
 def check(value: Any, shape: Leaf | Table | Map = SHAPE, path: Path = ()) -> Iterator[Problem]:

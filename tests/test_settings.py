@@ -1029,3 +1029,27 @@ def test_without_a_project_nothing_observed_is_read(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, environ={}, flags={"platform": "local", "sources": ["d"]})
 
     assert settings.reference_overrides.snp == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[endorsements]\nproxy = "http://user:secret/1@proxy.example"',
+        '[endorsements.mirrors]\n"https://kdsintf.amd.com" = "https://user:secret@a.example"',
+        '[endorsements.mirrors]\n"https://user:secret@a.example" = "https://a.example"',
+    ],
+)
+def test_the_password_in_an_address_is_not_told(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InvalidSettings, match="names no user") as caught:
+        load(tmp_path, f"{BASE}{line}\n")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_the_password_of_a_proxy_in_the_environment_is_not_told(tmp_path: Path) -> None:
+    environ = {"CONTRAST_ENDORSEMENTS_PROXY": "http://user:secret@proxy.example"}
+
+    with pytest.raises(InvalidSettings, match="names no user") as caught:
+        load(tmp_path, environ=environ)
+
+    assert "secret" not in str(caught.value)

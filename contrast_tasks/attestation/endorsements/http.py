@@ -40,13 +40,15 @@ def http_get(
     direct: through no proxy, as for link-local addresses. proxy: in place of the environment's. authorities: files of certificate authorities that are trusted besides.
     Raises FetchFailed with the cause in a few words.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         through = None if direct else _proxy_of(parts, proxy)
         connection = _connection(parts, timeout_s, through, tuple(authorities))
         target = connection.target_of(parts)
     except ValueError as err:
         raise FetchFailed(f"the address is not understood: {err}") from err
+    except OSError as err:
+        raise FetchFailed(f"what TLS needs cannot be read: {_words(err)}") from err
     watch = threading.Timer(timeout_s, connection.cut)
     watch.daemon = True
     watch.start()
@@ -189,7 +191,13 @@ def _proxy_of(parts: SplitResult, given: str) -> SplitResult | None:
     address = given or proxies.get(parts.scheme) or proxies.get("all")
     if not address or proxy_bypass(parts.hostname or ""):
         return None
-    return urlsplit(address if "://" in address else f"http://{address}")
+    try:
+        found = urlsplit(address if "://" in address else f"http://{address}")
+        _ = found.port
+    except ValueError:
+        # Its text quotes what may be part of a password.
+        raise ValueError("the proxy's has no host and port that can be read") from None
+    return found
 
 
 @cache

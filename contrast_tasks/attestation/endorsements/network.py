@@ -6,10 +6,10 @@ CONTRAST_ENDORSEMENTS_PROXY     http:// address of a proxy for these requests on
 https_proxy, no_proxy, ...      as everywhere; SSL_CERT_FILE names authorities in the system's place
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.attestation.endorsements.fetch import Answer
 from contrast_tasks.attestation.endorsements.supply import Network
 from contrast_tasks.errors import SettingsError, UsageError
@@ -17,8 +17,6 @@ from contrast_tasks.errors import SettingsError, UsageError
 VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
 VARIABLE_MIRRORS = "CONTRAST_ENDORSEMENTS_MIRRORS"
 VARIABLE_PROXY = "CONTRAST_ENDORSEMENTS_PROXY"
-_ADDRESS = re.compile(r"https?://[^@/\s]+(?:/\S*)?")
-_PROXY = re.compile(r"http://[^@/\s]+/?")
 _METADATA = {"Metadata": "true"}
 
 
@@ -27,7 +25,7 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
     mirrors: dict[str, str] = {}
     for text in texts:
         prefix, _, replacement = text.partition("=")
-        if not all(_ADDRESS.fullmatch(part) for part in (prefix, replacement)):
+        if not all(map(is_address, (prefix, replacement))):
             # A user's password may stand in it.
             shown = repr(text) if "@" not in text else "one that names a user"
             raise UsageError(
@@ -53,7 +51,7 @@ def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Ne
     if wanted == "off":
         return None
     proxy = environ.get(VARIABLE_PROXY, "")
-    if proxy and not _PROXY.fullmatch(proxy):
+    if proxy and not is_proxy(proxy):
         raise SettingsError(
             f"environment {VARIABLE_PROXY} is not understood, wanted an address that begins with http:// and names no user"
         )

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -222,7 +223,15 @@ def test_nobody_at_the_address_says_so() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://a/", "file:///etc/passwd", "http://", "http://a:b/", "x", "http://u:p@127.0.0.1/"],
+    [
+        "ftp://a/",
+        "file:///etc/passwd",
+        "http://",
+        "http://a:b/",
+        "http://[x/",
+        "x",
+        "http://u:p@127.0.0.1/",
+    ],
 )
 def test_other_addresses_are_not_understood(url: str) -> None:
     with pytest.raises(FetchFailed, match="address is not understood"):
@@ -302,6 +311,26 @@ def test_a_proxy_of_another_kind_is_said_not_to_be_understood(
 
     with pytest.raises(FetchFailed, match="the proxy for http is not an http:// address"):
         http_get("http://vendor.example/", PATIENT_S)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://user:secret#1@127.0.0.1:1", "user:secret/1@127.0.0.1:1", "u:secret@[::1:1"]
+)
+def test_nothing_of_a_proxys_password_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+
+    with pytest.raises(FetchFailed, match="address is not understood: the proxy's") as caught:
+        http_get("https://vendor.example/", SOON_S)
+
+    told = "".join(traceback.format_exception(caught.value))
+    assert "secret" not in told
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__cause__ is None
+
+
+def test_authorities_that_cannot_be_read_are_said_to_be_the_cause(tmp_path: Path) -> None:
+    with pytest.raises(FetchFailed, match="what TLS needs cannot be read: no such file"):
+        http_get("https://127.0.0.1/", SOON_S, authorities=(str(tmp_path / "absent.pem"),))
 
 
 @pytest.fixture

@@ -262,6 +262,12 @@ def dotted(path: Path) -> str:
     )
 
 
+def _holds_nul(value: Any) -> bool:
+    """Return whether a string, or one of an array, has the character that no file name and no variable can hold."""
+    texts = value if isinstance(value, list) else [value]
+    return any(isinstance(text, str) and "\0" in text for text in texts)
+
+
 def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
     if rule.accepts(key):
         return
@@ -274,7 +280,10 @@ def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
 def check(value: Any, shape: Leaf | Table | Map = SHAPE, path: Path = ()) -> Iterator[Problem]:
     """Yield every problem of a parsed document, in the order of its keys."""
     if isinstance(shape, Leaf):
-        if not shape.accepts(value):
+        if _holds_nul(value):
+            message = f"{dotted(path)} holds a NUL character, expected {shape.wanted} without it"
+            yield Problem(path=path, message=message)
+        elif not shape.accepts(value):
             near = did_you_mean(value, shape.known) if isinstance(value, str) else ""
             message = f"{dotted(path)} is {shown(value)}, expected {shape.wanted}"
             yield Problem(path=path, message=message, hint=near or shape.hint)

@@ -1032,6 +1032,21 @@ def test_without_a_project_nothing_observed_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('build_dir = "a\\u0000b"', "build_dir holds a NUL character"),
+        ('manifest = "a\\u0000b"', "manifest holds a NUL character"),
+        ('[owners]\nworkload = ["k.pem", "a\\u0000b"]', "owners.workload holds a NUL character"),
+        ('[reference_values]\nfile = "a\\u0000"', "reference_values.file holds a NUL character"),
+        ('[workloads."Pod/a".env]\nA = "a\\u0000b"', "env.A holds a NUL character"),
+    ],
+)
+def test_no_value_holds_a_nul(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(InvalidSettings, match=said):
+        load(tmp_path, f"{BASE}{line}\n")
+
+
+@pytest.mark.parametrize(
     "line",
     [
         '[endorsements]\nproxy = "http://user:secret/1@proxy.example"',

@@ -168,7 +168,7 @@ def render_config(
 
 def _object(content: bytes, what: str) -> dict[str, Any]:
     try:
-        document = json.loads(content.decode(), object_pairs_hook=_unique)
+        document = json.loads(content.decode(), object_pairs_hook=unique_members)
     except (ValueError, RecursionError) as err:
         raise ImageError(f"{what} is not JSON: {err}") from err
     if not isinstance(document, dict):
@@ -176,12 +176,13 @@ def _object(content: bytes, what: str) -> dict[str, Any]:
     return document
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that an object has twice: readers differ in which of the two they take."""
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {max(names, key=names.count)!r} is there twice in one object")
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, as hook for its parser; ValueError for a name that is there twice: readers differ in which they take."""
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise ValueError(f"key {name!r} is there twice in one object")
+        document[name] = value
     return document
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.documents import ImageConfig, unique_members
 from contrast_tasks.images.references import ImageReference, is_digest, parse_reference
 
 VERSION = 1
@@ -115,7 +115,7 @@ def render_lock(lock: Lock) -> bytes:
 def parse_lock(content: bytes, file: str = "contrast.lock") -> Lock:
     """Parse the file; raise ImageError naming file, line, what was found and what was wanted."""
     try:
-        document = json.loads(content, object_pairs_hook=_refuse_duplicates)
+        document = json.loads(content, object_pairs_hook=unique_members)
     except (ValueError, RecursionError) as err:
         line = err.lineno if isinstance(err, json.JSONDecodeError) else None
         reason = err.msg if isinstance(err, json.JSONDecodeError) else str(err)
@@ -161,15 +161,6 @@ def _line_of(content: bytes, reference: str) -> int | None:
     """Return the line of the last mention of a reference: of two entries the second is the surplus one."""
     place = content.rfind(b'"reference": ' + json.dumps(reference, ensure_ascii=False).encode())
     return content.count(b"\n", 0, place) + 1 if reference and place >= 0 else None
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice!r} is there twice in one object")
-    return document
 
 
 def _image(entry: Any, what: str) -> LockedImage:

@@ -12,6 +12,7 @@ from contrast_tasks.images.documents import (
     parse_config,
     parse_index_or_manifest,
     render_config,
+    unique_members,
 )
 from tests.fakes.images import make_image, make_index
 
@@ -190,6 +191,27 @@ def test_a_config_that_readers_read_differently_is_refused(
 ) -> None:
     with pytest.raises(ImageError, match=problem):
         parse_config(CONFIG.replace(old, new, 1).encode(), "image a")
+
+
+def test_a_key_that_is_there_twice_is_found_in_one_pass() -> None:
+    # Time that grows with the square of what a registry sends would be hours for a document of full size.
+    asked = []
+
+    class Name(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            asked.append(other)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    pairs = [(Name(f"k{number}"), number) for number in range(1000)]
+
+    with pytest.raises(ValueError, match="key 'k999' is there twice"):
+        unique_members([*pairs, (Name("k999"), 0)])
+
+    assert len(asked) < 2 * len(pairs)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ __all__ = [
     "TdxOverrides",
     "WorkloadSettings",
     "load_settings",
+    "observed_values",
     "validate_settings_schema",
     "workload_key",
 ]
@@ -233,6 +234,15 @@ def load_settings(
     if found:
         raise InvalidSettings(found)
     return _build(root, document, origins, places)
+
+
+def observed_values(content: bytes, file: str) -> Mapping[str, Any]:
+    """Return the tables below [reference_values] that `probe` wrote to a file; raises SettingsError for any other content."""
+    layer = layers.observed_layer(content, file)
+    if problems := layers.problems(layer):
+        raise InvalidSettings(problems)
+    found: Mapping[str, Any] = layer.document.get("reference_values", {})
+    return found
 
 
 def _content_of(root: Path, name: str) -> bytes | None:

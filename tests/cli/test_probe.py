@@ -330,7 +330,23 @@ def test_another_kind_of_machine_and_another_machine_are_added(
     assert overrides.tdx.mr_seam_hex == "5e" * 48
 
 
-@pytest.mark.parametrize("content", ["x", "[reference_values", "a = 1", "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("x", "[reference_values", "a = 1", "\xff"),
+        pytest.param("a = " + "[" * 5000, id="deep"),
+        *(
+            "reference_values = 5",
+            "reference_values = { snp = 5 }",
+            "[reference_values]\nother = 1",
+        ),
+        "[reference_values.snp]\nMilan = 5",
+        "[reference_values.snp.Milan]\nallowed_chip_ids = 5",
+        '[reference_values.snp.Genoa]\nallowed_chip_ids = ["a\\"b"]',
+        '[reference_values.snp."a\\nb"]\nallowed_chip_ids = []',
+        "[reference_values.tdx]\nminimum_qe_svn = 1.5",
+    ],
+)
 def test_an_earlier_file_that_cannot_be_understood_is_left_as_it_is(
     terminal: Terminal, machine: AtlsServer, content: str
 ) -> None:

@@ -5,16 +5,15 @@ that; contrast.toml wins, and is never written.
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.errors import Location, SettingsError, UsageError
 from contrast_tasks.files import write_atomic
-from contrast_tasks.settings import FILE_NAME, OBSERVED_NAME
+from contrast_tasks.settings import FILE_NAME, OBSERVED_NAME, observed_values
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
@@ -77,13 +76,13 @@ def with_earlier(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     Raises UsageError for a file that is not ours or cannot be understood.
     """
     require_own(path)
-    try:
-        earlier = tomllib.loads(path.read_text())["reference_values"]
-    except FileNotFoundError:
+    if not path.exists():
         return dict(overrides)
-    except (ValueError, KeyError) as err:
+    try:
+        earlier = observed_values(path.read_bytes(), str(path))
+    except SettingsError as err:
         raise UsageError(
-            "cannot be understood any more",
+            f"cannot be understood any more: {err}",
             where=Location(file=str(path)),
             hint="remove it, and probe again",
         ) from err

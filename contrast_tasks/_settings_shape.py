@@ -29,6 +29,7 @@ _WORKLOAD = rf"(?:{_NAME}/)?(?P<kind>[A-Za-z]+)/{_NAME}(?:\.{_NAME})*"
 # Not zero, which is no limit to Kubernetes.
 _QUANTITY = r"(?=[0-9.]*[1-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
 _ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BARE_KEY = r"[A-Za-z0-9_-]+"
 _HEX = frozenset("0123456789abcdefABCDEF")
 
@@ -262,10 +263,14 @@ def dotted(path: Path) -> str:
     )
 
 
-def _holds_nul(value: Any) -> bool:
-    """Return whether a string, or one of an array, has the character that no file name and no variable can hold."""
+def _strange(value: Any) -> str:
+    """Return what no file of ours can hold of a string, or of the strings of an array; empty if there is nothing."""
     texts = value if isinstance(value, list) else [value]
-    return any(isinstance(text, str) and "\0" in text for text in texts)
+    text = "".join(part for part in texts if isinstance(part, str))
+    if "\0" in text:
+        return "a NUL character"
+    # From the command line and the environment, where bytes that are no text arrive as these.
+    return "bytes that are not UTF-8" if _SURROGATE.search(text) else ""
 
 
 def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
@@ -280,8 +285,8 @@ def _check_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
 def check(value: Any, shape: Leaf | Table | Map = SHAPE, path: Path = ()) -> Iterator[Problem]:
     """Yield every problem of a parsed document, in the order of its keys."""
     if isinstance(shape, Leaf):
-        if _holds_nul(value):
-            message = f"{dotted(path)} holds a NUL character, expected {shape.wanted} without it"
+        if strange := _strange(value):
+            message = f"{dotted(path)} holds {strange}, expected {shape.wanted} without"
             yield Problem(path=path, message=message)
         elif not shape.accepts(value):
             near = did_you_mean(value, shape.known) if isinstance(value, str) else ""

@@ -1061,6 +1061,17 @@ def test_the_password_in_an_address_is_not_told(tmp_path: Path, line: str) -> No
     assert "secret" not in str(caught.value)
 
 
+def test_bytes_that_are_no_text_are_refused_wherever_they_come_from(tmp_path: Path) -> None:
+    name = os.fsdecode(b"m\xff.json")
+
+    with pytest.raises(InvalidSettings, match="manifest holds bytes that are not UTF-8"):
+        load(tmp_path, environ={"CONTRAST_MANIFEST": name})
+    with pytest.raises(InvalidSettings, match="manifest holds bytes that are not UTF-8"):
+        load(tmp_path, flags={"manifest": name})
+    with pytest.raises(InvalidSettings, match="sources holds bytes that are not UTF-8"):
+        load(tmp_path, overrides=(f'sources = ["a", "{name}"]',))
+
+
 def test_the_password_of_a_proxy_in_the_environment_is_not_told(tmp_path: Path) -> None:
     environ = {"CONTRAST_ENDORSEMENTS_PROXY": "http://user:secret@proxy.example"}
 

@@ -200,8 +200,8 @@ def render_values(platform: Platform, values: Mapping[str, Any], before: bytes |
     document: dict[str, Any] = {}
     if before is not None:
         try:
-            document = json.loads(before)
-        except ValueError as err:
+            document = json.loads(before, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as err:
             raise UsageError("it is there already and is not JSON") from err
         if not isinstance(document, dict) or {"snp", "tdx"} & document.keys():
             raise UsageError(
@@ -209,6 +209,10 @@ def render_values(platform: Platform, values: Mapping[str, Any], before: bytes |
                 hint="write to another file, or put what it holds below the platform's name",
             )
     return pretty_json(dict(sorted({**document, platform.name: values}.items())))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def write_values(path: Path, platform: Platform, values: Mapping[str, Any]) -> bool:

@@ -13,12 +13,10 @@ from contrast_tasks._settings_shape import Problem
 _STATE = ".contrast"
 # A plan is a whole generate of its own below the state.
 _PLAN = (_STATE, "plan")
-_READ = ("contrast.toml", "dodo.py")
+_READ = ("contrast.toml", "observed.toml", "dodo.py")
 _YAML = (".yml", ".yaml")
 # What generate and the images task write below the build directory.
 _BUILT = ("check.json", "deployment", "images", "policies", "workloads")
-
-
 _EXAMPLES = {"manifest": "manifest.json", "lock": "contrast.lock"}
 _OWNERS = ("workload", "seedshare")
 
@@ -37,7 +35,7 @@ def output_problems(root: Path, document: Mapping[str, Any]) -> Iterator[Problem
     values = document.get("reference_values", {}).get("file")
     if values is not None:
         taken[at(values)] = "which is the file of reference values"
-    yield from _of_build(document["build_dir"], build, sources)
+    yield from _of_build(document["build_dir"], build, sources, taken)
     generated = [build / part for part in _BUILT]
     for (kind, name), path in owners.items():
         if any(part in path.parents for part in generated):
@@ -45,12 +43,19 @@ def output_problems(root: Path, document: Mapping[str, Any]) -> Iterator[Problem
             yield Problem(path=("owners", kind), message=message)
     for key in ("lock", "manifest"):
         path = at(document[key])
-        reason = taken.get(path) or _reason(path, generated, sources.values())
+        reason = "which is build_dir" if path == build else _within(path, taken)
+        reason = reason or _reason(path, generated, sources.values())
         yield from _of_file(key, document[key], reason)
         taken[path] = f"which is {key} too"
 
 
-def _of_build(name: str, build: Path, sources: Mapping[str, Path]) -> Iterator[Problem]:
+def _of_build(
+    name: str, build: Path, sources: Mapping[str, Path], taken: Mapping[Path, str]
+) -> Iterator[Problem]:
+    if reason := _within(build, taken):
+        yield Problem(
+            path=("build_dir",), message=f"build_dir is '{name}', {reason}, expected a folder"
+        )
     for source, path in sources.items():
         if build == path or build in path.parents or path in build.parents:
             found = f"sources has '{source}' and build_dir is '{name}'"
@@ -65,6 +70,11 @@ def _of_file(key: str, name: str, reason: str) -> Iterator[Problem]:
         return
     message = f"{key} is '{name}', {reason}, expected a file of its own"
     yield Problem(path=(key,), message=message, hint=f'as {key} = "{_EXAMPLES[key]}"')
+
+
+def _within(path: Path, files: Mapping[Path, str]) -> str:
+    """Return why a path is none for an output: it is one of the files, or would lie in one as if it were a folder."""
+    return next((files[part] for part in (path, *path.parents) if part in files), "")
 
 
 def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> str:

@@ -564,6 +564,12 @@ def test_a_file_without_sense_is_refused(
     [
         ('manifest = "contrast.toml"', "manifest is 'contrast.toml', which is contrast.toml"),
         ('manifest = "dodo.py"', "which is dodo.py"),
+        ('manifest = "observed.toml"', "which is observed.toml"),
+        ('manifest = "build"', "manifest is 'build', which is build_dir"),
+        ('manifest = "contrast.lock/manifest.json"', "which is lock too"),
+        ('lock = "contrast.toml/lock"', "which is contrast.toml"),
+        ('build_dir = "contrast.toml"', "build_dir is 'contrast.toml', which is contrast.toml"),
+        ('build_dir = "values.json/x"', "which is the file of reference values"),
         ('manifest = "contrast.lock"', "which is lock too"),
         ('manifest = "workload-owner.pem"', "which is an owner's key"),
         ('manifest = "deployment/app.yml"', "which is among the sources"),

@@ -10,22 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import FindingsError, GraphError, ImageError, Location
+from contrast_tasks.errors import FindingsError, GraphError
 from contrast_tasks.findings import Finding, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
-from contrast_tasks.kube.checks import check_images
-from contrast_tasks.kube.documents import Document, decode, location, parse_documents
+from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.platforms import platform
-from contrast_tasks.settings import ComponentSettings
+from contrast_tasks.stages.generate.documents import document_of, documents_of
 from contrast_tasks.stages.generate.images import image_sites, pin_images
-from contrast_tasks.stages.prepare.memory import check_memory_bound, image_bytes
+from contrast_tasks.stages.generate.resolve import resolve_images
+from contrast_tasks.stages.prepare.memory import check_memory_bound
 from contrast_tasks.stages.prepare.prepare import Components, prepare
 from contrast_tasks.stages.project.index import Workload
-from contrast_tasks.stages.project.paths import COORDINATOR_SOURCE, Spec
+from contrast_tasks.stages.project.paths import Spec
 from contrast_tasks.stages.project.project import Project, open_project
 from contrast_tasks.stages.project.work import (
     Head,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
 _ABSENT_CONFIG = "G080"
-# As in templates/coordinator/coordinator.yml: what the process needs.
-_COORDINATOR_MEBIBYTES = 200
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def _policy_before(path: Path) -> str | None:
 
 def derive(project: Project, workload: Workload) -> Work:
     """Return the result for one workload; raises FindingsError if a finding is an error."""
-    document = _document(project, workload)
+    document = document_of(project, workload)
     prepared = prepare(
         document,
         settings=project.settings,
@@ -99,7 +97,7 @@ def derive(project: Project, workload: Workload) -> Work:
     is_confidential = workloads.is_confidential_class(workloads.runtime_class(obj))
     images: dict[str, LockedImage] = {}
     if is_confidential:
-        images, missing = _resolve(project, document, obj)
+        images, missing = resolve_images(project, document, obj)
         findings += missing
         if not missing:
             findings += check_memory_bound(
@@ -129,121 +127,6 @@ def derive(project: Project, workload: Workload) -> Work:
         findings=tuple(_relative(finding, document) for finding in findings),
     )
     return Work(head=head, obj=obj, policy=policy)
-
-
-_parsed: dict[tuple[str, str], list[Document]] = {}
-_PARSED_AT_MOST = 8
-
-
-def _documents(project: Project, file: str) -> list[Document]:
-    """Return the documents of a source; the last few files stay parsed, since their workloads come one by one."""
-    name, text = (file, project.sources[file].digest), None
-    if file == COORDINATOR_SOURCE:
-        # What becomes of the template follows from settings and lock file too.
-        text = _as_it_is_deployed(decode(project.read(file), file), project)
-        name = (file, text)
-    documents = _parsed.get(name)
-    if documents is None:
-        documents = parse_documents(text or decode(project.read(file), file), file)
-        while len(_parsed) >= _PARSED_AT_MOST:
-            del _parsed[next(iter(_parsed))]
-        _parsed[name] = documents
-    return documents
-
-
-def _as_it_is_deployed(text: str, project: Project) -> str:
-    """Return our Coordinator with its image, and with memory for it where it is unpacked in the guest's."""
-    image = project.settings.components.coordinator
-    text = text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
-    if platform(project.settings.platform).pulls_in_guest:
-        try:
-            locked = (project.lock() or Lock()).resolve(image)
-        except ImageError:
-            locked = None
-        if locked is not None:
-            needed = _COORDINATOR_MEBIBYTES + -(-sum(image_bytes([locked])) // (1 << 20))
-            text = text.replace(f"memory: {_COORDINATOR_MEBIBYTES}Mi\n", f"memory: {needed}Mi\n")
-    return text
-
-
-def _document(project: Project, workload: Workload) -> Document:
-    return _documents(project, workload.file)[workload.position]
-
-
-def _resolve(
-    project: Project, document: Document, obj: Mapping[str, Any]
-) -> tuple[dict[str, LockedImage], list[Finding]]:
-    """Return the locked image of every reference of the prepared object, and what is missing."""
-    lock = project.lock() or Lock()
-    images: dict[str, LockedImage] = {}
-    findings: list[Finding] = []
-    malformed: set[str] = set()
-    # What stands in the Coordinator's template is ours too, and nobody can edit it.
-    own = set() if document.file == COORDINATOR_SOURCE else set(workloads.images(document.obj))
-    for path, reference in image_sites(obj):
-        try:
-            found = lock.resolve(reference)
-        except ImageError as error:
-            malformed.add(reference)
-            if reference in own:
-                finding = Finding(
-                    code="G010",
-                    rule="image-reference",
-                    severity=Severity.ERROR,
-                    message=str(error),
-                    where=location(document, path),
-                    hint=error.hint,
-                )
-                findings.append(finding)
-            continue
-        if found is not None:
-            images[reference] = found
-        elif (setting := _component(project, reference)) and reference not in own:
-            findings.append(_component_finding(project, setting, reference))
-        elif reference not in own or "@" in reference:
-            message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {project.settings.lock}"
-            hint = "run 'contrast-tasks lock'"
-            findings.append(_image_finding(location(document, path), message, hint))
-    said = {*images, *malformed}
-    findings += check_images(document, lambda reference: reference in said or reference not in own)
-    return images, list(dict.fromkeys(findings))
-
-
-def _component(project: Project, reference: str) -> str:
-    """Return the key of [components] that names the image, "" for any other image."""
-    components = project.settings.components
-    names = {
-        components.initializer: "initializer",
-        components.service_mesh: "service_mesh",
-        components.coordinator: "coordinator",
-    }
-    return names.get(reference, "")
-
-
-def _component_finding(project: Project, setting: str, reference: str) -> Finding:
-    """Return what is missing of an image of ours, the same for every workload that gets it."""
-    lock, key = project.settings.lock, f"components.{setting}"
-    if reference == getattr(ComponentSettings(), setting):
-        message = f"{key} is {reference} by default, found no entry for it in {lock}"
-        hint = (
-            "push that image to a registry of yours, name it in [components], then run"
-            " 'contrast-tasks lock'"
-        )
-    else:
-        message = f"{key} is {reference}, found no entry for it in {lock}"
-        hint = "run 'contrast-tasks lock'"
-    return _image_finding(project.settings.where(key), message, hint)
-
-
-def _image_finding(where: Location, message: str, hint: str) -> Finding:
-    return Finding(
-        code="G010",
-        rule="image-not-locked",
-        severity=Severity.ERROR,
-        message=message,
-        where=where,
-        hint=hint,
-    )
 
 
 def _policy(
@@ -308,7 +191,7 @@ def policy_of(project: Project, workload: Workload) -> tuple[bytes, "PolicyData"
     except GraphError as error:
         message = f"{workload.key} has no policy of the sources and settings as they are now"
         raise GraphError(message, hint="run 'contrast-tasks generate' first") from error
-    expectations = _expectations(project, workload, _document(project, workload), work.obj)
+    expectations = _expectations(project, workload, document_of(project, workload), work.obj)
     return work.policy, expectations
 
 
@@ -354,7 +237,7 @@ def _configs(
         place = project.index.places.get((kind, namespace, name))
         if place is not None:
             file, position = place
-            document = _documents(project, file)[position]
+            document = documents_of(project, file)[position]
             # The check of the sources says the same; values that cannot be read give no policy.
             raise_errors(check_plain(document))
             found[kind, workload.namespace or None, name] = config_data(document.obj)
@@ -386,7 +269,7 @@ def _automounts(project: Project, workload: Workload, obj: Mapping[str, Any]) ->
     if place is None:
         return True
     file, position = place
-    account = _documents(project, file)[position].obj
+    account = documents_of(project, file)[position].obj
     return account.get("automountServiceAccountToken") is not False
 
 

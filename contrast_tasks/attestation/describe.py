@@ -15,8 +15,8 @@ from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.pki.der import elements
 from contrast_tasks.attestation.pki.forms import issuer_text, load_certificate, pem_to_der
 from contrast_tasks.attestation.snp import document as snp_document
-from contrast_tasks.attestation.snp.endorsement import parse_endorsement
-from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement
+from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import REPORT_BYTES, SnpReport, parse_report
 from contrast_tasks.attestation.snp.tcb import parse_tcb
 from contrast_tasks.attestation.tdx import document as tdx_document
@@ -114,7 +114,7 @@ def flags(word: int, names: Mapping[int, str]) -> Description:
 
 def describe_snp_report(report: SnpReport) -> Description:
     """Return all fields of a report; TCB versions are split by the product's layout."""
-    line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
+    line = line_of_report(report)
     policy = report.policy
     return {
         "version": report.version,
@@ -140,7 +140,7 @@ def describe_snp_report(report: SnpReport) -> Description:
             "SIGNING_KEY": SIGNING_KEYS.get(report.signing_key, f"reserved {report.signing_key}"),
         },
         **{
-            name: _tcb(getattr(report, name), turin=line == "Turin")
+            name: _tcb(getattr(report, name), turin=line == LINE_TURIN)
             for name in ("current_tcb", "reported_tcb", "committed_tcb", "launch_tcb")
         },
         "current_version": "{}.{} build {}".format(*report.current_version),

@@ -17,7 +17,7 @@ from contrast_tasks.attestation.endorsements.fetch import (
 from contrast_tasks.attestation.errors import EndorsementRejected
 from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.snp.crl import parse_list
-from contrast_tasks.attestation.snp.endorsement import parse_endorsement, verify_chain
+from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement, verify_chain
 from contrast_tasks.attestation.snp.lines import amd_anchor
 from contrast_tasks.attestation.snp.tcb import Tcb
 
@@ -35,7 +35,7 @@ def vcek_url(line: str, chip_id: bytes, tcb: Tcb) -> str:
             "the chip id is masked, so its endorsement certificate cannot be fetched",
             hint="the host must deliver the certificate",
         )
-    turin = line == "Turin"
+    turin = line == LINE_TURIN
     levels = {"fmcSPL": tcb.fmc} if turin else {}
     levels |= {
         "blSPL": tcb.bootloader,

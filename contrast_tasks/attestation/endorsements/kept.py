@@ -13,15 +13,12 @@ from typing import NoReturn, Self
 
 from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
-from contrast_tasks.attestation.snp.lines import LINES, line_of_model
+from contrast_tasks.attestation.snp.endorsement import LINE_TURIN
+from contrast_tasks.attestation.snp.lines import LINES, LINES_BEFORE_CPUID, line_of_report
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.tdx.collateral import Collateral
 from contrast_tasks.errors import EvidenceRejected
-
-_LINE_TURIN = "Turin"
-# Reports before version 3 do not name their line; Turin's are newer.
-_LINES_BEFORE_CPUID = ("Milan", "Genoa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +59,10 @@ class KeptEndorsements:
 
 def possible_levels(report: SnpReport) -> Iterator[tuple[str, Tcb]]:
     """Yield the product lines that a report can be of, each with the TCB that its endorsement certificate is for."""
-    lines: tuple[str, ...] = _LINES_BEFORE_CPUID
-    if report.has_cpuid:
-        lines = (line_of_model(report.cpuid_family, report.cpuid_model),)
+    lines = (line_of_report(report),) if report.has_cpuid else LINES_BEFORE_CPUID
     for line in filter(LINES.__contains__, lines):
         with contextlib.suppress(EvidenceRejected):
-            yield line, parse_tcb(report.reported_tcb, turin=line == _LINE_TURIN)
+            yield line, parse_tcb(report.reported_tcb, turin=line == LINE_TURIN)
 
 
 def _never(*_: float) -> NoReturn:

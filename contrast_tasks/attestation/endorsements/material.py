@@ -18,7 +18,7 @@ from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
-from contrast_tasks.attestation.snp.lines import LINES, line_of_model
+from contrast_tasks.attestation.snp.lines import LINES, LINES_BEFORE_CPUID, line_of_report
 from contrast_tasks.attestation.snp.report import KIND_VCEK, SIGNING_KEY_VCEK, SnpReport
 from contrast_tasks.attestation.tdx.collateral import Collateral
 from contrast_tasks.attestation.tdx.quote import TdxQuote
@@ -33,8 +33,6 @@ CERTIFICATE, REVOCATION_LIST, COLLATERAL = (
     "revocation list",
     "collateral",
 )
-# Reports without a processor model are older than every line but these.
-_LINES_OF_VERSION_2 = ("Milan", "Genoa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +170,7 @@ def line_of(document: SnpDocument) -> str:
     """Return the product line that a report or its certificate names, empty if neither does."""
     report = document.report
     if report.has_cpuid:
-        return line_of_model(report.cpuid_family, report.cpuid_model)
+        return line_of_report(report)
     certificate = document.vcek_der or document.vlek_der
     try:
         return parse_endorsement(certificate).line if certificate else ""
@@ -190,7 +188,7 @@ def _with_certificate(
         return document, line
     if report.signing_key != SIGNING_KEY_VCEK:
         return document, line
-    for candidate in (line,) if line else _LINES_OF_VERSION_2:
+    for candidate in (line,) if line else LINES_BEFORE_CPUID:
         if candidate not in LINES:
             continue
         fetch = partial(_fetch_certificate, endorsements, report, candidate, now)

@@ -33,7 +33,7 @@ from contrast_tasks.attestation.snp.document import (
 )
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
-from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import KIND_VLEK, SnpReport, parse_report
 from contrast_tasks.attestation.snp.verify import line_of
 from contrast_tasks.attestation.tdx.document import TDX_OID
@@ -85,7 +85,7 @@ class SnpIssuer:
         key = table.get(VLEK_GUID if is_vlek else VCEK_GUID, b"")
         if not is_vlek and not _fits(key, report):
             key = self._looked_up(report) or key
-        line = line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
+        line = line_of_report(report)
         crl = self._crl(line, report.key_kind) if self._crl and line else None
         return render_document(
             SnpDocument(

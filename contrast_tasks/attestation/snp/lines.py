@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from contrast_tasks.attestation.pki.forms import pem_to_der
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.errors import UsageError
 
 _ROOT_SHA256 = {
@@ -16,6 +17,8 @@ _ROOT_SHA256 = {
     "Turin": "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
 }
 LINES = tuple(_ROOT_SHA256)
+# Reports before version 3 do not name their line; Turin's are newer.
+LINES_BEFORE_CPUID = ("Milan", "Genoa")
 LINE_SIMULATED = "Simulated"
 # No processor has family 0xff; reports of the simulated one carry it, so that they can never pass for AMD's.
 SIMULATED_FAMILY = 0xFF
@@ -36,6 +39,11 @@ def line_of_model(family: int, model: int) -> str:
         if family == known and first <= model <= last:
             return line
     return ""
+
+
+def line_of_report(report: SnpReport) -> str:
+    """Return the product line that a report names, or "" if it names none that we know, as those before version 3."""
+    return line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
 
 
 @cache

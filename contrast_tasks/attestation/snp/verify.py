@@ -40,7 +40,7 @@ from contrast_tasks.attestation.snp.expectation import (
     claim_checks,
     endorsement_checks,
 )
-from contrast_tasks.attestation.snp.lines import line_of_model
+from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import (
     KIND_VLEK,
     SIGNED_BYTES,
@@ -203,7 +203,7 @@ def line_of(report: SnpReport, endorsement: Endorsement) -> str:
     """Return the processor line of a report, or "" if its model belongs to none that we know."""
     # From version 3 the report itself says which processor it is; some certificates name a wrong product.
     if report.has_cpuid:
-        return line_of_model(report.cpuid_family, report.cpuid_model)
+        return line_of_report(report)
     return endorsement.line
 
 

@@ -137,7 +137,9 @@ def read_log(text: str) -> Iterator[Request]:
     for line in text.split("\n"):
         try:
             entry = json.loads(line)
-        except ValueError:
+            # No request has half of a surrogate pair, and no engine takes one.
+            json.dumps(entry, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and isinstance(entry.get("request"), dict):
             yield Request(kind=str(entry.get("kind")), input=entry["request"])
@@ -224,8 +226,7 @@ def _variables(
     container: Mapping[str, Any], request: Request, names: tuple[str, ...]
 ) -> tuple[Any, Any]:
     env = container.get("env", {})
-    process = _at(request.input, "OCI/Process") or _at(request.input, "process") or {}
-    entries = process.get("Env") or []
+    entries = _list_at(request.input, "OCI/Process/Env") or _list_at(request.input, "process/Env")
     expected = {
         name: env.get("fixed", {}).get(name, env.get("pattern", {}).get(name)) for name in names
     }
@@ -240,7 +241,7 @@ def _mounts(
 ) -> tuple[Any, Any]:
     shared = block["shared"]["mounts"]
     known = [*shared["all"], *shared["containers"], *container.get("mounts", [])]
-    asked = _at(request.input, "OCI/Mounts") or []
+    asked = [each for each in _list_at(request.input, "OCI/Mounts") if isinstance(each, Mapping)]
     return (
         [each for each in known if each["dst"] in names],
         [each for each in asked if each.get("destination") in names],
@@ -266,3 +267,9 @@ def _at(value: Any, path: str) -> Any:
     for part in path.split("/"):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def _list_at(value: Any, path: str) -> list[Any]:
+    """Return the list at a path, empty if something else is there: a request is whatever the host wrote."""
+    found = _at(value, path)
+    return found if isinstance(found, list) else []

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from contrast_tasks.policy.engine import parse_denial
 from contrast_tasks.policy.explain import Explanation, explain, explain_event, read_log
 from contrast_tasks.policy.requests import Request
@@ -98,6 +100,27 @@ def test_a_log_is_read_and_broken_lines_are_skipped() -> None:
     )
 
     assert [r.kind for r in requests] == ["GuestDetailsRequest"]
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"kind": "X", "request": {"a": "\\ud800"}}', '{"kind": "\\udfff"}']
+)
+def test_lines_that_nobody_can_read_are_skipped(line: str) -> None:
+    good = json.dumps({"kind": "GuestDetailsRequest", "request": {}})
+
+    assert [r.kind for r in read_log(f"{line}\n{good}")] == ["GuestDetailsRequest"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("OCI/Process", value) for value in ("x", 5, ["x"])),
+        *(("OCI/Process/Env", value) for value in (5, {"a": "b"})),
+        *(("OCI/Mounts", value) for value in ("x", 5, [5, None], {"a": 1})),
+    ],
+)
+def test_a_request_of_another_form_is_explained_too(path: str, value: object) -> None:
+    assert _explained(path, value).request.kind == "CreateContainerRequest"
 
 
 def test_a_denial_is_found_in_an_event_of_the_cluster() -> None:

@@ -83,11 +83,11 @@ def check_certificates(root_ca_pem: bytes, mesh_ca_pem: bytes, subject: str, now
         wrong = "not one certificate in PEM form"
         if certificate is not None:
             wrong = _why_no_authority(certificate, name, now)
-            keys.append(certificate.public_key())
-        if wrong:
+        if certificate is None or wrong:
             raise MismatchError(
                 f"{subject} presents a {what} that cannot be trusted: it is {wrong}"
             )
+        keys.append(certificate.public_key())
     if keys[0] == keys[1]:
         raise MismatchError(f"{subject} presents a root ca and a mesh ca with the same key")
 
@@ -96,10 +96,14 @@ def _only_certificate(pem: bytes) -> "x509.Certificate | None":
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from contrast_tasks.attestation.pki.forms import PARSE_ERRORS
+
     try:
         certificate = x509.load_pem_x509_certificate(pem)
+        # Some keys do not parse before they are looked at.
+        certificate.public_key()
         is_all = certificate.public_bytes(Encoding.PEM).split() == pem.split()
-    except ValueError:
+    except PARSE_ERRORS:
         return None
     return certificate if is_all else None
 
@@ -107,8 +111,10 @@ def _only_certificate(pem: bytes) -> "x509.Certificate | None":
 def _why_no_authority(certificate: "x509.Certificate", name: str, now: datetime) -> str:
     """Return what is wrong with a CA certificate, "" if nothing is."""
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.exceptions import InvalidSignature
     from cryptography.x509.oid import NameOID
+
+    from contrast_tasks.attestation.pki.forms import PARSE_ERRORS
 
     wanted = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]).rfc4514_string()
     try:
@@ -117,7 +123,7 @@ def _why_no_authority(certificate: "x509.Certificate", name: str, now: datetime)
         certificate.verify_directly_issued_by(certificate)
     except x509.ExtensionNotFound:
         return "no certificate authority"
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (InvalidSignature, *PARSE_ERRORS):
         return "not signed by its own key"
     if found != wanted:
         return f"of {found or 'nobody'}, expected {wanted}"

@@ -1,16 +1,26 @@
 """What verify makes of a Coordinator that is genuine and lies."""
 
+import ssl
 from pathlib import Path
 
 import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.pki.forms import pem_to_der
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.stages.coordinator.verify import run_verify
 from coordinator.seedengine import SeedEngine
 from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
 from tests.fakes.liar import AUTHORITY, Liar, new_authority
+
+
+def with_bytes(pem: bytes, old_hex: str, new_hex: str) -> bytes:
+    """Return a certificate with some of its DER exchanged."""
+    (der,) = pem_to_der(pem)
+    changed = der.replace(bytes.fromhex(old_hex), bytes.fromhex(new_hex))
+    assert changed != der
+    return ssl.DER_cert_to_PEM_cert(changed).encode()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +112,17 @@ def test_an_earlier_manifest_need_not_satisfy_the_rules_of_today(
             {"mesh_ca_pem": AUTHORITY.mesh_ca_pem.replace(b"MII", b"AAA", 1)},
             "mesh ca .* not one certificate in PEM form",
             id="damaged",
+        ),
+        pytest.param(
+            # The curve's identifier, 1.3.132.0.34, becomes one that nobody has.
+            {"mesh_ca_pem": with_bytes(AUTHORITY.mesh_ca_pem, "2b81040022", "2b8104007e")},
+            "mesh ca .* not one certificate in PEM form",
+            id="key of another kind",
+        ),
+        pytest.param(
+            {"root_ca_pem": with_bytes(AUTHORITY.root_ca_pem, "a003020102", "a003020107")},
+            "root ca .* not one certificate in PEM form",
+            id="version of another kind",
         ),
         pytest.param(
             {"mesh_ca_pem": AUTHORITY.mesh_ca_pem + AUTHORITY.root_ca_pem},

@@ -170,6 +170,8 @@ class Rootfs:
     def _link_text(self, member: tarfile.TarInfo, path: Path) -> str:
         depth = len(path.parent.relative_to(self._root).parts)
         target = member.linkname
+        if "\0" in target:
+            raise self._refuse(member.name, f"a link to {target!r}, which no file can be called")
         if target.startswith("/"):
             target = "../" * depth + target.lstrip("/")
         level = depth

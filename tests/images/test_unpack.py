@@ -194,6 +194,8 @@ ATTACKS = [
     pytest.param((file("a/.wh..."),), "whiteout of '..'", id="whiteout of the parent"),
     pytest.param((file("."),), "the root is not a directory", id="root a file"),
     pytest.param((symlink(".", "/etc"),), "the root is not a directory", id="root a link"),
+    pytest.param((symlink("a", "\u00e9\0b"),), "which no file can be called", id="NUL in a link"),
+    pytest.param((file("\u00e9\0b"),), "a path outside of its root", id="NUL in a name"),
     pytest.param((file("a"), file("a/b")), "a is not a directory", id="file below a file"),
     pytest.param(
         (symlink("a", "b"), symlink("b", "a"), file("a/c")), "too many links", id="link loop"

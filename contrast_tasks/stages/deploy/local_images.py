@@ -83,7 +83,7 @@ def ensure_unpacked(image: "LayoutImage", folder: Path, say: Say) -> str:
     record.unlink(missing_ok=True)
     unpack(image, rootfs)
     unpacking = secrets.token_hex(32)
-    files = {path: _state(rootfs / path) for path in sorted(_paths(rootfs))}
+    files = {_text(path): _state(rootfs / path) for path in sorted(_paths(rootfs))}
     write_atomic(record, canonical_json({"files": files, "unpacking": unpacking}))
     return unpacking
 
@@ -98,8 +98,8 @@ def _recorded(record: Path) -> dict[str, Any] | None:
 
 def _is_as_recorded(rootfs: Path, files: dict[str, Any]) -> bool:
     try:
-        return all(_state(rootfs / path) == state for path, state in files.items())
-    except (OSError, AttributeError):
+        return all(_state(rootfs / _path(text)) == state for text, state in files.items())
+    except (OSError, ValueError, AttributeError):
         return False
 
 
@@ -110,11 +110,20 @@ def _paths(rootfs: Path) -> Iterator[str]:
             yield (Path(folder) / name).relative_to(rootfs).as_posix()
 
 
+def _text(path: str) -> str:
+    """Return a path as text of JSON, one character for each byte: names in images need not be UTF-8."""
+    return os.fsencode(path).decode("latin-1")
+
+
+def _path(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))
+
+
 def _state(path: Path) -> list[Any]:
     """Return mode, size, time and link target; a folder's size and time change with what is added to it."""
     status = path.lstat()
     if path.is_symlink():
-        return [status.st_mode, os.readlink(path)]  # noqa: PTH115  # as text
+        return [status.st_mode, _text(os.readlink(path))]  # noqa: PTH115  # as text
     if path.is_dir():
         return [status.st_mode]
     return [status.st_mode, status.st_size, status.st_mtime_ns]

@@ -5,6 +5,7 @@ import pytest
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.attestation.endorsements.network import network_from_environment, parse_mirrors
 from contrast_tasks.errors import SettingsError, UsageError
+from contrast_tasks.stages.prepare.inject import way_to_vendors
 
 ADDRESSES = ("https://a", "http://a:8080", "https://[::1]:8080/x", "https://a.example/path?x=y@z")
 NONE = ("a", "ftp://a", "https://", "https:///x", "https://u:p@a", "https://a b", "https://a/ b")
@@ -36,3 +37,20 @@ def test_mirrors_and_proxies_that_cannot_be_asked_are_refused_at_once(text: str)
         parse_mirrors([f"https://vendor.example={text}"])
     with pytest.raises(SettingsError, match="CONTRAST_ENDORSEMENTS_PROXY"):
         network_from_environment({"CONTRAST_ENDORSEMENTS_PROXY": text}, default=True)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "replacement"),
+    [
+        ("https://a.example", "http://b.example:8080"),
+        ("https://a.example/tcb?fmspc=", "https://b.example/tcb?kind="),
+        ("https://a.example", "https://b.example/?url=https://a.example"),
+    ],
+)
+def test_guests_understand_the_mirrors_that_settings_take(prefix: str, replacement: str) -> None:
+    (entry,) = way_to_vendors({prefix: replacement}, "")
+
+    network = network_from_environment({entry["name"]: entry["value"]}, default=True)
+
+    assert network is not None
+    assert network.mirrors == {prefix: replacement}

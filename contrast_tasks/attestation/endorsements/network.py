@@ -6,6 +6,7 @@ CONTRAST_ENDORSEMENTS_PROXY     http:// address of a proxy for these requests on
 https_proxy, no_proxy, ...      as everywhere; SSL_CERT_FILE names authorities in the system's place
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -17,6 +18,7 @@ from contrast_tasks.errors import SettingsError, UsageError
 VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
 VARIABLE_MIRRORS = "CONTRAST_ENDORSEMENTS_MIRRORS"
 VARIABLE_PROXY = "CONTRAST_ENDORSEMENTS_PROXY"
+_BETWEEN = re.compile("=(?=https?://)")
 _METADATA = {"Metadata": "true"}
 
 
@@ -24,7 +26,8 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
     """Return address prefix to replacement from `PREFIX=REPLACEMENT`; raises UsageError for one of another form."""
     mirrors: dict[str, str] = {}
     for text in texts:
-        prefix, _, replacement = text.partition("=")
+        # A prefix may reach into a query, as `https://a/tcb?fmspc=`.
+        prefix, replacement = (*_BETWEEN.split(text, maxsplit=1), "")[:2]
         if not all(map(is_address, (prefix, replacement))):
             # A user's password may stand in it.
             shown = repr(text) if "@" not in text else "one that names a user"

@@ -51,6 +51,7 @@ def run_kubectl(arguments: Sequence[str]) -> str:
             ["kubectl", *arguments],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=limit_s,
             stdin=subprocess.DEVNULL,
@@ -59,6 +60,8 @@ def run_kubectl(arguments: Sequence[str]) -> str:
         raise ClusterError(
             "kubectl is not installed", hint="install it, or use platform local"
         ) from err
+    except OSError as err:
+        raise ClusterError(f"kubectl cannot be run: {(err.strerror or '').lower()}") from err
     except subprocess.TimeoutExpired as err:
         raise ClusterError(f"kubectl {arguments[0]} did not end within {limit_s} s") from err
     if done.returncode != 0:

@@ -175,6 +175,29 @@ def test_an_absent_kubectl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         run_kubectl(["get", "pods"])
 
 
+def test_a_kubectl_that_is_no_program_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "kubectl"
+    fake.write_bytes(b"\x7fELF")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ClusterError, match="kubectl cannot be run: exec format error"):
+        run_kubectl(["get", "pods"])
+
+
+def test_words_of_kubectl_that_are_not_utf_8_are_quoted_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "kubectl"
+    fake.write_text("#!/bin/sh\nprintf 'pod \\377'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    assert run_kubectl(["get", "pods"]) == "pod \ufffd"
+
+
 def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "kubectl"
     fake.write_text("#!/bin/sh\necho 'forbidden: not yours' >&2\nexit 1\n")

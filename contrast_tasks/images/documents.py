@@ -168,11 +168,23 @@ def render_config(
 
 def _object(content: bytes, what: str) -> dict[str, Any]:
     try:
-        document = json.loads(content.decode(), object_pairs_hook=unique_members)
+        document = load_json(content)
     except (ValueError, RecursionError) as err:
         raise ImageError(f"{what} is not JSON: {err}") from err
     if not isinstance(document, dict):
         raise ImageError(f"{what} is not a JSON object")
+    return document
+
+
+def load_json(content: bytes) -> Any:
+    """Return a document that all readers read the same; raises ValueError and RecursionError."""
+    document = json.loads(content.decode(), object_pairs_hook=unique_members)
+    # Only an escape can spell half of a surrogate pair, which no output can hold.
+    if b"\\ud" in content.lower():
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text in it holds half of a surrogate pair") from None
     return document
 
 

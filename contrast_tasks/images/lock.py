@@ -11,7 +11,7 @@ from typing import Any
 
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
-from contrast_tasks.images.documents import ImageConfig, unique_members
+from contrast_tasks.images.documents import ImageConfig, load_json
 from contrast_tasks.images.references import ImageReference, is_digest, parse_reference
 
 VERSION = 1
@@ -115,7 +115,7 @@ def render_lock(lock: Lock) -> bytes:
 def parse_lock(content: bytes, file: str = "contrast.lock") -> Lock:
     """Parse the file; raise ImageError naming file, line, what was found and what was wanted."""
     try:
-        document = json.loads(content, object_pairs_hook=unique_members)
+        document = load_json(content)
     except (ValueError, RecursionError) as err:
         line = err.lineno if isinstance(err, json.JSONDecodeError) else None
         reason = err.msg if isinstance(err, json.JSONDecodeError) else str(err)

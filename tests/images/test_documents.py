@@ -177,6 +177,7 @@ CONFIG = '{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]},"config"
     ("old", "new", "problem"),
     [
         pytest.param('"Cmd"', '"Cmd":["b"],"Cmd"', "key 'Cmd' is there twice", id="process"),
+        pytest.param('["a"]', '["\\ud800"]', "holds half of a surrogate pair", id="half a pair"),
         pytest.param('"os"', '"os":"x","os"', "key 'os' is there twice", id="platform"),
         pytest.param('"Cmd"', '"cmd":["b"],"Cmd"', "has a key 'cmd', wanted 'Cmd'", id="lower"),
         pytest.param(

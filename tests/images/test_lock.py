@@ -162,6 +162,11 @@ def test_a_malformed_reference_is_refused() -> None:
         parse_lock(json.dumps(document(entry)).encode())
 
 
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(ImageError, match="a text in it holds half of a surrogate pair"):
+        parse_lock(b'{"version": 1, "images": [{"reference": "\\uD800"}]}')
+
+
 def test_a_key_that_is_there_twice_is_refused() -> None:
     with pytest.raises(ImageError, match="key 'version' is there twice"):
         parse_lock(b'{"version": 1, "version": 1, "images": []}')

@@ -123,7 +123,7 @@ class Credentials:
         try:
             answer = json.loads(output)
             username, secret = str(answer["Username"]), str(answer["Secret"])
-        except (ValueError, KeyError, TypeError) as err:
+        except (ValueError, RecursionError, KeyError, TypeError) as err:
             found = "wanted JSON with Username and Secret"
             raise ImageError(f"credential helper {program} answered badly: {found}") from err
         if username == _TOKEN_USER:
@@ -146,7 +146,7 @@ def _host(key: str) -> str:
 def _parse(content: bytes, file: Path) -> dict[str, Any]:
     try:
         config = json.loads(content)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         line = err.lineno if isinstance(err, json.JSONDecodeError) else None
         where = Location(file=str(file), line=line)
         raise ImageError("registry credentials are not JSON", where=where) from err

@@ -178,6 +178,6 @@ def _read(path: Path, name: str) -> bytes:
 def _read_json(path: Path, name: str) -> object:
     try:
         document: object = json.loads(_read(path, name))
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise ImageError(f"is not JSON: {err}", where=Location(file=name)) from err
     return document

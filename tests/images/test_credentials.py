@@ -156,6 +156,7 @@ def test_a_failing_helper_is_an_error_that_shows_none_of_its_output(
     ("config", "problem"),
     [
         pytest.param("{\n oops", "registry credentials are not JSON", id="syntax"),
+        pytest.param("[" * 100_000, "registry credentials are not JSON", id="deep"),
         pytest.param("[]", "not a JSON object", id="list"),
         pytest.param({"auths": [1]}, "auths is not an object", id="auths"),
         pytest.param({"auths": {"a.io": "x"}}, "auths.a.io is not an object", id="entry"),

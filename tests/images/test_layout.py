@@ -161,6 +161,7 @@ def test_a_config_said_to_be_huge_is_not_read(tmp_path: Path) -> None:
         pytest.param("oci-layout", "[]", "version is None, wanted '1.0.0'", id="marker a list"),
         pytest.param("index.json", None, "cannot read the image layout", id="no index"),
         pytest.param("index.json", "oops", "is not JSON", id="index not JSON"),
+        pytest.param("index.json", "[" * 100_000, "is not JSON", id="index nested without end"),
         pytest.param("index.json", "{}", "unknown kind", id="index empty"),
     ],
 )

@@ -316,7 +316,15 @@ def test_a_token_the_registry_does_not_take_is_tried_once(server: FakeRegistry) 
 
 @pytest.mark.parametrize(
     "answer",
-    [b"oops", b"[]", b"{}", b'{"token": 5}', b'{"token": ""}', b'{"token": "a\\r\\nX: y"}'],
+    [
+        b"oops",
+        b"[]",
+        b"[" * 30_000,
+        b"{}",
+        b'{"token": 5}',
+        b'{"token": ""}',
+        b'{"token": "a\\r\\nX: y"}',
+    ],
 )
 def test_an_answer_without_a_proper_token_is_refused(server: FakeRegistry, answer: bytes) -> None:
     reference = server.add("shop/cart", "v1", IMAGE)

@@ -4,7 +4,6 @@ The Coordinator is attested against the manifest first: the seed is worth as muc
 """
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Callable
@@ -168,6 +167,7 @@ def recover_with_what_is_here(
 
 
 def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKey", str]:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -184,7 +184,7 @@ def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKe
             f"cannot read the seed share owner key: {(err.strerror or '').lower()}",
             where=Location(file=path.name),
         ) from err
-    except (ValueError, TypeError) as err:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         where = Location(file=path.name)
         raise UsageError("is not an unencrypted private key in PEM form", where=where) from err
     if not isinstance(key, rsa.RSAPrivateKey):
@@ -215,7 +215,7 @@ def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[byt
             where=where,
             hint="it was written by the first set",
         ) from err
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as err:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as err:
         raise UsageError("is not a seed share document", where=where) from err
     ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
     if ours not in shares:

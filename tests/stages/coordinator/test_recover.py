@@ -260,6 +260,18 @@ def test_another_key_with_the_right_share_is_not_authorised(
             run_recover(project.settings, say=quiet, coordinator=address)
 
 
+def of_no_known_kind() -> bytes:
+    """Return a private key whose curve nobody knows."""
+    der = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+    )
+    # 1.2.840.10045.3.1.7 becomes another number of the same length.
+    changed = der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d03017e"))
+    assert changed != der
+    body = base64.encodebytes(changed)
+    return b"-----BEGIN PRIVATE KEY-----\n" + body + b"-----END PRIVATE KEY-----\n"
+
+
 def share(key: str, seed: bytes = b"x", salt: bytes = bytes(32)) -> str:
     row = {"PublicKey": key, "EncryptedSeed": base64.b64encode(seed).decode()}
     return json.dumps({"SeedShares": [row], "salt": base64.b64encode(salt).decode()})
@@ -270,6 +282,7 @@ def share(key: str, seed: bytes = b"x", salt: bytes = bytes(32)) -> str:
     [
         (None, "cannot read the seed shares: no such file or directory"),
         ("{", "is not a seed share document"),
+        ("[" * 100_000, "is not a seed share document"),
         ('{"SeedShares": [{}], "salt": ""}', "is not a seed share document"),
         (
             share(public_hex(STRANGER)),
@@ -277,7 +290,7 @@ def share(key: str, seed: bytes = b"x", salt: bytes = bytes(32)) -> str:
         ),
         (share(public_hex(OWNER)), "does not open with the key in seedshare-owner.pem"),
     ],
-    ids=["absent", "no-json", "no-share", "of-another", "damaged"],
+    ids=["absent", "no-json", "deep", "no-share", "of-another", "damaged"],
 )
 def test_a_share_that_cannot_be_used_is_named(
     project: Project, text: str | None, message: str
@@ -297,8 +310,9 @@ def test_a_share_that_cannot_be_used_is_named(
         (None, "cannot read the seed share owner key: no such file or directory"),
         (b"nonsense", "is not an unencrypted private key in PEM form"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "holds no RSA key"),
+        (of_no_known_kind(), "is not an unencrypted private key in PEM form"),
     ],
-    ids=["absent", "nonsense", "other-type"],
+    ids=["absent", "nonsense", "other-type", "unknown-type"],
 )
 def test_a_key_that_cannot_be_used_is_named(
     project: Project, content: bytes | None, message: str

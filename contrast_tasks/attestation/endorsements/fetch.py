@@ -68,6 +68,10 @@ class FetchFailed(Exception):
     """No HTTP answer came at all; the text says why in a few words."""
 
 
+class CannotAsk(FetchFailed):
+    """Asking again does not help: address, proxy or certificate authorities are not what they must be."""
+
+
 Get = Callable[[str, float], Answer]
 """URL and timeout in seconds to an answer; follows no redirects, reads at most MAXIMUM_BODY_BYTES, raises FetchFailed."""
 
@@ -255,6 +259,8 @@ class Endorsements:
         """Ask once; return the answer, or None and the cause where asking again makes sense."""
         try:
             answer = get(target, REQUEST_TIMEOUT_S)
+        except CannotAsk as err:
+            raise EndorsementUnavailable(f"{target}: {err}") from err
         except FetchFailed as err:
             return None, str(err)
         if answer.status == _OK:

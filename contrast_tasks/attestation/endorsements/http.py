@@ -18,7 +18,12 @@ from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from contrast_tasks.attestation.endorsements.fetch import MAXIMUM_BODY_BYTES, Answer, FetchFailed
+from contrast_tasks.attestation.endorsements.fetch import (
+    MAXIMUM_BODY_BYTES,
+    Answer,
+    CannotAsk,
+    FetchFailed,
+)
 
 _PIECE_BYTES = 64 * 1024
 # What http.client says where a proxy does not answer CONNECT with 200.
@@ -38,7 +43,7 @@ def http_get(
     """Ask for one address and return the answer, whatever its status; at most 4 MiB and one byte of its body.
 
     direct: through no proxy, as for link-local addresses. proxy: in place of the environment's. authorities: files of certificate authorities that are trusted besides.
-    Raises FetchFailed with the cause in a few words.
+    Raises FetchFailed with the cause in a few words, CannotAsk where asking again does not help.
     """
     try:
         parts = urlsplit(url)
@@ -46,9 +51,9 @@ def http_get(
         connection = _connection(parts, timeout_s, through, tuple(authorities))
         target = connection.target_of(parts)
     except ValueError as err:
-        raise FetchFailed(f"the address is not understood: {err}") from err
+        raise CannotAsk(f"the address is not understood: {err}") from err
     except OSError as err:
-        raise FetchFailed(f"what TLS needs cannot be read: {_words(err)}") from err
+        raise CannotAsk(f"what TLS needs cannot be read: {_words(err)}") from err
     watch = threading.Timer(timeout_s, connection.cut)
     watch.daemon = True
     watch.start()

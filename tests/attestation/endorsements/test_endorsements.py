@@ -10,6 +10,7 @@ from contrast_tasks.attestation.endorsements import kds
 from contrast_tasks.attestation.endorsements.fetch import (
     Access,
     Answer,
+    CannotAsk,
     EndorsementCache,
     Endorsements,
     EndorsementUnavailable,
@@ -378,6 +379,21 @@ def test_of_several_mirrors_the_one_for_the_longest_prefix_is_asked(
         Endorsements(cache, access).fetch(url, text_of, Freshness.NETWORK_FIRST)
 
     assert asked == ["http://things/one", "http://all/vcek", "https://elsewhere.example/thing"]
+
+
+def test_what_cannot_be_asked_is_not_tried_again(cache: EndorsementCache, clock: Clock) -> None:
+    def get(_: str, __: float) -> Answer:
+        raise CannotAsk("the proxy for https is not an http:// address")
+
+    endorsements = Endorsements(
+        cache, Access(get=get, sleep=clock.sleep, monotonic=lambda: clock.now_s)
+    )
+    began_s = clock.now_s
+
+    with pytest.raises(EndorsementUnavailable, match="the proxy for https is not"):
+        endorsements.fetch(URL, text_of, Freshness.CACHE_FIRST)
+
+    assert clock.now_s == began_s
 
 
 def test_a_service_that_was_silent_for_so_long_is_asked_once_for_the_next_thing(

@@ -17,6 +17,8 @@ from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.guest.sidecar import await_files, envoy_arguments
 from tests.fakes.mesh_pki import Authority
 
+pytestmark = pytest.mark.e2e
+
 KEY = ec.generate_private_key(ec.SECP256R1())
 AUTHORITY = Authority()
 

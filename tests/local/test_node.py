@@ -29,6 +29,8 @@ from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.local.plan import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.processes import is_alive, signal_group
 
+pytestmark = pytest.mark.e2e
+
 POLICY = b"package agent_policy\n"
 POLICY_HASH = hashlib.sha256(POLICY).hexdigest()
 FOREVER = "exec sleep 1000"

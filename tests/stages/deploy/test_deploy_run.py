@@ -23,6 +23,8 @@ from contrast_tasks.stages.deploy.deploy import run_deploy, run_restart, run_sta
 from contrast_tasks.stages.deploy.local import LocalDeploy, coordinator_state
 from tests.fakes.deployment import Project
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).resolve().parents[3]
 MESHED = """\
 apiVersion: v1

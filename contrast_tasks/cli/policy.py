@@ -75,7 +75,7 @@ def _explain(arguments: argparse.Namespace, context: Context) -> Report:
     if len(arguments.names) != _EXPLAIN_ARGUMENTS:
         raise UsageError(
             f"policy explain takes a file and a key or policy file, found {len(arguments.names)} arguments",
-            hint="contrast-tasks policy explain event.txt Deployment/web",
+            hint="write it as 'contrast-tasks policy explain event.txt Deployment/web'",
         )
     said, named = arguments.names
     if named.endswith(".rego"):

@@ -3,6 +3,7 @@
 Colour only underlines what the words say; whether there is any is decided by the caller.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -10,6 +11,9 @@ from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.model import Failure, Report, counted
 
 PROGRAM = "contrast-tasks"
+
+CALLED = "CONTRAST_COMMAND"
+"""Environment variable in which a wrapper such as `doitw` tells how it was called."""
 
 # A run that changes more says how many more instead of filling the screen.
 LINES_SHOWN = 40
@@ -45,11 +49,25 @@ def _painted(text: str, code: str, *, colour: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if colour else text
 
 
+def command_name() -> str:
+    """Return how this command was called: by its name, or as the wrapper that called it."""
+    return os.environ.get(CALLED) or PROGRAM
+
+
+def _hint_line(hint: str) -> str:
+    # Findings are kept in files that must be the same however the command was called.
+    return "  hint: " + hint.replace(f"'{PROGRAM} ", f"'{command_name()} ")
+
+
+def _with_hint(head: str, hint: str) -> str:
+    return f"{head}\n{_hint_line(hint)}" if hint else head
+
+
 def finding_line(finding: Finding, *, colour: bool = False) -> str:
     """Return `file:line: severity[code rule]: message`, the hint below it."""
     severity = _painted(finding.severity.value, _COLOURS[finding.severity], colour=colour)
     head = f"{finding.where}: {severity}[{finding.code} {finding.rule}]: {finding.message}"
-    return f"{head}\n  hint: {finding.hint}" if finding.hint else head
+    return _with_hint(head, finding.hint)
 
 
 def failure_line(failure: Failure, *, colour: bool = False) -> str:
@@ -57,7 +75,7 @@ def failure_line(failure: Failure, *, colour: bool = False) -> str:
     error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
     place = str(failure.where) if failure.where else PROGRAM
     head = f"{place}: {error}: {failure.message}"
-    return f"{head}\n  hint: {failure.hint}" if failure.hint else head
+    return _with_hint(head, failure.hint)
 
 
 def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
@@ -70,7 +88,7 @@ def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
         error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
         lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}{_written(report)}")
         said = {"", *(finding.hint for finding in report.findings)}
-        lines.extend(f"  hint: {hint}" for hint in dict.fromkeys(hints) if hint not in said)
+        lines.extend(_hint_line(hint) for hint in dict.fromkeys(hints) if hint not in said)
     return lines
 
 

@@ -1,16 +1,11 @@
 """The next command to type, spelled as this one was: `contrast-tasks`, or the wrapper that called it."""
 
-import os
-
-from contrast_tasks.report.text import PROGRAM
-
-VARIABLE = "CONTRAST_COMMAND"
-"""Environment variable in which a wrapper such as `doitw` tells how it was called."""
+from contrast_tasks.report.text import command_name
 
 
 def command(words: str) -> str:
     """Return the command line that does `words`, as `./doitw stop` for `stop`."""
-    return f"{os.environ.get(VARIABLE) or PROGRAM} {words}"
+    return f"{command_name()} {words}"
 
 
 def recovery_hint() -> str:

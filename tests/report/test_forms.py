@@ -329,3 +329,22 @@ def test_findings_are_shown_once_in_the_order_of_files_and_lines() -> None:
     late, early = finding(file="b.yml"), finding(file="a.yml", line=9)
 
     assert sorted_findings([late, early, late]) == (early, late)
+
+
+def test_hints_name_a_command_as_this_one_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    hint = "run 'contrast-tasks lock', or install contrast-tasks with the extra 'measure'"
+    kept = replace(finding(), hint=hint)
+    failed = Failure.of(ImageError("no image", hint=hint), "lock")
+    grave = replace(
+        Failure.of(FindingsError([kept]), "check"), hint="run 'contrast-tasks generate' again"
+    )
+    report = replace(FULL, findings=(kept,), failures=(failed, grave))
+
+    monkeypatch.delenv("CONTRAST_COMMAND", raising=False)
+    assert finding_line(kept).endswith(f"\n  hint: {hint}")
+
+    monkeypatch.setenv("CONTRAST_COMMAND", "../doitw")
+    called = "run '../doitw lock', or install contrast-tasks with the extra 'measure'"
+    assert finding_line(kept).endswith(f"\n  hint: {called}")
+    assert failure_line(failed) == f"contrast-tasks: error: no image\n  hint: {called}"
+    assert closing_lines(report)[-1] == "  hint: run '../doitw generate' again"

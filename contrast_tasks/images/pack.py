@@ -136,6 +136,8 @@ def write_layout(
             raise ImageError(f"image {before.reference} is packed twice")
     blobs = {digest: content for image in packed for digest, content in image.blobs.items()}
     entries = [*(image.descriptor for image in packed), *beside]
+    # The order says nothing of which task wrote what.
+    entries.sort(key=lambda entry: entry.annotations.get(REF_NAME, ""))
     folder = directory / "blobs" / "sha256"
     changed = False
     for digest, content in sorted(blobs.items()):

@@ -87,10 +87,9 @@ def pack_images(project: Spec) -> dict[str, Any]:
 
 
 def pack_components(project: Spec) -> dict[str, Any]:
-    """Pack those of our own images that no declared layout has, so that platform `local` needs no registry for them."""
+    """Pack our own images that no declared layout has, so that platform `local` needs no registry for them."""
     from contrast_tasks.stages.generate import pack
 
-    opened = open_project(project)
-    settings = opened.settings
-    changed = pack.pack_components(settings, opened.own_components)
+    settings = open_project(project).settings
+    changed = pack.pack_components(settings)
     return {"wrote": [f"{pack.layout_name(settings)}/index.json"] if changed else []}

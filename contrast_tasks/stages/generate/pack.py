@@ -5,7 +5,7 @@ examples/emojivoto/images.toml), and below for the components. The images hold p
 local backend runs them with its own Python; for a cluster they go on top of a base image that has one.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,18 +70,18 @@ def pack(settings: Settings) -> dict[str, Any]:
     return {"changed": changed, "images": dict(sorted(digests.items()))}
 
 
-def pack_components(settings: Settings, references: Collection[str]) -> bool:
-    """Put those of our components that `references` names into the layout, beside what is there; return if it changed.
+def pack_components(settings: Settings) -> bool:
+    """Put our components into the layout, beside what is there; return if it changed.
 
-    A component that another declared layout has is not packed.
+    All of them, in use or not: a source that cannot be read for a while must not take an image away. A component that
+    another declared layout has is not packed.
     """
     own = layout_name(settings)
     elsewhere = open_layouts(settings.root, [name for name in settings.layouts if name != own])
     recipes = [
         recipe
         for recipe in component_recipes()
-        if recipe.reference in references
-        and find_layout(elsewhere, parse_reference(recipe.reference)) is None
+        if find_layout(elsewhere, parse_reference(recipe.reference)) is None
     ]
     if not recipes:
         return False

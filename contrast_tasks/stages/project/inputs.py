@@ -39,7 +39,7 @@ def _layouts(project: Project) -> list[list[str]]:
 
 def of_components(project: Project) -> str:
     """Return the digest of what our own images are packed from, and of the layouts that may have them already."""
-    return _digest("components", signature_of_all_code(), project.own_components, _layouts(project))
+    return _digest("components", signature_of_all_code(), _layouts(project))
 
 
 def of_keys(project: Project) -> str:

@@ -66,6 +66,27 @@ def test_one_command_generates_a_project_of_ones_own(terminal: Terminal) -> None
     assert second.err.startswith("up to date (2 workloads")
 
 
+def test_a_source_that_cannot_be_read_takes_no_image_away(terminal: Terminal) -> None:
+    terminal.run("generate")
+    before = (terminal.root / "build/images/index.json").read_bytes()
+    (terminal.root / "deployment/till.yml").write_text("kind: Deployment\n\tmetadata: {}\n")
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 12
+    assert "nothing was written" in shown.err
+    assert (terminal.root / "build/images/index.json").read_bytes() == before
+
+
+def test_a_component_out_of_use_stays_in_the_layout(terminal: Terminal) -> None:
+    terminal.run("generate")
+
+    shown = terminal.run("generate", "--skip-service-mesh")
+
+    assert shown.code == 0, shown.err
+    assert packed(terminal) == OURS
+
+
 def test_a_component_with_a_name_of_its_own_is_not_ours_to_make(terminal: Terminal) -> None:
     overrides = ('components.service_mesh="shop/mesh:v2"',)
     spec = Spec(root=str(terminal.root), overrides=overrides)

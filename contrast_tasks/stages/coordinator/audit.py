@@ -80,6 +80,7 @@ def _printable(text: str) -> str:
 
 def _load_generations(place: Path) -> list[_Generation]:
     from contrast_tasks.manifest.codec import parse_manifest
+    from contrast_tasks.manifest.validate import ManifestError
 
     numbers = sorted(
         int(match[1])
@@ -98,7 +99,12 @@ def _load_generations(place: Path) -> list[_Generation]:
     for number in numbers:
         content = (place / f"manifest.{number}.json").read_bytes()
         name = f"{place.name}/manifest.{number}.json"
-        manifest = parse_manifest(content, file=name)
+        try:
+            manifest = parse_manifest(content, file=name)
+        except ManifestError as error:
+            # It was in force once, so nothing that generates manifests could mend it.
+            error.hint = f"the file was changed: run '{command('verify')}' again"
+            raise
         found.append(_Generation(number=number, sha256=sha256_hex(content), manifest=manifest))
     return found
 

@@ -183,8 +183,10 @@ def test_a_gap_in_the_history_is_refused(project: Project) -> None:
 def test_a_manifest_that_is_none_is_refused(project: Project) -> None:
     (project.root / "verify" / "manifest.0.json").write_text("{}")
 
-    with pytest.raises(ManifestError):
+    with pytest.raises(ManifestError) as refused:
         run_audit(project.settings)
+
+    assert "verify' again" in refused.value.hint
 
 
 def test_a_terminal_obeys_no_name_of_the_manifest(project: Project) -> None:

@@ -165,9 +165,11 @@ def bring_back(
         how = recover_with_what_is_here(settings, host=address, say=say, timeout_s=_RECOVER_LIMIT_S)
     except UsageError as err:
         place = f"{err.where}: " if err.where else ""
-        return _in_recovery(f"it cannot be recovered from here: {place}{err}", err)
+        text = f"it cannot be recovered from here: {place}{err}"
+        return _in_recovery(text, err, hint=recovery_hint())
     except ContrastError as err:
-        return _in_recovery(str(err), err)
+        # A history that was changed, as one example, has a way out of its own.
+        return _in_recovery(str(err), err, hint=err.hint or recovery_hint())
     say(f"the coordinator was restarted without its seed, recovered it with {how}")
     stale = [
         pod.name
@@ -180,10 +182,8 @@ def bring_back(
     return None
 
 
-def _in_recovery(text: str, cause: ContrastError) -> CoordinatorUnreachable:
-    error = CoordinatorUnreachable(
-        f"the coordinator is in recovery mode: {text}", hint=recovery_hint()
-    )
+def _in_recovery(text: str, cause: ContrastError, *, hint: str) -> CoordinatorUnreachable:
+    error = CoordinatorUnreachable(f"the coordinator is in recovery mode: {text}", hint=hint)
     error.__cause__ = cause
     return error
 

@@ -17,6 +17,7 @@ from contrast_tasks.local.client import Applied, NodeClient, PodStatus, running_
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.plan import Plan
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
+from contrast_tasks.stages.coordinator import recover
 from contrast_tasks.stages.deploy import local as deploy_local
 from contrast_tasks.stages.deploy import local_plan
 from contrast_tasks.stages.deploy.deploy import run_deploy, run_restart, run_status
@@ -241,6 +242,24 @@ def test_a_coordinator_that_needs_help_is_told_with_the_ways_out(
 
     assert isinstance(error, CoordinatorUnreachable)
     assert [text for text in texts if text not in f"{error} {error.hint}"] == []
+
+
+@pytest.mark.parametrize(("own", "shown"), [("restore it", "restore it"), ("", "recover'")])
+def test_a_refused_recovery_keeps_the_hint_of_its_cause(
+    project: Project, client: NodeClient, monkeypatch: pytest.MonkeyPatch, own: str, shown: str
+) -> None:
+    def refused(*_arguments: Any, **_fields: Any) -> str:
+        raise CoordinatorUnreachable("the history was changed", hint=own)
+
+    (client.paths.state / "transitions").mkdir(parents=True)
+    monkeypatch.setattr(deploy_local, "coordinator_state", lambda _address: ("recovery", ""))
+    monkeypatch.setattr(recover, "recover_with_what_is_here", refused)
+
+    error = local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1")
+
+    assert error is not None
+    assert "recovery mode: the history was changed" in str(error)
+    assert shown in error.hint
 
 
 def test_without_a_history_the_coordinator_is_not_asked(

@@ -23,6 +23,10 @@ settings.register_profile(
 settings.load_profile("deterministic")
 
 
+# Hints name commands as an installed program does, also where a wrapper runs the tests.
+os.environ.pop("CONTRAST_COMMAND", None)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files from what is found"

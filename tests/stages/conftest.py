@@ -6,12 +6,6 @@ from tests.fakes.commands import Terminal, quiet_environment
 from tests.fakes.workloads import FakeProject, make_project
 
 
-@pytest.fixture(autouse=True)
-def installed_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Name commands as an installed program does, also where a wrapper runs the tests."""
-    monkeypatch.delenv("CONTRAST_COMMAND", raising=False)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> FakeProject:
     return make_project(tmp_path / "project")

@@ -13,6 +13,8 @@ from contrast_tasks.manifest.validate import is_missing, validate_manifest
 from contrast_tasks.schema import validate
 from tests.manifest.samples import GUEST_POLICY, PLATFORM_INFO, SIMULATED, SNP, TDX, document
 
+pytestmark = pytest.mark.sweep
+
 # What names can stand in a certificate, how many entries have a role, and what is inside a key.
 BEYOND_A_SCHEMA = {"M015", "M020", "M021", "M052"}
 FULL_SNP = SNP | {

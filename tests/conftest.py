@@ -3,12 +3,15 @@ golden files are written anew by `--update-golden`, and reviewed as a diff.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from contrast_tasks.manifest import keys
 
 pytest_plugins = ["pytester"]
 GOLDEN = Path(__file__).with_name("golden")
@@ -58,3 +61,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], bytes]:
         return path.read_bytes()
 
     return read
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_seedshare_owner() -> Iterator[None]:
+    """Let projects of one worker share a seed share owner's key: a new one of 4096 bits takes up to a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "generate_seedshare_owner", cache(keys.generate_seedshare_owner))
+        yield

@@ -5,6 +5,7 @@ Found by reading the import statements, the late ones inside functions included;
 
 import ast
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from contrast_tasks.errors import ImageError
@@ -59,15 +60,20 @@ def _file_of(root: Path, module: str) -> Path | None:
     return None
 
 
+@lru_cache(maxsize=1024)  # our images share most of their modules
 def _imports(
     content: bytes, module: str, name: str, *, is_package: bool
-) -> Iterator[tuple[str, bool]]:
-    """Give every imported name, and whether it may as well be a function or class of its package."""
+) -> tuple[tuple[str, bool], ...]:
+    """Return every imported name, and whether it may as well be a function or class of its package."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError) as err:
         raise ImageError(f"{name} is not Python: {err}") from err
     package = module if is_package else module.rpartition(".")[0]
+    return tuple(dict.fromkeys(_names(tree, package)))
+
+
+def _names(tree: ast.Module, package: str) -> Iterator[tuple[str, bool]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, False) for alias in node.names)

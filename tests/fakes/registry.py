@@ -64,6 +64,8 @@ class FakeRegistry:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Header and body are two segments; the second is not to wait for the first one's acknowledgement.
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 _Answer(registry, self).get()

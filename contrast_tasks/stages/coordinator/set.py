@@ -228,12 +228,12 @@ class _Setting:
 
     def _keep_shares(self, content: bytes) -> tuple[str, ...]:
         """Write the shares of a new Coordinator; those of the one before stay in a file beside them."""
-        earlier = self.root / SEED_SHARES_FILE
         kept: tuple[str, ...] = ()
-        with contextlib.suppress(FileNotFoundError):
-            if earlier.read_bytes() != content:
-                earlier.replace(self.root / SEED_SHARES_BACKUP)
-                kept = (SEED_SHARES_BACKUP,)
+        # Whatever is wrong with the earlier ones, the new ones exist only here.
+        with contextlib.suppress(OSError):
+            earlier = (self.root / SEED_SHARES_FILE).read_bytes()
+            if earlier != content:
+                kept = self._write({SEED_SHARES_BACKUP: earlier})
         return (*self._write({SEED_SHARES_FILE: content}), *kept)
 
     def _write(self, outputs: Mapping[str, bytes]) -> tuple[str, ...]:

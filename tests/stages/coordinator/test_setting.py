@@ -175,6 +175,17 @@ def test_the_shares_of_an_earlier_coordinator_stay_beside_those_of_a_new_one(
     assert "seed-shares.json.backup" in done.files
 
 
+def test_new_shares_are_kept_although_the_earlier_ones_cannot_be(
+    project: Project, said: list[str]
+) -> None:
+    (project.root / "seed-shares.json").write_text("of another coordinator")
+    (project.root / "seed-shares.json.backup").mkdir()
+
+    set_at(Server(), project, said)
+
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES.to_json()
+
+
 def test_a_manifest_that_somebody_sets_in_between_is_not_overwritten(
     project: Project, said: list[str]
 ) -> None:

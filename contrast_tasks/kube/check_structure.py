@@ -127,6 +127,9 @@ def _is_sequence(subject: Subject, path: Path, found: Any) -> bool:
 def _text(subject: Subject, path: Path, found: Any) -> None:
     if found is not None and not isinstance(found, str):
         _wrong(subject, path, found, "a text")
+    elif found and "\0" in found:
+        # It would end the text for the process that gets it, if it could be started at all.
+        _wrong(subject, path, found, "a text without NUL")
 
 
 def _single(subject: Subject, path: Path, found: Any, wanted: str) -> None:

@@ -89,6 +89,8 @@ def test_a_good_workload_has_no_findings() -> None:
         pytest.param("labels: {app: web}", "labels: [app]", ["8 G012 field-type"], id="labels-sequence"),
         pytest.param("labels: {app: web}", "labels: {app: 1.0}", ["8 G012 field-type"], id="label-number"),
         pytest.param("labels: {app: web}", "annotations: [a]", ["8 G012 field-type"], id="annotations-sequence"),
+        pytest.param("        volumeMounts:", '        env: [{name: A, value: "a\\0b"}]\n        volumeMounts:', ["17 G012 field-type"], id="value-with-nul"),
+        pytest.param("        volumeMounts:", '        args: ["a\\0"]\n        volumeMounts:', ["17 G012 field-type"], id="argument-with-nul"),
         pytest.param("labels: {app: web}", "annotations: {a.example/scrape: true}", ["8 G012 field-type"], id="annotation-boolean"),
         pytest.param("  name: web\nspec", "  name: Web\nspec", ["4 G012 name"], id="upper-case-name"),
         pytest.param("  name: web\nspec", "  name: a_b\nspec", ["4 G012 name"], id="underscore-in-name"),

@@ -21,19 +21,19 @@ def task_pack() -> dict[str, Any]:
 
 def task_test() -> dict[str, Any]:
     """Run linters, type checker, layer contracts and tests; words behind `--` go to pytest."""
-    return chore("tests.checks:run_checks", pos_arg="words")
+    return chore("dev.checks:run_checks", pos_arg="words")
 
 
 def task_docs() -> dict[str, Any]:
     """Write docs/reference/ from the code."""
-    return chore("tests.reference.pages:write_pages")
+    return chore("dev.reference.pages:write_pages")
 
 
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs and handshakes against `python -c pass`."""
-    return chore("tests.bench.table:run_bench", pos_arg="words")
+    return chore("dev.bench.table:run_bench", pos_arg="words")
 
 
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
-    return chore("tests.requirements:write_lock", pos_arg="words")
+    return chore("dev.requirements:write_lock", pos_arg="words")

@@ -5,7 +5,7 @@ import pytest
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.attestation.endorsements.network import network_from_environment, parse_mirrors
 from contrast_tasks.errors import SettingsError, UsageError
-from contrast_tasks.stages.prepare.inject import way_to_vendors
+from contrast_tasks.prepare.inject import way_to_vendors
 
 ADDRESSES = ("https://a", "http://a:8080", "https://[::1]:8080/x", "https://a.example/path?x=y@z")
 NONE = ("a", "ftp://a", "https://", "https:///x", "https://u:p@a", "https://a b", "https://a/ b")

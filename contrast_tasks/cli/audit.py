@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the report."""
-    from contrast_tasks.stages.coordinator.audit import run_audit
+    from contrast_tasks.client.audit import run_audit
 
     result = run_audit(
         context.settings(is_project=False), folder=file_argument(context, arguments.folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.report.model import Report
-from contrast_tasks.settings import Settings
+from contrast_tasks.settings.load import Settings
 
 EXAMPLE = "config show --origin"
 

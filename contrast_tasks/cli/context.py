@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from contrast_tasks.cli.console import Console
 
 if TYPE_CHECKING:
-    from contrast_tasks.settings import Settings
-    from contrast_tasks.stages.project.paths import Spec
-    from contrast_tasks.stages.project.project import Project
+    from contrast_tasks.settings.load import Settings
+    from contrast_tasks.steps.paths import Spec
+    from contrast_tasks.steps.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Context:
 
     def spec(self, **flags: Any) -> "Spec":
         """Return the project under these flags (dotted keys with `__` for `.`); None is a flag that was not given."""
-        from contrast_tasks.stages.project.paths import Spec
+        from contrast_tasks.steps.paths import Spec
 
         given = ((key.replace("__", "."), value) for key, value in flags.items())
         pairs = sorted((key, value) for key, value in given if value is not None)
@@ -44,13 +44,13 @@ class Context:
 
     def project(self, **flags: Any) -> "Project":
         """Return the project as it is now; raises SettingsError for settings that are not understood."""
-        from contrast_tasks.stages.project.project import open_project
+        from contrast_tasks.steps.project import open_project
 
         return open_project(self.spec(**flags), fresh=True)
 
     def settings(self, *, is_project: bool = True, **flags: Any) -> "Settings":
         """Return the effective settings; is_project: False where a folder without contrast.toml will do."""
-        from contrast_tasks.settings import load_settings
+        from contrast_tasks.settings.load import load_settings
 
         spec = self.spec(**flags)
         return load_settings(

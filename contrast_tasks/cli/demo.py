@@ -8,9 +8,9 @@ from contrast_tasks.cli import generate
 from contrast_tasks.cli.console import Console
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import ContrastError, FindingsError
+from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report
-from contrast_tasks.settings import Settings
-from contrast_tasks.stages.hints import command
+from contrast_tasks.settings.load import Settings
 
 EXAMPLE = "demo --keep"
 
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Run every step; the first that fails ends the demo, and everything it started is stopped."""
-    from contrast_tasks.stages.demo.demo import run_demo
+    from contrast_tasks.demo.run import run_demo
 
     def load(overrides: Sequence[str]) -> Settings:
         return _under(context, overrides).settings()

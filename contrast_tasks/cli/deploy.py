@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Deploy, unless generating failed; values that are missing in the manifest are no obstacle."""
-    from contrast_tasks.stages.deploy.deploy import run_deploy
+    from contrast_tasks.deploy.apply import run_deploy
 
     flags = generate.flags_of(arguments, context)
     generated = generate.generate(context, flags)

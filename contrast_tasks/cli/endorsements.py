@@ -12,7 +12,7 @@ from contrast_tasks.report.model import Failure, Report
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
-    from contrast_tasks.settings import Settings
+    from contrast_tasks.settings.load import Settings
 
 EXAMPLE = "endorsements fetch -c 203.0.113.7:1313"
 ACTIONS = ("fetch", "show", "prune")
@@ -39,8 +39,8 @@ def configure_access(parser: "argparse.ArgumentParser | argparse._ArgumentGroup"
 
 def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorsements":
     """Return the vendors' publications as flags and settings say they are reached."""
+    from contrast_tasks.attestation.endorsements.edge import open_endorsements
     from contrast_tasks.attestation.endorsements.network import parse_mirrors
-    from contrast_tasks.stages.evidence.endorsements import open_endorsements
 
     settings = _settings(context)
     mirrors = {
@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _prune(context: Context) -> Report:
-    from contrast_tasks.stages.evidence.endorsement_store import prune
-    from contrast_tasks.stages.evidence.endorsements import cache_folder
+    from contrast_tasks.attestation.endorsements.edge import cache_folder
+    from contrast_tasks.evidence.endorsements import prune
 
     folder = cache_folder(context.environ)
     removed = prune(folder, datetime.now(UTC))
@@ -86,7 +86,7 @@ def _prune(context: Context) -> Report:
 
 
 def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
-    from contrast_tasks.stages.evidence.endorsement_store import (
+    from contrast_tasks.evidence.endorsements import (
         MaterialMissing,
         fetch_endorsements,
         require_complete,
@@ -122,11 +122,11 @@ def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
 def _evidence(
     arguments: argparse.Namespace, context: Context, now: datetime
 ) -> "list[tuple[str, Carried]]":
-    from contrast_tasks.stages.evidence.evidence import load_evidence
+    from contrast_tasks.evidence.files import load_evidence
 
     found = [(name, load_evidence(context.cwd / name)) for name in arguments.files]
     if arguments.coordinator is not None:
-        from contrast_tasks.stages.evidence.presented import address_of, presented_evidence
+        from contrast_tasks.client.presented import address_of, presented_evidence
 
         host, port = address_of(arguments.coordinator)
         name = f"coordinator {host}:{port}"
@@ -135,8 +135,8 @@ def _evidence(
 
 
 def _show(context: Context) -> Report:
-    from contrast_tasks.stages.evidence.endorsement_store import kept_endorsements
-    from contrast_tasks.stages.evidence.endorsements import cache_folder
+    from contrast_tasks.attestation.endorsements.edge import cache_folder
+    from contrast_tasks.evidence.endorsements import kept_endorsements
 
     folder = cache_folder(context.environ)
     kept = list(kept_endorsements(folder, datetime.now(UTC)))

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _show(arguments: argparse.Namespace, context: Context) -> Report:
-    from contrast_tasks.stages.evidence.evidence import show_evidence
+    from contrast_tasks.evidence.files import show_evidence
 
     said = show_evidence(context.cwd / arguments.path)
     _print(said, context)
@@ -66,13 +66,13 @@ def _show(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _print(said: dict[str, Any], context: Context) -> None:
-    from contrast_tasks.stages.evidence.evidence import text_lines
+    from contrast_tasks.evidence.files import text_lines
 
     context.console.data("".join(f"{line}\n" for line in text_lines(said)))
 
 
 def _check(arguments: argparse.Namespace, context: Context) -> Report:
-    from contrast_tasks.stages.evidence.evidence import check_vectors
+    from contrast_tasks.evidence.files import check_vectors
 
     totals = check_vectors(
         context.cwd / arguments.path,
@@ -98,7 +98,7 @@ def _check(arguments: argparse.Namespace, context: Context) -> Report:
 
 def _verify(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.attestation.judge import NoReferenceAccepts
-    from contrast_tasks.stages.evidence.evidence import verify_evidence
+    from contrast_tasks.evidence.files import verify_evidence
 
     if arguments.manifest is None:
         raise UsageError("evidence verify needs a manifest", hint="name it with --manifest FILE")

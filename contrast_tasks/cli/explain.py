@@ -99,7 +99,7 @@ def _chosen(
 
 
 def _explain_denials(subjects: Iterable[str], name: str, context: Context) -> Report:
-    from contrast_tasks.stages.explain import explain_text, read_file, text_lines
+    from contrast_tasks.steps.explain import explain_text, read_file, text_lines
 
     policy = _policy(name, context)
     found = []

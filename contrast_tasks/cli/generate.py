@@ -19,7 +19,7 @@ from contrast_tasks.report.model import (
     sorted_findings,
 )
 from contrast_tasks.report.text import LINES_SHOWN
-from contrast_tasks.stages.generate.outcome import lacking, read_outcome
+from contrast_tasks.steps.outcome import lacking, read_outcome
 
 EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
 # Below this a second process costs more than it saves.
@@ -261,7 +261,7 @@ def _remember(context: Context, project: Any, tasks: Any, report: Report, *, idl
         if not idle or report.exit_code != 0 or not usable:
             snapshot.forget(root)
             return
-        from contrast_tasks.stages.project.footprint import footprint
+        from contrast_tasks.steps.footprint import footprint
 
         paths = footprint(project)
         for task in tasks:

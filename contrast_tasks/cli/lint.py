@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Check; the exit code tells the worst finding: 10 note, 11 warning, 12 error."""
-    from contrast_tasks.stages.generate.check import passed_findings
+    from contrast_tasks.steps.check import passed_findings
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.run import run_tasks
 

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Write the lock file; tell what was added, updated and dropped."""
-    from contrast_tasks.stages.generate.lock import run_lock
+    from contrast_tasks.steps.lock import run_lock
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.run import run_tasks
 

@@ -9,8 +9,8 @@ from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
-    from contrast_tasks.settings import Settings
-    from contrast_tasks.stages.evidence.measure import Guest
+    from contrast_tasks.evidence.measure import Guest
+    from contrast_tasks.settings.load import Settings
 
 EXAMPLE = (
     "measure --platform k3s-qemu-snp --firmware OVMF.fd --kernel bzImage --initrd initrd.zst "
@@ -52,9 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Calculate; print the values, or write them, and name what is still missing."""
+    from contrast_tasks.evidence.measure import measure, missing_values, write_values
     from contrast_tasks.files import pretty_json
     from contrast_tasks.platforms import platform as find_platform
-    from contrast_tasks.stages.evidence.measure import measure, missing_values, write_values
 
     settings = _settings(context)
     name = arguments.platform or (settings.platform if settings else None)
@@ -92,7 +92,7 @@ def _settings(context: Context) -> "Settings | None":
 
 
 def _guest(arguments: argparse.Namespace, context: Context) -> "Guest":
-    from contrast_tasks.stages.evidence.measure import Guest, hex_bytes, hex_digests
+    from contrast_tasks.evidence.measure import Guest, hex_bytes, hex_digests
 
     option = arguments.boot_option
     firmware_digest = hex_digests(filter(None, [arguments.firmware_digest]), "firmware digest")

@@ -27,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print one line per difference."""
-    from contrast_tasks.stages.coordinator.plan import running_difference
-    from contrast_tasks.stages.generate.plan import PLAN, differences, plan_spec
-    from contrast_tasks.stages.project.project import open_project
+    from contrast_tasks.client.plan import running_difference
+    from contrast_tasks.steps.plan import PLAN, differences, plan_spec
+    from contrast_tasks.steps.project import open_project
     from contrast_tasks.tasks.graph import generate_tasks
     from contrast_tasks.tasks.run import run_tasks, tasks_from
 

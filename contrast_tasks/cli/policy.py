@@ -9,8 +9,8 @@ from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.report.model import Failure, Report
 
 if TYPE_CHECKING:
-    from contrast_tasks.stages.project.index import Workload
-    from contrast_tasks.stages.project.project import Project
+    from contrast_tasks.steps.index import Workload
+    from contrast_tasks.steps.project import Project
 
 EXAMPLE = "policy simulate Deployment/web"
 _EXPLAIN_ARGUMENTS = 2
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 def _simulate(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.policy.simulate import simulate, synthesise_lifecycle
-    from contrast_tasks.stages.generate.policies import policy_of
+    from contrast_tasks.steps.policies import policy_of
 
     project = context.project()
     workloads = [_workload(project, key) for key in arguments.names or _keys(project)]
@@ -69,8 +69,8 @@ def _simulate(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _explain(arguments: argparse.Namespace, context: Context) -> Report:
-    from contrast_tasks.stages.explain import explain_text, read_file, text_lines
-    from contrast_tasks.stages.generate.policies import policy_of
+    from contrast_tasks.steps.explain import explain_text, read_file, text_lines
+    from contrast_tasks.steps.policies import policy_of
 
     if len(arguments.names) != _EXPLAIN_ARGUMENTS:
         raise UsageError(

@@ -10,7 +10,7 @@ from contrast_tasks.cli.endorsements import configure_access, endorsements_of
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Failure, Report
-from contrast_tasks.settings import FILE_NAME, OBSERVED_NAME
+from contrast_tasks.settings.load import FILE_NAME, OBSERVED_NAME
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.observe import Observation
@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Observe, show, ask, write; 41 unless the evidence is genuine, 2 where nobody can be asked."""
-    from contrast_tasks.stages.evidence.presented import address_of
-    from contrast_tasks.stages.evidence.probe import (
+    from contrast_tasks.client.presented import address_of
+    from contrast_tasks.client.probe import (
         Chosen,
         overrides_of,
         probe,
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _show(observation: "Observation", name: str, context: Context) -> None:
-    from contrast_tasks.stages.evidence.evidence import text_lines
+    from contrast_tasks.evidence.files import text_lines
 
     of_line = f" of the line {observation.product}" if observation.product else ""
     context.console.data(f"coordinator {name} runs on {observation.tee}{of_line}\n")

@@ -20,8 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Recover, then verify."""
-    from contrast_tasks.stages.coordinator.recover import run_recover
-    from contrast_tasks.stages.summaries import recover_lines
+    from contrast_tasks.cli.summaries import recover_lines
+    from contrast_tasks.client.recover import run_recover
 
     result = run_recover(
         context.settings(is_project=False),

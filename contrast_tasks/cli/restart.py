@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Restart and wait."""
-    from contrast_tasks.stages.deploy.deploy import run_restart
-    from contrast_tasks.stages.summaries import restart_line
+    from contrast_tasks.cli.summaries import restart_line
+    from contrast_tasks.deploy.apply import run_restart
 
     settings = context.settings()
     result = run_restart(

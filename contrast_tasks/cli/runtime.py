@@ -31,9 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the resources, or write them."""
+    from contrast_tasks.deploy.runtime import render_runtime
     from contrast_tasks.platforms import platform
-    from contrast_tasks.stages.deploy.runtime import render_runtime
-    from contrast_tasks.stages.project.handler import names_of_values, runtime_class
+    from contrast_tasks.steps.handler import names_of_values, runtime_class
 
     settings = context.settings(platform=arguments.reference_values)
     names = names_of_values(context.root, settings)

@@ -25,9 +25,9 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.streams import OutputLost, put
 from contrast_tasks.cli.task import own_tasks
 from contrast_tasks.errors import ContrastError, FindingsError, UsageError
+from contrast_tasks.file_errors import file_error
 from contrast_tasks.report.model import Failure, Report, sorted_findings
 from contrast_tasks.report.text import PROGRAM
-from contrast_tasks.stages.file_errors import file_error
 
 _VERSION = ("--version", "-V")
 _GC_THRESHOLD = 200_000

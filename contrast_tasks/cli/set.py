@@ -34,8 +34,8 @@ def file_argument(context: Context, value: str | None) -> Path | None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Attest the Coordinator, then set the manifest."""
-    from contrast_tasks.stages.coordinator.set import run_set
-    from contrast_tasks.stages.summaries import set_lines
+    from contrast_tasks.cli.summaries import set_lines
+    from contrast_tasks.client.set import run_set
 
     settings = context.settings(is_project=False)
     result = run_set(

@@ -20,9 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the state: workload, address, phase, readiness, restarts; 30 when it was waited for in vain."""
-    from contrast_tasks.stages.deploy.deploy import run_status
-    from contrast_tasks.stages.hints import command
-    from contrast_tasks.stages.summaries import status_hint, status_line
+    from contrast_tasks.cli.summaries import status_hint, status_line
+    from contrast_tasks.deploy.apply import run_status
+    from contrast_tasks.report.hints import command
 
     result = run_status(context.settings(), wait_s=arguments.wait)
     if result.text:

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Stop everything that deploy started."""
-    from contrast_tasks.stages.deploy.deploy import run_stop
+    from contrast_tasks.deploy.apply import run_stop
 
     del arguments
     stopped = run_stop(context.settings(), say=context.console.say)

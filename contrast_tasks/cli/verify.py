@@ -18,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Verify; 41 for evidence that is not acceptable, 42 for another manifest."""
-    from contrast_tasks.stages.coordinator.verify import FOLDER, run_verify
-    from contrast_tasks.stages.summaries import verify_lines
+    from contrast_tasks.cli.summaries import verify_lines
+    from contrast_tasks.client.verify import FOLDER, run_verify
 
     settings = context.settings(is_project=False)
     result = run_verify(

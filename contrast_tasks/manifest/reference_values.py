@@ -38,7 +38,7 @@ from contrast_tasks.platforms import (
     platform_of_handler,
 )
 from contrast_tasks.platforms import platform as find_platform
-from contrast_tasks.settings import ReferenceOverrides
+from contrast_tasks.settings.load import ReferenceOverrides
 
 # Those of AKS; our simulated processor reports no lower ones.
 SIMULATED_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)

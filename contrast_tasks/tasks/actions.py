@@ -30,7 +30,7 @@ def perform(stage: str, **arguments: Any) -> Any:
     except ContrastError as error:
         return Failed(error)
     except OSError as error:
-        from contrast_tasks.stages.file_errors import file_error
+        from contrast_tasks.file_errors import file_error
 
         refused = file_error(error)
         if refused is None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from contrast_tasks.stages.project import inputs
-from contrast_tasks.stages.project.project import open_project
+from contrast_tasks.steps import inputs
+from contrast_tasks.steps.project import open_project
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.face import current_spec
 from contrast_tasks.tasks.freshness import Fresh
@@ -14,9 +14,7 @@ def pack_task() -> dict[str, Any]:
     project = open_project(current_spec())
     index = f"{project.settings.build_dir}/images/index.json"
     return {
-        "actions": [
-            action("contrast_tasks.stages.generate.images:pack_images", project=project.spec)
-        ],
+        "actions": [action("contrast_tasks.steps.images:pack_images", project=project.spec)],
         "targets": [index],
         "uptodate": [Fresh(lambda: inputs.of_pack(project), [index])],
         "io": {"capture": False},

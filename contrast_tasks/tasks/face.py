@@ -16,9 +16,9 @@ from doit.exceptions import InvalidDodoFile
 from doit.task import Task
 
 from contrast_tasks.errors import ContrastError, GraphError
-from contrast_tasks.settings import FILE_NAME
-from contrast_tasks.stages.project.paths import Spec
-from contrast_tasks.stages.project.project import Project, open_project
+from contrast_tasks.settings.load import FILE_NAME
+from contrast_tasks.steps.paths import Spec
+from contrast_tasks.steps.project import Project, open_project
 from contrast_tasks.tasks.checker import ContentChecker
 from contrast_tasks.tasks.graph import TaskDict, generate_tasks
 from contrast_tasks.tasks.reporter import Reporter

@@ -14,10 +14,10 @@ from typing import Any
 from doit.task import Task
 
 from contrast_tasks.files import canonical_json, sha256_hex
-from contrast_tasks.stages.project import inputs, parts
-from contrast_tasks.stages.project.index import Workload
-from contrast_tasks.stages.project.paths import STATE
-from contrast_tasks.stages.project.project import Project
+from contrast_tasks.steps import inputs, parts
+from contrast_tasks.steps.index import Workload
+from contrast_tasks.steps.paths import STATE
+from contrast_tasks.steps.project import Project
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.freshness import Fresh
 
@@ -49,7 +49,7 @@ def _task(
 ) -> TaskDict:
     arguments = members.pop("arguments", {})
     return {
-        "actions": [action(f"contrast_tasks.stages.{stage}", project=project.spec, **arguments)],
+        "actions": [action(f"contrast_tasks.steps.{stage}", project=project.spec, **arguments)],
         # What lies in .contrast is nobody's target, and asking for it twice is a tenth of a run that does nothing.
         "targets": [path for path in outputs if not path.startswith(f"{STATE}/")],
         "uptodate": [Fresh(digest, outputs, settles=settles, parts=made_from)],
@@ -67,7 +67,7 @@ class _Many:
 
     def __init__(self, project: Project, stage: str, *, basename: str, task_dep: list[str]) -> None:
         self._spec = project.spec
-        self._stage = f"contrast_tasks.stages.{stage}"
+        self._stage = f"contrast_tasks.steps.{stage}"
         self._basename = basename
         model = Task(basename, [], task_dep=task_dep, clean=True, io={"capture": False})
         self._common = {
@@ -106,9 +106,7 @@ def _group(basename: str, doc: str, tasks: Sequence[Task]) -> TaskDict:
 
 
 def _workloads(project: Project) -> list[Task]:
-    many = _Many(
-        project, "generate.policies:derive_workload", basename="workload", task_dep=["lock"]
-    )
+    many = _Many(project, "policies:derive_workload", basename="workload", task_dep=["lock"])
     return [
         many.task(
             workload_name(workload),
@@ -123,7 +121,7 @@ def _workloads(project: Project) -> list[Task]:
 
 
 def _outputs(project: Project) -> list[Task]:
-    many = _Many(project, "generate.annotate:write_outputs", basename="output", task_dep=["check"])
+    many = _Many(project, "write:write_outputs", basename="output", task_dep=["check"])
     tasks = []
     for source in project.index.files:
         outputs = project.outputs_of(source)
@@ -141,7 +139,7 @@ def generate_tasks(
     paths = project.paths
     yield _task(
         project,
-        "generate.check:check_sources",
+        "check:check_sources",
         basename="sources",
         doc="check the sources as a whole",
         digest=lambda: inputs.of_sources(project),
@@ -152,7 +150,7 @@ def generate_tasks(
     if project.own_components:
         yield _task(
             project,
-            "generate.images:pack_components",
+            "images:pack_components",
             basename="components",
             doc="pack our own images for platform local",
             digest=lambda: inputs.of_components(project),
@@ -163,7 +161,7 @@ def generate_tasks(
         before = [*before, "components"]
     yield _task(
         project,
-        "generate.images:lock",
+        "images:lock",
         basename="lock",
         doc="complete the lock file from the layouts on disk",
         digest=lambda: inputs.of_lock(project),
@@ -174,7 +172,7 @@ def generate_tasks(
     )
     yield _task(
         project,
-        "generate.check:check_documents",
+        "check:check_documents",
         basename="documents",
         doc="validate settings, lock file and index by their schemas",
         digest=lambda: inputs.of_documents(project),
@@ -184,7 +182,7 @@ def generate_tasks(
     )
     yield _task(
         project,
-        "generate.keys:prepare_keys",
+        "keys:prepare_keys",
         basename="keys",
         doc="make the owner keys that are not there yet",
         digest=lambda: inputs.of_keys(project),
@@ -197,7 +195,7 @@ def generate_tasks(
     yield from workloads
     yield _task(
         project,
-        "generate.check:check_project",
+        "check:check_project",
         basename="check",
         doc="check everything before anything is written",
         digest=lambda: inputs.of_check(project),
@@ -210,7 +208,7 @@ def generate_tasks(
     yield from outputs
     yield _task(
         project,
-        "generate.manifest:write_manifest",
+        "manifest:write_manifest",
         basename="manifest",
         doc="write the manifest, and remove outputs of what is gone",
         digest=lambda: sha256_hex(canonical_json(inputs.of_manifest(project))),

@@ -14,7 +14,7 @@ from contrast_tasks.errors import ContrastError, FindingsError
 from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
 from contrast_tasks.report.text import closing_lines
-from contrast_tasks.stages.generate.outcome import lacking, read_outcome
+from contrast_tasks.steps.outcome import lacking, read_outcome
 from contrast_tasks.tasks.actions import Failed
 
 # What lies there is ours, and nothing a user looks at.

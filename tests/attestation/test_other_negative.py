@@ -36,8 +36,8 @@ from contrast_tasks.attestation.errors import (
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import SettingsError
 from contrast_tasks.manifest.codec import parse_manifest
-from contrast_tasks.manifest.platforms import platform
 from contrast_tasks.manifest.validate import ManifestError
+from contrast_tasks.platforms import platform
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.manifest.samples import ABSENT, MEASUREMENT, SIMULATED, SNP, changed, document
 from tests.manifest.samples import TDX as TDX_ENTRY

@@ -19,7 +19,7 @@ from contrast_tasks.manifest.model import (
     SimulatedReference,
     SnpTcb,
 )
-from contrast_tasks.manifest.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.platforms import SIMULATED_MEASUREMENT
 from tests.fakes.atls import NOW, clock, echo, say
 
 COORDINATOR, WORKLOAD, STRANGER = "0a" * 32, "0b" * 32, "0c" * 32

@@ -31,7 +31,7 @@ from contrast_tasks.manifest.model import (
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.manifest.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.platforms import SIMULATED_MEASUREMENT
 from tests.fakes.attestation import NOW, REPORT_DATA
 from tests.fakes.intel import Body, Intel, changed
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.client.audit import AuditResult
+from contrast_tasks.client.recover import RecoverResult
+from contrast_tasks.client.set import SetResult
+from contrast_tasks.client.verify import VerifyResult
+from contrast_tasks.deploy.apply import DeployResult, RestartResult, StatusResult
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
 from contrast_tasks.local.client import PodStatus
 from contrast_tasks.schema import validate
-from contrast_tasks.stages.coordinator.audit import AuditResult
-from contrast_tasks.stages.coordinator.recover import RecoverResult
-from contrast_tasks.stages.coordinator.set import SetResult
-from contrast_tasks.stages.coordinator.verify import VerifyResult
-from contrast_tasks.stages.deploy.deploy import DeployResult, RestartResult, StatusResult
 from tests.fakes.commands import Terminal, quiet_environment
 from tests.fakes.workloads import FakeProject
 
@@ -65,7 +65,7 @@ class Stage:
 
 def _replace(monkeypatch: pytest.MonkeyPatch, name: str, result: Any) -> Stage:
     stage = Stage(result)
-    monkeypatch.setattr(f"contrast_tasks.stages.{name}", stage)
+    monkeypatch.setattr(f"contrast_tasks.{name}", stage)
     return stage
 
 
@@ -84,7 +84,7 @@ def test_deploy_generates_first_and_then_deploys(
 ) -> None:
     stage = _replace(
         monkeypatch,
-        "deploy.deploy.run_deploy",
+        "deploy.apply.run_deploy",
         DeployResult(platform="local", started=("web",), coordinator="127.0.0.2:1313"),
     )
 
@@ -99,7 +99,7 @@ def test_deploy_generates_first_and_then_deploys(
 def test_deploy_does_not_deploy_what_cannot_be_generated(
     terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = _replace(monkeypatch, "deploy.deploy.run_deploy", DeployResult(platform="local"))
+    stage = _replace(monkeypatch, "deploy.apply.run_deploy", DeployResult(platform="local"))
     project.write("broken.yml", "a: [")
 
     shown = terminal.run("deploy")
@@ -113,7 +113,7 @@ def test_deploy_goes_on_without_values_that_only_a_running_coordinator_can_tell(
 ) -> None:
     text = project.read("contrast.toml")
     (project.root / "contrast.toml").write_text(text.partition("[reference_values")[0])
-    stage = _replace(monkeypatch, "deploy.deploy.run_deploy", DeployResult(platform="k3s-qemu-snp"))
+    stage = _replace(monkeypatch, "deploy.apply.run_deploy", DeployResult(platform="k3s-qemu-snp"))
 
     shown = terminal.run("deploy")
 
@@ -126,7 +126,7 @@ def test_deploy_goes_on_without_values_that_only_a_running_coordinator_can_tell(
 def test_set_hands_over_paths_as_the_caller_sees_them(
     terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = _replace(monkeypatch, "coordinator.set.run_set", SET)
+    stage = _replace(monkeypatch, "client.set.run_set", SET)
 
     shown = terminal.run(
         "set",
@@ -164,10 +164,10 @@ def test_a_time_that_never_ends_is_refused(terminal: Terminal, command: str, tex
 @pytest.mark.parametrize(
     ("command", "stage", "result"),
     [
-        ("set", "coordinator.set.run_set", SET),
-        ("verify", "coordinator.verify.run_verify", VERIFIED),
-        ("audit", "coordinator.audit.run_audit", AUDITED),
-        ("recover", "coordinator.recover.run_recover", RECOVERED),
+        ("set", "client.set.run_set", SET),
+        ("verify", "client.verify.run_verify", VERIFIED),
+        ("audit", "client.audit.run_audit", AUDITED),
+        ("recover", "client.recover.run_recover", RECOVERED),
     ],
 )
 def test_whoever_has_the_manifest_needs_no_project(
@@ -190,7 +190,7 @@ def test_whoever_has_the_manifest_needs_no_project(
 def test_verify_says_what_it_wrote_and_what_is_in_force(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _replace(monkeypatch, "coordinator.verify.run_verify", VERIFIED)
+    _replace(monkeypatch, "client.verify.run_verify", VERIFIED)
 
     shown = terminal.run("verify", "--folder", "kept/")
 
@@ -205,7 +205,7 @@ def test_verify_says_what_it_wrote_and_what_is_in_force(
 def test_verify_as_json_is_one_document_without_conversation(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _replace(monkeypatch, "coordinator.verify.run_verify", VERIFIED)
+    _replace(monkeypatch, "client.verify.run_verify", VERIFIED)
 
     shown = terminal.run("verify", "--output", "json")
 
@@ -225,7 +225,7 @@ def test_verify_as_json_is_one_document_without_conversation(
 def test_a_refusal_has_its_own_exit_code_and_is_in_the_document(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    _replace(monkeypatch, "coordinator.verify.run_verify", error)
+    _replace(monkeypatch, "client.verify.run_verify", error)
 
     shown = terminal.run("verify", "--output", "json")
 
@@ -237,9 +237,9 @@ def test_a_refusal_has_its_own_exit_code_and_is_in_the_document(
 def test_commands_in_a_row_stop_at_the_first_failure(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _replace(monkeypatch, "deploy.deploy.run_deploy", DeployResult(platform="local"))
-    _replace(monkeypatch, "coordinator.set.run_set", CoordinatorUnreachable("nobody answers"))
-    verify = _replace(monkeypatch, "coordinator.verify.run_verify", VERIFIED)
+    _replace(monkeypatch, "deploy.apply.run_deploy", DeployResult(platform="local"))
+    _replace(monkeypatch, "client.set.run_set", CoordinatorUnreachable("nobody answers"))
+    verify = _replace(monkeypatch, "client.verify.run_verify", VERIFIED)
 
     shown = terminal.run("deploy", "set", "verify")
 
@@ -251,8 +251,8 @@ def test_commands_in_a_row_stop_at_the_first_failure(
 def test_commands_in_a_row_make_one_document(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _replace(monkeypatch, "coordinator.set.run_set", SET)
-    _replace(monkeypatch, "coordinator.verify.run_verify", VERIFIED)
+    _replace(monkeypatch, "client.set.run_set", SET)
+    _replace(monkeypatch, "client.verify.run_verify", VERIFIED)
 
     shown = terminal.run("set", "verify", "--output", "json")
 
@@ -264,7 +264,7 @@ def test_commands_in_a_row_make_one_document(
 def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     _replace(
         monkeypatch,
-        "deploy.deploy.run_status",
+        "deploy.apply.run_status",
         StatusResult(platform="k", running=True, text="web 1/1\n"),
     )
 
@@ -293,7 +293,7 @@ def test_status_is_a_report_that_says_what_is_not_ready(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = StatusResult(platform="local", running=True, pods=(WEB,))
-    _replace(monkeypatch, "deploy.deploy.run_status", found)
+    _replace(monkeypatch, "deploy.apply.run_status", found)
 
     shown = terminal.run("status")
 
@@ -305,7 +305,7 @@ def test_status_names_the_next_command_to_those_who_wait(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = StatusResult(platform="local", running=True, pods=(WEB,), coordinator="initial")
-    _replace(monkeypatch, "deploy.deploy.run_status", found)
+    _replace(monkeypatch, "deploy.apply.run_status", found)
 
     shown = terminal.run("status")
 
@@ -320,7 +320,7 @@ def test_status_that_waited_in_vain_is_an_error_below_the_report(
 ) -> None:
     behind = "not ready: web is starting"
     found = StatusResult(platform="local", running=True, pods=(WEB,), behind=behind)
-    _replace(monkeypatch, "deploy.deploy.run_status", found)
+    _replace(monkeypatch, "deploy.apply.run_status", found)
 
     shown = terminal.run("status", "--wait", "1")
 
@@ -346,7 +346,7 @@ def test_nothing_running_is_one_line(
     code: int,
     line: str,
 ) -> None:
-    _replace(monkeypatch, "deploy.deploy.run_status", StatusResult(platform="local", running=False))
+    _replace(monkeypatch, "deploy.apply.run_status", StatusResult(platform="local", running=False))
 
     shown = terminal.run(*words)
 
@@ -354,7 +354,7 @@ def test_nothing_running_is_one_line(
 
 
 def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = _replace(monkeypatch, "deploy.deploy.run_restart", RestartResult(restarted=("web",)))
+    stage = _replace(monkeypatch, "deploy.apply.run_restart", RestartResult(restarted=("web",)))
 
     shown = terminal.run("restart", "web", "--wait", "3")
 
@@ -363,7 +363,7 @@ def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.Monkey
 
 
 def test_stop_says_what_it_did(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    _replace(monkeypatch, "deploy.deploy.run_stop", result=True)
+    _replace(monkeypatch, "deploy.apply.run_stop", result=True)
 
     assert terminal.run("stop").err == "something happened\n"
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.settings import Settings
-from contrast_tasks.stages.generate.plan import Difference
+from contrast_tasks.settings.load import Settings
+from contrast_tasks.steps.plan import Difference
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
@@ -58,7 +58,7 @@ def test_a_coordinator_with_another_manifest_is_a_change(
         asked.append((planned, given["coordinator"]))
         return Difference(what="changed", name="coordinator 127.0.0.1:1", detail="another")
 
-    monkeypatch.setattr("contrast_tasks.stages.coordinator.plan.running_difference", compare)
+    monkeypatch.setattr("contrast_tasks.client.plan.running_difference", compare)
 
     shown = terminal.run("plan", "-c", "127.0.0.1:1", "--detailed-exitcode")
 

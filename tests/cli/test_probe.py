@@ -22,7 +22,7 @@ from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.codec import parse_manifest
-from contrast_tasks.settings import load_settings
+from contrast_tasks.settings.load import load_settings
 from tests.fakes.atls import echo
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, FakeAmd
 from tests.fakes.commands import Terminal

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.cli import snapshot
-from contrast_tasks.stages.project.footprint import footprint
-from contrast_tasks.stages.project.paths import Spec
-from contrast_tasks.stages.project.project import open_project
+from contrast_tasks.steps.footprint import footprint
+from contrast_tasks.steps.paths import Spec
+from contrast_tasks.steps.project import open_project
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject, deployment
 

@@ -582,7 +582,7 @@ def test_the_version_is_data(terminal: Terminal) -> None:
 def test_an_unexpected_exception_is_a_bug_of_ours(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contrast_tasks.stages.project.project.code_digest", lambda root: 1 / 0)
+    monkeypatch.setattr("contrast_tasks.steps.project.code_digest", lambda root: 1 / 0)
 
     shown = terminal.run("generate")
 

@@ -21,8 +21,8 @@ from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
-from contrast_tasks.settings import Settings
-from contrast_tasks.stages.generate.pack import layout_name, pack
+from contrast_tasks.settings.load import Settings
+from contrast_tasks.steps.pack import layout_name, pack
 from tests.fakes.application import Program, get, loopback
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.api.userapi import LatestTransition, ManifestHistory, SetManifestResult
-from contrast_tasks.stages.coordinator.session import Session
+from contrast_tasks.client.session import Session
 from coordinator.ca import CertificateAuthority
 from coordinator.seedengine import SeedEngine
 

@@ -13,7 +13,7 @@ from contrast_tasks.manifest.reference_values import (
 )
 from contrast_tasks.manifest.validate import is_missing, validate_manifest
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
-from contrast_tasks.settings import ReferenceOverrides, SnpOverrides, TdxOverrides
+from contrast_tasks.settings.load import ReferenceOverrides, SnpOverrides, TdxOverrides
 
 MEASUREMENT = "6c" * 48
 TDX_FILE = {

@@ -10,7 +10,7 @@ import pytest
 from contrast_tasks.cli.arguments import parser_of, parser_of_task, split_commands
 from contrast_tasks.cli.commands import SUMMARIES
 from contrast_tasks.cli.task import own_tasks
-from contrast_tasks.settings import load_settings
+from contrast_tasks.settings.load import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

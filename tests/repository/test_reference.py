@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.cli.commands import SUMMARIES
-from tests.reference.catalogue import Kind, catalogue
-from tests.reference.findings_page import kinds
-from tests.reference.meanings import MEANINGS
-from tests.reference.pages import FOLDER, PAGES, ROOT
+from dev.reference.catalogue import Kind, catalogue
+from dev.reference.findings_page import kinds
+from dev.reference.meanings import MEANINGS
+from dev.reference.pages import FOLDER, PAGES, ROOT
 
 MODULE = """
 def check(subject, code):

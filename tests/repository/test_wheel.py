@@ -81,8 +81,8 @@ def test_the_wheel_holds_no_tests_and_no_example(unpacked: Path) -> None:
 def component_images(site: Path, project: Path) -> dict[str, str]:
     """Return the digests of our own images, packed by an installation in `site`."""
     code = (
-        "import json; from pathlib import Path; from contrast_tasks.settings import load_settings;"
-        "from contrast_tasks.stages.generate.pack import pack;"
+        "import json; from pathlib import Path; from contrast_tasks.settings.load import load_settings;"
+        "from contrast_tasks.steps.pack import pack;"
         "print(json.dumps(pack(load_settings(Path.cwd(), environ={}))['images']))"
     )
     project.mkdir()

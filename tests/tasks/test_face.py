@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.stages.project.paths import Spec
-from contrast_tasks.stages.project.project import open_project
+from contrast_tasks.steps.paths import Spec
+from contrast_tasks.steps.project import open_project
 from contrast_tasks.tasks.face import load_tasks
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject

@@ -418,7 +418,7 @@ def test_without_any_state_the_cache_gives_the_same_outputs(
     before = project.outputs()
     for path in sorted((project.root / ".contrast").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    monkeypatch.setattr("contrast_tasks.stages.generate.policies.derive", _refuse)
+    monkeypatch.setattr("contrast_tasks.steps.policies.derive", _refuse)
 
     _, workloads, _ = _generate(terminal)
 

@@ -23,7 +23,7 @@ _DRIVER = textwrap.dedent(
     """
     import os, sys
     from contrast_tasks.cli.main import main
-    from contrast_tasks.stages.generate import policies
+    from contrast_tasks.steps import policies
 
     begun, never = sys.argv[1:3]
     derive, done = policies.derive, []
@@ -79,7 +79,7 @@ _BLOCKED = textwrap.dedent(
     """
     import sys
     from contrast_tasks.cli.main import main
-    from contrast_tasks.stages.generate import policies
+    from contrast_tasks.steps import policies
 
     begun, never = sys.argv[1:3]
 

@@ -49,7 +49,7 @@ from contrast_tasks.attestation.snp.report import (
 )
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.errors import ClusterError, EvidenceRejected
-from contrast_tasks.manifest.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.platforms import SIMULATED_MEASUREMENT
 
 # A recent machine: above every minimum that a reference value for it could ask for in earnest.
 SIMULATED_TCB = Tcb(bootloader=10, tee=1, snp=27, microcode=222)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.attestation.endorsements import kds, pcs
+from contrast_tasks.attestation.endorsements.edge import http_get
 from contrast_tasks.attestation.endorsements.fetch import (
     Access,
     EndorsementCache,
     Endorsements,
 )
-from contrast_tasks.stages.evidence.endorsements import http_get
 from tests.fakes.vendor import Clock, Vendor
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.attestation.endorsements import kds
+from contrast_tasks.attestation.endorsements.edge import http_get
 from contrast_tasks.attestation.endorsements.fetch import (
     Access,
     Answer,
@@ -19,7 +20,6 @@ from contrast_tasks.attestation.endorsements.fetch import (
 )
 from contrast_tasks.attestation.errors import CollateralRejected
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.stages.evidence.endorsements import http_get
 from tests.fakes.vendor import Clock, Vendor
 
 URL = f"{kds.SERVICE}/thing"

@@ -14,7 +14,7 @@ from contrast_tasks.attestation.snp.endorsement import TrustAnchor, parse_endors
 from contrast_tasks.attestation.snp.lines import SIMULATED_FAMILY, line_of_model
 from contrast_tasks.attestation.snp.verify import Trust, verify_genuine
 from contrast_tasks.errors import ClusterError, SettingsError
-from contrast_tasks.manifest.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.platforms import SIMULATED_MEASUREMENT
 from tests.fakes.attestation import HOST_DATA, NOW, REPORT_DATA
 
 FILES = ["ark.der", "ask.der", "crl.der", "vcek.der", "vcek.pem"]

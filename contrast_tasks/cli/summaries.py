@@ -1,0 +1,88 @@
+"""What set, verify, recover, restart and status say when they are done: a line per change, then one that sums up."""
+
+from collections.abc import Sequence
+
+from contrast_tasks.client.recover import RecoverResult
+from contrast_tasks.client.set import SetResult
+from contrast_tasks.client.verify import VerifyResult
+from contrast_tasks.deploy.apply import RestartResult, StatusResult
+from contrast_tasks.report.hints import command, recovery_hint
+
+_SHORT = 12
+
+
+def set_lines(done: SetResult, manifest: str) -> list[str]:
+    """Return what set did; manifest: its name for messages."""
+    lines = [f"wrote {file}" for file in done.files]
+    if done.generation > 1:
+        lines.append(_rotated())
+    force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
+    return [*lines, f"set {manifest} at coordinator {done.coordinator}: {force}"]
+
+
+def verify_lines(done: VerifyResult, manifest: str, folder: str) -> list[str]:
+    """Return what verify found; manifest and folder: their names for messages."""
+    force = _in_force(done.generations, done.manifest_sha256, done.mesh_ca_sha256)
+    summary = f"verified coordinator {done.coordinator} against {manifest}: {force}"
+    return [*_wrote(done.files, folder), summary]
+
+
+def recover_lines(done: RecoverResult) -> list[str]:
+    """Return what recover did."""
+    force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
+    summary = f"recovered coordinator {done.coordinator}: {force}"
+    wrote = [f"wrote {file}" for file in done.files]
+    return [*wrote, *([_rotated()] if done.restart else []), summary]
+
+
+def restart_line(done: RestartResult, *, waited: bool) -> str:
+    """Return the summary of restart; waited: whether they were waited for."""
+    count = len(done.restarted)
+    if not count:
+        return "there is nothing to restart"
+    ready = ", all ready" if waited else ""
+    return f"{count} workload{'' if count == 1 else 's'} restarted{ready}"
+
+
+def status_line(found: StatusResult) -> str:
+    """Return the summary of status, "" for a cluster, which speaks for itself."""
+    if not found.running:
+        return "nothing is running"
+    if not found.pods:
+        return ""
+    total, behind = len(found.pods), sum(not pod.ready for pod in found.pods)
+    if not behind:
+        return f"all {total} pods are ready"
+    return f"{behind} of {total} pods {'is' if behind == 1 else 'are'} not ready"
+
+
+def status_hint(found: StatusResult) -> str:
+    """Return what pods that are not ready wait for, and the command that gives it; "" if that cannot be told."""
+    if found.coordinator == "initial":
+        return f"the coordinator has no manifest, and pods wait for it: '{command('set')}'"
+    if found.coordinator == "recovery":
+        return recovery_hint()
+    if found.coordinator and any(pod.phase == "initializing" for pod in found.pods):
+        return (
+            "a pod gets its certificate when the manifest in force has its policy: "
+            f"'{command('set')}'; its log is in .contrast/local/logs"
+        )
+    return ""
+
+
+def _in_force(generation: int, manifest_sha256: str, mesh_ca_sha256: str) -> str:
+    return (
+        f"manifest {manifest_sha256[:_SHORT]} is in force (generation {generation}), "
+        f"mesh CA {mesh_ca_sha256[:_SHORT]}"
+    )
+
+
+def _rotated() -> str:
+    return (
+        "the mesh CA was rotated, workloads have certificates of the old one until "
+        f"'{command('restart')}'"
+    )
+
+
+def _wrote(files: Sequence[str], folder: str) -> list[str]:
+    return [f"wrote {folder}/{file}" for file in files]

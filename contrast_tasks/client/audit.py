@@ -1,0 +1,244 @@
+"""Audit: read verify/ and say in plain words what the manifests and policies allow.
+
+Works on files alone, so that somebody else can do it later, elsewhere. It states, it does not judge; what is judged is
+only that the files belong together: each policy has the hash of its name, and every named policy is there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contrast_tasks.client.audit_policy import describe_policy
+from contrast_tasks.client.audit_trust import describe_trust
+from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
+from contrast_tasks.client.verify import FOLDER, MANIFEST, POLICY
+from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageError
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.report.hints import command
+from contrast_tasks.settings.load import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest, PolicyEntry
+
+_SHORT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditResult:
+    """The report. text ends with a newline; generations: how many manifests; workloads: of the one in force."""
+
+    text: str
+    generations: int
+    workloads: int
+    trusts_simulated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Generation:
+    number: int
+    sha256: str
+    manifest: "Manifest"
+
+
+def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
+    """Return the report on what verify left in `folder`, by default verify/ of the project.
+
+    Raises UsageError if there is nothing, MismatchError if the files do not belong together, ManifestError.
+    """
+    place = settings.root / FOLDER if folder is None else folder
+    generations = _load_generations(place)
+    policies = _load_policies(place)
+    for generation in generations:
+        if missing := sorted(generation.manifest.policies.keys() - policies.keys()):
+            raise MismatchError(
+                f"{place.name}/manifest.{generation.number}.json names policy {missing[0]}, "
+                f"{place.name}/ does not have it",
+                hint=f"run '{command('verify')}' again",
+            )
+    active = generations[-1].manifest
+    lines = [*_heading(place, generations)]
+    previous: _Generation | None = None
+    for generation in generations:
+        lines += ["", *_describe_generation(generation, previous)]
+        previous = generation
+    lines += ["", "workloads of the manifest in force"]
+    for policy, entry in _by_name(active):
+        lines += ["", *_describe_workload(policy, entry, policies[policy])]
+    return AuditResult(
+        # Names come from whoever set the manifest; a terminal must not obey them.
+        text="".join(f"{_printable(line)}\n" for line in lines),
+        generations=len(generations),
+        workloads=len(active.policies),
+        trusts_simulated=active.trusts_simulated,
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _load_generations(place: Path) -> list[_Generation]:
+    from contrast_tasks.manifest.codec import parse_manifest
+    from contrast_tasks.manifest.validate import ManifestError
+
+    numbers = sorted(
+        int(match[1])
+        for path in (place.iterdir() if place.is_dir() else ())
+        if (match := MANIFEST.fullmatch(path.name))
+    )
+    if not numbers:
+        raise UsageError(f"no manifests in {place.name}/", hint=f"run '{command('verify')}' first")
+    if numbers != list(range(len(numbers))):
+        gap = next(number for number in range(len(numbers)) if number not in numbers)
+        raise MismatchError(
+            f"{place.name}/ has no manifest.{gap}.json, the history is not complete",
+            hint=f"run '{command('verify')}' again",
+        )
+    found = []
+    for number in numbers:
+        content = (place / f"manifest.{number}.json").read_bytes()
+        name = f"{place.name}/manifest.{number}.json"
+        try:
+            manifest = parse_manifest(content, file=name)
+        except ManifestError as error:
+            # It was in force once, so nothing that generates manifests could mend it.
+            error.hint = f"the file was changed: run '{command('verify')}' again"
+            raise
+        found.append(_Generation(number=number, sha256=sha256_hex(content), manifest=manifest))
+    return found
+
+
+def _load_policies(place: Path) -> dict[str, bytes]:
+    policies: dict[str, bytes] = {}
+    for path in sorted(place.iterdir()):
+        if (match := POLICY.fullmatch(path.name)) is None:
+            continue
+        policies[match[1]] = path.read_bytes()
+        if (found := sha256_hex(policies[match[1]])) != match[1]:
+            raise MismatchError(
+                f"the policy has hash {found}, its name says {match[1]}",
+                where=Location(file=f"{place.name}/{path.name}"),
+                hint=f"the file was changed: run '{command('verify')}' again",
+            )
+    return policies
+
+
+def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
+    count = len(generations)
+    yield f"audit of {place.name}/: {count} manifest{'' if count == 1 else 's'}"
+    for label, file in (("root CA", ROOT_CA_FILE), ("mesh CA", MESH_CA_FILE)):
+        path = place / file
+        if not path.is_file():
+            continue
+        digest = certificate_sha256(path.read_bytes())
+        if not digest:
+            raise MismatchError(
+                "is not one certificate in PEM form",
+                where=Location(file=f"{place.name}/{file}"),
+                hint=f"the file was changed: run '{command('verify')}' again",
+            )
+        yield f"  {label:<8} SHA-256 {digest}"
+
+
+def _by_name(manifest: "Manifest") -> list[tuple[str, "PolicyEntry"]]:
+    return sorted(manifest.policies.items(), key=lambda item: (_name(item[1]), item[0]))
+
+
+def _name(entry: "PolicyEntry") -> str:
+    return entry.sans[0] if entry.sans else "(no name)"
+
+
+def _describe_generation(now: _Generation, before: _Generation | None) -> Iterator[str]:
+    manifest = now.manifest
+    yield f"manifest {now.number}  SHA-256 {now.sha256}"
+    for line in describe_trust(manifest.reference_values):
+        yield f"  trusts   {line}"
+    yield from _describe_owners(manifest)
+    if before is None:
+        for policy, entry in _by_name(manifest):
+            yield f"  workload {_name(entry)}, policy {policy[:_SHORT]}"
+        return
+    if now.sha256 == before.sha256:
+        yield "  changed  nothing: set again, unchanged"
+        return
+    changes = list(differences(before.manifest, manifest))
+    for change in changes or ["nothing but its bytes"]:
+        yield f"  changed  {change}"
+
+
+def _describe_owners(manifest: "Manifest") -> Iterator[str]:
+    updates = manifest.workload_owner_key_digests or ()
+    # Owners know their keys by this digest too; the manifest has the keys themselves.
+    recovery = [
+        sha256_hex(bytes.fromhex(key_hex)) for key_hex in manifest.seedshare_owner_pub_keys or ()
+    ]
+    for label, kind, digests in (
+        ("updates ", "workload owner", updates),
+        ("recovery", "seed share owner", recovery),
+    ):
+        for digest in digests:
+            yield f"  {label} by {kind} key {digest}"
+        if not digests:
+            yield f"  {label} by nobody"
+
+
+def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
+    """Yield what an update changed, workloads matched by their first SAN."""
+    old = {_name(entry): (policy, entry) for policy, entry in before.policies.items()}
+    new = {_name(entry): (policy, entry) for policy, entry in after.policies.items()}
+    for name in sorted(old.keys() - new.keys()):
+        yield f"workload {name} was removed"
+    for name in sorted(new.keys() - old.keys()):
+        yield f"workload {name} was added, policy {new[name][0][:_SHORT]}"
+    for name in sorted(old.keys() & new.keys()):
+        yield from _entry_differences(name, old[name], new[name])
+    for what, was, now in (
+        ("the reference values", before.reference_values, after.reference_values),
+        (
+            "the workload owner keys",
+            before.workload_owner_key_digests,
+            after.workload_owner_key_digests,
+        ),
+        (
+            "the seed share owner keys",
+            before.seedshare_owner_pub_keys,
+            after.seedshare_owner_pub_keys,
+        ),
+    ):
+        if was != now:
+            yield what
+
+
+def _entry_differences(
+    name: str, before: tuple[str, "PolicyEntry"], after: tuple[str, "PolicyEntry"]
+) -> Iterator[str]:
+    (old_policy, old), (new_policy, new) = before, after
+    for what, was, now in (
+        ("policy", old_policy[:_SHORT], new_policy[:_SHORT]),
+        ("SANs", " ".join(old.sans), " ".join(new.sans)),
+        ("workload secret", old.workload_secret_id, new.workload_secret_id),
+        ("role", old.role, new.role),
+    ):
+        if was != now:
+            yield f"{name}: {what} {was or '(none)'} became {now or '(none)'}"
+
+
+def _describe_workload(policy: str, entry: "PolicyEntry", text: bytes) -> Iterator[str]:
+    yield f"{_name(entry)}  policy {policy}"
+    yield f"  SANs     {' '.join(entry.sans) or '(none)'}"
+    if entry.role:
+        yield f"  role     {entry.role}"
+    yield f"  secret   {entry.workload_secret_id or '(none)'}"
+    try:
+        described = describe_policy(text)
+    except ContrastError as err:
+        yield f"  policy   cannot be described: {err}; read the file itself"
+        return
+    if not entry.role:
+        yield from (f"  mesh     {row}" for row in described.mesh)
+    if not described.has_our_rules:
+        yield "  rules    not those of this version: what follows may not be all that the policy allows"
+    yield from (f"  weaker   {row}" for row in described.weaker)
+    yield f"  requests {described.requests}"
+    yield from (f"  {row}" for row in described.containers)

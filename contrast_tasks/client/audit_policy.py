@@ -1,0 +1,152 @@
+"""What a policy of ours allows, read from its data block, in lines for the audit report."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.resources import read_bytes
+
+_RULES = "templates/policy/rules.rego"
+_SERVICE_MESH = "contrast-service-mesh"
+_INITIALIZER = "contrast-initializer"
+_PAUSE = "pause"
+# Every pod has these; a reader looks for the others.
+_USUAL_MOUNTS = frozenset(
+    {
+        *("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"),  # noqa: S108  # names in a guest
+        *("/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log"),
+    }
+)
+# What a container gets without asking. Source: containerd, oci/spec.go, default capabilities.
+_DEFAULT_CAPS = frozenset(
+    {
+        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
+        *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+    }
+)
+
+_PRIVILEGED = "SYS_ADMIN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedPolicy:
+    """Lines about one policy: its mesh, the requests beyond the usual ones, its containers.
+
+    has_our_rules: the rules around the data are, byte for byte, the ones of this version.
+    weaker: what the data allows beyond what our generator writes.
+    """
+
+    has_our_rules: bool
+    weaker: tuple[str, ...]
+    mesh: tuple[str, ...]
+    requests: str
+    containers: tuple[str, ...]
+
+
+def describe_policy(policy: bytes) -> DescribedPolicy:
+    """Return what the policy allows. Raises ContrastError if it was not made by us."""
+    from contrast_tasks.client.audit_weaker import weaker_lines
+    from contrast_tasks.policy.text import parse_policy
+
+    data = parse_policy(policy)
+    try:
+        containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
+        return DescribedPolicy(
+            has_our_rules=_has_our_rules(policy),
+            weaker=tuple(weaker_lines(data)),
+            mesh=tuple(_mesh(containers)),
+            requests=_requests(data["requests"]),
+            containers=tuple(
+                line for container in containers for line in _container(container, data["shared"])
+            ),
+        )
+    except (KeyError, TypeError, AttributeError) as err:
+        raise ContrastError(f"its data block is of another version: {err!r}") from err
+
+
+def _has_our_rules(policy: bytes) -> bool:
+    # Header line, rules, data. The data is parsed to its last byte, so no rule can hide behind it.
+    _, _, text = policy.partition(b"\n")
+    rules = read_bytes(_RULES)
+    return text.startswith((rules + b"\npolicy_container_0 := ", rules + b"\npolicy_data := "))
+
+
+def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:
+    by_name = {container["name"]: container for container in containers}
+    if _SERVICE_MESH not in by_name:
+        yield "none: connections of this pod are not protected"
+        if _INITIALIZER not in by_name:
+            yield "no initializer either: the pod has no certificates"
+        return
+    env = by_name[_SERVICE_MESH]["env"]["fixed"]
+    ingress = env.get("CONTRAST_INGRESS_PROXY_CONFIG", "")
+    egress = env.get("CONTRAST_EGRESS_PROXY_CONFIG", "")
+    yield "every inbound port needs a client certificate of the mesh, except:"
+    for entry in filter(None, ingress.split("##")):
+        name, _, rest = entry.partition("#")
+        port, _, flag = rest.partition("#")
+        what = (
+            "plain, no TLS at all" if flag.lower() in {"true", "1", "t"} else "TLS, open to anybody"
+        )
+        yield f"  port {port} ({name}): {what}"
+    if not ingress:
+        yield "  no port"
+    for entry in filter(None, egress.split("##")):
+        name, _, rest = entry.partition("#")
+        listen, _, remote = rest.partition("#")
+        yield f"{listen} leads through the mesh to {remote} ({name})"
+    if admin := env.get("CONTRAST_ADMIN_PORT"):
+        yield f"the proxy's admin interface is on port {admin}"
+
+
+def _requests(requests: Mapping[str, Any]) -> str:
+    allowed = sorted(name for name, is_on in requests.items() if is_on is True)
+    return f"beyond the usual: {', '.join(allowed) or 'none'}"
+
+
+def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[str]:
+    process, env = container["process"], container["env"]
+    yield f"{container['kind']:<8} {container['name']}"
+    # The spellings of one image differ in registry and tag; the digest is what counts.
+    by_digest = {image.rpartition("@")[2]: image for image in sorted(container["image"], key=len)}
+    for image in sorted(by_digest.values()):
+        yield f"  image    {image}"
+    yield f"  command  {' '.join(_word(word) for word in process['args'])}"
+    user = process["user"]
+    yield f"  user     {user['uid']}:{user['gid']}, in {process['cwd']}"
+    names = sorted({*env["fixed"], *env["optional"], *env["pattern"]})
+    yield f"  env      {' '.join(names) or '(none)'}"
+    mounts = (*container["mounts"], *shared["mounts"]["containers"], *shared["mounts"]["all"])
+    for mount in sorted(mounts, key=lambda row: str(row["dst"])):
+        if mount["dst"] not in _USUAL_MOUNTS:
+            source = mount["src"]
+            yield f"  mount    {mount['dst']} ({mount['type']}, {source['kind']} {source['arg']})"
+    yield f"  caps     {_caps(shared['caps'] if process['caps'] == 'shared' else process['caps'])}"
+    if devices := container["devices"]:
+        yield f"  devices  {' '.join(devices)}"
+    if gpus := container["gpus"]:
+        yield f"  gpus     {gpus}, passed through"
+    for command in container["exec"]:
+        yield f"  exec     {' '.join(_word(word) for word in command)}"
+    if not container["logs"]:
+        yield "  output   hidden from the host"
+
+
+def _caps(caps: list[str]) -> str:
+    """Return the capabilities as differences from what every container gets."""
+    if _PRIVILEGED in caps:
+        return f"privileged ({len(caps)} capabilities)"
+    added = sorted(set(caps) - _DEFAULT_CAPS)
+    dropped = sorted(_DEFAULT_CAPS - set(caps))
+    if dropped:
+        return " ".join(sorted(caps)) or "(none)"
+    return "the default ones" + (f" and {' '.join(added)}" if added else "")
+
+
+def _word(word: str | Mapping[str, str]) -> str:
+    """Return an argument as it would be typed; a pattern as /regex/."""
+    if isinstance(word, str):
+        return word if word and not set(word) & set(" \t\n\"'") else json.dumps(word)
+    return f"/{word['re']}/"

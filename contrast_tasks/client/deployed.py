@@ -1,0 +1,56 @@
+"""Where a deployment runs, on this machine or on a cluster, and the address of its Coordinator's user API."""
+
+import re
+
+from contrast_tasks.errors import ClusterError, UsageError
+from contrast_tasks.local.client import NodeClient, PodStatus
+from contrast_tasks.local.control import NodeAbsent
+from contrast_tasks.local.paths import local_paths
+from contrast_tasks.report.hints import command
+from contrast_tasks.settings.load import Settings
+
+ROLE_COORDINATOR = "coordinator"
+USER_API_PORT = 1313
+
+_HOST = re.compile(r"[^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
+def is_local(settings: Settings) -> bool:
+    """Return whether the deployment runs on this machine."""
+    return settings.platform == "local"
+
+
+def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
+    """Return host and port of the user API: as given, or the local deployment's.
+
+    Raises ClusterError if none was given and none runs here, UsageError for a malformed one.
+    """
+    if given is None:
+        if not is_local(settings):
+            raise UsageError("no coordinator was given", hint="name it with -c HOST:PORT")
+        for pod in running_pods(settings):
+            if pod.role == ROLE_COORDINATOR:
+                return pod.address, USER_API_PORT
+        raise ClusterError(
+            "no coordinator is deployed here", hint=f"start one with '{command('deploy')}'"
+        )
+    host, colon, port = given.rpartition(":")
+    if not colon or given.endswith("]"):
+        host, port = given, str(USER_API_PORT)
+    # 65535 is the largest port
+    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or not 0 < int(port) <= 65535:  # noqa: PLR2004
+        raise UsageError(
+            f"coordinator is {given!r}, wanted host:port",
+            hint="an address only, as 203.0.113.7:1313; one of IPv6 in brackets, as [2001:db8::7]:1313",
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def running_pods(settings: Settings) -> tuple[PodStatus, ...]:
+    """Return the pods of the local deployment. Raises NodeAbsent when it does not run."""
+    try:
+        return NodeClient(paths=local_paths(settings.root)).status()
+    except NodeAbsent as err:
+        err.hint = f"start it with '{command('deploy')}'"
+        raise

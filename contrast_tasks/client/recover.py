@@ -1,0 +1,236 @@
+"""Recover: give a restarted Coordinator its seed back, with one owner's share. Source: spec/coordinator.md 13.3.
+
+The Coordinator is attested against the manifest first: the seed is worth as much as the whole deployment.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.client.deployed import USER_API_PORT, coordinator_address
+from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
+from contrast_tasks.client.session import (
+    LIMIT_S,
+    Dial,
+    advice,
+    dial,
+    load_manifest,
+    patiently,
+    say_simulated,
+)
+from contrast_tasks.client.set import SEED_SHARES_FILE
+from contrast_tasks.client.verify import (
+    FOLDER,
+    VerifyResult,
+    run_verify,
+    write_certificates,
+)
+from contrast_tasks.errors import CoordinatorUnreachable, Location, UsageError
+from contrast_tasks.files import write_atomic
+from contrast_tasks.kube.annotated import load_records
+from contrast_tasks.report.hints import command
+from contrast_tasks.settings.load import Settings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    from contrast_tasks.api.userapi import ManifestHistory
+
+# Source: spec/coordinator.md 5.5.
+_LABEL = b"seedshare"
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverResult:
+    """The Coordinator serves again. restart: workloads whose certificates are of a mesh CA that is gone.
+
+    files: what has changed, relative to the project: the history below verify/, and the CAs where `set` writes them.
+    """
+
+    coordinator: str
+    generation: int
+    manifest_sha256: str
+    mesh_ca_sha256: str
+    files: tuple[str, ...]
+    restart: tuple[str, ...]
+
+
+def run_recover(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    coordinator: str | None = None,
+    manifest: Path | None = None,
+    owner_key: Path | None = None,
+    seed_shares: Path | None = None,
+    force: bool = False,
+    timeout_s: float = LIMIT_S,
+    connect: Dial = dial,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> RecoverResult:
+    """Recover the Coordinator, then verify that the manifest in force is the given one.
+
+    owner_key: seed share owner's RSA key, by default the first of the settings; seed_shares: by default
+    seed-shares.json. force: also while recovered peers are there. Raises UsageError for a share that is not ours,
+    NotAuthorised, EvidenceRejected, MismatchError, CoordinatorUnreachable.
+    """
+    from contrast_tasks.api.errors import REASON_RECOVERED
+
+    _, meaning, name = load_manifest(settings, manifest)
+    say_simulated(meaning, name, say)
+    key, key_file = _load_key(settings, owner_key)
+    seed, salt = open_share(seed_shares or settings.root / SEED_SHARES_FILE, key, key_file)
+    host, port = coordinator_address(settings, coordinator)
+
+    def attempt() -> None:
+        with connect(host, port, manifest=meaning, client_key=key) as session:
+            session.recover(seed=seed, salt=salt, force=force)
+
+    try:
+        with advice(settings, coordinator):
+            patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    except CoordinatorUnreachable as err:
+        if getattr(err, "reason", "") != REASON_RECOVERED:
+            raise
+        raise UsageError(
+            f"coordinator {host}:{port} is not in recovery mode, there is nothing to recover",
+            hint=f"see what it has in force with '{command('verify')}'",
+        ) from err
+    verified: VerifyResult = run_verify(
+        settings,
+        say=lambda _line: None,
+        coordinator=f"{host}:{port}",
+        manifest=manifest,
+        timeout_s=timeout_s,
+        connect=connect,
+        clock=clock,
+        pause=pause,
+    )
+    return RecoverResult(
+        coordinator=f"{host}:{port}",
+        generation=verified.generations,
+        manifest_sha256=verified.manifest_sha256,
+        mesh_ca_sha256=verified.mesh_ca_sha256,
+        files=(
+            *(f"{FOLDER}/{file}" for file in verified.files),
+            *_copy_certificates(verified.folder, settings.root),
+        ),
+        restart=tuple(record.key for record in load_records(settings).values() if not record.role),
+    )
+
+
+def _copy_certificates(verified: Path, root: Path) -> tuple[str, ...]:
+    """Write the CAs where `set` wrote those that are gone, and return the names of what changed."""
+    names = (ROOT_CA_FILE, MESH_CA_FILE)
+    return tuple(
+        name for name in names if write_atomic(root / name, (verified / name).read_bytes())
+    )
+
+
+def recover_with_what_is_here(
+    settings: Settings, *, host: str, say: Callable[[str], None], timeout_s: float
+) -> str:
+    """Recover the local deployment's Coordinator with the project's own share and key; return their names.
+
+    The manifest in force may be another one, about to be replaced by the project's; if it is the project's, the CAs are
+    written where `set` wrote those that are gone. Raises UsageError if share or key are not here or do not fit, and what
+    else `run_recover` raises.
+    """
+    content, meaning, _ = load_manifest(settings, None)
+    key, key_file = _load_key(settings, None)
+    seed, salt = open_share(settings.root / SEED_SHARES_FILE, key, key_file)
+
+    def attempt() -> None:
+        with dial(host, USER_API_PORT, manifest=meaning, client_key=key) as session:
+            session.recover(seed=seed, salt=salt, force=False)
+
+    def fetch() -> "ManifestHistory":
+        with dial(host, USER_API_PORT, manifest=meaning, client_key=None) as session:
+            return session.get_manifests()
+
+    with advice(settings, None):
+        patiently(attempt, limit_s=timeout_s, say=say)
+        history = patiently(fetch, limit_s=timeout_s, say=say)
+    if history.manifests[-1:] == (content,):
+        subject = f"coordinator {host}:{USER_API_PORT}"
+        check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
+        for name in write_certificates(settings.root, history):
+            say(f"wrote {name}")
+    return f"{SEED_SHARES_FILE} and {key_file}"
+
+
+def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKey", str]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    names = settings.seedshare_owner_keys
+    path = given or (settings.root / names[0] if names else None)
+    if path is None:
+        raise UsageError(
+            "no seed share owner key is configured", hint="name one on the command line"
+        )
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as err:
+        raise UsageError(
+            f"cannot read the seed share owner key: {(err.strerror or '').lower()}",
+            where=Location(file=path.name),
+        ) from err
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        where = Location(file=path.name)
+        raise UsageError("is not an unencrypted private key in PEM form", where=where) from err
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise UsageError("holds no RSA key", where=Location(file=path.name))
+    return key, path.name
+
+
+def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[bytes, bytes]:
+    """Return seed and salt from our share of a seed share document.
+
+    Raises UsageError if the file is not one, holds no share for the key, or the share does not open.
+    """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    where = Location(file=path.name)
+    try:
+        document: Any = json.loads(path.read_bytes())
+        shares = {
+            share["PublicKey"].lower(): base64.b64decode(share["EncryptedSeed"], validate=True)
+            for share in document["SeedShares"]
+        }
+        salt = base64.b64decode(document["salt"], validate=True)
+    except OSError as err:
+        raise UsageError(
+            f"cannot read the seed shares: {(err.strerror or '').lower()}",
+            where=where,
+            hint="it was written by the first set",
+        ) from err
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as err:
+        raise UsageError("is not a seed share document", where=where) from err
+    ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
+    if ours not in shares:
+        raise UsageError(
+            f"none of {len(shares)} seed shares is for the key in {key_file}",
+            where=where,
+            hint="use the key that was listed when the first manifest was set",
+        )
+    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
+    try:
+        seed = key.decrypt(shares[ours], oaep)
+    except ValueError as err:
+        raise UsageError(
+            f"the seed share does not open with the key in {key_file}", where=where
+        ) from err
+    if len(salt) != _SALT_BYTES:
+        raise UsageError(f"the salt has {len(salt)} bytes, wanted {_SALT_BYTES}", where=where)
+    return seed, salt

@@ -1,0 +1,202 @@
+"""Verify: attest the Coordinator, keep what it says in verify/, then compare with the given manifest.
+
+Source: spec/coordinator.md 13.2, (D) included. Manifests and policies are written before the comparison, so that a
+difference can be looked at; the CA certificates, which clients are told to trust, only when it has succeeded.
+"""
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contrast_tasks.client.deployed import coordinator_address
+from contrast_tasks.client.history import (
+    MESH_CA_FILE,
+    ROOT_CA_FILE,
+    certificate_sha256,
+    check_certificates,
+    check_history,
+    is_same_key,
+)
+from contrast_tasks.client.session import (
+    LIMIT_S,
+    Dial,
+    advice,
+    dial,
+    load_manifest,
+    patiently,
+    say_simulated,
+)
+from contrast_tasks.errors import MismatchError
+from contrast_tasks.files import sha256_hex, write_atomic
+from contrast_tasks.report.hints import command
+from contrast_tasks.settings.load import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.api.userapi import ManifestHistory
+
+FOLDER = "verify"
+# The names of the files; group 1 is the number, 0 for the oldest, or the SHA-256.
+MANIFEST = re.compile(r"manifest\.(0|[1-9][0-9]*)\.json")
+POLICY = re.compile(r"policy\.([0-9a-f]{64})\.rego")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What was found to be true; folder holds the evidence for an audit, files are those of it that have changed."""
+
+    coordinator: str
+    folder: Path
+    files: tuple[str, ...]
+    generations: int
+    manifest_sha256: str
+    root_ca_sha256: str
+    mesh_ca_sha256: str
+
+
+def run_verify(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    coordinator: str | None = None,
+    manifest: Path | None = None,
+    folder: Path | None = None,
+    folder_name: str = "",
+    timeout_s: float = LIMIT_S,
+    connect: Dial = dial,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> VerifyResult:
+    """Return if a genuine Coordinator has exactly the given manifest in force.
+
+    manifest: by default the project's own; folder: where the history goes, by default verify/ of the project, which
+    messages call `folder_name`.
+    Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40) after `timeout_s`.
+    """
+    content, meaning, name = load_manifest(settings, manifest)
+    say_simulated(meaning, name, say)
+    host, port = coordinator_address(settings, coordinator)
+    subject = f"coordinator {host}:{port}"
+
+    def attempt() -> "ManifestHistory":
+        with connect(host, port, manifest=meaning, client_key=None) as session:
+            return session.get_manifests()
+
+    with advice(settings, coordinator):
+        history = patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    target = settings.root / FOLDER if folder is None else folder
+    shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
+    if _is_of_other_root(target, history):
+        say(f"{subject} has another root CA than the one in {shown}/: it began a new history")
+    else:
+        refuse_rollback(history, target, subject=subject, folder=shown)
+    changed = write_history(target, history)
+    check_history(history, subject)
+    compare(history, content, name=name, subject=subject, folder=shown)
+    check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
+    changed += write_certificates(target, history)
+    return VerifyResult(
+        coordinator=f"{host}:{port}",
+        folder=target,
+        files=changed,
+        generations=len(history.manifests),
+        manifest_sha256=sha256_hex(content),
+        root_ca_sha256=certificate_sha256(history.root_ca_pem),
+        mesh_ca_sha256=certificate_sha256(history.mesh_ca_pem),
+    )
+
+
+def _is_of_other_root(kept_in: Path, history: "ManifestHistory") -> bool:
+    """Return whether the history accepted before was another one; the key of the root CA says which it is."""
+    root_ca = kept_in / ROOT_CA_FILE
+    return root_ca.is_file() and not is_same_key(root_ca.read_bytes(), history.root_ca_pem)
+
+
+def refuse_rollback(
+    history: "ManifestHistory", kept_in: Path, *, subject: str, folder: str
+) -> None:
+    """Raise MismatchError if an earlier verify saw more of this history than is presented now.
+
+    Whoever can write to a Coordinator's store can put an older state back, with a
+    valid signature; who remembers the newer one finds out. Source: spec/coordinator.md 8.5.
+    """
+    if not (kept_in / ROOT_CA_FILE).is_file():
+        return
+    for number, (kept, now) in enumerate(
+        itertools.zip_longest(_kept_manifests(kept_in), history.manifests)
+    ):
+        if kept is not None and kept != now:
+            found = "none" if now is None else sha256_hex(now)
+            raise MismatchError(
+                f"{subject} presents another history than before, it may have been rolled back\n"
+                f"  expected  {sha256_hex(kept)}   {folder}/manifest.{number}.json\n"
+                f"  presented {found}",
+                hint=f"if that is meant to be, move {folder}/ away",
+            )
+
+
+def _kept_manifests(folder: Path) -> list[bytes]:
+    paths = (folder / f"manifest.{number}.json" for number in itertools.count())
+    return [path.read_bytes() for path in itertools.takewhile(Path.is_file, paths)]
+
+
+def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
+    """Return file name to content: each manifest from 0 (oldest), each policy under its hash."""
+    return {
+        **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
+        **{f"policy.{sha256_hex(policy)}.rego": policy for policy in history.policies},
+    }
+
+
+def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
+    """Write manifests and policies, remove those of an earlier history, and return the names of what changed."""
+    files = history_files(history)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in files and (
+            MANIFEST.fullmatch(path.name) or POLICY.fullmatch(path.name)
+        ):
+            path.unlink()
+    return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
+
+
+def write_certificates(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
+    """Write both CA certificates of a history that was accepted, and return the names of what changed."""
+    files = {ROOT_CA_FILE: history.root_ca_pem, MESH_CA_FILE: history.mesh_ca_pem}
+    return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
+
+
+def compare(
+    history: "ManifestHistory", content: bytes, *, name: str, subject: str, folder: str
+) -> None:
+    """Raise MismatchError unless the manifest in force is, byte for byte, the given one.
+
+    name, subject, folder: what messages call the given manifest, the Coordinator, and where its history was written.
+    """
+    if not history.manifests:
+        raise MismatchError(
+            f"{subject} has no manifest in force", hint=f"run '{command('set')}' first"
+        )
+    active = history.manifests[-1]
+    if active == content:
+        return
+    raise MismatchError(
+        f"{subject} has another manifest in force\n"
+        f"  expected  {sha256_hex(content)}   {name}\n"
+        f"  presented {sha256_hex(active)}   {folder}/manifest.{len(history.manifests) - 1}.json\n"
+        f"  first difference in line {_first_difference(content, active)}",
+        hint=f"compare the two files; if {name} is the right one, set it again",
+    )
+
+
+def _first_difference(ours: bytes, theirs: bytes) -> int:
+    rows = zip(ours.split(b"\n"), theirs.split(b"\n"), strict=False)
+    number = 0
+    for number, (left, right) in enumerate(rows, start=1):
+        if left != right:
+            return number
+    return number + 1

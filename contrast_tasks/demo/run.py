@@ -1,0 +1,330 @@
+"""The demo: the whole path on this machine, from plain YAML to HTTPS under the mesh CA, each step with its proof.
+
+    generate -> deploy -> set -> verify -> votes -> curl, openssl, refusals -> SAN for the address -> curl by address
+
+Nothing sleeps: every step waits for what it needs. What was started is stopped and the Coordinator's history forgotten,
+also when a step fails, when somebody presses Ctrl-C and when the demo is killed: the node holds the read end of a pipe
+that dies with us.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contrast_tasks.client.history import MESH_CA_FILE
+from contrast_tasks.client.set import run_set
+from contrast_tasks.client.verify import FOLDER, run_verify
+from contrast_tasks.demo import proofs as demo_checks
+from contrast_tasks.demo.proofs import DemoFailed
+from contrast_tasks.deploy.apply import run_deploy, run_restart
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.file_errors import file_error
+from contrast_tasks.local.client import NodeClient, Tether
+from contrast_tasks.local.paths import local_paths
+from contrast_tasks.report.hints import command
+from contrast_tasks.settings.load import Settings
+
+FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
+PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
+FRONTEND_WORKLOAD = "Deployment/web"
+READY_LIMIT_S = 60.0
+# Most services say CI=true, some CI=1.
+_NOT_CI = frozenset({"", "0", "false", "no"})
+_LOGS = "the logs of the pods are in .contrast/local/logs"
+
+Say = Callable[[str], None]
+LoadSettings = Callable[[Sequence[str]], Settings]
+"""Returns the settings under more lines of TOML, as `--set` takes them."""
+Generate = Callable[[Sequence[str]], None]
+"""Generates under more lines of TOML; raises ContrastError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoStep:
+    """One step and what it proved."""
+
+    name: str
+    proven: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """All steps passed; urls: where the front end is, if it was kept running."""
+
+    steps: tuple[DemoStep, ...]
+    seconds: float
+    with_mesh: bool
+    kept: bool
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Log:
+    """Tells each step as it ends."""
+
+    say: Say
+    clock: Callable[[], float]
+    steps: list[DemoStep] = field(default_factory=list)
+
+    def step(self, name: str, action: Callable[[], str]) -> None:
+        before = self.clock()
+        try:
+            proven = action()
+        except ContrastError as err:
+            err.hint = err.hint or _LOGS
+            raise
+        except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as err:
+            if isinstance(err, OSError) and (refused := file_error(err)) is not None:
+                raise refused from err
+            raise DemoFailed(f"step '{name}' could not be carried out: {err}", hint=_LOGS) from err
+        seconds = self.clock() - before
+        self.steps.append(DemoStep(name=name, proven=proven, seconds=seconds))
+        self.say(f"{name:<10} {proven} ({seconds:.1f} s)")
+
+
+def run_demo(
+    load: LoadSettings,
+    generate: Generate,
+    *,
+    say: Say,
+    keep: bool = False,
+    environ: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> DemoResult:
+    """Run every step and return what was proven; raise ContrastError at the first step that fails.
+
+    keep: leave everything running. What runs here already is stopped first. Without Envoy, curl or openssl the steps that need them are left out with one
+    warning, but never where CI is set.
+    """
+    environ = os.environ if environ is None else environ
+    settings = load(())
+    if settings.platform != "local":
+        raise DemoFailed(
+            f"the demo runs on platform local, contrast.toml says {settings.platform}",
+            hint=f"use '{command('deploy set verify')}' on other platforms",
+        )
+    with_mesh = _is_complete(environ, say)
+    begun = clock()
+    log = _Log(say=say, clock=clock)
+    log.step("generate", lambda: _generate(settings, generate))
+    with _deployment(
+        settings,
+        keep=keep,
+        with_mesh=with_mesh,
+        environ=environ,
+        log=log,
+        restore=lambda: generate(()),
+    ) as client:
+        quiet = _Quiet()
+        log.step("set", lambda: _set(settings, quiet))
+        log.step("verify", lambda: _verify(settings, quiet))
+        log.step("ready", lambda: _ready(client))
+        urls: tuple[str, ...] = ()
+        if with_mesh:
+            urls = _mesh_steps(load, generate, client, log, quiet)
+    seconds = clock() - begun
+    say(f"all {len(log.steps)} steps passed in {seconds:.1f} s")
+    if keep:
+        for url in urls:
+            say(f"still running: {url}")
+        say(f"stop it with: {command('stop')}")
+    return DemoResult(
+        steps=tuple(log.steps), seconds=seconds, with_mesh=with_mesh, kept=keep, urls=urls
+    )
+
+
+class _Quiet:
+    """Keeps the lines of the stages: the demo has a line of its own for each step."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def _is_complete(environ: Mapping[str, str], say: Say) -> bool:
+    """Return whether Envoy and the visitor's tools are there; raise in CI, where nothing may be left out."""
+    absent = _what_is_absent(environ)
+    if absent is None:
+        return True
+    if environ.get("CI", "").lower() not in _NOT_CI:
+        raise absent
+    say(f"warning: {absent}: the steps through the mesh are left out ({absent.hint})")
+    return False
+
+
+def _what_is_absent(environ: Mapping[str, str]) -> ContrastError | None:
+    from contrast_tasks.mesh.envoy_binary import EnvoyMissing, find_envoy
+
+    try:
+        find_envoy(environ)
+    except EnvoyMissing as err:
+        return err
+    if missing := demo_checks.missing_tools():
+        return DemoFailed(f"found no {' and no '.join(missing)}", hint="install them to see it all")
+    return None
+
+
+@contextlib.contextmanager
+def _deployment(
+    settings: Settings,
+    *,
+    keep: bool,
+    with_mesh: bool,
+    environ: Mapping[str, str],
+    log: _Log,
+    restore: Callable[[], None],
+) -> Iterator[NodeClient]:
+    """Deploy from a clean state, and leave a clean state behind, whatever happens; only `keep` leaves it running."""
+    client = NodeClient(paths=local_paths(settings.root))
+    if client.shutdown():
+        log.say("stopped what was running here, the demo begins anew")
+    if (client.paths.state / "transitions").is_dir():
+        log.say("the coordinator's earlier history is forgotten, the demo begins anew")
+    with Tether() as tether:
+        try:
+            log.step(
+                "deploy",
+                lambda: _deploy(settings, with_mesh=with_mesh, environ=environ, trial=tether),
+            )
+            yield client
+            if keep:
+                tether.let_go()
+            else:
+                log.step("stop", lambda: _stop(client, restore))
+        except BaseException:
+            client.shutdown()
+            raise
+
+
+def _generate(settings: Settings, generate: Generate) -> str:
+    generate(())
+    records = list((settings.root / settings.build_dir / "workloads").glob("**/*.json"))
+    return f"{len(records)} workloads have an execution policy, {settings.manifest} names each by its hash"
+
+
+def _deploy(
+    settings: Settings,
+    *,
+    with_mesh: bool,
+    environ: Mapping[str, str],
+    trial: Tether,
+) -> str:
+    done = run_deploy(
+        settings,
+        say=_Quiet(),
+        environ=environ,
+        with_mesh=with_mesh,
+        fresh=True,
+        trial=trial,
+    )
+    pods = len(done.started) + len(done.replaced) + len(done.unchanged)
+    return f"{pods} pods run with their policy hash as host data, the coordinator at {done.coordinator}"
+
+
+def _set(settings: Settings, say: Say) -> str:
+    done = run_set(settings, say=say)
+    return (
+        f"the coordinator proved its policy, manifest {done.manifest_sha256[:12]} is in force "
+        f"(generation {done.generation})"
+    )
+
+
+def _verify(settings: Settings, say: Say) -> str:
+    done = run_verify(settings, say=say)
+    return (
+        f"evidence accepted, the manifest in force is {settings.manifest} byte for byte, "
+        f"mesh CA {done.mesh_ca_sha256[:12]} is in {FOLDER}/"
+    )
+
+
+def _ready(client: NodeClient) -> str:
+    pods = client.wait([], until="ready", timeout_s=READY_LIMIT_S)
+    attested = [pod for pod in pods if pod.role != "coordinator"]
+    return f"{len(attested)} pods proved their policy to the coordinator and have certificates"
+
+
+def _stop(client: NodeClient, restore: Callable[[], None]) -> str:
+    from contrast_tasks.local.processes import is_alive
+
+    pids = [pid for pod in client.status() for pid in pod.pids.values()]
+    client.shutdown()
+    if left := [pid for pid in pids if is_alive(pid)]:
+        raise DemoFailed(f"{len(left)} of {len(pids)} processes are left: {left}")
+    # The SAN of the demo is not in contrast.toml.
+    restore()
+    return f"all {len(pids)} processes have ended, generated files are as contrast.toml says"
+
+
+def _endpoint(client: NodeClient, service: str, port: str) -> tuple[str, int]:
+    """Return where a Service leads on this machine."""
+    try:
+        table = json.loads(client.paths.hosts.read_bytes())
+        address, number = table[service][port][0]
+    except (OSError, ValueError, KeyError, IndexError) as err:
+        raise DemoFailed(f"the deployment has no Service {service} with port {port}") from err
+    return address, int(number)
+
+
+def _mesh_steps(
+    load: LoadSettings,
+    generate: Generate,
+    client: NodeClient,
+    log: _Log,
+    quiet: Say,
+) -> tuple[str, ...]:
+    """Prove what the mesh lets through and what not; return the URLs of the front end."""
+    settings = load(())
+    mesh_ca = settings.root / FOLDER / MESH_CA_FILE
+    web = _endpoint(client, FRONTEND_SERVICE, FRONTEND_PORT)
+    emoji = _endpoint(client, PROTECTED_SERVICE, PROTECTED_PORT)
+    log.step("votes", lambda: demo_checks.cast_votes(web, mesh_ca))
+    log.step("by name", lambda: demo_checks.curl_by_name(web, mesh_ca))
+    log.step("openssl", lambda: demo_checks.openssl_accepts(web, mesh_ca))
+    log.step("plain", lambda: demo_checks.plain_refused(emoji))
+    log.step("anonymous", lambda: demo_checks.anonymous_refused(emoji, mesh_ca))
+    sans = settings.workloads[FRONTEND_WORKLOAD].sans
+    if web[0] not in sans:
+        log.step(
+            "by address",
+            lambda: demo_checks.curl_refuses(web, mesh_ca, "before its address is a SAN"),
+        )
+        sans = (*sans, web[0])
+    override = f'workloads."{FRONTEND_WORKLOAD}".sans={json.dumps(list(sans))}'
+    changed = load((override,))
+    old_ca = _kept_copy(client, mesh_ca)
+    log.step("update", lambda: _update(generate, changed, override, quiet))
+    log.step("restart", lambda: _restart(changed, quiet))
+    log.step("verify", lambda: _verify(changed, quiet))
+    log.step("by address", lambda: demo_checks.curl_by_address(web, mesh_ca))
+    log.step("old ca", lambda: demo_checks.curl_refuses(web, old_ca, "under the previous mesh CA"))
+    return (f"https://{web[0]}:{web[1]}/",)
+
+
+def _kept_copy(client: NodeClient, mesh_ca: Path) -> Path:
+    from contrast_tasks.files import write_atomic
+
+    copy = client.paths.base / "previous-mesh-ca.pem"
+    write_atomic(copy, mesh_ca.read_bytes())
+    return copy
+
+
+def _update(generate: Generate, settings: Settings, override: str, say: Say) -> str:
+    generate((override,))
+    done = run_set(settings, say=say)
+    return (
+        f"the owner's key set the manifest with the new SAN, the mesh CA is now "
+        f"{done.mesh_ca_sha256[:12]} (generation {done.generation})"
+    )
+
+
+def _restart(settings: Settings, say: Say) -> str:
+    done = run_restart(settings, say=say, wait_s=READY_LIMIT_S)
+    return f"{', '.join(done.restarted)} have certificates of the new mesh CA"

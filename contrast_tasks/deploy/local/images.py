@@ -1,0 +1,129 @@
+"""Images of the project's layouts unpacked on this machine, once each, and whether they still are as they were unpacked.
+
+Pods run from these folders, so what lies there must be what the policy's digests stand for: a file that was changed
+or removed since is noticed, and the image is unpacked anew. Files that were added are the application's own matter.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.deploy.local.pod import UnpackedImage
+from contrast_tasks.errors import ImageError
+from contrast_tasks.files import canonical_json, write_atomic
+from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.settings.load import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.images.layout import LayoutImage
+
+_RECORD = "unpacked.json"
+_ROOTFS = "rootfs"
+
+Say = Callable[[str], None]
+
+
+def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Callable[[str], UnpackedImage]:
+    """Return the function that unpacks an image of the project's layouts, into a folder of its digest."""
+    from contrast_tasks.images.layout import find_layout, open_layouts
+    from contrast_tasks.images.references import parse_reference
+    from contrast_tasks.steps.pack import layout_name
+
+    names = dict.fromkeys((layout_name(settings), *settings.image_layouts))
+    layouts = open_layouts(settings.root, names)
+    done: dict[str, UnpackedImage] = {}
+
+    def unpacked(text: str) -> UnpackedImage:
+        if text in done:
+            return done[text]
+        reference = parse_reference(text)
+        if reference.digest is None:
+            raise ImageError(f"image {text} has no digest", hint="run generate, which pins images")
+        layout = find_layout(layouts, reference)
+        if layout is None:
+            raise ImageError(
+                f"image {text} is in no image layout of {', '.join(names)}",
+                hint="platform local runs images from layouts only; run lock",
+            )
+        image = layout.image(reference)
+        folder = paths.images / image.digest.removeprefix("sha256:")
+        unpacking = ensure_unpacked(image, folder, say)
+        config = image.config
+        done[text] = UnpackedImage(
+            digest=image.digest,
+            rootfs=folder / _ROOTFS,
+            unpacking=unpacking,
+            entrypoint=tuple(config.entrypoint),
+            cmd=tuple(config.cmd),
+            env=dict(entry.split("=", 1) for entry in config.env if "=" in entry),
+            working_dir=config.working_dir,
+        )
+        return done[text]
+
+    return unpacked
+
+
+def ensure_unpacked(image: "LayoutImage", folder: Path, say: Say) -> str:
+    """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return 64 hex digits, others each time."""
+    from contrast_tasks.images.unpack import unpack
+
+    rootfs, record = folder / _ROOTFS, folder / _RECORD
+    known = _recorded(record)
+    if known is not None and _is_as_recorded(rootfs, known["files"]):
+        return str(known["unpacking"])
+    if rootfs.is_dir():
+        if known is not None:
+            say(f"image {image.reference} was changed in {folder}, unpacked it anew")
+        shutil.rmtree(rootfs)
+    record.unlink(missing_ok=True)
+    unpack(image, rootfs)
+    unpacking = secrets.token_hex(32)
+    files = {_text(path): _state(rootfs / path) for path in sorted(_paths(rootfs))}
+    write_atomic(record, canonical_json({"files": files, "unpacking": unpacking}))
+    return unpacking
+
+
+def _recorded(record: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        document: dict[str, Any] = json.loads(record.read_bytes())
+        if document.keys() == {"files", "unpacking"}:
+            return document
+    return None
+
+
+def _is_as_recorded(rootfs: Path, files: dict[str, Any]) -> bool:
+    try:
+        return all(_state(rootfs / _path(text)) == state for text, state in files.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _paths(rootfs: Path) -> Iterator[str]:
+    yield "."
+    for folder, folders, files in os.walk(rootfs):
+        for name in (*folders, *files):
+            yield (Path(folder) / name).relative_to(rootfs).as_posix()
+
+
+def _text(path: str) -> str:
+    """Return a path as text of JSON, one character for each byte: names in images need not be UTF-8."""
+    return os.fsencode(path).decode("latin-1")
+
+
+def _path(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))
+
+
+def _state(path: Path) -> list[Any]:
+    """Return mode, size, time and link target; a folder's size and time change with what is added to it."""
+    status = path.lstat()
+    if path.is_symlink():
+        return [status.st_mode, _text(os.readlink(path))]  # noqa: PTH115  # as text
+    if path.is_dir():
+        return [status.st_mode]
+    return [status.st_mode, status.st_size, status.st_mtime_ns]

@@ -1,0 +1,258 @@
+"""Calculate the reference values of a runtime from the files its guests are started with, and write them for the settings.
+
+What cannot be calculated, the machine's levels of firmware above all, stays missing: it is listed with the way to learn it.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from contrast_tasks.errors import ContrastError, Location, UsageError
+from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.platforms import Platform
+from contrast_tasks.settings.load import ReferenceOverrides
+
+T = TypeVar("T")
+
+_ZERO_REGISTER = "00" * 48
+_DIGEST_BYTES = 48
+_MOST_VCPUS = 220
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """What a guest is started with.
+
+    vcpus: numbers of virtual processors, one SEV-SNP entry each; any_vcpus: one entry for up to 220 of them. cpu: the processor model that QEMU shows the guest, empty for
+    the product's own; features: SEV_FEATURES. firmware_digest_hex: in place of the firmware's pages, where only the end of
+    the image is at hand. machine_digests: what TDX firmware measures of the machine, 48 bytes each in order; boot_option: the
+    measured value of Boot0000, None for OVMF's own. pages_first: the order in which a TDX host measures, see `mrtd`.
+    """
+
+    firmware: Path
+    kernel: Path | None = None
+    initrd: Path | None = None
+    command_line: str | None = None
+    vcpus: tuple[int, ...] = (1,)
+    any_vcpus: bool = False
+    cpu: str = ""
+    features: int = 1
+    firmware_digest_hex: str = ""
+    machine_digests: tuple[bytes, ...] = ()
+    boot_option: bytes | None = None
+    final_separator: bool = False
+    pages_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingValue:
+    """One value that a manifest needs and nobody knows yet: its dotted name, and the way to learn it."""
+
+    name: str
+    hint: str
+
+
+def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
+    """Return the platform's part of a reference value file: `snp` or `tdx` entries in the manifest's spelling.
+
+    Raises UsageError for files that cannot be measured, and for platforms whose values do not come from such files.
+    """
+    if platform.tee == "simulated":
+        raise UsageError(
+            f"platform {platform.name} is simulated: its measurement is fixed, there is nothing to measure"
+        )
+    if platform.name.startswith("aks-"):
+        raise UsageError(
+            f"guests of {platform.name} are measured from an IGVM image, not from firmware and kernel",
+            hint="take the values from the runtime release: [reference_values] file",
+        )
+    if guest.kernel is None and (guest.initrd or guest.command_line):
+        raise UsageError("--initrd and --append are measured with a kernel only, name it: --kernel")
+    if guest.any_vcpus and (guest.vcpus != (1,) or guest.cpu or guest.features != 1):
+        raise UsageError(
+            "--any-vcpus measures the product's own processor, without --vcpus, --cpu and --features",
+            hint="whoever verifies extends the measurement by such processors, and by no others",
+        )
+    if platform.tee == "tdx":
+        return {"tdx": [_tdx_entry(guest)]}
+    entries = [
+        _snp_entry(guest, product, vcpus) for product in platform.products for vcpus in guest.vcpus
+    ]
+    return {"snp": entries}
+
+
+def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
+    from contrast_tasks.attestation.snp.measure import (
+        LaunchInputs,
+        ap_start_address,
+        launch_digest,
+    )
+
+    if guest.machine_digests or guest.boot_option is not None or guest.pages_first:
+        raise UsageError(
+            "machine digests, boot option and the order of pages are measured on TDX only"
+        )
+    if not 1 <= vcpus <= _MOST_VCPUS:
+        raise UsageError(f"a guest has {vcpus} virtual processors, wanted 1 to {_MOST_VCPUS}")
+    inputs = LaunchInputs(
+        firmware=guest.firmware,
+        kernel=guest.kernel,
+        initrd=guest.initrd,
+        command_line=guest.command_line,
+        features=guest.features,
+        firmware_digest_hex=guest.firmware_digest_hex,
+    )
+    digest = launch_digest(inputs, product=guest.cpu or product, vcpus=vcpus)
+    if guest.any_vcpus:
+        start = ap_start_address(guest.firmware).to_bytes(4, "big").hex()
+        return {"ProductName": product, "TrustedMeasurement": digest.hex(), "APEIP": start}
+    return {"ProductName": product, "TrustedMeasurement": digest.hex(), "CPUs": vcpus}
+
+
+def _tdx_entry(guest: Guest) -> dict[str, Any]:
+    from contrast_tasks.attestation.tdx.measure import mrtd
+
+    if guest.vcpus != (1,) or guest.any_vcpus or guest.cpu or guest.firmware_digest_hex:
+        raise UsageError(
+            "virtual processors and firmware digest are measured on SEV-SNP only",
+            hint="on TDX the number of processors shows in the machine digests",
+        )
+    firmware = _read(guest.firmware)
+    return {
+        "MrTd": _about(guest.firmware, lambda: mrtd(firmware, pages_first=guest.pages_first)).hex(),
+        "Rtmrs": [_rtmr0(guest, firmware), *_rtmr1_and_2(guest), _ZERO_REGISTER],
+    }
+
+
+def _rtmr0(guest: Guest, firmware: bytes) -> str:
+    from contrast_tasks.attestation.tdx.boot_option import ui_app_boot_option
+    from contrast_tasks.attestation.tdx.measure import rtmr0
+
+    if not guest.machine_digests:
+        return ""
+    option = ui_app_boot_option() if guest.boot_option is None else guest.boot_option
+    register = _about(
+        guest.firmware,
+        lambda: rtmr0(
+            firmware,
+            machine_digests=guest.machine_digests,
+            boot_option=option,
+            final_separator=guest.final_separator,
+        ),
+    )
+    return register.hex()
+
+
+def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
+    from contrast_tasks.attestation.tdx.measure import rtmr1, rtmr2
+
+    if guest.kernel is None:
+        return "", ""
+    if guest.initrd is None or guest.command_line is None:
+        raise UsageError("RTMR1 and RTMR2 need kernel, initrd and command line, each of them")
+    kernel, initrd = _read(guest.kernel), _read(guest.initrd)
+    first = _about(guest.kernel, lambda: rtmr1(kernel, initrd_bytes=len(initrd)))
+    return first.hex(), rtmr2(command_line=guest.command_line, initrd=initrd).hex()
+
+
+def missing_values(
+    platform: Platform, values: Mapping[str, Any], overrides: ReferenceOverrides | None = None
+) -> list[MissingValue]:
+    """Return what a manifest with these values and the settings' own still lacks, by name."""
+    from contrast_tasks.manifest.model import Manifest
+    from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
+    from contrast_tasks.manifest.validate import is_missing, validate_manifest
+
+    provided = parse_reference_values(
+        json.dumps(values).encode(), file="the calculated values", platform=platform
+    )
+    references = defaults_for(platform, overrides=overrides, provided=provided)
+    findings = validate_manifest(Manifest(policies={}, reference_values=references))
+    return [
+        MissingValue(
+            name=finding.message.partition(":")[0].removeprefix("ReferenceValues."),
+            hint=_RTMR_HINTS.get(finding.where.pointer.rpartition("/Rtmrs/")[2], finding.hint),
+        )
+        for finding in findings
+        if is_missing(finding) and finding.where.pointer.startswith("/ReferenceValues/")
+    ]
+
+
+_KERNEL_HINT = "give --kernel, --initrd and --append"
+_RTMR_HINTS = {
+    "0": (
+        "give what the firmware measures of the machine with --machine-digest, "
+        "from the event log of a guest (/sys/firmware/acpi/tables/data/CCEL)"
+    ),
+    "1": _KERNEL_HINT,
+    "2": _KERNEL_HINT,
+}
+
+
+def render_values(platform: Platform, values: Mapping[str, Any], before: bytes | None) -> bytes:
+    """Return a reference value file with these values under the platform's name.
+
+    before: the file as it is, whose values for other platforms are kept; None if there is none. Raises UsageError if it has
+    another form.
+    """
+    document: dict[str, Any] = {}
+    if before is not None:
+        try:
+            document = json.loads(before, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as err:
+            raise UsageError("it is there already and is not JSON") from err
+        if not isinstance(document, dict) or {"snp", "tdx"} & document.keys():
+            raise UsageError(
+                "it is there already and does not have one object for each platform",
+                hint="write to another file, or put what it holds below the platform's name",
+            )
+    return pretty_json(dict(sorted({**document, platform.name: values}.items())))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def write_values(path: Path, platform: Platform, values: Mapping[str, Any]) -> bool:
+    """Write the values to a file that `[reference_values] file` can name; return whether anything changed."""
+    from contrast_tasks.manifest.reference_values import parse_reference_values
+
+    before = _read(path) if path.exists() else None
+    content = _about(path, lambda: render_values(platform, values, before))
+    parse_reference_values(content, file=str(path), platform=platform)
+    return write_atomic(path, content)
+
+
+def hex_digests(texts: Iterable[str], what: str) -> tuple[bytes, ...]:
+    """Return digests of 48 bytes from hex; raises UsageError naming what it is, for another length or no hex."""
+    found = tuple(hex_bytes(text, what) for text in texts)
+    for digest in found:
+        if len(digest) != _DIGEST_BYTES:
+            raise UsageError(f"{what} has {len(digest)} bytes, wanted {_DIGEST_BYTES}")
+    return found
+
+
+def hex_bytes(text: str, what: str) -> bytes:
+    """Return the bytes of a hex text; raises UsageError naming what it is."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError as err:
+        raise UsageError(f"{what} is not hex: {text!r}") from err
+
+
+def _about(path: Path, calculate: Callable[[], T]) -> T:
+    try:
+        return calculate()
+    except ContrastError as err:
+        err.where = err.where or Location(file=str(path))
+        raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        reason = (err.strerror or "").lower()
+        raise UsageError(f"cannot be read: {reason}", where=Location(file=str(path))) from err

@@ -1,0 +1,166 @@
+"""What generate left under build/: the annotated objects and one record per workload, read back for later stages."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.files import norm_path, sha256_hex
+from contrast_tasks.settings.load import Settings
+
+POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotated:
+    """One Kubernetes object of the annotated YAML.
+
+    policy_b64: the policy annotation of its pod template as written, "" if there is none or it runs no pods.
+    """
+
+    obj: Mapping[str, Any]
+    where: Location
+    is_workload: bool
+    key: str
+    role: str
+    policy_b64: str
+    is_confidential: bool
+
+    @property
+    def kind(self) -> str:
+        """Return the kind."""
+        return str(self.obj["kind"])
+
+    @property
+    def name(self) -> str:
+        """Return metadata.name."""
+        return str(self.obj["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """Return metadata.namespace, `default` if it is absent."""
+        return str(self.obj["metadata"].get("namespace") or "default")
+
+    def policy(self) -> bytes:
+        """Return the decoded policy; raise UsageError if it is not base64."""
+        try:
+            return base64.b64decode(self.policy_b64, validate=True)
+        except binascii.Error as err:
+            raise UsageError(
+                f"{self.key}: annotation {POLICY_ANNOTATION} is not base64",
+                where=self.where,
+                hint="run generate again",
+            ) from err
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The record of one workload: what the manifest says of it."""
+
+    id: str
+    key: str
+    policy_sha256: str
+    sans: tuple[str, ...]
+    workload_secret_id: str
+    role: str
+
+
+def deployment_folder(settings: Settings) -> Path:
+    """Return the folder of the annotated YAML."""
+    return settings.root / settings.build_dir / "deployment"
+
+
+def _yaml_files(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += [file for file in path.rglob("*") if file.suffix in {".yml", ".yaml"}]
+        else:
+            found.append(path)
+    return sorted(set(found))
+
+
+def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Annotated, ...]:
+    """Return all objects of the annotated YAML, or of the files and folders in `paths` instead.
+
+    Raises UsageError if there are none, and FindingsError for YAML that is not understood.
+    """
+    from contrast_tasks.kube import workloads
+    from contrast_tasks.kube.documents import parse_documents
+
+    found: list[Annotated] = []
+    generated = deployment_folder(settings)
+    for path in _yaml_files(paths or ([generated] if generated.is_dir() else [])):
+        file = norm_path(path, settings.root)
+        try:
+            text = path.read_text()
+        except OSError as err:
+            raise UsageError(f"cannot read {file}: {err.strerror}") from err
+        for document in parse_documents(text, file):
+            obj = document.obj
+            is_workload = workloads.is_workload(obj)
+            metadata = workloads.pod_metadata(obj) if is_workload else {}
+            annotations = workloads.mapping_at(metadata, "annotations")
+            found.append(
+                Annotated(
+                    obj=obj,
+                    where=Location(file=file, line=document.line),
+                    is_workload=is_workload,
+                    key=workloads.workload_key(obj),
+                    role=workloads.role(obj) if is_workload else "",
+                    policy_b64=str(annotations.get(POLICY_ANNOTATION) or ""),
+                    is_confidential=is_workload
+                    and workloads.is_confidential_class(workloads.runtime_class(obj)),
+                )
+            )
+    if not found:
+        place = ", ".join(norm_path(path, settings.root) for path in paths) or norm_path(
+            deployment_folder(settings), settings.root
+        )
+        raise UsageError(f"no Kubernetes objects in {place}", hint="run generate first")
+    return tuple(found)
+
+
+def refuse_without_policy(objects: Sequence[Annotated]) -> None:
+    """Raise UsageError naming the first confidential pod without a policy annotation."""
+    for item in objects:
+        if item.is_confidential and not item.policy_b64:
+            raise UsageError(
+                f"{item.key} has no annotation {POLICY_ANNOTATION}, a host could start anything in its place",
+                where=item.where,
+                hint="run generate, and deploy its output",
+            )
+
+
+def policies_of(objects: Sequence[Annotated]) -> dict[str, bytes]:
+    """Return the policies of all confidential pods by SHA-256 hex."""
+    policies = [item.policy() for item in objects if item.policy_b64]
+    return {sha256_hex(policy): policy for policy in policies}
+
+
+def load_records(settings: Settings) -> dict[str, Record]:
+    """Return the workload records by key; none before the first generate.
+
+    Raises UsageError naming a record that is not understood.
+    """
+    records: dict[str, Record] = {}
+    for path in sorted((settings.root / settings.build_dir / "workloads").glob("**/*.json")):
+        try:
+            document = json.loads(path.read_bytes())
+            record = Record(
+                id=path.stem,
+                key=document["key"],
+                policy_sha256=document["policy_sha256"],
+                sans=tuple(document["sans"]),
+                workload_secret_id=document["workload_secret_id"],
+                role=document["role"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:
+            file = norm_path(path, settings.root)
+            raise UsageError(f"{file} is not a workload record", hint="run generate again") from err
+        records[record.key] = record
+    return records

@@ -1,0 +1,249 @@
+"""What contrast.toml declares, written into a workload: runtime class, memory, annotations, environment.
+
+Values that already stand in the YAML are kept; one that differs from what the settings declare for this workload is
+an error naming both places. Source: architecture.md 6; spec/generate.md 5.1, 8.5, 10.1.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from contrast_tasks import __version__
+from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.images.references import parse_reference
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.check_annotations import is_known_class
+from contrast_tasks.kube.documents import location
+from contrast_tasks.kube.index import FileIndex
+from contrast_tasks.kube.quantities import QuantityError, parse_quantity
+from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.mesh import annotations
+from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.settings.load import Settings, WorkloadSettings, workload_key
+
+_SECRET_ID = workloads.PREFIX + "workload-secret-id"
+# Annotation to the key of a workload's table that declares it.
+_SETTING_OF = {
+    annotations.EGRESS: "egress",
+    annotations.INGRESS: "ingress",
+    annotations.ADMIN_PORT: "admin_port",
+}
+
+
+def apply(
+    subject: Subject, settings: Settings, declared: WorkloadSettings | None, runtime_class: str
+) -> dict[str, Any]:
+    """Return the subject's object with the settings applied; conflicts become findings of the subject.
+
+    The object is the caller's own copy and changed in place.
+    """
+    obj = dict(subject.obj)
+    spec = workloads.pod_spec(obj)
+    if not spec:
+        return obj
+    _runtime_class(subject, spec, settings, declared, runtime_class)
+    if workloads.is_confidential_class(str(spec.get("runtimeClassName", ""))):
+        _memory(subject, spec, settings, declared)
+    if declared is not None:
+        for key, value in _declared_annotations(declared).items():
+            _annotation(subject, obj, key, value, declared.place(_SETTING_OF[key]))
+        _environment(spec, declared.env)
+    return obj
+
+
+def declared_places(declared: WorkloadSettings | None) -> dict[str, Location]:
+    """Return where the settings declare mesh annotations, by annotation key."""
+    if declared is None:
+        return {}
+    return {key: declared.place(_SETTING_OF[key]) for key in _declared_annotations(declared)}
+
+
+def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
+    """Return a G006 finding for each [workloads] table that no workload of the sources answers to."""
+    known = {
+        workload_key(doc.key): doc.key
+        for index in indexes
+        for doc in index.documents
+        if doc.is_workload
+    }
+    return [
+        Finding(
+            code="G006",
+            rule="unknown-workload",
+            severity=Severity.ERROR,
+            message=f"settings for {key}, expected one of the workloads of the sources:"
+            f" {', '.join(known.values()) or 'none'}",
+            where=declared.where,
+            hint=did_you_mean(key, tuple(known.values())) or "remove the table",
+        )
+        for key, declared in settings.workloads.items()
+        if workload_key(key) not in known
+    ]
+
+
+def other_versions(settings: Settings) -> list[Finding]:
+    """Return a G090 finding for each image of ours whose tag is not this tool's version; without a tag there is none."""
+    findings = []
+    for setting in ("initializer", "service_mesh", "coordinator"):
+        reference = getattr(settings.components, setting)
+        try:
+            tag = parse_reference(reference).tag
+        except ImageError:
+            continue  # said where the image is used
+        if tag is None or tag.removeprefix("v") == __version__ or _is_unreleased(tag):
+            continue
+        findings.append(
+            Finding(
+                code="G090",
+                rule="component-version",
+                severity=Severity.ERROR,
+                message=f"components.{setting} is {reference}, expected the tag {__version__}: the injected"
+                " containers and what generates their policies are of one version",
+                where=settings.where(f"components.{setting}"),
+                hint="push the image of this version, or write it with its digest alone",
+            )
+        )
+    return findings
+
+
+def _is_unreleased(tag: str) -> bool:
+    # Source: spec/generate.md 6, VersionsMatch.
+    return "dev" in tag or "pre" in tag
+
+
+def _runtime_class(
+    subject: Subject,
+    spec: dict[str, Any],
+    settings: Settings,
+    declared: WorkloadSettings | None,
+    runtime_class: str,
+) -> None:
+    chosen = declared.runtime_class if declared is not None else None
+    found = spec.get("runtimeClassName")
+    is_ours = isinstance(found, str) and workloads.is_confidential_class(found)
+    if declared is not None and chosen is not None and found and is_ours != chosen:
+        wanted = "a class of ours" if chosen else "none of ours"
+        subject.error(
+            "G070",
+            "runtime-class-conflict",
+            (*subject.spec_path, "runtimeClassName"),
+            f"the runtime class is {found} here, and runtime_class is {str(chosen).lower()} at"
+            f" {declared.place('runtime_class')}; expected {wanted}",
+            "change one of the two",
+        )
+        return
+    wanted_here = settings.runtime_class if chosen is None else chosen
+    # A class for an unknown platform stays, so that the checks can name it.
+    is_replaced = is_known_class(str(found)) if is_ours else not found and wanted_here
+    if is_replaced:
+        spec["runtimeClassName"] = runtime_class
+
+
+def _memory(
+    subject: Subject,
+    spec: dict[str, Any],
+    settings: Settings,
+    declared: WorkloadSettings | None,
+) -> None:
+    for number, container in workloads.mappings_at(spec, "containers"):
+        resources = workloads.mapping_at(container, "resources")
+        limit = workloads.mapping_at(resources, "limits").get("memory")
+        request = workloads.mapping_at(resources, "requests").get("memory")
+        own = declared.memory if declared is not None else None
+        if declared is not None and own is not None and _differs(own, limit, request):
+            path: Path = (*subject.spec_path, "containers", number, "resources")
+            subject.error(
+                "G030",
+                "memory-conflict",
+                path,
+                f"container {container.get('name')} has the memory {limit or request} here, and memory"
+                f" is {own} at {declared.place('memory')}; expected one value",
+                "change one of the two",
+            )
+            continue
+        value = limit
+        if limit is None and request is None:
+            value = own or settings.memory
+        elif limit is None:
+            value = own
+        if value is not None:
+            _put(container, ("resources", "limits", "memory"), value)
+            if request is None:
+                _put(container, ("resources", "requests", "memory"), value)
+
+
+def _differs(wanted: str, *found: Any) -> bool:
+    try:
+        return any(
+            value is not None and parse_quantity(value) != parse_quantity(wanted) for value in found
+        )
+    except QuantityError:
+        # The unreadable quantity is a finding of its own.
+        return False
+
+
+def _declared_annotations(declared: WorkloadSettings) -> dict[str, str]:
+    values = {key: getattr(declared, setting) for key, setting in _SETTING_OF.items()}
+    return {key: str(value) for key, value in values.items() if value is not None}
+
+
+def _annotation(
+    subject: Subject, obj: dict[str, Any], key: str, value: str, declared: Location
+) -> None:
+    places = workloads.annotation_places(obj)
+    found = [
+        (place, workloads.annotations_at(obj, place)[key])
+        for place in places
+        if key in workloads.annotations_at(obj, place)
+    ]
+    for place, present in found:
+        if present != value:
+            where = location(subject.document, (*place, key))
+            subject.error(
+                "G040",
+                "mesh-annotation-conflict",
+                (*place, key),
+                f"the annotation {key} is {present!r} at {where}, and {value!r} at {declared};"
+                " expected one value",
+                "change one of the two",
+            )
+    if not found:
+        # On the object, not the template, as the user document's own change does.
+        _put(obj, ("metadata", "annotations", key), value)
+
+
+def _environment(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+    for _, container in workloads.mappings_at(spec, "containers"):
+        for name, value in variables.items():
+            present = [entry for entry in _variables(container) if entry.get("name") == name]
+            for entry in present:
+                entry.pop("valueFrom", None)
+                entry["value"] = value
+            if not present:
+                container["env"] = [
+                    *workloads.items_at(container, "env"),
+                    {"name": name, "value": value},
+                ]
+
+
+def add_variables(obj: Mapping[str, Any], entries: Sequence[Mapping[str, str]]) -> None:
+    """Add entries to the environment of every container that does not name their variables itself."""
+    for _, container in workloads.mappings_at(workloads.pod_spec(obj), "containers"):
+        names = {entry.get("name") for entry in _variables(container)}
+        added = [dict(entry) for entry in entries if entry["name"] not in names]
+        if added:
+            container["env"] = [*workloads.items_at(container, "env"), *added]
+
+
+def _variables(container: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for _, entry in workloads.mappings_at(container, "env"):
+        yield entry
+
+
+def _put(obj: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *steps, last = path
+    for step in steps:
+        if not isinstance(obj.get(step), dict):
+            obj[step] = {}
+        obj = obj[step]
+    obj[last] = value

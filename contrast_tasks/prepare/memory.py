@@ -1,0 +1,115 @@
+"""Whether a guest's memory can hold what runs in it (G032): processes, and where the guest pulls them its images.
+
+A guest has its platform's base memory and the sum of the main containers' limits; the base is what the guest itself
+needs. Source: spec/runtime.md 8; spec/generate.md 10.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from contrast_tasks.findings import Finding
+from contrast_tasks.images.lock import LockedImage
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.quantities import QuantityError, parse_bytes
+from contrast_tasks.kube.subject import Subject
+from contrast_tasks.platforms import Platform
+from contrast_tasks.prepare.inject import SERVICE_MESH
+
+_MIB: Final = 1 << 20
+# What has to fit in beside the images: some process, and Envoy, whose container declares no memory.
+# Source: spec/runtime.md 8.
+_LEAST_BYTES: Final = 64 * _MIB
+_MESH_BYTES: Final = 66 * _MIB
+
+
+def check_memory_bound(
+    document: Document,
+    obj: Mapping[str, Any],
+    images: Mapping[str, LockedImage],
+    platform: Platform,
+) -> list[Finding]:
+    """Return an error if the images of a pod do not fit, a warning if what runs beside them does not.
+
+    obj: the prepared object; images: those of its containers by reference. Limits that are absent or cannot be read
+    are findings of their own, and nothing is said then.
+    """
+    subject = Subject(document, obj)
+    spec = subject.spec
+    try:
+        main = [_declared(item, "limits") for _, item in _containers(spec, "containers")]
+        beside = _beside(spec)
+        sidecars = _sidecars(spec)
+    except QuantityError:
+        return []
+    if not all(main):
+        return []
+    limits = sum(main)
+    unpacked, unpacking = 0, 0
+    if platform.pulls_in_guest:
+        unpacked, unpacking = image_bytes(images.values())
+        beside = max(beside, _LEAST_BYTES + sidecars + _MESH_BYTES * _has_mesh(spec))
+    path = (*subject.spec_path, "containers", 0, "resources", "limits", "memory")
+    have = f"the memory limits of the main containers are {_mebibytes(limits)} in all"
+    wanted = _mebibytes(unpacked + unpacking + beside)
+    hint = f"raise resources.limits.memory and resources.requests.memory by {_mebibytes(unpacked + unpacking + beside - limits)}"
+    if limits < unpacked:
+        message = (
+            f"{have}, expected at least {wanted}: its images take {_mebibytes(unpacked)} of the guest's"
+            " memory when they are unpacked"
+        )
+        subject.error("G032", "memory-images", path, message, hint)
+    elif limits < unpacked + unpacking + beside:
+        message = f"{have}, expected at least {wanted} for what runs at the same time"
+        if unpacked:
+            message += f" and {_mebibytes(unpacked + unpacking)} of images"
+        subject.warn("G032", "memory-bound", path, message, hint)
+    return subject.findings
+
+
+def image_bytes(images: Iterable[LockedImage]) -> tuple[int, int]:
+    """Return the unpacked size of images, layers they share counted once, and the largest layer as it is pulled."""
+    layers = {layer.diff_id: layer for image in images for layer in image.layers}
+    return (
+        sum(layer.unpacked_bytes for layer in layers.values()),
+        max((layer.size_bytes for layer in layers.values()), default=0),
+    )
+
+
+def _containers(spec: Mapping[str, Any], key: str) -> Iterable[tuple[int, dict[str, Any]]]:
+    return workloads.mappings_at(spec, key)
+
+
+def _declared(container: Mapping[str, Any], *kinds: str) -> int:
+    resources = workloads.mapping_at(container, "resources")
+    for kind in kinds:
+        value = workloads.mapping_at(resources, kind).get("memory")
+        if value is not None:
+            return parse_bytes(value)
+    return 0
+
+
+def _has_mesh(spec: Mapping[str, Any]) -> bool:
+    return any(item.get("name") == SERVICE_MESH for _, item in _containers(spec, "initContainers"))
+
+
+def _is_sidecar(container: Mapping[str, Any]) -> bool:
+    return container.get("restartPolicy") == "Always"
+
+
+def _sidecars(spec: Mapping[str, Any]) -> int:
+    init = (item for _, item in _containers(spec, "initContainers"))
+    return sum(_declared(item, "limits", "requests") for item in init if _is_sidecar(item))
+
+
+def _beside(spec: Mapping[str, Any]) -> int:
+    """Return what runs at the same time: the sidecars, or the largest init container while it runs."""
+    init = [item for _, item in _containers(spec, "initContainers")]
+    largest = max(
+        (_declared(item, "limits", "requests") for item in init if not _is_sidecar(item)), default=0
+    )
+    return max(_sidecars(spec), largest)
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{-(-size_bytes // _MIB)}Mi"

@@ -1,0 +1,182 @@
+"""A workload's mesh annotations, read and judged: grammar, the pod around them, the pods they lead to.
+
+Source: spec/service-mesh.md 1, 2.3, 9.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.documents import location
+from contrast_tasks.kube.index import DocIndex, FileIndex
+from contrast_tasks.kube.subject import Subject
+from contrast_tasks.mesh import annotations, checks
+from contrast_tasks.mesh.annotations import parse_mesh
+from contrast_tasks.mesh.model import MeshConfig
+from contrast_tasks.mesh.problems import Problem
+from contrast_tasks.settings.load import Settings
+
+_KEYS = (*workloads.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
+
+
+def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | None:
+    """Return the mesh configuration of a workload, None if it has no mesh; problems become findings.
+
+    declared: places of annotations that come from the settings.
+    """
+    values = workloads.annotations(subject.obj)
+    places = _places(subject, declared)
+    if not any(key in values for key in workloads.MESH_KEYS):
+        _peers_without_mesh(subject, values, places)
+        return None
+    if values.get(annotations.EGRESS) == "":
+        subject.findings.append(_empty_egress(subject, places))
+    problems: list[Problem] = []
+    config = parse_mesh(
+        ingress=values.get(annotations.INGRESS),
+        egress=values.get(annotations.EGRESS),
+        admin_port=values.get(annotations.ADMIN_PORT),
+        ingress_peers=values.get(annotations.INGRESS_PEERS),
+        egress_peers=values.get(annotations.EGRESS_PEERS),
+        problems=problems,
+    )
+    problems += checks.pod_problems(config, subject.spec)
+    _note(subject, problems, places)
+    return config
+
+
+def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Location]) -> None:
+    """Note mesh annotations of a pod that runs outside a confidential guest, where nothing would act on them."""
+    values = workloads.annotations(subject.obj)
+    places = _places(subject, declared)
+    for key in _KEYS:
+        if key in values:
+            where = places.get(key, location(subject.document))
+            subject.error(
+                "G040",
+                "mesh-without-runtime-class",
+                (),
+                f"the annotation {key} at {where} would do nothing without a runtime class of ours",
+                "set runtimeClassName: contrast-cc, or remove the annotation",
+            )
+
+
+def tell_that_it_is_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
+    """Note that the mesh a workload asks for is left out by the settings, so nothing protects its traffic."""
+    values = workloads.annotations(subject.obj)
+    places = _places(subject, declared)
+    key = next(key for key in workloads.MESH_KEYS if key in values)
+    subject.findings.append(
+        Finding(
+            code="G040",
+            rule="mesh-skipped",
+            severity=Severity.WARNING,
+            message=f"{subject.key}: {key} asks for the service mesh, and it is left out",
+            where=places.get(key, location(subject.document)),
+            hint="generate without --skip-service-mesh, or remove defaults.service_mesh from the settings",
+        )
+    )
+
+
+def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
+    """Return a finding for each egress entry that leads to a pod of the sources without a mesh."""
+    placed = [(index.file, doc) for index in indexes for doc in index.documents]
+    services = [doc for _, doc in placed if doc.selector]
+    pods = [(file, doc) for file, doc in placed if doc.is_workload]
+    meshes = [_effective(doc, settings) for _, doc in pods]
+    findings: list[Finding] = []
+    for (file, doc), values in zip(pods, meshes, strict=True):
+        if not values.get(annotations.EGRESS):
+            continue
+        config = parse_mesh(egress=values[annotations.EGRESS], problems=[])
+        peers = [
+            checks.MeshPeer(
+                key=other.key,
+                has_mesh=bool(mesh),
+                service_names=_service_names(other, services, doc),
+            )
+            for (_, other), mesh in zip(pods, meshes, strict=True)
+        ]
+        problems = checks.topology_problems(config, peers)
+        where = Location(file=file, line=doc.line)
+        findings += checks.problem_findings(problems, doc.key, _at(where))
+    return findings
+
+
+def _at(where: Location) -> Callable[[Problem], Location]:
+    return lambda _: where
+
+
+def _effective(doc: DocIndex, settings: Settings) -> dict[str, str]:
+    declared = settings.workload(doc.key)
+    values = {key: doc.annotations[key] for key in workloads.MESH_KEYS if key in doc.annotations}
+    if declared is not None:
+        if declared.ingress is not None:
+            values[annotations.INGRESS] = declared.ingress
+        if declared.egress is not None:
+            values[annotations.EGRESS] = declared.egress
+        if declared.admin_port is not None:
+            values[annotations.ADMIN_PORT] = str(declared.admin_port)
+    return values
+
+
+def _service_names(
+    doc: DocIndex, services: Sequence[DocIndex], seen_from: DocIndex
+) -> frozenset[str]:
+    names: set[str] = set()
+    for service in services:
+        namespace = service.effective_namespace
+        selects = all(doc.pod_labels.get(key) == value for key, value in service.selector.items())
+        if namespace == doc.effective_namespace and selects:
+            names.add(f"{service.name}.{namespace}")
+            if namespace == seen_from.effective_namespace:
+                names.add(service.name)
+    return frozenset(names)
+
+
+def _places(subject: Subject, declared: Mapping[str, Location]) -> dict[str, Location]:
+    found = dict(declared)
+    for place in reversed(workloads.annotation_places(subject.document.obj)):
+        for key in workloads.annotations_at(subject.document.obj, place):
+            if key in _KEYS:
+                found[key] = location(subject.document, (*place, key))
+    return found
+
+
+def _note(subject: Subject, problems: Sequence[Problem], places: Mapping[str, Location]) -> None:
+    def place(problem: Problem) -> Location:
+        if problem.path:
+            return location(subject.document, (*subject.spec_path, *problem.path))
+        return places.get(problem.key, location(subject.document))
+
+    subject.findings.extend(checks.problem_findings(problems, subject.key, place))
+
+
+def _peers_without_mesh(
+    subject: Subject, values: Mapping[str, str], places: Mapping[str, Location]
+) -> None:
+    problems = [
+        Problem(
+            rule="E-MESH-PEERS",
+            severity=Severity.ERROR,
+            key=key,
+            found="the annotation without a mesh",
+            wanted="a servicemesh-ingress or servicemesh-egress annotation beside it",
+        )
+        for key in (annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
+        if key in values
+    ]
+    _note(subject, problems, places)
+
+
+def _empty_egress(subject: Subject, places: Mapping[str, Location]) -> Finding:
+    return Finding(
+        code="G041",
+        rule="mesh-egress-empty",
+        severity=Severity.ERROR,
+        message=f"{subject.key}: {annotations.EGRESS} is empty, expected entries of"
+        " name#ip:port#host:port",
+        where=places.get(annotations.EGRESS, location(subject.document)),
+        hint="remove it; for ingress protection alone set servicemesh-ingress to an empty text",
+    )

@@ -1,0 +1,229 @@
+"""The sources settings come from, each checked on its own so that a problem names its place, then merged."""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.settings.lines import Path, key_lines
+from contrast_tasks.settings.shape import (
+    Problem,
+    check,
+    dotted,
+    fixed_leaves,
+    leaf_at,
+    workload_key,
+)
+
+_AT = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
+_OBSERVED = ("snp", "tdx")
+_TOO_DEEP = "arrays or tables are nested too deep, expected a few levels"
+_SWITCH = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Layer(NamedTuple):
+    """One source: a document of the settings' shape, and for each path its place and origin in words."""
+
+    document: dict[str, Any]
+    place: Callable[[Path], Location]
+    origin: Callable[[Path], str]
+
+
+class InvalidSettings(SettingsError):
+    """One or more settings are not understood; the first leads, `problems` has all with their places."""
+
+    def __init__(self, problems: Sequence[tuple[Location, Problem]]) -> None:
+        (where, first), *rest = problems
+        others = "".join(f"\n{place}: {problem.message}" for place, problem in rest)
+        super().__init__(first.message + others, hint=first.hint, where=where)
+        self.problems = tuple(problems)
+
+
+def syntax_error(error: tomllib.TOMLDecodeError, text: str, file: str) -> SettingsError:
+    """Return the error for a text that is not TOML, with the place that tomllib puts into its message."""
+    match = re.search(_AT, str(error))
+    reason = re.sub(_AT, "", str(error))
+    line, column = (match[1], match[2]) if match else (None, None)
+    where = Location(
+        file=file,
+        line=int(line) if line else text.count("\n", 0, len(text.rstrip())) + 1,
+        column=int(column) if column else None,
+    )
+    message = f"not valid TOML: {reason[:1].lower()}{reason[1:]}"
+    hint = 'check quotes, brackets and = here and above; a line reads as platform = "local"'
+    return SettingsError(message, hint=hint, where=where)
+
+
+def file_layer(content: bytes, file: str) -> Layer:
+    """Return the layer of a settings file; raises SettingsError if it is not UTF-8 or not TOML."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as err:
+        line = content.count(b"\n", 0, err.start) + 1
+        message = f"byte 0x{content[err.start]:02x} is not valid UTF-8"
+        raise SettingsError(message, where=Location(file=file, line=line)) from err
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise syntax_error(err, text, file) from err
+    except RecursionError as err:
+        raise SettingsError(_TOO_DEEP, where=Location(file=file)) from err
+    try:
+        lines = key_lines(text)
+    except RecursionError as err:
+        raise SettingsError(_TOO_DEEP, where=Location(file=file)) from err
+
+    def place(path: Path) -> Location:
+        while path and path not in lines:
+            path = path[:-1]
+        return Location(file=file, line=lines.get(path, 1))
+
+    return Layer(document=document, place=place, origin=lambda path: str(place(path)))
+
+
+def observed_layer(content: bytes, file: str) -> Layer:
+    """Return the layer of what `probe` observed; raises InvalidSettings for anything but reference values of machines."""
+    layer = file_layer(content, file)
+    found: list[tuple[Location, Problem]] = []
+    for key, value in layer.document.items():
+        inner = value if key == "reference_values" and isinstance(value, dict) else {}
+        paths = [(key, name) for name in inner if name not in _OBSERVED] if inner else [(key,)]
+        for path in paths:
+            message = f"{dotted(path)} does not stand here, expected reference_values.snp and reference_values.tdx only"
+            hint = "settings of your own belong into contrast.toml"
+            found.append((layer.place(path), Problem(path=path, message=message, hint=hint)))
+    if found:
+        raise InvalidSettings(found)
+    return layer
+
+
+def override_layer(line: str) -> Layer:
+    """Return the layer of one `--set` argument: a line of TOML."""
+    place = Location(file=f"--set {line}")
+    try:
+        document = tomllib.loads(line)
+    except tomllib.TOMLDecodeError as err:
+        reason = re.sub(_AT, "", str(err))
+        message = f"not valid TOML: {reason[:1].lower()}{reason[1:]}"
+        hint = "write it as in contrast.toml, as --set 'defaults.memory=\"700Mi\"'"
+        raise SettingsError(message, hint=hint, where=place) from err
+    except RecursionError as err:
+        raise SettingsError(_TOO_DEEP, where=Location(file="--set")) from err
+    return Layer(document=document, place=lambda _: place, origin=lambda _: "flag")
+
+
+def flag_layer(flags: Mapping[str, object]) -> Layer:
+    """Return the layer of command line flags: dotted key to value; None is a flag that was not given."""
+    document: dict[str, Any] = {}
+    for key, value in flags.items():
+        if value is not None:
+            _put(document, key.split("."), list(value) if isinstance(value, tuple) else value)
+    return Layer(
+        document=document,
+        place=lambda _: Location(file="command line"),
+        origin=lambda _: "flag",
+    )
+
+
+def variable(path: Iterable[str]) -> str:
+    """Return the name of the environment variable for a key, as CONTRAST_DEFAULTS_MEMORY."""
+    return "CONTRAST_" + "_".join(path).upper()
+
+
+def environment_layer(environ: Mapping[str, str]) -> Layer:
+    """Return the layer of CONTRAST_* variables; arrays are split at the path separator, empty ones are not set."""
+    document: dict[str, Any] = {}
+    for path in fixed_leaves():
+        text = environ.get(variable(path), "")
+        if text:
+            _put(document, list(path), _from_text(text, path))
+    return Layer(
+        document=document,
+        place=lambda path: Location(file=f"environment {variable(map(str, path))}"),
+        origin=lambda path: f"environment {variable(map(str, path))}",
+    )
+
+
+def _from_text(text: str, path: tuple[str, ...]) -> object:
+    """Return the first reading of a variable that its key accepts; the bare text if none is."""
+    readings: list[object] = [text]
+    if text.lower() in _SWITCH:
+        readings.append(_SWITCH[text.lower()])
+    if text.isascii() and text.isdecimal():
+        readings.append(int(text))
+    readings.append([part for part in text.split(os.pathsep) if part])
+    leaf = leaf_at(path)
+    return next((reading for reading in readings if leaf.accepts(reading)), text)
+
+
+def _put(document: dict[str, Any], path: list[str], value: object) -> None:
+    for part in path[:-1]:
+        document = document.setdefault(part, {})
+    document[path[-1]] = value
+
+
+def _two_spellings(layer: Layer) -> Iterable[tuple[Location, Problem]]:
+    workloads = layer.document.get("workloads")
+    seen: dict[str, str] = {}
+    for key in workloads if isinstance(workloads, dict) else ():
+        first = seen.setdefault(workload_key(key), key)
+        if first != key:
+            path: Path = ("workloads", key)
+            message = (
+                f"'{key}' is the same workload as '{first}' "
+                f"at {layer.place(('workloads', first))}, expected one entry for it"
+            )
+            yield layer.place(path), Problem(path=path, message=message)
+
+
+def problems(layer: Layer) -> list[tuple[Location, Problem]]:
+    """Return everything wrong with one layer, by line."""
+    found = [(layer.place(problem.path), problem) for problem in check(layer.document)]
+    found.extend(_two_spellings(layer))
+    return sorted(found, key=lambda item: item[0].line or 0)
+
+
+def _normal(document: dict[str, Any]) -> dict[str, Any]:
+    workloads = document.get("workloads")
+    if workloads is None:
+        return document
+    return {**document, "workloads": {workload_key(key): entry for key, entry in workloads.items()}}
+
+
+def merge(ordered: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str], dict[Path, Location]]:
+    """Return the merged document, origin by dotted key, and place by path; a later layer wins.
+
+    Tables are merged key by key, so `--set workloads."Deployment/web".env={A="1"}` adds one variable.
+    """
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    places: dict[Path, Location] = {}
+
+    def visit(
+        source: dict[str, Any], target: dict[str, Any], layer: Layer, path: Path, prefix: str = ""
+    ) -> None:
+        for key, value in source.items():
+            inner = (*path, key)
+            name = prefix + dotted((key,))
+            spelled = _spelled(layer, inner)
+            if isinstance(value, dict):
+                places.setdefault(inner, layer.place(spelled))
+                visit(value, target.setdefault(key, {}), layer, inner, f"{name}.")
+            else:
+                places[inner] = layer.place(spelled)
+                target[key] = value
+                origins[name] = layer.origin(spelled)
+
+    for layer in ordered:
+        visit(_normal(layer.document), merged, layer, ())
+    return merged, origins, places
+
+
+def _spelled(layer: Layer, path: Path) -> Path:
+    """Return the path as this layer spells it, which may name the namespace `default`."""
+    if len(path) > 1 and path[0] == "workloads" and path[1] not in layer.document["workloads"]:
+        return ("workloads", f"default/{path[1]}", *path[2:])
+    return path

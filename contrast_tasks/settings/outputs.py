@@ -1,0 +1,94 @@
+"""Where outputs may lie: apart from each other and from every file that somebody else wrote.
+
+A manifest named after a source, the settings or a key would replace it, so such a name is refused before anything runs.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.settings.shape import Problem
+
+_STATE = ".contrast"
+# A plan is a whole generate of its own below the state.
+_PLAN = (_STATE, "plan")
+_READ = ("contrast.toml", "observed.toml", "dodo.py")
+_YAML = (".yml", ".yaml")
+# What generate and the images task write below the build directory.
+_BUILT = ("check.json", "deployment", "images", "policies", "workloads")
+_EXAMPLES = {"manifest": "manifest.json", "lock": "contrast.lock"}
+_OWNERS = ("workload", "seedshare")
+
+
+def output_problems(root: Path, document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield every output that would replace something else; document: the merged settings with defaults."""
+
+    def at(name: str) -> Path:
+        return Path(os.path.realpath(root / name))
+
+    build = at(document["build_dir"])
+    sources = {name: at(name) for name in document.get("sources", ())}
+    owners = {(kind, name): at(name) for kind in _OWNERS for name in document["owners"][kind]}
+    taken = {at(name): f"which is {name}" for name in _READ}
+    taken |= dict.fromkeys(owners.values(), "which is an owner's key")
+    values = document.get("reference_values", {}).get("file")
+    if values is not None:
+        taken[at(values)] = "which is the file of reference values"
+    yield from _of_build(document["build_dir"], build, sources, taken)
+    generated = [build / part for part in _BUILT]
+    for (kind, name), path in owners.items():
+        if any(part in path.parents for part in generated):
+            message = f"owners.{kind} has '{name}', expected a place where no outputs go"
+            yield Problem(path=("owners", kind), message=message)
+    for key in ("lock", "manifest"):
+        path = at(document[key])
+        reason = "which is build_dir" if path == build else _within(path, taken)
+        reason = reason or _reason(path, generated, sources.values())
+        yield from _of_file(key, document[key], reason)
+        taken[path] = f"which is {key} too"
+
+
+def _of_build(
+    name: str, build: Path, sources: Mapping[str, Path], taken: Mapping[Path, str]
+) -> Iterator[Problem]:
+    if reason := _within(build, taken):
+        yield Problem(
+            path=("build_dir",), message=f"build_dir is '{name}', {reason}, expected a folder"
+        )
+    for source, path in sources.items():
+        if build == path or build in path.parents or path in build.parents:
+            found = f"sources has '{source}' and build_dir is '{name}'"
+            message = f"{found}, expected neither inside the other"
+            yield Problem(path=("sources",), message=message)
+    yield from _in_state("build_dir", name)
+
+
+def _of_file(key: str, name: str, reason: str) -> Iterator[Problem]:
+    if not reason:
+        yield from _in_state(key, name)
+        return
+    message = f"{key} is '{name}', {reason}, expected a file of its own"
+    yield Problem(path=(key,), message=message, hint=f'as {key} = "{_EXAMPLES[key]}"')
+
+
+def _within(path: Path, files: Mapping[Path, str]) -> str:
+    """Return why a path is none for an output: it is one of the files, or would lie in one as if it were a folder."""
+    return next((files[part] for part in (path, *path.parents) if part in files), "")
+
+
+def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> str:
+    around = (path, *path.parents)
+    if any(part in around for part in generated):
+        return "which is where other outputs go"
+    is_yaml = path.suffix in _YAML
+    if any(path == source or (is_yaml and source in around) for source in sources):
+        return "which is among the sources"
+    return ""
+
+
+def _in_state(key: str, name: str) -> Iterator[Problem]:
+    parts = Path(name).parts
+    if parts[0] == _STATE and parts[: len(_PLAN)] != _PLAN:
+        message = f"{key} is '{name}', expected a place outside {_STATE}, which is ours"
+        yield Problem(path=(key,), message=message)

@@ -1,0 +1,47 @@
+"""Every file whose state decides whether `generate` has anything to do, absent ones included."""
+
+from pathlib import Path
+
+from contrast_tasks.settings.load import OBSERVED_NAME
+from contrast_tasks.steps.code import all_code_files, resource_files
+from contrast_tasks.steps.index import INDEX
+from contrast_tasks.steps.inputs import expected_outputs, packed_places
+from contrast_tasks.steps.paths import COORDINATOR_SOURCE, PROCESSOR
+from contrast_tasks.steps.project import Project
+
+
+def footprint(project: Project) -> set[str]:
+    """Return the paths, relative to the project or absolute; a folder stands for the names in it."""
+    settings, paths, root = project.settings, project.paths, project.root
+    found = {
+        settings.file,
+        OBSERVED_NAME,
+        "dodo.py",
+        settings.lock,
+        INDEX,
+        paths.keys,
+        paths.sources,
+        paths.candidate,
+        paths.manifest,
+        *settings.workload_owner_keys,
+        *settings.seedshare_owner_keys,
+        *project.index.directories,
+        *(source.file for source in project.index.files if source.file != COORDINATOR_SOURCE),
+        *(paths.work(workload) for workload in project.index.workloads),
+        *(f"{layout}/index.json" for layout in settings.layouts),
+        *expected_outputs(project),
+        *(path for path, _ in all_code_files()),
+        *(path for path, _ in resource_files()),
+    }
+    if settings.reference_values is not None:
+        found.add(settings.reference_values)
+    if settings.platform == "local":
+        found |= _below(root, root / PROCESSOR)
+    for place in packed_places(project):
+        found |= _below(root, place)
+    return found
+
+
+def _below(root: Path, folder: Path) -> set[str]:
+    places = [folder, *folder.rglob("*")] if folder.is_dir() else [folder]
+    return {path.relative_to(root).as_posix() for path in places if "__pycache__" not in path.parts}

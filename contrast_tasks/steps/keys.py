@@ -1,0 +1,102 @@
+"""The keys a deployment needs before it has a manifest: owner keys, and on platform `local` the simulated processor.
+
+An owner key is made only when exactly one path of its kind is configured and nothing is there; an existing file is
+never touched. What the manifest needs of them is kept in .contrast/keys.json, so that a change of one workload loads
+no cryptography. Source: spec/generate.md 2.6.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.steps.paths import PROCESSOR, Spec
+from contrast_tasks.steps.project import Project, open_project
+
+PRIVATE_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKeys:
+    """What of the keys enters the manifest, in the order of the settings; None where updates are disabled.
+
+    local_root_sha256: the simulated processor's root, "" on other platforms. All hex.
+    """
+
+    workload_owners: tuple[str, ...] | None
+    seedshare_owners: tuple[str, ...]
+    local_root_sha256: str
+
+
+def prepare_keys(project: Spec) -> dict[str, Any]:
+    """Make the keys that are missing and write the public parts; return the files written."""
+    from contrast_tasks.manifest import keys
+
+    opened = open_project(project)
+    settings, root = opened.settings, opened.root
+    made = [
+        *_make_missing(root, settings.workload_owner_keys, keys.generate_workload_owner),
+        *_make_missing(root, settings.seedshare_owner_keys, keys.generate_seedshare_owner),
+    ]
+    public = PublicKeys(
+        workload_owners=None
+        if settings.disable_updates
+        else _public(root, settings.workload_owner_keys, keys.workload_owner_digest),
+        seedshare_owners=_public(root, settings.seedshare_owner_keys, keys.seedshare_owner_hex),
+        local_root_sha256=_local_root(opened),
+    )
+    write_atomic(root / opened.paths.keys, pretty_json(asdict(public)))
+    return {"wrote": made}
+
+
+def load_public_keys(project: Project) -> PublicKeys:
+    """Return what `prepare_keys` wrote."""
+    document = json.loads((project.root / project.paths.keys).read_bytes())
+    owners = document["workload_owners"]
+    return PublicKeys(
+        workload_owners=None if owners is None else tuple(owners),
+        seedshare_owners=tuple(document["seedshare_owners"]),
+        local_root_sha256=document["local_root_sha256"],
+    )
+
+
+def _make_missing(root: Path, names: Sequence[str], generate: Callable[[], bytes]) -> list[str]:
+    if len(names) != 1 or (root / names[0]).exists():
+        return []
+    path = root / names[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = generate()
+    # Two runs at once: the second finds the first one's key and keeps it.
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    return list(names)
+
+
+def _public(root: Path, names: Sequence[str], digest: Callable[..., str]) -> tuple[str, ...]:
+    found = []
+    for name in names:
+        try:
+            pem = (root / name).read_bytes()
+        except OSError as error:
+            message = f"owner key cannot be read: {error.strerror}"
+            hint = "create it, or name one path only so that it is created"
+            raise UsageError(message, hint=hint, where=Location(file=name)) from error
+        found.append(digest(pem, file=name))
+    return tuple(sorted(set(found)))
+
+
+def _local_root(project: Project) -> str:
+    if project.settings.platform != "local":
+        return ""
+    from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+
+    return SimulatedProcessor.load_or_create(project.root / PROCESSOR).root_sha256_hex

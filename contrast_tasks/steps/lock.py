@@ -1,0 +1,122 @@
+"""Lock: what every image reference of the deployment stands for, written to contrast.lock.
+
+A reference is looked up in the OCI layouts of the settings first and in its registry otherwise. Entries that are
+locked already are kept, unless a layout now holds another image: the lock is what makes a tag mean one thing.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import astuple
+from typing import Any
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.files import write_atomic
+from contrast_tasks.images.describe import describe
+from contrast_tasks.images.layout import Layout, find_layout, open_layouts
+from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
+from contrast_tasks.images.references import ImageReference, parse_reference
+from contrast_tasks.images.resolve import ImageSource
+from contrast_tasks.settings.load import ComponentSettings, Settings
+
+_OUR_NAMES = astuple(ComponentSettings())
+
+OpenRegistry = Callable[[ExitStack], ImageSource]
+
+
+def open_registry(stack: ExitStack) -> ImageSource:
+    """Return the registry client with the user's credentials; `stack` closes it."""
+    from contrast_tasks.images.registry import Registry
+
+    return stack.enter_context(Registry.from_environment())
+
+
+def run_lock(
+    settings: Settings,
+    references: Sequence[str],
+    *,
+    offline: bool = False,
+    update: bool = False,
+    registry: OpenRegistry = open_registry,
+) -> dict[str, Any]:
+    """Resolve `references`, all that are in use, and write the lock file if it changes.
+
+    Entries of other references are dropped. offline: ask no registry, what only one can tell is an error;
+    update: ask registries again for references that are locked. The registry is opened only when it is needed.
+    Returns `changed` and the references `added`, `updated`, `kept` and `dropped`, each sorted.
+    Raises ImageError for everything that cannot be resolved, all of it in one message; nothing is written then.
+    """
+    path = settings.root / settings.lock
+    before = parse_lock(path.read_bytes(), settings.lock) if path.is_file() else Lock()
+    images: list[LockedImage] = []
+    problems: list[ImageError] = []
+    with ExitStack() as stack:
+        resolver = _Resolver(settings, stack, None if offline else registry)
+        for reference in sorted(set(references)):
+            try:
+                images.append(
+                    resolver.resolve(reference, before.images.get(reference), update=update)
+                )
+            except ImageError as err:
+                problems.append(err)
+    _raise_all(problems)
+    after = Lock(images)
+    changed = write_atomic(path, render_lock(after))
+    old, new = before.images, after.images
+    return {
+        "changed": changed,
+        "added": sorted(new.keys() - old.keys()),
+        "updated": sorted(key for key in new.keys() & old.keys() if new[key] != old[key]),
+        "kept": sorted(key for key in new.keys() & old.keys() if new[key] == old[key]),
+        "dropped": sorted(old.keys() - new.keys()),
+    }
+
+
+class _Resolver:
+    """Looks references up, where they may be looked up."""
+
+    def __init__(self, settings: Settings, stack: ExitStack, registry: OpenRegistry | None) -> None:
+        self._settings = settings
+        self._layouts: list[Layout] = open_layouts(settings.root, settings.layouts)
+        self._stack = stack
+        self._open = registry
+        self._registry: ImageSource | None = None
+
+    def resolve(self, reference: str, locked: LockedImage | None, *, update: bool) -> LockedImage:
+        """Return the entry of a reference, `locked` itself where that still holds."""
+        parsed = parse_reference(reference)
+        layout = find_layout(self._layouts, parsed)
+        if layout is not None:
+            found = layout.find(parsed)
+            if locked is not None and found is not None and locked.digest == found.digest:
+                return locked
+            return describe(parsed, layout)
+        if locked is not None and not update:
+            return locked
+        return describe(parsed, self._source(parsed))
+
+    def _source(self, reference: ImageReference) -> ImageSource:
+        if str(reference) in _OUR_NAMES:
+            # The public registry has under such a name whatever a stranger puts there.
+            raise ImageError(
+                f"image {reference}: is a default name of ours, which no layout has and no registry may be asked for",
+                hint="push that image to a registry of yours and name it in [components]",
+            )
+        if self._open is None:
+            searched = ", ".join(self._settings.layouts) or "no layouts"
+            found = (
+                f"it is neither locked nor in {searched}, and its registry may not be asked offline"
+            )
+            hint = "run 'contrast-tasks lock' with a connection, or put the image into a layout"
+            raise ImageError(f"image {reference}: {found}", hint=hint)
+        if self._registry is None:
+            self._registry = self._open(self._stack)
+        return self._registry
+
+
+def _raise_all(problems: Sequence[ImageError]) -> None:
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        hint = "; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+        raise ImageError(f"{len(problems)} images cannot be resolved\n{lines}", hint=hint)

@@ -1,0 +1,152 @@
+"""The manifest from the workloads' heads, the owner keys and the reference values; and the end of `generate`.
+
+`compose` is what the check step calls; `write_manifest` puts its bytes in place when every other output is written.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.files import remove_empty_parents, sha256_hex, write_atomic
+from contrast_tasks.findings import Finding
+from contrast_tasks.manifest.entries import WorkloadEntry, merge_entries
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.reference_values import (
+    ProvidedValues,
+    defaults_for,
+    provided_by,
+)
+from contrast_tasks.steps.inputs import expected_outputs
+from contrast_tasks.steps.keys import PublicKeys
+from contrast_tasks.steps.paths import Spec
+from contrast_tasks.steps.project import Project, open_project
+from contrast_tasks.steps.work import Head, write_plain
+
+
+def compose(
+    project: Project, heads: Mapping[str, Head], keys: PublicKeys
+) -> tuple[Manifest, list[Finding]]:
+    """Return the manifest of the workloads and what was found while merging equal policies.
+
+    heads: by workload id; those without a policy do not appear in the manifest.
+    """
+    entries = []
+    for name, head in heads.items():
+        if not head.policy_sha256:
+            continue
+        workload = project.index.workloads[name]
+        entry = PolicyEntry(
+            sans=head.sans, workload_secret_id=head.workload_secret_id, role=head.role
+        )
+        entries.append(
+            WorkloadEntry(
+                name=workload.key,
+                policy_hash_hex=head.policy_sha256,
+                entry=entry,
+                where=Location(file=workload.file, line=workload.line),
+            )
+        )
+    policies, findings = merge_entries(entries)
+    settings = project.settings
+    values = defaults_for(
+        settings.platform,
+        overrides=settings.reference_overrides,
+        local_root_sha256_hex=keys.local_root_sha256 or None,
+        provided=_provided(project),
+    )
+    manifest = Manifest(
+        policies=policies,
+        reference_values=values,
+        workload_owner_key_digests=keys.workload_owners,
+        seedshare_owner_pub_keys=keys.seedshare_owners,
+    )
+    return manifest, findings
+
+
+def _provided(project: Project) -> ProvidedValues | None:
+    name = project.settings.reference_values
+    if name is None:
+        return None
+    return provided_by(name, project.settings.platform, read=lambda path: _read(project.root, path))
+
+
+def _read(root: Path, name: str) -> bytes:
+    try:
+        return (root / name).read_bytes()
+    except OSError as err:
+        raise SettingsError(
+            f"the reference values cannot be read: {(err.strerror or '').lower()}",
+            where=Location(file=name),
+            hint="'contrast-tasks measure --out' writes such a file",
+        ) from err
+
+
+def write_manifest(project: Spec) -> dict[str, Any]:
+    """Put the checked manifest in place, then remove from the build directory what nothing generates any more.
+
+    Returns `edited`, the manifest's name, if what stood there was neither ours nor what is written now.
+    """
+    opened = open_project(project)
+    root, paths = opened.root, opened.paths
+    content = (root / paths.candidate).read_bytes()
+    # The manifest as it was written last, by which one edited since is known.
+    written = root / paths.state / "manifest.sha256"
+    edited = _is_edited(root / paths.manifest, written)
+    changed = write_atomic(root / paths.manifest, content)
+    write_plain(written, _written(paths.manifest, content))
+    return {
+        "wrote": [paths.manifest] if changed else [],
+        "removed": _prune(opened),
+        "edited": paths.manifest if edited and changed else "",
+    }
+
+
+def _written(name: str, content: bytes) -> bytes:
+    return f"{sha256_hex(content)} {name}\n".encode()
+
+
+def _is_edited(manifest: Path, written: Path) -> bool:
+    try:
+        digest, _, name = written.read_text().strip().partition(" ")
+        return manifest.name == Path(name).name and sha256_hex(manifest.read_bytes()) != digest
+    except (OSError, ValueError):
+        return False
+
+
+def not_generated(project: Project) -> list[str]:
+    """Return what lies where only outputs go and is none of them, sorted."""
+    expected, root, build = expected_outputs(project), str(project.root), project.paths.build
+    return sorted(
+        name
+        for folder in ("deployment", "policies", "workloads")
+        for name in _names_below(root, f"{build}/{folder}")
+        if name not in expected
+    )
+
+
+def _prune(project: Project) -> list[str]:
+    root, build = project.root, project.paths.build
+    removed = not_generated(project)
+    for name in removed:
+        (root / name).unlink()
+        remove_empty_parents(root / name, root / build)
+    work = (root / project.paths.work("any")).parent
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(work):  # noqa: PTH208  # a thousand names, and no use for paths
+            if name not in project.index.workloads:
+                (work / name).unlink()
+    return removed
+
+
+def _names_below(root: str, folder: str) -> Iterator[str]:
+    """Yield what is no directory below a folder, relative to the root, with `/`."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as entries:
+        for entry in entries:
+            name = f"{folder}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names_below(root, name)
+            else:
+                yield name

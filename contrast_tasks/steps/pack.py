@@ -1,0 +1,182 @@
+"""Pack: the images of the example and our own components, into the OCI layout `<build>/images`.
+
+What goes into an image is said by the `images.toml` beside a source folder (examples/emojivoto/deployment and
+examples/emojivoto/images.toml), and below for the components. The images hold programs without an interpreter: the
+local backend runs them with its own Python; for a cluster they go on top of a base image that has one.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.files import norm_path
+from contrast_tasks.images.documents import Descriptor, ImageConfig
+from contrast_tasks.images.layout import REF_NAME, Layout, find_layout, open_layouts
+from contrast_tasks.images.modules import source_files
+from contrast_tasks.images.pack import Entry, PackedImage, pack_image, write_layout
+from contrast_tasks.images.recipe import ImageRecipe, parse_recipes
+from contrast_tasks.images.references import parse_reference
+from contrast_tasks.settings.load import ComponentSettings, Settings
+
+RECIPE = "images.toml"
+
+# The folder that holds contrast_tasks and coordinator, in a checkout as in an installation.
+_PYTHON_ROOT = Path(__file__).resolve().parents[2]
+_OURS = ("contrast_tasks", "coordinator")
+_APP = "app"
+
+_ENV = (
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONDONTWRITEBYTECODE=1",
+)
+# The bottom layer of every image, shared by all: policies resolve users with these files.
+_ACCOUNTS = (
+    Entry(
+        path="etc/passwd",
+        content=b"root:x:0:0:root:/root:/sbin/nologin\n"
+        b"nonroot:x:65532:65532:nonroot:/:/sbin/nologin\n",
+    ),
+    Entry(path="etc/group", content=b"root:x:0:\nnonroot:x:65532:\n"),
+)
+
+
+def layout_name(settings: Settings) -> str:
+    """Return the layout's directory, relative to the project."""
+    return settings.packed_layout
+
+
+def recipe_files(settings: Settings) -> tuple[str, ...]:
+    """Return the images.toml files of the project, relative to its root, sorted."""
+    names = {norm_path(Path(source).parent / RECIPE) for source in settings.sources}
+    return tuple(sorted(name for name in names if (settings.root / name).is_file()))
+
+
+def pack(settings: Settings) -> dict[str, Any]:
+    """Write the layout; return `changed` and the digest of each image by reference. Raises ImageError."""
+    images = [_pack(recipe, _component_entries(recipe)) for recipe in component_recipes()]
+    for name in recipe_files(settings):
+        folder = (settings.root / name).parent
+        for recipe in parse_recipes((settings.root / name).read_bytes(), name):
+            try:
+                images.append(_pack(recipe, _project_entries(recipe, folder)))
+            except ImageError as err:
+                where = err.where or Location(file=name)
+                raise ImageError(
+                    f"image {recipe.reference}: {err}", hint=err.hint, where=where
+                ) from err
+    changed = write_layout(settings.root / layout_name(settings), images)
+    digests = {image.reference: image.descriptor.digest for image in images}
+    return {"changed": changed, "images": dict(sorted(digests.items()))}
+
+
+def pack_components(settings: Settings) -> bool:
+    """Put our components into the layout, beside what is there; return if it changed.
+
+    All of them, in use or not: a source that cannot be read for a while must not take an image away. A component that
+    another declared layout has is not packed.
+    """
+    own = layout_name(settings)
+    elsewhere = open_layouts(settings.root, [name for name in settings.layouts if name != own])
+    recipes = [
+        recipe
+        for recipe in component_recipes()
+        if find_layout(elsewhere, parse_reference(recipe.reference)) is None
+    ]
+    if not recipes:
+        return False
+    images = [_pack(recipe, _component_entries(recipe)) for recipe in recipes]
+    directory = settings.root / own
+    return write_layout(directory, images, beside=_others(directory))
+
+
+def _others(directory: Path) -> list[Descriptor]:
+    """Return what a layout has beside our components; nothing for one that cannot be read, it is made anew."""
+    ours = {recipe.reference for recipe in component_recipes()}
+    try:
+        entries = Layout(directory).entries
+    except ImageError:
+        return []
+    return [entry for entry in entries if entry.annotations.get(REF_NAME) not in ours]
+
+
+def component_recipes() -> tuple[ImageRecipe, ...]:
+    """Return the images of our own containers, under the names contrast.toml has for them by default.
+
+    Initializer and sidecar run as root, as they set up the network and write for all users of the pod; the
+    Coordinator does because its state lies on a volume that comes owned by root.
+    """
+    names = ComponentSettings()
+    # The Coordinator checks evidence of hardware against the vendors' roots.
+    roots = "contrast_tasks/attestation/roots"
+    return (
+        _component(names.initializer, "contrast_tasks.guest.initializer"),
+        _component(names.service_mesh, "contrast_tasks.guest.sidecar"),
+        _component(names.coordinator, "coordinator", data=(roots,)),
+    )
+
+
+def _component(reference: str, module: str, *, data: tuple[str, ...] = ()) -> ImageRecipe:
+    # `python -m package` runs its __main__.
+    entry_module = module if "." in module else f"{module}.__main__"
+    return ImageRecipe(
+        reference=reference,
+        config=ImageConfig(
+            entrypoint=("python3", "-m", module), env=(*_ENV, f"PYTHONPATH=/{_APP}")
+        ),
+        executables={},
+        files={f"{_APP}/{folder}": folder for folder in data},
+        modules={_APP: (entry_module,)},
+    )
+
+
+def _pack(recipe: ImageRecipe, entries: Iterator[Entry]) -> PackedImage:
+    return pack_image(recipe.reference, recipe.config, [_ACCOUNTS, tuple(entries)])
+
+
+def _project_entries(recipe: ImageRecipe, folder: Path) -> Iterator[Entry]:
+    yield from _listed(recipe, folder)
+    for place, modules in recipe.modules.items():
+        yield from _module_entries(place, source_files(folder / place, modules))
+
+
+def _component_entries(recipe: ImageRecipe) -> Iterator[Entry]:
+    yield from _listed(recipe, _PYTHON_ROOT)
+    for place, modules in recipe.modules.items():
+        yield from _module_entries(place, source_files(_PYTHON_ROOT, modules, packages=_OURS))
+
+
+def _listed(recipe: ImageRecipe, folder: Path) -> Iterator[Entry]:
+    for target, place in recipe.executables.items():
+        yield Entry(path=target, content=_read(folder / place, place), executable=True)
+    for target, place in recipe.files.items():
+        for path, name in _tree(folder / place):
+            joined = PurePosixPath(target, name).as_posix()
+            yield Entry(path=joined, content=_read(path, f"{place}/{name}".rstrip("/")))
+
+
+def _module_entries(place: str, files: Mapping[str, bytes]) -> Iterator[Entry]:
+    for name, content in files.items():
+        yield Entry(path=f"{place}/{name}", content=content)
+
+
+def _tree(place: Path) -> Iterator[tuple[Path, str]]:
+    """Give each file of a folder with its path below it; a file alone has the path "".
+
+    Caches of Python and hidden files are no part of a program and are left out.
+    """
+    if not place.is_dir():
+        yield place, ""
+        return
+    for path in sorted(place.rglob("*")):
+        name = path.relative_to(place)
+        skipped = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+        if not skipped and (path.is_symlink() or not path.is_dir()):
+            yield path, name.as_posix()
+
+
+def _read(path: Path, shown: str) -> bytes:
+    # Whatever a link or a device holds differs between machines.
+    if path.is_symlink() or not path.is_file():
+        raise ImageError(f"cannot pack {shown}: not a regular file")
+    return path.read_bytes()

@@ -1,0 +1,118 @@
+"""What `generate` would change: a second set of outputs beside the first, and the differences between them.
+
+Everything is made below .contrast/plan, from the same cache, so planning what was generated before costs little and
+touches nothing that anybody else looks at.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.steps.paths import STATE, Spec
+from contrast_tasks.steps.project import Project
+
+PLAN = f"{STATE}/plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One workload or file; what: `added`, `removed` or `changed`."""
+
+    what: str
+    name: str
+    detail: str = ""
+
+
+def plan_spec(project: Project) -> Spec:
+    """Return the same project with all outputs below .contrast/plan; copies the lock file there.
+
+    Owner keys that would be made are made there too, so that planning leaves none behind.
+    """
+    root, settings = project.root, project.settings
+    (root / PLAN).mkdir(parents=True, exist_ok=True)
+    lock = f"{PLAN}/contrast.lock"
+    if (root / settings.lock).is_file():
+        shutil.copyfile(root / settings.lock, root / lock)
+    else:
+        (root / lock).unlink(missing_ok=True)
+    flags: dict[str, Any] = {
+        **dict(project.spec.flags),
+        "build_dir": f"{PLAN}/build",
+        "manifest": f"{PLAN}/manifest.json",
+        "lock": lock,
+    }
+    owners = {
+        "owners.workload": settings.workload_owner_keys,
+        "owners.seedshare": settings.seedshare_owner_keys,
+    }
+    for key, names in owners.items():
+        if len(names) == 1 and not (root / names[0]).exists():
+            flags[key] = (f"{PLAN}/{Path(names[0]).name}",)
+    return replace(project.spec, flags=tuple(sorted(flags.items())), state=PLAN)
+
+
+def differences(now: Project, planned: Project) -> list[Difference]:
+    """Return what a `generate` would change: workloads first, then the manifest, then files, each sorted."""
+    found = _of_workloads(_records(now), _records(planned))
+    before, after = (_read(each, each.paths.manifest) for each in (now, planned))
+    if before != after:
+        found.append(_of_manifest(before, after))
+    old, new = (_files(each) for each in (now, planned))
+    for name in sorted(old.keys() | new.keys()):
+        what = _what(old.get(name), new.get(name))
+        if what:
+            found.append(Difference(what=what, name=f"{now.paths.build}/{name}"))
+    return found
+
+
+def _records(project: Project) -> dict[str, Mapping[str, Any]]:
+    folder = project.root / project.paths.build / "workloads"
+    records = [json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
+    return {record["key"]: record for record in records}
+
+
+def _of_workloads(
+    old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> list[Difference]:
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if before is None or after is None:
+            found.append(Difference(what="removed" if after is None else "added", name=key))
+            continue
+        members = ("policy_sha256", "sans", "workload_secret_id", "role")
+        details = [name for name in members if before[name] != after[name]]
+        if details:
+            found.append(Difference(what="changed", name=key, detail=", ".join(details)))
+    return found
+
+
+def _of_manifest(before: bytes | None, after: bytes | None) -> Difference:
+    detail = "" if before is None else "setting it rotates the mesh CA, workloads must be restarted"
+    return Difference(what=_what(before, after), name="manifest.json", detail=detail)
+
+
+def _files(project: Project) -> dict[str, bytes]:
+    build = project.root / project.paths.build
+    return {
+        path.relative_to(build).as_posix(): path.read_bytes()
+        for folder in ("deployment", "policies")
+        for path in sorted((build / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def _read(project: Project, name: str) -> bytes | None:
+    path = project.root / name
+    return path.read_bytes() if path.is_file() else None
+
+
+def _what(before: bytes | None, after: bytes | None) -> str:
+    if before == after:
+        return ""
+    if before is None:
+        return "added"
+    return "removed" if after is None else "changed"

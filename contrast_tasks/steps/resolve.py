@@ -1,0 +1,91 @@
+"""Which locked images a workload's references mean, and what is told where one is missing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.images.lock import Lock, LockedImage
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.checks import check_images
+from contrast_tasks.kube.documents import Document, location
+from contrast_tasks.settings.load import ComponentSettings
+from contrast_tasks.steps.images import image_sites
+from contrast_tasks.steps.paths import COORDINATOR_SOURCE
+from contrast_tasks.steps.project import Project
+
+
+def resolve_images(
+    project: Project, document: Document, obj: Mapping[str, Any]
+) -> tuple[dict[str, LockedImage], list[Finding]]:
+    """Return the locked image of every reference of the prepared object, and what is missing."""
+    lock = project.lock() or Lock()
+    images: dict[str, LockedImage] = {}
+    findings: list[Finding] = []
+    malformed: set[str] = set()
+    # What stands in the Coordinator's template is ours too, and nobody can edit it.
+    own = set() if document.file == COORDINATOR_SOURCE else set(workloads.images(document.obj))
+    for path, reference in image_sites(obj):
+        try:
+            found = lock.resolve(reference)
+        except ImageError as error:
+            malformed.add(reference)
+            if reference in own:
+                finding = Finding(
+                    code="G010",
+                    rule="image-reference",
+                    severity=Severity.ERROR,
+                    message=str(error),
+                    where=location(document, path),
+                    hint=error.hint,
+                )
+                findings.append(finding)
+            continue
+        if found is not None:
+            images[reference] = found
+        elif (setting := _component(project, reference)) and reference not in own:
+            findings.append(_component_finding(project, setting, reference))
+        elif reference not in own or "@" in reference:
+            message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {project.settings.lock}"
+            hint = "run 'contrast-tasks lock'"
+            findings.append(_image_finding(location(document, path), message, hint))
+    said = {*images, *malformed}
+    findings += check_images(document, lambda reference: reference in said or reference not in own)
+    return images, list(dict.fromkeys(findings))
+
+
+def _component(project: Project, reference: str) -> str:
+    """Return the key of [components] that names the image, "" for any other image."""
+    components = project.settings.components
+    names = {
+        components.initializer: "initializer",
+        components.service_mesh: "service_mesh",
+        components.coordinator: "coordinator",
+    }
+    return names.get(reference, "")
+
+
+def _component_finding(project: Project, setting: str, reference: str) -> Finding:
+    """Return what is missing of an image of ours, the same for every workload that gets it."""
+    lock, key = project.settings.lock, f"components.{setting}"
+    if reference == getattr(ComponentSettings(), setting):
+        message = f"{key} is {reference} by default, found no entry for it in {lock}"
+        hint = (
+            "push that image to a registry of yours, name it in [components], then run"
+            " 'contrast-tasks lock'"
+        )
+    else:
+        message = f"{key} is {reference}, found no entry for it in {lock}"
+        hint = "run 'contrast-tasks lock'"
+    return _image_finding(project.settings.where(key), message, hint)
+
+
+def _image_finding(where: Location, message: str, hint: str) -> Finding:
+    return Finding(
+        code="G010",
+        rule="image-not-locked",
+        severity=Severity.ERROR,
+        message=message,
+        where=where,
+        hint=hint,
+    )

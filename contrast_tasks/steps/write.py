@@ -1,0 +1,90 @@
+"""The outputs of one source: its YAML with objects prepared and policies attached, and a record and policy per workload.
+
+The source's text is edited, never its earlier output, so that a mark that is not wanted any more is gone.
+"""
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.kube.documents import decode
+from contrast_tasks.kube.edits import rewrite
+from contrast_tasks.kube.workloads import template_path
+from contrast_tasks.steps.check import placed
+from contrast_tasks.steps.index import Workload
+from contrast_tasks.steps.paths import Spec
+from contrast_tasks.steps.project import open_project
+from contrast_tasks.steps.work import Work, read_work
+
+# Source: spec/manifest.md 6, the annotation the agent takes its policy from.
+POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
+
+
+def write_outputs(project: Spec, file: str) -> dict[str, Any]:
+    """Write the annotated YAML, records and policies of one source; return the files with new bytes."""
+    opened = open_project(project)
+    source, paths = opened.sources[file], opened.paths
+    text = decode(opened.read(file), file)
+    wanted: dict[int, dict[str, Any]] = {}
+    outputs: dict[str, bytes] = {}
+    for workload in opened.workloads_in(file):
+        work = read_work(
+            opened.root / paths.work(workload.id), opened.inputs_of_workload(workload.id)
+        )
+        obj = work.obj
+        if work.policy:
+            obj = with_policy(obj, work.policy)
+            outputs[paths.record(workload.id)] = pretty_json(record_of(workload, work))
+            outputs[paths.policy(workload.id)] = work.policy
+        wanted[workload.position] = obj
+    outputs[paths.deployment(source)] = rewrite(text, wanted, file).encode()
+    _make_way(opened.root, paths.build, paths.deployment(source))
+    wrote = [name for name, content in outputs.items() if write_atomic(opened.root / name, content)]
+    return {"wrote": wrote}
+
+
+def _make_way(root: Path, build: str, name: str) -> None:
+    """Remove earlier outputs from where a folder or a file has to be now: a source became a folder of sources, or back.
+
+    What lies there is made by generate alone, and nothing generates it any more.
+    """
+    path, top = root / name, root / build / "deployment"
+    for above in path.parents:
+        if above == top:
+            break
+        if above.is_file():
+            above.unlink()
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def with_policy(obj: dict[str, Any], policy: bytes) -> dict[str, Any]:
+    """Return the object with the policy in the annotations of its pod; the given object stays as it is."""
+    copy = dict(obj)
+    level = copy
+    for step in (*template_path(obj), "metadata", "annotations"):
+        inner = level.get(step)
+        level[step] = level = dict(inner) if isinstance(inner, dict) else {}
+    level[POLICY_ANNOTATION] = base64.b64encode(policy).decode()
+    return copy
+
+
+def record_of(workload: Workload, work: Work) -> dict[str, Any]:
+    """Return the record that crosses to the manifest and to deployment; schemas/record.schema.json."""
+    return {
+        "version": 1,
+        "key": workload.key,
+        "namespace": workload.namespace,
+        "kind": workload.kind,
+        "name": workload.name,
+        "policy_sha256": work.head.policy_sha256,
+        "sans": list(work.head.sans),
+        "workload_secret_id": work.head.workload_secret_id,
+        "role": work.head.role,
+        "file": workload.file,
+        "document": workload.position,
+        "line": workload.line,
+        "findings": [finding.to_json() for finding in placed(work.head, workload)],
+    }

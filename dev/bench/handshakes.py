@@ -1,0 +1,334 @@
+"""How many mutual attested handshakes a server manages per second and core, beside plain TLS 1.3 of the same stack.
+
+Evidence has the form of real hardware: reports signed with P-384, a certificate chain, a revocation list. Making a signature is
+the hardware's work, not the server's, so its time is left out on both sides.
+"""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+
+from contrast_tasks.atls.certificate import make_certificate, new_key
+from contrast_tasks.atls.server import serve
+from contrast_tasks.atls.session import READ_BYTES, ClientSession, ServerSession
+from contrast_tasks.atls.types import Issuer, Validators, utc_now
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.manifest.reference_values import defaults_for
+from dev.bench.timing import ROOT, Measured, environment, python
+
+_HOST_DATA = bytes(range(32))
+_ROUNDS, _PER_ROUND = 7, 100
+_LOOPBACK_S = 3.0
+_CLIENTS = 2
+
+
+@dataclass(kw_only=True)
+class Hardware:
+    """An issuer whose time is known, so that it can be left out; `spent_s` is processor time."""
+
+    issuer: Issuer
+    spent_s: float = 0.0
+    oid: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.oid = self.issuer.oid
+
+    def issue(self, report_data: bytes) -> bytes:
+        start = time.thread_time()
+        document = self.issuer.issue(report_data)
+        with self._lock:
+            self.spent_s += time.thread_time() - start
+        return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Seconds of processor time of one handshake, hardware's work left out."""
+
+    server_s: float
+    client_s: float
+
+
+def measure_handshakes(folder: Path) -> Iterator[Measured]:
+    """Yield the lines about handshakes; ratios are to the plain handshakes above them."""
+    place = folder / "handshakes"
+    SimulatedProcessor.load_or_create(place)
+    plain, ours = _best(_plain_contexts()), _best(_attested_sessions(place))
+    yield from _lines("plain mutual TLS 1.3", plain, None)
+    yield from _lines("mutual attested", ours, plain, budget="at least 450")
+    rates = {kind: _over_loopback(kind, place) for kind in ("plain", "attested")}
+    for kind, (rate, per_core) in rates.items():
+        known = kind != "plain"
+        for name, value, limit in (
+            (f"{kind}, loopback", rate, rates["plain"][0]),
+            (f"{kind}, loopback, server per core", per_core, rates["plain"][1]),
+        ):
+            yield Measured(
+                name=name, value=value, unit="per s", ratio=value / limit if known else None
+            )
+
+
+def _lines(name: str, cost: Cost, limit: Cost | None, *, budget: str = "") -> Iterator[Measured]:
+    yield Measured(
+        name=f"{name}, server per core",
+        value=1 / cost.server_s,
+        unit="per s",
+        ratio=limit.server_s / cost.server_s if limit else None,
+        budget=budget,
+    )
+    yield Measured(
+        name=f"{name}, client per core",
+        value=1 / cost.client_s,
+        unit="per s",
+        ratio=limit.client_s / cost.client_s if limit else None,
+    )
+
+
+class Side(Protocol):
+    """One side of a handshake over bytes."""
+
+    def advance(self, received: bytes = b"") -> bool:
+        """Go as far as the bytes allow; True when the handshake is complete."""
+
+    def pending(self) -> bytes:
+        """Return what waits for the peer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """Makes the two sides of a new handshake; `hardware_s` tells what the hardware of both took so far."""
+
+    server: Callable[[], Side]
+    client: Callable[[], Side]
+    hardware_s: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
+
+
+def _best(maker: Maker) -> Cost:
+    """Return the cheapest of several rounds in memory."""
+    _round(maker, 10)
+    rounds = [_round(maker, _PER_ROUND) for _ in range(_ROUNDS)]
+    return Cost(
+        server_s=min(cost.server_s for cost in rounds),
+        client_s=min(cost.client_s for cost in rounds),
+    )
+
+
+def _round(maker: Maker, count: int) -> Cost:
+    spent = {"server": 0.0, "client": 0.0}
+    before = maker.hardware_s()
+
+    def timed(side: str, step: Callable[[], Any]) -> Any:
+        start = time.thread_time()
+        try:
+            return step()
+        finally:
+            spent[side] += time.thread_time() - start
+
+    def turn(side: str, session: Side, received: bytes) -> tuple[bool, bytes]:
+        return timed(side, lambda: (session.advance(received), session.pending()))  # type: ignore[no-any-return]  # what the step returns
+
+    for _ in range(count):
+        server, client = timed("server", maker.server), timed("client", maker.client)
+        done, to_server = turn("client", client, b"")
+        ready, finished = False, done
+        while not (ready and finished):
+            ready, to_client = turn("server", server, to_server)
+            finished, to_server = turn("client", client, to_client)
+    server_hardware, client_hardware = (
+        now - then for now, then in zip(maker.hardware_s(), before, strict=True)
+    )
+    return Cost(
+        server_s=(spent["server"] - server_hardware) / count,
+        client_s=(spent["client"] - client_hardware) / count,
+    )
+
+
+def _attested_sessions(place: Path) -> Maker:
+    processor = SimulatedProcessor.load(place)
+    ours, theirs = (Hardware(issuer=processor.issuer(_HOST_DATA)) for _ in range(2))
+    validators = _validators(processor)
+    return Maker(
+        server=partial(
+            ServerSession,
+            key=new_key(),
+            issuer=ours,
+            require_client=lambda: (validators, None),
+            clock=utc_now,
+        ),
+        client=partial(
+            ClientSession,
+            validators=validators,
+            issuer=theirs,
+            client_key=new_key(),
+            clock=utc_now,
+        ),
+        hardware_s=lambda: (ours.spent_s, theirs.spent_s),
+    )
+
+
+def _validators(processor: SimulatedProcessor) -> Validators:
+    values = defaults_for("local", local_root_sha256_hex=processor.root_sha256_hex)
+    return validators_for(Manifest(policies={}, reference_values=values))
+
+
+class _Plain:
+    """One side of ordinary TLS, in the same steps as an attested one."""
+
+    def __init__(self, context: SSL.Context, *, serves: bool) -> None:
+        self._connection = SSL.Connection(context, None)
+        if serves:
+            self._connection.set_accept_state()
+        else:
+            self._connection.set_connect_state()
+
+    def advance(self, received: bytes = b"") -> bool:
+        if received:
+            self._connection.bio_write(received)
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        return True
+
+    def pending(self) -> bytes:
+        parts = []
+        while True:
+            try:
+                parts.append(self._connection.bio_read(READ_BYTES))
+            except SSL.WantReadError:
+                return b"".join(parts)
+
+
+def _plain_contexts() -> Maker:
+    server, client = _plain_context(SSL.TLS_SERVER_METHOD), _plain_context(SSL.TLS_CLIENT_METHOD)
+    return Maker(
+        server=lambda: _Plain(server, serves=True), client=lambda: _Plain(client, serves=False)
+    )
+
+
+def _plain_context(method: int) -> SSL.Context:
+    """Return a context with a P-256 key, a certificate of its own and whatever certificate the peer has."""
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
+    key = new_key()
+    context.use_certificate(make_certificate(key, None, b"", utc_now()))
+    context.use_privatekey(key)
+    return context
+
+
+def _over_loopback(kind: str, place: Path) -> tuple[float, float]:
+    """Return handshakes per second, and per second of the server's processor time, with clients of this process."""
+    maker = _plain_contexts() if kind == "plain" else _attested_sessions(place)
+    server = subprocess.Popen(
+        python("-m", "dev.bench.handshakes", kind, str(place)),
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        port = int(server.stdout.readline())
+
+        def spent_s() -> float:
+            server.stdin.write("\n")  # type: ignore[union-attr]  # a pipe
+            server.stdin.flush()  # type: ignore[union-attr]  # a pipe
+            return float(server.stdout.readline())  # type: ignore[union-attr]  # a pipe
+
+        _shake(port, maker)
+        before, start = spent_s(), time.perf_counter()
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            counts = list(
+                pool.map(lambda _: _shake_until(port, maker, start + _LOOPBACK_S), range(_CLIENTS))
+            )
+        took = time.perf_counter() - start
+        return sum(counts) / took, sum(counts) / (spent_s() - before)
+    finally:
+        server.stdin.close()
+        server.wait(timeout=30)
+        server.stdout.close()
+
+
+def _shake_until(port: int, maker: Maker, end: float) -> int:
+    count = 0
+    while time.perf_counter() < end:
+        _shake(port, maker)
+        count += 1
+    return count
+
+
+def _shake(port: int, maker: Maker) -> None:
+    client = maker.client()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        done = client.advance()
+        wire.sendall(client.pending())
+        while not done:
+            done = client.advance(wire.recv(READ_BYTES))
+            wire.sendall(client.pending())
+        # The server has judged us when it closes or sends its settings.
+        wire.shutdown(socket.SHUT_WR)
+        while wire.recv(READ_BYTES):
+            pass
+
+
+def _serve(kind: str, place: Path) -> None:
+    """Serve until standard input ends; each line asks for the processor time so far, hardware's left out."""
+    if kind == "plain":
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        threading.Thread(target=_serve_plain, args=(listener,), daemon=True).start()
+        _answer(listener.getsockname()[1], lambda: 0.0)
+        return
+    processor = SimulatedProcessor.load(place)
+    hardware, validators = Hardware(issuer=processor.issuer(_HOST_DATA)), _validators(processor)
+    with serve(
+        lambda _server, _registry: None,
+        listen=("127.0.0.1", 0),
+        issuer=hardware,
+        require_client=lambda: (validators, None),
+    ) as server:
+        _answer(server.port, lambda: hardware.spent_s)
+
+
+def _answer(port: int, hardware_s: Callable[[], float]) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    for _ in sys.stdin:
+        sys.stdout.write(f"{time.process_time() - hardware_s()}\n")
+        sys.stdout.flush()
+
+
+def _serve_plain(listener: socket.socket) -> None:
+    context = _plain_context(SSL.TLS_SERVER_METHOD)
+    while True:
+        wire, _ = listener.accept()
+        with wire:
+            side = _Plain(context, serves=True)
+            while received := wire.recv(READ_BYTES):
+                done = side.advance(received)
+                wire.sendall(side.pending())
+                if done:
+                    break
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,73 @@
+"""What `generate` costs: nothing to do, one workload changed, everything new."""
+
+import itertools
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dev.bench.timing import Measured, environment, measured, python, run
+from tests.fakes.workloads import FakeProject, make_large_project
+
+_EDITED = "deployment/group-000/apps-0000.yml"
+
+
+class _Bench:
+    def __init__(self, folder: Path, workloads: int) -> None:
+        self.project: FakeProject = make_large_project(folder / "project", workloads=workloads)
+        self._cache = folder / "cache"
+        self._env = environment(CONTRAST_CACHE_DIR=str(self._cache))
+
+    def generate(self, *words: str) -> float:
+        return run(
+            python("-m", "contrast_tasks", "generate", *words), cwd=self.project.root, env=self._env
+        )
+
+    def forget(self) -> None:
+        for place in (self._cache, self.project.root / "build", self.project.root / ".contrast"):
+            shutil.rmtree(place, ignore_errors=True)
+        (self.project.root / "manifest.json").unlink(missing_ok=True)
+
+    def cold(self) -> float:
+        self.forget()
+        return self.generate("--quiet")
+
+    def edit(self, number: int) -> None:
+        path = self.project.root / _EDITED
+        head, found, rest = path.read_text().partition("- name: app-0000\n")
+        args = f"          args: ['--number={number}']\n"
+        tail = rest.partition("          args: ")
+        rest = tail[2].partition("\n")[2] if tail[0] == "" else rest
+        path.write_text(f"{head}{found}{args}{rest}")
+
+
+def measure_incremental(folder: Path) -> Iterator[Measured]:
+    """Yield the lines about `generate`."""
+    small, large = _Bench(folder / "small", 4), _Bench(folder / "large", 1000)
+    small.cold()
+    yield measured("no-op, 4 workloads, doit", lambda: small.generate("--quiet"))
+    cold = measured("cold, 1000 workloads", large.cold, count=2, budget="12 s")
+    no_op = measured(
+        "no-op, 1000 workloads, doit", lambda: large.generate("--quiet"), budget="16 x"
+    )
+    yield no_op
+    # Neither the index nor the snapshot trusts younger files; the first run after that writes the index once more.
+    for _ in range(2):
+        time.sleep(2.1)
+        small.generate("--quiet")
+        large.generate("--quiet")
+    time.sleep(2.1)
+    for bench, name, budget in ((small, "4", ""), (large, "1000", "16 x")):
+        bench.generate()
+        yield measured(f"no-op, {name} workloads, snapshot", bench.generate, budget=budget)
+    numbers = itertools.count()
+
+    def changed() -> float:
+        large.edit(next(numbers))
+        return large.generate("--quiet")
+
+    changed()
+    assert no_op.ratio is not None
+    budget = f"1.3 x no-op = {1.3 * no_op.ratio:.1f} x"
+    yield measured("one of 1000 changed", changed, budget=budget)
+    yield cold

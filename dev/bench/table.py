@@ -1,0 +1,57 @@
+"""`./doitw bench`: one table, everything in one run on one machine, and the same as build/bench.json."""
+
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.files import pretty_json, write_atomic
+from dev.bench.attested import measure_attested
+from dev.bench.evidence import measure_evidence
+from dev.bench.incremental import measure_incremental
+from dev.bench.timing import ROOT, Measured, environment, measured, python, run
+
+_IMPORTS = {
+    "import: errors and findings": "import contrast_tasks.findings",
+    "import: settings": "import contrast_tasks.settings.load",
+    "import: doit": "import doit",
+    "import: command line and graph": "import contrast_tasks.cli.session, contrast_tasks.tasks.face",
+}
+
+
+def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure, print a line as soon as it is known, write build/bench.json; words are not used."""
+    del words
+    lines: list[Measured] = []
+
+    def tell(line: Measured) -> None:
+        lines.append(line)
+        ratio = "" if line.ratio is None else f"{line.ratio:6.1f} x"
+        budget = f"  (budget {line.budget})" if line.budget else ""
+        sys.stdout.write(f"{line.name:<36} {line.value:9.1f} {line.unit:<5} {ratio}{budget}\n")
+        sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory() as place:
+        folder, env = Path(place), environment()
+        tell(measured("python -c pass", lambda: run(python("-c", "pass"), cwd=folder, env=env)))
+        for name, code in _IMPORTS.items():
+            words_of = python("-c", code)
+            run(words_of, cwd=folder, env=env)
+            tell(measured(name, partial(run, words_of, cwd=folder, env=env)))
+        for line in measure_incremental(folder):
+            tell(line)
+        for line in measure_attested(folder):
+            tell(line)
+        for line in measure_evidence(folder):
+            tell(line)
+    document = {
+        "version": 1,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "lines": [line.to_json() for line in lines],
+    }
+    changed = write_atomic(ROOT / "build/bench.json", pretty_json(document))
+    return {"wrote": ["build/bench.json"] if changed else []}

@@ -1,0 +1,307 @@
+"""What set makes of answers that get lost, of somebody who sets at the same time, and of a CA that is not its own."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from contrast_tasks.api.errors import CoordinatorNotReady
+from contrast_tasks.api.userapi import ManifestHistory, SeedShare, SeedShares, SetManifestResult
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.client.history import newest_transition
+from contrast_tasks.client.session import Session
+from contrast_tasks.client.set import SetResult, run_set
+from contrast_tasks.errors import CoordinatorUnreachable, MismatchError, UsageError
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.model import PolicyEntry
+from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
+from tests.fakes.liar import Liar, new_authority
+
+SHARES = SeedShares(
+    shares=(SeedShare(public_key_hex="00", encrypted_seed=b"seed"),), salt=bytes(32)
+)
+# Nobody has the private half; no more than the form counts here.
+OWNER = (
+    rsa.RSAPublicNumbers(65537, 2**2047 + 1)
+    .public_key()
+    .public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    .hex()
+)
+
+
+class Server:
+    """A Coordinator that carries out what it is asked for, and whose answers can be lost.
+
+    lost: the names of calls whose next answer is lost. overtake: called before each set.
+    """
+
+    def __init__(self, *, lost: Sequence[str] = ()) -> None:
+        self.authority = new_authority()
+        self.manifests: tuple[bytes, ...] = ()
+        self.lost = list(lost)
+        self.sets = 0
+
+    def set_manifest(self, manifest: bytes, policies: Any, previous: bytes) -> SetManifestResult:
+        del policies
+        self.sets += 1
+        if previous != newest_transition(self._history()):
+            raise CoordinatorNotReady("does not match latest state")
+        is_first = not self.manifests
+        self.manifests += (manifest,)
+        self.authority = new_authority()
+        self._maybe_lose("set")
+        return SetManifestResult(
+            root_ca_pem=self.authority.root_ca_pem,
+            mesh_ca_pem=self.authority.mesh_ca_pem,
+            seed_shares=SHARES if is_first else None,
+        )
+
+    def get_manifests(self) -> ManifestHistory:
+        if self.sets:
+            self._maybe_lose("get")
+        if not self.manifests:
+            error = CoordinatorNotReady("no manifest configured")
+            error.reason = "no-manifest"
+            raise error
+        return self._history()
+
+    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+        raise AssertionError
+
+    @contextmanager
+    def connect(self, host: str, port: int, *, manifest: Any, client_key: Any) -> Iterator[Session]:
+        del host, port, manifest, client_key
+        yield self
+
+    def _history(self) -> ManifestHistory:
+        return Liar(
+            manifests=self.manifests,
+            policies=(),
+            root_ca_pem=self.authority.root_ca_pem,
+            mesh_ca_pem=self.authority.mesh_ca_pem,
+        ).get_manifests()
+
+    def _maybe_lose(self, call: str) -> None:
+        if call in self.lost:
+            self.lost.remove(call)
+            raise CoordinatorUnreachable("the connection broke")
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
+    return SimulatedProcessor.load_or_create(tmp_path_factory.mktemp("setting") / "processor")
+
+
+@pytest.fixture
+def project(tmp_path: Path, simulated: SimulatedProcessor) -> Project:
+    project = Project(tmp_path, simulated)
+    project.seedshare_owners = (OWNER,)
+    project.write_manifest()
+    return project
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def set_at(server: Server, project: Project, said: list[str]) -> SetResult:
+    return run_set(
+        project.settings,
+        say=said.append,
+        coordinator="host:1",
+        connect=server.connect,
+        clock=lambda: 0.0,
+        pause=lambda _seconds: None,
+    )
+
+
+def test_an_update_whose_answer_was_lost_is_not_made_twice(
+    project: Project, said: list[str]
+) -> None:
+    server = Server()
+    set_at(server, project, said)
+    server.lost = ["set"]
+
+    done = set_at(server, project, said)
+
+    assert (done.generation, len(server.manifests)) == (2, 2)
+    assert (project.root / "mesh-ca.pem").read_bytes() == server.authority.mesh_ca_pem
+    assert said[-1] == "the coordinator had set it, only its answer was lost"
+
+
+def test_seed_shares_that_were_lost_with_the_answer_are_told(
+    project: Project, said: list[str]
+) -> None:
+    server = Server(lost=["set"])
+
+    done = set_at(server, project, said)
+
+    assert done.generation == 1
+    assert said[-1].startswith("warning: the seed shares were lost with the answer")
+    assert not (project.root / "seed-shares.json").exists()
+
+
+def test_seed_shares_are_kept_before_anything_else_can_fail(
+    project: Project, said: list[str]
+) -> None:
+    server = Server(lost=["get"])
+
+    done = set_at(server, project, said)
+
+    document = json.loads((project.root / "seed-shares.json").read_bytes())
+    assert document == SHARES.to_json()
+    assert (done.generation, len(server.manifests)) == (1, 1)
+    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem", "seed-shares.json")
+    assert [line for line in said if "seed shares were lost" in line] == []
+
+
+def test_the_shares_of_an_earlier_coordinator_stay_beside_those_of_a_new_one(
+    project: Project, said: list[str]
+) -> None:
+    (project.root / "seed-shares.json").write_text("of another coordinator")
+
+    done = set_at(Server(), project, said)
+
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES.to_json()
+    backup = project.root / "seed-shares.json.backup"
+    assert backup.read_text() == "of another coordinator"
+    assert "seed-shares.json.backup" in done.files
+
+
+def test_new_shares_are_kept_although_the_earlier_ones_cannot_be(
+    project: Project, said: list[str]
+) -> None:
+    (project.root / "seed-shares.json").write_text("of another coordinator")
+    (project.root / "seed-shares.json.backup").mkdir()
+
+    set_at(Server(), project, said)
+
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES.to_json()
+
+
+def test_a_manifest_that_somebody_sets_in_between_is_not_overwritten(
+    project: Project, said: list[str]
+) -> None:
+    class Overtaken(Server):
+        def set_manifest(
+            self, manifest: bytes, policies: Any, previous: bytes
+        ) -> SetManifestResult:
+            self.manifests += (b"{}",)
+            return super().set_manifest(manifest, policies, previous)
+
+    server = Overtaken()
+
+    with pytest.raises(CoordinatorNotReady, match="does not match latest state"):
+        run_set(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            connect=server.connect,
+            timeout_s=0,
+        )
+
+    assert server.manifests == (b"{}",)
+
+
+@dataclasses.dataclass
+class Then:
+    """What somebody else does right after our set."""
+
+    manifest: bytes | None
+    message: str
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param(Then(b"{}", "has another manifest in force"), id="another manifest"),
+        pytest.param(Then(None, "has another CA in force"), id="the same once more"),
+    ],
+)
+def test_what_is_in_force_right_after_must_be_what_was_set(
+    project: Project, said: list[str], then: Then
+) -> None:
+    class Followed(Server):
+        def set_manifest(
+            self, manifest: bytes, policies: Any, previous: bytes
+        ) -> SetManifestResult:
+            done = super().set_manifest(manifest, policies, previous)
+            self.manifests += (then.manifest or manifest,)
+            self.authority = new_authority()
+            return done
+
+    with pytest.raises(MismatchError, match=then.message) as caught:
+        set_at(Followed(), project, said)
+
+    assert caught.value.exit_code == 42
+    assert (project.root / "seed-shares.json").exists()
+    assert not (project.root / "mesh-ca.pem").exists()
+
+
+def test_a_policy_that_no_coordinator_takes_is_refused_before_anything_is_sent(
+    project: Project, said: list[str]
+) -> None:
+    large = bytes(1024 * 1024)
+    project.write_workload("web", "Deployment", large)
+    del project.entries[WEB]
+    project.entries[sha256_hex(large)] = PolicyEntry(sans=("web",))
+    project.write_manifest()
+    server = Server()
+
+    with pytest.raises(UsageError, match=f"policy {sha256_hex(large)} has 1048576 bytes"):
+        set_at(server, project, said)
+
+    assert server.sets == 0
+
+
+def test_more_than_a_coordinator_takes_at_once_is_refused_before_anything_is_sent(
+    project: Project, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = project.manifest.read_bytes()
+    size = len(content) + len(COORDINATOR_POLICY) + len(WEB_POLICY) + 3 * 8
+    monkeypatch.setattr("contrast_tasks.api.limits.MAX_REQUEST_BYTES", size - 1)
+    server = Server()
+
+    with pytest.raises(UsageError, match=f"its 2 policies have {size} bytes"):
+        set_at(server, project, said)
+
+    assert server.sets == 0
+
+
+def test_sources_stand_for_what_was_generated_from_them(project: Project, said: list[str]) -> None:
+    source = project.root / "deployment" / "web.yml"
+    source.parent.mkdir()
+    source.write_text("apiVersion: v1\nkind: Service\nmetadata:\n  name: web-svc\n")
+    server = Server()
+
+    done = run_set(
+        project.settings,
+        say=said.append,
+        coordinator="host:1",
+        connect=server.connect,
+        paths=[source.parent],
+    )
+
+    assert done.generation == 1
+    assert "deployment has no policies, those of build/deployment are taken" in said
+
+
+def test_a_ca_that_cannot_be_one_is_not_written(project: Project, said: list[str]) -> None:
+    class Broken(Server):
+        def set_manifest(
+            self, manifest: bytes, policies: Any, previous: bytes
+        ) -> SetManifestResult:
+            done = super().set_manifest(manifest, policies, previous)
+            return dataclasses.replace(done, mesh_ca_pem=b"nonsense")
+
+    with pytest.raises(MismatchError, match="mesh ca that cannot be trusted"):
+        set_at(Broken(), project, said)
+
+    assert not (project.root / "mesh-ca.pem").exists()

@@ -1,0 +1,123 @@
+"""The resources of a runtime, against golden files and by their rules."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from contrast_tasks.deploy.runtime import render_runtime
+from contrast_tasks.errors import UsageError
+from contrast_tasks.platforms import PLATFORMS, platform
+
+DIGEST = "@sha256:" + "ab" * 32
+INSTALLER, SNAPSHOTTER = f"example.org/node-installer{DIGEST}", f"example.org/snapshotter{DIGEST}"
+CLUSTERS = [each.name for each in PLATFORMS if each.tee != "simulated"]
+
+
+def handler(name: str) -> str:
+    return f"contrast-cc-{name}-1a2b3c4d"
+
+
+def render(name: str) -> str:
+    snapshotter = SNAPSHOTTER if name.startswith("aks") else None
+    return render_runtime(
+        platform(name), handler(name), installer=INSTALLER, snapshotter=snapshotter
+    )
+
+
+def documents(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    first, second = yaml.safe_load_all(render(name))
+    return first, second
+
+
+@pytest.mark.parametrize("name", ["aks-clh-snp", "k3s-qemu-snp"])
+def test_the_resources_are_the_golden_ones(
+    name: str, golden: Callable[[str, bytes], bytes]
+) -> None:
+    found = render(name).encode()
+
+    assert found == golden(f"runtime/{name}.yml", found)
+
+
+@pytest.mark.parametrize(
+    ("name", "memory"),
+    [
+        ("aks-clh-snp", "426Mi"),
+        ("k3s-qemu-snp", "682Mi"),
+        ("k3s-qemu-tdx", "682Mi"),
+        ("k3s-qemu-snp-gpu", "1194Mi"),
+        ("rke2-qemu-tdx", "682Mi"),
+        ("metal-qemu-snp-gpu", "1194Mi"),
+    ],
+)
+def test_the_overhead_is_what_guest_shim_and_monitor_need(name: str, memory: str) -> None:
+    runtime_class, _ = documents(name)
+
+    assert runtime_class["overhead"] == {"podFixed": {"memory": memory}}
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_class_and_installer_carry_the_name_that_pods_carry(name: str) -> None:
+    runtime_class, installer = documents(name)
+    template = installer["spec"]["template"]
+
+    assert (runtime_class["handler"], runtime_class["metadata"]["name"]) == (handler(name),) * 2
+    assert installer["metadata"]["name"] == f"{handler(name)}-nodeinstaller"
+    assert installer["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+    assert template["spec"]["initContainers"][0]["command"][1] == platform(name).canonical
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_every_mount_has_its_volume(name: str) -> None:
+    _, installer = documents(name)
+    pod = installer["spec"]["template"]["spec"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    containers = [*pod["initContainers"], *pod["containers"]]
+
+    mounted = {mount["name"] for each in containers for mount in each.get("volumeMounts", ())}
+
+    assert mounted == volumes
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "installer", "snapshotter", "message"),
+    [
+        pytest.param("local", "contrast-cc", INSTALLER, None, "has no runtime", id="local"),
+        pytest.param(
+            "k3s-qemu-snp", "contrast-cc-k3s-qemu-snp", INSTALLER, None, "8 hex", id="no-release"
+        ),
+        pytest.param(
+            "k3s-qemu-snp", handler("k3s-qemu-tdx"), INSTALLER, None, "8 hex", id="other-platform"
+        ),
+        pytest.param(
+            "k3s-qemu-snp", handler("k3s-qemu-snp") + "\nx: y", INSTALLER, None, "8 hex", id="lines"
+        ),
+        pytest.param(
+            "k3s-qemu-snp",
+            handler("k3s-qemu-snp"),
+            "example.org/i:1",
+            None,
+            "expected an image with its digest",
+            id="tag",
+        ),
+        pytest.param(
+            "k3s-qemu-snp",
+            handler("k3s-qemu-snp"),
+            INSTALLER,
+            SNAPSHOTTER,
+            "has no snapshotter",
+            id="snapshotter",
+        ),
+        pytest.param(
+            "aks-clh-snp", handler("aks-clh-snp"), INSTALLER, None, "needs --snapshotter", id="aks"
+        ),
+    ],
+)
+def test_what_only_the_release_knows_has_to_be_named(
+    name: str, runtime: str, installer: str, snapshotter: str | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        render_runtime(platform(name), runtime, installer=installer, snapshotter=snapshotter)
+
+    assert caught.value.hint

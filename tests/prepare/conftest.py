@@ -1,0 +1,3 @@
+from tests.fakes.fixtures import project, terminal
+
+__all__ = ["project", "terminal"]

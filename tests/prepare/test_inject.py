@@ -1,0 +1,329 @@
+"""The injected containers: what they are, where they stand, and what they do not overwrite."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contrast_tasks.findings import Severity
+from contrast_tasks.kube.documents import parse_documents
+from contrast_tasks.prepare.workload import Components, Prepared, prepare
+from contrast_tasks.settings.load import Settings
+
+PREFIX = "contrast.edgeless.systems/"
+MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
+SETTINGS = Settings(root=Path(), platform="local", sources=("d",), memory="700Mi")
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  annotations: {annotations}
+spec:
+  containers:
+  - {{name: a, image: a}}
+  - {{name: b, image: b}}
+"""
+
+
+def prepared(
+    annotations: str = "{}",
+    more: str = "",
+    *,
+    text: str = "",
+    namespace: str | None = None,
+    settings: Settings | None = None,
+) -> Prepared:
+    document = parse_documents(text or POD.format(annotations=annotations) + more, "web.yml")[0]
+    return prepare(
+        document,
+        settings=settings or SETTINGS,
+        runtime_class="contrast-cc",
+        components=Components(
+            initializer_image="ours/initializer:1@sha256:" + "1" * 64,
+            service_mesh_image="ours/mesh:1",
+        ),
+        coordinator_namespace=namespace,
+    )
+
+
+def spec_of(result: Prepared) -> dict[str, Any]:
+    spec: dict[str, Any] = result.obj["spec"]
+    return spec
+
+
+def names_of(result: Prepared) -> list[str]:
+    return [container["name"] for container in spec_of(result).get("initContainers", [])]
+
+
+def mesh(value: str = '""') -> str:
+    return f"{{{PREFIX}servicemesh-ingress: {value}}}"
+
+
+def test_the_initializer_is_the_specified_one() -> None:
+    result = prepared()
+
+    assert result.findings == ()
+    assert spec_of(result)["initContainers"] == [
+        {
+            "env": [
+                {"name": "COORDINATOR_HOST", "value": "coordinator-ready"},
+                {"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"},
+            ],
+            "image": "ours/initializer:1@sha256:" + "1" * 64,
+            "name": "contrast-initializer",
+            "resources": {"requests": {"memory": "50Mi"}},
+            "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
+            "volumeMounts": [MOUNT],
+        }
+    ]
+    assert spec_of(result)["volumes"] == [
+        {"emptyDir": {"medium": "Memory"}, "name": "contrast-secrets"}
+    ]
+    assert [container["volumeMounts"] for container in spec_of(result)["containers"]] == [
+        [MOUNT]
+    ] * 2
+
+
+def test_the_sidecar_is_the_specified_one() -> None:
+    listening = "  - {name: c, image: c, ports: [{containerPort: 8080}]}\n"
+
+    result = prepared(mesh('"a#8080#true"'), listening)
+
+    assert result.findings == ()
+    assert spec_of(result)["initContainers"][-1] == {
+        "env": [{"name": "CONTRAST_INGRESS_PROXY_CONFIG", "value": "a#8080#true"}],
+        "image": "ours/mesh:1",
+        "name": "contrast-service-mesh",
+        "restartPolicy": "Always",
+        "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "privileged": True},
+        "startupProbe": {
+            "exec": {"command": ["test", "-f", "/ready"]},
+            "failureThreshold": 5,
+            "initialDelaySeconds": 1,
+            "periodSeconds": 5,
+        },
+        "volumeMounts": [MOUNT],
+    }  # fmt: skip
+
+
+def test_a_pod_with_a_mesh_leaves_the_deny_rule_to_the_sidecar() -> None:
+    initializer, sidecar = spec_of(prepared(mesh()))["initContainers"]
+
+    assert initializer["env"] == [{"name": "COORDINATOR_HOST", "value": "coordinator-ready"}]
+    assert "env" not in sidecar
+
+
+def test_the_admin_port_is_named_and_passed_on() -> None:
+    sidecar = spec_of(prepared(f'{{{PREFIX}servicemesh-admin-interface-port: "9901"}}'))[
+        "initContainers"
+    ][1]
+
+    assert sidecar["env"] == [{"name": "CONTRAST_ADMIN_PORT", "value": "9901"}]
+    assert sidecar["ports"] == [{"containerPort": 9901, "name": "contrast-admin"}]
+
+
+def test_users_init_containers_stand_in_between_in_their_order() -> None:
+    users = "  initContainers:\n  - {name: x, image: x}\n  - {name: w, image: w}\n"
+
+    result = prepared(mesh(), users)
+
+    assert names_of(result) == ["contrast-initializer", "x", "w", "contrast-service-mesh"]
+    assert spec_of(result)["initContainers"][1]["volumeMounts"] == [MOUNT]
+
+
+def test_our_own_containers_of_another_version_are_replaced() -> None:
+    old = (
+        "  initContainers:\n  - {name: contrast-service-mesh, image: 'ours/mesh:0'}\n"
+        "  - {name: x, image: x}\n  - {name: contrast-initializer, image: 'ours/initializer:0'}\n"
+    )
+
+    result = prepared(mesh(), old)
+
+    assert result.findings == ()
+    assert names_of(result) == ["contrast-initializer", "x", "contrast-service-mesh"]
+    assert spec_of(result)["initContainers"][2]["image"] == "ours/mesh:1"
+
+
+def test_a_sidecar_whose_annotation_is_gone_goes_too() -> None:
+    old = "  initContainers:\n  - {name: contrast-service-mesh, image: 'ours/mesh:0'}\n"
+
+    assert names_of(prepared("{}", old)) == ["contrast-initializer"]
+
+
+def test_a_mount_at_another_path_is_replaced_and_there_is_only_one() -> None:
+    text = POD.format(annotations="{}").replace(
+        "{name: a, image: a}",
+        "{name: a, image: a, volumeMounts: [{name: contrast-secrets, mountPath: /x},"
+        " {name: v, mountPath: /v}, {name: contrast-secrets, mountPath: /contrast}]}",
+    )
+    text += "  volumes: [{name: v, emptyDir: {}}, {name: contrast-secrets, emptyDir: {}}]\n"
+
+    result = prepared(text=text)
+
+    assert spec_of(result)["containers"][0]["volumeMounts"] == [
+        {"name": "v", "mountPath": "/v"},
+        MOUNT,
+    ]
+
+
+def test_an_existing_folder_is_kept_and_moved_to_memory() -> None:
+    result = prepared("{}", "  volumes: [{name: contrast-secrets, emptyDir: {sizeLimit: 1Mi}}]\n")
+
+    assert spec_of(result)["volumes"] == [
+        {"name": "contrast-secrets", "emptyDir": {"sizeLimit": "1Mi", "medium": "Memory"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param("  volumes: [{name: contrast-secrets, configMap: {name: c}}]\n", id="volume-type"),
+        pytest.param("  volumes: [{name: contrast-secrets, emptyDir: {medium: HugePages}}]\n", id="volume-medium"),
+        pytest.param("  initContainers: [{name: contrast-initializer, image: mine}]\n", id="initializer"),
+        pytest.param("  initContainers: [{name: contrast-service-mesh, image: mine}]\n", id="sidecar"),
+        pytest.param("  - {name: contrast-initializer, image: 'ours/initializer:1'}\n", id="main-container"),
+    ],
+)  # fmt: skip
+def test_something_of_the_users_in_our_place_is_an_error(more: str) -> None:
+    result = prepared("{}", more)
+
+    assert [finding.code for finding in result.findings] == ["G100"]
+    assert "expected" in result.findings[0].message
+
+
+def test_the_initializer_can_be_skipped() -> None:
+    result = prepared(f'{{{PREFIX}skip-initializer: "true"}}')
+
+    assert names_of(result) == []
+    assert "volumes" not in spec_of(result)
+
+
+def test_an_initializer_of_the_users_own_is_kept_when_ours_is_skipped() -> None:
+    result = prepared(
+        f'{{{PREFIX}skip-initializer: "true", {PREFIX}servicemesh-ingress: ""}}',
+        "  initContainers: [{name: contrast-initializer, image: mine}]\n",
+    )
+
+    assert result.findings == ()
+    assert names_of(result) == ["contrast-initializer", "contrast-service-mesh"]
+    assert spec_of(result)["initContainers"][0]["image"] == "mine"
+
+
+def test_the_coordinator_gets_neither() -> None:
+    text = f"""\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: coordinator}}
+spec:
+  template:
+    metadata:
+      annotations: {{{PREFIX}pod-role: coordinator}}
+    spec:
+      containers:
+      - {{name: coordinator, image: c}}
+"""
+
+    result = prepared(text=text)
+
+    spec = result.obj["spec"]["template"]["spec"]
+    assert set(spec) == {"containers", "runtimeClassName"}
+    assert spec["runtimeClassName"] == "contrast-cc"
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "host"),
+    [
+        (None, "coordinator-ready"),
+        ("", "coordinator-ready"),
+        ("default", "coordinator-ready"),
+        ("contrast", "coordinator-ready.contrast"),
+    ],
+)
+def test_a_coordinator_of_another_namespace_is_called_by_its_full_name(
+    coordinator: str | None, host: str
+) -> None:
+    result = prepared(namespace=coordinator)
+
+    assert spec_of(result)["initContainers"][0]["env"][0]["value"] == host
+
+
+def test_an_encrypted_volume_makes_the_initializer_stay() -> None:
+    result = prepared(
+        f'{{{PREFIX}secure-pv: "disk:data"}}',
+        "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n",
+    )
+
+    assert result.findings == ()
+    initializer = spec_of(result)["initContainers"][0]
+    assert initializer["volumeDevices"] == [{"devicePath": "/dev/csi0", "name": "disk"}]
+    assert initializer["volumeMounts"] == [
+        MOUNT,
+        {"mountPath": "/state", "mountPropagation": "Bidirectional", "name": "data"},
+    ]
+    assert initializer["restartPolicy"] == "Always"
+    assert initializer["securityContext"] == {"privileged": True}
+    assert initializer["env"][-1] == {"name": "CRYPTSETUP_DEVICE", "value": "/dev/csi0"}
+    assert {"emptyDir": {"medium": "Memory"}, "name": "data"} in spec_of(result)["volumes"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "codes"),
+    [
+        pytest.param(f'{{{PREFIX}servicemesh-egress: ""}}', ["G041"], id="egress-empty"),
+        pytest.param(f'{{{PREFIX}servicemesh-egress: "a#10.0.0.1:1#b:2"}}', ["G040"], id="egress-listen"),
+        pytest.param(f'{{{PREFIX}servicemesh-admin-interface-port: "x"}}', ["G040"], id="admin-port"),
+        pytest.param(f'{{{PREFIX}servicemesh-ingress-peers: "1=a"}}', ["G040"], id="peers-alone"),
+    ],
+)  # fmt: skip
+def test_a_bad_mesh_annotation_is_named_with_its_line(annotations: str, codes: list[str]) -> None:
+    result = prepared(annotations)
+
+    assert [finding.code for finding in result.findings] == codes
+    assert str(result.findings[0].where) == "web.yml:5"
+
+
+def test_a_mesh_annotation_without_our_runtime_class_is_an_error() -> None:
+    result = prepared(mesh(), "  runtimeClassName: gvisor\n")
+
+    assert [finding.rule for finding in result.findings] == ["mesh-without-runtime-class"]
+    assert "web.yml:5" in result.findings[0].message
+
+
+def test_the_settings_leave_the_initializer_out_of_every_pod() -> None:
+    settings = replace(SETTINGS, initializer=False)
+
+    assert names_of(prepared(settings=settings)) == []
+    assert names_of(prepared(mesh(), settings=settings)) == ["contrast-service-mesh"]
+
+
+def test_an_encrypted_volume_is_not_left_without_initializer() -> None:
+    value = f'{{{PREFIX}secure-pv: "disk:data"}}'
+    volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
+
+    result = prepared(value, volume, settings=replace(SETTINGS, initializer=False))
+
+    assert [(each.code, each.severity) for each in result.findings] == [("G050", Severity.ERROR)]
+
+
+def test_a_mesh_that_the_settings_leave_out_is_told() -> None:
+    result = prepared(mesh(), settings=replace(SETTINGS, service_mesh=False))
+
+    assert [(each.rule, each.severity) for each in result.findings] == [
+        ("mesh-skipped", Severity.WARNING)
+    ]
+    (container,) = spec_of(result)["initContainers"]
+    assert {"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"} in container["env"]
+    assert result.mesh is None
+
+
+def test_a_decrypted_volume_that_would_never_appear_in_the_container_is_told() -> None:
+    value = f'{{{PREFIX}secure-pv: "disk:data"}}'
+    volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
+    mounted = "image: a, volumeMounts: [{name: data, mountPath: /d%s}]}}"
+    text = POD.format(annotations=value) + volume
+
+    for more, expected in (("", ["secure-pv-mount"]), (", mountPropagation: HostToContainer", [])):
+        result = prepared(text=text.replace("image: a}", mounted[:-1] % more, 1))
+        assert [each.rule for each in result.findings] == expected

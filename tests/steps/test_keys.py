@@ -1,0 +1,138 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.errors import UsageError
+from contrast_tasks.manifest.keys import generate_workload_owner
+from contrast_tasks.steps.keys import load_public_keys, prepare_keys
+from contrast_tasks.steps.paths import Spec
+from contrast_tasks.steps.project import open_project
+from tests.fakes.commands import Terminal
+from tests.fakes.workloads import FakeProject
+
+# Shorter than the real one, which takes seconds to make.
+RSA_BITS = 2048
+
+
+@pytest.fixture(autouse=True)
+def short_seedshare_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("contrast_tasks.manifest.keys.SEEDSHARE_BITS", RSA_BITS)
+
+
+def _spec(project: FakeProject, **flags: object) -> Spec:
+    pairs = sorted((key.replace("__", "."), value) for key, value in flags.items())
+    spec = Spec(root=str(project.root), flags=tuple(pairs))
+    open_project(spec, fresh=True)
+    return spec
+
+
+def test_both_keys_are_made_once_and_never_again(project: FakeProject) -> None:
+    spec = _spec(
+        project,
+        owners__disable_updates=False,
+        owners__workload=("keys/w.pem",),
+        owners__seedshare=("s.pem",),
+    )
+
+    first = prepare_keys(spec)
+    contents = [(project.root / name).read_bytes() for name in ("keys/w.pem", "s.pem")]
+    second = prepare_keys(spec)
+
+    assert first == {"wrote": ["keys/w.pem", "s.pem"]}
+    assert second == {"wrote": []}
+    assert [(project.root / name).read_bytes() for name in ("keys/w.pem", "s.pem")] == contents
+
+
+def test_a_key_is_readable_by_its_owner_only_whatever_the_umask(project: FakeProject) -> None:
+    before = os.umask(0)
+    try:
+        prepare_keys(_spec(project, owners__disable_updates=False, owners__workload=("w.pem",)))
+    finally:
+        os.umask(before)
+
+    assert (project.root / "w.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_existing_key_is_kept(project: FakeProject) -> None:
+    pem = generate_workload_owner()
+    (project.root / "w.pem").write_bytes(pem)
+
+    prepare_keys(_spec(project, owners__disable_updates=False, owners__workload=("w.pem",)))
+
+    assert (project.root / "w.pem").read_bytes() == pem
+
+
+def test_of_several_keys_none_is_made(project: FakeProject) -> None:
+    spec = _spec(project, owners__disable_updates=False, owners__workload=("a.pem", "b.pem"))
+
+    with pytest.raises(UsageError, match="owner key cannot be read") as caught:
+        prepare_keys(spec)
+
+    assert str(caught.value.where) == "a.pem"
+    assert not (project.root / "a.pem").exists()
+
+
+def test_several_keys_are_sorted_and_each_once(project: FakeProject) -> None:
+    pem, other = generate_workload_owner(), generate_workload_owner()
+    for name, content in (("a.pem", pem), ("b.pem", other), ("c.pem", pem)):
+        (project.root / name).write_bytes(content)
+    spec = _spec(
+        project, owners__disable_updates=False, owners__workload=("a.pem", "b.pem", "c.pem")
+    )
+
+    prepare_keys(spec)
+
+    owners = load_public_keys(open_project(spec)).workload_owners
+    assert owners is not None
+    assert len(owners) == 2
+    assert list(owners) == sorted(owners)
+
+
+def test_without_updates_no_workload_owner_key_is_made(project: FakeProject) -> None:
+    spec = _spec(project, owners__disable_updates=True)
+
+    prepare_keys(spec)
+
+    assert load_public_keys(open_project(spec)).workload_owners is None
+    assert not (project.root / "workload-owner.pem").exists()
+
+
+def test_a_file_that_is_no_key_is_refused_by_name(project: FakeProject) -> None:
+    (project.root / "w.pem").write_text("not a key")
+
+    with pytest.raises(UsageError) as caught:
+        prepare_keys(_spec(project, owners__disable_updates=False, owners__workload=("w.pem",)))
+
+    assert str(caught.value.where) == "w.pem"
+
+
+def test_a_new_key_reaches_the_manifest_and_runs_no_workload(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    text = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    (project.root / "contrast.toml").write_text(text)
+    assert terminal.run("generate").code == 0
+    first = json.loads(project.read("manifest.json"))["WorkloadOwnerKeyDigests"]
+    (project.root / "workload-owner.pem").write_bytes(generate_workload_owner())
+
+    shown = terminal.run("generate", "--output", "json")
+
+    ran = [task["name"] for task in json.loads(shown.out)["tasks"] if "date" not in task["status"]]
+    assert json.loads(project.read("manifest.json"))["WorkloadOwnerKeyDigests"] != first
+    assert sorted(ran) == ["check", "keys", "manifest"]
+
+
+def test_platform_local_pins_the_root_of_a_processor_made_on_first_use(
+    project: FakeProject,
+) -> None:
+    spec = _spec(project, platform="local")
+
+    prepare_keys(spec)
+    first = load_public_keys(open_project(spec)).local_root_sha256
+    prepare_keys(spec)
+
+    assert len(first) == 64
+    assert load_public_keys(open_project(spec)).local_root_sha256 == first
+    assert (Path(project.root) / ".contrast/local/processor").is_dir()

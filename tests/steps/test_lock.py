@@ -1,0 +1,207 @@
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.lock import parse_lock
+from contrast_tasks.images.registry import Registry
+from contrast_tasks.images.resolve import ImageSource
+from contrast_tasks.settings.load import Settings
+from contrast_tasks.steps.lock import run_lock
+from tests.fakes.images import MadeImage, file, make_image, tar, write_images
+from tests.fakes.registry import FakeRegistry
+
+CART = "shop/cart:v1"
+TILL = "shop/till:v1"
+
+
+def image(content: bytes = b"1") -> MadeImage:
+    return make_image([tar(file("bin/run", content))], process={"Cmd": ["/bin/run"]})
+
+
+def project(root: Path, **images: MadeImage) -> Settings:
+    named = {f"shop/{name}:v1": made for name, made in images.items()}
+    write_images(root / "build/images", named)
+    return Settings(
+        root=root, platform="local", sources=("deployment",), image_layouts=("build/images",)
+    )
+
+
+def no_registry(stack: ExitStack) -> ImageSource:
+    raise AssertionError("the registry was opened")
+
+
+def open_fake(stack: ExitStack) -> ImageSource:
+    return stack.enter_context(
+        Registry(find_credential=lambda *_: None, sleep=lambda _: None, attempts=2)
+    )
+
+
+def locked(settings: Settings) -> dict[str, str]:
+    lock = parse_lock((settings.root / settings.lock).read_bytes())
+    return {reference: entry.digest for reference, entry in lock.images.items()}
+
+
+def test_images_of_a_layout_are_locked_without_a_registry(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image(), till=image(b"2"))
+
+    result = run_lock(settings, [TILL, CART, CART], registry=no_registry)
+
+    assert result == {
+        "changed": True,
+        "added": [CART, TILL],
+        "updated": [],
+        "kept": [],
+        "dropped": [],
+    }
+    assert locked(settings) == {CART: image().digest, TILL: image(b"2").digest}
+
+
+def test_locking_again_changes_nothing(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    run_lock(settings, [CART], registry=no_registry)
+    before = (tmp_path / "contrast.lock").stat()
+
+    result = run_lock(settings, [CART], registry=no_registry)
+
+    assert result["changed"] is False
+    assert result["kept"] == [CART]
+    assert (tmp_path / "contrast.lock").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_the_order_of_references_does_not_matter(tmp_path: Path) -> None:
+    one = project(tmp_path / "one", cart=image(), till=image(b"2"))
+    other = project(tmp_path / "other", cart=image(), till=image(b"2"))
+
+    run_lock(one, [CART, TILL])
+    run_lock(other, [TILL, CART])
+
+    assert (one.root / one.lock).read_bytes() == (other.root / other.lock).read_bytes()
+
+
+def test_entries_no_longer_in_use_are_dropped(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image(), till=image(b"2"))
+    run_lock(settings, [CART, TILL])
+
+    result = run_lock(settings, [TILL])
+
+    assert result["dropped"] == [CART]
+    assert list(locked(settings)) == [TILL]
+
+
+def test_an_image_packed_anew_is_locked_anew(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    run_lock(settings, [CART])
+    project(tmp_path, cart=image(b"changed"))
+
+    result = run_lock(settings, [CART], registry=no_registry)
+
+    assert result["updated"] == [CART]
+    assert locked(settings) == {CART: image(b"changed").digest}
+
+
+def test_what_no_layout_has_is_asked_of_its_registry(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    with FakeRegistry() as server:
+        reference = server.add("shop/remote", "v1", image(b"3"))
+
+        result = run_lock(settings, [CART, reference], registry=open_fake)
+
+    assert result["added"] == sorted([CART, reference])
+    assert locked(settings)[reference] == image(b"3").digest
+
+
+def test_a_locked_tag_is_not_asked_for_again_unless_told_to(tmp_path: Path) -> None:
+    settings = project(tmp_path)
+    with FakeRegistry() as server:
+        reference = server.add("shop/remote", "v1", image())
+        run_lock(settings, [reference], registry=open_fake)
+        server.add("shop/remote", "v1", image(b"moved"))
+
+        kept = run_lock(settings, [reference], registry=no_registry)
+        updated = run_lock(settings, [reference], registry=open_fake, update=True)
+
+    assert kept["kept"] == [reference]
+    assert updated["updated"] == [reference]
+    assert locked(settings) == {reference: image(b"moved").digest}
+
+
+def test_offline_an_image_that_is_not_known_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+
+    with pytest.raises(ImageError) as caught:
+        run_lock(settings, [CART, TILL], offline=True, registry=no_registry)
+
+    assert str(caught.value) == (
+        f"image {TILL}: it is neither locked nor in build/images, "
+        "and its registry may not be asked offline"
+    )
+    assert "contrast-tasks lock" in caught.value.hint
+    assert not (tmp_path / "contrast.lock").exists()
+
+
+def test_offline_a_locked_image_is_kept(tmp_path: Path) -> None:
+    settings = project(tmp_path)
+    with FakeRegistry() as server:
+        reference = server.add("shop/remote", "v1", image())
+        run_lock(settings, [reference], registry=open_fake)
+
+    assert run_lock(settings, [reference], offline=True)["kept"] == [reference]
+
+
+def test_everything_that_fails_is_reported_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    run_lock(settings, [CART])
+    before = (tmp_path / "contrast.lock").read_bytes()
+    with FakeRegistry() as server:
+        missing = f"{server.host}/shop/gone:v1"
+
+        with pytest.raises(ImageError) as caught:
+            run_lock(settings, [TILL.upper(), missing], registry=open_fake)
+
+    text = str(caught.value)
+    assert text.startswith("2 images cannot be resolved\n")
+    assert f"image {missing}: {server.host} answered 404" in text
+    assert "image reference 'SHOP/TILL:V1'" in text
+    assert (tmp_path / "contrast.lock").read_bytes() == before
+
+
+def test_a_missing_layout_is_no_error_as_long_as_nothing_needs_it(tmp_path: Path) -> None:
+    settings = Settings(
+        root=tmp_path, platform="local", sources=("deployment",), image_layouts=("gone",)
+    )
+
+    assert run_lock(settings, [])["changed"] is True
+    assert json.loads((tmp_path / "contrast.lock").read_bytes()) == {"version": 1, "images": []}
+
+
+def test_a_damaged_lock_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    (tmp_path / "contrast.lock").write_text("{\n  oops")
+
+    with pytest.raises(ImageError, match="lock file: is not JSON") as caught:
+        run_lock(settings, [CART])
+
+    assert str(caught.value.where) == "contrast.lock:2"
+    assert (tmp_path / "contrast.lock").read_text() == "{\n  oops"
+
+
+def test_a_damaged_layout_is_refused(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    (tmp_path / "build/images/index.json").write_text("oops")
+
+    with pytest.raises(ImageError, match="manifest is not JSON"):
+        run_lock(settings, [CART])
+
+
+def test_our_default_names_are_asked_of_no_registry(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    reference = settings.components.coordinator
+
+    with pytest.raises(ImageError) as caught:
+        run_lock(settings, [reference], registry=no_registry)
+
+    assert str(caught.value).startswith(f"image {reference}: is a default name of ours")
+    assert caught.value.hint == "push that image to a registry of yours and name it in [components]"

@@ -1,6 +1,6 @@
 """The platforms a deployment can be generated for; names as the reference product spells them, plus `local`.
 
-Source: spec/manifest.md 3.1 (names, entries per platform), 3.4 (handlers); architecture.md 7 (`local`).
+Source: docs/internals/manifest.md 3.1 (names, entries per platform), 3.4 (handlers), 3.5 (`local`).
 """
 
 import re

@@ -1,6 +1,6 @@
 """Subject alternative names: what kind a text is.
 
-Source: spec/coordinator.md 7.2 (IP, then URI with scheme, else DNS); RFC 1123 and RFC 5890 for names.
+Source: docs/internals/coordinator.md 7.2 (IP, then URI with scheme, else DNS); RFC 1123 and RFC 5890 for names.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Who may update and who may recover: keys listed in the manifest in force, shown as TLS client keys.
 
-TLS proves possession of the key, the digest says whose it is. Source: spec/coordinator.md 4.4, 6.1.
+TLS proves possession of the key, the digest says whose it is. Source: docs/internals/coordinator.md 4.4, 6.1.
 """
 
 import hashlib

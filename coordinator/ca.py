@@ -6,7 +6,7 @@
                     (mesh key, self-signed)
 
 Intermediate and mesh CA share name and key, so one leaf verifies under the mesh CA (this generation only) and,
-through the intermediate, under the root CA (every generation). Source: spec/coordinator.md 7.
+through the intermediate, under the root CA (every generation). Source: docs/internals/coordinator.md 7.
 """
 
 import ipaddress

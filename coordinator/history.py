@@ -7,7 +7,7 @@
     metadata/<sha256>     ours, beside the first transition: when it was made, signed
 
 Whoever can write to the store can delete, but not change: every read hashes again, every hash is linked to the head,
-and the head is signed. Source: spec/coordinator.md 8.1.
+and the head is signed. Source: docs/internals/coordinator.md 8.1.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Log lines on stderr, one JSON object or one line of text each; stdout stays empty.
 
 Environment: CONTRAST_LOG_LEVEL (debug, info, warn, error), CONTRAST_LOG_FORMAT (json, text). Source of the names:
-spec/coordinator.md 10.3. Records carry digests and generations, never seeds, secrets, keys or whole reports.
+docs/internals/coordinator.md 10.3. Records carry digests and generations, never seeds, secrets, keys or whole reports.
 """
 
 import json

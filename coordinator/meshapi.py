@@ -1,7 +1,7 @@
 """The mesh API's method: a certificate for a workload whose evidence the handshake has accepted.
 
 The state that judged the evidence is the state that issues: it was captured when the handshake began and travels with
-the connection. Source: spec/coordinator.md 3.2, 3.3, 7.3, 7.4.
+the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 7.3, 7.4.
 """
 
 import logging
@@ -18,7 +18,7 @@ from coordinator.state import Guard, State
 
 _log = logging.getLogger("coordinator.meshapi")
 
-# Workload secret id as upstream; the other two are ours (spec/coordinator.md 7.3).
+# Workload secret id as upstream; the other two are ours (docs/internals/coordinator.md 7.3).
 OID_WORKLOAD_SECRET_ID = "1.3.9901.3.1"  # noqa: S105  # an object identifier
 OID_POLICY_HASH = "1.3.9901.3.2"
 OID_TRANSITION_HASH = "1.3.9901.3.3"

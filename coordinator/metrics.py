@@ -1,6 +1,6 @@
 """Counters for /metrics in the Prometheus text format; small enough to do without a library.
 
-Names and labels: spec/coordinator.md 10.1. All series of a method exist from the start, at 0. Status codes are spelled
+Names and labels: docs/internals/coordinator.md 10.1. All series of a method exist from the start, at 0. Status codes are spelled
 as in Go, as dashboards for the reference product expect them: `OK`, `PermissionDenied`.
 """
 

@@ -4,7 +4,7 @@
     /probe/liveness    200 while this process' own loops run; never asks the store, a restart would lose the seed
     /probe/readiness   200 when there is a state that can be served
 
-Bodies are JSON: status, reason, generation, since (when this status was first seen). Source: spec/coordinator.md 9.
+Bodies are JSON: status, reason, generation, since (when this status was first seen). Source: docs/internals/coordinator.md 9.
 """
 
 import json

@@ -7,7 +7,7 @@
 
 Every arrow is HKDF-SHA256 (RFC 5869) with the public salt and the named info, as long as its input. The mesh CA
 key is not in the tree on purpose: who holds the seed must not be able to compute it.
-Source: spec/coordinator.md 5.
+Source: docs/internals/coordinator.md 5.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The seed under the public keys of its owners, so that a restarted Coordinator can be recovered.
 
-Every owner gets the complete seed; the name "share" is historical. Source: spec/coordinator.md 5.5.
+Every owner gets the complete seed; the name "share" is historical. Source: docs/internals/coordinator.md 5.5.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@
 A State never changes, except that it can become stale. An update builds everything first: keys, certificates, signed
 head. Then it writes the documents, then swaps the head (the store's compare-and-swap decides between Coordinators),
 and then the reference in memory. A crash between any two of these leaves the old manifest in force.
-Source: spec/coordinator.md 4.
+Source: docs/internals/coordinator.md 4.
 """
 
 import secrets

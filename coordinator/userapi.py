@@ -1,7 +1,7 @@
 """The user API's methods as plain functions of request, caller and guard; TLS and gRPC are transport's business.
 
 Each takes one snapshot of the state. Everything is checked before anything is written, and whatever is refused leaves
-the state as it was. Source: spec/coordinator.md 2.3, 4.3, 6.1.
+the state as it was. Source: docs/internals/coordinator.md 2.3, 4.3, 6.1.
 """
 
 import hashlib

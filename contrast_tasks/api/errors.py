@@ -45,7 +45,7 @@ _HINTS = {
     REASON_INCONSISTENT: "the coordinator's history lost its newest entry: restore it, or start with --force-new",
     REASON_CONFLICT: "somebody else set a manifest at the same time: verify, then set again",
 }
-# What coordinators say that send no reason. Source: spec/coordinator.md 2.3.
+# What coordinators say that send no reason. Source: docs/internals/coordinator.md 2.3.
 _REASON_IN_TEXT = (
     ("no manifest configured", REASON_NO_MANIFEST),
     ("no state to recover from", REASON_NO_MANIFEST),

@@ -1,6 +1,6 @@
 """The certificate of attested TLS: self-signed, short-lived, evidence in an extension bound to key and nonce.
 
-Source: spec/attestation.md 1.1, 1.4, 1.5.
+Source: docs/internals/attestation.md 1.1, 1.4, 1.5.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """How the two nonces of an attested connection travel.
 
 The client's goes in the server name (standard base64) or, by newer clients, in the first ALPN entry; the server's is
-the common name of the only acceptable CA in its CertificateRequest. Source: spec/attestation.md 1.2.
+the common name of the only acceptable CA in its CertificateRequest. Source: docs/internals/attestation.md 1.2.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """One attested TLS handshake as a machine over bytes: no sockets, no threads, no clock of its own.
 
-Rules, each one load-bearing (spec/attestation.md 1.2-1.7, spec/feasibility.md 2.3-2.6):
+Rules, each one load-bearing (docs/internals/attestation.md 1.2-1.9):
 1. TLS 1.3 only. There the CertificateRequest precedes the server's Certificate, so when a client is asked to judge the
    server it already knows the server's nonce and may still choose its own certificate.
 2. Every connection has a context of its own: no ticket and no session can ever be resumed.

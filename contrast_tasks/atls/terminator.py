@@ -2,7 +2,7 @@
 
 One asyncio loop owns all sockets. Handshake steps run in a bounded executor, because evidence may take a hundred
 milliseconds of hardware time; a step never overlaps another of the same connection. HTTP/2 is not parsed, so deadlines,
-cancellation, streams and flow control keep their native behaviour. Source: spec/feasibility.md 2.1-2.6.
+cancellation, streams and flow control keep their native behaviour. Source: docs/internals/attestation.md 1.9.
 """
 
 import asyncio

@@ -52,7 +52,7 @@ def is_raw_quote(content: bytes) -> bool:
 
 
 def report_in_container(content: bytes) -> bytes:
-    """Return the report inside the blob that Azure's paravisor keeps (spec/attestation.md 4.1)."""
+    """Return the report inside the blob that Azure's paravisor keeps (docs/internals/attestation.md 4.1)."""
     return content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
 
 

@@ -1,6 +1,6 @@
 """Claims of evidence as certificate extensions, so that holders of a mesh certificate can be told apart by what they proved.
 
-Source: spec/attestation.md 2.9 (the numbers below 1.3.9901.2.1) and 3.8 (those below 1.3.9901.2.2, of which the guest's own).
+Source: docs/internals/attestation.md 2.9 (the numbers below 1.3.9901.2.1) and 3.8 (those below 1.3.9901.2.2, of which the guest's own).
 """
 
 from contrast_tasks.attestation.pki import der

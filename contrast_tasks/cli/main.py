@@ -1,7 +1,7 @@
 """The `contrast-tasks` command: signals, options, one or several commands, exit codes.
 
 Only the standard library is loaded here; when nothing changed since the last `generate`, nothing else is.
-Exit codes: architecture.md 5; 130 and 143 for an interrupt and a termination, with finished work kept.
+Exit codes: docs/reference/commands.md; 130 and 143 for an interrupt and a termination, with finished work kept.
 """
 
 import contextlib

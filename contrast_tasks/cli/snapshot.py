@@ -2,7 +2,7 @@
 
 `generate` leaves it behind when it had nothing to do. When all signatures still hold and the command line and the
 environment are the same, the next `generate` is done before doit, YAML or the settings are even imported. Only the
-standard library may be imported here, and as little of it as possible. Source: notes/doit.md 2.5, point 6.
+standard library may be imported here, and as little of it as possible. Source: docs/internals/graph.md 2.
 """
 
 import json

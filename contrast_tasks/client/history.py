@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT_CA_FILE = "coordinator-root-ca.pem"
 MESH_CA_FILE = "mesh-ca.pem"
-# Common names of the two. Source: spec/coordinator.md 7.1.
+# Common names of the two. Source: docs/internals/coordinator.md 7.1.
 _ROOT_NAME = "system:coordinator:root"
 _MESH_NAME = "system:coordinator:intermediate"
 

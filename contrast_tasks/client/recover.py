@@ -1,4 +1,4 @@
-"""Recover: give a restarted Coordinator its seed back, with one owner's share. Source: spec/coordinator.md 13.3.
+"""Recover: give a restarted Coordinator its seed back, with one owner's share. Source: docs/internals/coordinator.md 13.3.
 
 The Coordinator is attested against the manifest first: the seed is worth as much as the whole deployment.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from contrast_tasks.api.userapi import ManifestHistory
 
-# Source: spec/coordinator.md 5.5.
+# Source: docs/internals/coordinator.md 5.5.
 _LABEL = b"seedshare"
 _SALT_BYTES = 32
 

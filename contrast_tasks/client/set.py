@@ -1,4 +1,4 @@
-"""Set: make manifest.json the manifest in force at the Coordinator. Source: spec/coordinator.md 13.1, (D) included.
+"""Set: make manifest.json the manifest in force at the Coordinator. Source: docs/internals/coordinator.md 13.1.
 
 The client attests the Coordinator against the manifest it is about to set, so a Coordinator that accepts it is one
 that the manifest describes. Before anything is sent, manifest and deployment must agree on the policies.

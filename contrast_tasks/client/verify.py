@@ -1,6 +1,6 @@
 """Verify: attest the Coordinator, keep what it says in verify/, then compare with the given manifest.
 
-Source: spec/coordinator.md 13.2, (D) included. Manifests and policies are written before the comparison, so that a
+Source: docs/internals/coordinator.md 13.2. Manifests and policies are written before the comparison, so that a
 difference can be looked at; the CA certificates, which clients are told to trust, only when it has succeeded.
 """
 
@@ -122,7 +122,7 @@ def refuse_rollback(
     """Raise MismatchError if an earlier verify saw more of this history than is presented now.
 
     Whoever can write to a Coordinator's store can put an older state back, with a
-    valid signature; who remembers the newer one finds out. Source: spec/coordinator.md 8.5.
+    valid signature; who remembers the newer one finds out. Source: docs/internals/coordinator.md 8.5.
     """
     if not (kept_in / ROOT_CA_FILE).is_file():
         return

@@ -1,6 +1,6 @@
 """The Kubernetes resources of a platform's runtime: RuntimeClass and node installer.
 
-Source: spec/runtime.md 1 (memory), 2 (RuntimeClass), 3 (DaemonSet), 4.5 (target configuration). The service account of
+Source: docs/internals/runtime.md 1 (memory), 2 (RuntimeClass), 3 (DaemonSet), 4.5 (target configuration). The service account of
 older releases is left out, the container that used it is gone.
 """
 

@@ -1,6 +1,6 @@
 """Fetch what vendors publish about the processors behind given evidence, and tell what is kept of it.
 
-Source: spec/attestation.md 2.5, 3.4. Fetching is for the time before a connection: `set`, `verify` and the Coordinator judge
+Source: docs/internals/attestation.md 2.5, 3.4. Fetching is for the time before a connection: `set`, `verify` and the Coordinator judge
 evidence by what is kept, and never wait for a vendor during a handshake.
 """
 

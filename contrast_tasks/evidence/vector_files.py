@@ -2,7 +2,7 @@
 
 A name that says what a file is has the first word, so that a malformed report is still judged as a report; else the bytes tell.
 The same evidence may lie there in several forms (a report and a document); each of them is judged, none is passed over.
-Source: testdata/attestation/README.md (the endings of names).
+Source of the endings: docs/internals/attestation.md 9.
 """
 
 from collections.abc import Callable, Mapping, Sequence

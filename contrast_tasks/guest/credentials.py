@@ -1,7 +1,7 @@
 """What the initializer receives, checked before anything is written.
 
 A false Coordinator cannot make certificates that honest peers accept, but it could hand out nonsense that breaks
-the pod much later. Source: spec/runtime.md 7.2, 7.3; the certificates are those of spec/coordinator.md 7.1.
+the pod much later. Source: docs/internals/runtime.md 7.2, 7.3; the certificates are those of docs/internals/coordinator.md 7.1.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ CRYPTSETUP_DEVICE            an encrypted volume; refused, as this version opens
 
 Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume. The Coordinator's evidence is not judged: it
 judges ours, and whoever answers cannot make certificates that peers under the verified mesh CA accept.
-Source: spec/runtime.md 7.
+Source: docs/internals/runtime.md 7.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The files that the initializer leaves for the pod, and the ones that others wait for.
 
-Paths, modes and contents: spec/runtime.md 7.3. Each file appears whole: it is written under another name first.
+Paths, modes and contents: docs/internals/runtime.md 7.3. Each file appears whole: it is written under another name first.
 """
 
 import os

@@ -10,7 +10,7 @@ CONTRAST_ENVOY_BIN      the Envoy binary, if not the one of the image
 CONTRAST_LOCAL_MESH     given by the local backend, see mesh_setup
 
 Exit status: Envoy's own, 0 after SIGTERM or SIGINT, 1 for anything that keeps Envoy from starting.
-Source: spec/service-mesh.md 4.
+Source: docs/internals/service-mesh.md 4.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Checks on our annotations: unknown or misplaced keys (G110), roles (G060), two places that differ (G040, W101).
 
-Source: spec/generate.md 5 and 6; spec/service-mesh.md 1. A key that is misspelt or stands where it cannot act would
+Source: docs/internals/generate.md 5 and 6; docs/internals/service-mesh.md 1. A key that is misspelt or stands where it cannot act would
 leave a workload unprotected without a word.
 """
 
@@ -116,7 +116,7 @@ def _check_store_size(subject: Subject, path: Path, value: str) -> None:
         )
         return
     if size_bytes:
-        # Source: spec/generate.md 8.4, where the store is optional; we unpack images in the guest's memory.
+        # Source: docs/internals/generate.md 8.4, where the store is optional; we unpack images in the guest's memory.
         subject.warn(
             "G110",
             "annotation-without-effect",

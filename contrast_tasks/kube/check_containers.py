@@ -1,6 +1,6 @@
 """Checks on containers: names and images (G010, G011, G100), memory and CPU (G030, G031, G033).
 
-Source: spec/generate.md 6 and 10.1; spec/runtime.md 8.
+Source: docs/internals/generate.md 6 and 10.1; docs/internals/runtime.md 8.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Checks on volumes (G020) and on the encrypted volume annotation (G050).
 
-Nothing the host can read and write may be mounted into a confidential pod. Source: spec/generate.md 6 and 8.3.
+Nothing the host can read and write may be mounted into a confidential pod. Source: docs/internals/generate.md 6 and 8.3.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_containers import containers
 from contrast_tasks.kube.subject import Path, Subject
 
-# Source: spec/generate.md 6, NoSharedFSMount.
+# Source: docs/internals/generate.md 6, NoSharedFSMount.
 _ALLOWED: Final = ("configMap", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret")
 _DEVICES: Final = ("persistentVolumeClaim", "iscsi")
 _SECURE_PV_PARTS: Final = 2

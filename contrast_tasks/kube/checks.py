@@ -1,7 +1,7 @@
 """The catalogue of checks over Kubernetes objects; all run before anything is pulled, none stops at the first.
 
 `check_workload` looks at one workload, `check_deployment` at the index of all files together.
-Source: spec/generate.md 6.
+Source: docs/internals/generate.md 6.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """Plain values to YAML lines: block style, never folded, every ambiguous string quoted.
 
 A string is written plain only if every reader of YAML 1.1 and of YAML 1.2 takes it for a string
-(spec/generate.md 11, item 12).
+(docs/internals/generate.md 11, item 12).
 """
 
 import json

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 Path = tuple[str | int, ...]
 
-# Source: spec/generate.md 4, "Kinds with a pod spec"; the value is (API group, path of the pod template).
+# Source: docs/internals/generate.md 4, "Kinds with a pod spec"; the value is (API group, path of the pod template).
 WORKLOAD_KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "Pod": ("", ()),
     "ReplicationController": ("", ("spec", "template")),
@@ -27,7 +27,7 @@ MESH_KEYS: Final = (
     PREFIX + "servicemesh-egress",
     PREFIX + "servicemesh-admin-interface-port",
 )
-# Source: spec/generate.md 8.5; the second is the class of AKS.
+# Source: docs/internals/generate.md 8.5; the second is the class of AKS.
 CONFIDENTIAL_PREFIX: Final = "contrast-cc"
 AKS_CLASS: Final = "kata-cc-isolation"
 
@@ -112,7 +112,7 @@ def workload_key(obj: Mapping[str, Any]) -> str:
 def metadata_places(obj: Mapping[str, Any]) -> list[Path]:
     """Return the paths of the metadata of a workload's levels, template first.
 
-    Source: spec/generate.md 5.1: pod template, then the object, for a CronJob also its job template.
+    Source: docs/internals/generate.md 5.1: pod template, then the object, for a CronJob also its job template.
     """
     template = template_path(obj)
     places: list[Path] = [(*template, "metadata")]

@@ -1,6 +1,6 @@
 """Rules for the SEV-SNP entries of a manifest and for simulated ones, which have the same parts.
 
-Source: spec/manifest.md 1.2 (members, fixed values), 2.2 (M031 to M038); architecture.md 7 (simulated).
+Source: docs/internals/manifest.md 1.2 (members, fixed values), 2.2 (M031 to M038); 3.5 (simulated).
 """
 
 from typing import Any

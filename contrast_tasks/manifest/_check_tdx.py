@@ -1,6 +1,6 @@
 """Rules for the TDX entries of a manifest.
 
-Source: spec/manifest.md 1.3 (members), 2.2 (M040 to M048).
+Source: docs/internals/manifest.md 1.3 (members), 2.2 (M040 to M048).
 """
 
 from typing import Any

@@ -163,7 +163,7 @@ class Collector:
     ) -> bool:
         """Return whether `value` is hex of `size_bytes` bytes, adding `code` if it is not.
 
-        any_case: for what is compared as bytes with evidence; tools print chip ids in capitals (spec/attestation.md 8, row 75).
+        any_case: for what is compared as bytes with evidence; tools print chip ids in capitals (docs/internals/attestation.md 8, row 75).
             Hashes are compared as text, so theirs has to be lower case.
         """
         digits = 2 * size_bytes

@@ -1,6 +1,6 @@
 """The manifest model to and from its JSON document, member by member in the order they are written.
 
-Source: spec/manifest.md 1 (order, spelling), 4.4 (what is left out when empty).
+Source: docs/internals/manifest.md 1 (order, spelling), 4.4 (what is left out when empty).
 """
 
 from collections.abc import Mapping

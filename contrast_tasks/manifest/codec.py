@@ -1,7 +1,7 @@
 """The manifest's bytes: one canonical way to write them, one strict way to read them.
 
 The bytes are what is hashed, set and compared, so `render_manifest` is exact to the last newline.
-Source: spec/manifest.md 4 (checked there against the reference product's encoder).
+Source: docs/internals/manifest.md 4 (checked there against the reference product's encoder).
 """
 
 import json

@@ -1,6 +1,6 @@
 """From workloads to the manifest's policies: default names and secret ids, and what happens when two are the same.
 
-Source: spec/manifest.md 1.1 (defaults), 6 (collisions).
+Source: docs/internals/manifest.md 1.1 (defaults), 6 (collisions).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """The three hashes over policies and manifests.
 
-Source: spec/manifest.md 5, 6; spec/coordinator.md 8 (transition).
+Source: docs/internals/manifest.md 5, 6; docs/internals/coordinator.md 8 (transition).
 """
 
 import hashlib

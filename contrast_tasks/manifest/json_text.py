@@ -1,6 +1,6 @@
 """Strict JSON: what Go's or Python's reader would let pass, this one refuses, and it knows where each value stands.
 
-Source: RFC 8259; spec/manifest.md 2.1 (what the reference product lets pass), 2.2 (M001).
+Source: RFC 8259; docs/internals/manifest.md 2.1 (what the reference product lets pass), 2.2 (M001).
 """
 
 import json

@@ -1,7 +1,7 @@
 """Owner keys: what of them enters the manifest, and how new ones are made.
 
 Workload owner: SHA-256 of the SubjectPublicKeyInfo DER of an EC key. Seedshare owner: PKCS#1 RSAPublicKey DER.
-Source: spec/manifest.md 1.4; spec/generate.md 2.6.
+Source: docs/internals/manifest.md 1.4; docs/internals/generate.md 2.6.
 """
 
 import hashlib

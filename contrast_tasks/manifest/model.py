@@ -1,7 +1,7 @@
 """The manifest as immutable values; JSON spelling lives in `codec`, rules in `validate`.
 
 Hex strings are lower case. A value only the user can know is None (numbers) or "" (hex) while it is missing.
-Source: spec/manifest.md 1 (members), 1.2.2 and 1.2.3 (bits).
+Source: docs/internals/manifest.md 1 (members), 1.2.2 and 1.2.3 (bits).
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 No list of measurements of the reference product is published, so hardware platforms take theirs from a file (of a runtime
 release, calculated by `measure`, or one of the few that are bundled); what neither file nor settings know stays missing
-and is reported as such. Source: spec/manifest.md 3, 9.4.
+and is reported as such. Source: docs/internals/manifest.md 3, 9.4.
 """
 
 from collections.abc import Callable, Mapping, Sequence

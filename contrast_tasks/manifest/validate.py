@@ -3,7 +3,7 @@
 M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M010-M019 policies; M020, M021 the number of
 Coordinators; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated evidence.
 A value only the user can know is of the class missing: an error whose rule begins with `missing-`.
-Source: spec/manifest.md 2; M003, M004, M061 are ours.
+Source: docs/internals/manifest.md 2; M003, M004, M061 are ours.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -4,7 +4,7 @@
     egress  = "" | name#ip:port#host:port joined by ##  ip in 127.0.0.0/8
     peers   = key=name,name joined by ##                key: egress name or ingress port
 
-Cutting is textual, without escapes or trimming. Every problem is collected. Source: spec/service-mesh.md 2 and
+Cutting is textual, without escapes or trimming. Every problem is collected. Source: docs/internals/service-mesh.md 2 and
 2.3 (column "ours"), 7 (peers).
 """
 
@@ -25,7 +25,7 @@ ADMIN_PORT: Final = PREFIX + "servicemesh-admin-interface-port"
 INGRESS_PEERS: Final = PREFIX + "servicemesh-ingress-peers"
 EGRESS_PEERS: Final = PREFIX + "servicemesh-egress-peers"
 
-# Envoy's two ingress listeners. Source: spec/service-mesh.md 7.
+# Envoy's two ingress listeners. Source: docs/internals/service-mesh.md 7.
 MTLS_PORT: Final = 15006
 TLS_PORT: Final = 15007
 RESERVED_PORTS: Final = (MTLS_PORT, TLS_PORT)
@@ -311,7 +311,7 @@ def _is_ipv6(text: str) -> bool:
 def _check_admin(
     port: int, ingress: Sequence[IngressEntry], egress: Sequence[EgressEntry], log: Log
 ) -> None:
-    # `admin#<port>#true` is how a pod lets others read the admin interface past the mesh (spec/service-mesh.md 7).
+    # `admin#<port>#true` is how a pod lets others read the admin interface past the mesh (docs/internals/service-mesh.md 7).
     at = Place(ADMIN_PORT, None, log)
     for entry in ingress:
         if entry.port == port and entry.mode == "tls":

@@ -1,6 +1,6 @@
 """Findings on mesh annotations: the grammar's problems at their place, and what a pod makes of them.
 
-The rules beyond the grammar are those of spec/service-mesh.md 2.3 (last rows) and 9 (probes).
+The rules beyond the grammar are those of docs/internals/service-mesh.md 2.3 (last rows) and 9 (probes).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

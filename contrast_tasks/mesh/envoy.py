@@ -2,7 +2,7 @@
 
 Two modes. `tproxy` is the pod's: two transparent listeners on 15006 (client certificate required) and 15007
 (not required) take whatever the packet filter redirects. `local` runs without a packet filter: one listener per
-address and port in their place. Source: spec/service-mesh.md 7 and its additions 1-7, 5 (IPv6), 8 (DNS).
+address and port in their place. Source: docs/internals/service-mesh.md 7 and its additions 1-7, 5 (IPv6), 8 (DNS).
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """TLS contexts of the Envoy bootstrap: inline certificate files, or secrets that Envoy watches.
 
-Source: spec/service-mesh.md 7, "TLS contexts" and additions 1, 3, 5, 6. Trust is the mesh CA of this manifest
+Source: docs/internals/service-mesh.md 7, "TLS contexts" and additions 1, 3, 5, 6. Trust is the mesh CA of this manifest
 only, never the Coordinator's root, which would accept certificates of older manifests (section 10, item 11).
 """
 
@@ -35,7 +35,7 @@ class TlsPaths:
 
     @classmethod
     def in_directory(cls, directory: str) -> "TlsPaths":
-        """Return the paths with the initializer's file names below `directory` (spec/runtime.md 7.3)."""
+        """Return the paths with the initializer's file names below `directory` (docs/internals/runtime.md 7.3)."""
         return cls(
             certificate_chain=f"{directory}/certChain.pem",
             private_key=f"{directory}/key.pem",

@@ -1,6 +1,6 @@
 """The parsed form of the service-mesh annotations; the one form that crosses from the grammar to Envoy.
 
-JSON form: schemas/annotations.schema.json. Source: spec/service-mesh.md 2.3, end.
+JSON form: schemas/annotations.schema.json. Source: docs/internals/service-mesh.md 2.3, end.
 """
 
 from collections.abc import Mapping

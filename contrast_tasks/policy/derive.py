@@ -1,4 +1,4 @@
-"""From a pod template to the expectations its policy enforces (policy.md 4)."""
+"""From a pod template to the expectations its policy enforces (docs/internals/policy.md 4)."""
 
 from contrast_tasks.findings import raise_errors
 from contrast_tasks.policy.context import PodContext

@@ -1,4 +1,4 @@
-"""Evaluates a policy as the agent does: query, decision, state changes (policy.md 1).
+"""Evaluates a policy as the agent does: query, decision, state changes (docs/internals/policy.md 1).
 
 The engines are optional (extra `simulate`) and are imported when one is made. An error inside the engine is raised:
 our rules must never cause one, although the agent would deny the request.

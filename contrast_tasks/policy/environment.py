@@ -1,4 +1,4 @@
-"""The environment of a container, computed as the kubelet and containerd compute it (policy.md 4.3)."""
+"""The environment of a container, computed as the kubelet and containerd compute it (docs/internals/policy.md 4.3)."""
 
 import re
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """What one pod may ask of its guest: the data block of a policy, as types.
 
-Names follow the Kata agent's requests and policy.md 10.2. `to_json` gives the block that the rules read; members
+Names follow the Kata agent's requests and docs/internals/policy.md 10.2. `to_json` gives the block that the rules read; members
 that several containers have in common are factored out into `shared`, because an annotation has a size budget.
 """
 

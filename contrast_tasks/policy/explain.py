@@ -1,4 +1,4 @@
-"""Why a request was denied: expected and actual values for each code, and what to change (policy.md 10.5).
+"""Why a request was denied: expected and actual values for each code, and what to change (docs/internals/policy.md 10.5).
 
 The denial line has codes and names only, because the host reads it. Here both sides are shown, so the result is for
 the owner of the deployment.

@@ -1,4 +1,4 @@
-"""Values of the downward API in variables: fieldRef and resourceFieldRef (policy.md 4.3)."""
+"""Values of the downward API in variables: fieldRef and resourceFieldRef (docs/internals/policy.md 4.3)."""
 
 import re
 from decimal import Decimal

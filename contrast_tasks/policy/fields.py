@@ -1,4 +1,4 @@
-"""Which fields of a pod mean something for the guest (policy.md 4.12).
+"""Which fields of a pod mean something for the guest (docs/internals/policy.md 4.12).
 
 Every field is used, known to be irrelevant for the guest, weaker there, refused, or unknown. Unknown ones are
 errors: a field that is not understood may change what runs.

@@ -1,4 +1,4 @@
-"""Passed-through GPUs: which resources ask for them, and what a container gets with them (policy.md 4.13)."""
+"""Passed-through GPUs: which resources ask for them, and what a container gets with them (docs/internals/policy.md 4.13)."""
 
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.place import Place

@@ -7,7 +7,7 @@ from typing import Any, Literal
 Presence = Literal["exact", "subset"]
 ConfigKey = tuple[str, str | None, str]
 
-# Where the pod template lies in an object of each kind (policy.md 4.1).
+# Where the pod template lies in an object of each kind (docs/internals/policy.md 4.1).
 TEMPLATE_PATHS: Mapping[str, tuple[str, ...]] = {
     "Pod": (),
     "Deployment": ("spec", "template"),
@@ -116,13 +116,13 @@ class PolicyInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Profile:
-    """The runtime the policy is made for; it selects data, never other rules (policy.md 8).
+    """The runtime the policy is made for; it selects data, never other rules (docs/internals/policy.md 8).
 
     shared_paths: prefixes below which the shim copies files. emptydir: how a disk emptyDir reaches the guest.
     host_volumes: whether a directory of the host, also for an image VOLUME without a mount, is an error or shared.
     pinned_images: an image without digest is an error. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of pod annotations
-    that the runtime sends on. sandbox_storages: storages of CreateSandbox. presence: see policy.md 10.7.
+    that the runtime sends on. sandbox_storages: storages of CreateSandbox. presence: see docs/internals/policy.md 10.7.
     requests: requests that are off unless switched on here. gpu_resources: names of limits that count passed-through
     GPUs.
     """

@@ -1,4 +1,4 @@
-"""Mount points of containers: those of the runtime, of the kubelet and of the pod (policy.md 4.5)."""
+"""Mount points of containers: those of the runtime, of the kubelet and of the pod (docs/internals/policy.md 4.5)."""
 
 import posixpath
 from collections.abc import Iterator

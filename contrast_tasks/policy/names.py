@@ -1,4 +1,4 @@
-"""Names the cluster gives to pods, and the spellings of a pinned image (policy.md 5, 6.2)."""
+"""Names the cluster gives to pods, and the spellings of a pinned image (docs/internals/policy.md 5, 6.2)."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Arguments, directory, capabilities and extra commands of a container's process (policy.md 4.3, 4.6, 4.11)."""
+"""Arguments, directory, capabilities and extra commands of a container's process (docs/internals/policy.md 4.3, 4.6, 4.11)."""
 
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.environment import ContainerEnvironment

@@ -1,4 +1,4 @@
-"""Runtime profiles: which runtime a policy is made for, and the constants of that runtime (policy.md 4-8)."""
+"""Runtime profiles: which runtime a policy is made for, and the constants of that runtime (docs/internals/policy.md 4-8)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from contrast_tasks.errors import SettingsError
 from contrast_tasks.policy.model import Profile
 
-# containerd's default capabilities (policy.md 4.6), without the CAP_ prefix, which is written by some runtimes only.
+# containerd's default capabilities (docs/internals/policy.md 4.6), without the CAP_ prefix, which is written by some runtimes only.
 DEFAULT_CAPS = (
     "CHOWN",
     "DAC_OVERRIDE",

@@ -1,4 +1,4 @@
-"""Requests to the agent as the policy sees them: the JSON of protobuf messages (policy.md 3)."""
+"""Requests to the agent as the policy sees them: the JSON of protobuf messages (docs/internals/policy.md 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SignalProcessRequest StartContainerRequest StartTracingRequest StatsContainerReq
 TtyWinResizeRequest UpdateContainerRequest UpdateEphemeralMountsRequest UpdateInterfaceRequest UpdateRoutesRequest
 VolumeStatsRequest WaitProcessRequest WriteStreamRequest
 """
-# Every message the agent asks a policy about (policy.md 2).
+# Every message the agent asks a policy about (docs/internals/policy.md 2).
 REQUESTS = tuple(_NAMES.split())
 
 _PROCESS: Mapping[str, Any] = {
@@ -182,7 +182,7 @@ class Request:
 def fill_defaults(kind: str, sparse: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request as the agent serialises it: absent members get protobuf's defaults.
 
-    Source: policy.md 3.1. Members that are given keep their value, also an explicit null.
+    Source: docs/internals/policy.md 3.1. Members that are given keep their value, also an explicit null.
     """
     return {**_TOP.get(kind, {}), **{key: _filled(key, value) for key, value in sparse.items()}}
 

@@ -1,4 +1,4 @@
-"""A pod's whole life as requests, made from the same expectations as its policy (policy.md 10.5).
+"""A pod's whole life as requests, made from the same expectations as its policy (docs/internals/policy.md 10.5).
 
 A policy that would deny its own pod is found here, before anything is deployed. What only the host knows is filled
 with samples; every identifier is made from the container's name, so that two runs give the same requests.
@@ -47,7 +47,7 @@ def simulate(policy: bytes, data: PolicyData, *, engine: str = ENGINES[0]) -> tu
 
 
 def synthesise_lifecycle(data: PolicyData) -> list[Request]:
-    """Return the requests of a pod from start to end, in the order of policy.md 2."""
+    """Return the requests of a pod from start to end, in the order of docs/internals/policy.md 2."""
     return [
         Request(
             kind=request.kind,

@@ -13,7 +13,7 @@ from contrast_tasks.resources import read_text
 RULES = "templates/policy/rules.rego"
 _DATA = "policy_data := "
 _CONTAINER = "policy_container_"
-# Engines before Kata 3.30 take any line, unmodified regorus 0.9 no more than 1,024 columns (policy.md 1.1).
+# Engines before Kata 3.30 take any line, unmodified regorus 0.9 no more than 1,024 columns (docs/internals/policy.md 1.1).
 _COLUMNS = 200
 _LONGEST = 900
 _PIECE = 140

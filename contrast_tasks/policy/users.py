@@ -1,4 +1,4 @@
-"""The numeric identity of a container's process (policy.md 4.4)."""
+"""The numeric identity of a container's process (docs/internals/policy.md 4.4)."""
 
 from dataclasses import dataclass
 

@@ -83,7 +83,7 @@ def value_of(parts: Parts) -> Value:
 def expand(text: str, lookup: Callable[[str], Parts | None]) -> Parts:
     """Replace `$(NAME)` as the kubelet does; `$$` is one dollar, an unresolved reference stays as it is.
 
-    Source: Kubernetes, "Define dependent environment variables"; behaviour as in policy.md 4.3.
+    Source: Kubernetes, "Define dependent environment variables"; behaviour as in docs/internals/policy.md 4.3.
     """
     if "$" not in text:
         return (text,) if text else ()

@@ -1,4 +1,4 @@
-"""Volumes of a pod: what reaches the guest for each kind, and the storages that come with it (policy.md 4.5)."""
+"""Volumes of a pod: what reaches the guest for each kind, and the storages that come with it (docs/internals/policy.md 4.5)."""
 
 import posixpath
 from collections import Counter

@@ -1,7 +1,7 @@
 """What contrast.toml declares, written into a workload: runtime class, memory, annotations, environment.
 
 Values that already stand in the YAML are kept; one that differs from what the settings declare for this workload is
-an error naming both places. Source: architecture.md 6; spec/generate.md 5.1, 8.5, 10.1.
+an error naming both places. Source: docs/internals/graph.md 4; docs/internals/generate.md 5.1, 8.5, 10.1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +107,7 @@ def other_versions(settings: Settings) -> list[Finding]:
 
 
 def _is_unreleased(tag: str) -> bool:
-    # Source: spec/generate.md 6, VersionsMatch.
+    # Source: docs/internals/generate.md 6, VersionsMatch.
     return "dev" in tag or "pre" in tag
 
 

@@ -1,7 +1,7 @@
 """The injected containers: initializer first, mesh sidecar last, and the volume between them and the application.
 
 Containers and volume are data under templates/inject/, merged by name; a second run changes nothing.
-Source: spec/generate.md 8.1-8.3, 8.8; spec/runtime.md 7; spec/service-mesh.md 3.
+Source: docs/internals/generate.md 8.1-8.3, 8.8; docs/internals/runtime.md 7; docs/internals/service-mesh.md 3.
 """
 
 import copy
@@ -25,7 +25,7 @@ VOLUME: Final = "contrast-secrets"
 VARIABLE_MIRRORS: Final = "CONTRAST_ENDORSEMENTS_MIRRORS"
 VARIABLE_PROXY: Final = "CONTRAST_ENDORSEMENTS_PROXY"
 _SECURE_PV_PARTS: Final = 2
-# Source: spec/generate.md 8.3.
+# Source: docs/internals/generate.md 8.3.
 _PROPAGATES: Final = ("HostToContainer", "Bidirectional")
 
 

@@ -1,7 +1,7 @@
 """Whether a guest's memory can hold what runs in it (G032): processes, and where the guest pulls them its images.
 
 A guest has its platform's base memory and the sum of the main containers' limits; the base is what the guest itself
-needs. Source: spec/runtime.md 8; spec/generate.md 10.
+needs. Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from contrast_tasks.prepare.inject import SERVICE_MESH
 
 _MIB: Final = 1 << 20
 # What has to fit in beside the images: some process, and Envoy, whose container declares no memory.
-# Source: spec/runtime.md 8.
+# Source: docs/internals/runtime.md 8.
 _LEAST_BYTES: Final = 64 * _MIB
 _MESH_BYTES: Final = 66 * _MIB
 

@@ -1,6 +1,6 @@
 """A workload's mesh annotations, read and judged: grammar, the pod around them, the pods they lead to.
 
-Source: spec/service-mesh.md 1, 2.3, 9.
+Source: docs/internals/service-mesh.md 1, 2.3, 9.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Order: settings (runtime class, memory, annotations, environment), checks over the result, mesh annotations, then the
 injected containers. Sources are never changed, so what is prepared follows from source and settings alone.
-Source: spec/generate.md 5.1, 6, 8; architecture.md 6.
+Source: docs/internals/generate.md 5.1, 6, 8; docs/internals/graph.md 4.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """The settings of one project: contrast.toml, CONTRAST_* variables and flags, merged, each value with its origin.
 
 Precedence: flag, environment, file, default. Everything here runs on every start, so it uses the standard library
-only. Source: architecture.md 6.
+only. Source: docs/internals/graph.md 4.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

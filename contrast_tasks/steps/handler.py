@@ -1,7 +1,7 @@
 """The runtime class of confidential pods: of one release of the runtime, when the reference values are of one.
 
 A measurement holds for one release, whose runtime class carries a digest in its name; pods under another class would run
-in guests that the manifest refuses. Source: spec/runtime.md 2.
+in guests that the manifest refuses. Source: docs/internals/runtime.md 2.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 An owner key is made only when exactly one path of its kind is configured and nothing is there; an existing file is
 never touched. What the manifest needs of them is kept in .contrast/keys.json, so that a change of one workload loads
-no cryptography. Source: spec/generate.md 2.6.
+no cryptography. Source: docs/internals/generate.md 2.6.
 """
 
 import contextlib

@@ -25,7 +25,7 @@ def find_sources(root: Path, sources: Sequence[str]) -> Found:
     """Find the YAML files below the sources, in lexical order, each once by its real path.
 
     The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
-    sources stay apart. Source: spec/generate.md 3.
+    sources stay apart. Source: docs/internals/generate.md 3.
     """
     found = Found()
     tops = [os.path.normpath(root / source) for source in sources]

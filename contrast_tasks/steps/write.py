@@ -18,7 +18,7 @@ from contrast_tasks.steps.paths import Spec
 from contrast_tasks.steps.project import open_project
 from contrast_tasks.steps.work import Work, read_work
 
-# Source: spec/manifest.md 6, the annotation the agent takes its policy from.
+# Source: docs/internals/manifest.md 6, the annotation the agent takes its policy from.
 POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 
 

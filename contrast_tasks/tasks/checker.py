@@ -1,7 +1,7 @@
 """Whether a file is the one that was seen before: by signature first, by content when that differs.
 
 doit's own checkers trust the modification time, so content that changed under an old time passes for unchanged, and a
-file that changes while its task runs is recorded as done (notes/doit.md 1.6). The signature here holds the change
+file that changes while its task runs is recorded as done (docs/internals/graph.md 1). The signature here holds the change
 time, which no ordinary program can set back, and what is recorded is the signature from before the action.
 """
 

@@ -1,6 +1,6 @@
 """What the history needs from a store: small values under two-part keys, and one compare-and-swap.
 
-Keys are `<folder>/<name>`, both of letters, digits and dashes. Source: spec/coordinator.md 8.1, 8.2.
+Keys are `<folder>/<name>`, both of letters, digits and dashes. Source: docs/internals/coordinator.md 8.1, 8.2.
 
 StoreError            the store cannot be read or written
 ├── NotFound          no value under this key

@@ -9,8 +9,8 @@ from typing import Any
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.console import Console
 from contrast_tasks.cli.context import Context
-from contrast_tasks.settings.layers import variable
 from contrast_tasks.settings import load as settings
+from contrast_tasks.settings.layers import variable
 from contrast_tasks.settings.shape import SHAPE, Leaf, Map, Table, fixed_leaves
 from dev.reference.markdown import NOTICE, code, prose, table
 

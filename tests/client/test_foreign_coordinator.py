@@ -1,7 +1,7 @@
 """Set and verify against a Coordinator that behaves on the wire as the reference product's does.
 
 It has the later spelling of the service only, sends no reason codes and no latest transition, does not know the expected
-previous transition, and issues its root certificate anew with every manifest. Source: spec/coordinator.md 2.1, 2.3, 5.4.
+previous transition, and issues its root certificate anew with every manifest. Source: docs/internals/coordinator.md 2.1, 2.3, 5.4.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Known answers of spec/coordinator.md 5.3; the 32-byte cases were published by the reference product."""
+"""Known answers of docs/internals/coordinator.md 5.3; the 32-byte cases were published by the reference product."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec

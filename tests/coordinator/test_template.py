@@ -1,4 +1,4 @@
-"""templates/coordinator/coordinator.yml against spec/runtime.md 5 and the process itself."""
+"""templates/coordinator/coordinator.yml against docs/internals/runtime.md 5 and the process itself."""
 
 from typing import Any
 

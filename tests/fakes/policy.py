@@ -22,7 +22,7 @@ from contrast_tasks.policy.text import render_policy
 DIGEST = "sha256:" + "5a" * 32
 OTHER_DIGEST = "sha256:" + "5b" * 32
 PEER_SUITE = Path(__file__).parents[2] / ".." / "shared" / "testdata" / "policy" / "kata"
-# Kata's own defaults for the peer suite; only its sparse requests may be judged by it (policy.md 10.7).
+# Kata's own defaults for the peer suite; only its sparse requests may be judged by it (docs/internals/policy.md 10.7).
 PEER_PROFILE = replace(
     KATA_QEMU_BLOCK,
     name="kata-peer",

@@ -21,7 +21,7 @@ SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 PKCS1 = serialization.PublicFormat.PKCS1
 PLAIN = serialization.NoEncryption()
 
-# The P-384 key with private scalar 1, and its digest in spec/manifest.md 6.
+# The P-384 key with private scalar 1, and its digest in docs/internals/manifest.md 6.
 ONE = ec.derive_private_key(1, ec.SECP384R1())
 ONE_DIGEST = "29f8fe74f38c49d49810cec736a26732a30bff2e64827b709a1c63340d4f7181"
 

@@ -1,4 +1,4 @@
-"""CreateContainer: what a host might change in a request, each with the code of its denial (policy.md 9.3)."""
+"""CreateContainer: what a host might change in a request, each with the code of its denial (docs/internals/policy.md 9.3)."""
 
 from collections.abc import Callable
 from typing import Any

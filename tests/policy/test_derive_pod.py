@@ -1,4 +1,4 @@
-"""Mounts, volumes, images, names and fields of pods (policy.md 4.1, 4.5, 4.12, 6.2)."""
+"""Mounts, volumes, images, names and fields of pods (docs/internals/policy.md 4.1, 4.5, 4.12, 6.2)."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Arguments, environment, identity and rights of processes, from pod and image (policy.md 4.3, 4.4, 4.6)."""
+"""Arguments, environment, identity and rights of processes, from pod and image (docs/internals/policy.md 4.3, 4.4, 4.6)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Passed-through GPUs: as many as the limits ask for, numbered alike and each once (policy.md 4.13, N52)."""
+"""Passed-through GPUs: as many as the limits ask for, numbered alike and each once (docs/internals/policy.md 4.13, N52)."""
 
 from collections.abc import Callable
 from functools import cache

@@ -1,4 +1,4 @@
-"""Whatever is missing from a request or has another type denies it, and never upsets an engine (policy.md 10.3)."""
+"""Whatever is missing from a request or has another type denies it, and never upsets an engine (docs/internals/policy.md 10.3)."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Requests other than CreateContainer: what a host might ask for (policy.md 2, 9.3 N80 to N99)."""
+"""Requests other than CreateContainer: what a host might ask for (docs/internals/policy.md 2, 9.3 N80 to N99)."""
 
 from itertools import pairwise
 from typing import Any

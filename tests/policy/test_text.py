@@ -32,7 +32,7 @@ from tests.fakes.policy import (
 RULES = read_text("templates/policy/rules.rego")
 GOLDEN = Path(__file__).parents[1] / "golden" / "policy"
 SCHEMA = json.loads(read_text("schemas/policy-data.schema.json"))
-# policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
+# docs/internals/policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
 _BUILTINS = (
     "array.concat base64.encode base64url.encode bits.and concat contains count endswith indexof is_array is_boolean "
     "is_null is_number is_object is_string lower object.get object.keys object.union print regex.match replace sort "

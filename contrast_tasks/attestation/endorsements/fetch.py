@@ -8,7 +8,7 @@ issued earlier. A vendor that limits its rate says when to come back, and is obe
 
 Nothing here runs during a handshake: verification reads the cache through `Endorsements.cached`, which never waits.
 
-Source: spec/attestation 2.5 (caching rules, retries) and 3.4.
+Source: docs/internals/attestation.md 2.5 (caching rules, retries) and 3.4.
 """
 
 import base64

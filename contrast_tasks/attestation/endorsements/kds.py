@@ -1,6 +1,6 @@
 """AMD's key distribution service: where endorsement certificates and revocation lists stand, and what may come from there.
 
-Source: AMD publication 57230 (spec/attestation 2.5).
+Source: AMD publication 57230 (docs/internals/attestation.md 2.5).
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 A provisioning certificate caching service of one's own (PCCS) has the same addresses and serves as a mirror.
 
-Source: Intel PCS API v4 (spec/attestation 3.4).
+Source: Intel PCS API v4 (docs/internals/attestation.md 3.4).
 """
 
 import re

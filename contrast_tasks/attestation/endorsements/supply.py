@@ -6,7 +6,7 @@ A vendor is asked only about platforms that proved to be genuine, and about this
 
 This guest's own certificate comes from the host's service where there is one (Azure), else from the vendor.
 
-Source: spec/attestation.md 2.5 "Caching rules", 4 (THIM), 7 "SNP issuer order".
+Source: docs/internals/attestation.md 2.5 "Caching rules", 4 (THIM), 7 "SNP issuer order".
 """
 
 import logging

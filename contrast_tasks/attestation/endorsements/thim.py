@@ -3,7 +3,7 @@
 Nothing in the answer is trusted: the chain is verified like one that a peer sent. This reads its form only, strictly, so that a
 service that answers with something else is told from a processor whose certificates do not verify.
 
-Source: spec/attestation.md 4 (`GET /metadata/THIM/amd/certification` on the link-local address, header `Metadata: true`).
+Source: docs/internals/attestation.md 4 (`GET /metadata/THIM/amd/certification` on the link-local address, header `Metadata: true`).
 """
 
 import base64

@@ -4,7 +4,7 @@ Both devices speak by ioctl with structures that hold addresses, so the buffers 
 the call. Firmware throttles requests: they are made one after the other, and EAGAIN and EBUSY are tried again after a
 pause, a bounded number of times.
 
-Source: Linux <linux/sev-guest.h> and <linux/tdx-guest.h> (spec/attestation 7); GHCB specification, certificate table.
+Source: Linux <linux/sev-guest.h> and <linux/tdx-guest.h> (docs/internals/attestation.md 7); GHCB specification, certificate table.
 """
 
 import contextlib

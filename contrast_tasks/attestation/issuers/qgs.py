@@ -6,7 +6,7 @@ size, u32 size of a list of key ids (none), report; for a response u32 id size, 
 
 The host can answer with anything: what it says is a quote is read by the issuer, and judged by whoever it is shown to.
 
-Source: Intel DCAP, messages GET_QUOTE_REQ and GET_QUOTE_RESP of the quote generation service (spec/attestation.md 3.4, 7).
+Source: Intel DCAP, messages GET_QUOTE_REQ and GET_QUOTE_RESP of the quote generation service (docs/internals/attestation.md 3.4, 7).
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The certificate chain of a simulated processor, in AMD's form. Source: spec/attestation.md 2.5."""
+"""The certificate chain of a simulated processor, in AMD's form. Source: docs/internals/attestation.md 2.5."""
 
 import secrets
 from dataclasses import dataclass

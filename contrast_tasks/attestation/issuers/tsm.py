@@ -4,7 +4,7 @@ A source turns 64 bytes of report data into the hardware's report or quote. conf
 speaks to firmware and host for both kinds of guest. Entries there are shared by name: the kernel counts writes in `generation`,
 and a count that differs from our own writes means that somebody else wrote between, so the report may not be ours.
 
-Source: Linux ABI documentation of configfs-tsm, and of /dev/sev-guest (spec/attestation 7).
+Source: Linux ABI documentation of configfs-tsm, and of /dev/sev-guest (docs/internals/attestation.md 7).
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """An X.509 certificate of an endorsement chain, read without looking for trouble in its serial number.
 
 AMD's endorsement keys have serial number 0; everything that matters for trust is checked here and in `endorsement`.
-Source: RFC 5280; spec/attestation.md 2.5.
+Source: RFC 5280; docs/internals/attestation.md 2.5.
 """
 
 from dataclasses import dataclass

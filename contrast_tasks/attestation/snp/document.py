@@ -1,6 +1,6 @@
 """The evidence document of SEV-SNP: report and certificates as protobuf `sevsnp.Attestation`.
 
-Unknown fields are ignored, as the format demands; fields of the wrong length or type are not. Source: spec/attestation.md 2.6.
+Unknown fields are ignored, as the format demands; fields of the wrong length or type are not. Source: docs/internals/attestation.md 2.6.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Endorsement keys: what AMD's certificate says about the chip, and whether it leads to the pinned root.
 
-Source: spec/attestation.md 2.5.
+Source: docs/internals/attestation.md 2.5.
 """
 
 import hashlib

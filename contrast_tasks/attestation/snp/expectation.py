@@ -1,6 +1,6 @@
 """What a genuine report claims, compared with one reference value: every comparison is made, each one is a Check.
 
-Source: spec/attestation.md 2.3, 2.4, 2.8 (the order of the table, and its additions of 2026).
+Source: docs/internals/attestation.md 2.3, 2.4, 2.8 (the order of the table, and its additions of 2026).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The ID block with the constant signature: pins measurement, policy and ids without anybody holding a key.
 
 The signature is always (r, s) = (2, 1); the public key for which it verifies is recovered from the block, and the report
-carries that key's digest. Firmware refuses to launch a guest for which the block does not hold. Source: spec/attestation.md 2.7.
+carries that key's digest. Firmware refuses to launch a guest for which the block does not hold. Source: docs/internals/attestation.md 2.7.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def id_key_digest(measurement: bytes, policy: int) -> bytes:
 def accepted_id_key_digests(measurement: bytes, policy: int) -> tuple[bytes, bytes]:
     """Return the two values of ID_KEY_DIGEST that pin this measurement and policy.
 
-    Launchers differ in the family and image id of the block: 1 and 2 (spec/attestation.md 2.7), or zero (spec/manifest.md 7).
+    Launchers differ in the family and image id of the block: 1 and 2 (docs/internals/attestation.md 2.7), or zero (docs/internals/manifest.md 7).
     Those ids are labels without a meaning for trust, while either key pins measurement, policy and guest SVN alike.
     """
     unlabelled = id_block(measurement, policy, family_id=_NO_ID, image_id=_NO_ID)

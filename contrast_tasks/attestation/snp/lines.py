@@ -1,6 +1,6 @@
 """AMD's processor lines: which models belong to them and which root each one is pinned to.
 
-Source: spec/attestation.md 2.5; the certificates themselves lie in roots/ (see its README).
+Source: docs/internals/attestation.md 2.5; the certificates themselves lie in roots/ (see its README).
 """
 
 from functools import cache

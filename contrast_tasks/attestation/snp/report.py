@@ -1,7 +1,7 @@
 """The SEV-SNP attestation report, 0x4A0 bytes: reading with every reserved byte checked, and writing.
 
 Since reserved bytes must be zero, writing a report that was read gives the very same bytes, so a signature can be verified over
-the fields alone. Source: spec/attestation.md 2.1, 2.3, 2.4.
+the fields alone. Source: docs/internals/attestation.md 2.1, 2.3, 2.4.
 """
 
 import struct

@@ -1,6 +1,6 @@
 """The 64-bit TCB version of SEV-SNP: four or five security patch levels, one byte each.
 
-Source: spec/attestation.md 2.2.
+Source: docs/internals/attestation.md 2.2.
 """
 
 from dataclasses import dataclass

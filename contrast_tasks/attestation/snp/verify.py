@@ -2,7 +2,7 @@
 
 `verify_genuine` answers the first part, `SnpValidator.verify` all of it. Everything is pure: bytes, expectations, the clock and
 the revocation lists at hand come in; facts or one typed error come out. Nothing here waits for the network.
-Source: spec/attestation.md 2.8, in its order.
+Source: docs/internals/attestation.md 2.8, in its order.
 """
 
 from collections.abc import Callable, Sequence
@@ -175,7 +175,7 @@ class SnpValidator:
     oid: str = OID_SNP_DOCUMENT
 
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> VerifiedEvidence:
-        """Return the evidence if every check of spec/attestation.md 2.8 passes.
+        """Return the evidence if every check of docs/internals/attestation.md 2.8 passes.
 
         document: protobuf as in the certificate extension. report_data: the 64 bytes it has to bind.
         Raises HardwareRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.

@@ -3,7 +3,7 @@
 A manifest may carry the digest for one virtual processor and the address at which the others start; the digest for n
 processors follows by n - 1 updates with the same page.
 
-Source: SEV-SNP firmware ABI, "PAGE_INFO" of SNP_LAUNCH_UPDATE; initial register values as QEMU sets them (spec/attestation 6.1).
+Source: SEV-SNP firmware ABI, "PAGE_INFO" of SNP_LAUNCH_UPDATE; initial register values as QEMU sets them (docs/internals/attestation.md 6.1).
 """
 
 import hashlib

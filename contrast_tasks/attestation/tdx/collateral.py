@@ -3,7 +3,7 @@
 The signatures cover the exact characters of the inner JSON objects, so the text is kept as received and never written
 again. Nothing here fetches: bytes come from a cache or a file.
 
-Source: Intel PCS API v4; bundle members as in spec/attestation 3.4.
+Source: Intel PCS API v4; bundle members as in docs/internals/attestation.md 3.4.
 """
 
 import re

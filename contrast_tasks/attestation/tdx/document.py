@@ -4,7 +4,7 @@ A signature covers bytes, so a document is only a way to carry a quote: it is wr
 parsed and verified like any other. Sizes in the message must agree with what is there. The header tells which of the two messages
 it is: `QuoteV4`, or `QuoteV5` with a body that has a type.
 
-Source: spec/attestation 3.6.
+Source: docs/internals/attestation.md 3.6.
 """
 
 import struct

@@ -4,7 +4,7 @@ Three things have a level each: the platform (processor components, PCE, TDX com
 enclave. A quote's status is the worst of the three. No level that matches is a rejection, not a status: the platform is then
 older than everything Intel still lists.
 
-Source: spec/attestation 3.5; the verification steps of the TDX DCAP quote verification library.
+Source: docs/internals/attestation.md 3.5; the verification steps of the TDX DCAP quote verification library.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@
 third against one reference value. Everything is pure: bytes, expectations, collateral and the clock come in, facts or one
 typed error come out. Without collateral the patch level is unknown, and unknown is a rejection.
 
-Source: spec/attestation 3.2 (signatures), 3.5 (status), 3.7 (claims).
+Source: docs/internals/attestation.md 3.2 (signatures), 3.5 (status), 3.7 (claims).
 """
 
 import hashlib

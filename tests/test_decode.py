@@ -1,0 +1,55 @@
+"""Reading JSON with the place of what is wrong."""
+
+from collections.abc import Callable
+
+import pytest
+
+from contrast_tasks.decode import DecodeError, Json, parse_json
+
+DOCUMENT = '{"a": {"name": "x", "ports": [1, true]}}'
+
+
+def test_members_are_read_by_type() -> None:
+    place = parse_json(DOCUMENT).at("a")
+
+    assert place.at("name").text() == "x"
+    assert place.at("ports").items()[0].integer() == 1
+    assert [name for name, _ in place.members()] == ["name", "ports"]
+    assert place.get("absent") is None
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda top: top.at("b"), "/b: missing"),
+        (
+            lambda top: top.text(),
+            "the document: found an object, wanted a text",
+        ),
+        (lambda top: top.at("a").at("name").integer(), "/a/name: found a text, wanted an integer"),
+        (
+            lambda top: top.at("a").at("ports").texts(),
+            "/a/ports/0: found an integer, wanted a text",
+        ),
+        (
+            lambda top: top.at("a").at("ports").items()[1].integer(),
+            "/a/ports/1: found true or false, wanted an integer",
+        ),
+        (lambda top: top.at("a").at("name").at("x"), "/a/name: found a text, wanted an object"),
+        (lambda top: top.at("a").at("name").items(), "/a/name: found a text, wanted a list"),
+    ],
+)
+def test_another_form_is_told_with_its_place(read: Callable[[Json], object], message: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        read(parse_json(DOCUMENT))
+
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "not JSON"), (b"\xff", "not JSON"), ("[" * 100_000, "nested too deeply")],
+)
+def test_other_content_is_no_document(content: bytes | str, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        parse_json(content)

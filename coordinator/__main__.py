@@ -20,9 +20,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contrast_tasks import variables
+from contrast_tasks.addresses import (
+    MESH_API_PORT,
+    PROBES_PORT,
+    USER_API_PORT,
+    host_and_port,
+)
 from contrast_tasks.attestation.issuers.environment import (
     DEFAULT_ENDORSEMENTS,
-    VARIABLE_ENDORSEMENTS,
     issuer_from_environment,
     kept_folder,
     prepare,
@@ -39,6 +45,7 @@ _log = logging.getLogger("coordinator")
 # For each of the two APIs; Kubernetes allows 30 s for everything by default.
 _GRACE_S = 10.0
 _EXIT_BUG = 1
+_DEFAULT_STATE = "/var/lib/contrast-coordinator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +64,14 @@ class Options:
 def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Return the options; raises SettingsError for an address that is not HOST:PORT, exits for unknown ones."""
     parser = argparse.ArgumentParser(prog="coordinator", description=__doc__.partition("\n")[0])
-    for name, default, text in (
-        ("user-api", "0.0.0.0:1313", "address of the user API"),  # the pod's address
-        ("mesh-api", "0.0.0.0:7777", "address of the mesh API"),  # the pod's address
-        ("http", "0.0.0.0:9102", "address of probes and metrics"),  # the pod's address
+    for option, port, variable, text in (
+        ("--user-api", USER_API_PORT, variables.USER_API, "address of the user API"),
+        ("--mesh-api", MESH_API_PORT, variables.MESH_API, "address of the mesh API"),
+        ("--http", PROBES_PORT, variables.HTTP, "address of probes and metrics"),
     ):
-        variable = f"CONTRAST_{name.upper().replace('-', '_')}"
+        default = f"0.0.0.0:{port}"  # the pod's address
         parser.add_argument(
-            f"--{name}",
+            option,
             metavar="HOST:PORT",
             default=environ.get(variable) or default,
             help=f"{text} (default {default}, or {variable})",
@@ -72,14 +79,14 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
     parser.add_argument(
         "--state",
         metavar="DIR",
-        default=environ.get("CONTRAST_STATE") or "/var/lib/contrast-coordinator",
-        help="directory of the history (default /var/lib/contrast-coordinator, or CONTRAST_STATE)",
+        default=environ.get(variables.STATE) or _DEFAULT_STATE,
+        help=f"directory of the history (default {_DEFAULT_STATE}, or {variables.STATE})",
     )
     parser.add_argument(
         "--endorsements",
         metavar="DIR",
         default=kept_folder(environ),
-        help=f"directory of kept endorsements (default {DEFAULT_ENDORSEMENTS}, or {VARIABLE_ENDORSEMENTS})",
+        help=f"directory of kept endorsements (default {DEFAULT_ENDORSEMENTS}, or {variables.ENDORSEMENTS})",
     )
     parser.add_argument(
         "--force-new",
@@ -229,10 +236,10 @@ def _report(error: ContrastError) -> None:
 
 
 def _address(option: str, text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004  # 16 bits
+    found = host_and_port(text)
+    if found is None:
         raise SettingsError(f"{option}: found {text!r}, wanted HOST:PORT with a port up to 65535")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return found
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contrast_tasks.addresses import is_address, is_proxy
+from contrast_tasks.addresses import host_and_port, is_address, is_proxy
 from contrast_tasks.attestation.endorsements.network import network_from_environment, parse_mirrors
 from contrast_tasks.errors import SettingsError, UsageError
 from contrast_tasks.prepare.inject import way_to_vendors
@@ -54,3 +54,30 @@ def test_guests_understand_the_mirrors_that_settings_take(prefix: str, replaceme
 
     assert network is not None
     assert network.mirrors == {prefix: replacement}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("203.0.113.7:1313", ("203.0.113.7", 1313)),
+        ("coordinator.shop:0", ("coordinator.shop", 0)),
+        ("[2001:db8::7]:1313", ("2001:db8::7", 1313)),
+        ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+        ("coordinator", ("coordinator", 7)),
+        ("[::1]", ("::1", 7)),
+    ],
+)
+def test_a_host_and_a_port_are_told_apart(text: str, expected: tuple[str, int]) -> None:
+    assert host_and_port(text, 7) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":1", "a:", "a:b", "a:-1", "a:65536", "::1", "::1:80", "a/b:1", "u@a:1", "a:\u0661"],
+)
+def test_another_form_is_neither_host_nor_port(text: str) -> None:
+    assert host_and_port(text, 7) is None
+
+
+def test_without_a_default_the_port_must_be_there() -> None:
+    assert host_and_port("coordinator") is None

@@ -1,7 +1,6 @@
 """Where a deployment runs, on this machine or on a cluster, and the address of its Coordinator's user API."""
 
-import re
-
+from contrast_tasks.addresses import USER_API_PORT, host_and_port
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.local.client import NodeClient, PodStatus
 from contrast_tasks.local.control import NodeAbsent
@@ -10,10 +9,6 @@ from contrast_tasks.report.hints import command
 from contrast_tasks.settings.load import Settings
 
 ROLE_COORDINATOR = "coordinator"
-USER_API_PORT = 1313
-
-_HOST = re.compile(r"[^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]")
-_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def is_local(settings: Settings) -> bool:
@@ -35,16 +30,13 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
         raise ClusterError(
             "no coordinator is deployed here", hint=f"start one with '{command('deploy')}'"
         )
-    host, colon, port = given.rpartition(":")
-    if not colon or given.endswith("]"):
-        host, port = given, str(USER_API_PORT)
-    # 65535 is the largest port
-    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or not 0 < int(port) <= 65535:  # noqa: PLR2004
+    found = host_and_port(given, USER_API_PORT)
+    if found is None or not found[1]:
         raise UsageError(
             f"coordinator is {given!r}, wanted host:port",
             hint="an address only, as 203.0.113.7:1313; one of IPv6 in brackets, as [2001:db8::7]:1313",
         )
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return found
 
 
 def running_pods(settings: Settings) -> tuple[PodStatus, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from contrast_tasks.addresses import host_and_port
 from contrast_tasks.attestation.carriers import Carried, Evidence, evidence_of
 from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument
 from contrast_tasks.attestation.tdx.document import TDX_OID
@@ -83,11 +84,10 @@ def presented_evidence(
 
 def address_of(given: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`; raises UsageError for one of another form, the port may not be left out."""
-    host, _, port = given.rpartition(":")
-    # 65535 is the largest port
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:  # noqa: PLR2004
+    found = host_and_port(given)
+    if found is None or not found[1]:
         raise UsageError(f"coordinator is {given!r}, wanted HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return found
 
 
 def _connect() -> Callable[..., Any]:

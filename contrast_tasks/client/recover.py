@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.client.deployed import USER_API_PORT, coordinator_address
+from contrast_tasks.addresses import USER_API_PORT
+from contrast_tasks.client.deployed import coordinator_address
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
 from contrast_tasks.client.session import (
     LIMIT_S,

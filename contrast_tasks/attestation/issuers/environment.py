@@ -13,15 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from contrast_tasks import variables
 from contrast_tasks.errors import SettingsError
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.supply import Supply
     from contrast_tasks.attestation.issuers.tsm import EvidenceSource
 
-VARIABLE_EVIDENCE = "CONTRAST_EVIDENCE"
-VARIABLE_HOST_DATA = "CONTRAST_HOST_DATA"
-VARIABLE_ENDORSEMENTS = "CONTRAST_ENDORSEMENTS"
 DEFAULT_ENDORSEMENTS = "/var/lib/contrast-endorsements"
 HOST_DATA_BYTES = 32
 _HARDWARE, _SIMULATED = "hardware", "simulated"
@@ -40,7 +38,7 @@ class Issuer(Protocol):
 
 def kept_folder(environ: Mapping[str, str]) -> Path:
     """Return the folder that guests and Coordinators take kept endorsements from; it need not exist."""
-    return Path(environ.get(VARIABLE_ENDORSEMENTS) or DEFAULT_ENDORSEMENTS)
+    return Path(environ.get(variables.ENDORSEMENTS) or DEFAULT_ENDORSEMENTS)
 
 
 def supply_from_environment(
@@ -58,7 +56,7 @@ def supply_from_environment(
     from contrast_tasks.attestation.endorsements.supply import Supply
 
     # What a simulated processor says is nothing to ask vendors about.
-    is_hardware = environ.get(VARIABLE_EVIDENCE, "") in {"", _HARDWARE}
+    is_hardware = environ.get(variables.EVIDENCE, "") in {"", _HARDWARE}
     network = network_from_environment(environ, default=is_hardware)
     return Supply.in_folder(folder or kept_folder(environ), clock, network)
 
@@ -78,7 +76,7 @@ def issuer_from_environment(
     Raises SettingsError, naming the variable, if one is not understood or this is no confidential guest; ClusterError if the
     directory holds no simulated processor.
     """
-    named = environ.get(VARIABLE_EVIDENCE, "")
+    named = environ.get(variables.EVIDENCE, "")
     kind, _, place = named.partition(":")
     if named in ("", _HARDWARE):
         if supply is None:
@@ -88,10 +86,10 @@ def issuer_from_environment(
         return _hardware_issuer(environ, source, supply)
     if kind != _SIMULATED or not place:
         raise SettingsError(
-            f"environment {VARIABLE_EVIDENCE} is {_quoted(named)}, wanted {_HARDWARE} or {_SIMULATED}:<directory>",
+            f"environment {variables.EVIDENCE} is {_quoted(named)}, wanted {_HARDWARE} or {_SIMULATED}:<directory>",
             hint="the local backend sets it; a confidential guest needs none",
         )
-    host_data = _host_data(environ.get(VARIABLE_HOST_DATA, ""))
+    host_data = _host_data(environ.get(variables.HOST_DATA, ""))
     from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 
     return SimulatedProcessor.load(Path(place)).issuer(host_data)
@@ -114,9 +112,9 @@ def _hardware_issuer(
     source: "Callable[[], EvidenceSource] | None",
     supply: "Supply",
 ) -> Issuer:
-    if VARIABLE_HOST_DATA in environ:
+    if variables.HOST_DATA in environ:
         raise SettingsError(
-            f"environment {VARIABLE_HOST_DATA} is set, which is for {VARIABLE_EVIDENCE}={_SIMULATED}:<directory> only",
+            f"environment {variables.HOST_DATA} is set, which is for {variables.EVIDENCE}={_SIMULATED}:<directory> only",
             hint="hardware says itself which policy its guest was started with",
         )
     from contrast_tasks.attestation.issuers.devices import find_source
@@ -131,9 +129,9 @@ def _hardware_issuer(
             collateral=supply.collateral,
         )
     except IssuerError as err:
-        named = _quoted(environ.get(VARIABLE_EVIDENCE, ""))
+        named = _quoted(environ.get(variables.EVIDENCE, ""))
         raise SettingsError(
-            f"environment {VARIABLE_EVIDENCE} is {named}, which wants hardware: {err}",
+            f"environment {variables.EVIDENCE} is {named}, which wants hardware: {err}",
             hint=err.hint or "look at the guest's kernel log for sev-guest or tdx_guest",
         ) from err
 
@@ -145,7 +143,7 @@ def _host_data(text: str) -> bytes:
         value = b""
     if len(value) != HOST_DATA_BYTES:
         raise SettingsError(
-            f"environment {VARIABLE_HOST_DATA} is {_quoted(text)}, wanted the policy hash as "
+            f"environment {variables.HOST_DATA} is {_quoted(text)}, wanted the policy hash as "
             f"{2 * HOST_DATA_BYTES} hex digits"
         )
     return value

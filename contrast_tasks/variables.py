@@ -1,0 +1,30 @@
+"""Environment variables that one program of this project sets and another one reads, each named once.
+
+The programs themselves say what a variable means: coordinator/__main__.py, guest/initializer.py, guest/sidecar.py,
+attestation/issuers/environment.py. local/shim/sitecustomize.py runs in applications, so it spells its two names itself.
+"""
+
+from typing import Final
+
+COORDINATOR_HOST: Final = "COORDINATOR_HOST"
+SECRETS_DIR: Final = "CONTRAST_SECRETS_DIR"
+DONE_FILE: Final = "CONTRAST_DONE_FILE"
+RETRY_SECONDS: Final = "CONTRAST_RETRY_SECONDS"
+KEY_GID: Final = "CONTRAST_KEY_GID"
+
+MESH_DIR: Final = "CONTRAST_MESH_DIR"
+READY_FILE: Final = "CONTRAST_READY_FILE"
+LOCAL_MESH: Final = "CONTRAST_LOCAL_MESH"
+ENVOY_BIN: Final = "CONTRAST_ENVOY_BIN"
+
+USER_API: Final = "CONTRAST_USER_API"
+MESH_API: Final = "CONTRAST_MESH_API"
+HTTP: Final = "CONTRAST_HTTP"
+STATE: Final = "CONTRAST_STATE"
+
+EVIDENCE: Final = "CONTRAST_EVIDENCE"
+HOST_DATA: Final = "CONTRAST_HOST_DATA"
+ENDORSEMENTS: Final = "CONTRAST_ENDORSEMENTS"
+
+LOCAL_HOSTS: Final = "CONTRAST_LOCAL_HOSTS"
+LOCAL_EGRESS: Final = "CONTRAST_LOCAL_EGRESS"

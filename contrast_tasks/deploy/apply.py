@@ -7,12 +7,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from contrast_tasks.client.deployed import (
-    ROLE_COORDINATOR,
-    USER_API_PORT,
-    is_local,
-    running_pods,
-)
+from contrast_tasks.addresses import USER_API_PORT
+from contrast_tasks.client.deployed import ROLE_COORDINATOR, is_local, running_pods
 from contrast_tasks.deploy.cluster import ROLLED_OUT, Cluster, Kubectl, Target
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import (

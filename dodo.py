@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from contrast_tasks.tasks.chores import chore, pack_task
-from contrast_tasks.tasks.face import DOIT_CONFIG, pipeline
+from contrast_tasks.tasks.face import DOIT_CONFIG, current_spec, pipeline
 
 __all__ = ["DOIT_CONFIG"]
 
@@ -17,6 +17,12 @@ def task_contrast() -> Iterator[dict[str, Any]]:
 def task_pack() -> dict[str, Any]:
     """Pack the images of the example and of our own components into an OCI layout."""
     return pack_task()
+
+
+def task_demo() -> dict[str, Any]:
+    """Run the whole example on this machine, and prove each step; `--keep` leaves it running and shows the URLs."""
+    keep = {"keep": "leave it running and show the URLs"}
+    return chore("dev.demo.chore:demo", switches=keep, project=current_spec())
 
 
 def task_test() -> dict[str, Any]:

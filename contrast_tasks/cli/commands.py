@@ -46,7 +46,6 @@ SUMMARIES: Mapping[str, str] = {
     "measure": "calculate reference values from firmware, kernel and initrd",
     "probe": "observe an unknown machine, and write its values as settings to confirm",
     "endorsements": "fetch what vendors publish about processors, or show what is kept",
-    "demo": "run the whole example on this machine, and prove each step",
 }
 
 

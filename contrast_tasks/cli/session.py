@@ -102,7 +102,9 @@ def _parse(words: Sequence[str], root: str) -> list[tuple[str, argparse.Namespac
         is_help = any(word in _HELP for word in rest)
         does = own_tasks(_project_of(words, root)).get(command, "") if is_help else ""
         parser = parser_of_task(command, does)
-        parsed.append(("task", parser.parse_args([command, *rest])))
+        arguments, switches = parser.parse_known_args([command, *rest])
+        arguments.switches = switches
+        parsed.append(("task", arguments))
     return parsed
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import ast
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from contrast_tasks.report.model import Report, Step, exit_code_of
 EXAMPLE = "test -- -k manifest"
 _DODO = "dodo.py"
 _PREFIX = "task_"
+_ELSEWHERE = {"demo": "it is a task of our repository: run './doitw demo' in a checkout"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +50,14 @@ def _uses_pipeline(creator: ast.FunctionDef) -> bool:
 class _Lines:
     def __init__(self, context: Context) -> None:
         self._console = context.console
+        self.result: dict[str, Any] = {}
 
     def started(self, name: str) -> None:
         """Say nothing; such tasks speak for themselves."""
 
     def finished(self, step: Step, values: dict[str, Any]) -> None:
-        """Tell what changed."""
-        del values
+        """Tell what changed, and keep what a task gives as its result."""
+        self.result.update(values.get("result") or {})
         self._console.step(step)
         for path in step.wrote:
             self._console.say(f"wrote {path}")
@@ -61,6 +65,7 @@ class _Lines:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Run the tasks; UsageError, with the nearest name, for one that does not exist."""
+    from contrast_tasks.cli.arguments import parser_of_task
     from contrast_tasks.settings.load import FILE_NAME
     from contrast_tasks.tasks.face import DODO, load_tasks
     from contrast_tasks.tasks.run import run_tasks
@@ -72,25 +77,32 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     by_name = {task.name: task for task in tasks}
     if first not in by_name:
         raise _unknown(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])
+    known = {f"--{param['long']}" for param in by_name[first].params}
+    if unknown := [word for word in arguments.switches if word not in known]:
+        parser_of_task(first).error(f"unrecognized arguments: {' '.join(unknown)}")
     # A task with a positional argument takes the rest of the line.
-    selected = arguments.names
+    selected = [first, *arguments.switches, *arguments.names[1:]]
     if by_name[first].pos_arg is not None:
         by_name[first].pos_arg_val = selected[1:]
         selected = selected[:1]
-    run = run_tasks(tasks, selected, listener=_Lines(context), always=arguments.always)
+    lines = _Lines(context)
+    # A machine's document has stdout for itself.
+    with nullcontext() if context.console.is_text else redirect_stdout(sys.stderr):
+        run = run_tasks(tasks, selected, listener=lines, always=arguments.always)
     reporter = run.reporter
     idle = all(step.status == "up-to-date" for step in reporter.steps)
     if idle and not reporter.errors:
         context.console.say("up to date")
     return Report(
-        command=" ".join(selected),
+        command=" ".join(arguments.names) if by_name[first].pos_arg is None else first,
         exit_code=exit_code_of(reporter.errors),
         findings=reporter.findings,
         failures=reporter.failures(),
         steps=tuple(reporter.steps),
+        result=lines.result,
     )
 
 
 def _unknown(name: str, known: list[str]) -> UsageError:
-    hint = did_you_mean(name, known) or "see 'contrast-tasks --help'"
+    hint = _ELSEWHERE.get(name) or did_you_mean(name, known) or "see 'contrast-tasks --help'"
     return UsageError(f"unknown command '{name}'", hint=hint)

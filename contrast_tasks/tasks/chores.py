@@ -1,5 +1,7 @@
 """Tasks for a dodo.py beside the pipeline: packing images, and chores that always run and speak for themselves."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from contrast_tasks.steps import inputs
@@ -21,10 +23,24 @@ def pack_task() -> dict[str, Any]:
     }
 
 
-def chore(stage: str, *, pos_arg: str | None = None) -> dict[str, Any]:
-    """Return a task that runs whenever it is asked for; pos_arg: the argument that gets the words behind `--`."""
+def chore(
+    stage: str,
+    *,
+    pos_arg: str | None = None,
+    switches: Mapping[str, str] = MappingProxyType({}),
+    **arguments: Any,
+) -> dict[str, Any]:
+    """Return a task that runs whenever it is asked for.
+
+    pos_arg: the argument that gets the words behind `--`. switches: arguments that are true where `--name` is given, and
+    what each does. arguments: more arguments, as they are.
+    """
     return {
-        "actions": [action(stage)],
+        "actions": [action(stage, **arguments)],
+        "params": [
+            {"name": name, "long": name, "type": bool, "default": False, "help": does}
+            for name, does in switches.items()
+        ],
         "uptodate": [False],
         "io": {"capture": False},
         **({"pos_arg": pos_arg} if pos_arg else {}),

@@ -77,8 +77,9 @@ def _exit_codes() -> Iterator[tuple[str, str]]:
     codes[main.INTERRUPTED] = "interrupted; finished work is kept"
     codes[main.TERMINATED] = "terminated; finished work is kept"
     for error in vars(errors).values():
-        if inspect.isclass(error) and isinstance(getattr(error, "exit_code", None), int):
+        number: object = getattr(error, "exit_code", None)
+        if inspect.isclass(error) and isinstance(number, int):
             first = (inspect.getdoc(error) or "").partition("\n")[0].rstrip(".")
-            codes.setdefault(error.exit_code, prose(first[:1].lower() + first[1:]))
+            codes.setdefault(number, prose(first[:1].lower() + first[1:]))
     codes[errors.ContrastError.exit_code] = "a bug of ours"
     yield from ((str(number), text) for number, text in sorted(codes.items()))

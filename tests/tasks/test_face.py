@@ -1,5 +1,6 @@
 """The pipeline under plain doit, and dodo.py files under our own command line."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -265,3 +266,54 @@ def test_a_task_of_the_pipeline_is_a_command_without_a_dodo(
     assert terminal.run("workload:deployment/shop.yml#Deployment/shelf").code == 0
     assert (project.root / ".contrast/results/Deployment.shelf").exists()
     assert not (project.root / ".contrast/results/Deployment.cart").exists()
+
+
+SWITCH = """\
+from contrast_tasks.tasks.chores import chore
+from contrast_tasks.tasks.face import DOIT_CONFIG
+
+
+def task_own():
+    return chore("tests.tasks.test_face:shout", switches={"loud": "say it loudly"}, word="a")
+"""
+
+
+def shout(word: str, *, loud: bool) -> dict[str, object]:
+    sys.stdout.write("said aloud\n")
+    return {"wrote": [], "result": {"word": word.upper() if loud else word}}
+
+
+@pytest.mark.parametrize(("words", "word"), [((), "a"), (("--loud",), "A")])
+def test_a_chore_takes_switches_and_its_result_is_the_reports(
+    terminal: Terminal, project: FakeProject, words: tuple[str, ...], word: str
+) -> None:
+    (project.root / "dodo.py").write_text(SWITCH)
+
+    shown = terminal.run("own", *words, "--output", "json")
+
+    report = json.loads(shown.out)
+    assert (shown.code, report["command"], report["result"]) == (0, "own", {"word": word})
+    assert shown.err == "said aloud\n"
+
+
+def test_a_switch_that_a_task_does_not_have_is_a_usage_error(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "dodo.py").write_text(SWITCH)
+
+    shown = terminal.run("own", "--quickly")
+
+    assert shown.code == 2
+    assert "own: unrecognized arguments: --quickly" in shown.err
+
+
+def test_the_demo_is_no_command_of_a_users_project(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    shown = terminal.run("demo", "--keep")
+
+    assert shown.code == 2
+    assert shown.err.splitlines() == [
+        "contrast-tasks: error: unknown command 'demo'",
+        "  hint: it is a task of our repository: run './doitw demo' in a checkout",
+    ]

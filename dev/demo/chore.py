@@ -1,28 +1,33 @@
-"""`demo`: the whole path on this machine, one line per step with what it proved."""
+"""`./doitw demo`: the whole path on this machine, one line per step with what it proved."""
 
-import argparse
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
-from contrast_tasks.cli import generate
 from contrast_tasks.cli.console import Console
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.generate import generate
+from contrast_tasks.cli.streams import put
 from contrast_tasks.errors import ContrastError, FindingsError
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report
 from contrast_tasks.settings.load import Settings
-
-EXAMPLE = "demo --keep"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments."""
-    parser.add_argument("--keep", action="store_true", help="leave it running and show the URLs")
+from contrast_tasks.steps.paths import Spec
+from dev.demo.run import run_demo
 
 
-def run(arguments: argparse.Namespace, context: Context) -> Report:
+def demo(project: Spec, *, keep: bool) -> dict[str, Any]:
     """Run every step; the first that fails ends the demo, and everything it started is stopped."""
-    from contrast_tasks.demo.run import run_demo
+    context = Context(
+        root=Path(project.root),
+        cwd=Path(project.root),
+        console=Console(quiet=True),
+        environ=os.environ,
+        overrides=project.overrides,
+    )
 
     def load(overrides: Sequence[str]) -> Settings:
         return _under(context, overrides).settings()
@@ -30,14 +35,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     def make(overrides: Sequence[str]) -> None:
         _generate(_under(context, overrides))
 
-    result = run_demo(
-        load,
-        make,
-        say=lambda line: context.console.data(f"{line}\n"),
-        keep=arguments.keep,
-        environ=context.environ,
-    )
-    return Report(command="demo", result=asdict(result))
+    result = run_demo(load, make, say=lambda line: put(sys.stdout, f"{line}\n"), keep=keep)
+    return {"wrote": [], "result": asdict(result)}
 
 
 def _under(context: Context, overrides: Sequence[str]) -> Context:
@@ -45,8 +44,7 @@ def _under(context: Context, overrides: Sequence[str]) -> Context:
 
 
 def _generate(context: Context) -> None:
-    quiet = Console(form=context.console.form, quiet=True, environ=context.environ)
-    report = generate.generate(replace(context, console=quiet), {}, is_quiet=True)
+    report = generate(context, {}, is_quiet=True)
     if report.exit_code == 0:
         return
     if any(failure.kind == "FindingsError" for failure in report.failures):

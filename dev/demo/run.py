@@ -19,8 +19,6 @@ from pathlib import Path
 from contrast_tasks.client.history import MESH_CA_FILE
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import FOLDER, run_verify
-from contrast_tasks.demo import proofs as demo_checks
-from contrast_tasks.demo.proofs import DemoFailed
 from contrast_tasks.deploy.apply import run_deploy, run_restart
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.file_errors import file_error
@@ -28,6 +26,8 @@ from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.load import Settings
+from dev.demo import proofs
+from dev.demo.proofs import DemoFailed
 
 FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
 PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
@@ -167,7 +167,7 @@ def _what_is_absent(environ: Mapping[str, str]) -> ContrastError | None:
         find_envoy(environ)
     except EnvoyMissing as err:
         return err
-    if missing := demo_checks.missing_tools():
+    if missing := proofs.missing_tools():
         return DemoFailed(f"found no {' and no '.join(missing)}", hint="install them to see it all")
     return None
 
@@ -285,16 +285,16 @@ def _mesh_steps(
     mesh_ca = settings.root / FOLDER / MESH_CA_FILE
     web = _endpoint(client, FRONTEND_SERVICE, FRONTEND_PORT)
     emoji = _endpoint(client, PROTECTED_SERVICE, PROTECTED_PORT)
-    log.step("votes", lambda: demo_checks.cast_votes(web, mesh_ca))
-    log.step("by name", lambda: demo_checks.curl_by_name(web, mesh_ca))
-    log.step("openssl", lambda: demo_checks.openssl_accepts(web, mesh_ca))
-    log.step("plain", lambda: demo_checks.plain_refused(emoji))
-    log.step("anonymous", lambda: demo_checks.anonymous_refused(emoji, mesh_ca))
+    log.step("votes", lambda: proofs.cast_votes(web, mesh_ca))
+    log.step("by name", lambda: proofs.curl_by_name(web, mesh_ca))
+    log.step("openssl", lambda: proofs.openssl_accepts(web, mesh_ca))
+    log.step("plain", lambda: proofs.plain_refused(emoji))
+    log.step("anonymous", lambda: proofs.anonymous_refused(emoji, mesh_ca))
     sans = settings.workloads[FRONTEND_WORKLOAD].sans
     if web[0] not in sans:
         log.step(
             "by address",
-            lambda: demo_checks.curl_refuses(web, mesh_ca, "before its address is a SAN"),
+            lambda: proofs.curl_refuses(web, mesh_ca, "before its address is a SAN"),
         )
         sans = (*sans, web[0])
     override = f'workloads."{FRONTEND_WORKLOAD}".sans={json.dumps(list(sans))}'
@@ -303,8 +303,8 @@ def _mesh_steps(
     log.step("update", lambda: _update(generate, changed, override, quiet))
     log.step("restart", lambda: _restart(changed, quiet))
     log.step("verify", lambda: _verify(changed, quiet))
-    log.step("by address", lambda: demo_checks.curl_by_address(web, mesh_ca))
-    log.step("old ca", lambda: demo_checks.curl_refuses(web, old_ca, "under the previous mesh CA"))
+    log.step("by address", lambda: proofs.curl_by_address(web, mesh_ca))
+    log.step("old ca", lambda: proofs.curl_refuses(web, old_ca, "under the previous mesh CA"))
     return (f"https://{web[0]}:{web[1]}/",)
 
 

@@ -14,15 +14,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.cli.demo import GenerateFailed
-from contrast_tasks.demo import proofs as demo_checks
-from contrast_tasks.demo.proofs import DemoFailed
-from contrast_tasks.demo.run import run_demo
 from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
 from contrast_tasks.report.model import Failure, Report
 from contrast_tasks.settings.load import Settings, load_settings
+from dev.demo import proofs
+from dev.demo.chore import GenerateFailed
+from dev.demo.proofs import DemoFailed
+from dev.demo.run import run_demo
 from tests.fakes.deployment import Project
 from tests.fakes.mesh_pki import Authority
 
@@ -95,7 +95,7 @@ def serve(files: SecretFiles) -> Iterator[Callable[..., Place]]:
 def test_votes_that_arrive_are_proven(serve: Callable[..., Place], files: SecretFiles) -> None:
     place = serve("web", app=type("Honest", (App,), {"votes": 3}))
 
-    proven = demo_checks.cast_votes(place, files.mesh_ca)
+    proven = proofs.cast_votes(place, files.mesh_ca)
 
     assert proven.endswith("8 in the leaderboard")
 
@@ -104,7 +104,7 @@ def test_votes_that_get_lost_fail_the_demo(serve: Callable[..., Place], files: S
     place = serve("web", app=type("Forgetful", (App,), {"forgets": True}))
 
     with pytest.raises(DemoFailed, match=":joy: has 0 votes, wanted at least 5"):
-        demo_checks.cast_votes(place, files.mesh_ca)
+        proofs.cast_votes(place, files.mesh_ca)
 
 
 def test_a_front_end_with_another_name_fails_the_demo(
@@ -113,18 +113,18 @@ def test_a_front_end_with_another_name_fails_the_demo(
     place = serve("emoji")
 
     with pytest.raises(DemoFailed, match="Hostname mismatch"):
-        demo_checks.cast_votes(place, files.mesh_ca)
+        proofs.cast_votes(place, files.mesh_ca)
     with pytest.raises(DemoFailed, match="curl by name ended with 60"):
-        demo_checks.curl_by_name(place, files.mesh_ca)
+        proofs.curl_by_name(place, files.mesh_ca)
 
 
 def test_curl_by_name_wants_the_page(serve: Callable[..., Place], files: SecretFiles) -> None:
     good = serve("web")
-    proven = demo_checks.curl_by_name(good, files.mesh_ca)
+    proven = proofs.curl_by_name(good, files.mesh_ca)
     empty = serve("web", app=type("Empty", (App,), {"page": b"nothing"}))
 
     with pytest.raises(DemoFailed, match="curl by name ended with 0"):
-        demo_checks.curl_by_name(empty, files.mesh_ca)
+        proofs.curl_by_name(empty, files.mesh_ca)
 
     assert proven == "curl --cacert tls-config/mesh-ca.pem accepts https://web/"
 
@@ -134,11 +134,11 @@ def test_an_address_in_the_sans_is_accepted_and_its_refusal_would_fail(
 ) -> None:
     place = serve("web", "127.0.0.1")
 
-    proven = demo_checks.curl_by_address(place, files.mesh_ca)
+    proven = proofs.curl_by_address(place, files.mesh_ca)
 
     assert "curl accepts https://127.0.0.1:" in proven
     with pytest.raises(DemoFailed, match="curl ended with 0, wanted 60"):
-        demo_checks.curl_refuses(place, files.mesh_ca, "")
+        proofs.curl_refuses(place, files.mesh_ca, "")
 
 
 def test_an_address_that_is_no_san_is_refused_and_its_acceptance_would_fail(
@@ -146,9 +146,9 @@ def test_an_address_that_is_no_san_is_refused_and_its_acceptance_would_fail(
 ) -> None:
     place = serve("web")
 
-    assert "(60)" in demo_checks.curl_refuses(place, files.mesh_ca, "as it should")
+    assert "(60)" in proofs.curl_refuses(place, files.mesh_ca, "as it should")
     with pytest.raises(DemoFailed, match="curl by address ended with 60"):
-        demo_checks.curl_by_address(place, files.mesh_ca)
+        proofs.curl_by_address(place, files.mesh_ca)
 
 
 def test_openssl_tells_the_right_ca_from_a_wrong_one(
@@ -159,9 +159,9 @@ def test_openssl_tells_the_right_ca_from_a_wrong_one(
     key = ec.generate_private_key(ec.SECP256R1())
     write_credentials(other, Authority(now=datetime.now(UTC)).issue(key.public_key()), key)
 
-    assert demo_checks.openssl_accepts(place, files.mesh_ca).endswith("Verification: OK")
+    assert proofs.openssl_accepts(place, files.mesh_ca).endswith("Verification: OK")
     with pytest.raises(DemoFailed, match="openssl ended with 1"):
-        demo_checks.openssl_accepts(place, other.mesh_ca)
+        proofs.openssl_accepts(place, other.mesh_ca)
 
 
 def test_a_protected_port_that_answers_in_the_clear_fails_the_demo(
@@ -170,17 +170,17 @@ def test_a_protected_port_that_answers_in_the_clear_fails_the_demo(
     place = serve()
 
     with pytest.raises(DemoFailed, match="answered a plain connection with b'HTTP/1"):
-        demo_checks.plain_refused(place)
+        proofs.plain_refused(place)
 
 
 def test_a_protected_port_that_talks_to_anybody_fails_the_demo(
     serve: Callable[..., Place], files: SecretFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo_checks, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(proofs, "TIMEOUT_S", 0.2)
     place = serve("emoji")
 
     with pytest.raises(DemoFailed):
-        demo_checks.anonymous_refused(place, files.mesh_ca)
+        proofs.anonymous_refused(place, files.mesh_ca)
 
 
 def test_a_protected_port_that_wants_a_certificate_is_proven(
@@ -188,7 +188,7 @@ def test_a_protected_port_that_wants_a_certificate_is_proven(
 ) -> None:
     place = serve("emoji", client=True)
 
-    proven = demo_checks.anonymous_refused(place, files.mesh_ca)
+    proven = proofs.anonymous_refused(place, files.mesh_ca)
 
     assert "refuses tls without a client certificate" in proven
 
@@ -236,7 +236,7 @@ def test_a_missing_envoy_is_one_warning_and_in_ci_an_error(project: Project) -> 
 
 def test_a_missing_tool_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(demo_checks, "missing_tools", lambda: ["curl", "openssl"])
+    monkeypatch.setattr(proofs, "missing_tools", lambda: ["curl", "openssl"])
 
     with pytest.raises(ContrastError, match="generate was called"):
         run_demo(lambda _: project.settings, no_generate, say=said.append, environ={})

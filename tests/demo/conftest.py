@@ -1,3 +1,0 @@
-from tests.fakes.fixtures import project, terminal
-
-__all__ = ["project", "terminal"]

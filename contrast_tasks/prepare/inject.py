@@ -133,13 +133,7 @@ def _sidecar(
 ) -> dict[str, Any]:
     container = _template("service-mesh")
     container["image"] = components.service_mesh_image
-    variables = {
-        "CONTRAST_ADMIN_PORT": values.get(annotations.ADMIN_PORT),
-        "CONTRAST_INGRESS_PROXY_CONFIG": values.get(annotations.INGRESS),
-        "CONTRAST_EGRESS_PROXY_CONFIG": values.get(annotations.EGRESS),
-        "CONTRAST_INGRESS_PEERS": values.get(annotations.INGRESS_PEERS),
-        "CONTRAST_EGRESS_PEERS": values.get(annotations.EGRESS_PEERS),
-    }
+    variables = {name: values.get(key) for key, name in annotations.VARIABLES.items()}
     env = [{"name": name, "value": value} for name, value in variables.items() if value]
     if env:
         container["env"] = env

@@ -83,7 +83,7 @@ def applications() -> Iterator[None]:
 
 def files_of(folder: Path, authority: Authority, name: str) -> SecretFiles:
     key = ec.generate_private_key(ec.SECP256R1())
-    files = SecretFiles(root=folder)
+    files = SecretFiles.below(folder)
     write_credentials(files, authority.issue(key.public_key(), sans=(name, "*")), key)
     return files
 

@@ -123,7 +123,7 @@ def test_a_lying_coordinator_is_found_out(credentials: MeshCert, message: str) -
 
 @pytest.fixture
 def files(tmp_path: Path) -> SecretFiles:
-    return SecretFiles(root=tmp_path / "contrast")
+    return SecretFiles.below(tmp_path / "contrast")
 
 
 def mode(path: Path) -> int:

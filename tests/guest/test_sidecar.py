@@ -76,7 +76,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     envoy.chmod(0o755)
     run.mkdir()
     write_credentials(
-        SecretFiles(root=tmp_path / "contrast"), AUTHORITY.issue(KEY.public_key()), KEY
+        SecretFiles.below(tmp_path / "contrast"), AUTHORITY.issue(KEY.public_key()), KEY
     )
     return {
         "PATH": os.environ["PATH"],
@@ -245,7 +245,7 @@ def test_without_a_packet_filter_a_guests_sidecar_refuses_to_start(
 
 @pytest.mark.parametrize("name", ["key.pem", "certChain.pem", "mesh-ca.pem"])
 def test_a_missing_file_is_named_with_the_initializer(tmp_path: Path, name: str) -> None:
-    files = SecretFiles(root=tmp_path)
+    files = SecretFiles.below(tmp_path)
     write_credentials(files, AUTHORITY.issue(KEY.public_key()), KEY)
     (tmp_path / "tls-config" / name).unlink()
     pause = Pause()
@@ -259,7 +259,7 @@ def test_a_missing_file_is_named_with_the_initializer(tmp_path: Path, name: str)
 
 
 def test_files_that_come_late_are_waited_for(tmp_path: Path) -> None:
-    files = SecretFiles(root=tmp_path)
+    files = SecretFiles.below(tmp_path)
     pause = Pause()
 
     def pause_and_write() -> None:

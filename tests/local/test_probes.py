@@ -105,7 +105,7 @@ def test_a_server_that_says_nothing_fails_the_probe_in_time() -> None:
 
 def test_an_https_probe_does_not_judge_the_certificate(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    files = SecretFiles(root=tmp_path)
+    files = SecretFiles.below(tmp_path)
     write_credentials(files, Authority().issue(key.public_key()), key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.cert_chain, files.key)

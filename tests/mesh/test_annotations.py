@@ -9,6 +9,7 @@ from contrast_tasks.mesh.annotations import (
     INGRESS,
     parse_admin_port,
     parse_egress,
+    parse_environment,
     parse_ingress,
     parse_mesh,
 )
@@ -56,17 +57,35 @@ def test_absent_and_empty_mean_the_defaults(empty: str | None) -> None:
     assert parse_mesh(ingress=empty, egress=empty, admin_port=empty) == MeshConfig()
 
 
-def test_the_canonical_form_is_read_back() -> None:
-    config = parse_mesh(
-        ingress="web#8080#false##metrics#7890#true",
-        egress=GOOD_EGRESS + "##six#127.137.0.3:1#[fd00::1]:8080",
+def test_an_ipv6_remote_is_shown_in_brackets() -> None:
+    (entry,) = parse_egress("six#127.137.0.3:1#[fd00::1]:8080")
+
+    assert (entry.remote_host, entry.remote) == ("fd00::1", "[fd00::1]:8080")
+
+
+def test_the_sidecars_variables_are_read_as_the_annotations_are() -> None:
+    config = parse_environment(
+        {
+            "CONTRAST_INGRESS_PROXY_CONFIG": "web#8080#false",
+            "CONTRAST_EGRESS_PROXY_CONFIG": GOOD_EGRESS,
+            "CONTRAST_ADMIN_PORT": "9901",
+            "CONTRAST_INGRESS_PEERS": "9000=web,10.0.0.1",
+            "CONTRAST_EGRESS_PEERS": "emoji=emoji",
+        }
+    )
+
+    assert config == parse_mesh(
+        ingress="web#8080#false",
+        egress=GOOD_EGRESS,
         admin_port="9901",
         ingress_peers="9000=web,10.0.0.1",
         egress_peers="emoji=emoji",
     )
 
-    assert MeshConfig.from_json(config.to_json()) == config
-    assert config.egress[1].remote == "[fd00::1]:8080"
+
+def test_a_malformed_variable_stops_the_sidecar() -> None:
+    with pytest.raises(MeshError, match="egress"):
+        parse_environment({"CONTRAST_EGRESS_PROXY_CONFIG": "emoji#127.137.0.1#emoji-svc:8080"})
 
 
 def test_one_port_may_stand_on_several_listen_addresses() -> None:

@@ -21,14 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from contrast_tasks.mesh.annotations import parse_mesh
-from contrast_tasks.mesh.envoy import (
-    BootstrapOptions,
-    LocalListener,
-    TlsPaths,
-    render_bootstrap,
-    render_secrets,
-)
+from contrast_tasks.mesh.envoy import render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
+from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
+from contrast_tasks.mesh.local import LocalMesh
+from contrast_tasks.mesh.model import MeshConfig
+from tests.fakes.mesh_pki import tls_paths
 
 pytestmark = pytest.mark.e2e
 APP, POD, CLIENT = "127.88.0.3", "127.87.0.3", "127.87.0.2"
@@ -78,7 +76,7 @@ def make_identity(folder: Path, common_name: str) -> TlsPaths:
             serialization.NoEncryption(),
         )
     )
-    return TlsPaths.in_directory(str(folder))
+    return tls_paths(folder)
 
 
 def free_port(ip: str) -> int:
@@ -144,23 +142,16 @@ class Mesh:
         (folder / "secrets").mkdir()
         (folder / "pod").mkdir()
         (folder / "client").mkdir()
-        for name, secret in render_secrets(self.ours).items():
+        for name, secret in secret_files(self.ours).items():
             (folder / "secrets" / name).write_text(json.dumps(secret))
         self.folder = folder
 
     def pod(self) -> dict[str, Any]:
-        listener = LocalListener(
-            bind_ip=POD,
-            port=self.mtls,
-            app_ip=APP,
-            require_client_certificate=self.is_protected,
+        config = parse_mesh(ingress="" if self.is_protected else f"web#{self.mtls}#false")
+        local = LocalMesh(
+            pod_address=POD, app_address=APP, ports=(self.mtls,), resolve={}, egress={}
         )
-        options = BootstrapOptions(
-            mode="local",
-            local_listeners=(listener,),
-            secrets_directory=str(self.folder / "secrets"),
-        )
-        return render_bootstrap(parse_mesh(), paths=self.ours, options=options)
+        return self._bootstrap(config, local)
 
     def client(self) -> dict[str, Any]:
         remote = f"emoji-svc:{self.mtls}"
@@ -168,8 +159,20 @@ class Mesh:
             egress=f"emoji#{CLIENT}:{self.listen}#{remote}##pinned#{CLIENT}:{self.pinned}#{remote}",
             egress_peers="pinned=voting",
         )
-        options = BootstrapOptions(mode="local", resolve={remote: (POD, self.mtls)})
-        return render_bootstrap(config, paths=self.ours, options=options)
+        local = LocalMesh(
+            pod_address=CLIENT,
+            app_address=CLIENT,
+            ports=(),
+            resolve={remote: (POD, self.mtls)},
+            egress={},
+        )
+        return self._bootstrap(config, local)
+
+    def _bootstrap(self, config: MeshConfig, local: LocalMesh) -> dict[str, Any]:
+        secrets = str(self.folder / "secrets")
+        bootstrap = render_bootstrap(config, secrets_directory=secrets, local=local)
+        del bootstrap["admin"]
+        return bootstrap
 
     def context(self, identity: TlsPaths | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.ours.trusted_ca)

@@ -13,14 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from contrast_tasks.mesh.annotations import parse_mesh
-from contrast_tasks.mesh.envoy import (
-    BootstrapOptions,
-    LocalListener,
-    TlsPaths,
-    render_bootstrap,
-    render_secrets,
-)
+from contrast_tasks.mesh.envoy import render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
+from contrast_tasks.mesh.envoy_tls import secret_files
+from contrast_tasks.mesh.local import LocalMesh
+from tests.fakes.mesh_pki import tls_paths
 
 pytestmark = pytest.mark.e2e
 NOW = datetime(2025, 10, 1, tzinfo=UTC)
@@ -31,29 +28,18 @@ WEB = {
     "ingress_peers": "8081=web,10.0.0.1",
     "egress_peers": "emoji=emoji",
 }
-LOCAL = BootstrapOptions(
-    mode="local",
-    local_listeners=(
-        LocalListener(
-            bind_ip="127.77.0.2", port=8080, app_ip="127.78.0.2", require_client_certificate=False
-        ),
-        LocalListener(
-            bind_ip="127.77.0.2", port=8081, app_ip="127.78.0.2", require_client_certificate=True
-        ),
-        LocalListener(
-            bind_ip="127.77.0.2",
-            port=7890,
-            app_ip="127.78.0.2",
-            require_client_certificate=False,
-            is_plain=True,
-        ),
-    ),
+LOCAL = LocalMesh(
+    pod_address="127.77.0.2",
+    app_address="127.78.0.2",
+    ports=(8080, 8081, 7890),
     resolve={"emoji-svc:8080": ("127.77.0.3", 8080)},
+    egress={},
 )
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsPaths:
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a folder with the secrets that the bootstrap names."""
     directory = tmp_path_factory.mktemp("tls")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mesh CA")])
@@ -78,7 +64,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsPaths:
             serialization.NoEncryption(),
         )
     )
-    return TlsPaths.in_directory(str(directory))
+    for name, secret in secret_files(tls_paths(directory)).items():
+        (directory / name).write_text(json.dumps(secret))
+    return str(directory)
 
 
 def validate(bootstrap: object) -> subprocess.CompletedProcess[str]:
@@ -94,40 +82,27 @@ def validate(bootstrap: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("annotations", "options"),
+    ("annotations", "local"),
     [
-        pytest.param({}, BootstrapOptions(), id="default"),
-        pytest.param({}, BootstrapOptions.reference(), id="default-reference"),
-        pytest.param(WEB, BootstrapOptions(), id="web"),
-        pytest.param(WEB, BootstrapOptions.reference(), id="web-reference"),
+        pytest.param({}, None, id="default"),
+        pytest.param(WEB, None, id="web"),
         pytest.param(WEB, LOCAL, id="web-local"),
     ],
 )
 def test_envoy_accepts_what_we_render(
-    annotations: dict[str, str], options: BootstrapOptions, tls: TlsPaths
+    annotations: dict[str, str], local: LocalMesh | None, secrets: str
 ) -> None:
-    bootstrap = render_bootstrap(parse_mesh(**annotations), paths=tls, options=options)
+    bootstrap = render_bootstrap(parse_mesh(**annotations), secrets_directory=secrets, local=local)
 
     result = validate(bootstrap)
 
     assert result.returncode == 0, result.stderr
 
 
-def test_envoy_accepts_watched_secrets(tls: TlsPaths, tmp_path: Path) -> None:
-    for name, secret in render_secrets(tls).items():
-        (tmp_path / name).write_text(json.dumps(secret))
-    options = BootstrapOptions(secrets_directory=str(tmp_path))
-    bootstrap = render_bootstrap(parse_mesh(**WEB), paths=tls, options=options)
-
-    result = validate(bootstrap)
-
-    assert result.returncode == 0, result.stderr
-
-
-def test_envoy_refuses_missing_certificates(tmp_path: Path) -> None:
-    bootstrap = render_bootstrap(parse_mesh(), paths=TlsPaths.in_directory(str(tmp_path)))
+def test_envoy_refuses_missing_secrets(tmp_path: Path) -> None:
+    bootstrap = render_bootstrap(parse_mesh(), secrets_directory=str(tmp_path))
 
     result = validate(bootstrap)
 
     assert result.returncode == 1
-    assert f"Invalid path: {tmp_path}" in result.stderr
+    assert str(tmp_path) in result.stderr

@@ -58,7 +58,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def files(tmp_path: Path) -> SecretFiles:
-    return SecretFiles(root=tmp_path / "contrast")
+    return SecretFiles.below(tmp_path / "contrast")
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_openssl_tells_the_right_ca_from_a_wrong_one(
     serve: Callable[..., Place], files: SecretFiles, tmp_path: Path
 ) -> None:
     place = serve("web")
-    other = SecretFiles(root=tmp_path / "other")
+    other = SecretFiles.below(tmp_path / "other")
     key = ec.generate_private_key(ec.SECP256R1())
     write_credentials(other, Authority(now=datetime.now(UTC)).issue(key.public_key()), key)
 

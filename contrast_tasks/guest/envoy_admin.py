@@ -1,0 +1,59 @@
+"""Envoy's admin interface, by TCP or through a socket in Envoy's working folder."""
+
+import http.client
+import os
+import socket
+from pathlib import Path
+
+from contrast_tasks.decode import DecodeError, parse_json
+from contrast_tasks.mesh.envoy import ADMIN_SOCKET
+
+_TIMEOUT_S = 2
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over the socket; its path may be longer than the 107 bytes of a socket address, so it goes by the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("envoy", timeout=_TIMEOUT_S)
+        self._folder = folder
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(f"/proc/self/fd/{descriptor}/{ADMIN_SOCKET}")
+        finally:
+            os.close(descriptor)
+
+
+def active_listeners(endpoint: tuple[str, int] | None, folder: Path) -> int:
+    """Return how many listeners accept connections, 0 while Envoy is not live.
+
+    endpoint: address and port of the interface, None for the socket in `folder`.
+    """
+    try:
+        if _get(endpoint, folder, "/ready") is None:
+            return 0
+        listed = parse_json(_get(endpoint, folder, "/listeners?format=json") or b"{}")
+        active = listed.get("listener_statuses")
+        return 0 if active is None else len(active.items())
+    except (OSError, DecodeError, http.client.HTTPException):
+        return 0
+
+
+def _get(endpoint: tuple[str, int] | None, folder: Path, path: str) -> bytes | None:
+    connection = (
+        _SocketConnection(folder)
+        if endpoint is None
+        else http.client.HTTPConnection(*endpoint, timeout=_TIMEOUT_S)
+    )
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    return body if answer.status == http.client.OK else None

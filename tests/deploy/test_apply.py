@@ -23,6 +23,7 @@ from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.plan import Plan
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
 from tests.fakes.deployment import Project
+from tests.fakes.signals import interruptible
 
 pytestmark = pytest.mark.e2e
 
@@ -152,13 +153,15 @@ run_deploy(load_settings(Path(sys.argv[1]), environ={}), say=print, environ={})
 def test_a_deploy_that_is_ended_by_a_signal_leaves_no_daemon(
     project: Project, client: NodeClient, signum: int
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", BLOCKED, str(project.root)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with interruptible():
+        process = subprocess.Popen(
+            [sys.executable, "-c", BLOCKED, str(project.root)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"planning\n"
         watches = [os.pidfd_open(pid) for pid in running_pids(client.paths)]

@@ -14,6 +14,7 @@ import pytest
 from contrast_tasks.local.client import NodeClient, running_pids
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.processes import descendants, is_alive
+from tests.fakes.signals import interruptible
 
 pytestmark = pytest.mark.e2e
 
@@ -99,14 +100,16 @@ def test_a_kept_demo_takes_over_what_runs_and_can_be_verified_again_and_stopped(
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_demo_leaves_nothing_running(project: Path, signum: int) -> None:
     paths = local_paths(project)
-    with subprocess.Popen(
-        [sys.executable, "-m", "contrast_tasks", "demo"],
-        cwd=project,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    with interruptible():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "contrast_tasks", "demo"],
+            cwd=project,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    with process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("ready"):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.commands import Terminal
+from tests.fakes.signals import interruptible
 from tests.fakes.workloads import FakeProject
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -56,14 +57,15 @@ def _interrupted(
     begun, never = folder / "begun", folder / "never"
     os.mkfifo(begun)
     os.mkfifo(never)
-    process = subprocess.Popen(
-        [sys.executable, "-c", driver, str(begun), str(never)],
-        cwd=project.root,
-        env={**os.environ, "CONTRAST_PROJECT": str(project.root), "PYTHONPATH": str(_ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with interruptible():
+        process = subprocess.Popen(
+            [sys.executable, "-c", driver, str(begun), str(never)],
+            cwd=project.root,
+            env={**os.environ, "CONTRAST_PROJECT": str(project.root), "PYTHONPATH": str(_ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         waiting = begun.read_text()
         assert waiting
@@ -137,6 +139,17 @@ def test_an_interrupt_in_the_middle_loses_no_finished_work(
     assert project.outputs() == {}
     assert _statuses(terminal) == ["changed", "changed", "up-to-date", "up-to-date"]
     assert "manifest.json" in project.outputs()
+
+
+def test_a_run_in_the_background_ends_on_a_termination(
+    terminal: Terminal, project: FakeProject, tmp_path: Path
+) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+    code, errors = _interrupted(project, tmp_path, signal.SIGTERM, f"{ignoring}\n{_DRIVER}")
+
+    assert code == 143
+    assert errors.endswith("contrast-tasks: terminated, finished work is kept\n")
 
 
 def _statuses(terminal: Terminal) -> list[str]:

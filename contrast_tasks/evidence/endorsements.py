@@ -17,7 +17,8 @@ from contrast_tasks.files import sha256_hex
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
-    from contrast_tasks.attestation.endorsements.fetch import Answer, Endorsements
+    from contrast_tasks.attestation.endorsements.fetch import Endorsements
+    from contrast_tasks.web.answers import Answer
 
 _OWN_FILE = re.compile(r"[0-9a-f]{64}\.json")
 # What `write_atomic` names a file that is not whole yet.

@@ -72,7 +72,7 @@ class Registry:
             stream.seek(0)
             content = stream.read()
         found = digest_of(content)
-        stated = headers.get("Docker-Content-Digest", found)
+        stated = headers.get("docker-content-digest", found)
         if reference.digest is not None and found != reference.digest:
             raise ImageError(f"{subject}: {reference.registry} sent a manifest with digest {found}")
         # Only SHA-256 can be compared; the header may use another algorithm.

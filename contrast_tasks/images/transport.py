@@ -1,4 +1,4 @@
-"""HTTP for the registry client: retries, redirects, tokens. Nothing here knows what an image is.
+"""What a registry adds to HTTP: retries, redirects, tokens. Nothing here knows what an image is.
 
 Rules, each of which has a test:
 - 429, 500, 502, 503, 504, lost connections and truncated answers are tried again, after Retry-After if given;
@@ -8,40 +8,50 @@ Rules, each of which has a test:
 """
 
 import base64
-import io
 import ipaddress
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
-import requests
-from requests.cookies import RequestsCookieJar
+import certifi
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.credentials import Credential
+from contrast_tasks.web.answers import (
+    OK,
+    Answer,
+    AnswerBroken,
+    AnswerTooLarge,
+    CannotAsk,
+    NoAnswer,
+    NotTrusted,
+    retry_after_s,
+)
+from contrast_tasks.web.client import Bound, HttpClient, named_authorities
+from contrast_tasks.web.retries import GaveUp, Passing, Retries
 
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _MAX_WAIT_S = 60.0
 _MAX_TOKEN_BYTES = 1 << 20
-_CHUNK_BYTES = 1 << 18
-_TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces of an answer
-_OK = 200
+_PIECE_S = 60.0  # to connect, and between two pieces of an answer
+_SLOWEST_BYTES_PER_S = 16 * 1024
 _UNAUTHORISED = 401
 _FORBIDDEN = 403
 _NOT_FOUND = 404
-_USER_AGENT = "contrast-tasks"
+_CLIENT_ID = "contrast-tasks"
 _PARAMETER = re.compile(r'([A-Za-z_]+)=(?:"([^"]*)"|([^\s,"]+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One GET; `scope` and `registry` say whose credentials it may carry, `subject` names it in errors."""
+    """One GET; `registry` and `repository` say whose credentials it may carry, `subject` names it in errors."""
 
     url: str
     registry: str
@@ -49,14 +59,6 @@ class Request:
     subject: str
     accept: tuple[str, ...] = ()
     max_bytes: int
-
-
-class _Transient(Exception):
-    """Worth another try, after so many seconds if the server said so."""
-
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class Transport:
@@ -70,96 +72,80 @@ class Transport:
         attempts: int = 5,
     ) -> None:
         self._find_credential = find_credential
-        self._sleep = sleep
-        self._attempts = attempts
+        self._retries = Retries(
+            sleep=sleep,
+            monotonic=time.monotonic,
+            attempts=attempts,
+            first_pause_s=0.5,
+            longest_pause_s=_MAX_WAIT_S,
+            longest_asked_s=_MAX_WAIT_S,
+        )
         self._authorization: dict[tuple[str, str], str] = {}
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = _USER_AGENT
+        self._client = _client(os.environ)
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        self._client.close()
 
     def download(self, request: Request, into: BinaryIO) -> Mapping[str, str]:
-        """Write the body of a 200 answer to `into` and return the headers; raise ImageError otherwise."""
-        for attempt in range(self._attempts):
+        """Write the body of a 200 answer to `into`; return the headers, names in lower case. Raises ImageError."""
+        try:
+            answer = self._retries.run(lambda: self._attempt(request, into), tell=lambda _: None)
+        except GaveUp as err:
+            message = f"{request.subject}: {err}, {self._retries.attempts} times"
+            raise ImageError(message, hint="try again later") from err
+        return answer.headers
+
+    def _attempt(self, request: Request, into: BinaryIO) -> Answer:
+        place = (request.registry, request.repository)
+        answer, host, has_left = self._follow(request, into, self._authorization.get(place))
+        if answer.status == _UNAUTHORISED and not has_left:
+            challenge = answer.headers.get("www-authenticate", "")
+            self._authorization[place] = self._authorise(request, challenge)
+            answer, host, _ = self._follow(request, into, self._authorization[place])
+        _check_status(answer, host, request)
+        return answer
+
+    def _follow(
+        self, request: Request, into: BinaryIO, authorization: str | None
+    ) -> tuple[Answer, str, bool]:
+        """Return the first answer that is no redirect, its host, and whether another host was asked on the way."""
+        url, has_left = request.url, False
+        headers = {"Accept": ", ".join(request.accept)} if request.accept else {}
+        if authorization:
+            headers["Authorization"] = authorization
+        for _ in range(_MAX_REDIRECTS + 1):
             into.seek(0)
             into.truncate()
-            try:
-                return self._try(request, into)
-            except _Transient as problem:
-                if attempt + 1 == self._attempts:
-                    message = f"{request.subject}: {problem}, {self._attempts} times"
-                    raise ImageError(message, hint="try again later") from problem
-                wait_s = problem.retry_after_s
-                self._sleep(min(0.5 * 2**attempt if wait_s is None else wait_s, _MAX_WAIT_S))
-        raise AssertionError("the last attempt returns or raises")
-
-    def _try(self, request: Request, into: BinaryIO) -> Mapping[str, str]:
-        place = (request.registry, request.repository)
-        headers = {"Accept": ", ".join(request.accept)} if request.accept else {}
-        fresh = False
-        while True:
-            authorization = self._authorization.get(place)
-            with self._get(request, headers, authorization) as (answer, is_first_host):
-                if answer.status_code == _UNAUTHORISED and is_first_host and not fresh:
-                    challenge = answer.headers.get("WWW-Authenticate", "")
-                else:
-                    _check_status(answer, request)
-                    _copy(answer, into, request)
-                    return answer.headers
-            self._authorization[place] = self._authorise(request, challenge)
-            fresh = True
-
-    @contextmanager
-    def _get(
-        self, request: Request, headers: Mapping[str, str], authorization: str | None
-    ) -> Iterator[tuple[requests.Response, bool]]:
-        """Follow redirects and give the answer, and whether it comes from the host first asked."""
-        url = request.url
-        sent = dict(headers)
-        if authorization:
-            sent["Authorization"] = authorization
-        is_first_host = True
-        for _ in range(_MAX_REDIRECTS + 1):
-            with self._send("GET", url, request, headers=sent) as answer:
-                if answer.status_code not in _REDIRECTS:
-                    yield answer, is_first_host
-                    return
-                url, previous = _location(answer, request), url
+            answer = self._ask(url, request, request.max_bytes, headers=headers, into=into)
+            if answer.status not in _REDIRECTS:
+                return answer, urlsplit(url).netloc, has_left
+            url, previous = _location(answer, url, request), url
             if _origin(url) != _origin(previous):
                 _check_redirect(previous, url, request.subject)
-                sent.pop("Authorization", None)
-                is_first_host = False
+                headers.pop("Authorization", None)
+                has_left = True
         raise ImageError(f"{request.subject}: more than {_MAX_REDIRECTS} redirects")
 
-    @contextmanager
-    def _send(
-        self, method: str, url: str, request: Request, **options: Any
-    ) -> Iterator[requests.Response]:
-        host = urlsplit(url).hostname or ""
-        direct = {"http": "", "https": ""} if is_loopback(host) else None
-        self._session.cookies = RequestsCookieJar()
-        options["headers"] = {"Accept-Encoding": "identity"} | options.get("headers", {})
+    def _ask(self, url: str, request: Request, max_bytes: int, **options: Any) -> Answer:
+        parts = urlsplit(url)
+        seconds = _PIECE_S + max_bytes / _SLOWEST_BYTES_PER_S
+        bound = Bound(max_bytes=max_bytes, seconds=seconds, piece_s=_PIECE_S)
+        direct = is_loopback(parts.hostname)
         try:
-            answer = self._session.request(
-                method,
-                url,
-                auth=_leave_alone,
-                allow_redirects=False,
-                stream=True,
-                timeout=_TIMEOUT_S,
-                proxies=direct,
-                **options,
-            )
-        except requests.exceptions.SSLError as err:
-            raise ImageError(f"{request.subject}: no trusted TLS connection to {host}") from err
-        except (requests.ConnectionError, requests.Timeout) as err:
-            raise _Transient(f"no answer from {urlsplit(url).netloc}") from err
-        except (requests.RequestException, ValueError) as err:
+            return self._client.ask(url, bound, direct=direct, **options)
+        except NotTrusted as err:
+            raise ImageError(
+                f"{request.subject}: no trusted TLS connection to {parts.hostname}"
+            ) from err
+        except AnswerTooLarge as err:
+            raise ImageError(f"{request.subject}: {err}") from err
+        except CannotAsk as err:
             raise ImageError(f"{request.subject}: cannot ask {url!r}: {err}") from err
-        with answer:
-            yield answer
+        except AnswerBroken as err:
+            raise Passing(str(err)) from err
+        except NoAnswer as err:
+            raise Passing(f"no answer from {parts.netloc}") from err
 
     def _authorise(self, request: Request, challenge: str) -> str:
         """Return the Authorization header that answers a challenge."""
@@ -191,24 +177,30 @@ class Transport:
         if credential is not None and credential.identity_token:
             form = query | {
                 "grant_type": "refresh_token",
-                "client_id": _USER_AGENT,
+                "client_id": _CLIENT_ID,
                 "refresh_token": credential.identity_token,
             }
-            sent = self._send("POST", realm, request, data=form)
+            answer = self._ask(realm, request, _MAX_TOKEN_BYTES, form=urlencode(form).encode())
         else:
             headers = {} if credential is None else {"Authorization": _basic(credential)}
-            sent = self._send("GET", realm, request, params=query, headers=headers)
-        with sent as answer:
-            status = answer.status_code
-            if status in _TRANSIENT:
-                message = f"the token service {urlsplit(realm).netloc} answered {status}"
-                raise _Transient(message, _retry_after_s(answer))
-            if status != _OK:
-                raise _no_access(request, f"its token service answered {status}")
-            token = _token_of(_body(answer, _MAX_TOKEN_BYTES))
+            url = f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(query)}"
+            answer = self._ask(url, request, _MAX_TOKEN_BYTES, headers=headers)
+        if answer.status in _TRANSIENT:
+            host = urlsplit(realm).netloc
+            message = f"the token service {host} answered {answer.status}"
+            raise Passing(message, asked_s=retry_after_s(answer))
+        if answer.status != OK:
+            raise _no_access(request, f"its token service answered {answer.status}")
+        token = _token_of(answer.body)
         if token is None:
             raise _no_access(request, "its token service gave no token")
         return token
+
+
+def _client(environ: Mapping[str, str]) -> HttpClient:
+    """Return a client that trusts the authorities of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE alone, else the usual ones."""
+    named = named_authorities(environ)
+    return HttpClient(authorities=(named or certifi.where(),), with_system=not named)
 
 
 def is_loopback(host: str | None) -> bool:
@@ -219,11 +211,6 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address((host or "").strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _leave_alone(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Add nothing: without an `auth` requests would look for passwords in ~/.netrc."""
-    return prepared
 
 
 def _basic(credential: Credential) -> str:
@@ -237,16 +224,16 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
 
 
-def _location(answer: requests.Response, request: Request) -> str:
+def _location(answer: Answer, url: str, request: Request) -> str:
     """Return the address a redirect names; raise ImageError unless it is one."""
-    location = answer.headers.get("Location", "")
+    location = answer.headers.get("location", "")
     try:
-        url = urljoin(answer.url, location)
-        _origin(url)
+        target = urljoin(url, location)
+        _origin(target)
     except ValueError as err:
         found = f"redirected to {location!r}, which is no address"
         raise ImageError(f"{request.subject}: {found}") from err
-    return url
+    return target
 
 
 def _is_token_service(realm: str, registry_url: str) -> bool:
@@ -268,17 +255,17 @@ def _check_redirect(before: str, after: str, subject: str) -> None:
         )
 
 
-def _check_status(answer: requests.Response, request: Request) -> None:
-    status = answer.status_code
-    host = urlsplit(answer.url).netloc
-    if status == _OK:
+def _check_status(answer: Answer, host: str, request: Request) -> None:
+    status = answer.status
+    if status == OK:
         return
     if status in _TRANSIENT:
-        raise _Transient(f"{host} answered {status}", _retry_after_s(answer))
+        raise Passing(f"{host} answered {status}", asked_s=retry_after_s(answer))
+    code = _code_of(answer)
     if status in {_UNAUTHORISED, _FORBIDDEN}:
-        raise _no_access(request, f"{host} answered {status}{_reason(answer)}")
+        raise _no_access(request, f"{host} answered {status}{code}")
     hint = "check the spelling of name and tag" if status == _NOT_FOUND else ""
-    raise ImageError(f"{request.subject}: {host} answered {status}{_reason(answer)}", hint=hint)
+    raise ImageError(f"{request.subject}: {host} answered {status}{code}", hint=hint)
 
 
 def _no_access(request: Request, problem: str) -> ImageError:
@@ -286,17 +273,11 @@ def _no_access(request: Request, problem: str) -> ImageError:
     return ImageError(f"{request.subject}: no access to {request.registry}: {problem}", hint=hint)
 
 
-def _retry_after_s(answer: requests.Response) -> float | None:
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdecimal() else None
-
-
-def _reason(answer: requests.Response) -> str:
+def _code_of(answer: Answer) -> str:
     """Return the registry's own error code in brackets, as ` (MANIFEST_UNKNOWN)`."""
-    try:
-        code = _json(_body(answer, _MAX_TOKEN_BYTES))["errors"][0]["code"]
-    except (_Transient, ImageError, KeyError, IndexError, TypeError):
-        return ""
+    errors = _json(answer.body).get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    code = first.get("code") if isinstance(first, dict) else None
     return f" ({code})" if re.fullmatch(r"[A-Z_]{1,40}", str(code)) else ""
 
 
@@ -313,23 +294,3 @@ def _json(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _body(answer: requests.Response, max_bytes: int) -> bytes:
-    buffer = io.BytesIO()
-    request = Request(url="", registry="", repository="", subject="", max_bytes=max_bytes)
-    _copy(answer, buffer, request)
-    return buffer.getvalue()
-
-
-def _copy(answer: requests.Response, into: BinaryIO, request: Request) -> None:
-    size = 0
-    try:
-        for chunk in answer.iter_content(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > request.max_bytes:
-                found = f"the answer has more than the {request.max_bytes} bytes wanted"
-                raise ImageError(f"{request.subject}: {found}")
-            into.write(chunk)
-    except (requests.RequestException, OSError) as err:
-        raise _Transient(f"the answer broke off after {size} bytes") from err

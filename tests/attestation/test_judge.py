@@ -16,12 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.attestation.carriers import open_carrier
 from contrast_tasks.attestation.endorsements import kds
-from contrast_tasks.attestation.endorsements.fetch import (
-    Access,
-    Answer,
-    EndorsementCache,
-    Endorsements,
-)
+from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.judge import NoReferenceAccepts, UnknownPolicy, judge_document
@@ -42,6 +37,7 @@ from contrast_tasks.manifest.model import (
     TdxReference,
 )
 from contrast_tasks.manifest.reference_values import simulated_reference
+from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import (
     CHIP_ID,
     DATA,

@@ -20,12 +20,7 @@ from contrast_tasks.atls.certificate import (
 )
 from contrast_tasks.atls.errors import EvidenceMissing
 from contrast_tasks.attestation.endorsements import kds
-from contrast_tasks.attestation.endorsements.fetch import (
-    Access,
-    Answer,
-    EndorsementCache,
-    Endorsements,
-)
+from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
 from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     EndorsementRejected,
@@ -38,6 +33,7 @@ from contrast_tasks.errors import SettingsError
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.platforms import platform
+from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.manifest.samples import ABSENT, MEASUREMENT, SIMULATED, SNP, changed, document
 from tests.manifest.samples import TDX as TDX_ENTRY

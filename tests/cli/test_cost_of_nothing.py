@@ -18,8 +18,7 @@ FORBIDDEN = (
     "jinja2",
     "jsonschema",
     "OpenSSL",
-    "requests",
-    "rich",
+    "urllib3",
     "ruamel",
     "yaml",
 )

@@ -13,9 +13,10 @@ import pytest
 from contrast_tasks.atls.server import serve
 from contrast_tasks.attestation import trust_roots
 from contrast_tasks.attestation.endorsements import kds, pcs
-from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.trust_roots import TrustRoots
+from contrast_tasks.web.answers import Answer
 from tests.fakes.atls import echo
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, TCB, FakeAmd
 from tests.fakes.commands import Terminal

@@ -8,7 +8,7 @@ import pytest
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation import validators
 from contrast_tasks.attestation.endorsements import kds
-from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.errors import CollateralUnavailable
 from contrast_tasks.attestation.snp.document import SnpDocument, parse_document, render_document
 from contrast_tasks.client import session as coordinator_session
@@ -23,6 +23,7 @@ from contrast_tasks.manifest.model import (
     SnpTcb,
     TdxReference,
 )
+from contrast_tasks.web.answers import Answer
 from tests.fakes.atls import echo
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, TCB, AmdIssuer, FakeAmd
 from tests.fakes.intel import NOW, Intel

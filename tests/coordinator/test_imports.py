@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FORBIDDEN = ("doit", "jinja2", "requests", "rich", "yaml")
+FORBIDDEN = ("doit", "jinja2", "urllib3", "yaml")
 FORBIDDEN_PARTS = ("tasks", "steps", "kube", "images", "policy", "cli", "report", "local", "mesh")
 
 

@@ -16,7 +16,7 @@ from contrast_tasks.atls.client import connect
 from contrast_tasks.atls.errors import OwnEvidenceRefused
 from contrast_tasks.attestation import validators
 from contrast_tasks.attestation.endorsements import kds, pcs, supply
-from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.snp.document import parse_document, render_document
 from contrast_tasks.manifest.codec import render_manifest
@@ -29,6 +29,7 @@ from contrast_tasks.manifest.model import (
     SnpTcb,
     TdxReference,
 )
+from contrast_tasks.web.answers import Answer
 from coordinator import __main__ as process
 from tests.fakes.attestation import CHIP_ID, MEASUREMENT, MINIMUM, TCB, AmdIssuer, FakeAmd
 from tests.fakes.intel import NOW, Intel, PckValues

@@ -6,9 +6,10 @@ from datetime import datetime, tzinfo
 from urllib.parse import quote
 
 from contrast_tasks.attestation.endorsements import pcs
-from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.tdx.document import TDX_OID, render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.web.answers import Answer
 from tests.fakes.intel import NOW, Body, Intel, PckValues, changed
 
 

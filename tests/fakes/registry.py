@@ -22,6 +22,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    peer: tuple[str, int]
 
     @property
     def authorization(self) -> str | None:
@@ -148,6 +149,7 @@ class _Answer:
                 path=handler.path,
                 headers=dict(handler.headers.items()),
                 body=body,
+                peer=handler.client_address,
             )
         )
         path = urlsplit(handler.path).path
@@ -242,7 +244,7 @@ class _Answer:
         cut: int | None = None,
     ) -> None:
         handler = self._handler
-        handler.send_response(status)
+        handler.send_response_only(status)  # no date but the test's
         for name, value in (headers or {}).items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))

@@ -3,7 +3,7 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from contrast_tasks.attestation.endorsements.fetch import Answer
+from contrast_tasks.web.answers import Answer
 
 
 class _Loopback:

@@ -16,6 +16,7 @@ from tests.fakes.registry import FakeRegistry
 
 LAYER = tar(file("etc/passwd", b"root:x:0:0::/:\n"), file("bin/cart", b"x" * 4000))
 IMAGE = make_image([LAYER], process={"Entrypoint": ["/bin/cart"]})
+SENT = "Wed, 21 Oct 2026 07:28:00 GMT"
 ME = Credential(username="me", password="secret-word")
 
 
@@ -195,14 +196,21 @@ def test_a_passing_failure_is_waited_for_with_growing_pauses(
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "slept"),
-    [("7", 7.0), ("100000", 60.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.5), ("-3", 0.5), ("0", 0.0)],
+    ("headers", "slept"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "100000"}, 60.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:09 GMT", "Date": SENT}, 9.0),
+        ({"Retry-After": SENT, "Date": SENT}, 0.5),
+        ({"Retry-After": "-3"}, 0.5),
+        ({"Retry-After": "0"}, 0.5),
+    ],
 )
 def test_the_pause_is_the_one_the_registry_asks_for_within_reason(
-    server: FakeRegistry, retry_after: str, slept: float
+    server: FakeRegistry, headers: dict[str, str], slept: float
 ) -> None:
     reference = server.add("shop/cart", "v1", IMAGE)
-    server.mischief.fail_first = [(429, {"Retry-After": retry_after})]
+    server.mischief.fail_first = [(429, headers)]
     client = Client()
 
     client.describe(reference)
@@ -450,20 +458,14 @@ def test_a_host_redirected_to_cannot_ask_for_credentials(server: FakeRegistry) -
         assert all(not seen.path.startswith("/token") for seen in storage.seen)
 
 
-@pytest.mark.parametrize(
-    ("location", "problem"),
-    [
-        ("http://[::1", "Invalid IPv6 URL"),
-        ("http://127.0.0.1:port/", "redirected to 'http://127.0.0.1:port/', which is no address"),
-    ],
-)
+@pytest.mark.parametrize("location", ["http://[::1", "http://127.0.0.1:port/"])
 def test_a_redirect_to_a_malformed_address_is_an_image_error(
-    server: FakeRegistry, location: str, problem: str
+    server: FakeRegistry, location: str
 ) -> None:
     reference = server.add("shop/cart", "v1", IMAGE)
     server.mischief.fail_first = [(302, {"Location": location})]
 
-    assert problem in str(refusal(reference))
+    assert f"redirected to '{location}', which is no address" in str(refusal(reference))
 
 
 def test_endless_redirects_are_refused(server: FakeRegistry) -> None:

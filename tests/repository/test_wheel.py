@@ -48,6 +48,11 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+def test_type_checkers_read_the_packages_of_the_wheel(unpacked: Path) -> None:
+    assert (unpacked / "contrast_tasks" / "py.typed").is_file()
+    assert (unpacked / "coordinator" / "py.typed").is_file()
+
+
 def resources_of(site: Path, cwd: Path) -> list[str]:
     code = (
         "from contrast_tasks import resources;"

@@ -865,8 +865,7 @@ HEAVY = (
     "cryptography",
     "jinja2",
     "grpc",
-    "requests",
-    "rich",
+    "urllib3",
     "doit",
     "OpenSSL",
 )

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from contrast_tasks.attestation.endorsements.fetch import (
+    MAXIMUM_BODY_BYTES,
     Access,
-    Answer,
     EndorsementCache,
     Endorsements,
 )
+from contrast_tasks.web.answers import Answer
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -23,18 +24,18 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def http_get(url: str, timeout_s: float, *, proxy: str = "") -> Answer:
-    """Ask for one address by HTTP, trusting the authorities that `requests` brings besides the system's. Raises FetchFailed.
+    """Ask for one address by HTTP, in a command. Raises NoAnswer.
 
+    Trusted are the system's authorities and those that the user names, by default the ones that certifi brings.
     proxy: in place of the environment's.
     """
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    import certifi
 
-    from contrast_tasks.attestation.endorsements import http
+    from contrast_tasks.web.client import Bound, fetch_once, named_authorities
 
-    own = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return http.http_get(
-        url, timeout_s, proxy=proxy, authorities=(own or str(DEFAULT_CA_BUNDLE_PATH),)
-    )
+    bound = Bound(max_bytes=MAXIMUM_BODY_BYTES, seconds=timeout_s)
+    authorities = (named_authorities(os.environ) or certifi.where(),)
+    return fetch_once(url, bound, proxy=proxy, authorities=authorities)
 
 
 def open_endorsements(

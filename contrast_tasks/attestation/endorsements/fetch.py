@@ -14,10 +14,10 @@ Source: docs/internals/attestation.md 2.5 (caching rules, retries) and 3.4.
 import base64
 import contextlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -26,18 +26,24 @@ from urllib.parse import urlsplit
 from contrast_tasks.attestation.errors import CollateralRejected, is_about_time
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
+from contrast_tasks.web.answers import (
+    OK,
+    REDIRECTS,
+    SERVER_ERRORS,
+    TOO_MANY_REQUESTS,
+    Answer,
+    AnswerTooLarge,
+    CannotAsk,
+    NoAnswer,
+    retry_after_s,
+)
+from contrast_tasks.web.retries import GaveUp, Passing, Retries
 
 MAXIMUM_BODY_BYTES = 4 * 1024 * 1024
 BUDGET_S = 120.0
-MAXIMUM_BACKOFF_S = 30.0
 REQUEST_TIMEOUT_S = 20.0
-_TOO_MANY_REQUESTS = 429
-_OK = 200
-_SERVER_ERRORS = range(500, 600)
-_REDIRECTS = range(300, 400)
 # A body in base64, its headers and its address, twice over.
 _MAXIMUM_FILE_BYTES = 4 * MAXIMUM_BODY_BYTES
-_LONGEST_WAIT_S = 86400.0
 
 T = TypeVar("T")
 
@@ -55,25 +61,8 @@ class EndorsementUnavailable(ContrastError):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An HTTP answer; header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-class FetchFailed(Exception):
-    """No HTTP answer came at all; the text says why in a few words."""
-
-
-class CannotAsk(FetchFailed):
-    """Asking again does not help: address, proxy or certificate authorities are not what they must be."""
-
-
 Get = Callable[[str, float], Answer]
-"""URL and timeout in seconds to an answer; follows no redirects, reads at most MAXIMUM_BODY_BYTES, raises FetchFailed."""
+"""URL and timeout in seconds to an answer; follows no redirects, reads at most MAXIMUM_BODY_BYTES, raises NoAnswer."""
 
 
 class Freshness(Enum):
@@ -117,7 +106,7 @@ class EndorsementCache:
             if document["url"] != url:
                 return None
             return Answer(
-                status=_OK,
+                status=OK,
                 headers={str(key): str(value) for key, value in document["headers"].items()},
                 body=base64.b64decode(document["body"], validate=True),
             )
@@ -221,62 +210,59 @@ class Endorsements:
             )
         target = self._mirrored(url)
         service = _service(target)
-        deadline_s = self._access.monotonic() + self._access.budget_s
-        backoff_s, cause = 1.0, "it asked not to be asked yet"
-        wait_s, has_told = self._closed_for_s(target), False
-        while True:
-            if wait_s:
-                is_silent = service in self._silent and not self._closed_for_s(target)
-                if is_silent or self._access.monotonic() + wait_s > deadline_s:
-                    raise self._given_up(target, cause, at_once=is_silent)
-                if not has_told:
-                    self._access.tell(
-                        f"{service}: {cause}, trying again for up to {self._access.budget_s:g} s"
-                    )
-                    has_told = True
-                self._access.sleep(wait_s)
-            answer, cause = self._attempt(get, target)
-            if answer is not None:
-                self._silent.discard(service)
-                return answer
-            wait_s = max(backoff_s, self._closed_for_s(target))
-            backoff_s = min(2 * backoff_s, MAXIMUM_BACKOFF_S)
+        budget_s = self._access.budget_s
+        was_silent = service in self._silent
+        retries = Retries(
+            sleep=self._access.sleep,
+            monotonic=self._access.monotonic,
+            attempts=1 if was_silent else math.inf,
+            budget_s=budget_s,
+            first_pause_s=1.0,
+            longest_pause_s=30.0,
+        )
+        try:
+            answer = retries.run(
+                lambda: self._attempt(get, target),
+                tell=lambda cause: self._access.tell(
+                    f"{service}: {cause}, trying again for up to {budget_s:g} s"
+                ),
+            )
+        except GaveUp as err:
+            closed_s = self._closed_for_s(target)
+            if closed_s:
+                told = f"; gave up, for it asked to wait {closed_s:.0f} s"
+            else:
+                # A service that did not answer for so long is asked only once for each other thing.
+                self._silent.add(service)
+                told = "" if was_silent else f"; gave up after {budget_s:g} s"
+            raise EndorsementUnavailable(f"{target}: {err}{told}", retry_after_s=closed_s) from err
+        self._silent.discard(service)
+        return answer
 
-    def _given_up(self, target: str, cause: str, *, at_once: bool) -> EndorsementUnavailable:
-        closed_s = self._closed_for_s(target)
-        if not closed_s:
-            # Whoever did not answer for so long is asked once for each other thing, not for as long again.
-            self._silent.add(_service(target))
-        if at_once:
-            told = ""
-        elif closed_s > self._access.budget_s:
-            told = f"; gave up, for it asked to wait {closed_s:.0f} s"
-        else:
-            told = f"; gave up after {self._access.budget_s:g} s"
-        return EndorsementUnavailable(f"{target}: {cause}{told}", retry_after_s=closed_s)
-
-    def _attempt(self, get: Get, target: str) -> tuple[Answer | None, str]:
-        """Ask once; return the answer, or None and the cause where asking again makes sense."""
+    def _attempt(self, get: Get, target: str) -> Answer:
+        """Ask once; raises Passing where asking again makes sense."""
+        if closed_s := self._closed_for_s(target):
+            raise Passing("it asked not to be asked yet", asked_s=closed_s)
         try:
             answer = get(target, REQUEST_TIMEOUT_S)
+        except AnswerTooLarge as err:
+            raise EndorsementUnavailable(f"{target} answered with more than 4 MiB") from err
         except CannotAsk as err:
             raise EndorsementUnavailable(f"{target}: {err}") from err
-        except FetchFailed as err:
-            return None, str(err)
-        if answer.status == _OK:
-            if len(answer.body) > MAXIMUM_BODY_BYTES:
-                raise EndorsementUnavailable(f"{target} answered with more than 4 MiB")
-            return answer, ""
+        except NoAnswer as err:
+            raise Passing(str(err)) from err
+        if answer.status == OK:
+            return answer
         cause = f"HTTP status {answer.status}"
-        if answer.status != _TOO_MANY_REQUESTS and answer.status not in _SERVER_ERRORS:
+        if answer.status != TOO_MANY_REQUESTS and answer.status not in SERVER_ERRORS:
             hint = "redirects are not followed; name the other address with --mirror"
             raise EndorsementUnavailable(
-                f"{target}: {cause}", hint=hint if answer.status in _REDIRECTS else ""
+                f"{target}: {cause}", hint=hint if answer.status in REDIRECTS else ""
             )
-        asked_s = _retry_after_s(answer)
+        asked_s = retry_after_s(answer)
         if asked_s:
             self._closed_until_s[_service(target)] = self._access.monotonic() + asked_s
-        return None, cause
+        raise Passing(cause, asked_s=asked_s)
 
     def _closed_for_s(self, target: str) -> float:
         """Return for how many more seconds a service wants not to be asked."""
@@ -294,22 +280,6 @@ class Endorsements:
 
 def _service(target: str) -> str:
     return urlsplit(target).netloc
-
-
-def _retry_after_s(answer: Answer) -> float:
-    """Return the seconds that a service asks us to wait, 0 if it does not; nonsense counts as nothing.
-
-    A date counts from the service's own, so that our clock does not matter. Source: RFC 9110, 10.2.3.
-    """
-    text = answer.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal() and len(text) < 10:  # noqa: PLR2004  # nobody waits for years
-        return min(float(text), _LONGEST_WAIT_S)
-    try:
-        until = parsedate_to_datetime(text)
-        since = parsedate_to_datetime(answer.headers.get("date", ""))
-        return min(max(0.0, (until - since).total_seconds()), _LONGEST_WAIT_S)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def require_certificate_body(answer: Answer, what: str) -> bytes:

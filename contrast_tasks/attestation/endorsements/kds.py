@@ -8,7 +8,6 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from contrast_tasks.attestation.endorsements.fetch import (
-    Answer,
     Endorsements,
     Freshness,
     require_certificate_body,
@@ -20,6 +19,7 @@ from contrast_tasks.attestation.snp.crl import parse_list
 from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement, verify_chain
 from contrast_tasks.attestation.snp.lines import amd_anchor
 from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.web.answers import Answer
 
 SERVICE = "https://kdsintf.amd.com"
 _TURIN_HWID_BYTES = 8

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from contrast_tasks.attestation.endorsements.fetch import Answer
+from contrast_tasks.web.answers import Answer
 
 LIFETIME_S = 270 * 86400.0
 _MOST_ANSWERS = 256

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from contrast_tasks.addresses import is_address, is_proxy
-from contrast_tasks.attestation.endorsements.fetch import Answer
+from contrast_tasks.attestation.endorsements.fetch import MAXIMUM_BODY_BYTES
 from contrast_tasks.attestation.endorsements.supply import Network
+from contrast_tasks.attestation.endorsements.thim import MAXIMUM_ANSWER_BYTES
 from contrast_tasks.errors import SettingsError, UsageError
+from contrast_tasks.web.answers import Answer
 
 VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
 VARIABLE_MIRRORS = "CONTRAST_ENDORSEMENTS_MIRRORS"
@@ -62,12 +64,13 @@ def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Ne
 
 
 def _get(url: str, timeout_s: float, *, proxy: str) -> Answer:
-    from contrast_tasks.attestation.endorsements.http import http_get
+    from contrast_tasks.web.client import Bound, fetch_once
 
-    return http_get(url, timeout_s, proxy=proxy)
+    return fetch_once(url, Bound(max_bytes=MAXIMUM_BODY_BYTES, seconds=timeout_s), proxy=proxy)
 
 
 def _get_from_host(url: str, timeout_s: float) -> Answer:
-    from contrast_tasks.attestation.endorsements.http import http_get
+    from contrast_tasks.web.client import Bound, fetch_once
 
-    return http_get(url, timeout_s, headers=_METADATA, direct=True)
+    bound = Bound(max_bytes=MAXIMUM_ANSWER_BYTES, seconds=timeout_s)
+    return fetch_once(url, bound, headers=_METADATA, direct=True)

@@ -13,12 +13,7 @@ from urllib.parse import unquote
 
 from cryptography.x509 import CertificateRevocationList
 
-from contrast_tasks.attestation.endorsements.fetch import (
-    Answer,
-    Endorsements,
-    Freshness,
-    require_period,
-)
+from contrast_tasks.attestation.endorsements.fetch import Endorsements, Freshness, require_period
 from contrast_tasks.attestation.errors import (
     CollateralRejected,
     EndorsementRejected,
@@ -35,6 +30,7 @@ from contrast_tasks.attestation.tdx.collateral import (
 )
 from contrast_tasks.attestation.tdx.pck import PckChain, common_name
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.web.answers import Answer
 
 SERVICE = "https://api.trustedservices.intel.com"
 CERTIFICATES = "https://certificates.trustedservices.intel.com"

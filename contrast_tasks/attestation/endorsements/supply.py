@@ -22,10 +22,8 @@ from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.errands import Errands
 from contrast_tasks.attestation.endorsements.fetch import (
     Access,
-    Answer,
     Endorsements,
     EndorsementUnavailable,
-    FetchFailed,
     Freshness,
     Get,
 )
@@ -37,6 +35,7 @@ from contrast_tasks.attestation.snp.report import SIGNING_KEY_VCEK, SnpReport
 from contrast_tasks.attestation.tdx.collateral import Collateral
 from contrast_tasks.attestation.trust_roots import intel_root_spki
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.web.answers import Answer, NoAnswer
 
 _log = logging.getLogger("endorsements")
 
@@ -195,7 +194,7 @@ class Supply:
         place = network.mirrors.get(HOST_SERVICE, HOST_SERVICE)
         try:
             answer = parse_thim_answer(network.get_from_host(place + THIM_PATH, THIM_TIMEOUT_S))
-        except FetchFailed as err:
+        except NoAnswer as err:
             _log.info("The host has no endorsement service: %s", err)
             return False
         except EvidenceRejected as err:

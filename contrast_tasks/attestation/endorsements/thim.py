@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from contrast_tasks.attestation.endorsements.fetch import Answer
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.web.answers import Answer
 
 MAXIMUM_ANSWER_BYTES = 64 * 1024
 DEFAULT_LIFETIME_S = 86400

@@ -7,11 +7,7 @@ import pytest
 
 from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.edge import http_get
-from contrast_tasks.attestation.endorsements.fetch import (
-    Access,
-    EndorsementCache,
-    Endorsements,
-)
+from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
 from tests.fakes.vendor import Clock, Vendor
 
 

@@ -10,16 +10,14 @@ from contrast_tasks.attestation.endorsements import kds
 from contrast_tasks.attestation.endorsements.edge import http_get
 from contrast_tasks.attestation.endorsements.fetch import (
     Access,
-    Answer,
-    CannotAsk,
     EndorsementCache,
     Endorsements,
     EndorsementUnavailable,
-    FetchFailed,
     Freshness,
 )
 from contrast_tasks.attestation.errors import CollateralRejected
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.web.answers import Answer, CannotAsk, NoAnswer
 from tests.fakes.vendor import Clock, Vendor
 
 URL = f"{kds.SERVICE}/thing"
@@ -247,7 +245,7 @@ def test_a_service_that_does_not_answer_is_retried_and_named(
 ) -> None:
     def get(_: str, timeout_s: float) -> Answer:
         clock.now_s += timeout_s
-        raise FetchFailed("ReadTimeout")
+        raise NoAnswer("ReadTimeout")
 
     slow = Endorsements(cache, Access(get=get, sleep=clock.sleep, monotonic=lambda: clock.now_s))
 
@@ -406,7 +404,7 @@ def test_a_service_that_was_silent_for_so_long_is_asked_once_for_the_next_thing(
     def get(url: str, _: float) -> Answer:
         asked.append(url)
         if not answers[0]:
-            raise FetchFailed("connection refused")
+            raise NoAnswer("connection refused")
         return Answer(status=200, body=b"good")
 
     endorsements = Endorsements(

@@ -5,14 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from contrast_tasks.attestation.endorsements import kds
-from contrast_tasks.attestation.endorsements.fetch import (
-    Answer,
-    Endorsements,
-    EndorsementUnavailable,
-)
+from contrast_tasks.attestation.endorsements.fetch import Endorsements, EndorsementUnavailable
 from contrast_tasks.attestation.snp.report import parse_report
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import DATA as VECTORS
 from tests.fakes.intel import NOW, Intel, crl
 from tests.fakes.vendor import Vendor

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import (
     Access,
-    Answer,
     EndorsementCache,
     Endorsements,
     EndorsementUnavailable,
@@ -25,6 +24,7 @@ from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.tdx.verify import verify_genuine
 from contrast_tasks.errors import EvidenceRejected
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.web.answers import Answer
 from tests.fakes.intel import NOW, Intel, crl
 from tests.fakes.vendor import Vendor
 

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from contrast_tasks.attestation.endorsements import kds, pcs, supply
-from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache, FetchFailed
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.endorsements.memory import LIFETIME_S, MemoryCache
 from contrast_tasks.attestation.endorsements.network import network_from_environment
 from contrast_tasks.attestation.endorsements.supply import HOST_SERVICE, Network, Supply
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.errors import SettingsError
+from contrast_tasks.web.answers import Answer, NoAnswer
 from tests.fakes.attestation import CHIP_ID, NOW, TCB, FakeAmd
 from tests.fakes.intel import Intel, PckValues
 from tests.fakes.kept import keep_collateral
@@ -43,7 +44,7 @@ class World:
         self.threads.add(threading.current_thread().name)
         self.asked.append((who, url))
         if url not in self.answers:
-            raise FetchFailed("connection refused")
+            raise NoAnswer("connection refused")
         return self.answers[url]
 
     def from_host(self, url: str, timeout_s: float) -> Answer:

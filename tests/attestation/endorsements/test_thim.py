@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contrast_tasks.attestation.endorsements.fetch import Answer
 from contrast_tasks.attestation.endorsements.thim import PlatformEndorsement, parse_thim_answer
 from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import TCB, FakeAmd
 
 CHAIN = FakeAmd().chain

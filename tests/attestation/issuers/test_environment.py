@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.attestation.endorsements import kds, pcs
-from contrast_tasks.attestation.endorsements.fetch import Answer, EndorsementCache
+from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.endorsements.supply import HOST_SERVICE, THIM_PATH
 from contrast_tasks.attestation.issuers.devices import VCEK_GUID, find_source
 from contrast_tasks.attestation.issuers.environment import (
@@ -28,6 +28,7 @@ from contrast_tasks.attestation.snp.document import EXTRA_CRL, OID_SNP_DOCUMENT,
 from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from contrast_tasks.errors import SettingsError
+from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.fakes.configfs import Configfs
 from tests.fakes.intel import Body, Intel, changed

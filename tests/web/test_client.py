@@ -6,7 +6,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,12 +17,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from contrast_tasks.attestation.endorsements.fetch import FetchFailed
-from contrast_tasks.attestation.endorsements.http import http_get
+from contrast_tasks.web.answers import Answer, AnswerTooLarge, CannotAsk, NoAnswer, NotTrusted
+from contrast_tasks.web.client import Bound, HttpClient, fetch_once
+from tests.fakes.registry import FakeRegistry
 
 SOON_S = 0.15
 PATIENT_S = 20.0
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+LIMIT = 4 * 1024 * 1024
+
+
+def http_get(url: str, seconds: float, **options: Any) -> Answer:
+    return fetch_once(url, Bound(max_bytes=LIMIT, seconds=seconds), **options)
 
 
 class Wire:
@@ -142,17 +152,25 @@ def test_a_redirect_is_an_answer_and_is_not_followed(serve: Serve) -> None:
 def test_a_service_that_stalls_is_cut_off_in_time(serve: Serve, pieces: tuple[bytes, ...]) -> None:
     wire = serve(*pieces, holds=True)
 
-    with pytest.raises(FetchFailed, match="takes too long"):
+    with pytest.raises(NoAnswer, match="takes too long"):
         http_get(f"http://{wire.place}/", SOON_S)
 
 
-def test_a_service_that_drips_is_cut_off_like_one_that_stalls() -> None:
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: ", id="headers"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", id="a body"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n", id="a body that ends with the connection"),
+    ],
+)
+def test_a_service_that_drips_is_cut_off_like_one_that_stalls(start: bytes) -> None:
     sent = threading.Event()
 
     def drip(server: socket.socket) -> None:
         peer, _ = server.accept()
         with peer:
-            peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            peer.sendall(start)
             try:
                 # Each byte comes long before the time of one read is over.
                 while not sent.wait(SOON_S / 10):
@@ -164,7 +182,7 @@ def test_a_service_that_drips_is_cut_off_like_one_that_stalls() -> None:
         thread = threading.Thread(target=drip, args=(server,))
         thread.start()
         try:
-            with pytest.raises(FetchFailed, match="takes too long"):
+            with pytest.raises(NoAnswer, match="takes too long"):
                 http_get(f"http://127.0.0.1:{server.getsockname()[1]}/", SOON_S)
         finally:
             sent.set()
@@ -174,7 +192,7 @@ def test_a_service_that_drips_is_cut_off_like_one_that_stalls() -> None:
 def test_a_handshake_that_never_ends_is_cut_off(serve: Serve) -> None:
     wire = serve(b"\x16\x03\x03", holds=True)
 
-    with pytest.raises(FetchFailed, match="takes too long"):
+    with pytest.raises(NoAnswer, match="takes too long"):
         http_get(f"https://{wire.place}/", SOON_S)
 
 
@@ -194,7 +212,7 @@ def test_a_handshake_that_never_ends_is_cut_off(serve: Serve) -> None:
 def test_what_is_no_answer_is_a_failure_and_not_a_crash(serve: Serve, sent: bytes) -> None:
     wire = serve(sent)
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(NoAnswer):
         http_get(f"http://{wire.place}/", PATIENT_S)
 
 
@@ -205,19 +223,28 @@ def test_a_body_longer_than_told_ends_where_it_was_told(serve: Serve) -> None:
 
 
 def test_a_huge_body_is_read_up_to_one_byte_too_many_and_little_more(serve: Serve) -> None:
-    limit = 4 * 1024 * 1024
-    wire = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", bytes(2 * limit))
+    wire = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", bytes(2 * LIMIT))
+    into = BytesIO()
+
+    with HttpClient() as client, pytest.raises(AnswerTooLarge, match="more than the 4194304 bytes"):
+        client.ask(f"http://{wire.place}/", Bound(max_bytes=LIMIT, seconds=PATIENT_S), into=into)
+
+    assert LIMIT - 64 * 1024 <= into.tell() <= LIMIT
+
+
+def test_of_a_refusal_only_the_beginning_is_read(serve: Serve) -> None:
+    wire = serve(b"HTTP/1.1 404 Not Found\r\nContent-Length: 999999999\r\n\r\n", bytes(LIMIT))
 
     answer = http_get(f"http://{wire.place}/", PATIENT_S)
 
-    assert limit < len(answer.body) <= limit + 64 * 1024
+    assert (answer.status, len(answer.body) <= 64 * 1024) == (404, True)
 
 
 def test_nobody_at_the_address_says_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"127.0.0.1:{server.getsockname()[1]}"
 
-    with pytest.raises(FetchFailed, match="connection refused"):
+    with pytest.raises(NoAnswer, match="connection refused"):
         http_get(f"http://{place}/", PATIENT_S)
 
 
@@ -234,7 +261,7 @@ def test_nobody_at_the_address_says_so() -> None:
     ],
 )
 def test_other_addresses_are_not_understood(url: str) -> None:
-    with pytest.raises(FetchFailed, match="address is not understood"):
+    with pytest.raises(CannotAsk, match="address is not understood"):
         http_get(url, SOON_S)
 
 
@@ -260,7 +287,7 @@ def test_a_proxy_of_the_environment_sees_the_whole_address(
 
     assert proxy.heads[0].startswith("GET http://vendor.example/x?y=z HTTP/1.1\r\n")
     assert "\r\nHost: vendor.example\r\n" in proxy.heads[0]
-    assert "\r\nProxy-Authorization: Basic dXNlcjpwQHNz\r\n" in proxy.heads[0]
+    assert "\r\nproxy-authorization: Basic dXNlcjpwQHNz\r\n" in proxy.heads[0]
 
 
 def test_a_proxy_that_is_given_takes_the_place_of_the_environments(
@@ -283,7 +310,7 @@ def test_a_proxy_is_asked_for_a_tunnel_to_a_service_with_tls(
     proxy = serve(b"HTTP/1.1 403 Forbidden\r\n\r\n")
     monkeypatch.setenv("HTTPS_PROXY", proxy.place)
 
-    with pytest.raises(FetchFailed, match="the proxy gives no tunnel: HTTP status 403"):
+    with pytest.raises(NoAnswer, match="the proxy gives no tunnel: HTTP status 403"):
         http_get("https://vendor.example/x", PATIENT_S)
 
     assert proxy.heads[0].startswith("CONNECT vendor.example:443 HTTP/1.")
@@ -309,7 +336,7 @@ def test_a_proxy_of_another_kind_is_said_not_to_be_understood(
 ) -> None:
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1")
 
-    with pytest.raises(FetchFailed, match="the proxy for http is not an http:// address"):
+    with pytest.raises(NoAnswer, match="the proxy for http is not an http://"):
         http_get("http://vendor.example/", PATIENT_S)
 
 
@@ -319,7 +346,7 @@ def test_a_proxy_of_another_kind_is_said_not_to_be_understood(
 def test_nothing_of_a_proxys_password_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
 
-    with pytest.raises(FetchFailed, match="address is not understood: the proxy's") as caught:
+    with pytest.raises(NoAnswer, match="address is not understood: the proxy's") as caught:
         http_get("https://vendor.example/", SOON_S)
 
     told = "".join(traceback.format_exception(caught.value))
@@ -329,7 +356,7 @@ def test_nothing_of_a_proxys_password_is_told(monkeypatch: pytest.MonkeyPatch, p
 
 
 def test_authorities_that_cannot_be_read_are_said_to_be_the_cause(tmp_path: Path) -> None:
-    with pytest.raises(FetchFailed, match="what TLS needs cannot be read: no such file"):
+    with pytest.raises(NoAnswer, match="what TLS needs cannot be read: no such file"):
         http_get("https://127.0.0.1/", SOON_S, authorities=(str(tmp_path / "absent.pem"),))
 
 
@@ -376,9 +403,34 @@ def test_a_service_whose_certificate_nobody_vouches_for_is_not_asked(
     wire = serve(body(b"secret"), context=own[1])
     port = wire.place.rpartition(":")[2]
 
-    with pytest.raises(FetchFailed, match="its certificate is not trusted: self-signed"):
+    with pytest.raises(NotTrusted, match="its certificate is not trusted: self-signed"):
         http_get(f"https://localhost:{port}/", PATIENT_S)
-    with pytest.raises(FetchFailed, match="its certificate is not trusted: IP address mismatch"):
+    with pytest.raises(NoAnswer, match="its certificate is not trusted: IP address mismatch"):
         http_get(f"https://{wire.place}/", PATIENT_S, authorities=(str(own[0]),))
 
     assert wire.heads == []
+
+
+def test_connections_are_kept_for_the_next_request() -> None:
+    with FakeRegistry() as server, HttpClient() as client:
+        bound = Bound(max_bytes=LIMIT, seconds=PATIENT_S)
+        for _ in range(3):
+            client.ask(f"{server.address}/elsewhere", bound)
+
+        assert len({seen.peer for seen in server.seen}) == 1
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "is_direct"),
+    [("127.0.0.0/8", True), ("10.0.0.0/8, 127.0.0.1/32", True), ("10.0.0.0/8", False)],
+)
+def test_networks_can_be_excepted_from_the_proxy(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, no_proxy: str, is_direct: bool
+) -> None:
+    proxy, service = serve(body(b"by proxy")), serve(body(b"itself"))
+    monkeypatch.setenv("http_proxy", f"http://{proxy.place}")
+    monkeypatch.setenv("no_proxy", no_proxy)
+
+    answer = http_get(f"http://{service.place}/", PATIENT_S)
+
+    assert answer.body == (b"itself" if is_direct else b"by proxy")

@@ -1,0 +1,370 @@
+"""The one HTTP client: requests that are bounded in bytes and in time, sent over connections that are kept.
+
+- No redirect is followed; a 3xx is an answer like any other, and the caller decides.
+- No header is added but User-Agent: no cookies, no passwords of other tools.
+- TLS is always verified, by the system's authorities or those that SSL_CERT_FILE names, and by files of the caller's.
+- The bound on time holds for the whole answer, from connecting to the last byte: a service that sends a byte now and
+  then is cut off like one that sends nothing. Only resolving a name cannot be cut short.
+- Proxies come from the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, in either case) unless one
+  is given. Their passwords are in no message.
+"""
+
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+from urllib3.util import make_headers
+
+from contrast_tasks.web.answers import (
+    OK,
+    Answer,
+    AnswerBroken,
+    AnswerTooLarge,
+    CannotAsk,
+    NoAnswer,
+    NotTrusted,
+)
+
+_USER_AGENT = "contrast-tasks"
+_CONNECT_S = 10.0
+_PIECE_BYTES = 64 * 1024
+_MAX_REFUSAL_BYTES = 64 * 1024
+_SCHEMES = ("http", "https")
+_TOO_LONG = "the answer takes too long"
+# A peer that hangs up during the handshake may answer the next time.
+_LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_STATUS = re.compile(r"[0-9]{3}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """How much of an answer is read, and how long it may take.
+
+    seconds: for all of it. piece_s: between two pieces, by default `seconds` too.
+    """
+
+    max_bytes: int
+    seconds: float
+    piece_s: float | None = None
+
+
+class HttpClient:
+    """Sends requests, one at a time, and keeps connections for the next ones; not for use from several threads."""
+
+    def __init__(
+        self, *, proxy: str = "", authorities: Sequence[str] = (), with_system: bool = True
+    ) -> None:
+        """Trust the certificate authorities in the files `authorities`, and the system's `with_system`.
+
+        proxy: address of a proxy in place of the environment's. Nothing is read or connected before the first request.
+        """
+        self._proxy = proxy
+        self._authorities = tuple(authorities)
+        self._with_system = with_system
+        self._watch = _Watch()
+        self._managers: dict[str, urllib3.PoolManager] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for manager in self._managers.values():
+            manager.clear()
+        self._watch.forget_closed()
+
+    def ask(
+        self,
+        url: str,
+        bound: Bound,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: bytes | None = None,
+        direct: bool = False,
+        into: BinaryIO | None = None,
+    ) -> Answer:
+        """Return the answer to a GET, or to a POST of a `form`, whatever its status.
+
+        direct: through no proxy. into: where the body of a 200 answer is written; that of the Answer is empty then.
+        Of other answers at most 64 KiB of the body are read. Raises NoAnswer, or CannotAsk if asking again does not help.
+        """
+        try:
+            parts = _address(url)
+            manager = self._manager(None if direct else _proxy_of(parts, self._proxy))
+        except ValueError as err:
+            raise CannotAsk(f"the address is not understood: {err}") from err
+        except OSError as err:
+            raise CannotAsk(f"what TLS needs cannot be read: {_words(err)}") from err
+        sent = {"User-Agent": _USER_AGENT, **(headers or {})}
+        if form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        piece_s = bound.seconds if bound.piece_s is None else bound.piece_s
+        timeout = urllib3.Timeout(connect=min(piece_s, _CONNECT_S), read=piece_s)
+        with self._watch.within(bound.seconds):
+            try:
+                response = manager.urlopen(
+                    "GET" if form is None else "POST",
+                    url,
+                    body=form,
+                    headers=sent,
+                    timeout=timeout,
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+            except (HTTPError, OSError, ValueError) as err:
+                raise self._failure(err) from err
+            with closing(response):
+                found = {name.lower(): value for name, value in response.headers.items()}
+                body = self._body(response, bound.max_bytes, into)
+        return Answer(status=response.status, headers=found, body=body)
+
+    def _body(
+        self, response: urllib3.BaseHTTPResponse, max_bytes: int, into: BinaryIO | None
+    ) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            for piece in response.stream(_PIECE_BYTES, decode_content=False):
+                size += len(piece)
+                if response.status != OK and size > _MAX_REFUSAL_BYTES:
+                    break
+                if size > max_bytes:
+                    raise AnswerTooLarge(f"the answer has more than the {max_bytes} bytes wanted")
+                if into is not None and response.status == OK:
+                    into.write(piece)
+                else:
+                    pieces.append(piece)
+            # A connection that was cut looks like one that the service ended.
+            self._watch.require_time()
+        except (HTTPError, TimeoutError) as err:
+            if self._watch.is_cut or isinstance(_cause(err), TimeoutError):
+                raise AnswerBroken(f"{_TOO_LONG}, it broke off after {size} bytes") from err
+            raise AnswerBroken(f"the answer broke off after {size} bytes") from err
+        return b"".join(pieces)
+
+    def _failure(self, error: Exception) -> NoAnswer:
+        cause = _cause(error)
+        if self._watch.is_cut:
+            return NoAnswer(_TOO_LONG)
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _LOST):
+            return NotTrusted(_words(cause))
+        return NoAnswer(_words(cause))
+
+    def _manager(self, proxy: SplitResult | None) -> urllib3.PoolManager:
+        """Return the pools of connections that go through a proxy, None for direct ones."""
+        key = "" if proxy is None else proxy.geturl()
+        if key not in self._managers:
+            context = _trusting(self._authorities, with_system=self._with_system)
+            if proxy is None:
+                manager = urllib3.PoolManager(ssl_context=context)
+            else:
+                manager = urllib3.ProxyManager(
+                    f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}",
+                    proxy_headers=_proxy_headers(proxy),
+                    ssl_context=context,
+                    proxy_ssl_context=context,
+                )
+            manager.pool_classes_by_scheme = {
+                scheme: _watched_pool(pool, self._watch)
+                for scheme, pool in manager.pool_classes_by_scheme.items()
+            }
+            self._managers[key] = manager
+        return self._managers[key]
+
+
+class _Watch:
+    """Ends the connections of a client when a request takes too long, whatever they wait for."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+        self._lines: list[tuple[HTTPConnection, socket.socket]] = []
+
+    def add(self, connection: HTTPConnection, connected: socket.socket) -> None:
+        """Watch a new connection; raises TimeoutError if it comes too late."""
+        # A copy reaches the line also when TLS has wrapped the socket or the response has taken it over.
+        self._lines.append((connection, connected.dup()))
+        self.require_time()
+
+    def require_time(self) -> None:
+        """Raise TimeoutError if the time is over."""
+        if self.is_cut:
+            raise TimeoutError
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Cut all connections if the block takes longer than this."""
+        self.is_cut = False
+        timer = threading.Timer(seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+            self.forget_closed()
+
+    def forget_closed(self) -> None:
+        """Let go of connections that have been closed."""
+        for _, line in [entry for entry in self._lines if entry[0].is_closed]:
+            line.close()
+        self._lines = [entry for entry in self._lines if not entry[0].is_closed]
+
+    def _cut(self) -> None:
+        self.is_cut = True
+        for _, line in tuple(self._lines):
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+
+def named_authorities(environ: Mapping[str, str]) -> str:
+    """Return the file or folder of certificate authorities that the user names for commands, "" for none."""
+    return environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or ""
+
+
+def fetch_once(
+    url: str,
+    bound: Bound,
+    *,
+    headers: Mapping[str, str] | None = None,
+    direct: bool = False,
+    proxy: str = "",
+    authorities: Sequence[str] = (),
+) -> Answer:
+    """Return the answer to one GET over a connection of its own; as `HttpClient.ask`."""
+    with HttpClient(proxy=proxy, authorities=authorities) as client:
+        return client.ask(url, bound, headers=headers, direct=direct)
+
+
+def _watched_pool(
+    base: type[urllib3.HTTPConnectionPool], watch: _Watch
+) -> type[urllib3.HTTPConnectionPool]:
+    class Connection(base.ConnectionCls):  # type: ignore[misc, name-defined]  # the pool's own kind, http or https
+        def _new_conn(self) -> socket.socket:
+            connected: socket.socket = super()._new_conn()
+            watch.add(self, connected)
+            return connected
+
+        def _tunnel(self) -> None:
+            try:
+                super()._tunnel()
+            except OSError as err:
+                watch.require_time()
+                raise _NoTunnel(str(err)) from err
+
+    class Pool(base):  # type: ignore[misc, valid-type]
+        ConnectionCls = Connection
+
+    return Pool
+
+
+class _NoTunnel(OSError):
+    """The proxy did not answer CONNECT with 200; the text may hold whatever it sent."""
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what is behind an error of urllib3: the operating system's, or the innermost there is."""
+    inner = [*(value for value in error.args if isinstance(value, Exception)), error.__cause__]
+    found = next((value for value in inner if value is not None), None)
+    return error if found is None or isinstance(error, _NoTunnel) else _cause(found)
+
+
+def _words(error: BaseException) -> str:
+    """Return the cause in a few words; the texts of these errors may hold whatever the service sent."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+        return _TOO_LONG
+    if isinstance(error, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(error, _NoTunnel):
+        status = _STATUS.search(str(error))
+        return f"the proxy gives no tunnel: HTTP status {status[0] if status else 'unknown'}"
+    if isinstance(error, OSError) and error.strerror and error.errno:
+        return error.strerror.lower()
+    return type(error).__name__
+
+
+def _address(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise ValueError("wanted https:// or http:// and a host")
+    if parts.username is not None:
+        raise ValueError("it names a user, wanted none")
+    _ = parts.port  # raises ValueError unless it is a number
+    return parts
+
+
+def _proxy_of(parts: SplitResult, given: str) -> SplitResult | None:
+    """Return the proxy for a service, the given one or the environment's, None if it is reached directly."""
+    proxies = getproxies()
+    address = given or proxies.get(parts.scheme) or proxies.get("all")
+    host = parts.hostname or ""
+    if not address or proxy_bypass(host) or proxy_bypass(parts.netloc):
+        return None
+    if _is_in_network(host, proxies.get("no", "")):
+        return None
+    try:
+        proxy = urlsplit(address if "://" in address else f"http://{address}")
+        _ = proxy.port
+    except ValueError:
+        # Its text quotes what may be part of a password.
+        raise ValueError("the proxy's has no host and port that can be read") from None
+    if proxy.scheme not in _SCHEMES or not proxy.hostname:
+        raise ValueError(f"the proxy for {parts.scheme} is not an http:// or https:// address")
+    return proxy
+
+
+def _is_in_network(host: str, no_proxy: str) -> bool:
+    """Return whether a host is an address in one of the networks that `no_proxy` names, as 10.0.0.0/8."""
+    for entry in no_proxy.split(","):
+        with suppress(ValueError):
+            network = ipaddress.ip_network(entry.strip(), strict=False)
+            if "/" in entry and ipaddress.ip_address(host) in network:
+                return True
+    return False
+
+
+def _proxy_headers(proxy: SplitResult) -> Mapping[str, str]:
+    if proxy.username is None:
+        return {}
+    return make_headers(
+        proxy_basic_auth=f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    )
+
+
+@cache
+def _trusting(authorities: tuple[str, ...], *, with_system: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not with_system:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name in authorities:
+        if Path(name).is_dir():
+            context.load_verify_locations(capath=name)
+        else:
+            context.load_verify_locations(name)
+    return context

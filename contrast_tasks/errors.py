@@ -17,12 +17,7 @@ A message is lower case, without a full stop, and says what was expected, what w
 what to do next and is shown on a line of its own.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from contrast_tasks.findings import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +76,6 @@ class GraphError(ContrastError):
     """The task graph cannot be built or its state cannot be read."""
 
     exit_code = 3
-
-
-class FindingsError(ContrastError):
-    """Checks over user files found something; carries every finding, not only the first."""
-
-    def __init__(self, findings: Sequence["Finding"]) -> None:
-        count = len(findings)
-        super().__init__(f"{count} finding{'' if count == 1 else 's'}")
-        self.findings = tuple(findings)
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]  # depends on the worst finding
-        """Return 10 for notes, 11 for warnings, 12 for errors, by the worst finding."""
-        return 10 + max((finding.severity.rank for finding in self.findings), default=0)
 
 
 class MissingReferenceValues(ContrastError):

@@ -1,40 +1,74 @@
-"""Findings: what a check has to say about a user's file, with a stable code and the place it speaks of."""
+"""Findings: what a check has to say about a user's file, with its entry of the catalogue and the place it speaks of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from contrast_tasks.errors import FindingsError, Location
+from contrast_tasks.catalogue import ENTRIES, Entry, Severity, entry_of
+from contrast_tasks.errors import ContrastError, Location
 
+__all__ = ["Finding", "Findings", "FindingsError", "Severity", "raise_errors", "sort_key"]
 
-class Severity(Enum):
-    """How bad it is; the order is note, warning, error."""
-
-    NOTE = "note"
-    WARNING = "warning"
-    ERROR = "error"
-
-    @property
-    def rank(self) -> int:
-        """Return 0, 1 or 2."""
-        return ("note", "warning", "error").index(self.value)
+Place = TypeVar("Place")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Finding:
     """One statement of one check.
 
-    code: stable, as in the catalogues (G0.., M0.., W1..); rule: the same in words, as `memory-limit`.
+    entry: what all findings of this code and rule have in common.
     message: what was found and what was wanted, lower case, no full stop; hint: what to do next.
+    is_milder: whether the second of the two severities applies that the entry has.
     """
 
-    code: str
-    rule: str
-    severity: Severity
-    message: str
+    entry: Entry
     where: Location
-    hint: str = ""
+    message: str
+    hint: str
+    is_milder: bool
+
+    def __init__(
+        self,
+        entry: Entry,
+        where: Location,
+        message: str,
+        hint: str | None = None,
+        *,
+        is_milder: bool = False,
+    ) -> None:
+        """Make a finding; without a hint of its own it has that of its entry.
+
+        Raises ValueError for an entry that is not in the catalogue, and for a second severity that it does not have.
+        """
+        if ENTRIES.get((entry.code, entry.rule)) is not entry:
+            raise ValueError(f"{entry!r} is not in the catalogue")
+        if is_milder and entry.milder is None:
+            raise ValueError(f"{entry!r} has one severity")
+        assign = object.__setattr__
+        assign(self, "entry", entry)
+        assign(self, "where", where)
+        assign(self, "message", message)
+        assign(self, "hint", entry.hint if hint is None else hint)
+        assign(self, "is_milder", is_milder)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy of an entry, as pickling makes it, would not be the one of the catalogue.
+        return Finding.from_json, (self.to_json(),)
+
+    @property
+    def code(self) -> str:
+        """Return the stable code, as `G030`."""
+        return self.entry.code
+
+    @property
+    def rule(self) -> str:
+        """Return the same in words, as `memory-limit`."""
+        return self.entry.rule
+
+    @property
+    def severity(self) -> Severity:
+        """Return how bad it is."""
+        return self.entry.milder if self.is_milder and self.entry.milder else self.entry.severity
 
     def __str__(self) -> str:
         """Return `file:line: severity[code rule]: message`, the hint on an indented line of its own."""
@@ -60,15 +94,53 @@ class Finding:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Finding":
-        """Read back what `to_json` wrote."""
+        """Read back what `to_json` wrote; raises KeyError for a code and rule that are not in the catalogue."""
+        entry = entry_of(document["code"], document["rule"])
         return cls(
-            code=document["code"],
-            rule=document["rule"],
-            severity=Severity(document["severity"]),
-            message=document["message"],
-            where=Location(**document["where"]),
-            hint=document.get("hint", ""),
+            entry,
+            Location(**document["where"]),
+            document["message"],
+            document.get("hint", ""),
+            is_milder=document["severity"] != entry.severity.value,
         )
+
+
+class Findings(list[Finding], Generic[Place]):
+    """What the checks of one document report.
+
+    locate: says where a place inside the document stands. subject: leads every message, as `Deployment/web`.
+    """
+
+    def __init__(self, locate: Callable[[Place], Location], subject: str = "") -> None:
+        self._locate = locate
+        self._lead = f"{subject}: " if subject else ""
+
+    def report(
+        self,
+        entry: Entry,
+        place: Place,
+        message: str,
+        hint: str | None = None,
+        *,
+        is_milder: bool = False,
+    ) -> None:
+        """Add a finding; the arguments are those of Finding."""
+        where, text = self._locate(place), f"{self._lead}{message}"
+        self.append(Finding(entry, where, text, hint, is_milder=is_milder))
+
+
+class FindingsError(ContrastError):
+    """Checks over user files found something; carries every finding, not only the first."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        count = len(findings)
+        super().__init__(f"{count} finding{'' if count == 1 else 's'}")
+        self.findings = tuple(findings)
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # depends on the worst finding
+        """Return 10 for notes, 11 for warnings, 12 for errors, by the worst finding."""
+        return 10 + max((finding.severity.rank for finding in self.findings), default=0)
 
 
 def sort_key(finding: Finding) -> tuple[str, int, int, str, str]:

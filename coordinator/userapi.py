@@ -19,8 +19,8 @@ from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_CONFLICT, REASON_NO_MANIFEST, REASON_RECOVERED
 from contrast_tasks.api.limits import MAX_HISTORY_BYTES, MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
-from contrast_tasks.errors import ContrastError, FindingsError
-from contrast_tasks.findings import Severity
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.findings import FindingsError, Severity
 from coordinator.authorisation import authorise_recovery, authorise_update
 from coordinator.ca import BadName, general_names
 from coordinator.history import HASH_BYTES, NO_TRANSITION

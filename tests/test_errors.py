@@ -3,14 +3,9 @@ import pickle
 import pytest
 
 from contrast_tasks import errors
-from contrast_tasks.errors import ContrastError, FindingsError, Location
-from contrast_tasks.findings import Finding, Severity
-
-
-def finding(severity: Severity) -> Finding:
-    return Finding(
-        code="G001", rule="rule", severity=severity, message="m", where=Location(file="a.yml")
-    )
+from contrast_tasks.errors import ContrastError, Location
+from contrast_tasks.findings import FindingsError, Severity
+from tests.fakes.findings import finding
 
 
 @pytest.mark.parametrize(

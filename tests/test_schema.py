@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from contrast_tasks import resources, schema
+from contrast_tasks import catalogue, resources, schema
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.schema import validate
 
 DIGEST = "sha256:" + "ab" * 32
@@ -31,12 +31,9 @@ IMAGE = {
     "group": "",
 }
 FINDING = Finding(
-    code="G010",
-    rule="image-digest",
-    severity=Severity.WARNING,
-    message="image has no digest",
-    where=Location(file="a.yml", line=3, pointer="/spec"),
-    hint="run lock",
+    catalogue.IMAGE_NOT_PINNED,
+    Location(file="a.yml", line=3, pointer="/spec"),
+    "image has no digest",
 ).to_json()
 RECORD = {
     "version": 1,

@@ -4,7 +4,7 @@ import argparse
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import FindingsError
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.report.model import (
     Report,
     counted,

@@ -24,8 +24,9 @@ from contrast_tasks.cli.console import FORMS, Console
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.streams import OutputLost, put
 from contrast_tasks.cli.task import own_tasks
-from contrast_tasks.errors import ContrastError, FindingsError, UsageError
+from contrast_tasks.errors import ContrastError, UsageError
 from contrast_tasks.file_errors import file_error
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.report.model import Failure, Report, sorted_findings
 from contrast_tasks.report.text import PROGRAM
 

@@ -6,6 +6,7 @@ leave a workload unprotected without a word.
 
 from typing import Any, Final
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
@@ -67,9 +68,8 @@ def check_runtime_class(subject: Subject) -> None:
     name = workloads.runtime_class(subject.obj)
     if not workloads.is_confidential_class(name) or is_known_class(name):
         return
-    subject.error(
-        "G070",
-        "unknown-platform",
+    subject.report(
+        catalogue.UNKNOWN_PLATFORM,
         (*subject.spec_path, "runtimeClassName"),
         f"the runtime class {name} is for an unknown platform, expected contrast-cc or"
         f" contrast-cc-<platform> with one of {', '.join(NAMES)}",
@@ -87,17 +87,15 @@ def _check_place(subject: Subject, place: Path, known: tuple[str, ...]) -> None:
         if short not in known and not (short.startswith(_ID_BLOCK) and known[:1] == _POD_KEYS[:1]):
             _unknown(subject, path, short, known)
         elif not isinstance(value, str):
-            subject.error(
-                "G110",
-                "annotation-value",
+            subject.report(
+                catalogue.ANNOTATION_VALUE,
                 path,
                 f"the annotation {key} is {_shown(value)}, expected a text",
                 "put the value in quotes",
             )
         elif short == "skip-initializer" and value not in {"true", "false"}:
-            subject.error(
-                "G110",
-                "annotation-value",
+            subject.report(
+                catalogue.ANNOTATION_VALUE,
                 path,
                 f"the annotation {key} is {value!r}, expected exactly 'true'",
                 'write "true"',
@@ -111,28 +109,25 @@ def _check_store_size(subject: Subject, path: Path, value: str) -> None:
     try:
         size_bytes = parse_bytes(value)
     except QuantityError as error:
-        subject.error(
-            "G110", "annotation-value", path, f"the annotation {key}: {error}", error.hint
+        subject.report(
+            catalogue.ANNOTATION_VALUE, path, f"the annotation {key}: {error}", error.hint
         )
         return
     if size_bytes:
         # Source: docs/internals/generate.md 8.4, where the store is optional; we unpack images in the guest's memory.
-        subject.warn(
-            "G110",
-            "annotation-without-effect",
+        subject.report(
+            catalogue.ANNOTATION_WITHOUT_EFFECT,
             path,
             f"the annotation {key} is {value!r}, but no image store is added to pods; images count"
             " towards the memory limit",
-            'write "0", or remove it',
         )
 
 
 def _check_map(subject: Subject) -> None:
     found = workloads.mapping_at(subject.obj, "metadata").get("annotations")
     if found is not None and not isinstance(found, dict):
-        subject.error(
-            "G012",
-            "field-type",
+        subject.report(
+            catalogue.FIELD_TYPE,
             ("metadata", "annotations"),
             f"found {type(found).__name__} as metadata.annotations, expected a mapping",
             "write key: value",
@@ -142,9 +137,8 @@ def _check_map(subject: Subject) -> None:
 def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -> None:
     key = _PREFIX + short
     if short in _TEMPLATE_KEYS:
-        subject.error(
-            "G060" if short == "pod-role" else "G110",
-            "annotation-place",
+        subject.report(
+            catalogue.ROLE_PLACE if short == "pod-role" else catalogue.ANNOTATION_PLACE,
             path,
             f"the annotation {key} stands on the {subject.obj['kind']}, expected on its pod template",
             f"move it to {'.'.join(workloads.template_path(subject.obj))}.metadata.annotations"
@@ -153,18 +147,16 @@ def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -
         )
     elif short in (*_POD_KEYS, *_SERVICE_KEYS):
         wanted = "a Service" if short in _SERVICE_KEYS else "an object that runs pods"
-        subject.error(
-            "G110",
-            "annotation-place",
+        subject.report(
+            catalogue.ANNOTATION_PLACE,
             path,
             f"the annotation {key} cannot act on a {subject.obj['kind']}, expected it on {wanted}",
             "move it to the workload it is meant for",
         )
     else:
         near = did_you_mean(short, known or (*_POD_KEYS, *_SERVICE_KEYS))
-        subject.error(
-            "G110",
-            "unknown-annotation",
+        subject.report(
+            catalogue.UNKNOWN_ANNOTATION,
             path,
             f"unknown annotation {key}, expected one of {', '.join(known) or 'none here'}",
             near.replace("'", f"'{_PREFIX}", 1) if near else "remove it",
@@ -184,20 +176,14 @@ def _check_agreement(subject: Subject, places: list[Path]) -> None:
             where = ".".join(map(str, winner))
             message = f"the annotation {key} is {value!r} here and {other!r} in {where}"
             if key.startswith(_PREFIX + "servicemesh-"):
-                subject.error(
-                    "G040",
-                    "mesh-annotation-conflict",
+                subject.report(
+                    catalogue.MESH_ANNOTATION_CONFLICT,
                     (*place, key),
                     f"{message}, expected one value",
-                    "keep one of the two",
                 )
             else:
-                subject.warn(
-                    "W101",
-                    "annotation-conflict",
-                    (*place, key),
-                    f"{message}, which wins",
-                    "keep one of the two",
+                subject.report(
+                    catalogue.ANNOTATION_CONFLICT, (*place, key), f"{message}, which wins"
                 )
 
 
@@ -205,12 +191,10 @@ def check_confidential_role(subject: Subject) -> None:
     """Note a role that a confidential pod, which has an entry in the manifest, cannot have."""
     role = workloads.role(subject.obj)
     if role in _ROLES and role not in _CONFIDENTIAL_ROLES:
-        subject.error(
-            "G060",
-            "role-confidential",
+        subject.report(
+            catalogue.ROLE_CONFIDENTIAL,
             (*workloads.annotation_places(subject.obj)[0], workloads.POD_ROLE),
             f"the role is {role!r} in a confidential pod, expected coordinator or none",
-            "set runtime_class = false for it in contrast.toml: it belongs to the node",
         )
 
 
@@ -218,20 +202,17 @@ def _check_role(subject: Subject, place: Path) -> None:
     role = workloads.role(subject.obj)
     path = (*place, workloads.POD_ROLE)
     if role not in _ROLES:
-        subject.error(
-            "G060",
-            "unknown-role",
+        subject.report(
+            catalogue.UNKNOWN_ROLE,
             path,
             f"the role is {role!r}, expected coordinator",
             did_you_mean(role, _ROLES[1:]) or "remove the annotation",
         )
     elif role == "coordinator" and subject.obj["kind"] != "StatefulSet":
-        subject.error(
-            "G060",
-            "coordinator-kind",
+        subject.report(
+            catalogue.COORDINATOR_KIND,
             path,
             f"the role coordinator stands on a {subject.obj['kind']}, expected a StatefulSet",
-            "use the Coordinator that comes with this tool",
         )
 
 

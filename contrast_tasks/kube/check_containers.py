@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
@@ -31,13 +32,11 @@ def check_images(document: Document, is_resolved: Callable[[str], bool]) -> list
     for path, container in containers(subject):
         image = container.get("image")
         if isinstance(image, str) and image and not is_pinned(image) and not is_resolved(image):
-            subject.error(
-                "G010",
-                "image-not-pinned",
+            subject.report(
+                catalogue.IMAGE_NOT_PINNED,
                 (*path, "image"),
                 f"container {container.get('name')} has the image {image}, expected one with a digest"
                 " or an entry in the lock file",
-                "run 'contrast-tasks lock', or write the reference as name:tag@sha256:<64 hex digits>",
             )
     return subject.findings
 
@@ -52,35 +51,32 @@ def containers(subject: Subject) -> Iterator[tuple[Path, dict[str, Any]]]:
 def check_identity(subject: Subject) -> None:
     """Note containers without name or image, and two of one name."""
     if not any(workloads.mappings_at(subject.spec, "containers")):
-        subject.error(
-            "G011",
-            "no-container",
+        subject.report(
+            catalogue.NO_CONTAINER,
             (*subject.spec_path, "containers"),
             "found no container, expected at least one",
-            "add spec.containers",
         )
     seen: set[str] = set()
     for path, container in containers(subject):
         name = container.get("name")
-        for key in ("name", "image"):
+        for key, entry in (
+            ("name", catalogue.CONTAINER_NAME),
+            ("image", catalogue.CONTAINER_IMAGE),
+        ):
             value = container.get(key)
             if not isinstance(value, str) or not value:
                 label = f"container {name}" if key == "image" and name else "a container"
                 found = "has no" if value in (None, "") else f"has {value!r} as"
-                subject.error(
-                    "G011",
-                    f"container-{key}",
+                subject.report(
+                    entry,
                     path if value is None else (*path, key),
                     f"{label} {found} {key}, expected a text",
-                    f"add {key}: to the container",
                 )
         if isinstance(name, str) and name in seen:
-            subject.error(
-                "G100",
-                "container-clash",
+            subject.report(
+                catalogue.CONTAINER_CLASH,
                 (*path, "name"),
                 f"found a second container {name}, expected each name once in a pod",
-                "rename one of the two",
             )
         seen.add(str(name))
 
@@ -95,12 +91,10 @@ def check_memory(subject: Subject) -> None:
         if "initContainers" in path:
             if limit is not None:
                 kind = "sidecar" if container.get("restartPolicy") == "Always" else "init container"
-                subject.warn(
-                    "G031",
-                    "memory-limit-ignored",
+                subject.report(
+                    catalogue.MEMORY_LIMIT_IGNORED,
                     (*place, "limits", "memory"),
                     f"{kind} {name} has the memory limit {limit}, which does not enlarge the guest",
-                    "raise the limit of a main container instead",
                 )
         elif limit is None or _size(limit) == 0:
             found = "no memory limit" if request is None else f"the request {request} and no limit"
@@ -109,26 +103,23 @@ def check_memory(subject: Subject) -> None:
                 found = f"the memory limit {limit}, which is no limit"
                 spot = (*place, "limits", "memory")
             wanted = request if request and _size(request) else "700Mi"
-            subject.error(
-                "G030",
-                "memory-limit",
+            subject.report(
+                catalogue.MEMORY_LIMIT,
                 spot,
                 f"container {name} has {found}, expected limit and request of the same value",
                 f"set resources.limits.memory and resources.requests.memory to {wanted}, or memory in"
                 " contrast.toml",
             )
         elif request is None:
-            subject.warn(
-                "G031",
-                "memory-request",
+            subject.report(
+                catalogue.MEMORY_REQUEST,
                 (*place, "limits", "memory"),
                 f"container {name} has the memory limit {limit} and no request, expected both",
                 f"set resources.requests.memory to {limit}",
             )
         elif _size(request) != _size(limit):
-            subject.error(
-                "G030",
-                "memory-request",
+            subject.report(
+                catalogue.MEMORY_REQUEST_DIFFERS,
                 (*place, "requests", "memory"),
                 f"container {name} has the memory request {request} and the limit {limit},"
                 " expected the same value",
@@ -141,13 +132,11 @@ def check_cpu(subject: Subject) -> None:
     for path, container in containers(subject):
         limit = _limits(container, "limits").get("cpu")
         if limit is not None:
-            subject.error(
-                "G033",
-                "cpu-limit",
+            subject.report(
+                catalogue.CPU_LIMIT,
                 (*path, "resources", "limits", "cpu"),
                 f"container {container.get('name')} has the CPU limit {limit}, expected none:"
                 " it changes the guest's measurement",
-                "remove resources.limits.cpu; a request is fine",
             )
 
 
@@ -162,9 +151,8 @@ def _amount(subject: Subject, path: Path, container: dict[str, Any], kind: str) 
     try:
         parse_bytes(value)
     except QuantityError as err:
-        subject.error(
-            "G030",
-            "memory-quantity",
+        subject.report(
+            catalogue.MEMORY_QUANTITY,
             (*path, "resources", kind, "memory"),
             f"container {container.get('name')}: {err} in resources.{kind}.memory",
             err.hint,

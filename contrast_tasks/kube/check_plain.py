@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import check_annotations
@@ -30,7 +31,8 @@ _POD_SPECS: Final[tuple[Path, ...]] = (
 
 def check_plain(document: Document) -> list[Finding]:
     """Return the findings on an object that is no workload."""
-    subject = Subject(document, document.obj, check_annotations(document))
+    subject = Subject(document, document.obj)
+    subject.findings.extend(check_annotations(document))
     if document.obj["apiVersion"] == "v1":
         for member, is_base64 in _DATA.get(document.kind, {}).items():
             _check_data(subject, member, is_base64=is_base64)
@@ -45,17 +47,17 @@ def _check_data(subject: Subject, member: str, *, is_base64: bool) -> None:
         return
     if not isinstance(found, dict):
         message = f"found no mapping as {member}, expected one of texts"
-        subject.error("G012", "field-type", (member,), message, "write name: value")
+        subject.report(catalogue.FIELD_TYPE, (member,), message, "write name: value")
         return
     for key, value in found.items():
         place = (member, key)
         if not isinstance(value, str):
             message = f"found no text as {member}.{key}, expected one"
-            subject.error("G012", "field-type", place, message, "put the value in quotes")
+            subject.report(catalogue.FIELD_TYPE, place, message, "put the value in quotes")
         elif is_base64 and not _is_base64(value):
             message = f"found something else than base64 as {member}.{key}"
             hint = "encode it with base64" + (", or use stringData" * (member == "data"))
-            subject.error("G012", "field-type", place, message, hint)
+            subject.report(catalogue.FIELD_TYPE, place, message, hint)
 
 
 def _is_base64(text: str) -> bool:
@@ -71,13 +73,11 @@ def _check_pods(subject: Subject) -> None:
     for path in _POD_SPECS:
         if any("image" in item for item in _containers(subject.obj, path)):
             kind, version = subject.obj["kind"], subject.obj["apiVersion"]
-            subject.warn(
-                "G004",
-                "foreign-pods",
+            subject.report(
+                catalogue.FOREIGN_PODS,
                 (*path, "containers"),
                 f"a {kind} of {version} has containers, expected one of"
                 f" {', '.join(workloads.WORKLOAD_KINDS)}; its pods run outside the confidential deployment",
-                "only a kind that is known here can be made confidential",
             )
             return
 

@@ -6,6 +6,7 @@ The API server would refuse them later; here they are reported with their line, 
 import re
 from typing import Any, Final
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
@@ -44,17 +45,14 @@ def check_structure(document: Document) -> list[Finding]:
 
 def _name(subject: Subject, name: str) -> None:
     if _NAME.fullmatch(name) is None:
-        subject.error(
-            "G012",
-            "name",
+        subject.report(
+            catalogue.WORKLOAD_NAME,
             ("metadata", "name"),
             f"the name {name!r} becomes a DNS name, expected lower-case letters, digits, '-' and '.'",
-            "rename it; Kubernetes refuses it too",
         )
     elif len(subject.key) > _KEY_LENGTH:
-        subject.error(
-            "G012",
-            "name",
+        subject.report(
+            catalogue.WORKLOAD_NAME,
             ("metadata", "name"),
             f"kind, namespace and name have {len(subject.key)} characters, expected at most {_KEY_LENGTH}:"
             " outputs are files of that name",
@@ -143,4 +141,4 @@ def _wrong(subject: Subject, path: Path, found: Any, wanted: str) -> None:
     place = ".".join(map(str, path[len(subject.spec_path) :] if is_inside else path))
     shown = "a mapping" if isinstance(found, dict) else repr(found)
     hint = "put the value in quotes" if wanted == "a text" else f"write {wanted}"
-    subject.error("G012", "field-type", path, f"found {shown} as {place}, expected {wanted}", hint)
+    subject.report(catalogue.FIELD_TYPE, path, f"found {shown} as {place}, expected {wanted}", hint)

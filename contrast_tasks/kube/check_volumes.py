@@ -6,6 +6,7 @@ Nothing the host can read and write may be mounted into a confidential pod. Sour
 from collections.abc import Iterator
 from typing import Any, Final
 
+from contrast_tasks import catalogue
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_containers import containers
 from contrast_tasks.kube.subject import Path, Subject
@@ -27,13 +28,11 @@ def check_volumes(subject: Subject) -> None:
             name = str(mount.get("name"))
             place = (*path, "volumeMounts", number)
             if name in claims or kinds.get(name) in _DEVICES:
-                subject.error(
-                    "G020",
-                    "volume-mode",
+                subject.report(
+                    catalogue.VOLUME_MODE,
                     place,
                     f"container {container.get('name')} mounts the claim {name} as a file system,"
                     " expected a block device under volumeDevices",
-                    "set volumeMode: Block and use the secure-pv annotation",
                 )
             elif name not in kinds:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
@@ -47,9 +46,8 @@ def check_volumes(subject: Subject) -> None:
 def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
     for name, mode in claims.items():
         if mode != "Block":
-            subject.error(
-                "G020",
-                "volume-mode",
+            subject.report(
+                catalogue.VOLUME_MODE,
                 _claim_path(subject, name),
                 f"claim template {name} has volumeMode {mode}, expected Block",
                 "set volumeMode: Block, and use the secure-pv annotation",
@@ -61,22 +59,18 @@ def _check_types(subject: Subject) -> None:
         place = (*subject.spec_path, "volumes", number)
         types = [key for key, value in volume.items() if key != "name" and value is not None]
         if len(types) > 1:
-            subject.error(
-                "G020",
-                "volume-type",
+            subject.report(
+                catalogue.VOLUME_TYPE,
                 place,
                 f"volume {volume.get('name')} is of the types {' and '.join(types)}, expected one",
                 "give each of them a volume of its own",
             )
         elif (kind := _kind(volume)) not in (*_ALLOWED, *_DEVICES):
-            subject.error(
-                "G020",
-                "volume-type",
+            subject.report(
+                catalogue.VOLUME_TYPE,
                 place,
                 f"volume {volume.get('name')} is of type {kind or 'none'}, expected one of"
                 f" {', '.join(_ALLOWED)}",
-                "a confidential pod shares no file system with its node; use an emptyDir, or a block"
-                " device with the secure-pv annotation",
             )
 
 
@@ -95,18 +89,16 @@ def check_secure_pv(subject: Subject) -> None:
     )
     parts = value.split(":")
     if len(parts) != _SECURE_PV_PARTS or not all(parts):
-        subject.error(
-            "G050",
-            "secure-pv",
+        subject.report(
+            catalogue.SECURE_PV,
             place,
             f"secure-pv is {value!r}, expected <device volume>:<mount volume>",
             "name the block volume and the emptyDir to decrypt it into",
         )
         return
     if workloads.annotations(subject.obj).get(workloads.SKIP_INITIALIZER) == "true":
-        subject.error(
-            "G050",
-            "secure-pv",
+        subject.report(
+            catalogue.SECURE_PV,
             place,
             f"secure-pv is {value!r}, and skip-initializer is 'true'; expected one of them, since the"
             " initializer is what encrypts the volume",
@@ -116,18 +108,16 @@ def check_secure_pv(subject: Subject) -> None:
     kinds, claims = dict(_volumes(subject)), _claim_templates(subject)
     if device not in claims and kinds.get(device) not in _DEVICES:
         found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
-        subject.error(
-            "G050",
-            "secure-pv",
+        subject.report(
+            catalogue.SECURE_PV,
             place,
             f"the device {device} of secure-pv {found}, expected a volume with a"
             " persistentVolumeClaim or iscsi, or a claim template",
         )
     if mount in claims or kinds.get(mount, "emptyDir") != "emptyDir":
         found = "a claim template" if mount in claims else f"of type {kinds[mount]}"
-        subject.error(
-            "G050",
-            "secure-pv",
+        subject.report(
+            catalogue.SECURE_PV,
             place,
             f"the mount {mount} of secure-pv is {found}, expected an emptyDir or no volume yet",
         )
@@ -170,11 +160,9 @@ def _claim_path(subject: Subject, name: str) -> Path:
 def _no_volume(
     subject: Subject, place: Path, container: dict[str, Any], name: Any, known: list[str]
 ) -> None:
-    subject.error(
-        "G020",
-        "mount-without-volume",
+    subject.report(
+        catalogue.MOUNT_WITHOUT_VOLUME,
         place,
         f"container {container.get('name')} mounts {name!r}, expected one of the volumes"
         f" {', '.join(known) or 'of the pod, which has none'}",
-        "add the volume or correct the name",
     )

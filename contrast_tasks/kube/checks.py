@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.kube.check_annotations import (
     check_annotations,
     check_confidential_role,
@@ -92,15 +93,11 @@ def _unprotected(
     placed: Iterable[tuple[str, DocIndex]], confidential: Callable[[DocIndex], bool]
 ) -> list[Finding]:
     return [
-        _finding(
-            "G004",
-            "not-confidential",
-            Severity.WARNING,
-            file,
-            doc.line,
-            text=f"{doc.key} has {f'the runtime class {doc.runtime_class}' if doc.runtime_class else 'no runtime class'},"
+        Finding(
+            catalogue.NOT_CONFIDENTIAL,
+            Location(file=file, line=doc.line),
+            f"{doc.key} has {f'the runtime class {doc.runtime_class}' if doc.runtime_class else 'no runtime class'},"
             " expected contrast-cc; it runs outside the confidential deployment",
-            hint="set runtimeClassName: contrast-cc, or runtime_class = true in contrast.toml",
         )
         for file, doc in placed
         if doc.is_workload and not confidential(doc)
@@ -126,15 +123,11 @@ def _without_ingress(
         if found is not None:
             service_file, service = found
             findings.append(
-                _finding(
-                    "G042",
-                    "mesh-ingress-absent",
-                    Severity.WARNING,
-                    file,
-                    doc.line,
-                    text=f"{doc.key} has no servicemesh-ingress annotation and is reached through the Service"
+                Finding(
+                    catalogue.MESH_INGRESS_ABSENT,
+                    Location(file=file, line=doc.line),
+                    f"{doc.key} has no servicemesh-ingress annotation and is reached through the Service"
                     f" {service.name} at {service_file}:{service.line}, expected protected ingress",
-                    hint='add contrast.edgeless.systems/servicemesh-ingress: ""',
                 )
             )
     return findings
@@ -183,24 +176,17 @@ def _coordinators(
     if not found and needs_coordinator:
         return [
             Finding(
-                code="G061",
-                rule="no-coordinator",
-                severity=Severity.ERROR,
-                message="found no Coordinator among the resources, expected one StatefulSet with the pod role coordinator",
-                where=Location(file="contrast.toml"),
-                hint="set include = true under [coordinator], or add coordinator.yml to the sources",
+                catalogue.NO_COORDINATOR,
+                Location(file="contrast.toml"),
+                "found no Coordinator among the resources, expected one StatefulSet with the pod role coordinator",
             )
         ]
     return [
-        _finding(
-            "G061",
-            "several-coordinators",
-            Severity.ERROR,
-            file,
-            doc.line,
-            text=f"found a second Coordinator {doc.key}, the first is at {found[0][0]}:{found[0][1].line};"
+        Finding(
+            catalogue.SEVERAL_COORDINATORS,
+            Location(file=file, line=doc.line),
+            f"found a second Coordinator {doc.key}, the first is at {found[0][0]}:{found[0][1].line};"
             " expected one",
-            hint="remove one of the two",
         )
         for file, doc in found[1:]
     ]
@@ -223,14 +209,11 @@ def _missing_configs(placed: Sequence[tuple[str, DocIndex]]) -> list[Finding]:
                     f" and a pod sees that of its own, {wanted[1]}, only"
                 )
             findings.append(
-                _finding(
-                    "G080",
-                    "config-missing",
-                    Severity.ERROR,
-                    file,
-                    use.line,
-                    text=f"{doc.key} refers to the {use.kind} {use.name}, expected it among the sources",
-                    hint=hint,
+                Finding(
+                    catalogue.CONFIG_NOT_IN_SOURCES,
+                    Location(file=file, line=use.line),
+                    f"{doc.key} refers to the {use.kind} {use.name}, expected it among the sources",
+                    hint,
                 )
             )
     return findings
@@ -239,10 +222,3 @@ def _missing_configs(placed: Sequence[tuple[str, DocIndex]]) -> list[Finding]:
 def _is_published(use: ConfigUse) -> bool:
     # Every namespace holds this ConfigMap; the API server writes it, so no source can.
     return use.kind == "ConfigMap" and use.name == "kube-root-ca.crt"
-
-
-def _finding(
-    code: str, rule: str, severity: Severity, file: str, line: int, *, text: str, hint: str
-) -> Finding:
-    where = Location(file=file, line=line)
-    return Finding(code=code, rule=rule, severity=severity, message=text, where=where, hint=hint)

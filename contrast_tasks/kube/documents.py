@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import yaml
 
-from contrast_tasks.errors import FindingsError, Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks import catalogue
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.kube import nodes
 
 BYTE_ORDER_MARK: Final = "\ufeff"
@@ -279,11 +280,4 @@ def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
 
 
 def _finding(file: str, line: int, message: str, hint: str, column: int | None = None) -> Finding:
-    return Finding(
-        code="G003",
-        rule="yaml",
-        severity=Severity.ERROR,
-        message=message,
-        where=Location(file=file, line=line, column=column),
-        hint=hint,
-    )
+    return Finding(catalogue.YAML, Location(file=file, line=line, column=column), message, hint)

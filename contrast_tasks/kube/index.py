@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 
 # Kinds where two definitions of one name make the outcome depend on the order of files.
 _EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
@@ -144,18 +145,13 @@ def duplicates(indexes: Iterable[FileIndex]) -> list[Finding]:
             file, earlier = first.setdefault(identity, (index.file, doc))
             if earlier is doc:
                 continue
-            is_exclusive = doc.is_workload or doc.kind in _EXCLUSIVE_CONFIG
             findings.append(
                 Finding(
-                    code="G005",
-                    rule="duplicate",
-                    severity=Severity.ERROR if is_exclusive else Severity.WARNING,
-                    message=(
-                        f"found a second {doc.key}, the first is at {file}:{earlier.line}; "
-                        "expected each object once"
-                    ),
-                    where=Location(file=index.file, line=doc.line),
-                    hint="remove or rename one of the two, or give one of them another namespace",
+                    catalogue.DUPLICATE,
+                    Location(file=index.file, line=doc.line),
+                    f"found a second {doc.key}, the first is at {file}:{earlier.line}; "
+                    "expected each object once",
+                    is_milder=not doc.is_workload and doc.kind not in _EXCLUSIVE_CONFIG,
                 )
             )
     return findings

@@ -5,6 +5,7 @@ Source: docs/internals/manifest.md 1.2 (members, fixed values), 2.2 (M031 to M03
 
 from typing import Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.manifest._checks import Collector, Step, dotted, shown
 
 PRODUCTS = ("Milan", "Genoa")
@@ -52,10 +53,6 @@ SIMULATED_MEMBERS = (
     "GuestPolicy",
     "PlatformInfo",
 )
-MEASUREMENT_HINT = (
-    "name a file with the measurements of your runtime in contrast.toml: [reference_values] file; "
-    "'contrast-tasks measure' calculates them from firmware, kernel and initrd"
-)
 _PLACEHOLDER = 255
 _SVN_MAX = 255
 _UINT64_MAX = 2**64 - 1
@@ -80,16 +77,16 @@ def check_snp(check: Collector, value: Any, path: Path) -> None:
     product = entry.get("ProductName")
     if "ProductName" in entry and product not in PRODUCTS:
         reason = f"is {shown(product)}, expected {' or '.join(PRODUCTS)}"
-        check.add("M031", "product-name", (*path, "ProductName"), reason)
+        check.report(catalogue.PRODUCT_NAME, (*path, "ProductName"), reason)
     name = product if product in PRODUCTS else "Milan"
     _check_guest(check, entry, path, setting=f"reference_values.snp.{name}.minimum_tcb")
     if "MinimumMitigationVector" in entry:
         _check_uint64(check, entry["MinimumMitigationVector"], (*path, "MinimumMitigationVector"))
     chips = (*path, "AllowedChipIDs")
     for index, chip in enumerate(check.elements(entry.get("AllowedChipIDs"), chips)):
-        check.hex(chip, (*chips, index), _CHIP_ID_BYTES, code="M037", rule="chip-id", any_case=True)
+        check.hex(chip, (*chips, index), _CHIP_ID_BYTES, entry=catalogue.CHIP_ID, any_case=True)
     if "APEIP" in entry:
-        check.hex(entry["APEIP"], (*path, "APEIP"), 4, code="M038", rule="apeip", any_case=True)
+        check.hex(entry["APEIP"], (*path, "APEIP"), 4, entry=catalogue.APEIP, any_case=True)
     check.optional(entry, path, "AllowVLEK", bool)
     check.optional(entry, path, "CPUs", int)
 
@@ -106,12 +103,12 @@ def check_simulated(check: Collector, value: Any, path: Path) -> None:
         return
     if "RootSHA256" in entry:
         root = (*path, "RootSHA256")
-        check.hex(entry["RootSHA256"], root, _ROOT_BYTES, code="M061", rule="simulated-root")
+        check.hex(entry["RootSHA256"], root, _ROOT_BYTES, entry=catalogue.SIMULATED_ROOT)
     _check_guest(check, entry, path, setting="")
 
 
 def _check_uint64(check: Collector, value: Any, path: Path) -> None:
-    check.integer(value, path, _UINT64_MAX, code="M003", rule="wrong-type")
+    check.integer(value, path, _UINT64_MAX, entry=catalogue.MEMBER_TYPE)
 
 
 def _check_guest(check: Collector, entry: dict[str, Any], path: Path, *, setting: str) -> None:
@@ -130,33 +127,30 @@ def _check_guest(check: Collector, entry: dict[str, Any], path: Path, *, setting
 
 def _check_measurement(check: Collector, value: Any, path: Path) -> None:
     if value == "":
-        check.missing("M032", "measurement", path, MEASUREMENT_HINT)
+        check.missing(catalogue.MISSING_MEASUREMENT, path)
     elif check.hex(
-        value, path, _MEASUREMENT_BYTES, code="M032", rule="measurement", any_case=True
+        value, path, _MEASUREMENT_BYTES, entry=catalogue.MEASUREMENT, any_case=True
     ) and not int(value, 16):
-        check.add("M032", "measurement", path, "is all zero, expected a launch measurement")
+        check.report(catalogue.MEASUREMENT, path, "is all zero, expected a launch measurement")
 
 
 def _check_tcb(check: Collector, value: Any, path: Path, setting: str) -> None:
     members = check.members({} if value is None else value, path, known=TCB_MEMBERS)
     if members is None:
         return
-    hint = (
-        "read the reported TCB of the host with 'snphost show tcb', "
-        "or observe it with 'contrast-tasks probe -c HOST:PORT'"
-    )
+    hint = catalogue.MISSING_MINIMUM_TCB.hint
     if setting:
         hint += f", and set it in contrast.toml: {setting}"
     for name in TCB_MEMBERS:
         svn = members.get(name)
         place = (*path, name)
         if svn is None:
-            check.missing("M033", "minimum-tcb", place, hint)
-        elif not check.integer(svn, place, _SVN_MAX, code="M034", rule="svn-range"):
+            check.missing(catalogue.MISSING_MINIMUM_TCB, place, hint)
+        elif not check.integer(svn, place, _SVN_MAX, entry=catalogue.SVN_RANGE):
             continue
         elif svn == _PLACEHOLDER:
             reason = "is 255, the placeholder that no processor reaches, attestation will fail"
-            check.warn("M035", "svn-placeholder", place, reason, hint)
+            check.report(catalogue.SVN_PLACEHOLDER, place, reason, hint)
 
 
 def _check_guest_policy(check: Collector, value: Any, path: Path) -> None:
@@ -169,7 +163,7 @@ def _check_guest_policy(check: Collector, value: Any, path: Path) -> None:
         if type(found) is not type(permitted[0]) or found not in permitted:
             wanted = " or ".join(map(shown, permitted))
             reason = f"is {shown(found)}, expected {wanted}"
-            check.add("M036", "guest-policy", (*path, name), reason)
+            check.report(catalogue.GUEST_POLICY, (*path, name), reason)
 
 
 def names_of(entries: list[Any], path: Path) -> str:

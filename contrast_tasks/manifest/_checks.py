@@ -1,12 +1,13 @@
 """The collector that all manifest rules write into, and the rules they have in common."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks import catalogue
+from contrast_tasks.catalogue import Entry
+from contrast_tasks.findings import Findings
 from contrast_tasks.manifest.json_text import escape
 from contrast_tasks.platforms import did_you_mean
 
@@ -49,51 +50,33 @@ def dotted(path: tuple[Step, ...]) -> str:
     return text.removeprefix(".")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """Collects findings of one manifest; `line` maps a pointer to its line, or to None when there is no text."""
+    """The rules that parts of a manifest have in common, and what they found in one manifest."""
 
-    file: str
-    line: Callable[[str], int | None]
+    findings: Findings[tuple[Step, ...]]
     lenient: bool = False
-    findings: list[Finding] = field(default_factory=list)
 
-    def add(
+    def report(
         self,
-        code: str,
-        rule: str,
+        entry: Entry,
         path: tuple[Step, ...],
         reason: str,
+        hint: str | None = None,
         *,
-        severity: Severity = Severity.ERROR,
-        hint: str = "",
+        is_milder: bool = False,
     ) -> None:
         """Add one finding; the message is the dotted path, a colon and the reason."""
-        pointer = pointer_of(path)
-        self.findings.append(
-            Finding(
-                code=code,
-                rule=rule,
-                severity=severity,
-                message=f"{dotted(path)}: {reason}" if path else reason,
-                where=Location(file=self.file, line=self.line(pointer), pointer=pointer),
-                hint=hint,
-            )
-        )
+        message = f"{dotted(path)}: {reason}" if path else reason
+        self.findings.report(entry, path, message, hint, is_milder=is_milder)
 
-    def warn(
-        self, code: str, rule: str, path: tuple[Step, ...], reason: str, hint: str = ""
-    ) -> None:
-        """Add one warning."""
-        self.add(code, rule, path, reason, severity=Severity.WARNING, hint=hint)
-
-    def missing(self, code: str, name: str, path: tuple[Step, ...], hint: str) -> None:
+    def missing(self, entry: Entry, path: tuple[Step, ...], hint: str | None = None) -> None:
         """Add a finding of the class that generate tolerates: a value only the user can know is not there yet."""
-        self.add(code, MISSING_PREFIX + name, path, "is missing, expected a value", hint=hint)
+        self.report(entry, path, "is missing, expected a value", hint)
 
     def wrong_type(self, path: tuple[Step, ...], value: Any, wanted: str) -> None:
         """Add M003: a value has another type than the format knows."""
-        self.add("M003", "wrong-type", path, f"is {shown(value)}, expected {wanted}")
+        self.report(catalogue.MEMBER_TYPE, path, f"is {shown(value)}, expected {wanted}")
 
     def members(
         self,
@@ -119,28 +102,29 @@ class Collector:
                 found[name] = member
             elif proper and proper in value:
                 reason = f"is another spelling of '{proper}', which is there too"
-                self.add("M002", "two-spellings", (*path, name), reason)
+                self.report(catalogue.TWO_SPELLINGS, (*path, name), reason)
             elif proper:
                 reason = f"is an old spelling of '{proper}'"
-                self.warn("M002", "old-spelling", (*path, name), reason)
+                self.report(catalogue.OLD_SPELLING, (*path, name), reason)
                 found[proper] = member
             else:
                 self._unknown(name, path, tuple(known))
         for name in required:
             if name not in found:
-                self.add("M004", "absent-member", path, f"has no '{name}'")
+                self.report(catalogue.ABSENT_MEMBER, path, f"has no '{name}'")
         return found
 
     def _unknown(self, name: str, path: tuple[Step, ...], known: tuple[str, ...]) -> None:
         same = next((entry for entry in known if entry.lower() == name.lower()), None)
-        severity = Severity.WARNING if self.lenient else Severity.ERROR
         if same is None:
             hint = did_you_mean(name, known)
             reason = f"unknown member, expected one of {', '.join(known)}"
-            self.add("M002", "unknown-member", (*path, name), reason, severity=severity, hint=hint)
+            self.report(
+                catalogue.UNKNOWN_MEMBER, (*path, name), reason, hint, is_milder=self.lenient
+            )
         else:
             reason = f"wrong capitals, expected '{same}'"
-            self.add("M002", "wrong-capitals", (*path, name), reason, severity=severity)
+            self.report(catalogue.WRONG_CAPITALS, (*path, name), reason, is_milder=self.lenient)
 
     def elements(self, value: Any, path: tuple[Step, ...]) -> list[Any]:
         """Return the elements of an array; an empty list for null, and with M003 for anything else."""
@@ -157,11 +141,10 @@ class Collector:
         path: tuple[Step, ...],
         size_bytes: int,
         *,
-        code: str,
-        rule: str,
+        entry: Entry,
         any_case: bool = False,
     ) -> bool:
-        """Return whether `value` is hex of `size_bytes` bytes, adding `code` if it is not.
+        """Return whether `value` is hex of `size_bytes` bytes, adding a finding of `entry` if it is not.
 
         any_case: for what is compared as bytes with evidence; tools print chip ids in capitals (docs/internals/attestation.md 8, row 75).
             Hashes are compared as text, so theirs has to be lower case.
@@ -178,16 +161,14 @@ class Collector:
             reason = f"has upper-case hex digits, {wanted}"
         else:
             return True
-        self.add(code, rule, path, reason)
+        self.report(entry, path, reason)
         return False
 
-    def integer(
-        self, value: Any, path: tuple[Step, ...], high: int, *, code: str, rule: str
-    ) -> bool:
+    def integer(self, value: Any, path: tuple[Step, ...], high: int, *, entry: Entry) -> bool:
         """Return whether `value` is an integer, not written as a fraction, from 0 to `high`."""
         if type(value) is int and 0 <= value <= high:
             return True
-        self.add(code, rule, path, f"is {shown(value)}, expected an integer from 0 to {high}")
+        self.report(entry, path, f"is {shown(value)}, expected an integer from 0 to {high}")
         return False
 
     def optional(

@@ -6,8 +6,9 @@ Source: docs/internals/manifest.md 1.1 (defaults), 6 (collisions).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.model import PolicyEntry
 
 WILDCARD = "*"
@@ -75,20 +76,13 @@ def _collision(first: WorkloadEntry, other: WorkloadEntry) -> Finding:
     ):
         if one != two:
             return Finding(
-                code="M019",
-                rule="policy-conflict",
-                severity=Severity.ERROR,
-                message=(
-                    f"{other.name} has the policy of {place}, but the {what} '{two}' instead of "
-                    f"'{one}', expected the same or another policy"
-                ),
-                where=other.where,
-                hint="give both the same workload-secret-id and role, or make their pods differ",
+                catalogue.POLICY_CONFLICT,
+                other.where,
+                f"{other.name} has the policy of {place}, but the {what} '{two}' instead of "
+                f"'{one}', expected the same or another policy",
             )
     return Finding(
-        code="M018",
-        rule="policy-shared",
-        severity=Severity.WARNING,
-        message=f"{other.name} has the policy of {place}, the two are one identity",
-        where=other.where,
+        catalogue.POLICY_SHARED,
+        other.where,
+        f"{other.name} has the policy of {place}, the two are one identity",
     )

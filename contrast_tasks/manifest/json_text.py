@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
@@ -157,13 +158,7 @@ def _refused(
     message: str, file: str, line: int | None = None, column: int | None = None
 ) -> NotJson:
     return NotJson(
-        Finding(
-            code="M001",
-            rule="not-json",
-            severity=Severity.ERROR,
-            message=message,
-            where=Location(file=file, line=line, column=column),
-        )
+        Finding(catalogue.NOT_JSON, Location(file=file, line=line, column=column), message)
     )
 
 

@@ -9,11 +9,12 @@ Source: docs/internals/manifest.md 2; M003, M004, M061 are ours.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from contrast_tasks.errors import FindingsError, MissingReferenceValues
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks import catalogue
+from contrast_tasks.errors import Location, MissingReferenceValues
+from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
 from contrast_tasks.manifest._check_snp import check_simulated, check_snp
 from contrast_tasks.manifest._check_tdx import check_tdx
-from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector, Step, shown
+from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector, Step, pointer_of, shown
 from contrast_tasks.manifest._json_form import to_json
 from contrast_tasks.manifest.keys import SEEDSHARE_BITS_MIN, parse_pkcs1
 from contrast_tasks.manifest.model import ROLE_COORDINATOR, Manifest
@@ -79,9 +80,14 @@ def validate_manifest(
     lenient: unknown members are warnings instead of errors.
     """
     document = to_json(manifest) if isinstance(manifest, Manifest) else manifest
-    check = Collector(file=file, line=line, lenient=lenient)
+
+    def locate(path: Path) -> Location:
+        pointer = pointer_of(path)
+        return Location(file=file, line=line(pointer), pointer=pointer)
+
+    check = Collector(findings=Findings(locate), lenient=lenient)
     if not isinstance(document, dict):
-        check.add("M001", "not-json", (), f"is {shown(document)}, expected a JSON object")
+        check.report(catalogue.NOT_JSON, (), f"is {shown(document)}, expected a JSON object")
         return check.findings
     top = check.members(document, (), known=TOP_MEMBERS, required=TOP_MEMBERS, aliases=ALIASES)
     top = top or {}
@@ -99,7 +105,7 @@ def validate_manifest(
 def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> None:
     path: Path = ("Policies",)
     if value is None or value == {}:
-        check.add("M010", "no-policies", path, "is empty, expected at least one policy")
+        check.report(catalogue.NO_POLICIES, path, "is empty, expected at least one policy")
     elif not isinstance(value, dict):
         check.wrong_type(path, value, "an object")
         return
@@ -112,26 +118,26 @@ def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> No
         secret = members.get("WorkloadSecretID")
         if isinstance(secret, str) and secret and secrets.setdefault(secret, key) != key:
             reason = f"is the same as that of {secrets[secret]}, the two share their secret"
-            check.warn("M017", "shared-secret-id", (*path, key, "WorkloadSecretID"), reason)
+            check.report(catalogue.SHARED_SECRET_ID, (*path, key, "WorkloadSecretID"), reason)
     if coordinators == 0:
         hint = "add the Coordinator's resources to the sources, or set coordinator.include"
         reason = "has no entry with the role coordinator, expected one"
-        check.add("M020", "no-coordinator", path, reason, hint=hint)
+        check.report(catalogue.NO_COORDINATOR_POLICY, path, reason, hint=hint)
     elif coordinators > 1 and not allow_multiple:
         reason = f"has {coordinators} entries with the role coordinator, expected one"
-        check.add("M021", "many-coordinators", path, reason)
+        check.report(catalogue.MANY_COORDINATORS, path, reason)
 
 
 def _check_hash(check: Collector, key: str, path: Path) -> None:
     if not _HEX.issuperset(key):
         reason = f"key is not hex, expected {_HASH_DIGITS} lower-case hex digits"
-        check.add("M011", "policy-hash", path, reason)
+        check.report(catalogue.POLICY_HASH_NOT_HEX, path, reason)
     elif len(key) != _HASH_DIGITS:
         reason = f"key has {len(key)} hex digits, expected {_HASH_DIGITS}"
-        check.add("M012", "policy-hash", path, reason)
+        check.report(catalogue.POLICY_HASH_LENGTH, path, reason)
     elif key != key.lower():
         reason = "key has upper-case digits, expected lower case, which hashes are compared in"
-        check.add("M013", "policy-hash", path, reason)
+        check.report(catalogue.POLICY_HASH_CAPITALS, path, reason)
 
 
 def _check_entry(check: Collector, value: Any, path: Path) -> dict[str, Any]:
@@ -141,16 +147,16 @@ def _check_entry(check: Collector, value: Any, path: Path) -> dict[str, Any]:
         return {}
     if entry.get("Role", "") not in _ROLES:
         reason = f"is {shown(entry['Role'])}, expected {ROLE_COORDINATOR!r} or no role"
-        check.add("M014", "role", (*path, "Role"), reason)
+        check.report(catalogue.ROLE, (*path, "Role"), reason)
     check.optional(entry, path, "WorkloadSecretID", str)
     place = (*path, "SANs")
     sans = check.elements(entry.get("SANs"), place)
     for index, san in enumerate(sans):
         if not isinstance(san, str) or san_kind(san) is None:
             reason = f"is {shown(san)}, expected an IP address, a DNS name, '*' or a URI"
-            check.add("M015", "san", (*place, index), reason)
+            check.report(catalogue.SAN, (*place, index), reason)
     if len({str(san) for san in sans}) != len(sans):
-        check.warn("M016", "duplicate-san", place, "holds a name twice")
+        check.report(catalogue.DUPLICATE_SAN, place, "holds a name twice")
     return entry
 
 
@@ -170,10 +176,10 @@ def _check_reference_values(check: Collector, value: Any) -> None:
     if not any(counts.values()):
         hint = "the platform may not be supported"
         reason = "has no entry, expected at least one in snp or tdx"
-        check.add("M030", "no-reference-values", path, reason, hint=hint)
+        check.report(catalogue.NO_REFERENCE_VALUES, path, reason, hint=hint)
     if counts["simulated"] and (counts["snp"] or counts["tdx"]):
         reason = "mixes simulated entries with those of real hardware, expected one of the two"
-        check.add("M060", "mixed-platforms", path, reason)
+        check.report(catalogue.MIXED_PLATFORMS, path, reason)
 
 
 def _check_workload_owners(check: Collector, value: Any) -> None:
@@ -182,12 +188,12 @@ def _check_workload_owners(check: Collector, value: Any) -> None:
     for index, digest in enumerate(digests):
         place = (*path, index)
         if (
-            check.hex(digest, place, 32, code="M050", rule="workload-owner")
+            check.hex(digest, place, 32, entry=catalogue.WORKLOAD_OWNER)
             and digest in digests[:index]
         ):
-            check.add("M050", "workload-owner", place, "is listed before")
+            check.report(catalogue.WORKLOAD_OWNER, place, "is listed before")
     if not value:
-        check.warn("M051", "immutable", path, "is empty, nobody may update this manifest")
+        check.report(catalogue.IMMUTABLE, path, "is empty, nobody may update this manifest")
 
 
 def _check_seedshare_owners(check: Collector, value: Any) -> None:
@@ -198,9 +204,9 @@ def _check_seedshare_owners(check: Collector, value: Any) -> None:
         if not reason and key in keys[:index]:
             reason = "is listed before"
         if reason:
-            check.add("M052", "seedshare-owner", (*path, index), reason)
+            check.report(catalogue.SEEDSHARE_OWNER, (*path, index), reason)
     if not value:
-        check.warn("M053", "no-recovery", path, "is empty, the Coordinator cannot be recovered")
+        check.report(catalogue.NO_RECOVERY, path, "is empty, the Coordinator cannot be recovered")
 
 
 def _seedshare_problem(key: Any) -> str:

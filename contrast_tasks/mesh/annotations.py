@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from contrast_tasks import catalogue
+from contrast_tasks.findings import Findings
 from contrast_tasks.mesh.model import EgressEntry, IngressEntry, MeshConfig, Mode
-from contrast_tasks.mesh.problems import Log, Place, Problem
+from contrast_tasks.mesh.problems import Place, Spot, collected
 from contrast_tasks.sans import san_kind
 
 PREFIX: Final = "contrast.edgeless.systems/"
@@ -57,26 +59,24 @@ def parse_mesh(
     admin_port: str | None = None,
     ingress_peers: str | None = None,
     egress_peers: str | None = None,
-    problems: list[Problem] | None = None,
+    findings: Findings[Spot] | None = None,
 ) -> MeshConfig:
     """Return the configuration that the annotations of one pod mean together; None and "" are the same here.
 
-    problems: filled with everything found, warnings too; without it MeshError is raised if there is an error.
+    findings: gets everything that is found; without it MeshError is raised if there is an error.
     """
-    log = Log(problems)
-    entries = parse_ingress(ingress or "", log.problems)
-    remotes = parse_egress(egress or "", log.problems)
-    port = parse_admin_port(admin_port or "", log.problems)
-    if port is not None:
-        _check_admin(port, entries, remotes, log)
-    config = MeshConfig(
-        ingress=entries,
-        egress=_with_peers(remotes, egress_peers or "", log),
-        admin_port=port,
-        ingress_peers=_ingress_peers(ingress_peers or "", entries, log),
-    )
-    log.close()
-    return config
+    with collected(findings) as found:
+        entries = parse_ingress(ingress or "", found)
+        remotes = parse_egress(egress or "", found)
+        port = parse_admin_port(admin_port or "", found)
+        if port is not None:
+            _check_admin(port, entries, remotes, found)
+        return MeshConfig(
+            ingress=entries,
+            egress=_with_peers(remotes, egress_peers or "", found),
+            admin_port=port,
+            ingress_peers=_ingress_peers(ingress_peers or "", entries, found),
+        )
 
 
 def parse_environment(environ: Mapping[str, str]) -> MeshConfig:
@@ -90,146 +90,135 @@ def parse_environment(environ: Mapping[str, str]) -> MeshConfig:
     )
 
 
-def parse_ingress(text: str, problems: list[Problem] | None = None) -> tuple[IngressEntry, ...]:
+def parse_ingress(text: str, findings: Findings[Spot] | None = None) -> tuple[IngressEntry, ...]:
     """Return the entries of an ingress annotation; entries with an error are left out.
 
-    problems: as in `parse_mesh`.
+    findings: as in `parse_mesh`.
     """
-    log = Log(problems)
-    entries: list[IngressEntry] = []
-    modes: dict[int, Mode] = {}
-    for number, (name, port_text, flag) in _entries(INGRESS, text, "name#port#flag", log):
-        at = Place(INGRESS, number, log)
-        is_named = _check_name(name, at)
-        port = _port(port_text, "port", at)
-        mode = _mode(flag, at)
-        if port in RESERVED_PORTS:
-            _reserved(port, "port", at)
-            continue
-        if port is None or mode is None or not is_named:
-            continue
-        if modes.get(port, mode) != mode:
-            at.error(
-                "E-MESH-INGRESS-CONFLICT",
-                "flag",
-                f"{flag!r} for port {port} again",
-                "one flag per port",
-                "keep one of the two entries",
-            )
-            continue
-        if port in modes:
-            at.warn(
-                "W-MESH-REPEATED-PORT", "port", f"port {port} again", "each port once", "remove it"
-            )
-        modes[port] = mode
-        entries.append(IngressEntry(name=name, port=port, mode=mode))
-    log.close()
-    return tuple(entries)
+    with collected(findings) as found:
+        entries: list[IngressEntry] = []
+        modes: dict[int, Mode] = {}
+        for number, (name, port_text, flag) in _entries(INGRESS, text, "name#port#flag", found):
+            at = Place(INGRESS, number, found)
+            is_named = _check_name(name, at)
+            port = _port(port_text, "port", at)
+            mode = _mode(flag, at)
+            if port in RESERVED_PORTS:
+                _reserved(port, "port", at)
+                continue
+            if port is None or mode is None or not is_named:
+                continue
+            if modes.get(port, mode) != mode:
+                at.report(
+                    catalogue.MESH_INGRESS_CONFLICT,
+                    "flag",
+                    f"{flag!r} for port {port} again",
+                    "one flag per port",
+                )
+                continue
+            if port in modes:
+                at.report(
+                    catalogue.MESH_REPEATED_PORT, "port", f"port {port} again", "each port once"
+                )
+            modes[port] = mode
+            entries.append(IngressEntry(name=name, port=port, mode=mode))
+        return tuple(entries)
 
 
-def parse_egress(text: str, problems: list[Problem] | None = None) -> tuple[EgressEntry, ...]:
+def parse_egress(text: str, findings: Findings[Spot] | None = None) -> tuple[EgressEntry, ...]:
     """Return the entries of an egress annotation; entries with an error are left out.
 
-    problems: as in `parse_mesh`.
+    findings: as in `parse_mesh`.
     """
-    log = Log(problems)
-    entries: list[EgressEntry] = []
-    names: dict[str, int] = {}
-    listens: dict[str, int] = {}
-    for number, (name, listen, remote) in _entries(EGRESS, text, "name#ip:port#host:port", log):
-        at = Place(EGRESS, number, log)
-        is_usable = _check_name(name, at)
-        if name in RESERVED_NAMES:
-            at.error(
-                "E-MESH-RESERVED-NAME",
-                "name",
-                repr(name),
-                "a name the proxy does not use itself",
-                "name it after the service it leads to",
-            )
-            is_usable = False
-        near, far = _listen(listen, at), _remote(remote, at)
-        for seen, what, field in ((names, name, "name"), (listens, listen, "listen address")):
-            if what and seen.setdefault(what, number) != number:
-                at.error(
-                    "E-MESH-DUPLICATE",
-                    field,
-                    f"{what!r} as in entry {seen[what]}",
-                    f"each {field} once",
-                    f"choose another {field}",
+    with collected(findings) as found:
+        entries: list[EgressEntry] = []
+        names: dict[str, int] = {}
+        listens: dict[str, int] = {}
+        for number, (name, listen, remote) in _entries(
+            EGRESS, text, "name#ip:port#host:port", found
+        ):
+            at = Place(EGRESS, number, found)
+            is_usable = _check_name(name, at)
+            if name in RESERVED_NAMES:
+                at.report(
+                    catalogue.MESH_RESERVED_NAME,
+                    "name",
+                    repr(name),
+                    "a name the proxy does not use itself",
                 )
                 is_usable = False
-        if is_usable and near and far:
-            entries.append(
-                EgressEntry(
-                    name=name,
-                    listen_ip=near[0],
-                    listen_port=near[1],
-                    remote_host=far[0],
-                    remote_port=far[1],
+            near, far = _listen(listen, at), _remote(remote, at)
+            for seen, what, field in ((names, name, "name"), (listens, listen, "listen address")):
+                if what and seen.setdefault(what, number) != number:
+                    at.report(
+                        catalogue.MESH_DUPLICATE,
+                        field,
+                        f"{what!r} as in entry {seen[what]}",
+                        f"each {field} once",
+                        f"choose another {field}",
+                    )
+                    is_usable = False
+            if is_usable and near and far:
+                entries.append(
+                    EgressEntry(
+                        name=name,
+                        listen_ip=near[0],
+                        listen_port=near[1],
+                        remote_host=far[0],
+                        remote_port=far[1],
+                    )
                 )
-            )
-    log.close()
-    return tuple(entries)
+        return tuple(entries)
 
 
-def parse_admin_port(text: str, problems: list[Problem] | None = None) -> int | None:
-    """Return the admin port, None for an empty value or one with an error; problems: as in `parse_mesh`."""
-    log = Log(problems)
-    at = Place(ADMIN_PORT, None, log)
-    port = _port(text, "", at) if text else None
-    if port in RESERVED_PORTS:
-        _reserved(port, "", at)
-        port = None
-    log.close()
-    return port
+def parse_admin_port(text: str, findings: Findings[Spot] | None = None) -> int | None:
+    """Return the admin port, None for an empty value or one with an error; findings: as in `parse_mesh`."""
+    with collected(findings) as found:
+        at = Place(ADMIN_PORT, None, found)
+        port = _port(text, "", at) if text else None
+        if port in RESERVED_PORTS:
+            _reserved(port, "", at)
+            port = None
+        return port
 
 
-def _pieces(key: str, text: str, log: Log) -> Iterator[tuple[Place, str]]:
+def _pieces(key: str, text: str, found: Findings[Spot]) -> Iterator[tuple[Place, str]]:
     # Numbers count the pieces that are not empty, as a reader of the annotation would.
     pieces = text.split("##")
     if text and not all(pieces):
-        Place(key, None, log).warn(
-            "W-MESH-EMPTY-ENTRY",
+        Place(key, None, found).report(
+            catalogue.MESH_EMPTY_ENTRY,
             "",
             f"an empty entry in {text!r}",
             "entries joined by one ##",
-            "remove the leading, trailing or repeated ##",
         )
     for number, piece in enumerate(filter(None, pieces), start=1):
-        at = Place(key, number, log)
+        at = Place(key, number, found)
         if any(char.isspace() or not char.isprintable() for char in piece):
-            at.error(
-                "E-MESH-BLANK",
-                "",
-                repr(piece),
-                "an entry without blanks or line ends",
-                "write the annotation as one quoted text, not as a block scalar",
-            )
+            at.report(catalogue.MESH_BLANK, "", repr(piece), "an entry without blanks or line ends")
             continue
         yield at, piece
 
 
 def _entries(
-    key: str, text: str, shape: str, log: Log
+    key: str, text: str, shape: str, found: Findings[Spot]
 ) -> Iterator[tuple[int, tuple[str, str, str]]]:
-    for at, piece in _pieces(key, text, log):
+    for at, piece in _pieces(key, text, found):
         fields = piece.split("#")
         if len(fields) != _FIELDS:
-            at.error(
-                "E-MESH-FIELDS",
+            at.report(
+                catalogue.MESH_FIELDS,
                 "",
                 f"{len(fields)} fields in {piece!r}",
                 f"3 fields as {shape}",
-                "entries are joined by exactly ##; a name holds no #",
             )
             continue
-        yield at.entry or 0, (fields[0], fields[1], fields[2])
+        yield at.number or 0, (fields[0], fields[1], fields[2])
 
 
 def _check_name(name: str, at: Place) -> bool:
     if not name:
-        at.error("E-MESH-NAME", "name", "no name", "a name", "name it after the service it is for")
+        at.report(catalogue.MESH_NAME, "name", "no name", "a name")
     return bool(name)
 
 
@@ -237,13 +226,13 @@ def _port(text: str, field: str, at: Place) -> int | None:
     if _PORT.fullmatch(text) and int(text) <= _MAX_PORT:
         return int(text)
     hint = "write the number; names of ports are not looked up"
-    at.error("E-MESH-PORT", field, repr(text), _WANTED_PORT, hint)
+    at.report(catalogue.MESH_PORT, field, repr(text), _WANTED_PORT, hint)
     return None
 
 
 def _reserved(port: int | None, field: str, at: Place) -> None:
-    at.error(
-        "E-MESH-RESERVED-PORT",
+    at.report(
+        catalogue.MESH_RESERVED_PORT,
         field,
         f"port {port}",
         "a port the proxy does not use itself",
@@ -253,17 +242,18 @@ def _reserved(port: int | None, field: str, at: Place) -> None:
 
 def _mode(flag: str, at: Place) -> Mode | None:
     if flag not in _TRUE | _FALSE:
-        at.error(
-            "E-MESH-FLAG",
-            "flag",
-            repr(flag),
-            "true or false",
-            "true disables TLS on the port, false keeps TLS without client certificate",
-        )
+        at.report(catalogue.MESH_FLAG, "flag", repr(flag), "true or false")
         return None
     if flag not in {"true", "false"}:
         plain = "true" if flag in _TRUE else "false"
-        at.warn("W-MESH-FLAG", "flag", repr(flag), f"the spelling {plain}", f"write {plain}")
+        at.report(
+            catalogue.MESH_FLAG,
+            "flag",
+            repr(flag),
+            f"the spelling {plain}",
+            f"write {plain}",
+            is_milder=True,
+        )
     return "plain" if flag in _TRUE else "tls"
 
 
@@ -277,18 +267,17 @@ def _listen(text: str, at: Place) -> tuple[str, int] | None:
     except ValueError:
         address = None
     if address is None:
-        at.error(
-            "E-MESH-LISTEN",
+        at.report(
+            catalogue.MESH_LISTEN,
             field,
             repr(text),
             "an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
-            "the application connects there; take an unused address of 127.137.0.0/16 and any port",
         )
         return None
     is_loopback = isinstance(address, ipaddress.IPv4Address) and address in _LOOPBACK
     if not is_loopback:
-        at.error(
-            "E-MESH-LISTEN",
+        at.report(
+            catalogue.MESH_LISTEN,
             field,
             repr(text),
             "an address of 127.0.0.0/8",
@@ -306,12 +295,12 @@ def _remote(text: str, at: Place) -> tuple[str, int] | None:
     inner = host[1:-1] if host.startswith("[") and host.endswith("]") else ""
     if not colon or (":" in host and not inner):
         hint = "write an IPv6 address in brackets" if ":" in host else "add the port"
-        at.error("E-MESH-REMOTE", "remote", repr(text), "host:port", hint)
+        at.report(catalogue.MESH_REMOTE, "remote", repr(text), "host:port", hint)
         return None
     is_host = _is_ipv6(inner) if inner else san_kind(host) in {"dns", "ip"} and "*" not in host
     if not is_host:
-        at.error(
-            "E-MESH-REMOTE",
+        at.report(
+            catalogue.MESH_REMOTE,
             "remote",
             repr(text),
             "a DNS name, an IPv4 address or an IPv6 address in brackets",
@@ -329,68 +318,79 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _check_admin(
-    port: int, ingress: Sequence[IngressEntry], egress: Sequence[EgressEntry], log: Log
+    port: int, ingress: Sequence[IngressEntry], egress: Sequence[EgressEntry], found: Findings[Spot]
 ) -> None:
     # `admin#<port>#true` is how a pod lets others read the admin interface past the mesh (docs/internals/service-mesh.md 7).
-    at = Place(ADMIN_PORT, None, log)
+    at = Place(ADMIN_PORT, None, found)
     for entry in ingress:
         if entry.port == port and entry.mode == "tls":
-            at.error(
-                "E-MESH-RESERVED-PORT",
+            at.report(
+                catalogue.MESH_RESERVED_PORT,
                 "",
                 f"{port}, also ingress entry {entry.name!r}",
                 "a port of its own",
             )
     for number, remote in enumerate(egress, start=1):
         if remote.listen_port == port:
-            Place(EGRESS, number, log).error(
-                "E-MESH-RESERVED-PORT",
+            Place(EGRESS, number, found).report(
+                catalogue.MESH_RESERVED_PORT,
                 "listen port",
                 f"{port}, also the admin port",
                 "a port of its own",
             )
 
 
-def _peer_lists(key: str, text: str, log: Log) -> Iterator[tuple[Place, str, tuple[str, ...]]]:
+def _peer_lists(
+    key: str, text: str, found: Findings[Spot]
+) -> Iterator[tuple[Place, str, tuple[str, ...]]]:
     seen: set[str] = set()
-    for at, piece in _pieces(key, text, log):
+    for at, piece in _pieces(key, text, found):
         target, equals, names = piece.partition("=")
         peers = tuple(names.split(","))
         wrong = [name for name in peers if san_kind(name) is None]
         if not equals or not target or wrong:
-            found = f"the name {wrong[0]!r}" if equals and target else repr(piece)
-            at.error("E-MESH-PEERS", "", found, "key=name,name with DNS names or addresses")
+            shown = f"the name {wrong[0]!r}" if equals and target else repr(piece)
+            at.report(catalogue.MESH_PEERS, "", shown, "key=name,name with DNS names or addresses")
         elif target in seen:
-            at.error(
-                "E-MESH-DUPLICATE", "", f"{target!r} again", "each key once", "join the two lists"
+            at.report(
+                catalogue.MESH_DUPLICATE,
+                "",
+                f"{target!r} again",
+                "each key once",
+                "join the two lists",
             )
         else:
             seen.add(target)
             yield at, target, peers
 
 
-def _with_peers(entries: Sequence[EgressEntry], text: str, log: Log) -> tuple[EgressEntry, ...]:
+def _with_peers(
+    entries: Sequence[EgressEntry], text: str, found: Findings[Spot]
+) -> tuple[EgressEntry, ...]:
     peers: dict[str, tuple[str, ...]] = {}
     known = [entry.name for entry in entries]
-    for at, target, names in _peer_lists(EGRESS_PEERS, text, log):
+    for at, target, names in _peer_lists(EGRESS_PEERS, text, found):
         if target not in known:
-            at.error(
-                "E-MESH-PEERS", "", repr(target), f"an egress name of {', '.join(known) or 'none'}"
+            at.report(
+                catalogue.MESH_PEERS,
+                "",
+                repr(target),
+                f"an egress name of {', '.join(known) or 'none'}",
             )
         peers[target] = names
     return tuple(replace(entry, peers=peers.get(entry.name, ())) for entry in entries)
 
 
 def _ingress_peers(
-    text: str, ingress: Sequence[IngressEntry], log: Log
+    text: str, ingress: Sequence[IngressEntry], found: Findings[Spot]
 ) -> dict[int, tuple[str, ...]]:
     result: dict[int, tuple[str, ...]] = {}
     exempt = {entry.port for entry in ingress}
-    for at, target, names in _peer_lists(INGRESS_PEERS, text, log):
+    for at, target, names in _peer_lists(INGRESS_PEERS, text, found):
         port = _port(target, "port", at)
         if port in exempt:
-            at.error(
-                "E-MESH-PEERS",
+            at.report(
+                catalogue.MESH_PEERS,
                 "port",
                 f"port {port}",
                 "a port whose clients must show a certificate",

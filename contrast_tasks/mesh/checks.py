@@ -1,17 +1,17 @@
-"""Findings on mesh annotations: the grammar's problems at their place, and what a pod makes of them.
+"""Findings on mesh annotations that do not fit the pod around them, or the pods they lead to.
 
 The rules beyond the grammar are those of docs/internals/service-mesh.md 2.3 (last rows) and 9 (probes).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks import catalogue
+from contrast_tasks.findings import Findings
 from contrast_tasks.mesh.annotations import ADMIN_PORT, EGRESS, INGRESS
 from contrast_tasks.mesh.model import EgressEntry, MeshConfig
-from contrast_tasks.mesh.problems import Problem
+from contrast_tasks.mesh.problems import Place, Spot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,53 +26,26 @@ class MeshPeer:
     service_names: frozenset[str] = frozenset()
 
 
-def problem_findings(
-    problems: Sequence[Problem],
-    subject: str,
-    place: Callable[[Problem], Location],
-) -> list[Finding]:
-    """Return a G040 finding per problem; subject: as `Deployment/web`; place: where a problem stands."""
-    return [
-        Finding(
-            code="G040",
-            rule=problem.rule.partition("-")[2].lower(),
-            severity=problem.severity,
-            message=f"{subject}: {problem}",
-            where=place(problem),
-            hint=problem.hint,
-        )
-        for problem in problems
-    ]
+def check_pod(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]) -> None:
+    """Note what does not fit between the mesh configuration and the pod it is meant for."""
+    _check_ports(config, pod_spec, findings)
+    _check_egress(config, pod_spec, findings)
+    _check_probes(config, pod_spec, findings)
 
 
-def pod_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> list[Problem]:
-    """Return what does not fit between the mesh configuration and the pod it is meant for."""
-    found = list(_port_problems(config, pod_spec))
-    found += _egress_problems(config, pod_spec)
-    found += _probe_problems(config, pod_spec)
-    return found
-
-
-def topology_problems(config: MeshConfig, peers: Sequence[MeshPeer]) -> list[Problem]:
-    """Return a warning for each egress entry that leads to a pod of this deployment without a mesh."""
+def check_topology(config: MeshConfig, peers: Sequence[MeshPeer], findings: Findings[Spot]) -> None:
+    """Note each egress entry that leads to a pod of this deployment without a mesh."""
     by_service = {name: peer for peer in peers for name in peer.service_names}
-    found: list[Problem] = []
     for number, entry in enumerate(config.egress, start=1):
         peer = by_service.get(_service(entry))
         if peer is not None and not peer.has_mesh:
-            found.append(
-                Problem(
-                    rule="W-MESH-UNPROTECTED-REMOTE",
-                    severity=Severity.WARNING,
-                    key=EGRESS,
-                    entry=number,
-                    field="remote",
-                    found=f"{entry.remote!r}, which leads to {peer.key} without a mesh",
-                    wanted="a pod with a mesh annotation",
-                    hint=f"give {peer.key} a servicemesh-ingress annotation, or connect to it directly",
-                )
+            Place(EGRESS, number, findings).report(
+                catalogue.MESH_UNPROTECTED_REMOTE,
+                "remote",
+                f"{entry.remote!r}, which leads to {peer.key} without a mesh",
+                "a pod with a mesh annotation",
+                f"give {peer.key} a servicemesh-ingress annotation, or connect to it directly",
             )
-    return found
 
 
 def _service(entry: EgressEntry) -> str:
@@ -104,32 +77,29 @@ def _ports(pod_spec: Mapping[str, Any]) -> dict[Any, int]:
     return ports
 
 
-def _port_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_ports(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]) -> None:
     ports = set(_ports(pod_spec).values())
     listed = ", ".join(map(str, sorted(ports))) or "none"
     for number, entry in enumerate(config.ingress, start=1):
         if entry.port not in ports and entry.port != config.admin_port:
-            yield Problem(
-                rule="W-MESH-UNKNOWN-PORT",
-                severity=Severity.WARNING,
-                key=INGRESS,
-                entry=number,
-                field="port",
-                found=f"port {entry.port}",
-                wanted=f"a container port of the pod ({listed})",
-                hint="correct the port, or declare it in the container's ports",
+            Place(INGRESS, number, findings).report(
+                catalogue.MESH_UNKNOWN_PORT,
+                "port",
+                f"port {entry.port}",
+                f"a container port of the pod ({listed})",
             )
     if config.admin_port in ports:
-        yield Problem(
-            rule="E-MESH-RESERVED-PORT",
-            severity=Severity.ERROR,
-            key=ADMIN_PORT,
-            found=f"{config.admin_port}, also a container port of the pod",
-            wanted="a port of its own",
+        Place(ADMIN_PORT, None, findings).report(
+            catalogue.MESH_RESERVED_PORT,
+            "",
+            f"{config.admin_port}, also a container port of the pod",
+            "a port of its own",
         )
 
 
-def _egress_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_egress(
+    config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]
+) -> None:
     texts = [text for container in _containers(pod_spec) for text in _texts(container)]
     from_config = any(
         container.get("envFrom") or any(_is_reference(var) for var in container.get("env") or ())
@@ -137,15 +107,11 @@ def _egress_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> Iterato
     )
     for number, entry in enumerate(config.egress, start=1):
         if not from_config and not any(entry.listen in text for text in texts):
-            yield Problem(
-                rule="W-MESH-UNUSED-EGRESS",
-                severity=Severity.NOTE,
-                key=EGRESS,
-                entry=number,
-                field="listen address",
-                found=f"{entry.listen}, which no environment variable or argument of the pod holds",
-                wanted="an application that connects to it",
-                hint="point the application at the address; connections elsewhere bypass the mesh",
+            Place(EGRESS, number, findings).report(
+                catalogue.MESH_UNUSED_EGRESS,
+                "listen address",
+                f"{entry.listen}, which no environment variable or argument of the pod holds",
+                "an application that connects to it",
             )
 
 
@@ -161,7 +127,10 @@ def _texts(container: Mapping[str, Any]) -> Iterator[str]:
             yield variable["value"]
 
 
-def _probe_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_probes(
+    config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]
+) -> None:
+    ingress = Place(INGRESS, None, findings)
     ports = _ports(pod_spec)
     plain, tls = set(config.ports("plain")), set(config.ports("tls"))
     for kind, number, container in _numbered(pod_spec):
@@ -179,15 +148,16 @@ def _probe_problems(config: MeshConfig, pod_spec: Mapping[str, Any]) -> Iterator
                     scheme = "HTTPS" if is_https else "HTTP"
                     found = f"the {scheme} {place} on port {port}, which the mesh will refuse"
                     wanted = "scheme HTTPS on a port with flag false, or an exec probe"
-                    yield _probe(Severity.WARNING, (*path, "httpGet"), found, wanted)
+                    ingress.report(catalogue.MESH_PROBE, "", found, wanted, spot=(*path, "httpGet"))
             elif isinstance(tcp, dict) and ports.get(tcp.get("port"), tcp.get("port")) not in plain:
                 found = (
                     f"the TCP {place}, which the proxy answers even when the application is down"
                 )
-                yield _probe(Severity.NOTE, (*path, "tcpSocket"), found, "an exec probe")
-
-
-def _probe(severity: Severity, path: tuple[str | int, ...], found: str, wanted: str) -> Problem:
-    return Problem(
-        rule="W-MESH-PROBE", severity=severity, key=INGRESS, found=found, wanted=wanted, path=path
-    )
+                ingress.report(
+                    catalogue.MESH_PROBE,
+                    "",
+                    found,
+                    "an exec probe",
+                    is_milder=True,
+                    spot=(*path, "tcpSocket"),
+                )

@@ -1,90 +1,66 @@
-"""What can be wrong in a mesh annotation, and the collecting of it."""
+"""Where a finding on a mesh annotation stands and how it reads, for `generate` and for the sidecar."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from contrast_tasks.errors import UsageError
-from contrast_tasks.findings import Severity
+from contrast_tasks.catalogue import Entry
+from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.findings import Finding, Findings, Severity
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One thing wrong in one annotation.
-
-    rule: stable, as E-MESH-PORT; entry counts from 1 and is None for the whole value; field: as `listen`.
-    path: inside the pod spec, when the problem stands there and not in the annotation.
-    """
-
-    rule: str
-    severity: Severity
-    key: str
-    entry: int | None = None
-    field: str = ""
-    found: str
-    wanted: str
-    hint: str = ""
-    path: tuple[str | int, ...] = ()
-
-    def __str__(self) -> str:
-        """Return key, entry, field, found and wanted on one line."""
-        place = self.key
-        if self.entry is not None:
-            place += f" entry {self.entry}"
-        if self.field:
-            place += f" {self.field}"
-        return f"{place}: found {self.found}, expected {self.wanted}"
+# The key of an annotation, or a path inside the pod spec.
+Spot = str | tuple[str | int, ...]
 
 
 class MeshError(UsageError):
-    """Mesh annotations that cannot be carried out; carries every problem."""
+    """Mesh annotations that cannot be carried out; carries every error."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(map(str, problems)), hint=problems[0].hint)
-        self.problems = tuple(problems)
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        message = "; ".join(finding.message for finding in findings)
+        super().__init__(message, hint=findings[0].hint)
+        self.findings = tuple(findings)
 
 
-class Log:
-    """Collects problems into the caller's list, or raises them at the end when there is none."""
-
-    def __init__(self, problems: list[Problem] | None) -> None:
-        self._raises = problems is None
-        self.problems: list[Problem] = [] if problems is None else problems
-
-    def close(self) -> None:
-        """Raise MeshError with every error, unless the caller collects them."""
-        errors = [entry for entry in self.problems if entry.severity is Severity.ERROR]
-        if self._raises and errors:
-            raise MeshError(errors)
+@contextmanager
+def collected(findings: Findings[Spot] | None) -> Iterator[Findings[Spot]]:
+    """Yield the caller's findings; without any yield new ones, whose errors are raised as MeshError at the end."""
+    if findings is not None:
+        yield findings
+        return
+    found = Findings[Spot](lambda spot: Location(file=str(spot)))
+    yield found
+    errors = [finding for finding in found if finding.severity is Severity.ERROR]
+    if errors:
+        raise MeshError(errors)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One annotation, or one entry of it counted from 1, that problems are noted for."""
+    """One annotation, or one entry of it counted from 1, that findings are about."""
 
     key: str
-    entry: int | None
-    log: Log
+    number: int | None
+    findings: Findings[Spot]
 
-    def error(self, rule: str, field: str, found: str, wanted: str, hint: str = "") -> None:
-        """Note something that cannot be carried out."""
-        self._note(Severity.ERROR, rule, field, found=found, wanted=wanted, hint=hint)
-
-    def warn(self, rule: str, field: str, found: str, wanted: str, hint: str = "") -> None:
-        """Note something that works and is hardly meant."""
-        self._note(Severity.WARNING, rule, field, found=found, wanted=wanted, hint=hint)
-
-    def _note(
-        self, severity: Severity, rule: str, field: str, *, found: str, wanted: str, hint: str
+    def report(
+        self,
+        entry: Entry,
+        field: str,
+        found: str,
+        wanted: str,
+        hint: str | None = None,
+        *,
+        is_milder: bool = False,
+        spot: Spot = "",
     ) -> None:
-        self.log.problems.append(
-            Problem(
-                rule=rule,
-                severity=severity,
-                key=self.key,
-                entry=self.entry,
-                field=field,
-                found=found,
-                wanted=wanted,
-                hint=hint,
-            )
-        )
+        """Note what is found and wanted in a field of the entry, as `listen port`.
+
+        spot: where it stands, by default at the annotation.
+        """
+        place = self.key
+        if self.number is not None:
+            place += f" entry {self.number}"
+        if field:
+            place += f" {field}"
+        message = f"{place}: found {found}, expected {wanted}"
+        self.findings.report(entry, spot or self.key, message, hint, is_milder=is_milder)

@@ -1,6 +1,8 @@
 """From a pod template to the expectations its policy enforces (docs/internals/policy.md 4)."""
 
-from contrast_tasks.findings import raise_errors
+from contrast_tasks import catalogue
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Findings, raise_errors
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.environment import ContainerEnvironment, image_environment
 from contrast_tasks.policy.expectations import (
@@ -21,7 +23,7 @@ from contrast_tasks.policy.names import (
     pull_sources,
     split_reference,
 )
-from contrast_tasks.policy.place import Place, Reporter
+from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.process import (
     container_process,
     exec_commands,
@@ -47,9 +49,9 @@ def derive(given: PolicyInput, profile: Profile) -> PolicyData:
     Raises FindingsError with every finding when at least one is an error. The result depends on the arguments
     only, and not on the order of keys in mappings.
     """
-    reporter = Reporter(given.file)
-    spec = Place(given.pod_spec, f"{given.pointer}/spec", reporter)
-    metadata = Place(given.pod_metadata, f"{given.pointer}/metadata", reporter)
+    findings = Findings[str](lambda pointer: Location(file=given.file, pointer=pointer))
+    spec = Place(given.pod_spec, f"{given.pointer}/spec", findings)
+    metadata = Place(given.pod_metadata, f"{given.pointer}/metadata", findings)
     check_pod(spec, metadata)
     context = PodContext(
         given=given,
@@ -63,7 +65,9 @@ def derive(given: PolicyInput, profile: Profile) -> PolicyData:
     containers, watched = _containers(context)
     identity = _identity(context)
     sysctls = _sysctls(context)
-    raise_errors(reporter.findings)
+    # A place is read as often as it is needed; what is wrong with it is told once.
+    found = tuple(dict.fromkeys(findings))
+    raise_errors(found)
     names = {m.source[1] for each in containers for m in each.mounts if m.source[0] == "file"}
     return PolicyData(
         profile=profile.name,
@@ -79,7 +83,7 @@ def derive(given: PolicyInput, profile: Profile) -> PolicyData:
         ephemeral_path=profile.ephemeral_path,
         block_path=profile.block_path,
         requests=profile.requests,
-        findings=tuple(reporter.findings),
+        findings=found,
     )
 
 
@@ -87,12 +91,11 @@ def _identity(context: PodContext) -> PodIdentity:
     owner, metadata = context.given.owner, context.metadata
     pattern = pod_name_pattern(owner, metadata.text("name"), metadata.text("generateName"))
     if pattern is None:
-        metadata.error("G011", "no-name", f"the {owner.kind} has no name", "set metadata.name")
+        metadata.report(catalogue.NO_NAME, f"the {owner.kind} has no name")
         pattern = ("^$", "")
     elif not is_subdomain(owner.name or owner.generate_name):
-        Place(None, "/metadata/name", metadata.reporter).error(
-            "G011",
-            "no-name",
+        Place(None, "/metadata/name", metadata.findings).report(
+            catalogue.NO_NAME,
             f"the name {owner.name or owner.generate_name!r} is no DNS name",
             "write lower-case letters, digits, dashes and dots",
         )
@@ -118,7 +121,9 @@ def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
     seen: set[str] = set()
     inits = len(list(context.spec.entries("initContainers")))
     if inits == len(context.containers):
-        context.spec.at("containers").error("G011", "no-container", "the pod has no container")
+        context.spec.at("containers").report(
+            catalogue.NO_CONTAINER, "the pod has no container", hint=""
+        )
     for index, place in enumerate(context.containers):
         check_container(place, init=index < inits)
         kind: ContainerKind = "main"
@@ -126,9 +131,8 @@ def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
             kind = "sidecar" if place.text("restartPolicy") == "Always" else "init"
         name = place.text("name")
         if not is_label(name) or name in seen:
-            place.at("name").error(
-                "G011",
-                "no-name",
+            place.at("name").report(
+                catalogue.NO_NAME,
                 f"the container's name {name!r} is missing, not unique or no DNS label",
                 "write 1 to 63 lower-case letters, digits and dashes",
             )
@@ -211,13 +215,12 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
     reference = place.text("image")
     where = place.at("image")
     if not reference:
-        where.error("G011", "no-image", "the container has no image")
+        where.report(catalogue.NO_IMAGE, "the container has no image")
         return ImageFacts(reference="")
     facts = context.given.images.get(reference)
     if facts is None:
-        where.error(
-            "G010",
-            "image-facts",
+        where.report(
+            catalogue.IMAGE_FACTS,
             f"nothing is known about the image {reference}",
             "run the lock task, so that its configuration is in contrast.lock",
         )
@@ -225,23 +228,19 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
     digest = split_reference(reference)[2]
     pinned = digest.startswith(_PULL_DIGEST) and len(digest) == len(_PULL_DIGEST) + _DIGEST_LENGTH
     if context.profile.pinned_images and not pinned:
-        where.error(
-            "G010",
-            "image-not-pinned",
+        where.report(
+            catalogue.IMAGE_NOT_PINNED,
             f"the image {reference} is not pinned by a sha256 digest",
             f"write {reference.partition('@')[0]}@{facts.digest or 'sha256:<digest>'}",
         )
     elif digest and facts.digest and facts.digest != digest:
-        where.error(
-            "G010",
-            "image-facts",
+        where.report(
+            catalogue.IMAGE_FACTS,
             f"the facts known are those of {facts.digest}, the image is pinned to {digest}",
-            "run the lock task again",
         )
     if facts.layers_diff_ids == ():
-        where.error(
-            "G010",
-            "image-without-layers",
+        where.report(
+            catalogue.IMAGE_WITHOUT_LAYERS,
             "the image has no layers; some runtimes attach a device of the host instead",
         )
     return ImageFacts(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Environment, EnvPattern
 from contrast_tasks.policy.fieldrefs import field_value, resource_value
@@ -118,7 +119,7 @@ class ContainerEnvironment:
         for entry in self._container.entries("env"):
             name = entry.text("name")
             if not name or "=" in name or not name.isprintable():
-                entry.at("name").error("G211", "env-name", f"{name!r} is no name of a variable")
+                entry.at("name").report(catalogue.ENV_NAME, f"{name!r} is no name of a variable")
                 continue
             value = entry.text("value")
             if value:
@@ -142,9 +143,8 @@ class ContainerEnvironment:
             reference = source.mapping("resourceFieldRef")
             self._set(name, resource_value(self._context, self._container, reference))
         else:
-            source.error(
-                "G201",
-                "unknown-field",
+            source.report(
+                catalogue.UNKNOWN_FIELD,
                 f"the value of {name} comes from a source that is not understood",
                 "use configMapKeyRef, secretKeyRef, fieldRef or resourceFieldRef",
             )
@@ -157,9 +157,8 @@ class ContainerEnvironment:
         value = _env_text(entries[key], kind) if key in entries else None
         if value is None and not reference.flag("optional"):
             known = ", ".join(sorted(entries)) or "no key"
-            reference.error(
-                "G080",
-                "missing-config",
+            reference.report(
+                catalogue.CONFIG_VALUE,
                 f"{kind} {reference.text('name')} has no text under the key {key!r}",
                 f"it has {known}; correct the key or set optional: true",
             )
@@ -169,18 +168,15 @@ class ContainerEnvironment:
         name = reference.text("name")
         entries = self._context.config(kind, name)
         if entries is None and not reference.flag("optional"):
-            reference.error(
-                "G080",
-                "missing-config",
+            reference.report(
+                catalogue.CONFIG_VALUE,
                 f"{kind} {name!r} is not among the sources",
                 f"add the {kind} to the deployment files, because its values are part of the policy",
             )
         if entries is not None and kind == "Secret":
-            reference.warning(
-                "W120",
-                "secret-in-policy",
+            reference.report(
+                catalogue.SECRET_IN_POLICY,
                 f"values of Secret {name} become part of the policy, which the host can read",
-                "mount the Secret as a volume, or use the workload secret",
             )
         return entries
 

@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.quantity import divided, quantity
@@ -47,9 +48,8 @@ def field_value(context: PodContext, reference: Place) -> Parts:
     match = _KEYED.fullmatch(path)
     if match is not None:
         return _keyed_value(context, reference, *match.groups())
-    reference.at("fieldPath").error(
-        "G212",
-        "field-path",
+    reference.at("fieldPath").report(
+        catalogue.FIELD_PATH,
         f"fieldPath {path!r} is not known",
         f"known are {', '.join(sorted(_FIXED_PATHS))}, metadata.namespace, "
         "spec.serviceAccountName, metadata.labels['<key>'] and metadata.annotations['<key>']",
@@ -70,9 +70,8 @@ def _keyed_value(context: PodContext, reference: Place, table: str, key: str) ->
         return _STATEFUL_SET_LABELS[key]
     if context.given.indexed_job and key == _JOB_INDEX:
         return (NUMBER,)
-    reference.at("fieldPath").error(
-        "G212",
-        "field-path",
+    reference.at("fieldPath").report(
+        catalogue.FIELD_PATH,
         f"the pod template has no {table[:-1]} {key!r}, so its value would be the host's choice",
         f"add it to the template's metadata.{table}",
     )
@@ -90,9 +89,8 @@ def resource_value(context: PodContext, container: Place, reference: Place) -> P
         return ()
     table, _, resource = reference.text("resource").partition(".")
     if table not in {"requests", "limits"} or not resource:
-        reference.at("resource").error(
-            "G212",
-            "field-path",
+        reference.at("resource").report(
+            catalogue.FIELD_PATH,
             f"resource {reference.text('resource')!r} is not known",
             "write limits.<resource> or requests.<resource>",
         )
@@ -121,5 +119,5 @@ def _named_container(context: PodContext, container: Place, reference: Place) ->
     for each in context.containers:
         if each.text("name") == name:
             return each
-    reference.at("containerName").error("G212", "field-path", f"the pod has no container {name!r}")
+    reference.at("containerName").report(catalogue.FIELD_PATH, f"the pod has no container {name!r}")
     return None

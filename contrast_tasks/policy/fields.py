@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.place import Place
 
 _Refused = Mapping[str, tuple[Any, ...]]
@@ -123,16 +124,17 @@ def check_container(container: Place, *, init: bool) -> None:
     _weaker(security)
     restart = container.text("restartPolicy")
     if restart and not (init and restart == "Always"):
-        container.at("restartPolicy").error(
-            "G202",
-            "unsupported-field",
+        container.at("restartPolicy").report(
+            catalogue.UNSUPPORTED_FIELD,
             f"restartPolicy {restart!r} of a container is not supported",
             "only Always in initContainers has a meaning here",
         )
     _check_inside(container, _IN_CONTAINER)
     if container.flag("stdin"):
-        container.at("stdin").warning(
-            "G203", "weaker-in-guest", "the policy does not let the host write to standard input"
+        container.at("stdin").report(
+            catalogue.WEAKER_IN_GUEST,
+            "the policy does not let the host write to standard input",
+            hint="",
         )
 
 
@@ -162,17 +164,13 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
         field = place.at(str(key))
         if key in refused:
             if value not in refused[key]:
-                field.error(
-                    "G202",
-                    "unsupported-field",
-                    f"{key} is not supported in a confidential pod",
-                    "remove it",
+                field.report(
+                    catalogue.UNSUPPORTED_FIELD, f"{key} is not supported in a confidential pod"
                 )
             continue
         near = difflib.get_close_matches(str(key), sorted(known | refused.keys()), n=1)
-        field.error(
-            "G201",
-            "unknown-field",
+        field.report(
+            catalogue.UNKNOWN_FIELD,
             f"the field {key} is not known, so its effect on the guest is not either",
             f"did you mean {near[0]}" if near else "remove it",
         )
@@ -181,9 +179,6 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
 def _weaker(security: Place) -> None:
     for key in _WEAKER:
         if security.has(key):
-            security.at(key).warning(
-                "G203",
-                "weaker-in-guest",
-                f"{key} is not applied inside the guest",
-                "the isolation of the confidential VM takes its place; remove it to silence this",
+            security.at(key).report(
+                catalogue.WEAKER_IN_GUEST, f"{key} is not applied inside the guest"
             )

@@ -1,5 +1,6 @@
 """Passed-through GPUs: which resources ask for them, and what a container gets with them (docs/internals/policy.md 4.13)."""
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.quantity import quantity
@@ -18,9 +19,8 @@ def container_gpus(context: PodContext, container: Place) -> int:
     for table in ("limits", "requests"):
         for name in resources.mapping(table).value:
             if str(name).startswith(_VENDORS) and name not in known:
-                resources.mapping(table).at(str(name)).error(
-                    "G202",
-                    "unsupported-field",
+                resources.mapping(table).at(str(name)).report(
+                    catalogue.UNSUPPORTED_FIELD,
                     f"the resource {name} passes a device through that policies do not describe",
                     f"known are {', '.join(known)}; remove it, or leave this workload out of the confidential ones",
                 )

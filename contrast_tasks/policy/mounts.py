@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount
 from contrast_tasks.policy.model import ImageFacts
@@ -102,9 +103,8 @@ def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volu
         is_copied = place.has("subPathExpr") and context.profile.host_volumes == "shared"
         for key in ("subPath", "subPathExpr"):
             if place.has(key) and not (is_copied and key == "subPathExpr"):
-                place.at(key).error(
-                    "G202",
-                    "unsupported-field",
+                place.at(key).report(
+                    catalogue.UNSUPPORTED_FIELD,
                     f"{key} is not supported: the host would choose what is mounted",
                     "mount the whole volume and name the file in it",
                 )
@@ -112,7 +112,7 @@ def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volu
         if not _is_clean(place.at("mountPath"), destination):
             continue
         if destination in seen:
-            place.error("G216", "mount-path", f"{destination} is mounted twice")
+            place.report(catalogue.MOUNT_PATH, f"{destination} is mounted twice")
         seen.add(destination)
         volume = volume_of(context, place)
         if volume is not None:
@@ -128,8 +128,8 @@ def _volume_mount(context: PodContext, place: Place, destination: str, volume: V
         propagation = "rprivate"
     recursive = place.text("recursiveReadOnly", "Disabled")
     if recursive != "Disabled":
-        place.at("recursiveReadOnly").error(
-            "G202", "unsupported-field", f"recursiveReadOnly: {recursive} is not supported"
+        place.at("recursiveReadOnly").report(
+            catalogue.UNSUPPORTED_FIELD, f"recursiveReadOnly: {recursive} is not supported", hint=""
         )
     access = "ro" if place.flag("readOnly") or volume.readonly else "rw"
     options = [("rbind", propagation, access)]
@@ -154,9 +154,8 @@ def _image_volumes(
             yield path, _file(path, ("rbind", "rprivate", "rw"))
             continue
         name = "data" + path.rstrip("/").replace("/", "-").replace("_", "-").replace(".", "-")
-        container.error(
-            "G021",
-            "image-volume",
+        container.report(
+            catalogue.IMAGE_VOLUME,
             f"the image declares a VOLUME at {path}, which would be a directory of the host",
             f"add volumeMounts: [{{name: {name}, mountPath: {path}}}] to the container and "
             f"volumes: [{{name: {name}, emptyDir: {{}}}}] to the pod",
@@ -168,14 +167,13 @@ def _is_clean(place: Place, path: str) -> bool:
     if is_short and path.isprintable():
         return True
     if isinstance(place.value, str):
-        place.error(
-            "G216",
-            "mount-path",
+        place.report(
+            catalogue.MOUNT_PATH,
             f"{path!r} is not an absolute path in its shortest form and printable",
             f"write {posixpath.normpath('/' + path)}" if path.strip("/") and not is_short else "",
         )
     else:
-        place.error("G216", "mount-path", "a path is missing")
+        place.report(catalogue.MOUNT_PATH, "a path is missing")
     return False
 
 

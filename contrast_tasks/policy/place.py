@@ -3,54 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
-from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
-
-
-class Reporter:
-    """Collects findings of one pod template."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.findings: list[Finding] = []
-
-    def add(
-        self, severity: Severity, code: str, rule: str, *, pointer: str, message: str, hint: str
-    ) -> None:
-        """Record one finding at a JSON pointer of the document, once however often the place is read."""
-        finding = Finding(
-            code=code,
-            rule=rule,
-            severity=severity,
-            message=message,
-            where=Location(file=self.file, pointer=pointer),
-            hint=hint,
-        )
-        if finding not in self.findings:
-            self.findings.append(finding)
+from contrast_tasks import catalogue
+from contrast_tasks.catalogue import Entry
+from contrast_tasks.findings import Findings
 
 
 class Place:
     """A JSON value and where it stands; an explicit null counts as absent, as Kubernetes reads it."""
 
-    __slots__ = ("pointer", "reporter", "value")
+    __slots__ = ("findings", "pointer", "value")
 
-    def __init__(self, value: Any, pointer: str, reporter: Reporter) -> None:
+    def __init__(self, value: Any, pointer: str, findings: Findings[str]) -> None:
         self.value = value
         self.pointer = pointer
-        self.reporter = reporter
+        self.findings = findings
 
-    def error(self, code: str, rule: str, message: str, hint: str = "") -> None:
-        """Record an error at this place."""
-        self.reporter.add(
-            Severity.ERROR, code, rule, pointer=self.pointer, message=message, hint=hint
-        )
-
-    def warning(self, code: str, rule: str, message: str, hint: str = "") -> None:
-        """Record a warning at this place."""
-        self.reporter.add(
-            Severity.WARNING, code, rule, pointer=self.pointer, message=message, hint=hint
-        )
+    def report(self, entry: Entry, message: str, hint: str | None = None) -> None:
+        """Note what is found at this place."""
+        self.findings.report(entry, self.pointer, message, hint)
 
     def has(self, key: str) -> bool:
         """Return whether the member is present and not null."""
@@ -60,7 +30,7 @@ class Place:
         """Return the member, whose value is None when it is absent."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
         escaped = key.replace("~", "~0").replace("/", "~1")
-        return Place(value, f"{self.pointer}/{escaped}", self.reporter)
+        return Place(value, f"{self.pointer}/{escaped}", self.findings)
 
     def mapping(self, key: str) -> "Place":
         """Return the member as a mapping, an empty one when absent; another type is an error."""
@@ -81,7 +51,7 @@ class Place:
             place.wrong("a list")
             return
         for index, value in enumerate(place.value):
-            yield Place(value, f"{place.pointer}/{index}", self.reporter)
+            yield Place(value, f"{place.pointer}/{index}", self.findings)
 
     def entries(self, key: str) -> Iterator["Place"]:
         """Yield the elements of the member that are mappings; others are errors."""
@@ -133,7 +103,7 @@ class Place:
 
     def wrong(self, wanted: str) -> None:
         """Record that this place holds a value of another type."""
-        self.error("G200", "wrong-type", f"expected {wanted}, found {_kind(self.value)}")
+        self.report(catalogue.WRONG_TYPE, f"expected {wanted}, found {_kind(self.value)}")
 
 
 def _kind(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Arguments, directory, capabilities and extra commands of a container's process (docs/internals/policy.md 4.3, 4.6, 4.11)."""
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.environment import ContainerEnvironment
 from contrast_tasks.policy.expectations import Process, User, Value
@@ -76,11 +77,8 @@ def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -
     else:
         result = (*image.entrypoint, *image.cmd)
     if not result:
-        container.error(
-            "G213",
-            "no-command",
-            "neither the image nor the container says what to run",
-            "set command of the container",
+        container.report(
+            catalogue.NO_COMMAND, "neither the image nor the container says what to run"
         )
     return result
 
@@ -109,10 +107,5 @@ def _cap_names(asked: Place, key: str) -> set[str]:
         if place.value in ALL_CAPS or place.value == "ALL":
             names.add(place.value)
         else:
-            place.error(
-                "G214",
-                "capability",
-                f"{place.value!r} is no capability",
-                "write the kernel's name without CAP_, as NET_ADMIN",
-            )
+            place.report(catalogue.CAPABILITY, f"{place.value!r} is no capability")
     return names

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.expectations import User
 from contrast_tasks.policy.model import ImageFacts, Profile
 from contrast_tasks.policy.place import Place
@@ -79,18 +80,16 @@ def container_user(
     }
     if profile.presence == "exact":
         if (asked_uid is None and uid != 0) or (asked_gid is None and gid != 0):
-            container.error(
-                "G210",
-                "image-user",
+            container.report(
+                catalogue.IMAGE_USER,
                 f"the image runs as {uid}:{gid}, which the host cannot know when the guest pulls the image",
                 f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container",
             )
         unnamed = sorted(memberships - named - {gid})
         if unnamed:
             listed = ", ".join(map(str, unnamed))
-            container.error(
-                "G210",
-                "image-user",
+            container.report(
+                catalogue.IMAGE_USER,
                 f"the image's /etc/group adds the groups {listed}, which the host cannot know",
                 f"add supplementalGroups: [{listed}] to the pod's securityContext, or set another runAsUser",
             )
@@ -104,12 +103,7 @@ def _image_uid(container: Place, image: ImageFacts, accounts: list[Account]) -> 
     for account in accounts:
         if account.name == user:
             return account.uid
-    container.error(
-        "G210",
-        "image-user",
-        f"the image's user {user!r} is not in its /etc/passwd",
-        "set securityContext.runAsUser and runAsGroup of the container",
-    )
+    container.report(catalogue.IMAGE_USER, f"the image's user {user!r} is not in its /etc/passwd")
     return 0
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
@@ -38,9 +39,8 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
         if name in context.given.block_claims:
             _refuse_file_system(mount, name, "a claim template")
         else:
-            mount.at("name").error(
-                "G020",
-                "volume",
+            mount.at("name").report(
+                catalogue.VOLUME,
                 f"the pod has no volume {name!r}",
                 f"known are {', '.join(sorted(context.volumes)) or 'none'}",
             )
@@ -58,9 +58,8 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
     if kind in _BLOCK_CAPABLE:
         _refuse_file_system(mount, name, kind)
     else:
-        volume.error(
-            "G020",
-            "volume",
+        volume.report(
+            catalogue.VOLUME,
             f"volume {name!r} is of type {kind}, which the host can read and change",
             "use emptyDir, configMap, secret, projected or downwardAPI",
         )
@@ -77,20 +76,20 @@ def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
         if volume is not None and _kind_of(volume) in _BLOCK_CAPABLE:
             mode = _claim_mode(volume)
         if mode is None:
-            place.at("name").error("G020", "volume", f"the pod has no block volume {name!r}")
+            place.at("name").report(catalogue.VOLUME, f"the pod has no block volume {name!r}")
         elif mode != "Block":
-            place.at("name").error(
-                "G020",
-                "volume",
+            place.at("name").report(
+                catalogue.VOLUME,
                 f"volume {name!r} has volumeMode {mode}, but is used as a device",
                 "set volumeMode: Block in its claim",
             )
         if not path.startswith("/dev/") or posixpath.normpath(path) != path:
-            place.at("devicePath").error("G216", "mount-path", f"{path!r} is not a path below /dev")
+            place.at("devicePath").report(
+                catalogue.MOUNT_PATH, f"{path!r} is not a path below /dev"
+            )
         if path.startswith(DEVICE_PREFIX):
-            place.at("devicePath").error(
-                "G216",
-                "mount-path",
+            place.at("devicePath").report(
+                catalogue.MOUNT_PATH,
                 f"{path} is where passed-through devices appear",
                 "use another path",
             )
@@ -159,9 +158,8 @@ def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
     empty_dir = volume.mapping("emptyDir")
     medium = empty_dir.text("medium")
     if not is_label(name):
-        volume.at("name").error(
-            "G020",
-            "volume",
+        volume.at("name").report(
+            catalogue.VOLUME,
             f"the volume's name {name!r} is no DNS label, and would be part of a path",
             "write 1 to 63 lower-case letters, digits and dashes",
         )
@@ -169,8 +167,8 @@ def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
     if medium == "Memory":
         return Volume(name=name, source="ephemeral")
     if medium:
-        empty_dir.at("medium").error(
-            "G020", "volume", f"medium {medium!r} is not supported", "leave it out or use Memory"
+        empty_dir.at("medium").report(
+            catalogue.VOLUME, f"medium {medium!r} is not supported", "leave it out or use Memory"
         )
         return None
     return Volume(
@@ -179,9 +177,8 @@ def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
 
 
 def _refuse_file_system(mount: Place, name: str, kind: str) -> None:
-    mount.error(
-        "G020",
-        "volume",
+    mount.report(
+        catalogue.VOLUME,
         f"volume {name!r} ({kind}) is mounted as a file system, which the host can read and change",
         "set volumeMode: Block, attach it with volumeDevices and encrypt it in the guest (annotation secure-pv)",
     )

@@ -7,9 +7,9 @@ an error naming both places. Source: docs/internals/graph.md 4; docs/internals/g
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contrast_tasks import __version__
+from contrast_tasks import __version__, catalogue
 from contrast_tasks.errors import ImageError, Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.images.references import parse_reference
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
@@ -68,13 +68,11 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
     }
     return [
         Finding(
-            code="G006",
-            rule="unknown-workload",
-            severity=Severity.ERROR,
-            message=f"settings for {key}, expected one of the workloads of the sources:"
+            catalogue.UNKNOWN_WORKLOAD,
+            declared.where,
+            f"settings for {key}, expected one of the workloads of the sources:"
             f" {', '.join(known.values()) or 'none'}",
-            where=declared.where,
-            hint=did_you_mean(key, tuple(known.values())) or "remove the table",
+            did_you_mean(key, tuple(known.values())) or "remove the table",
         )
         for key, declared in settings.workloads.items()
         if workload_key(key) not in known
@@ -94,13 +92,10 @@ def other_versions(settings: Settings) -> list[Finding]:
             continue
         findings.append(
             Finding(
-                code="G090",
-                rule="component-version",
-                severity=Severity.ERROR,
-                message=f"components.{setting} is {reference}, expected the tag {__version__}: the injected"
+                catalogue.COMPONENT_VERSION,
+                settings.where(f"components.{setting}"),
+                f"components.{setting} is {reference}, expected the tag {__version__}: the injected"
                 " containers and what generates their policies are of one version",
-                where=settings.where(f"components.{setting}"),
-                hint="push the image of this version, or write it with its digest alone",
             )
         )
     return findings
@@ -123,13 +118,11 @@ def _runtime_class(
     is_ours = isinstance(found, str) and workloads.is_confidential_class(found)
     if declared is not None and chosen is not None and found and is_ours != chosen:
         wanted = "a class of ours" if chosen else "none of ours"
-        subject.error(
-            "G070",
-            "runtime-class-conflict",
+        subject.report(
+            catalogue.RUNTIME_CLASS_CONFLICT,
             (*subject.spec_path, "runtimeClassName"),
             f"the runtime class is {found} here, and runtime_class is {str(chosen).lower()} at"
             f" {declared.place('runtime_class')}; expected {wanted}",
-            "change one of the two",
         )
         return
     wanted_here = settings.runtime_class if chosen is None else chosen
@@ -152,13 +145,11 @@ def _memory(
         own = declared.memory if declared is not None else None
         if declared is not None and own is not None and _differs(own, limit, request):
             path: Path = (*subject.spec_path, "containers", number, "resources")
-            subject.error(
-                "G030",
-                "memory-conflict",
+            subject.report(
+                catalogue.MEMORY_CONFLICT,
                 path,
                 f"container {container.get('name')} has the memory {limit or request} here, and memory"
                 f" is {own} at {declared.place('memory')}; expected one value",
-                "change one of the two",
             )
             continue
         value = limit
@@ -199,9 +190,8 @@ def _annotation(
     for place, present in found:
         if present != value:
             where = location(subject.document, (*place, key))
-            subject.error(
-                "G040",
-                "mesh-annotation-conflict",
+            subject.report(
+                catalogue.MESH_ANNOTATION_CONFLICT,
                 (*place, key),
                 f"the annotation {key} is {present!r} at {where}, and {value!r} at {declared};"
                 " expected one value",

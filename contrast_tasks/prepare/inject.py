@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from contrast_tasks import resources
+from contrast_tasks import catalogue, resources
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.subject import Path, Subject
 from contrast_tasks.mesh import annotations
@@ -159,9 +159,8 @@ def _ensure_state_volume(spec: dict[str, Any], value: str) -> None:
 
 
 def _needs_initializer(subject: Subject) -> None:
-    subject.error(
-        "G050",
-        "secure-pv",
+    subject.report(
+        catalogue.SECURE_PV,
         (),
         "the pod has a secure-pv annotation, and the initializer, which encrypts the volume, is left out",
         "generate without --skip-initializer, or remove defaults.initializer from the settings",
@@ -175,13 +174,11 @@ def _expect_propagation(subject: Subject, value: str) -> None:
         for position, mount in workloads.mappings_at(container, "volumeMounts"):
             found = mount.get("mountPropagation")
             if mount.get("name") == name and found not in _PROPAGATES:
-                subject.warn(
-                    "G050",
-                    "secure-pv-mount",
+                subject.report(
+                    catalogue.SECURE_PV_MOUNT,
                     (*subject.spec_path, "containers", number, "volumeMounts", position),
                     f"container {container.get('name')} mounts {name} with mountPropagation {found or 'None'},"
                     " expected HostToContainer: the encrypted volume is mounted while it runs",
-                    "set mountPropagation: HostToContainer",
                 )
 
 
@@ -232,7 +229,7 @@ def _clashes(subject: Subject, components: Components) -> bool:
 
 
 def _clash(subject: Subject, path: Path, message: str, hint: str) -> None:
-    subject.error("G100", "container-clash", path, message, hint)
+    subject.report(catalogue.CONTAINER_CLASH, path, message, hint)
 
 
 def _repository(reference: str) -> str:

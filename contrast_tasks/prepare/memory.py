@@ -7,6 +7,7 @@ needs. Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import LockedImage
 from contrast_tasks.kube import workloads
@@ -58,12 +59,12 @@ def check_memory_bound(
             f"{have}, expected at least {wanted}: its images take {_mebibytes(unpacked)} of the guest's"
             " memory when they are unpacked"
         )
-        subject.error("G032", "memory-images", path, message, hint)
+        subject.report(catalogue.MEMORY_IMAGES, path, message, hint)
     elif limits < unpacked + unpacking + beside:
         message = f"{have}, expected at least {wanted} for what runs at the same time"
         if unpacked:
             message += f" and {_mebibytes(unpacked + unpacking)} of images"
-        subject.warn("G032", "memory-bound", path, message, hint)
+        subject.report(catalogue.MEMORY_BOUND, path, message, hint)
     return subject.findings
 
 

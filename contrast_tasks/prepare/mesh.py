@@ -5,8 +5,9 @@ Source: docs/internals/service-mesh.md 1, 2.3, 9.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding, Findings
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import DocIndex, FileIndex
@@ -14,7 +15,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh import annotations, checks
 from contrast_tasks.mesh.annotations import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
-from contrast_tasks.mesh.problems import Problem
+from contrast_tasks.mesh.problems import Place, Spot
 from contrast_tasks.settings.load import Settings
 
 _KEYS = (*workloads.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
@@ -32,17 +33,17 @@ def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | Non
         return None
     if values.get(annotations.EGRESS) == "":
         subject.findings.append(_empty_egress(subject, places))
-    problems: list[Problem] = []
+    findings = _findings(subject, places)
     config = parse_mesh(
         ingress=values.get(annotations.INGRESS),
         egress=values.get(annotations.EGRESS),
         admin_port=values.get(annotations.ADMIN_PORT),
         ingress_peers=values.get(annotations.INGRESS_PEERS),
         egress_peers=values.get(annotations.EGRESS_PEERS),
-        problems=problems,
+        findings=findings,
     )
-    problems += checks.pod_problems(config, subject.spec)
-    _note(subject, problems, places)
+    checks.check_pod(config, subject.spec, findings)
+    subject.findings.extend(findings)
     return config
 
 
@@ -53,12 +54,10 @@ def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Locati
     for key in _KEYS:
         if key in values:
             where = places.get(key, location(subject.document))
-            subject.error(
-                "G040",
-                "mesh-without-runtime-class",
+            subject.report(
+                catalogue.MESH_WITHOUT_RUNTIME_CLASS,
                 (),
                 f"the annotation {key} at {where} would do nothing without a runtime class of ours",
-                "set runtimeClassName: contrast-cc, or remove the annotation",
             )
 
 
@@ -69,12 +68,9 @@ def tell_that_it_is_skipped(subject: Subject, declared: Mapping[str, Location]) 
     key = next(key for key in workloads.MESH_KEYS if key in values)
     subject.findings.append(
         Finding(
-            code="G040",
-            rule="mesh-skipped",
-            severity=Severity.WARNING,
-            message=f"{subject.key}: {key} asks for the service mesh, and it is left out",
-            where=places.get(key, location(subject.document)),
-            hint="generate without --skip-service-mesh, or remove defaults.service_mesh from the settings",
+            catalogue.MESH_SKIPPED,
+            places.get(key, location(subject.document)),
+            f"{subject.key}: {key} asks for the service mesh, and it is left out",
         )
     )
 
@@ -89,7 +85,9 @@ def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Fin
     for (file, doc), values in zip(pods, meshes, strict=True):
         if not values.get(annotations.EGRESS):
             continue
-        config = parse_mesh(egress=values[annotations.EGRESS], problems=[])
+        where = Location(file=file, line=doc.line)
+        found = Findings[Spot](_always(where), doc.key)
+        config = parse_mesh(egress=values[annotations.EGRESS], findings=Findings(_always(where)))
         peers = [
             checks.MeshPeer(
                 key=other.key,
@@ -98,13 +96,12 @@ def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Fin
             )
             for (_, other), mesh in zip(pods, meshes, strict=True)
         ]
-        problems = checks.topology_problems(config, peers)
-        where = Location(file=file, line=doc.line)
-        findings += checks.problem_findings(problems, doc.key, _at(where))
+        checks.check_topology(config, peers, found)
+        findings += found
     return findings
 
 
-def _at(where: Location) -> Callable[[Problem], Location]:
+def _always(where: Location) -> Callable[[Spot], Location]:
     return lambda _: where
 
 
@@ -144,39 +141,33 @@ def _places(subject: Subject, declared: Mapping[str, Location]) -> dict[str, Loc
     return found
 
 
-def _note(subject: Subject, problems: Sequence[Problem], places: Mapping[str, Location]) -> None:
-    def place(problem: Problem) -> Location:
-        if problem.path:
-            return location(subject.document, (*subject.spec_path, *problem.path))
-        return places.get(problem.key, location(subject.document))
+def _findings(subject: Subject, places: Mapping[str, Location]) -> Findings[Spot]:
+    def locate(spot: Spot) -> Location:
+        if isinstance(spot, str):
+            return places.get(spot, location(subject.document))
+        return location(subject.document, (*subject.spec_path, *spot))
 
-    subject.findings.extend(checks.problem_findings(problems, subject.key, place))
+    return Findings(locate, subject.key)
 
 
 def _peers_without_mesh(
     subject: Subject, values: Mapping[str, str], places: Mapping[str, Location]
 ) -> None:
-    problems = [
-        Problem(
-            rule="E-MESH-PEERS",
-            severity=Severity.ERROR,
-            key=key,
-            found="the annotation without a mesh",
-            wanted="a servicemesh-ingress or servicemesh-egress annotation beside it",
-        )
-        for key in (annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
-        if key in values
-    ]
-    _note(subject, problems, places)
+    findings = _findings(subject, places)
+    for key in (annotations.INGRESS_PEERS, annotations.EGRESS_PEERS):
+        if key in values:
+            Place(key, None, findings).report(
+                catalogue.MESH_PEERS,
+                "",
+                "the annotation without a mesh",
+                "a servicemesh-ingress or servicemesh-egress annotation beside it",
+            )
+    subject.findings.extend(findings)
 
 
 def _empty_egress(subject: Subject, places: Mapping[str, Location]) -> Finding:
     return Finding(
-        code="G041",
-        rule="mesh-egress-empty",
-        severity=Severity.ERROR,
-        message=f"{subject.key}: {annotations.EGRESS} is empty, expected entries of"
-        " name#ip:port#host:port",
-        where=places.get(annotations.EGRESS, location(subject.document)),
-        hint="remove it; for ingress protection alone set servicemesh-ingress to an empty text",
+        catalogue.MESH_EGRESS_EMPTY,
+        places.get(annotations.EGRESS, location(subject.document)),
+        f"{subject.key}: {annotations.EGRESS} is empty, expected entries of name#ip:port#host:port",
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import checks, workloads
 from contrast_tasks.kube.documents import Document
@@ -53,15 +54,16 @@ def prepare(
     runtime_class: the platform's runtime handler name. workload_settings: by default looked up in `settings`.
     coordinator_namespace: "" for none, as written at the Coordinator; None is the workload's own.
     """
-    findings = list(checks.check_annotations(document))
     if not workloads.is_workload(document.obj):
-        return Prepared(obj=document.obj, findings=tuple(findings))
+        return Prepared(obj=document.obj, findings=tuple(checks.check_annotations(document)))
     key = workloads.workload_key(document.obj)
     declared = workload_settings or settings.workload(key)
-    subject = Subject(document, copy.deepcopy(document.obj), findings)
+    subject = Subject(document, copy.deepcopy(document.obj))
+    findings = subject.findings
+    findings.extend(checks.check_annotations(document))
     if not workloads.pod_spec(document.obj):
         path = workloads.spec_path(document.obj)
-        subject.error("G011", "no-container", path, "found no pod spec, expected one")
+        subject.report(catalogue.NO_CONTAINER, path, "found no pod spec, expected one", hint="")
         return Prepared(obj=document.obj, findings=tuple(findings))
     if structure := checks.check_structure(document):
         return Prepared(obj=document.obj, findings=(*findings, *structure))
@@ -71,7 +73,7 @@ def prepare(
     if not workloads.is_confidential_class(workloads.runtime_class(obj)):
         prepare_mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
-    findings += checks.check_workload(document, obj, platform=platform(settings.platform))
+    findings.extend(checks.check_workload(document, obj, platform=platform(settings.platform)))
     reach = prepare_inject.way_to_vendors(settings.mirrors, settings.proxy)
     if workloads.is_coordinator(obj):
         prepare_settings.add_variables(obj, reach)

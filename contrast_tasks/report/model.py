@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from contrast_tasks.errors import ContrastError, FindingsError, Location
-from contrast_tasks.findings import Finding, Severity, sort_key
+from contrast_tasks.errors import ContrastError, Location
+from contrast_tasks.findings import Finding, FindingsError, Severity, sort_key
 
 # Only ever grows within 1.x; a reader refuses another first number.
 VERSION = "1.0"

@@ -1,19 +1,42 @@
-"""Findings as SARIF 2.1.0 for code scanning.
+"""Findings as SARIF 2.1.0 for code scanning, one rule for each entry of the catalogue that occurs.
 
-`results` is always there, also when empty: an upload without it is refused. Source: OASIS SARIF 2.1.0, 3.14.23.
+`results` is always there, also when empty: an upload without it is refused. Source: OASIS SARIF 2.1.0, 3.14.23
+(results), 3.49 (rules). A `helpUri` would have to be absolute (3.49.12), so the link to the section of
+docs/reference/findings.md stands in the help text.
 """
 
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
 from contrast_tasks import __version__
+from contrast_tasks.catalogue import Entry
 from contrast_tasks.errors import Location
 from contrast_tasks.files import pretty_json
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import Failure, Report
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_LEVELS = {Severity.NOTE: "note", Severity.WARNING: "warning", Severity.ERROR: "error"}
+_PAGE = "docs/reference/findings.md"
+
+
+def _rule_id(entry: Entry) -> str:
+    return f"{entry.code}/{entry.rule}"
+
+
+def _rule(entry: Entry) -> dict[str, Any]:
+    section = f"{_PAGE}#{entry.code.lower()}-{entry.rule}"
+    return {
+        "id": _rule_id(entry),
+        "name": entry.rule,
+        "shortDescription": {"text": entry.meaning},
+        "fullDescription": {"text": f"{entry.meaning}; what to do: {entry.advice}"},
+        "help": {
+            "text": f"{entry.advice} (see {section})",
+            "markdown": f"{escape(entry.advice, quote=False)} ([{_PAGE}]({section}))",
+        },
+        "defaultConfiguration": {"level": entry.severity.value},
+    }
 
 
 def _location(where: Location) -> dict[str, Any]:
@@ -30,39 +53,40 @@ def _location(where: Location) -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, rules: list[str]) -> dict[str, Any]:
-    text = f"{finding.message}; {finding.hint}" if finding.hint else finding.message
-    return {
-        "ruleId": finding.code,
-        "ruleIndex": rules.index(finding.code),
-        "level": _LEVELS[finding.severity],
-        "message": {"text": text},
-        "locations": [_location(finding.where)],
-    }
-
-
-def _notification(failure: Failure) -> dict[str, Any]:
-    text = f"{failure.message}; {failure.hint}" if failure.hint else failure.message
-    return {
-        "level": "error",
-        "message": {"text": text},
-        **({"locations": [_location(failure.where)]} if failure.where else {}),
-    }
+def _message(found: Finding | Failure) -> dict[str, str]:
+    return {"text": f"{found.message}; {found.hint}" if found.hint else found.message}
 
 
 def render_sarif(report: Report) -> bytes:
     """Return one run; errors that are not findings are tool execution notifications."""
-    names = {finding.code: finding.rule for finding in report.findings}
-    rules = sorted(names)
+    entries = {_rule_id(finding.entry): finding.entry for finding in report.findings}
+    ids = sorted(entries)
     notifications = [
-        _notification(failure) for failure in report.failures if not failure.is_findings
+        {
+            "level": "error",
+            "message": _message(failure),
+            **({"locations": [_location(failure.where)]} if failure.where else {}),
+        }
+        for failure in report.failures
+        if not failure.is_findings
+    ]
+    results = [
+        {
+            "ruleId": _rule_id(finding.entry),
+            "ruleIndex": ids.index(_rule_id(finding.entry)),
+            # SARIF's levels have the names of our severities.
+            "level": finding.severity.value,
+            "message": _message(finding),
+            "locations": [_location(finding.where)],
+        }
+        for finding in report.findings
     ]
     run = {
         "tool": {
             "driver": {
                 "name": "contrast-tasks",
                 "version": __version__,
-                "rules": [{"id": code, "name": names[code]} for code in rules],
+                "rules": [_rule(entries[name]) for name in ids],
             }
         },
         "invocations": [
@@ -72,6 +96,6 @@ def render_sarif(report: Report) -> bytes:
                 "toolExecutionNotifications": notifications,
             }
         ],
-        "results": [_result(finding, rules) for finding in report.findings],
+        "results": results,
     }
     return pretty_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})

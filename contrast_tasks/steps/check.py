@@ -11,9 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
-from contrast_tasks.findings import Finding, Severity, raise_errors, sort_key
+from contrast_tasks.findings import Finding, raise_errors, sort_key
 from contrast_tasks.steps import accepted
 from contrast_tasks.steps.accepted import Row
 from contrast_tasks.steps.index import INDEX, Workload
@@ -59,12 +60,9 @@ def _confidential(project: Project) -> Iterable[Finding]:
     workloads = project.index.workloads.values()
     if not any(item.role != "coordinator" and project.is_confidential(item) for item in workloads):
         yield Finding(
-            code="G002",
-            rule="no-workload",
-            severity=Severity.ERROR,
-            message="found no workload that is confidential, expected at least one",
-            where=Location(file=project.settings.file),
-            hint="set runtime_class = true in [defaults], or add the folder of your deployment",
+            catalogue.NO_WORKLOAD,
+            Location(file=project.settings.file),
+            "found no workload that is confidential, expected at least one",
         )
 
 
@@ -93,12 +91,10 @@ def _schema_findings(document: Any, schema: str, file: str) -> Iterable[Finding]
 
     for pointer, message in validate(document, schema):
         yield Finding(
-            code="S001",
-            rule="schema",
-            severity=Severity.ERROR,
-            message=f"{pointer or 'the document'} {message}",
-            where=Location(file=file, pointer=pointer),
-            hint=f"see schemas/{schema}.schema.json",
+            catalogue.SCHEMA,
+            Location(file=file, pointer=pointer),
+            f"{pointer or 'the document'} {message}",
+            f"see schemas/{schema}.schema.json",
         )
 
 

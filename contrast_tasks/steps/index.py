@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.files import canonical_json, sha256_hex
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps.sources import Found, find_sources
 
@@ -271,11 +272,10 @@ def _source(path: str, output: str, entry: Mapping[str, Any]) -> SourceFile:
 
 def _unreadable(path: str, error: OSError) -> Finding:
     return Finding(
-        code="G001",
-        rule="no-sources",
-        severity=Severity.ERROR,
-        message=f"cannot be read: {(error.strerror or type(error).__name__).lower()}",
-        where=Location(file=path),
+        catalogue.NO_SOURCES,
+        Location(file=path),
+        f"cannot be read: {(error.strerror or type(error).__name__).lower()}",
+        hint="",
     )
 
 

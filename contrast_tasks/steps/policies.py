@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import FindingsError, GraphError
-from contrast_tasks.findings import Finding, Severity, raise_errors
+from contrast_tasks.errors import GraphError
+from contrast_tasks.findings import Finding, FindingsError, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import ImageError, Location
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.checks import check_images
@@ -32,12 +33,7 @@ def resolve_images(
             malformed.add(reference)
             if reference in own:
                 finding = Finding(
-                    code="G010",
-                    rule="image-reference",
-                    severity=Severity.ERROR,
-                    message=str(error),
-                    where=location(document, path),
-                    hint=error.hint,
+                    catalogue.IMAGE_REFERENCE, location(document, path), str(error), error.hint
                 )
                 findings.append(finding)
             continue
@@ -81,11 +77,4 @@ def _component_finding(project: Project, setting: str, reference: str) -> Findin
 
 
 def _image_finding(where: Location, message: str, hint: str) -> Finding:
-    return Finding(
-        code="G010",
-        rule="image-not-locked",
-        severity=Severity.ERROR,
-        message=message,
-        where=where,
-        hint=hint,
-    )
+    return Finding(catalogue.IMAGE_NOT_LOCKED, where, message, hint)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.files import norm_path
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding
 
 _SUFFIXES = (".yml", ".yaml")
 
@@ -80,22 +81,17 @@ def _unspeakable(path: str) -> Finding:
     # Paths stand in task names, digests and reports, all of which are UTF-8.
     shown = os.path.relpath(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     return Finding(
-        code="G001",
-        rule="no-sources",
-        severity=Severity.ERROR,
-        message="the name is not UTF-8, expected one that is",
-        where=Location(file=shown),
-        hint="rename it",
+        catalogue.NO_SOURCES,
+        Location(file=shown),
+        "the name is not UTF-8, expected one that is",
+        "rename it",
     )
 
 
 def _nothing_in(source: str, *, exists: bool) -> Finding:
     wanted = "a directory with .yml or .yaml files, or such a file"
     return Finding(
-        code="G001",
-        rule="no-sources",
-        severity=Severity.ERROR,
-        message=f"found {'no YAML file' if exists else 'nothing'} at '{source}', expected {wanted}",
-        where=Location(file=source),
-        hint="name the folder of the deployment in contrast.toml as sources, or on the command line",
+        catalogue.NO_SOURCES,
+        Location(file=source),
+        f"found {'no YAML file' if exists else 'nothing'} at '{source}', expected {wanted}",
     )

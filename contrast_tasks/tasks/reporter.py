@@ -10,8 +10,8 @@ import signal
 from pathlib import Path
 from typing import Any, Protocol
 
-from contrast_tasks.errors import ContrastError, FindingsError
-from contrast_tasks.findings import Finding
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
 from contrast_tasks.report.text import closing_lines
 from contrast_tasks.steps.outcome import lacking, read_outcome

@@ -11,7 +11,8 @@ from contrast_tasks.cli.console import Console
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.generate import generate
 from contrast_tasks.cli.streams import put
-from contrast_tasks.errors import ContrastError, FindingsError
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report
 from contrast_tasks.settings.load import Settings

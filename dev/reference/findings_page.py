@@ -1,10 +1,9 @@
-"""docs/reference/findings.md: every finding the code can make, by code and rule."""
+"""docs/reference/findings.md: every finding of the catalogue, by code and rule."""
 
 from pathlib import Path
 
-from dev.reference.catalogue import Kind, catalogue
-from dev.reference.markdown import NOTICE, code, prose, table
-from dev.reference.meanings import MEANINGS
+from contrast_tasks.catalogue import ENTRIES, Entry
+from dev.reference.markdown import NOTICE, prose
 
 INTRODUCTION = """\
 # Findings
@@ -15,22 +14,23 @@ note does not.
 """
 
 
-def kinds(root: Path) -> list[Kind]:
-    """Return the findings the code of the project can make."""
-    return catalogue([root / "contrast_tasks", root / "coordinator"])
+def heading(entry: Entry) -> str:
+    """Return the heading of an entry's section, which `contrast_tasks.report.sarif` links to."""
+    return f"{entry.code} {entry.rule}"
 
 
-def render_findings(root: Path) -> str:
+def render_findings(_: Path) -> str:
     """Return the page."""
-    rows = [
-        (
-            kind.code,
-            code(kind.rule),
-            " or ".join(kind.severities),
-            prose(MEANINGS.get((kind.code, kind.rule), "")),
-        )
-        for kind in kinds(root)
-    ]
-    lines = [NOTICE, "", *INTRODUCTION.splitlines(), ""]
-    lines += table(("code", "rule", "severity", "means"), rows)
+    lines = [NOTICE, "", *INTRODUCTION.splitlines()]
+    for entry in ENTRIES.values():
+        severities = " or ".join(severity.value for severity in entry.severities)
+        means, advice = prose(entry.meaning), prose(entry.advice)
+        lines += [
+            "",
+            f"## {heading(entry)}",
+            "",
+            f"{severities}: {means}.",
+            "",
+            f"What to do: {advice}.",
+        ]
     return "\n".join(lines) + "\n"

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contrast_tasks.errors import FindingsError
-from contrast_tasks.findings import Severity
+from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.codec import (
     ManifestError,
     check_manifest,

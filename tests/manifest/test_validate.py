@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.errors import FindingsError
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding, FindingsError, Severity
 from contrast_tasks.manifest.validate import (
     ManifestError,
     is_missing,

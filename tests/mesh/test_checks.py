@@ -5,15 +5,11 @@ from typing import Any
 import pytest
 
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Severity
+from contrast_tasks.findings import Finding, Findings, Severity
 from contrast_tasks.mesh.annotations import parse_mesh
-from contrast_tasks.mesh.checks import (
-    MeshPeer,
-    pod_problems,
-    problem_findings,
-    topology_problems,
-)
-from contrast_tasks.mesh.problems import Problem
+from contrast_tasks.mesh.checks import MeshPeer, check_pod, check_topology
+from contrast_tasks.mesh.model import MeshConfig
+from contrast_tasks.mesh.problems import Spot
 
 EGRESS = "emoji#127.137.0.1:8081#emoji-svc:8080"
 
@@ -23,11 +19,23 @@ def pod(**members: Any) -> dict[str, Any]:
     return {"containers": [container]}
 
 
-def rules(problems: list[Problem]) -> list[str]:
-    return [problem.rule for problem in problems]
+def findings() -> Findings[Spot]:
+    return Findings(lambda spot: Location(file="pod.yml", pointer="/".join(map(str, spot))))
 
 
-def test_a_pod_that_fits_has_no_problems() -> None:
+def found_in(config: MeshConfig, spec: dict[str, Any]) -> list[Finding]:
+    found = findings()
+    check_pod(config, spec, found)
+    return found
+
+
+def found_among(config: MeshConfig, *peers: MeshPeer) -> list[Finding]:
+    found = findings()
+    check_topology(config, peers, found)
+    return found
+
+
+def test_a_pod_that_fits_has_no_findings() -> None:
     config = parse_mesh(ingress="web#8080#false", egress=EGRESS)
     spec = pod(
         env=[{"name": "EMOJI", "value": "127.137.0.1:8081"}],
@@ -35,29 +43,29 @@ def test_a_pod_that_fits_has_no_problems() -> None:
         livenessProbe={"exec": {"command": ["true"]}},
     )
 
-    assert pod_problems(config, spec) == []
+    assert found_in(config, spec) == []
 
 
 def test_an_exempted_port_is_one_of_the_pods() -> None:
-    found = pod_problems(parse_mesh(ingress="web#8081#false"), pod())
+    found = found_in(parse_mesh(ingress="web#8081#false"), pod())
 
-    assert rules(found) == ["W-MESH-UNKNOWN-PORT"]
-    assert "(8080)" in found[0].wanted
+    assert [entry.rule for entry in found] == ["mesh-unknown-port"]
+    assert "(8080)" in found[0].message
 
 
 def test_the_admin_port_is_not_the_applications() -> None:
-    found = pod_problems(parse_mesh(admin_port="8080"), pod())
+    found = found_in(parse_mesh(admin_port="8080"), pod())
 
     assert [(entry.rule, entry.severity) for entry in found] == [
-        ("E-MESH-RESERVED-PORT", Severity.ERROR)
+        ("mesh-reserved-port", Severity.ERROR)
     ]
 
 
 def test_an_egress_address_that_nobody_uses_is_a_note() -> None:
-    found = pod_problems(parse_mesh(egress=EGRESS), pod())
+    found = found_in(parse_mesh(egress=EGRESS), pod())
 
     assert [(entry.rule, entry.severity) for entry in found] == [
-        ("W-MESH-UNUSED-EGRESS", Severity.NOTE)
+        ("mesh-unused-egress", Severity.NOTE)
     ]
 
 
@@ -71,7 +79,7 @@ def test_an_egress_address_that_nobody_uses_is_a_note() -> None:
     ],
 )
 def test_an_egress_address_may_come_from_elsewhere(members: dict[str, Any]) -> None:
-    assert pod_problems(parse_mesh(egress=EGRESS), pod(**members)) == []
+    assert found_in(parse_mesh(egress=EGRESS), pod(**members)) == []
 
 
 @pytest.mark.parametrize(
@@ -87,15 +95,15 @@ def test_an_egress_address_may_come_from_elsewhere(members: dict[str, Any]) -> N
 def test_a_probe_the_mesh_defeats_is_reported_at_its_place(
     ingress: str, probe: dict[str, Any], severity: Severity
 ) -> None:
-    (found,) = pod_problems(parse_mesh(ingress=ingress), pod(readinessProbe=probe))
+    (found,) = found_in(parse_mesh(ingress=ingress), pod(readinessProbe=probe))
 
-    assert (found.rule, found.severity) == ("W-MESH-PROBE", severity)
-    assert found.path[:3] == ("containers", 0, "readinessProbe")
+    assert (found.rule, found.severity) == ("mesh-probe", severity)
+    assert found.where.pointer.startswith("containers/0/readinessProbe")
 
 
 @pytest.mark.parametrize("probe", [{"httpGet": {"port": 8080}}, {"tcpSocket": {"port": "https"}}])
 def test_a_probe_on_a_plain_port_is_fine(probe: dict[str, Any]) -> None:
-    assert pod_problems(parse_mesh(ingress="w#8080#true"), pod(readinessProbe=probe)) == []
+    assert found_in(parse_mesh(ingress="w#8080#true"), pod(readinessProbe=probe)) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +125,7 @@ def test_a_remote_without_mesh_is_a_warning(remote: str, is_found: object) -> No
         service_names=frozenset({"emoji-svc", "emoji-svc.shop"}),
     )
 
-    found = topology_problems(parse_mesh(egress=f"e#127.0.0.1:1#{remote}:80"), [peer])
+    found = found_among(parse_mesh(egress=f"e#127.0.0.1:1#{remote}:80"), peer)
 
     assert bool(found) is is_found
 
@@ -125,18 +133,14 @@ def test_a_remote_without_mesh_is_a_warning(remote: str, is_found: object) -> No
 def test_a_remote_with_mesh_is_fine() -> None:
     peer = MeshPeer(key="d", has_mesh=True, service_names=frozenset({"emoji-svc"}))
 
-    assert topology_problems(parse_mesh(egress=EGRESS), [peer]) == []
+    assert found_among(parse_mesh(egress=EGRESS), peer) == []
 
 
-def test_a_problem_becomes_a_finding_at_its_place() -> None:
-    problems: list[Problem] = []
-    parse_mesh(ingress="web#70000#false", problems=problems)
+def test_a_finding_names_subject_annotation_and_place() -> None:
+    found = Findings[Spot](lambda _: Location(file="a.yml", line=7), "Deployment/web")
+    parse_mesh(ingress="web#70000#false", findings=found)
 
-    (found,) = problem_findings(
-        problems, "Deployment/web", lambda _: Location(file="a.yml", line=7)
-    )
-
-    assert str(found) == (
+    assert str(found[0]) == (
         "a.yml:7: error[G040 mesh-port]: Deployment/web: contrast.edgeless.systems/servicemesh-ingress entry 1 port:"
         " found '70000', expected a port from 1 to 65535 in plain digits\n"
         "  hint: write the number; names of ports are not looked up"

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from contrast_tasks.errors import FindingsError, SettingsError
+from contrast_tasks.errors import SettingsError
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.expectations import Mount, PolicyData
 from contrast_tasks.policy.model import ImageFacts, PolicyInput

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contrast_tasks.errors import FindingsError
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.expectations import Container, Pattern
 from contrast_tasks.policy.model import ImageFacts

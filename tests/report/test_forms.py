@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.catalogue import MEMORY_LIMIT
 from contrast_tasks.errors import (
-    FindingsError,
     GraphError,
     ImageError,
     Location,
     SettingsError,
 )
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import Finding, FindingsError, Severity
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.report.document import document_of, render_json
 from contrast_tasks.report.events import render_begin, render_end, render_step
@@ -33,20 +33,14 @@ from contrast_tasks.report.model import (
 from contrast_tasks.report.sarif import render_sarif
 from contrast_tasks.report.text import closing_lines, failure_line, finding_line, wants_colour
 from contrast_tasks.schema import validate
+from tests.fakes import findings
 
 HOSTILE = 'a <b> & "c" 100%\r\n::error::x \x1b[31m\x00'
 
 
 def finding(severity: Severity = Severity.ERROR, message: str = "found a", **where: Any) -> Finding:
     place = {"file": "web.yml", "line": 3, "column": 5, **where}
-    return Finding(
-        code="G030",
-        rule="memory-limit",
-        severity=severity,
-        message=message,
-        where=Location(**place),
-        hint="set both",
-    )
+    return findings.finding(severity, message, hint="set both", where=Location(**place))
 
 
 FULL = Report(
@@ -131,9 +125,10 @@ def test_sarif_has_a_result_per_finding_and_a_notification_per_error() -> None:
 
     [run] = document["runs"]
     assert document["version"] == "2.1.0"
-    assert run["tool"]["driver"]["rules"] == [{"id": "G030", "name": "memory-limit"}]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == ["G030/memory-limit", "G040/mesh-unused-egress"]
     assert run["results"][0] == {
-        "ruleId": "G030",
+        "ruleId": "G030/memory-limit",
         "ruleIndex": 0,
         "level": "error",
         "message": {"text": "found a; set both"},
@@ -148,6 +143,25 @@ def test_sarif_has_a_result_per_finding_and_a_notification_per_error() -> None:
     }
     [notification] = run["invocations"][0]["toolExecutionNotifications"]
     assert notification["message"]["text"] == "no image; lock it"
+
+
+def test_a_sarif_rule_is_an_entry_of_the_catalogue() -> None:
+    report = Report(command="lint", findings=(finding(),))
+
+    [rule] = json.loads(render_sarif(report))["runs"][0]["tool"]["driver"]["rules"]
+
+    assert rule == {
+        "id": "G030/memory-limit",
+        "name": "memory-limit",
+        "shortDescription": {"text": MEMORY_LIMIT.meaning},
+        "fullDescription": {"text": f"{MEMORY_LIMIT.meaning}; what to do: {MEMORY_LIMIT.advice}"},
+        "help": {
+            "text": f"{MEMORY_LIMIT.advice} (see docs/reference/findings.md#g030-memory-limit)",
+            "markdown": f"{MEMORY_LIMIT.advice}"
+            " ([docs/reference/findings.md](docs/reference/findings.md#g030-memory-limit))",
+        },
+        "defaultConfiguration": {"level": "error"},
+    }
 
 
 def test_sarif_leaves_out_a_region_it_does_not_know() -> None:

@@ -7,28 +7,18 @@ import pytest
 
 from contrast_tasks.errors import (
     ContrastError,
-    FindingsError,
     GraphError,
     ImageError,
     Location,
     UsageError,
 )
-from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.reporter import Bug
 from contrast_tasks.tasks.run import run_tasks, tasks_from
+from tests.fakes.findings import finding
 
 HERE = "tests.tasks.test_run"
-
-
-def finding(message: str) -> Finding:
-    return Finding(
-        code="G001",
-        rule="rule",
-        severity=Severity.ERROR,
-        message=message,
-        where=Location(file="a.yml", line=1),
-    )
 
 
 def succeed(name: str) -> dict[str, Any]:
@@ -36,7 +26,7 @@ def succeed(name: str) -> dict[str, Any]:
 
 
 def refuse(name: str) -> dict[str, Any]:
-    raise FindingsError([finding(name)])
+    raise FindingsError([finding(message=name)])
 
 
 def break_down(name: str) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class Json:
         number: int = self._of(int, "an integer")
         return number
 
+    def number(self) -> float:
+        """Return an integer or a fraction."""
+        return self.value if isinstance(self.value, float) else self.integer()
+
     def wrong(self, wanted: str) -> DecodeError:
         """Return the error that says what was wanted here, without the value: it may be a secret."""
         found = _KINDS[type(self.value)]

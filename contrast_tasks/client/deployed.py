@@ -2,8 +2,9 @@
 
 from contrast_tasks.addresses import USER_API_PORT, host_and_port
 from contrast_tasks.errors import ClusterError, UsageError
-from contrast_tasks.local.client import NodeClient, PodStatus
+from contrast_tasks.local.client import NodeClient
 from contrast_tasks.local.control import NodeAbsent
+from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.load import Settings

@@ -17,8 +17,9 @@ from contrast_tasks.kube.annotated import (
     load_annotated,
     refuse_without_policy,
 )
-from contrast_tasks.local.client import NodeClient, PodStatus, Tether
+from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.control import NodeAbsent
+from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.settings.load import Settings
 

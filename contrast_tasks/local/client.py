@@ -1,7 +1,6 @@
 """The client side of the local backend: find the project's node, start one, ask it."""
 
 import contextlib
-import json
 import os
 import select
 import subprocess
@@ -12,56 +11,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.local.control import LET_GO, NodeAbsent, ask
+from contrast_tasks.local.control import LET_GO, NodeAbsent, ask, parse_answer
+from contrast_tasks.local.messages import Applied, Plan, PodStatus
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.local.plan import Plan
 from contrast_tasks.local.processes import is_alive
 
 START_LIMIT_S = 20.0
 
 _END_LIMIT_S = 60.0
+# Stopping a pod takes as long as its containers are given to end.
+_CHANGE_LIMIT_S = 120.0
 
 # Nodes outlive the command that starts them; kept so that their exit status can be collected.
 _started: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What `apply` did, pod names in order."""
-
-    started: tuple[str, ...]
-    replaced: tuple[str, ...]
-    unchanged: tuple[str, ...]
-    stopped: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodStatus:
-    """One pod as the node sees it."""
-
-    name: str
-    workload: str
-    role: str
-    address: str
-    phase: str
-    started: bool
-    ready: bool
-    restarts: int
-    message: str
-    policy_sha256: str
-    digest: str
-    pids: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClient:
-    """Requests to the node of one project."""
+    """Requests to the node of one project; each raises NodeAbsent if none runs, and ClusterError."""
 
     paths: LocalPaths
-
-    def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
-        return ask(self.paths.control, {"op": op, **fields}, timeout_s=timeout_s)
 
     def is_running(self) -> bool:
         """Return whether a node answers."""
@@ -72,28 +43,28 @@ class NodeClient:
         return True
 
     def status(self) -> tuple[PodStatus, ...]:
-        """Return all pods. Raises NodeAbsent if no node runs."""
+        """Return all pods."""
         return _pods(self._ask("status"))
 
     def addresses(self, names: Sequence[str]) -> dict[str, str]:
         """Return the address of each pod name; the Coordinator's is under the empty name."""
-        found: dict[str, str] = self._ask("addresses", names=list(names))["addresses"]
+        found: dict[str, str] = self._ask("addresses", names=names)["addresses"]
         return found
 
     def apply(self, plan: Plan) -> Applied:
         """Make the node run exactly the plan's pods."""
-        answer = self._ask("apply", plan=plan.to_json(), timeout_s=120)
+        answer = self._ask("apply", plan=plan.to_json(), timeout_s=_CHANGE_LIMIT_S)
         return Applied(
             **{key: tuple(answer[key]) for key in ("started", "replaced", "unchanged", "stopped")}
         )
 
     def restart(self, pods: Sequence[str]) -> tuple[str, ...]:
         """Restart the named pods, all if none is named."""
-        return tuple(self._ask("restart", pods=list(pods), timeout_s=120)["restarted"])
+        return tuple(self._ask("restart", pods=pods, timeout_s=_CHANGE_LIMIT_S)["restarted"])
 
     def stop(self, pods: Sequence[str]) -> tuple[str, ...]:
         """Stop the named pods, all if none is named; the node keeps running."""
-        return tuple(self._ask("stop", pods=list(pods), timeout_s=120)["stopped"])
+        return tuple(self._ask("stop", pods=pods, timeout_s=_CHANGE_LIMIT_S)["stopped"])
 
     def wait(
         self, pods: Sequence[str], *, until: str, timeout_s: float, restarts: int = 5
@@ -103,23 +74,14 @@ class NodeClient:
         Raises ClusterError naming the pods that are not when `timeout_s` is over, one of them failed for good, or
         one was restarted `restarts` times meanwhile.
         """
-        answer = ask(
-            self.paths.control,
-            {
-                "op": "wait",
-                "pods": list(pods),
-                "until": until,
-                "timeout_s": timeout_s,
-                "restarts": restarts,
-            },
-            timeout_s=timeout_s + 10,
-        )
+        request = {"pods": pods, "until": until, "timeout_s": timeout_s, "restarts": restarts}
+        answer = ask(self.paths.control, {"op": "wait", **request}, timeout_s=timeout_s + 10)
         found = _pods(answer)
         if not answer["reached"]:
             behind = [
                 f"{pod.name} is {pod.phase}" + (f": {pod.message}" if pod.message else "")
                 for pod in found
-                if (not pods or pod.name in pods) and not getattr(pod, until)
+                if (not pods or pod.name in pods) and not pod.is_there(until)
             ]
             raise ClusterError(
                 f"not {until}: " + "; ".join(behind), hint="logs are in .contrast/local/logs"
@@ -139,6 +101,9 @@ class NodeClient:
             process.poll()
         return True
 
+    def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
+        return ask(self.paths.control, {"op": op, **fields}, timeout_s=timeout_s)
+
 
 def _pods(answer: Mapping[str, Any]) -> tuple[PodStatus, ...]:
     return tuple(PodStatus(**row) for row in answer["pods"])
@@ -146,9 +111,10 @@ def _pods(answer: Mapping[str, Any]) -> tuple[PodStatus, ...]:
 
 def running_pids(paths: LocalPaths) -> list[int]:
     """Return the ids of the node and its guard, as far as they live; guard first."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        document = json.loads(paths.pid_file.read_bytes())
-        return [pid for pid in (document["guard"], document["node"]) if is_alive(pid)]
+    with contextlib.suppress(OSError, DecodeError):
+        document = parse_json(paths.pid_file.read_bytes())
+        pids = [document.at(name).integer() for name in ("guard", "node")]
+        return [pid for pid in pids if is_alive(pid)]
     return []
 
 
@@ -188,6 +154,16 @@ class Tether:
         os.close(self._write_end)
 
 
+def ensure_node(
+    paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
+) -> tuple[NodeClient, bool]:
+    """Return a client of the project's node and whether it was started now; arguments as those of `start_node`."""
+    client = NodeClient(paths=paths)
+    if client.is_running():
+        return client, False
+    return start_node(paths, owner_fd=owner_fd, is_trial=is_trial), True
+
+
 def start_node(
     paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
 ) -> NodeClient:
@@ -200,7 +176,7 @@ def start_node(
     paths.logs.mkdir(parents=True, exist_ok=True)
     ready, told = os.pipe()
     passed = [told] if owner_fd is None else [told, owner_fd]
-    argv = [sys.executable, "-m", "contrast_tasks.local.node"]
+    argv = [sys.executable, "-m", "contrast_tasks.local.daemon"]
     argv += ["--project", str(paths.project), "--ready-fd", str(told)]
     argv += [] if owner_fd is None else ["--owner-fd", str(owner_fd)]
     argv += ["--trial"] if is_trial else []
@@ -229,9 +205,7 @@ def start_node(
             process.wait(_END_LIMIT_S)
     if not answer:
         raise ClusterError("the local backend did not start", hint=f"its log is {log}")
-    document = json.loads(answer)
-    if not document["ok"]:
-        raise ClusterError(document["error"]["message"], hint=document["error"]["hint"])
+    parse_answer(answer)
     return NodeClient(paths=paths)
 
 
@@ -252,13 +226,3 @@ def _read_line(descriptor: int, timeout_s: float) -> bytes:
         return os.read(descriptor, 65536)
     finally:
         os.close(descriptor)
-
-
-def ensure_node(
-    paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
-) -> tuple[NodeClient, bool]:
-    """Return a client of the project's node and whether it was started now; arguments as those of `start_node`."""
-    client = NodeClient(paths=paths)
-    if client.is_running():
-        return client, False
-    return start_node(paths, owner_fd=owner_fd, is_trial=is_trial), True

@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.errors import ClusterError, ContrastError
+from contrast_tasks.errors import ClusterError
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 LET_GO = b"g"
 """What an owner writes to the pipe that a node hangs on, when the node may outlive it."""
+
+
+class NodeAbsent(ClusterError):
+    """No node serves this project."""
 
 
 @contextlib.contextmanager
@@ -44,16 +48,6 @@ def listening_socket(path: Path) -> socket.socket:
     return server
 
 
-def render_message(document: Mapping[str, Any]) -> bytes:
-    """Return one line of JSON."""
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
-
-
-def render_error(error: ContrastError) -> bytes:
-    """Return the answer that carries a typed error."""
-    return render_message({"ok": False, "error": {"message": str(error), "hint": error.hint}})
-
-
 def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
     """Send one request and return the answer.
 
@@ -67,7 +61,7 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float) -> dict[str
         except OSError as err:
             raise NodeAbsent("the local backend is not running") from err
         try:
-            client.sendall(render_message(request))
+            client.sendall(_line(request))
             with client.makefile("rb") as stream:
                 line = stream.readline(MAX_MESSAGE_BYTES)
         except TimeoutError as err:
@@ -81,11 +75,27 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float) -> dict[str
             f"the local backend ended while it worked on '{request.get('op')}'",
             hint="its log is .contrast/local/logs/node.log",
         )
+    return parse_answer(line)
+
+
+def render_answer(document: Mapping[str, Any]) -> bytes:
+    """Return the line that answers a request."""
+    return _line({"ok": True, **document})
+
+
+def render_error(error: Exception) -> bytes:
+    """Return the line that answers with an error, and its hint if it has one."""
+    hint = getattr(error, "hint", "")
+    return _line({"ok": False, "error": {"message": str(error), "hint": hint}})
+
+
+def parse_answer(line: bytes) -> dict[str, Any]:
+    """Return the answer that a line holds; raise the ClusterError that it tells of."""
     answer: dict[str, Any] = json.loads(line)
     if not answer["ok"]:
         raise ClusterError(answer["error"]["message"], hint=answer["error"]["hint"])
     return answer
 
 
-class NodeAbsent(ClusterError):
-    """No node serves this project."""
+def _line(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"

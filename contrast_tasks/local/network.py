@@ -8,16 +8,15 @@ kernel gives back the moment the node is gone: no stale claims.
 import contextlib
 import errno
 import hashlib
-import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import pretty_json, write_atomic
-from contrast_tasks.local.plan import Endpoint
+from contrast_tasks.local.messages import Endpoint
 
 DEFAULT_NET = 77
 COORDINATOR_HOST = 2
@@ -72,19 +71,14 @@ class Network:
 
         Raises ClusterError if no net is free.
         """
-        recorded = _recorded(file)
-        tried: set[int] = set()
-        for net in candidates(project, recorded.get("net")):
-            if net in tried:
-                continue
-            tried.add(net)
+        recorded, hosts = _recorded(file)
+        nets = list(dict.fromkeys(candidates(project, recorded)))
+        for net in nets:
             if (holder := try_claim(net)) is not None:
-                network = cls(
-                    file=file, net=net, holder=holder, hosts=dict(recorded.get("hosts", {}))
-                )
+                network = cls(file=file, net=net, holder=holder, hosts=hosts)
                 network.save()
                 return network
-        raise ClusterError(f"all {len(tried)} loopback nets are held by other projects")
+        raise ClusterError(f"all {len(nets)} loopback nets are held by other projects")
 
     def save(self) -> None:
         """Write the table."""
@@ -124,14 +118,13 @@ def app_address(pod: str) -> str:
     return f"{first}.{int(net) + 1}.{rest}"
 
 
-def _recorded(file: Path) -> Mapping[str, Any]:
-    # A damaged record costs nothing but other addresses.
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        document = json.loads(file.read_bytes())
-        hosts = document["hosts"].items()
-        if isinstance(document["net"], int) and all(isinstance(n, int) for _, n in hosts):
-            return {"net": document["net"], "hosts": document["hosts"]}
-    return {}
+def _recorded(file: Path) -> tuple[int | None, dict[str, int]]:
+    """Return net and hosts of the last run; a record that is damaged costs nothing but other addresses."""
+    with contextlib.suppress(OSError, DecodeError):
+        document = parse_json(file.read_bytes())
+        hosts = {name: host.integer() for name, host in document.at("hosts").members()}
+        return document.at("net").integer(), hosts
+    return None, {}
 
 
 def busy_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:

@@ -8,54 +8,26 @@ from contrast_tasks.errors import ClusterError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalPaths:
-    """The files and folders of one project's local backend."""
+    """The files and folders of one project's local backend.
+
+    control: the daemon's socket; pid_file: names its processes. network: the net in use and every pod's address.
+    hosts: cluster names for applications. images: unpacked, one folder per digest. processor: keys and certificates of
+    the simulated processor. state: the Coordinator's history. volumes: of claims; configs: of ConfigMaps and Secrets.
+    """
 
     project: Path
-
-    @property
-    def base(self) -> Path:
-        """Return `.contrast/local` of the project."""
-        return self.project / ".contrast" / "local"
-
-    @property
-    def control(self) -> Path:
-        """Return the daemon's control socket."""
-        return self.base / "node.sock"
-
-    @property
-    def pid_file(self) -> Path:
-        """Return the file that names the running daemon's processes."""
-        return self.base / "node.json"
-
-    @property
-    def network(self) -> Path:
-        """Return the record of the network in use and of every pod's address."""
-        return self.base / "network.json"
-
-    @property
-    def hosts(self) -> Path:
-        """Return the table of cluster names that applications resolve with."""
-        return self.base / "hosts.json"
-
-    @property
-    def logs(self) -> Path:
-        """Return the folder of the pods' logs."""
-        return self.base / "logs"
-
-    @property
-    def images(self) -> Path:
-        """Return the folder of unpacked images, one folder per digest."""
-        return self.base / "images"
-
-    @property
-    def processor(self) -> Path:
-        """Return the folder of the simulated processor's keys and certificates."""
-        return self.base / "processor"
-
-    @property
-    def state(self) -> Path:
-        """Return the Coordinator's history."""
-        return self.base / "state"
+    base: Path
+    control: Path
+    pid_file: Path
+    lock: Path
+    network: Path
+    hosts: Path
+    logs: Path
+    images: Path
+    processor: Path
+    state: Path
+    volumes: Path
+    configs: Path
 
     def pod(self, name: str) -> Path:
         """Return the working folder of one pod: volumes, start-up markers, container folders."""
@@ -71,10 +43,25 @@ def local_paths(project: Path) -> LocalPaths:
 
     Raises ClusterError if the folder cannot be made.
     """
-    paths = LocalPaths(project=project.resolve())
+    project = project.resolve()
+    base = project / ".contrast" / "local"
     try:
-        paths.base.mkdir(parents=True, exist_ok=True)
-        paths.base.chmod(0o700)
+        base.mkdir(parents=True, exist_ok=True)
+        base.chmod(0o700)
     except OSError as err:
-        raise ClusterError(f"cannot make {paths.base}: {err.strerror}") from err
-    return paths
+        raise ClusterError(f"cannot make {base}: {err.strerror}") from err
+    return LocalPaths(
+        project=project,
+        base=base,
+        control=base / "node.sock",
+        pid_file=base / "node.json",
+        lock=base / "node.lock",
+        network=base / "network.json",
+        hosts=base / "hosts.json",
+        logs=base / "logs",
+        images=base / "images",
+        processor=base / "processor",
+        state=base / "state",
+        volumes=base / "volumes",
+        configs=base / "configs",
+    )

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from contrast_tasks.local.plan import Endpoint, Probe
+from contrast_tasks.local.messages import Endpoint, Probe
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25

@@ -12,7 +12,7 @@ from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import DeployResult, RestartResult, StatusResult
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
-from contrast_tasks.local.client import PodStatus
+from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.schema import validate
 from tests.fakes.commands import Terminal, quiet_environment
 from tests.fakes.workloads import FakeProject

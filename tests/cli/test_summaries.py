@@ -9,7 +9,7 @@ from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import RestartResult, StatusResult
-from contrast_tasks.local.client import PodStatus
+from contrast_tasks.local.messages import PodStatus
 
 IN_FORCE = "manifest aaaaaaaaaaaa is in force"
 ROTATED = (

@@ -18,9 +18,9 @@ from contrast_tasks.deploy.local import backend as deploy_local
 from contrast_tasks.deploy.local import deployment as local_plan
 from contrast_tasks.deploy.local.backend import LocalDeploy, coordinator_state
 from contrast_tasks.errors import ClusterError, CoordinatorUnreachable
-from contrast_tasks.local.client import Applied, NodeClient, PodStatus, running_pids
+from contrast_tasks.local.client import NodeClient, running_pids
+from contrast_tasks.local.messages import Applied, Plan, PodStatus
 from contrast_tasks.local.paths import local_paths
-from contrast_tasks.local.plan import Plan
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
 from tests.fakes.deployment import Project
 from tests.fakes.signals import interruptible

@@ -25,8 +25,8 @@ from contrast_tasks.local.client import (
     start_node,
 )
 from contrast_tasks.local.control import NodeAbsent, ask, listening_socket, short_path
+from contrast_tasks.local.messages import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.paths import LocalPaths, local_paths
-from contrast_tasks.local.plan import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.processes import is_alive, signal_group
 
 pytestmark = pytest.mark.e2e
@@ -550,7 +550,7 @@ def test_ctrl_c_in_the_foreground_stops_everything(paths: LocalPaths) -> None:
     ready, told = os.pipe()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "contrast_tasks.local.node"),
+            *(sys.executable, "-m", "contrast_tasks.local.daemon"),
             f"--project={paths.project}",
             f"--ready-fd={told}",
         ],

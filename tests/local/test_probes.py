@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
-from contrast_tasks.local.plan import Endpoint, Probe
+from contrast_tasks.local.messages import Endpoint, Probe
 from contrast_tasks.local.probes import succeeds, until_success
 from tests.fakes.mesh_pki import Authority
 

@@ -19,9 +19,9 @@ from contrast_tasks.deploy.local.pod import (
 )
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, UsageError
 from contrast_tasks.kube.annotated import Annotated
-from contrast_tasks.local.client import Applied, NodeClient, Tether, ensure_node
+from contrast_tasks.local.client import NodeClient, Tether, ensure_node
+from contrast_tasks.local.messages import Applied, Plan
 from contrast_tasks.local.paths import local_paths
-from contrast_tasks.local.plan import Plan
 from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.settings.load import Settings
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.local.plan import Endpoint, Probe
+from contrast_tasks.local.messages import Endpoint, Probe
 
 _REFERENCE = re.compile(r"\$(\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"

@@ -19,9 +19,9 @@ from contrast_tasks.deploy.local.pod import (
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated, load_records, refuse_without_policy
 from contrast_tasks.local.client import install_root
+from contrast_tasks.local.messages import Endpoint, Plan
 from contrast_tasks.local.network import DEFAULT_NET
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.local.plan import Endpoint, Plan
 from contrast_tasks.settings.load import Settings
 
 # Kinds whose pods would not run right after `kubectl apply`.

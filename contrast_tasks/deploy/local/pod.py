@@ -19,9 +19,9 @@ from contrast_tasks.deploy.local.container import (
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.local.messages import ContainerPlan, Endpoint, PodPlan
 from contrast_tasks.local.network import app_address
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.local.plan import ContainerPlan, Endpoint, PodPlan
 
 INITIALIZER = "contrast-initializer"
 SERVICE_MESH = "contrast-service-mesh"

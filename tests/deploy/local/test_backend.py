@@ -16,8 +16,8 @@ from contrast_tasks.files import sha256_hex
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.pack import Entry, pack_image, write_layout
 from contrast_tasks.kube.annotated import load_annotated
+from contrast_tasks.local.messages import ContainerPlan, Plan, PodPlan, parse_plan
 from contrast_tasks.local.paths import LocalPaths, local_paths
-from contrast_tasks.local.plan import ContainerPlan, Plan, PodPlan, parse_plan
 from contrast_tasks.settings.load import Settings, load_settings
 
 POLICY = b"package agent_policy\n"

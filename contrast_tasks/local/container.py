@@ -7,28 +7,28 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from contrast_tasks.local.plan import ContainerPlan
+from contrast_tasks.local.messages import ContainerPlan
 from contrast_tasks.local.processes import signal_group, spawn
 
 _LOG_TAIL_BYTES = 2000
 
 
-class Part:
+class RunningContainer:
     """A container's process; `exited` is set to its exit status, negative for a signal."""
 
     def __init__(
-        self, container: ContainerPlan, *, env: Mapping[str, str], log: Path, folder: Path
+        self, plan: ContainerPlan, *, env: Mapping[str, str], log: Path, folder: Path
     ) -> None:
-        self.container = container
+        self.plan = plan
         self.log = log
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = loop.create_future()
-        cwd = Path(container.working_dir) if container.working_dir else folder
+        cwd = Path(plan.working_dir or folder)
         try:
-            self._process = spawn(container.argv, env=env, cwd=cwd, log=log)
+            self._process = spawn(plan.argv, env=env, cwd=cwd, log=log)
         except OSError as err:
-            missing = err.filename or container.argv[0]
-            raise PartFailed(container.name, f"cannot start {missing}: {err.strerror}") from err
+            missing = err.filename or plan.argv[0]
+            raise ContainerFailed(plan.name, f"cannot start {missing}: {err.strerror}") from err
         self._watch = os.pidfd_open(self._process.pid)
         loop.add_reader(self._watch, self._on_exit)
 
@@ -64,14 +64,14 @@ class Part:
             signal_group(self.pid, signal.SIGKILL)
             await self.wait()
 
-    def failure(self, status: int) -> "PartFailed":
+    def failure(self, status: int) -> "ContainerFailed":
         """Return the error that tells how the process ended and what it said last."""
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         said = last_line(self.log)
-        return PartFailed(self.container.name, how + (f": {said}" if said else ""))
+        return ContainerFailed(self.plan.name, how + (f": {said}" if said else ""))
 
 
-class PartFailed(Exception):
+class ContainerFailed(Exception):
     """A container could not be started, or ended although it should run."""
 
     def __init__(self, container: str, message: str) -> None:

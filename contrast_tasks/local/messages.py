@@ -1,11 +1,11 @@
-"""The plan of a local deployment: what the deploy stage hands to the node, with nothing left to look up.
+"""What client and node tell each other: the plan of a deployment, with nothing left to look up, and how its pods are.
 
 A pod's digest covers its whole plan. Equal digest: the running pod is left alone; another one: it is replaced.
 """
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -118,11 +118,86 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of schemas/local-plan.schema.json."""
-        return {
-            "version": 1,
-            "pods": [asdict(pod) for pod in self.pods],
-            "hosts": {name: dict(ports) for name, ports in self.hosts.items()},
+        return {"version": 1, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of the pods when a plan was applied, names in order."""
+
+    started: tuple[str, ...]
+    replaced: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    stopped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    """One pod as the node sees it.
+
+    started: all containers run, or have done their work. ready: the pod serves, or has done its work. message: what a
+    person is told of the phase. pids: of the running containers by name.
+    """
+
+    name: str
+    workload: str
+    role: str
+    address: str
+    phase: str
+    started: bool
+    ready: bool
+    restarts: int
+    message: str
+    policy_sha256: str
+    digest: str
+    pids: Mapping[str, int]
+
+    def is_there(self, until: str) -> bool:
+        """Return whether the pod is `started` or `ready`."""
+        return self.ready if until == "ready" else self.started
+
+
+def parse_plan(document: Any) -> Plan:
+    """Return the plan of a JSON document.
+
+    Raises ClusterError for what the node could not carry out, such as a name that is no name in Kubernetes. Client and
+    node are of one installation, so any other difference means that an older daemon still runs.
+    """
+    from contrast_tasks.schema import validate
+
+    if problems := validate(document, "local-plan"):
+        pointer, message = problems[0]
+        raise ClusterError(
+            f"the deployment cannot run here: {pointer}: {message}",
+            hint="if it could before the last update, stop the running local backend and deploy again",
+        )
+    hosts = {
+        name: {port: _endpoints(rows) for port, rows in ports.items()}
+        for name, ports in document["hosts"].items()
+    }
+    return Plan(pods=tuple(map(_pod, document["pods"])), hosts=hosts)
+
+
+def _pod(document: Mapping[str, Any]) -> PodPlan:
+    return PodPlan(
+        **{
+            **document,
+            "listens": _endpoints(document["listens"]),
+            "folders": tuple(document["folders"]),
+            "containers": tuple(map(_container, document["containers"])),
         }
+    )
+
+
+def _container(document: Mapping[str, Any]) -> ContainerPlan:
+    return ContainerPlan(
+        **{
+            **document,
+            "argv": tuple(document["argv"]),
+            "startup": _probe(document["startup"]),
+            "readiness": _probe(document["readiness"]),
+        }
+    )
 
 
 def _probe(document: Mapping[str, Any] | None) -> Probe | None:
@@ -138,48 +213,5 @@ def _probe(document: Mapping[str, Any] | None) -> Probe | None:
     )
 
 
-def _endpoints(rows: Any) -> tuple[Endpoint, ...]:
-    return tuple((str(address), int(port)) for address, port in rows)
-
-
-def _container(document: Mapping[str, Any]) -> ContainerPlan:
-    return ContainerPlan(
-        **{
-            **document,
-            "argv": tuple(document["argv"]),
-            "startup": _probe(document["startup"]),
-            "readiness": _probe(document["readiness"]),
-        }
-    )
-
-
-def _pod(document: Mapping[str, Any]) -> PodPlan:
-    return PodPlan(
-        **{
-            **document,
-            "listens": _endpoints(document["listens"]),
-            "folders": tuple(document["folders"]),
-            "containers": tuple(_container(row) for row in document["containers"]),
-        }
-    )
-
-
-def parse_plan(document: Any) -> Plan:
-    """Return the plan of a JSON document.
-
-    Raises ClusterError if it is not one of this version; client and node are of the same installation, so this
-    means that an older daemon still runs.
-    """
-    try:
-        if document["version"] != 1:
-            raise ClusterError(f"the plan has version {document['version']!r}, wanted 1")
-        hosts = {
-            name: {port: _endpoints(rows) for port, rows in ports.items()}
-            for name, ports in document["hosts"].items()
-        }
-        return Plan(pods=tuple(_pod(row) for row in document["pods"]), hosts=hosts)
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
-        raise ClusterError(
-            f"the plan is not understood: {err}",
-            hint="stop the running local backend and deploy again",
-        ) from err
+def _endpoints(rows: Iterable[Sequence[Any]]) -> tuple[Endpoint, ...]:
+    return tuple((address, port) for address, port in rows)

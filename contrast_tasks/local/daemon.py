@@ -1,0 +1,176 @@
+"""The process that runs a project's pods: one per project, asked through its control socket.
+
+`python -m contrast_tasks.local.daemon --project DIR [--ready-fd N] [--owner-fd N] [--trial]`
+
+It stops everything on SIGTERM, SIGINT, on the request `shutdown`, and when the pipe behind --owner-fd closes, which
+is how a daemon started by `demo`, or by a `deploy` that does not finish, ends with it; a byte on that pipe lets the
+daemon go. It stops everything, too, when its control socket is gone, as after `rm -r .contrast`: nobody could reach it
+any more. With --trial the Coordinator's history ends with a daemon that was not let go. One line of JSON on
+--ready-fd tells that it serves, or why not.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from contrast_tasks.decode import DecodeError, parse_json
+from contrast_tasks.errors import ClusterError, ContrastError
+from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.local.control import (
+    LET_GO,
+    MAX_MESSAGE_BYTES,
+    listening_socket,
+    render_answer,
+    render_error,
+)
+from contrast_tasks.local.network import Network
+from contrast_tasks.local.node import Node
+from contrast_tasks.local.paths import LocalPaths, local_paths
+from contrast_tasks.local.processes import become_subreaper, guard, kill_descendants
+
+_WATCH_PERIOD_S = 0.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until it is told to stop; return its exit status."""
+    parser = argparse.ArgumentParser(prog="contrast-tasks-node", description=__doc__)
+    parser.add_argument("--project", type=Path, required=True)
+    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--owner-fd", type=int)
+    parser.add_argument("--trial", action="store_true")
+    options = parser.parse_args(argv)
+    status = guard(partial(_run, options))
+    # The guard must not keep the pipe open after the node has reported.
+    if options.ready_fd is not None:
+        with contextlib.suppress(OSError):
+            os.close(options.ready_fd)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run pods in this process, the guard's child; return the exit status."""
+    paths = local_paths(options.project)
+    try:
+        become_subreaper()
+        held = _hold_project(paths)
+        network = Network.claim(paths.network, paths.project)
+    except (ContrastError, OSError) as err:
+        _report(options.ready_fd, render_error(err))
+        return 30
+    node = Node(paths, network)
+    try:
+        asyncio.run(_serve(node, paths, options))
+    finally:
+        kill_descendants()
+        if not node.is_lost:
+            if options.trial and not node.was_let_go:
+                shutil.rmtree(paths.state, ignore_errors=True)
+            paths.pid_file.unlink(missing_ok=True)
+        network.close()
+        os.close(held)
+    return 0
+
+
+def _hold_project(paths: LocalPaths) -> int:
+    """Return the descriptor whose lock says that this project has a node; the kernel drops it with us."""
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as err:
+        os.close(descriptor)
+        raise ClusterError("another local backend of this project is running") from err
+    return descriptor
+
+
+def _report(ready_fd: int | None, message: bytes) -> None:
+    if ready_fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(ready_fd, message)
+        os.close(ready_fd)
+
+
+async def _serve(node: Node, paths: LocalPaths, options: argparse.Namespace) -> None:
+    """Answer requests until the node has to end, then stop its pods."""
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(signum, node.ending.set)
+    if options.owner_fd is not None:
+        loop.add_reader(options.owner_fd, _look_at_owner, node, options.owner_fd)
+    requests: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_answer(node, reader, writer))
+        requests.add(task)
+        task.add_done_callback(requests.discard)
+
+    server = await asyncio.start_unix_server(
+        accept, sock=listening_socket(paths.control), limit=MAX_MESSAGE_BYTES
+    )
+    pids = {"node": os.getpid(), "guard": os.getppid()}
+    write_atomic(paths.pid_file, pretty_json(pids), mode=0o600)
+    _watch_socket(node, paths.control, _identity(paths.control))
+    _report(options.ready_fd, render_answer({}))
+    await node.ending.wait()
+    server.close()
+    if not node.is_lost:
+        paths.control.unlink(missing_ok=True)
+    await node.close()
+    if requests:
+        # Answers that are being written, as the one to `shutdown`, get a moment.
+        await asyncio.wait(requests, timeout=1)
+
+
+async def _answer(node: Node, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        line = await reader.readline()
+        if line:
+            try:
+                answer = render_answer(await node.answer(parse_json(line)))
+            except (ContrastError, DecodeError) as err:
+                answer = render_error(err)
+            writer.write(answer)
+            await writer.drain()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return
+    finally:
+        writer.close()
+
+
+def _look_at_owner(node: Node, owner_fd: int) -> None:
+    asyncio.get_running_loop().remove_reader(owner_fd)
+    if os.read(owner_fd, 1) == LET_GO:
+        node.was_let_go = True
+    else:
+        node.ending.set()
+
+
+def _watch_socket(node: Node, control: Path, ours: tuple[int, int] | None) -> None:
+    """End the node when its socket is not there any more, or is another node's; looks again by itself."""
+    if node.ending.is_set():
+        return
+    if _identity(control) != ours:
+        node.is_lost = True
+        node.ending.set()
+        return
+    loop = asyncio.get_running_loop()
+    loop.call_later(_WATCH_PERIOD_S, _watch_socket, node, control, ours)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -237,8 +237,7 @@ def _describe_workload(policy: str, entry: "PolicyEntry", text: bytes) -> Iterat
         return
     if not entry.role:
         yield from (f"  mesh     {row}" for row in described.mesh)
-    if not described.has_our_rules:
-        yield "  rules    not those of this version: what follows may not be all that the policy allows"
+    yield f"  rules    {described.rules}"
     yield from (f"  weaker   {row}" for row in described.weaker)
     yield f"  requests {described.requests}"
     yield from (f"  {row}" for row in described.containers)

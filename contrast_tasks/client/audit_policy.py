@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from contrast_tasks import __version__
 from contrast_tasks.errors import ContrastError
-from contrast_tasks.resources import read_bytes
 
-_RULES = "templates/policy/rules.rego"
 _SERVICE_MESH = "contrast-service-mesh"
 _INITIALIZER = "contrast-initializer"
 _PAUSE = "pause"
@@ -34,11 +33,11 @@ _PRIVILEGED = "SYS_ADMIN"
 class DescribedPolicy:
     """Lines about one policy: its mesh, the requests beyond the usual ones, its containers.
 
-    has_our_rules: the rules around the data are, byte for byte, the ones of this version.
+    rules: whether the rules around the data are ours, and of which version.
     weaker: what the data allows beyond what our generator writes.
     """
 
-    has_our_rules: bool
+    rules: str
     weaker: tuple[str, ...]
     mesh: tuple[str, ...]
     requests: str
@@ -54,7 +53,7 @@ def describe_policy(policy: bytes) -> DescribedPolicy:
     try:
         containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
         return DescribedPolicy(
-            has_our_rules=_has_our_rules(policy),
+            rules=_describe_rules(policy),
             weaker=tuple(weaker_lines(data)),
             mesh=tuple(_mesh(containers)),
             requests=_requests(data["requests"]),
@@ -66,11 +65,18 @@ def describe_policy(policy: bytes) -> DescribedPolicy:
         raise ContrastError(f"its data block is of another version: {err!r}") from err
 
 
-def _has_our_rules(policy: bytes) -> bool:
-    # Header line, rules, data. The data is parsed to its last byte, so no rule can hide behind it.
-    _, _, text = policy.partition(b"\n")
-    rules = read_bytes(_RULES)
-    return text.startswith((rules + b"\npolicy_container_0 := ", rules + b"\npolicy_data := "))
+def _describe_rules(policy: bytes) -> str:
+    from contrast_tasks.policy.rules import rules_sha256
+    from contrast_tasks.policy.text import claimed_version, has_our_rules
+
+    if has_our_rules(policy):
+        return f"ours, of version {__version__}, SHA-256 {rules_sha256()}"
+    claimed = claimed_version(policy)
+    claim = f", though its first line names version {claimed}" if claimed else ""
+    return (
+        f"not those of this version, {__version__}{claim}: what follows may not be all that the policy"
+        " allows"
+    )
 
 
 def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -30,8 +30,6 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
 
     Raises KeyError, TypeError or AttributeError if the block is of another version.
     """
-    if data["presence"] != "exact":
-        yield f"presence is {data['presence']}: a request may leave out what its container has"
     profile = PROFILES.get(data["profile"])
     if profile is None:
         yield f"profile {data['profile']!r} is not known"
@@ -40,7 +38,6 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
             "root": profile.root_prefix,
             "shared": list(profile.shared_paths),
             "ephemeral": profile.ephemeral_path,
-            "block": profile.block_path,
         }
         for name, path in data["paths"].items():
             if path != wanted.get(name):
@@ -80,8 +77,8 @@ def _container(
 
 
 def _kernel(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[str]:
-    if propagation := [mode for mode in container["propagation"] if mode]:
-        yield f"mounts of the host reach it: {', '.join(propagation)}"
+    if propagation := container["propagation"]:
+        yield f"mounts of the host reach it: {propagation}"
     hidden = {*_own(container, shared, "masked"), *_own(container, shared, "readonly")}
     seen = {*MASKED_PATHS, *READONLY_PATHS} - hidden
     # A privileged one sees them all, and its capabilities tell that already.

@@ -20,11 +20,6 @@ class PodContext:
     volumes: dict[str, Place]
 
     @property
-    def exact(self) -> bool:
-        """Return whether the policy is one for real requests."""
-        return self.profile.presence == "exact"
-
-    @property
     def service_links(self) -> bool:
         """Return whether the kubelet sets variables for all Services of the namespace."""
         return self.spec.flag("enableServiceLinks", default=True)

@@ -49,6 +49,16 @@ def derive(given: PolicyInput, profile: Profile) -> PolicyData:
     Raises FindingsError with every finding when at least one is an error. The result depends on the arguments
     only, and not on the order of keys in mappings.
     """
+    expectations = expect(given, profile)
+    raise_errors(expectations.findings)
+    return expectations
+
+
+def expect(given: PolicyInput, profile: Profile) -> PolicyData:
+    """Return the expectations as far as they can be known; `findings` has errors too.
+
+    What an error speaks of is left out or guessed, so that no policy may be made of it.
+    """
     findings = Findings[str](lambda pointer: Location(file=given.file, pointer=pointer))
     spec = Place(given.pod_spec, f"{given.pointer}/spec", findings)
     metadata = Place(given.pod_metadata, f"{given.pointer}/metadata", findings)
@@ -67,11 +77,9 @@ def derive(given: PolicyInput, profile: Profile) -> PolicyData:
     sysctls = _sysctls(context)
     # A place is read as often as it is needed; what is wrong with it is told once.
     found = tuple(dict.fromkeys(findings))
-    raise_errors(found)
     names = {m.source[1] for each in containers for m in each.mounts if m.source[0] == "file"}
     return PolicyData(
         profile=profile.name,
-        presence=profile.presence,
         pod=identity,
         containers=containers,
         sysctls=sysctls,
@@ -81,7 +89,6 @@ def derive(given: PolicyInput, profile: Profile) -> PolicyData:
         root_prefix=profile.root_prefix,
         shared_paths=profile.shared_paths,
         ephemeral_path=profile.ephemeral_path,
-        block_path=profile.block_path,
         requests=profile.requests,
         findings=found,
     )
@@ -162,7 +169,7 @@ def _pause(context: PodContext) -> Container:
         masked=(*MASKED_PATHS, "/proc/asound"),
         readonly=tuple(path for path in READONLY_PATHS if path != "/proc/asound"),
         namespaces=("ipc", "mount") if host_network else ("ipc", "mount", "uts"),
-        propagation=("",),
+        propagation="",
         devices=(),
         gpus=0,
         exec=(),
@@ -193,7 +200,7 @@ def _container(
         masked=() if privileged else MASKED_PATHS,
         readonly=() if privileged else READONLY_PATHS,
         namespaces=("ipc", "mount", "uts"),
-        propagation=_propagation(context, mounts),
+        propagation=_propagation(mounts),
         devices=container_devices(context, place),
         gpus=gpus,
         exec=exec_commands(place, env),
@@ -201,14 +208,10 @@ def _container(
     ), own
 
 
-def _propagation(context: PodContext, mounts: tuple[Mount, ...]) -> tuple[str, ...]:
+def _propagation(mounts: tuple[Mount, ...]) -> str:
     """Return what containerd sets for the root when a mount is shared with or follows the host."""
     modes = {options[1] for mount in mounts for options in mount.options if len(options) > 1}
-    if "rshared" in modes:
-        return ("rshared",) if context.exact else ("", "rshared")
-    if "rslave" in modes:
-        return ("rslave",) if context.exact else ("", "rslave")
-    return ("",)
+    return next((mode for mode in ("rshared", "rslave") if mode in modes), "")
 
 
 def _image(context: PodContext, place: Place) -> ImageFacts:
@@ -227,7 +230,7 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
         return ImageFacts(reference=reference)
     digest = split_reference(reference)[2]
     pinned = digest.startswith(_PULL_DIGEST) and len(digest) == len(_PULL_DIGEST) + _DIGEST_LENGTH
-    if context.profile.pinned_images and not pinned:
+    if not pinned:
         where.report(
             catalogue.IMAGE_NOT_PINNED,
             f"the image {reference} is not pinned by a sha256 digest",

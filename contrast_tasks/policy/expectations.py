@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contrast_tasks.findings import Finding
-from contrast_tasks.policy.model import Presence
 
 DATA_VERSION = 1
 ContainerKind = Literal["pause", "init", "sidecar", "main"]
-SourceKind = Literal["eq", "file", "ephemeral", "local", "storage"]
-StorageKind = Literal["ephemeral", "local", "block"]
+SourceKind = Literal["eq", "file", "ephemeral", "local"]
+StorageKind = Literal["ephemeral", "local"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +78,7 @@ class Process:
 class Mount:
     """One mount point; options are the accepted lists, extra are options the kernel may add to them.
 
-    source: `eq` the text, `file` the base name of a copied file, `ephemeral`, `local` and `storage` the volume.
+    source: `eq` the text, `file` the base name of a copied file, `ephemeral` and `local` the volume.
     """
 
     destination: str
@@ -87,7 +86,6 @@ class Mount:
     source: tuple[SourceKind, str]
     options: tuple[tuple[str, ...], ...]
     extra: tuple[str, ...] = ()
-    required: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of the data block."""
@@ -97,36 +95,27 @@ class Mount:
             "src": {"kind": self.source[0], "arg": self.source[1]},
             "opts": [list(options) for options in self.options],
             **({"extra": list(self.extra)} if self.extra else {}),
-            **({} if self.required else {"required": False}),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """A storage the agent mounts before the container starts; counts are the accepted numbers of such entries."""
+    """A directory the agent makes for a volume before the container starts.
+
+    kind: `ephemeral` in memory of its own, `local` on the guest's disk. counts: the accepted numbers of such entries.
+    """
 
     kind: StorageKind
     volume: str
-    fstype: str
     options: tuple[str, ...]
-    driver_options: tuple[str, ...]
-    fs_group: tuple[int, int] | None
-    shared: bool
     counts: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of the data block."""
-        group = None
-        if self.fs_group is not None:
-            group = {"group_id": self.fs_group[0], "group_change_policy": self.fs_group[1]}
         return {
             "kind": self.kind,
             "volume": self.volume,
-            "fstype": self.fstype,
             "options": list(self.options),
-            "driver_options": list(self.driver_options),
-            "fs_group": group,
-            "shared": self.shared,
             "counts": list(self.counts),
         }
 
@@ -136,7 +125,7 @@ class Container:
     """Expectations of one container; the pause container has the empty name.
 
     after: names that must have been started before. images: accepted sources of the pull. nested: pairs of mount
-    points of which the first contains the second. propagation: accepted values of RootfsPropagation. gpus: number of
+    points of which the first contains the second. propagation: the expected RootfsPropagation. gpus: number of
     passed-through ones.
     """
 
@@ -153,7 +142,7 @@ class Container:
     masked: tuple[str, ...]
     readonly: tuple[str, ...]
     namespaces: tuple[str, ...]
-    propagation: tuple[str, ...]
+    propagation: str
     devices: tuple[str, ...]
     gpus: int
     exec: tuple[tuple[Value, ...], ...]
@@ -183,13 +172,12 @@ class PodIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyData:
-    """All expectations of one pod; `findings` are the warnings met on the way and are not part of the policy.
+    """All expectations of one pod; `findings` were met on the way and are not part of the policy.
 
     copy_names: base names of files and directories the shim may copy; copy_watched: those it may change later.
     """
 
     profile: str
-    presence: Presence
     pod: PodIdentity
     containers: tuple[Container, ...]
     sysctls: Mapping[str, str]
@@ -199,7 +187,6 @@ class PolicyData:
     root_prefix: str
     shared_paths: tuple[str, ...]
     ephemeral_path: str
-    block_path: str
     requests: Mapping[str, bool]
     findings: tuple[Finding, ...] = ()
 
@@ -215,7 +202,6 @@ class PolicyData:
         shared = _Shared(self)
         return {
             "version": DATA_VERSION,
-            "presence": self.presence,
             "profile": self.profile,
             "pod": {
                 "name_re": self.pod.name_re,
@@ -226,7 +212,6 @@ class PolicyData:
                 "root": self.root_prefix,
                 "shared": list(self.shared_paths),
                 "ephemeral": self.ephemeral_path,
-                "block": self.block_path,
             },
             "shared": shared.to_json(),
             "containers": [shared.container_json(each) for each in self.containers],
@@ -311,7 +296,7 @@ class _Shared:
             "masked": _or_shared(each.masked, self.masked),
             "readonly": _or_shared(each.readonly, self.readonly),
             "namespaces": list(each.namespaces),
-            "propagation": list(each.propagation),
+            "propagation": each.propagation,
             "devices": list(each.devices),
             "gpus": each.gpus,
             "exec": [[_value_json(arg) for arg in command] for command in each.exec],

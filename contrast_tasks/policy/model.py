@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Presence = Literal["exact", "subset"]
 ConfigKey = tuple[str, str | None, str]
 
 # Where the pod template lies in an object of each kind (docs/internals/policy.md 4.1).
@@ -118,27 +117,19 @@ class PolicyInput:
 class Profile:
     """The runtime the policy is made for; it selects data, never other rules (docs/internals/policy.md 8).
 
-    shared_paths: prefixes below which the shim copies files. emptydir: how a disk emptyDir reaches the guest.
-    host_volumes: whether a directory of the host, also for an image VOLUME without a mount, is an error or shared.
-    pinned_images: an image without digest is an error. pause: the pause image as the guest sees it.
+    shared_paths: prefixes below which the shim copies files. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of pod annotations
-    that the runtime sends on. sandbox_storages: storages of CreateSandbox. presence: see docs/internals/policy.md 10.7.
-    requests: requests that are off unless switched on here. gpu_resources: names of limits that count passed-through
-    GPUs.
+    that the runtime sends on. sandbox_storages: storages of CreateSandbox. requests: requests that are off unless
+    switched on here. gpu_resources: names of limits that count passed-through GPUs.
     """
 
     name: str
-    presence: Presence = "exact"
-    emptydir: Literal["guest-local", "block-encrypted", "block-plain"] = "guest-local"
-    host_volumes: Literal["error", "shared"] = "error"
-    pinned_images: bool = True
     root_prefix: str = "/run/kata-containers/"
     shared_paths: tuple[str, ...] = (
         "/run/kata-containers/shared/containers/",
         "/run/kata-containers/shared/containers/passthrough/",
     )
     ephemeral_path: str = "/run/kata-containers/sandbox/ephemeral/"
-    block_path: str = "/run/kata-containers/sandbox/storage/"
     pause: ImageFacts = field(
         default_factory=lambda: ImageFacts(
             reference="pause",

@@ -1,8 +1,7 @@
 """Mount points of containers: those of the runtime, of the kubelet and of the pod (docs/internals/policy.md 4.5)."""
 
 import posixpath
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
 from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
@@ -79,7 +78,7 @@ def container_mounts(
     )
     expected |= {mount.destination: mount for mount in defaults}
     expected |= {mount.destination: mount for _, mount in own}
-    expected |= dict(_image_volumes(context, container, image, expected))
+    _refuse_image_volumes(container, image, expected)
     return _sorted(tuple(expected.values())), own
 
 
@@ -99,10 +98,8 @@ def _kubelet_files(context: PodContext, container: Place, *, readonly: bool) -> 
 def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volume, Mount]]:
     seen: set[str] = set()
     for place in container.entries("volumeMounts"):
-        # The shim copies what an expression names, as it does other volumes of the host.
-        is_copied = place.has("subPathExpr") and context.profile.host_volumes == "shared"
         for key in ("subPath", "subPathExpr"):
-            if place.has(key) and not (is_copied and key == "subPathExpr"):
+            if place.has(key):
                 place.at(key).report(
                     catalogue.UNSUPPORTED_FIELD,
                     f"{key} is not supported: the host would choose what is mounted",
@@ -116,11 +113,10 @@ def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volu
         seen.add(destination)
         volume = volume_of(context, place)
         if volume is not None:
-            volume = replace(volume, source="file") if is_copied else volume
-            yield volume, _volume_mount(context, place, destination, volume)
+            yield volume, _volume_mount(place, destination, volume)
 
 
-def _volume_mount(context: PodContext, place: Place, destination: str, volume: Volume) -> Mount:
+def _volume_mount(place: Place, destination: str, volume: Volume) -> Mount:
     named = place.text("mountPropagation", "None")
     propagation = _PROPAGATION.get(named)
     if propagation is None:
@@ -132,26 +128,20 @@ def _volume_mount(context: PodContext, place: Place, destination: str, volume: V
             catalogue.UNSUPPORTED_FIELD, f"recursiveReadOnly: {recursive} is not supported", hint=""
         )
     access = "ro" if place.flag("readOnly") or volume.readonly else "rw"
-    options = [("rbind", propagation, access)]
-    if not context.exact and propagation != "rprivate":
-        options.append(("rbind", "rprivate", access))
     name = posixpath.basename(destination) if volume.source == "file" else volume.name
     return Mount(
         destination=destination,
         type="local" if volume.source == "local" else "bind",
         source=(volume.source, name),
-        options=tuple(options),
+        options=(("rbind", propagation, access),),
     )
 
 
-def _image_volumes(
-    context: PodContext, container: Place, image: ImageFacts, expected: dict[str, Mount]
-) -> Iterator[tuple[str, Mount]]:
+def _refuse_image_volumes(
+    container: Place, image: ImageFacts, expected: Mapping[str, Mount]
+) -> None:
     for path in sorted(image.volumes):
         if path.rstrip("/") in expected or path in expected:
-            continue
-        if context.profile.host_volumes == "shared":
-            yield path, _file(path, ("rbind", "rprivate", "rw"))
             continue
         name = "data" + path.rstrip("/").replace("/", "-").replace("_", "-").replace(".", "-")
         container.report(
@@ -202,4 +192,4 @@ def _cgroup(access: str) -> Mount:
 
 
 def _sorted(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
-    return tuple(sorted((replace(each) for each in mounts), key=lambda each: each.destination))
+    return tuple(sorted(mounts, key=lambda each: each.destination))

@@ -24,7 +24,7 @@ def container_process(
         cwd=container.text("workingDir") or image.working_dir or "/",
         tty=container.flag("tty"),
         nnp=_no_new_privileges(security),
-        user=container_user(container, security, context.security, image, context.profile),
+        user=container_user(container, security, context.security, image),
         caps=_capabilities(security),
     )
 

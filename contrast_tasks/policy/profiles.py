@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from contrast_tasks.errors import SettingsError
 from contrast_tasks.policy.model import Profile
 
 # containerd's default capabilities (docs/internals/policy.md 4.6), without the CAP_ prefix, which is written by some runtimes only.
@@ -96,21 +95,4 @@ _REQUESTS = {
 }
 
 KATA_QEMU = Profile(name="kata-qemu", sandbox_storages=(SHM_STORAGE,), requests=_REQUESTS)
-KATA_QEMU_BLOCK = Profile(
-    name="kata-qemu-block",
-    emptydir="block-encrypted",
-    sandbox_storages=(SHM_STORAGE,),
-    requests=_REQUESTS,
-)
-PROFILES: Mapping[str, Profile] = {each.name: each for each in (KATA_QEMU, KATA_QEMU_BLOCK)}
-
-
-def profile(name: str) -> Profile:
-    """Return the runtime profile of that name; raises SettingsError naming the known ones."""
-    try:
-        return PROFILES[name]
-    except KeyError:
-        known = ", ".join(sorted(PROFILES))
-        raise SettingsError(
-            f"unknown runtime profile {name!r}", hint=f"known profiles: {known}"
-        ) from None
+PROFILES: Mapping[str, Profile] = {KATA_QEMU.name: KATA_QEMU}

@@ -4,10 +4,9 @@ A policy that would deny its own pod is found here, before anything is deployed.
 with samples; every identifier is made from the container's name, so that two runs give the same requests.
 """
 
-import base64
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,7 +169,6 @@ class _Pod:
             "fstype": "overlay",
             "mount_point": root,
         }
-        storages = self._storages(container)
         return {
             "container_id": identifier,
             "exec_id": identifier,
@@ -181,7 +179,7 @@ class _Pod:
                 ),
                 *map(_gpu, range(container.gpus)),
             ],
-            "storages": [pull, *storages.values()],
+            "storages": [pull, *self._storages(container)],
             "sandbox_pidns": container.pidns,
             "OCI": {
                 "Version": "1.1.0",
@@ -191,7 +189,7 @@ class _Pod:
                 "Mounts": [
                     {
                         "destination": mount.destination,
-                        "source": self._source(container, mount, storages),
+                        "source": self._source(container, mount),
                         "type_": mount.type,
                         "options": list(mount.options[0]),
                     }
@@ -202,44 +200,28 @@ class _Pod:
             },
         }
 
-    def _storages(self, container: Container) -> dict[str, dict[str, Any]]:
-        """Return the storages of the container by the volume they are for."""
-        found = {}
-        block = [m.source[1] for m in container.mounts if m.source[0] == "storage"]
+    def _storages(self, container: Container) -> Iterator[dict[str, Any]]:
         for storage in container.storages:
-            entry = storage.to_json()
-            for name in ("kind", "volume", "counts"):
-                del entry[name]
-            if storage.kind == "block":
-                for index, volume in enumerate(dict.fromkeys(block)):
-                    source = f"{index:02x}/00"
-                    encoded = base64.urlsafe_b64encode(source.encode()).decode()
-                    place = {"driver": "blk", "source": source}
-                    found[volume] = entry | place | {"mount_point": self.data.block_path + encoded}
-                continue
-            place = {
+            fstype = "tmpfs" if storage.kind == "ephemeral" else "local"
+            yield {
                 "driver": storage.kind,
+                "source": fstype,
+                "fstype": fstype,
+                "options": list(storage.options),
                 "mount_point": self._guest_path(storage.kind, storage.volume),
             }
-            place["source"] = "tmpfs" if storage.kind == "ephemeral" else "local"
-            found[storage.volume] = entry | place
-        return found
 
     def _guest_path(self, kind: str, volume: str) -> str:
         if kind == "ephemeral":
             return self.data.ephemeral_path + volume
         return f"{self.data.shared_paths[0]}{self.sandbox_id}/rootfs/local/{volume}"
 
-    def _source(
-        self, container: Container, mount: Mount, storages: Mapping[str, Mapping[str, Any]]
-    ) -> str:
+    def _source(self, container: Container, mount: Mount) -> str:
         kind, argument = mount.source
         if kind == "eq":
             return argument
         if kind == "file":
             return self._copied(container, mount)
-        if kind == "storage":
-            return str(storages[argument]["mount_point"])
         return self._guest_path(kind, argument)
 
     def _annotations(self, container: Container, identifier: str) -> dict[str, str]:
@@ -330,7 +312,7 @@ class _Pod:
                 {"Path": path, "Type": "b", "Major": 254, "Minor": index, "FileMode": 432}
                 for index, path in enumerate(container.devices)
             ],
-            "RootfsPropagation": container.propagation[0],
+            "RootfsPropagation": container.propagation,
             "MaskedPaths": [*container.masked, "/sys/devices/virtual/powercap"],
             "ReadonlyPaths": list(container.readonly),
         }

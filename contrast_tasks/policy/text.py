@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from functools import cache
+import re
 from typing import Any
 
 from contrast_tasks import __version__
 from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.resources import read_text
+from contrast_tasks.policy.rules import compact_rules, rules_sha256
 
-RULES = "templates/policy/rules.rego"
+_HEADER = re.compile(
+    rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{64}", re.ASCII
+)
 _DATA = "policy_data := "
 _CONTAINER = "policy_container_"
 # Engines before Kata 3.30 take any line, unmodified regorus 0.9 no more than 1,024 columns (docs/internals/policy.md 1.1).
@@ -22,18 +24,24 @@ _JOIN = 'concat("", ['
 
 def render_policy(data: PolicyData) -> bytes:
     """Return the policy text, UTF-8; equal expectations give equal bytes on any machine."""
-    header = f"# contrast-tasks {__version__}, profile {data.profile}, presence {data.presence}\n"
-    lines = [header, _rules()]
-    block = data.to_json()
+    return render_block(data.to_json())
+
+
+def render_block(block: dict[str, Any]) -> bytes:
+    """Return the policy text around a data block, the JSON of expectations."""
+    lines = [
+        f"# contrast-tasks {__version__}, profile {block['profile']}, rules sha256:{rules_sha256()}\n",
+        compact_rules(),
+    ]
     containers = block["containers"]
     # Engines read a nested literal twice per level, so each container stands by itself.
     for index, container in enumerate(containers):
         lines.append(f"\n{_CONTAINER}{index} := ")
         _write(container, "", lines)
         lines.append("\n")
-    block["containers"] = [_Name(f"{_CONTAINER}{index}") for index in range(len(containers))]
+    names = [_Name(f"{_CONTAINER}{index}") for index in range(len(containers))]
     lines.append(f"\n{_DATA}")
-    _write(block, "", lines)
+    _write({**block, "containers": names}, "", lines)
     lines.append("\n")
     return "".join(lines).encode()
 
@@ -41,6 +49,25 @@ def render_policy(data: PolicyData) -> bytes:
 def policy_hash(policy: bytes) -> str:
     """Return the SHA-256 of the policy text as 64 hex digits: the manifest's key, the report's host data."""
     return hashlib.sha256(policy).hexdigest()
+
+
+def has_our_rules(policy: bytes) -> bool:
+    """Return whether header and rules are, byte for byte, what this version writes in front of the data.
+
+    What the header says is not believed. Whoever relies on this must also parse the data to its end, with
+    `parse_policy`, so that no rule stands behind it.
+    """
+    header, _, rest = policy.partition(b"\n")
+    starts = (f"{compact_rules()}\n{name}" for name in (f"{_CONTAINER}0 := ", _DATA))
+    return _HEADER.fullmatch(header) is not None and rest.startswith(
+        tuple(start.encode() for start in starts)
+    )
+
+
+def claimed_version(policy: bytes) -> str:
+    """Return the version that the first line of a policy names, which proves nothing; "" if there is none."""
+    found = _HEADER.match(policy)
+    return found["version"].decode() if found else ""
 
 
 def parse_policy(policy: bytes) -> dict[str, Any]:
@@ -75,11 +102,6 @@ class _Name(str):
 
 def _load(block: str) -> Any:
     return json.loads(_without_joins(block))
-
-
-@cache
-def _rules() -> str:
-    return read_text(RULES)
 
 
 def _write(value: Any, indent: str, out: list[str]) -> None:

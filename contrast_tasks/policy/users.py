@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from contrast_tasks import catalogue
 from contrast_tasks.policy.expectations import User
-from contrast_tasks.policy.model import ImageFacts, Profile
+from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
 
 _PASSWD_FIELDS = 4
@@ -58,7 +58,7 @@ def pause_user(image: ImageFacts, pod_security: Place) -> User:
 
 
 def container_user(
-    container: Place, security: Place, pod_security: Place, image: ImageFacts, profile: Profile
+    container: Place, security: Place, pod_security: Place, image: ImageFacts
 ) -> User:
     """Return the identity of a workload container as kubelet and containerd compute it.
 
@@ -78,21 +78,20 @@ def container_user(
         for name, group_gid, members in parse_groups(image.group)
         if account and account.name in members and name != account.name
     }
-    if profile.presence == "exact":
-        if (asked_uid is None and uid != 0) or (asked_gid is None and gid != 0):
-            container.report(
-                catalogue.IMAGE_USER,
-                f"the image runs as {uid}:{gid}, which the host cannot know when the guest pulls the image",
-                f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container",
-            )
-        unnamed = sorted(memberships - named - {gid})
-        if unnamed:
-            listed = ", ".join(map(str, unnamed))
-            container.report(
-                catalogue.IMAGE_USER,
-                f"the image's /etc/group adds the groups {listed}, which the host cannot know",
-                f"add supplementalGroups: [{listed}] to the pod's securityContext, or set another runAsUser",
-            )
+    if (asked_uid is None and uid != 0) or (asked_gid is None and gid != 0):
+        container.report(
+            catalogue.IMAGE_USER,
+            f"the image runs as {uid}:{gid}, which the host cannot know when the guest pulls the image",
+            f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container",
+        )
+    unnamed = sorted(memberships - named - {gid})
+    if unnamed:
+        listed = ", ".join(map(str, unnamed))
+        container.report(
+            catalogue.IMAGE_USER,
+            f"the image's /etc/group adds the groups {listed}, which the host cannot know",
+            f"add supplementalGroups: [{listed}] to the pod's securityContext, or set another runAsUser",
+        )
     return User(uid=uid, gid=gid, gids=tuple(sorted({gid} | named | memberships)))
 
 

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contrast_tasks import catalogue
@@ -14,11 +14,9 @@ from contrast_tasks.policy.place import Place
 
 # The shim copies these to the guest file by file and updates them while containers run.
 _COPIED = ("configMap", "secret", "projected", "downwardAPI")
-# Directories of the host; only the peer's cases have them.
-_SHARED = ("persistentVolumeClaim", "ephemeral", "azureFile", "csi", "hostPath")
-# Paths of the host that mean the guest's own.
-_GUEST_PLACES = ("/dev/", "/sys/")
 _BLOCK_CAPABLE = ("persistentVolumeClaim", "ephemeral")
+# Options of the directories that the agent makes for volumes.
+_OPTIONS: Mapping[str, tuple[str, ...]] = {"ephemeral": (), "local": ("mode=0777",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +47,7 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
         return Volume(name=name, source="file", readonly=True, watched=True)
     kind = _kind_of(volume)
     if kind == "emptyDir":
-        return _empty_dir(context, volume, name)
-    if context.profile.host_volumes == "shared" and kind in _SHARED:
-        path = volume.mapping("hostPath").text("path") if kind == "hostPath" else ""
-        if path.startswith(_GUEST_PLACES):
-            return Volume(name=path, source="eq")
-        return Volume(name=name, source="file")
+        return _empty_dir(volume, name)
     if kind in _BLOCK_CAPABLE:
         _refuse_file_system(mount, name, kind)
     else:
@@ -104,57 +97,19 @@ def container_storages(
     uses = Counter((volume.source, volume.name) for volume, _ in mounts)
     fs_group = context.security.number("fsGroup")
     shares = (f"fsgid={fs_group}",) if fs_group else ()
-    storages = []
-    block_volumes = block_uses = 0
-    for (source, name), times in sorted(uses.items()):
-        counts = tuple(range(1, times + 1))
-        if source == "ephemeral":
-            storages.append(_guest_storage("ephemeral", name, "tmpfs", shares, counts))
-        elif source == "local":
-            options = ("mode=0777", *shares)
-            storages.append(_guest_storage("local", name, "local", options, counts))
-        elif source == "storage":
-            block_volumes += 1
-            block_uses += times
-    if block_volumes:
-        least = block_volumes if context.exact else block_uses
-        storages.append(_block_storage(context, fs_group, tuple(range(least, block_uses + 1))))
-    return tuple(storages)
-
-
-def _guest_storage(
-    kind: str, volume: str, fstype: str, options: tuple[str, ...], counts: tuple[int, ...]
-) -> Storage:
-    return Storage(
-        kind="ephemeral" if kind == "ephemeral" else "local",
-        volume=volume,
-        fstype=fstype,
-        options=options,
-        driver_options=(),
-        fs_group=None,
-        shared=False,
-        counts=counts,
+    return tuple(
+        Storage(
+            kind=source,
+            volume=name,
+            options=(*_OPTIONS[source], *shares),
+            counts=tuple(range(1, times + 1)),
+        )
+        for (source, name), times in sorted(uses.items())
+        if source in ("ephemeral", "local")
     )
 
 
-def _block_storage(context: PodContext, fs_group: int | None, counts: tuple[int, ...]) -> Storage:
-    encrypted = context.profile.emptydir == "block-encrypted"
-    policy = context.security.text("fsGroupChangePolicy", "Always")
-    return Storage(
-        kind="block",
-        volume="",
-        fstype="ext4",
-        options=() if encrypted else ("discard",),
-        driver_options=("encryption_key=ephemeral", "create_filesystem")
-        if encrypted
-        else ("create_filesystem",),
-        fs_group=None if fs_group is None else (fs_group, int(policy == "OnRootMismatch")),
-        shared=True,
-        counts=counts,
-    )
-
-
-def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
+def _empty_dir(volume: Place, name: str) -> Volume | None:
     empty_dir = volume.mapping("emptyDir")
     medium = empty_dir.text("medium")
     if not is_label(name):
@@ -171,9 +126,7 @@ def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
             catalogue.VOLUME, f"medium {medium!r} is not supported", "leave it out or use Memory"
         )
         return None
-    return Volume(
-        name=name, source="local" if context.profile.emptydir == "guest-local" else "storage"
-    )
+    return Volume(name=name, source="local")
 
 
 def _refuse_file_system(mount: Place, name: str, kind: str) -> None:

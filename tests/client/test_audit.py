@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contrast_tasks import __version__
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.audit import run_audit
 from contrast_tasks.client.audit_policy import describe_policy
@@ -18,7 +19,7 @@ from contrast_tasks.manifest.model import PolicyEntry
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.model import ImageFacts, PolicyInput
-from contrast_tasks.policy.profiles import profile
+from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.text import render_policy
 from tests.fakes.deployment import COORDINATOR, COORDINATOR_POLICY, WEB, WEB_POLICY, Project
 from tests.fakes.liar import AUTHORITY
@@ -229,13 +230,13 @@ def policy_of(**spec: object) -> bytes:
         reference=IMAGE, entrypoint=("/app", "--serve me"), env=("PATH=/bin",), working_dir="/app"
     )
     wanted = PolicyInput.from_object(obj, images={IMAGE: facts}, configs={})
-    return render_policy(derive(wanted, profile("kata-qemu")))
+    return render_policy(derive(wanted, KATA_QEMU))
 
 
 def test_our_policies_are_described_container_by_container() -> None:
     found = describe_policy(policy_of(securityContext={"capabilities": {"add": ["NET_ADMIN"]}}))
 
-    assert found.has_our_rules
+    assert found.rules.startswith(f"ours, of version {__version__}, SHA-256 ")
     assert found.mesh == (
         "every inbound port needs a client certificate of the mesh, except:",
         "  port 8080 (web): TLS, open to anybody",
@@ -259,7 +260,12 @@ def test_rules_other_than_ours_are_told() -> None:
     policy = policy_of()
     changed = policy.replace(b"\npolicy_data := ", b"\nx := true\npolicy_data := ", 1)
 
-    assert not describe_policy(policy.replace(b"default ", b"default  ", 1)).has_our_rules
+    found = describe_policy(policy.replace(b"default ", b"default  ", 1))
+
+    assert found.rules == (
+        f"not those of this version, {__version__}, though its first line names version {__version__}:"
+        " what follows may not be all that the policy allows"
+    )
     with pytest.raises(Exception, match="data block"):
         describe_policy(changed)
 
@@ -272,12 +278,12 @@ def test_devices_and_gpus_are_told() -> None:
 
 
 def test_rules_of_ours_over_weaker_data_are_told_apart() -> None:
-    text = policy_of().replace(b'"presence": "exact"', b'"presence": "subset"', 1)
+    text = policy_of().replace(b'"propagation": ""', b'"propagation": "rshared"', 1)
 
     found = describe_policy(text)
 
-    assert found.has_our_rules
-    assert found.weaker == ("presence is subset: a request may leave out what its container has",)
+    assert found.rules.startswith("ours")
+    assert found.weaker == ("pause: mounts of the host reach it: rshared",)
 
 
 @pytest.mark.parametrize("spec", [{}, {"tty": True}, {"command": ["/x"]}], ids=str)

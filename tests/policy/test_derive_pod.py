@@ -6,15 +6,13 @@ import re
 
 import pytest
 
-from contrast_tasks.errors import SettingsError
 from contrast_tasks.findings import FindingsError
 from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.expectations import Mount, PolicyData
 from contrast_tasks.policy.model import ImageFacts, PolicyInput
-from contrast_tasks.policy.profiles import KATA_QEMU, KATA_QEMU_BLOCK, PROFILES, profile
+from contrast_tasks.policy.profiles import KATA_QEMU
 from tests.fakes.policy import (
     DIGEST,
-    PEER_PROFILE,
     derived,
     given,
     image,
@@ -190,21 +188,8 @@ def test_storages_come_with_memory_volumes() -> None:
     )
 
     (storage,) = data.container("app").storages
-    assert (storage.kind, storage.volume, storage.fstype) == ("ephemeral", "v", "tmpfs")
+    assert (storage.kind, storage.volume) == ("ephemeral", "v")
     assert (storage.options, storage.counts) == (("fsgid=7",), (1, 2))
-
-
-def test_block_volumes_are_encrypted() -> None:
-    data = one_container(
-        "volumeMounts: [{name: v, mountPath: /m}, {name: v, mountPath: /n}, {name: w, mountPath: /o}]",
-        pod="volumes: [{name: v, emptyDir: {}}, {name: w, emptyDir: {}}]\n"
-        "securityContext: {fsGroup: 7, fsGroupChangePolicy: OnRootMismatch}",
-        profile=KATA_QEMU_BLOCK,
-    )
-
-    (storage,) = data.container("app").storages
-    assert storage.driver_options == ("encryption_key=ephemeral", "create_filesystem")
-    assert (storage.fs_group, storage.shared, storage.counts) == ((7, 1), True, (2, 3))
 
 
 def test_devices_of_block_claims_are_expected() -> None:
@@ -651,49 +636,6 @@ def test_an_image_volume_must_be_covered_by_the_pod() -> None:
     assert mount(covered, "/var/lib/data").source == ("ephemeral", "v")
 
 
-def test_the_peers_image_volumes_are_shared() -> None:
-    images = {REFERENCE: image(REFERENCE, volumes=("/data",))}
-
-    data = one_container("", images=images, profile=PEER_PROFILE)
-
-    assert mount(data, "/data").source == ("file", "data")
-
-
-@pytest.mark.parametrize(
-    "volume", ["persistentVolumeClaim: {claimName: v}", "hostPath: {path: /srv}"]
-)
-def test_the_peers_volumes_of_the_host_are_shared(volume: str) -> None:
-    pod = f"volumes: [{{name: v, {volume}}}]"
-
-    data = one_container(
-        "volumeMounts: [{name: v, mountPath: /a/m}]", pod=pod, profile=PEER_PROFILE
-    )
-
-    assert mount(data, "/a/m").source == ("file", "m")
-    assert mount(data, "/a/m").options == (("rbind", "rprivate", "rw"),)
-
-
-def test_the_peers_devices_of_the_host_are_the_guests() -> None:
-    data = one_container(
-        "volumeMounts: [{name: v, mountPath: /a/m}]",
-        pod="volumes: [{name: v, hostPath: {path: /dev/fuse}}]",
-        profile=PEER_PROFILE,
-    )
-
-    assert mount(data, "/a/m").source == ("eq", "/dev/fuse")
-
-
-def test_what_the_peer_names_by_an_expression_is_copied() -> None:
-    data = one_container(
-        "volumeMounts: [{name: v, mountPath: /a/m, subPathExpr: $(A)}]",
-        pod="volumes: [{name: v, emptyDir: {}}]",
-        profile=PEER_PROFILE,
-    )
-
-    assert mount(data, "/a/m").source == ("file", "m")
-    assert data.container("app").storages == ()
-
-
 # Names and order.
 
 
@@ -770,16 +712,3 @@ def test_deriving_does_not_change_what_it_is_given() -> None:
 def test_objects_without_a_pod_are_refused() -> None:
     with pytest.raises(KeyError):
         PolicyInput.from_object({"kind": "Service"}, images={}, configs={})
-
-
-def test_profiles_are_found_by_name() -> None:
-    assert profile("kata-qemu") is KATA_QEMU
-    assert set(PROFILES) == {"kata-qemu", "kata-qemu-block"}
-    assert all(each.presence == "exact" for each in PROFILES.values())
-
-
-def test_an_unknown_profile_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="unknown runtime profile 'x'") as caught:
-        profile("x")
-
-    assert caught.value.hint == "known profiles: kata-qemu, kata-qemu-block"

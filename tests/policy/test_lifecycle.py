@@ -6,7 +6,6 @@ import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.profiles import KATA_QEMU_BLOCK
 from contrast_tasks.policy.simulate import simulate, synthesise_lifecycle
 from contrast_tasks.policy.text import render_policy
 from tests.fakes.policy import bent, coordinator, derived, emojivoto, one_container, rich, web
@@ -18,7 +17,6 @@ PODS = {
     "vote-bot": lambda: emojivoto("vote-bot"),
     "coordinator": coordinator,
     "rich": rich,
-    "rich-block-volumes": lambda: rich(KATA_QEMU_BLOCK),
     "host-network": lambda: one_container("", pod="hostNetwork: true"),
     "terminal": lambda: one_container("tty: true"),
     "shared-mount": lambda: one_container(
@@ -132,17 +130,6 @@ def test_both_engines_keep_the_same_state() -> None:
     assert all(state == states[0] for state in states)
     assert states[0]["p:name"] == "rich-0"
     assert states[0]["s:prepare"] is True
-
-
-def test_the_two_kinds_of_runtime_differ_in_data_only() -> None:
-    local = render_policy(rich()).partition(b"\npolicy_container_0")[0].partition(b"\n")[2]
-    block = (
-        render_policy(rich(KATA_QEMU_BLOCK))
-        .partition(b"\npolicy_container_0")[0]
-        .partition(b"\n")[2]
-    )
-
-    assert local == block
 
 
 def _renamed(request: object, old: str, new: str) -> dict[str, object]:

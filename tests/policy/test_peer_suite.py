@@ -1,18 +1,15 @@
-"""The peer's cases (data only, from outside the repository), under both engines and in both presence modes."""
+"""The peer's cases (data only, from outside the repository), judged leniently as the peer does, and by our own rules."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
+from contrast_tasks.policy.model import ImageFacts, PolicyInput
 from contrast_tasks.policy.requests import fill_defaults
-from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import PEER_PROFILE, PEER_SUITE
+from tests.fakes.peer import PEER_SUITE, exact_policy, peer_policy
 
 if not PEER_SUITE.is_dir():
     pytest.skip(
@@ -41,16 +38,14 @@ def _images() -> dict[str, ImageFacts]:
     return found
 
 
-def _policy(directory: Path, profile: Profile) -> bytes:
+def _given(directory: Path) -> PolicyInput:
     (pod,) = (doc for doc in yaml.safe_load_all((directory / "pod.yaml").read_text()) if doc)
     configs = {}
     extra = directory / "config_map.yaml"
     for document in yaml.safe_load_all(extra.read_text()) if extra.exists() else ():
         key = ("ConfigMap", document["metadata"].get("namespace"), document["metadata"]["name"])
         configs[key] = document.get("data", {})
-    return render_policy(
-        derive(PolicyInput.from_object(pod, images=_images(), configs=configs), profile)
-    )
+    return PolicyInput.from_object(pod, images=_images(), configs=configs)
 
 
 def _name(directory: Path) -> str:
@@ -60,7 +55,7 @@ def _name(directory: Path) -> str:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("directory", DIRECTORIES, ids=_name)
 def test_every_case_is_decided_as_the_peer_decides_it(directory: Path, engine: str) -> None:
-    guest = PolicyEngine(_policy(directory, PEER_PROFILE), engine=engine)
+    guest = PolicyEngine(peer_policy(_given(directory)), engine=engine)
     cases = json.loads((directory / "testcases.json").read_text())
 
     decisions = {
@@ -84,7 +79,7 @@ def test_all_published_cases_are_run() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_peers_case_does_not_depend_on_the_sandboxes_before_it(engine: str) -> None:
-    guest = PolicyEngine(_policy(PEER_SUITE / "createsandbox", PEER_PROFILE), engine=engine)
+    guest = PolicyEngine(peer_policy(_given(PEER_SUITE / "createsandbox")), engine=engine)
     request = fill_defaults("CreateSandboxRequest", {"sandbox_pidns": False})
 
     allowed = [guest.ask("CreateSandboxRequest", request).allowed for _ in range(2)]
@@ -92,17 +87,16 @@ def test_a_peers_case_does_not_depend_on_the_sandboxes_before_it(engine: str) ->
     assert allowed == [True, True]
 
 
-STRICT = replace(PEER_PROFILE, presence="exact")
 # The one request of these directories that leaves nothing out.
 COMPLETE = {"createcontainer/sysctls": ["sysctls listed in yaml or settings"]}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("directory", DIRECTORIES, ids=_name)
-def test_exact_presence_denies_what_the_peer_denies_and_every_incomplete_container(
+def test_our_rules_deny_what_the_peer_denies_and_every_incomplete_container(
     directory: Path, engine: str
 ) -> None:
-    guest = PolicyEngine(_policy(directory, STRICT), engine=engine)
+    guest = PolicyEngine(exact_policy(_given(directory)), engine=engine)
     cases = json.loads((directory / "testcases.json").read_text())
 
     allowed = [

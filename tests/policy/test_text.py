@@ -1,9 +1,8 @@
-"""The bytes of a policy: deterministic, within the engines' limits, readable back; its rules by static checks."""
+"""The bytes of a policy: deterministic, within the engines' limits, readable back; its rules told from others."""
 
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,14 +11,20 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from contrast_tasks import __version__
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.requests import REQUESTS
+from contrast_tasks.policy.rules import compact_rules, rules_sha256
 from contrast_tasks.policy.simulate import simulate
-from contrast_tasks.policy.text import parse_policy, policy_hash, render_policy
+from contrast_tasks.policy.text import (
+    claimed_version,
+    has_our_rules,
+    parse_policy,
+    policy_hash,
+    render_policy,
+)
 from contrast_tasks.resources import read_text
 from tests.fakes.policy import (
-    PEER_PROFILE,
     coordinator,
     derived,
     emojivoto,
@@ -29,66 +34,8 @@ from tests.fakes.policy import (
     web,
 )
 
-RULES = read_text("templates/policy/rules.rego")
 GOLDEN = Path(__file__).parents[1] / "golden" / "policy"
 SCHEMA = json.loads(read_text("schemas/policy-data.schema.json"))
-# docs/internals/policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
-_BUILTINS = (
-    "array.concat base64.encode base64url.encode bits.and concat contains count endswith indexof is_array is_boolean "
-    "is_null is_number is_object is_string lower object.get object.keys object.union print regex.match replace sort "
-    "split sprintf startswith substring trim_prefix trim_suffix upper"
-)
-ALLOWED_BUILTINS = frozenset(_BUILTINS.split())
-
-
-def _code() -> str:
-    """Return the rules without comments and text literals."""
-    text = re.sub(r"^#.*$", "", RULES, flags=re.MULTILINE)
-    return re.sub(r'"(?:\\.|[^"\\])*"|`[^`]*`', '""', text)
-
-
-def test_every_request_has_exactly_one_default_or_a_value() -> None:
-    named = re.findall(r"^default (\w+Request|MemAgent\w+) :=", RULES, flags=re.MULTILINE)
-    switched = re.findall(r"^(\w+Request) := policy_data", RULES, flags=re.MULTILINE)
-
-    assert sorted(named + switched) == sorted(REQUESTS)
-
-
-def test_every_rule_that_is_a_request_is_a_known_one() -> None:
-    named = set(re.findall(r"^(?:default )?([A-Z]\w+)", RULES, flags=re.MULTILINE))
-
-    assert named - set(REQUESTS) == {"AllowRequestsFailingPolicy"}
-
-
-def test_failing_requests_are_never_tolerated() -> None:
-    assert re.findall(r"AllowRequestsFailingPolicy.*", RULES) == [
-        "AllowRequestsFailingPolicy := false"
-    ]
-
-
-def test_only_builtins_that_every_agent_has_are_called() -> None:
-    code = _code()
-    own = set(re.findall(r"^([a-z_]+)\(", code, flags=re.MULTILINE))
-    called = set(re.findall(r"([a-z_][a-z0-9_.]*)\(", code))
-
-    assert called - own - {"set"} <= ALLOWED_BUILTINS
-
-
-def test_base64_is_called_for_block_volumes_only() -> None:
-    # Agents before Kata 3.28 lack it; the engine looks a builtin up when it is called.
-    assert RULES.count("base64") == 1
-    assert next(line for line in RULES.splitlines() if "base64" in line).startswith(
-        'storage_places("block"'
-    )
-
-
-def test_the_rules_stay_within_their_size() -> None:
-    assert RULES.count("\n") < 500
-    assert max(map(len, RULES.splitlines())) < 200
-
-
-def test_the_module_begins_for_engines_of_both_generations() -> None:
-    assert "\npackage agent_policy\n\nimport rego.v1\n" in RULES
 
 
 @pytest.mark.parametrize("name", ["web", "rich"])
@@ -159,14 +106,43 @@ def test_the_hash_is_sha256_over_the_bytes() -> None:
     assert policy_hash(b"package x\n") == hashlib.sha256(b"package x\n").hexdigest()
 
 
-def test_the_header_names_tool_profile_and_presence() -> None:
+def test_the_header_names_version_profile_and_digest_of_the_rules() -> None:
     first = policy_of("web").split(b"\n")[0].decode()
 
-    assert re.fullmatch(r"# contrast-tasks \d+\.\d+\.\d+, profile kata-qemu, presence exact", first)
+    assert (
+        first == f"# contrast-tasks {__version__}, profile kata-qemu, rules sha256:{rules_sha256()}"
+    )
+    assert claimed_version(policy_of("web")) == __version__
 
 
-def test_the_rules_stand_in_the_policy_as_they_are_shipped() -> None:
-    assert RULES.encode() in policy_of("web")
+def test_the_rules_stand_in_the_policy_in_their_compact_form() -> None:
+    assert compact_rules().encode() in policy_of("web")
+    assert has_our_rules(policy_of("web"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\ndefault ", b"\ndefault  "),
+        (b"default SetPolicyRequest := false", b"default SetPolicyRequest := true"),
+        (b"\npolicy_container_0 := ", b"\nSetPolicyRequest if true\npolicy_container_0 := "),
+        (b"# contrast-tasks ", b"x"),
+        (b"rules sha256:", b"rules sha256: "),
+    ],
+)
+def test_one_changed_byte_makes_the_rules_not_ours(old: bytes, new: bytes) -> None:
+    assert not has_our_rules(policy_of("web").replace(old, new, 1))
+
+
+def test_the_digest_in_the_header_alone_proves_nothing() -> None:
+    header, _, _ = policy_of("web").partition(b"\n")
+
+    assert not has_our_rules(header + b"\npackage agent_policy\n\npolicy_data := {}\n")
+
+
+@pytest.mark.parametrize("policy", [b"", b"# contrast-tasks", b"package agent_policy\n"])
+def test_a_policy_without_our_header_claims_no_version(policy: bytes) -> None:
+    assert claimed_version(policy) == ""
 
 
 @pytest.mark.parametrize("pod", [web, rich, coordinator])
@@ -176,14 +152,14 @@ def test_the_data_block_is_read_back(pod: object) -> None:
     assert parse_policy(render_policy(data)) == json.loads(json.dumps(data.to_json()))
 
 
-@pytest.mark.parametrize("pod", [web, rich, coordinator, lambda: rich(PEER_PROFILE)])
+@pytest.mark.parametrize("pod", [web, rich, coordinator])
 def test_the_data_block_fits_its_schema(pod: object) -> None:
     jsonschema.Draft202012Validator(SCHEMA).validate(pod().to_json())  # type: ignore[operator]  # a table
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"presence": "none"}, {"version": 2}, {"containers": []}, {"other": 1}, {"pod": {}}],
+    [{"profile": ""}, {"version": 2}, {"containers": []}, {"other": 1}, {"pod": {}}],
     ids=str,
 )
 def test_a_wrong_data_block_does_not_fit_the_schema(change: dict[str, object]) -> None:
@@ -205,12 +181,6 @@ def test_a_wrong_data_block_does_not_fit_the_schema(change: dict[str, object]) -
 def test_a_foreign_policy_is_not_read(policy: bytes, message: str) -> None:
     with pytest.raises(ContrastError, match=message):
         parse_policy(policy)
-
-
-def test_the_presence_is_visible_to_who_makes_the_manifest() -> None:
-    assert web().presence == "exact"
-    assert rich(PEER_PROFILE).presence == "subset"
-    assert parse_policy(render_policy(rich(PEER_PROFILE)))["presence"] == "subset"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,122 @@
+"""The rules: static checks of the file that auditors read, and the reduction to what policies hold."""
+
+import hashlib
+import re
+
+import pytest
+
+from contrast_tasks.policy.engine import ENGINES, PolicyEngine
+from contrast_tasks.policy.requests import REQUESTS
+from contrast_tasks.policy.rules import compact, compact_rules, rules_sha256
+from contrast_tasks.resources import read_text
+
+RULES = read_text("templates/policy/rules.rego")
+# docs/internals/policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
+_BUILTINS = (
+    "array.concat bits.and concat contains count endswith indexof is_array is_boolean is_null is_number is_object "
+    "is_string lower object.get object.keys object.union print regex.match replace sort split sprintf startswith "
+    "substring trim_prefix trim_suffix upper"
+)
+ALLOWED_BUILTINS = frozenset(_BUILTINS.split())
+
+
+def _code() -> str:
+    """Return the rules without comments and text literals."""
+    text = re.sub(r"^#.*$", "", RULES, flags=re.MULTILINE)
+    return re.sub(r'"(?:\\.|[^"\\])*"|`[^`]*`', '""', text)
+
+
+def test_every_request_has_exactly_one_default_or_a_value() -> None:
+    named = re.findall(r"^default (\w+Request|MemAgent\w+) :=", RULES, flags=re.MULTILINE)
+    switched = re.findall(r"^(\w+Request) := policy_data", RULES, flags=re.MULTILINE)
+
+    assert sorted(named + switched) == sorted(REQUESTS)
+
+
+def test_every_rule_that_is_a_request_is_a_known_one() -> None:
+    named = set(re.findall(r"^(?:default )?([A-Z]\w+)", RULES, flags=re.MULTILINE))
+
+    assert named - set(REQUESTS) == {"AllowRequestsFailingPolicy"}
+
+
+def test_failing_requests_are_never_tolerated() -> None:
+    assert re.findall(r"AllowRequestsFailingPolicy.*", RULES) == [
+        "AllowRequestsFailingPolicy := false"
+    ]
+
+
+def test_only_builtins_that_every_agent_has_are_called() -> None:
+    code = _code()
+    own = set(re.findall(r"^([a-z_]+)\(", code, flags=re.MULTILINE))
+    called = set(re.findall(r"([a-z_][a-z0-9_.]*)\(", code))
+
+    assert called - own - {"set"} <= ALLOWED_BUILTINS
+
+
+def test_lines_are_short_and_hold_one_clause() -> None:
+    lines = _code().splitlines()
+    # A comprehension may stand on one line; a body with two clauses may not.
+    bodies = [line for line in lines if re.search(r"if \{[^}]*;", line)]
+
+    assert max(map(len, RULES.splitlines())) <= 120
+    assert [line for line in bodies if not re.search(r"[\[{][^\[{]*\|[^\]}]*;", line)] == []
+
+
+def test_every_group_of_rules_has_a_heading() -> None:
+    headings = re.findall(r"\n\n#\n# (.*)", RULES)
+
+    assert next(each for each in headings if each.startswith("CreateContainer")).endswith("answer")
+    assert [
+        each.partition(":")[0] for each in headings if each.startswith(("Create", "Exec", "Copy"))
+    ] == [
+        "CreateSandbox",
+        "CopyFile",
+        *["CreateContainer"] * 8,
+        "ExecProcess",
+    ]
+
+
+def test_the_module_begins_for_engines_of_both_generations() -> None:
+    assert compact_rules().startswith("package agent_policy\nimport rego.v1\n")
+
+
+@pytest.mark.parametrize(
+    ("rego", "reduced"),
+    [
+        ("# one\n\n# two\na := 1 # three\n\n\tb := 2\n", "a := 1\nb := 2\n"),
+        ('a := "# no comment" # one\n', 'a := "# no comment"\n'),
+        ("a := `# no comment`  \n", "a := `# no comment`\n"),
+        ('a := "\\"# no comment"\n', 'a := "\\"# no comment"\n'),
+        ('a := "\\\\" # one\n', 'a := "\\\\"\n'),
+        ("a := `\\` # one\n", "a := `\\`\n"),
+        ("a := `\n\n\t# no comment\n`\n", "a := `\n\n\t# no comment\n`\n"),
+        ('a := "`" # `\nb := "`"\n', 'a := "`"\nb := "`"\n'),
+        ('a := `"` # one\nb := `"`\n', 'a := `"`\nb := `"`\n'),
+        ("a if {\n\tb\n\n\t# one\n\tc\n}", "a if {\nb\nc\n}\n"),
+        ('a := ""\n# one', 'a := ""\n'),
+        ("a  :=  1\n", "a  :=  1\n"),
+    ],
+)
+def test_comments_and_indentation_go_and_strings_stay(rego: str, reduced: str) -> None:
+    assert compact(rego) == reduced
+    assert compact(reduced) == reduced
+
+
+def test_strings_of_the_rules_are_the_same_in_the_compact_form() -> None:
+    literal = re.compile(r'"(?:\\.|[^"\\])*"|`[^`]*`')
+    readable = re.sub(r"^\s*#.*$", "", RULES, flags=re.MULTILINE)
+
+    assert literal.findall(compact_rules()) == literal.findall(readable)
+
+
+def test_the_digest_is_that_of_the_readable_file() -> None:
+    assert rules_sha256() == hashlib.sha256(RULES.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("text", [RULES, compact_rules()], ids=["readable", "compact"])
+def test_every_engine_takes_both_forms(text: str, engine: str) -> None:
+    guest = PolicyEngine(f"{text}\npolicy_data := {{}}\n".encode(), engine=engine)
+
+    assert guest.ask("GuestDetailsRequest", {}).allowed
+    assert not guest.ask("CreateContainerRequest", {}).allowed

@@ -23,9 +23,21 @@ from contrast_tasks.steps.project import Project, open_project
 from contrast_tasks.steps.work import Head, read_head
 
 VERSION = 1
-# Findings that another file cannot make untrue: not confidential, duplicate, a field of the wrong type, reached without
-# ingress, an annotation or a role where it cannot act, another version of ours.
-_CERTAIN = ("G004", "G005", "G012", "G042", "G060", "G090", "G110")
+# What another file cannot make untrue.
+_CERTAIN = frozenset(
+    {
+        catalogue.ANNOTATION_PLACE,
+        catalogue.ANNOTATION_VALUE,
+        catalogue.COMPONENT_VERSION,
+        catalogue.DUPLICATE,
+        catalogue.FIELD_TYPE,
+        catalogue.FOREIGN_PODS,
+        catalogue.MESH_INGRESS_ABSENT,
+        catalogue.NOT_CONFIDENTIAL,
+        catalogue.ROLE_PLACE,
+        catalogue.UNKNOWN_ANNOTATION,
+    }
+)
 
 
 def check_sources(project: Spec) -> dict[str, Any]:
@@ -52,7 +64,7 @@ def source_findings(project: Project) -> list[Finding]:
     ]
     if broken:
         # What one file seems to lack may stand in the one that cannot be read.
-        found = [finding for finding in found if finding.code in _CERTAIN]
+        found = [finding for finding in found if finding.entry in _CERTAIN]
     return broken + found
 
 

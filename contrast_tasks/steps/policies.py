@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import GraphError
 from contrast_tasks.findings import Finding, FindingsError, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from contrast_tasks.policy.model import ImageFacts
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"
-_ABSENT_CONFIG = "G080"
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -148,13 +148,13 @@ def _not_said_already(project: Project, findings: list[Finding]) -> list[Finding
 
     They either name the absent ConfigMap at its line, or the file that cannot be read and may hold it.
     """
-    if not any(finding.code == _ABSENT_CONFIG for finding in findings):
+    if not any(finding.entry is catalogue.CONFIG_VALUE for finding in findings):
         return findings
     from contrast_tasks.steps.check import source_findings
 
     if not any(finding.severity is Severity.ERROR for finding in source_findings(project)):
         return findings
-    return [finding for finding in findings if finding.code != _ABSENT_CONFIG]
+    return [finding for finding in findings if finding.entry is not catalogue.CONFIG_VALUE]
 
 
 def _expectations(

@@ -4,11 +4,13 @@ import io
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft4Validator
 
-from contrast_tasks.catalogue import MEMORY_LIMIT
+from contrast_tasks.catalogue import ENTRIES, MEMORY_LIMIT
 from contrast_tasks.errors import (
     GraphError,
     ImageError,
@@ -143,6 +145,28 @@ def test_sarif_has_a_result_per_finding_and_a_notification_per_error() -> None:
     }
     [notification] = run["invocations"][0]["toolExecutionNotifications"]
     assert notification["message"]["text"] == "no image; lock it"
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(FULL, id="full"),
+        pytest.param(EMPTY, id="empty"),
+        pytest.param(
+            Report(
+                command="lint",
+                findings=tuple(
+                    Finding(entry, Location(file="a b.yml"), HOSTILE) for entry in ENTRIES.values()
+                ),
+            ),
+            id="every-entry",
+        ),
+    ],
+)
+def test_sarif_follows_the_schema_of_the_standard(report: Report) -> None:
+    schema = json.loads((Path(__file__).parent / "sarif/sarif-2.1.0-rtm.5.json").read_bytes())
+
+    Draft4Validator(schema).validate(json.loads(render_sarif(report)))
 
 
 def test_a_sarif_rule_is_an_entry_of_the_catalogue() -> None:

@@ -97,9 +97,14 @@ class ClusterError(ContrastError):
 
 
 class CoordinatorUnreachable(ContrastError):
-    """The Coordinator does not answer, is not ready, or is in recovery mode."""
+    """The Coordinator does not answer, is not ready, or is in recovery mode.
+
+    reason: its own code for why, "" if it gave none. is_passing: whether waiting may help.
+    """
 
     exit_code = 40
+    reason = ""
+    is_passing = True
 
 
 class EvidenceRejected(ContrastError):

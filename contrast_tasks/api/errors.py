@@ -30,13 +30,22 @@ class RequestRefused(UsageError):
 
 
 class CoordinatorNotReady(CoordinatorUnreachable):
-    """The Coordinator cannot serve this call now; `reason` is its machine-readable code or empty."""
+    """The Coordinator cannot serve this call now."""
 
-    reason = ""
+    def __init__(
+        self, message: str, *, hint: str = "", reason: str = "", is_answer: bool = False
+    ) -> None:
+        """Keep the Coordinator's `reason`; with one, or if `is_answer`, it answered, and waiting does not help."""
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.is_passing = not (reason or is_answer)
 
 
 class CoordinatorFailed(CoordinatorUnreachable):
-    """The Coordinator tried and failed on its own side."""
+    """The Coordinator tried and failed on its own side. is_damage: what it stored cannot be read any more."""
+
+    is_passing = False
+    is_damage = False
 
 
 _HINTS = {
@@ -81,10 +90,13 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     if code in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}:
         return RequestRefused(message)
     if code in _NOT_READY:
-        not_ready = CoordinatorNotReady(message, hint=_HINTS.get(reason, ""))
-        not_ready.reason = reason
-        return not_ready
-    return CoordinatorFailed(message, hint=_HINTS.get(reason, "see the coordinator's log"))
+        # A failed precondition is an answer, an unavailable service is none.
+        is_answer = code is grpc.StatusCode.FAILED_PRECONDITION
+        hint = _HINTS.get(reason, "")
+        return CoordinatorNotReady(message, hint=hint, reason=reason, is_answer=is_answer)
+    failed = CoordinatorFailed(message, hint=_HINTS.get(reason, "see the coordinator's log"))
+    failed.is_damage = code is grpc.StatusCode.DATA_LOSS
+    return failed
 
 
 def _reason(error: grpc.RpcError) -> str:

@@ -6,7 +6,8 @@ EvidenceRejected
 ├── NoReferenceAccepted   every reference value of the right type refused; `.rejections` has each reason
 └── OwnEvidenceRefused    the peer judged our evidence and refused it
 CoordinatorUnreachable
-└── HandshakeFailed       no connection, no TLS 1.3, no nonce, an alert, the end of the stream or of the time
+└── HandshakeFailed       no connection, no nonce, an alert, the end of the stream or of the time
+    └── OtherProtocol     the peer speaks no TLS, an older one, or not HTTP/2
 
 A peer on the network never sees these texts: it gets a TLS alert and nothing else.
 """
@@ -43,3 +44,7 @@ class OwnEvidenceRefused(EvidenceRejected):
 
 class HandshakeFailed(CoordinatorUnreachable):
     """No attested connection came about; nothing can be said about the peer's evidence."""
+
+
+class OtherProtocol(HandshakeFailed):
+    """The peer speaks no TLS, an older one, or not HTTP/2: it is no Coordinator."""

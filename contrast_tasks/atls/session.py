@@ -23,7 +23,12 @@ from OpenSSL import SSL, crypto
 
 from contrast_tasks.atls import nonce as nonces
 from contrast_tasks.atls.certificate import make_certificate, new_key, verify_peer_certificate
-from contrast_tasks.atls.errors import BadPeerCertificate, HandshakeFailed, OwnEvidenceRefused
+from contrast_tasks.atls.errors import (
+    BadPeerCertificate,
+    HandshakeFailed,
+    OtherProtocol,
+    OwnEvidenceRefused,
+)
 from contrast_tasks.atls.types import (
     Clock,
     Evidence,
@@ -39,6 +44,8 @@ READ_BYTES = 65536
 T = TypeVar("T")
 # Certificates are parsed lazily; these are what a part of one can raise when it is looked at.
 _PARSE_ERRORS = (ValueError, TypeError, Warning, UnsupportedAlgorithm, x509.InvalidVersion)
+# OpenSSL's reason codes, which its binding hands out as these words.
+_OTHER_PROTOCOL = ("wrong version number", "protocol version")
 _EVIDENCE_ALERTS = ("unknown ca", "bad certificate", "certificate required", "certificate unknown")
 
 
@@ -87,7 +94,9 @@ class Session:
                 f"the peer refused our certificate or evidence ({reason})",
                 hint="the reason is in the peer's log only: compare its reference values with this machine",
             )
-        return HandshakeFailed(f"the attested tls handshake failed: {reason}")
+        is_other = any(words in reason for words in _OTHER_PROTOCOL)
+        kind = OtherProtocol if is_other else HandshakeFailed
+        return kind(f"the attested tls handshake failed: {reason}")
 
     def _finish(self) -> None:
         raise NotImplementedError
@@ -254,7 +263,7 @@ class ClientSession(Session):
         if self._judged is None:
             raise BadPeerCertificate("the server's certificate was never judged")
         if self.connection.get_alpn_proto_negotiated() != nonces.ALPN_H2:
-            raise HandshakeFailed("the server does not speak the protocol h2")
+            raise OtherProtocol("the server does not speak the protocol h2")
         if len(self.connection.get_peer_cert_chain() or ()) != 1:
             raise BadPeerCertificate("the server sent more than one certificate")
         self.certificate, self.evidence = self._judged

@@ -126,7 +126,8 @@ def _evidence(
 
     found = [(name, load_evidence(context.cwd / name)) for name in arguments.files]
     if arguments.coordinator is not None:
-        from contrast_tasks.client.presented import address_of, presented_evidence
+        from contrast_tasks.client.deployed import address_of
+        from contrast_tasks.client.session import presented_evidence
 
         host, port = address_of(arguments.coordinator)
         name = f"coordinator {host}:{port}"

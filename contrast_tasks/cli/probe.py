@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Observe, show, ask, write; 41 unless the evidence is genuine, 2 where nobody can be asked."""
-    from contrast_tasks.client.presented import address_of
+    from contrast_tasks.client.deployed import address_of
     from contrast_tasks.client.probe import (
         Chosen,
         overrides_of,

@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Recover, then verify."""
     from contrast_tasks.cli.summaries import recover_lines
+    from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.recover import run_recover
 
     result = run_recover(
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         owner_key=file_argument(context, arguments.seedshare_owner_key),
         seed_shares=file_argument(context, arguments.seed),
         force=arguments.force,
-        timeout_s=arguments.timeout,
+        reach=Reach(limit_s=arguments.timeout),
     )
     for line in recover_lines(result):
         context.console.say(line)

@@ -35,6 +35,7 @@ def file_argument(context: Context, value: str | None) -> Path | None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Attest the Coordinator, then set the manifest."""
     from contrast_tasks.cli.summaries import set_lines
+    from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.set import run_set
 
     settings = context.settings(is_project=False)
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         owner_key=file_argument(context, arguments.workload_owner_key),
         owner_key_name=arguments.workload_owner_key or "",
         paths=[context.cwd / path for path in arguments.paths],
-        timeout_s=arguments.timeout,
+        reach=Reach(limit_s=arguments.timeout),
     )
     for line in set_lines(result, arguments.manifest or settings.manifest):
         context.console.say(line)

@@ -19,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Verify; 41 for evidence that is not acceptable, 42 for another manifest."""
     from contrast_tasks.cli.summaries import verify_lines
+    from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.verify import FOLDER, run_verify
 
     settings = context.settings(is_project=False)
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         manifest=file_argument(context, arguments.manifest),
         folder=file_argument(context, arguments.folder),
         folder_name=arguments.folder or "",
-        timeout_s=arguments.timeout,
+        reach=Reach(limit_s=arguments.timeout),
     )
     manifest, folder = arguments.manifest or settings.manifest, arguments.folder or FOLDER
     for line in verify_lines(result, manifest, folder.rstrip("/")):

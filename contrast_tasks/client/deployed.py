@@ -40,6 +40,14 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
     return found
 
 
+def address_of(given: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`; raises UsageError for one of another form, the port may not be left out."""
+    found = host_and_port(given)
+    if found is None or not found[1]:
+        raise UsageError(f"coordinator is {given!r}, wanted HOST:PORT")
+    return found
+
+
 def running_pods(settings: Settings) -> tuple[PodStatus, ...]:
     """Return the pods of the local deployment. Raises NodeAbsent when it does not run."""
     try:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from contrast_tasks.client.deployed import coordinator_address, is_local
-from contrast_tasks.client.session import Dial, advice, dial, load_manifest
+from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.deployed import is_local
+from contrast_tasks.client.given import load_manifest
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps.plan import Difference
@@ -19,51 +20,39 @@ def running_difference(
     *,
     say: Callable[[str], None],
     coordinator: str | None = None,
-    connect: Dial = dial,
+    reach: Reach = USUAL_REACH,
 ) -> Difference | None:
     """Return what setting the planned manifest would change at the Coordinator, None if it is in force already.
 
-    coordinator: host:port; None asks the local deployment's, and is content when none runs or answers.
+    coordinator: host:port; None asks the local deployment's, and is content when none runs or answers. Nothing is waited for.
     Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42) for a Coordinator that was given.
     """
-    if coordinator is not None:
-        host, port = coordinator_address(settings, coordinator)
-        return _difference(settings, planned, host, port, coordinator=coordinator, connect=connect)
-    if not is_local(settings):
+    if coordinator is None and not is_local(settings):
         return None
     try:
-        host, port = coordinator_address(settings, None)
+        found = Coordinator.find(settings, coordinator, say=say, reach=reach)
     except ClusterError:
         return None
     try:
-        return _difference(settings, planned, host, port, coordinator=None, connect=connect)
+        return _difference(settings, planned, found)
     except ContrastError as err:
+        if coordinator is not None:
+            raise
         say(f"the coordinator that runs here was not compared: {err}")
         return None
 
 
-def _difference(
-    settings: Settings,
-    planned: bytes,
-    host: str,
-    port: int,
-    *,
-    coordinator: str | None,
-    connect: Dial,
-) -> Difference | None:
-    name = f"coordinator {host}:{port}"
+def _difference(settings: Settings, planned: bytes, coordinator: Coordinator) -> Difference | None:
+    from contrast_tasks.api.errors import REASON_NO_MANIFEST
+
     try:
-        with (
-            advice(settings, coordinator),
-            connect(host, port, manifest=_trusted(settings, planned), client_key=None) as session,
-        ):
+        with coordinator.session(_trusted(settings, planned)) as session:
             manifests = session.get_manifests().manifests
     except CoordinatorUnreachable as err:
-        from contrast_tasks.api.errors import REASON_NO_MANIFEST
-
-        if getattr(err, "reason", "") != REASON_NO_MANIFEST:
+        if err.reason != REASON_NO_MANIFEST:
             raise
         manifests = ()
+    name = coordinator.subject
     if not manifests:
         return Difference(what="changed", name=name, detail="set gives it its first manifest")
     if manifests[-1] == planned:
@@ -77,6 +66,5 @@ def _trusted(settings: Settings, planned: bytes) -> "Manifest":
     from contrast_tasks.manifest.codec import parse_manifest
 
     if (settings.root / settings.manifest).is_file():
-        _, manifest, _ = load_manifest(settings, None)
-        return manifest
+        return load_manifest(settings, None).meaning
     return parse_manifest(planned, file=settings.manifest)

@@ -5,7 +5,7 @@ that; contrast.toml wins, and is never written.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,16 +46,15 @@ def probe(
     now: datetime,
     timeout_s: float,
     roots: "TrustRoots | None" = None,
-    connect: Callable[..., Any] | None = None,
 ) -> "Observation":
     """Return what the machine of a Coordinator proved about itself.
 
     Raises EvidenceRejected unless a genuine processor made the evidence for this connection; CoordinatorUnreachable.
     """
     from contrast_tasks.attestation.observe import observe
-    from contrast_tasks.client.presented import presented_evidence
+    from contrast_tasks.client.session import presented_evidence
 
-    carried = presented_evidence(host, port, now=now, timeout_s=timeout_s, connect=connect)
+    carried = presented_evidence(host, port, now=now, timeout_s=timeout_s)
     return observe(carried.evidence, endorsements, now=now, roots=roots)
 
 

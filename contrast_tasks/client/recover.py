@@ -5,7 +5,6 @@ The Coordinator is attested against the manifest first: the seed is worth as muc
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,21 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.addresses import USER_API_PORT
-from contrast_tasks.client.deployed import coordinator_address
+from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.given import load_manifest
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
-from contrast_tasks.client.session import (
-    LIMIT_S,
-    Dial,
-    advice,
-    dial,
-    load_manifest,
-    patiently,
-    say_simulated,
-)
 from contrast_tasks.client.set import SEED_SHARES_FILE
 from contrast_tasks.client.verify import (
     FOLDER,
-    VerifyResult,
     run_verify,
     write_certificates,
 )
@@ -39,8 +29,6 @@ from contrast_tasks.settings.load import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
-
-    from contrast_tasks.api.userapi import ManifestHistory
 
 # Source: docs/internals/coordinator.md 5.5.
 _LABEL = b"seedshare"
@@ -71,10 +59,7 @@ def run_recover(
     owner_key: Path | None = None,
     seed_shares: Path | None = None,
     force: bool = False,
-    timeout_s: float = LIMIT_S,
-    connect: Dial = dial,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
+    reach: Reach = USUAL_REACH,
 ) -> RecoverResult:
     """Recover the Coordinator, then verify that the manifest in force is the given one.
 
@@ -84,38 +69,33 @@ def run_recover(
     """
     from contrast_tasks.api.errors import REASON_RECOVERED
 
-    _, meaning, name = load_manifest(settings, manifest)
-    say_simulated(meaning, name, say)
+    given = load_manifest(settings, manifest)
+    given.say_simulated(say)
     key, key_file = _load_key(settings, owner_key)
     seed, salt = open_share(seed_shares or settings.root / SEED_SHARES_FILE, key, key_file)
-    host, port = coordinator_address(settings, coordinator)
-
-    def attempt() -> None:
-        with connect(host, port, manifest=meaning, client_key=key) as session:
-            session.recover(seed=seed, salt=salt, force=force)
-
+    found = Coordinator.find(settings, coordinator, say=say, reach=reach)
     try:
-        with advice(settings, coordinator):
-            patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+        found.ask(
+            given.meaning,
+            lambda session: session.recover(seed=seed, salt=salt, force=force),
+            key,
+        )
     except CoordinatorUnreachable as err:
-        if getattr(err, "reason", "") != REASON_RECOVERED:
+        if err.reason != REASON_RECOVERED:
             raise
         raise UsageError(
-            f"coordinator {host}:{port} is not in recovery mode, there is nothing to recover",
+            f"{found.subject} is not in recovery mode, there is nothing to recover",
             hint=f"see what it has in force with '{command('verify')}'",
         ) from err
-    verified: VerifyResult = run_verify(
+    verified = run_verify(
         settings,
         say=lambda _line: None,
-        coordinator=f"{host}:{port}",
+        coordinator=found.address,
         manifest=manifest,
-        timeout_s=timeout_s,
-        connect=connect,
-        clock=clock,
-        pause=pause,
+        reach=reach,
     )
     return RecoverResult(
-        coordinator=f"{host}:{port}",
+        coordinator=found.address,
         generation=verified.generations,
         manifest_sha256=verified.manifest_sha256,
         mesh_ca_sha256=verified.mesh_ca_sha256,
@@ -144,24 +124,21 @@ def recover_with_what_is_here(
     written where `set` wrote those that are gone. Raises UsageError if share or key are not here or do not fit, and what
     else `run_recover` raises.
     """
-    content, meaning, _ = load_manifest(settings, None)
+    given = load_manifest(settings, None)
     key, key_file = _load_key(settings, None)
     seed, salt = open_share(settings.root / SEED_SHARES_FILE, key, key_file)
-
-    def attempt() -> None:
-        with dial(host, USER_API_PORT, manifest=meaning, client_key=key) as session:
-            session.recover(seed=seed, salt=salt, force=False)
-
-    def fetch() -> "ManifestHistory":
-        with dial(host, USER_API_PORT, manifest=meaning, client_key=None) as session:
-            return session.get_manifests()
-
-    with advice(settings, None):
-        patiently(attempt, limit_s=timeout_s, say=say)
-        history = patiently(fetch, limit_s=timeout_s, say=say)
-    if history.manifests[-1:] == (content,):
-        subject = f"coordinator {host}:{USER_API_PORT}"
-        check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
+    own = Coordinator(
+        host=host,
+        port=USER_API_PORT,
+        project=settings.root,
+        say=say,
+        reach=Reach(limit_s=timeout_s),
+    )
+    own.ask(given.meaning, lambda session: session.recover(seed=seed, salt=salt, force=False), key)
+    history = own.ask(given.meaning, lambda session: session.get_manifests())
+    if history.manifests[-1:] == (given.content,):
+        root_ca, mesh_ca = history.root_ca_pem, history.mesh_ca_pem
+        check_certificates(root_ca, mesh_ca, own.subject, datetime.now(UTC))
         for name in write_certificates(settings.root, history):
             say(f"wrote {name}")
     return f"{SEED_SHARES_FILE} and {key_file}"

@@ -1,100 +1,83 @@
-"""One attested session with a Coordinator, and how long set and verify wait for one."""
+"""One attested connection to a Coordinator: the calls of its user API, or no more than a look at its evidence."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.client.deployed import is_local
+from contrast_tasks.attestation.carriers import Carried, Evidence, evidence_of
+from contrast_tasks.attestation.endorsements.edge import open_endorsements
+from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
+from contrast_tasks.attestation.errors import HardwareRejected
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument
+from contrast_tasks.attestation.tdx.document import TDX_OID
+from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import (
     ContrastError,
     CoordinatorUnreachable,
     EvidenceRejected,
-    Location,
     MismatchError,
-    UsageError,
 )
-from contrast_tasks.files import norm_path
-from contrast_tasks.report.hints import command, recovery_hint
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.report.hints import command
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
+    from contrast_tasks.atls.client import AtlsChannel
     from contrast_tasks.manifest.model import Manifest
 
-RETRY_S = 1.0
-LIMIT_S = 180.0
+HANDSHAKE_S = 30.0
 CALL_LIMIT_S = 60.0
+_HOST_DATA_BYTES = 32
 # What `endorsements fetch` can bring: a list or collateral, and the certificate of a host that delivers none.
 _NOT_AT_HAND = frozenset({"collateral-unavailable", "chain-incomplete"})
-# OpenSSL's words for a peer that speaks something else than TLS 1.3, ours for one without HTTP/2.
-_OTHER_PROTOCOL = ("wrong version number", "protocol version", "does not speak the protocol h2")
 _PORT_HINT = "name the port of the user API with -c HOST:PORT, usually 1313"
 
-Result = TypeVar("Result")
+
+class NoCoordinator(CoordinatorUnreachable):
+    """Somebody else listens there; waiting does not help."""
+
+    is_passing = False
 
 
-class Session(Protocol):
-    """The calls of the user API on one attested connection."""
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The calls of the user API on one attested connection; `channel` is gRPC's."""
+
+    channel: Any
 
     def set_manifest(
         self, manifest: bytes, policies: Sequence[bytes], previous: bytes
     ) -> "SetManifestResult":
         """Make the manifest the one in force; previous: the transition hash (32 bytes) it must follow, zeros for none."""
-
-    def get_manifests(self) -> "ManifestHistory":
-        """Return the whole history."""
-
-    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
-        """Give a restarted Coordinator its seed back."""
-
-
-class Dial(Protocol):
-    """Connects to a Coordinator that must satisfy the manifest; `client_key` proves ownership."""
-
-    def __call__(
-        self, host: str, port: int, *, manifest: "Manifest", client_key: Any
-    ) -> AbstractContextManager[Session]:
-        """Return the session; raise EvidenceRejected or CoordinatorUnreachable."""
-
-
-class _ApiSession:
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-
-    def set_manifest(
-        self, manifest: bytes, policies: Sequence[bytes], previous: bytes
-    ) -> "SetManifestResult":
         from contrast_tasks.api import userapi
 
         return userapi.set_manifest(
-            self._channel, manifest, policies, CALL_LIMIT_S, previous_transition_hash=previous
+            self.channel, manifest, policies, CALL_LIMIT_S, previous_transition_hash=previous
         )
 
     def get_manifests(self) -> "ManifestHistory":
+        """Return the whole history."""
         from contrast_tasks.api import userapi
 
-        return userapi.get_manifests(self._channel, CALL_LIMIT_S)
+        return userapi.get_manifests(self.channel, CALL_LIMIT_S)
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+        """Give a restarted Coordinator its seed back."""
         from contrast_tasks.api import userapi
 
-        userapi.recover(self._channel, seed=seed, salt=salt, timeout_s=CALL_LIMIT_S, force=force)
+        userapi.recover(self.channel, seed=seed, salt=salt, timeout_s=CALL_LIMIT_S, force=force)
 
 
 @contextmanager
 def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iterator[Session]:
     """Connect over attested TLS: a reference value of the manifest and its Coordinator's policy must match.
 
-    Revocation lists and collateral come from what `endorsements fetch` has kept; no vendor is asked during the handshake.
+    client_key: private key that proves ownership, None for nobody's. Revocation lists and collateral come from what
+    `endorsements fetch` has kept; no vendor is asked during the handshake.
+    Raises EvidenceRejected, MismatchError, CoordinatorUnreachable.
     """
-    from contrast_tasks.atls.client import connect
-    from contrast_tasks.atls.errors import HandshakeFailed, OwnEvidenceRefused
-    from contrast_tasks.attestation.endorsements.edge import open_endorsements
-    from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
-    from contrast_tasks.attestation.validators import validators_for
+    from contrast_tasks.atls.errors import OwnEvidenceRefused
 
     now = datetime.now(UTC)
     kept = KeptEndorsements(endorsements=open_endorsements(offline=True), clock=lambda: now)
@@ -105,157 +88,120 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
         collateral=kept.collateral,
         certificate=kept.certificate,
     )
-    place = f"{host}:{port}"
-    try:
-        peer = connect(host, port, validators=validators, client_key=client_key, now=now)
-    except HandshakeFailed as err:
-        if not any(reason in str(err) for reason in _OTHER_PROTOCOL):
-            raise
-        raise NoCoordinator(f"this is no coordinator: {place}: {err}", hint=_PORT_HINT) from err
-    except EvidenceRejected as err:
-        if _has_no_evidence(err):
-            raise type(err)(f"this is no coordinator: {place}: {err}", hint=_PORT_HINT) from err
-        # No vendor publishes anything about a simulated processor.
-        is_hardware = not manifest.reference_values.simulated
-        if is_hardware and getattr(err, "reason", "") in _NOT_AT_HAND:
-            fetch = command(f"endorsements fetch -c {place}")
-            err.hint = f"run '{fetch}', then this again"
-        err.hint = err.hint or (
-            "is this manifest the one that the coordinator was deployed with, and of this version?"
-        )
-        _name_coordinator(err, place)
-        raise
-    except MismatchError as err:
-        _name_coordinator(err, place)
-        raise
-    with peer:
+    with _connect(host, port, validators, now=now, client_key=client_key, trusted=manifest) as peer:
         try:
-            yield _ApiSession(peer.channel)
+            yield Session(peer.channel)
         except CoordinatorUnreachable as err:
             # In TLS 1.3 a client without evidence learns only afterwards that it should have had some.
             if isinstance(peer.refusal, OwnEvidenceRefused):
                 raise NoCoordinator(
-                    f"this is no coordinator's user api: {place}: {peer.refusal}", hint=_PORT_HINT
+                    f"this is no coordinator's user api: {host}:{port}: {peer.refusal}",
+                    hint=_PORT_HINT,
                 ) from err
             raise
 
 
-def _name_coordinator(error: ContrastError, place: str) -> None:
-    """Put in front of a verdict whose evidence was judged; what judges knows no addresses."""
-    error.args = (f"coordinator {place}: {error}", *error.args[1:])
+def presented_evidence(
+    host: str, port: int, *, now: datetime, timeout_s: float = HANDSHAKE_S
+) -> Carried:
+    """Return the evidence that a Coordinator presents, before anything is known to judge it by.
 
-
-def _has_no_evidence(error: EvidenceRejected) -> bool:
-    """Return whether the peer does not even speak of evidence, as any web server does not."""
-    from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing
-
-    # Evidence of a type that the manifest does not know comes with a hint of its own.
-    return isinstance(error, (BadPeerCertificate, EvidenceMissing)) and not error.hint
-
-
-class NoCoordinator(CoordinatorUnreachable):
-    """Somebody else listens there; waiting does not help."""
-
-    reason = "no-coordinator"
-
-
-@contextmanager
-def advice(settings: Settings, coordinator: str | None) -> Iterator[None]:
-    """Give errors of a Coordinator that cannot serve the next command, and the file to look into.
-
-    coordinator: as given on the command line; None is the local deployment's.
+    During the handshake only one thing is checked: that the evidence was made for this connection's key and nonce. Whether
+    it is genuine is for the caller to find out, with the network if need be. Nothing is sent over the connection.
+    Raises EvidenceRejected if it presents nothing or nothing for this connection, CoordinatorUnreachable.
     """
-    from contrast_tasks.api.errors import REASON_RECOVERY, CoordinatorFailed
+    recorders = (_Recorder("snp", OID_SNP_DOCUMENT), _Recorder("tdx", TDX_OID))
+    with _connect(host, port, recorders, now=now, timeout_s=timeout_s) as peer:
+        presented = peer.evidence
+    if not isinstance(presented, _Presented):
+        raise EvidenceRejected(f"{host}:{port} presents no evidence")
+    return presented.carried
 
+
+def _connect(
+    host: str,
+    port: int,
+    validators: Sequence[Any],
+    *,
+    now: datetime,
+    client_key: Any = None,
+    timeout_s: float = HANDSHAKE_S,
+    trusted: "Manifest | None" = None,
+) -> "AtlsChannel":
+    """Return an attested connection. Raises CoordinatorUnreachable, EvidenceRejected, MismatchError.
+
+    trusted: the manifest that the validators judge by, for the hints of a refusal.
+    """
+    from contrast_tasks.atls.client import connect
+    from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing, OtherProtocol
+
+    place = f"{host}:{port}"
+    stranger = f"this is no coordinator: {place}"
     try:
-        yield
-    except CoordinatorUnreachable as err:
-        if getattr(err, "reason", "") == REASON_RECOVERY:
-            err.hint = recovery_hint()
-        elif isinstance(err, CoordinatorFailed) and coordinator is None and is_local(settings):
-            err.hint = _failure_hint(settings, is_damage=_status(err) == "DATA_LOSS")
+        return connect(
+            host, port, validators=validators, client_key=client_key, now=now, timeout_s=timeout_s
+        )
+    except OtherProtocol as err:
+        raise NoCoordinator(f"{stranger}: {err}", hint=_PORT_HINT) from err
+    except (EvidenceRejected, MismatchError) as err:
+        # Evidence of a type that the manifest does not know comes with a hint of its own.
+        if isinstance(err, BadPeerCertificate | EvidenceMissing) and not err.hint:
+            # Like any web server, the peer does not even speak of evidence.
+            raise type(err)(f"{stranger}: {err}", hint=_PORT_HINT) from err
+        if trusted is not None:
+            err.hint = _hint_for(err, trusted, place)
+            # What judges knows no addresses.
+            err.args = (f"coordinator {place}: {err}", *err.args[1:])
         raise
 
 
-def _failure_hint(settings: Settings, *, is_damage: bool) -> str:
-    from contrast_tasks.local.paths import local_paths
-
-    paths = local_paths(settings.root)
-    logs = sorted(paths.logs.glob("coordinator*.log"))
-    log = norm_path(logs[0] if logs else paths.logs, settings.root)
-    if not is_damage:
-        return f"its log is {log}"
-    return (
-        f"its log is {log}; restore the object below {norm_path(paths.state, settings.root)} from a backup, "
-        f"or begin a new history with '{command('deploy --fresh')}'"
+def _hint_for(error: ContrastError, trusted: "Manifest", place: str) -> str:
+    if isinstance(error, MismatchError):
+        return error.hint
+    # No vendor publishes anything about a simulated processor.
+    is_hardware = not trusted.reference_values.simulated
+    if is_hardware and isinstance(error, HardwareRejected) and error.reason in _NOT_AT_HAND:
+        fetch = command(f"endorsements fetch -c {place}")
+        return f"run '{fetch}', then this again"
+    return error.hint or (
+        "is this manifest the one that the coordinator was deployed with, and of this version?"
     )
 
 
-def _status(error: CoordinatorUnreachable) -> str:
-    """Return the gRPC status behind an error, "" if there is none."""
-    code = getattr(error.__cause__, "code", None)
-    return str(code().name) if callable(code) else ""
+@dataclass(frozen=True, slots=True)
+class _Presented:
+    """Evidence bound to a connection, and not judged."""
+
+    carried: Carried
+
+    @property
+    def host_data(self) -> bytes:
+        """Return the 32 bytes that name the policy, as far as the evidence can be believed."""
+        evidence = self.carried.evidence
+        if isinstance(evidence, SnpDocument):
+            return evidence.report.host_data
+        return evidence.body.mr_config_id[:_HOST_DATA_BYTES]
 
 
-def is_passing(error: CoordinatorUnreachable) -> bool:
-    """Return whether waiting may help: not when the Coordinator itself said why it cannot serve."""
-    from contrast_tasks.api.errors import CoordinatorFailed
+@dataclass(frozen=True, slots=True)
+class _Recorder:
+    """Takes a validator's place, and takes any well-formed evidence that binds the connection."""
 
-    reason: object = getattr(error, "reason", "")
-    if isinstance(error, CoordinatorFailed) or reason:
-        return False
-    # A failed precondition is an answer, an unavailable service is none.
-    return _status(error) != "FAILED_PRECONDITION"
+    name: str
+    oid: str
 
-
-def patiently(
-    attempt: Callable[[], Result],
-    *,
-    limit_s: float,
-    say: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> Result:
-    """Return what `attempt` returns; while the Coordinator is not there, try again every second.
-
-    Raises the last CoordinatorUnreachable after `limit_s` seconds, any other error at once.
-    """
-    deadline = clock() + limit_s
-    told = False
-    while True:
-        try:
-            return attempt()
-        except CoordinatorUnreachable as err:
-            if not is_passing(err) or clock() + RETRY_S > deadline:
-                raise
-            if not told:
-                say(f"waiting for the coordinator: {err}")
-                told = True
-        pause(RETRY_S)
+    def verify(self, document: bytes, report_data: bytes, now: datetime) -> _Presented:
+        del now
+        carried = evidence_of(self.oid, document, "document")
+        if _report_data(carried.evidence) != report_data:
+            raise EvidenceRejected(
+                "the evidence was not made for this connection",
+                hint="a replay, or a relay in between",
+            )
+        return _Presented(carried)
 
 
-def load_manifest(settings: Settings, path: Path | None) -> tuple[bytes, "Manifest", str]:
-    """Return the manifest's bytes, its meaning, and its name for messages.
-
-    path: as given on the command line; None is the project's own. Raises UsageError if it cannot be read,
-    ManifestError with findings if it is not a valid manifest.
-    """
-    from contrast_tasks.manifest.codec import parse_manifest
-
-    place = settings.root / settings.manifest if path is None else path
-    name = norm_path(place, settings.root) if place.is_relative_to(settings.root) else str(place)
-    try:
-        content = place.read_bytes()
-    except OSError as err:
-        raise UsageError(
-            f"cannot read the manifest: {(err.strerror or '').lower()}",
-            where=Location(file=name),
-            hint=f"run '{command('generate')}' first" if path is None else "",
-        ) from err
-    return content, parse_manifest(content, file=name), name
-
-
-def say_simulated(manifest: "Manifest", name: str, say: Callable[[str], None]) -> None:
-    """Tell in one line that a manifest proves nothing about hardware."""
-    if manifest.trusts_simulated:
-        say(f"{name} trusts evidence of a simulated processor: for development only")
+def _report_data(evidence: Evidence) -> bytes:
+    if isinstance(evidence, SnpDocument):
+        return evidence.report.report_data
+    return evidence.body.report_data

@@ -5,14 +5,14 @@ that the manifest describes. Before anything is sent, manifest and deployment mu
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.client.deployed import coordinator_address
+from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.given import load_manifest
 from contrast_tasks.client.history import (
     MESH_CA_FILE,
     ROOT_CA_FILE,
@@ -20,16 +20,7 @@ from contrast_tasks.client.history import (
     check_certificates,
     newest_transition,
 )
-from contrast_tasks.client.session import (
-    LIMIT_S,
-    Dial,
-    Session,
-    advice,
-    dial,
-    load_manifest,
-    patiently,
-    say_simulated,
-)
+from contrast_tasks.client.session import Session
 from contrast_tasks.errors import Location, MismatchError, NotAuthorised, UsageError
 from contrast_tasks.files import norm_path, pretty_json, sha256_hex, write_atomic
 from contrast_tasks.kube.annotated import (
@@ -77,10 +68,7 @@ def run_set(
     owner_key: Path | None = None,
     owner_key_name: str = "",
     paths: Sequence[Path] = (),
-    timeout_s: float = LIMIT_S,
-    connect: Dial = dial,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
+    reach: Reach = USUAL_REACH,
 ) -> SetResult:
     """Set the manifest and write the certificates that belong to it.
 
@@ -88,10 +76,11 @@ def run_set(
     what it was generated from; by default generate's output. owner_key: PEM file, which messages call `owner_key_name`; by default the first of the
     settings, where absent is no key.
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
-    manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable after `timeout_s`; RequestRefused.
+    manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable; RequestRefused.
     """
-    content, meaning, name = load_manifest(settings, manifest)
-    say_simulated(meaning, name, say)
+    given = load_manifest(settings, manifest)
+    given.say_simulated(say)
+    content, meaning, name = given
     policies = _deployed_policies(settings, paths, say)
     check_policies(meaning, policies, name)
     _check_size(content, policies)
@@ -103,24 +92,18 @@ def run_set(
     key, key_file = _owner_key(settings, owner_key, owner_key_name)
     for line in lock_out_warnings(meaning, key):
         say(f"warning: {line}")
-    host, port = coordinator_address(settings, coordinator)
+    found = Coordinator.find(settings, coordinator, say=say, reach=reach)
     setting = _Setting(
         root=settings.root,
         content=content,
         name=name,
         policies=[policies[policy] for policy in sorted(meaning.policies)],
         has_seedshare_owners=bool(meaning.seedshare_owner_pub_keys),
-        coordinator=f"{host}:{port}",
+        coordinator=found.address,
         say=say,
     )
-
-    def attempt() -> SetResult:
-        with connect(host, port, manifest=meaning, client_key=key) as session:
-            return setting.attempt(session)
-
     try:
-        with advice(settings, coordinator):
-            return patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+        return found.ask(meaning, setting.attempt, key)
     except NotAuthorised as err:
         err.hint = err.hint or _owner_hint(key, key_file)
         raise

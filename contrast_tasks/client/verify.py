@@ -6,14 +6,14 @@ difference can be looked at; the CA certificates, which clients are told to trus
 
 import itertools
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contrast_tasks.client.deployed import coordinator_address
+from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.given import load_manifest
 from contrast_tasks.client.history import (
     MESH_CA_FILE,
     ROOT_CA_FILE,
@@ -21,15 +21,6 @@ from contrast_tasks.client.history import (
     check_certificates,
     check_history,
     is_same_key,
-)
-from contrast_tasks.client.session import (
-    LIMIT_S,
-    Dial,
-    advice,
-    dial,
-    load_manifest,
-    patiently,
-    say_simulated,
 )
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex, write_atomic
@@ -66,28 +57,19 @@ def run_verify(
     manifest: Path | None = None,
     folder: Path | None = None,
     folder_name: str = "",
-    timeout_s: float = LIMIT_S,
-    connect: Dial = dial,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
+    reach: Reach = USUAL_REACH,
 ) -> VerifyResult:
     """Return if a genuine Coordinator has exactly the given manifest in force.
 
     manifest: by default the project's own; folder: where the history goes, by default verify/ of the project, which
     messages call `folder_name`.
-    Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40) after `timeout_s`.
+    Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40).
     """
-    content, meaning, name = load_manifest(settings, manifest)
-    say_simulated(meaning, name, say)
-    host, port = coordinator_address(settings, coordinator)
-    subject = f"coordinator {host}:{port}"
-
-    def attempt() -> "ManifestHistory":
-        with connect(host, port, manifest=meaning, client_key=None) as session:
-            return session.get_manifests()
-
-    with advice(settings, coordinator):
-        history = patiently(attempt, limit_s=timeout_s, say=say, clock=clock, pause=pause)
+    given = load_manifest(settings, manifest)
+    given.say_simulated(say)
+    found = Coordinator.find(settings, coordinator, say=say, reach=reach)
+    subject = found.subject
+    history = found.ask(given.meaning, lambda session: session.get_manifests())
     target = settings.root / FOLDER if folder is None else folder
     shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
     if _is_of_other_root(target, history):
@@ -96,15 +78,15 @@ def run_verify(
         refuse_rollback(history, target, subject=subject, folder=shown)
     changed = write_history(target, history)
     check_history(history, subject)
-    compare(history, content, name=name, subject=subject, folder=shown)
+    compare(history, given.content, name=given.name, subject=subject, folder=shown)
     check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
     changed += write_certificates(target, history)
     return VerifyResult(
-        coordinator=f"{host}:{port}",
+        coordinator=found.address,
         folder=target,
         files=changed,
         generations=len(history.manifests),
-        manifest_sha256=sha256_hex(content),
+        manifest_sha256=sha256_hex(given.content),
         root_ca_sha256=certificate_sha256(history.root_ca_pem),
         mesh_ca_sha256=certificate_sha256(history.mesh_ca_pem),
     )

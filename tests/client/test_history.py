@@ -7,6 +7,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.pki.forms import pem_to_der
+from contrast_tasks.client.coordinator import Reach
 from contrast_tasks.client.verify import run_verify
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
@@ -47,7 +48,12 @@ def test_a_history_that_does_not_hold_together_leaves_the_cas_too(
     liar = Liar(manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY,))
 
     with pytest.raises(MismatchError):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
     assert (verify / "mesh-ca.pem").read_text() == "accepted"
     assert not (verify / "coordinator-root-ca.pem").exists()
@@ -57,7 +63,12 @@ def test_a_history_without_a_named_policy_is_refused(project: Project, said: lis
     liar = Liar(manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY,))
 
     with pytest.raises(MismatchError, match=f"names policy {WEB} in manifest 0 and does not"):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
 
 def test_a_policy_that_no_manifest_names_is_refused(project: Project, said: list[str]) -> None:
@@ -69,7 +80,12 @@ def test_a_policy_that_no_manifest_names_is_refused(project: Project, said: list
     with pytest.raises(
         MismatchError, match=f"policy {sha256_hex(b'package other' + bytes([10]))}, which no"
     ):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +100,12 @@ def test_a_manifest_of_the_history_that_is_none_is_refused(
     )
 
     with pytest.raises(MismatchError, match="presents as manifest 0 what is no manifest"):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
 
 def test_an_earlier_manifest_need_not_satisfy_the_rules_of_today(
@@ -96,7 +117,7 @@ def test_an_earlier_manifest_need_not_satisfy_the_rules_of_today(
     )
 
     found = run_verify(
-        project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+        project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=liar.connect)
     )
 
     assert found.generations == 2
@@ -151,7 +172,12 @@ def test_a_ca_that_cannot_be_one_is_refused_and_not_written(
     )
 
     with pytest.raises(MismatchError, match=message):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
     assert [path.name for path in (project.root / "verify").glob("*.pem")] == []
 
@@ -171,7 +197,7 @@ def test_the_folder_of_a_refused_history_is_named_as_given(
             coordinator="host:1",
             folder=project.root / "elsewhere",
             folder_name="elsewhere/",
-            connect=liar.connect,
+            reach=Reach(connect=liar.connect),
         )
 
     assert caught.value.exit_code == 42
@@ -186,7 +212,12 @@ def test_a_history_that_does_not_lead_to_its_transition_is_refused(
     )
 
     with pytest.raises(MismatchError, match=f"presented {'01' * 32}"):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
 
 FOREIGN = {"notes.txt", "manifest.prod.json", "manifest.07.json", "policy.draft.rego"}
@@ -203,7 +234,9 @@ def test_files_of_an_earlier_verify_are_removed(project: Project, said: list[str
         manifests=(project.manifest.read_bytes(),), policies=(COORDINATOR_POLICY, WEB_POLICY)
     )
 
-    run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+    run_verify(
+        project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=liar.connect)
+    )
 
     names = {path.name for path in verify.iterdir()}
     assert names >= FOREIGN
@@ -217,7 +250,9 @@ def verified(project: Project, said: list[str], *manifests: bytes) -> Liar:
         manifests=(*manifests, project.manifest.read_bytes()),
         policies=(COORDINATOR_POLICY, WEB_POLICY),
     )
-    run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+    run_verify(
+        project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=liar.connect)
+    )
     return liar
 
 
@@ -231,7 +266,10 @@ def test_a_history_that_was_rolled_back_is_refused_as_often_as_it_is_presented(
     for _ in range(2):
         with pytest.raises(MismatchError, match="may have been rolled back") as caught:
             run_verify(
-                project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+                project.settings,
+                say=said.append,
+                coordinator="host:1",
+                reach=Reach(connect=liar.connect),
             )
 
     assert f"expected  {sha256_hex(content)}   verify/manifest.1.json" in str(caught.value)
@@ -245,7 +283,12 @@ def test_a_history_whose_past_was_exchanged_is_refused(project: Project, said: l
     liar.manifests = (past + b" ", *liar.manifests[1:])
 
     with pytest.raises(MismatchError, match=f"presented {sha256_hex(past + b' ')}"):
-        run_verify(project.settings, say=said.append, coordinator="host:1", connect=liar.connect)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
 
 
 def test_a_history_that_went_on_is_accepted(project: Project, said: list[str]) -> None:
@@ -254,7 +297,7 @@ def test_a_history_that_went_on_is_accepted(project: Project, said: list[str]) -
     liar.manifests = (content, content)
 
     found = run_verify(
-        project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+        project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=liar.connect)
     )
 
     assert found.generations == 2
@@ -270,7 +313,7 @@ def test_a_coordinator_with_another_root_begins_another_history(
     liar.root_ca_pem, liar.mesh_ca_pem = other.root_ca_pem, other.mesh_ca_pem
 
     found = run_verify(
-        project.settings, say=said.append, coordinator="host:1", connect=liar.connect
+        project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=liar.connect)
     )
 
     assert found.generations == 1

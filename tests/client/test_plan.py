@@ -107,7 +107,7 @@ def test_a_local_coordinator_that_does_not_answer_is_told_and_not_compared(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(
-        "contrast_tasks.client.plan.coordinator_address", lambda *_: ("127.0.0.1", 1)
+        "contrast_tasks.client.coordinator.coordinator_address", lambda *_: ("127.0.0.1", 1)
     )
 
     assert running_difference(project.settings, PLANNED, say=said.append) is None

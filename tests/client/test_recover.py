@@ -227,7 +227,7 @@ def test_a_history_that_was_changed_is_not_recovered_and_the_object_is_named(
 def test_the_log_of_the_local_coordinator_is_named_when_its_history_was_changed(
     project: Project, processor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contrast_tasks.client import recover
+    from contrast_tasks.client import coordinator as reaching
 
     logs = project.root / ".contrast" / "local" / "logs"
     logs.mkdir(parents=True)
@@ -239,7 +239,7 @@ def test_the_log_of_the_local_coordinator_is_named_when_its_history_was_changed(
 
     with running_coordinator(project, processor=processor) as address:
         host, _, port = address.rpartition(":")
-        monkeypatch.setattr(recover, "coordinator_address", lambda *_: (host, int(port)))
+        monkeypatch.setattr(reaching, "coordinator_address", lambda *_: (host, int(port)))
         with pytest.raises(CoordinatorUnreachable) as caught:
             run_recover(project.settings, say=quiet)
 

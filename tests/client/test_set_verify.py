@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.api.errors import CoordinatorNotReady, RequestRefused
 from contrast_tasks.atls.server import serve
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.client.coordinator import Reach
 from contrast_tasks.client.session import Session
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import run_verify
@@ -79,9 +80,13 @@ def no_pause(_seconds: float) -> None:
 def test_set_writes_the_certificates_and_verify_the_history(
     project: Project, coordinator: str, said: list[str]
 ) -> None:
-    done = run_set(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+    done = run_set(
+        project.settings, say=said.append, coordinator=coordinator, reach=Reach(pause=no_pause)
+    )
 
-    found = run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+    found = run_verify(
+        project.settings, say=said.append, coordinator=coordinator, reach=Reach(pause=no_pause)
+    )
 
     assert (done.generation, found.generations) == (1, 1)
     assert done.mesh_ca_sha256 == found.mesh_ca_sha256
@@ -280,7 +285,9 @@ def test_a_server_that_speaks_something_else_is_no_coordinator_and_not_waited_fo
     address = stranger(answer)
 
     with pytest.raises(CoordinatorUnreachable) as caught:
-        run_verify(project.settings, say=said.append, coordinator=address, pause=no_pause)
+        run_verify(
+            project.settings, say=said.append, coordinator=address, reach=Reach(pause=no_pause)
+        )
 
     assert str(caught.value).startswith(f"this is no coordinator: {address}: ")
     assert "1313" in caught.value.hint
@@ -293,7 +300,9 @@ def test_a_tls_server_without_evidence_is_no_coordinator(
         address = f"127.0.0.1:{server.port}"
 
         with pytest.raises(EvidenceRejected) as caught:
-            run_verify(project.settings, say=said.append, coordinator=address, pause=no_pause)
+            run_verify(
+                project.settings, say=said.append, coordinator=address, reach=Reach(pause=no_pause)
+            )
 
     assert str(caught.value).startswith(f"this is no coordinator: {address}: ")
 
@@ -310,7 +319,9 @@ def test_an_api_that_wants_our_evidence_is_not_the_user_api(
         address = f"127.0.0.1:{server.port}"
 
         with pytest.raises(CoordinatorUnreachable) as caught:
-            run_verify(project.settings, say=said.append, coordinator=address, pause=no_pause)
+            run_verify(
+                project.settings, say=said.append, coordinator=address, reach=Reach(pause=no_pause)
+            )
 
     assert str(caught.value).startswith(f"this is no coordinator's user api: {address}: ")
 
@@ -332,7 +343,7 @@ def test_a_coordinator_with_another_policy_is_refused(
         running_coordinator(project, host_data=WEB, processor=processor) as address,
         pytest.raises(MismatchError) as caught,
     ):
-        run_set(project.settings, say=said.append, coordinator=address, pause=no_pause)
+        run_set(project.settings, say=said.append, coordinator=address, reach=Reach(pause=no_pause))
 
     assert caught.value.exit_code == 42
     assert str(caught.value).startswith(f"coordinator {address}: ")
@@ -347,7 +358,9 @@ def test_evidence_under_another_root_is_refused_and_both_roots_are_named(
     project.write_manifest()
 
     with pytest.raises(EvidenceRejected) as caught:
-        run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+        run_verify(
+            project.settings, say=said.append, coordinator=coordinator, reach=Reach(pause=no_pause)
+        )
 
     assert caught.value.exit_code == 41
     assert str(caught.value).startswith(f"coordinator {coordinator}: ")
@@ -390,7 +403,9 @@ def test_an_update_without_the_owners_key_is_not_authorised(
         (project.root / "workload-owner.pem").write_bytes(key)
 
     with pytest.raises(NotAuthorised) as caught:
-        run_set(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+        run_set(
+            project.settings, say=said.append, coordinator=coordinator, reach=Reach(pause=no_pause)
+        )
 
     assert caught.value.exit_code == 43
     assert caught.value.hint.startswith(hint)
@@ -405,7 +420,12 @@ def test_a_deployed_policy_that_the_manifest_lacks_stops_set(
     extra = sha256_hex(b"package agent_policy\n# extra\n")
 
     with pytest.raises(MismatchError) as caught:
-        run_set(project.settings, say=said.append, coordinator="127.0.0.1:1", pause=no_pause)
+        run_set(
+            project.settings,
+            say=said.append,
+            coordinator="127.0.0.1:1",
+            reach=Reach(pause=no_pause),
+        )
 
     assert str(caught.value).endswith(
         f"a deployed pod has policy {extra}, manifest.json does not name it"
@@ -418,7 +438,12 @@ def test_a_policy_of_the_manifest_that_no_pod_has_stops_set(
     (project.root / "build" / "deployment" / "web.yml").unlink()
 
     with pytest.raises(MismatchError) as caught:
-        run_set(project.settings, say=said.append, coordinator="127.0.0.1:1", pause=no_pause)
+        run_set(
+            project.settings,
+            say=said.append,
+            coordinator="127.0.0.1:1",
+            reach=Reach(pause=no_pause),
+        )
 
     assert str(caught.value).endswith(
         f"manifest.json names {WEB} (web, *), no deployed pod has this policy"
@@ -471,7 +496,9 @@ def test_verify_before_set_says_that_there_is_no_manifest(
     project: Project, coordinator: str, said: list[str]
 ) -> None:
     with pytest.raises(CoordinatorUnreachable, match="no manifest") as caught:
-        run_verify(project.settings, say=said.append, coordinator=coordinator, pause=no_pause)
+        run_verify(
+            project.settings, say=said.append, coordinator=coordinator, reach=Reach(pause=no_pause)
+        )
 
     assert caught.value.exit_code == 40
 
@@ -483,7 +510,12 @@ def test_a_manifest_with_an_extra_key_is_refused_before_dialling(
     project.manifest.write_text(json.dumps({**document, "Extra": 1}))
 
     with pytest.raises(ManifestError) as caught:
-        run_verify(project.settings, say=said.append, coordinator="127.0.0.1:1", pause=no_pause)
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="127.0.0.1:1",
+            reach=Reach(pause=no_pause),
+        )
 
     assert caught.value.exit_code == 12
 
@@ -535,9 +567,7 @@ def test_a_coordinator_that_starts_slowly_is_waited_for_and_told_once(
             project.settings,
             say=said.append,
             coordinator="host:1",
-            connect=patience.connect,
-            clock=patience.clock,
-            pause=patience.pause,
+            reach=Reach(connect=patience.connect, clock=patience.clock, pause=patience.pause),
         )
 
     assert patience.now == 5.0
@@ -552,18 +582,14 @@ def test_patience_ends_after_the_limit(project: Project, said: list[str]) -> Non
             project.settings,
             say=said.append,
             coordinator="host:1",
-            connect=patience.connect,
-            clock=patience.clock,
-            pause=patience.pause,
+            reach=Reach(connect=patience.connect, clock=patience.clock, pause=patience.pause),
         )
 
     assert patience.now == 180.0
 
 
 def recovering() -> CoordinatorNotReady:
-    error = CoordinatorNotReady("coordinator is in recovery mode")
-    error.reason = "recovery-mode"
-    return error
+    return CoordinatorNotReady("coordinator is in recovery mode", reason="recovery-mode")
 
 
 @pytest.mark.parametrize(
@@ -583,6 +609,5 @@ def test_what_waiting_cannot_cure_is_not_tried_again(
 
     with pytest.raises(type(error)):
         run_set(
-            project.settings, say=said.append, coordinator="host:1", connect=patience.connect,
-            pause=no_pause,
+            project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=patience.connect, pause=no_pause),
         )  # fmt: skip

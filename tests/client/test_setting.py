@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.api.errors import CoordinatorNotReady
 from contrast_tasks.api.userapi import ManifestHistory, SeedShare, SeedShares, SetManifestResult
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.client.coordinator import Reach
 from contrast_tasks.client.history import newest_transition
 from contrast_tasks.client.session import Session
 from contrast_tasks.client.set import SetResult, run_set
@@ -66,9 +67,7 @@ class Server:
         if self.sets:
             self._maybe_lose("get")
         if not self.manifests:
-            error = CoordinatorNotReady("no manifest configured")
-            error.reason = "no-manifest"
-            raise error
+            raise CoordinatorNotReady("no manifest configured", reason="no-manifest")
         return self._history()
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
@@ -116,9 +115,7 @@ def set_at(server: Server, project: Project, said: list[str]) -> SetResult:
         project.settings,
         say=said.append,
         coordinator="host:1",
-        connect=server.connect,
-        clock=lambda: 0.0,
-        pause=lambda _seconds: None,
+        reach=Reach(connect=server.connect, clock=lambda: 0.0, pause=lambda _seconds: None),
     )
 
 
@@ -203,8 +200,7 @@ def test_a_manifest_that_somebody_sets_in_between_is_not_overwritten(
             project.settings,
             say=said.append,
             coordinator="host:1",
-            connect=server.connect,
-            timeout_s=0,
+            reach=Reach(connect=server.connect, limit_s=0),
         )
 
     assert server.manifests == (b"{}",)
@@ -285,7 +281,7 @@ def test_sources_stand_for_what_was_generated_from_them(project: Project, said: 
         project.settings,
         say=said.append,
         coordinator="host:1",
-        connect=server.connect,
+        reach=Reach(connect=server.connect),
         paths=[source.parent],
     )
 

@@ -1,0 +1,140 @@
+"""The Coordinator as commands ask it: where it is, how long it is waited for, and what its errors mean for the user.
+
+Waiting. `ask` connects, calls, and hangs up. While the Coordinator is not there (nobody listens, the connection breaks, the
+call is not answered in time) it tries again every second, up to the limit, on a new connection with a new nonce; people are told
+once. It does not wait where waiting cannot help: evidence or manifest are refused, the Coordinator said why it cannot
+serve (in recovery mode, without a manifest), it failed on its own side, or somebody else listens there.
+
+What was asked may have been carried out although its answer was lost, so each attempt must be harmless when repeated; `set`
+looks at the history first.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from contrast_tasks.client.deployed import coordinator_address, is_local
+from contrast_tasks.client.session import Session, dial
+from contrast_tasks.errors import CoordinatorUnreachable
+from contrast_tasks.files import norm_path
+from contrast_tasks.report.hints import command, recovery_hint
+from contrast_tasks.settings.load import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import Manifest
+
+RETRY_S = 1.0
+LIMIT_S = 180.0
+
+Result = TypeVar("Result")
+
+
+class Dial(Protocol):
+    """Connects to a Coordinator that must satisfy the manifest, as `session.dial` does."""
+
+    def __call__(
+        self, host: str, port: int, *, manifest: "Manifest", client_key: Any
+    ) -> AbstractContextManager[Session]:
+        """Return the session; raise EvidenceRejected, MismatchError or CoordinatorUnreachable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How a Coordinator is reached. limit_s: for how long it is waited for; the others are the network and the time."""
+
+    limit_s: float = LIMIT_S
+    connect: Dial = dial
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+USUAL_REACH = Reach()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinator:
+    """One Coordinator's user API.
+
+    project: root of the project whose local deployment it belongs to, None if it was named on the command line.
+    say: is told that we wait.
+    """
+
+    host: str
+    port: int
+    project: Path | None
+    say: Callable[[str], None]
+    reach: Reach
+
+    @classmethod
+    def find(
+        cls, settings: Settings, given: str | None, *, say: Callable[[str], None], reach: Reach
+    ) -> Self:
+        """Return the Coordinator at `given`, HOST:PORT, or the local deployment's. Raises ClusterError, UsageError."""
+        host, port = coordinator_address(settings, given)
+        project = settings.root if given is None and is_local(settings) else None
+        return cls(host=host, port=port, project=project, say=say, reach=reach)
+
+    @property
+    def address(self) -> str:
+        """Return `host:port`."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def subject(self) -> str:
+        """Return what messages call it."""
+        return f"coordinator {self.address}"
+
+    @contextmanager
+    def session(self, manifest: "Manifest", client_key: Any = None) -> Iterator[Session]:
+        """Connect once, without waiting; errors get the hint that fits.
+
+        Raises EvidenceRejected, MismatchError, NotAuthorised, CoordinatorUnreachable, RequestRefused.
+        """
+        from contrast_tasks.api.errors import REASON_RECOVERY, CoordinatorFailed
+
+        try:
+            with self.reach.connect(
+                self.host, self.port, manifest=manifest, client_key=client_key
+            ) as session:
+                yield session
+        except CoordinatorUnreachable as err:
+            if err.reason == REASON_RECOVERY:
+                err.hint = recovery_hint()
+            elif isinstance(err, CoordinatorFailed) and self.project is not None:
+                err.hint = _log_hint(self.project, is_damage=err.is_damage)
+            raise
+
+    def ask(
+        self, manifest: "Manifest", call: Callable[[Session], Result], client_key: Any = None
+    ) -> Result:
+        """Return what `call` returns for a session, waiting for the Coordinator as the module says; raises as `session`."""
+        deadline = self.reach.clock() + self.reach.limit_s
+        is_told = False
+        while True:
+            try:
+                with self.session(manifest, client_key) as session:
+                    return call(session)
+            except CoordinatorUnreachable as err:
+                if not err.is_passing or self.reach.clock() + RETRY_S > deadline:
+                    raise
+                if not is_told:
+                    self.say(f"waiting for the coordinator: {err}")
+                    is_told = True
+            self.reach.pause(RETRY_S)
+
+
+def _log_hint(project: Path, *, is_damage: bool) -> str:
+    from contrast_tasks.local.paths import local_paths
+
+    paths = local_paths(project)
+    logs = sorted(paths.logs.glob("coordinator*.log"))
+    log = norm_path(logs[0] if logs else paths.logs, project)
+    if not is_damage:
+        return f"its log is {log}"
+    return (
+        f"its log is {log}; restore the object below {norm_path(paths.state, project)} from a backup, "
+        f"or begin a new history with '{command('deploy --fresh')}'"
+    )

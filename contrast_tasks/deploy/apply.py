@@ -98,7 +98,7 @@ def run_deploy(
     refuse_without_policy(objects)
     if not is_local(settings):
         return _deploy_to_cluster(settings, objects, cluster or Kubectl(), say)
-    from contrast_tasks.deploy.local.backend import LocalDeploy
+    from contrast_tasks.deploy.local.start import LocalDeploy
 
     local = LocalDeploy(
         settings=settings,
@@ -189,12 +189,10 @@ def _bring_back_coordinator(
     others: Sequence[str],
     say: Say,
 ) -> None:
-    from contrast_tasks.deploy.local.backend import bring_back
+    from contrast_tasks.deploy.local.recovery import bring_back
 
     client.wait([coordinator.name], until="started", timeout_s=START_LIMIT_S)
-    needs = bring_back(settings, client, coordinator.address, say=say, had_certificates=others)
-    if needs is not None:
-        raise needs
+    bring_back(settings, client, coordinator.address, say=say, had_certificates=others)
 
 
 def _restart_in_cluster(
@@ -270,7 +268,7 @@ def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodSt
 
     It is asked when pods wait: they may wait for it.
     """
-    from contrast_tasks.deploy.local.backend import coordinator_state
+    from contrast_tasks.deploy.local.recovery import coordinator_state
 
     asked = [pod for pod in pods if pod.role == ROLE_COORDINATOR and pod.started]
     if not asked or all(pod.ready for pod in pods):

@@ -20,6 +20,7 @@ from contrast_tasks.local.processes import is_alive
 
 START_LIMIT_S = 20.0
 
+_HERE = Path(__file__).resolve()
 _END_LIMIT_S = 60.0
 # Stopping a pod takes as long as its containers are given to end.
 _CHANGE_LIMIT_S = 120.0
@@ -209,14 +210,15 @@ def start_node(
     return NodeClient(paths=paths)
 
 
-def install_root() -> Path:
-    """Return the folder that holds the packages contrast_tasks and coordinator."""
-    return Path(__file__).resolve().parents[2]
+def shim_folder() -> Path:
+    """Return the folder whose sitecustomize resolves cluster names in Python applications."""
+    return _HERE.parent / "shim"
 
 
 def _python_path() -> str:
     before = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(install_root()), *([before] if before else [])])
+    # The folder that holds the packages contrast_tasks and coordinator.
+    return os.pathsep.join([str(_HERE.parents[2]), *([before] if before else [])])
 
 
 def _read_line(descriptor: int, timeout_s: float) -> bytes:

@@ -14,9 +14,10 @@ import pytest
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client import recover
 from contrast_tasks.deploy.apply import run_deploy, run_restart, run_status
-from contrast_tasks.deploy.local import backend as deploy_local
-from contrast_tasks.deploy.local import deployment as local_plan
-from contrast_tasks.deploy.local.backend import LocalDeploy, coordinator_state
+from contrast_tasks.deploy.local import plan as local_plan
+from contrast_tasks.deploy.local import recovery
+from contrast_tasks.deploy.local.recovery import coordinator_state
+from contrast_tasks.deploy.local.start import LocalDeploy
 from contrast_tasks.errors import ClusterError, CoordinatorUnreachable
 from contrast_tasks.local.client import NodeClient, running_pids
 from contrast_tasks.local.messages import Applied, Plan, PodStatus
@@ -137,7 +138,7 @@ BLOCKED = """
 import sys
 from pathlib import Path
 from contrast_tasks.settings.load import load_settings
-from contrast_tasks.deploy.local import deployment as local_plan
+from contrast_tasks.deploy.local import plan as local_plan
 from contrast_tasks.deploy.apply import run_deploy
 
 def blocked(*_arguments, **_fields):
@@ -239,9 +240,9 @@ def test_a_coordinator_that_needs_help_is_told_with_the_ways_out(
     texts: tuple[str, ...],
 ) -> None:
     (client.paths.state / "transitions").mkdir(parents=True)
-    monkeypatch.setattr(deploy_local, "coordinator_state", lambda _address: state)
+    monkeypatch.setattr(recovery, "coordinator_state", lambda _address: state)
 
-    error = local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1")
+    error = local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1")
 
     assert isinstance(error, CoordinatorUnreachable)
     assert [text for text in texts if text not in f"{error} {error.hint}"] == []
@@ -255,10 +256,10 @@ def test_a_refused_recovery_keeps_the_hint_of_its_cause(
         raise CoordinatorUnreachable("the history was changed", hint=own)
 
     (client.paths.state / "transitions").mkdir(parents=True)
-    monkeypatch.setattr(deploy_local, "coordinator_state", lambda _address: ("recovery", ""))
+    monkeypatch.setattr(recovery, "coordinator_state", lambda _address: ("recovery", ""))
     monkeypatch.setattr(recover, "recover_with_what_is_here", refused)
 
-    error = local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1")
+    error = local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1")
 
     assert error is not None
     assert "recovery mode: the history was changed" in str(error)
@@ -268,9 +269,9 @@ def test_a_refused_recovery_keeps_the_hint_of_its_cause(
 def test_without_a_history_the_coordinator_is_not_asked(
     project: Project, client: NodeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy_local, "coordinator_state", None)
+    monkeypatch.setattr(recovery, "coordinator_state", None)
 
-    assert local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1") is None
+    assert local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1") is None
 
 
 def test_a_coordinator_that_does_not_answer_has_no_state() -> None:
@@ -320,9 +321,7 @@ def test_a_coordinator_that_is_not_ready_is_asked_for_the_reason(
 ) -> None:
     pods = (pod_status("coordinator", ready=False, role="coordinator"), pod_status("a", ready=True))
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
-    monkeypatch.setattr(
-        deploy_local, "coordinator_state", lambda _address: ("initial", "no manifest")
-    )
+    monkeypatch.setattr(recovery, "coordinator_state", lambda _address: ("initial", "no manifest"))
 
     found = run_status(project.settings)
 
@@ -335,7 +334,7 @@ def test_nobody_asks_the_coordinator_when_all_is_ready(
 ) -> None:
     pods = (pod_status("coordinator", ready=True, role="coordinator"),)
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
-    monkeypatch.setattr(deploy_local, "coordinator_state", None)
+    monkeypatch.setattr(recovery, "coordinator_state", None)
 
     assert run_status(project.settings).coordinator == ""
 
@@ -354,14 +353,15 @@ def test_a_coordinator_that_is_restarted_is_given_its_seed_back(
     pods = (pod_status("coordinator", ready=True, role="coordinator"), pod_status("a", ready=True))
     asked: list[tuple[str, list[str]]] = []
 
-    def bring_back(_settings: Any, _client: Any, address: str, **given: Any) -> Any:
+    def bring_back(_settings: Any, _client: Any, address: str, **given: Any) -> None:
         asked.append((address, given["had_certificates"]))
-        return needs
+        if needs is not None:
+            raise needs
 
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
     monkeypatch.setattr(NodeClient, "restart", lambda _client, names: tuple(names))
     monkeypatch.setattr(NodeClient, "wait", lambda *_arguments, **_fields: ())
-    monkeypatch.setattr(deploy_local, "bring_back", bring_back)
+    monkeypatch.setattr(recovery, "bring_back", bring_back)
 
     try:
         run_restart(project.settings, say=lambda _: None, names=["coordinator"])

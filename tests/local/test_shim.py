@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.deploy.local.deployment import shim_folder
+from contrast_tasks.local.client import shim_folder
 
 HOSTS = {
     "web-svc": {"443": [["127.77.0.6", 8080]], "80": []},

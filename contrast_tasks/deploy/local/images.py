@@ -5,15 +5,15 @@ or removed since is noticed, and the image is unpacked anew. Files that were add
 """
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.deploy.local.pod import UnpackedImage
+from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import canonical_json, write_atomic
 from contrast_tasks.local.paths import LocalPaths
@@ -28,7 +28,27 @@ _ROOTFS = "rootfs"
 Say = Callable[[str], None]
 
 
-def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Callable[[str], UnpackedImage]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpackedImage:
+    """An image as the plan needs it; rootfs is its unpacked root, digest `sha256:...`.
+
+    unpacking: differs each time the image is unpacked, so that pods of a damaged one are replaced.
+    """
+
+    digest: str
+    rootfs: Path
+    unpacking: str
+    entrypoint: tuple[str, ...]
+    cmd: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: str
+
+
+Unpack = Callable[[str], UnpackedImage]
+"""Returns the image of a pinned reference; raises ImageError."""
+
+
+def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
     """Return the function that unpacks an image of the project's layouts, into a folder of its digest."""
     from contrast_tasks.images.layout import find_layout, open_layouts
     from contrast_tasks.images.references import parse_reference
@@ -74,8 +94,8 @@ def ensure_unpacked(image: "LayoutImage", folder: Path, say: Say) -> str:
 
     rootfs, record = folder / _ROOTFS, folder / _RECORD
     known = _recorded(record)
-    if known is not None and _is_as_recorded(rootfs, known["files"]):
-        return str(known["unpacking"])
+    if known is not None and _is_as_recorded(rootfs, known.at("files")):
+        return known.at("unpacking").text()
     if rootfs.is_dir():
         if known is not None:
             say(f"image {image.reference} was changed in {folder}, unpacked it anew")
@@ -88,18 +108,20 @@ def ensure_unpacked(image: "LayoutImage", folder: Path, say: Say) -> str:
     return unpacking
 
 
-def _recorded(record: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        document: dict[str, Any] = json.loads(record.read_bytes())
-        if document.keys() == {"files", "unpacking"}:
-            return document
+def _recorded(record: Path) -> Json | None:
+    """Return what was written when the image was unpacked, None if that cannot be read."""
+    with contextlib.suppress(OSError, DecodeError):
+        document = parse_json(record.read_bytes())
+        document.at("files").members()
+        document.at("unpacking").text()
+        return document
     return None
 
 
-def _is_as_recorded(rootfs: Path, files: dict[str, Any]) -> bool:
+def _is_as_recorded(rootfs: Path, files: Json) -> bool:
     try:
-        return all(_state(rootfs / _path(text)) == state for text, state in files.items())
-    except (OSError, ValueError, AttributeError):
+        return all(_state(rootfs / _path(text)) == state.value for text, state in files.members())
+    except (OSError, ValueError):
         return False
 
 

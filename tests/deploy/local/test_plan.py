@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contrast_tasks.deploy.local.deployment import build_plan
+from contrast_tasks.deploy.local.plan import build_plan
 from contrast_tasks.errors import ClusterError, ImageError, UsageError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.images.documents import ImageConfig

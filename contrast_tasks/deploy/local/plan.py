@@ -1,0 +1,164 @@
+"""The whole deployment as a plan for the local node: names, addresses, services, unpacked images."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.deploy.local.environment import Configs
+from contrast_tasks.deploy.local.images import unpacker
+from contrast_tasks.deploy.local.pod_plan import Surroundings, all_ports, build_pod
+from contrast_tasks.deploy.local.sidecar import Hosts, egress_places
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.annotated import Annotated, load_records, refuse_without_policy
+from contrast_tasks.local.messages import Endpoint, Plan
+from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.settings.load import Settings
+from contrast_tasks.steps.policies import config_data
+
+# Kinds whose pods would not run right after `kubectl apply`.
+_NOT_STARTED = frozenset({"CronJob"})
+_CLUSTER_DOMAIN = "svc.cluster.local"
+
+
+def build_plan(
+    objects: Sequence[Annotated],
+    *,
+    settings: Settings,
+    paths: LocalPaths,
+    addresses_of: Callable[[Sequence[str]], Mapping[str, str]],
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    with_mesh: bool = True,
+) -> Plan:
+    """Return the plan of all pods.
+
+    addresses_of: asks the node for the pods' addresses; the Coordinator's is under the empty name. say: told of images
+    that had to be unpacked again, and of what is not started.
+    Raises UsageError, ClusterError or ImageError for what cannot be run, before anything is started.
+    """
+    refuse_without_policy(objects)
+    _check_records(objects, settings)
+    for item in objects:
+        if item.kind in _NOT_STARTED:
+            say(f"{item.key} is not started: platform local keeps no schedule")
+    pods = _named_pods(objects)
+    found = addresses_of([name for item, name in pods if item.role != ROLE_COORDINATOR])
+    addresses = {name: found["" if item.role == ROLE_COORDINATOR else name] for item, name in pods}
+    hosts = _service_table(objects, pods, addresses)
+    specs = [(name, workloads.pod_spec(item.obj)) for item, name in pods]
+    around = Surroundings(
+        paths=paths,
+        unpack=unpacker(settings, paths, say),
+        hosts=hosts,
+        egress=egress_places(specs, addresses),
+        configs=_configs(objects),
+        environ=environ,
+        with_mesh=with_mesh,
+    )
+    return Plan(
+        pods=tuple(build_pod(item, name, addresses[name], around) for item, name in pods),
+        hosts=hosts,
+    )
+
+
+def _check_records(objects: Sequence[Annotated], settings: Settings) -> None:
+    """Raise ClusterError if a pod's policy is not the one that was generated for it."""
+    records = load_records(settings)
+    for item in objects:
+        if not item.policy_b64:
+            continue
+        record = records.get(item.key)
+        found = sha256_hex(item.policy())
+        if record is None or record.policy_sha256 != found:
+            wanted = record.policy_sha256 if record else "none: the workload was not generated here"
+            raise ClusterError(
+                f"{item.key}: its policy annotation has hash {found}, wanted {wanted}",
+                where=item.where,
+                hint="the file was edited after generate; run generate again",
+            )
+
+
+def _named_pods(objects: Sequence[Annotated]) -> list[tuple[Annotated, str]]:
+    """Return every pod of the deployment with its name, Coordinator first; one per replica.
+
+    A name is the workload's; the kind or the namespace is put before it where two would be equal.
+    """
+    items = [item for item in objects if item.is_workload and item.kind not in _NOT_STARTED]
+    plain = [item.name for item in items]
+    found: list[tuple[Annotated, str]] = []
+    for item in sorted(items, key=lambda item: (item.role != ROLE_COORDINATOR, item.key)):
+        unique = plain.count(item.name) == 1
+        name = item.name if unique else item.key.replace("/", "-").lower()
+        replicas = _replicas(item)
+        names = [name] if replicas == 1 else [f"{name}-{number}" for number in range(replicas)]
+        found += [(item, name) for name in names]
+    return found
+
+
+def _replicas(item: Annotated) -> int:
+    # One state folder, one Coordinator.
+    if item.role == ROLE_COORDINATOR or item.kind in {"Pod", "Job", "DaemonSet"}:
+        return 1
+    wanted = workloads.mapping_at(item.obj, "spec").get("replicas")
+    return 1 if wanted is None else int(wanted)
+
+
+def _service_table(
+    objects: Iterable[Annotated],
+    pods: Sequence[tuple[Annotated, str]],
+    addresses: Mapping[str, str],
+) -> Hosts:
+    """Return name -> port -> endpoints for every Service, under its short and its long names."""
+    table: dict[str, dict[str, tuple[Endpoint, ...]]] = {}
+    for service in objects:
+        if service.kind != "Service":
+            continue
+        spec = workloads.mapping_at(service.obj, "spec")
+        selector = spec.get("selector") or {}
+        behind = [
+            (item, name)
+            for item, name in pods
+            if selector and item.namespace == service.namespace and _selected(item, selector)
+        ]
+        ports = {
+            str(port["port"]): tuple(
+                (addresses[name], _target(item, port)) for item, name in behind
+            )
+            for port in spec.get("ports") or ()
+            if port.get("protocol", "TCP") == "TCP"
+        }
+        full = f"{service.name}.{service.namespace}"
+        for name in (service.name, full, f"{full}.svc", f"{full}.{_CLUSTER_DOMAIN}"):
+            table.setdefault(name, ports)
+    return table
+
+
+def _selected(item: Annotated, selector: Mapping[str, str]) -> bool:
+    labels = workloads.mapping_at(workloads.pod_metadata(item.obj), "labels")
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+def _target(item: Annotated, port: Mapping[str, Any]) -> int:
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target
+    ports = all_ports(workloads.pod_spec(item.obj))
+    if target not in ports:
+        raise ClusterError(
+            f"a Service leads to port {target!r} of {item.key}, which has no port of that name",
+            where=item.where,
+        )
+    return ports[target]
+
+
+def _configs(objects: Iterable[Annotated]) -> Configs:
+    return {
+        (item.kind, item.namespace, item.name): {
+            key: value.encode() if isinstance(value, str) else value
+            for key, value in config_data(item.obj).items()
+        }
+        for item in objects
+        if item.kind in {"ConfigMap", "Secret"}
+    }

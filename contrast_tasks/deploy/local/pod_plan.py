@@ -1,0 +1,282 @@
+"""How one pod of the annotated YAML becomes a plan for the local node."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks import variables
+from contrast_tasks.addresses import MESH_API_PORT, PROBES_PORT, USER_API_PORT
+from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.deploy.local.container_plan import (
+    PathMap,
+    command_line,
+    container_ports,
+    probe_plan,
+    search_path,
+)
+from contrast_tasks.deploy.local.environment import Configs, PodFacts, environment, expanded
+from contrast_tasks.deploy.local.images import Unpack
+from contrast_tasks.deploy.local.sidecar import SERVICE_MESH, Hosts, local_mesh, mesh_config
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.local.client import shim_folder
+from contrast_tasks.local.messages import ContainerPlan, Endpoint, PodPlan, Probe
+from contrast_tasks.local.network import app_address
+from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.steps.policies import service_account
+
+INITIALIZER = "contrast-initializer"
+# On one machine the Coordinator is asked again soon; in a cluster it is five seconds.
+_RETRY_SECONDS = "0.5"
+_DEFAULT_GRACE_S = 30.0
+# Long enough for a Coordinator to finish its calls, short enough for somebody who waits at a prompt.
+_MAX_GRACE_S = 10.0
+# The markers of our own containers. In a guest they lie in the container's own root.
+_MARKERS = {"/ready": "ready", "/done": "done"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all pods of one deployment share.
+
+    egress: pod name -> annotated listen address -> the one used on this machine. environ: of the caller; only what
+    names an Envoy binary is passed on. with_mesh: False leaves out the mesh and the applications behind it.
+    """
+
+    paths: LocalPaths
+    unpack: Unpack
+    hosts: Hosts
+    egress: Mapping[str, Mapping[str, str]]
+    configs: Configs
+    environ: Mapping[str, str]
+    with_mesh: bool
+
+
+def all_ports(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Return the declared ports of all main containers by name."""
+    ports: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        ports |= container_ports(container)
+    return ports
+
+
+def build_pod(item: Annotated, name: str, address: str, around: Surroundings) -> PodPlan:
+    """Return the plan of a pod; raise ClusterError or ImageError for what this machine cannot run."""
+    return _PodBuilder(item, name, address, around).build()
+
+
+class _PodBuilder:
+    def __init__(self, item: Annotated, name: str, address: str, around: Surroundings) -> None:
+        metadata = workloads.pod_metadata(item.obj)
+        self._item = item
+        self._spec = workloads.pod_spec(item.obj)
+        self._name = name
+        self._around = around
+        self._address = address
+        self._is_coordinator = item.role == ROLE_COORDINATOR
+        self._mesh = mesh_config(self._spec) if around.with_mesh else None
+        self._app = address if self._mesh is None else app_address(address)
+        self._egress = {} if self._mesh is None else around.egress.get(name, {})
+        self._folder = around.paths.pod(name)
+        self._facts = PodFacts(
+            name=name,
+            namespace=item.namespace,
+            address=address,
+            labels=metadata.get("labels") or {},
+            annotations=metadata.get("annotations") or {},
+            service_account=service_account(item.obj),
+            configs=around.configs,
+        )
+        self._volumes = {
+            volume["name"]: self._volume(volume) for volume in self._spec.get("volumes") or ()
+        }
+
+    def build(self) -> PodPlan:
+        spec, item = self._spec, self._item
+        containers = self._containers()
+        grace_s = float(spec.get("terminationGracePeriodSeconds") or _DEFAULT_GRACE_S)
+        has_mains = any(container.role == "main" for container in containers)
+        folders = {
+            *self._volumes.values(),
+            *(str(self._folder / container.name) for container in containers),
+            *(container.working_dir for container in containers),
+        }
+        return PodPlan(
+            name=self._name,
+            workload=item.key,
+            role=item.role,
+            address=self._address,
+            restart_policy=str(spec.get("restartPolicy") or "Always") if has_mains else "Never",
+            grace_s=min(grace_s, _MAX_GRACE_S),
+            listens=self._listens(),
+            folders=tuple(sorted(folders)),
+            policy=item.policy_b64,
+            policy_sha256=sha256_hex(item.policy()) if item.policy_b64 else "",
+            containers=containers,
+        )
+
+    def _containers(self) -> tuple[ContainerPlan, ...]:
+        with_mesh = self._around.with_mesh
+        inits = [
+            self._container(
+                container, "sidecar" if container.get("restartPolicy") == "Always" else "init"
+            )
+            for container in self._spec.get("initContainers") or ()
+            if with_mesh or container["name"] == INITIALIZER
+        ]
+        mains = [
+            self._container(container, "main")
+            for container in self._spec.get("containers") or ()
+            if with_mesh or self._is_coordinator
+        ]
+        return (*inits, *mains)
+
+    def _listens(self) -> tuple[Endpoint, ...]:
+        if self._is_coordinator:
+            ports = (USER_API_PORT, MESH_API_PORT, PROBES_PORT)
+            return tuple((self._address, port) for port in ports)
+        if not self._around.with_mesh:
+            return ()
+        declared = sorted(all_ports(self._spec).values())
+        egress = [place.rpartition(":") for place in self._egress.values()]
+        return (
+            *((address, port) for address in self._addresses() for port in declared),
+            *((address, int(port)) for address, _, port in egress),
+        )
+
+    def _addresses(self) -> list[str]:
+        """Return the pod's address and, behind a mesh, the application's."""
+        return list(dict.fromkeys((self._address, self._app)))
+
+    def _volume(self, volume: Mapping[str, Any]) -> str:
+        """Return the folder of a volume; ConfigMaps and Secrets are written out, others begin empty."""
+        name = volume["name"]
+        if "emptyDir" in volume:
+            return str(self._folder / "volumes" / name)
+        for kind, key, field in (
+            ("ConfigMap", "configMap", "name"),
+            ("Secret", "secret", "secretName"),
+        ):
+            if source := volume.get(key):
+                return self._written(kind, source, field)
+        if source := volume.get("persistentVolumeClaim"):
+            return str(self._around.paths.volumes / source["claimName"])
+        what = ", ".join(sorted(volume.keys() - {"name"})) or "no source"
+        raise ClusterError(f"{self._item.key}: volume {name}: platform local has no {what}")
+
+    def _written(self, kind: str, source: Mapping[str, Any], field: str) -> str:
+        content = self._facts.config(kind, {**source, "name": source[field]}, self._item.key)
+        names = {entry["key"]: entry["path"] for entry in source.get("items") or ()}
+        files = {
+            names.get(key, key): value
+            for key, value in content.items()
+            if not names or key in names
+        }
+        digest = sha256_hex(canonical_json({path: value.hex() for path, value in files.items()}))
+        folder = self._around.paths.configs / digest
+        for path, value in files.items():
+            write_atomic(folder / path, value, mode=0o644)
+        return str(folder)
+
+    def _container(self, container: Mapping[str, Any], role: str) -> ContainerPlan:
+        name = container["name"]
+        where = f"{self._item.key} container {name}"
+        image = self._around.unpack(container["image"])
+        own = self._folder / name
+        mounts = self._mounts(container, where)
+        if name in {INITIALIZER, SERVICE_MESH}:
+            mounts = {path: str(own / marker) for path, marker in _MARKERS.items()} | mounts
+        paths = PathMap(mounts=mounts, rootfs=image.rootfs)
+        declared = environment(container, self._facts, where)
+        env = {
+            name: paths.translate_value(value) for name, value in {**image.env, **declared}.items()
+        }
+        env |= {
+            "PATH": search_path(image.env.get("PATH", ""), image.rootfs),
+            "PYTHONPATH": ":".join(filter(None, (str(shim_folder()), env.get("PYTHONPATH")))),
+            "PYTHONUNBUFFERED": "1",
+            "HOME": env.get("HOME", str(own)),
+            "LANG": env.get("LANG", "C.UTF-8"),
+            **self._given(name, own, mounts),
+        }
+        ports = all_ports(self._spec) | container_ports(container)
+
+        def probe(key: str) -> Probe | None:
+            return probe_plan(
+                container.get(key),
+                ports=ports,
+                addresses=self._addresses(),
+                paths=paths,
+                where=f"{where}: {key}",
+            )
+
+        return ContainerPlan(
+            name=name,
+            role=role,
+            argv=command_line(container, image, env=declared, paths=paths, where=where),
+            env=env,
+            working_dir=paths.folder(container.get("workingDir") or image.working_dir) or str(own),
+            image=container["image"],
+            image_digest=image.digest,
+            rootfs=str(image.rootfs),
+            unpacking=image.unpacking,
+            attested=self._is_coordinator or name == INITIALIZER,
+            startup=probe("startupProbe"),
+            readiness=probe("readinessProbe"),
+        )
+
+    def _mounts(self, container: Mapping[str, Any], where: str) -> dict[str, str]:
+        mounts: dict[str, str] = {}
+        for mount in container.get("volumeMounts") or ():
+            name = mount["name"]
+            if name not in self._volumes:
+                # A claim template of the StatefulSet.
+                templates = (self._item.obj.get("spec") or {}).get("volumeClaimTemplates") or ()
+                if name not in {template["metadata"]["name"] for template in templates}:
+                    raise ClusterError(f"{where}: there is no volume {name}")
+                self._volumes[name] = str(self._around.paths.volumes / f"{self._name}-{name}")
+            place, sub_path = self._volumes[name], mount.get("subPath")
+            path = expanded(str(mount["mountPath"]), {}).rstrip("/")
+            mounts[path or "/"] = f"{place}/{sub_path}" if sub_path else place
+        return mounts
+
+    def _given(self, name: str, own: Path, mounts: Mapping[str, str]) -> dict[str, str]:
+        """Return what the backend tells our own programs, and applications behind a mesh."""
+        if name == INITIALIZER:
+            return {
+                variables.SECRETS_DIR: mounts["/contrast"],
+                variables.DONE_FILE: str(own / "done"),
+                variables.RETRY_SECONDS: _RETRY_SECONDS,
+            }
+        if name == SERVICE_MESH and self._mesh is not None:
+            mesh = local_mesh(
+                self._mesh,
+                address=self._address,
+                ports=tuple(all_ports(self._spec).values()),
+                hosts=self._around.hosts,
+                egress=self._egress,
+            )
+            binary = self._around.environ.get(variables.ENVOY_BIN)
+            return {
+                variables.SECRETS_DIR: mounts["/contrast"],
+                variables.MESH_DIR: str(own),
+                variables.READY_FILE: str(own / "ready"),
+                variables.LOCAL_MESH: mesh.render(),
+                **({variables.ENVOY_BIN: binary} if binary else {}),
+            }
+        if self._is_coordinator:
+            return {
+                variables.USER_API: f"{self._address}:{USER_API_PORT}",
+                variables.MESH_API: f"{self._address}:{MESH_API_PORT}",
+                variables.HTTP: f"{self._address}:{PROBES_PORT}",
+                variables.STATE: str(self._around.paths.state),
+            }
+        moved = {wanted: place for wanted, place in self._egress.items() if wanted != place}
+        return {
+            "BIND_ADDRESS": self._app,
+            **({variables.LOCAL_EGRESS: json.dumps(moved)} if moved else {}),
+        }

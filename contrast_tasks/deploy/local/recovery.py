@@ -1,0 +1,85 @@
+"""A Coordinator of this machine that was restarted: what its probes say, and how it is recovered with what is here."""
+
+import http.client
+from collections.abc import Callable, Sequence
+
+from contrast_tasks.addresses import PROBES_PORT
+from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.decode import DecodeError, parse_json
+from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, UsageError
+from contrast_tasks.local.client import NodeClient
+from contrast_tasks.report.hints import command, recovery_hint
+from contrast_tasks.settings.load import Settings
+
+_PROBE_LIMIT_S = 10.0
+_RECOVER_LIMIT_S = 30.0
+
+Say = Callable[[str], None]
+
+
+def bring_back(
+    settings: Settings,
+    client: NodeClient,
+    address: str,
+    *,
+    say: Say,
+    had_certificates: Sequence[str],
+) -> None:
+    """Recover a restarted Coordinator with what is here; do nothing for one that needs no recovery.
+
+    had_certificates: pods that run with those of a mesh CA which a recovery replaces; they are restarted then.
+    Raises CoordinatorUnreachable if somebody has to help.
+    """
+    if not client.paths.state.is_dir():
+        return
+    state, reason = coordinator_state(address)
+    if state == "inconsistent":
+        raise CoordinatorUnreachable(
+            f"the coordinator cannot use its history: {reason}",
+            hint=f"restore .contrast/local/state, or begin a new history with '{command('deploy --fresh')}'",
+        )
+    if state != "recovery":
+        return
+    say(
+        f"the coordinator was restarted without its seed, recovered it with {_recover(settings, address, say)}"
+    )
+    stale = [
+        pod.name
+        for pod in client.status()
+        if pod.role != ROLE_COORDINATOR and pod.name in had_certificates
+    ]
+    # Pods that start now get their certificates anyway; others have those of a mesh CA that is gone.
+    for name in client.restart(stale) if stale else ():
+        say(f"restarted {name}, for a certificate of the new mesh CA")
+
+
+def _recover(settings: Settings, address: str, say: Say) -> str:
+    """Recover the Coordinator and return with which key."""
+    from contrast_tasks.client.recover import recover_with_what_is_here
+
+    told = "the coordinator is in recovery mode:"
+    try:
+        return recover_with_what_is_here(
+            settings, host=address, say=say, timeout_s=_RECOVER_LIMIT_S
+        )
+    except UsageError as err:
+        place = f"{err.where}: " if err.where else ""
+        raise CoordinatorUnreachable(
+            f"{told} it cannot be recovered from here: {place}{err}", hint=recovery_hint()
+        ) from err
+    except ContrastError as err:
+        # A history that was changed, as one example, has a way out of its own.
+        raise CoordinatorUnreachable(f"{told} {err}", hint=err.hint or recovery_hint()) from err
+
+
+def coordinator_state(address: str) -> tuple[str, str]:
+    """Return the state that the Coordinator's probes tell, and why; two empty texts if they do not answer."""
+    connection = http.client.HTTPConnection(address, PROBES_PORT, timeout=_PROBE_LIMIT_S)
+    try:
+        connection.request("GET", "/probe/readiness")
+        document = parse_json(connection.getresponse().read())
+        return document.at("status").text(), document.at("reason").text()
+    except (OSError, http.client.HTTPException, DecodeError):
+        return "", ""
+    finally:
+        connection.close()

@@ -1,6 +1,6 @@
 """JSON Schema validation, for whoever writes a JSON file and whoever reads it; jsonschema is imported late.
 
-A schema is named by its file: `lock` is schemas/lock.schema.json, and `urn:contrast-tasks:schema:lock:1` to others.
+A schema is named by its file: `lock` is schemas/lock.schema.json. None refers to another.
 """
 
 import json
@@ -14,9 +14,7 @@ from contrast_tasks.platforms import did_you_mean
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
-    from referencing import Resource
 
-_URN = "urn:contrast-tasks:schema:"
 _SHOWN = 60
 
 
@@ -45,7 +43,6 @@ def validate(document: object, schema_name: str) -> list[tuple[str, str]]:
 def _validator(schema_name: str) -> "Draft202012Validator":
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
-    from referencing import Registry
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
@@ -55,20 +52,10 @@ def _validator(schema_name: str) -> "Draft202012Validator":
         }
     )
     kind = extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]  # stubs
-    registry: Registry[Any] = Registry(retrieve=_retrieve)  # type: ignore[call-arg]  # attrs field
-    validator: Draft202012Validator = kind(_load(schema_name), registry=registry)
+    validator: Draft202012Validator = kind(
+        json.loads(resources.read_bytes(f"schemas/{schema_name}.schema.json"))
+    )
     return validator
-
-
-@cache
-def _load(schema_name: str) -> Any:
-    return json.loads(resources.read_bytes(f"schemas/{schema_name}.schema.json"))
-
-
-def _retrieve(uri: str) -> "Resource[Any]":
-    from referencing import Resource
-
-    return Resource.from_contents(_load(uri.removeprefix(_URN).rpartition(":")[0]))
 
 
 def _leaves(error: "ValidationError") -> list["ValidationError"]:

@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import pytest
@@ -144,8 +145,15 @@ def test_every_schema_is_one_and_carries_its_name(name: str) -> None:
 
     Draft202012Validator.check_schema(document)
     assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert document["$id"] == f"urn:contrast-tasks:schema:{name}:1"
+    assert document["$id"] == f"{name}.schema.json"
     assert document["title"]
+
+
+@pytest.mark.parametrize("name", schema.names())
+def test_a_schema_is_complete_in_itself(name: str) -> None:
+    text = resources.read_text(f"schemas/{name}.schema.json")
+
+    assert {ref[0] for ref in re.findall(r'"\$ref": "(.)', text)} <= {"#"}
 
 
 def test_the_schemas_we_write_and_read_by_are_there() -> None:

@@ -1,28 +1,32 @@
-"""`./doitw docs`: writes docs/reference/ from the code, so that it says what the code does and nothing else."""
+"""`./doitw docs`: writes docs/reference/ and schemas/ from the code, so that they say what it does and nothing else."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.files import write_atomic
 from dev.reference.commands_page import render_commands
 from dev.reference.findings_page import render_findings
+from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "docs/reference"
 PAGES: Mapping[str, Callable[[Path], str]] = {
-    "commands.md": render_commands,
-    "findings.md": render_findings,
-    "settings.md": render_settings,
+    f"{FOLDER}/commands.md": render_commands,
+    f"{FOLDER}/findings.md": render_findings,
+    f"{FOLDER}/settings.md": render_settings,
+    **{
+        f"schemas/{name}.schema.json": partial(render_schema, name=name)
+        for name in (*BODIES, *BY_HAND)
+    },
 }
 
 
 def write_pages() -> dict[str, Any]:
     """Write every page whose text is another one now."""
     wrote = [
-        f"{FOLDER}/{name}"
-        for name, render in PAGES.items()
-        if write_atomic(ROOT / FOLDER / name, render(ROOT).encode())
+        name for name, render in PAGES.items() if write_atomic(ROOT / name, render(ROOT).encode())
     ]
     return {"wrote": wrote}

@@ -31,7 +31,7 @@ class Refusal(ContrastError):
 def refusal_from(error: ContrastError) -> Refusal:
     """Return what the peer is told about an error of state or store; paths stay in the log.
 
-    Source of the codes: docs/internals/coordinator.md 2.3 with our deviations.
+    Source of the codes: docs/internals/coordinator.md 2.3.
     """
     code, text, reason = grpc.StatusCode.INTERNAL, "internal error", ""
     match error:

@@ -6,7 +6,7 @@
     unsigned, malformed   written back and reported: else anybody with write access could stop the service or its updates
     signed, not ours      another Coordinator with our seed has moved on: our state becomes stale
 
-Source: docs/internals/coordinator.md 4.7 with our corrections, 8.5.
+Source: docs/internals/coordinator.md 4.7, 8.5.
 """
 
 import logging

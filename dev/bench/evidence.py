@@ -27,12 +27,13 @@ from contrast_tasks.attestation.tdx.validator import TdxValidator
 from contrast_tasks.attestation.tdx.verify import TdxExpectation
 from contrast_tasks.attestation.trust_roots import intel_root_spki
 from dev.bench.handshakes import measure_handshakes
-from dev.bench.timing import ROOT, Measured
+from dev.bench.timing import Measured
 from tests.fakes.attestation import NOW, REPORT_DATA, FakeAmd
 from tests.fakes.intel import Intel, PckValues
 from tests.fakes.kept import keep_collateral
+from tests.fakes.testdata import ATTESTATION
 
-_TDX = ROOT.parent / "shared" / "testdata" / "attestation" / "tdx"
+_TDX = ATTESTATION / "tdx"
 _TDX_AT = datetime.fromisoformat("2025-06-20T10:16:03Z")
 _COLLATERAL = Collateral.__module__
 _REPEATS = 9

@@ -17,18 +17,19 @@ from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.pki.forms import der_to_pem
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
-from tests.fakes.attestation import DATA, FakeAmd
+from tests.fakes.attestation import FakeAmd
 from tests.fakes.intel import AUTH, NOW, Body, Intel, changed, name, quoting_enclave, raw_public
+from tests.fakes.testdata import ATTESTATION
 
 real_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="test data of real hardware is not at hand"
+    not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand"
 )
 
 
 def snp_vectors() -> list[dict[str, Any]]:
-    if not DATA.is_dir():
+    if not ATTESTATION.is_dir():
         return []
-    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    every = json.loads((ATTESTATION / "vectors.json").read_text())["vectors"]
     return [vector for vector in every if vector["tee"] == "snp" and "fields" in vector]
 
 
@@ -38,7 +39,7 @@ def test_a_report_is_described_with_its_listed_values(vector: dict[str, Any]) ->
     report = next(file for file in vector["files"] if file.endswith("report.bin"))
     fields = vector["fields"]
 
-    said = describe((DATA / report).read_bytes())
+    said = describe((ATTESTATION / report).read_bytes())
 
     assert said["kind"] == "SEV-SNP report"
     assert said["version"] == fields["version"]
@@ -61,8 +62,8 @@ def test_a_report_is_described_with_its_listed_values(vector: dict[str, Any]) ->
 
 @real_data
 def test_a_container_shows_the_report_inside() -> None:
-    inside = describe((DATA / "snp" / "azure-hcl-report.bin").read_bytes())
-    cut = describe((DATA / "snp" / "milan-v3-azure.report.bin").read_bytes())
+    inside = describe((ATTESTATION / "snp" / "azure-hcl-report.bin").read_bytes())
+    cut = describe((ATTESTATION / "snp" / "milan-v3-azure.report.bin").read_bytes())
 
     assert inside["report"]["measurement"] == cut["measurement"]
 
@@ -72,7 +73,7 @@ def test_every_vector_is_recognised() -> None:
     kinds = {
         path.name: describe(path.read_bytes())["kind"]
         for folder in ("snp", "tdx")
-        for path in sorted((DATA / folder).iterdir())
+        for path in sorted((ATTESTATION / folder).iterdir())
         if path.suffix in {".bin", ".der", ".pb"}
     }
 

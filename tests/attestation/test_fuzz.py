@@ -36,13 +36,16 @@ from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_quote
 from contrast_tasks.attestation.trust_roots import bundled_roots, intel_root_spki
 from contrast_tasks.errors import ContrastError
 from tests.attestation.issuers.test_tsm import table
-from tests.fakes.attestation import DATA, NOW, AmdIssuer, FakeAmd
+from tests.fakes.attestation import NOW, AmdIssuer, FakeAmd
 from tests.fakes.intel import Intel, PckValues, crl, pem
 from tests.fakes.mutation import Mutate, by_bytes, by_der, by_json, by_layout, by_protobuf
+from tests.fakes.testdata import ATTESTATION
 
 pytestmark = [
     pytest.mark.sweep,
-    pytest.mark.skipif(not DATA.is_dir(), reason="test data of real hardware is not at hand"),
+    pytest.mark.skipif(
+        not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand"
+    ),
 ]
 
 ROUNDS = int(os.environ.get("CONTRAST_FUZZ_ROUNDS", "1"))
@@ -77,8 +80,8 @@ class Target:
 
 
 def genoa() -> tuple[bytes, bytes]:
-    report = (DATA / "snp" / "genoa-v5-siena.report.bin").read_bytes()
-    return report, (DATA / "snp" / "genoa-v5-siena.vcek.der").read_bytes()
+    report = (ATTESTATION / "snp" / "genoa-v5-siena.report.bin").read_bytes()
+    return report, (ATTESTATION / "snp" / "genoa-v5-siena.vcek.der").read_bytes()
 
 
 def judge_genoa(document: SnpDocument) -> bytes:
@@ -144,7 +147,7 @@ def amd_list_target() -> Target:
 
 
 def quote_target() -> Target:
-    raw = (DATA / "tdx" / "v4-uptodate.quote.bin").read_bytes()
+    raw = (ATTESTATION / "tdx" / "v4-uptodate.quote.bin").read_bytes()
 
     def read(content: bytes) -> bytes:
         quote = parse_quote(content)
@@ -155,7 +158,7 @@ def quote_target() -> Target:
 
 
 def quote_document_target() -> Target:
-    raw = (DATA / "tdx" / "v4-uptodate.quote.bin").read_bytes()
+    raw = (ATTESTATION / "tdx" / "v4-uptodate.quote.bin").read_bytes()
 
     def read(content: bytes) -> bytes:
         quote = parse_tdx_document(content)
@@ -179,8 +182,8 @@ def newer_quote_document_target() -> Target:
 
 
 def collateral_target() -> Target:
-    raw = (DATA / "tdx" / "v4-uptodate.quote.bin").read_bytes()
-    bundle = (DATA / "tdx" / "v4-uptodate.collateral.json").read_bytes()
+    raw = (ATTESTATION / "tdx" / "v4-uptodate.quote.bin").read_bytes()
+    bundle = (ATTESTATION / "tdx" / "v4-uptodate.collateral.json").read_bytes()
     chain = verify_quote(parse_quote(raw), root_spki=intel_root_spki(), now=TDX_NOW)
 
     def read(content: bytes) -> object:

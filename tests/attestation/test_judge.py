@@ -38,17 +38,9 @@ from contrast_tasks.manifest.model import (
 )
 from contrast_tasks.manifest.reference_values import simulated_reference
 from contrast_tasks.web.answers import Answer
-from tests.fakes.attestation import (
-    CHIP_ID,
-    DATA,
-    HOST_DATA,
-    MEASUREMENT,
-    NOW,
-    REPORT_DATA,
-    TCB,
-    FakeAmd,
-)
+from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.fakes.intel import Body, Intel, changed, name
+from tests.fakes.testdata import ATTESTATION
 
 AMD = FakeAmd()
 MILAN = SnpReference(
@@ -436,9 +428,9 @@ def test_a_quote_of_version_5_is_accepted_where_it_is_switched_on(
     assert said["accepted_by"] == "tdx-0"
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="test data of real hardware is not at hand")
+@pytest.mark.skipif(not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand")
 def test_a_providers_key_is_judged_only_where_it_is_switched_on(offline: Endorsements) -> None:
-    content = (DATA / "snp" / "milan-v3-vlek-vmpl1.attestation.pb").read_bytes()
+    content = (ATTESTATION / "snp" / "milan-v3-vlek-vmpl1.attestation.pb").read_bytes()
     at = datetime(2024, 12, 11, tzinfo=UTC)
     checks = []
 

@@ -23,15 +23,16 @@ from contrast_tasks.manifest.model import (
     TdxReference,
 )
 from contrast_tasks.manifest.reference_values import simulated_reference
-from tests.fakes.attestation import DATA, HOST_DATA, REPORT_DATA, FakeAmd
+from tests.fakes.attestation import HOST_DATA, REPORT_DATA, FakeAmd
 from tests.fakes.commands import Terminal
 from tests.fakes.coordinator import new_owner
+from tests.fakes.testdata import ATTESTATION
 
 real_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="test data of real hardware is not at hand"
+    not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand"
 )
-QUOTE = DATA / "tdx" / "v4-uptodate.quote.bin"
-COLLATERAL = DATA / "tdx" / "v4-uptodate.collateral.json"
+QUOTE = ATTESTATION / "tdx" / "v4-uptodate.quote.bin"
+COLLATERAL = ATTESTATION / "tdx" / "v4-uptodate.collateral.json"
 UP_TO_DATE_AT = "2025-06-20T10:16:03Z"
 
 
@@ -350,14 +351,16 @@ def counted(text: str) -> tuple[int, int]:
 
 
 @real_data
-@pytest.mark.parametrize("words", [[], ["--roots", str(DATA / "roots")]], ids=["own", "given"])
+@pytest.mark.parametrize(
+    "words", [[], ["--roots", str(ATTESTATION / "roots")]], ids=["own", "given"]
+)
 def test_every_check_of_the_real_vectors_comes_out_as_listed(
     terminal: Terminal, words: list[str]
 ) -> None:
-    index = json.loads((DATA / "vectors.json").read_text())
+    index = json.loads((ATTESTATION / "vectors.json").read_text())
     listed = sum(len(vector.get("checks", ())) for vector in index["vectors"])
 
-    shown = terminal.run("evidence", "check", str(DATA), *words)
+    shown = terminal.run("evidence", "check", str(ATTESTATION), *words)
 
     assert (shown.code, shown.err) == (0, "")
     assert counted(shown.out) == (listed, 0)
@@ -371,7 +374,7 @@ def test_every_check_of_the_real_vectors_comes_out_as_listed(
 @pytest.fixture
 def copy(tmp_path: Path) -> Iterator[Path]:
     target = tmp_path / "vectors"
-    shutil.copytree(DATA, target)
+    shutil.copytree(ATTESTATION, target)
     yield target
     shutil.rmtree(target)
 

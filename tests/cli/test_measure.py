@@ -11,14 +11,14 @@ from contrast_tasks.attestation.tdx.boot_option import ui_app_boot_option
 from contrast_tasks.attestation.tdx.measure import mrtd, rtmr0, rtmr1, rtmr2
 from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
 from contrast_tasks.schema import validate
-from tests.fakes.attestation import DATA
 from tests.fakes.commands import Shown, Terminal
 from tests.fakes.firmware import kernel, tdx_firmware
+from tests.fakes.testdata import ATTESTATION
 
 real_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="test data of real hardware is not at hand"
+    not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand"
 )
-MEASURED = DATA / "measure"
+MEASURED = ATTESTATION / "measure"
 MACHINE = ("11" * 48, "22" * 48, "33" * 48)
 COMMAND_LINE = "console=ttyS0 quiet"
 

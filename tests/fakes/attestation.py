@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -31,8 +30,6 @@ from contrast_tasks.attestation.snp.id_block import FAMILY_ID, GUEST_SVN, IMAGE_
 from contrast_tasks.attestation.snp.report import SIGNATURE_BYTES, SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import SnpValidator, Trust
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "testdata" / "attestation"
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 CHIP_ID = bytes(range(1, 65))

@@ -14,7 +14,6 @@ from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.rules import compact
 from contrast_tasks.policy.text import render_block
 
-PEER_SUITE = Path(__file__).parents[2] / ".." / "shared" / "testdata" / "policy" / "kata"
 # Rules of ours that the peer does not have, and what stands in their place.
 _REPLACED = {
     "required_variables(env) := {name | some name, _ in env.fixed} | {name | some name, each in env.pattern; each.required}": (

@@ -9,15 +9,16 @@ import yaml
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.model import ImageFacts, PolicyInput
 from contrast_tasks.policy.requests import fill_defaults
-from tests.fakes.peer import PEER_SUITE, exact_policy, peer_policy
+from tests.fakes.peer import exact_policy, peer_policy
+from tests.fakes.testdata import PEER_POLICIES
 
-if not PEER_SUITE.is_dir():
+if not PEER_POLICIES.is_dir():
     pytest.skip(
         "the peer suite lies outside the repository and is not here", allow_module_level=True
     )
 
-DIRECTORIES = sorted(path.parent for path in PEER_SUITE.rglob("testcases.json"))
-PEER_IMAGES = json.loads((PEER_SUITE / "images.json").read_text())
+DIRECTORIES = sorted(path.parent for path in PEER_POLICIES.rglob("testcases.json"))
+PEER_IMAGES = json.loads((PEER_POLICIES / "images.json").read_text())
 
 
 def _images() -> dict[str, ImageFacts]:
@@ -49,7 +50,7 @@ def _given(directory: Path) -> PolicyInput:
 
 
 def _name(directory: Path) -> str:
-    return directory.relative_to(PEER_SUITE).as_posix()
+    return directory.relative_to(PEER_POLICIES).as_posix()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -79,7 +80,7 @@ def test_all_published_cases_are_run() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_peers_case_does_not_depend_on_the_sandboxes_before_it(engine: str) -> None:
-    guest = PolicyEngine(peer_policy(_given(PEER_SUITE / "createsandbox")), engine=engine)
+    guest = PolicyEngine(peer_policy(_given(PEER_POLICIES / "createsandbox")), engine=engine)
     request = fill_defaults("CreateSandboxRequest", {"sandbox_pidns": False})
 
     allowed = [guest.ask("CreateSandboxRequest", request).allowed for _ in range(2)]

@@ -10,11 +10,11 @@ from contrast_tasks.attestation.snp.report import parse_report
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.errors import EvidenceRejected
 from contrast_tasks.web.answers import Answer
-from tests.fakes.attestation import DATA as VECTORS
 from tests.fakes.intel import NOW, Intel, crl
+from tests.fakes.testdata import ATTESTATION
 from tests.fakes.vendor import Vendor
 
-DATA = VECTORS / "snp"
+DATA = ATTESTATION / "snp"
 real_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="test data of real hardware is not at hand"
 )

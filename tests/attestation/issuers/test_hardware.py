@@ -12,10 +12,10 @@ from contrast_tasks.attestation.issuers.tsm import IssuerError, RawEvidence
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, parse_document
 from contrast_tasks.attestation.snp.report import parse_report, render_report
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
-from tests.fakes.attestation import DATA as VECTORS
 from tests.fakes.intel import Body, Intel, changed
+from tests.fakes.testdata import ATTESTATION
 
-DATA = VECTORS / "snp"
+DATA = ATTESTATION / "snp"
 pytestmark = pytest.mark.skipif(
     not DATA.is_dir(), reason="test data of real hardware is not at hand"
 )

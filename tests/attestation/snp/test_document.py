@@ -21,17 +21,18 @@ from contrast_tasks.attestation.snp.document import (
     render_document,
 )
 from contrast_tasks.attestation.snp.report import parse_report
-from tests.fakes.attestation import DATA, FakeAmd
+from tests.fakes.attestation import FakeAmd
+from tests.fakes.testdata import ATTESTATION
 
 ROOT = Path(__file__).resolve().parents[3]
 PROTO = "contrast_tasks/attestation/proto/sevsnp"
 
 
 def vectors() -> list[Any]:
-    if not (DATA / "vectors.json").exists():
+    if not (ATTESTATION / "vectors.json").exists():
         reason = "attestation test data is not at hand"
         return [pytest.param([], marks=pytest.mark.skip(reason=reason))]
-    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    every = json.loads((ATTESTATION / "vectors.json").read_text())["vectors"]
     return [
         pytest.param(vector["files"], id=vector["id"])
         for vector in every
@@ -49,7 +50,7 @@ def good_message() -> pb.Attestation:
 def test_a_real_document_holds_the_report_and_is_written_back_to_the_same_bytes(
     files: list[str],
 ) -> None:
-    raw, certificate, content = ((DATA / name).read_bytes() for name in files)
+    raw, certificate, content = ((ATTESTATION / name).read_bytes() for name in files)
 
     document = parse_document(content)
 

@@ -24,7 +24,8 @@ from contrast_tasks.attestation.snp.endorsement import (
 from contrast_tasks.attestation.snp.lines import LINES, amd_anchor, line_of_model
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.errors import UsageError
-from tests.fakes.attestation import CHIP_ID, DATA, NOW, TCB, FakeAmd, rsa_key
+from tests.fakes.attestation import CHIP_ID, NOW, TCB, FakeAmd, rsa_key
+from tests.fakes.testdata import ATTESTATION
 
 AMD = FakeAmd()
 
@@ -303,9 +304,9 @@ def test_the_bundled_intermediates_name_the_lists_that_are_fetched(line: str) ->
         assert der.encode(0x86, crl_url(line, kind=kind).encode()) in places.value
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="attestation test data is not at hand")
+@pytest.mark.skipif(not ATTESTATION.exists(), reason="attestation test data is not at hand")
 def test_a_real_turin_certificate_chains_to_turin_and_to_no_other_line() -> None:
-    endorsement = parse_endorsement((DATA / "snp" / "vcek-turin.der").read_bytes())
+    endorsement = parse_endorsement((ATTESTATION / "snp" / "vcek-turin.der").read_bytes())
     now = endorsement.certificate.not_before
 
     assert endorsement.tcb == Tcb(fmc=0, bootloader=0, tee=0, snp=0, microcode=9)
@@ -315,10 +316,12 @@ def test_a_real_turin_certificate_chains_to_turin_and_to_no_other_line() -> None
         verify_chain(endorsement, amd_anchor("Genoa"), ica_der=b"", ark_der=b"", now=now)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="attestation test data is not at hand")
+@pytest.mark.skipif(not ATTESTATION.exists(), reason="attestation test data is not at hand")
 @pytest.mark.parametrize("name", ["raw", "octet"])
 def test_a_forged_certificate_parses_and_does_not_chain(name: str) -> None:
-    endorsement = parse_endorsement((DATA / "snp" / f"vcek-invalid-hwid-{name}.der").read_bytes())
+    endorsement = parse_endorsement(
+        (ATTESTATION / "snp" / f"vcek-invalid-hwid-{name}.der").read_bytes()
+    )
 
     assert endorsement.hwid == bytes(range(64))
     with pytest.raises(EndorsementRejected, match="not signed by SEV-Milan"):

@@ -12,9 +12,9 @@ from contrast_tasks.attestation.snp.id_block import (
     id_key_digest,
     recover_key,
 )
-from tests.fakes.attestation import DATA
+from tests.fakes.testdata import ATTESTATION
 
-CASES = DATA / "snp" / "idkey-digests.json"
+CASES = ATTESTATION / "snp" / "idkey-digests.json"
 MEASUREMENT = bytes.fromhex(
     "6cf7f93545210549c25e4efde6878deabfb5357da1a50b0fc9126e1218d182402a5ba2400d708a3d054ba96d663a2918"
 )

@@ -21,9 +21,9 @@ from contrast_tasks.attestation.snp.vmsa import (
     vmsa_page,
 )
 from contrast_tasks.errors import UsageError
-from tests.fakes.attestation import DATA as VECTORS
+from tests.fakes.testdata import ATTESTATION
 
-DATA = VECTORS / "measure"
+DATA = ATTESTATION / "measure"
 pytestmark = pytest.mark.skipif(
     not DATA.is_dir(), reason="test data of real hardware is not at hand"
 )

@@ -15,7 +15,8 @@ from contrast_tasks.attestation.snp.report import (
     render_signature,
     signature_scalars,
 )
-from tests.fakes.attestation import DATA, FakeAmd, good_report
+from tests.fakes.attestation import FakeAmd, good_report
+from tests.fakes.testdata import ATTESTATION
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 
@@ -30,10 +31,10 @@ def patched(offset: int, content: bytes, raw: bytes | None = None) -> bytes:
 
 
 def vectors() -> list[Any]:
-    if not (DATA / "vectors.json").exists():
+    if not (ATTESTATION / "vectors.json").exists():
         reason = "attestation test data is not at hand"
         return [pytest.param({}, marks=pytest.mark.skip(reason=reason))]
-    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    every = json.loads((ATTESTATION / "vectors.json").read_text())["vectors"]
     return [
         pytest.param(vector, id=vector["id"])
         for vector in every
@@ -43,7 +44,7 @@ def vectors() -> list[Any]:
 
 @pytest.mark.parametrize("vector", vectors())
 def test_every_field_of_a_real_report_is_read_as_the_index_lists_it(vector: dict[str, Any]) -> None:
-    raw = (DATA / vector["files"][0]).read_bytes()
+    raw = (ATTESTATION / vector["files"][0]).read_bytes()
 
     report = parse_report(raw)
 
@@ -79,7 +80,7 @@ def test_every_field_of_a_real_report_is_read_as_the_index_lists_it(vector: dict
 
 @pytest.mark.parametrize("vector", vectors())
 def test_a_real_report_is_written_back_to_the_same_bytes(vector: dict[str, Any]) -> None:
-    raw = (DATA / vector["files"][0]).read_bytes()
+    raw = (ATTESTATION / vector["files"][0]).read_bytes()
 
     assert render_report(parse_report(raw)) == raw
 

@@ -14,16 +14,18 @@ from contrast_tasks.attestation.snp.lines import amd_anchor, line_of_model
 from contrast_tasks.attestation.snp.report import parse_report
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import SnpValidator, Trust, verify_genuine
-from tests.fakes.attestation import DATA
+from tests.fakes.testdata import ATTESTATION
 
-pytestmark = pytest.mark.skipif(not DATA.exists(), reason="attestation test data is not at hand")
+pytestmark = pytest.mark.skipif(
+    not ATTESTATION.exists(), reason="attestation test data is not at hand"
+)
 NOTHING = Tcb(bootloader=0, tee=0, snp=0, microcode=0)
 
 
 def checks(kind: str) -> list[Any]:
-    if not DATA.exists():
+    if not ATTESTATION.exists():
         return []
-    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    every = json.loads((ATTESTATION / "vectors.json").read_text())["vectors"]
     return [
         pytest.param(vector, check, id=f"{vector['id']} {check['at']} {check['result']}")
         for vector in every
@@ -35,7 +37,7 @@ def checks(kind: str) -> list[Any]:
 
 def read(vector: dict[str, Any]) -> tuple[SnpDocument, str]:
     name = next(name for name in vector["files"] if name.endswith(".attestation.pb"))
-    document = parse_document((DATA / name).read_bytes())
+    document = parse_document((ATTESTATION / name).read_bytes())
     report = document.report
     endorsement = parse_endorsement(document.vcek_der or document.vlek_der)
     line = line_of_model(report.cpuid_family, report.cpuid_model)
@@ -102,7 +104,7 @@ def test_the_strictest_defaults_judge_as_the_index_says(
 def test_certificates_alone_are_judged_as_the_index_says(
     vector: dict[str, Any], check: dict[str, Any]
 ) -> None:
-    endorsement = parse_endorsement((DATA / vector["files"][0]).read_bytes())
+    endorsement = parse_endorsement((ATTESTATION / vector["files"][0]).read_bytes())
     now = datetime.fromisoformat(check["at"])
 
     found = outcome(
@@ -129,7 +131,7 @@ def test_every_real_vector_fails_closed_without_a_revocation_list(
 
 def test_a_chips_certificate_does_not_fit_another_chips_report() -> None:
     b, _ = read({"files": ["snp/milan-v2-b.attestation.pb"]})
-    other = (DATA / "snp" / "milan-v2-provisional.vcek.der").read_bytes()
+    other = (ATTESTATION / "snp" / "milan-v2-provisional.vcek.der").read_bytes()
     document = SnpDocument(report=b.report, vcek_der=other)
     trust = Trust(anchor=amd_anchor("Milan"), check_revocation=False)
 
@@ -149,8 +151,8 @@ def test_a_real_chain_is_refused_under_another_line() -> None:
 
 
 def test_the_report_inside_an_azure_container_is_the_one_beside_it() -> None:
-    blob = (DATA / "snp" / "azure-hcl-report.bin").read_bytes()
+    blob = (ATTESTATION / "snp" / "azure-hcl-report.bin").read_bytes()
 
     report = parse_report(blob[0x20 : 0x20 + 0x4A0])
 
-    assert report.raw == (DATA / "snp" / "milan-v3-azure.report.bin").read_bytes()
+    assert report.raw == (ATTESTATION / "snp" / "milan-v3-azure.report.bin").read_bytes()

@@ -13,10 +13,10 @@ from contrast_tasks.attestation.tdx.document import (
     render_document,
 )
 from contrast_tasks.attestation.tdx.quote import parse_quote
-from tests.fakes.attestation import DATA as VECTORS
 from tests.fakes.intel import Intel
+from tests.fakes.testdata import ATTESTATION
 
-DATA = VECTORS / "tdx"
+DATA = ATTESTATION / "tdx"
 
 
 @pytest.fixture(scope="module")

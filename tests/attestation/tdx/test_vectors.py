@@ -18,17 +18,17 @@ from contrast_tasks.attestation.tdx.verify import (
     verify_genuine,
 )
 from contrast_tasks.errors import EvidenceRejected
-from tests.fakes.attestation import DATA
+from tests.fakes.testdata import ATTESTATION
 
 pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="test data of real hardware is not at hand"
+    not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand"
 )
 
 
 def vectors() -> list[dict[str, Any]]:
-    if not DATA.is_dir():
+    if not ATTESTATION.is_dir():
         return []
-    every = json.loads((DATA / "vectors.json").read_text())["vectors"]
+    every = json.loads((ATTESTATION / "vectors.json").read_text())["vectors"]
     return [vector for vector in every if vector["tee"] == "tdx"]
 
 
@@ -43,15 +43,15 @@ def checks() -> list[Any]:
 
 
 def root_spki() -> bytes:
-    der = (DATA / "roots" / "intel_sgx_root_ca.der").read_bytes()
+    der = (ATTESTATION / "roots" / "intel_sgx_root_ca.der").read_bytes()
     return spki_der(x509.load_der_x509_certificate(der))
 
 
 def files_of(vector: dict[str, Any]) -> tuple[bytes, Collateral | None]:
     quote = next(name for name in vector["files"] if name.endswith(".quote.bin"))
     bundle = [name for name in vector["files"] if name.endswith(".collateral.json")]
-    collateral = parse_collateral((DATA / bundle[0]).read_bytes()) if bundle else None
-    return (DATA / quote).read_bytes(), collateral
+    collateral = parse_collateral((ATTESTATION / bundle[0]).read_bytes()) if bundle else None
+    return (ATTESTATION / quote).read_bytes(), collateral
 
 
 @pytest.mark.parametrize("vector", vectors(), ids=lambda vector: vector["id"])

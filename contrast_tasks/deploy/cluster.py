@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 
 FIELD_MANAGER = "contrast-tasks"
-# Kinds that `kubectl rollout` knows.
-ROLLED_OUT = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
 _TIMEOUT_S = 300
 # A line of kubectl's own log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
 _LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")

@@ -14,6 +14,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import check_annotations
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 
 # Member of a ConfigMap or Secret, and whether its values are base64. Source: Kubernetes API, core/v1.
 _DATA: Final[Mapping[str, Mapping[str, bool]]] = {
@@ -77,7 +78,7 @@ def _check_pods(subject: Subject) -> None:
                 catalogue.FOREIGN_PODS,
                 (*path, "containers"),
                 f"a {kind} of {version} has containers, expected one of"
-                f" {', '.join(workloads.WORKLOAD_KINDS)}; its pods run outside the confidential deployment",
+                f" {', '.join(WORKLOAD_KINDS)}; its pods run outside the confidential deployment",
             )
             return
 

@@ -10,10 +10,15 @@ from contrast_tasks import catalogue
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_containers import containers
 from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.pods.volume_kinds import (
+    ALLOWED,
+    DEVICES,
+    Reach,
+    kind_of,
+    kinds_of,
+    known_kind,
+)
 
-# Source: docs/internals/generate.md 6, NoSharedFSMount.
-_ALLOWED: Final = ("configMap", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret")
-_DEVICES: Final = ("persistentVolumeClaim", "iscsi")
 _SECURE_PV_PARTS: Final = 2
 
 
@@ -27,7 +32,7 @@ def check_volumes(subject: Subject) -> None:
         for number, mount in workloads.mappings_at(container, "volumeMounts"):
             name = str(mount.get("name"))
             place = (*path, "volumeMounts", number)
-            if name in claims or kinds.get(name) in _DEVICES:
+            if name in claims or kinds.get(name) in DEVICES:
                 subject.report(
                     catalogue.VOLUME_MODE,
                     place,
@@ -57,20 +62,20 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
 def _check_types(subject: Subject) -> None:
     for number, volume in workloads.mappings_at(subject.spec, "volumes"):
         place = (*subject.spec_path, "volumes", number)
-        types = [key for key, value in volume.items() if key != "name" and value is not None]
-        if len(types) > 1:
+        if len(kinds := kinds_of(volume)) > 1:
             subject.report(
                 catalogue.VOLUME_TYPE,
                 place,
-                f"volume {volume.get('name')} is of the types {' and '.join(types)}, expected one",
+                f"volume {volume.get('name')} is of the types {' and '.join(kinds)}, expected one",
                 "give each of them a volume of its own",
             )
-        elif (kind := _kind(volume)) not in (*_ALLOWED, *_DEVICES):
+        elif (kind := known_kind(volume)).reach is Reach.SHARED:
             subject.report(
                 catalogue.VOLUME_TYPE,
                 place,
-                f"volume {volume.get('name')} is of type {kind or 'none'}, expected one of"
-                f" {', '.join(_ALLOWED)}",
+                f"volume {volume.get('name')} is of type {kind_of(volume)}, expected one of"
+                f" {', '.join(ALLOWED)}",
+                kind.way_out,
             )
 
 
@@ -106,13 +111,13 @@ def check_secure_pv(subject: Subject) -> None:
         )
     device, mount = parts
     kinds, claims = dict(_volumes(subject)), _claim_templates(subject)
-    if device not in claims and kinds.get(device) not in _DEVICES:
+    if device not in claims and kinds.get(device) not in DEVICES:
         found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
         subject.report(
             catalogue.SECURE_PV,
             place,
-            f"the device {device} of secure-pv {found}, expected a volume with a"
-            " persistentVolumeClaim or iscsi, or a claim template",
+            f"the device {device} of secure-pv {found}, expected a volume of type"
+            f" {' or '.join(DEVICES)}, or a claim template",
         )
     if mount in claims or kinds.get(mount, "emptyDir") != "emptyDir":
         found = "a claim template" if mount in claims else f"of type {kinds[mount]}"
@@ -133,11 +138,7 @@ def _decrypted(subject: Subject) -> dict[str, str]:
 
 def _volumes(subject: Subject) -> Iterator[tuple[str, str]]:
     for _, volume in workloads.mappings_at(subject.spec, "volumes"):
-        yield str(volume.get("name")), _kind(volume)
-
-
-def _kind(volume: dict[str, Any]) -> str:
-    return next((key for key in volume if key != "name"), "")
+        yield str(volume.get("name")), kind_of(volume)
 
 
 def _claim_templates(subject: Subject) -> dict[str, str]:

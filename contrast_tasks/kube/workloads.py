@@ -4,19 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-Path = tuple[str | int, ...]
+from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 
-# Source: docs/internals/generate.md 4, "Kinds with a pod spec"; the value is (API group, path of the pod template).
-WORKLOAD_KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "Pod": ("", ()),
-    "ReplicationController": ("", ("spec", "template")),
-    "Deployment": ("apps", ("spec", "template")),
-    "ReplicaSet": ("apps", ("spec", "template")),
-    "StatefulSet": ("apps", ("spec", "template")),
-    "DaemonSet": ("apps", ("spec", "template")),
-    "Job": ("batch", ("spec", "template")),
-    "CronJob": ("batch", ("spec", "jobTemplate", "spec", "template")),
-}
+Path = tuple[str | int, ...]
 
 PREFIX: Final = "contrast.edgeless.systems/"
 POD_ROLE: Final = PREFIX + "pod-role"
@@ -30,6 +21,8 @@ MESH_KEYS: Final = (
 # Source: docs/internals/generate.md 8.5; the second is the class of AKS.
 CONFIDENTIAL_PREFIX: Final = "contrast-cc"
 AKS_CLASS: Final = "kata-cc-isolation"
+_CONFIG_MAP: Final = ConfigSource("ConfigMap", "name")
+_SECRET: Final = ConfigSource("Secret", "name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +39,12 @@ class ConfigReference:
 def is_workload(obj: Mapping[str, Any]) -> bool:
     """Tell whether an object is of a kind that runs pods (a custom resource of an equal kind is not)."""
     known = WORKLOAD_KINDS.get(str(obj.get("kind")))
-    return known is not None and _group(str(obj.get("apiVersion"))) == known[0]
+    return known is not None and _group(str(obj.get("apiVersion"))) == known.group
 
 
 def template_path(obj: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the path of the pod template; () for a Pod, which is its own template."""
-    return WORKLOAD_KINDS[str(obj["kind"])][1]
+    return WORKLOAD_KINDS[str(obj["kind"])].template
 
 
 def pod_template(obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,42 +182,43 @@ def config_references(obj: Mapping[str, Any]) -> set[tuple[str, str, str]]:
 
 def config_reference_sites(obj: Mapping[str, Any]) -> list[ConfigReference]:
     """Return the references of env, envFrom, volumes and projected volumes, in order of the file."""
-    spec, base, namespace = pod_spec(obj), spec_path(obj), namespace_of(obj)
-    found: list[ConfigReference] = []
+    namespace = namespace_of(obj)
+    return [
+        ConfigReference(
+            kind=config.kind,
+            namespace=namespace,
+            name=source[config.name_key],
+            optional=source.get("optional") is True,
+            path=(*path, config.name_key),
+        )
+        for config, path, source in _config_sources(pod_spec(obj), spec_path(obj))
+        if isinstance(source, dict) and isinstance(source.get(config.name_key), str)
+    ]
 
-    def note(kind: str, source: Any, name_key: str, path: Path) -> None:
-        if isinstance(source, dict) and isinstance(source.get(name_key), str):
-            found.append(
-                ConfigReference(
-                    kind=kind,
-                    namespace=namespace,
-                    name=source[name_key],
-                    optional=source.get("optional") is True,
-                    path=(*path, name_key),
-                )
-            )
 
+def _config_sources(
+    spec: Mapping[str, Any], base: Path
+) -> Iterator[tuple[ConfigSource, Path, Any]]:
     for key in ("initContainers", "containers"):
         for number, container in mappings_at(spec, key):
             place = (*base, key, number)
             for position, variable in mappings_at(container, "env"):
                 source = mapping_at(variable, "valueFrom")
                 path = (*place, "env", position, "valueFrom")
-                note("ConfigMap", source.get("configMapKeyRef"), "name", (*path, "configMapKeyRef"))
-                note("Secret", source.get("secretKeyRef"), "name", (*path, "secretKeyRef"))
+                yield _CONFIG_MAP, (*path, "configMapKeyRef"), source.get("configMapKeyRef")
+                yield _SECRET, (*path, "secretKeyRef"), source.get("secretKeyRef")
             for position, source in mappings_at(container, "envFrom"):
                 path = (*place, "envFrom", position)
-                note("ConfigMap", source.get("configMapRef"), "name", (*path, "configMapRef"))
-                note("Secret", source.get("secretRef"), "name", (*path, "secretRef"))
+                yield _CONFIG_MAP, (*path, "configMapRef"), source.get("configMapRef")
+                yield _SECRET, (*path, "secretRef"), source.get("secretRef")
     for number, volume in mappings_at(spec, "volumes"):
         place = (*base, "volumes", number)
-        note("ConfigMap", volume.get("configMap"), "name", (*place, "configMap"))
-        note("Secret", volume.get("secret"), "secretName", (*place, "secret"))
+        for name, config in CONFIG_VOLUMES.items():
+            yield config, (*place, name), volume.get(name)
         for position, source in mappings_at(mapping_at(volume, "projected"), "sources"):
             path = (*place, "projected", "sources", position)
-            note("ConfigMap", source.get("configMap"), "name", (*path, "configMap"))
-            note("Secret", source.get("secret"), "name", (*path, "secret"))
-    return found
+            yield _CONFIG_MAP, (*path, "configMap"), source.get("configMap")
+            yield _SECRET, (*path, "secret"), source.get("secret")
 
 
 def _group(api_version: str) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contrast_tasks.findings import Finding
+from contrast_tasks.pods.volume_kinds import DirectoryKind
 
 DATA_VERSION = 1
 ContainerKind = Literal["pause", "init", "sidecar", "main"]
-SourceKind = Literal["eq", "file", "ephemeral", "local"]
-StorageKind = Literal["ephemeral", "local"]
+SourceKind = Literal["eq", "file"] | DirectoryKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class Storage:
     kind: `ephemeral` in memory of its own, `local` on the guest's disk. counts: the accepted numbers of such entries.
     """
 
-    kind: StorageKind
+    kind: DirectoryKind
     volume: str
     options: tuple[str, ...]
     counts: tuple[int, ...]

@@ -4,9 +4,9 @@ import re
 from decimal import Decimal
 
 from contrast_tasks import catalogue
+from contrast_tasks.pods.quantities import QuantityError, parse_quantity, rounded_up
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.place import Place
-from contrast_tasks.policy.quantity import divided, quantity
 from contrast_tasks.policy.values import (
     ADDRESS,
     ADDRESSES,
@@ -95,21 +95,25 @@ def resource_value(context: PodContext, container: Place, reference: Place) -> P
             "write limits.<resource> or requests.<resource>",
         )
         return ()
-    divisor_place = reference.at("divisor")
-    divisor = Decimal(1) if divisor_place.value in (None, "0", 0) else quantity(divisor_place.value)
-    if not divisor:
-        divisor_place.wrong("a quantity")
+    divisor = reference.at("divisor")
+    unit = 1 if divisor.value in (None, "0", 0) else _quantity(divisor)
+    if not unit:
         return ()
     resources = owner.mapping("resources")
     for name in (table, "limits"):
         place = resources.mapping(name).at(resource)
         if place.value is not None:
-            value = quantity(place.value)
-            if value is None:
-                place.wrong("a quantity")
-                return ()
-            return (divided(value, divisor),)
+            value = _quantity(place)
+            return () if value is None else (str(rounded_up(value / unit)),)
     return ("0",) if table == "requests" else (NUMBER,)
+
+
+def _quantity(place: Place) -> Decimal | None:
+    try:
+        return parse_quantity(place.value)
+    except QuantityError:
+        place.wrong("a quantity")
+        return None
 
 
 def _named_container(context: PodContext, container: Place, reference: Place) -> Place | None:

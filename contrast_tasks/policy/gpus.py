@@ -1,9 +1,11 @@
 """Passed-through GPUs: which resources ask for them, and what a container gets with them (docs/internals/policy.md 4.13)."""
 
+from decimal import Decimal
+
 from contrast_tasks import catalogue
+from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.place import Place
-from contrast_tasks.policy.quantity import quantity
 
 # Device nodes of passed-through devices; no volume may be attached there.
 DEVICE_PREFIX = "/dev/vfio/devices/vfio"
@@ -30,8 +32,11 @@ def container_gpus(context: PodContext, container: Place) -> int:
 def _count(place: Place) -> int:
     if place.value is None:
         return 0
-    number = quantity(place.value)
-    if number is None or number < 0 or number != int(number):
+    try:
+        number = parse_quantity(place.value)
+    except QuantityError:
+        number = Decimal(-1)
+    if number < 0 or number != int(number):
         place.wrong("a whole number")
         return 0
     return int(number)

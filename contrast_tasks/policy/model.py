@@ -4,19 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ConfigKey = tuple[str, str | None, str]
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 
-# Where the pod template lies in an object of each kind (docs/internals/policy.md 4.1).
-TEMPLATE_PATHS: Mapping[str, tuple[str, ...]] = {
-    "Pod": (),
-    "Deployment": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-    "ReplicaSet": ("spec", "template"),
-    "DaemonSet": ("spec", "template"),
-    "ReplicationController": ("spec", "template"),
-    "Job": ("spec", "template"),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-}
+ConfigKey = tuple[str, str | None, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +73,11 @@ class PolicyInput:
         file: str = "",
         service_account_automount: bool = True,
     ) -> "PolicyInput":
-        """Take the pod template out of a Kubernetes object of one of the kinds of TEMPLATE_PATHS.
+        """Take the pod template out of a Kubernetes object of one of the kinds of WORKLOAD_KINDS.
 
         Raises KeyError for another kind; a missing template gives an empty pod, which `derive` reports.
         """
-        path = TEMPLATE_PATHS[obj["kind"]]
+        path = WORKLOAD_KINDS[obj["kind"]].template
         template: Any = obj
         for name in path:
             template = _mapping(_mapping(template).get(name))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.pods.volume_kinds import MADE_DIRECTORIES
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.expectations import Container, Mount, Pattern, PolicyData, Value
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
@@ -202,7 +203,7 @@ class _Pod:
 
     def _storages(self, container: Container) -> Iterator[dict[str, Any]]:
         for storage in container.storages:
-            fstype = "tmpfs" if storage.kind == "ephemeral" else "local"
+            fstype = MADE_DIRECTORIES[storage.kind].fstype
             yield {
                 "driver": storage.kind,
                 "source": fstype,

@@ -2,21 +2,16 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contrast_tasks import catalogue
+from contrast_tasks.pods.volume_kinds import MADE_DIRECTORIES, MEDIA, Reach, kind_of, known_kind
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
 from contrast_tasks.policy.names import is_label
 from contrast_tasks.policy.place import Place
-
-# The shim copies these to the guest file by file and updates them while containers run.
-_COPIED = ("configMap", "secret", "projected", "downwardAPI")
-_BLOCK_CAPABLE = ("persistentVolumeClaim", "ephemeral")
-# Options of the directories that the agent makes for volumes.
-_OPTIONS: Mapping[str, tuple[str, ...]] = {"ephemeral": (), "local": ("mode=0777",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +38,19 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
                 f"known are {', '.join(sorted(context.volumes)) or 'none'}",
             )
         return None
-    if any(volume.has(kind) for kind in _COPIED):
+    kind = known_kind(volume.value)
+    if kind.reach is Reach.COPIED:
         return Volume(name=name, source="file", readonly=True, watched=True)
-    kind = _kind_of(volume)
-    if kind == "emptyDir":
+    if kind.reach is Reach.MADE:
         return _empty_dir(volume, name)
-    if kind in _BLOCK_CAPABLE:
-        _refuse_file_system(mount, name, kind)
+    named = kind_of(volume.value)
+    if kind.reach is Reach.DEVICE:
+        _refuse_file_system(mount, name, named)
     else:
         volume.report(
             catalogue.VOLUME,
-            f"volume {name!r} is of type {kind}, which the host can read and change",
-            "use emptyDir, configMap, secret, projected or downwardAPI",
+            f"volume {name!r} is of type {named}, which the host can read and change",
+            kind.way_out,
         )
     return None
 
@@ -66,7 +62,7 @@ def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
         name, path = place.text("name"), place.text("devicePath")
         volume = context.volumes.get(name)
         mode = context.given.block_claims.get(name)
-        if volume is not None and _kind_of(volume) in _BLOCK_CAPABLE:
+        if volume is not None and known_kind(volume.value).reach is Reach.DEVICE:
             mode = _claim_mode(volume)
         if mode is None:
             place.at("name").report(catalogue.VOLUME, f"the pod has no block volume {name!r}")
@@ -99,13 +95,14 @@ def container_storages(
     shares = (f"fsgid={fs_group}",) if fs_group else ()
     return tuple(
         Storage(
-            kind=source,
+            kind=kind,
             volume=name,
-            options=(*_OPTIONS[source], *shares),
+            options=(*made.options, *shares),
             counts=tuple(range(1, times + 1)),
         )
+        for kind, made in MADE_DIRECTORIES.items()
         for (source, name), times in sorted(uses.items())
-        if source in ("ephemeral", "local")
+        if source == kind
     )
 
 
@@ -119,14 +116,13 @@ def _empty_dir(volume: Place, name: str) -> Volume | None:
             "write 1 to 63 lower-case letters, digits and dashes",
         )
         return None
-    if medium == "Memory":
-        return Volume(name=name, source="ephemeral")
-    if medium:
+    source = MEDIA.get(medium)
+    if source is None:
         empty_dir.at("medium").report(
             catalogue.VOLUME, f"medium {medium!r} is not supported", "leave it out or use Memory"
         )
         return None
-    return Volume(name=name, source="local")
+    return Volume(name=name, source=source)
 
 
 def _refuse_file_system(mount: Place, name: str, kind: str) -> None:
@@ -143,9 +139,3 @@ def _claim_mode(volume: Place) -> str:
         template = volume.mapping("ephemeral").mapping("volumeClaimTemplate")
         return template.mapping("spec").text("volumeMode", "Filesystem")
     return "Block"
-
-
-def _kind_of(volume: Place) -> str:
-    kinds = [key for key in volume.value if key != "name" and volume.has(key)]
-    # `emptyDir:` with nothing behind it is one. Source: Kubernetes, API defaults of core/v1 Volume.
-    return kinds[0] if kinds else "emptyDir" if "emptyDir" in volume.value else "unknown"

@@ -15,10 +15,10 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import FileIndex
-from contrast_tasks.kube.quantities import QuantityError, parse_quantity
 from contrast_tasks.kube.subject import Path, Subject
 from contrast_tasks.mesh import annotations
 from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.settings.load import Settings, WorkloadSettings, workload_key
 
 _SECRET_ID = workloads.PREFIX + "workload-secret-id"

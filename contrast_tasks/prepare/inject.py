@@ -17,6 +17,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.subject import Path, Subject
 from contrast_tasks.mesh import annotations
 from contrast_tasks.mesh.model import MeshConfig
+from contrast_tasks.pods.volume_kinds import MEDIA, kind_of
 
 INITIALIZER: Final = "contrast-initializer"
 SERVICE_MESH: Final = "contrast-service-mesh"
@@ -216,12 +217,11 @@ def _clashes(subject: Subject, components: Components) -> bool:
         if volume.get("name") != VOLUME:
             continue
         medium = workloads.mapping_at(volume, "emptyDir").get("medium", "")
-        if "emptyDir" not in volume or medium not in {"", "Memory"}:
-            kind = next((key for key in volume if key != "name"), "no type")
+        if "emptyDir" not in volume or medium not in MEDIA:
             _clash(
                 subject,
                 (*subject.spec_path, "volumes", number),
-                f"the volume {VOLUME} is of type {kind}{f' with medium {medium}' if medium else ''},"
+                f"the volume {VOLUME} is of type {kind_of(volume)}{f' with medium {medium}' if medium else ''},"
                 " expected an emptyDir in memory",
                 "rename the volume; the name is the initializer's",
             )

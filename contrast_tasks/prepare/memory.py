@@ -12,9 +12,9 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
-from contrast_tasks.kube.quantities import QuantityError, parse_bytes
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform
+from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 from contrast_tasks.prepare.inject import SERVICE_MESH
 
 _MIB: Final = 1 << 20

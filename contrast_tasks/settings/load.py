@@ -16,12 +16,11 @@ from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.outputs import output_problems
-from contrast_tasks.settings.shape import WORKLOAD_KINDS, Problem, workload_key
+from contrast_tasks.settings.shape import Problem, workload_key
 
 __all__ = [
     "FILE_NAME",
     "OBSERVED_NAME",
-    "WORKLOAD_KINDS",
     "ComponentSettings",
     "InvalidSettings",
     "ReferenceOverrides",

@@ -10,24 +10,14 @@ from typing import Any, NamedTuple
 
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.platforms import NAMES, did_you_mean
+from contrast_tasks.pods.quantities import MEMORY_PATTERN
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.sans import san_kind
 from contrast_tasks.settings.lines import Path
 
-WORKLOAD_KINDS = (
-    "CronJob",
-    "DaemonSet",
-    "Deployment",
-    "Job",
-    "Pod",
-    "ReplicaSet",
-    "ReplicationController",
-    "StatefulSet",
-)
 _NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 # Compiled on first use: every run imports this module, few files hold everything.
 _WORKLOAD = rf"(?:{_NAME}/)?(?P<kind>[A-Za-z]+)/{_NAME}(?:\.{_NAME})*"
-# Not zero, which is no limit to Kubernetes.
-_QUANTITY = r"(?=[0-9.]*[1-9])(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
 _ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BARE_KEY = r"[A-Za-z0-9_-]+"
@@ -121,7 +111,7 @@ _SAN = Leaf(
 )
 _QUANTITY_LEAF = Leaf(
     wanted='a memory quantity such as "700Mi"',
-    accepts=lambda value: isinstance(value, str) and bool(re.fullmatch(_QUANTITY, value)),
+    accepts=lambda value: isinstance(value, str) and bool(re.fullmatch(MEMORY_PATTERN, value)),
 )
 _SVN = Leaf(wanted="an integer from 0 to 255", accepts=_is_integer(0, 255))
 _SVN16 = Leaf(wanted="an integer from 0 to 65535", accepts=_is_integer(0, 65535))
@@ -229,9 +219,9 @@ SHAPE = Table(
         "workloads": Map(
             key=Leaf(
                 wanted='"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of '
-                + ", ".join(WORKLOAD_KINDS),
+                + ", ".join(sorted(WORKLOAD_KINDS)),
                 accepts=_is_workload_key,
-                known=WORKLOAD_KINDS,
+                known=tuple(sorted(WORKLOAD_KINDS)),
             ),
             value=_WORKLOAD_TABLE,
         ),

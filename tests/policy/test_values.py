@@ -1,7 +1,6 @@
 """Expansion as the kubelet does it, patterns, quantities and image spellings."""
 
 import re
-from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from contrast_tasks.policy.expectations import Pattern
 from contrast_tasks.policy.names import pull_sources, split_reference
-from contrast_tasks.policy.quantity import divided, quantity
 from contrast_tasks.policy.values import (
     ADDRESS,
     API_SERVER_FAMILY,
@@ -151,41 +149,6 @@ def test_other_variables_are_not_of_a_service(entry: str) -> None:
 def test_without_links_only_the_api_server_has_variables() -> None:
     assert re.fullmatch(API_SERVER_FAMILY, "KUBERNETES_SERVICE_HOST=10.0.0.1")
     assert not re.fullmatch(API_SERVER_FAMILY, "DB_SERVICE_HOST=10.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("700Mi", 700 * 1024**2),
-        ("1Gi", 1024**3),
-        ("1G", 10**9),
-        ("100m", Decimal("0.1")),
-        ("1.5", Decimal("1.5")),
-        (2, 2),
-        (0.5, Decimal("0.5")),
-        ("1e3", 1000),
-        ("250k", 250_000),
-    ],
-)
-def test_quantities_are_read(text: object, value: object) -> None:
-    assert quantity(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "x", "1Mb", "Mi", "1 Mi x", True, None, [], "nan", "inf"])
-def test_other_texts_are_no_quantities(text: object) -> None:
-    assert quantity(text) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "divisor", "expected"),
-    [("700Mi", "1Mi", "700"), ("1500m", "1", "2"), ("100m", "1m", "100"), ("1Gi", "1M", "1074")],
-)
-def test_resources_are_divided_and_rounded_up(value: str, divisor: str, expected: str) -> None:
-    number, by = quantity(value), quantity(divisor)
-
-    assert number is not None
-    assert by is not None
-    assert divided(number, by) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated, load_records, refuse_without_policy
 from contrast_tasks.local.messages import Endpoint, Plan
 from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps.policies import config_data
 
@@ -99,7 +100,7 @@ def _named_pods(objects: Sequence[Annotated]) -> list[tuple[Annotated, str]]:
 
 def _replicas(item: Annotated) -> int:
     # One state folder, one Coordinator.
-    if item.role == ROLE_COORDINATOR or item.kind in {"Pod", "Job", "DaemonSet"}:
+    if item.role == ROLE_COORDINATOR or not WORKLOAD_KINDS[item.kind].has_replicas:
         return 1
     wanted = workloads.mapping_at(item.obj, "spec").get("replicas")
     return 1 if wanted is None else int(wanted)

@@ -27,6 +27,7 @@ from contrast_tasks.local.client import shim_folder
 from contrast_tasks.local.messages import ContainerPlan, Endpoint, PodPlan, Probe
 from contrast_tasks.local.network import app_address
 from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.pods.volume_kinds import ConfigSource, Reach, kind_of, known_kind
 from contrast_tasks.steps.policies import service_account
 
 INITIALIZER = "contrast-initializer"
@@ -155,21 +156,18 @@ class _PodBuilder:
     def _volume(self, volume: Mapping[str, Any]) -> str:
         """Return the folder of a volume; ConfigMaps and Secrets are written out, others begin empty."""
         name = volume["name"]
-        if "emptyDir" in volume:
-            return str(self._folder / "volumes" / name)
-        for kind, key, field in (
-            ("ConfigMap", "configMap", "name"),
-            ("Secret", "secret", "secretName"),
-        ):
-            if source := volume.get(key):
-                return self._written(kind, source, field)
-        if source := volume.get("persistentVolumeClaim"):
-            return str(self._around.paths.volumes / source["claimName"])
-        what = ", ".join(sorted(volume.keys() - {"name"})) or "no source"
-        raise ClusterError(f"{self._item.key}: volume {name}: platform local has no {what}")
+        named, kind = kind_of(volume), known_kind(volume)
+        if not kind.is_local:
+            raise ClusterError(f"{self._item.key}: volume {name}: platform local has no {named}")
+        if kind.config is not None:
+            return self._written(kind.config, volume[named])
+        if kind.reach is Reach.DEVICE:
+            return str(self._around.paths.volumes / volume[named]["claimName"])
+        return str(self._folder / "volumes" / name)
 
-    def _written(self, kind: str, source: Mapping[str, Any], field: str) -> str:
-        content = self._facts.config(kind, {**source, "name": source[field]}, self._item.key)
+    def _written(self, config: ConfigSource, source: Mapping[str, Any]) -> str:
+        named = {**source, "name": source[config.name_key]}
+        content = self._facts.config(config.kind, named, self._item.key)
         names = {entry["key"]: entry["path"] for entry in source.get("items") or ()}
         files = {
             names.get(key, key): value

@@ -1,21 +1,25 @@
 """Kubernetes quantities: `700Mi`, `0.5`, `500m`, `1e3`.
 
 Source: Kubernetes API conventions, "Quantities": a decimal number with a binary suffix, a decimal suffix or an exponent.
+The settings, which every run reads, take the pattern from here; so nothing is compiled or imported before it is used.
 """
 
 import re
-from decimal import ROUND_CEILING, Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from contrast_tasks.errors import UsageError
 
-_QUANTITY: Final = re.compile(
-    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+_NUMBER: Final = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_QUANTITY: Final = (
+    rf"(?P<number>[+-]?{_NUMBER})"
     r"(?:(?P<binary>[KMGTPE]i)|(?P<decimal>[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]{1,2}))?"
 )
-_BINARY: Final = {
-    name: 1024 ** (power + 1) for power, name in enumerate(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
-}
+# An amount of memory that is not zero, which is no limit to Kubernetes.
+MEMORY_PATTERN: Final = rf"(?=[0-9.]*[1-9]){_NUMBER}(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
+_BINARY: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
@@ -23,14 +27,16 @@ class QuantityError(UsageError):
     """A text is not a Kubernetes quantity."""
 
 
-def parse_quantity(value: Any) -> Decimal:
+def parse_quantity(value: Any) -> "Decimal":
     """Return the exact value of a quantity; YAML may have made a number of it already.
 
     Raises QuantityError for anything else, naming what was found.
     """
+    from decimal import Decimal
+
     match = None
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        match = _QUANTITY.fullmatch(str(value))
+        match = re.fullmatch(_QUANTITY, str(value))
     if match is None:
         raise QuantityError(
             f"found {value!r}, expected a quantity",
@@ -38,7 +44,7 @@ def parse_quantity(value: Any) -> Decimal:
         )
     number = Decimal(match["number"])
     if match["binary"]:
-        return number * Decimal(_BINARY[match["binary"]])
+        return number * Decimal(1024) ** (_BINARY.index(match["binary"]) + 1)
     exponent = _DECIMAL[match["decimal"]] if match["decimal"] else int(match["exponent"] or 0)
     return number.scaleb(exponent)
 
@@ -51,4 +57,9 @@ def parse_bytes(value: Any) -> int:
     size = parse_quantity(value)
     if size < 0:
         raise QuantityError(f"found {value!r}, expected a size of at least 0")
-    return int(size.to_integral_value(rounding=ROUND_CEILING))
+    return rounded_up(size)
+
+
+def rounded_up(value: "Decimal") -> int:
+    """Return the least whole number that is not less, as Kubernetes rounds."""
+    return int(value.to_integral_value(rounding="ROUND_CEILING"))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from contrast_tasks.kube.quantities import QuantityError, parse_bytes, parse_quantity
+from contrast_tasks.pods.quantities import QuantityError, parse_bytes, parse_quantity, rounded_up
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_quantity_has_its_exact_value(text: object, value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Mi", "1mi", "1KI", "1 Mi", " 1", "1Mi ", "1,5", "1e", "1ee3", "0x10", "1Mi1", "\u0661", None, True, [], {}],
+    ["", "Mi", "1mi", "1KI", "1 Mi", " 1", "1Mi ", "1,5", "1e", "1ee3", "0x10", "1Mi1", "\u0661", "nan", "inf", "1Mb", None, True, [], {}],
 )  # fmt: skip
 def test_anything_else_is_refused(text: object) -> None:
     with pytest.raises(QuantityError, match="expected a quantity"):
@@ -55,3 +55,11 @@ def test_bytes_are_rounded_up() -> None:
 def test_a_negative_size_is_refused() -> None:
     with pytest.raises(QuantityError, match="at least 0"):
         parse_bytes("-1Mi")
+
+
+@pytest.mark.parametrize(
+    ("value", "divisor", "whole"),
+    [("700Mi", "1Mi", 700), ("1500m", "1", 2), ("100m", "1m", 100), ("1Gi", "1M", 1074)],
+)
+def test_a_quotient_is_rounded_up(value: str, divisor: str, whole: int) -> None:
+    assert rounded_up(parse_quantity(value) / parse_quantity(divisor)) == whole

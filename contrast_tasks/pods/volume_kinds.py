@@ -1,0 +1,126 @@
+"""The one table of volume kinds: whether a confidential pod may have one, and how it reaches the guest.
+
+Checks, policies, simulation and the local platform read it. A new kind needs an entry here, rules in
+templates/policy/rules.rego if it reaches the guest in a way of its own, and a case in tests/pods/test_volume_kinds.py.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple
+
+
+class Reach(Enum):
+    """How a volume reaches the guest."""
+
+    COPIED = "the runtime copies its files into the guest and keeps them current; containers only read them"
+    MADE = "the guest makes it, an empty directory"
+    DEVICE = "a block device, which is attached under volumeDevices and never mounted"
+    SHARED = "a file system that the host can read and change, which is refused"
+
+
+class ConfigSource(NamedTuple):
+    """The kind of object that values or files are taken from, and the member of the reference that names it."""
+
+    kind: str
+    name_key: str
+
+
+class VolumeKind(NamedTuple):
+    """One member of the API's Volume.
+
+    way_out: what to do instead of a refused one. config: of a volume that is one ConfigMap or Secret.
+    is_local: whether the platform local can run it.
+    """
+
+    reach: Reach
+    way_out: str = ""
+    config: ConfigSource | None = None
+    is_local: bool = False
+
+
+class MadeDirectory(NamedTuple):
+    """A directory that the guest makes: type of its file system, options without those of an fsGroup."""
+
+    fstype: str
+    options: tuple[str, ...]
+
+
+DirectoryKind = Literal["ephemeral", "local"]
+# The ways to make one by the agent's names: a file system in memory, or a folder beside those that are copied.
+MADE_DIRECTORIES: Final[Mapping[DirectoryKind, MadeDirectory]] = {
+    "ephemeral": MadeDirectory(fstype="tmpfs", options=()),
+    "local": MadeDirectory(fstype="local", options=("mode=0777",)),
+}
+# The medium of an emptyDir, and how it is made.
+MEDIA: Final[Mapping[str, DirectoryKind]] = {"": "local", "Memory": "ephemeral"}
+
+_NO_FILES: Final = (
+    "a confidential pod shares no file system with its node; use an emptyDir, or a block device with the"
+    " secure-pv annotation"
+)
+# Source: Kubernetes, validation of volumeDevices: "can only use volume source type of PersistentVolumeClaim or Ephemeral
+# for block mode".
+_NO_DISK: Final = (
+    "Kubernetes attaches only claims as block devices: use a persistentVolumeClaim with volumeMode: Block and"
+    " the secure-pv annotation"
+)
+_FILES: Final = VolumeKind(Reach.SHARED, _NO_FILES)
+_DISK: Final = VolumeKind(Reach.SHARED, _NO_DISK)
+
+# Source: Kubernetes API reference, core/v1 Volume.
+VOLUME_KINDS: Final[Mapping[str, VolumeKind]] = {
+    "awsElasticBlockStore": _DISK,
+    "azureDisk": _DISK,
+    "azureFile": _FILES,
+    "cephfs": _FILES,
+    "cinder": _DISK,
+    "configMap": VolumeKind(Reach.COPIED, config=ConfigSource("ConfigMap", "name"), is_local=True),
+    "csi": _FILES,
+    "downwardAPI": VolumeKind(Reach.COPIED),
+    "emptyDir": VolumeKind(Reach.MADE, is_local=True),
+    "ephemeral": VolumeKind(Reach.DEVICE),
+    "fc": _DISK,
+    "flexVolume": _FILES,
+    "flocker": _FILES,
+    "gcePersistentDisk": _DISK,
+    "gitRepo": _FILES,
+    "glusterfs": _FILES,
+    "hostPath": _FILES,
+    "image": _FILES,
+    "iscsi": _DISK,
+    "nfs": _FILES,
+    "persistentVolumeClaim": VolumeKind(Reach.DEVICE, is_local=True),
+    "photonPersistentDisk": _DISK,
+    "portworxVolume": _DISK,
+    "projected": VolumeKind(Reach.COPIED),
+    "quobyte": _FILES,
+    "rbd": _DISK,
+    "scaleIO": _DISK,
+    "secret": VolumeKind(Reach.COPIED, config=ConfigSource("Secret", "secretName"), is_local=True),
+    "storageos": _DISK,
+    "vsphereVolume": _DISK,
+}
+ALLOWED: Final = tuple(
+    name for name, kind in VOLUME_KINDS.items() if kind.reach is not Reach.SHARED
+)
+DEVICES: Final = tuple(name for name, kind in VOLUME_KINDS.items() if kind.reach is Reach.DEVICE)
+CONFIG_VOLUMES: Final = {name: kind.config for name, kind in VOLUME_KINDS.items() if kind.config}
+
+
+def kinds_of(volume: Mapping[str, Any]) -> list[str]:
+    """Return the kinds a volume of a pod has; the API server takes exactly one.
+
+    `emptyDir:` with nothing behind it is one. Source: Kubernetes, API defaults of core/v1 Volume.
+    """
+    kinds = [key for key, value in volume.items() if key != "name" and value is not None]
+    return kinds or ["emptyDir"] * ("emptyDir" in volume)
+
+
+def kind_of(volume: Mapping[str, Any]) -> str:
+    """Return the kind of a volume, "none" without one; of several kinds, which are no kind at all, all names."""
+    return " and ".join(kinds_of(volume)) or "none"
+
+
+def known_kind(volume: Mapping[str, Any]) -> VolumeKind:
+    """Return what a volume is to a confidential pod; a kind that is not in the table is refused as shared files are."""
+    return VOLUME_KINDS.get(kind_of(volume), _FILES)

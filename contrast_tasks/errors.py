@@ -37,6 +37,12 @@ class Location:
                 parts.append(str(self.column))
         return ":".join(parts)
 
+    def to_json(self) -> dict[str, str | int]:
+        """Return the members that are known."""
+        members = {"file": self.file, "line": self.line, "column": self.column}
+        known = {name: value for name, value in members.items() if value is not None}
+        return {**known, "pointer": self.pointer} if self.pointer else known
+
 
 class ContrastError(Exception):
     """Base of everything we raise on purpose; `hint` is shown on its own line."""

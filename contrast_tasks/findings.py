@@ -7,7 +7,15 @@ from typing import Any, Generic, TypeVar
 from contrast_tasks.catalogue import ENTRIES, Entry, Severity, entry_of
 from contrast_tasks.errors import ContrastError, Location
 
-__all__ = ["Finding", "Findings", "FindingsError", "Severity", "raise_errors", "sort_key"]
+__all__ = [
+    "Finding",
+    "Findings",
+    "FindingsError",
+    "Severity",
+    "raise_errors",
+    "sort_key",
+    "worst_exit_code",
+]
 
 Place = TypeVar("Place")
 
@@ -77,18 +85,12 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of schemas/findings.schema.json; absent members are left out."""
-        place = {
-            "file": self.where.file,
-            "line": self.where.line,
-            "column": self.where.column,
-            "pointer": self.where.pointer or None,
-        }
         return {
             "code": self.code,
             "rule": self.rule,
             "severity": self.severity.value,
             "message": self.message,
-            "where": {key: value for key, value in place.items() if value is not None},
+            "where": self.where.to_json(),
             **({"hint": self.hint} if self.hint else {}),
         }
 
@@ -140,7 +142,12 @@ class FindingsError(ContrastError):
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # depends on the worst finding
         """Return 10 for notes, 11 for warnings, 12 for errors, by the worst finding."""
-        return 10 + max((finding.severity.rank for finding in self.findings), default=0)
+        return max(10, worst_exit_code(self.findings))
+
+
+def worst_exit_code(findings: Iterable[Finding]) -> int:
+    """Return 10, 11 or 12 for the worst finding, 0 for none."""
+    return max((10 + finding.severity.rank for finding in findings), default=0)
 
 
 def sort_key(finding: Finding) -> tuple[str, int, int, str, str]:

@@ -16,7 +16,7 @@ from contrast_tasks.cli.commands import (
 )
 from contrast_tasks.cli.console import FORMS
 from contrast_tasks.errors import UsageError
-from contrast_tasks.report.text import PROGRAM
+from contrast_tasks.report.hints import PROGRAM
 
 
 class HelpShown(Exception):

@@ -1,15 +1,24 @@
 """Where a command speaks: data on stdout, conversation on stderr, in the form the user asked for."""
 
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 from contrast_tasks.cli.streams import put
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.model import Report, Step
 
-FORMS = ("text", "json", "events", "sarif", "junit", "github")
+# Each form with the module that renders a report in it; text is shown as it comes.
+FORMS = {
+    "text": "",
+    "json": "document",
+    "events": "events",
+    "sarif": "sarif",
+    "junit": "junit",
+    "github": "github",
+}
 
 
 class Console:
@@ -90,30 +99,6 @@ class Console:
             self.show(report.findings)
             for line in closing_lines(report, colour=self.colour):
                 put(self._stderr, f"{line}\n")
-        render = _renderer(self.form)
-        if render is not None:
-            self._bytes(render(report))
-
-
-def _renderer(form: str) -> Any:
-    if form == "json":
-        from contrast_tasks.report.document import render_json
-
-        return render_json
-    if form == "events":
-        from contrast_tasks.report.events import render_end
-
-        return render_end
-    if form == "sarif":
-        from contrast_tasks.report.sarif import render_sarif
-
-        return render_sarif
-    if form == "junit":
-        from contrast_tasks.report.junit import render_junit
-
-        return render_junit
-    if form == "github":
-        from contrast_tasks.report.github import render_github
-
-        return render_github
-    return None
+        if module := FORMS[self.form]:
+            renderer = importlib.import_module(f"contrast_tasks.report.{module}")
+            self._bytes(renderer.render(report))

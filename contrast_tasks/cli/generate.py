@@ -246,7 +246,7 @@ def _processes(tasks: Iterable[Any]) -> Callable[[Any], int]:
 def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float) -> str:
     ran = [step for step in steps if step.status in ("changed", "unchanged")]
     derived = sum(step.name.startswith("workload:") for step in ran)
-    wrote = sum(not path.startswith(".contrast/") for step in ran for path in step.wrote)
+    wrote = sum(len(step.wrote_outside_state) for step in ran)
     middle = f", {note}" if note else ""
     return (
         f"generated {derived} of {workloads} workload{'' if workloads == 1 else 's'},"

@@ -4,13 +4,12 @@ import argparse
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
-from contrast_tasks.findings import FindingsError
+from contrast_tasks.findings import FindingsError, worst_exit_code
 from contrast_tasks.report.model import (
     Report,
     counted,
     exit_code_of,
     sorted_findings,
-    worst_exit_code,
 )
 
 EXAMPLE = "lint --output sarif > findings.sarif"

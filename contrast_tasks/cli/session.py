@@ -27,8 +27,8 @@ from contrast_tasks.cli.task import own_tasks
 from contrast_tasks.errors import ContrastError, UsageError
 from contrast_tasks.file_errors import file_error
 from contrast_tasks.findings import FindingsError
+from contrast_tasks.report.hints import PROGRAM
 from contrast_tasks.report.model import Failure, Report, sorted_findings
-from contrast_tasks.report.text import PROGRAM
 
 _VERSION = ("--version", "-V")
 _GC_THRESHOLD = 200_000

@@ -3,9 +3,7 @@
 from typing import Any
 
 from contrast_tasks.files import canonical_json
-from contrast_tasks.findings import Finding
-from contrast_tasks.report.document import failure_to_json, step_to_json
-from contrast_tasks.report.model import VERSION, Failure, Report, Step
+from contrast_tasks.report.model import VERSION, Report, Step
 
 
 def _line(event: str, **members: Any) -> bytes:
@@ -19,22 +17,12 @@ def render_begin(command: str) -> bytes:
 
 def render_step(step: Step) -> bytes:
     """Return the line of one finished task."""
-    return _line("task", **step_to_json(step))
+    return _line("task", **step.to_json())
 
 
-def render_finding(finding: Finding) -> bytes:
-    """Return the line of one finding."""
-    return _line("finding", finding=finding.to_json())
-
-
-def render_failure(failure: Failure) -> bytes:
-    """Return the line of one error."""
-    return _line("error", error=failure_to_json(failure))
-
-
-def render_end(report: Report) -> bytes:
+def render(report: Report) -> bytes:
     """Return the last lines: findings, errors, the result and the exit code."""
-    lines = [render_finding(finding) for finding in report.findings]
-    lines += [render_failure(failure) for failure in report.failures]
+    lines = [_line("finding", finding=finding.to_json()) for finding in report.findings]
+    lines += [_line("error", error=failure.to_json()) for failure in report.failures]
     lines.append(_line("end", exit_code=report.exit_code, result=dict(report.result)))
     return b"".join(lines)

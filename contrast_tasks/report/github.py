@@ -5,7 +5,8 @@ Source: "Workflow commands for GitHub Actions": percent, CR and LF are encoded e
 
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Severity
-from contrast_tasks.report.model import Report
+from contrast_tasks.report.hints import PROGRAM
+from contrast_tasks.report.model import Report, with_hint
 
 _COMMANDS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ERROR: "error"}
 
@@ -31,15 +32,19 @@ def _command(command: str, title: str, text: str, where: Location | None) -> str
     return f"::{command} {properties}::{_data(text)}\n"
 
 
-def render_github(report: Report) -> bytes:
+def render(report: Report) -> bytes:
     """Return one line per finding and per error that is not a finding."""
-    lines = []
-    for finding in report.findings:
-        text = f"{finding.message}\n{finding.hint}".rstrip()
-        title = f"{finding.code} {finding.rule}"
-        lines.append(_command(_COMMANDS[finding.severity], title, text, finding.where))
-    for failure in report.failures:
-        if not failure.is_findings:
-            text = f"{failure.message}\n{failure.hint}".rstrip()
-            lines.append(_command("error", "contrast-tasks", text, failure.where))
+    lines = [
+        _command(
+            _COMMANDS[finding.severity],
+            f"{finding.code} {finding.rule}",
+            with_hint(finding, "\n"),
+            finding.where,
+        )
+        for finding in report.findings
+    ]
+    lines += [
+        _command("error", PROGRAM, with_hint(failure, "\n"), failure.where)
+        for failure in report.other_failures
+    ]
     return "".join(lines).encode()

@@ -3,8 +3,9 @@
 import re
 from xml.sax.saxutils import escape, quoteattr
 
-from contrast_tasks.findings import Severity
-from contrast_tasks.report.model import Report
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.report.hints import PROGRAM
+from contrast_tasks.report.model import Failure, Report, with_hint
 
 # XML 1.0 "Char": what may not stand in a document, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -18,36 +19,44 @@ def _text(text: str) -> str:
     return escape(_NOT_XML.sub("?", text))
 
 
-def render_junit(report: Report) -> bytes:
+def _case(kind: str, name: str, inner: str = "") -> str:
+    return f'<testcase classname="{kind}" name={_attribute(name)}>{inner}</testcase>'
+
+
+def _fault(element: str, found: Finding | Failure) -> str:
+    text = _text(with_hint(found, "\n"))
+    return f"<{element} message={_attribute(found.message)}>{text}</{element}>"
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.severity is Severity.ERROR:
+        return _fault("failure", finding)
+    text = f"{finding.severity.value}: " + with_hint(finding, "\n")
+    return f"<system-out>{_text(text)}</system-out>"
+
+
+def render(report: Report) -> bytes:
     """Return one test suite; warnings and notes are cases that pass, with their text in system-out."""
-    cases: list[str] = []
-    failed = errors = skipped = 0
-    for step in report.steps:
-        inner = ""
-        if step.status == "not-run":
-            skipped += 1
-            inner = "<skipped/>"
-        cases.append(f'<testcase classname="task" name={_attribute(step.name)}>{inner}</testcase>')
-    for finding in report.findings:
-        name = f"{finding.code} {finding.rule} {finding.where}"
-        text = f"{finding.message}\n{finding.hint}".rstrip()
-        if finding.severity is Severity.ERROR:
-            failed += 1
-            inner = f"<failure message={_attribute(finding.message)}>{_text(text)}</failure>"
-        else:
-            inner = f"<system-out>{_text(f'{finding.severity.value}: {text}')}</system-out>"
-        cases.append(f'<testcase classname="finding" name={_attribute(name)}>{inner}</testcase>')
-    for failure in report.failures:
-        if failure.is_findings:
-            continue
-        errors += 1
-        text = f"{failure.message}\n{failure.hint}".rstrip()
-        inner = f"<error message={_attribute(failure.message)}>{_text(text)}</error>"
-        name = failure.task or report.command
-        cases.append(f'<testcase classname="error" name={_attribute(name)}>{inner}</testcase>')
+    waiting = [step.status == "not-run" for step in report.steps]
+    failed = [finding.severity is Severity.ERROR for finding in report.findings]
+    errors = report.other_failures
+    cases = [
+        *(
+            _case("task", step.name, "<skipped/>" if is_waiting else "")
+            for step, is_waiting in zip(report.steps, waiting, strict=True)
+        ),
+        *(
+            _case("finding", f"{finding.code} {finding.rule} {finding.where}", _verdict(finding))
+            for finding in report.findings
+        ),
+        *(
+            _case("error", failure.task or report.command, _fault("error", failure))
+            for failure in errors
+        ),
+    ]
     head = (
-        f'<testsuite name={_attribute("contrast-tasks " + report.command)} tests="{len(cases)}"'
-        f' failures="{failed}" errors="{errors}" skipped="{skipped}">'
+        f'<testsuite name={_attribute(f"{PROGRAM} {report.command}")} tests="{len(cases)}"'
+        f' failures="{sum(failed)}" errors="{len(errors)}" skipped="{sum(waiting)}">'
     )
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", head, *cases]
     return "\n".join([*lines, "</testsuite>", "</testsuites>", ""]).encode()

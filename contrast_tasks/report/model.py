@@ -25,6 +25,16 @@ class Step:
     status: Status
     wrote: tuple[str, ...] = ()
 
+    @property
+    def wrote_outside_state(self) -> tuple[str, ...]:
+        """Return the files a user looks at: not those below .contrast/."""
+        return tuple(path for path in self.wrote if not path.startswith(".contrast/"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of schemas/report.schema.json; absent members are left out."""
+        wrote = {"wrote": list(self.wrote)} if self.wrote else {}
+        return {"name": self.name, "status": self.status, **wrote}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -54,6 +64,17 @@ class Failure:
             is_findings=isinstance(error, FindingsError),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of schemas/report.schema.json; absent members are left out."""
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "exit_code": self.exit_code,
+            **({"hint": self.hint} if self.hint else {}),
+            **({"where": self.where.to_json()} if self.where else {}),
+            **({"task": self.task} if self.task else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -68,6 +89,16 @@ class Report:
     failures: tuple[Failure, ...] = ()
     steps: tuple[Step, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def other_failures(self) -> tuple[Failure, ...]:
+        """Return the failures that say more than their findings do."""
+        return tuple(failure for failure in self.failures if not failure.is_findings)
+
+
+def with_hint(found: Finding | Failure, joint: str) -> str:
+    """Return the message, and behind `joint` the hint if there is one."""
+    return f"{found.message}{joint}{found.hint}" if found.hint else found.message
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -89,12 +120,6 @@ def exit_code_of(errors: Sequence[ContrastError]) -> int:
     if isinstance(errors[0], FindingsError):
         return max(error.exit_code for error in errors if isinstance(error, FindingsError))
     return codes[0]
-
-
-def worst_exit_code(findings: Iterable[Finding]) -> int:
-    """Return 10, 11 or 12 for the worst finding, 0 for none."""
-    ranks = [finding.severity.rank for finding in findings]
-    return 10 + max(ranks) if ranks else 0
 
 
 def counted(findings: Iterable[Finding]) -> str:

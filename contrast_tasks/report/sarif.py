@@ -13,8 +13,8 @@ from contrast_tasks import __version__
 from contrast_tasks.catalogue import Entry
 from contrast_tasks.errors import Location
 from contrast_tasks.files import pretty_json
-from contrast_tasks.findings import Finding
-from contrast_tasks.report.model import Failure, Report
+from contrast_tasks.report.hints import PROGRAM
+from contrast_tasks.report.model import Report, with_hint
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _PAGE = "docs/reference/findings.md"
@@ -53,22 +53,17 @@ def _location(where: Location) -> dict[str, Any]:
     }
 
 
-def _message(found: Finding | Failure) -> dict[str, str]:
-    return {"text": f"{found.message}; {found.hint}" if found.hint else found.message}
-
-
-def render_sarif(report: Report) -> bytes:
+def render(report: Report) -> bytes:
     """Return one run; errors that are not findings are tool execution notifications."""
     entries = {_rule_id(finding.entry): finding.entry for finding in report.findings}
     ids = sorted(entries)
     notifications = [
         {
             "level": "error",
-            "message": _message(failure),
+            "message": {"text": with_hint(failure, "; ")},
             **({"locations": [_location(failure.where)]} if failure.where else {}),
         }
-        for failure in report.failures
-        if not failure.is_findings
+        for failure in report.other_failures
     ]
     results = [
         {
@@ -76,7 +71,7 @@ def render_sarif(report: Report) -> bytes:
             "ruleIndex": ids.index(_rule_id(finding.entry)),
             # SARIF's levels have the names of our severities.
             "level": finding.severity.value,
-            "message": _message(finding),
+            "message": {"text": with_hint(finding, "; ")},
             "locations": [_location(finding.where)],
         }
         for finding in report.findings
@@ -84,7 +79,7 @@ def render_sarif(report: Report) -> bytes:
     run = {
         "tool": {
             "driver": {
-                "name": "contrast-tasks",
+                "name": PROGRAM,
                 "version": __version__,
                 "rules": [_rule(entries[name]) for name in ids],
             }

@@ -3,23 +3,16 @@
 Colour only underlines what the words say; whether there is any is decided by the caller.
 """
 
-import os
 from collections.abc import Mapping
 from typing import Protocol
 
 from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.report.hints import PROGRAM, as_called
 from contrast_tasks.report.model import Failure, Report, counted
-
-PROGRAM = "contrast-tasks"
-
-CALLED = "CONTRAST_COMMAND"
-"""Environment variable in which a wrapper such as `doitw` tells how it was called."""
 
 # A run that changes more says how many more instead of filling the screen.
 LINES_SHOWN = 40
 _PATHS_NAMED = 4
-# What lies there is ours, and nothing a user looks at.
-_STATE = ".contrast/"
 
 
 class _Terminal(Protocol):
@@ -49,18 +42,12 @@ def _painted(text: str, code: str, *, colour: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if colour else text
 
 
-def command_name() -> str:
-    """Return how this command was called: by its name, or as the wrapper that called it."""
-    return os.environ.get(CALLED) or PROGRAM
+def _with_hint(head: str, hint: str) -> str:
+    return f"{head}\n{_hint_line(hint)}" if hint else head
 
 
 def _hint_line(hint: str) -> str:
-    # Findings are kept in files that must be the same however the command was called.
-    return "  hint: " + hint.replace(f"'{PROGRAM} ", f"'{command_name()} ")
-
-
-def _with_hint(head: str, hint: str) -> str:
-    return f"{head}\n{_hint_line(hint)}" if hint else head
+    return f"  hint: {as_called(hint)}"
 
 
 def finding_line(finding: Finding, *, colour: bool = False) -> str:
@@ -80,9 +67,10 @@ def failure_line(failure: Failure, *, colour: bool = False) -> str:
 
 def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
     """Return the errors; those that are findings become one line that counts them."""
-    others = [failure for failure in report.failures if not failure.is_findings]
     # Several tasks may meet the same obstacle.
-    lines = list(dict.fromkeys(failure_line(failure, colour=colour) for failure in others))
+    lines = list(
+        dict.fromkeys(failure_line(failure, colour=colour) for failure in report.other_failures)
+    )
     hints = [failure.hint for failure in report.failures if failure.is_findings]
     if hints:
         error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
@@ -96,8 +84,7 @@ def _written(report: Report) -> str:
     """Return what the tasks of a run that failed have written nevertheless, "" for a command without tasks."""
     if not report.steps:
         return ""
-    wrote = sorted({path for step in report.steps for path in step.wrote})
-    paths = [path for path in wrote if not path.startswith(_STATE)]
+    paths = sorted({path for step in report.steps for path in step.wrote_outside_state})
     if not paths:
         return ", nothing was written"
     if len(paths) > _PATHS_NAMED:

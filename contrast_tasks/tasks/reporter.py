@@ -13,12 +13,9 @@ from typing import Any, Protocol
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
-from contrast_tasks.report.text import closing_lines
+from contrast_tasks.report.text import closing_lines, finding_line
 from contrast_tasks.steps.outcome import lacking, read_outcome
 from contrast_tasks.tasks.actions import Failed
-
-# What lies there is ours, and nothing a user looks at.
-_STATE = ".contrast/"
 
 
 def _end_on_sigterm() -> None:
@@ -96,9 +93,8 @@ class Reporter:
         if self._listener is not None:
             self._listener.finished(step, dict(task.values))
         elif self._stream is not None:
-            for path in wrote:
-                if not path.startswith(_STATE):
-                    self._stream.write(f"wrote {path}\n")
+            for path in step.wrote_outside_state:
+                self._stream.write(f"wrote {path}\n")
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
         """Let SIGTERM end a run of plain doit as Ctrl-C does: finished tasks are recorded, and workers are ended.
@@ -179,7 +175,7 @@ class Reporter:
             findings = sorted_findings([*found, *missing])
             failures = (Failure.of(lacking(missing)),) if missing else ()
         report = Report(command="doit", findings=findings, failures=failures)
-        lines = [*map(str, findings), *closing_lines(report)]
+        lines = [*map(finding_line, findings), *closing_lines(report)]
         if not lines and all(step.status == "up-to-date" for step in self.steps):
             lines = ["up to date"]
         for line in lines:

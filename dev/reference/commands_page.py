@@ -11,7 +11,7 @@ from contrast_tasks.cli.arguments import COMMON, parser_of
 from contrast_tasks.cli.commands import SUMMARIES, command_module
 from contrast_tasks.cli.task import own_tasks
 from contrast_tasks.findings import Severity
-from contrast_tasks.report.text import PROGRAM
+from contrast_tasks.report.hints import PROGRAM
 from dev.reference.markdown import NOTICE, code, prose, table
 
 INTRODUCTION = f"""\

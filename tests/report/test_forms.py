@@ -17,12 +17,9 @@ from contrast_tasks.errors import (
     Location,
     SettingsError,
 )
-from contrast_tasks.findings import Finding, FindingsError, Severity
+from contrast_tasks.findings import Finding, FindingsError, Severity, worst_exit_code
 from contrast_tasks.manifest.validate import ManifestError
-from contrast_tasks.report.document import document_of, render_json
-from contrast_tasks.report.events import render_begin, render_end, render_step
-from contrast_tasks.report.github import render_github
-from contrast_tasks.report.junit import render_junit
+from contrast_tasks.report import document, events, github, junit, sarif
 from contrast_tasks.report.model import (
     Failure,
     Report,
@@ -30,9 +27,7 @@ from contrast_tasks.report.model import (
     counted,
     exit_code_of,
     sorted_findings,
-    worst_exit_code,
 )
-from contrast_tasks.report.sarif import render_sarif
 from contrast_tasks.report.text import closing_lines, failure_line, finding_line, wants_colour
 from contrast_tasks.schema import validate
 from tests.fakes import findings
@@ -67,9 +62,9 @@ EMPTY = Report(command="lint")
 
 @pytest.mark.parametrize("report", [FULL, EMPTY], ids=["full", "empty"])
 def test_the_document_has_all_members_always(report: Report) -> None:
-    document = document_of(report)
+    shown = json.loads(document.render(report))
 
-    assert list(document) == [
+    assert list(shown) == [
         "version",
         "command",
         "exit_code",
@@ -78,12 +73,11 @@ def test_the_document_has_all_members_always(report: Report) -> None:
         "tasks",
         "result",
     ]
-    assert validate(document, "report") == []
-    assert json.loads(render_json(report)) == document
+    assert validate(shown, "report") == []
 
 
 def test_the_document_names_failures_with_task_and_place() -> None:
-    assert document_of(FULL)["errors"][1] == {
+    assert json.loads(document.render(FULL))["errors"][1] == {
         "kind": "ImageError",
         "message": "no image",
         "exit_code": 20,
@@ -97,7 +91,9 @@ def test_the_stream_begins_with_the_version_and_ends_with_the_exit_code() -> Non
     lines = [
         json.loads(line)
         for line in (
-            render_begin("generate") + render_step(FULL.steps[1]) + render_end(FULL)
+            events.render_begin("generate")
+            + events.render_step(FULL.steps[1])
+            + events.render(FULL)
         ).splitlines()
     ]
 
@@ -116,14 +112,14 @@ def test_the_stream_begins_with_the_version_and_ends_with_the_exit_code() -> Non
 
 
 def test_sarif_without_findings_has_results_nevertheless() -> None:
-    [run] = json.loads(render_sarif(EMPTY))["runs"]
+    [run] = json.loads(sarif.render(EMPTY))["runs"]
 
     assert run["results"] == []
     assert run["invocations"][0]["executionSuccessful"] is True
 
 
 def test_sarif_has_a_result_per_finding_and_a_notification_per_error() -> None:
-    document = json.loads(render_sarif(FULL))
+    document = json.loads(sarif.render(FULL))
 
     [run] = document["runs"]
     assert document["version"] == "2.1.0"
@@ -166,13 +162,13 @@ def test_sarif_has_a_result_per_finding_and_a_notification_per_error() -> None:
 def test_sarif_follows_the_schema_of_the_standard(report: Report) -> None:
     schema = json.loads((Path(__file__).parent / "sarif/sarif-2.1.0-rtm.5.json").read_bytes())
 
-    Draft4Validator(schema).validate(json.loads(render_sarif(report)))
+    Draft4Validator(schema).validate(json.loads(sarif.render(report)))
 
 
 def test_a_sarif_rule_is_an_entry_of_the_catalogue() -> None:
     report = Report(command="lint", findings=(finding(),))
 
-    [rule] = json.loads(render_sarif(report))["runs"][0]["tool"]["driver"]["rules"]
+    [rule] = json.loads(sarif.render(report))["runs"][0]["tool"]["driver"]["rules"]
 
     assert rule == {
         "id": "G030/memory-limit",
@@ -191,7 +187,7 @@ def test_a_sarif_rule_is_an_entry_of_the_catalogue() -> None:
 def test_sarif_leaves_out_a_region_it_does_not_know() -> None:
     report = Report(command="lint", findings=(finding(line=None, column=None, file="a b.yml"),))
 
-    [result] = json.loads(render_sarif(report))["runs"][0]["results"]
+    [result] = json.loads(sarif.render(report))["runs"][0]["results"]
 
     assert result["locations"][0]["physicalLocation"] == {
         "artifactLocation": {"uri": "a%20b.yml", "uriBaseId": "%SRCROOT%"}
@@ -199,7 +195,7 @@ def test_sarif_leaves_out_a_region_it_does_not_know() -> None:
 
 
 def test_junit_counts_cases_failures_errors_and_skipped() -> None:
-    suite = ET.fromstring(render_junit(FULL)).find("testsuite")
+    suite = ET.fromstring(junit.render(FULL)).find("testsuite")
 
     assert suite is not None
     assert (
@@ -218,7 +214,7 @@ def test_junit_counts_cases_failures_errors_and_skipped() -> None:
 def test_junit_of_hostile_text_is_still_xml() -> None:
     report = Report(command="lint", findings=(finding(message=HOSTILE, file=HOSTILE),))
 
-    root = ET.fromstring(render_junit(report))
+    root = ET.fromstring(junit.render(report))
 
     failure = root.find("testsuite/testcase/failure")
     assert failure is not None
@@ -228,7 +224,7 @@ def test_junit_of_hostile_text_is_still_xml() -> None:
 def test_github_encodes_what_would_end_a_command() -> None:
     report = Report(command="lint", findings=(finding(message=HOSTILE, file="a,b:c.yml"),))
 
-    text = render_github(report).decode()
+    text = github.render(report).decode()
 
     assert text.count("\n") == 1
     assert text.startswith(
@@ -243,7 +239,7 @@ def test_github_names_severities_in_its_own_words() -> None:
         failures=(Failure.of(ImageError("no image")),),
     )
 
-    commands = [line.split(" ")[0] for line in render_github(report).decode().splitlines()]
+    commands = [line.split(" ")[0] for line in github.render(report).decode().splitlines()]
     assert commands == ["::notice", "::warning", "::error"]
 
 

@@ -8,45 +8,31 @@ from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb
-from contrast_tasks.attestation.snp.verify import VerifiedEvidence
+from contrast_tasks.attestation.snp.verify import SnpVerdict
 from contrast_tasks.attestation.tdx.document import TDX_OID
-from contrast_tasks.attestation.tdx.quote import TdReport
-from contrast_tasks.attestation.tdx.validator import TdxEvidence
+from contrast_tasks.attestation.tdx.quote import BODY_1_0, TdReport
+from contrast_tasks.attestation.tdx.verify import TdxVerdict
 
 Claim = int | bool | bytes
 
 _FIRST_TDX_CLAIM = 8
 
 
-def claims_of(evidence: VerifiedEvidence | TdxEvidence) -> list[tuple[str, bytes]]:
+def claims_of(verdict: SnpVerdict | TdxVerdict) -> list[tuple[str, bytes]]:
     """Return (dotted OID, DER value) of what accepted evidence claims, in ascending order of the numbers."""
-    if isinstance(evidence, TdxEvidence):
-        return tdx_claims_extensions(evidence.quote.body)
-    return claims_extensions(evidence.report, evidence.tcbs)
+    if isinstance(verdict, TdxVerdict):
+        return tdx_claims_extensions(verdict.quote.body)
+    return claims_extensions(verdict.report, verdict.tcbs)
 
 
 def tdx_claims_extensions(body: TdReport) -> list[tuple[str, bytes]]:
-    """Return (dotted OID, DER value) of the claims 8 to 22 of a TD report, every one an OCTET STRING.
+    """Return (dotted OID, DER value) of the claims 8 to 22, the fields of a TD report, every one an OCTET STRING.
 
-    Left out is what tells about the quote and not about the guest: the header and the signatures, which are large.
+    The header and the signatures are left out: they say something of the quote, not of the guest, and are large.
     """
-    claims = (
-        body.tee_tcb_svn,
-        body.mr_seam,
-        body.mr_signer_seam,
-        body.seam_attributes,
-        body.td_attributes,
-        body.xfam,
-        body.mr_td,
-        body.mr_config_id,
-        body.mr_owner,
-        body.mr_owner_config,
-        *body.rtmrs,
-        body.report_data,
-    )
     return [
         (f"{TDX_OID}.{number}", _encode(claim))
-        for number, claim in enumerate(claims, start=_FIRST_TDX_CLAIM)
+        for number, claim in enumerate(BODY_1_0.values(body), start=_FIRST_TDX_CLAIM)
     ]
 
 

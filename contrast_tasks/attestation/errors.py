@@ -15,28 +15,9 @@ MismatchError
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from contrast_tasks.attestation.checks import Check
 from contrast_tasks.errors import EvidenceRejected, MismatchError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One question asked of the evidence and its answer.
-
-    reason: the question in one word; field: the name that people know the value by, where it is another.
-    """
-
-    reason: str
-    passed: bool
-    found: str
-    wanted: str
-    hint: str = ""
-    field: str = ""
-
-    def __str__(self) -> str:
-        relation = "as" if self.passed else "but"
-        return f"{self.field or self.reason} is {self.found}, {relation} {self.wanted} is wanted"
 
 
 class HardwareRejected(EvidenceRejected):

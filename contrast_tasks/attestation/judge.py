@@ -14,11 +14,12 @@ from contrast_tasks.attestation.carriers import Evidence, open_carrier
 from contrast_tasks.attestation.endorsements.fetch import Endorsements
 from contrast_tasks.attestation.endorsements.material import gather
 from contrast_tasks.attestation.errors import ClaimsRejected
-from contrast_tasks.attestation.snp.document import SnpDocument, render_document
+from contrast_tasks.attestation.snp.document import SnpDocument
 from contrast_tasks.attestation.snp.lines import LINE_SIMULATED
-from contrast_tasks.attestation.snp.verify import SnpValidator, VerifiedEvidence
+from contrast_tasks.attestation.snp.verify import SnpValidator, SnpVerdict
 from contrast_tasks.attestation.tdx.collateral import Collateral
-from contrast_tasks.attestation.tdx.validator import TdxEvidence, TdxValidator
+from contrast_tasks.attestation.tdx.quote import TdxQuote
+from contrast_tasks.attestation.tdx.verify import TdxValidator, TdxVerdict
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.validators import Validator, validators_for
 from contrast_tasks.errors import EvidenceRejected, MismatchError
@@ -99,7 +100,7 @@ def judge_document(
         allow_vlek=allow_vlek,
         allow_quote_v5=allow_quote_v5,
     )
-    own = _report_data(material.evidence)
+    own = material.evidence.report_data
     wanted = own if report_data is None else report_data
     accepted, rejections = _first_acceptance(validators, material.evidence, wanted, now)
     if accepted is None:
@@ -120,35 +121,24 @@ def judge_document(
 
 def _require_kind(evidence: Evidence, carrier: str, manifest: Manifest) -> None:
     values = manifest.reference_values
-    if isinstance(evidence, SnpDocument):
-        kind, fits = "SEV-SNP", bool(values.snp or values.simulated)
-    else:
-        kind, fits = "TDX", bool(values.tdx)
-    if not fits:
+    fitting = (values.snp or values.simulated) if isinstance(evidence, SnpDocument) else values.tdx
+    if not fitting:
         raise EvidenceRejected(
-            f"the {carrier} is of {kind}, and the manifest has no reference value for that",
+            f"the {carrier} is of {evidence.tee}, and the manifest has no reference value for that",
             hint="generate the manifest for the platform that the machine is",
         )
 
 
-def _report_data(evidence: Evidence) -> bytes:
-    return (
-        evidence.report.report_data
-        if isinstance(evidence, SnpDocument)
-        else evidence.body.report_data
-    )
-
-
 def _first_acceptance(
     validators: Sequence[Validator], evidence: Evidence, report_data: bytes, now: datetime
-) -> tuple[VerifiedEvidence | TdxEvidence | None, list[Rejection]]:
+) -> tuple[SnpVerdict | TdxVerdict | None, list[Rejection]]:
     rejections: list[Rejection] = []
     for validator in validators:
         try:
             if isinstance(evidence, SnpDocument) and isinstance(validator, SnpValidator):
-                return validator.verify(render_document(evidence), report_data, now), rejections
-            if not isinstance(evidence, SnpDocument) and isinstance(validator, TdxValidator):
-                return validator.verify_quote(evidence, report_data, now), rejections
+                return validator.judge(evidence, report_data, now), rejections
+            if isinstance(evidence, TdxQuote) and isinstance(validator, TdxValidator):
+                return validator.judge(evidence, report_data, now), rejections
         except EvidenceRejected as err:
             rejections.append(rejection_of(validator.name, err))
     return None, rejections
@@ -193,18 +183,18 @@ def _policy(host_data_hex: str, manifest: Manifest) -> dict[str, Any]:
     return {"policy_hash": host_data_hex, "sans": list(entry.sans), "role": entry.role}
 
 
-def _facts(accepted: VerifiedEvidence | TdxEvidence) -> dict[str, Any]:
-    if isinstance(accepted, TdxEvidence):
-        verdict = accepted.verdict
+def _facts(accepted: SnpVerdict | TdxVerdict) -> dict[str, Any]:
+    if isinstance(accepted, TdxVerdict):
+        level = accepted.patch_level
         return {
-            "tee": "TDX",
+            "tee": TdxQuote.tee,
             "simulated": False,
-            "tcb_status": verdict.status.name,
-            "advisories": list(verdict.advisories),
+            "tcb_status": level.status.name,
+            "advisories": list(level.advisories),
             "tee_tcb_svn": accepted.quote.body.tee_tcb_svn.hex(),
         }
     return {
-        "tee": "SEV-SNP",
+        "tee": SnpDocument.tee,
         "simulated": accepted.line == LINE_SIMULATED,
         "product": accepted.line,
         "reported_tcb": str(accepted.tcbs.reported),

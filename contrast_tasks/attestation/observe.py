@@ -12,31 +12,35 @@ from datetime import datetime
 from typing import Any
 
 from contrast_tasks.attestation.carriers import Evidence
-from contrast_tasks.attestation.describe import (
-    GUEST_POLICY_BITS,
-    PLATFORM_INFO_BITS,
-    TD_ATTRIBUTE_BITS,
-    flags,
-)
+from contrast_tasks.attestation.describe import firmware_version, flag_bytes, flag_word
 from contrast_tasks.attestation.endorsements.fetch import Endorsements
 from contrast_tasks.attestation.endorsements.material import Material, gather, line_of
+from contrast_tasks.attestation.flags import named_bits
 from contrast_tasks.attestation.snp.document import SnpDocument
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
+from contrast_tasks.attestation.snp.flags import (
+    ABI_VERSION,
+    GUEST_POLICY,
+    PLATFORM_INFO,
+    POLICY_DEBUG,
+)
 from contrast_tasks.attestation.snp.lines import LINE_SIMULATED
-from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.tcb import COMPONENTS, Tcb
 from contrast_tasks.attestation.snp.verify import GenuineReport, Trust, verify_genuine
+from contrast_tasks.attestation.tdx.expectation import hardening_checks
+from contrast_tasks.attestation.tdx.flags import TD_ATTRIBUTES
 from contrast_tasks.attestation.tdx.pck import PckChain
 from contrast_tasks.attestation.tdx.quote import TdxQuote
 from contrast_tasks.attestation.tdx.tcb import TcbStatus
-from contrast_tasks.attestation.tdx.verify import hardening_checks, tcb_of
+from contrast_tasks.attestation.tdx.verify import tcb_of
 from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_genuine_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.errors import EvidenceRejected
 
 # The lines that a manifest, and so the settings, have reference values for.
 _PRODUCTS = ("Milan", "Genoa")
-_LEVELS = ("bootloader", "tee", "snp", "microcode")
-_DEBUG = 1 << 19
+# Reference values are for lines without a level of their FMC.
+_LEVELS = COMPONENTS[:-1]
 # Bits of PLATFORM_INFO that a manifest refuses unless it allows them, by the member of the settings.
 _TO_ALLOW = {1: "tsme_enabled", 7: "tio_enabled"}
 
@@ -105,19 +109,16 @@ def _observe_report(
             "committed_tcb": str(tcbs.committed),
             "launch_tcb": str(tcbs.launch),
             "current_tcb": str(tcbs.current),
-            "firmware": "{}.{} build {}".format(*report.current_version),
+            "firmware": firmware_version(report.current_version),
             "measurement": report.measurement.hex(),
             "host_data": report.host_data.hex(),
             "chip_id": report.chip_id.hex(),
             "vmpl": report.vmpl,
             "guest_policy": {
                 "word": f"{report.policy:#x}",
-                **flags(report.policy >> 16 << 16, GUEST_POLICY_BITS),
+                **named_bits(report.policy & ~ABI_VERSION, GUEST_POLICY),
             },
-            "platform_info": {
-                "word": f"{report.platform_info:#x}",
-                **flags(report.platform_info, PLATFORM_INFO_BITS),
-            },
+            "platform_info": flag_word(report.platform_info, PLATFORM_INFO),
             "mitigations": f"{report.current_mit_vector:#x}",
         },
         warnings=_report_warnings(genuine, simulated=simulated),
@@ -158,7 +159,7 @@ def _report_warnings(genuine: GenuineReport, *, simulated: bool) -> tuple[str, .
         found.append(
             f"a manifest has no reference values for processors of the line {genuine.line}"
         )
-    if report.policy & _DEBUG:
+    if report.policy & POLICY_DEBUG:
         found.append("the guest may be debugged by its host, which reads all of its memory")
     if report.vmpl:
         found.append(f"the report was asked for at VMPL {report.vmpl}, a manifest accepts 0")
@@ -176,7 +177,7 @@ def _observe_quote(
 ) -> Observation:
     chain = verify_genuine_quote(quote, root_spki=roots.intel_spki, now=now)
     body, facts = quote.body, chain.facts
-    warnings = [str(mismatch) for mismatch in hardening_checks(body)]
+    warnings = [str(check) for check in hardening_checks(body) if not check.passed]
     status, advisories, warning = _patch_level(quote, chain, material, roots, now)
     if warning:
         warnings.append(warning)
@@ -192,12 +193,9 @@ def _observe_quote(
             "mr_seam": body.mr_seam.hex(),
             "mr_td": body.mr_td.hex(),
             **{f"rtmr{index}": rtmr.hex() for index, rtmr in enumerate(body.rtmrs)},
-            "host_data": body.mr_config_id[:32].hex(),
+            "host_data": quote.host_data.hex(),
             "xfam": body.xfam.hex(),
-            "td_attributes": {
-                "raw": body.td_attributes.hex(),
-                **flags(int.from_bytes(body.td_attributes, "little"), TD_ATTRIBUTE_BITS),
-            },
+            "td_attributes": flag_bytes(body.td_attributes, TD_ATTRIBUTES),
             "fmspc": facts.fmspc.hex(),
             "platform_instance_id": piid.hex() if piid else None,
         },
@@ -227,10 +225,10 @@ def _patch_level(
     if material.collateral is None:
         return "unknown", [], f"the patch level is unknown: {'; '.join(material.troubles)}"
     try:
-        verdict, _ = tcb_of(quote, chain, material.collateral, root_spki=roots.intel_spki, now=now)
+        level, _ = tcb_of(quote, chain, material.collateral, root_spki=roots.intel_spki, now=now)
     except EvidenceRejected as err:
         return "not listed", [], f"the patch level is not acceptable: {err}"
-    warning = ""
-    if verdict.status is not TcbStatus.UpToDate:
-        warning = f"the patch level is {verdict.status.name}, a manifest accepts UpToDate"
-    return verdict.status.name, list(verdict.advisories), warning
+    status, warning = level.status, ""
+    if status is not TcbStatus.UpToDate:
+        warning = f"the patch level is {status.name}, a manifest accepts UpToDate"
+    return status.name, list(level.advisories), warning

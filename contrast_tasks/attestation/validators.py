@@ -7,8 +7,8 @@ from contrast_tasks.attestation.snp.lines import LINE_SIMULATED, LINES, amd_anch
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import CertificateSource, SnpValidator, Trust
 from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES
-from contrast_tasks.attestation.tdx.validator import TdxValidator
-from contrast_tasks.attestation.tdx.verify import CollateralSource, TdxExpectation
+from contrast_tasks.attestation.tdx.expectation import TD_ATTRIBUTES, TdxExpectation
+from contrast_tasks.attestation.tdx.verify import CollateralSource, TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.errors import MissingReferenceValues
 from contrast_tasks.manifest.model import (
@@ -137,25 +137,34 @@ def _processors(reference: SnpReference, where: str) -> Processors | None:
 
 
 def _tdx_expectation(reference: TdxReference, where: str) -> TdxExpectation:
-    sizes = [
-        (reference.mr_td_hex, _MEASUREMENT_BYTES, "MrTd"),
-        (reference.mr_seam_hex, _MEASUREMENT_BYTES, "MrSeam"),
-        *(
-            (rtmr, _MEASUREMENT_BYTES, f"Rtmrs[{number}]")
-            for number, rtmr in enumerate(reference.rtmrs_hex)
-        ),
-        (reference.xfam_hex, _FEATURE_BYTES, "Xfam"),
-        *((piid, _PIID_BYTES, "AllowedPIIDs") for piid in reference.allowed_piids or ()),
-    ]
-    if reference.minimum_tee_tcb_svn_hex is not None:
-        sizes.append((reference.minimum_tee_tcb_svn_hex, _SVN_BYTES, "MinimumTeeTcbSvn"))
-    if reference.td_attributes_hex is not None:
-        sizes.append((reference.td_attributes_hex, _FEATURE_BYTES, "TdAttributes"))
-    for text, size, member in sizes:
-        _sized(text, size, f"{where}.{member}")
+    def sized(text: str, size: int, member: str) -> bytes:
+        return _sized(text, size, f"{where}.{member}")
+
     if len(reference.rtmrs_hex) != _RTMRS:
         raise _missing(f"{where}.Rtmrs", f"{len(reference.rtmrs_hex)} values", f"{_RTMRS} values")
-    return TdxExpectation.of(reference)
+    svn, attributes = reference.minimum_tee_tcb_svn_hex, reference.td_attributes_hex
+    return TdxExpectation(
+        mr_td=sized(reference.mr_td_hex, _MEASUREMENT_BYTES, "MrTd"),
+        mr_seam=sized(reference.mr_seam_hex, _MEASUREMENT_BYTES, "MrSeam"),
+        rtmrs=tuple(
+            sized(rtmr, _MEASUREMENT_BYTES, f"Rtmrs[{number}]")
+            for number, rtmr in enumerate(reference.rtmrs_hex)
+        ),
+        xfam=sized(reference.xfam_hex, _FEATURE_BYTES, "Xfam"),
+        td_attributes=TD_ATTRIBUTES
+        if attributes is None
+        else sized(attributes, _FEATURE_BYTES, "TdAttributes"),
+        minimum_tee_tcb_svn=None if svn is None else sized(svn, _SVN_BYTES, "MinimumTeeTcbSvn"),
+        piids=frozenset(
+            sized(piid, _PIID_BYTES, "AllowedPIIDs") for piid in reference.allowed_piids or ()
+        ),
+        memory_integrity=bool(reference.memory_integrity),
+        smt_disabled=bool(reference.smt_disabled),
+        static_platform=bool(reference.static_platform),
+        minimum_evaluation_number=reference.min_tcb_evaluation_data_number or 0,
+        minimum_qe_svn=reference.minimum_qe_svn or 0,
+        minimum_pce_svn=reference.minimum_pce_svn or 0,
+    )
 
 
 def _minimum(tcb: SnpTcb, where: str) -> Tcb:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.attestation.carriers import Carried, Evidence, evidence_of
+from contrast_tasks.attestation.carriers import Carried, evidence_of
 from contrast_tasks.attestation.endorsements.edge import open_endorsements
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
 from contrast_tasks.attestation.errors import HardwareRejected
-from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
 from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import (
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 30.0
 CALL_LIMIT_S = 60.0
-_HOST_DATA_BYTES = 32
 # What `endorsements fetch` can bring: a list or collateral, and the certificate of a host that delivers none.
 _NOT_AT_HAND = frozenset({"collateral-unavailable", "chain-incomplete"})
 _PORT_HINT = "name the port of the user API with -c HOST:PORT, usually 1313"
@@ -177,10 +176,7 @@ class _Presented:
     @property
     def host_data(self) -> bytes:
         """Return the 32 bytes that name the policy, as far as the evidence can be believed."""
-        evidence = self.carried.evidence
-        if isinstance(evidence, SnpDocument):
-            return evidence.report.host_data
-        return evidence.body.mr_config_id[:_HOST_DATA_BYTES]
+        return self.carried.evidence.host_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +189,9 @@ class _Recorder:
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> _Presented:
         del now
         carried = evidence_of(self.oid, document, "document")
-        if _report_data(carried.evidence) != report_data:
+        if carried.evidence.report_data != report_data:
             raise EvidenceRejected(
                 "the evidence was not made for this connection",
                 hint="a replay, or a relay in between",
             )
         return _Presented(carried)
-
-
-def _report_data(evidence: Evidence) -> bytes:
-    if isinstance(evidence, SnpDocument):
-        return evidence.report.report_data
-    return evidence.body.report_data

@@ -12,24 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from contrast_tasks.attestation.errors import ClaimsRejected, CollateralUnavailable
+from contrast_tasks.attestation.errors import CollateralUnavailable
 from contrast_tasks.attestation.snp.document import SnpDocument
 from contrast_tasks.attestation.snp.endorsement import verify_chain
-from contrast_tasks.attestation.snp.expectation import SnpExpectation, claim_checks
+from contrast_tasks.attestation.snp.expectation import SnpExpectation
+from contrast_tasks.attestation.snp.expectation import claim_checks as snp_claim_checks
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import GenuineReport, Trust, line_of
 from contrast_tasks.attestation.snp.verify import verify_genuine as verify_genuine_snp
 from contrast_tasks.attestation.tdx.collateral import parse_collateral
+from contrast_tasks.attestation.tdx.expectation import TdxExpectation, claim_checks
 from contrast_tasks.attestation.tdx.pck import PckChain, verify_pck_chain
 from contrast_tasks.attestation.tdx.quote import TdxQuote
-from contrast_tasks.attestation.tdx.verify import (
-    TdxExpectation,
-    check_claims,
-    require_status,
-    tcb_of,
-    verify_genuine,
-)
+from contrast_tasks.attestation.tdx.verify import require_up_to_date, tcb_of, verify_genuine
 from contrast_tasks.attestation.trust_roots import TrustRoots
+from contrast_tasks.attestation.verdict import require_all
 from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.evidence.vector_files import VectorFiles, endorsement_of, is_collateral
 from contrast_tasks.manifest.model import GuestPolicy, PlatformInfo
@@ -238,9 +235,7 @@ def _require_default_policy(genuine: GenuineReport) -> None:
         guest_policy=GuestPolicy(abi_minor=minor).to_word(),
         platform_info=PlatformInfo().to_word(),
     )
-    checks = tuple(claim_checks(report, genuine.tcbs, expectation, report.report_data))
-    if not all(check.passed for check in checks):
-        raise ClaimsRejected(checks)
+    require_all(snp_claim_checks(report, genuine.tcbs, expectation, report.report_data))
 
 
 def _tdx_genuine(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
@@ -273,7 +268,7 @@ def _require_tcb(
     if not files.collateral:
         raise CollateralUnavailable("collateral not available")
     bundle = parse_collateral(files.collateral)
-    require_status(tcb_of(quote, chain, bundle, root_spki=roots.intel_spki, now=now)[0])
+    require_up_to_date(tcb_of(quote, chain, bundle, root_spki=roots.intel_spki, now=now)[0])
 
 
 def _tdx_default_policy(
@@ -284,7 +279,15 @@ def _tdx_default_policy(
         expected = TdxExpectation(
             mr_td=body.mr_td, mr_seam=body.mr_seam, rtmrs=(*body.rtmrs[:3], _RTMR3), xfam=_XFAM
         )
-        check_claims(quote, chain, expected, report_data=body.report_data, evaluation_number=None)
+        require_all(
+            claim_checks(
+                quote,
+                chain.facts,
+                expected,
+                report_data=body.report_data,
+                evaluation_number=None,
+            )
+        )
         _require_tcb(files, quote, chain, roots, now)
 
 

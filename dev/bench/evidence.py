@@ -21,10 +21,10 @@ from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
 from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES, MAXIMUM_VCPUS, digests_by_vcpus
 from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
 from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.expectation import TdxExpectation
 from contrast_tasks.attestation.tdx.pck import load_chain
 from contrast_tasks.attestation.tdx.quote import parse_quote
-from contrast_tasks.attestation.tdx.validator import TdxValidator
-from contrast_tasks.attestation.tdx.verify import TdxExpectation
+from contrast_tasks.attestation.tdx.verify import TdxValidator
 from contrast_tasks.attestation.trust_roots import intel_root_spki
 from dev.bench.handshakes import measure_handshakes
 from dev.bench.timing import Measured

@@ -7,9 +7,9 @@ from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.tdx.collateral import parse_collateral
 from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.expectation import TdxExpectation
 from contrast_tasks.attestation.tdx.quote import parse_quote
-from contrast_tasks.attestation.tdx.validator import TdxValidator
-from contrast_tasks.attestation.tdx.verify import TdxExpectation
+from contrast_tasks.attestation.tdx.verify import TdxValidator
 from tests.fakes.attestation import (
     CHIP_ID,
     HOST_DATA,

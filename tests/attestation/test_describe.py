@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.attestation.carriers import open_carrier
-from contrast_tasks.attestation.describe import describe, flags
+from contrast_tasks.attestation.describe import describe
 from contrast_tasks.attestation.errors import MalformedEvidence
+from contrast_tasks.attestation.flags import Flag, named_bits
 from contrast_tasks.attestation.pki.forms import der_to_pem
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
@@ -84,7 +85,7 @@ def test_every_vector_is_recognised() -> None:
 
 
 def test_every_bit_is_named_and_an_unknown_one_keeps_its_number() -> None:
-    assert flags(0b101, {0: "A", 1: "B"}) == {"A": True, "B": False, "bit 2": True}
+    assert named_bits(0b101, {0: Flag("A"), 1: Flag("B")}) == {"A": True, "B": False, "bit 2": True}
 
 
 def test_a_certificate_in_pem_says_the_same_as_in_der() -> None:

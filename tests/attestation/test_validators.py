@@ -17,7 +17,7 @@ from contrast_tasks.attestation.snp.verify import SnpValidator
 from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
 from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
-from contrast_tasks.attestation.tdx.validator import TdxValidator
+from contrast_tasks.attestation.tdx.verify import TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import MissingReferenceValues, UsageError

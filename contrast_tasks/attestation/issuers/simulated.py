@@ -118,6 +118,7 @@ class SimulatedProcessor:
             raise ValueError("host data has 32 bytes and a measurement 48")
         chain = self.chain
         tcb = SIMULATED_TCB.to_word()
+        major, minor, build = _FIRMWARE
         report = SnpReport(
             version=_REPORT_VERSION,
             guest_svn=GUEST_SVN,
@@ -142,8 +143,12 @@ class SimulatedProcessor:
             cpuid_stepping=0,
             chip_id=parse_endorsement(chain.vcek_der).hwid,
             committed_tcb=tcb,
-            current_version=_FIRMWARE,
-            committed_version=_FIRMWARE,
+            current_major=major,
+            current_minor=minor,
+            current_build=build,
+            committed_major=major,
+            committed_minor=minor,
+            committed_build=build,
             launch_tcb=tcb,
             launch_mit_vector=0,
             current_mit_vector=0,

@@ -6,6 +6,7 @@ only ValueError. Here every part that we use is looked at once, inside one guard
 
 import base64
 import re
+from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
@@ -26,6 +27,11 @@ PARSE_ERRORS = (
     x509.UnsupportedGeneralNameType,
     UnsupportedAlgorithm,
 )
+
+
+def utc_text(moment: datetime) -> str:
+    """Return an instant as it stands in messages: in UTC, to the second."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def pem_to_der(content: bytes) -> list[bytes]:

@@ -5,12 +5,13 @@ Unknown fields are ignored, as the format demands; fields of the wrong length or
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from google.protobuf.message import DecodeError
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
-from contrast_tasks.attestation.snp.report import SnpReport, parse_report, render_report
+from contrast_tasks.attestation.snp.report import LAYOUT, SnpReport, parse_report
 
 OID_SNP_DOCUMENT = "1.3.9901.2.1"
 MAX_DOCUMENT_BYTES = 64 * 1024
@@ -20,6 +21,9 @@ _BASE_FAMILY = 0xF
 _FMS_KNOWN = 0x0FFF0FFF
 _PRODUCTS: Mapping[str, int] = {"Milan": 1, "Genoa": 2, "Turin": 3}
 _PRODUCT_NAMES = {number: name for name, number in _PRODUCTS.items()}
+# The message has one word where the report has three bytes.
+_CPUID = ("cpuid_family", "cpuid_model", "cpuid_stepping")
+_SAME_NAME = tuple(name for name in SnpReport.__dataclass_fields__ if name not in _CPUID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class SnpDocument:
     extras: by GUID; EXTRA_CRL holds a DER revocation list.
     """
 
+    tee: ClassVar[str] = "SEV-SNP"
+
     report: SnpReport
     vcek_der: bytes = b""
     vlek_der: bytes = b""
@@ -37,6 +43,16 @@ class SnpDocument:
     ark_der: bytes = b""
     product: str = ""
     extras: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def report_data(self) -> bytes:
+        """Return the 64 bytes that the evidence binds."""
+        return self.report.report_data
+
+    @property
+    def host_data(self) -> bytes:
+        """Return the 32 bytes that name the guest's policy."""
+        return self.report.host_data
 
 
 def parse_document(document: bytes) -> SnpDocument:
@@ -110,40 +126,13 @@ def fms_to_cpuid(fms: int) -> tuple[int, int, int]:
     return family, model, fms & 0xF
 
 
-_SAME_NAME = (
-    "version", "guest_svn", "policy", "family_id", "image_id", "vmpl", "signature_algo", "current_tcb", "platform_info",
-    "signer_info", "report_data", "measurement", "host_data", "id_key_digest", "author_key_digest", "report_id",
-    "report_id_ma", "reported_tcb", "chip_id", "committed_tcb", "launch_tcb", "signature", "launch_mit_vector",
-    "current_mit_vector",
-)  # fmt: skip
-
-
 def _message_of(report: SnpReport) -> pb.Report:
-    return pb.Report(
-        **{name: getattr(report, name) for name in _SAME_NAME},
-        current_major=report.current_version[0],
-        current_minor=report.current_version[1],
-        current_build=report.current_version[2],
-        committed_major=report.committed_version[0],
-        committed_minor=report.committed_version[1],
-        committed_build=report.committed_version[2],
-        cpuid1eax_fms=cpuid_to_fms(report.cpuid_family, report.cpuid_model, report.cpuid_stepping),
-    )
+    fields = {name: getattr(report, name) for name in _SAME_NAME}
+    fms = cpuid_to_fms(report.cpuid_family, report.cpuid_model, report.cpuid_stepping)
+    return pb.Report(**fields, cpuid1eax_fms=fms)
 
 
 def _report_from(message: pb.Report) -> SnpReport:
     # Through the bytes, so that the same rules hold for a report however it arrives.
-    family, model, stepping = fms_to_cpuid(message.cpuid1eax_fms)
-    unchecked = SnpReport(
-        **{name: getattr(message, name) for name in _SAME_NAME},
-        cpuid_family=family,
-        cpuid_model=model,
-        cpuid_stepping=stepping,
-        current_version=(message.current_major, message.current_minor, message.current_build),
-        committed_version=(
-            message.committed_major,
-            message.committed_minor,
-            message.committed_build,
-        ),
-    )
-    return parse_report(render_report(unchecked))
+    cpuid = dict(zip(_CPUID, fms_to_cpuid(message.cpuid1eax_fms), strict=True))
+    return parse_report(LAYOUT.render(message, cpuid))

@@ -6,36 +6,19 @@ Source: docs/internals/attestation.md 2.3, 2.4, 2.8 (the order of the table, and
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contrast_tasks.attestation.errors import Check
+from contrast_tasks.attestation.checks import (
+    HINT_DEBUG,
+    HINT_REPORT_DATA,
+    HINT_RUNTIME,
+    Check,
+)
+from contrast_tasks.attestation.flags import Flag, Flags
 from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, Endorsement
+from contrast_tasks.attestation.snp.flags import GUEST_POLICY, PLATFORM_INFO
 from contrast_tasks.attestation.snp.id_block import accepted_id_key_digests
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.snp.vmsa import DIGEST_BYTES, MAXIMUM_VCPUS, vcpus_by_digest
-
-# A guest policy may grant these only if the reference does (bit, word) ...
-_CAPABILITIES = ((16, "smt"), (18, "migrate-ma"), (19, "debug"), (21, "cxl"))
-# ... and must restrict these if the reference does.
-_RESTRICTIONS = (
-    (20, "single-socket"),
-    (22, "mem-aes-256-xts"),
-    (23, "rapl-dis"),
-    (24, "ciphertext-hiding"),
-    (25, "page-swap-disable"),
-)
-# The same for what the platform says of itself (bit, word, member of PlatformInfo).
-_PLATFORM_FORBIDDEN = (
-    (0, "smt-enabled", "SMTEnabled"),
-    (1, "tsme-enabled", "TSMEEnabled"),
-    (7, "tio-enabled", "TIOEnabled"),
-)
-_PLATFORM_REQUIRED = (
-    (2, "ecc-enabled", "ECCEnabled"),
-    (3, "rapl-disabled", "RAPLDisabled"),
-    (4, "ciphertext-hiding-enabled", "CiphertextHidingDRAMEnabled"),
-    (5, "alias-check-complete", "AliasCheckComplete"),
-)
-
 
 # What brings a newer level of each component, and what it takes until a report tells of it.
 _FIRMWARE = {
@@ -49,7 +32,7 @@ _AFTERWARDS = {
     "committed-tcb": "reboot and commit the firmware with 'snphost commit'",
     "launch-tcb": "reboot and start the guest again",
 }
-_RUNTIME_HINT = "the guest was started from another runtime release than the manifest trusts"
+_ON_OFF = {True: "on", False: "off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +78,12 @@ class ReportTcbs:
     def of(cls, report: SnpReport, line: str) -> "ReportTcbs":
         """Split the packed words in the layout of the product line; raises MalformedEvidence."""
         turin = line == LINE_TURIN
-        return cls(
-            current=parse_tcb(report.current_tcb, turin=turin, where="CURRENT_TCB"),
-            reported=parse_tcb(report.reported_tcb, turin=turin, where="REPORTED_TCB"),
-            committed=parse_tcb(report.committed_tcb, turin=turin, where="COMMITTED_TCB"),
-            launch=parse_tcb(report.launch_tcb, turin=turin, where="LAUNCH_TCB"),
-        )
+
+        def split(name: str) -> Tcb:
+            field = f"{name}_tcb"
+            return parse_tcb(getattr(report, field), turin=turin, where=field.upper())
+
+        return cls(**{name: split(name) for name in cls.__dataclass_fields__})
 
 
 def endorsement_checks(
@@ -137,12 +120,12 @@ def claim_checks(
         passed=report.report_data == report_data,
         found=report.report_data.hex(),
         wanted=report_data.hex(),
-        hint="the evidence was made for another key or another connection: a replay, or a relay in between",
+        hint=HINT_REPORT_DATA,
     )
     yield _measurement_check(report, expectation)
     yield from _policy_checks(report.policy, expectation.guest_policy)
     if expectation.platform_info is not None:
-        yield from _platform_checks(report.platform_info, expectation.platform_info)
+        yield from _flag_checks(report.platform_info, expectation.platform_info, PLATFORM_INFO)
     yield Check(reason="vmpl", passed=report.vmpl == 0, found=str(report.vmpl), wanted="0")
     yield from _tcb_checks(report, tcbs, expectation.minimum_tcb)
     yield from _id_key_checks(report, expectation)
@@ -159,7 +142,7 @@ def claim_checks(
 
 
 def _measurement_check(report: SnpReport, expectation: SnpExpectation) -> Check:
-    seed, hint = expectation.measurement, _RUNTIME_HINT
+    seed, hint = expectation.measurement, HINT_RUNTIME
     wanted = seed.hex() or "a value that the manifest does not have"
     if expectation.processors is not None:
         wanted += f" for 1 vCPU, or what it becomes for up to {MAXIMUM_VCPUS}"
@@ -190,40 +173,31 @@ def _policy_checks(found: int, wanted: int) -> Iterator[Check]:
         found=f"{abi[0]}.{abi[1]}",
         wanted=f"at least {minimum[0]}.{minimum[1]}",
     )
-    for bit, word in _CAPABILITIES:
-        yield Check(
-            reason=f"policy-{word}" if word != "debug" else word,
-            passed=not found >> bit & 1 or bool(wanted >> bit & 1),
-            found=_flag(found, bit),
-            wanted=_flag(wanted, bit),
-            hint="the host can read the guest's memory: never trust it" if word == "debug" else "",
-        )
-    for bit, word in _RESTRICTIONS:
-        yield Check(
-            reason=f"policy-{word}",
-            passed=bool(found >> bit & 1) or not wanted >> bit & 1,
-            found=_flag(found, bit),
-            wanted=_flag(wanted, bit),
-        )
+    yield from _flag_checks(found, wanted, GUEST_POLICY)
 
 
-def _platform_checks(found: int, wanted: int) -> Iterator[Check]:
-    for bit, word, member in _PLATFORM_FORBIDDEN:
-        yield Check(
-            reason=word,
-            passed=not found >> bit & 1 or bool(wanted >> bit & 1),
-            found=_flag(found, bit),
-            wanted=_flag(wanted, bit),
-            hint=f"switch it off in the machine's firmware, or set PlatformInfo.{member}",
-        )
-    for bit, word, member in _PLATFORM_REQUIRED:
-        yield Check(
-            reason=word,
-            passed=bool(found >> bit & 1) or not wanted >> bit & 1,
-            found=_flag(found, bit),
-            wanted=_flag(wanted, bit),
-            hint=f"switch it on in the machine's firmware, or clear PlatformInfo.{member}",
-        )
+def _flag_checks(found: int, wanted: int, flags: Flags) -> Iterator[Check]:
+    """Yield a check for each flag that has one: first those that may be forbidden, then those that may be demanded."""
+    for bit, flag in sorted(flags.items(), key=lambda item: item[1].demanded):
+        is_set, is_wanted = bool(found >> bit & 1), bool(wanted >> bit & 1)
+        if flag.check:
+            yield Check(
+                reason=flag.check,
+                passed=is_set or not is_wanted if flag.demanded else is_wanted or not is_set,
+                found=_ON_OFF[is_set],
+                wanted=_ON_OFF[is_wanted],
+                hint=_flag_hint(flag),
+            )
+
+
+def _flag_hint(flag: Flag) -> str:
+    if flag.check == "debug":
+        return HINT_DEBUG
+    if not flag.member:
+        return ""
+    if flag.demanded:
+        return f"switch it on in the machine's firmware, or clear PlatformInfo.{flag.member}"
+    return f"switch it off in the machine's firmware, or set PlatformInfo.{flag.member}"
 
 
 def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[Check]:
@@ -284,7 +258,9 @@ def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
     lower = tcb.lower_than(minimum)
     hint = ""
     if lower:
-        parts = ", ".join(_component(tcb, minimum, one) for one in lower)
+        parts = ", ".join(
+            f"{one} is {getattr(tcb, one)}, wanted {getattr(minimum, one)}" for one in lower
+        )
         sources = ", ".join(dict.fromkeys(_FIRMWARE[one] for one in lower))
         hint = f"too old: {parts}; update {sources}, then {_AFTERWARDS.get(reason, 'reboot')}"
     return Check(
@@ -294,14 +270,6 @@ def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
         wanted=f"at least {minimum} ({name})",
         hint=hint,
     )
-
-
-def _component(tcb: Tcb, minimum: Tcb, name: str) -> str:
-    return f"{name} is {getattr(tcb, name)}, wanted {getattr(minimum, name)}"
-
-
-def _flag(word: int, bit: int) -> str:
-    return "on" if word >> bit & 1 else "off"
 
 
 def _version(version: tuple[int, int, int]) -> str:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 
-_COMPONENTS = ("bootloader", "tee", "snp", "microcode", "fmc")
+COMPONENTS = ("bootloader", "tee", "snp", "microcode", "fmc")
+# The byte of each component, from the least significant on; the other bytes are reserved.
+_BYTES = {"bootloader": 0, "tee": 1, "snp": 6, "microcode": 7}
+_BYTES_TURIN = {"fmc": 0, "bootloader": 1, "tee": 2, "snp": 3, "microcode": 7}
 _MAX_SVN = 127  # all but microcode, on Milan and Genoa
 
 
@@ -29,34 +32,29 @@ class Tcb:
         """Return the names of the components that are below `minimum`; empty means at least as new everywhere."""
         if self == minimum:
             return ()
-        return tuple(name for name in _COMPONENTS if getattr(self, name) < getattr(minimum, name))
+        return tuple(name for name in COMPONENTS if getattr(self, name) < getattr(minimum, name))
 
     def to_word(self, *, turin: bool = False) -> int:
         """Return the 64-bit form."""
-        if turin:
-            levels = (self.fmc, self.bootloader, self.tee, self.snp, 0, 0, 0, self.microcode)
-        else:
-            levels = (self.bootloader, self.tee, 0, 0, 0, 0, self.snp, self.microcode)
-        return int.from_bytes(bytes(levels), "little")
+        places = _BYTES_TURIN if turin else _BYTES
+        return sum(getattr(self, name) << 8 * place for name, place in places.items())
 
 
 def parse_tcb(word: int, *, turin: bool, where: str = "tcb") -> Tcb:
-    """Split a 64-bit TCB version into its patch levels.
+    """Split a 64-bit TCB version, a little-endian word of the report, into its patch levels.
 
-    word: little-endian u64 as read from the report. Milan and Genoa: byte 0 boot loader, 1 TEE, 6 SNP, 7 microcode;
-        Turin: byte 0 FMC, 1 boot loader, 2 TEE, 3 SNP, 7 microcode. The others are reserved and must be zero.
-    where: the field's name for the message. Raises MalformedEvidence.
+    turin: Turin's layout, else that of Milan and Genoa. where: the field's name for the message.
+    Raises MalformedEvidence if a reserved byte is set or a level is out of range.
     """
-    raw = word.to_bytes(8, "little")
-    reserved = raw[4:7] if turin else raw[2:6]
-    if any(reserved):
+    places = _BYTES_TURIN if turin else _BYTES
+    levels = {name: word >> 8 * place & 0xFF for name, place in places.items()}
+    tcb = Tcb(**{"fmc": 0, **levels})
+    if tcb.to_word(turin=turin) != word:
         raise MalformedEvidence(
             f"{where} {word:#018x} has reserved bytes set for this product", reason="tcb-reserved"
         )
-    if turin:
-        return Tcb(fmc=raw[0], bootloader=raw[1], tee=raw[2], snp=raw[3], microcode=raw[7])
-    if max(raw[:7]) > _MAX_SVN:
+    if not turin and max(tcb.bootloader, tcb.tee, tcb.snp) > _MAX_SVN:
         raise MalformedEvidence(
             f"{where} {word:#018x} has a patch level above {_MAX_SVN}", reason="tcb-reserved"
         )
-    return Tcb(bootloader=raw[0], tee=raw[1], snp=raw[6], microcode=raw[7])
+    return tcb

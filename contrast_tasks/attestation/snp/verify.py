@@ -1,11 +1,11 @@
 """Judge SEV-SNP evidence: made by a genuine processor, in the state the manifest demands, for this key, now.
 
-`verify_genuine` answers the first part, `SnpValidator.verify` all of it. Everything is pure: bytes, expectations, the clock and
+`verify_genuine` answers the first part, `SnpValidator.judge` all of it. Everything is pure: bytes, expectations, the clock and
 the revocation lists at hand come in; facts or one typed error come out. Nothing here waits for the network.
 Source: docs/internals/attestation.md 2.8, in its order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,13 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from contrast_tasks.attestation.errors import (
-    Check,
-    ClaimsRejected,
-    EndorsementRejected,
-    SignatureRejected,
-    WrongPolicyHash,
-)
+from contrast_tasks.attestation.checks import Check
+from contrast_tasks.attestation.errors import EndorsementRejected, SignatureRejected
 from contrast_tasks.attestation.snp.crl import CrlSource, verify_not_revoked
 from contrast_tasks.attestation.snp.document import (
     EXTRA_CRL,
@@ -47,6 +42,7 @@ from contrast_tasks.attestation.snp.report import (
     SnpReport,
     signature_scalars,
 )
+from contrast_tasks.attestation.verdict import Verdict, require_all, require_policy
 
 _ECDSA = ec.ECDSA(SHA384())
 
@@ -66,18 +62,16 @@ class GenuineReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedEvidence:
-    """Evidence that one reference value accepts; `checks` is everything that was asked, in order."""
+class SnpVerdict(Verdict):
+    """A report that one reference value accepts."""
 
     report: SnpReport
     line: str
     tcbs: ReportTcbs
-    reference_name: str
-    checks: tuple[Check, ...]
 
     @property
     def host_data(self) -> bytes:
-        """Return the 32 bytes that name the guest's policy."""
+        """Return HOST_DATA."""
         return self.report.host_data
 
 
@@ -171,31 +165,26 @@ class SnpValidator:
     name: str
     expectation: SnpExpectation
     trust: Trust
-    policy_hashes: Sequence[str] | None = None
+    policy_hashes: Collection[str] | None = None
     oid: str = OID_SNP_DOCUMENT
 
-    def verify(self, document: bytes, report_data: bytes, now: datetime) -> VerifiedEvidence:
-        """Return the evidence if every check of docs/internals/attestation.md 2.8 passes.
+    def verify(self, document: bytes, report_data: bytes, now: datetime) -> SnpVerdict:
+        """Return the verdict on a document (protobuf) as it stands in a certificate extension; else as `judge`."""
+        return self.judge(parse_document(document), report_data, now)
 
-        document: protobuf as in the certificate extension. report_data: the 64 bytes it has to bind.
+    def judge(self, document: SnpDocument, report_data: bytes, now: datetime) -> SnpVerdict:
+        """Return the verdict if every check of docs/internals/attestation.md 2.8 passes; never waits for the network.
+
+        report_data: the 64 bytes that the evidence has to bind.
         Raises HardwareRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.
         """
-        genuine = verify_genuine(parse_document(document), self.trust, now)
-        report = genuine.report
-        checks = (
-            *genuine.checks,
-            *claim_checks(report, genuine.tcbs, self.expectation, report_data),
-        )
-        if not all(check.passed for check in checks):
-            raise ClaimsRejected(checks)
-        if self.policy_hashes is not None and report.host_data.hex() not in self.policy_hashes:
-            raise WrongPolicyHash(report.host_data.hex(), tuple(self.policy_hashes))
-        return VerifiedEvidence(
-            report=report,
-            line=genuine.line,
-            tcbs=genuine.tcbs,
-            reference_name=self.name,
-            checks=checks,
+        genuine = verify_genuine(document, self.trust, now)
+        report, tcbs = genuine.report, genuine.tcbs
+        claims = claim_checks(report, tcbs, self.expectation, report_data)
+        checks = require_all((*genuine.checks, *claims))
+        require_policy(report.host_data, self.policy_hashes)
+        return SnpVerdict(
+            reference_name=self.name, checks=checks, report=report, line=genuine.line, tcbs=tcbs
         )
 
 

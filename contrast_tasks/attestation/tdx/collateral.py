@@ -15,18 +15,20 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
 from contrast_tasks.attestation.pki import der
-from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_crl
+from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_crl, utc_text
 from contrast_tasks.attestation.tdx.pck import (
     PckChain,
+    Period,
     common_name,
+    has_signed,
     p256_key,
-    require_valid_at,
+    require_valid,
+    validity_of,
     verified_ca,
     verified_signer,
 )
@@ -59,17 +61,14 @@ class Collateral:
 
     def to_json(self) -> dict[str, str]:
         """Return the bundle's JSON members: PEM and inner JSON as text, the rest as hex."""
-        return {
-            "pck_crl_issuer_chain": self.pck_crl_issuer_chain.decode(),
-            "root_ca_crl": self.root_ca_crl.hex(),
-            "pck_crl": self.pck_crl.hex(),
-            "tcb_info_issuer_chain": self.tcb_info_issuer_chain.decode(),
-            "tcb_info": self.tcb_info,
-            "tcb_info_signature": self.tcb_info_signature.hex(),
-            "qe_identity_issuer_chain": self.qe_identity_issuer_chain.decode(),
-            "qe_identity": self.qe_identity,
-            "qe_identity_signature": self.qe_identity_signature.hex(),
-        }
+
+        def text(name: str) -> str:
+            value: str | bytes = getattr(self, name)
+            if isinstance(value, str):
+                return value
+            return value.decode() if name.endswith("_issuer_chain") else value.hex()
+
+        return {name: text(name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,31 +156,13 @@ def _verify(
     collateral: Collateral, chain: PckChain, root_spki: bytes, now: datetime
 ) -> VerifiedCollateral:
     signed = _signed_parts(collateral, root_spki)
-    for certificate, what in (
-        (signed.tcb_signer, "TCB info signer"),
-        (signed.qe_signer, "QE identity signer"),
-        (signed.authority, "PCK CRL issuer"),
-    ):
-        require_valid_at(certificate, what, now)
-        _require_unrevoked(certificate, signed.root_crl, what)
-    for root in {*signed.roots, chain.root}:
-        require_valid_at(root, "Intel root", now)
-        _require_unrevoked(root, signed.root_crl, "Intel root")
-    _require_current_crl(signed.root_crl, "root CRL", now)
-    _require_current_crl(signed.pck_crl, "PCK CRL", now)
-    _require_current(signed.tcb_info.issue_date, signed.tcb_info.next_update, "TCB info", now)
-    _require_current(
-        signed.qe_identity.issue_date, signed.qe_identity.next_update, "QE identity", now
-    )
-    if common_name(signed.authority) != common_name(chain.intermediate):
-        raise CollateralRejected(
-            f"PCK CRL is from {common_name(signed.authority)!r}, the PCK certificate from "
-            f"{common_name(chain.intermediate)!r}"
-        )
-    if signed.authority.public_key() != chain.intermediate.public_key():
-        raise CollateralRejected(
-            f"PCK CRL and PCK certificate are from two keys named {common_name(signed.authority)!r}"
-        )
+    for validity in signed.validities:
+        require_valid(validity, now)
+    for period in signed.periods:
+        _require_current(period, now)
+    _require_unrevoked(chain.root, signed.root_crl, "Intel root")
+    if signed.authority != chain.intermediate:
+        _require_same_authority(signed.authority, chain.intermediate)
     _require_unrevoked(chain.intermediate, signed.root_crl, "PCK intermediate")
     _require_unrevoked(chain.leaf, signed.pck_crl, "PCK certificate")
     for name, found, wanted in (
@@ -195,21 +176,29 @@ def _verify(
     return VerifiedCollateral(tcb_info=signed.tcb_info, qe_identity=signed.qe_identity)
 
 
+def _require_same_authority(issuer: x509.Certificate, intermediate: x509.Certificate) -> None:
+    """Verify that two certificates are of one authority: it may have more than one for its key."""
+    name, wanted = common_name(issuer), common_name(intermediate)
+    if name != wanted:
+        raise CollateralRejected(f"PCK CRL is from {name!r}, the PCK certificate from {wanted!r}")
+    if issuer.public_key() != intermediate.public_key():
+        raise CollateralRejected(f"PCK CRL and PCK certificate are from two keys named {name!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SignedParts:
     tcb_info: TcbInfo
     qe_identity: QeIdentity
     root_crl: x509.CertificateRevocationList
     pck_crl: x509.CertificateRevocationList
-    tcb_signer: x509.Certificate
-    qe_signer: x509.Certificate
     authority: x509.Certificate
-    roots: frozenset[x509.Certificate]
+    validities: tuple[Period, ...]
+    periods: tuple[Period, ...]
 
 
 @lru_cache(maxsize=32)
 def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
-    """Check every signature of a bundle, once per bundle; what depends on the clock is checked by the caller."""
+    """Check all of a bundle that does not depend on the clock or the platform, once per bundle."""
     tcb_signer, root = verified_signer(collateral.tcb_info_issuer_chain, root_spki)
     qe_signer, qe_root = verified_signer(collateral.qe_identity_issuer_chain, root_spki)
     authority, crl_root = verified_ca(collateral.pck_crl_issuer_chain, root_spki)
@@ -217,15 +206,31 @@ def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
     _require_signature(
         qe_signer, collateral.qe_identity, collateral.qe_identity_signature, "QE identity"
     )
+    tcb_info = parse_tcb_info(collateral.tcb_info)
+    qe_identity = parse_qe_identity(collateral.qe_identity)
+    root_crl = _verified_crl(collateral.root_ca_crl, root, "root CRL")
+    pck_crl = _verified_crl(collateral.pck_crl, authority, "PCK CRL")
+    certificates = (
+        (tcb_signer, "TCB info signer"),
+        (qe_signer, "QE identity signer"),
+        (authority, "PCK CRL issuer"),
+        *((one, "Intel root") for one in {root, qe_root, crl_root}),
+    )
+    for certificate, what in certificates:
+        _require_unrevoked(certificate, root_crl, what)
     return _SignedParts(
-        tcb_info=parse_tcb_info(collateral.tcb_info),
-        qe_identity=parse_qe_identity(collateral.qe_identity),
-        root_crl=_verified_crl(collateral.root_ca_crl, root, "root CRL"),
-        pck_crl=_verified_crl(collateral.pck_crl, authority, "PCK CRL"),
-        tcb_signer=tcb_signer,
-        qe_signer=qe_signer,
+        tcb_info=tcb_info,
+        qe_identity=qe_identity,
+        root_crl=root_crl,
+        pck_crl=pck_crl,
         authority=authority,
-        roots=frozenset({root, qe_root, crl_root}),
+        validities=tuple(validity_of(certificate, what) for certificate, what in certificates),
+        periods=(
+            _period_of(root_crl, "root CRL"),
+            _period_of(pck_crl, "PCK CRL"),
+            Period("TCB info", tcb_info.issue_date, tcb_info.next_update),
+            Period("QE identity", qe_identity.issue_date, qe_identity.next_update),
+        ),
     )
 
 
@@ -264,16 +269,8 @@ def verified_root_crl(der: bytes, root_spki: bytes) -> x509.CertificateRevocatio
 
 
 def _require_signature(signer: x509.Certificate, text: str, signature: bytes, what: str) -> None:
-    half = len(signature) // 2
-    encoded = encode_dss_signature(
-        int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
-    )
-    try:
-        p256_key(signer, f"{what} signer").verify(encoded, text.encode(), ec.ECDSA(SHA256()))
-    except InvalidSignature as err:
-        raise CollateralRejected(
-            f"{what}: the signature does not verify over the text as received"
-        ) from err
+    if not has_signed(p256_key(signer, f"{what} signer"), signature, text.encode()):
+        raise CollateralRejected(f"{what}: the signature does not verify over the text as received")
 
 
 def _verified_crl(
@@ -296,21 +293,22 @@ def _verified_crl(
     return crl
 
 
-def _require_current_crl(crl: x509.CertificateRevocationList, what: str, now: datetime) -> None:
+def _period_of(crl: x509.CertificateRevocationList, what: str) -> Period:
     if crl.next_update_utc is None:
         raise CollateralRejected(f"{what} has no next update")
-    _require_current(crl.last_update_utc, crl.next_update_utc, what, now)
+    return Period(what, crl.last_update_utc, crl.next_update_utc)
 
 
-def _require_current(since: datetime, until: datetime, what: str, now: datetime) -> None:
+def _require_current(period: Period, now: datetime) -> None:
+    what, since, until = period
     if now < since:
         raise CollateralRejected(
-            f"{what} is from {since:%Y-%m-%dT%H:%M:%SZ}, now is {now:%Y-%m-%dT%H:%M:%SZ}",
+            f"{what} is from {utc_text(since)}, now is {utc_text(now)}",
             reason="collateral-not-yet-valid",
         )
     if now > until:
         raise CollateralRejected(
-            f"{what} expired at {until:%Y-%m-%dT%H:%M:%SZ}, now is {now:%Y-%m-%dT%H:%M:%SZ}",
+            f"{what} expired at {utc_text(until)}, now is {utc_text(now)}",
             hint="fetch the collateral again",
             reason="collateral-expired",
         )

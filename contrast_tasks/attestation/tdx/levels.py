@@ -23,7 +23,7 @@ from contrast_tasks.attestation.tdx.tcb import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TcbVerdict:
+class PatchLevel:
     """The status of each part, the worst of them, the advisories of the levels that were met, and what a better level asks for.
 
     lacking: one phrase for each component below the level that Intel lists as UpToDate, empty if all are there.
@@ -49,7 +49,7 @@ def evaluate_tcb(
     pck_pce_svn: int,
     tcb_info: TcbInfo,
     qe_identity: QeIdentity,
-) -> TcbVerdict:
+) -> PatchLevel:
     """Return the level of platform, module and quoting enclave.
 
     pck_components: the 16 SGX component SVNs of the PCK certificate; pck_pce_svn: its PCE SVN.
@@ -67,7 +67,7 @@ def evaluate_tcb(
             lacking += _lacking_platform(svn, pck_components, pck_pce_svn, tcb_info)
             lacking += _lacking_module(svn, tcb_info)
         lacking += _lacking_svn(qe_report.isv_svn, qe_identity.levels, "quoting enclave")
-    return TcbVerdict(
+    return PatchLevel(
         platform=max(level.status for level in platforms),
         module=max(level.status for level in modules),
         qe=qe.status,

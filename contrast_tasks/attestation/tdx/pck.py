@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -88,6 +90,16 @@ def p256_key(certificate: x509.Certificate, what: str) -> ec.EllipticCurvePublic
     return key
 
 
+def has_signed(key: ec.EllipticCurvePublicKey, signature: bytes, content: bytes) -> bool:
+    """Return whether a P-256 key signed `content` with SHA-256; the signature is r||s, 64 bytes, big-endian."""
+    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+    try:
+        key.verify(encode_dss_signature(r, s), content, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
 def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
     """Load concatenated PEM certificates; nothing but line ends may stand between or around them."""
     certificates: list[x509.Certificate] = []
@@ -116,37 +128,44 @@ def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain
 
     root_spki: DER SubjectPublicKeyInfo of the pinned root. Raises EndorsementRejected or MalformedEvidence.
     """
-    chain = _linked_chain(pem, root_spki)
-    for certificate, what in (
-        (chain.leaf, "PCK certificate"),
-        (chain.intermediate, "PCK intermediate"),
-        (chain.root, "Intel root"),
-    ):
-        require_valid_at(certificate, what, now)
+    chain, validities = _linked_chain(pem, root_spki)
+    for validity in validities:
+        require_valid(validity, now)
     return chain
 
 
-def require_valid_at(certificate: x509.Certificate, what: str, now: datetime) -> None:
-    """Raise EndorsementRejected unless `now` lies in the certificate's validity."""
-    if now < certificate.not_valid_before_utc:
+class Period(NamedTuple):
+    """From when until when something may be used; `what` it is, for messages."""
+
+    what: str
+    since: datetime
+    until: datetime
+
+
+def validity_of(certificate: x509.Certificate, what: str) -> Period:
+    """Return a certificate's validity; the library builds the dates anew each time they are asked for."""
+    return Period(what, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def require_valid(validity: Period, now: datetime) -> None:
+    """Raise EndorsementRejected unless `now` lies in a certificate's validity."""
+    what, since, until = validity
+    if now < since:
         raise EndorsementRejected(
-            f"{what} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
+            f"{what} is valid from {since:%Y-%m-%d}, now is {now:%Y-%m-%d}",
             reason="certificate-not-yet-valid",
         )
-    if now > certificate.not_valid_after_utc:
+    if now > until:
         raise EndorsementRejected(
-            f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
+            f"{what} expired on {until:%Y-%m-%d}, now is {now:%Y-%m-%d}",
             reason="certificate-expired",
         )
 
 
 @lru_cache(maxsize=256)
-def _linked_chain(pem: bytes, root_spki: bytes) -> PckChain:
+def _linked_chain(pem: bytes, root_spki: bytes) -> tuple[PckChain, tuple[Period, ...]]:
     """Verify all of a chain that does not depend on the clock; one platform sends the same bytes every time."""
-    certificates = load_chain(pem, "PCK chain")
-    if len(certificates) != _CHAIN_CERTIFICATES:
-        raise EndorsementRejected(f"PCK chain has {len(certificates)} certificates, wanted 3")
-    leaf, intermediate, root = certificates
+    leaf, intermediate, root = _chain_of(pem, _CHAIN_CERTIFICATES, "PCK chain")
     _require_root(root, root_spki)
     _require_link(intermediate, root, "PCK intermediate", CA_NAMES, authority=True)
     _require_link(leaf, intermediate, "PCK certificate", (LEAF_NAME,), authority=False)
@@ -155,18 +174,25 @@ def _linked_chain(pem: bytes, root_spki: bytes) -> PckChain:
         raise EndorsementRejected(
             f"PCK certificate has {len(leaf.extensions)} extensions, wanted {_LEAF_EXTENSIONS}"
         )
-    return PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
+    chain = PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
+    return chain, (
+        validity_of(leaf, "PCK certificate"),
+        validity_of(intermediate, "PCK intermediate"),
+        validity_of(root, "Intel root"),
+    )
+
+
+def _chain_of(pem: bytes, count: int, what: str) -> list[x509.Certificate]:
+    certificates = load_chain(pem, what)
+    if len(certificates) != count:
+        raise EndorsementRejected(f"{what} has {len(certificates)} certificates, wanted {count}")
+    return certificates
 
 
 @lru_cache(maxsize=64)
 def verified_signer(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Certificate]:
     """Return signer and root of a collateral issuer chain; validity is left to the caller, who has the clock."""
-    certificates = load_chain(pem, "collateral issuer chain")
-    if len(certificates) != 2:  # noqa: PLR2004  # signer and root
-        raise EndorsementRejected(
-            f"collateral issuer chain has {len(certificates)} certificates, wanted 2"
-        )
-    signer, root = certificates
+    signer, root = _chain_of(pem, 2, "collateral issuer chain")
     _require_root(root, root_spki)
     _require_link(signer, root, "collateral signer", (TCB_SIGNER_NAME,), authority=False)
     p256_key(signer, "collateral signer")
@@ -176,12 +202,7 @@ def verified_signer(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x50
 @lru_cache(maxsize=64)
 def verified_ca(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Certificate]:
     """Return the PCK intermediate and root of a CRL issuer chain."""
-    certificates = load_chain(pem, "PCK CRL issuer chain")
-    if len(certificates) != 2:  # noqa: PLR2004  # intermediate and root
-        raise EndorsementRejected(
-            f"PCK CRL issuer chain has {len(certificates)} certificates, wanted 2"
-        )
-    authority, root = certificates
+    authority, root = _chain_of(pem, 2, "PCK CRL issuer chain")
     _require_root(root, root_spki)
     _require_link(authority, root, "PCK intermediate", CA_NAMES, authority=True)
     return authority, root

@@ -10,7 +10,7 @@ from contrast_tasks.attestation.issuers.devices import ARK_GUID, ASK_GUID, VCEK_
 from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer, issuer_of
 from contrast_tasks.attestation.issuers.tsm import IssuerError, RawEvidence
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, parse_document
-from contrast_tasks.attestation.snp.report import parse_report, render_report
+from contrast_tasks.attestation.snp.report import parse_report
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from tests.fakes.intel import Body, Intel, changed
 from tests.fakes.testdata import ATTESTATION
@@ -43,7 +43,7 @@ class Hardware:
 
     def fetch(self, report_data: bytes) -> RawEvidence:
         said = bytes(64) if self.lies else report_data
-        raw = render_report(replace(self.report, report_data=said))
+        raw = replace(self.report, report_data=said).raw
         return RawEvidence(provider=self.provider, report=raw, auxiliary=self.auxiliary)
 
 

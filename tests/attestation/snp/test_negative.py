@@ -293,6 +293,9 @@ def test_33_a_committed_level_above_the_current_one_is_refused(name: str) -> Non
         claim_refused("committed-tcb-order", f"at least {lower}", report=report)
 
 
+COMMITTED = ("committed_major", "committed_minor", "committed_build")
+
+
 @pytest.mark.parametrize("version", [(1, 55, 30), (1, 56, 1), (2, 0, 0), (1, 54, 30)])
 def test_33_a_committed_firmware_above_the_current_one_is_refused(
     version: tuple[int, int, int],
@@ -300,7 +303,7 @@ def test_33_a_committed_firmware_above_the_current_one_is_refused(
     claim_refused(
         "committed-version",
         f"is {'.'.join(map(str, version))}, but at most the current 1.55.29",
-        report={"committed_version": version},
+        report=dict(zip(COMMITTED, version, strict=True)),
     )
 
 

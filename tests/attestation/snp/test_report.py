@@ -11,7 +11,6 @@ from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.snp.report import (
     REPORT_BYTES,
     parse_report,
-    render_report,
     render_signature,
     signature_scalars,
 )
@@ -82,7 +81,7 @@ def test_every_field_of_a_real_report_is_read_as_the_index_lists_it(vector: dict
 def test_a_real_report_is_written_back_to_the_same_bytes(vector: dict[str, Any]) -> None:
     raw = (ATTESTATION / vector["files"][0]).read_bytes()
 
-    assert render_report(parse_report(raw)) == raw
+    assert parse_report(raw).raw == raw
 
 
 @pytest.mark.parametrize("size", [0, 1, REPORT_BYTES - 1, REPORT_BYTES + 1, 2 * REPORT_BYTES])
@@ -176,12 +175,12 @@ def test_fields_of_later_versions_must_be_zero_in_earlier_ones(version: int, off
 
 def test_a_field_of_another_length_cannot_be_written() -> None:
     with pytest.raises(MalformedEvidence, match="host_data has 31 bytes, wanted 32"):
-        render_report(replace(good_report(), host_data=bytes(31)))
+        _ = replace(good_report(), host_data=bytes(31)).raw
 
 
 def test_a_number_that_does_not_fit_cannot_be_written() -> None:
     with pytest.raises(MalformedEvidence, match="does not fit"):
-        render_report(replace(good_report(), current_version=(256, 0, 0)))
+        _ = replace(good_report(), current_major=256).raw
 
 
 def test_the_signature_scalars_are_little_endian() -> None:

@@ -7,12 +7,13 @@ import pytest
 from contrast_tasks.attestation.errors import ClaimsRejected, CollateralUnavailable, WrongPolicyHash
 from contrast_tasks.attestation.tdx.collateral import parse_collateral
 from contrast_tasks.attestation.tdx.document import render_document
+from contrast_tasks.attestation.tdx.expectation import TdxExpectation
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.tdx.tcb import TcbStatus
-from contrast_tasks.attestation.tdx.validator import TdxValidator
-from contrast_tasks.attestation.tdx.verify import TdxExpectation
+from contrast_tasks.attestation.tdx.verify import TdxValidator
+from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.manifest.model import TdxReference
+from contrast_tasks.manifest.model import Manifest, ReferenceValues, TdxReference
 from tests.attestation.tdx.test_negative import expectation, verify
 from tests.fakes.intel import NOW, Body, Intel, changed
 
@@ -116,11 +117,18 @@ def test_a_minimum_of_early_manifests_is_compared_with_the_header(member: str) -
         "xfam_hex": Body().xfam.hex(),
     }
 
+    def expected(minimum: int | None) -> TdxExpectation:
+        reference = TdxReference(**values, **{member: minimum})
+        (validator,) = validators_for(
+            Manifest(policies={}, reference_values=ReferenceValues(tdx=(reference,)))
+        )
+        assert isinstance(validator, TdxValidator)
+        return validator.expectation
+
     for nothing in (None, 0):
-        reference = TdxReference(**values, **{member: nothing})
-        assert verify(INTEL, expected=TdxExpectation.of(reference)) is TcbStatus.UpToDate
+        assert verify(INTEL, expected=expected(nothing)) is TcbStatus.UpToDate
     with pytest.raises(ClaimsRejected, match="SVN of the header is 0, but at least 1 is wanted"):
-        verify(INTEL, expected=TdxExpectation.of(TdxReference(**values, **{member: 1})))
+        verify(INTEL, expected=expected(1))
 
 
 @pytest.mark.parametrize("older", ["tcb_info", "qe_identity"])
@@ -139,7 +147,7 @@ def test_73_collateral_in_the_trailing_bytes_is_not_collateral_at_hand() -> None
     validator = TdxValidator(name="tdx-0", expectation=expectation(), root_spki=INTEL.root_spki)
 
     with pytest.raises(CollateralUnavailable):
-        validator.verify_quote(parse_quote(quote), Body().report_data, NOW)
+        validator.judge(parse_quote(quote), Body().report_data, NOW)
 
 
 def test_a_policy_of_another_build_is_told_with_what_to_do() -> None:

@@ -1,0 +1,121 @@
+"""Structures of fixed layout: the fields of a dataclass say where they stand; reading, writing and the checks follow from that.
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Header:
+        version: Annotated[int, At(0, "H")]
+        key_type: Annotated[int, At(4, "H")]
+
+Bytes that no field covers are reserved: they are written as zeros and refused if they are not.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from contrast_tasks.attestation.errors import MalformedEvidence
+
+T = TypeVar("T")
+_NOTHING: Mapping[str, int] = {}
+
+
+class At(NamedTuple):
+    """The place of a field: its offset in bytes, and its format for `struct`, little-endian; several values make a tuple."""
+
+    offset: int
+    form: str
+
+
+class Layout(Generic[T]):
+    """Reads and writes one structure.
+
+    shape: a dataclass whose fields are annotated with `At`, in ascending order; those beyond `size_bytes` keep their default.
+    what: the structure's name in messages. reason: what the reasons of its refusals begin with, as in `report-length`.
+    """
+
+    def __init__(self, shape: type[T], size_bytes: int, *, what: str, reason: str = "") -> None:
+        self.size_bytes = size_bytes
+        self._shape, self._what, self._reason = shape, what, reason
+        self._counts: dict[str, int] = {}
+        self._names: list[str] = []  # of each value; those of a tuple have one name
+        self._sizes: list[int] = []  # of each value that is a byte string, 0 for numbers
+        self._reserved: list[slice] = []
+        form, end = "<", 0
+        for name, hint in shape.__annotations__.items():
+            place: At = hint.__metadata__[0]
+            if place.offset >= size_bytes:
+                break
+            form += self._gap(end, place.offset) + place.form
+            end = place.offset + struct.calcsize(f"<{place.form}")
+            blank = struct.unpack(f"<{place.form}", bytes(end - place.offset))
+            self._counts[name] = len(blank)
+            self._names += [name] * len(blank)
+            self._sizes += map(_size, blank)
+        self._tuples = [name for name, count in self._counts.items() if count > 1]
+        self._struct = struct.Struct(form + self._gap(end, size_bytes))
+
+    def _gap(self, start: int, end: int) -> str:
+        if start == end:
+            return ""
+        self._reserved.append(slice(start, end))
+        return f"{end - start}x"
+
+    def parse(self, raw: bytes) -> T:
+        """Return the fields of a structure; raises MalformedEvidence for another length or a reserved byte that is set."""
+        if len(raw) != self.size_bytes:
+            raise self._malformed(
+                f"{self._what} has {len(raw)} bytes, wanted {self.size_bytes}", "length"
+            )
+        for gap in self._reserved:
+            if any(raw[gap]):
+                raise self._malformed(
+                    f"{self._what} has reserved bytes set at {gap.start:#x}", "reserved"
+                )
+        found = self._struct.unpack(raw)
+        fields: dict[str, Any] = dict(zip(self._names, found, strict=True))
+        for name in self._tuples:
+            start = self._names.index(name)
+            fields[name] = found[start : start + self._counts[name]]
+        return self._shape(**fields)
+
+    def values(self, source: object, instead: Mapping[str, int] = _NOTHING) -> list[Any]:
+        """Return the values of all fields of `source` in their order, those of a tuple one by one.
+
+        source: whatever has attributes named like the fields: the dataclass, or a protobuf message.
+        instead: values that take the place of attributes.
+        """
+        found: list[Any] = []
+        for name, count in self._counts.items():
+            value: Any = instead[name] if name in instead else getattr(source, name)
+            found.extend(value if count > 1 else (value,))
+        return found
+
+    def render(
+        self, source: object, instead: Mapping[str, int] = _NOTHING, *, what: str = ""
+    ) -> bytes:
+        """Return the bytes of a structure. source, instead: as in `values`; what: the source's name in messages.
+
+        Raises MalformedEvidence for a value that does not fit its field.
+        """
+        values = self.values(source, instead)
+        sizes = list(map(_size, values))
+        if sizes != self._sizes:
+            raise self._malformed(f"{what or self._what} {self._misfit(sizes)}", "length")
+        try:
+            return self._struct.pack(*values)
+        except struct.error as err:
+            message = f"{what or self._what} has a number that does not fit its width"
+            raise self._malformed(message, "length") from err
+
+    def _misfit(self, sizes: list[int]) -> str:
+        if len(sizes) != len(self._sizes):
+            return f"has {len(sizes)} values, wanted {len(self._sizes)}"
+        rows = zip(self._names, sizes, self._sizes, strict=True)
+        name, size, wanted = next(row for row in rows if row[1] != row[2])
+        return f"field {name} has {size} bytes, wanted {wanted}"
+
+    def _malformed(self, message: str, kind: str) -> MalformedEvidence:
+        return MalformedEvidence(message, reason=self._reason and f"{self._reason}-{kind}")
+
+
+def _size(value: int | bytes) -> int:
+    return 0 if isinstance(value, int) else len(value)

@@ -41,7 +41,6 @@ SUMMARIES: Mapping[str, str] = {
     "verify": "verify the Coordinator against a manifest, and fetch what is in force",
     "recover": "give a restarted Coordinator its seed back",
     "audit": "report on the manifest and policies that were verified",
-    "policy": "work on policies: simulate, explain",
     "evidence": "work on attestation evidence in files: show, verify, check",
     "measure": "calculate reference values from firmware, kernel and initrd",
     "probe": "observe an unknown machine, and write its values as settings to confirm",

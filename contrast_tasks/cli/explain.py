@@ -113,9 +113,11 @@ def _explain_denials(subjects: Iterable[str], name: str, context: Context) -> Re
 
 def _policy(name: str, context: Context) -> bytes:
     """Return the policy in a file, or the generated one of a workload."""
+    from contrast_tasks.steps.explain import read_file
+
     path = context.cwd / name
-    if path.is_file():
-        return path.read_bytes()
+    if path.is_file() or name.endswith(".rego"):
+        return read_file(path)
     project = context.project()
     by_key = {workload.key: workload for workload in project.index.workloads.values()}
     if name not in by_key:

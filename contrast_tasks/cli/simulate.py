@@ -1,11 +1,12 @@
 """`simulate`: every request of each pod's life, asked of the policy that generate wrote for it."""
 
 import argparse
-from dataclasses import replace
+from typing import Any
 
-from contrast_tasks.cli import policy
+from contrast_tasks.cli.commands import did_you_mean
 from contrast_tasks.cli.context import Context
-from contrast_tasks.report.model import Report
+from contrast_tasks.errors import MismatchError, UsageError
+from contrast_tasks.report.model import Failure, Report
 
 EXAMPLE = "simulate Deployment/web"
 
@@ -16,6 +17,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Simulate, as `policy simulate` does; a policy that denies its own pod is a failure."""
-    words = argparse.Namespace(action="simulate", names=arguments.workloads)
-    return replace(policy.run(words, context), command="simulate")
+    """Simulate; a policy that denies its own pod is a failure."""
+    from contrast_tasks.policy.simulate import simulate, synthesise_lifecycle
+    from contrast_tasks.steps.policies import policy_of
+
+    project = context.project()
+    by_key = {workload.key: workload for workload in project.index.workloads.values()}
+    failures = []
+    result: dict[str, Any] = {}
+    for key in arguments.workloads or sorted(by_key):
+        if key not in by_key:
+            hint = did_you_mean(key, sorted(by_key)) or f"there are: {', '.join(sorted(by_key))}"
+            raise UsageError(f"no workload '{key}' among the sources", hint=hint)
+        if not project.is_confidential(by_key[key]):
+            continue
+        policy, expectations = policy_of(project, by_key[key])
+        denials = simulate(policy, expectations)
+        requests = len(synthesise_lifecycle(expectations))
+        result[key] = {"requests": requests, "denied": len(denials)}
+        context.console.data(f"{key}: {requests - len(denials)} of {requests} requests allowed\n")
+        for denial in denials:
+            codes = ", ".join(sorted(denial.decision.codes)) or "no code"
+            message = f"{key}: request {denial.index}, {denial.request.kind}, is denied: {codes}"
+            failures.append(Failure.of(MismatchError(message)))
+    return Report(
+        command="simulate",
+        exit_code=MismatchError.exit_code if failures else 0,
+        failures=tuple(failures),
+        result=result,
+    )

@@ -15,7 +15,10 @@ from contrast_tasks.report.model import Report, Step, exit_code_of
 EXAMPLE = "test -- -k manifest"
 _DODO = "dodo.py"
 _PREFIX = "task_"
-_ELSEWHERE = {"demo": "it is a task of our repository: run './doitw demo' in a checkout"}
+_ELSEWHERE = {
+    "policy": "'simulate' asks policies for their pods' whole life, 'explain --policy' says why one denied a request",
+    "demo": "it is a task of our repository: run './doitw demo' in a checkout",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

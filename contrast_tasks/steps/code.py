@@ -22,6 +22,7 @@ _FOLDERS = (
     "kube",
     "manifest",
     "mesh",
+    "pods",
     "policy",
     "prepare",
     "settings",

@@ -160,6 +160,28 @@ def test_the_policy_may_be_named_by_its_workload(generated: Terminal) -> None:
     assert shown.out.startswith("CreateContainerRequest of shelf is denied\n  E_CWD: ")
 
 
+def test_the_requests_of_a_guest_are_evaluated(terminal: Terminal, project: FakeProject) -> None:
+    terminal.run("generate")
+    lines = [
+        {"kind": "GuestDetailsRequest", "request": {}},
+        {"kind": "CreateContainerRequest", "request": {"container_id": "x"}},
+        {"kind": "SetPolicyRequest", "request": {"policy": ""}},
+    ]
+    (project.root / "policy.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    policy = "build/policies/Deployment.till.rego"
+
+    shown = terminal.run("explain", "policy.jsonl", "--policy", policy, "--output", "json")
+
+    result = json.loads(shown.out)["result"]["denials"][0]
+    assert shown.code == 0
+    assert result["requests"] == 3
+    assert [each["kind"] for each in result["denied"]] == [
+        "CreateContainerRequest",
+        "SetPolicyRequest",
+    ]
+    assert "E_ARGS" in [reason["code"] for reason in result["denied"][0]["reasons"]]
+
+
 def test_a_log_without_a_denial_is_one_line(generated: Terminal, project: FakeProject) -> None:
     line = json.dumps({"kind": "GuestDetailsRequest", "request": {}})
     (project.root / "policy.jsonl").write_text(f"{line}\n")
@@ -178,6 +200,11 @@ def test_a_log_without_a_denial_is_one_line(generated: Terminal, project: FakePr
             ["explain", DENIAL, "--policy", "Deployment/tell"],
             "did you mean 'Deployment/till'?",
             id="unknown-workload",
+        ),
+        pytest.param(
+            ["explain", DENIAL, "--policy", "none.rego"],
+            "cannot read none.rego: no such file or directory",
+            id="no-policy-file",
         ),
         pytest.param(
             ["explain", "gone.jsonl", "--policy", "Deployment/till"],
@@ -216,8 +243,15 @@ def test_simulate_counts_the_requests_of_each_pod(generated: Terminal) -> None:
     shown = generated.run("simulate", "Deployment/till")
 
     assert shown.code == 0
-    assert shown.out == generated.run("policy", "simulate", "Deployment/till").out
     assert shown.out.startswith("Deployment/till: ")
+    assert shown.out.endswith(" requests allowed\n")
+
+
+def test_simulate_knows_the_nearest_workload(terminal: Terminal) -> None:
+    shown = terminal.run("simulate", "Deployment/tell")
+
+    assert shown.code == 2
+    assert "did you mean 'Deployment/till'?" in shown.err
 
 
 def test_a_missing_engine_is_no_bug_of_ours(
@@ -254,3 +288,12 @@ def test_simulating_before_generating_names_the_next_command(terminal: Terminal)
     assert shown.code == 3
     assert "Deployment/till has no policy of the sources and settings as they are now" in shown.err
     assert "hint: run 'contrast-tasks generate' first" in shown.err
+
+
+def test_the_former_command_names_those_in_its_place(terminal: Terminal) -> None:
+    shown = terminal.run("policy", "simulate")
+
+    assert (shown.code, shown.out) == (2, "")
+    assert "unknown command 'policy'" in shown.err
+    assert "'simulate'" in shown.err
+    assert "'explain --policy'" in shown.err

@@ -28,10 +28,10 @@ from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.guest.envoy_admin import active_listeners
 from contrast_tasks.guest.process import Say, Terminated, begin, pause, wait_until
 from contrast_tasks.guest.secret_files import SecretFiles
-from contrast_tasks.mesh.annotations import parse_environment
 from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
 from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
+from contrast_tasks.mesh.grammar import parse_environment
 from contrast_tasks.mesh.local import parse_local_mesh
 
 FILES_LIMIT_S = 5.0

@@ -6,7 +6,7 @@ leave a workload unprotected without a word.
 
 from typing import Any, Final
 
-from contrast_tasks import catalogue
+from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
@@ -14,7 +14,7 @@ from contrast_tasks.kube.subject import Path, Subject
 from contrast_tasks.platforms import NAMES, did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 
-_PREFIX: Final = workloads.PREFIX
+_PREFIX: Final = annotations.PREFIX
 _STORE_SIZE: Final = "image-store-size"
 _POD_KEYS: Final = (
     _STORE_SIZE,
@@ -193,14 +193,14 @@ def check_confidential_role(subject: Subject) -> None:
     if role in _ROLES and role not in _CONFIDENTIAL_ROLES:
         subject.report(
             catalogue.ROLE_CONFIDENTIAL,
-            (*workloads.annotation_places(subject.obj)[0], workloads.POD_ROLE),
+            (*workloads.annotation_places(subject.obj)[0], annotations.POD_ROLE),
             f"the role is {role!r} in a confidential pod, expected coordinator or none",
         )
 
 
 def _check_role(subject: Subject, place: Path) -> None:
     role = workloads.role(subject.obj)
-    path = (*place, workloads.POD_ROLE)
+    path = (*place, annotations.POD_ROLE)
     if role not in _ROLES:
         subject.report(
             catalogue.UNKNOWN_ROLE,

@@ -6,7 +6,7 @@ The API server would refuse them later; here they are reported with their line, 
 import re
 from typing import Any, Final
 
-from contrast_tasks import catalogue
+from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
@@ -72,7 +72,7 @@ def _metadata(subject: Subject, place: Path) -> None:
             continue
         for name, value in found.items():
             # Annotations of ours are judged by check_annotations, which knows what they should be.
-            if not str(name).startswith(workloads.PREFIX):
+            if not str(name).startswith(annotations.PREFIX):
                 _text(subject, (*place, key, name), "" if value is None else value)
 
 

@@ -6,7 +6,7 @@ Nothing the host can read and write may be mounted into a confidential pod. Sour
 from collections.abc import Iterator
 from typing import Any, Final
 
-from contrast_tasks import catalogue
+from contrast_tasks import annotations, catalogue
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_containers import containers
 from contrast_tasks.kube.subject import Path, Subject
@@ -81,14 +81,14 @@ def _check_types(subject: Subject) -> None:
 
 def check_secure_pv(subject: Subject) -> None:
     """Note a secure-pv annotation that does not lead from a block device to an emptyDir."""
-    value = workloads.annotations(subject.obj).get(workloads.SECURE_PV)
+    value = workloads.annotations(subject.obj).get(annotations.SECURE_PV)
     if value is None:
         return
     place = next(
         (
-            (*path, workloads.SECURE_PV)
+            (*path, annotations.SECURE_PV)
             for path in workloads.annotation_places(subject.obj)
-            if workloads.SECURE_PV in workloads.annotations_at(subject.obj, path)
+            if annotations.SECURE_PV in workloads.annotations_at(subject.obj, path)
         ),
         (),
     )
@@ -101,7 +101,7 @@ def check_secure_pv(subject: Subject) -> None:
             "name the block volume and the emptyDir to decrypt it into",
         )
         return
-    if workloads.annotations(subject.obj).get(workloads.SKIP_INITIALIZER) == "true":
+    if workloads.annotations(subject.obj).get(annotations.SKIP_INITIALIZER) == "true":
         subject.report(
             catalogue.SECURE_PV,
             place,
@@ -131,7 +131,7 @@ def check_secure_pv(subject: Subject) -> None:
 def _decrypted(subject: Subject) -> dict[str, str]:
     """Return the volume that is added for a well-formed secure-pv annotation; one of the pod's own wins over it."""
     device, colon, mount = (
-        workloads.annotations(subject.obj).get(workloads.SECURE_PV, "").partition(":")
+        workloads.annotations(subject.obj).get(annotations.SECURE_PV, "").partition(":")
     )
     return {mount: "emptyDir"} if device and colon and mount else {}
 

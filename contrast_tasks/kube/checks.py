@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import INGRESS
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube.check_annotations import (
@@ -29,7 +30,7 @@ from contrast_tasks.kube.check_volumes import check_secure_pv, check_volumes
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.kube.workloads import MESH_KEYS, is_confidential_class
+from contrast_tasks.kube.workloads import is_confidential_class
 from contrast_tasks.platforms import Platform
 
 # Namespace, key and value.
@@ -78,7 +79,7 @@ def check_deployment(
     applied; by default the files alone decide. needs_coordinator: False if one is added to the sources.
     """
     confidential = is_confidential or (lambda doc: is_confidential_class(doc.runtime_class))
-    ingress = has_ingress or (lambda doc: MESH_KEYS[0] in doc.annotations)
+    ingress = has_ingress or (lambda doc: INGRESS in doc.annotations)
     placed = [(index.file, doc) for index in indexes for doc in index.documents]
     findings = duplicates(indexes)
     findings += _unprotected(placed, confidential)

@@ -4,20 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contrast_tasks.annotations import POD_ROLE, PREFIX
 from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 
 Path = tuple[str | int, ...]
 
-PREFIX: Final = "contrast.edgeless.systems/"
-POD_ROLE: Final = PREFIX + "pod-role"
-SKIP_INITIALIZER: Final = PREFIX + "skip-initializer"
-SECURE_PV: Final = PREFIX + "secure-pv"
-MESH_KEYS: Final = (
-    PREFIX + "servicemesh-ingress",
-    PREFIX + "servicemesh-egress",
-    PREFIX + "servicemesh-admin-interface-port",
-)
 # Source: docs/internals/generate.md 8.5; the second is the class of AKS.
 CONFIDENTIAL_PREFIX: Final = "contrast-cc"
 AKS_CLASS: Final = "kata-cc-isolation"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import ADMIN_PORT, EGRESS, INGRESS
 from contrast_tasks.findings import Findings
-from contrast_tasks.mesh.annotations import ADMIN_PORT, EGRESS, INGRESS
 from contrast_tasks.mesh.model import EgressEntry, MeshConfig
-from contrast_tasks.mesh.problems import Place, Spot
+from contrast_tasks.mesh.place import Place, Spot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

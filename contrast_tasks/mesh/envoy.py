@@ -8,8 +8,8 @@ Source: docs/internals/service-mesh.md 7 and its additions 1-7, 5 (IPv6), 8 (DNS
 from collections.abc import Sequence
 from typing import Any, Final
 
-from contrast_tasks.mesh.annotations import MTLS_PORT, TLS_PORT
 from contrast_tasks.mesh.envoy_tls import downstream, upstream
+from contrast_tasks.mesh.grammar import MTLS_PORT, TLS_PORT
 from contrast_tasks.mesh.local import LocalMesh
 from contrast_tasks.mesh.model import EgressEntry, MeshConfig
 

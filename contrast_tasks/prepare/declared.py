@@ -7,7 +7,7 @@ an error naming both places. Source: docs/internals/graph.md 4; docs/internals/g
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contrast_tasks import __version__, catalogue
+from contrast_tasks import __version__, annotations, catalogue
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.references import parse_reference
@@ -16,12 +16,10 @@ from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Path, Subject
-from contrast_tasks.mesh import annotations
 from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.settings.load import Settings, WorkloadSettings, workload_key
 
-_SECRET_ID = workloads.PREFIX + "workload-secret-id"
 # Annotation to the key of a workload's table that declares it.
 _SETTING_OF = {
     annotations.EGRESS: "egress",

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 import yaml
 
-from contrast_tasks import catalogue, resources
+from contrast_tasks import annotations, catalogue, resources
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.subject import Path, Subject
-from contrast_tasks.mesh import annotations
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.volume_kinds import MEDIA, kind_of
 
@@ -58,8 +57,8 @@ def inject(
     values = workloads.annotations(obj)
     if _clashes(subject, components):
         return obj
-    has_initializer = initializer and values.get(workloads.SKIP_INITIALIZER) != "true"
-    if not initializer and workloads.SECURE_PV in values:
+    has_initializer = initializer and values.get(annotations.SKIP_INITIALIZER) != "true"
+    if not initializer and annotations.SECURE_PV in values:
         _needs_initializer(subject)
     if not has_initializer and mesh is None:
         return obj
@@ -82,9 +81,9 @@ def inject(
         if isinstance(container, dict):
             _mount(container, mount)
     spec["initContainers"] = [*first, *users, *last]
-    if has_initializer and workloads.SECURE_PV in values:
-        _ensure_state_volume(spec, values[workloads.SECURE_PV])
-        _expect_propagation(subject, values[workloads.SECURE_PV])
+    if has_initializer and annotations.SECURE_PV in values:
+        _ensure_state_volume(spec, values[annotations.SECURE_PV])
+        _expect_propagation(subject, values[annotations.SECURE_PV])
     return obj
 
 
@@ -112,7 +111,7 @@ def _initializer(
         # The guest refuses all incoming connections until somebody lifts that; without a mesh it is the initializer.
         container["env"].append({"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"})
     container["env"] += [dict(entry) for entry in reach]
-    parts = values.get(workloads.SECURE_PV, "").split(":")
+    parts = values.get(annotations.SECURE_PV, "").split(":")
     if len(parts) == _SECURE_PV_PARTS:
         addition = _template("secure-pv")
         addition["volumeDevices"][0]["name"], addition["volumeMounts"][0]["name"] = parts
@@ -134,7 +133,7 @@ def _sidecar(
 ) -> dict[str, Any]:
     container = _template("service-mesh")
     container["image"] = components.service_mesh_image
-    variables = {name: values.get(key) for key, name in annotations.VARIABLES.items()}
+    variables = {name: values.get(key) for key, name in annotations.MESH_VARIABLES.items()}
     env = [{"name": name, "value": value} for name, value in variables.items() if value]
     if env:
         container["env"] = env
@@ -198,7 +197,7 @@ def _clashes(subject: Subject, components: Components) -> bool:
         INITIALIZER: components.initializer_image,
         SERVICE_MESH: components.service_mesh_image,
     }
-    skips = workloads.annotations(subject.obj).get(workloads.SKIP_INITIALIZER) == "true"
+    skips = workloads.annotations(subject.obj).get(annotations.SKIP_INITIALIZER) == "true"
     for kind in ("initContainers", "containers"):
         for number, container in workloads.mappings_at(subject.spec, kind):
             name, path = container.get("name"), (*subject.spec_path, kind, number)

@@ -5,20 +5,20 @@ Source: docs/internals/service-mesh.md 1, 2.3, 9.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from contrast_tasks import catalogue
+from contrast_tasks import annotations, catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Findings
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.mesh import annotations, checks
-from contrast_tasks.mesh.annotations import parse_mesh
+from contrast_tasks.mesh import checks
+from contrast_tasks.mesh.grammar import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
-from contrast_tasks.mesh.problems import Place, Spot
+from contrast_tasks.mesh.place import Place, Spot
 from contrast_tasks.settings.load import Settings
 
-_KEYS = (*workloads.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
+_KEYS = (*annotations.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
 
 
 def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | None:
@@ -28,20 +28,13 @@ def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | Non
     """
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
-    if not any(key in values for key in workloads.MESH_KEYS):
+    if not any(key in values for key in annotations.MESH_KEYS):
         _peers_without_mesh(subject, values, places)
         return None
     if values.get(annotations.EGRESS) == "":
         subject.findings.append(_empty_egress(subject, places))
     findings = _findings(subject, places)
-    config = parse_mesh(
-        ingress=values.get(annotations.INGRESS),
-        egress=values.get(annotations.EGRESS),
-        admin_port=values.get(annotations.ADMIN_PORT),
-        ingress_peers=values.get(annotations.INGRESS_PEERS),
-        egress_peers=values.get(annotations.EGRESS_PEERS),
-        findings=findings,
-    )
+    config = parse_mesh(values, findings)
     checks.check_pod(config, subject.spec, findings)
     subject.findings.extend(findings)
     return config
@@ -65,7 +58,7 @@ def tell_that_it_is_skipped(subject: Subject, declared: Mapping[str, Location]) 
     """Note that the mesh a workload asks for is left out by the settings, so nothing protects its traffic."""
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
-    key = next(key for key in workloads.MESH_KEYS if key in values)
+    key = next(key for key in annotations.MESH_KEYS if key in values)
     subject.findings.append(
         Finding(
             catalogue.MESH_SKIPPED,
@@ -87,7 +80,8 @@ def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Fin
             continue
         where = Location(file=file, line=doc.line)
         found = Findings[Spot](_always(where), doc.key)
-        config = parse_mesh(egress=values[annotations.EGRESS], findings=Findings(_always(where)))
+        egress = {annotations.EGRESS: values[annotations.EGRESS]}
+        config = parse_mesh(egress, Findings(_always(where)))
         peers = [
             checks.MeshPeer(
                 key=other.key,
@@ -107,7 +101,7 @@ def _always(where: Location) -> Callable[[Spot], Location]:
 
 def _effective(doc: DocIndex, settings: Settings) -> dict[str, str]:
     declared = settings.workload(doc.key)
-    values = {key: doc.annotations[key] for key in workloads.MESH_KEYS if key in doc.annotations}
+    values = {key: doc.annotations[key] for key in annotations.MESH_KEYS if key in doc.annotations}
     if declared is not None:
         if declared.ingress is not None:
             values[annotations.INGRESS] = declared.ingress

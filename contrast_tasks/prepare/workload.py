@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contrast_tasks import catalogue
+from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import checks, workloads
 from contrast_tasks.kube.documents import Document
@@ -109,7 +109,7 @@ def check_sources(
     def ingress(doc: DocIndex) -> bool:
         declared = settings.workload(doc.key)
         is_declared = declared is not None and declared.ingress is not None
-        return is_declared or workloads.MESH_KEYS[0] in doc.annotations
+        return is_declared or annotations.INGRESS in doc.annotations
 
     if needs_coordinator is None:
         needs_coordinator = not settings.include_coordinator

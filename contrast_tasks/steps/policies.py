@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks import catalogue
+from contrast_tasks import annotations, catalogue
 from contrast_tasks.errors import GraphError
 from contrast_tasks.findings import Finding, FindingsError, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
@@ -43,8 +43,6 @@ from contrast_tasks.steps.work import (
 if TYPE_CHECKING:
     from contrast_tasks.policy.expectations import PolicyData
     from contrast_tasks.policy.model import ImageFacts
-
-_SECRET_ID = workloads.PREFIX + "workload-secret-id"
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -114,7 +112,7 @@ def derive(project: Project, workload: Workload) -> Work:
             raise FindingsError(findings)
     settings = project.workload_settings(workload)
     declared_id = settings.secret_id if settings is not None else None
-    annotated_id = workloads.annotations(obj).get(_SECRET_ID)
+    annotated_id = workloads.annotations(obj).get(annotations.WORKLOAD_SECRET_ID)
     head = Head(
         policy_sha256=policy_hash_hex(policy) if policy else "",
         sans=default_sans(document.name, settings.sans if settings is not None else ()),

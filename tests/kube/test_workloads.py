@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks import annotations
 from contrast_tasks.kube import workloads
 
 PREFIX = "contrast.edgeless.systems/"
@@ -77,7 +78,7 @@ def test_the_template_annotation_wins() -> None:
 
 def test_only_a_stateful_set_can_be_the_coordinator() -> None:
     obj = workload("StatefulSet", "apps/v1")
-    obj["spec"]["template"]["metadata"] = {"annotations": {workloads.POD_ROLE: "coordinator"}}
+    obj["spec"]["template"]["metadata"] = {"annotations": {annotations.POD_ROLE: "coordinator"}}
 
     assert workloads.is_coordinator(obj)
     assert not workloads.is_coordinator({**obj, "kind": "Deployment"})

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.annotations import INGRESS
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Findings, Severity
-from contrast_tasks.mesh.annotations import parse_mesh
 from contrast_tasks.mesh.checks import MeshPeer, check_pod, check_topology
+from contrast_tasks.mesh.grammar import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
-from contrast_tasks.mesh.problems import Spot
+from contrast_tasks.mesh.place import Spot
+from tests.fakes.mesh import mesh_of
 
 EGRESS = "emoji#127.137.0.1:8081#emoji-svc:8080"
 
@@ -36,7 +38,7 @@ def found_among(config: MeshConfig, *peers: MeshPeer) -> list[Finding]:
 
 
 def test_a_pod_that_fits_has_no_findings() -> None:
-    config = parse_mesh(ingress="web#8080#false", egress=EGRESS)
+    config = mesh_of(ingress="web#8080#false", egress=EGRESS)
     spec = pod(
         env=[{"name": "EMOJI", "value": "127.137.0.1:8081"}],
         readinessProbe={"httpGet": {"scheme": "HTTPS", "port": "https"}},
@@ -47,14 +49,14 @@ def test_a_pod_that_fits_has_no_findings() -> None:
 
 
 def test_an_exempted_port_is_one_of_the_pods() -> None:
-    found = found_in(parse_mesh(ingress="web#8081#false"), pod())
+    found = found_in(mesh_of(ingress="web#8081#false"), pod())
 
     assert [entry.rule for entry in found] == ["mesh-unknown-port"]
     assert "(8080)" in found[0].message
 
 
 def test_the_admin_port_is_not_the_applications() -> None:
-    found = found_in(parse_mesh(admin_port="8080"), pod())
+    found = found_in(mesh_of(admin_port="8080"), pod())
 
     assert [(entry.rule, entry.severity) for entry in found] == [
         ("mesh-reserved-port", Severity.ERROR)
@@ -62,7 +64,7 @@ def test_the_admin_port_is_not_the_applications() -> None:
 
 
 def test_an_egress_address_that_nobody_uses_is_a_note() -> None:
-    found = found_in(parse_mesh(egress=EGRESS), pod())
+    found = found_in(mesh_of(egress=EGRESS), pod())
 
     assert [(entry.rule, entry.severity) for entry in found] == [
         ("mesh-unused-egress", Severity.NOTE)
@@ -79,7 +81,7 @@ def test_an_egress_address_that_nobody_uses_is_a_note() -> None:
     ],
 )
 def test_an_egress_address_may_come_from_elsewhere(members: dict[str, Any]) -> None:
-    assert found_in(parse_mesh(egress=EGRESS), pod(**members)) == []
+    assert found_in(mesh_of(egress=EGRESS), pod(**members)) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_an_egress_address_may_come_from_elsewhere(members: dict[str, Any]) -> N
 def test_a_probe_the_mesh_defeats_is_reported_at_its_place(
     ingress: str, probe: dict[str, Any], severity: Severity
 ) -> None:
-    (found,) = found_in(parse_mesh(ingress=ingress), pod(readinessProbe=probe))
+    (found,) = found_in(mesh_of(ingress=ingress), pod(readinessProbe=probe))
 
     assert (found.rule, found.severity) == ("mesh-probe", severity)
     assert found.where.pointer.startswith("containers/0/readinessProbe")
@@ -103,7 +105,7 @@ def test_a_probe_the_mesh_defeats_is_reported_at_its_place(
 
 @pytest.mark.parametrize("probe", [{"httpGet": {"port": 8080}}, {"tcpSocket": {"port": "https"}}])
 def test_a_probe_on_a_plain_port_is_fine(probe: dict[str, Any]) -> None:
-    assert found_in(parse_mesh(ingress="w#8080#true"), pod(readinessProbe=probe)) == []
+    assert found_in(mesh_of(ingress="w#8080#true"), pod(readinessProbe=probe)) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_remote_without_mesh_is_a_warning(remote: str, is_found: object) -> No
         service_names=frozenset({"emoji-svc", "emoji-svc.shop"}),
     )
 
-    found = found_among(parse_mesh(egress=f"e#127.0.0.1:1#{remote}:80"), peer)
+    found = found_among(mesh_of(egress=f"e#127.0.0.1:1#{remote}:80"), peer)
 
     assert bool(found) is is_found
 
@@ -133,12 +135,12 @@ def test_a_remote_without_mesh_is_a_warning(remote: str, is_found: object) -> No
 def test_a_remote_with_mesh_is_fine() -> None:
     peer = MeshPeer(key="d", has_mesh=True, service_names=frozenset({"emoji-svc"}))
 
-    assert found_among(parse_mesh(egress=EGRESS), peer) == []
+    assert found_among(mesh_of(egress=EGRESS), peer) == []
 
 
 def test_a_finding_names_subject_annotation_and_place() -> None:
     found = Findings[Spot](lambda _: Location(file="a.yml", line=7), "Deployment/web")
-    parse_mesh(ingress="web#70000#false", findings=found)
+    parse_mesh({INGRESS: "web#70000#false"}, found)
 
     assert str(found[0]) == (
         "a.yml:7: error[G040 mesh-port]: Deployment/web: contrast.edgeless.systems/servicemesh-ingress entry 1 port:"

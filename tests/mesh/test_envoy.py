@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.mesh.annotations import parse_mesh
 from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
 from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
 from contrast_tasks.mesh.local import LocalMesh
+from tests.fakes.mesh import mesh_of
 
 PATHS = TlsPaths(
     certificate_chain="/contrast/tls-config/certChain.pem",
@@ -32,7 +32,7 @@ LOCAL = LocalMesh(
 
 
 def bootstrap_of(local: LocalMesh | None = None, **annotations: str) -> dict[str, Any]:
-    config = parse_mesh(**annotations)
+    config = mesh_of(**annotations)
     return render_bootstrap(config, secrets_directory="/run/mesh", local=local)
 
 
@@ -136,7 +136,7 @@ def test_the_admin_interface_is_a_private_socket_unless_it_is_asked_for() -> Non
 
 
 def test_a_local_admin_interface_stays_behind_the_mesh() -> None:
-    assert admin_endpoint(parse_mesh(admin_port="9901"), LOCAL) == ("127.78.0.2", 9901)
+    assert admin_endpoint(mesh_of(admin_port="9901"), LOCAL) == ("127.78.0.2", 9901)
     address = bootstrap_of(LOCAL, admin_port="9901")["admin"]["address"]["socket_address"]
     assert address == {"address": "127.78.0.2", "port_value": 9901}
 
@@ -190,7 +190,7 @@ def test_a_moved_egress_listener_is_bound_at_its_new_place() -> None:
 
 
 def test_without_ipv6_the_transparent_listeners_are_on_ipv4() -> None:
-    bootstrap = render_bootstrap(parse_mesh(), secrets_directory="/run/mesh", dual_stack=False)
+    bootstrap = render_bootstrap(mesh_of(), secrets_directory="/run/mesh", dual_stack=False)
 
     addresses = [
         entry["address"]["socket_address"] for entry in named(bootstrap, "listeners").values()

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from contrast_tasks.mesh.annotations import parse_mesh
 from contrast_tasks.mesh.envoy import render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
 from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
 from contrast_tasks.mesh.local import LocalMesh
 from contrast_tasks.mesh.model import MeshConfig
+from tests.fakes.mesh import mesh_of
 from tests.fakes.mesh_pki import tls_paths
 
 pytestmark = pytest.mark.e2e
@@ -147,7 +147,7 @@ class Mesh:
         self.folder = folder
 
     def pod(self) -> dict[str, Any]:
-        config = parse_mesh(ingress="" if self.is_protected else f"web#{self.mtls}#false")
+        config = mesh_of(ingress="" if self.is_protected else f"web#{self.mtls}#false")
         local = LocalMesh(
             pod_address=POD, app_address=APP, ports=(self.mtls,), resolve={}, egress={}
         )
@@ -155,7 +155,7 @@ class Mesh:
 
     def client(self) -> dict[str, Any]:
         remote = f"emoji-svc:{self.mtls}"
-        config = parse_mesh(
+        config = mesh_of(
             egress=f"emoji#{CLIENT}:{self.listen}#{remote}##pinned#{CLIENT}:{self.pinned}#{remote}",
             egress_peers="pinned=voting",
         )

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from contrast_tasks.mesh.annotations import parse_mesh
 from contrast_tasks.mesh.envoy import render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
 from contrast_tasks.mesh.envoy_tls import secret_files
 from contrast_tasks.mesh.local import LocalMesh
+from tests.fakes.mesh import mesh_of
 from tests.fakes.mesh_pki import tls_paths
 
 pytestmark = pytest.mark.e2e
@@ -92,7 +92,7 @@ def validate(bootstrap: object) -> subprocess.CompletedProcess[str]:
 def test_envoy_accepts_what_we_render(
     annotations: dict[str, str], local: LocalMesh | None, secrets: str
 ) -> None:
-    bootstrap = render_bootstrap(parse_mesh(**annotations), secrets_directory=secrets, local=local)
+    bootstrap = render_bootstrap(mesh_of(**annotations), secrets_directory=secrets, local=local)
 
     result = validate(bootstrap)
 
@@ -100,7 +100,7 @@ def test_envoy_accepts_what_we_render(
 
 
 def test_envoy_refuses_missing_secrets(tmp_path: Path) -> None:
-    bootstrap = render_bootstrap(parse_mesh(), secrets_directory=str(tmp_path))
+    bootstrap = render_bootstrap(mesh_of(), secrets_directory=str(tmp_path))
 
     result = validate(bootstrap)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from contrast_tasks.local.messages import Endpoint
 from contrast_tasks.local.network import DEFAULT_NET, app_address
-from contrast_tasks.mesh.annotations import parse_environment
+from contrast_tasks.mesh.grammar import parse_environment
 from contrast_tasks.mesh.local import LocalMesh
 from contrast_tasks.mesh.model import MeshConfig
 

@@ -2,36 +2,21 @@
 
 import pytest
 
-from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Findings, Severity
-from contrast_tasks.mesh.annotations import (
-    ADMIN_PORT,
-    EGRESS,
-    INGRESS,
-    parse_admin_port,
-    parse_egress,
-    parse_environment,
-    parse_ingress,
-    parse_mesh,
-)
+from contrast_tasks.annotations import ADMIN_PORT, EGRESS, INGRESS
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.mesh.grammar import MeshError, parse_environment
 from contrast_tasks.mesh.model import EgressEntry, IngressEntry, MeshConfig
-from contrast_tasks.mesh.problems import MeshError, Spot
+from tests.fakes.mesh import mesh_of, read_mesh
 
 GOOD_EGRESS = "emoji#127.137.0.1:8081#emoji-svc:8080"
 
 
-def findings() -> Findings[Spot]:
-    return Findings(lambda spot: Location(file=str(spot)))
-
-
 def found_in(**annotations: str) -> list[Finding]:
-    found = findings()
-    parse_mesh(**annotations, findings=found)
-    return found
+    return read_mesh(**annotations)[1]
 
 
 def test_the_seed_annotations_are_read() -> None:
-    config = parse_mesh(
+    config = mesh_of(
         ingress="web#8080#false",
         egress=GOOD_EGRESS + "##voting#127.137.0.2:8081#voting-svc:8080",
     )
@@ -57,13 +42,13 @@ def test_the_seed_annotations_are_read() -> None:
     )
 
 
-@pytest.mark.parametrize("empty", [None, ""])
-def test_absent_and_empty_mean_the_defaults(empty: str | None) -> None:
-    assert parse_mesh(ingress=empty, egress=empty, admin_port=empty) == MeshConfig()
+@pytest.mark.parametrize("values", [{}, {"ingress": "", "egress": "", "admin_port": ""}])
+def test_absent_and_empty_mean_the_defaults(values: dict[str, str]) -> None:
+    assert mesh_of(**values) == MeshConfig()
 
 
 def test_an_ipv6_remote_is_shown_in_brackets() -> None:
-    (entry,) = parse_egress("six#127.137.0.3:1#[fd00::1]:8080")
+    (entry,) = mesh_of(egress="six#127.137.0.3:1#[fd00::1]:8080").egress
 
     assert (entry.remote_host, entry.remote) == ("fd00::1", "[fd00::1]:8080")
 
@@ -79,7 +64,7 @@ def test_the_sidecars_variables_are_read_as_the_annotations_are() -> None:
         }
     )
 
-    assert config == parse_mesh(
+    assert config == mesh_of(
         ingress="web#8080#false",
         egress=GOOD_EGRESS,
         admin_port="9901",
@@ -89,31 +74,29 @@ def test_the_sidecars_variables_are_read_as_the_annotations_are() -> None:
 
 
 def test_a_malformed_variable_stops_the_sidecar() -> None:
-    with pytest.raises(MeshError, match="egress"):
+    with pytest.raises(MeshError, match="egress") as caught:
         parse_environment({"CONTRAST_EGRESS_PROXY_CONFIG": "emoji#127.137.0.1#emoji-svc:8080"})
+
+    assert [entry.rule for entry in caught.value.findings] == ["mesh-listen"]
 
 
 def test_one_port_may_stand_on_several_listen_addresses() -> None:
-    assert len(parse_egress("a#127.0.0.1:80#a:1##b#127.0.0.2:80#b:1")) == 2
+    assert len(mesh_of(egress="a#127.0.0.1:80#a:1##b#127.0.0.2:80#b:1").egress) == 2
 
 
 @pytest.mark.parametrize("flag", ["1", "t", "T", "TRUE", "True"])
 def test_other_spellings_of_true_are_plain_with_a_warning(flag: str) -> None:
-    found = findings()
+    config, found = read_mesh(ingress=f"a#80#{flag}")
 
-    entries = parse_ingress(f"a#80#{flag}", found)
-
-    assert [entry.mode for entry in entries] == ["plain"]
+    assert [entry.mode for entry in config.ingress] == ["plain"]
     assert [(entry.rule, entry.severity) for entry in found] == [("mesh-flag", Severity.WARNING)]
 
 
 @pytest.mark.parametrize("flag", ["0", "f", "F", "FALSE", "False"])
 def test_other_spellings_of_false_are_tls_with_a_warning(flag: str) -> None:
-    found = findings()
+    config, found = read_mesh(ingress=f"a#80#{flag}")
 
-    entries = parse_ingress(f"a#80#{flag}", found)
-
-    assert [entry.mode for entry in entries] == ["tls"]
+    assert [entry.mode for entry in config.ingress] == ["tls"]
     assert [entry.rule for entry in found] == ["mesh-flag"]
 
 
@@ -121,11 +104,9 @@ def test_other_spellings_of_false_are_tls_with_a_warning(flag: str) -> None:
     "text", ["##a#1#true", "a#1#true##", "##a#1#true##", "a#1#true####b#2#true"]
 )
 def test_empty_entries_are_skipped_with_a_warning(text: str) -> None:
-    found = findings()
+    config, found = read_mesh(ingress=text)
 
-    entries = parse_ingress(text, found)
-
-    assert entries[0] == IngressEntry(name="a", port=1, mode="plain")
+    assert config.ingress[0] == IngressEntry(name="a", port=1, mode="plain")
     assert [entry.rule for entry in found] == ["mesh-empty-entry"]
 
 
@@ -167,11 +148,10 @@ def test_a_repeated_port_with_one_flag_is_a_warning() -> None:
     ],
 )
 def test_a_bad_ingress_entry_is_refused(text: str, rule: str) -> None:
-    with pytest.raises(MeshError) as error:
-        parse_ingress(text)
+    found = [entry for entry in found_in(ingress=text) if entry.severity is Severity.ERROR]
 
-    assert rule in {finding.rule for finding in error.value.findings}
-    assert str(error.value).startswith(INGRESS)
+    assert rule in {entry.rule for entry in found}
+    assert all(entry.message.startswith(INGRESS) for entry in found)
 
 
 @pytest.mark.parametrize(
@@ -219,17 +199,18 @@ def test_a_bad_ingress_entry_is_refused(text: str, rule: str) -> None:
     ],
 )
 def test_a_bad_egress_entry_is_refused(text: str, rule: str) -> None:
-    with pytest.raises(MeshError) as error:
-        parse_egress(text)
+    found = [entry for entry in found_in(egress=text) if entry.severity is Severity.ERROR]
 
-    assert rule in {finding.rule for finding in error.value.findings}
-    assert str(error.value).startswith(EGRESS)
+    assert rule in {entry.rule for entry in found}
+    assert all(entry.message.startswith(EGRESS) for entry in found)
 
 
 @pytest.mark.parametrize("text", ["abc", "0", "-1", "65536", "+1", "9901 ", "15006", "15007"])
 def test_a_bad_admin_port_is_refused(text: str) -> None:
-    with pytest.raises(MeshError, match=ADMIN_PORT):
-        parse_admin_port(text)
+    (found,) = found_in(admin_port=text)
+
+    assert found.severity is Severity.ERROR
+    assert found.message.startswith(ADMIN_PORT)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +240,7 @@ def test_the_admin_port_may_be_exempted_from_the_mesh() -> None:
     ],
 )
 def test_bad_peers_are_refused(annotations: dict[str, str]) -> None:
-    with pytest.raises(MeshError):
-        parse_mesh(**annotations)
+    assert Severity.ERROR in {entry.severity for entry in found_in(**annotations)}
 
 
 def test_every_finding_is_collected_with_entry_and_field() -> None:
@@ -278,7 +258,7 @@ def test_every_finding_is_collected_with_entry_and_field() -> None:
 
 def test_a_finding_says_key_entry_field_found_and_wanted() -> None:
     with pytest.raises(MeshError) as error:
-        parse_ingress("web#70000#false")
+        parse_environment({"CONTRAST_INGRESS_PROXY_CONFIG": "web#70000#false"})
 
     assert str(error.value) == (
         "contrast.edgeless.systems/servicemesh-ingress entry 1 port: "

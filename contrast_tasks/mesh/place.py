@@ -1,0 +1,38 @@
+"""Where a finding on a mesh annotation stands, and how it reads."""
+
+from dataclasses import dataclass
+
+from contrast_tasks.catalogue import Entry
+from contrast_tasks.findings import Findings
+
+# The key of an annotation, or a path inside the pod spec.
+Spot = str | tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One annotation, or one entry of it counted from 1, that findings are about."""
+
+    key: str
+    number: int | None
+    findings: Findings[Spot]
+
+    def report(
+        self,
+        entry: Entry,
+        field: str,
+        found: str,
+        wanted: str,
+        hint: str | None = None,
+        *,
+        is_milder: bool = False,
+        spot: Spot = "",
+    ) -> None:
+        """Note what is found and wanted in a field of the entry, as `listen port`.
+
+        spot: where it stands, by default at the annotation.
+        """
+        number = "" if self.number is None else f" entry {self.number}"
+        place = f"{self.key}{number} {field}".rstrip()
+        message = f"{place}: found {found}, expected {wanted}"
+        self.findings.report(entry, spot or self.key, message, hint, is_milder=is_milder)

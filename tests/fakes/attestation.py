@@ -9,7 +9,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from contrast_tasks.attestation.issuers.simulated import sign_report
 from contrast_tasks.attestation.issuers.simulated_chain import (
     Chain,
     amd_name,
@@ -18,6 +17,7 @@ from contrast_tasks.attestation.issuers.simulated_chain import (
     vcek_certificate,
     vcek_extensions,
 )
+from contrast_tasks.attestation.issuers.simulated_guest import sign_report
 from contrast_tasks.attestation.snp.document import (
     EXTRA_CRL,
     OID_SNP_DOCUMENT,

@@ -1,27 +1,24 @@
 """A simulated SEV-SNP processor: real report format, real P-384 signatures, a certificate chain of its own.
 
 Its chain has AMD's form in every respect that the verifier looks at (names, extensions, RSASSA-PSS, serial number 0, a
-revocation list), so exactly the code that checks AMD's chain checks this one; only the pinned root differs. Root and intermediate
-have 3072 bits where AMD has 4096: two keys then take half a second on first use, not two, and the keys are thrown away
-right after signing anyway. Reports name processor family 0xff, which no reference value for hardware accepts.
+revocation list), so exactly the code that checks AMD's chain checks this one; only the pinned root differs. Reports name processor
+family 0xff, which no reference value for hardware accepts. `generate` needs the root and nothing else: what signs reports is in
+`simulated_guest`, which brings protobuf with it.
 
 Whoever can read the directory can forge evidence of this processor. It is for development on one machine.
 """
 
 import contextlib
 import os
-import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -30,35 +27,17 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from contrast_tasks.attestation.issuers.simulated_chain import Chain, new_chain
-from contrast_tasks.attestation.snp.document import (
-    EXTRA_CRL,
-    OID_SNP_DOCUMENT,
-    SnpDocument,
-    render_report_part,
-    render_rest,
-)
+from contrast_tasks.attestation.issuers.simulated_chain import SIMULATED_TCB, Chain, new_chain
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor, parse_endorsement, verify_chain
-from contrast_tasks.attestation.snp.id_block import FAMILY_ID, GUEST_SVN, IMAGE_ID, id_key_digest
-from contrast_tasks.attestation.snp.lines import LINE_SIMULATED, SIMULATED_FAMILY
-from contrast_tasks.attestation.snp.report import (
-    SIGNATURE_BYTES,
-    SIGNED_BYTES,
-    SnpReport,
-    render_signature,
-)
-from contrast_tasks.attestation.snp.tcb import Tcb
+from contrast_tasks.attestation.snp.lines import LINE_SIMULATED
 from contrast_tasks.errors import ClusterError, EvidenceRejected
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
 
-# A recent machine: above every minimum that a reference value for it could ask for in earnest.
-SIMULATED_TCB = Tcb(bootloader=10, tee=1, snp=27, microcode=222)
+if TYPE_CHECKING:
+    from contrast_tasks.attestation.issuers.simulated_guest import SimulatedIssuer
+
 DEFAULT_GUEST_POLICY = 0x30000  # ABI 0.0, SMT allowed, as on bare metal
 
-_PLATFORM_INFO = 0b10_0101  # SMT, ECC, alias check complete
-_FIRMWARE = (1, 55, 49)
-_REPORT_VERSION = 5
-_HOST_DATA_BYTES, _REPORT_DATA_BYTES, _MEASUREMENT_BYTES = 32, 64, 48
 _CERTIFICATES = ("ark.der", "ask.der", "vcek.der", "crl.der")
 _KEY = "vcek.pem"
 
@@ -74,7 +53,7 @@ class SimulatedProcessor:
     def load_or_create(
         cls, directory: Path, *, now: datetime | None = None
     ) -> "SimulatedProcessor":
-        """Return the processor that lives in `directory`, making it on first use (half a second).
+        """Return the processor that lives in `directory`, making it on first use (a tenth of a second).
 
         The directory appears whole or not at all, with mode 0700, files 0600; processes that come at the same time end up with
         the same processor. now: the start of its certificates' validity, the present by default.
@@ -113,57 +92,10 @@ class SimulatedProcessor:
         host_data: 32 bytes, the policy hash. measurement: 48 bytes, the simulated guest's by default.
         guest_policy: the 64-bit word the guest is launched with.
         """
+        from contrast_tasks.attestation.issuers.simulated_guest import new_guest
+
         launch_digest = bytes.fromhex(SIMULATED_MEASUREMENT) if measurement is None else measurement
-        if len(host_data) != _HOST_DATA_BYTES or len(launch_digest) != _MEASUREMENT_BYTES:
-            raise ValueError("host data has 32 bytes and a measurement 48")
-        chain = self.chain
-        tcb = SIMULATED_TCB.to_word()
-        major, minor, build = _FIRMWARE
-        report = SnpReport(
-            version=_REPORT_VERSION,
-            guest_svn=GUEST_SVN,
-            policy=guest_policy,
-            family_id=FAMILY_ID,
-            image_id=IMAGE_ID,
-            vmpl=0,
-            signature_algo=1,
-            current_tcb=tcb,
-            platform_info=_PLATFORM_INFO,
-            signer_info=0,
-            report_data=bytes(_REPORT_DATA_BYTES),
-            measurement=launch_digest,
-            host_data=host_data,
-            id_key_digest=id_key_digest(launch_digest, guest_policy),
-            author_key_digest=bytes(48),
-            report_id=secrets.token_bytes(32),
-            report_id_ma=b"\xff" * 32,
-            reported_tcb=tcb,
-            cpuid_family=SIMULATED_FAMILY,
-            cpuid_model=0,
-            cpuid_stepping=0,
-            chip_id=parse_endorsement(chain.vcek_der).hwid,
-            committed_tcb=tcb,
-            current_major=major,
-            current_minor=minor,
-            current_build=build,
-            committed_major=major,
-            committed_minor=minor,
-            committed_build=build,
-            launch_tcb=tcb,
-            launch_mit_vector=0,
-            current_mit_vector=0,
-            signature=bytes(SIGNATURE_BYTES),
-        )
-        rest = render_rest(
-            SnpDocument(
-                report=report,
-                vcek_der=chain.vcek_der,
-                ask_der=chain.ask_der,
-                ark_der=chain.ark_der,
-                extras={EXTRA_CRL: chain.crl_der},
-            )
-        )
-        return SimulatedIssuer(template=report, rest=rest, key=self._key)
+        return new_guest(self.chain, self._key, host_data, launch_digest, guest_policy)
 
     def _verify_whole(self, directory: Path) -> None:
         """Raise ClusterError unless key and certificates belong together."""
@@ -185,32 +117,6 @@ class SimulatedProcessor:
         found = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if found != wanted:
             raise _damaged(directory, "its key is not the one of its certificate")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedIssuer:
-    """Signs reports of one simulated guest; safe to use from any thread.
-
-    template: the report with report data and signature zero; rest: the document without the report.
-    """
-
-    template: SnpReport
-    rest: bytes
-    key: ec.EllipticCurvePrivateKey
-    oid: str = OID_SNP_DOCUMENT
-
-    def issue(self, report_data: bytes) -> bytes:
-        """Return a document over 64 bytes of report data, with the chain and revocation list in it."""
-        if len(report_data) != _REPORT_DATA_BYTES:
-            raise ValueError(f"report data has 64 bytes, not {len(report_data)}")
-        report = sign_report(replace(self.template, report_data=report_data), self.key)
-        return render_report_part(report) + self.rest
-
-
-def sign_report(report: SnpReport, key: ec.EllipticCurvePrivateKey) -> SnpReport:
-    """Return `report` with a signature made by a P-384 key."""
-    signature = key.sign(report.raw[:SIGNED_BYTES], ec.ECDSA(SHA384()))
-    return replace(report, signature=render_signature(*decode_dss_signature(signature)))
 
 
 def _is_inhabited(directory: Path) -> bool:

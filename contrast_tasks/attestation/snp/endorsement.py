@@ -25,10 +25,12 @@ from contrast_tasks.attestation.snp.tcb import Tcb
 
 Kind = Literal["VCEK", "VLEK"]
 
-_PREFIX = "1.3.6.1.4.1.3704.1."
+OID_PREFIX = "1.3.6.1.4.1.3704.1."
+# Extension 3.N to the component whose level it says; 4 to 7 are reserved.
+LEVELS = {1: "bootloader", 2: "tee", 3: "snp", 8: "microcode", 9: "fmc"}
 _OID_AUTHORITY_KEY = "2.5.29.35"
-_LEVELS = {f"3.{number}" for number in range(1, 10)}
-_KNOWN = {"1", "2", "4", "5"} | _LEVELS
+_LEVEL_SUFFIXES = tuple(f"3.{number}" for number in range(1, 10))
+_KNOWN = {"1", "2", "4", "5", *_LEVEL_SUFFIXES}
 _REQUIRED = ("1", "2", "3.1", "3.2", "3.3", "3.8")
 LINE_TURIN = "Turin"
 _HWID_BYTES, _HWID_BYTES_TURIN = 64, 8
@@ -86,29 +88,27 @@ def parse_endorsement(raw: bytes) -> Endorsement:
     certificate = parse_certificate(raw)
     values: dict[str, bytes] = {}
     for extension in certificate.extensions:
-        suffix = extension.oid.removeprefix(_PREFIX)
+        suffix = extension.oid.removeprefix(OID_PREFIX)
         if suffix in _KNOWN and suffix != extension.oid:
             values[suffix] = extension.value
         elif extension.oid != _OID_AUTHORITY_KEY:
             raise _malformed(f"has the unknown extension {extension.oid}")
     missing = [suffix for suffix in _REQUIRED if suffix not in values]
     if missing:
-        raise _malformed(f"lacks the extension {_PREFIX}{missing[0]}")
+        raise _malformed(f"lacks the extension {OID_PREFIX}{missing[0]}")
     kind = _kind(certificate, values)
-    levels = {suffix: _level(values[suffix]) for suffix in sorted(_LEVELS & values.keys())}
-    if any(levels.get(f"3.{number}", 0) for number in range(4, 8)):
+    levels = {
+        number: _level(values[suffix])
+        for number, suffix in enumerate(_LEVEL_SUFFIXES, start=1)
+        if suffix in values
+    }
+    if any(level for number, level in levels.items() if number not in LEVELS):
         raise _malformed("has a reserved patch level set")
     endorsement = Endorsement(
         certificate=certificate,
         kind=kind,
         product=der.text(der.only(values["2"], der.IA5_STRING)),
-        tcb=Tcb(
-            bootloader=levels["3.1"],
-            tee=levels["3.2"],
-            snp=levels["3.3"],
-            microcode=levels["3.8"],
-            fmc=levels.get("3.9", 0),
-        ),
+        tcb=Tcb(**{name: levels.get(number, 0) for number, name in LEVELS.items()}),
         hwid=_hwid(values["4"]) if kind == "VCEK" else b"",
         csp_id=der.text(der.only(values["5"], der.IA5_STRING)) if kind == "VLEK" else "",
     )

@@ -4,12 +4,14 @@ Source: docs/internals/attestation.md 2.5; the certificates themselves lie in ro
 """
 
 from functools import cache
-from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from contrast_tasks.attestation.pki.forms import pem_to_der
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
-from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from contrast_tasks.attestation.snp.report import SnpReport
 
 _ROOT_SHA256 = {
     "Milan": "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
@@ -41,7 +43,7 @@ def line_of_model(family: int, model: int) -> str:
     return ""
 
 
-def line_of_report(report: SnpReport) -> str:
+def line_of_report(report: "SnpReport") -> str:
     """Return the product line that a report names, or "" if it names none that we know, as those before version 3."""
     return line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
 
@@ -63,6 +65,9 @@ def amd_anchor(line: str) -> TrustAnchor:
 
 
 def _pair(line: str, kind: str) -> tuple[bytes, bytes]:
+    # `generate` needs the simulated line only, and starts a little faster without this.
+    from importlib.resources import files
+
     name = f"amd_{line.lower()}_{kind}_ark.pem"
     content = (files("contrast_tasks.attestation") / "roots" / name).read_bytes()
     first, second = pem_to_der(content)

@@ -8,7 +8,8 @@ import pytest
 
 from contrast_tasks.attestation.errors import EndorsementRejected
 from contrast_tasks.attestation.issuers.environment import issuer_from_environment
-from contrast_tasks.attestation.issuers.simulated import SIMULATED_TCB, SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.attestation.issuers.simulated_chain import SIMULATED_TCB
 from contrast_tasks.attestation.snp.document import parse_document
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor, parse_endorsement
 from contrast_tasks.attestation.snp.lines import SIMULATED_FAMILY, line_of_model

@@ -15,8 +15,8 @@ from contrast_tasks.attestation.errors import (
     SignatureRejected,
     WrongPolicyHash,
 )
-from contrast_tasks.attestation.issuers.simulated import sign_report
 from contrast_tasks.attestation.issuers.simulated_chain import amd_name, ca_certificate
+from contrast_tasks.attestation.issuers.simulated_guest import sign_report
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, parse_document
 from contrast_tasks.attestation.snp.id_block import id_key_digest
 from contrast_tasks.attestation.snp.report import render_signature

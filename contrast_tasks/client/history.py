@@ -3,10 +3,10 @@
 The Coordinator is attested by now. These checks are for one that lies all the same, and for whoever answered in its place.
 """
 
-import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
 
@@ -63,9 +63,8 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
 def _policy_hashes(manifest: bytes) -> set[str] | None:
     """Return the hashes of the policies that a manifest names, None if it is none."""
     try:
-        document: Any = json.loads(manifest)
-        return set(document["Policies"].keys())
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return {name for name, _ in parse_json(manifest).at("Policies").members()}
+    except DecodeError:
         return None
 
 

@@ -4,12 +4,11 @@ The Coordinator is attested against the manifest first: the seed is worth as muc
 """
 
 import base64
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
@@ -21,6 +20,7 @@ from contrast_tasks.client.verify import (
     run_verify,
     write_certificates,
 )
+from contrast_tasks.decode import Json, parse_json
 from contrast_tasks.errors import CoordinatorUnreachable, Location, UsageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.kube.annotated import load_records
@@ -181,19 +181,19 @@ def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[byt
 
     where = Location(file=path.name)
     try:
-        document: Any = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         shares = {
-            share["PublicKey"].lower(): base64.b64decode(share["EncryptedSeed"], validate=True)
-            for share in document["SeedShares"]
+            share.at("PublicKey").text().lower(): _base64(share.at("EncryptedSeed"))
+            for share in document.at("SeedShares").items()
         }
-        salt = base64.b64decode(document["salt"], validate=True)
+        salt = _base64(document.at("salt"))
     except OSError as err:
         raise UsageError(
             f"cannot read the seed shares: {(err.strerror or '').lower()}",
             where=where,
             hint="it was written by the first set",
         ) from err
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as err:
+    except ValueError as err:  # DecodeError is one, and so is what base64 raises
         raise UsageError("is not a seed share document", where=where) from err
     ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
     if ours not in shares:
@@ -212,3 +212,7 @@ def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[byt
     if len(salt) != _SALT_BYTES:
         raise UsageError(f"the salt has {len(salt)} bytes, wanted {_SALT_BYTES}", where=where)
     return seed, salt
+
+
+def _base64(member: Json) -> bytes:
+    return base64.b64decode(member.text(), validate=True)

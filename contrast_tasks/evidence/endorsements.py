@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import EvidenceRejected
 from contrast_tasks.files import sha256_hex
 
@@ -82,14 +83,7 @@ def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
     """Yield what the cache holds, by address; files that are not ours are passed over."""
     from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 
-    cache = EndorsementCache(folder)
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        url = _address_in(path)
-        answer = cache.get(url) if url else None
-        if answer is not None:
-            found.append((url, answer))
-    for url, answer in sorted(found, key=lambda item: item[0]):
+    for url, answer in sorted(EndorsementCache(folder).entries(), key=lambda entry: entry[0]):
         yield _described(url, answer, now)
 
 
@@ -121,16 +115,6 @@ def _is_left_over(path: Path, now: datetime) -> bool:
     except OSError:
         return False
     return now - written > _LONGEST_WRITE
-
-
-def _address_in(path: Path) -> str:
-    import json
-
-    try:
-        url = json.loads(path.read_bytes())["url"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return url if isinstance(url, str) else ""
 
 
 def _described(url: str, answer: "Answer", now: datetime) -> Kept:
@@ -168,10 +152,9 @@ def _kind_and_end(url: str, answer: "Answer") -> tuple[str, datetime | None]:
 
 
 def _next_update(answer: "Answer", member: str) -> datetime:
-    import json
-
     try:
-        until = datetime.fromisoformat(json.loads(answer.body)[member]["nextUpdate"])
-    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        text = parse_json(answer.body).at(member).at("nextUpdate").text()
+        until = datetime.fromisoformat(text)
+    except ValueError as err:
         raise EvidenceRejected(f"{member} does not parse") from err
     return until if until.tzinfo else until.replace(tzinfo=UTC)

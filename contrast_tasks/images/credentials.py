@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.references import DEFAULT_REGISTRY
 
@@ -121,9 +122,9 @@ class Credentials:
                 return None
             raise ImageError(f"credential helper {program} failed for {server}, status {status}")
         try:
-            answer = json.loads(output)
-            username, secret = str(answer["Username"]), str(answer["Secret"])
-        except (ValueError, RecursionError, KeyError, TypeError) as err:
+            answer = parse_json(output)
+            username, secret = answer.at("Username").text(), answer.at("Secret").text()
+        except DecodeError as err:
             found = "wanted JSON with Username and Secret"
             raise ImageError(f"credential helper {program} answered badly: {found}") from err
         if username == _TOKEN_USER:

@@ -13,9 +13,8 @@ Source: docs/internals/attestation.md 2.5 (caching rules, retries) and 3.4.
 
 import base64
 import contextlib
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -24,6 +23,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from contrast_tasks.attestation.errors import CollateralRejected, is_about_time
+from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
 from contrast_tasks.web.answers import (
@@ -97,21 +97,15 @@ class EndorsementCache:
 
     def get(self, url: str) -> Answer | None:
         """Return the answer kept for an address; a file that is not one of ours counts as absent."""
-        try:
-            with self._path(url).open("rb") as stream:
-                content = stream.read(_MAXIMUM_FILE_BYTES + 1)
-            if len(content) > _MAXIMUM_FILE_BYTES:
-                return None
-            document = json.loads(content)
-            if document["url"] != url:
-                return None
-            return Answer(
-                status=OK,
-                headers={str(key): str(value) for key, value in document["headers"].items()},
-                body=base64.b64decode(document["body"], validate=True),
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
+        found = _kept_in(self._path(url))
+        return found[1] if found is not None and found[0] == url else None
+
+    def entries(self) -> Iterator[tuple[str, Answer]]:
+        """Yield every address that is kept, with its answer; files that are not ours are passed over."""
+        for path in sorted(self._folder.glob("*.json")):
+            found = _kept_in(path)
+            if found is not None and self._path(found[0]) == path:
+                yield found
 
     def put(self, url: str, answer: Answer) -> None:
         """Keep an answer; a folder that cannot be written costs the next fetch, nothing else."""
@@ -127,6 +121,21 @@ class EndorsementCache:
         """Forget an address."""
         with contextlib.suppress(OSError):
             self._path(url).unlink(missing_ok=True)
+
+
+def _kept_in(path: Path) -> tuple[str, Answer] | None:
+    """Return address and answer in a file of the cache, None if it is absent or not of that form."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAXIMUM_FILE_BYTES + 1)
+        if len(content) > _MAXIMUM_FILE_BYTES:
+            return None
+        document = parse_json(content)
+        headers = {name: value.text() for name, value in document.at("headers").members()}
+        body = base64.b64decode(document.at("body").text(), validate=True)
+        return document.at("url").text(), Answer(status=OK, headers=headers, body=body)
+    except (OSError, ValueError):  # DecodeError is one, and so is what base64 raises
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,40 +4,24 @@ Source: OCI image specification 1.1, "image-layout". An image's name is the anno
 `org.opencontainers.image.ref.name` of its descriptor in index.json; ours hold the whole reference.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.documents import (
     Descriptor,
-    ImageConfig,
     ImageManifest,
     digest_of,
     parse_index_or_manifest,
 )
 from contrast_tasks.images.references import ImageReference, parse_reference
-from contrast_tasks.images.resolve import resolve_image
+from contrast_tasks.images.resolve import ResolvedImage, check_blob, resolve_image
 
 REF_NAME = "org.opencontainers.image.ref.name"
 LAYOUT_FILE = "oci-layout"
 LAYOUT_VERSION = "1.0.0"
-_CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutImage:
-    """One image of a layout, its manifest and config read and checked; layers from the bottom up."""
-
-    layout: "Layout"
-    reference: str
-    digest: str
-    config: ImageConfig
-    layers: tuple[Descriptor, ...]
-    diff_ids: tuple[str, ...]
 
 
 class Layout:
@@ -106,39 +90,19 @@ class Layout:
         return self._read_blob(found.digest, f"image {reference}")
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
-        """Open a blob, checked against its digest."""
-        del reference  # a layout keeps the blobs of all images together
-        return self.open(descriptor)
-
-    def open(self, descriptor: Descriptor) -> BinaryIO:
         """Open a blob for reading and seeking after checking its size and digest; raises ImageError."""
+        del reference  # a layout keeps the blobs of all images together
         stream = self._open(descriptor.digest)
-        state, size = hashlib.sha256(), 0
-        while chunk := stream.read(_CHUNK_BYTES):
-            state.update(chunk)
-            size += len(chunk)
-        problem = ""
-        if size != descriptor.size_bytes:
-            problem = f"has {size} bytes, wanted {descriptor.size_bytes}"
-        elif f"sha256:{state.hexdigest()}" != descriptor.digest:
-            problem = f"has the digest sha256:{state.hexdigest()}"
-        if problem:
+        try:
+            check_blob(stream, descriptor, f"layout {self.name}")
+        except ImageError:
             stream.close()
-            raise ImageError(f"layout {self.name}: blob {descriptor.digest} {problem}")
-        stream.seek(0)
+            raise
         return stream
 
-    def image(self, reference: ImageReference) -> LayoutImage:
+    def image(self, reference: ImageReference) -> ResolvedImage:
         """Return the linux/amd64 image of a reference, checked; raises ImageError."""
-        found = resolve_image(reference, self)
-        return LayoutImage(
-            layout=self,
-            reference=str(reference),
-            digest=found.digest,
-            config=found.config,
-            layers=found.layers,
-            diff_ids=found.diff_ids,
-        )
+        return resolve_image(reference, self)
 
     def _open(self, digest: str) -> BinaryIO:
         path = self.directory / "blobs" / digest.replace(":", "/")

@@ -4,7 +4,6 @@ Source: OCI distribution specification 1.1, "Pull". A registry on this machine i
 other over https; there is no switch to trust a registry more than that, and mirrors need no trust at all.
 """
 
-import hashlib
 import os
 import tempfile
 import time
@@ -17,11 +16,10 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.images.credentials import Credential, Credentials, auth_files
 from contrast_tasks.images.documents import MANIFEST_TYPES, Descriptor, digest_of
 from contrast_tasks.images.references import DEFAULT_REGISTRY, DEFAULT_TAG, ImageReference
-from contrast_tasks.images.resolve import MAX_DOCUMENT_BYTES
+from contrast_tasks.images.resolve import MAX_DOCUMENT_BYTES, check_blob
 from contrast_tasks.images.transport import Request, Transport, is_loopback
 
 _HUB_HOST = "registry-1.docker.io"  # what docker.io stands for. Source: Docker's own client
-_CHUNK_BYTES = 1 << 20
 
 
 class Registry:
@@ -86,26 +84,12 @@ class Registry:
         stream: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it  # type: ignore[assignment]
         try:
             self._transport.download(_request(reference, f"blobs/{digest}", size_bytes), stream)
-            _check_blob(stream, descriptor, f"image {reference}")
+            stream.seek(0)
+            check_blob(stream, descriptor, f"image {reference}")
         except BaseException:
             stream.close()
             raise
-        stream.seek(0)
         return stream
-
-
-def _check_blob(stream: BinaryIO, descriptor: Descriptor, subject: str) -> None:
-    stream.seek(0)
-    state, size = hashlib.sha256(), 0
-    while chunk := stream.read(_CHUNK_BYTES):
-        state.update(chunk)
-        size += len(chunk)
-    if size != descriptor.size_bytes:
-        wanted = f"wanted {descriptor.size_bytes}"
-        raise ImageError(f"{subject}: blob {descriptor.digest} has {size} bytes, {wanted}")
-    if f"sha256:{state.hexdigest()}" != descriptor.digest:
-        found = f"the registry sent one with digest sha256:{state.hexdigest()}"
-        raise ImageError(f"{subject}: wanted the blob {descriptor.digest}, {found}")
 
 
 def _request(

@@ -1,5 +1,6 @@
 """From a reference to the linux/amd64 image it stands for, whatever holds it: a layout on disk or a registry."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -17,6 +18,7 @@ from contrast_tasks.images.references import ImageReference
 
 # Of manifests and configs; the OCI distribution specification asks registries to take manifests of 4 MiB.
 MAX_DOCUMENT_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 class ImageSource(Protocol):
@@ -33,9 +35,12 @@ class ImageSource(Protocol):
 class ResolvedImage:
     """An image's manifest and config; layers and diff_ids from the bottom up, equally many.
 
-    digest: of what the reference names; manifest_digest: of the image, None where `digest` already is that.
+    source: where its layers are opened. digest: of what the reference names; manifest_digest: of the image, None where
+    `digest` already is that.
     """
 
+    reference: ImageReference
+    source: ImageSource
     digest: str
     manifest_digest: str | None
     config: ImageConfig
@@ -63,9 +68,30 @@ def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedIma
         found = f"{len(manifest.layers)} layers in the manifest, {len(diff_ids)} diff_ids"
         raise ImageError(f"{subject}: {found} in the config")
     return ResolvedImage(
+        reference=reference,
+        source=source,
         digest=digest_of(content),
         manifest_digest=manifest_digest,
         config=config,
         layers=manifest.layers,
         diff_ids=diff_ids,
     )
+
+
+def check_blob(stream: BinaryIO, descriptor: Descriptor, holder: str) -> None:
+    """Raise ImageError unless a stream has the size and the digest of a blob; it is at its beginning before and after.
+
+    holder: what the blob was taken from, for messages.
+    """
+    state, size = hashlib.sha256(), 0
+    while chunk := stream.read(_CHUNK_BYTES):
+        state.update(chunk)
+        size += len(chunk)
+    problem = ""
+    if size != descriptor.size_bytes:
+        problem = f"has {size} bytes, wanted {descriptor.size_bytes}"
+    elif f"sha256:{state.hexdigest()}" != descriptor.digest:
+        problem = f"has the digest sha256:{state.hexdigest()}"
+    if problem:
+        raise ImageError(f"{holder}: blob {descriptor.digest} {problem}")
+    stream.seek(0)

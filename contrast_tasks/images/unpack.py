@@ -20,14 +20,14 @@ from typing import BinaryIO
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layers import member_path, open_layer, whiteout_target
-from contrast_tasks.images.layout import LayoutImage
+from contrast_tasks.images.resolve import ResolvedImage
 
 _MAX_LINKS = 40  # as the kernel's limit for one path look-up
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 1_000_000
 
 
-def unpack(image: LayoutImage, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
+def unpack(image: ResolvedImage, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
     """Unpack all layers into the new directory `target`; on failure nothing is left behind.
 
     max_bytes: of all regular files together; more raises ImageError, as everything in the module's rules.
@@ -39,7 +39,7 @@ def unpack(image: LayoutImage, target: Path, *, max_bytes: int = MAX_BYTES) -> N
     try:
         rootfs = Rootfs(work, subject=f"image {image.reference}", max_bytes=max_bytes)
         for descriptor, diff_id in zip(image.layers, image.diff_ids, strict=True):
-            with image.layout.open(descriptor) as stream:
+            with image.source.open_blob(image.reference, descriptor) as stream:
                 rootfs.apply(stream, diff_id=diff_id)
         rootfs.check_links()
         work.chmod(0o755)

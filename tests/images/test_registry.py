@@ -144,7 +144,7 @@ def test_a_blob_of_the_right_size_and_other_bytes_is_refused_by_digest(
     config = next(content for content in image.blobs.values() if content != image.manifest)
     server.mischief.replace_blob = b"{" + b" " * (len(config) - 1)
 
-    assert "the registry sent one with digest sha256:" in str(refusal(reference))
+    assert "has the digest sha256:" in str(refusal(reference))
 
 
 def test_more_bytes_than_the_manifest_says_are_not_read(server: FakeRegistry) -> None:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.layout import Layout, LayoutImage
+from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.references import parse_reference
+from contrast_tasks.images.resolve import ResolvedImage
 from contrast_tasks.images.unpack import unpack
 from tests.fakes.images import (
     file,
@@ -25,7 +26,7 @@ NAME = "shop/cart:v1"
 Member = tuple[tarfile.TarInfo, bytes]
 
 
-def image_of(directory: Path, *layers: tuple[Member, ...], compress: bool = False) -> LayoutImage:
+def image_of(directory: Path, *layers: tuple[Member, ...], compress: bool = False) -> ResolvedImage:
     made = make_image([tar(*members) for members in layers], compress=compress)
     write_images(directory, {NAME: made})
     return Layout(directory, name="layout").image(parse_reference(NAME))

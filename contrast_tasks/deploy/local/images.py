@@ -20,7 +20,7 @@ from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.settings.load import Settings
 
 if TYPE_CHECKING:
-    from contrast_tasks.images.layout import LayoutImage
+    from contrast_tasks.images.resolve import ResolvedImage
 
 _RECORD = "unpacked.json"
 _ROOTFS = "rootfs"
@@ -88,7 +88,7 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
     return unpacked
 
 
-def ensure_unpacked(image: "LayoutImage", folder: Path, say: Say) -> str:
+def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
     """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return 64 hex digits, others each time."""
     from contrast_tasks.images.unpack import unpack
 

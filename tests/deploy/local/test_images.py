@@ -5,14 +5,15 @@ import tarfile
 from pathlib import Path
 
 from contrast_tasks.deploy.local.images import ensure_unpacked
-from contrast_tasks.images.layout import Layout, LayoutImage
+from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.references import parse_reference
+from contrast_tasks.images.resolve import ResolvedImage
 from tests.fakes.images import file, make_image, symlink, tar, write_images
 
 NAME = "shop/cart:v1"
 
 
-def image_of(directory: Path, *members: tuple[tarfile.TarInfo, bytes]) -> LayoutImage:
+def image_of(directory: Path, *members: tuple[tarfile.TarInfo, bytes]) -> ResolvedImage:
     write_images(directory, {NAME: make_image([tar(*members)])})
     return Layout(directory, name="layout").image(parse_reference(NAME))
 

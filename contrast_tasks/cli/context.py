@@ -60,3 +60,7 @@ class Context:
             flags=dict(spec.flags),
             is_project=is_project,
         )
+
+    def settings_if_any(self) -> "Settings | None":
+        """Return the settings, None outside of a project, where evidence can be looked at too."""
+        return self.settings() if (self.root / "contrast.toml").is_file() else None

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError
-from contrast_tasks.report.model import Failure, Report
+from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
-    from contrast_tasks.settings.load import Settings
 
 EXAMPLE = "endorsements fetch -c 203.0.113.7:1313"
 ACTIONS = ("fetch", "show", "prune")
@@ -42,7 +41,7 @@ def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorse
     from contrast_tasks.attestation.endorsements.edge import open_endorsements
     from contrast_tasks.attestation.endorsements.network import parse_mirrors
 
-    settings = _settings(context)
+    settings = context.settings_if_any()
     mirrors = {
         **(settings.mirrors if settings else {}),
         **parse_mirrors(arguments.mirror or ()),
@@ -54,11 +53,6 @@ def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorse
         proxy=settings.proxy if settings else "",
         tell=context.console.say,
     )
-
-
-def _settings(context: Context) -> "Settings | None":
-    """Return the settings; evidence can be looked at outside of a project too."""
-    return context.settings() if (context.root / "contrast.toml").is_file() else None
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
@@ -110,12 +104,7 @@ def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
     try:
         require_complete([one for _, one in found])
     except MaterialMissing as err:
-        return Report(
-            command="endorsements",
-            exit_code=err.exit_code,
-            failures=(Failure.of(err),),
-            result=result,
-        )
+        return Report.of_error("endorsements", err, result)
     return Report(command="endorsements", result=result)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.endorsements import configure_access, endorsements_of
 from contrast_tasks.errors import MismatchError, UsageError
-from contrast_tasks.report.model import Failure, Report
+from contrast_tasks.report.model import Report
 
 EXAMPLE = "evidence verify report.bin --manifest manifest.json"
 ACTIONS = ("show", "verify", "check")
@@ -88,12 +88,7 @@ def _check(arguments: argparse.Namespace, context: Context) -> Report:
         return Report(command="evidence", result=result)
     total = totals.passed + totals.failed
     error = MismatchError(f"{totals.failed} of {total} checks came out otherwise than listed")
-    return Report(
-        command="evidence",
-        exit_code=error.exit_code,
-        failures=(Failure.of(error),),
-        result=result,
-    )
+    return Report.of_error("evidence", error, result)
 
 
 def _verify(arguments: argparse.Namespace, context: Context) -> Report:
@@ -114,15 +109,9 @@ def _verify(arguments: argparse.Namespace, context: Context) -> Report:
             allow_quote_v5=arguments.allow_quote_v5,
         )
     except NoReferenceAccepts as err:
-        return Report(
-            command="evidence",
-            exit_code=err.exit_code,
-            failures=(Failure.of(err),),
-            result={
-                "rejections": [asdict(rejection) for rejection in err.rejections],
-                "not_at_hand": list(err.troubles),
-            },
-        )
+        rejections = [asdict(rejection) for rejection in err.rejections]
+        result = {"rejections": rejections, "not_at_hand": list(err.troubles)}
+        return Report.of_error("evidence", err, result)
     _print(said, context)
     if not said["report_data_checked"]:
         context.console.say("report data was not checked: nothing says whom this was made for")

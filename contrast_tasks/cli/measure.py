@@ -10,7 +10,6 @@ from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
     from contrast_tasks.evidence.measure import Guest
-    from contrast_tasks.settings.load import Settings
 
 EXAMPLE = (
     "measure --platform k3s-qemu-snp --firmware OVMF.fd --kernel bzImage --initrd initrd.zst "
@@ -56,7 +55,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.files import pretty_json
     from contrast_tasks.platforms import platform as find_platform
 
-    settings = _settings(context)
+    settings = context.settings_if_any()
     name = arguments.platform or (settings.platform if settings else None)
     if name is None:
         raise UsageError("no platform is set", hint="name it with --platform")
@@ -85,10 +84,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             "missing": [asdict(value) for value in missing],
         },
     )
-
-
-def _settings(context: Context) -> "Settings | None":
-    return context.settings() if (context.root / "contrast.toml").is_file() else None
 
 
 def _guest(arguments: argparse.Namespace, context: Context) -> "Guest":

@@ -9,7 +9,7 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.endorsements import configure_access, endorsements_of
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import UsageError
-from contrast_tasks.report.model import Failure, Report
+from contrast_tasks.report.model import Report
 from contrast_tasks.settings.load import FILE_NAME, OBSERVED_NAME
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             "nobody can be asked whether these values are wanted, nothing was written",
             hint="run it on a terminal, or confirm with --yes",
         )
-        failure = (Failure.of(error),)
-        return Report(command="probe", exit_code=error.exit_code, failures=failure, result=result)
+        return Report.of_error("probe", error, result)
     if not arguments.yes and not _confirmed():
         context.console.say("nothing was written")
         return Report(command="probe", result=result)

@@ -26,9 +26,8 @@ from contrast_tasks.cli.streams import OutputLost, put
 from contrast_tasks.cli.task import own_tasks
 from contrast_tasks.errors import ContrastError, UsageError
 from contrast_tasks.file_errors import file_error
-from contrast_tasks.findings import FindingsError
 from contrast_tasks.report.hints import PROGRAM
-from contrast_tasks.report.model import Failure, Report, sorted_findings
+from contrast_tasks.report.model import Report, sorted_findings
 
 _VERSION = ("--version", "-V")
 _GC_THRESHOLD = 200_000
@@ -57,20 +56,9 @@ def run_command_line(words: Sequence[str], root: str) -> int:
         put(sys.stdout, help_shown.text)
         return 0
     except ContrastError as error:
-        report = failed(report.command, error)
+        report = Report.of_error(report.command, error)
     console.end(report)
     return report.exit_code
-
-
-def failed(command: str, error: ContrastError) -> Report:
-    """Return the report of a command that ended with an error."""
-    findings = error.findings if isinstance(error, FindingsError) else ()
-    return Report(
-        command=command,
-        exit_code=error.exit_code,
-        findings=sorted_findings(findings),
-        failures=(Failure.of(error),),
-    )
 
 
 def _wanted_form(words: Sequence[str]) -> str:
@@ -175,14 +163,14 @@ def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:
     except ContrastError as error:
         if context.debug:
             traceback.print_exc()
-        return failed(name, error)
+        return Report.of_error(name, error)
     except OSError as error:
         refused = file_error(error)
         if refused is None:
             return _bug(name, error, context)
         if context.debug:
             traceback.print_exc()
-        return failed(name, refused)
+        return Report.of_error(name, refused)
     except OutputLost:
         raise
     except Exception as error:  # noqa: BLE001  # the outermost handler
@@ -194,4 +182,4 @@ def _bug(name: str, error: Exception, context: Context) -> Report:
         traceback.print_exception(error)
     message = f"this is a bug: {type(error).__name__}: {error}"
     hint = "run again with --debug and report what it shows"
-    return failed(name, ContrastError(message, hint=hint))
+    return Report.of_error(name, ContrastError(message, hint=hint))

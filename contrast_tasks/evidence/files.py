@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import EvidenceRejected, Location, UsageError
+from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.evidence.given import about, read_evidence
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "vectors.json"
 _INDENT = "  "
-# A bundle of collateral is the largest thing that is read here.
-_LARGEST_BYTES = 16 * 1024 * 1024
 Say = Callable[[str], None]
 
 
@@ -33,16 +32,16 @@ def show_evidence(path: Path) -> dict[str, Any]:
     """Return what a file of evidence says; raises EvidenceRejected if it is nothing we know."""
     from contrast_tasks.attestation.describe import describe
 
-    with _named(path):
-        return describe(_read(path))
+    with about(path):
+        return describe(read_evidence(path))
 
 
 def load_evidence(path: Path) -> "Carried":
     """Return the evidence in a file; raises EvidenceRejected naming the file if there is none."""
     from contrast_tasks.attestation.carriers import open_carrier
 
-    with _named(path):
-        return open_carrier(_read(path))
+    with about(path):
+        return open_carrier(read_evidence(path))
 
 
 def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
@@ -77,14 +76,14 @@ def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
     index_path = folder if folder.is_file() else folder / INDEX_NAME
     folder = index_path.parent
     try:
-        index = json.loads(_read(index_path))
+        index = json.loads(read_evidence(index_path))
     except (ValueError, RecursionError) as err:
         raise UsageError("it is not JSON", where=Location(file=str(index_path))) from err
     trusted = bundled_roots() if roots is None else roots_from(_certificate_files(roots))
     results = []
     checks = run_checks(index, lambda name: _inside(folder, name, index_path), trusted)
     passed = 0
-    with _named(index_path):
+    with about(index_path):
         for result in checks:
             passed += result.passed
             verdict = "ok" if result.passed else "FAILED"
@@ -137,14 +136,14 @@ def verify_evidence(
     from contrast_tasks.manifest.codec import parse_manifest
 
     report_data = _report_data(report_data_hex)
-    judging = parse_manifest(_read(manifest), file=str(manifest))
+    judging = parse_manifest(read_evidence(manifest), file=str(manifest))
     bundle = None
     if collateral is not None:
-        with _named(collateral):
-            bundle = parse_collateral(_read(collateral))
-    with _named(path):
+        with about(collateral):
+            bundle = parse_collateral(read_evidence(collateral))
+    with about(path):
         return judge_document(
-            _read(path),
+            read_evidence(path),
             judging,
             report_data=report_data,
             endorsements=endorsements,
@@ -153,20 +152,6 @@ def verify_evidence(
             allow_vlek=allow_vlek,
             allow_quote_v5=allow_quote_v5,
         )
-
-
-class _named:  # noqa: N801  # reads as a word in a with statement
-    """Gives an error that names no place the file it is about."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, EvidenceRejected | UsageError) and error.where is None:
-            error.where = Location(file=str(self._path))
 
 
 def _report_data(text: str | None) -> bytes | None:
@@ -185,7 +170,7 @@ def _certificate_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=Location(file=str(folder)))
     found = {
-        path.name: _read(path)
+        path.name: read_evidence(path)
         for path in sorted(folder.iterdir())
         if path.suffix in {".pem", ".der", ".crt", ".cer"}
     }
@@ -207,19 +192,4 @@ def _inside(folder: Path, name: str, index: Path) -> bytes | None:
         raise UsageError(f"names a file that cannot be: {name[:99]!r}", where=where) from err
     if not is_inside:
         raise UsageError(f"names the file {name!r} outside its folder", where=where)
-    return _read(path) if exists else None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
-    except OSError as err:
-        reason = (err.strerror or "").lower()
-        raise UsageError(f"cannot be read: {reason}", where=Location(file=str(path))) from err
-    if len(content) > _LARGEST_BYTES:
-        raise UsageError(
-            f"has more than {_LARGEST_BYTES} bytes, which no evidence has",
-            where=Location(file=str(path)),
-        )
-    return content
+    return read_evidence(path) if exists else None

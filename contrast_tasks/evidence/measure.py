@@ -4,17 +4,16 @@ What cannot be calculated, the machine's levels of firmware above all, stays mis
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from contrast_tasks.errors import ContrastError, Location, UsageError
+from contrast_tasks.errors import UsageError
+from contrast_tasks.evidence.given import about, read_given
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.platforms import Platform
 from contrast_tasks.settings.load import ReferenceOverrides
-
-T = TypeVar("T")
 
 _ZERO_REGISTER = "00" * 48
 _DIGEST_BYTES = 48
@@ -119,9 +118,11 @@ def _tdx_entry(guest: Guest) -> dict[str, Any]:
             "virtual processors and firmware digest are measured on SEV-SNP only",
             hint="on TDX the number of processors shows in the machine digests",
         )
-    firmware = _read(guest.firmware)
+    firmware = read_given(guest.firmware)
+    with about(guest.firmware):
+        mr_td = mrtd(firmware, pages_first=guest.pages_first).hex()
     return {
-        "MrTd": _about(guest.firmware, lambda: mrtd(firmware, pages_first=guest.pages_first)).hex(),
+        "MrTd": mr_td,
         "Rtmrs": [_rtmr0(guest, firmware), *_rtmr1_and_2(guest), _ZERO_REGISTER],
     }
 
@@ -133,16 +134,13 @@ def _rtmr0(guest: Guest, firmware: bytes) -> str:
     if not guest.machine_digests:
         return ""
     option = ui_app_boot_option() if guest.boot_option is None else guest.boot_option
-    register = _about(
-        guest.firmware,
-        lambda: rtmr0(
+    with about(guest.firmware):
+        return rtmr0(
             firmware,
             machine_digests=guest.machine_digests,
             boot_option=option,
             final_separator=guest.final_separator,
-        ),
-    )
-    return register.hex()
+        ).hex()
 
 
 def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
@@ -152,9 +150,10 @@ def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
         return "", ""
     if guest.initrd is None or guest.command_line is None:
         raise UsageError("RTMR1 and RTMR2 need kernel, initrd and command line, each of them")
-    kernel, initrd = _read(guest.kernel), _read(guest.initrd)
-    first = _about(guest.kernel, lambda: rtmr1(kernel, initrd_bytes=len(initrd)))
-    return first.hex(), rtmr2(command_line=guest.command_line, initrd=initrd).hex()
+    kernel, initrd = read_given(guest.kernel), read_given(guest.initrd)
+    with about(guest.kernel):
+        first = rtmr1(kernel, initrd_bytes=len(initrd)).hex()
+    return first, rtmr2(command_line=guest.command_line, initrd=initrd).hex()
 
 
 def missing_values(
@@ -219,8 +218,9 @@ def write_values(path: Path, platform: Platform, values: Mapping[str, Any]) -> b
     """Write the values to a file that `[reference_values] file` can name; return whether anything changed."""
     from contrast_tasks.manifest.reference_values import parse_reference_values
 
-    before = _read(path) if path.exists() else None
-    content = _about(path, lambda: render_values(platform, values, before))
+    before = read_given(path) if path.exists() else None
+    with about(path):
+        content = render_values(platform, values, before)
     parse_reference_values(content, file=str(path), platform=platform)
     return write_atomic(path, content)
 
@@ -240,19 +240,3 @@ def hex_bytes(text: str, what: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError as err:
         raise UsageError(f"{what} is not hex: {text!r}") from err
-
-
-def _about(path: Path, calculate: Callable[[], T]) -> T:
-    try:
-        return calculate()
-    except ContrastError as err:
-        err.where = err.where or Location(file=str(path))
-        raise
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as err:
-        reason = (err.strerror or "").lower()
-        raise UsageError(f"cannot be read: {reason}", where=Location(file=str(path))) from err

@@ -90,6 +90,20 @@ class Report:
     steps: tuple[Step, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_error(
+        cls, command: str, error: ContrastError, result: Mapping[str, Any] | None = None
+    ) -> "Report":
+        """Return the report of a command that ended with an error."""
+        findings = error.findings if isinstance(error, FindingsError) else ()
+        return cls(
+            command=command,
+            exit_code=error.exit_code,
+            findings=sorted_findings(findings),
+            failures=(Failure.of(error),),
+            result=result or {},
+        )
+
     @property
     def other_failures(self) -> tuple[Failure, ...]:
         """Return the failures that say more than their findings do."""

@@ -49,6 +49,14 @@ _QE_BODY = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Collateral whose parts are all valid until `end`."""
+
+    collateral: Collateral
+    end: datetime
+
+
 def tcb_info_url(fmspc: bytes) -> str:
     """Return the address of the TDX TCB info of a processor family; fmspc has 6 bytes."""
     return f"{SERVICE}/tdx/certification/v4/tcb?fmspc={fmspc.hex()}"
@@ -73,14 +81,14 @@ def fetch_collateral(
     this platform.
     """
     kind = (chain.facts.fmspc, chain.authority)
-    kept = fetch_parts(endorsements, *kind, root_spki=root_spki, now=now)
+    kept = fetch_parts(endorsements, *kind, root_spki=root_spki, now=now).collateral
     try:
         verify_collateral(kept, chain=chain, root_spki=root_spki, now=now)
     except EvidenceRejected:
         # What was kept may be at fault as a whole, as after a change of signers: Intel has the last word.
         fresh = fetch_parts(
             endorsements, *kind, root_spki=root_spki, now=now, freshness=Freshness.NETWORK_FIRST
-        )
+        ).collateral
         verify_collateral(fresh, chain=chain, root_spki=root_spki, now=now)
         return fresh
     return kept
@@ -94,23 +102,23 @@ def fetch_parts(
     root_spki: bytes,
     now: datetime,
     freshness: Freshness = Freshness.CACHE_FIRST,
-) -> Collateral:
+) -> Bundle:
     """Fetch and keep the four parts for a kind of platform, each signed under the pinned root and valid now.
 
     freshness: of the two signed objects; revocation lists are asked for every time. Raises as `fetch_collateral`.
     """
-    addresses, kind = _addresses(fmspc, authority), _Kind(fmspc=fmspc, authority=authority)
-    lists = Freshness.NETWORK_FIRST
-    answers = [
+    kind = _Kind(fmspc=fmspc, authority=authority)
+    parts = [
         endorsements.fetch(
             url,
             _current(part, root_spki, kind, now),
-            lists if part.is_list else freshness,
-            issued=_issued(part, root_spki, kind),
+            Freshness.NETWORK_FIRST if part.is_list else freshness,
+            issued=lambda found: found.since,
         )
-        for url, part in addresses
+        for url, part in _addresses(fmspc, authority)
     ]
-    return _assemble(*answers)
+    collateral = _assemble(*(part.answer for part in parts))
+    return Bundle(collateral=collateral, end=min(part.until for part in parts))
 
 
 def cached_collateral(
@@ -127,27 +135,6 @@ def cached_collateral(
             return None
         answers.append(answer)
     return _assemble(*answers)
-
-
-def end_of(collateral: Collateral, root_spki: bytes) -> datetime:
-    """Return until when all parts of a bundle are valid; raises CollateralRejected if one is not signed under the root key."""
-    parts = collateral
-    try:
-        tcb_info = verified_tcb_info(
-            parts.tcb_info_issuer_chain, parts.tcb_info, parts.tcb_info_signature, root_spki
-        )
-        qe_identity = verified_qe_identity(
-            parts.qe_identity_issuer_chain,
-            parts.qe_identity,
-            parts.qe_identity_signature,
-            root_spki,
-        )
-        pck_crl, _ = verified_pck_crl(parts.pck_crl_issuer_chain, parts.pck_crl, root_spki)
-        root_crl = verified_root_crl(parts.root_ca_crl, root_spki)
-    except (MalformedEvidence, EndorsementRejected) as err:
-        raise CollateralRejected(f"collateral: {err}") from err
-    ends = (_period_of(crl)[1] for crl in (pck_crl, root_crl))
-    return min(tcb_info.next_update, qe_identity.next_update, *ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,24 +167,27 @@ def _addresses(fmspc: bytes, authority: str) -> tuple[tuple[str, _Part], ...]:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    answer: Answer
+    since: datetime
+    until: datetime
+
+
 def _current(
     part: _Part, root_spki: bytes, kind: _Kind, now: datetime
-) -> Callable[[Answer], Answer]:
+) -> Callable[[Answer], _Checked]:
     """Return the check of a part that verifies it as far as it can be by itself."""
 
-    def current(answer: Answer) -> Answer:
+    def current(answer: Answer) -> _Checked:
         try:
             since, until = part.period(part.check_form(answer), root_spki, kind)
         except (MalformedEvidence, EndorsementRejected) as err:
             raise CollateralRejected(f"{part.name}: {err}") from err
         require_period(part.name, since, until, now)
-        return answer
+        return _Checked(answer=answer, since=since, until=until)
 
     return current
-
-
-def _issued(part: _Part, root_spki: bytes, kind: _Kind) -> Callable[[Answer], datetime]:
-    return lambda answer: part.period(answer, root_spki, kind)[0]
 
 
 def _assemble(tcb: Answer, qe: Answer, pck_crl: Answer, root_crl: Answer) -> Collateral:

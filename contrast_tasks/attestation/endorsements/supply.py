@@ -62,12 +62,6 @@ class Network:
     mirrors: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bundle:
-    collateral: Collateral
-    end: datetime
-
-
 class Supply:
     """The sources that validators and issuers take; safe to use from any thread."""
 
@@ -91,7 +85,7 @@ class Supply:
             budget_s=BUDGET_S,
         )
         self._cache = MemoryCache(monotonic=monotonic)
-        self._bundles: dict[tuple[bytes, str], _Bundle] = {}
+        self._bundles: dict[tuple[bytes, str], pcs.Bundle] = {}
         self._fetching = Endorsements(self._cache, access)
         self._fetched = KeptEndorsements(endorsements=self._fetching, clock=kept.clock)
 
@@ -156,7 +150,7 @@ class Supply:
 
     def _fetch_collateral(self, fmspc: bytes, authority: str) -> float:
         now = self._clock()
-        collateral = pcs.fetch_parts(
+        bundle = pcs.fetch_parts(
             self._fetching,
             fmspc,
             authority,
@@ -164,10 +158,9 @@ class Supply:
             now=now,
             freshness=Freshness.NETWORK_FIRST,
         )
-        end = pcs.end_of(collateral, intel_root_spki())
-        self._bundles[fmspc, authority] = _Bundle(collateral=collateral, end=end)
+        self._bundles[fmspc, authority] = bundle
         _log.info("Fetched the collateral for FMSPC %s", fmspc.hex())
-        return _due_s(now, end)
+        return _due_s(now, bundle.end)
 
     def _fetch_certificate(self, report: SnpReport) -> float:
         if not self._take_from_host(report):

@@ -121,7 +121,7 @@ def test_missing_collateral_is_there_the_next_time(
 
     assert first is None
     assert second is not None
-    assert pcs.end_of(second, intel.root_spki) > NOW
+    assert guest._bundles[FMSPC, "platform"].end > NOW
     assert sorted(url for _, url in world.asked) == sorted(INTEL)
     assert world.threads == {"endorsements"}
 

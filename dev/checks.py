@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import ContrastError
-
-ROOT = Path(__file__).resolve().parents[1]
+from dev.checkout import ROOT
 
 
 class ChecksFailed(ContrastError):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import ContrastError
+from dev.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 LOCK = "requirements.lock"
 
 

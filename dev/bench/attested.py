@@ -20,7 +20,8 @@ from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
-from dev.bench.timing import ROOT, Measured, environment, python
+from dev.bench.timing import Measured, environment, python
+from dev.checkout import ROOT
 
 _POLICIES = (b"package agent_policy # coordinator\n", b"package agent_policy # web\n")
 _HASHES = tuple(hashlib.sha256(policy).hexdigest() for policy in _POLICIES)

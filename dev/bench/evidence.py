@@ -54,6 +54,7 @@ class TdxSample:
     now: datetime
 
     def validator(self) -> TdxValidator:
+        """Return one that accepts the quote."""
         body = parse_quote(self.quote).body
         return TdxValidator(
             name="tdx-0",
@@ -143,7 +144,7 @@ def _dcap_qvl(sample: TdxSample) -> Callable[[], object] | None:
 
 
 def _measure_kept(folder: Path) -> Iterator[Measured]:
-    """What a Coordinator adds: collateral from its folder, which it reads for each handshake."""
+    """Yield what a Coordinator adds: collateral from its folder, which it reads for each handshake."""
     keep_collateral(EndorsementCache(folder / "kept"), Intel())
     kept = KeptEndorsements.in_folder(folder / "kept", lambda: NOW)
     fmspc = PckValues().fmspc

@@ -26,7 +26,8 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.reference_values import defaults_for
-from dev.bench.timing import ROOT, Measured, environment, python
+from dev.bench.timing import Measured, environment, python
+from dev.checkout import ROOT
 
 _HOST_DATA = bytes(range(32))
 _ROUNDS, _PER_ROUND = 7, 100
@@ -47,6 +48,7 @@ class Hardware:
         self.oid = self.issuer.oid
 
     def issue(self, report_data: bytes) -> bytes:
+        """Return the inner issuer's document, and note what it cost."""
         start = time.thread_time()
         document = self.issuer.issue(report_data)
         with self._lock:

@@ -12,7 +12,8 @@ from contrast_tasks.files import pretty_json, write_atomic
 from dev.bench.attested import measure_attested
 from dev.bench.evidence import measure_evidence
 from dev.bench.incremental import measure_incremental
-from dev.bench.timing import ROOT, Measured, environment, measured, python, run
+from dev.bench.timing import Measured, environment, measured, python, run
+from dev.checkout import ROOT
 
 _IMPORTS = {
     "import: errors and findings": "import contrast_tasks.findings",

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.files import write_atomic
+from dev.checkout import ROOT
 from dev.reference.commands_page import render_commands
 from dev.reference.findings_page import render_findings
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "docs/reference"
 PAGES: Mapping[str, Callable[[Path], str]] = {
     f"{FOLDER}/commands.md": render_commands,

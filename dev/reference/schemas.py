@@ -32,10 +32,12 @@ def table(required: dict[str, Any], optional: dict[str, Any] | None = None) -> d
 
 
 def part(name: str) -> dict[str, str]:
+    """Return a reference to a schema in `$defs`."""
     return {"$ref": f"#/$defs/{name}"}
 
 
 def array(items: dict[str, Any], **bounds: Any) -> dict[str, Any]:
+    """Return the schema of a list."""
     return {"type": "array", **bounds, "items": items}
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from contrast_tasks.catalogue import ENTRIES
 from contrast_tasks.cli.commands import SUMMARIES
+from dev.checkout import ROOT
 from dev.reference.findings_page import heading
-from dev.reference.pages import FOLDER, PAGES, ROOT
+from dev.reference.pages import FOLDER, PAGES
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -487,6 +487,12 @@ def test_unknown_members_are_warnings_when_lenient() -> None:
     assert brief(findings) == [("M002", "warning", "/Version")]
 
 
+def test_wrong_capitals_are_warnings_when_lenient() -> None:
+    findings = validate_manifest(document() | {"policies": {}}, lenient=True)
+
+    assert brief(findings) == [("M002", "warning", "/policies")]
+
+
 def test_a_near_miss_is_named_in_the_hint() -> None:
     findings = validate_manifest(document() | {"Polices": {}})
 

@@ -156,7 +156,7 @@ SECURE_PV_MOUNT = Entry(
 ROLE_PLACE = Entry(
     "G060 annotation-place error",
     "the pod role is annotated on the object instead of its pod template",
-    "remove it",
+    advice="move it to the pod template; an object that runs no pods has no role",
 )
 COORDINATOR_KIND = Entry(
     "G060 coordinator-kind error",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError
-from contrast_tasks.report.model import Report
+from contrast_tasks.report.model import Report, number_of
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
@@ -72,7 +72,7 @@ def _prune(context: Context) -> Report:
     removed = prune(folder, datetime.now(UTC))
     count = len(removed)
     context.console.say(
-        f"removed {count} file{'' if count == 1 else 's'} from {folder}"
+        f"removed {number_of(count, 'file')} from {folder}"
         if removed
         else f"nothing to remove in {folder}"
     )
@@ -135,7 +135,7 @@ def _show(context: Context) -> Report:
         until = f"until {one.valid_until}" if one.valid_until else "without an end"
         context.console.data(f"{one.what}, {state}{until}: {one.url}\n")
     count = len(kept)
-    context.console.say(f"{count} publication{'' if count == 1 else 's'} in {folder}")
+    context.console.say(f"{number_of(count, 'publication')} in {folder}")
     return Report(
         command="endorsements",
         result={"folder": str(folder), "kept": [asdict(one) for one in kept]},

@@ -16,6 +16,7 @@ from contrast_tasks.report.model import (
     Step,
     counted,
     exit_code_of,
+    number_of,
     sorted_findings,
 )
 from contrast_tasks.report.text import LINES_SHOWN
@@ -249,8 +250,8 @@ def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float)
     wrote = sum(len(step.wrote_outside_state) for step in ran)
     middle = f", {note}" if note else ""
     return (
-        f"generated {derived} of {workloads} workload{'' if workloads == 1 else 's'},"
-        f" {wrote} file{'' if wrote == 1 else 's'} written{middle} ({elapsed_s:.1f} s)"
+        f"generated {derived} of {number_of(workloads, 'workload')},"
+        f" {number_of(wrote, 'file')} written{middle} ({elapsed_s:.1f} s)"
     )
 
 

@@ -9,6 +9,7 @@ from contrast_tasks.report.model import (
     Report,
     counted,
     exit_code_of,
+    number_of,
     sorted_findings,
 )
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     count = len(project.index.workloads)
     context.console.show(findings)
     said = counted(findings) or "nothing found"
-    context.console.say(f"{count} workload{'' if count == 1 else 's'} checked, {said}")
+    context.console.say(f"{number_of(count, 'workload')} checked, {said}")
     return Report(
         command="lint",
         exit_code=exit_code_of(others) or worst_exit_code(findings),

@@ -5,7 +5,7 @@ from typing import Any
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
-from contrast_tasks.report.model import Report
+from contrast_tasks.report.model import Report, number_of
 
 EXAMPLE = "lock --update"
 
@@ -36,5 +36,5 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         for reference in result[verb]:
             context.console.say(f"{verb} {reference}")
     locked = len(result["added"]) + len(result["updated"]) + len(result["kept"])
-    context.console.say(f"{settings.lock} holds {locked} image{'' if locked == 1 else 's'}")
+    context.console.say(f"{settings.lock} holds {number_of(locked, 'image')}")
     return Report(command="lock", result=result)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.report.model import Report
+from contrast_tasks.report.model import Report, number_of
 
 EXAMPLE = "status --wait 30"
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         readiness = "ready" if pod.ready else "not ready"
         line = f"{pod.workload:<{width}}  {pod.address}  {pod.phase}  {readiness}"
         if pod.restarts:
-            line += f"  {pod.restarts} restart{'' if pod.restarts == 1 else 's'}"
+            line += f"  {number_of(pod.restarts, 'restart')}"
         context.console.data(f"{line}  {pod.message}".rstrip() + "\n")
     if arguments.wait and not result.running:
         raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")

@@ -7,6 +7,7 @@ from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import RestartResult, StatusResult
 from contrast_tasks.report.hints import command, recovery_hint
+from contrast_tasks.report.model import number_of
 
 _SHORT = 12
 
@@ -41,7 +42,7 @@ def restart_line(done: RestartResult, *, waited: bool) -> str:
     if not count:
         return "there is nothing to restart"
     ready = ", all ready" if waited else ""
-    return f"{count} workload{'' if count == 1 else 's'} restarted{ready}"
+    return f"{number_of(count, 'workload')} restarted{ready}"
 
 
 def status_line(found: StatusResult) -> str:

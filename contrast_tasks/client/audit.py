@@ -16,6 +16,7 @@ from contrast_tasks.client.verify import FOLDER, MANIFEST, POLICY
 from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.report.hints import command
+from contrast_tasks.report.model import number_of
 from contrast_tasks.settings.load import Settings
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _load_policies(place: Path) -> dict[str, bytes]:
 
 def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
     count = len(generations)
-    yield f"audit of {place.name}/: {count} manifest{'' if count == 1 else 's'}"
+    yield f"audit of {place.name}/: {number_of(count, 'manifest')}"
     for label, file in (("root CA", ROOT_CA_FILE), ("mesh CA", MESH_CA_FILE)):
         path = place / file
         if not path.is_file():

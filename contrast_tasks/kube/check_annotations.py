@@ -73,8 +73,7 @@ def check_runtime_class(subject: Subject) -> None:
         (*subject.spec_path, "runtimeClassName"),
         f"the runtime class {name} is for an unknown platform, expected contrast-cc or"
         f" contrast-cc-<platform> with one of {', '.join(NAMES)}",
-        did_you_mean(name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-"), NAMES)
-        or "write contrast-cc",
+        did_you_mean(name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-"), NAMES) or None,
     )
 
 
@@ -159,7 +158,7 @@ def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -
             catalogue.UNKNOWN_ANNOTATION,
             path,
             f"unknown annotation {key}, expected one of {', '.join(known) or 'none here'}",
-            near.replace("'", f"'{_PREFIX}", 1) if near else "remove it",
+            near.replace("'", f"'{_PREFIX}", 1) if near else None,
         )
 
 
@@ -206,7 +205,7 @@ def _check_role(subject: Subject, place: Path) -> None:
             catalogue.UNKNOWN_ROLE,
             path,
             f"the role is {role!r}, expected coordinator",
-            did_you_mean(role, _ROLES[1:]) or "remove the annotation",
+            did_you_mean(role, _ROLES[1:]) or None,
         )
     elif role == "coordinator" and subject.obj["kind"] != "StatefulSet":
         subject.report(

@@ -172,7 +172,7 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
         field.report(
             catalogue.UNKNOWN_FIELD,
             f"the field {key} is not known, so its effect on the guest is not either",
-            f"did you mean {near[0]}" if near else "remove it",
+            f"did you mean {near[0]}" if near else None,
         )
 
 

@@ -70,7 +70,7 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
             declared.where,
             f"settings for {key}, expected one of the workloads of the sources:"
             f" {', '.join(known.values()) or 'none'}",
-            did_you_mean(key, tuple(known.values())) or "remove the table",
+            did_you_mean(key, tuple(known.values())) or None,
         )
         for key, declared in settings.workloads.items()
         if workload_key(key) not in known

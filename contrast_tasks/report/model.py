@@ -1,5 +1,6 @@
 """What a command has to say when it is done, before it becomes text, JSON, SARIF, JUnit or annotations."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -136,12 +137,15 @@ def exit_code_of(errors: Sequence[ContrastError]) -> int:
     return codes[0]
 
 
+def number_of(count: int, noun: str) -> str:
+    """Return `1 file`, or `2 files`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def counted(findings: Iterable[Finding]) -> str:
     """Return `2 errors, 1 warning`, without the severities that do not occur."""
-    parts = []
-    tally = [finding.severity for finding in findings]
-    for severity in (Severity.ERROR, Severity.WARNING, Severity.NOTE):
-        count = tally.count(severity)
-        if count:
-            parts.append(f"{count} {severity.value}{'' if count == 1 else 's'}")
-    return ", ".join(parts)
+    tally = Counter(finding.severity for finding in findings)
+    worst_first = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+    return ", ".join(
+        number_of(tally[severity], severity.value) for severity in worst_first if tally[severity]
+    )

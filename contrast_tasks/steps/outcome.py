@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contrast_tasks.errors import MissingReferenceValues
 from contrast_tasks.findings import Finding
+from contrast_tasks.report.model import number_of
 
 
 def read_outcome(path: Path) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
@@ -22,6 +23,6 @@ def lacking(missing: Sequence[Finding]) -> MissingReferenceValues:
     """Return the error that a run with missing values ends with."""
     count = len(missing)
     return MissingReferenceValues(
-        f"the manifest lacks {count} value{'' if count == 1 else 's'} that only you can know",
+        f"the manifest lacks {number_of(count, 'value')} that only you can know",
         hint="fill them in under [reference_values] of contrast.toml; everything else is written",
     )

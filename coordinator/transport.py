@@ -19,7 +19,8 @@ from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.api.errors import REASON_KEY
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
-from contrast_tasks.atls.server import AtlsServer, Registry, serve
+from contrast_tasks.atls.registry import Registry
+from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.atls.types import Issuer, PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
 from coordinator import meshapi as mesh_methods

@@ -26,7 +26,6 @@ MAX_DOCUMENT_BYTES = 64 * 1024
 
 _VALIDITY = timedelta(hours=2)  # on both sides of now, so that clocks may differ
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Contrast")])
-_NAME_DER = _NAME.public_bytes()
 # Critical extensions that cannot change the meaning of a self-signed leaf.
 _KNOWN_CRITICAL = frozenset({"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.37"})
 
@@ -89,9 +88,8 @@ def verify_self_signed(certificate: x509.Certificate, now: datetime) -> x509.Ext
         extensions = certificate.extensions
     except (InvalidSignature, TypeError) as err:
         raise BadPeerCertificate("the peer's certificate is not signed by its own key") from err
-    except (
-        ValueError
-    ) as err:  # names differ, a malformed or doubled extension, an algorithm that is not known
+    except ValueError as err:
+        # Names differ, an extension is malformed, the algorithm is not known.
         raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
     except x509.DuplicateExtension as err:
         raise BadPeerCertificate("the peer's certificate has an extension twice") from err

@@ -12,21 +12,15 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import grpc
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.session import READ_BYTES, ClientSession
 from contrast_tasks.atls.tunnel import Tunnel
 from contrast_tasks.atls.types import Evidence, Issuer, PrivateKey, Validators
 from contrast_tasks.errors import ContrastError
-
-if TYPE_CHECKING:
-    from cryptography import x509
-
-__all__ = ["AtlsChannel", "connect"]
 
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # as the server's
 _VERDICT_S = 5.0  # how long to wait for the server's judgement of our evidence
@@ -36,9 +30,7 @@ class AtlsChannel:
     """An attested connection; `channel` is for generated stubs, `evidence` is what the server proved."""
 
     def __init__(self, session: ClientSession, tunnel: Tunnel) -> None:
-        assert session.certificate is not None  # noqa: S101  # set by a completed handshake
         self.evidence: Evidence | None = session.evidence
-        self.server_certificate: x509.Certificate = session.certificate
         self._tunnel = tunnel
         self.channel = grpc.insecure_channel(
             f"unix:{tunnel.path}",
@@ -54,11 +46,6 @@ class AtlsChannel:
     def refusal(self) -> ContrastError | None:
         """Return why the connection ended, once it has; tells a refused certificate from a lost connection."""
         return self._tunnel.failure
-
-    @property
-    def server_certificate_der(self) -> bytes:
-        """Return the server's certificate with the evidence in it, DER."""
-        return self.server_certificate.public_bytes(Encoding.DER)
 
     def close(self) -> None:
         """Close the channel and the connection, and join the tunnel's thread."""

@@ -1,22 +1,17 @@
 """One connection of a terminator: the handshake, then the pump between TLS and the plain gRPC server."""
 
 import asyncio
-import logging
 import math
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
 from contrast_tasks.atls.errors import HandshakeFailed
+from contrast_tasks.atls.service import Service
 from contrast_tasks.atls.session import READ_BYTES, ServerSession
 from contrast_tasks.atls.types import PeerIdentity
 
-if TYPE_CHECKING:
-    from contrast_tasks.atls.terminator import Terminator
-
-_LOG = logging.getLogger(__name__)
 _LINGER_S = 5.0
 
 
@@ -26,10 +21,9 @@ class Link(asyncio.Protocol):
     transport: asyncio.Transport
     task: asyncio.Task[None]
     waits_since: float
-    """During the handshake: the loop's time since when the peer has nothing sent, infinity while a step runs."""
 
-    def __init__(self, terminator: "Terminator") -> None:
-        self._owner = terminator
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._inbox = bytearray()
         self._arrived = asyncio.Event()
         self._ended = False
@@ -43,16 +37,11 @@ class Link(asyncio.Protocol):
         """Begin the handshake, unless there are too many connections already."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
         self.transport = transport
-        owner = self._owner
         self.waits_since = asyncio.get_running_loop().time()
-        if not owner.has_room():
-            if not owner.closed:
-                _LOG.warning("closed a connection at once: too many at a time")
+        if not self._service.admit(self):
             self._ended = True
             transport.abort()
             return
-        owner.links.add(self)
-        owner.handshaking.add(self)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
@@ -62,7 +51,7 @@ class Link(asyncio.Protocol):
             return
         self._inbox += data
         self._arrived.set()
-        if len(self._inbox) > self._owner.limits.hello_bytes:
+        if len(self._inbox) > self._service.limits.hello_bytes:
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -90,7 +79,7 @@ class Link(asyncio.Protocol):
             return
         self._ended = True
         if self._name:
-            self._owner.registry.remove(self._name)
+            self._service.registry.remove(self._name)
         if self._plain is not None:
             self._plain.transport.abort()
         self._arrived.set()
@@ -101,8 +90,8 @@ class Link(asyncio.Protocol):
 
     def give_up(self, reason: Exception) -> None:
         """End a handshake for a reason of ours."""
-        self._owner.handshaking.discard(self)
-        self._owner.refused(reason, str(self.transport.get_extra_info("peername")))
+        self._service.handshaking.discard(self)
+        self._service.refused(reason, str(self.transport.get_extra_info("peername")))
         self.close()
 
     def encrypt(self, data: bytes) -> None:
@@ -128,25 +117,25 @@ class Link(asyncio.Protocol):
         self.close()
 
     async def _run(self) -> None:
-        owner = self._owner
+        service = self._service
         peer = str(self.transport.get_extra_info("peername"))
         try:
-            async with asyncio.timeout(owner.limits.handshake_s):
+            async with asyncio.timeout(service.limits.handshake_s):
                 session, identity = await self._handshake()
-            owner.handshaking.discard(self)
+            service.handshaking.discard(self)
             await self._connect_backend(session, identity)
             await self._done.wait()
         except TimeoutError:
-            owner.refused(HandshakeFailed("the handshake took too long"), peer)
+            service.refused(HandshakeFailed("the handshake took too long"), peer)
         except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
             if not self._ended or not isinstance(err, ConnectionError):
-                owner.refused(err, peer)
+                service.refused(err, peer)
             # Last: whoever has got the alert can read the reason in our log and in our counters.
             self.transport.write(self._alert)
         finally:
             self.close()
-            owner.handshaking.discard(self)
-            owner.links.discard(self)
+            service.handshaking.discard(self)
+            service.connections.discard(self)
 
     async def _handshake(self) -> tuple[ServerSession, PeerIdentity]:
         loop = asyncio.get_running_loop()
@@ -161,7 +150,7 @@ class Link(asyncio.Protocol):
             self.transport.resume_reading()
             self.waits_since = math.inf
             session, complete, answer, error = await loop.run_in_executor(
-                self._owner.executor, _step, session, self._owner.new_session, received
+                self._service.executor, _step, session, self._service.new_session, received
             )
             self.waits_since = loop.time()
             if error is not None:
@@ -174,20 +163,20 @@ class Link(asyncio.Protocol):
 
     async def _connect_backend(self, session: ServerSession, identity: PeerIdentity) -> None:
         loop = asyncio.get_running_loop()
-        self._name = self._owner.registry.add(identity)
+        self._name = self._service.registry.add(identity)
         backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             backend.setblocking(False)  # noqa: FBT003  # the socket API has it so
             backend.bind(f"\0{self._name}")
-            await loop.sock_connect(backend, self._owner.backend_path)
+            await loop.sock_connect(backend, self._service.backend_path)
             plain = _PlainSide(self)
             await loop.create_unix_connection(lambda: plain, sock=backend)
         except BaseException:
-            self._owner.registry.remove(self._name)
+            self._service.registry.remove(self._name)
             backend.close()
             raise
         if self._ended:
-            self._owner.registry.remove(self._name)
+            self._service.registry.remove(self._name)
             plain.transport.abort()
             return
         self._session, self._plain = session, plain

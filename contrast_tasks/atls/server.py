@@ -24,15 +24,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.atls.certificate import new_key
 from contrast_tasks.atls.registry import Registry, RequireIdentity
+from contrast_tasks.atls.service import Limits, Service
 from contrast_tasks.atls.session import ServerSession
-from contrast_tasks.atls.terminator import Limits, Terminator
-from contrast_tasks.atls.types import Clock, Issuer, PeerIdentity, RequireClient, utc_now
+from contrast_tasks.atls.terminator import Terminator
+from contrast_tasks.atls.types import Clock, Issuer, RequireClient, utc_now
 from contrast_tasks.errors import ClusterError
-
-__all__ = ["AtlsServer", "Limits", "PeerIdentity", "Registry", "RequireClient", "serve"]
 
 Handlers = Callable[[grpc.Server, Registry], None]
 _SOCKET_NAME = "grpc.sock"
+_LIMITS = Limits()
 _BACKLOG = 512
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a manifest with a thousand policies
 _DEFAULT_OPTIONS: Mapping[str, Any] = {
@@ -50,26 +50,16 @@ class AtlsServer:
         listener: socket.socket,
         grpc_server: grpc.Server,
         workers: ThreadPoolExecutor,
-        registry: Registry,
         folder: Path,
-        new_session: Callable[[], ServerSession],
-        limits: Limits,
-        on_refused: Callable[[Exception], None] | None,
+        service: Service,
     ) -> None:
         self.host, self.port = listener.getsockname()[:2]
-        self.registry = registry
+        self.registry = service.registry
         self._grpc_server = grpc_server
         self._workers = workers
-        self._handshakes = ThreadPoolExecutor(limits.threads, thread_name_prefix="atls-handshake")
         self._folder = folder
-        self._terminator = Terminator(
-            new_session=new_session,
-            registry=registry,
-            backend_path=str(folder / _SOCKET_NAME),
-            executor=self._handshakes,
-            limits=limits,
-            on_refused=on_refused,
-        )
+        self._handshakes = service.executor
+        self._terminator = Terminator(service)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._run_loop, name=f"atls-{self.port}", daemon=True
@@ -118,7 +108,7 @@ def serve(
     require_client: RequireClient | None = None,
     key: ec.EllipticCurvePrivateKey | None = None,
     clock: Clock = utc_now,
-    limits: Limits | None = None,
+    limits: Limits = _LIMITS,
     max_workers: int = 16,
     on_refused: Callable[[Exception], None] | None = None,
     options: tuple[tuple[str, Any], ...] = (),
@@ -155,17 +145,21 @@ def serve(
         listener=listener,
         grpc_server=grpc_server,
         workers=workers,
-        registry=registry,
         folder=folder,
-        new_session=partial(
-            ServerSession,
-            key=key or new_key(),
-            issuer=issuer,
-            require_client=require_client,
-            clock=clock,
+        service=Service(
+            new_session=partial(
+                ServerSession,
+                key=key or new_key(),
+                issuer=issuer,
+                require_client=require_client,
+                clock=clock,
+            ),
+            registry=registry,
+            backend_path=str(folder / _SOCKET_NAME),
+            executor=ThreadPoolExecutor(limits.threads, thread_name_prefix="atls-handshake"),
+            limits=limits,
+            on_refused=on_refused,
         ),
-        limits=limits or Limits(),
-        on_refused=on_refused,
     )
 
 

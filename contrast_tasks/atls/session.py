@@ -13,7 +13,7 @@ Rules, each one load-bearing (docs/internals/attestation.md 1.2-1.9):
 import secrets
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -44,19 +44,28 @@ READ_BYTES = 65536
 T = TypeVar("T")
 # Certificates are parsed lazily; these are what a part of one can raise when it is looked at.
 _PARSE_ERRORS = (ValueError, TypeError, Warning, UnsupportedAlgorithm, x509.InvalidVersion)
-# OpenSSL's reason codes, which its binding hands out as these words.
-_OTHER_PROTOCOL = ("wrong version number", "protocol version")
-_EVIDENCE_ALERTS = ("unknown ca", "bad certificate", "certificate required", "certificate unknown")
+# Alerts of TLS 1.3 about a certificate, and about the version. Source: RFC 8446, 6.
+_BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIFICATE_REQUIRED = 42, 46, 48, 116
+_EVIDENCE_ALERTS = {_BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIFICATE_REQUIRED}
+_PROTOCOL_VERSION = 70
+# What a TLS peer's first record is: an alert, or its part of the handshake. Source: RFC 8446, 5.1.
+_FIRST_RECORDS = (b"\x15", b"\x16")
 
 
 class Session:
     """What both sides share: feeding bytes in, taking bytes out, and finding the true cause of a failure."""
 
+    _peer: ClassVar[str]
+
     def __init__(self, context: SSL.Context, nonce: bytes) -> None:
+        context.set_info_callback(_weak(self._on_event))
         # The context must be complete: OpenSSL copies it into the connection.
         self.connection = SSL.Connection(context, None)
         self.nonce = nonce
         self._cause: Exception | None = None
+        self._judged: tuple[x509.Certificate, Evidence | None] | None = None
+        self._alert: int | None = None
+        self._first_byte = b""
 
     def advance(self, received: bytes = b"") -> bool:
         """Take bytes from the peer and go as far as they allow; True when the handshake is complete.
@@ -65,6 +74,7 @@ class Session:
         Raises EvidenceRejected, HandshakeFailed, or what the issuer or `require_client` raised.
         """
         if received:
+            self._first_byte = self._first_byte or received[:1]
             self.connection.bio_write(received)
         try:
             self.connection.do_handshake()
@@ -89,14 +99,42 @@ class Session:
     def explain(self, error: SSL.Error) -> ContrastError:
         """Return our error for one of OpenSSL's; an alert about our certificate becomes OwnEvidenceRefused."""
         reason = ssl_reason(error)
-        if any(alert in reason for alert in _EVIDENCE_ALERTS) and "alert" in reason:
+        if self._alert in _EVIDENCE_ALERTS:
             return OwnEvidenceRefused(
                 f"the peer refused our certificate or evidence ({reason})",
                 hint="the reason is in the peer's log only: compare its reference values with this machine",
             )
-        is_other = any(words in reason for words in _OTHER_PROTOCOL)
-        kind = OtherProtocol if is_other else HandshakeFailed
+        speaks_tls = self._first_byte in (b"", *_FIRST_RECORDS) and self._alert != _PROTOCOL_VERSION
+        kind = HandshakeFailed if speaks_tls else OtherProtocol
         return kind(f"the attested tls handshake failed: {reason}")
+
+    def _on_event(self, _connection: SSL.Connection, event: int, value: int) -> None:
+        if event == SSL.SSL_CB_READ_ALERT:
+            self._alert = value & 0xFF  # above it stands the level, which TLS 1.3 ignores
+
+    def _on_certificate(
+        self,
+        connection: SSL.Connection,
+        certificate: crypto.X509,
+        _errno: int,
+        depth: int,
+        _ok: int,
+    ) -> bool:
+        if depth != 0:
+            chain = BadPeerCertificate(f"the {self._peer} sent a certificate chain")
+            self._cause = self._cause or chain
+            return False
+        if self._judged is None and self._cause is None:
+            try:
+                leaf = _leaf(certificate)
+                self._judged = (leaf, self._judge(connection, leaf))
+            except Exception as err:  # noqa: BLE001  # a parser or an issuer may raise anything, see rule 5
+                self._cause = err
+        return self._judged is not None and self._cause is None
+
+    def _judge(self, connection: SSL.Connection, leaf: x509.Certificate) -> Evidence | None:
+        """Return the evidence in the peer's certificate, None where none is asked for; raises what refuses it."""
+        raise NotImplementedError
 
     def _finish(self) -> None:
         raise NotImplementedError
@@ -108,6 +146,8 @@ class ServerSession(Session):
     `require_client` is called here, at the start of the handshake: what it returns is what this client is judged by
     and what its requests will see. Without it a client certificate is optional and not judged.
     """
+
+    _peer = "client"
 
     def __init__(
         self,
@@ -136,7 +176,6 @@ class ServerSession(Session):
             except Exception as err:  # noqa: BLE001  # whatever it is, it refuses this client, see rule 5
                 self._cause = err
         self._mutual = require_client is not None
-        self._judged: tuple[x509.Certificate, Evidence | None] | None = None
         self.identity: PeerIdentity | None = None
 
     def _on_client_hello(self, connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
@@ -154,27 +193,8 @@ class ServerSession(Session):
                 self._cause = err
         return nonces.ALPN_H2
 
-    def _on_certificate(
-        self,
-        _connection: SSL.Connection,
-        certificate: crypto.X509,
-        _errno: int,
-        depth: int,
-        _ok: int,
-    ) -> bool:
-        if depth != 0:
-            self._cause = self._cause or BadPeerCertificate("the client sent a certificate chain")
-            return False
-        if self._judged is None and self._cause is None:
-            try:
-                leaf = _leaf(certificate)
-                evidence = None
-                if self._mutual:
-                    evidence = _judge(leaf, self._validators, self.nonce, self._clock)
-                self._judged = (leaf, evidence)
-            except Exception as err:  # noqa: BLE001  # a parser may raise anything, see rule 5
-                self._cause = err
-        return self._judged is not None and self._cause is None
+    def _judge(self, _connection: SSL.Connection, leaf: x509.Certificate) -> Evidence | None:
+        return _evidence(leaf, self._validators, self.nonce, self._clock) if self._mutual else None
 
     def _finish(self) -> None:
         if self.connection.get_alpn_proto_negotiated() != nonces.ALPN_H2:
@@ -196,12 +216,14 @@ class ServerSession(Session):
 
 
 class ClientSession(Session):
-    """The client's side; `evidence` and `certificate` describe the server when `advance` has returned True.
+    """The client's side; `evidence` is what the server proved when `advance` has returned True.
 
     validators: None accepts any self-signed certificate and must be a deliberate choice of the caller.
     issuer, client_key: evidence and key for the server; without both no client certificate is sent.
     by_alpn: send the nonce in ALPN as newer clients do, not as server name.
     """
+
+    _peer = "server"
 
     def __init__(
         self,
@@ -224,30 +246,12 @@ class ClientSession(Session):
         self.connection.set_connect_state()
         self._validators, self._issuer, self._clock = validators, issuer, clock
         self._key = client_key or (new_key() if issuer is not None else None)
-        self._judged: tuple[x509.Certificate, Evidence | None] | None = None
-        self.certificate: x509.Certificate | None = None
         self.evidence: Evidence | None = None
 
-    def _on_certificate(
-        self,
-        connection: SSL.Connection,
-        certificate: crypto.X509,
-        _errno: int,
-        depth: int,
-        _ok: int,
-    ) -> bool:
-        if depth != 0:
-            self._cause = self._cause or BadPeerCertificate("the server sent a certificate chain")
-            return False
-        if self._judged is None and self._cause is None:
-            try:
-                leaf = _leaf(certificate)
-                evidence = _judge(leaf, self._validators, self.nonce, self._clock)
-                self._present(connection)
-                self._judged = (leaf, evidence)
-            except Exception as err:  # noqa: BLE001  # an issuer may raise anything, see rule 5
-                self._cause = err
-        return self._judged is not None and self._cause is None
+    def _judge(self, connection: SSL.Connection, leaf: x509.Certificate) -> Evidence | None:
+        evidence = _evidence(leaf, self._validators, self.nonce, self._clock)
+        self._present(connection)
+        return evidence
 
     def _present(self, connection: SSL.Connection) -> None:
         if self._key is None:
@@ -266,7 +270,7 @@ class ClientSession(Session):
             raise OtherProtocol("the server does not speak the protocol h2")
         if len(self.connection.get_peer_cert_chain() or ()) != 1:
             raise BadPeerCertificate("the server sent more than one certificate")
-        self.certificate, self.evidence = self._judged
+        self.evidence = self._judged[1]
 
 
 def ssl_reason(error: SSL.Error) -> str:
@@ -321,7 +325,7 @@ def _leaf(certificate: crypto.X509) -> x509.Certificate:
         raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
 
 
-def _judge(
+def _evidence(
     leaf: x509.Certificate, validators: Validators | None, nonce: bytes, clock: Clock
 ) -> Evidence | None:
     try:

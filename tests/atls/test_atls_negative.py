@@ -370,7 +370,7 @@ def test_79_a_certificate_that_cannot_be_read_is_a_typed_error(plain: str, odd: 
     presented = crypto.load_certificate(crypto.FILETYPE_ASN1, content)
 
     with pytest.raises(BadPeerCertificate, match="the peer's certificate is malformed"):
-        sessions._judge(sessions._leaf(presented), VALIDATORS, NONCE, lambda: NOW)
+        sessions._evidence(sessions._leaf(presented), VALIDATORS, NONCE, lambda: NOW)
 
 
 def test_79_a_refused_client_is_told_by_an_alert_only() -> None:

@@ -88,7 +88,6 @@ def tunnels() -> list[threading.Thread]:
 def test_a_channel_to_an_accepted_server_works(one_sided: int, by_alpn: bool) -> None:
     with dial(one_sided, nonce_in_alpn=by_alpn) as peer:
         assert say(peer.channel)[0] == b"hello"
-        assert peer.server_certificate_der.startswith(b"\x30\x82")
         assert peer.refusal is None
 
 

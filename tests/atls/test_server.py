@@ -17,7 +17,7 @@ from contrast_tasks.atls.client import AtlsChannel, connect
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.server import AtlsServer, serve
-from contrast_tasks.atls.terminator import Limits
+from contrast_tasks.atls.service import Limits
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ClusterError, ContrastError
 from tests.fakes.atls import (

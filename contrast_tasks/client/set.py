@@ -9,8 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from contrast_tasks.client.before_set import (
+    check_policies,
+    check_size,
+    deployed_policies,
+    differences_from_generated,
+    load_owner_key,
+    lock_out_warnings,
+    owner_hint,
+)
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.given import load_manifest
 from contrast_tasks.client.history import (
@@ -21,27 +30,18 @@ from contrast_tasks.client.history import (
     newest_transition,
 )
 from contrast_tasks.client.session import Session
-from contrast_tasks.errors import Location, MismatchError, NotAuthorised, UsageError
-from contrast_tasks.files import norm_path, pretty_json, sha256_hex, write_atomic
-from contrast_tasks.kube.annotated import (
-    Record,
-    deployment_folder,
-    load_annotated,
-    load_records,
-    policies_of,
-)
+from contrast_tasks.errors import MismatchError, NotAuthorised
+from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.load import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
-    from contrast_tasks.manifest.model import Manifest
 
 SEED_SHARES_FILE = "seed-shares.json"
 SEED_SHARES_BACKUP = "seed-shares.json.backup"
 _SHORT = 12
-_FRAME_BYTES = 8  # what a message adds to a document, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +81,15 @@ def run_set(
     given = load_manifest(settings, manifest)
     given.say_simulated(say)
     content, meaning, name = given
-    policies = _deployed_policies(settings, paths, say)
+    policies = deployed_policies(settings, paths, say)
     check_policies(meaning, policies, name)
-    _check_size(content, policies)
-    differences = _differences(meaning, settings, name)
+    check_size(content, policies)
+    differences = differences_from_generated(meaning, settings, name)
     for line in differences:
         say(f"warning: {line}")
     if differences:
         say("  hint: declare it in contrast.toml; the next generate writes the manifest anew")
-    key, key_file = _owner_key(settings, owner_key, owner_key_name)
+    key, key_file = load_owner_key(settings, owner_key, owner_key_name)
     for line in lock_out_warnings(meaning, key):
         say(f"warning: {line}")
     found = Coordinator.find(settings, coordinator, say=say, reach=reach)
@@ -105,21 +105,8 @@ def run_set(
     try:
         return found.ask(meaning, setting.attempt, key)
     except NotAuthorised as err:
-        err.hint = err.hint or _owner_hint(key, key_file)
+        err.hint = err.hint or owner_hint(key, key_file)
         raise
-
-
-def _deployed_policies(
-    settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
-) -> Mapping[str, bytes]:
-    """Return the policies of the annotated YAML by hash; what `generate` read stands for what it wrote from it."""
-    policies = policies_of(load_annotated(settings, paths))
-    written = deployment_folder(settings)
-    if policies or not paths or not written.is_dir():
-        return policies
-    names = ", ".join(norm_path(path, settings.root) for path in paths)
-    say(f"{names} has no policies, those of {norm_path(written, settings.root)} are taken")
-    return policies_of(load_annotated(settings))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -239,120 +226,3 @@ def _history(session: Session) -> "ManifestHistory | None":
         if err.reason != REASON_NO_MANIFEST:
             raise
         return None
-
-
-def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:
-    """Raise MismatchError unless the manifest names exactly the policies of the deployment."""
-    missing = sorted(manifest.policies.keys() - policies.keys())
-    unknown = sorted(policies.keys() - manifest.policies.keys())
-    if not missing and not unknown:
-        return
-    lines = [
-        f"  {name} names {policy} ({', '.join(manifest.policies[policy].sans)}), "
-        "no deployed pod has this policy"
-        for policy in missing
-    ]
-    lines += [
-        f"  a deployed pod has policy {policy}, {name} does not name it" for policy in unknown
-    ]
-    raise MismatchError(
-        "manifest and deployment do not have the same policies\n" + "\n".join(lines),
-        hint=f"generate, deploy and set belong together: '{command('deploy set')}'",
-    )
-
-
-def _check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
-    """Raise UsageError if a Coordinator would not take them: it says so only after all of it was sent."""
-    from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_REQUEST_BYTES
-
-    for what, document in {"the manifest": manifest, **policies}.items():
-        if len(document) > MAX_OBJECT_BYTES:
-            found = what if document is manifest else f"policy {what}"
-            raise UsageError(
-                f"{found} has {len(document)} bytes, a coordinator takes at most {MAX_OBJECT_BYTES}"
-            )
-    size = sum(len(document) + _FRAME_BYTES for document in (manifest, *policies.values()))
-    if size > MAX_REQUEST_BYTES:
-        raise UsageError(
-            f"the manifest and its {len(policies)} policies have {size} bytes, "
-            f"a coordinator takes at most {MAX_REQUEST_BYTES}",
-            hint="give a part of the workloads a coordinator of their own",
-        )
-
-
-def _differences(manifest: "Manifest", settings: Settings, name: str) -> list[str]:
-    """Return where entries differ from what was generated: allowed, but seldom meant."""
-    by_policy: dict[str, list[Record]] = {}
-    for record in load_records(settings).values():
-        by_policy.setdefault(record.policy_sha256, []).append(record)
-    found: list[str] = []
-    for policy, records in by_policy.items():
-        entry = manifest.policies.get(policy)
-        if entry is None:
-            continue
-        # Workloads with the same policy share one entry, which has the names of all.
-        sans = {san for record in records for san in record.sans}
-        secret_ids = {record.workload_secret_id for record in records}
-        keys = ", ".join(record.key for record in records)
-        if set(entry.sans) != sans:
-            here, there = " ".join(entry.sans), " ".join(records[0].sans)
-            found.append(f"{name} has SANs {here} for {keys}, generated was {there}")
-        if entry.workload_secret_id not in secret_ids:
-            here, there = entry.workload_secret_id, records[0].workload_secret_id
-            found.append(f"{name} has WorkloadSecretID {here} for {keys}, generated was {there}")
-    return found
-
-
-def _owner_key(settings: Settings, given: Path | None, given_name: str) -> tuple[Any, str]:
-    """Return the owner's private key, None if there is no file, and the file's name."""
-    from contrast_tasks.manifest.keys import parse_workload_owner
-
-    names = settings.workload_owner_keys
-    path = given or (settings.root / names[0] if names else None)
-    if path is None:
-        return None, ""
-    name = (given_name or str(given)) if given else names[0]
-    try:
-        pem = path.read_bytes()
-    except FileNotFoundError:
-        if given is None:
-            return None, name
-        raise _unreadable("no such file", name) from None
-    except OSError as err:
-        raise _unreadable((err.strerror or "").lower(), name) from err
-    if given is None and b"PRIVATE KEY" not in pem:
-        # The settings may list public keys of owners who are not here.
-        return None, name
-    return parse_workload_owner(pem, file=name), name
-
-
-def _unreadable(reason: str, name: str) -> UsageError:
-    return UsageError(
-        f"cannot read the workload owner key: {reason}",
-        where=Location(file=name),
-        hint="name the private key with --workload-owner-key",
-    )
-
-
-def lock_out_warnings(manifest: "Manifest", key: Any) -> list[str]:
-    """Return what setting this manifest makes impossible for the holder of `key` (None for no key)."""
-    from contrast_tasks.manifest.keys import workload_owner_digest
-
-    listed = manifest.workload_owner_key_digests
-    if not listed:
-        return ["the manifest lists no workload owner keys: it can never be updated"]
-    if key is None:
-        return ["no workload owner key is here: this project cannot update the manifest later"]
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    digest = workload_owner_digest(pem)
-    if digest not in listed:
-        return [f"the manifest does not list our owner key {digest}: this locks us out of updates"]
-    return []
-
-
-def _owner_hint(key: Any, file: str) -> str:
-    if key is None:
-        return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"
-    return f"the manifest in force does not list the key in {file}"

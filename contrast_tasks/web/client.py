@@ -9,24 +9,19 @@
   is given. Their passwords are in no message.
 """
 
-import ipaddress
 import re
 import socket
 import ssl
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Self
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
-from urllib3.util import make_headers
 
 from contrast_tasks.web.answers import (
     OK,
@@ -37,6 +32,8 @@ from contrast_tasks.web.answers import (
     NoAnswer,
     NotTrusted,
 )
+from contrast_tasks.web.proxies import proxy_headers, proxy_of
+from contrast_tasks.web.watch import NoTunnel, Watch, watched_pool
 
 _USER_AGENT = "contrast-tasks"
 _CONNECT_S = 10.0
@@ -74,7 +71,7 @@ class HttpClient:
         self._proxy = proxy
         self._authorities = tuple(authorities)
         self._with_system = with_system
-        self._watch = _Watch()
+        self._watch = Watch()
         self._managers: dict[str, urllib3.PoolManager] = {}
 
     def __enter__(self) -> Self:
@@ -106,7 +103,7 @@ class HttpClient:
         """
         try:
             parts = _address(url)
-            manager = self._manager(None if direct else _proxy_of(parts, self._proxy))
+            manager = self._manager(None if direct else proxy_of(parts, self._proxy))
         except ValueError as err:
             raise CannotAsk(f"the address is not understood: {err}") from err
         except OSError as err:
@@ -178,61 +175,16 @@ class HttpClient:
             else:
                 manager = urllib3.ProxyManager(
                     f"{proxy.scheme}://{proxy.netloc.rpartition('@')[2]}",
-                    proxy_headers=_proxy_headers(proxy),
+                    proxy_headers=proxy_headers(proxy),
                     ssl_context=context,
                     proxy_ssl_context=context,
                 )
             manager.pool_classes_by_scheme = {
-                scheme: _watched_pool(pool, self._watch)
+                scheme: watched_pool(pool, self._watch)
                 for scheme, pool in manager.pool_classes_by_scheme.items()
             }
             self._managers[key] = manager
         return self._managers[key]
-
-
-class _Watch:
-    """Ends the connections of a client when a request takes too long, whatever they wait for."""
-
-    def __init__(self) -> None:
-        self.is_cut = False
-        self._lines: list[tuple[HTTPConnection, socket.socket]] = []
-
-    def add(self, connection: HTTPConnection, connected: socket.socket) -> None:
-        """Watch a new connection; raises TimeoutError if it comes too late."""
-        # A copy reaches the line also when TLS has wrapped the socket or the response has taken it over.
-        self._lines.append((connection, connected.dup()))
-        self.require_time()
-
-    def require_time(self) -> None:
-        """Raise TimeoutError if the time is over."""
-        if self.is_cut:
-            raise TimeoutError
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Cut all connections if the block takes longer than this."""
-        self.is_cut = False
-        timer = threading.Timer(seconds, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-            self.forget_closed()
-
-    def forget_closed(self) -> None:
-        """Let go of connections that have been closed."""
-        for _, line in [entry for entry in self._lines if entry[0].is_closed]:
-            line.close()
-        self._lines = [entry for entry in self._lines if not entry[0].is_closed]
-
-    def _cut(self) -> None:
-        self.is_cut = True
-        for _, line in tuple(self._lines):
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
 
 
 def named_authorities(environ: Mapping[str, str]) -> str:
@@ -254,37 +206,11 @@ def fetch_once(
         return client.ask(url, bound, headers=headers, direct=direct)
 
 
-def _watched_pool(
-    base: type[urllib3.HTTPConnectionPool], watch: _Watch
-) -> type[urllib3.HTTPConnectionPool]:
-    class Connection(base.ConnectionCls):  # type: ignore[misc, name-defined]  # the pool's own kind, http or https
-        def _new_conn(self) -> socket.socket:
-            connected: socket.socket = super()._new_conn()
-            watch.add(self, connected)
-            return connected
-
-        def _tunnel(self) -> None:
-            try:
-                super()._tunnel()
-            except OSError as err:
-                watch.require_time()
-                raise _NoTunnel(str(err)) from err
-
-    class Pool(base):  # type: ignore[misc, valid-type]
-        ConnectionCls = Connection
-
-    return Pool
-
-
-class _NoTunnel(OSError):
-    """The proxy did not answer CONNECT with 200; the text may hold whatever it sent."""
-
-
 def _cause(error: BaseException) -> BaseException:
     """Return what is behind an error of urllib3: the operating system's, or the innermost there is."""
     inner = [*(value for value in error.args if isinstance(value, Exception)), error.__cause__]
     found = next((value for value in inner if value is not None), None)
-    return error if found is None or isinstance(error, _NoTunnel) else _cause(found)
+    return error if found is None or isinstance(error, NoTunnel) else _cause(found)
 
 
 def _words(error: BaseException) -> str:
@@ -295,7 +221,7 @@ def _words(error: BaseException) -> str:
         return _TOO_LONG
     if isinstance(error, socket.gaierror):
         return "its name cannot be resolved"
-    if isinstance(error, _NoTunnel):
+    if isinstance(error, NoTunnel):
         status = _STATUS.search(str(error))
         return f"the proxy gives no tunnel: HTTP status {status[0] if status else 'unknown'}"
     if isinstance(error, OSError) and error.strerror and error.errno:
@@ -311,44 +237,6 @@ def _address(url: str) -> SplitResult:
         raise ValueError("it names a user, wanted none")
     _ = parts.port  # raises ValueError unless it is a number
     return parts
-
-
-def _proxy_of(parts: SplitResult, given: str) -> SplitResult | None:
-    """Return the proxy for a service, the given one or the environment's, None if it is reached directly."""
-    proxies = getproxies()
-    address = given or proxies.get(parts.scheme) or proxies.get("all")
-    host = parts.hostname or ""
-    if not address or proxy_bypass(host) or proxy_bypass(parts.netloc):
-        return None
-    if _is_in_network(host, proxies.get("no", "")):
-        return None
-    try:
-        proxy = urlsplit(address if "://" in address else f"http://{address}")
-        _ = proxy.port
-    except ValueError:
-        # Its text quotes what may be part of a password.
-        raise ValueError("the proxy's has no host and port that can be read") from None
-    if proxy.scheme not in _SCHEMES or not proxy.hostname:
-        raise ValueError(f"the proxy for {parts.scheme} is not an http:// or https:// address")
-    return proxy
-
-
-def _is_in_network(host: str, no_proxy: str) -> bool:
-    """Return whether a host is an address in one of the networks that `no_proxy` names, as 10.0.0.0/8."""
-    for entry in no_proxy.split(","):
-        with suppress(ValueError):
-            network = ipaddress.ip_network(entry.strip(), strict=False)
-            if "/" in entry and ipaddress.ip_address(host) in network:
-                return True
-    return False
-
-
-def _proxy_headers(proxy: SplitResult) -> Mapping[str, str]:
-    if proxy.username is None:
-        return {}
-    return make_headers(
-        proxy_basic_auth=f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    )
 
 
 @cache

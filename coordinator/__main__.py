@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks import variables
 from contrast_tasks.addresses import (
@@ -114,6 +114,7 @@ def run(
 
     Raises ClusterError when an address cannot be bound, and what is wrong with the evidence settings.
     """
+    from contrast_tasks.attestation.claims import claims_of
     from contrast_tasks.attestation.validators import validators_for
     from coordinator.history import History
     from coordinator.metrics import Metrics
@@ -122,10 +123,10 @@ def run(
     from coordinator.store.file import FileStore
     from coordinator.transport import (
         Context,
-        mesh_methods_of,
+        mesh_methods,
         serve_mesh_api,
         serve_user_api,
-        user_methods_of,
+        user_methods,
     )
     from coordinator.watch import watch
 
@@ -136,7 +137,7 @@ def run(
         now=lambda: datetime.now(UTC),
         force_new=options.force_new,
     )
-    methods = (*user_methods_of(), *mesh_methods_of(lambda _evidence: ()))
+    methods = (*user_methods(), *mesh_methods(claims_of))
     metrics = Metrics([(method.service, method.name) for method in methods])
     context = Context(guard=guard, metrics=metrics)
     supply = supply_from_environment(environ, folder=options.endorsements, clock=guard.now)
@@ -170,7 +171,7 @@ def run(
                 collateral=supply.collateral,
                 certificate=supply.certificate,
             ),
-            claims=_claims,
+            claims=claims_of,
         )
         stack.callback(mesh_api.stop, _GRACE_S)
         watcher.start()
@@ -220,12 +221,6 @@ def _parse_manifest(content: bytes) -> "Manifest":
     # A manifest whose reference values cannot be used would lock every workload out.
     validators_for(manifest)
     return manifest
-
-
-def _claims(evidence: Any) -> list[tuple[str, bytes]]:
-    from contrast_tasks.attestation.claims import claims_of
-
-    return claims_of(evidence)
 
 
 def _report(error: ContrastError) -> None:

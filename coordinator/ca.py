@@ -10,8 +10,7 @@ through the intermediate, under the root CA (every generation). Source: docs/int
 """
 
 import ipaddress
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -34,6 +33,8 @@ _SERIAL_BYTES = 16
 _MAX_COMMON_NAME = 64  # X.520 upper bound ub-common-name
 
 RandomBytes = Callable[[int], bytes]
+Extension = tuple[str, bytes]
+"""The dotted object identifier of a certificate extension that is not critical, and the DER of its value."""
 
 
 class BadKey(UsageError):
@@ -42,14 +43,6 @@ class BadKey(UsageError):
 
 class BadName(UsageError):
     """A subject alternative name cannot be put in a certificate."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
-    """A non-critical certificate extension: dotted object identifier and the DER of its value."""
-
-    oid: str
-    der: bytes
 
 
 class CertificateAuthority:
@@ -92,7 +85,7 @@ class CertificateAuthority:
         public_key_spki: bytes,
         sans: Sequence[str],
         policy_hash: bytes,
-        extensions: Sequence[Extension],
+        extensions: Iterable[Extension],
         now: datetime,
     ) -> bytes:
         """Return leaf and intermediate (PEM) for a peer's key, valid for a year.
@@ -116,7 +109,13 @@ class CertificateAuthority:
         ]
         if names:
             fixed.append(_extension(x509.SubjectAlternativeName(names)))
-        carried = [*fixed, *map(_copied, extensions)]
+        carried = [
+            *fixed,
+            *(
+                _extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), der))
+                for oid, der in extensions
+            ),
+        ]
         if len({extension.oid for extension in carried}) != len(carried):
             raise ValueError("an extension is given twice")
         builder = (
@@ -186,12 +185,6 @@ def _extension(
     value: x509.ExtensionType, *, critical: bool = False
 ) -> x509.Extension[x509.ExtensionType]:
     return x509.Extension(value.oid, critical, value)
-
-
-def _copied(extension: Extension) -> x509.Extension[x509.ExtensionType]:
-    return _extension(
-        x509.UnrecognizedExtension(x509.ObjectIdentifier(extension.oid), extension.der)
-    )
 
 
 def _sign_root(

@@ -6,12 +6,13 @@ the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 7.3, 7.4.
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import grpc
 
 from contrast_tasks.api import meshapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_OUTDATED
-from contrast_tasks.atls.types import Evidence, PeerIdentity
+from contrast_tasks.atls.types import PeerIdentity
 from coordinator.ca import BadKey, Extension
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
@@ -23,8 +24,9 @@ OID_WORKLOAD_SECRET_ID = "1.3.9901.3.1"  # noqa: S105  # an object identifier
 OID_POLICY_HASH = "1.3.9901.3.2"
 OID_TRANSITION_HASH = "1.3.9901.3.3"
 
-# Evidence to (dotted OID, DER) pairs; attestation knows how.
-Claims = Callable[[Evidence], Iterable[tuple[str, bytes]]]
+# Its argument is what the validators of the same process return, of which transport knows less.
+Claims = Callable[[Any], Iterable[Extension]]
+"""Returns what a certificate says of the evidence."""
 
 
 def new_mesh_cert(
@@ -48,14 +50,15 @@ def new_mesh_cert(
             grpc.StatusCode.PERMISSION_DENIED,
             f"policy hash {policy_hash.hex()} not found in manifest",
         )
-    extensions = [Extension(oid=oid, der=der) for oid, der in claims(evidence)]
-    extensions.append(Extension(oid=OID_POLICY_HASH, der=octet_string(policy_hash)))
-    transition_hash = octet_string(state.latest.transition_hash)
-    extensions.append(Extension(oid=OID_TRANSITION_HASH, der=transition_hash))
+    extensions = [
+        *claims(evidence),
+        (OID_POLICY_HASH, octet_string(policy_hash)),
+        (OID_TRANSITION_HASH, octet_string(state.latest.transition_hash)),
+    ]
     secret = b""
     if entry.workload_secret_id:
         secret_id = octet_string(entry.workload_secret_id.encode())
-        extensions.append(Extension(oid=OID_WORKLOAD_SECRET_ID, der=secret_id))
+        extensions.append((OID_WORKLOAD_SECRET_ID, secret_id))
         secret = state.engine.workload_secret(entry.workload_secret_id)
     try:
         chain = state.ca.issue(

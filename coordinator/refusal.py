@@ -28,30 +28,28 @@ class Refusal(ContrastError):
         self.reason = reason
 
 
-def refusal_from(error: ContrastError) -> Refusal:
-    """Return what the peer is told about an error of state or store; paths stay in the log.
+# Class of the error, status code, text for the peer, reason; without a text it is the error's own, which holds no path.
+# Source: docs/internals/coordinator.md 2.3 with our deviations.
+_UNMET = grpc.StatusCode.FAILED_PRECONDITION
+_CONCURRENT = (_UNMET, "coordinator state was updated concurrently", REASON_CONFLICT)
+_TOLD: tuple[tuple[type[ContrastError], tuple[grpc.StatusCode, str, str]], ...] = (
+    (NoManifest, (_UNMET, "no manifest configured", REASON_NO_MANIFEST)),
+    (InRecovery, (_UNMET, "coordinator is in recovery mode", REASON_RECOVERY)),
+    (HistoryInconsistent, (_UNMET, "", REASON_INCONSISTENT)),
+    (ConcurrentUpdate, _CONCURRENT),
+    (StoreConflict, _CONCURRENT),
+    (HistoryCorrupt, (grpc.StatusCode.DATA_LOSS, "", "")),
+    (
+        StoreError,
+        (grpc.StatusCode.INTERNAL, "the coordinator's store cannot be read or written", ""),
+    ),
+    (ContrastError, (grpc.StatusCode.INTERNAL, "internal error", "")),
+)
 
-    Source of the codes: docs/internals/coordinator.md 2.3.
-    """
-    code, text, reason = grpc.StatusCode.INTERNAL, "internal error", ""
-    match error:
-        case Refusal():
-            return error
-        case NoManifest():
-            code, text = grpc.StatusCode.FAILED_PRECONDITION, "no manifest configured"
-            reason = REASON_NO_MANIFEST
-        case InRecovery():
-            code, text = grpc.StatusCode.FAILED_PRECONDITION, "coordinator is in recovery mode"
-            reason = REASON_RECOVERY
-        case HistoryInconsistent():
-            code, text = grpc.StatusCode.FAILED_PRECONDITION, str(error)
-            reason = REASON_INCONSISTENT
-        case ConcurrentUpdate() | StoreConflict():
-            code = grpc.StatusCode.FAILED_PRECONDITION
-            text = "coordinator state was updated concurrently"
-            reason = REASON_CONFLICT
-        case HistoryCorrupt():
-            code, text = grpc.StatusCode.DATA_LOSS, str(error)
-        case StoreError():
-            text = "the coordinator's store cannot be read or written"
-    return Refusal(code, text, reason=reason)
+
+def refusal_from(error: ContrastError) -> Refusal:
+    """Return what the peer is told about an error; everything else about it stays in the log."""
+    if isinstance(error, Refusal):
+        return error
+    code, text, reason = next(told for kind, told in _TOLD if isinstance(error, kind))
+    return Refusal(code, text or str(error), reason=reason)

@@ -33,7 +33,6 @@ _P384_ORDER = int(
 )
 _P384_BYTES = 48
 _KEYGEN_PERSONALIZATION = b"det ECDSA key gen P-384"
-_MIN_KEYGEN_ENTROPY_BYTES = 16
 _SERIAL_BYTES = 16
 
 
@@ -91,13 +90,11 @@ class SeedEngine:
 
 
 def deterministic_p384(entropy: bytes) -> ec.EllipticCurvePrivateKey:
-    """Return the P-384 key that `entropy` (at least 16 bytes) stands for.
+    """Return the P-384 key that `entropy` (here as long as the seed) stands for.
 
     The first output of an HMAC-DRBG (SHA-256) in 1..n-1 is the private scalar.
     Source: NIST SP 800-90A 10.1.2 with the personalization string of the `det-keygen` ECDSA profile.
     """
-    if len(entropy) < _MIN_KEYGEN_ENTROPY_BYTES:
-        raise BadSeed("key generation needs at least 16 bytes of entropy")
     for candidate in _hmac_drbg(entropy, _KEYGEN_PERSONALIZATION):
         scalar = int.from_bytes(candidate)
         if 0 < scalar < _P384_ORDER:

@@ -31,22 +31,13 @@ class EncryptedShare:
 
 def encrypt_seed(seed: bytes, owner_keys_hex: Sequence[str]) -> tuple[EncryptedShare, ...]:
     """Return one share per owner, in the given order; raises BadOwnerKey naming the position of a bad key."""
+    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
     return tuple(
         EncryptedShare(
-            public_key_hex=key_hex,
-            ciphertext=_owner_key(key_hex, position).encrypt(seed, _oaep()),
+            public_key_hex=key_hex, ciphertext=_owner_key(key_hex, position).encrypt(seed, oaep)
         )
         for position, key_hex in enumerate(owner_keys_hex)
     )
-
-
-def decrypt_share(share: EncryptedShare, key: rsa.RSAPrivateKey) -> bytes:
-    """Return the seed; raises ValueError when the share is not for `key` or was changed."""
-    return key.decrypt(share.ciphertext, _oaep())
-
-
-def _oaep() -> padding.OAEP:
-    return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
 
 
 def _owner_key(key_hex: str, position: int) -> rsa.RSAPublicKey:

@@ -5,6 +5,9 @@
     stale -------- reset(old) --------> active      another Coordinator moved the head on; nothing is served
     inconsistent   transitions without a head: somebody deleted it; only `force_new` starts over
 
+`active` is called `final` when the manifest names no workload owner, who could update it. Only these two are served;
+for each of the others there is a class of error.
+
 A State never changes, except that it can become stale. An update builds everything first: keys, certificates, signed
 head. Then it writes the documents, then swaps the head (the store's compare-and-swap decides between Coordinators),
 and then the reference in memory. A crash between any two of these leaves the old manifest in force.
@@ -43,19 +46,33 @@ ParseManifest = Callable[[bytes], "Manifest"]
 
 
 class StateUnavailable(ContrastError):
-    """There is no state that could be served."""
+    """There is no state that could be served; `name` is what probes call that."""
+
+    name = ""
 
 
 class NoManifest(StateUnavailable):
     """No manifest was ever set."""
 
+    name = "initial"
+
 
 class InRecovery(StateUnavailable):
-    """There is a history, but this process does not hold its keys (restart), or no longer the newest (stale)."""
+    """There is a history, but this process does not hold its keys."""
+
+    name = "recovery"
+
+
+class Stale(InRecovery):
+    """There is a history that went on without this process."""
+
+    name = "stale"
 
 
 class HistoryInconsistent(StateUnavailable):
     """The store holds transitions, but not which one is the newest."""
+
+    name = "inconsistent"
 
 
 class ConcurrentUpdate(ContrastError):
@@ -127,17 +144,16 @@ class Guard:
     def current(self) -> State:
         """Return the state to serve from.
 
-        Raises NoManifest, InRecovery, HistoryInconsistent, or StoreError when the store cannot be asked.
+        Raises StateUnavailable, or StoreError when the store cannot be asked.
         """
-        state = self._state
-        if state is None:
+        if self._state is None:
             # A first set between its transition and its head would look like a deleted head.
             with self._lock:
-                state = self._state
-                if state is None:
-                    self._explain_absence()
-        if state is None or state.is_stale:
-            raise InRecovery("another coordinator has set a newer manifest")
+                if self._state is None:
+                    raise self._absence()
+        state = self._state
+        if state.is_stale:
+            raise Stale("another coordinator has set a newer manifest")
         return state
 
     def is_current(self, state: State) -> bool:
@@ -170,15 +186,11 @@ class Guard:
         """Return the name of the state; never raises."""
         try:
             state = self.current()
-        except NoManifest as err:
-            return Status(name="initial", reason=str(err), generation=0)
-        except InRecovery as err:
-            stale = self._state
-            if stale is None:
-                return Status(name="recovery", reason=str(err), generation=0)
-            return Status(name="stale", reason=str(err), generation=stale.generation)
-        except (HistoryInconsistent, HistoryCorrupt) as err:
-            return Status(name="inconsistent", reason=str(err), generation=0)
+        except StateUnavailable as err:
+            generation = 0 if self._state is None else self._state.generation
+            return Status(name=err.name, reason=str(err), generation=generation)
+        except HistoryCorrupt as err:
+            return Status(name=HistoryInconsistent.name, reason=str(err), generation=0)
         except StoreError:
             return Status(name="unknown", reason="the store cannot be read", generation=0)
         name = "active" if state.manifest.workload_owner_key_digests else "final"
@@ -217,7 +229,7 @@ class Guard:
         with self._lock:
             self._require_unchanged(old)
             if old is not None and old.is_stale:
-                raise InRecovery("another coordinator has set a newer manifest")
+                raise Stale("another coordinator has set a newer manifest")
             for policy in policies:
                 self.history.put_policy(policy)
             self.history.put_manifest(manifest_bytes)
@@ -283,15 +295,16 @@ class Guard:
         if self._state is not old:
             raise ConcurrentUpdate("the state was changed by another request")
 
-    def _explain_absence(self) -> None:
+    def _absence(self) -> StateUnavailable:
+        """Return why there is no state; raises StoreError."""
         if self.history.latest_unverified() is not None:
-            raise InRecovery("the coordinator was restarted and holds no keys")
+            return InRecovery("the coordinator was restarted and holds no keys")
         if self.history.orphans() - self._unfinished and not self._force_new:
-            raise HistoryInconsistent(
+            return HistoryInconsistent(
                 "the history holds transitions, but its newest entry is missing",
                 hint="restore transitions/latest, or start with --force-new and lose the old seed",
             )
-        raise NoManifest("no manifest was set")
+        return NoManifest("no manifest was set")
 
 
 def _not_signed(head: LatestTransition, key: ec.EllipticCurvePublicKey) -> str:

@@ -42,9 +42,6 @@ class Store(Protocol):
     def set(self, key: str, value: bytes) -> None:
         """Store the value; readers see the old one or the new one, never a part."""
 
-    def has(self, key: str) -> bool:
-        """Return whether there is a value."""
-
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
         """Replace `old` by `new`, StoreConflict if another value stands there; a missing value counts as empty."""
 

@@ -49,13 +49,6 @@ class FileStore:
         except OSError as err:
             raise StoreError(f"cannot write {path}: {err.strerror}") from err
 
-    def has(self, key: str) -> bool:
-        """Return whether there is a value."""
-        try:
-            return self._path(key).is_file()
-        except OSError as err:
-            raise StoreError(f"cannot read {self._path(key)}: {err.strerror}") from err
-
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
         """Replace `old` by `new`, StoreConflict if another value stands there."""
         path = self._path(key)

@@ -193,7 +193,7 @@ def test_a_leaf_without_names_has_no_san_extension() -> None:
 
 
 def test_extensions_are_copied_as_given_and_not_critical() -> None:
-    extension = Extension(oid="1.3.9901.3.1", der=b"\x04\x03web")
+    extension = ("1.3.9901.3.1", b"\x04\x03web")
 
     leaf = load(issue(make_ca(), "web", extensions=(extension,)))
 
@@ -204,7 +204,7 @@ def test_extensions_are_copied_as_given_and_not_critical() -> None:
 
 @pytest.mark.parametrize("oid", ["1.3.9901.3.1", "2.5.29.17"])
 def test_an_extension_that_is_given_twice_is_refused(oid: str) -> None:
-    extension = Extension(oid=oid, der=b"\x04\x00")
+    extension = (oid, b"\x04\x00")
 
     with pytest.raises(ValueError, match="given twice"):
         issue(make_ca(), "web", extensions=(extension, extension))

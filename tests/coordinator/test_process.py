@@ -28,7 +28,7 @@ from contrast_tasks.errors import ContrastError, EvidenceRejected, NotAuthorised
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
-from coordinator.seedshares import EncryptedShare, decrypt_share
+from coordinator.seedshares import EncryptedShare
 from tests.fakes.coordinator import Caller
 
 pytestmark = pytest.mark.e2e
@@ -270,7 +270,7 @@ def test_after_a_restart_a_seedshare_owner_recovers(
     assert first.seed_shares is not None
     (share,) = first.seed_shares.shares
     encrypted = EncryptedShare(public_key_hex=share.public_key_hex, ciphertext=share.encrypted_seed)
-    seed = decrypt_share(encrypted, seedshare_owner.key)  # type: ignore[arg-type]  # an RSA key
+    seed = seedshare_owner.decrypt(encrypted)
 
     with started(tmp_path, environ) as running:
         assert running.lines[-1]["state"] == "recovery"

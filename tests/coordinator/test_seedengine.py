@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from coordinator.seedengine import BadSeed, SeedEngine, deterministic_p384
+from coordinator.seedengine import BadSeed, SeedEngine
 
 SEED_1 = bytes.fromhex("ccebed634ddee7535cd593e1e200b19b780f3906d8782207fa09c59e87a07cb3")
 SALT_1 = bytes.fromhex("8c1b1225c5f6cb7eef6dbd8f77a1e1e149de031d6e3718e660a8b04c8e2b0037")
@@ -108,11 +108,6 @@ def test_a_short_seed_is_refused(length: int) -> None:
 def test_a_salt_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(BadSeed, match="salt must be 32 bytes"):
         SeedEngine(SEED_OWN, bytes(length))
-
-
-def test_short_entropy_makes_no_key() -> None:
-    with pytest.raises(BadSeed, match="16 bytes"):
-        deterministic_p384(bytes(15))
 
 
 def test_the_engine_does_not_show_its_seed() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from coordinator.seedshares import BadOwnerKey, decrypt_share, encrypt_seed
+from coordinator.seedshares import BadOwnerKey, encrypt_seed
 from tests.fakes.coordinator import Caller, new_owner
 
 SEED = bytes(range(64))
@@ -14,8 +14,8 @@ def test_every_owner_can_decrypt_the_whole_seed(
     first, second = encrypt_seed(SEED, keys)
 
     assert [first.public_key_hex, second.public_key_hex] == keys
-    assert decrypt_share(first, seedshare_owner.key) == SEED  # type: ignore[arg-type]  # an RSA key
-    assert decrypt_share(second, other_seedshare_owner.key) == SEED  # type: ignore[arg-type]  # an RSA key
+    assert seedshare_owner.decrypt(first) == SEED
+    assert other_seedshare_owner.decrypt(second) == SEED
 
 
 def test_another_owner_cannot_decrypt_a_share(
@@ -24,7 +24,7 @@ def test_another_owner_cannot_decrypt_a_share(
     (share,) = encrypt_seed(SEED, [seedshare_owner.pkcs1_hex])
 
     with pytest.raises(ValueError, match=r"\S"):
-        decrypt_share(share, other_seedshare_owner.key)  # type: ignore[arg-type]  # an RSA key
+        other_seedshare_owner.decrypt(share)
 
 
 def test_without_owners_there_are_no_shares() -> None:

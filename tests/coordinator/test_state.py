@@ -18,7 +18,6 @@ from coordinator.state import (
 )
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
-from coordinator.store.memory import MemoryStore
 from tests.fakes.coordinator import (
     POLICY,
     BreakingStore,
@@ -26,6 +25,7 @@ from tests.fakes.coordinator import (
     parse_tiny,
     tiny_manifest,
 )
+from tests.fakes.store import MemoryStore
 
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 MANIFEST = tiny_manifest(owners=["00" * 32])

@@ -15,9 +15,8 @@ from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.codec import parse_manifest
 from coordinator.history import HistoryCorrupt, sha256
 from coordinator.refusal import Refusal, refusal_from
-from coordinator.seedshares import EncryptedShare, decrypt_share
+from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard
-from coordinator.store.memory import MemoryStore
 from coordinator.userapi import get_manifests, recover, set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -30,6 +29,7 @@ from tests.fakes.coordinator import (
     new_owner,
     tiny_manifest,
 )
+from tests.fakes.store import MemoryStore
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -462,7 +462,7 @@ def seed_of(response: pb.SetManifestResponse, owner: Caller) -> tuple[bytes, byt
     (share,) = response.SeedSharesDoc.SeedShares
     encrypted = EncryptedShare(public_key_hex=share.PublicKey, ciphertext=share.EncryptedSeed)
     assert isinstance(owner.key, rsa.RSAPrivateKey)
-    return decrypt_share(encrypted, owner.key), response.SeedSharesDoc.salt
+    return owner.decrypt(encrypted), response.SeedSharesDoc.salt
 
 
 def test_in_recovery_nothing_is_set_or_returned(

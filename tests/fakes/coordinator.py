@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.atls.types import Evidence, PeerIdentity
 from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues
 from coordinator.history import History
+from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard
 from coordinator.store.base import Store, StoreError
-from coordinator.store.memory import MemoryStore
+from tests.fakes.store import MemoryStore
 
 POLICY = b"package agent_policy\n"
 POLICY_HASH = hashlib.sha256(POLICY).hexdigest()
@@ -117,6 +119,13 @@ class Caller:
         if isinstance(self.key, rsa.RSAPrivateKey):
             return hashlib.sha256(bytes.fromhex(self.pkcs1_hex)).hexdigest()
         return hashlib.sha256(self.spki).hexdigest()
+
+    def decrypt(self, share: EncryptedShare) -> bytes:
+        """Return the seed; raises ValueError when the share is not for this key or was changed."""
+        assert isinstance(self.key, rsa.RSAPrivateKey)
+        sha256 = hashes.SHA256()
+        oaep = padding.OAEP(mgf=padding.MGF1(sha256), algorithm=sha256, label=b"seedshare")
+        return self.key.decrypt(share.ciphertext, oaep)
 
     @property
     def identity(self) -> PeerIdentity:

@@ -1,4 +1,4 @@
-"""A store that ends with the process; for tests and for trying things out."""
+"""A store in memory, which keeps the contract of every store."""
 
 import threading
 
@@ -25,11 +25,6 @@ class MemoryStore:
         split_key(key)
         with self._lock:
             self._values[key] = value
-
-    def has(self, key: str) -> bool:
-        """Return whether there is a value."""
-        split_key(key)
-        return key in self._values
 
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
         """Replace `old` by `new`, StoreConflict if another value stands there."""

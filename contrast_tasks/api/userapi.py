@@ -15,46 +15,16 @@ SERVICES = ("userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeedShare:
-    """The seed under one owner's key: hex of the PKCS#1 DER public key, RSA-OAEP ciphertext."""
-
-    public_key_hex: str
-    encrypted_seed: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedShares:
-    """The seed share document of the first set; `salt` is 32 bytes and public."""
-
-    shares: tuple[SeedShare, ...]
-    salt: bytes
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form of seed-shares.json, byte strings in standard base64."""
-        return {
-            "SeedShares": [
-                {
-                    "PublicKey": share.public_key_hex,
-                    "EncryptedSeed": base64.b64encode(share.encrypted_seed).decode(),
-                }
-                for share in self.shares
-            ],
-            "salt": base64.b64encode(self.salt).decode(),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetManifestResult:
-    """Certificates of the new generation (PEM); seed shares only from the call that set the first manifest."""
+    """Certificates of the new generation (PEM).
+
+    seed_shares: the document of seed-shares.json, only from the call that set the first manifest: under each owner's key
+    (hex of PKCS#1 DER) the encrypted seed, and the salt, byte strings in standard base64.
+    """
 
     root_ca_pem: bytes
     mesh_ca_pem: bytes
-    seed_shares: SeedShares | None
-
-    @property
-    def seed_shares_doc(self) -> dict[str, Any] | None:
-        """Return the JSON form of the seed shares, None when there are none."""
-        return None if self.seed_shares is None else self.seed_shares.to_json()
+    seed_shares: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +71,11 @@ def set_manifest(
         pb.SetManifestResponse.FromString,
         timeout_s=timeout_s,
     )
-    document = response.SeedSharesDoc if response.HasField("SeedSharesDoc") else None
+    shares = response.SeedSharesDoc if response.HasField("SeedSharesDoc") else None
     return SetManifestResult(
         root_ca_pem=response.RootCA,
         mesh_ca_pem=response.MeshCA,
-        seed_shares=None if document is None else _seed_shares(document),
+        seed_shares=None if shares is None else _seed_shares(shares),
     )
 
 
@@ -151,11 +121,15 @@ def recover(
     )
 
 
-def _seed_shares(document: pb.SeedShareDocument) -> SeedShares:
-    return SeedShares(
-        shares=tuple(
-            SeedShare(public_key_hex=share.PublicKey, encrypted_seed=share.EncryptedSeed)
+def _seed_shares(document: pb.SeedShareDocument) -> dict[str, Any]:
+    return {
+        "SeedShares": [
+            {"PublicKey": share.PublicKey, "EncryptedSeed": _base64(share.EncryptedSeed)}
             for share in document.SeedShares
-        ),
-        salt=document.salt,
-    )
+        ],
+        "salt": _base64(document.salt),
+    }
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

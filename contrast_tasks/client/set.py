@@ -139,9 +139,9 @@ class _Setting:
             )
         self.sent_after = NO_TRANSITION if before is None else newest_transition(before)
         done = session.set_manifest(self.content, self.policies, self.sent_after)
-        if done.seed_shares_doc is not None:
+        if done.seed_shares is not None:
             # First of all: nobody can ask for them a second time.
-            self.kept = self._keep_shares(pretty_json(done.seed_shares_doc))
+            self.kept = self._keep_shares(pretty_json(done.seed_shares))
         after = session.get_manifests()
         self._require_ours(after, done)
         return self._result(after, is_repeat=is_repeat)

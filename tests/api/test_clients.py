@@ -99,7 +99,7 @@ def test_set_manifest_sends_the_exact_bytes_and_returns_certificates(
     assert list(received[0].Policies) == [b"one", b"two"]
     assert received[0].PreviousTransitionHash == bytes(32)
     assert (result.root_ca_pem, result.mesh_ca_pem) == (b"root", b"mesh")
-    assert result.seed_shares_doc == {
+    assert result.seed_shares == {
         "SeedShares": [{"PublicKey": "ab", "EncryptedSeed": "AQ=="}],
         "salt": "Ag==",
     }
@@ -111,7 +111,6 @@ def test_an_update_has_no_seed_shares(peer: Peer, channel: grpc.Channel) -> None
     result = userapi.set_manifest(channel, b"{}", [], 5)
 
     assert result.seed_shares is None
-    assert result.seed_shares_doc is None
 
 
 def test_get_manifests_returns_the_whole_history(peer: Peer, channel: grpc.Channel) -> None:

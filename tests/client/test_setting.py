@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api.errors import CoordinatorNotReady
-from contrast_tasks.api.userapi import ManifestHistory, SeedShare, SeedShares, SetManifestResult
+from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.coordinator import Reach
 from contrast_tasks.client.history import newest_transition
@@ -24,9 +24,7 @@ from contrast_tasks.manifest.model import PolicyEntry
 from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
 from tests.fakes.liar import Liar, new_authority
 
-SHARES = SeedShares(
-    shares=(SeedShare(public_key_hex="00", encrypted_seed=b"seed"),), salt=bytes(32)
-)
+SHARES = {"SeedShares": [{"PublicKey": "00", "EncryptedSeed": "c2VlZA=="}], "salt": "AA=="}
 # Nobody has the private half; no more than the form counts here.
 OWNER = (
     rsa.RSAPublicNumbers(65537, 2**2047 + 1)
@@ -153,7 +151,7 @@ def test_seed_shares_are_kept_before_anything_else_can_fail(
     done = set_at(server, project, said)
 
     document = json.loads((project.root / "seed-shares.json").read_bytes())
-    assert document == SHARES.to_json()
+    assert document == SHARES
     assert (done.generation, len(server.manifests)) == (1, 1)
     assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem", "seed-shares.json")
     assert [line for line in said if "seed shares were lost" in line] == []
@@ -166,7 +164,7 @@ def test_the_shares_of_an_earlier_coordinator_stay_beside_those_of_a_new_one(
 
     done = set_at(Server(), project, said)
 
-    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES.to_json()
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES
     backup = project.root / "seed-shares.json.backup"
     assert backup.read_text() == "of another coordinator"
     assert "seed-shares.json.backup" in done.files
@@ -180,7 +178,7 @@ def test_new_shares_are_kept_although_the_earlier_ones_cannot_be(
 
     set_at(Server(), project, said)
 
-    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES.to_json()
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES
 
 
 def test_a_manifest_that_somebody_sets_in_between_is_not_overwritten(

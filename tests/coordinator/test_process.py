@@ -1,5 +1,6 @@
 """The Coordinator as a process with simulated evidence: what an owner and a workload see of it."""
 
+import base64
 import hashlib
 import http.client
 import json
@@ -268,8 +269,10 @@ def test_after_a_restart_a_seedshare_owner_recovers(
             first = userapi.set_manifest(channel, content, POLICIES, 10)
         assert running.stop()[0] == 0
     assert first.seed_shares is not None
-    (share,) = first.seed_shares.shares
-    encrypted = EncryptedShare(public_key_hex=share.public_key_hex, ciphertext=share.encrypted_seed)
+    (share,) = first.seed_shares["SeedShares"]
+    ciphertext = base64.b64decode(share["EncryptedSeed"])
+    encrypted = EncryptedShare(public_key_hex=share["PublicKey"], ciphertext=ciphertext)
+    salt = base64.b64decode(first.seed_shares["salt"])
     seed = seedshare_owner.decrypt(encrypted)
 
     with started(tmp_path, environ) as running:
@@ -278,7 +281,7 @@ def test_after_a_restart_a_seedshare_owner_recovers(
         with user_api(running, manifest, seedshare_owner) as channel:
             with pytest.raises(CoordinatorNotReady, match="recovery mode"):
                 userapi.get_manifests(channel, 10)
-            userapi.recover(channel, seed=seed, salt=first.seed_shares.salt, timeout_s=10)
+            userapi.recover(channel, seed=seed, salt=salt, timeout_s=10)
             history = userapi.get_manifests(channel, 10)
 
     assert history.manifests == (content,)

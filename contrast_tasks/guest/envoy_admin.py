@@ -1,18 +1,18 @@
 """Envoy's admin interface, by TCP or through a socket in Envoy's working folder."""
 
 import http.client
-import os
 import socket
 from pathlib import Path
 
 from contrast_tasks.decode import DecodeError, parse_json
+from contrast_tasks.linux import short_path
 from contrast_tasks.mesh.envoy import ADMIN_SOCKET
 
 _TIMEOUT_S = 2
 
 
 class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over the socket; its path may be longer than the 107 bytes of a socket address, so it goes by the folder."""
+    """HTTP over the socket in Envoy's working folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("envoy", timeout=_TIMEOUT_S)
@@ -20,13 +20,10 @@ class _SocketConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connect to the socket."""
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(f"/proc/self/fd/{descriptor}/{ADMIN_SOCKET}")
-        finally:
-            os.close(descriptor)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with short_path(self._folder / ADMIN_SOCKET) as name:
+            self.sock.connect(name)
 
 
 def active_listeners(endpoint: tuple[str, int] | None, folder: Path) -> int:

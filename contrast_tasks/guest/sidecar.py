@@ -13,9 +13,7 @@ Exit status: Envoy's own, 0 after SIGTERM or SIGINT, 1 for anything that keeps E
 Source: docs/internals/service-mesh.md 4.
 """
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -28,6 +26,7 @@ from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.guest.envoy_admin import active_listeners
 from contrast_tasks.guest.process import Say, Terminated, begin, pause, wait_until
 from contrast_tasks.guest.secret_files import SecretFiles
+from contrast_tasks.linux import bound_to_parent
 from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
 from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
@@ -39,8 +38,6 @@ READY_LIMIT_S = 60.0
 
 _BOOTSTRAP_FILE = "envoy-config.yml"
 _SECRETS_FOLDER = "envoy-secrets"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None)
 
 
 def await_files(
@@ -137,13 +134,9 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
     return status if status > 0 else 1
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-
-
 def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     # One thread here, so nothing can hold a lock over the fork; without us Envoy must not go on.
-    return subprocess.Popen(argv, cwd=folder, preexec_fn=_die_with_parent)  # noqa: PLW1509
+    return subprocess.Popen(argv, cwd=folder, preexec_fn=bound_to_parent())  # noqa: PLW1509
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,18 +1,16 @@
 """The node's control socket: one JSON line in, one JSON line out, one request per connection.
 
-The socket lies in the project's private folder. A path may be longer than the 107 bytes a socket address holds, so
-both sides go through the folder's file descriptor.
+The socket lies in the project's private folder.
 """
 
-import contextlib
 import json
-import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.linux import short_path
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 LET_GO = b"g"
@@ -21,16 +19,6 @@ LET_GO = b"g"
 
 class NodeAbsent(ClusterError):
     """No node serves this project."""
-
-
-@contextlib.contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """Yield a path of at most 40 bytes that names the same file while the context lasts."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 def listening_socket(path: Path) -> socket.socket:

@@ -24,6 +24,7 @@ from pathlib import Path
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ClusterError, ContrastError
 from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.linux import become_subreaper
 from contrast_tasks.local.control import (
     LET_GO,
     MAX_MESSAGE_BYTES,
@@ -34,7 +35,7 @@ from contrast_tasks.local.control import (
 from contrast_tasks.local.network import Network
 from contrast_tasks.local.node import Node
 from contrast_tasks.local.paths import LocalPaths, local_paths
-from contrast_tasks.local.processes import become_subreaper, guard, kill_descendants
+from contrast_tasks.local.processes import guard, kill_descendants
 
 _WATCH_PERIOD_S = 0.5
 

@@ -7,7 +7,6 @@ the node itself is killed.
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,36 +14,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from contrast_tasks.linux import become_subreaper, bound_to_parent, die_with
+
 MARK = "CONTRAST_LOCAL_POD"
 """Environment variable that ties a process to `<project path>:<pod>`."""
-
-# The numbers are those of linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def become_subreaper() -> None:
-    """Make orphaned descendants children of this process instead of init."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
-    """Ask for `signum` when the parent thread dies; end at once if `parent` is gone already."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(128 + int(signum))
-
-
-def bound_to_parent(signum: int = signal.SIGKILL) -> Callable[[], None]:
-    """Return a `preexec_fn` that binds a child's life to the calling process.
-
-    The caller must be the main thread: the kernel looks at the thread that forked.
-    """
-    parent = os.getpid()
-    return lambda: die_with(parent, signum)
 
 
 def spawn(

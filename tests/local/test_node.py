@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.linux import short_path
 from contrast_tasks.local import client as client_module
 from contrast_tasks.local.client import (
     NodeClient,
@@ -24,7 +25,7 @@ from contrast_tasks.local.client import (
     running_pids,
     start_node,
 )
-from contrast_tasks.local.control import NodeAbsent, ask, listening_socket, short_path
+from contrast_tasks.local.control import NodeAbsent, ask, listening_socket
 from contrast_tasks.local.messages import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.local.processes import is_alive, signal_group

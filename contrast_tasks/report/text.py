@@ -38,8 +38,9 @@ def wants_colour(choice: str, environ: Mapping[str, str], stream: _Terminal) -> 
     return stream.isatty()
 
 
-def _painted(text: str, code: str, *, colour: bool) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
+def _word(severity: Severity, *, colour: bool) -> str:
+    word = severity.value
+    return f"\x1b[{_COLOURS[severity]}m{word}\x1b[0m" if colour else word
 
 
 def _with_hint(head: str, hint: str) -> str:
@@ -52,14 +53,14 @@ def _hint_line(hint: str) -> str:
 
 def finding_line(finding: Finding, *, colour: bool = False) -> str:
     """Return `file:line: severity[code rule]: message`, the hint below it."""
-    severity = _painted(finding.severity.value, _COLOURS[finding.severity], colour=colour)
+    severity = _word(finding.severity, colour=colour)
     head = f"{finding.where}: {severity}[{finding.code} {finding.rule}]: {finding.message}"
     return _with_hint(head, finding.hint)
 
 
 def failure_line(failure: Failure, *, colour: bool = False) -> str:
     """Return `file:line: error: message` or `contrast-tasks: error: message`, the hint below it."""
-    error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
+    error = _word(Severity.ERROR, colour=colour)
     place = str(failure.where) if failure.where else PROGRAM
     head = f"{place}: {error}: {failure.message}"
     return _with_hint(head, failure.hint)
@@ -73,7 +74,7 @@ def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
     )
     hints = [failure.hint for failure in report.failures if failure.is_findings]
     if hints:
-        error = _painted("error", _COLOURS[Severity.ERROR], colour=colour)
+        error = _word(Severity.ERROR, colour=colour)
         lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}{_written(report)}")
         said = {"", *(finding.hint for finding in report.findings)}
         lines.extend(_hint_line(hint) for hint in dict.fromkeys(hints) if hint not in said)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks import catalogue
-from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.errors import ImageError
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
@@ -32,10 +32,8 @@ def resolve_images(
         except ImageError as error:
             malformed.add(reference)
             if reference in own:
-                finding = Finding(
-                    catalogue.IMAGE_REFERENCE, location(document, path), str(error), error.hint
-                )
-                findings.append(finding)
+                where = location(document, path)
+                findings.append(Finding(catalogue.IMAGE_REFERENCE, where, str(error), error.hint))
             continue
         if found is not None:
             images[reference] = found
@@ -43,8 +41,8 @@ def resolve_images(
             findings.append(_component_finding(project, setting, reference))
         elif reference not in own or "@" in reference:
             message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {project.settings.lock}"
-            hint = "run 'contrast-tasks lock'"
-            findings.append(_image_finding(location(document, path), message, hint))
+            where = location(document, path)
+            findings.append(Finding(catalogue.IMAGE_NOT_LOCKED, where, message))
     said = {*images, *malformed}
     findings += check_images(document, lambda reference: reference in said or reference not in own)
     return images, list(dict.fromkeys(findings))
@@ -63,7 +61,7 @@ def _component(project: Project, reference: str) -> str:
 
 def _component_finding(project: Project, setting: str, reference: str) -> Finding:
     """Return what is missing of an image of ours, the same for every workload that gets it."""
-    lock, key = project.settings.lock, f"components.{setting}"
+    lock, key, hint = project.settings.lock, f"components.{setting}", None
     if reference == getattr(ComponentSettings(), setting):
         message = f"{key} is {reference} by default, found no entry for it in {lock}"
         hint = (
@@ -72,9 +70,4 @@ def _component_finding(project: Project, setting: str, reference: str) -> Findin
         )
     else:
         message = f"{key} is {reference}, found no entry for it in {lock}"
-        hint = "run 'contrast-tasks lock'"
-    return _image_finding(project.settings.where(key), message, hint)
-
-
-def _image_finding(where: Location, message: str, hint: str) -> Finding:
-    return Finding(catalogue.IMAGE_NOT_LOCKED, where, message, hint)
+    return Finding(catalogue.IMAGE_NOT_LOCKED, project.settings.where(key), message, hint)

@@ -1,7 +1,7 @@
 """Evidence out of whatever carries it: raw report or quote, document, certificate of attested TLS, paravisor's container.
 
-What is recognised here is what `describe` recognises, less certificates without evidence in them. Nothing is verified but the
-form; that a certificate of attested TLS is signed by its own key is of no interest once its connection is over.
+Nothing is verified but the form. Whether its own key signed a certificate of attested TLS does not matter once its connection is
+over.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from contrast_tasks.errors import EvidenceRejected
 
 Evidence = SnpDocument | TdxQuote
 
+RAW_REPORT, HCL_CONTAINER = "SEV-SNP report", "HCL container of a SEV-SNP report"
+PEM_BEGIN = b"-----BEGIN CERTIFICATE"
 HCL_MAGIC, _HCL_HEADER_BYTES = b"HCLA", 0x20
 _QUOTE_VERSIONS = (b"\x04\x00", b"\x05\x00")
 _TEE_TYPE = b"\x81\x00\x00\x00"
@@ -36,10 +38,10 @@ def open_carrier(content: bytes) -> Carried:
     if is_raw_quote(content):
         return Carried(evidence=parse_quote(content), carrier="TDX quote")
     if content.startswith(HCL_MAGIC):
-        return _reported(report_in_container(content), "HCL container of a SEV-SNP report")
+        return _reported(report_in_container(content), HCL_CONTAINER)
     if len(content) == REPORT_BYTES:
-        return _reported(content, "SEV-SNP report")
-    if content.startswith(b"-----BEGIN CERTIFICATE") or content[:1] == b"\x30":
+        return _reported(content, RAW_REPORT)
+    if content.startswith(PEM_BEGIN) or content[:1] == b"\x30":
         return _from_certificate(content)
     if content[:1] == b"\x0a":
         return _from_document(content)
@@ -56,8 +58,12 @@ def report_in_container(content: bytes) -> bytes:
     return content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
 
 
-def _reported(report: bytes, carrier: str) -> Carried:
-    return Carried(evidence=SnpDocument(report=parse_report(report)), carrier=carrier)
+def _reported(content: bytes, carrier: str) -> Carried:
+    try:
+        report = parse_report(content)
+    except MalformedEvidence as err:
+        raise MalformedEvidence(f"not a {carrier}: {err}", reason=err.reason) from err
+    return Carried(evidence=SnpDocument(report=report), carrier=carrier)
 
 
 def _from_certificate(content: bytes) -> Carried:

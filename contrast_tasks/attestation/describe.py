@@ -1,15 +1,18 @@
 """What a piece of evidence says, field by field and bit by bit, for people and for JSON.
 
-Recognises, by their bytes: a raw SEV-SNP report, a raw TDX quote, either document of attested TLS, AMD and Intel certificates, and
-a certificate of attested TLS with a document inside. Describing verifies nothing.
+Besides what `carriers` recognises these are the certificates of AMD and Intel. Describing verifies nothing.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
 
-from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_in_container
+from contrast_tasks.attestation.carriers import (
+    HCL_CONTAINER,
+    PEM_BEGIN,
+    RAW_REPORT,
+    open_carrier,
+)
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.flags import Flags, named_bits
 from contrast_tasks.attestation.pki.certificate import parse_certificate
@@ -20,7 +23,8 @@ from contrast_tasks.attestation.pki.forms import (
     pem_to_der,
     utc_text,
 )
-from contrast_tasks.attestation.snp import document as snp_document
+from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument
+from contrast_tasks.attestation.snp.document import parse_document as parse_snp_document
 from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement
 from contrast_tasks.attestation.snp.flags import (
     ABI_VERSION,
@@ -29,12 +33,13 @@ from contrast_tasks.attestation.snp.flags import (
     SIGNER_INFO,
 )
 from contrast_tasks.attestation.snp.lines import line_of_report
-from contrast_tasks.attestation.snp.report import REPORT_BYTES, SnpReport, parse_report
+from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
-from contrast_tasks.attestation.tdx import document as tdx_document
+from contrast_tasks.attestation.tdx.document import TDX_OID
+from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from contrast_tasks.attestation.tdx.flags import ENCLAVE_ATTRIBUTES, TD_ATTRIBUTES, XFAM
 from contrast_tasks.attestation.tdx.pck import SGX_EXTENSION, load_chain, parse_pck_facts
-from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
+from contrast_tasks.attestation.tdx.quote import TdxQuote
 from contrast_tasks.errors import EvidenceRejected
 
 Description = dict[str, Any]
@@ -47,17 +52,20 @@ def describe(content: bytes) -> Description:
 
     Raises MalformedEvidence if it is nothing we know, with what each reading ran into.
     """
-    troubles: list[str] = []
-    for name, fits, reader in _READERS:
-        if not fits(content):
-            continue
-        try:
-            return {"kind": name, **reader(content)}
-        except EvidenceRejected as err:
-            troubles.append(f"not a {name}: {err}")
-    raise MalformedEvidence(
-        "; ".join(troubles) or f"{len(content)} bytes that are no evidence we know"
-    )
+    if content.startswith(PEM_BEGIN):
+        return {"kind": "certificate", **_pem(content)}
+    if _is_der(content):
+        return _der(content)
+    carried = open_carrier(content)
+    if isinstance(carried.evidence, TdxQuote):
+        said = describe_tdx_quote(carried.evidence)
+    elif carried.carrier == RAW_REPORT:
+        said = describe_snp_report(carried.evidence.report)
+    elif carried.carrier == HCL_CONTAINER:
+        said = {"report": describe_snp_report(carried.evidence.report)}
+    else:
+        said = _snp_document(carried.evidence)
+    return {"kind": carried.carrier, **said}
 
 
 def describe_snp_report(report: SnpReport) -> Description:
@@ -208,6 +216,7 @@ def _certificate(certificate: x509.Certificate) -> Description:
 
 
 def _endorsement(content: bytes) -> Description:
+    """Describe a key of AMD's that signs reports."""
     endorsement = parse_endorsement(content)
     certificate = endorsement.certificate
     return {
@@ -222,17 +231,16 @@ def _endorsement(content: bytes) -> Description:
     }
 
 
-def _snp_document(content: bytes) -> Description:
-    parsed = snp_document.parse_document(content)
+def _snp_document(document: SnpDocument) -> Description:
     said: Description = {
-        "report": describe_snp_report(parsed.report),
-        "product_claimed": parsed.product,
+        "report": describe_snp_report(document.report),
+        "product_claimed": document.product,
         "certificates": [
-            name for name in ("vcek", "vlek", "ask", "ark") if getattr(parsed, f"{name}_der")
+            name for name in ("vcek", "vlek", "ask", "ark") if getattr(document, f"{name}_der")
         ],
-        "extras": {key: len(value) for key, value in sorted(parsed.extras.items())},
+        "extras": {key: len(value) for key, value in sorted(document.extras.items())},
     }
-    key = parsed.vcek_der or parsed.vlek_der
+    key = document.vcek_der or document.vlek_der
     if key:
         said["endorsement"] = _endorsement(key)
     return said
@@ -250,8 +258,29 @@ def _pem(content: bytes) -> Description:
     return said[0] if len(said) == 1 else {"kind": "certificates", "certificates": said}
 
 
-def _unnumbered(content: bytes) -> Description:
-    """Describe a certificate with the serial number 0, which AMD uses and the library is about to refuse."""
+def _der(content: bytes) -> Description:
+    """Describe one certificate, by the first reader that understands it."""
+    troubles: list[str] = []
+    for kind, reader in (
+        ("AMD endorsement certificate", _endorsement),
+        ("certificate", _amd_authority if _is_of_amd(content) else _other_certificate),
+    ):
+        try:
+            return {"kind": kind, **reader(content)}
+        except EvidenceRejected as err:
+            troubles.append(f"not a {kind}: {err}")
+    raise MalformedEvidence("; ".join(troubles))
+
+
+def _is_of_amd(content: bytes) -> bool:
+    """Return whether our own reader has to describe it: the library is about to refuse the serial number 0."""
+    try:
+        return parse_certificate(content).serial == 0
+    except MalformedEvidence:
+        return False
+
+
+def _amd_authority(content: bytes) -> Description:
     certificate = parse_certificate(content)
     return {
         "subject": certificate.subject_cn,
@@ -266,15 +295,15 @@ def _other_certificate(content: bytes) -> Description:
     certificate = load_certificate(content, "it")
     said = _certificate(certificate)
     for extension in certificate.extensions:
-        value = extension.value
+        value, oid = extension.value, extension.oid.dotted_string
         if not isinstance(value, x509.UnrecognizedExtension):
             continue
         if extension.oid == SGX_EXTENSION:
             said |= _pck(certificate)
-        elif extension.oid.dotted_string == snp_document.OID_SNP_DOCUMENT:
-            said["snp_document"] = _snp_document(value.value)
-        elif extension.oid.dotted_string == tdx_document.TDX_OID:
-            said["tdx_document"] = describe_tdx_quote(tdx_document.parse_document(value.value))
+        elif oid == OID_SNP_DOCUMENT:
+            said["snp_document"] = _snp_document(parse_snp_document(value.value))
+        elif oid == TDX_OID:
+            said["tdx_document"] = describe_tdx_quote(parse_tdx_document(value.value))
     return said
 
 
@@ -285,43 +314,3 @@ def _is_der(content: bytes) -> bool:
         return len(list(elements(content))) == 1
     except MalformedEvidence:
         return False
-
-
-def _is_unnumbered(content: bytes) -> bool:
-    try:
-        return parse_certificate(content).serial == 0
-    except MalformedEvidence:
-        return False
-
-
-def _is_pem(content: bytes) -> bool:
-    return content.startswith(b"-----BEGIN CERTIFICATE")
-
-
-def _container(content: bytes) -> Description:
-    return {"report": describe_snp_report(parse_report(report_in_container(content)))}
-
-
-_READERS: tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes], Description]], ...] = (
-    ("TDX quote", is_raw_quote, lambda content: describe_tdx_quote(parse_quote(content))),
-    (
-        "SEV-SNP report",
-        lambda content: len(content) == REPORT_BYTES,
-        lambda content: describe_snp_report(parse_report(content)),
-    ),
-    (
-        "HCL container of a SEV-SNP report",
-        lambda content: content.startswith(HCL_MAGIC),
-        _container,
-    ),
-    ("AMD endorsement certificate", _is_der, _endorsement),
-    ("certificate", _is_unnumbered, _unnumbered),
-    ("certificate", _is_der, _other_certificate),
-    ("certificate", _is_pem, _pem),
-    ("SEV-SNP document", lambda content: content[:1] == b"\x0a", _snp_document),
-    (
-        "TDX document",
-        lambda content: content[:1] == b"\x0a",
-        lambda content: describe_tdx_quote(tdx_document.parse_document(content)),
-    ),
-)

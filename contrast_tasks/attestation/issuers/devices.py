@@ -22,18 +22,19 @@ from uuid import UUID
 from contrast_tasks.attestation.issuers.qgs import QuoteService
 from contrast_tasks.attestation.issuers.tsm import (
     CONFIGFS,
-    MAXIMUM_ATTEMPTS,
-    PAUSES_S,
     REPORT_DATA_BYTES,
     SEV_GUEST,
     TDX_GUEST,
+    Busy,
     ConfigfsSource,
     EvidenceSource,
     IssuerError,
     RawEvidence,
+    fetch_patiently,
+    require_report_data,
 )
+from contrast_tasks.attestation.snp.report import REPORT_BYTES
 
-SNP_REPORT_BYTES = 0x4A0
 _SNP_GET_REPORT = 0xC0205300
 _SNP_GET_EXT_REPORT = 0xC0205302
 _TDX_GET_REPORT0 = 0xC4405401
@@ -105,24 +106,19 @@ class SevGuestDevice:
         path: Path = Path("/dev/sev-guest"),
         *,
         ioctl: Ioctl | None = None,
-        vmpl: int = 0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use the device at `path`; `ioctl` is the system call, `vmpl` the privilege level to report for."""
+        """Use the device at `path`; `ioctl` is the system call."""
         self._path = path
         self._ioctl = ioctl or _system_ioctl()
-        self._vmpl = vmpl
         self._sleep = sleep
         self._one_at_a_time = threading.Lock()
 
     def fetch(self, report_data: bytes) -> RawEvidence:
         """Return a report of 0x4A0 bytes and the certificate table (may be empty)."""
-        if len(report_data) != REPORT_DATA_BYTES:
-            raise IssuerError(
-                f"report data has {len(report_data)} bytes, wanted {REPORT_DATA_BYTES}"
-            )
+        require_report_data(report_data)
         table = ctypes.create_string_buffer(_TABLE_BYTES)
-        request = _ExtendedRequest(vmpl=self._vmpl)
+        request = _ExtendedRequest()
         ctypes.memmove(request.report_data, report_data, REPORT_DATA_BYTES)
         request.certificates = ctypes.addressof(table)
         request.certificates_bytes = _TABLE_BYTES
@@ -132,7 +128,9 @@ class SevGuestDevice:
             except _NoTableError:
                 response = self._call(_SNP_GET_REPORT, request)
                 return RawEvidence(provider=SEV_GUEST, report=response)
-        return RawEvidence(provider=SEV_GUEST, report=response, auxiliary=_trimmed(table.raw))
+        # A table that begins with an empty entry is one without certificates.
+        auxiliary = table.raw if any(table.raw[: _ENTRY.size]) else b""
+        return RawEvidence(provider=SEV_GUEST, report=response, auxiliary=auxiliary)
 
     def _call(self, number: int, payload: _ExtendedRequest) -> bytes:
         response = ctypes.create_string_buffer(_RESPONSE_BYTES)
@@ -142,23 +140,23 @@ class SevGuestDevice:
             response=ctypes.addressof(response),
         )
         with _opened(self._path) as descriptor:
-            for pause_s in (*PAUSES_S, 0.0):
-                try:
-                    self._ioctl(descriptor, number, message)
-                except OSError as err:
-                    if err.errno in (errno.EAGAIN, errno.EBUSY):
-                        self._sleep(pause_s)
-                        continue
-                    if number == _SNP_GET_EXT_REPORT and (
-                        message.exit_info2 >> 32 == _VMM_TABLE_TOO_SMALL
-                        or err.errno == errno.ENOTTY
-                    ):
-                        raise _NoTableError from err
-                    raise IssuerError(
-                        f"{self._path.name}: {err.strerror}, firmware status {message.exit_info2:#x}"
-                    ) from err
-                return _report_of(response.raw)
-        raise IssuerError(f"{self._path.name} stayed busy for {MAXIMUM_ATTEMPTS} attempts")
+            fetch_patiently(lambda: self._attempt(descriptor, number, message), self._sleep)
+        return _report_of(response.raw)
+
+    def _attempt(self, descriptor: int, number: int, message: _Request) -> None:
+        try:
+            self._ioctl(descriptor, number, message)
+        except OSError as err:
+            if err.errno in (errno.EAGAIN, errno.EBUSY):
+                raise Busy(f"{self._path.name} stayed busy") from err
+            is_about_table = (
+                message.exit_info2 >> 32 == _VMM_TABLE_TOO_SMALL or err.errno == errno.ENOTTY
+            )
+            if number == _SNP_GET_EXT_REPORT and is_about_table:
+                raise _NoTableError from err
+            raise IssuerError(
+                f"{self._path.name}: {err.strerror}, firmware status {message.exit_info2:#x}"
+            ) from err
 
 
 class _NoTableError(Exception):
@@ -169,13 +167,9 @@ def _report_of(response: bytes) -> bytes:
     status, size = struct.unpack_from("<II", response)
     if status:
         raise IssuerError(f"firmware refused to report, status {status:#x}")
-    if size != SNP_REPORT_BYTES:
-        raise IssuerError(f"firmware gave a report of {size} bytes, wanted {SNP_REPORT_BYTES}")
+    if size != REPORT_BYTES:
+        raise IssuerError(f"firmware gave a report of {size} bytes, wanted {REPORT_BYTES}")
     return response[_RESPONSE_HEADER : _RESPONSE_HEADER + size]
-
-
-def _trimmed(table: bytes) -> bytes:
-    return table if any(table[: _ENTRY.size]) else b""
 
 
 class TdxGuestDevice:
@@ -198,10 +192,7 @@ class TdxGuestDevice:
 
     def fetch(self, report_data: bytes) -> RawEvidence:
         """Return a quote."""
-        if len(report_data) != REPORT_DATA_BYTES:
-            raise IssuerError(
-                f"report data has {len(report_data)} bytes, wanted {REPORT_DATA_BYTES}"
-            )
+        require_report_data(report_data)
         buffer = ctypes.create_string_buffer(report_data, REPORT_DATA_BYTES + _TDX_REPORT_BYTES)
         with self._one_at_a_time:
             with _opened(self._path) as descriptor:

@@ -28,7 +28,7 @@ PAUSES_S = (0.1, 0.3, 0.9, 2.7)
 MAXIMUM_ATTEMPTS = len(PAUSES_S) + 1
 _MAXIMUM_BLOB_BYTES = 64 * 1024
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 class IssuerError(ContrastError):
@@ -39,8 +39,8 @@ class NoProvider(IssuerError):
     """The kernel has configfs-tsm, but no driver behind it."""
 
 
-class _Busy(Exception):
-    """Firmware or the host is at work for somebody else."""
+class Busy(Exception):
+    """The hardware has nothing for us now, and may have the next time; the text says why in a few words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +63,25 @@ class EvidenceSource(Protocol):
         """Return evidence or raise IssuerError."""
 
 
-class Attributes(Protocol):
-    """The few file operations that configfs needs; a seam, because mkdir has effects there."""
+def fetch_patiently(attempt: Callable[[], T], sleep: Callable[[float], None]) -> T:
+    """Return what `attempt` returns, asking again after a pause while it raises Busy; raises IssuerError when that goes on."""
+    for pause_s in (*PAUSES_S, 0.0):
+        try:
+            return attempt()
+        except Busy as err:
+            cause = str(err)
+            sleep(pause_s)
+    raise IssuerError(f"{cause}; gave up after {MAXIMUM_ATTEMPTS} attempts")
 
-    def make(self, folder: Path) -> None:
-        """Make an entry; the kernel fills it with attributes."""
 
-    def remove(self, folder: Path) -> None:
-        """Remove an entry with its attributes."""
-
-    def read(self, path: Path) -> bytes:
-        """Read one attribute, at most 64 KiB."""
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Write one attribute in a single call."""
+def require_report_data(report_data: bytes) -> None:
+    """Raise IssuerError unless it is 64 bytes."""
+    if len(report_data) != REPORT_DATA_BYTES:
+        raise IssuerError(f"report data has {len(report_data)} bytes, wanted {REPORT_DATA_BYTES}")
 
 
 class KernelAttributes:
-    """The real file operations."""
+    """The few file operations that configfs needs; a seam, because making a folder has effects there."""
 
     def make(self, folder: Path) -> None:
         """Make an entry; raises FileExistsError if the name is taken."""
@@ -118,18 +119,16 @@ class ConfigfsSource:
         self,
         root: Path = CONFIGFS,
         *,
-        attributes: Attributes | None = None,
+        attributes: KernelAttributes | None = None,
         unique: Callable[[], str] = lambda: secrets.token_hex(8),
-        privilege_level: int | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Use entries below `root`; privilege_level is the VMPL to report for, 0 to 3, None for the guest's own."""
+        """Use entries below `root`."""
         self._sleep = sleep
         self._one_at_a_time = threading.Lock()
         self._root = root
         self._attributes = attributes or KernelAttributes()
         self._unique = unique
-        self._privilege_level = privilege_level
         self._provider: str | None = None
 
     @property
@@ -151,22 +150,14 @@ class ConfigfsSource:
 
     def fetch(self, report_data: bytes) -> RawEvidence:
         """Return a report or quote that was made for our report data and nobody else's."""
-        _require_report_data(report_data)
-        cause = ""
+        require_report_data(report_data)
         with self._one_at_a_time:
-            for pause_s in (*PAUSES_S, 0.0):
-                try:
-                    evidence = self._with_entry(lambda entry: self._attempt(entry, report_data))
-                except _Busy:
-                    cause = "firmware or host stayed busy"
-                    self._sleep(pause_s)
-                    continue
-                if evidence is not None:
-                    return evidence
-                cause = "somebody else writes to our configfs entry"
-        raise IssuerError(f"{cause}; gave up after {MAXIMUM_ATTEMPTS} attempts")
+            return fetch_patiently(
+                lambda: self._with_entry(lambda entry: self._attempt(entry, report_data)),
+                self._sleep,
+            )
 
-    def _with_entry(self, action: Callable[[Path], _T]) -> _T:
+    def _with_entry(self, action: Callable[[Path], T]) -> T:
         entry = self._root / f"contrast-{self._unique()}"
         try:
             self._attributes.make(entry)
@@ -199,22 +190,19 @@ class ConfigfsSource:
             raise IssuerError(f"configfs generation is {text!r}, wanted a number")
         return int(text)
 
-    def _attempt(self, entry: Path, report_data: bytes) -> RawEvidence | None:
+    def _attempt(self, entry: Path, report_data: bytes) -> RawEvidence:
         provider = self._read_provider(entry)
         expected = self._generation(entry) + 1
-        if self._privilege_level is not None and provider == SEV_GUEST:
-            self._attributes.write(entry / "privlevel", str(self._privilege_level).encode())
-            expected += 1
         self._attributes.write(entry / "inblob", report_data)
         try:
             report = self._attributes.read(entry / "outblob")
             auxiliary = self._auxiliary(entry) if provider == SEV_GUEST else b""
         except OSError as err:
             if err.errno in (errno.EWOULDBLOCK, errno.EBUSY, errno.EINTR):
-                raise _Busy from err
+                raise Busy("firmware or host stayed busy") from err
             raise
         if self._generation(entry) != expected:
-            return None
+            raise Busy("somebody else writes to our configfs entry")
         if not report:
             raise IssuerError("configfs gave an empty report")
         return RawEvidence(provider=provider, report=report, auxiliary=auxiliary)
@@ -225,8 +213,3 @@ class ConfigfsSource:
             return self._attributes.read(entry / "auxblob")
         except FileNotFoundError:
             return b""
-
-
-def _require_report_data(report_data: bytes) -> None:
-    if len(report_data) != REPORT_DATA_BYTES:
-        raise IssuerError(f"report data has {len(report_data)} bytes, wanted {REPORT_DATA_BYTES}")

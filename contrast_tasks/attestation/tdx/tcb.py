@@ -251,18 +251,13 @@ def _parse_platform_level(document: Any) -> PlatformLevel:
 
 def _parse_components(tcb: _Fields, name: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the SVNs and what the components are called; names are for people and decide nothing."""
-    items = tcb.items(name)
+    items = [
+        _Fields(item, f"TCB level: {name}[{index}]") for index, item in enumerate(tcb.items(name))
+    ]
     if len(items) != COMPONENTS:
         raise CollateralRejected(f"TCB level: {name} has {len(items)} entries, wanted {COMPONENTS}")
-    try:
-        svns = tuple(item["svn"] for item in items)
-        if any(type(svn) is not int for svn in svns):
-            raise TypeError  # noqa: TRY301  # booleans and fractions are no numbers here
-        return tuple(bytes(svns)), tuple(str(item.get("type", "")) for item in items)
-    except (AttributeError, TypeError, KeyError, ValueError) as err:
-        raise CollateralRejected(
-            f"TCB level: {name} is not a list of objects with an svn of 0 to 255"
-        ) from err
+    svns = tuple(item.number("svn", most=0xFF) for item in items)
+    return svns, tuple(str(item.get("type")) if item.has("type") else "" for item in items)
 
 
 def _parse_module(document: Any, *, numbered: bool) -> ModuleIdentity:

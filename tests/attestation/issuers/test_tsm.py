@@ -76,14 +76,6 @@ def test_the_entry_is_removed_after_success_and_failure(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_privilege_level_counts_as_a_write_of_ours(tmp_path: Path) -> None:
-    configfs = Configfs()
-
-    source(tmp_path, configfs, privilege_level=1).fetch(DATA)
-
-    assert configfs.log == ["make", "write privlevel", "write inblob", "remove"]
-
-
 def test_a_write_by_somebody_else_makes_us_try_again(tmp_path: Path) -> None:
     configfs = Configfs()
     configfs.intruders = 2
@@ -360,17 +352,16 @@ def test_the_bytes_of_a_request_are_those_of_the_kernels_header(device: Path) ->
         ctypes.memmove(response, struct.pack("<II24x", 0, 0x4A0) + bytes(0x4A0), 32 + 0x4A0)
         return 0
 
-    SevGuestDevice(device, ioctl=ioctl, vmpl=2).fetch(DATA)
+    SevGuestDevice(device, ioctl=ioctl).fetch(DATA)
 
     message, request = seen
     # u8 version, 7 of padding, u64 request, u64 response, u64 exitinfo2
     assert len(message) == 32
     assert message[:8] == b"\1" + bytes(7)
     assert message[24:] == bytes(8)
-    # user data 64, u32 vmpl, 28 reserved, u64 table, u32 its size in whole pages, 4 of padding
+    # user data 64, u32 vmpl 0, 28 reserved, u64 table, u32 its size in whole pages, 4 of padding
     assert request[:64] == DATA
-    assert request[64:68] == b"\2\0\0\0"
-    assert request[68:96] == bytes(28)
+    assert request[64:96] == bytes(32)
     assert request[96:104] != bytes(8)
     assert request[104:108] == (4 * 4096).to_bytes(4, "little")
 

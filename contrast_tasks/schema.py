@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import resources
 from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.pointers import to_pointer
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -36,7 +37,7 @@ def validate(document: object, schema_name: str) -> list[tuple[str, str]]:
     errors = (
         leaf for error in _validator(schema_name).iter_errors(document) for leaf in _leaves(error)
     )
-    return sorted({(_pointer(error), _message(error)) for error in errors})
+    return sorted({(to_pointer(error.absolute_path), _message(error)) for error in errors})
 
 
 @cache
@@ -66,11 +67,6 @@ def _leaves(error: "ValidationError") -> list["ValidationError"]:
         best = best_match(iter(error.context))
         return [best] if best is not None else [error]
     return [error]
-
-
-def _pointer(error: "ValidationError") -> str:
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in error.absolute_path)
-    return "".join(f"/{step}" for step in steps)
 
 
 def _shown(value: Any) -> str:

@@ -10,9 +10,10 @@ from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import NAMES, did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
+from contrast_tasks.pointers import Path
 
 _PREFIX: Final = annotations.PREFIX
 _STORE_SIZE: Final = "image-store-size"

@@ -11,8 +11,9 @@ from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes, parse_quantity
+from contrast_tasks.pointers import Path
 
 _PINNED: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _KINDS: Final = ("initContainers", "containers")

@@ -13,8 +13,9 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import check_annotations
 from contrast_tasks.kube.documents import Document
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.pointers import Path
 
 # Member of a ConfigMap or Secret, and whether its values are base64. Source: Kubernetes API, core/v1.
 _DATA: Final[Mapping[str, Mapping[str, bool]]] = {

@@ -10,7 +10,8 @@ from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
+from contrast_tasks.pointers import Path
 
 # Source: RFC 1123, as Kubernetes has it for names of objects that run pods.
 _NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")

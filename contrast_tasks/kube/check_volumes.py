@@ -9,7 +9,7 @@ from typing import Any, Final
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_containers import containers
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.volume_kinds import (
     ALLOWED,
     DEVICES,
@@ -18,6 +18,7 @@ from contrast_tasks.pods.volume_kinds import (
     kinds_of,
     known_kind,
 )
+from contrast_tasks.pointers import Path
 
 _SECURE_PV_PARTS: Final = 2
 

@@ -15,9 +15,9 @@ from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.kube import nodes
+from contrast_tasks.pointers import Path, to_pointer
 
 BYTE_ORDER_MARK: Final = "\ufeff"
-Path = tuple[str | int, ...]
 
 # A document marker stands in column 1 and is never content; directives belong to the document below them.
 _SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -161,9 +161,7 @@ def line_of(document: Document, path: Sequence[str | int]) -> int:
 
 def location(document: Document, path: Sequence[str | int] = ()) -> Location:
     """Return the place of `path` in the document's file, with the JSON pointer inside the object."""
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
-    pointer = "".join(f"/{step}" for step in steps)
-    return Location(file=document.file, line=line_of(document, path), pointer=pointer)
+    return Location(file=document.file, line=line_of(document, path), pointer=to_pointer(path))
 
 
 def _step(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:

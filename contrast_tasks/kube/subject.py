@@ -8,8 +8,7 @@ from contrast_tasks.catalogue import Entry
 from contrast_tasks.findings import Findings
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document, location
-
-Path = tuple[str | int, ...]
+from contrast_tasks.pointers import Path
 
 
 class Subject:

@@ -7,8 +7,7 @@ from typing import Any, Final
 from contrast_tasks.annotations import POD_ROLE, PREFIX
 from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
-
-Path = tuple[str | int, ...]
+from contrast_tasks.pointers import Path
 
 # Source: docs/internals/generate.md 8.5; the second is the class of AKS.
 CONFIDENTIAL_PREFIX: Final = "contrast-cc"

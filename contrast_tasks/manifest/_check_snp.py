@@ -6,7 +6,8 @@ Source: docs/internals/manifest.md 1.2 (members, fixed values), 2.2 (M031 to M03
 from typing import Any
 
 from contrast_tasks import catalogue
-from contrast_tasks.manifest._checks import Collector, Step, dotted, shown
+from contrast_tasks.manifest._checks import Collector, dotted, shown
+from contrast_tasks.pointers import Path
 
 PRODUCTS = ("Milan", "Genoa")
 TCB_MEMBERS = ("BootloaderVersion", "TEEVersion", "SNPVersion", "MicrocodeVersion")
@@ -59,8 +60,6 @@ _UINT64_MAX = 2**64 - 1
 _MEASUREMENT_BYTES = 48
 _CHIP_ID_BYTES = 64
 _ROOT_BYTES = 32
-
-Path = tuple[Step, ...]
 
 
 def check_snp(check: Collector, value: Any, path: Path) -> None:

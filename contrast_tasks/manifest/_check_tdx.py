@@ -6,7 +6,8 @@ Source: docs/internals/manifest.md 1.3 (members), 2.2 (M040 to M048).
 from typing import Any
 
 from contrast_tasks import catalogue
-from contrast_tasks.manifest._checks import Collector, Step
+from contrast_tasks.manifest._checks import Collector
+from contrast_tasks.pointers import Path
 
 TDX_MEMBERS = (
     "Platform",
@@ -33,8 +34,6 @@ _SVN_BYTES = 16
 _FEATURE_BYTES = 8
 _PIID_BYTES = 16
 _UINT16_MAX = 65535
-
-Path = tuple[Step, ...]
 
 
 def check_tdx(check: Collector, value: Any, path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from contrast_tasks import catalogue
 from contrast_tasks.catalogue import Entry
 from contrast_tasks.findings import Findings
-from contrast_tasks.manifest.json_text import escape
 from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.pointers import Path
 
 MISSING_PREFIX = "missing-"
 _HEX = re.compile(r"[0-9a-f]*")
@@ -17,8 +17,6 @@ _HEX_ANY_CASE = re.compile(r"[0-9A-Fa-f]*")
 _SHOWN = 40
 # The reference product reads counts into such integers and refuses larger ones.
 _INT64_MAX = 2**63 - 1
-
-Step = str | int
 
 
 def shown(value: Any) -> str:
@@ -39,12 +37,7 @@ def shown(value: Any) -> str:
     return f"'{text}'" if isinstance(value, str) else text
 
 
-def pointer_of(path: tuple[Step, ...]) -> str:
-    """Return the RFC 6901 pointer of a path."""
-    return "".join(f"/{escape(str(step))}" for step in path)
-
-
-def dotted(path: tuple[Step, ...]) -> str:
+def dotted(path: Path) -> str:
     """Return a path as people read it: `ReferenceValues.snp[0].MinimumTCB`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
@@ -54,13 +47,13 @@ def dotted(path: tuple[Step, ...]) -> str:
 class Collector:
     """The rules that parts of a manifest have in common, and what they found in one manifest."""
 
-    findings: Findings[tuple[Step, ...]]
+    findings: Findings[Path]
     lenient: bool = False
 
     def report(
         self,
         entry: Entry,
-        path: tuple[Step, ...],
+        path: Path,
         reason: str,
         hint: str | None = None,
         *,
@@ -70,18 +63,18 @@ class Collector:
         message = f"{dotted(path)}: {reason}" if path else reason
         self.findings.report(entry, path, message, hint, is_milder=is_milder)
 
-    def missing(self, entry: Entry, path: tuple[Step, ...], hint: str | None = None) -> None:
+    def missing(self, entry: Entry, path: Path, hint: str | None = None) -> None:
         """Add a finding of the class that generate tolerates: a value only the user can know is not there yet."""
         self.report(entry, path, "is missing, expected a value", hint)
 
-    def wrong_type(self, path: tuple[Step, ...], value: Any, wanted: str) -> None:
+    def wrong_type(self, path: Path, value: Any, wanted: str) -> None:
         """Add M003: a value has another type than the format knows."""
         self.report(catalogue.MEMBER_TYPE, path, f"is {shown(value)}, expected {wanted}")
 
     def members(
         self,
         value: Any,
-        path: tuple[Step, ...],
+        path: Path,
         *,
         known: Collection[str],
         required: Collection[str] = (),
@@ -114,7 +107,7 @@ class Collector:
                 self.report(catalogue.ABSENT_MEMBER, path, f"has no '{name}'")
         return found
 
-    def _unknown(self, name: str, path: tuple[Step, ...], known: tuple[str, ...]) -> None:
+    def _unknown(self, name: str, path: Path, known: tuple[str, ...]) -> None:
         same = next((entry for entry in known if entry.lower() == name.lower()), None)
         if same is None:
             hint = did_you_mean(name, known)
@@ -126,7 +119,7 @@ class Collector:
             reason = f"wrong capitals, expected '{same}'"
             self.report(catalogue.WRONG_CAPITALS, (*path, name), reason, is_milder=self.lenient)
 
-    def elements(self, value: Any, path: tuple[Step, ...]) -> list[Any]:
+    def elements(self, value: Any, path: Path) -> list[Any]:
         """Return the elements of an array; an empty list for null, and with M003 for anything else."""
         if value is None:
             return []
@@ -138,7 +131,7 @@ class Collector:
     def hex(
         self,
         value: Any,
-        path: tuple[Step, ...],
+        path: Path,
         size_bytes: int,
         *,
         entry: Entry,
@@ -164,7 +157,7 @@ class Collector:
         self.report(entry, path, reason)
         return False
 
-    def integer(self, value: Any, path: tuple[Step, ...], high: int, *, entry: Entry) -> bool:
+    def integer(self, value: Any, path: Path, high: int, *, entry: Entry) -> bool:
         """Return whether `value` is an integer, not written as a fraction, from 0 to `high`."""
         if type(value) is int and 0 <= value <= high:
             return True
@@ -174,7 +167,7 @@ class Collector:
     def optional(
         self,
         members: Mapping[str, Any],
-        path: tuple[Step, ...],
+        path: Path,
         name: str,
         kind: type[bool | int | str],
     ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
+from contrast_tasks.pointers import escape
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
@@ -43,11 +44,6 @@ class Fraction(float):
 
     def __str__(self) -> str:
         return self.text
-
-
-def escape(key: str) -> str:
-    """Return one member name as a step of an RFC 6901 pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

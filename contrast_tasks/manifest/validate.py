@@ -14,10 +14,11 @@ from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
 from contrast_tasks.manifest._check_snp import check_simulated, check_snp
 from contrast_tasks.manifest._check_tdx import check_tdx
-from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector, Step, pointer_of, shown
+from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector, shown
 from contrast_tasks.manifest._json_form import to_json
 from contrast_tasks.manifest.keys import SEEDSHARE_BITS_MIN, parse_pkcs1
 from contrast_tasks.manifest.model import ROLE_COORDINATOR, Manifest
+from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.sans import san_kind
 
 FILE_NAME = "manifest.json"
@@ -31,8 +32,6 @@ ALIASES = {"SeedshareOwnerKeys": "SeedshareOwnerPubKeys"}
 _HASH_DIGITS = 64
 _HEX = frozenset("0123456789abcdefABCDEF")
 _ROLES = ("", ROLE_COORDINATOR)
-
-Path = tuple[Step, ...]
 
 
 class ManifestError(FindingsError):
@@ -82,7 +81,7 @@ def validate_manifest(
     document = to_json(manifest) if isinstance(manifest, Manifest) else manifest
 
     def locate(path: Path) -> Location:
-        pointer = pointer_of(path)
+        pointer = to_pointer(path)
         return Location(file=file, line=line(pointer), pointer=pointer)
 
     check = Collector(findings=Findings(locate), lenient=lenient)

@@ -3,6 +3,7 @@
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Findings, raise_errors
+from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.environment import ContainerEnvironment, image_environment
 from contrast_tasks.policy.expectations import (
@@ -43,25 +44,31 @@ _PULL_DIGEST = "sha256:"
 _DIGEST_LENGTH = 64
 
 
-def derive(given: PolicyInput, profile: Profile) -> PolicyData:
+def derive(
+    given: PolicyInput, profile: Profile, findings: Findings[Path] | None = None
+) -> PolicyData:
     """Return the expectations of one pod; warnings are in its `findings`.
 
+    findings: knows where paths of the object stand; by default findings have their JSON pointer alone.
     Raises FindingsError with every finding when at least one is an error. The result depends on the arguments
     only, and not on the order of keys in mappings.
     """
-    expectations = expect(given, profile)
+    expectations = expect(given, profile, findings)
     raise_errors(expectations.findings)
     return expectations
 
 
-def expect(given: PolicyInput, profile: Profile) -> PolicyData:
+def expect(
+    given: PolicyInput, profile: Profile, findings: Findings[Path] | None = None
+) -> PolicyData:
     """Return the expectations as far as they can be known; `findings` has errors too.
 
     What an error speaks of is left out or guessed, so that no policy may be made of it.
     """
-    findings = Findings[str](lambda pointer: Location(file=given.file, pointer=pointer))
-    spec = Place(given.pod_spec, f"{given.pointer}/spec", findings)
-    metadata = Place(given.pod_metadata, f"{given.pointer}/metadata", findings)
+    if findings is None:
+        findings = Findings(lambda path: Location(file="", pointer=to_pointer(path)))
+    spec = Place(given.pod_spec, (*given.path, "spec"), findings)
+    metadata = Place(given.pod_metadata, (*given.path, "metadata"), findings)
     check_pod(spec, metadata)
     context = PodContext(
         given=given,
@@ -101,7 +108,7 @@ def _identity(context: PodContext) -> PodIdentity:
         metadata.report(catalogue.NO_NAME, f"the {owner.kind} has no name")
         pattern = ("^$", "")
     elif not is_subdomain(owner.name or owner.generate_name):
-        Place(None, "/metadata/name", metadata.findings).report(
+        Place(None, ("metadata", "name"), metadata.findings).report(
             catalogue.NO_NAME,
             f"the name {owner.name or owner.generate_name!r} is no DNS name",
             "write lower-case letters, digits, dashes and dots",

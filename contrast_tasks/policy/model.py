@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.pointers import Path
 
 ConfigKey = tuple[str, str | None, str]
 
@@ -49,7 +50,7 @@ class PolicyInput:
     name); Secret values are already decoded from base64, ConfigMap binaryData are bytes.
     block_claims: volumeMode by name of a StatefulSet's claim templates. indexed_job: the Job sets
     JOB_COMPLETION_INDEX. service_account_automount: False when the ServiceAccount object says so.
-    file, pointer: where findings point; pointer is the JSON pointer of the template in its object.
+    path: where the template stands in its object.
     """
 
     pod_metadata: Mapping[str, Any]
@@ -60,8 +61,7 @@ class PolicyInput:
     block_claims: Mapping[str, str] = field(default_factory=dict)
     indexed_job: bool = False
     service_account_automount: bool = True
-    file: str = ""
-    pointer: str = ""
+    path: Path = ()
 
     @classmethod
     def from_object(
@@ -70,7 +70,6 @@ class PolicyInput:
         *,
         images: Mapping[str, ImageFacts],
         configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
-        file: str = "",
         service_account_automount: bool = True,
     ) -> "PolicyInput":
         """Take the pod template out of a Kubernetes object of one of the kinds of WORKLOAD_KINDS.
@@ -98,8 +97,7 @@ class PolicyInput:
             block_claims=_claims(claims),
             indexed_job=_job_spec(obj["kind"], spec).get("completionMode") == "Indexed",
             service_account_automount=service_account_automount,
-            file=file,
-            pointer="".join(f"/{name}" for name in path),
+            path=path,
         )
 
 

@@ -1,4 +1,4 @@
-"""A value in a user's document together with its JSON pointer, so that every complaint names its place."""
+"""A value in a user's document together with its path, so that every complaint names its place."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,21 +6,22 @@ from typing import Any
 from contrast_tasks import catalogue
 from contrast_tasks.catalogue import Entry
 from contrast_tasks.findings import Findings
+from contrast_tasks.pointers import Path
 
 
 class Place:
     """A JSON value and where it stands; an explicit null counts as absent, as Kubernetes reads it."""
 
-    __slots__ = ("findings", "pointer", "value")
+    __slots__ = ("findings", "path", "value")
 
-    def __init__(self, value: Any, pointer: str, findings: Findings[str]) -> None:
+    def __init__(self, value: Any, path: Path, findings: Findings[Path]) -> None:
         self.value = value
-        self.pointer = pointer
+        self.path = path
         self.findings = findings
 
     def report(self, entry: Entry, message: str, hint: str | None = None) -> None:
         """Note what is found at this place."""
-        self.findings.report(entry, self.pointer, message, hint)
+        self.findings.report(entry, self.path, message, hint)
 
     def has(self, key: str) -> bool:
         """Return whether the member is present and not null."""
@@ -29,8 +30,7 @@ class Place:
     def at(self, key: str) -> "Place":
         """Return the member, whose value is None when it is absent."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
-        escaped = key.replace("~", "~0").replace("/", "~1")
-        return Place(value, f"{self.pointer}/{escaped}", self.findings)
+        return Place(value, (*self.path, key), self.findings)
 
     def mapping(self, key: str) -> "Place":
         """Return the member as a mapping, an empty one when absent; another type is an error."""
@@ -51,7 +51,7 @@ class Place:
             place.wrong("a list")
             return
         for index, value in enumerate(place.value):
-            yield Place(value, f"{place.pointer}/{index}", self.findings)
+            yield Place(value, (*place.path, index), self.findings)
 
     def entries(self, key: str) -> Iterator["Place"]:
         """Yield the elements of the member that are mappings; others are errors."""

@@ -15,7 +15,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import FileIndex
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.settings.load import Settings, WorkloadSettings, workload_key
@@ -142,7 +142,7 @@ def _memory(
         request = workloads.mapping_at(resources, "requests").get("memory")
         own = declared.memory if declared is not None else None
         if declared is not None and own is not None and _differs(own, limit, request):
-            path: Path = (*subject.spec_path, "containers", number, "resources")
+            path = (*subject.spec_path, "containers", number, "resources")
             subject.report(
                 catalogue.MEMORY_CONFLICT,
                 path,

@@ -14,9 +14,10 @@ import yaml
 
 from contrast_tasks import annotations, catalogue, resources
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.subject import Path, Subject
+from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.volume_kinds import MEDIA, kind_of
+from contrast_tasks.pointers import Path
 
 INITIALIZER: Final = "contrast-initializer"
 SERVICE_MESH: Final = "contrast-service-mesh"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from contrast_tasks.errors import Location, SettingsError
-from contrast_tasks.settings.lines import Path, key_lines
+from contrast_tasks.pointers import Path
+from contrast_tasks.settings.lines import key_lines
 from contrast_tasks.settings.shape import (
     Problem,
     check,

@@ -13,6 +13,7 @@ from typing import Any
 
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.pointers import to_pointer
 from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.outputs import output_problems
@@ -321,10 +322,8 @@ def _workload(
 def _key_place(
     places: Mapping[tuple[str | int, ...], Location], path: tuple[str, str], key: str
 ) -> Location:
-    # RFC 6901 escapes.
-    steps = (step.replace("~", "~0").replace("/", "~1") for step in (*path, key))
     found = places.get((*path, key), places[path])
-    return replace(found, pointer="/" + "/".join(steps))
+    return replace(found, pointer=to_pointer((*path, key)))
 
 
 def _lower(values: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -12,8 +12,8 @@ from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.platforms import NAMES, did_you_mean
 from contrast_tasks.pods.quantities import MEMORY_PATTERN
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.pointers import Path
 from contrast_tasks.sans import san_kind
-from contrast_tasks.settings.lines import Path
 
 _NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 # Compiled on first use: every run imports this module, few files hold everything.

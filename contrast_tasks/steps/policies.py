@@ -7,12 +7,13 @@ import base64
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.errors import GraphError
-from contrast_tasks.findings import Finding, FindingsError, Severity, raise_errors
+from contrast_tasks.findings import Finding, Findings, FindingsError, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
@@ -136,9 +137,8 @@ def _policy(
     try:
         expectations = _expectations(project, workload, document, obj)
     except FindingsError as error:
-        return b"", [_at_line(finding, document) for finding in error.findings]
-    findings = [_at_line(finding, document) for finding in expectations.findings]
-    return render_policy(expectations), findings
+        return b"", list(error.findings)
+    return render_policy(expectations), list(expectations.findings)
 
 
 def _not_said_already(project: Project, findings: list[Finding]) -> list[Finding]:
@@ -172,10 +172,10 @@ def _expectations(
         obj,
         images=images,
         configs=_configs(project, workload),
-        file=document.file,
         service_account_automount=_automounts(project, workload, obj),
     )
-    return derive_policy(given, KATA_QEMU)
+    findings = Findings(partial(location, document), workloads.workload_key(document.obj))
+    return derive_policy(given, KATA_QEMU, findings)
 
 
 def policy_of(project: Project, workload: Workload) -> tuple[bytes, "PolicyData"]:
@@ -191,19 +191,6 @@ def policy_of(project: Project, workload: Workload) -> tuple[bytes, "PolicyData"
         raise GraphError(message, hint="run 'contrast-tasks generate' first") from error
     expectations = _expectations(project, workload, document_of(project, workload), work.obj)
     return work.policy, expectations
-
-
-def _at_line(finding: Finding, document: Document) -> Finding:
-    """Return a finding that only knows its JSON pointer with the line of the nearest place that the user wrote."""
-    if finding.where.line is not None:
-        return finding
-    steps = [
-        step.replace("~1", "/").replace("~0", "~") for step in finding.where.pointer.split("/")[1:]
-    ]
-    path = [int(step) if step.isdigit() else step for step in steps]
-    where = replace(location(document, path), pointer=finding.where.pointer)
-    message = f"{workloads.workload_key(document.obj)}: {finding.message}"
-    return replace(finding, where=where, message=message)
 
 
 def image_facts(image: LockedImage, reference: str) -> "ImageFacts":

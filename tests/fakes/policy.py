@@ -88,9 +88,7 @@ def given(
     for part in spec.split('"image": "')[1:]:
         reference = part.partition('"')[0]
         found.setdefault(reference, image(reference))
-    return PolicyInput.from_object(
-        obj, images=found, configs=rest.pop("configs", {}), file="app.yml", **rest
-    )
+    return PolicyInput.from_object(obj, images=found, configs=rest.pop("configs", {}), **rest)
 
 
 def derived(spec: str, *, tolerant: bool = False, **rest: Any) -> PolicyData:

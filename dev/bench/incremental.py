@@ -1,6 +1,7 @@
 """What `generate` costs: nothing to do, one workload changed, everything new."""
 
 import itertools
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -32,6 +33,13 @@ class _Bench:
         self.forget()
         return self.generate("--quiet")
 
+    def cold_processor_ms(self) -> float:
+        """Return the processor time of a cold run, which another process on the machine does not lengthen."""
+        self.forget()
+        before = _children_s()
+        self.generate("--quiet")
+        return (_children_s() - before) * 1000
+
     def edit(self, number: int) -> None:
         path = self.project.root / _EDITED
         head, found, rest = path.read_text().partition("- name: app-0000\n")
@@ -41,12 +49,19 @@ class _Bench:
         path.write_text(f"{head}{found}{args}{rest}")
 
 
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measure_incremental(folder: Path) -> Iterator[Measured]:
     """Yield the lines about `generate`."""
+    one = _Bench(folder / "one", 1)
+    yield measured("cold, 1 workload, processor", one.cold_processor_ms, count=3, budget="600 ms")
     small, large = _Bench(folder / "small", 4), _Bench(folder / "large", 1000)
     small.cold()
     yield measured("no-op, 4 workloads, doit", lambda: small.generate("--quiet"))
-    cold = measured("cold, 1000 workloads", large.cold, count=2, budget="12 s")
+    cold = measured("cold, 1000 workloads", large.cold, count=2, budget="4 s")
     no_op = measured(
         "no-op, 1000 workloads, doit", lambda: large.generate("--quiet"), budget="16 x"
     )
@@ -57,7 +72,7 @@ def measure_incremental(folder: Path) -> Iterator[Measured]:
         small.generate("--quiet")
         large.generate("--quiet")
     time.sleep(2.1)
-    for bench, name, budget in ((small, "4", ""), (large, "1000", "16 x")):
+    for bench, name, budget in ((small, "4", ""), (large, "1000", "4 x")):
         bench.generate()
         yield measured(f"no-op, {name} workloads, snapshot", bench.generate, budget=budget)
     numbers = itertools.count()

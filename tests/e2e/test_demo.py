@@ -1,4 +1,4 @@
-"""The whole path of issue 2 on the real example: generated, deployed, set, verified, voted, updated, stopped."""
+"""The whole path on the real example: generated, deployed, set, verified, voted, updated, stopped."""
 
 import os
 import shutil

@@ -16,7 +16,7 @@ from contrast_tasks.local.paths import local_paths
 pytestmark = pytest.mark.e2e
 
 CHECKOUT = Path(__file__).parents[2]
-FOLDERS = ("contrast_tasks", "coordinator", "examples", "schemas", "templates")
+FOLDERS = ("contrast_tasks", "coordinator", "dev", "examples", "schemas", "templates")
 FILES = ("contrast.toml", "dodo.py", "doitw", "requirements.lock")
 
 

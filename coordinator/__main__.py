@@ -1,9 +1,10 @@
 """The Coordinator as a process: `python -m coordinator`.
 
-Options have environment variables of the same meaning; the option wins. Its own evidence comes from the confidential guest it
-runs in, or as CONTRAST_EVIDENCE and CONTRAST_HOST_DATA say. Peers are judged by what they deliver, by what the folder of kept
-endorsements holds, and by what a thread of its own has fetched from the vendors, unless CONTRAST_ENDORSEMENTS_FETCH is off; no
-handshake waits for it. Standard output stays empty, the log goes to standard error.
+Every option can be given as an environment variable, too; the option wins. The Coordinator's own evidence comes from the
+confidential guest it runs in, unless CONTRAST_EVIDENCE and CONTRAST_HOST_DATA name a simulated one. Peers are judged by what
+they present, by the kept endorsements, and by what a background thread has fetched from the vendors, unless
+CONTRAST_ENDORSEMENTS_FETCH is off. No handshake waits for the network. Standard output stays empty, the log goes to standard
+error.
 Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address cannot be bound; 1 our bug.
 """
 

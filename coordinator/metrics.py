@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import grpc
+
 STARTED = "contrast_grpc_server_started_total"
 HANDLED = "contrast_grpc_server_handled_total"
 RECEIVED = "contrast_grpc_server_msg_received_total"
@@ -30,12 +32,6 @@ _FAMILIES = (
     (ATTESTATION_FAILURES, "counter", "handshakes refused by the mesh api"),
 )
 _BUCKETS_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0)
-# In the order of gRPC's numbers.
-_CODES = (
-    *("OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound"),
-    *("AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted"),
-    *("OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"),
-)
 _Labels = tuple[tuple[str, str], ...]
 
 
@@ -68,8 +64,8 @@ class Metrics:
         for labels in (_call_labels(service, method) for service, method in methods):
             for name in (STARTED, RECEIVED, SENT):
                 self._counts[name][labels] = 0
-            for code in _CODES:
-                self._counts[HANDLED][_with_code(labels, code)] = 0
+            for code in grpc.StatusCode:
+                self._counts[HANDLED][_with_code(labels, code.name)] = 0
             self._seconds[labels] = _Histogram()
 
     def count(self, name: str, labels: _Labels = ()) -> None:
@@ -86,7 +82,7 @@ class Metrics:
     def call_handled(self, service: str, method: str, code: str, seconds: float) -> None:
         """Count a call that was answered; `code` is gRPC's name, as `PERMISSION_DENIED`."""
         labels = _call_labels(service, method)
-        self.count(HANDLED, _with_code(labels, _go_spelling(code)))
+        self.count(HANDLED, _with_code(labels, code))
         if code == "OK":
             self.count(SENT, labels)
         with self._lock:
@@ -123,7 +119,7 @@ def _call_labels(service: str, method: str) -> _Labels:
 
 
 def _with_code(labels: _Labels, code: str) -> _Labels:
-    return (("grpc_code", code), *labels)
+    return (("grpc_code", _go_spelling(code)), *labels)
 
 
 def _go_spelling(code: str) -> str:

@@ -57,7 +57,7 @@ def watch(guard: Guard, stop: threading.Event, *, interval_s: float = 1.0) -> No
             observe(guard)
         except StoreError as err:
             trouble = f"history cannot be watched: {err}"
-        except Exception as err:  # noqa: BLE001  # outermost: the end of this thread would end the process, and the seed
+        except Exception as err:  # noqa: BLE001  # outermost: without this thread liveness fails, and a restart loses the seed
             trouble = f"history cannot be watched: {type(err).__name__}"
             if trouble != reported:
                 _log.exception("History watch failed")

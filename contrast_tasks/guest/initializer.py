@@ -7,8 +7,8 @@ CONTRAST_SECRETS_DIR         where the files go, default /contrast
 CONTRAST_DONE_FILE           start-up marker, default /done
 CONTRAST_KEY_GID             group that may read the private files too; nobody by default
 CONTRAST_RETRY_SECONDS       pause between attempts, default 5
-CONTRAST_ENDORSEMENTS        what the host does not deliver with evidence, default /var/lib/contrast-endorsements
-CONTRAST_ENDORSEMENTS_FETCH  on or off: whether what is not there either is asked of the vendor; see network.py for mirrors
+CONTRAST_ENDORSEMENTS        folder of what the host does not deliver, default /var/lib/contrast-endorsements
+CONTRAST_ENDORSEMENTS_FETCH  on or off: whether the vendor is asked for what that folder lacks; network.py knows mirrors
 CONTRAST_EVIDENCE            hardware, which is the default, or a simulated processor
 
 CRYPTSETUP_DEVICE            an encrypted volume; refused, as this version opens none
@@ -54,7 +54,7 @@ Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
 
 
 class VolumeNotOpened(SettingsError):
-    """The pod wants an encrypted volume; without one its data would lie in memory, and be lost with it."""
+    """The pod wants an encrypted volume, which this version cannot open; without it data would be lost with the guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +119,8 @@ def obtain(
 ) -> "MeshCert":
     """Ask until the Coordinator gives credentials that hold together.
 
-    A refusal is not final: the manifest may be set or changed any moment. The first error is told, then every
-    twelfth, and any that is new.
+    A refusal is not final: the manifest may be set or changed any moment. Says the first error, every twelfth, and
+    each one that differs from the error before.
     """
     attempts, last = 0, ""
     while True:
@@ -137,7 +137,7 @@ def obtain(
 
 
 def fetcher(options: Options, issuer: "Issuer") -> Fetch:
-    """Return the function that really asks: attested TLS as client, the server's evidence not judged."""
+    """Return how the Coordinator is asked over attested TLS; its evidence is not judged."""
     from contrast_tasks.api.meshapi import new_mesh_cert
     from contrast_tasks.atls.client import connect
 

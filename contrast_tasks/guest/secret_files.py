@@ -1,4 +1,4 @@
-"""The files that the initializer leaves for the pod, and the ones that others wait for.
+"""The files that the initializer leaves for the other containers of the pod.
 
 Paths, modes and contents: docs/internals/runtime.md 7.3. Each file appears whole: it is written under another name first.
 """

@@ -114,7 +114,9 @@ def sidecar(folder: Path, *, pod: str, app: str, egress: str) -> Iterator[None]:
         "CONTRAST_INGRESS_PROXY_CONFIG": f"web#{OPEN}#false##metrics#{PLAIN}#true",
         "CONTRAST_EGRESS_PROXY_CONFIG": f"emoji#{egress}:{OUT}#emoji-svc:{PROTECTED}"
         f"##foreign#{egress}:{OUT + 1}#foreign-svc:{PROTECTED}"
-        f"##greeting#{egress}:{OUT + 2}#emoji-svc:{GREETING}",
+        f"##greeting#{egress}:{OUT + 2}#emoji-svc:{GREETING}"
+        f"##pinned#{egress}:{OUT + 3}#emoji-svc:{PROTECTED}",
+        "CONTRAST_EGRESS_PEERS": "emoji=emoji##pinned=voting",
     }
     with subprocess.Popen(
         [sys.executable, "-m", "contrast_tasks.guest.sidecar"],
@@ -129,7 +131,7 @@ def sidecar(folder: Path, *, pod: str, app: str, egress: str) -> Iterator[None]:
                 said += line
                 if "envoy is ready" in line:
                     break
-            assert f"envoy is ready with {len(ports) + 3} listeners" in said
+            assert f"envoy is ready with {len(ports) + 4} listeners" in said
             yield
         finally:
             process.terminate()
@@ -254,6 +256,11 @@ def test_a_true_port_is_plain(mesh: Mesh) -> None:
 
 def test_the_applications_own_connection_leaves_through_the_mesh(mesh: Mesh) -> None:
     assert plain(OUT, EGRESS).endswith(b"from the application")
+
+
+def test_an_egress_pinned_to_another_name_is_cut(mesh: Mesh) -> None:
+    with contextlib.suppress(ConnectionError):
+        assert plain(OUT + 3, EGRESS) == b""
 
 
 def test_another_name_than_the_certificates_is_refused(mesh: Mesh) -> None:

@@ -4,7 +4,6 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,7 +12,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from contrast_tasks.api.meshapi import MeshCert
-from contrast_tasks.mesh.envoy_tls import TlsPaths
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ROOT = "system:coordinator:root"
@@ -29,16 +27,6 @@ SIGNS_CERTIFICATES = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-
-
-def tls_paths(folder: Path) -> TlsPaths:
-    """Return the initializer's file names directly below `folder`."""
-    return TlsPaths(
-        certificate_chain=f"{folder}/certChain.pem",
-        private_key=f"{folder}/key.pem",
-        trusted_ca=f"{folder}/mesh-ca.pem",
-        watched=str(folder.parent),
-    )
 
 
 def pem(*certificates: x509.Certificate) -> bytes:

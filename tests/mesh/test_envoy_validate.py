@@ -3,24 +3,21 @@
 import json
 import os
 import subprocess
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.sidecar import tls_paths
 from contrast_tasks.mesh.envoy import render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
 from contrast_tasks.mesh.envoy_tls import secret_files
 from contrast_tasks.mesh.local import LocalMesh
 from tests.fakes.mesh import mesh_of
-from tests.fakes.mesh_pki import tls_paths
+from tests.fakes.mesh_pki import Authority
 
 pytestmark = pytest.mark.e2e
-NOW = datetime(2025, 10, 1, tzinfo=UTC)
 WEB = {
     "ingress": "web#8080#false##metrics#7890#true",
     "egress": "emoji#127.137.0.1:8081#emoji-svc:8080##voting#127.137.0.2:8081#[fd00::1]:8080",
@@ -40,33 +37,13 @@ LOCAL = LocalMesh(
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a folder with the secrets that the bootstrap names."""
-    directory = tmp_path_factory.mktemp("tls")
+    folder = tmp_path_factory.mktemp("tls")
+    files = SecretFiles.below(folder / "contrast")
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mesh CA")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOW)
-        .not_valid_after(NOW + timedelta(days=3650))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (directory / "certChain.pem").write_bytes(pem)
-    (directory / "mesh-ca.pem").write_bytes(pem)
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    for name, secret in secret_files(tls_paths(directory)).items():
-        (directory / name).write_text(json.dumps(secret))
-    return str(directory)
+    write_credentials(files, Authority().issue(key.public_key()), key)
+    for name, secret in secret_files(tls_paths(files)).items():
+        (folder / name).write_text(json.dumps(secret))
+    return str(folder)
 
 
 def validate(bootstrap: object) -> subprocess.CompletedProcess[str]:

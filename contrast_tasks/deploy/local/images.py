@@ -1,7 +1,7 @@
-"""Images of the project's layouts unpacked on this machine, once each, and whether they still are as they were unpacked.
+"""Images of the project's layouts, unpacked on this machine once and watched for changes.
 
-Pods run from these folders, so what lies there must be what the policy's digests stand for: a file that was changed
-or removed since is noticed, and the image is unpacked anew. Files that were added are the application's own matter.
+Pods run from these folders, so what lies there must be what the policy's digests stand for. If a file was changed or
+removed since, the image is unpacked anew. Files may be added: applications write.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
 
 
 def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
-    """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return 64 hex digits, others each time."""
+    """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return the 64 hex digits of that unpacking."""
     from contrast_tasks.images.unpack import unpack
 
     rootfs, record = folder / _ROOTFS, folder / _RECORD

@@ -1,4 +1,4 @@
-"""`endorsements`: fetch what vendors publish about the processors behind evidence, show what is kept of it, and tidy that up."""
+"""`endorsements`: fetch what vendors publish about the processors behind evidence, show what is kept, and prune it."""
 
 import argparse
 from dataclasses import asdict
@@ -37,7 +37,7 @@ def configure_access(parser: "argparse.ArgumentParser | argparse._ArgumentGroup"
 
 
 def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorsements":
-    """Return the vendors' publications as flags and settings say they are reached."""
+    """Return the vendors' publications, reached as flags and settings say."""
     from contrast_tasks.attestation.endorsements.edge import open_endorsements
     from contrast_tasks.attestation.endorsements.network import parse_mirrors
 
@@ -56,7 +56,7 @@ def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorse
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Fetch, show the cache, or remove from it what is of no use; 41 if something could not be had."""
+    """Fetch, show the cache, or prune it; 41 if something could not be fetched."""
     if arguments.action == "fetch":
         return _fetch(arguments, context)
     if arguments.files or arguments.coordinator or arguments.mirror:

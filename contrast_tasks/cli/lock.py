@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.tasks.run import run_tasks
 
     project = context.project(**generate.flags_of(arguments, context))
-    # What the layouts are made by comes first: their images are locked from them.
+    # The tasks that make layouts come first: images are locked from them.
     before = run_tasks(load_tasks(project), ["lock"])
     if before.reporter.errors:
         raise before.reporter.errors[0]

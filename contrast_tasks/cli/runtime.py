@@ -1,4 +1,4 @@
-"""`runtime`: the Kubernetes resources that install the platform's runtime on the nodes."""
+"""`runtime`: render the Kubernetes resources that install the platform's runtime on the nodes."""
 
 import argparse
 

@@ -1,7 +1,7 @@
 """Audit: read verify/ and say in plain words what the manifests and policies allow.
 
-Works on files alone, so that somebody else can do it later, elsewhere. It states, it does not judge; what is judged is
-only that the files belong together: each policy has the hash of its name, and every named policy is there.
+It works on files alone, so that somebody else can do it later, elsewhere. It states and does not judge. Checked is only
+that the files belong together: each policy has the hash in its name, and every policy that a manifest names is there.
 """
 
 from collections.abc import Iterator

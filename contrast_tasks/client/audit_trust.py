@@ -1,4 +1,4 @@
-"""Which guests a manifest accepts, in lines for the audit report: every value that evidence is compared with."""
+"""The guests that a manifest accepts, as lines of the audit report: every value that evidence is compared with."""
 
 from collections.abc import Iterator
 from dataclasses import fields

@@ -25,7 +25,7 @@ _FRAME_BYTES = 8  # what a message adds to a document, at most
 def deployed_policies(
     settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
 ) -> Mapping[str, bytes]:
-    """Return the policies of the annotated YAML by hash; what `generate` read stands for what it wrote from it."""
+    """Return the policies of the annotated YAML by hash; sources of `generate` stand for what it wrote from them."""
     policies = policies_of(load_annotated(settings, paths))
     written = deployment_folder(settings)
     if policies or not paths or not written.is_dir():
@@ -56,7 +56,7 @@ def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: st
 
 
 def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
-    """Raise UsageError if a Coordinator would not take them: it says so only after all of it was sent."""
+    """Raise UsageError if they are too large: a Coordinator would say so only after all of it was sent."""
     from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_REQUEST_BYTES
 
     for what, document in {"the manifest": manifest, **policies}.items():
@@ -75,7 +75,7 @@ def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
 
 
 def differences_from_generated(manifest: "Manifest", settings: Settings, name: str) -> list[str]:
-    """Return where entries differ from what was generated: allowed, but seldom meant."""
+    """Return where entries of the manifest differ from what was generated: allowed, but seldom meant."""
     by_policy: dict[str, list[Record]] = {}
     for record in load_records(settings).values():
         by_policy.setdefault(record.policy_sha256, []).append(record)

@@ -1,6 +1,6 @@
-"""What a Coordinator presents of itself, checked: does the history hold together, are the two CAs what they say.
+"""Checks on what a Coordinator presents: its history holds together, and its two CA certificates are what they say.
 
-The Coordinator is attested by now. These checks are for one that lies all the same, and for whoever answered in its place.
+The Coordinator has been attested by now. These checks catch one that lies all the same, and anybody who answers in its place.
 """
 
 from datetime import datetime
@@ -36,7 +36,7 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
     """Raise MismatchError unless the history holds together.
 
     Every policy that a manifest names must be there and no other, and the newest transition must be the hash chain over
-    all manifests, if the Coordinator tells one. What manifests say is judged elsewhere, that of the one in force only.
+    all manifests, if the Coordinator tells one. What the manifest in force says is judged elsewhere; what earlier ones say is not.
     """
     there = {sha256_hex(policy) for policy in history.policies}
     named: set[str] = set()

@@ -1,4 +1,4 @@
-"""What `set` would change at the Coordinator in force: its manifest against the one `generate` would make."""
+"""What `set` would change: the manifest in force at the Coordinator against the one that `generate` would make."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def running_difference(
 ) -> Difference | None:
     """Return what setting the planned manifest would change at the Coordinator, None if it is in force already.
 
-    coordinator: host:port; None asks the local deployment's, and is content when none runs or answers. Nothing is waited for.
+    coordinator: host:port; None is the local deployment's, which need not run or answer. Nothing is waited for.
     Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42) for a Coordinator that was given.
     """
     if coordinator is None and not is_local(settings):
@@ -62,7 +62,7 @@ def _difference(settings: Settings, planned: bytes, coordinator: Coordinator) ->
 
 
 def _trusted(settings: Settings, planned: bytes) -> "Manifest":
-    """Return the manifest that says which Coordinator is genuine: the project's own, before the first one the planned."""
+    """Return the manifest that says which Coordinator is genuine: the project's own, or the planned one before there is one."""
     from contrast_tasks.manifest.codec import parse_manifest
 
     if (settings.root / settings.manifest).is_file():

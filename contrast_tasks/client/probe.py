@@ -1,7 +1,7 @@
-"""Look at an unknown machine through its Coordinator's evidence, and write what it proved once its owner has confirmed it.
+"""Look at an unknown machine through its Coordinator's evidence, and write down what it proved once that is confirmed.
 
-The file holds what one machine said of itself at one time. Beside contrast.toml, under its default name, it is read like lines of
-that; contrast.toml wins, and is never written.
+The file holds what one machine said of itself at one time. Under its default name, next to contrast.toml, it is read like lines of
+contrast.toml, which wins and is never written.
 """
 
 import re
@@ -25,14 +25,14 @@ _HEAD = (
     f"{_MARK} and confirmed.",
     f"# {OBSERVED_NAME} is read beside {FILE_NAME}, which wins; in any other file these are lines for it.",
 )
-# Of these, machines of one kind each add their own; everything else is what was observed last.
+# Each machine of a kind adds its own to these; of everything else, what was observed last counts.
 _OF_EACH_MACHINE = ("allowed_chip_ids", "allowed_piids")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Which observed values are written besides the levels of firmware."""
+    """The observed values that are written besides the levels of firmware."""
 
     guest: bool = False
     machine: bool = False
@@ -70,7 +70,7 @@ def overrides_of(observation: "Observation", chosen: Chosen) -> dict[str, Any]:
 
 
 def with_earlier(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the overrides together with what earlier probes wrote about other kinds of machines, and other machines' ids.
+    """Return the overrides, merged with what earlier probes wrote about other kinds of machines and ids of other machines.
 
     Raises UsageError for a file that is not ours or cannot be understood.
     """

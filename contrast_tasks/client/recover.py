@@ -37,7 +37,7 @@ _SALT_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverResult:
-    """The Coordinator serves again. restart: workloads whose certificates are of a mesh CA that is gone.
+    """A Coordinator that serves again. restart: workloads whose certificates are from a mesh CA that is gone.
 
     files: what has changed, relative to the project: the history below verify/, and the CAs where `set` writes them.
     """
@@ -108,7 +108,7 @@ def run_recover(
 
 
 def _copy_certificates(verified: Path, root: Path) -> tuple[str, ...]:
-    """Write the CAs where `set` wrote those that are gone, and return the names of what changed."""
+    """Replace the CA files that `set` wrote, and return the names of those that changed."""
     names = (ROOT_CA_FILE, MESH_CA_FILE)
     return tuple(
         name for name in names if write_atomic(root / name, (verified / name).read_bytes())
@@ -120,9 +120,8 @@ def recover_with_what_is_here(
 ) -> str:
     """Recover the local deployment's Coordinator with the project's own share and key; return their names.
 
-    The manifest in force may be another one, about to be replaced by the project's; if it is the project's, the CAs are
-    written where `set` wrote those that are gone. Raises UsageError if share or key are not here or do not fit, and what
-    else `run_recover` raises.
+    The manifest in force may be another than the project's, which is about to replace it; if it is the same, the CA files
+    that `set` wrote are replaced. Raises UsageError if share or key are not here or do not fit, else as `run_recover`.
     """
     given = load_manifest(settings, None)
     key, key_file = _load_key(settings, None)

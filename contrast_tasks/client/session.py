@@ -1,5 +1,6 @@
 """One attested connection to a Coordinator: the calls of its user API, or no more than a look at its evidence."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.attestation.carriers import Carried, evidence_of
-from contrast_tasks.attestation.endorsements.edge import open_endorsements
+from contrast_tasks.attestation.endorsements.edge import cache_folder
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
 from contrast_tasks.attestation.errors import HardwareRejected
 from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
@@ -79,7 +80,7 @@ def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iter
     from contrast_tasks.atls.errors import OwnEvidenceRefused
 
     now = datetime.now(UTC)
-    kept = KeptEndorsements(endorsements=open_endorsements(offline=True), clock=lambda: now)
+    kept = KeptEndorsements.in_folder(cache_folder(os.environ), lambda: now)
     validators = validators_for(
         manifest,
         coordinator_only=True,

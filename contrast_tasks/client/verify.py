@@ -38,7 +38,7 @@ POLICY = re.compile(r"policy\.([0-9a-f]{64})\.rego")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """What was found to be true; folder holds the evidence for an audit, files are those of it that have changed."""
+    """What was verified. folder: where the history lies for an audit; files: those in it that have changed."""
 
     coordinator: str
     folder: Path
@@ -93,7 +93,7 @@ def run_verify(
 
 
 def _is_of_other_root(kept_in: Path, history: "ManifestHistory") -> bool:
-    """Return whether the history accepted before was another one; the key of the root CA says which it is."""
+    """Return whether the history accepted before was another one, by the key of its root CA."""
     root_ca = kept_in / ROOT_CA_FILE
     return root_ca.is_file() and not is_same_key(root_ca.read_bytes(), history.root_ca_pem)
 
@@ -103,8 +103,8 @@ def refuse_rollback(
 ) -> None:
     """Raise MismatchError if an earlier verify saw more of this history than is presented now.
 
-    Whoever can write to a Coordinator's store can put an older state back, with a
-    valid signature; who remembers the newer one finds out. Source: docs/internals/coordinator.md 8.5.
+    Somebody who can write to a Coordinator's store can put an older state back, with a valid signature; only a client
+    that remembers the newer one finds out. Source: docs/internals/coordinator.md 8.5.
     """
     if not (kept_in / ROOT_CA_FILE).is_file():
         return

@@ -59,7 +59,7 @@ class RestartResult:
 class StatusResult:
     """What runs. pods: on platform local; text: a cluster's own words otherwise.
 
-    behind: what was waited for and did not come. coordinator: its state in its own word, "" if nobody needed to ask.
+    behind: what was waited for in vain. coordinator: its own word for its state, "" if it was not asked.
     """
 
     platform: str
@@ -85,8 +85,8 @@ def run_deploy(
     """Make what runs equal to the annotated YAML; an unchanged pod is left running.
 
     with_mesh: False runs the Coordinator and the initializers alone. fresh: stop what runs and forget the
-    Coordinator's history. trial: what hangs on this ends with it, the Coordinator's history too, unless it lets go;
-    without it what was started stays when this returns, and ends when this does not. The last three are of platform
+    Coordinator's history. trial: what is started ends with this tether, the Coordinator's history too, unless it lets go;
+    without one, what was started goes on when this returns, and ends when it raises. The last three are of platform
     local, where a Coordinator in recovery mode is recovered if the owner's share and key are here.
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
     Coordinator needs somebody's help, then everything runs.
@@ -264,9 +264,9 @@ def _status_of_cluster(settings: Settings, wait_s: float, cluster: Cluster) -> S
 
 
 def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodStatus, ...]]:
-    """Return the Coordinator's state, and the pods with its reason where it says none by itself.
+    """Return the Coordinator's state, and the pods, with its reason where its pod has no message.
 
-    It is asked when pods wait: they may wait for it.
+    It is asked only when some pod is not ready, for that one may wait for the Coordinator.
     """
     from contrast_tasks.deploy.local.recovery import coordinator_state
 

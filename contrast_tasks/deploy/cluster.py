@@ -1,4 +1,4 @@
-"""A Kubernetes cluster as the deploy stage sees it, and the real one behind kubectl.
+"""A Kubernetes cluster as deploy, restart and status see it, and the real one behind kubectl.
 
 Server-side apply: fields that other controllers own stay theirs, and a second apply of the same objects changes
 nothing. Every authentication plugin works, because it is the user's own kubectl.
@@ -37,7 +37,7 @@ class Cluster(Protocol):
         """Restart workloads and return their names; none is restarted if one cannot be."""
 
     def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
-        """Return when all of them are rolled out; raise ClusterError if one is not when the time is over."""
+        """Return when all of them are rolled out; raise ClusterError if that takes longer."""
 
     def status(self) -> str:
         """Return the pods' state as text."""

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "templates/runtime/runtime.yml"
-# What shim and virtual machine monitor need beside the guest.
+# What shim and virtual machine monitor need besides the guest.
 _HOST_MIB = 70 + 100
 _AKS_SELECTOR = "kubernetes.azure.com/kata-cc-isolation"
 
 
 def guest_memory_mib(platform: Platform) -> int:
-    """Return the memory a guest has beside what its containers are limited to."""
+    """Return the memory of a guest besides its containers' limits."""
     if platform.gpu:
         return 1024
     return 512 if platform.pulls_in_guest else 256
@@ -34,7 +34,7 @@ def render_runtime(
 ) -> str:
     """Return the YAML; handler: with its release; installer, snapshotter: images by digest, the second on AKS only.
 
-    Raises UsageError when there is no such runtime, or something is not named that only its release knows.
+    Raises UsageError for a runtime that does not exist, and for a missing name that only its release knows.
     """
     if platform.tee == "simulated":
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Fetch what vendors publish about the processors behind given evidence, and tell what is kept of it.
+"""Fetch what vendors publish about the processors behind evidence, and list what is kept of it.
 
 Source: docs/internals/attestation.md 2.5, 3.4. Fetching is for the time before a connection: `set`, `verify` and the Coordinator judge
 evidence by what is kept, and never wait for a vendor during a handshake.
@@ -30,7 +30,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What there is for one piece of evidence: source by what it is; `troubles` and `hints` for what there is not."""
+    """What was found for one piece of evidence. sources: where each thing came from; troubles, hints: what is missing."""
 
     evidence: str
     product: str
@@ -88,7 +88,7 @@ def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
 
 
 def prune(folder: Path, now: datetime) -> list[str]:
-    """Remove what is of no use any more: expired, damaged, or left over from a write that never ended. Return the names.
+    """Remove what has expired, is damaged, or was left over by a write that never ended. Return the names.
 
     Files that we did not write stay, and so does what other processes write meanwhile.
     """

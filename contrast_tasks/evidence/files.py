@@ -1,4 +1,4 @@
-"""Look at evidence in files: what it says, whether a manifest accepts it, and whether a whole index of vectors comes out as listed."""
+"""Evidence in files: what it says, whether a manifest accepts it, and whether an index of vectors gives the listed verdicts."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Files that were named on the command line: read with a bound, and named in what is wrong with them."""
+"""Files that were named on the command line: their bytes, and errors that name them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def read_given(path: Path) -> bytes:
 
 
 def read_evidence(path: Path) -> bytes:
-    """Return the bytes of a file that may hold anything; raises UsageError if they are more than any evidence has."""
+    """Return the bytes of a file of evidence; raises UsageError if it cannot be read or is larger than any evidence."""
     content = _read(path, _LARGEST_BYTES + 1)
     if len(content) > _LARGEST_BYTES:
         raise UsageError(

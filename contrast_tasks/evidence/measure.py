@@ -1,6 +1,6 @@
 """Calculate the reference values of a runtime from the files its guests are started with, and write them for the settings.
 
-What cannot be calculated, the machine's levels of firmware above all, stays missing: it is listed with the way to learn it.
+Values that cannot be calculated, above all the machine's firmware levels, are listed with the way to learn them.
 """
 
 import json
@@ -47,7 +47,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingValue:
-    """One value that a manifest needs and nobody knows yet: its dotted name, and the way to learn it."""
+    """A value that a manifest needs and that is not known yet. name: dotted; hint: the way to learn it."""
 
     name: str
     hint: str

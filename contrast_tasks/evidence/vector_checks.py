@@ -2,9 +2,9 @@
 
 An index is JSON: `{"schema": 2, "vectors": [{"id", "tee": "snp"|"tdx", "files": [...], "checks": [{"check", "at", "options", "result",
 "reason"?}]}]}`. Questions are `genuine`, `chain`, `tcb` (TDX) and `default-policy`. AMD vectors come without revocation lists, so
-these are not asked for. A check that cannot be run (a file that is not there, a question nobody knows) has the verdict `error`,
-which is never the expected one, and the others go on. Only collateral may be missing: then there is none, and the TCB is rejected.
-An index brings no trust with it: what it calls the `roots` of a vector is not read.
+these are not asked for. A check that cannot be run (a missing file, an unknown question) has the verdict `error`,
+which is never the expected one, and the others go on. Only collateral may be missing: then the TCB is rejected.
+An index brings no trust with it: the `roots` of a vector are not read.
 """
 
 from collections.abc import Callable, Iterator, Mapping

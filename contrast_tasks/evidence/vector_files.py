@@ -1,7 +1,7 @@
 """The files of one evidence vector, sorted by what they are: report, quote, document, certificates, collateral.
 
-A name that says what a file is has the first word, so that a malformed report is still judged as a report; else the bytes tell.
-The same evidence may lie there in several forms (a report and a document); each of them is judged, none is passed over.
+The name of a file decides what it is, so that a malformed report is still judged as a report; its bytes decide where the name says
+nothing. The same evidence may be there in several forms (a report and a document); each of them is judged.
 Source of the endings: docs/internals/attestation.md 9.
 """
 
@@ -143,7 +143,7 @@ _BYTES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 
 
 def is_collateral(name: str) -> bool:
-    """Return whether the name of a file says that it is collateral, so that one can tell when it is not there."""
+    """Return whether a file is collateral by its name alone, for files that are missing."""
     return _kind_by_name(name) == _COLLATERAL
 
 
@@ -154,7 +154,7 @@ def _kind_by_name(name: str) -> str | None:
 
 
 def _kind(name: str, content: bytes) -> str:
-    """Return what a file is; one that is nothing we know is judged as a report, which refuses it."""
+    """Return what a file is; an unknown one counts as a report, and is refused as such."""
     if content.startswith(HCL_MAGIC):
         return _CONTAINER
     by_bytes = (kind for kind, fits in _BYTES if fits(content))

@@ -1,4 +1,4 @@
-"""Making a lock entry: what an image is, and what only its layers can tell."""
+"""Make a lock entry: an image's documents, and what only its layers can tell."""
 
 from contrast_tasks.images.accounts import Accounts
 from contrast_tasks.images.lock import Layer, LockedImage

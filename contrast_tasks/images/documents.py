@@ -189,7 +189,7 @@ def load_json(content: bytes) -> Any:
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON, as hook for its parser; ValueError for a name that is there twice: readers differ in which they take."""
+    """Return a JSON object from its members, as a hook of the parser; raises ValueError for a name that is there twice."""
     document: dict[str, Any] = {}
     for name, value in pairs:
         if name in document:

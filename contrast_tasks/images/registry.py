@@ -33,7 +33,7 @@ class Registry:
     ) -> None:
         """Ask with credentials from `find_credential(registry, repository)`, and only when asked for them.
 
-        sleep: waits between attempts, seconds; attempts: in all, for what may pass by itself.
+        sleep: waits some seconds between attempts; attempts: how often a request is sent that fails for a passing reason.
         """
         self._transport = Transport(find_credential=find_credential, sleep=sleep, attempts=attempts)
 

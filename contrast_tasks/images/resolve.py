@@ -1,4 +1,4 @@
-"""From a reference to the linux/amd64 image it stands for, whatever holds it: a layout on disk or a registry."""
+"""From a reference to the linux/amd64 image it stands for, in a layout on disk or in a registry."""
 
 import hashlib
 from dataclasses import dataclass

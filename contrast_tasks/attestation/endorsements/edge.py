@@ -1,7 +1,6 @@
-"""The edge of endorsements: the real network, the user's cache folder, the clock that waits."""
+"""How commands reach the vendors: the network, the user's cache folder, the clock."""
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -40,24 +39,17 @@ def http_get(url: str, timeout_s: float, *, proxy: str = "") -> Answer:
 
 def open_endorsements(
     *,
-    environ: Mapping[str, str] | None = None,
-    offline: bool = False,
-    mirrors: Mapping[str, str] | None = None,
-    proxy: str = "",
-    tell: Callable[[str], None] = lambda _: None,
+    environ: Mapping[str, str],
+    offline: bool,
+    mirrors: Mapping[str, str],
+    proxy: str,
+    tell: Callable[[str], None],
 ) -> Endorsements:
     """Return the vendors' publications through the user's cache.
 
-    offline: never touch the network. mirrors: address prefix to its replacement; the proxy variables of the environment
-    are honoured where no `proxy` takes their place. tell: says to people why they wait.
+    offline: never use the network. mirrors: address prefix to its replacement. proxy: "" is the environment's.
+    tell: is given a line that says why people wait.
     """
-    access = Access(
-        get=None if offline else partial(http_get, proxy=proxy),
-        sleep=time.sleep,
-        monotonic=time.monotonic,
-        mirrors=mirrors or {},
-        tell=tell,
-    )
-    return Endorsements(
-        EndorsementCache(cache_folder(os.environ if environ is None else environ)), access
-    )
+    get = None if offline else partial(http_get, proxy=proxy)
+    access = Access(get=get, mirrors=mirrors, tell=tell)
+    return Endorsements(EndorsementCache(cache_folder(environ)), access)

@@ -1,8 +1,8 @@
-"""Fetching that nobody waits for: jobs that one thread runs one after the other, each not more often than makes sense.
+"""Fetching in the background: one thread runs jobs one after the other.
 
-Whoever needs something asks for it and goes on with what is at hand. A job that failed is not run again before a pause that doubles,
-or that the service asked for; one that succeeded says itself when it is due again. So peers cannot make a service be asked more
-often than that, however often they connect.
+A caller asks for a job and goes on with what is at hand. A job that failed is run again after a pause that doubles each time, or
+after the one that the service asked for; a job that succeeded says when it is due again. So no peer can make a service be asked
+more often, however often it connects.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _log = logging.getLogger("endorsements")
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
-# Kinds of platforms and product lines in one cluster; more are nobody's.
+# More than there are kinds of platforms and product lines in one cluster.
 _MOST_JOBS = 64
 _STOP_S = 2.0
 
@@ -41,7 +41,7 @@ class Errands:
         self.stopped = threading.Event()
 
     def ask(self, key: Hashable, job: Job) -> bool:
-        """Have a job run soon unless it is waiting, not due yet, or one too many; return whether it was taken."""
+        """Take a job, unless it is waiting, not due yet, or one too many; return whether it was taken."""
         with self._changed:
             if self.stopped.is_set() or key in self._waiting or not self._has_room(key):
                 return False
@@ -60,7 +60,7 @@ class Errands:
         return key in self._due_s or len(self._due_s) < _MOST_JOBS
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until nothing is left to do, at most some seconds; return whether nothing is. Not for handshakes."""
+        """Wait until nothing is left to do, at most `timeout_s`; return whether nothing is. Not for handshakes."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._waiting and not self._running, timeout=timeout_s
@@ -92,7 +92,7 @@ class Errands:
                 self._due_s[key] = self._monotonic() + wait_s
 
     def _wait_after(self, key: Hashable, job: Job) -> float:
-        """Run a job and return for how many seconds it shall not be run again."""
+        """Run a job and return the seconds until it may be run again."""
         try:
             wait_s = job()
         except ContrastError as err:

@@ -1,10 +1,11 @@
 """Fetch what vendors publish about their processors, and keep it: certificates, revocation lists, collateral.
 
-Two policies. Revocation lists are asked for again every time, and the copy at hand serves while the vendor does not answer, or
-not with anything that passes; everything else never changes under its address, so the copy at hand serves first. Whatever comes,
-from the network or from disk, passes the caller's check before it is used. A copy that is forged or damaged is dropped; one that
-is only not valid at the instant asked about stays, for it may be at another. What was issued later is never replaced by what was
-issued earlier. A vendor that limits its rate says when to come back, and is obeyed within a budget of time.
+There are two policies. Revocation lists are asked for every time; the copy at hand serves only while the vendor does not answer, or
+not with anything that passes. Everything else never changes under its address, so the copy at hand serves first.
+
+Every answer, from the network or from disk, passes the caller's check before it is used. A copy that is forged or damaged is
+dropped; one that is only out of its period stays, for it may be valid at another instant. An older answer never replaces a newer
+one. A vendor that limits its rate says when to come back, and is obeyed within a budget of time.
 
 Nothing here runs during a handshake: verification reads the cache through `Endorsements.cached`, which never waits.
 
@@ -14,6 +15,7 @@ Source: docs/internals/attestation.md 2.5 (caching rules, retries) and 3.4.
 import base64
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -108,7 +110,7 @@ class EndorsementCache:
                 yield found
 
     def put(self, url: str, answer: Answer) -> None:
-        """Keep an answer; a folder that cannot be written costs the next fetch, nothing else."""
+        """Keep an answer; if the folder cannot be written, it is fetched again the next time."""
         document = {
             "url": url,
             "headers": dict(answer.headers),
@@ -142,14 +144,13 @@ def _kept_in(path: Path) -> tuple[str, Answer] | None:
 class Access:
     """How the vendors' services are reached.
 
-    get: None is offline. mirrors: address prefix to the prefix that takes its place, for a proxy of one's own; the cache
-    keeps the vendor's address. sleep: waits some seconds; monotonic: a clock in seconds for the budget. tell: says to people why
-    they wait.
+    get: None is offline. mirrors: address prefix to its replacement; the cache keeps the vendor's address. sleep: waits some
+    seconds; monotonic: a clock in seconds for the budget. tell: is given a line that says why people wait.
     """
 
     get: Get | None
-    sleep: Callable[[float], None]
-    monotonic: Callable[[], float]
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
     mirrors: Mapping[str, str] = field(default_factory=dict)
     budget_s: float = BUDGET_S
     tell: Callable[[str], None] = lambda _: None
@@ -159,7 +160,7 @@ class Endorsements:
     """Vendors' publications through a cache."""
 
     def __init__(self, cache: Cache, access: Access) -> None:
-        """Answer from `cache` and, where that does not serve, through `access`."""
+        """Answer from `cache`, or through `access` where the cache does not serve."""
         self._cache = cache
         self._access = access
         self._closed_until_s: dict[str, float] = {}
@@ -274,7 +275,7 @@ class Endorsements:
         raise Passing(cause, asked_s=asked_s)
 
     def _closed_for_s(self, target: str) -> float:
-        """Return for how many more seconds a service wants not to be asked."""
+        """Return for how many more seconds a service asked not to be asked."""
         until_s = self._closed_until_s.get(_service(target), 0.0)
         return max(0.0, until_s - self._access.monotonic())
 
@@ -292,7 +293,7 @@ def _service(target: str) -> str:
 
 
 def require_certificate_body(answer: Answer, what: str) -> bytes:
-    """Return a body that can be DER; a web page or nothing in its place is an error that says so."""
+    """Return a body that can be DER; raises EvidenceRejected for an empty one, a web page, or JSON."""
     if not answer.body:
         raise EvidenceRejected(f"{what}: the service answered with nothing")
     if answer.body.lstrip()[:1] in (b"<", b"{"):
@@ -301,7 +302,7 @@ def require_certificate_body(answer: Answer, what: str) -> bytes:
 
 
 def require_period(what: str, since: datetime, until: datetime, now: datetime) -> None:
-    """Raise CollateralRejected unless `now` is in the period of something that a vendor issued."""
+    """Raise CollateralRejected unless `now` lies between `since` and `until`; `what` names the object."""
     if not since <= now <= until:
         early = now < since
         raise CollateralRejected(

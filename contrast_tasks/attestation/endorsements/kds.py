@@ -1,4 +1,4 @@
-"""AMD's key distribution service: where endorsement certificates and revocation lists stand, and what may come from there.
+"""AMD's key distribution service: the addresses of certificates and revocation lists, and the checks on what it answers.
 
 Source: AMD publication 57230 (docs/internals/attestation.md 2.5).
 """
@@ -88,7 +88,7 @@ def cached_crl(
 
 
 def newest_crl(line: str, *lists: bytes | None) -> bytes | None:
-    """Return the list of a line that was issued last, of those that there are and that passed their check."""
+    """Return the list of a line that was issued last, None if there is none; all of them have passed their check."""
     return max(filter(None, lists), key=_issued(line), default=None)
 
 

@@ -1,7 +1,7 @@
-"""What is kept of the vendors' publications, in the form that verification during a handshake asks for it.
+"""The vendors' publications that are kept, as verification during a handshake asks for them.
 
-Reading a file is all the waiting there is; what is not kept, or is not valid any more, is absent, and evidence that needs it is
-refused.
+It waits for no more than the reading of a file. What is not kept, or no longer valid, counts as absent, and evidence that needs it
+is refused.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Self
 
 from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
@@ -33,9 +33,9 @@ class KeptEndorsements:
 
     @classmethod
     def in_folder(cls, folder: Path, clock: Callable[[], datetime]) -> Self:
-        """Return what `endorsements fetch` kept in a folder; without a network, whatever happens."""
-        access = Access(get=None, sleep=_never, monotonic=_never)
-        return cls(endorsements=Endorsements(EndorsementCache(folder), access), clock=clock)
+        """Return what `endorsements fetch` kept in a folder; the network is never used."""
+        offline = Endorsements(EndorsementCache(folder), Access(get=None))
+        return cls(endorsements=offline, clock=clock)
 
     def crl(self, line: str, kind: str) -> bytes | None:
         """Return the revocation list of a product line and kind of key; a `CrlSource`."""
@@ -63,7 +63,3 @@ def possible_levels(report: SnpReport) -> Iterator[tuple[str, Tcb]]:
     for line in filter(LINES.__contains__, lines):
         with contextlib.suppress(EvidenceRejected):
             yield line, parse_tcb(report.reported_tcb, turin=line == LINE_TURIN)
-
-
-def _never(*_: float) -> NoReturn:
-    raise AssertionError("what is kept is never fetched")

@@ -1,8 +1,8 @@
-"""What a verdict needs beside the evidence: endorsement certificate, revocation list, collateral, from wherever it can be had.
+"""What a verdict needs besides the evidence: endorsement certificate, revocation list, collateral.
 
-A peer may send all of it, some of it, or nothing. What is missing is asked of the cache, and of the vendor where the caller's
-`Endorsements` may use a network; so this runs before or after a connection, never during a handshake. What cannot be had is
-not an error here: verification refuses for want of it, and `troubles` says why it is wanting.
+A peer may send all of it, some, or nothing. What is missing comes from the cache, or from the vendor if the caller's `Endorsements`
+may use the network; so this runs before or after a connection, never during a handshake. Something that cannot be had is no error
+here: verification refuses without it, and `troubles` says why it is missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,10 +37,10 @@ CERTIFICATE, REVOCATION_LIST, COLLATERAL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Evidence, completed as far as possible, and what else is at hand.
+    """Evidence, completed as far as possible, and what it is verified with.
 
-    crls: revocation list (DER) by product line; collateral: for the quote's platform. sources: what, and where it came from, in
-    words. troubles: why something is missing, one sentence each; `hints` what to do about them.
+    crls: revocation list (DER) by product line; collateral: for the quote's platform. sources: where each
+    thing came from, in words. troubles: why something is missing, one sentence each; hints: what to do about it.
     """
 
     evidence: Evidence
@@ -79,7 +79,7 @@ class _Gathering:
         return found
 
     def have(self, what: str, source: str) -> None:
-        """Note that something is at hand, whatever was in the way before."""
+        """Note that something is at hand, and forget earlier trouble with it."""
         self.sources[what] = source
         self.errors.pop(what, None)
 
@@ -103,7 +103,7 @@ def gather(
     now: datetime,
     collateral: Collateral | None = None,
 ) -> Material:
-    """Return the evidence with everything that could be had for it.
+    """Return the evidence with everything that could be found for it.
 
     collateral: a bundle that the caller already has; then nothing is fetched for a quote.
     """

@@ -1,4 +1,4 @@
-"""A cache that ends with its process, and whose answers do after nine months. Source: docs/internals/attestation.md 2.5 "Caching rules"."""
+"""A cache in memory, which forgets an answer after nine months. Source: docs/internals/attestation.md 2.5 "Caching rules"."""
 
 import threading
 from collections.abc import Callable

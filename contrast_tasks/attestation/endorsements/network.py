@@ -1,8 +1,8 @@
-"""How vendors are reached, as flags and environments say it.
+"""How guests reach the vendors, as their environment says.
 
-CONTRAST_ENDORSEMENTS_FETCH     on or off; a guest asks vendors by default, a simulated one does not
-CONTRAST_ENDORSEMENTS_MIRRORS   `PREFIX=REPLACEMENT` for each address that another one stands in for, with spaces between
-CONTRAST_ENDORSEMENTS_PROXY     http:// address of a proxy for these requests only, before the environment's general ones
+CONTRAST_ENDORSEMENTS_FETCH     on or off; by default a guest asks vendors, a simulated one does not
+CONTRAST_ENDORSEMENTS_MIRRORS   `PREFIX=REPLACEMENT` for each address that is replaced, separated by spaces
+CONTRAST_ENDORSEMENTS_PROXY     http:// address of a proxy for these requests, in place of the general ones
 https_proxy, no_proxy, ...      as everywhere; SSL_CERT_FILE names authorities in the system's place
 """
 
@@ -31,7 +31,7 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
         # A prefix may reach into a query, as `https://a/tcb?fmspc=`.
         prefix, replacement = (*_BETWEEN.split(text, maxsplit=1), "")[:2]
         if not all(map(is_address, (prefix, replacement))):
-            # A user's password may stand in it.
+            # It may hold a user's password.
             shown = repr(text) if "@" not in text else "one that names a user"
             raise UsageError(
                 f"mirror is {shown}, wanted PREFIX=REPLACEMENT, both beginning with https:// or http:// and naming no user",
@@ -42,7 +42,7 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
 
 
 def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Network | None:
-    """Return how a guest reaches vendors, None if it shall not; `default` decides where the environment does not say.
+    """Return how a guest reaches vendors, None if it does not; `default` holds where the environment does not say.
 
     Raises SettingsError naming the variable that is not understood.
     """

@@ -1,4 +1,4 @@
-"""Intel's provisioning certification service: where collateral stands, and how its four answers make one bundle.
+"""Intel's provisioning certification service: the addresses of collateral, and how its four answers make one bundle.
 
 A provisioning certificate caching service of one's own (PCCS) has the same addresses and serves as a mirror.
 
@@ -85,7 +85,7 @@ def fetch_collateral(
     try:
         verify_collateral(kept, chain=chain, root_spki=root_spki, now=now)
     except EvidenceRejected:
-        # What was kept may be at fault as a whole, as after a change of signers: Intel has the last word.
+        # The copy may not hold together any more, as after a change of signers: ask Intel for all of it.
         fresh = fetch_parts(
             endorsements, *kind, root_spki=root_spki, now=now, freshness=Freshness.NETWORK_FIRST
         ).collateral
@@ -126,7 +126,7 @@ def cached_collateral(
 ) -> Collateral | None:
     """Return the collateral at hand for a platform, None if a part is missing; never waits for the network.
 
-    The form of the parts is checked here; who takes them verifies them, at the instant that matters.
+    Only the form of the parts is checked here; the caller verifies them, at the instant that matters.
     """
     answers: list[Answer] = []
     for url, part in _addresses(fmspc, authority):

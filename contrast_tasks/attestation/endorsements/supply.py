@@ -1,7 +1,7 @@
-"""Endorsements for a process inside a guest: what is at hand now, and what a thread of its own fetches for the next time.
+"""Endorsements inside a guest: what is at hand now, and what a thread fetches for the next time.
 
-Handshakes take what is in memory or in the folder of kept endorsements, and never wait. What they miss, and what grows old, is asked
-of the vendor, or of the mirror in its place, by `Errands`; a peer that was refused for want of it is accepted when it comes again.
+Handshakes take what is in memory or in the folder of kept endorsements, and never wait. `Errands` asks the vendor, or its mirror, for
+what they missed and for what grows old; a peer that was refused for lack of it is accepted when it comes again.
 A vendor is asked only about platforms that proved to be genuine, and about this guest's own. What was fetched is kept in memory.
 
 This guest's own certificate comes from the host's service where there is one (Azure), else from the vendor.
@@ -42,7 +42,7 @@ _log = logging.getLogger("endorsements")
 HOST_SERVICE = "http://169.254.169.254"
 THIM_PATH = "/metadata/THIM/amd/certification"
 THIM_TIMEOUT_S = 1.5
-# One errand does not keep the others waiting for longer than a few requests.
+# One errand keeps the others waiting for a few requests at most.
 BUDGET_S = 20.0
 # Lists of revoked certificates and patch levels are looked at a few times a day.
 REFRESH_S = 6 * 3600.0
@@ -51,7 +51,7 @@ _SOONEST_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How a guest reaches what is outside.
+    """How a guest reaches vendors and its host.
 
     get: for vendors and mirrors; get_from_host: for the host's own service, through no proxy, None where it is not asked.
     mirrors: address prefix to the prefix that takes its place.
@@ -126,7 +126,7 @@ class Supply:
         return self._fetched.certificate(report) or self._kept.certificate(report)
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until nothing is being fetched, at most some seconds; for the time before a connection."""
+        """Wait until nothing is being fetched, at most `timeout_s`; for the time before a connection."""
         return self._errands.settle(timeout_s)
 
     def stop(self) -> None:
@@ -180,7 +180,7 @@ class Supply:
         return LIFETIME_S
 
     def _take_from_host(self, report: SnpReport) -> bool:
-        """Keep what the host's service says if it is this very report's certificate; return whether it was."""
+        """Keep the certificate that the host's service has if it is this report's; return whether it is."""
         network = self._network
         if network is None or network.get_from_host is None:
             return False
@@ -207,5 +207,5 @@ class Supply:
 
 
 def _due_s(now: datetime, end: datetime) -> float:
-    """Return after how many seconds something is fetched anew: at the latest when it ends."""
+    """Return the seconds until something is fetched again: at the latest when it expires."""
     return min(REFRESH_S, max(_SOONEST_S, (end - now).total_seconds()))

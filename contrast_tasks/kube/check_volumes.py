@@ -25,7 +25,7 @@ _SECURE_PV_PARTS: Final = 2
 
 def check_volumes(subject: Subject) -> None:
     """Note unsupported volumes, mounts without a volume, and block devices used as file systems."""
-    claims = _claim_templates(subject)
+    claims = workloads.claim_modes(subject.obj)
     _check_claim_templates(subject, claims)
     _check_types(subject)
     kinds = _decrypted(subject) | dict(_volumes(subject))
@@ -111,7 +111,7 @@ def check_secure_pv(subject: Subject) -> None:
             "remove one of the two",
         )
     device, mount = parts
-    kinds, claims = dict(_volumes(subject)), _claim_templates(subject)
+    kinds, claims = dict(_volumes(subject)), workloads.claim_modes(subject.obj)
     if device not in claims and kinds.get(device) not in DEVICES:
         found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
         subject.report(
@@ -142,20 +142,8 @@ def _volumes(subject: Subject) -> Iterator[tuple[str, str]]:
         yield str(volume.get("name")), kind_of(volume)
 
 
-def _claim_templates(subject: Subject) -> dict[str, str]:
-    if subject.obj.get("kind") != "StatefulSet":
-        return {}
-    spec = workloads.mapping_at(subject.obj, "spec")
-    return {
-        str(workloads.mapping_at(claim, "metadata").get("name")): str(
-            workloads.mapping_at(claim, "spec").get("volumeMode", "Filesystem")
-        )
-        for _, claim in workloads.mappings_at(spec, "volumeClaimTemplates")
-    }
-
-
 def _claim_path(subject: Subject, name: str) -> Path:
-    names = list(_claim_templates(subject))
+    names = list(workloads.claim_modes(subject.obj))
     return ("spec", "volumeClaimTemplates", names.index(name))
 
 

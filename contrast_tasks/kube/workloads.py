@@ -56,6 +56,26 @@ def pod_metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
     return mapping_at(pod_template(obj), "metadata")
 
 
+def job_spec(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of the Job that an object is or makes, {} if it is none."""
+    spec = mapping_at(obj, "spec")
+    if obj.get("kind") == "CronJob":
+        return mapping_at(mapping_at(spec, "jobTemplate"), "spec")
+    return spec if obj.get("kind") == "Job" else {}
+
+
+def claim_modes(obj: Mapping[str, Any]) -> dict[str, str]:
+    """Return the volumeMode of each claim template of a StatefulSet by name; other kinds have none."""
+    if obj.get("kind") != "StatefulSet":
+        return {}
+    return {
+        str(mapping_at(claim, "metadata").get("name")): str(
+            mapping_at(claim, "spec").get("volumeMode") or "Filesystem"
+        )
+        for _, claim in mappings_at(mapping_at(obj, "spec"), "volumeClaimTemplates")
+    }
+
+
 def spec_path(obj: Mapping[str, Any]) -> Path:
     """Return the path of the pod spec inside the object."""
     return (*template_path(obj), "spec")

@@ -1,5 +1,7 @@
 """From a pod template to the expectations its policy enforces (docs/internals/policy.md 4)."""
 
+from dataclasses import replace
+
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Findings, raise_errors
@@ -253,19 +255,7 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
             catalogue.IMAGE_WITHOUT_LAYERS,
             "the image has no layers; some runtimes attach a device of the host instead",
         )
-    return ImageFacts(
-        reference=reference,
-        digest=digest,
-        entrypoint=facts.entrypoint,
-        cmd=facts.cmd,
-        env=facts.env,
-        working_dir=facts.working_dir,
-        user=facts.user,
-        volumes=facts.volumes,
-        layers_diff_ids=facts.layers_diff_ids,
-        passwd=facts.passwd,
-        group=facts.group,
-    )
+    return replace(facts, reference=reference, digest=digest)
 
 
 def _sysctls(context: PodContext) -> dict[str, str]:

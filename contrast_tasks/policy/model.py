@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
 
 ConfigKey = tuple[str, str | None, str]
@@ -63,43 +62,6 @@ class PolicyInput:
     service_account_automount: bool = True
     path: Path = ()
 
-    @classmethod
-    def from_object(
-        cls,
-        obj: Mapping[str, Any],
-        *,
-        images: Mapping[str, ImageFacts],
-        configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
-        service_account_automount: bool = True,
-    ) -> "PolicyInput":
-        """Take the pod template out of a Kubernetes object of one of the kinds of WORKLOAD_KINDS.
-
-        Raises KeyError for another kind; a missing template gives an empty pod, which `derive` reports.
-        """
-        path = WORKLOAD_KINDS[obj["kind"]].template
-        template: Any = obj
-        for name in path:
-            template = _mapping(_mapping(template).get(name))
-        metadata = _mapping(obj.get("metadata"))
-        spec = _mapping(obj.get("spec"))
-        claims = spec.get("volumeClaimTemplates") if obj["kind"] == "StatefulSet" else None
-        return cls(
-            pod_metadata=_mapping(template.get("metadata")),
-            pod_spec=_mapping(template.get("spec")),
-            owner=Owner(
-                kind=obj["kind"],
-                name=str(metadata.get("name") or ""),
-                namespace=metadata.get("namespace"),
-                generate_name=str(metadata.get("generateName") or ""),
-            ),
-            images=images,
-            configs=configs,
-            block_claims=_claims(claims),
-            indexed_job=_job_spec(obj["kind"], spec).get("completionMode") == "Indexed",
-            service_account_automount=service_account_automount,
-            path=path,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Profile:
@@ -132,23 +94,3 @@ class Profile:
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = field(default_factory=dict)
     gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
-
-
-def _job_spec(kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    if kind == "CronJob":
-        return _mapping(_mapping(spec.get("jobTemplate")).get("spec"))
-    return spec if kind == "Job" else {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _claims(templates: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for template in templates if isinstance(templates, list) else []:
-        name = _mapping(_mapping(template).get("metadata")).get("name")
-        if isinstance(name, str):
-            mode = _mapping(_mapping(template).get("spec")).get("volumeMode")
-            found[name] = mode if isinstance(mode, str) else "Filesystem"
-    return found

@@ -43,7 +43,6 @@ from contrast_tasks.steps.work import (
 
 if TYPE_CHECKING:
     from contrast_tasks.policy.expectations import PolicyData
-    from contrast_tasks.policy.model import ImageFacts
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -159,8 +158,8 @@ def _expectations(
     project: Project, workload: Workload, document: Document, obj: Mapping[str, Any]
 ) -> "PolicyData":
     from contrast_tasks.policy.derive import derive as derive_policy
-    from contrast_tasks.policy.model import PolicyInput
     from contrast_tasks.policy.profiles import KATA_QEMU
+    from contrast_tasks.prepare.policy_input import image_facts, policy_input
 
     lock = project.lock() or Lock()
     images = {
@@ -168,7 +167,7 @@ def _expectations(
         for _, reference in image_sites(obj)
         if (found := lock.resolve(reference)) is not None
     }
-    given = PolicyInput.from_object(
+    given = policy_input(
         obj,
         images=images,
         configs=_configs(project, workload),
@@ -191,26 +190,6 @@ def policy_of(project: Project, workload: Workload) -> tuple[bytes, "PolicyData"
         raise GraphError(message, hint="run 'contrast-tasks generate' first") from error
     expectations = _expectations(project, workload, document_of(project, workload), work.obj)
     return work.policy, expectations
-
-
-def image_facts(image: LockedImage, reference: str) -> "ImageFacts":
-    """Return what the policy needs of a locked image that stands in the pod as `reference`."""
-    from contrast_tasks.policy.model import ImageFacts
-
-    config = image.config
-    return ImageFacts(
-        reference=reference,
-        digest=image.digest,
-        entrypoint=config.entrypoint,
-        cmd=config.cmd,
-        env=config.env,
-        working_dir=config.working_dir,
-        user=config.user,
-        volumes=config.volumes,
-        layers_diff_ids=tuple(layer.diff_id for layer in image.layers),
-        passwd=image.passwd,
-        group=image.group,
-    )
 
 
 def _configs(

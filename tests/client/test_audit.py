@@ -18,9 +18,10 @@ from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.model import PolicyEntry
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.policy.derive import derive
-from contrast_tasks.policy.model import ImageFacts, PolicyInput
+from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.text import render_policy
+from contrast_tasks.prepare.policy_input import policy_input
 from tests.fakes.deployment import COORDINATOR, COORDINATOR_POLICY, WEB, WEB_POLICY, Project
 from tests.fakes.liar import AUTHORITY
 
@@ -229,7 +230,7 @@ def policy_of(**spec: object) -> bytes:
     facts = ImageFacts(
         reference=IMAGE, entrypoint=("/app", "--serve me"), env=("PATH=/bin",), working_dir="/app"
     )
-    wanted = PolicyInput.from_object(obj, images={IMAGE: facts}, configs={})
+    wanted = policy_input(obj, images={IMAGE: facts}, configs={})
     return render_policy(derive(wanted, KATA_QEMU))
 
 

@@ -16,6 +16,7 @@ from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.simulate import synthesise_lifecycle
 from contrast_tasks.policy.text import render_policy
+from contrast_tasks.prepare.policy_input import policy_input
 
 DIGEST = "sha256:" + "5a" * 32
 OTHER_DIGEST = "sha256:" + "5b" * 32
@@ -88,7 +89,7 @@ def given(
     for part in spec.split('"image": "')[1:]:
         reference = part.partition('"')[0]
         found.setdefault(reference, image(reference))
-    return PolicyInput.from_object(obj, images=found, configs=rest.pop("configs", {}), **rest)
+    return policy_input(obj, images=found, configs=rest.pop("configs", {}), **rest)
 
 
 def derived(spec: str, *, tolerant: bool = False, **rest: Any) -> PolicyData:

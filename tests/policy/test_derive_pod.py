@@ -9,8 +9,9 @@ import pytest
 from contrast_tasks.findings import FindingsError
 from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.expectations import Mount, PolicyData
-from contrast_tasks.policy.model import ImageFacts, PolicyInput
+from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.profiles import KATA_QEMU
+from contrast_tasks.prepare.policy_input import policy_input
 from tests.fakes.policy import (
     DIGEST,
     derived,
@@ -589,7 +590,7 @@ def test_an_unknown_image_is_an_error() -> None:
     pod = workload(f"containers: [{{name: a, image: 'x@{DIGEST}'}}]")
 
     with pytest.raises(FindingsError) as caught:
-        derive(PolicyInput.from_object(pod, images={}, configs={}), KATA_QEMU)
+        derive(policy_input(pod, images={}, configs={}), KATA_QEMU)
 
     assert [f.code for f in caught.value.findings] == ["G010", "G213"]
 
@@ -710,4 +711,4 @@ def test_deriving_does_not_change_what_it_is_given() -> None:
 
 def test_objects_without_a_pod_are_refused() -> None:
     with pytest.raises(KeyError):
-        PolicyInput.from_object({"kind": "Service"}, images={}, configs={})
+        policy_input({"kind": "Service"}, images={}, configs={})

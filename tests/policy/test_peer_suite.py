@@ -9,6 +9,7 @@ import yaml
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.model import ImageFacts, PolicyInput
 from contrast_tasks.policy.requests import fill_defaults
+from contrast_tasks.prepare.policy_input import policy_input
 from tests.fakes.peer import exact_policy, peer_policy
 from tests.fakes.testdata import PEER_POLICIES
 
@@ -46,7 +47,7 @@ def _given(directory: Path) -> PolicyInput:
     for document in yaml.safe_load_all(extra.read_text()) if extra.exists() else ():
         key = ("ConfigMap", document["metadata"].get("namespace"), document["metadata"]["name"])
         configs[key] = document.get("data", {})
-    return PolicyInput.from_object(pod, images=_images(), configs=configs)
+    return policy_input(pod, images=_images(), configs=configs)
 
 
 def _name(directory: Path) -> str:

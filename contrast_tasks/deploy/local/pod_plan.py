@@ -233,8 +233,7 @@ class _PodBuilder:
             name = mount["name"]
             if name not in self._volumes:
                 # A claim template of the StatefulSet.
-                templates = (self._item.obj.get("spec") or {}).get("volumeClaimTemplates") or ()
-                if name not in {template["metadata"]["name"] for template in templates}:
+                if name not in workloads.claim_modes(self._item.obj):
                     raise ClusterError(f"{where}: there is no volume {name}")
                 self._volumes[name] = str(self._around.paths.volumes / f"{self._name}-{name}")
             place, sub_path = self._volumes[name], mount.get("subPath")

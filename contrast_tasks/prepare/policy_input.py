@@ -1,0 +1,57 @@
+"""What a policy is derived from: the prepared object, its images from the lock file, its ConfigMaps and Secrets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from contrast_tasks.images.lock import LockedImage
+from contrast_tasks.kube import workloads
+from contrast_tasks.policy.model import ConfigKey, ImageFacts, Owner, PolicyInput
+
+
+def policy_input(
+    obj: Mapping[str, Any],
+    *,
+    images: Mapping[str, ImageFacts],
+    configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
+    service_account_automount: bool = True,
+) -> PolicyInput:
+    """Return the input of a workload; images, configs, service_account_automount as in PolicyInput.
+
+    Raises KeyError if the object's kind runs no pods; a missing template gives an empty pod, which `derive` reports.
+    """
+    metadata = workloads.mapping_at(obj, "metadata")
+    job = workloads.job_spec(obj)
+    return PolicyInput(
+        pod_metadata=workloads.pod_metadata(obj),
+        pod_spec=workloads.pod_spec(obj),
+        owner=Owner(
+            kind=obj["kind"],
+            name=str(metadata.get("name") or ""),
+            namespace=metadata.get("namespace"),
+            generate_name=str(metadata.get("generateName") or ""),
+        ),
+        images=images,
+        configs=configs,
+        block_claims=workloads.claim_modes(obj),
+        indexed_job=job.get("completionMode") == "Indexed",
+        service_account_automount=service_account_automount,
+        path=workloads.template_path(obj),
+    )
+
+
+def image_facts(image: LockedImage, reference: str) -> ImageFacts:
+    """Return what the policy needs of a locked image that stands in the pod as `reference`."""
+    config = image.config
+    return ImageFacts(
+        reference=reference,
+        digest=image.digest,
+        entrypoint=config.entrypoint,
+        cmd=config.cmd,
+        env=config.env,
+        working_dir=config.working_dir,
+        user=config.user,
+        volumes=config.volumes,
+        layers_diff_ids=tuple(layer.diff_id for layer in image.layers),
+        passwd=image.passwd,
+        group=image.group,
+    )

@@ -114,9 +114,10 @@ class CoordinatorUnreachable(ContrastError):
 
 
 class EvidenceRejected(ContrastError):
-    """Attestation evidence was presented and is not acceptable."""
+    """Attestation evidence was presented and is not acceptable; `reason` is one word for machines."""
 
     exit_code = 41
+    reason = "rejected"
 
 
 class MismatchError(ContrastError):

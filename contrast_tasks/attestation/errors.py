@@ -23,11 +23,9 @@ from contrast_tasks.errors import EvidenceRejected, MismatchError
 class HardwareRejected(EvidenceRejected):
     """Base of the rejections of hardware evidence."""
 
-    default_reason = "rejected"
-
     def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.reason = reason or self.default_reason
+        self.reason = reason or self.reason
 
 
 _REASONS_OF_TIME = frozenset(
@@ -48,43 +46,43 @@ def is_about_time(error: EvidenceRejected) -> bool:
 class MalformedEvidence(HardwareRejected):
     """Bytes that do not have the form they must have."""
 
-    default_reason = "malformed"
+    reason = "malformed"
 
 
 class EndorsementRejected(HardwareRejected):
     """The endorsement certificate does not lead to the pinned root, is not valid now, or is for another chip or TCB."""
 
-    default_reason = "chain"
+    reason = "chain"
 
 
 class Revoked(HardwareRejected):
     """The vendor's revocation list names the intermediate certificate."""
 
-    default_reason = "revoked"
+    reason = "revoked"
 
 
 class CollateralUnavailable(HardwareRejected):
     """No usable revocation list or patch level is at hand; without one the evidence is refused."""
 
-    default_reason = "collateral-unavailable"
+    reason = "collateral-unavailable"
 
 
 class CollateralRejected(HardwareRejected):
     """What the vendor says of its platforms is forged, outdated, or about another platform."""
 
-    default_reason = "collateral"
+    reason = "collateral"
 
 
 class TcbRejected(HardwareRejected):
     """The patch level is known and not acceptable."""
 
-    default_reason = "tcb"
+    reason = "tcb"
 
 
 class SignatureRejected(HardwareRejected):
     """The report's signature does not verify."""
 
-    default_reason = "signature"
+    reason = "signature"
 
 
 class ClaimsRejected(HardwareRejected):

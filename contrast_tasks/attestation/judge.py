@@ -157,8 +157,7 @@ def rejection_of(reference: str, error: EvidenceRejected) -> Rejection:
             hint=first.hint,
             others=len(others),
         )
-    check = str(getattr(error, "reason", "rejected"))
-    return Rejection(reference=reference, check=check, message=str(error), hint=error.hint)
+    return Rejection(reference=reference, check=error.reason, message=str(error), hint=error.hint)
 
 
 def _grouped(rejections: Sequence[Rejection]) -> list[str]:

@@ -6,12 +6,7 @@ Source: docs/internals/attestation.md 2.3, 2.4, 2.8 (the order of the table, and
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contrast_tasks.attestation.checks import (
-    HINT_DEBUG,
-    HINT_REPORT_DATA,
-    HINT_RUNTIME,
-    Check,
-)
+from contrast_tasks.attestation.checks import HINT_DEBUG, HINT_REPORT_DATA, HINT_RUNTIME, Check
 from contrast_tasks.attestation.flags import Flag, Flags
 from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, Endorsement
 from contrast_tasks.attestation.snp.flags import GUEST_POLICY, PLATFORM_INFO
@@ -91,11 +86,11 @@ def endorsement_checks(
 ) -> Iterator[Check]:
     """Yield whether the endorsement certificate is the one of this chip at this patch level."""
     yield Check(
-        reason="endorsement-tcb",
-        passed=endorsement.tcb == tcbs.reported,
-        found=str(endorsement.tcb),
-        wanted=f"the report's {tcbs.reported}",
-        hint="the certificate is for another firmware level: fetch the one for REPORTED_TCB",
+        "endorsement-tcb",
+        endorsement.tcb == tcbs.reported,
+        str(endorsement.tcb),
+        f"the report's {tcbs.reported}",
+        "the certificate is for another firmware level: fetch the one for REPORTED_TCB",
     )
     yield _at_least("current-tcb", tcbs.current, endorsement.tcb, "the endorsement key's tcb")
     if endorsement.kind == "VCEK":
@@ -103,11 +98,11 @@ def endorsement_checks(
         wanted = endorsement.hwid.ljust(len(chip_id), b"\0")
         masked = not any(chip_id)
         yield Check(
-            reason="chip-id",
-            passed=masked or chip_id == wanted,
-            found="masked" if masked else chip_id.hex(),
-            wanted=wanted.hex(),
-            hint="report and certificate are of different chips",
+            "chip-id",
+            masked or chip_id == wanted,
+            "masked" if masked else chip_id.hex(),
+            wanted.hex(),
+            "report and certificate are of different chips",
         )
 
 
@@ -115,45 +110,43 @@ def claim_checks(
     report: SnpReport, tcbs: ReportTcbs, expectation: SnpExpectation, report_data: bytes
 ) -> Iterator[Check]:
     """Yield every comparison with the reference value; the endorsement's own are in `endorsement_checks`."""
+    is_bound = report.report_data == report_data
     yield Check(
-        reason="report-data",
-        passed=report.report_data == report_data,
-        found=report.report_data.hex(),
-        wanted=report_data.hex(),
-        hint=HINT_REPORT_DATA,
+        "report-data", is_bound, report.report_data.hex(), report_data.hex(), HINT_REPORT_DATA
     )
     yield _measurement_check(report, expectation)
-    yield from _policy_checks(report.policy, expectation.guest_policy)
+    yield _policy_abi_check(report.policy, expectation.guest_policy)
+    yield from _flag_checks(report.policy, expectation.guest_policy, GUEST_POLICY)
     if expectation.platform_info is not None:
         yield from _flag_checks(report.platform_info, expectation.platform_info, PLATFORM_INFO)
-    yield Check(reason="vmpl", passed=report.vmpl == 0, found=str(report.vmpl), wanted="0")
+    yield Check("vmpl", report.vmpl == 0, str(report.vmpl), "0")
     yield from _tcb_checks(report, tcbs, expectation.minimum_tcb)
-    yield from _id_key_checks(report, expectation)
+    yield _id_key_check(report, expectation)
+    author_key = report.author_key_enabled
+    yield Check(
+        "author-key", not author_key, "in use" if author_key else "not in use", "not in use"
+    )
     if expectation.chip_ids:
         yield Check(
-            reason="allowed-chip-ids",
-            passed=report.chip_id in expectation.chip_ids,
-            found=report.chip_id.hex(),
-            wanted=f"one of the {len(expectation.chip_ids)} allowed chip ids",
-            hint="add the chip to AllowedChipIDs if the machine is yours",
+            "allowed-chip-ids",
+            report.chip_id in expectation.chip_ids,
+            report.chip_id.hex(),
+            f"one of the {len(expectation.chip_ids)} allowed chip ids",
+            "add the chip to AllowedChipIDs if the machine is yours",
         )
-    if expectation.mitigation_vector:
-        yield from _mitigation_checks(report, expectation.mitigation_vector)
+    wanted = expectation.mitigation_vector
+    if wanted:
+        yield _mitigation_check("launch-mitigations", report.launch_mit_vector, wanted)
+        yield _mitigation_check("current-mitigations", report.current_mit_vector, wanted)
 
 
 def _measurement_check(report: SnpReport, expectation: SnpExpectation) -> Check:
-    seed, hint = expectation.measurement, HINT_RUNTIME
-    wanted = seed.hex() or "a value that the manifest does not have"
+    found, hint = report.measurement.hex(), HINT_RUNTIME
+    wanted = expectation.measurement.hex() or "a value that the manifest does not have"
     if expectation.processors is not None:
         wanted += f" for 1 vCPU, or what it becomes for up to {MAXIMUM_VCPUS}"
         hint = f"measurement does not match any vCPU count from 1 to {MAXIMUM_VCPUS}: {hint}"
-    return Check(
-        reason="measurement",
-        passed=_is_trusted(report.measurement, expectation),
-        found=report.measurement.hex(),
-        wanted=wanted,
-        hint=hint,
-    )
+    return Check("measurement", _is_trusted(report.measurement, expectation), found, wanted, hint)
 
 
 def _is_trusted(measurement: bytes, expectation: SnpExpectation) -> bool:
@@ -165,15 +158,10 @@ def _is_trusted(measurement: bytes, expectation: SnpExpectation) -> bool:
     return measurement in vcpus_by_digest(seed, processors.start_address, processors.cpu_signature)
 
 
-def _policy_checks(found: int, wanted: int) -> Iterator[Check]:
+def _policy_abi_check(found: int, wanted: int) -> Check:
     abi, minimum = (found >> 8 & 0xFF, found & 0xFF), (wanted >> 8 & 0xFF, wanted & 0xFF)
-    yield Check(
-        reason="policy-abi",
-        passed=abi >= minimum,
-        found=f"{abi[0]}.{abi[1]}",
-        wanted=f"at least {minimum[0]}.{minimum[1]}",
-    )
-    yield from _flag_checks(found, wanted, GUEST_POLICY)
+    lowest = f"at least {minimum[0]}.{minimum[1]}"
+    return Check("policy-abi", abi >= minimum, f"{abi[0]}.{abi[1]}", lowest)
 
 
 def _flag_checks(found: int, wanted: int, flags: Flags) -> Iterator[Check]:
@@ -181,13 +169,8 @@ def _flag_checks(found: int, wanted: int, flags: Flags) -> Iterator[Check]:
     for bit, flag in sorted(flags.items(), key=lambda item: item[1].demanded):
         is_set, is_wanted = bool(found >> bit & 1), bool(wanted >> bit & 1)
         if flag.check:
-            yield Check(
-                reason=flag.check,
-                passed=is_set or not is_wanted if flag.demanded else is_wanted or not is_set,
-                found=_ON_OFF[is_set],
-                wanted=_ON_OFF[is_wanted],
-                hint=_flag_hint(flag),
-            )
+            passed = is_set or not is_wanted if flag.demanded else is_wanted or not is_set
+            yield Check(flag.check, passed, _ON_OFF[is_set], _ON_OFF[is_wanted], _flag_hint(flag))
 
 
 def _flag_hint(flag: Flag) -> str:
@@ -202,56 +185,40 @@ def _flag_hint(flag: Flag) -> str:
 
 def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[Check]:
     # The reference product compares the minimum with two of these and documents a third: we ask all of them.
-    for reason, tcb in (
-        ("reported-tcb", tcbs.reported),
-        ("committed-tcb", tcbs.committed),
-        ("launch-tcb", tcbs.launch),
-    ):
-        yield _at_least(reason, tcb, minimum, "the manifest's MinimumTCB")
+    for name in ("reported", "committed", "launch"):
+        tcb = getattr(tcbs, name)
+        yield _at_least(f"{name}-tcb", tcb, minimum, "the manifest's MinimumTCB")
     yield _at_least("committed-tcb-order", tcbs.current, tcbs.committed, "the committed tcb")
     # Version and build are two comparisons: a newer version does not make up for an older build.
     committed, current = report.committed_version, report.current_version
     yield Check(
-        reason="committed-version",
-        passed=committed[:2] <= current[:2] and committed[2] <= current[2],
-        found=_version(committed),
-        wanted=f"at most the current {_version(current)}, version and build alike",
+        "committed-version",
+        committed[:2] <= current[:2] and committed[2] <= current[2],
+        _dotted(committed),
+        f"at most the current {_dotted(current)}, version and build alike",
     )
 
 
-def _id_key_checks(report: SnpReport, expectation: SnpExpectation) -> Iterator[Check]:
+def _id_key_check(report: SnpReport, expectation: SnpExpectation) -> Check:
     # The block pins the digest of the guest that was launched, so with several processors it is not the manifest's.
     pinned = expectation.measurement
     if _is_trusted(report.measurement, expectation):
         pinned = report.measurement
     accepted = accepted_id_key_digests(pinned, expectation.guest_policy) if pinned else ()
-    yield Check(
-        reason="id-key-digest",
-        passed=report.id_key_digest in accepted,
-        found=report.id_key_digest.hex() if any(report.id_key_digest) else "zero (no id block)",
-        wanted=accepted[0].hex() if accepted else "one for the missing measurement",
-        hint="the guest must be launched with the id block of its runtime release and guest policy",
-    )
-    yield Check(
-        reason="author-key",
-        passed=not report.author_key_enabled,
-        found="in use" if report.author_key_enabled else "not in use",
-        wanted="not in use",
+    found = report.id_key_digest
+    return Check(
+        "id-key-digest",
+        found in accepted,
+        found.hex() if any(found) else "zero (no id block)",
+        accepted[0].hex() if accepted else "one for the missing measurement",
+        "the guest must be launched with the id block of its runtime release and guest policy",
     )
 
 
-def _mitigation_checks(report: SnpReport, wanted: int) -> Iterator[Check]:
-    for reason, vector in (
-        ("launch-mitigations", report.launch_mit_vector),
-        ("current-mitigations", report.current_mit_vector),
-    ):
-        yield Check(
-            reason=reason,
-            passed=vector & wanted == wanted,
-            found=f"{vector:#x}",
-            wanted=f"all bits of {wanted:#x}",
-            hint="update the machine's firmware, or lower MinimumMitigationVector",
-        )
+def _mitigation_check(reason: str, vector: int, wanted: int) -> Check:
+    hint = "update the machine's firmware, or lower MinimumMitigationVector"
+    passed = vector & wanted == wanted
+    return Check(reason, passed, f"{vector:#x}", f"all bits of {wanted:#x}", hint)
 
 
 def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
@@ -263,14 +230,8 @@ def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
         )
         sources = ", ".join(dict.fromkeys(_FIRMWARE[one] for one in lower))
         hint = f"too old: {parts}; update {sources}, then {_AFTERWARDS.get(reason, 'reboot')}"
-    return Check(
-        reason=reason,
-        passed=not lower,
-        found=str(tcb),
-        wanted=f"at least {minimum} ({name})",
-        hint=hint,
-    )
+    return Check(reason, not lower, str(tcb), f"at least {minimum} ({name})", hint)
 
 
-def _version(version: tuple[int, int, int]) -> str:
+def _dotted(version: tuple[int, int, int]) -> str:
     return ".".join(map(str, version))

@@ -13,9 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
@@ -26,6 +24,7 @@ from contrast_tasks.attestation.tdx.pck import (
     Period,
     common_name,
     has_signed,
+    is_signature_of,
     p256_key,
     require_valid,
     validity_of,
@@ -42,6 +41,7 @@ from contrast_tasks.attestation.tdx.tcb import (
 
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{128}")
 _ECDSA_SHA256 = x509.SignatureAlgorithmOID.ECDSA_WITH_SHA256
+_TCB_INFO, _QE_IDENTITY = "TCB info", "QE identity"
 MAXIMUM_BUNDLE_BYTES = 4 * 1024 * 1024
 
 
@@ -199,13 +199,21 @@ class _SignedParts:
 @lru_cache(maxsize=32)
 def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
     """Check all of a bundle that does not depend on the clock or the platform, once per bundle."""
-    tcb_signer, root = verified_signer(collateral.tcb_info_issuer_chain, root_spki)
-    qe_signer, qe_root = verified_signer(collateral.qe_identity_issuer_chain, root_spki)
-    authority, crl_root = verified_ca(collateral.pck_crl_issuer_chain, root_spki)
-    _require_signature(tcb_signer, collateral.tcb_info, collateral.tcb_info_signature, "TCB info")
-    _require_signature(
-        qe_signer, collateral.qe_identity, collateral.qe_identity_signature, "QE identity"
+    tcb_signer, root = _verified_text(
+        collateral.tcb_info_issuer_chain,
+        collateral.tcb_info,
+        collateral.tcb_info_signature,
+        root_spki,
+        _TCB_INFO,
     )
+    qe_signer, qe_root = _verified_text(
+        collateral.qe_identity_issuer_chain,
+        collateral.qe_identity,
+        collateral.qe_identity_signature,
+        root_spki,
+        _QE_IDENTITY,
+    )
+    authority, crl_root = verified_ca(collateral.pck_crl_issuer_chain, root_spki)
     tcb_info = parse_tcb_info(collateral.tcb_info)
     qe_identity = parse_qe_identity(collateral.qe_identity)
     root_crl = _verified_crl(collateral.root_ca_crl, root, "root CRL")
@@ -228,23 +236,21 @@ def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
         periods=(
             _period_of(root_crl, "root CRL"),
             _period_of(pck_crl, "PCK CRL"),
-            Period("TCB info", tcb_info.issue_date, tcb_info.next_update),
-            Period("QE identity", qe_identity.issue_date, qe_identity.next_update),
+            Period(_TCB_INFO, tcb_info.issue_date, tcb_info.next_update),
+            Period(_QE_IDENTITY, qe_identity.issue_date, qe_identity.next_update),
         ),
     )
 
 
 def verified_tcb_info(chain: bytes, text: str, signature: bytes, root_spki: bytes) -> TcbInfo:
     """Return TCB info whose signer's chain (PEM) leads to the pinned root, whatever the time."""
-    signer, _ = verified_signer(chain, root_spki)
-    _require_signature(signer, text, signature, "TCB info")
+    _verified_text(chain, text, signature, root_spki, _TCB_INFO)
     return parse_tcb_info(text)
 
 
 def verified_qe_identity(chain: bytes, text: str, signature: bytes, root_spki: bytes) -> QeIdentity:
     """Return the QE identity whose signer's chain (PEM) leads to the pinned root, whatever the time."""
-    signer, _ = verified_signer(chain, root_spki)
-    _require_signature(signer, text, signature, "QE identity")
+    _verified_text(chain, text, signature, root_spki, _QE_IDENTITY)
     return parse_qe_identity(text)
 
 
@@ -268,28 +274,32 @@ def verified_root_crl(der: bytes, root_spki: bytes) -> x509.CertificateRevocatio
     return crl
 
 
-def _require_signature(signer: x509.Certificate, text: str, signature: bytes, what: str) -> None:
+def _verified_text(
+    chain: bytes, text: str, signature: bytes, root_spki: bytes, what: str
+) -> tuple[x509.Certificate, x509.Certificate]:
+    """Return signer and root of a JSON text after its signature was verified over the very characters."""
+    signer, root = verified_signer(chain, root_spki)
     if not has_signed(p256_key(signer, f"{what} signer"), signature, text.encode()):
         raise CollateralRejected(f"{what}: the signature does not verify over the text as received")
+    return signer, root
 
 
 def _verified_crl(
     content: bytes, issuer: x509.Certificate, what: str
 ) -> x509.CertificateRevocationList:
-    crl = load_crl(content, what)
+    crl, name = load_crl(content, what), common_name(issuer)
+    for extension in issuer.extensions:
+        if isinstance(extension.value, x509.KeyUsage) and not extension.value.crl_sign:
+            raise CollateralRejected(f"{name!r} may not sign revocation lists")
     # The library's own check writes the whole list again; these are the bytes that were signed.
     signed, _, signature = der.elements(der.only(content, der.SEQUENCE).content)
-    key = p256_key(issuer, f"{what} issuer")
-    refusal = CollateralRejected(f"{what} is not signed by {common_name(issuer)!r}")
-    uses = [one.value for one in issuer.extensions if isinstance(one.value, x509.KeyUsage)]
-    if not all(use.crl_sign for use in uses):
-        raise CollateralRejected(f"{common_name(issuer)!r} may not sign revocation lists")
-    if crl.issuer != issuer.subject or crl.signature_algorithm_oid != _ECDSA_SHA256:
-        raise refusal
-    try:
-        key.verify(der.bits(signature), signed.encoded, ec.ECDSA(SHA256()))
-    except InvalidSignature as err:
-        raise refusal from err
+    is_signed = (
+        crl.issuer == issuer.subject
+        and crl.signature_algorithm_oid == _ECDSA_SHA256
+        and is_signature_of(p256_key(issuer, f"{what} issuer"), der.bits(signature), signed.encoded)
+    )
+    if not is_signed:
+        raise CollateralRejected(f"{what} is not signed by {name!r}")
     return crl
 
 

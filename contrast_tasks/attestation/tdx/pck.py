@@ -93,8 +93,13 @@ def p256_key(certificate: x509.Certificate, what: str) -> ec.EllipticCurvePublic
 def has_signed(key: ec.EllipticCurvePublicKey, signature: bytes, content: bytes) -> bool:
     """Return whether a P-256 key signed `content` with SHA-256; the signature is r||s, 64 bytes, big-endian."""
     r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+    return is_signature_of(key, encode_dss_signature(r, s), content)
+
+
+def is_signature_of(key: ec.EllipticCurvePublicKey, signature_der: bytes, content: bytes) -> bool:
+    """Return whether an ECDSA signature in DER, with SHA-256, is one of this key over `content`."""
     try:
-        key.verify(encode_dss_signature(r, s), content, ec.ECDSA(SHA256()))
+        key.verify(signature_der, content, ec.ECDSA(SHA256()))
     except InvalidSignature:
         return False
     return True

@@ -38,8 +38,9 @@ from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from contrast_tasks.attestation.tdx.flags import ENCLAVE_ATTRIBUTES, TD_ATTRIBUTES, XFAM
-from contrast_tasks.attestation.tdx.pck import SGX_EXTENSION, load_chain, parse_pck_facts
+from contrast_tasks.attestation.tdx.pck import load_chain
 from contrast_tasks.attestation.tdx.quote import TdxQuote
+from contrast_tasks.attestation.tdx.sgx_extension import SGX_EXTENSION, parse_pck_facts
 from contrast_tasks.errors import EvidenceRejected
 
 Description = dict[str, Any]

@@ -29,8 +29,9 @@ from contrast_tasks.attestation.snp.verify import Trust, verify_genuine
 from contrast_tasks.attestation.tdx.collateral import parse_collateral, verify_collateral
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
-from contrast_tasks.attestation.tdx.pck import parse_sgx_extension, verify_pck_chain
+from contrast_tasks.attestation.tdx.pck import verify_pck_chain
 from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.sgx_extension import parse_sgx_extension
 from contrast_tasks.attestation.tdx.tcb import parse_qe_identity, parse_tcb_info
 from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_quote
 from contrast_tasks.attestation.trust_roots import bundled_roots, intel_root_spki

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -104,17 +105,20 @@ def parse_collateral(content: bytes) -> Collateral:
             raise CollateralRejected(f"collateral lacks {name}")
         if not _is_text(value):
             raise CollateralRejected(f"collateral: {name} holds half of a surrogate pair")
-    return Collateral(
-        pck_crl_issuer_chain=texts["pck_crl_issuer_chain"].encode(),
-        root_ca_crl=_hexed(texts, "root_ca_crl"),
-        pck_crl=_hexed(texts, "pck_crl"),
-        tcb_info_issuer_chain=texts["tcb_info_issuer_chain"].encode(),
-        tcb_info=texts["tcb_info"],
-        tcb_info_signature=_signature(texts, "tcb_info_signature"),
-        qe_identity_issuer_chain=texts["qe_identity_issuer_chain"].encode(),
-        qe_identity=texts["qe_identity"],
-        qe_identity_signature=_signature(texts, "qe_identity_signature"),
-    )
+    return Collateral(**{name: _from_text(name, text) for name, text in texts.items()})
+
+
+def _from_text(name: str, text: str) -> Any:
+    if name.endswith("_issuer_chain"):
+        return text.encode()
+    if name.endswith("_signature") and not _SIGNATURE.fullmatch(text):
+        raise CollateralRejected(f"collateral: {name} is not 64 bytes of hex")
+    if name.endswith(("_signature", "_crl")):
+        try:
+            return bytes.fromhex(text)
+        except ValueError as err:
+            raise CollateralRejected(f"collateral: {name} is not hex") from err
+    return text
 
 
 def _is_text(value: str) -> bool:
@@ -124,19 +128,6 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _hexed(texts: Mapping[str, str], name: str) -> bytes:
-    try:
-        return bytes.fromhex(texts[name])
-    except ValueError as err:
-        raise CollateralRejected(f"collateral: {name} is not hex") from err
-
-
-def _signature(texts: Mapping[str, str], name: str) -> bytes:
-    if not _SIGNATURE.fullmatch(texts[name]):
-        raise CollateralRejected(f"collateral: {name} is not 64 bytes of hex")
-    return bytes.fromhex(texts[name])
 
 
 def verify_collateral(

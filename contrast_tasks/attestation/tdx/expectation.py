@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from contrast_tasks.attestation.checks import HINT_DEBUG, HINT_REPORT_DATA, HINT_RUNTIME, Check
 from contrast_tasks.attestation.flags import mask_of
 from contrast_tasks.attestation.tdx.flags import XFAM
-from contrast_tasks.attestation.tdx.pck import PckFacts
 from contrast_tasks.attestation.tdx.quote import MEASUREMENT_BYTES, TdReport, TdxQuote
+from contrast_tasks.attestation.tdx.sgx_extension import PckFacts
 
 # SEPT_VE_DISABLE: the guest cannot be surprised by exceptions on its private pages.
 TD_ATTRIBUTES = mask_of({28}).to_bytes(8, "little")

@@ -13,12 +13,8 @@ from contrast_tasks.attestation.errors import (
     MalformedEvidence,
 )
 from contrast_tasks.attestation.tdx.collateral import parse_collateral, verify_collateral
-from contrast_tasks.attestation.tdx.pck import (
-    PckChain,
-    parse_sgx_extension,
-    verified_signer,
-    verify_pck_chain,
-)
+from contrast_tasks.attestation.tdx.pck import PckChain, verified_signer, verify_pck_chain
+from contrast_tasks.attestation.tdx.sgx_extension import parse_sgx_extension
 from contrast_tasks.errors import EvidenceRejected
 from tests.fakes.intel import (
     NOW,

@@ -9,8 +9,9 @@ from cryptography import x509
 
 from contrast_tasks.attestation.tdx.collateral import Collateral, parse_collateral
 from contrast_tasks.attestation.tdx.expectation import hardening_checks
-from contrast_tasks.attestation.tdx.pck import load_chain, parse_pck_facts, spki_der
+from contrast_tasks.attestation.tdx.pck import load_chain, spki_der
 from contrast_tasks.attestation.tdx.quote import BODIES, HEADER, QE_REPORT, parse_quote
+from contrast_tasks.attestation.tdx.sgx_extension import parse_pck_facts
 from contrast_tasks.attestation.tdx.verify import (
     require_up_to_date,
     tcb_of,

@@ -6,9 +6,12 @@ raises DecodeError with the message `/remote/host: found an integer, wanted a te
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+Record = TypeVar("Record")
 
 _KINDS = {
     dict: "an object",
@@ -70,6 +73,11 @@ class Json:
         number: int = self._of(int, "an integer")
         return number
 
+    def flag(self) -> bool:
+        """Return true or false."""
+        found: bool = self._of(bool, "true or false")
+        return found
+
     def number(self) -> float:
         """Return an integer or a fraction."""
         return self.value if isinstance(self.value, float) else self.integer()
@@ -93,3 +101,47 @@ def parse_json(content: bytes | str) -> Json:
         raise DecodeError("nested too deeply") from err
     except ValueError as err:
         raise DecodeError(f"not JSON: {err}") from err
+
+
+def read_record(kind: type[Record], place: Json) -> Record:
+    """Return a dataclass whose fields are the members of an object, each of the field's type.
+
+    Types: str, int, float, bool, X | None, tuple[X, ...], tuple[X, Y], Mapping[str, X] and dataclasses. Every field must be
+    there and nothing else. Raises DecodeError.
+    """
+    hints = get_type_hints(kind)
+    for name, member in place.members():
+        if name not in hints:
+            raise DecodeError(f"{member.pointer}: unknown")
+    return kind(**{name: _read(hint, place.at(name)) for name, hint in hints.items()})
+
+
+_SCALARS: Mapping[type, Callable[[Json], Any]] = {
+    str: Json.text,
+    int: Json.integer,
+    float: Json.number,
+    bool: Json.flag,
+}
+
+
+def _read(hint: Any, place: Json) -> Any:
+    if hint in _SCALARS:
+        return _SCALARS[hint](place)
+    inner = get_args(hint)
+    kind = get_origin(hint)
+    if kind is UnionType:
+        return None if place.value is None else _read(inner[0], place)
+    if kind is tuple:
+        return _read_tuple(inner, place)
+    if kind is Mapping:
+        return {name: _read(inner[1], member) for name, member in place.members()}
+    return read_record(hint, place)
+
+
+def _read_tuple(inner: tuple[Any, ...], place: Json) -> tuple[Any, ...]:
+    items = place.items()
+    if inner[-1] is Ellipsis:
+        return tuple(_read(inner[0], item) for item in items)
+    if len(items) != len(inner):
+        raise place.wrong(f"a list of {len(inner)}")
+    return tuple(map(_read, inner, items))

@@ -1,10 +1,12 @@
 """Reading JSON with the place of what is wrong."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 import pytest
 
-from contrast_tasks.decode import DecodeError, Json, parse_json
+from contrast_tasks.decode import DecodeError, Json, parse_json, read_record
 
 DOCUMENT = '{"a": {"name": "x", "ports": [1, true]}}'
 
@@ -53,3 +55,46 @@ def test_another_form_is_told_with_its_place(read: Callable[[Json], object], mes
 def test_other_content_is_no_document(content: bytes | str, message: str) -> None:
     with pytest.raises(DecodeError, match=message):
         parse_json(content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    number: int
+    name: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    ports: tuple[Port, ...]
+    places: Mapping[str, tuple[str, int]]
+    is_up: bool
+    load: float
+
+
+SERVER = Server(
+    ports=(Port(number=1, name=None), Port(number=2, name="web")),
+    places={"a": ("127.0.0.1", 1)},
+    is_up=True,
+    load=1,
+)
+
+
+def test_a_record_is_read_by_the_types_of_its_fields() -> None:
+    assert read_record(Server, parse_json(json.dumps(asdict(SERVER)))) == SERVER
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"load": "high"}, "/load: found a text, wanted an integer"),
+        ({"more": 1}, "/more: unknown"),
+        ({"ports": [{"number": 1}]}, "/ports/0/name: missing"),
+        ({"places": {"a": ["x"]}}, "/places/a: found a list, wanted a list of 2"),
+        ({"is_up": 1}, "/is_up: found an integer, wanted true or false"),
+    ],
+)
+def test_another_record_is_told_with_its_place(change: dict[str, object], message: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        read_record(Server, Json({**json.loads(json.dumps(asdict(SERVER))), **change}))
+
+    assert str(caught.value) == message

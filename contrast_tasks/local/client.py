@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from contrast_tasks.decode import DecodeError, parse_json
+from contrast_tasks.decode import DecodeError, Json, parse_json, read_record
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.control import LET_GO, NodeAbsent, ask, parse_answer
 from contrast_tasks.local.messages import Applied, Plan, PodStatus
@@ -55,9 +55,7 @@ class NodeClient:
     def apply(self, plan: Plan) -> Applied:
         """Make the node run exactly the plan's pods."""
         answer = self._ask("apply", plan=plan.to_json(), timeout_s=_CHANGE_LIMIT_S)
-        return Applied(
-            **{key: tuple(answer[key]) for key in ("started", "replaced", "unchanged", "stopped")}
-        )
+        return read_record(Applied, Json(answer))
 
     def restart(self, pods: Sequence[str]) -> tuple[str, ...]:
         """Restart the named pods, all if none is named."""

@@ -80,7 +80,7 @@ def render_error(error: Exception) -> bytes:
 def parse_answer(line: bytes) -> dict[str, Any]:
     """Return the answer that a line holds; raise the ClusterError that it tells of."""
     answer: dict[str, Any] = json.loads(line)
-    if not answer["ok"]:
+    if not answer.pop("ok"):
         raise ClusterError(answer["error"]["message"], hint=answer["error"]["hint"])
     return answer
 

@@ -5,10 +5,11 @@ A pod's digest covers its whole plan. Equal digest: the running pod is left alon
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from contrast_tasks.decode import Json, read_record
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import canonical_json, sha256_hex
 
@@ -50,7 +51,6 @@ class ContainerPlan:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     working_dir: str
-    image: str = ""
     image_digest: str = ""
     rootfs: str = ""
     unpacking: str = ""
@@ -171,47 +171,4 @@ def parse_plan(document: Any) -> Plan:
             f"the deployment cannot run here: {pointer}: {message}",
             hint="if it could before the last update, stop the running local backend and deploy again",
         )
-    hosts = {
-        name: {port: _endpoints(rows) for port, rows in ports.items()}
-        for name, ports in document["hosts"].items()
-    }
-    return Plan(pods=tuple(map(_pod, document["pods"])), hosts=hosts)
-
-
-def _pod(document: Mapping[str, Any]) -> PodPlan:
-    return PodPlan(
-        **{
-            **document,
-            "listens": _endpoints(document["listens"]),
-            "folders": tuple(document["folders"]),
-            "containers": tuple(map(_container, document["containers"])),
-        }
-    )
-
-
-def _container(document: Mapping[str, Any]) -> ContainerPlan:
-    return ContainerPlan(
-        **{
-            **document,
-            "argv": tuple(document["argv"]),
-            "startup": _probe(document["startup"]),
-            "readiness": _probe(document["readiness"]),
-        }
-    )
-
-
-def _probe(document: Mapping[str, Any] | None) -> Probe | None:
-    if document is None:
-        return None
-    return Probe(
-        **{
-            **document,
-            "endpoints": _endpoints(document["endpoints"]),
-            "headers": tuple((name, value) for name, value in document["headers"]),
-            "command": tuple(document["command"]),
-        }
-    )
-
-
-def _endpoints(rows: Iterable[Sequence[Any]]) -> tuple[Endpoint, ...]:
-    return tuple((address, port) for address, port in rows)
+    return read_record(Plan, Json({key: document[key] for key in ("pods", "hosts")}))

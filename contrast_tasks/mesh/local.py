@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from contrast_tasks.decode import DecodeError, Json, parse_json
+from contrast_tasks.decode import DecodeError, parse_json, read_record
 from contrast_tasks.errors import SettingsError
 from contrast_tasks.mesh.model import MeshConfig
 
@@ -47,20 +47,6 @@ class LocalMesh:
 def parse_local_mesh(text: str) -> LocalMesh:
     """Return what `render` wrote; raise SettingsError, naming the place, for another text."""
     try:
-        document = parse_json(text)
-        return LocalMesh(
-            pod_address=document.at("pod_address").text(),
-            app_address=document.at("app_address").text(),
-            ports=tuple(port.integer() for port in document.at("ports").items()),
-            resolve={name: _endpoint(place) for name, place in document.at("resolve").members()},
-            egress={name: place.text() for name, place in document.at("egress").members()},
-        )
+        return read_record(LocalMesh, parse_json(text))
     except DecodeError as err:
         raise SettingsError(f"CONTRAST_LOCAL_MESH is not understood: {err}") from err
-
-
-def _endpoint(place: Json) -> tuple[str, int]:
-    match place.items():
-        case [address, port]:
-            return address.text(), port.integer()
-    raise place.wrong("an address and a port")

@@ -218,7 +218,6 @@ class _PodBuilder:
             argv=command_line(container, image, env=declared, paths=paths, where=where),
             env=env,
             working_dir=paths.folder(container.get("workingDir") or image.working_dir) or str(own),
-            image=container["image"],
             image_digest=image.digest,
             rootfs=str(image.rootfs),
             unpacking=image.unpacking,

@@ -33,7 +33,7 @@ _DRIVER = textwrap.dedent(
 )
 
 
-def _modules(project: FakeProject, *words: str) -> set[str]:
+def _modules(project: FakeProject, *words: str, says: str = "up to date (4 workloads") -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", _DRIVER, *words],
         cwd=project.root,
@@ -42,7 +42,7 @@ def _modules(project: FakeProject, *words: str) -> set[str]:
         text=True,
         check=True,
     )
-    assert done.stderr.startswith("up to date (4 workloads")
+    assert done.stderr.startswith(says)
     return set(done.stdout.splitlines())
 
 
@@ -61,6 +61,12 @@ def test_a_no_op_loads_no_heavy_module(terminal: Terminal, project: FakeProject)
 
     assert "doit" in loaded
     assert not loaded.intersection(FORBIDDEN)
+
+
+def test_without_a_registry_the_http_client_is_not_loaded(project: FakeProject) -> None:
+    loaded = _modules(project, "generate", says="")
+
+    assert not loaded.intersection({"urllib3", "certifi"})
 
 
 def test_a_no_op_from_the_snapshot_does_not_even_load_doit(

@@ -108,22 +108,17 @@ def gather(
     collateral: a bundle that the caller already has; then nothing is fetched for a quote.
     """
     found = _Gathering()
+    crls: Mapping[str, bytes] = {}
     if isinstance(evidence, SnpDocument):
-        document, line = _with_certificate(evidence, endorsements, now, found)
-        crls = _revocation_lists(document, line, endorsements, now, found)
-        return Material(
-            evidence=document,
-            crls=crls,
-            sources=found.sources,
-            troubles=found.troubles,
-            hints=found.hints,
-        )
-    if collateral is not None:
+        evidence, line = _with_certificate(evidence, endorsements, now, found)
+        crls = _revocation_lists(evidence, line, endorsements, now, found)
+    elif collateral is not None:
         found.have(COLLATERAL, "given")
     else:
         collateral = _collateral(evidence, endorsements, roots, now, found)
     return Material(
         evidence=evidence,
+        crls=crls,
         collateral=collateral,
         sources=found.sources,
         troubles=found.troubles,

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.errors import Location, MismatchError, UsageError
+from contrast_tasks.client.given import read_given
+from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
     Record,
@@ -106,26 +107,14 @@ def load_owner_key(settings: Settings, given: Path | None, given_name: str) -> t
     if path is None:
         return None, ""
     name = (given_name or str(given)) if given else names[0]
-    try:
-        pem = path.read_bytes()
-    except FileNotFoundError:
-        if given is None:
-            return None, name
-        raise _unreadable("no such file", name) from None
-    except OSError as err:
-        raise _unreadable((err.strerror or "").lower(), name) from err
+    if given is None and not path.exists():
+        return None, name
+    hint = "name the private key with --workload-owner-key"
+    pem = read_given(path, name, "workload owner key", hint=hint)
     if given is None and b"PRIVATE KEY" not in pem:
         # The settings may list public keys of owners who are not here.
         return None, name
     return parse_workload_owner(pem, file=name), name
-
-
-def _unreadable(reason: str, name: str) -> UsageError:
-    return UsageError(
-        f"cannot read the workload owner key: {reason}",
-        where=Location(file=name),
-        hint="name the private key with --workload-owner-key",
-    )
 
 
 def lock_out_warnings(manifest: "Manifest", key: Any) -> list[str]:

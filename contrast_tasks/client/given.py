@@ -1,4 +1,4 @@
-"""The manifest that a command was given: what a Coordinator is attested against and compared with."""
+"""The files that a command was given, above all the manifest, which a Coordinator is attested against and compared with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,12 +35,18 @@ def load_manifest(settings: Settings, path: Path | None) -> GivenManifest:
 
     place = settings.root / settings.manifest if path is None else path
     name = norm_path(place, settings.root) if place.is_relative_to(settings.root) else str(place)
+    hint = f"run '{command('generate')}' first" if path is None else ""
+    content = read_given(place, name, "manifest", hint=hint)
+    return GivenManifest(content, parse_manifest(content, file=name), name)
+
+
+def read_given(path: Path, name: str, what: str, *, hint: str) -> bytes:
+    """Return a file's bytes; raises UsageError at `name` if it, the `what`, cannot be read."""
     try:
-        content = place.read_bytes()
+        return path.read_bytes()
     except OSError as err:
         raise UsageError(
-            f"cannot read the manifest: {(err.strerror or '').lower()}",
+            f"cannot read the {what}: {(err.strerror or '').lower()}",
             where=Location(file=name),
-            hint=f"run '{command('generate')}' first" if path is None else "",
+            hint=hint,
         ) from err
-    return GivenManifest(content, parse_manifest(content, file=name), name)

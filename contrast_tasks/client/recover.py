@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
-from contrast_tasks.client.given import load_manifest
+from contrast_tasks.client.given import load_manifest, read_given
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
 from contrast_tasks.client.set import SEED_SHARES_FILE
 from contrast_tasks.client.verify import (
@@ -154,18 +154,16 @@ def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKe
         raise UsageError(
             "no seed share owner key is configured", hint="name one on the command line"
         )
+    pem, where = (
+        read_given(path, path.name, "seed share owner key", hint=""),
+        Location(file=path.name),
+    )
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as err:
-        raise UsageError(
-            f"cannot read the seed share owner key: {(err.strerror or '').lower()}",
-            where=Location(file=path.name),
-        ) from err
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
-        where = Location(file=path.name)
         raise UsageError("is not an unencrypted private key in PEM form", where=where) from err
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise UsageError("holds no RSA key", where=Location(file=path.name))
+        raise UsageError("holds no RSA key", where=where)
     return key, path.name
 
 
@@ -179,19 +177,14 @@ def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[byt
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     where = Location(file=path.name)
+    content = read_given(path, path.name, "seed shares", hint="it was written by the first set")
     try:
-        document = parse_json(path.read_bytes())
+        document = parse_json(content)
         shares = {
             share.at("PublicKey").text().lower(): _base64(share.at("EncryptedSeed"))
             for share in document.at("SeedShares").items()
         }
         salt = _base64(document.at("salt"))
-    except OSError as err:
-        raise UsageError(
-            f"cannot read the seed shares: {(err.strerror or '').lower()}",
-            where=where,
-            hint="it was written by the first set",
-        ) from err
     except ValueError as err:  # DecodeError is one, and so is what base64 raises
         raise UsageError("is not a seed share document", where=where) from err
     ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()

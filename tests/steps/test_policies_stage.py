@@ -2,8 +2,8 @@ import base64
 
 import pytest
 
-from contrast_tasks.steps.images import image_sites, pin_images
 from contrast_tasks.prepare.policy_input import image_facts
+from contrast_tasks.steps.images import image_sites, pin_images
 from contrast_tasks.steps.policies import config_data, service_account
 from tests.fakes.workloads import locked
 

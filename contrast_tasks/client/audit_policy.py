@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks import __version__
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
+from contrast_tasks.policy.profiles import DEFAULT_CAPS
 
-_SERVICE_MESH = "contrast-service-mesh"
-_INITIALIZER = "contrast-initializer"
 _PAUSE = "pause"
 # Every pod has these; a reader looks for the others.
 _USUAL_MOUNTS = frozenset(
@@ -18,14 +17,6 @@ _USUAL_MOUNTS = frozenset(
         *("/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log"),
     }
 )
-# What a container gets without asking. Source: containerd, oci/spec.go, default capabilities.
-_DEFAULT_CAPS = frozenset(
-    {
-        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
-        *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
-    }
-)
-
 _PRIVILEGED = "SYS_ADMIN"
 
 
@@ -50,19 +41,16 @@ def describe_policy(policy: bytes) -> DescribedPolicy:
     from contrast_tasks.policy.text import parse_policy
 
     data = parse_policy(policy)
-    try:
-        containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
-        return DescribedPolicy(
-            rules=_describe_rules(policy),
-            weaker=tuple(weaker_lines(data)),
-            mesh=tuple(_mesh(containers)),
-            requests=_requests(data["requests"]),
-            containers=tuple(
-                line for container in containers for line in _container(container, data["shared"])
-            ),
-        )
-    except (KeyError, TypeError, AttributeError) as err:
-        raise ContrastError(f"its data block is of another version: {err!r}") from err
+    containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
+    return DescribedPolicy(
+        rules=_describe_rules(policy),
+        weaker=tuple(weaker_lines(data)),
+        mesh=tuple(_mesh(containers)),
+        requests=_requests(data["requests"]),
+        containers=tuple(
+            line for container in containers for line in _container(container, data["shared"])
+        ),
+    )
 
 
 def _describe_rules(policy: bytes) -> str:
@@ -81,12 +69,12 @@ def _describe_rules(policy: bytes) -> str:
 
 def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:
     by_name = {container["name"]: container for container in containers}
-    if _SERVICE_MESH not in by_name:
+    if SERVICE_MESH not in by_name:
         yield "none: connections of this pod are not protected"
-        if _INITIALIZER not in by_name:
+        if INITIALIZER not in by_name:
             yield "no initializer either: the pod has no certificates"
         return
-    env = by_name[_SERVICE_MESH]["env"]["fixed"]
+    env = by_name[SERVICE_MESH]["env"]["fixed"]
     ingress = env.get("CONTRAST_INGRESS_PROXY_CONFIG", "")
     egress = env.get("CONTRAST_EGRESS_PROXY_CONFIG", "")
     yield "every inbound port needs a client certificate of the mesh, except:"
@@ -144,11 +132,10 @@ def _caps(caps: list[str]) -> str:
     """Return the capabilities as differences from what every container gets."""
     if _PRIVILEGED in caps:
         return f"privileged ({len(caps)} capabilities)"
-    added = sorted(set(caps) - _DEFAULT_CAPS)
-    dropped = sorted(_DEFAULT_CAPS - set(caps))
+    added, dropped = set(caps) - set(DEFAULT_CAPS), set(DEFAULT_CAPS) - set(caps)
     if dropped:
         return " ".join(sorted(caps)) or "(none)"
-    return "the default ones" + (f" and {' '.join(added)}" if added else "")
+    return "the default ones" + (f" and {' '.join(sorted(added))}" if added else "")
 
 
 def _word(word: str | Mapping[str, str]) -> str:

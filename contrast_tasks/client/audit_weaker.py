@@ -28,7 +28,7 @@ _NAMESPACES = frozenset({"ipc", "mount", "uts"})
 def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for everything that a reader must know and that no policy of our generator has by itself.
 
-    Raises KeyError, TypeError or AttributeError if the block is of another version.
+    data: as schemas/policy-data.schema.json has it.
     """
     profile = PROFILES.get(data["profile"])
     if profile is None:

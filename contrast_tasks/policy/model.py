@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from contrast_tasks.pods.injected import INITIALIZER
 from contrast_tasks.pointers import Path
 
 ConfigKey = tuple[str, str | None, str]
@@ -89,7 +90,7 @@ class Profile:
             user="65535:65535",
         )
     )
-    hidden_logs: frozenset[str] = frozenset({"contrast-initializer"})
+    hidden_logs: frozenset[str] = frozenset({INITIALIZER})
     forwarded_annotations: tuple[str, ...] = ("io.katacontainers.",)
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = field(default_factory=dict)

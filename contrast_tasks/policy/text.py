@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from contrast_tasks import __version__
+from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.rules import compact_rules, rules_sha256
@@ -71,10 +72,12 @@ def claimed_version(policy: bytes) -> str:
 
 
 def parse_policy(policy: bytes) -> dict[str, Any]:
-    """Return the data block of a policy text.
+    """Return the data block of a policy text, of the form of schemas/policy-data.schema.json.
 
     Raises UsageError when the text is not one of ours.
     """
+    from contrast_tasks.schema import validate
+
     text = policy.decode(errors="replace")
     rules, found, block = text.partition(f"\n{_DATA}")
     if not found:
@@ -87,10 +90,12 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
             block = block.replace(f" {name}", f' "{name}"', 1)
         document = _load(block)
     except ValueError as error:
-        raise UsageError(f"the data block of the policy is not JSON: {error}") from error
+        raise UsageError(f"the data block of the policy is {error}") from error
     if not isinstance(document, dict) or document.get("containers") != names:
         raise UsageError("the data block of the policy does not name its containers")
     document["containers"] = containers
+    for pointer, message in validate(document, "policy-data"):
+        raise UsageError(f"the data block of the policy is of another version: {pointer} {message}")
     return document
 
 
@@ -101,7 +106,7 @@ class _Name(str):
 
 
 def _load(block: str) -> Any:
-    return json.loads(_without_joins(block))
+    return parse_json(_without_joins(block)).value
 
 
 def _write(value: Any, indent: str, out: list[str]) -> None:

@@ -16,12 +16,10 @@ from contrast_tasks import annotations, catalogue, resources
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
+from contrast_tasks.pods.injected import INITIALIZER, SECRETS_VOLUME, SERVICE_MESH
 from contrast_tasks.pods.volume_kinds import MEDIA, kind_of
 from contrast_tasks.pointers import Path
 
-INITIALIZER: Final = "contrast-initializer"
-SERVICE_MESH: Final = "contrast-service-mesh"
-VOLUME: Final = "contrast-secrets"
 # Read by contrast_tasks.attestation.endorsements.network in the guest.
 VARIABLE_MIRRORS: Final = "CONTRAST_ENDORSEMENTS_MIRRORS"
 VARIABLE_PROXY: Final = "CONTRAST_ENDORSEMENTS_PROXY"
@@ -146,7 +144,7 @@ def _sidecar(
 def _ensure_volume(spec: dict[str, Any]) -> None:
     wanted = _template("volume")
     for _, volume in workloads.mappings_at(spec, "volumes"):
-        if volume.get("name") == VOLUME:
+        if volume.get("name") == SECRETS_VOLUME:
             volume["emptyDir"] = {**workloads.mapping_at(volume, "emptyDir"), "medium": "Memory"}
             return
     spec["volumes"] = [*workloads.items_at(spec, "volumes"), wanted]
@@ -214,14 +212,14 @@ def _clashes(subject: Subject, components: Components) -> bool:
                     'rename it; to keep an initializer of your own set skip-initializer to "true"',
                 )
     for number, volume in workloads.mappings_at(subject.spec, "volumes"):
-        if volume.get("name") != VOLUME:
+        if volume.get("name") != SECRETS_VOLUME:
             continue
         medium = workloads.mapping_at(volume, "emptyDir").get("medium", "")
         if "emptyDir" not in volume or medium not in MEDIA:
             _clash(
                 subject,
                 (*subject.spec_path, "volumes", number),
-                f"the volume {VOLUME} is of type {kind_of(volume)}{f' with medium {medium}' if medium else ''},"
+                f"the volume {SECRETS_VOLUME} is of type {kind_of(volume)}{f' with medium {medium}' if medium else ''},"
                 " expected an emptyDir in memory",
                 "rename the volume; the name is the initializer's",
             )

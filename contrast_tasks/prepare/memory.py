@@ -14,8 +14,8 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform
+from contrast_tasks.pods.injected import SERVICE_MESH
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
-from contrast_tasks.prepare.inject import SERVICE_MESH
 
 _MIB: Final = 1 << 20
 # What has to fit in beside the images: some process, and Envoy, whose container declares no memory.

@@ -294,7 +294,7 @@ def test_what_our_generator_writes_is_not_weaker(spec: dict[str, object]) -> Non
 
 def test_a_mount_that_all_containers_have_is_told() -> None:
     text = policy_of().decode()
-    mount = '{"dst": "/usr/bin", "opts": [], "src": {"arg": "bin", "kind": "file"}, "type": "bind"}'
+    mount = '{"dst": "/usr/bin", "opts": [["rbind"]], "src": {"arg": "bin", "kind": "file"}, "type": "bind"}'
     changed = text.replace('"all": [', f'"all": [\n{mount},', 1)
 
     found = describe_policy(changed.encode())

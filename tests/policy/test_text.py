@@ -201,3 +201,19 @@ def test_the_web_pods_data_is_the_golden_one(request: pytest.FixtureRequest) -> 
         golden.write_text(found)
 
     assert found == golden.read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"tty": false', b'"tty": 0', "/containers/0/process/tty is 0, expected"),
+        (b'"version": 1', b'"version": 2', "/version"),
+        (b'"tty": false', b'"tty": ' + b"[" * 100_000, "nested too deeply"),
+    ],
+    ids=["type", "version", "depth"],
+)
+def test_a_data_block_of_another_form_is_refused_with_its_place(
+    old: bytes, new: bytes, message: str
+) -> None:
+    with pytest.raises(ContrastError, match=message):
+        parse_policy(policy_of("web").replace(old, new, 1))

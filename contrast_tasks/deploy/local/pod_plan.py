@@ -18,7 +18,7 @@ from contrast_tasks.deploy.local.container_plan import (
 )
 from contrast_tasks.deploy.local.environment import Configs, PodFacts, environment, expanded
 from contrast_tasks.deploy.local.images import Unpack
-from contrast_tasks.deploy.local.sidecar import SERVICE_MESH, Hosts, local_mesh, mesh_config
+from contrast_tasks.deploy.local.sidecar import Hosts, local_mesh, mesh_config
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
 from contrast_tasks.kube import workloads
@@ -27,10 +27,10 @@ from contrast_tasks.local.client import shim_folder
 from contrast_tasks.local.messages import ContainerPlan, Endpoint, PodPlan, Probe
 from contrast_tasks.local.network import app_address
 from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.volume_kinds import ConfigSource, Reach, kind_of, known_kind
 from contrast_tasks.steps.policies import service_account
 
-INITIALIZER = "contrast-initializer"
 # On one machine the Coordinator is asked again soon; in a cluster it is five seconds.
 _RETRY_SECONDS = "0.5"
 _DEFAULT_GRACE_S = 30.0

@@ -8,8 +8,7 @@ from contrast_tasks.local.network import DEFAULT_NET, app_address
 from contrast_tasks.mesh.grammar import parse_environment
 from contrast_tasks.mesh.local import LocalMesh
 from contrast_tasks.mesh.model import MeshConfig
-
-SERVICE_MESH = "contrast-service-mesh"
+from contrast_tasks.pods.injected import SERVICE_MESH
 
 Hosts = Mapping[str, Mapping[str, tuple[Endpoint, ...]]]
 """Name of a Service -> port as text -> endpoints."""

@@ -48,20 +48,16 @@ class Finding:
 
         Raises ValueError for an entry that is not in the catalogue, and for a second severity that it does not have.
         """
-        if ENTRIES.get((entry.code, entry.rule)) is not entry:
-            raise ValueError(f"{entry!r} is not in the catalogue")
+        if ENTRIES.get((entry.code, entry.rule)) != entry:
+            raise ValueError(f"{entry.code} {entry.rule} is not in the catalogue")
         if is_milder and entry.milder is None:
-            raise ValueError(f"{entry!r} has one severity")
+            raise ValueError(f"{entry.code} {entry.rule} has one severity")
         assign = object.__setattr__
         assign(self, "entry", entry)
         assign(self, "where", where)
         assign(self, "message", message)
         assign(self, "hint", entry.hint if hint is None else hint)
         assign(self, "is_milder", is_milder)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # A copy of an entry, as pickling makes it, would not be the one of the catalogue.
-        return Finding.from_json, (self.to_json(),)
 
     @property
     def code(self) -> str:

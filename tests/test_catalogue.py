@@ -14,7 +14,9 @@ CHECKS = "".join(
     for path in Path(contrast_tasks.__file__).parent.rglob("*.py")
     if path.parent.name != "catalogue"
 )
-EVERY = pytest.mark.parametrize("entry", ENTRIES.values(), ids=repr)
+EVERY = pytest.mark.parametrize(
+    "entry", [pytest.param(entry, id=f"{entry.code}-{entry.rule}") for entry in ENTRIES.values()]
+)
 
 
 def test_no_two_entries_have_the_same_code_and_rule() -> None:

@@ -14,10 +14,7 @@ from contrast_tasks.catalogue.sources import *  # noqa: F403
 
 ENTRIES: Mapping[tuple[str, str], Entry] = {
     (entry.code, entry.rule): entry
-    for entry in sorted(
-        (value for value in globals().values() if isinstance(value, Entry)),
-        key=lambda entry: (entry.code, entry.rule),
-    )
+    for entry in sorted(value for value in globals().values() if isinstance(value, Entry))
 }
 """Every entry by code and rule, in that order."""
 

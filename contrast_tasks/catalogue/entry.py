@@ -1,6 +1,7 @@
 """One entry of the catalogue of findings, and how bad a finding can be."""
 
 from enum import Enum
+from typing import NamedTuple
 
 
 class Severity(Enum):
@@ -16,29 +17,33 @@ class Severity(Enum):
         return ("note", "warning", "error").index(self.value)
 
 
-class Entry:
+class Entry(NamedTuple):
     """Everything that is the same for all findings of one code and rule.
 
-    head: code, rule and severity, as `G030 memory-limit error`; two severities, as `error|warning`, if it depends on
-        the case. meaning: one sentence. hint: what to do, shown with a finding that has no hint of its own.
-    advice: what to do, where each finding says it more closely or it goes without saying.
+    milder: the second severity, if it depends on the case. meaning: one sentence. hint: what to do, shown with a
+    finding that has no hint of its own. advice: what to do, also where each finding says it more closely.
     """
 
-    __slots__ = ("advice", "code", "hint", "meaning", "milder", "rule", "severity")
-
-    def __init__(self, head: str, meaning: str, hint: str = "", *, advice: str = "") -> None:
-        self.code, self.rule, severities = head.split()
-        usual, _, milder = severities.partition("|")
-        self.severity = Severity(usual)
-        self.milder = Severity(milder) if milder else None
-        self.meaning = meaning
-        self.hint = hint
-        self.advice = advice or hint
-
-    def __repr__(self) -> str:
-        return f"<{self.code} {self.rule}>"
+    code: str
+    rule: str
+    severity: Severity
+    milder: Severity | None
+    meaning: str
+    hint: str
+    advice: str
 
     @property
     def severities(self) -> tuple[Severity, ...]:
         """Return the severities its findings can have, the worst first."""
         return (self.severity,) if self.milder is None else (self.severity, self.milder)
+
+
+def define(head: str, meaning: str, hint: str = "", *, advice: str = "") -> Entry:
+    """Return the entry that `head` names with code, rule and severity, as `G030 memory-limit error`.
+
+    Two severities are written as `error|warning`. advice: by default the hint.
+    """
+    code, rule, severities = head.split()
+    usual, _, second = severities.partition("|")
+    milder = Severity(second) if second else None
+    return Entry(code, rule, Severity(usual), milder, meaning, hint, advice or hint)

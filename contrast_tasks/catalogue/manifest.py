@@ -1,6 +1,6 @@
 """Findings on the manifest."""
 
-from contrast_tasks.catalogue.entry import Entry
+from contrast_tasks.catalogue.entry import define
 
 _MEASUREMENTS = (
     "name a file with the measurements of your runtime in contrast.toml: [reference_values] file; "
@@ -21,184 +21,184 @@ _MINIMUM_TCB = (
 )
 _GENERATE = "let generate write the manifest, or correct the member"
 
-NOT_JSON = Entry(
+NOT_JSON = define(
     "M001 not-json error", "the manifest is not one strict JSON object", advice=_GENERATE
 )
-OLD_SPELLING = Entry(
+OLD_SPELLING = define(
     "M002 old-spelling warning", "a member has its old name", advice="use the new name"
 )
-TWO_SPELLINGS = Entry(
+TWO_SPELLINGS = define(
     "M002 two-spellings error",
     "a member occurs under its old and its new name",
     advice="remove the old one",
 )
-UNKNOWN_MEMBER = Entry(
+UNKNOWN_MEMBER = define(
     "M002 unknown-member error|warning", "a member is not known", advice="remove it or correct it"
 )
-WRONG_CAPITALS = Entry(
+WRONG_CAPITALS = define(
     "M002 wrong-capitals error|warning",
     "a member differs from a known one in capitals only",
     advice="write it as the message says",
 )
-MEMBER_TYPE = Entry("M003 wrong-type error", "a value is of the wrong type", advice=_GENERATE)
-ABSENT_MEMBER = Entry("M004 absent-member error", "a required member is missing", advice=_GENERATE)
-NO_POLICIES = Entry(
+MEMBER_TYPE = define("M003 wrong-type error", "a value is of the wrong type", advice=_GENERATE)
+ABSENT_MEMBER = define("M004 absent-member error", "a required member is missing", advice=_GENERATE)
+NO_POLICIES = define(
     "M010 no-policies error", "there is no policy", advice="generate with a confidential workload"
 )
-POLICY_HASH_NOT_HEX = Entry(
+POLICY_HASH_NOT_HEX = define(
     "M011 policy-hash error", "the hash of a policy is not hex", advice=_GENERATE
 )
-POLICY_HASH_LENGTH = Entry(
+POLICY_HASH_LENGTH = define(
     "M012 policy-hash error", "the hash of a policy does not have 64 hex digits", advice=_GENERATE
 )
-POLICY_HASH_CAPITALS = Entry(
+POLICY_HASH_CAPITALS = define(
     "M013 policy-hash error", "the hash of a policy has upper-case digits", advice=_GENERATE
 )
-ROLE = Entry("M014 role error", "a role is not known", advice="write coordinator, or no role")
-SAN = Entry(
+ROLE = define("M014 role error", "a role is not known", advice="write coordinator, or no role")
+SAN = define(
     "M015 san error",
     "a SAN is neither an IP address, a DNS name, '*' nor a URI",
     advice="correct it in contrast.toml",
 )
-DUPLICATE_SAN = Entry(
+DUPLICATE_SAN = define(
     "M016 duplicate-san warning", "a policy has a SAN twice", advice="remove one of the two"
 )
-SHARED_SECRET_ID = Entry(
+SHARED_SECRET_ID = define(
     "M017 shared-secret-id warning",
     "two policies share their workload secret",
     advice="give the workloads different workload-secret-id annotations",
 )
-POLICY_SHARED = Entry(
+POLICY_SHARED = define(
     "M018 policy-shared warning",
     "two workloads have the same policy and are one identity",
     advice="make their pods differ if they must be told apart",
 )
-POLICY_CONFLICT = Entry(
+POLICY_CONFLICT = define(
     "M019 policy-conflict error",
     "two workloads have the same policy and need different entries for it",
     "give both the same workload-secret-id and role, or make their pods differ",
 )
-NO_COORDINATOR_POLICY = Entry(
+NO_COORDINATOR_POLICY = define(
     "M020 no-coordinator error",
     "no policy has the role coordinator",
     "add the Coordinator's resources to the sources, or set coordinator.include",
 )
-MANY_COORDINATORS = Entry(
+MANY_COORDINATORS = define(
     "M021 many-coordinators error",
     "more than one policy has the role coordinator",
     advice="keep one Coordinator in the sources",
 )
-NO_REFERENCE_VALUES = Entry(
+NO_REFERENCE_VALUES = define(
     "M030 no-reference-values error",
     "there are no reference values",
     "the platform may not be supported",
 )
-PRODUCT_NAME = Entry(
+PRODUCT_NAME = define(
     "M031 product-name error", "an SEV-SNP product is not known", advice="write Milan or Genoa"
 )
-MEASUREMENT = Entry(
+MEASUREMENT = define(
     "M032 measurement error",
     "a launch measurement is not 96 hex digits, or is all zero",
     advice=_MEASUREMENTS,
 )
-MISSING_MEASUREMENT = Entry(
+MISSING_MEASUREMENT = define(
     "M032 missing-measurement error", "the launch measurement is not filled in", _MEASUREMENTS
 )
-MISSING_MINIMUM_TCB = Entry(
+MISSING_MINIMUM_TCB = define(
     "M033 missing-minimum-tcb error", "a minimum patch level is not filled in", _MINIMUM_TCB
 )
-SVN_RANGE = Entry(
+SVN_RANGE = define(
     "M034 svn-range error",
     "a patch level is not an integer from 0 to 255",
     advice=_MINIMUM_TCB,
 )
-SVN_PLACEHOLDER = Entry(
+SVN_PLACEHOLDER = define(
     "M035 svn-placeholder warning",
     "a patch level is 255, which no processor reaches",
     _MINIMUM_TCB,
 )
-GUEST_POLICY = Entry(
+GUEST_POLICY = define(
     "M036 guest-policy error",
     "the guest policy permits what it must not",
     advice="write the value that the message names",
 )
-CHIP_ID = Entry(
+CHIP_ID = define(
     "M037 chip-id error",
     "a chip id is not 128 hex digits",
     advice="take it from 'contrast-tasks probe -c HOST:PORT'",
 )
-APEIP = Entry(
+APEIP = define(
     "M038 apeip error",
     "the entry point of the application processors is not 8 hex digits",
     advice=_MEASUREMENTS,
 )
-MISSING_MR_TD = Entry("M040 missing-measurement error", "MRTD is not filled in", _MEASUREMENTS)
-MR_TD = Entry("M040 mr-td error", "MRTD is not 96 hex digits", advice=_MEASUREMENTS)
-MISSING_MR_SEAM = Entry("M041 missing-mr-seam error", "MRSEAM is not filled in", _MR_SEAM)
-MR_SEAM = Entry("M041 mr-seam error", "MRSEAM is not 96 hex digits", advice=_MR_SEAM)
-MISSING_TEE_TCB_SVN = Entry(
+MISSING_MR_TD = define("M040 missing-measurement error", "MRTD is not filled in", _MEASUREMENTS)
+MR_TD = define("M040 mr-td error", "MRTD is not 96 hex digits", advice=_MEASUREMENTS)
+MISSING_MR_SEAM = define("M041 missing-mr-seam error", "MRSEAM is not filled in", _MR_SEAM)
+MR_SEAM = define("M041 mr-seam error", "MRSEAM is not 96 hex digits", advice=_MR_SEAM)
+MISSING_TEE_TCB_SVN = define(
     "M042 missing-tee-tcb-svn error",
     "the patch levels of the TDX module are not filled in",
     _TEE_TCB_SVN,
 )
-TEE_TCB_SVN = Entry(
+TEE_TCB_SVN = define(
     "M042 tee-tcb-svn error",
     "the patch levels of the TDX module are not 32 hex digits",
     advice=_TEE_TCB_SVN,
 )
-MISSING_RTMR = Entry("M043 missing-measurement error", "an RTMR is not filled in", _MEASUREMENTS)
-RTMRS = Entry(
+MISSING_RTMR = define("M043 missing-measurement error", "an RTMR is not filled in", _MEASUREMENTS)
+RTMRS = define(
     "M043 rtmrs error", "the RTMRs are not four values of 96 hex digits", advice=_MEASUREMENTS
 )
-TDX_FEATURES = Entry(
+TDX_FEATURES = define(
     "M044 tdx-features error",
     "TdAttributes or Xfam is not 16 hex digits",
     advice="observe it with 'contrast-tasks probe -c HOST:PORT'",
 )
-TDX_SVN = Entry(
+TDX_SVN = define(
     "M045 tdx-svn error",
     "the version of an enclave is not an integer from 0 to 65535",
     advice="observe it with 'contrast-tasks probe -c HOST:PORT'",
 )
-PIID = Entry(
+PIID = define(
     "M046 piid error",
     "a platform instance id is not 32 hex digits",
     advice="take it from 'contrast-tasks probe -c HOST:PORT'",
 )
-MR_SEAM_PLACEHOLDER = Entry(
+MR_SEAM_PLACEHOLDER = define(
     "M047 mr-seam-placeholder warning", "MRSEAM is all zero, which no TDX module has", _MR_SEAM
 )
-TEE_TCB_SVN_PLACEHOLDER = Entry(
+TEE_TCB_SVN_PLACEHOLDER = define(
     "M048 tee-tcb-svn-placeholder warning",
     "the patch levels of the TDX module are all ff, which no platform reaches",
     _TEE_TCB_SVN,
 )
-WORKLOAD_OWNER = Entry(
+WORKLOAD_OWNER = define(
     "M050 workload-owner error",
     "the digest of an owner key is malformed or occurs twice",
     advice="write the SHA-256 of the public key in 64 lower-case hex digits, each once",
 )
-IMMUTABLE = Entry(
+IMMUTABLE = define(
     "M051 immutable warning",
     "nobody may set another manifest",
     advice="add a workload owner key if the manifest is to be updated",
 )
-SEEDSHARE_OWNER = Entry(
+SEEDSHARE_OWNER = define(
     "M052 seedshare-owner error",
     "the key of a seed share owner is malformed, too short or occurs twice",
     advice="write a PKCS#1 RSA public key of at least 2048 bits in lower-case hex, each once",
 )
-NO_RECOVERY = Entry(
+NO_RECOVERY = define(
     "M053 no-recovery warning",
     "nobody can recover the Coordinator",
     advice="add the key of a seed share owner",
 )
-MIXED_PLATFORMS = Entry(
+MIXED_PLATFORMS = define(
     "M060 mixed-platforms error",
     "both simulated evidence and evidence of real hardware would be accepted",
     advice="keep one of the two",
 )
-SIMULATED_ROOT = Entry(
+SIMULATED_ROOT = define(
     "M061 simulated-root error",
     "the digest of a simulated root is not 64 hex digits",
     advice=_GENERATE,

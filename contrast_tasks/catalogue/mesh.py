@@ -1,116 +1,116 @@
 """Findings on service-mesh annotations and on pods that do not fit them."""
 
-from contrast_tasks.catalogue.entry import Entry
+from contrast_tasks.catalogue.entry import define
 
-MESH_ANNOTATION_CONFLICT = Entry(
+MESH_ANNOTATION_CONFLICT = define(
     "G040 mesh-annotation-conflict error",
     "a mesh annotation has two values in two places",
     "keep one of the two",
 )
-MESH_BLANK = Entry(
+MESH_BLANK = define(
     "G040 mesh-blank error",
     "an entry of a mesh annotation contains blanks or line ends",
     "write the annotation as one quoted text, not as a block scalar",
 )
-MESH_DUPLICATE = Entry(
+MESH_DUPLICATE = define(
     "G040 mesh-duplicate error",
     "a name, listen address or key occurs in two entries",
     advice="choose another one",
 )
-MESH_EMPTY_ENTRY = Entry(
+MESH_EMPTY_ENTRY = define(
     "G040 mesh-empty-entry warning",
     "a mesh annotation has an empty entry",
     "remove the leading, trailing or repeated ##",
 )
-MESH_FIELDS = Entry(
+MESH_FIELDS = define(
     "G040 mesh-fields error",
     "an entry of a mesh annotation does not have three fields",
     "entries are joined by exactly ##; a name holds no #",
 )
-MESH_FLAG = Entry(
+MESH_FLAG = define(
     "G040 mesh-flag error|warning",
     "the flag of an ingress entry is not exactly true or false",
     "true disables TLS on the port, false keeps TLS without client certificate",
 )
-MESH_INGRESS_CONFLICT = Entry(
+MESH_INGRESS_CONFLICT = define(
     "G040 mesh-ingress-conflict error",
     "two ingress entries give one port both flags",
     "keep one of the two entries",
 )
-MESH_LISTEN = Entry(
+MESH_LISTEN = define(
     "G040 mesh-listen error",
     "the listen address of an egress entry is not in 127.0.0.0/8",
     "the application connects there; take an unused address of 127.137.0.0/16 and any port",
 )
-MESH_NAME = Entry(
+MESH_NAME = define(
     "G040 mesh-name error",
     "an entry of a mesh annotation has no name",
     "name it after the service it is for",
 )
-MESH_PEERS = Entry(
+MESH_PEERS = define(
     "G040 mesh-peers error",
     "a list of permitted peers is malformed, or its key matches no egress name or port",
     advice="write key=name,name; the key is an egress name, or a port that requires a client certificate",
 )
-MESH_PORT = Entry(
+MESH_PORT = define(
     "G040 mesh-port error",
     "a port is not a number from 1 to 65535",
     "write the number; names of ports are not looked up",
 )
-MESH_PROBE = Entry(
+MESH_PROBE = define(
     "G040 mesh-probe warning|note",
     "the proxy refuses a probe, or answers it in the application's place",
     advice="use scheme HTTPS on a port with the flag false, or an exec probe",
 )
-MESH_REMOTE = Entry(
+MESH_REMOTE = define(
     "G040 mesh-remote error",
     "the remote of an egress entry is not host:port",
     advice="write host:port, an IPv6 address in brackets",
 )
-MESH_REPEATED_PORT = Entry(
+MESH_REPEATED_PORT = define(
     "G040 mesh-repeated-port warning", "a port occurs in two ingress entries", "remove it"
 )
-MESH_RESERVED_NAME = Entry(
+MESH_RESERVED_NAME = define(
     "G040 mesh-reserved-name error",
     "an entry has a name that the proxy uses itself",
     "name it after the service it leads to",
 )
-MESH_RESERVED_PORT = Entry(
+MESH_RESERVED_PORT = define(
     "G040 mesh-reserved-port error",
     "a port is already used by the proxy or by another entry",
     advice="choose a port that nothing else uses",
 )
-MESH_SKIPPED = Entry(
+MESH_SKIPPED = define(
     "G040 mesh-skipped warning",
     "a workload asks for the mesh, and the settings leave it out",
     "generate without --skip-service-mesh, or remove defaults.service_mesh from the settings",
 )
-MESH_UNKNOWN_PORT = Entry(
+MESH_UNKNOWN_PORT = define(
     "G040 mesh-unknown-port warning",
     "an ingress entry names a port that no container has",
     "correct the port, or declare it in the container's ports",
 )
-MESH_UNPROTECTED_REMOTE = Entry(
+MESH_UNPROTECTED_REMOTE = define(
     "G040 mesh-unprotected-remote warning",
     "an egress entry leads to a pod without the mesh",
     advice="give the pod a servicemesh-ingress annotation, or connect to it directly",
 )
-MESH_UNUSED_EGRESS = Entry(
+MESH_UNUSED_EGRESS = define(
     "G040 mesh-unused-egress note",
     "no variable or argument of the pod holds the listen address of an egress entry",
     "point the application at the address; connections elsewhere bypass the mesh",
 )
-MESH_WITHOUT_RUNTIME_CLASS = Entry(
+MESH_WITHOUT_RUNTIME_CLASS = define(
     "G040 mesh-without-runtime-class error",
     "a workload that is not confidential has a mesh annotation",
     "set runtimeClassName: contrast-cc, or remove the annotation",
 )
-MESH_EGRESS_EMPTY = Entry(
+MESH_EGRESS_EMPTY = define(
     "G041 mesh-egress-empty error",
     "the egress annotation is empty",
     "remove it; for ingress protection alone set servicemesh-ingress to an empty text",
 )
-MESH_INGRESS_ABSENT = Entry(
+MESH_INGRESS_ABSENT = define(
     "G042 mesh-ingress-absent warning",
     "a Service leads to a workload whose ingress the mesh does not protect",
     'add contrast.edgeless.systems/servicemesh-ingress: ""',

@@ -1,81 +1,81 @@
 """Findings of the derivation of policies: what a policy cannot describe, or the host could change."""
 
-from contrast_tasks.catalogue.entry import Entry
+from contrast_tasks.catalogue.entry import define
 
-NO_IMAGE = Entry(
+NO_IMAGE = define(
     "G011 no-image error", "a container has no image", advice="add image: to the container"
 )
-NO_NAME = Entry(
+NO_NAME = define(
     "G011 no-name error",
     "an object or a container has no usable name, or two containers have one name",
     "set metadata.name",
 )
-VOLUME = Entry(
+VOLUME = define(
     "G020 volume error",
     "a volume does not exist, or the host can read and change it",
     advice="use emptyDir, configMap, secret, projected or downwardAPI, or an encrypted block volume",
 )
-IMAGE_VOLUME = Entry(
+IMAGE_VOLUME = define(
     "G021 image-volume error",
     "an image declares a VOLUME that nothing is mounted at, so the host would supply it",
     advice="mount an emptyDir at the path",
 )
-CONFIG_VALUE = Entry(
+CONFIG_VALUE = define(
     "G080 missing-config error",
     "a value comes from a ConfigMap or Secret, or a key of it, that does not exist",
     advice="add it to the sources, correct the key, or set optional: true",
 )
-WRONG_TYPE = Entry(
+WRONG_TYPE = define(
     "G200 wrong-type error",
     "a field that the policy describes has a value of the wrong type",
     advice="write a value of the expected type",
 )
-UNKNOWN_FIELD = Entry(
+UNKNOWN_FIELD = define(
     "G201 unknown-field error",
     "a field is not known, so its effect on the guest is not known either",
     "remove it",
 )
-UNSUPPORTED_FIELD = Entry(
+UNSUPPORTED_FIELD = define(
     "G202 unsupported-field error",
     "a field asks for something that policies cannot describe",
     "remove it",
 )
-WEAKER_IN_GUEST = Entry(
+WEAKER_IN_GUEST = define(
     "G203 weaker-in-guest warning",
     "a field has less effect inside the guest than outside",
     "the isolation of the confidential VM takes its place; remove it to silence this",
 )
-IMAGE_USER = Entry(
+IMAGE_USER = define(
     "G210 image-user error",
     "user or groups come from the image alone, so the host cannot know them",
     "set securityContext.runAsUser and runAsGroup of the container",
 )
-ENV_NAME = Entry(
+ENV_NAME = define(
     "G211 env-name error",
     "the name of an environment variable is malformed",
     advice="write letters, digits, '_', '-' and '.', a digit not first",
 )
-FIELD_PATH = Entry(
+FIELD_PATH = define(
     "G212 field-path error",
     "a variable or file takes its value from a field that the policy cannot know",
     advice="use a field that is fixed in the pod template",
 )
-NO_COMMAND = Entry(
+NO_COMMAND = define(
     "G213 no-command error",
     "neither the image nor the container says what to run",
     "set command of the container",
 )
-CAPABILITY = Entry(
+CAPABILITY = define(
     "G214 capability error",
     "a capability is not known",
     "write the kernel's name without CAP_, as NET_ADMIN",
 )
-MOUNT_PATH = Entry(
+MOUNT_PATH = define(
     "G216 mount-path error",
     "the path of a mount is malformed or occurs twice",
     advice="write an absolute path in its shortest form, each once",
 )
-SECRET_IN_POLICY = Entry(
+SECRET_IN_POLICY = define(
     "W120 secret-in-policy warning",
     "values of a Secret become part of the policy, which the host can read",
     "mount the Secret as a volume, or use the workload secret",

@@ -1,239 +1,239 @@
 """Findings on sources, settings and lock file, and on workloads as Kubernetes objects."""
 
-from contrast_tasks.catalogue.entry import Entry
+from contrast_tasks.catalogue.entry import define
 
-NO_SOURCES = Entry(
+NO_SOURCES = define(
     "G001 no-sources error",
     "a source does not exist, cannot be read or holds no YAML file",
     "name the folder of the deployment in contrast.toml as sources, or on the command line",
 )
-NO_WORKLOAD = Entry(
+NO_WORKLOAD = define(
     "G002 no-workload error",
     "no workload of the sources is confidential",
     "set runtime_class = true in [defaults], or add the folder of your deployment",
 )
-YAML = Entry(
+YAML = define(
     "G003 yaml error",
     "a file is not YAML, or one of its documents is no Kubernetes object",
     advice="check indentation, quotes and colons at the place and above it",
 )
-NOT_CONFIDENTIAL = Entry(
+NOT_CONFIDENTIAL = define(
     "G004 not-confidential warning",
     "a workload runs outside the confidential deployment",
     "set runtimeClassName: contrast-cc, or runtime_class = true in contrast.toml",
 )
-FOREIGN_PODS = Entry(
+FOREIGN_PODS = define(
     "G004 foreign-pods warning",
     "an object of an unknown kind has containers, which run outside the confidential deployment",
     "only a kind that is known here can be made confidential",
 )
-DUPLICATE = Entry(
+DUPLICATE = define(
     "G005 duplicate error|warning",
     "two objects have the same kind, namespace and name",
     "remove or rename one of the two, or give one of them another namespace",
 )
-UNKNOWN_WORKLOAD = Entry(
+UNKNOWN_WORKLOAD = define(
     "G006 unknown-workload error",
     "the settings name a workload that is not among the sources",
     "remove the table",
 )
-IMAGE_FACTS = Entry(
+IMAGE_FACTS = define(
     "G010 image-facts error",
     "the lock file does not describe the image that is pinned",
     "run the lock task again",
 )
-IMAGE_NOT_LOCKED = Entry(
+IMAGE_NOT_LOCKED = define(
     "G010 image-not-locked error",
     "the lock file has no entry for an image",
     "run 'contrast-tasks lock'",
 )
-IMAGE_NOT_PINNED = Entry(
+IMAGE_NOT_PINNED = define(
     "G010 image-not-pinned error",
     "an image has no digest, neither in its reference nor in the lock file",
     "run 'contrast-tasks lock', or write the reference as name:tag@sha256:<64 hex digits>",
 )
-IMAGE_REFERENCE = Entry(
+IMAGE_REFERENCE = define(
     "G010 image-reference error",
     "an image reference is malformed",
     advice="write it as name:tag@sha256:<64 hex digits>",
 )
-IMAGE_WITHOUT_LAYERS = Entry(
+IMAGE_WITHOUT_LAYERS = define(
     "G010 image-without-layers error",
     "an image has no layers, so the host would supply its files",
     advice="build the image with at least one layer",
 )
-NO_CONTAINER = Entry(
+NO_CONTAINER = define(
     "G011 no-container error", "a workload has no container", "add spec.containers"
 )
-CONTAINER_NAME = Entry(
+CONTAINER_NAME = define(
     "G011 container-name error", "a container has no name", "add name: to the container"
 )
-CONTAINER_IMAGE = Entry(
+CONTAINER_IMAGE = define(
     "G011 container-image error", "a container has no image", "add image: to the container"
 )
-FIELD_TYPE = Entry(
+FIELD_TYPE = define(
     "G012 field-type error",
     "a field has a value of another type than Kubernetes expects",
     advice="write a value of the expected type; put texts in quotes",
 )
-WORKLOAD_NAME = Entry(
+WORKLOAD_NAME = define(
     "G012 name error",
     "the name of a workload is no DNS name, or is too long",
     "rename it; Kubernetes refuses it too",
 )
-MOUNT_WITHOUT_VOLUME = Entry(
+MOUNT_WITHOUT_VOLUME = define(
     "G020 mount-without-volume error",
     "a container mounts a volume that the pod does not have",
     "add the volume or correct the name",
 )
-VOLUME_MODE = Entry(
+VOLUME_MODE = define(
     "G020 volume-mode error",
     "a claim is mounted as a file system instead of being attached as a block device",
     "set volumeMode: Block and use the secure-pv annotation",
 )
-VOLUME_TYPE = Entry(
+VOLUME_TYPE = define(
     "G020 volume-type error",
     "a volume is of a type that confidential pods cannot have",
     "a confidential pod shares no file system with its node; use an emptyDir, or a block"
     " device with the secure-pv annotation",
 )
-MEMORY_CONFLICT = Entry(
+MEMORY_CONFLICT = define(
     "G030 memory-conflict error",
     "a container and the settings give two amounts of memory",
     "change one of the two",
 )
-MEMORY_LIMIT = Entry(
+MEMORY_LIMIT = define(
     "G030 memory-limit error",
     "a main container has no memory limit, and the settings have no default",
     advice="set resources.limits.memory and resources.requests.memory to the same value, or memory"
     " in contrast.toml",
 )
-MEMORY_QUANTITY = Entry(
+MEMORY_QUANTITY = define(
     "G030 memory-quantity error",
     "an amount of memory is malformed",
     advice="write an integer with a unit, as 700Mi",
 )
-MEMORY_REQUEST_DIFFERS = Entry(
+MEMORY_REQUEST_DIFFERS = define(
     "G030 memory-request error",
     "memory request and limit of a main container differ",
     advice="set both to the same value",
 )
-MEMORY_LIMIT_IGNORED = Entry(
+MEMORY_LIMIT_IGNORED = define(
     "G031 memory-limit-ignored warning",
     "the memory limit of an init container does not enlarge the guest",
     "raise the limit of a main container instead",
 )
-MEMORY_REQUEST = Entry(
+MEMORY_REQUEST = define(
     "G031 memory-request warning",
     "a container has a memory limit and no request",
     advice="set the request to the limit",
 )
-MEMORY_BOUND = Entry(
+MEMORY_BOUND = define(
     "G032 memory-bound warning",
     "the guest has less memory than the containers that run at the same time need",
     advice="raise memory limit and request of a main container",
 )
-MEMORY_IMAGES = Entry(
+MEMORY_IMAGES = define(
     "G032 memory-images error",
     "the memory of the guest cannot hold the unpacked images",
     advice="raise memory limit and request of a main container",
 )
-CPU_LIMIT = Entry(
+CPU_LIMIT = define(
     "G033 cpu-limit error",
     "a CPU limit changes the measurement of the guest",
     "remove resources.limits.cpu; a request is fine",
 )
-SECURE_PV = Entry(
+SECURE_PV = define(
     "G050 secure-pv error",
     "the secure-pv annotation is malformed, or its volumes do not fit",
     advice="name a block volume and the emptyDir to decrypt it into, as data:state",
 )
-SECURE_PV_MOUNT = Entry(
+SECURE_PV_MOUNT = define(
     "G050 secure-pv-mount warning",
     "a container does not see the encrypted volume, so what it writes is lost",
     "set mountPropagation: HostToContainer",
 )
-ROLE_PLACE = Entry(
+ROLE_PLACE = define(
     "G060 annotation-place error",
     "the pod role is annotated on the object instead of its pod template",
     advice="move it to the pod template; an object that runs no pods has no role",
 )
-COORDINATOR_KIND = Entry(
+COORDINATOR_KIND = define(
     "G060 coordinator-kind error",
     "the Coordinator is not a StatefulSet",
     "use the Coordinator that comes with this tool",
 )
-ROLE_CONFIDENTIAL = Entry(
+ROLE_CONFIDENTIAL = define(
     "G060 role-confidential error",
     "a confidential pod has a role that belongs to the node",
     "set runtime_class = false for it in contrast.toml: it belongs to the node",
 )
-UNKNOWN_ROLE = Entry(
+UNKNOWN_ROLE = define(
     "G060 unknown-role error",
     "a pod has an unknown role",
     "remove the annotation",
 )
-NO_COORDINATOR = Entry(
+NO_COORDINATOR = define(
     "G061 no-coordinator error",
     "the sources have no Coordinator, and coordinator.include is false",
     "set include = true under [coordinator], or add coordinator.yml to the sources",
 )
-SEVERAL_COORDINATORS = Entry(
+SEVERAL_COORDINATORS = define(
     "G061 several-coordinators error",
     "the sources have more than one Coordinator",
     "remove one of the two",
 )
-RUNTIME_CLASS_CONFLICT = Entry(
+RUNTIME_CLASS_CONFLICT = define(
     "G070 runtime-class-conflict error",
     "a workload and the settings disagree whether it is confidential",
     "change one of the two",
 )
-UNKNOWN_PLATFORM = Entry(
+UNKNOWN_PLATFORM = define(
     "G070 unknown-platform error",
     "a runtime class is for an unknown platform",
     "write contrast-cc",
 )
-CONFIG_NOT_IN_SOURCES = Entry(
+CONFIG_NOT_IN_SOURCES = define(
     "G080 config-missing error",
     "a workload refers to a ConfigMap or Secret that is not among the sources",
     advice="add it to the sources, or mark the reference optional: true",
 )
-COMPONENT_VERSION = Entry(
+COMPONENT_VERSION = define(
     "G090 component-version error",
     "an injected image is of another version than this tool",
     "push the image of this version, or write it with its digest alone",
 )
-CONTAINER_CLASH = Entry(
+CONTAINER_CLASH = define(
     "G100 container-clash error",
     "two containers have one name, or a pod already uses a name that is injected",
     "rename one of the two",
 )
-ANNOTATION_PLACE = Entry(
+ANNOTATION_PLACE = define(
     "G110 annotation-place error",
     "an annotation stands where it has no effect",
     advice="move it to the workload it is meant for, or to its pod template",
 )
-ANNOTATION_VALUE = Entry(
+ANNOTATION_VALUE = define(
     "G110 annotation-value error",
     "an annotation has a value that is not understood",
     advice="write the expected value in quotes",
 )
-ANNOTATION_WITHOUT_EFFECT = Entry(
+ANNOTATION_WITHOUT_EFFECT = define(
     "G110 annotation-without-effect warning",
     "an annotation has no effect in this tool",
     'write "0", or remove it',
 )
-UNKNOWN_ANNOTATION = Entry(
+UNKNOWN_ANNOTATION = define(
     "G110 unknown-annotation error",
     "an annotation has the prefix of this tool and an unknown name",
     "remove it",
 )
-SCHEMA = Entry(
+SCHEMA = define(
     "S001 schema error",
     "a file does not follow its JSON Schema",
     advice="compare it with the schema that the message names",
 )
-ANNOTATION_CONFLICT = Entry(
+ANNOTATION_CONFLICT = define(
     "W101 annotation-conflict warning",
     "an annotation has one value on the object and another on its pod template",
     "keep one of the two",

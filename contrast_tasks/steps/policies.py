@@ -145,13 +145,13 @@ def _not_said_already(project: Project, findings: list[Finding]) -> list[Finding
 
     They either name the absent ConfigMap at its line, or the file that cannot be read and may hold it.
     """
-    if not any(finding.entry is catalogue.CONFIG_VALUE for finding in findings):
+    if not any(finding.entry == catalogue.CONFIG_VALUE for finding in findings):
         return findings
     from contrast_tasks.steps.check import source_findings
 
     if not any(finding.severity is Severity.ERROR for finding in source_findings(project)):
         return findings
-    return [finding for finding in findings if finding.entry is not catalogue.CONFIG_VALUE]
+    return [finding for finding in findings if finding.entry != catalogue.CONFIG_VALUE]
 
 
 def _expectations(

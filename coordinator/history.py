@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -21,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from contrast_tasks.errors import Location
 from coordinator.store.base import NotFound, Store, StoreError
+
+Documents = Literal["manifests", "policies"]
 
 HASH_BYTES = 32
 NO_TRANSITION = bytes(HASH_BYTES)
@@ -85,13 +88,13 @@ class History:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def manifest(self, digest: bytes) -> bytes:
-        """Return the manifest with this SHA-256."""
-        return self._content(f"manifests/{digest.hex()}", digest)
+    def content(self, folder: Documents, digest: bytes) -> bytes:
+        """Return the manifest or policy with this SHA-256."""
+        return self._content(f"{folder}/{digest.hex()}", digest)
 
-    def policy(self, digest: bytes) -> bytes:
-        """Return the policy document with this SHA-256."""
-        return self._content(f"policies/{digest.hex()}", digest)
+    def put(self, folder: Documents, content: bytes) -> None:
+        """Store a manifest or policy under its hash."""
+        self.store.set(f"{folder}/{sha256(content).hex()}", content)
 
     def transition(self, digest: bytes) -> Transition:
         """Return the transition with this hash."""
@@ -101,17 +104,9 @@ class History:
             raise self._corrupt(key, f"found {len(raw)} bytes, wanted {2 * HASH_BYTES}")
         return Transition(manifest_hash=raw[:HASH_BYTES], previous=raw[HASH_BYTES:])
 
-    def put_manifest(self, content: bytes) -> None:
-        """Store a manifest under its hash."""
-        self._put("manifests", content)
-
-    def put_policy(self, content: bytes) -> None:
-        """Store a policy document under its hash."""
-        self._put("policies", content)
-
     def put_transition(self, transition: Transition) -> None:
         """Store a transition under its hash."""
-        self._put("transitions", transition.render())
+        self.store.set(f"transitions/{transition.digest.hex()}", transition.render())
 
     def latest_unverified(self) -> LatestTransition | None:
         """Return the head without looking at its signature, None when there is none."""
@@ -190,9 +185,6 @@ class History:
                 key, f"found content with sha256 {found.hex()}, wanted {digest.hex()}"
             )
         return raw
-
-    def _put(self, folder: str, content: bytes) -> None:
-        self.store.set(f"{folder}/{sha256(content).hex()}", content)
 
     def _corrupt(self, key: str, detail: str) -> HistoryCorrupt:
         return HistoryCorrupt(

@@ -10,10 +10,10 @@ Bodies are JSON: status, reason, generation, since (when this status was first s
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 from contrast_tasks.errors import ClusterError
 from coordinator.state import Status
@@ -22,8 +22,7 @@ _READY = frozenset({"active", "final"})
 _REQUEST_TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer of the probe server."""
 
     status: HTTPStatus
@@ -61,19 +60,15 @@ class Probes:
         """Return the answer for a request path."""
         if path == "/metrics" and self._metrics is not None:
             text = self._metrics(self._status()).encode()
-            return Answer(status=HTTPStatus.OK, content_type="text/plain; version=0.0.4", body=text)
+            return Answer(HTTPStatus.OK, "text/plain; version=0.0.4", text)
         check = self._checks.get(path)
         if check is None:
             return _json(HTTPStatus.NOT_FOUND, {"status": "unknown path"})
         status = self._status()
-        document = {
-            "status": status.name,
-            "reason": status.reason,
-            "generation": status.generation,
-            "since": self._since(status).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        passed = check(status)
-        return _json(HTTPStatus.OK if passed else HTTPStatus.SERVICE_UNAVAILABLE, document)
+        code = HTTPStatus.OK if check(status) else HTTPStatus.SERVICE_UNAVAILABLE
+        since = self._since(status).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        told = {"reason": status.reason, "generation": status.generation, "since": since}
+        return _json(code, {"status": status.name, **told})
 
     def _since(self, status: Status) -> datetime:
         with self._lock:
@@ -146,5 +141,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _json(status: HTTPStatus, document: dict[str, object]) -> Answer:
-    body = json.dumps(document).encode() + b"\n"
-    return Answer(status=status, content_type="application/json", body=body)
+    return Answer(status, "application/json", json.dumps(document).encode() + b"\n")

@@ -231,8 +231,8 @@ class Guard:
             if old is not None and old.is_stale:
                 raise Stale("another coordinator has set a newer manifest")
             for policy in policies:
-                self.history.put_policy(policy)
-            self.history.put_manifest(manifest_bytes)
+                self.history.put("policies", policy)
+            self.history.put("manifests", manifest_bytes)
             if old is None:
                 self.history.put_first_time(engine.transaction_key, transition.digest, issued_at)
                 self._unfinished.add(transition.digest.hex())
@@ -252,7 +252,7 @@ class Guard:
         if head is None:
             raise NoManifest("no state to recover from")
         newest = self.history.transition(head.transition_hash)
-        manifest_bytes = self.history.manifest(newest.manifest_hash)
+        manifest_bytes = self.history.content("manifests", newest.manifest_hash)
         manifest = self.parse(manifest_bytes)
         engine = make_engine(manifest)
         transaction_key = engine.transaction_key.public_key()

@@ -124,9 +124,11 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
 def _documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes]]:
     """Return all manifests, oldest first, and by hash, in its order, the policies that any of them names."""
     transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
-    manifests = [guard.history.manifest(step.manifest_hash) for step in reversed(transitions)]
+    manifests = [
+        guard.history.content("manifests", step.manifest_hash) for step in reversed(transitions)
+    ]
     hashes = sorted({key for content in manifests for key in json.loads(content)["Policies"]})
-    return manifests, {key: guard.history.policy(bytes.fromhex(key)) for key in hashes}
+    return manifests, {key: guard.history.content("policies", bytes.fromhex(key)) for key in hashes}
 
 
 def _check_history_size(

@@ -45,29 +45,29 @@ def test_the_first_and_second_transition_of_an_empty_object_are_the_known_vector
 
 
 def test_documents_are_kept_under_their_hash(history: History, store: MemoryStore) -> None:
-    history.put_manifest(b"{}")
-    history.put_policy(b"package x")
+    history.put("manifests", b"{}")
+    history.put("policies", b"package x")
 
     assert store.get(f"manifests/{hashlib.sha256(b'{}').hexdigest()}") == b"{}"
-    assert history.manifest(sha256(b"{}")) == b"{}"
-    assert history.policy(sha256(b"package x")) == b"package x"
+    assert history.content("manifests", sha256(b"{}")) == b"{}"
+    assert history.content("policies", sha256(b"package x")) == b"package x"
 
 
 def test_a_missing_document_is_not_found(history: History) -> None:
     with pytest.raises(NotFound):
-        history.manifest(sha256(b"{}"))
+        history.content("manifests", sha256(b"{}"))
     with pytest.raises(NotFound):
         history.transition(sha256(b"{}"))
 
 
 def test_a_file_removed_from_disk_is_named(tmp_path: Path) -> None:
     history = History(FileStore(tmp_path))
-    history.put_policy(b"package x")
+    history.put("policies", b"package x")
     path = tmp_path / "policies" / hashlib.sha256(b"package x").hexdigest()
     path.unlink()
 
     with pytest.raises(HistoryCorrupt, match=f"policies/{path.name} is missing") as caught:
-        history.policy(sha256(b"package x"))
+        history.content("policies", sha256(b"package x"))
 
     assert str(caught.value.where) == str(path)
 
@@ -76,13 +76,13 @@ def test_a_file_removed_from_disk_is_named(tmp_path: Path) -> None:
 def test_a_changed_document_is_an_error_with_found_and_wanted(
     history: History, store: MemoryStore, changed: bytes
 ) -> None:
-    history.put_manifest(b"{}")
+    history.put("manifests", b"{}")
     wanted = sha256(b"{}").hex()
 
     store.set(f"manifests/{wanted}", changed)
 
     with pytest.raises(HistoryCorrupt) as caught:
-        history.manifest(sha256(b"{}"))
+        history.content("manifests", sha256(b"{}"))
     assert f"found content with sha256 {sha256(changed).hex()}, wanted {wanted}" in str(
         caught.value
     )
@@ -90,13 +90,13 @@ def test_a_changed_document_is_an_error_with_found_and_wanted(
 
 def test_a_file_changed_on_disk_is_named(tmp_path: Path) -> None:
     history = History(FileStore(tmp_path))
-    history.put_manifest(b"{}")
+    history.put("manifests", b"{}")
     path = tmp_path / "manifests" / sha256(b"{}").hex()
 
     path.write_bytes(b"{  }")
 
     with pytest.raises(HistoryCorrupt, match="was changed") as caught:
-        history.manifest(sha256(b"{}"))
+        history.content("manifests", sha256(b"{}"))
     assert caught.value.where is not None
     assert caught.value.where.file == str(path)
 

@@ -113,7 +113,7 @@ def test_what_the_head_leads_to_is_written_back_with_it(
     assert observe(guard) is Observation.REPAIRED
 
     newest = guard.history.transition(state.latest.transition_hash)
-    assert guard.history.manifest(newest.manifest_hash) == state.manifest_bytes
+    assert guard.history.content("manifests", newest.manifest_hash) == state.manifest_bytes
 
 
 def test_an_update_of_our_own_between_store_and_memory_is_no_other_coordinator(

@@ -5,6 +5,7 @@ removed since, the image is unpacked anew. Files may be added: applications writ
 """
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
-from contrast_tasks.files import canonical_json, write_atomic
+from contrast_tasks.files import write_atomic
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.settings.load import Settings
 
@@ -103,8 +104,9 @@ def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
     record.unlink(missing_ok=True)
     unpack(image, rootfs)
     unpacking = secrets.token_hex(32)
-    files = {_text(path): _state(rootfs / path) for path in sorted(_paths(rootfs))}
-    write_atomic(record, canonical_json({"files": files, "unpacking": unpacking}))
+    files = {path: _state(rootfs / path) for path in sorted(_paths(rootfs))}
+    # Names in images need not be UTF-8; JSON escapes what is not.
+    write_atomic(record, json.dumps({"files": files, "unpacking": unpacking}).encode())
     return unpacking
 
 
@@ -120,7 +122,7 @@ def _recorded(record: Path) -> Json | None:
 
 def _is_as_recorded(rootfs: Path, files: Json) -> bool:
     try:
-        return all(_state(rootfs / _path(text)) == state.value for text, state in files.members())
+        return all(_state(rootfs / path) == state.value for path, state in files.members())
     except (OSError, ValueError):
         return False
 
@@ -132,20 +134,11 @@ def _paths(rootfs: Path) -> Iterator[str]:
             yield (Path(folder) / name).relative_to(rootfs).as_posix()
 
 
-def _text(path: str) -> str:
-    """Return a path as text of JSON, one character for each byte: names in images need not be UTF-8."""
-    return os.fsencode(path).decode("latin-1")
-
-
-def _path(text: str) -> str:
-    return os.fsdecode(text.encode("latin-1"))
-
-
 def _state(path: Path) -> list[Any]:
     """Return mode, size, time and link target; a folder's size and time change with what is added to it."""
     status = path.lstat()
     if path.is_symlink():
-        return [status.st_mode, _text(os.readlink(path))]  # noqa: PTH115  # as text
+        return [status.st_mode, os.readlink(path)]  # noqa: PTH115  # as text
     if path.is_dir():
         return [status.st_mode]
     return [status.st_mode, status.st_size, status.st_mtime_ns]

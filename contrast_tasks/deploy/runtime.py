@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks import resources
 from contrast_tasks.errors import UsageError
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.platforms import HANDLER_PREFIX, Platform
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.report.hints import command
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ImageError, Location
-from contrast_tasks.images.references import DEFAULT_REGISTRY
+from contrast_tasks.pods.references import DEFAULT_REGISTRY
 
 # The key Docker uses for its own registry. Source: docker login.
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"

@@ -2,8 +2,8 @@
 
 from contrast_tasks.images.accounts import Accounts
 from contrast_tasks.images.lock import Layer, LockedImage
-from contrast_tasks.images.references import ImageReference
 from contrast_tasks.images.resolve import ImageSource, resolve_image
+from contrast_tasks.pods.references import ImageReference
 
 
 def describe(reference: ImageReference, source: ImageSource) -> LockedImage:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.references import is_digest
+from contrast_tasks.pods.references import is_digest
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

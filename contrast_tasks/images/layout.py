@@ -16,8 +16,8 @@ from contrast_tasks.images.documents import (
     digest_of,
     parse_index_or_manifest,
 )
-from contrast_tasks.images.references import ImageReference, parse_reference
 from contrast_tasks.images.resolve import ResolvedImage, check_blob, resolve_image
+from contrast_tasks.pods.references import ImageReference, parse_reference
 
 REF_NAME = "org.opencontainers.image.ref.name"
 LAYOUT_FILE = "oci-layout"

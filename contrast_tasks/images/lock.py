@@ -12,7 +12,7 @@ from typing import Any
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
 from contrast_tasks.images.documents import ImageConfig, load_json
-from contrast_tasks.images.references import ImageReference, is_digest, parse_reference
+from contrast_tasks.pods.references import ImageReference, is_digest, parse_reference
 
 VERSION = 1
 

@@ -25,7 +25,7 @@ from contrast_tasks.images.documents import (
     render_config,
 )
 from contrast_tasks.images.layout import LAYOUT_FILE, LAYOUT_VERSION, REF_NAME
-from contrast_tasks.images.references import parse_reference
+from contrast_tasks.pods.references import parse_reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

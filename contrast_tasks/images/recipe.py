@@ -23,7 +23,7 @@ from typing import Any
 
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.documents import ImageConfig
-from contrast_tasks.images.references import parse_reference
+from contrast_tasks.pods.references import parse_reference
 
 _KEYS = (
     "entrypoint",

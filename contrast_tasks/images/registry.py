@@ -14,9 +14,9 @@ from typing import BinaryIO, Self
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.credentials import Credential, Credentials, auth_files
 from contrast_tasks.images.documents import MANIFEST_TYPES, Descriptor, digest_of
-from contrast_tasks.images.references import DEFAULT_REGISTRY, DEFAULT_TAG, ImageReference
 from contrast_tasks.images.resolve import MAX_DOCUMENT_BYTES, check_blob
 from contrast_tasks.images.transport import Request, Transport, is_loopback
+from contrast_tasks.pods.references import DEFAULT_REGISTRY, DEFAULT_TAG, ImageReference
 
 _HUB_HOST = "registry-1.docker.io"  # what docker.io stands for. Source: Docker's own client
 

@@ -14,7 +14,7 @@ from contrast_tasks.images.documents import (
     parse_config,
     parse_index_or_manifest,
 )
-from contrast_tasks.images.references import ImageReference
+from contrast_tasks.pods.references import ImageReference
 
 # Of manifests and configs; the OCI distribution specification asks registries to take manifests of 4 MiB.
 MAX_DOCUMENT_BYTES = 4 << 20

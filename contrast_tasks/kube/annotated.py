@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path, sha256_hex
 from contrast_tasks.settings.load import Settings
@@ -150,16 +150,16 @@ def load_records(settings: Settings) -> dict[str, Record]:
     records: dict[str, Record] = {}
     for path in sorted((settings.root / settings.build_dir / "workloads").glob("**/*.json")):
         try:
-            document = json.loads(path.read_bytes())
+            document = parse_json(path.read_bytes())
             record = Record(
                 id=path.stem,
-                key=document["key"],
-                policy_sha256=document["policy_sha256"],
-                sans=tuple(document["sans"]),
-                workload_secret_id=document["workload_secret_id"],
-                role=document["role"],
+                key=document.at("key").text(),
+                policy_sha256=document.at("policy_sha256").text(),
+                sans=document.at("sans").texts(),
+                workload_secret_id=document.at("workload_secret_id").text(),
+                role=document.at("role").text(),
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:
+        except (OSError, DecodeError) as err:
             file = norm_path(path, settings.root)
             raise UsageError(f"{file} is not a workload record", hint="run generate again") from err
         records[record.key] = record

@@ -3,7 +3,6 @@
 Source: docs/internals/generate.md 6 and 10.1; docs/internals/runtime.md 8.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -13,15 +12,15 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes, parse_quantity
+from contrast_tasks.pods.references import is_digest
 from contrast_tasks.pointers import Path
 
-_PINNED: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _KINDS: Final = ("initContainers", "containers")
 
 
 def is_pinned(reference: str) -> bool:
     """Tell whether an image reference names its content by digest."""
-    return _PINNED.fullmatch(reference) is not None
+    return is_digest(reference.partition("@")[2])
 
 
 def check_images(document: Document, is_resolved: Callable[[str], bool]) -> list[Finding]:

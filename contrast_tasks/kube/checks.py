@@ -153,7 +153,7 @@ class _Services:
             for position, file, service in self._by_label.get(
                 (doc.effective_namespace, key, value), ()
             )
-            if _selects(service, doc)
+            if service.selects(doc)
         ]
         if not found:
             return None
@@ -164,10 +164,6 @@ class _Services:
 def _labels(service: DocIndex) -> Iterator[_Label]:
     namespace = service.effective_namespace
     return ((namespace, key, value) for key, value in service.selector.items())
-
-
-def _selects(service: DocIndex, doc: DocIndex) -> bool:
-    return all(doc.pod_labels.get(key) == value for key, value in service.selector.items())
 
 
 def _coordinators(

@@ -13,7 +13,7 @@ import yaml
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.kube import emit, nodes
 from contrast_tasks.kube.documents import BYTE_ORDER_MARK, Chunk, Document, parse_documents, split
-from contrast_tasks.kube.places import NotSpliceable
+from contrast_tasks.kube.extents import NotSpliceable
 from contrast_tasks.kube.splices import Splicer, block_style
 
 

@@ -64,6 +64,12 @@ class DocIndex:
         """Return the namespace, `default` if none is written."""
         return self.namespace or "default"
 
+    def selects(self, workload: "DocIndex") -> bool:
+        """Return whether a Service with a selector stands in front of a workload's pods."""
+        return self.effective_namespace == workload.effective_namespace and all(
+            workload.pod_labels.get(key) == value for key, value in self.selector.items()
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileIndex:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from contrast_tasks.kube import emit, nodes
-from contrast_tasks.kube.places import NotSpliceable, Places, shared_nodes
+from contrast_tasks.kube.extents import Extents, NotSpliceable, shared_nodes
 
 _COLON = re.compile(r"[ \t]*:")
 _COMMENT = re.compile(r"(?:^|\s)#")
@@ -56,7 +56,7 @@ class Splicer:
         self._text = text
         self._root = root
         self._style = style
-        self._at = Places(text)
+        self._at = Extents(text)
         self._newline = self._at.newline
         self._splices: list[_Splice] = []
         self._shared = shared_nodes(root)

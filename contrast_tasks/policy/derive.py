@@ -5,6 +5,7 @@ from dataclasses import replace
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Findings, raise_errors
+from contrast_tasks.pods.references import is_digest
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.environment import ContainerEnvironment, image_environment
@@ -24,7 +25,6 @@ from contrast_tasks.policy.names import (
     is_subdomain,
     pod_name_pattern,
     pull_sources,
-    split_reference,
 )
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.process import (
@@ -42,8 +42,6 @@ _OWN_ANNOTATIONS = (
     "io.katacontainers.config.agent.policy",
     "io.katacontainers.config.hypervisor.cc_init_data",
 )
-_PULL_DIGEST = "sha256:"
-_DIGEST_LENGTH = 64
 
 
 def derive(
@@ -237,15 +235,14 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
             "run the lock task, so that its configuration is in contrast.lock",
         )
         return ImageFacts(reference=reference)
-    digest = split_reference(reference)[2]
-    pinned = digest.startswith(_PULL_DIGEST) and len(digest) == len(_PULL_DIGEST) + _DIGEST_LENGTH
-    if not pinned:
+    digest = reference.partition("@")[2]
+    if not is_digest(digest):
         where.report(
             catalogue.IMAGE_NOT_PINNED,
             f"the image {reference} is not pinned by a sha256 digest",
             f"write {reference.partition('@')[0]}@{facts.digest or 'sha256:<digest>'}",
         )
-    elif digest and facts.digest and facts.digest != digest:
+    elif facts.digest and facts.digest != digest:
         where.report(
             catalogue.IMAGE_FACTS,
             f"the facts known are those of {facts.digest}, the image is pinned to {digest}",

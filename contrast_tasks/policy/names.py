@@ -2,6 +2,8 @@
 
 import re
 
+from contrast_tasks.errors import ImageError
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.policy.model import Owner
 from contrast_tasks.policy.values import escape
 
@@ -71,36 +73,17 @@ def _job(owner: Owner) -> tuple[str, str]:
     return pattern, f"{prefix}-{_SAMPLE_SUFFIX}"
 
 
-def split_reference(reference: str) -> tuple[str, str, str]:
-    """Split an image reference into normalised name, tag and digest; absent parts are empty.
-
-    Docker's short names are completed: `nginx` is `docker.io/library/nginx`.
-    """
-    rest, _, digest = reference.partition("@")
-    head, slash, last = rest.rpartition("/")
-    last, _, tag = last.partition(":")
-    name = f"{head}{slash}{last}"
-    domain, slash, path = name.partition("/")
-    if not slash:
-        name = f"docker.io/library/{name}"
-    elif "." not in domain and ":" not in domain and domain != "localhost":
-        name = f"docker.io/{name}"
-    elif domain in {"docker.io", "index.docker.io"}:
-        name = f"docker.io/{path}" if "/" in path else f"docker.io/library/{path}"
-    return name, tag, digest
-
-
 def pull_sources(reference: str) -> tuple[str, ...]:
     """Return the texts a pull of this reference may name, sorted.
 
-    With a digest the tag may be dropped by the runtime, but not replaced; without one only the tag binds.
+    With a digest the tag may be dropped by the runtime, but not replaced; without one only the tag binds. What is no
+    reference, which is an error elsewhere, has no other spelling.
     """
-    name, tag, digest = split_reference(reference)
-    sources = {reference}
-    if digest:
-        sources.add(f"{name}@{digest}")
-        if tag:
-            sources.add(f"{name}:{tag}@{digest}")
-    else:
-        sources.add(f"{name}:{tag or 'latest'}")
+    try:
+        parsed = parse_reference(reference)
+    except ImageError:
+        return (reference,)
+    sources = {reference, parsed.canonical}
+    if parsed.digest:
+        sources.add(f"{parsed.registry}/{parsed.repository}@{parsed.digest}")
     return tuple(sorted(sources))

@@ -10,7 +10,6 @@ from typing import Any
 from contrast_tasks import __version__, annotations, catalogue
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.findings import Finding
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
@@ -18,6 +17,7 @@ from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.load import Settings, WorkloadSettings, workload_key
 
 # Annotation to the key of a workload's table that declares it.
@@ -43,7 +43,7 @@ def apply(
     if workloads.is_confidential_class(str(spec.get("runtimeClassName", ""))):
         _memory(subject, spec, settings, declared)
     if declared is not None:
-        for key, value in _declared_annotations(declared).items():
+        for key, value in declared_annotations(declared).items():
             _annotation(subject, obj, key, value, declared.place(_SETTING_OF[key]))
         _environment(spec, declared.env)
     return obj
@@ -53,7 +53,7 @@ def declared_places(declared: WorkloadSettings | None) -> dict[str, Location]:
     """Return where the settings declare mesh annotations, by annotation key."""
     if declared is None:
         return {}
-    return {key: declared.place(_SETTING_OF[key]) for key in _declared_annotations(declared)}
+    return {key: declared.place(_SETTING_OF[key]) for key in declared_annotations(declared)}
 
 
 def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
@@ -171,7 +171,8 @@ def _differs(wanted: str, *found: Any) -> bool:
         return False
 
 
-def _declared_annotations(declared: WorkloadSettings) -> dict[str, str]:
+def declared_annotations(declared: WorkloadSettings) -> dict[str, str]:
+    """Return the mesh annotations that the settings declare for a workload."""
     values = {key: getattr(declared, setting) for key, setting in _SETTING_OF.items()}
     return {key: str(value) for key, value in values.items() if value is not None}
 

@@ -16,6 +16,7 @@ from contrast_tasks.mesh import checks
 from contrast_tasks.mesh.grammar import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.mesh.place import Place, Spot
+from contrast_tasks.prepare.declared import declared_annotations
 from contrast_tasks.settings.load import Settings
 
 _KEYS = (*annotations.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
@@ -102,14 +103,7 @@ def _always(where: Location) -> Callable[[Spot], Location]:
 def _effective(doc: DocIndex, settings: Settings) -> dict[str, str]:
     declared = settings.workload(doc.key)
     values = {key: doc.annotations[key] for key in annotations.MESH_KEYS if key in doc.annotations}
-    if declared is not None:
-        if declared.ingress is not None:
-            values[annotations.INGRESS] = declared.ingress
-        if declared.egress is not None:
-            values[annotations.EGRESS] = declared.egress
-        if declared.admin_port is not None:
-            values[annotations.ADMIN_PORT] = str(declared.admin_port)
-    return values
+    return values | declared_annotations(declared) if declared else values
 
 
 def _service_names(
@@ -117,11 +111,9 @@ def _service_names(
 ) -> frozenset[str]:
     names: set[str] = set()
     for service in services:
-        namespace = service.effective_namespace
-        selects = all(doc.pod_labels.get(key) == value for key, value in service.selector.items())
-        if namespace == doc.effective_namespace and selects:
-            names.add(f"{service.name}.{namespace}")
-            if namespace == seen_from.effective_namespace:
+        if service.selects(doc):
+            names.add(f"{service.name}.{doc.effective_namespace}")
+            if doc.effective_namespace == seen_from.effective_namespace:
                 names.add(service.name)
     return frozenset(names)
 

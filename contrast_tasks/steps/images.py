@@ -9,8 +9,8 @@ from typing import Any
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.lock import Lock, LockedImage
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.pointers import Path
 from contrast_tasks.steps.paths import Spec
 from contrast_tasks.steps.project import Project, open_project

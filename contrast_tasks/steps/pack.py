@@ -16,7 +16,7 @@ from contrast_tasks.images.layout import REF_NAME, Layout, find_layout, open_lay
 from contrast_tasks.images.modules import source_files
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image, write_layout
 from contrast_tasks.images.recipe import ImageRecipe, parse_recipes
-from contrast_tasks.images.references import parse_reference
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.load import ComponentSettings, Settings
 
 RECIPE = "images.toml"

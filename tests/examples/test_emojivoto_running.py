@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.layout import Layout
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps.pack import layout_name, pack
 from tests.fakes.application import Program, get, loopback

@@ -6,7 +6,7 @@ import pytest
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.describe import describe
 from contrast_tasks.images.layout import Layout, find_layout, open_layouts
-from contrast_tasks.images.references import parse_reference
+from contrast_tasks.pods.references import parse_reference
 from tests.fakes.images import file, make_image, make_index, tar, write_images
 
 NAME = "shop/cart:v1"

@@ -10,8 +10,8 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.images.documents import ImageConfig, digest_of
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image, render_layer, write_layout
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
+from contrast_tasks.pods.references import parse_reference
 
 ENTRIES = (
     Entry(path="usr/bin/run", content=b"#!/bin/sh\n", executable=True),

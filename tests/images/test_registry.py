@@ -9,8 +9,8 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.images.credentials import Credential
 from contrast_tasks.images.describe import describe
 from contrast_tasks.images.documents import MANIFEST_TYPES
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.registry import Registry
+from contrast_tasks.pods.references import parse_reference
 from tests.fakes.images import MadeImage, file, make_image, make_index, tar
 from tests.fakes.registry import FakeRegistry
 

@@ -1,9 +1,9 @@
 import pytest
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.registry import _request
 from contrast_tasks.images.transport import _check_redirect, _origin, is_loopback
+from contrast_tasks.pods.references import parse_reference
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.77.0.3", "::1", "[::1]"])

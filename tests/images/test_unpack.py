@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layout import Layout
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.resolve import ResolvedImage
 from contrast_tasks.images.unpack import unpack
+from contrast_tasks.pods.references import parse_reference
 from tests.fakes.images import (
     file,
     folder,

@@ -3,7 +3,6 @@
 import pytest
 
 from contrast_tasks.findings import Finding, Severity
-from contrast_tasks.kube import checks
 from contrast_tasks.kube.checks import (
     check_annotations,
     check_deployment,
@@ -12,7 +11,7 @@ from contrast_tasks.kube.checks import (
     check_workload,
 )
 from contrast_tasks.kube.documents import parse_documents
-from contrast_tasks.kube.index import index_file
+from contrast_tasks.kube.index import DocIndex, index_file
 from contrast_tasks.platforms import platform
 
 DIGEST = "a@sha256:" + "0" * 64
@@ -404,9 +403,9 @@ def test_looking_for_services_does_not_grow_with_the_square_of_their_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number, asked = 60, []
-    selects = checks._selects
+    selects = DocIndex.selects
     monkeypatch.setattr(
-        checks, "_selects", lambda service, doc: (asked.append(1), selects(service, doc))[1]
+        DocIndex, "selects", lambda service, doc: (asked.append(1), selects(service, doc))[1]
     )
     texts = []
     for each in range(number):

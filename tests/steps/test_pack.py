@@ -9,8 +9,8 @@ import pytest
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layout import Layout
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.unpack import unpack
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.load import ComponentSettings, Settings
 from contrast_tasks.steps.pack import (
     component_recipes,

@@ -52,7 +52,7 @@ Unpack = Callable[[str], UnpackedImage]
 def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
     """Return the function that unpacks an image of the project's layouts, into a folder of its digest."""
     from contrast_tasks.images.layout import find_layout, open_layouts
-    from contrast_tasks.images.references import parse_reference
+    from contrast_tasks.pods.references import parse_reference
     from contrast_tasks.steps.pack import layout_name
 
     names = dict.fromkeys((layout_name(settings), *settings.image_layouts))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from contrast_tasks.deploy.local.images import ensure_unpacked
 from contrast_tasks.images.layout import Layout
-from contrast_tasks.images.references import parse_reference
 from contrast_tasks.images.resolve import ResolvedImage
+from contrast_tasks.pods.references import parse_reference
 from tests.fakes.images import file, make_image, symlink, tar, write_images
 
 NAME = "shop/cart:v1"

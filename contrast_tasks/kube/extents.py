@@ -17,7 +17,7 @@ class NotSpliceable(Exception):  # a signal between modules of this package, nev
     """The change cannot be placed in the text as it is written."""
 
 
-class Places:
+class Extents:
     """The text of one document and its geometry; all results are offsets into the text, in characters."""
 
     def __init__(self, text: str) -> None:

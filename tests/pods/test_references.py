@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contrast_tasks.errors import ImageError, Location
-from contrast_tasks.images.references import is_digest, parse_reference
+from contrast_tasks.pods.references import is_digest, parse_reference
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

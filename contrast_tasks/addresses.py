@@ -13,10 +13,11 @@ MESH_API_PORT: Final = 7777
 PROBES_PORT: Final = 9102
 
 _HOST = r"[^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]"
-_HOST_AND_PORT = re.compile(rf"({_HOST})(?::([0-9]{{1,5}}))?", re.ASCII)
+# Patterns are compiled on first use: every run imports this module, few ask it anything.
+_HOST_AND_PORT = rf"({_HOST})(?::([0-9]{{1,5}}))?"
 _MAX_PORT = 65535
-_ADDRESS = re.compile(r"https?://[^@/\s]+(?:/\S*)?")
-_PROXY = re.compile(r"http://[^@/\s]+/?")
+_ADDRESS = r"https?://[^@/\s]+(?:/\S*)?"
+_PROXY = r"http://[^@/\s]+/?"
 
 
 def host_and_port(text: str, default_port: int | None = None) -> tuple[str, int] | None:
@@ -24,7 +25,7 @@ def host_and_port(text: str, default_port: int | None = None) -> tuple[str, int]
 
     default_port: what `host` alone means; without it the port must be there. Port 0 is left to the caller.
     """
-    match = _HOST_AND_PORT.fullmatch(text)
+    match = re.fullmatch(_HOST_AND_PORT, text, re.ASCII)
     port = None if match is None else int(match[2]) if match[2] else default_port
     if match is None or port is None or port > _MAX_PORT:
         return None
@@ -33,12 +34,12 @@ def host_and_port(text: str, default_port: int | None = None) -> tuple[str, int]
 
 def is_address(text: str) -> bool:
     """Return whether a text is an https:// or http:// address with a host, and names no user."""
-    return bool(_ADDRESS.fullmatch(text)) and _has_place(text)
+    return bool(re.fullmatch(_ADDRESS, text)) and _has_place(text)
 
 
 def is_proxy(text: str) -> bool:
     """Return whether a text is an http:// address of a host, without a path, and names no user."""
-    return bool(_PROXY.fullmatch(text)) and _has_place(text)
+    return bool(re.fullmatch(_PROXY, text)) and _has_place(text)
 
 
 def _has_place(address: str) -> bool:

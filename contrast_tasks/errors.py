@@ -17,11 +17,10 @@ A message is lower case, without a full stop, and says what was expected, what w
 what to do next and is shown on a line of its own.
 """
 
-from dataclasses import dataclass
+from contrast_tasks.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Record):
     """A place in a user's file; line and column count from 1, pointer is an RFC 6901 JSON pointer."""
 
     file: str

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,9 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o
     A temporary file in the same directory is written, synced and renamed, so readers see the old bytes or the
     new ones. Missing parent directories are made. An OSError names the file, also where the system does not.
     """
+    # Every run imports this module, few write.
+    import tempfile
+
     target = Path(path)
     with contextlib.suppress(OSError):
         if target.read_bytes() == content:

@@ -4,10 +4,10 @@ Source: docs/internals/manifest.md 3.1 (names, entries per platform), 3.4 (handl
 """
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.records import Record
 
 Tee = Literal["snp", "tdx", "simulated"]
 
@@ -19,8 +19,7 @@ SIMULATED_MEASUREMENT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
+class Platform(Record):
     """One platform.
 
     name: lower case, as in settings and runtime handler names; canonical: the spelling shown to people.

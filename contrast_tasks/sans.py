@@ -4,7 +4,8 @@ Source: docs/internals/coordinator.md 7.2 (IP, then URI with scheme, else DNS); 
 """
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 SanKind = Literal["ip", "uri", "dns"]
 
@@ -18,6 +19,22 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS = rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?"
 _ALL_NUMERIC = r"(?:.*\.)?[0-9]+\.?"
 _DNS_MAX = 253
+
+# The same for editors; of an IPv6 address it says the letters only.
+SCHEMA: Mapping[str, Any] = {
+    "type": "string",
+    "anyOf": [
+        {"description": "IPv4 address", "pattern": f"^{_IPV4}$"},
+        {"description": "IPv6 address", "pattern": r"^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$"},
+        {"description": "URI", "pattern": rf"^(?!{_IPV6_LETTERS}$){_URI}$"},
+        {
+            "description": "DNS name",
+            "pattern": f"^(?:{_DNS})$",
+            "maxLength": _DNS_MAX,
+            "not": {"pattern": f"^{_ALL_NUMERIC}$"},
+        },
+    ],
+}
 
 
 def san_kind(text: str) -> SanKind | None:

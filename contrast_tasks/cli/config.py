@@ -3,35 +3,15 @@
 import argparse
 import json
 import tomllib
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.records import Record
 from contrast_tasks.report.model import Report
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.layers import as_toml
+from contrast_tasks.settings.model import Settings
 
 EXAMPLE = "config show --origin"
-
-_FIXED: Mapping[str, Callable[[Settings], Any]] = {
-    "platform": lambda settings: settings.platform,
-    "sources": lambda settings: settings.sources,
-    "build_dir": lambda settings: settings.build_dir,
-    "manifest": lambda settings: settings.manifest,
-    "lock": lambda settings: settings.lock,
-    "defaults.runtime_class": lambda settings: settings.runtime_class,
-    "defaults.memory": lambda settings: settings.memory,
-    "images.layouts": lambda settings: settings.image_layouts,
-    "components.initializer": lambda settings: settings.components.initializer,
-    "components.service_mesh": lambda settings: settings.components.service_mesh,
-    "components.coordinator": lambda settings: settings.components.coordinator,
-    "coordinator.include": lambda settings: settings.include_coordinator,
-    "owners.workload": lambda settings: settings.workload_owner_keys,
-    "owners.seedshare": lambda settings: settings.seedshare_owner_keys,
-    "defaults.initializer": lambda settings: settings.initializer,
-    "defaults.service_mesh": lambda settings: settings.service_mesh,
-    "owners.disable_updates": lambda settings: settings.disable_updates,
-    "reference_values.file": lambda settings: settings.reference_values,
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +34,23 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 def effective(settings: Settings, key: str) -> Any:
     """Return the effective value under a dotted key, as JSON has it."""
-    fixed = _FIXED.get(key)
-    value = fixed(settings) if fixed is not None else _below(settings, _path(key))
-    return list(value) if isinstance(value, tuple) else value
+    path = _path(key)
+    value: Any = settings
+    while path:
+        value, path = _step(value, path)
+    return as_toml(value)
+
+
+def _step(value: Any, path: list[str]) -> tuple[Any, list[str]]:
+    """Return the value of the next keys of a path, and the keys that are left."""
+    if not isinstance(value, Record):
+        return value[path[0]], path[1:]
+    # `reference_values.file` is a value of its own beside the part `reference_values`.
+    for length in range(len(path), 0, -1):
+        for member in value.members:
+            if member.name == ".".join(path[:length]):
+                return getattr(value, member.attribute), path[length:]
+    raise KeyError(path[0])
 
 
 def _path(key: str) -> list[str]:
@@ -66,17 +60,3 @@ def _path(key: str) -> list[str]:
         path.append(next(iter(level)))
         level = level[path[-1]]
     return path
-
-
-def _below(settings: Settings, path: list[str]) -> Any:
-    top, *rest = path
-    if top == "endorsements":
-        return settings.mirrors[rest[-1]]
-    level: Any = settings.workloads if top == "workloads" else settings.reference_overrides
-    for step in rest:
-        if isinstance(level, Mapping):
-            level = level[step]
-        else:
-            # Hex values carry their encoding in the attribute's name.
-            level = getattr(level, step if hasattr(level, step) else f"{step}_hex")
-    return level

@@ -1,7 +1,6 @@
 """The guests that a manifest accepts, as lines of the audit report: every value that evidence is compared with."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _launch(value: "SnpReference | SimulatedReference") -> Iterator[str]:
 def _platform(found: "PlatformInfo | None") -> str:
     if found is None:
         return "not checked"
-    named = [member.name for member in fields(found) if getattr(found, member.name)]
+    named = [name for name in found.parts if getattr(found, name)]
     return " ".join(named) or "with nothing enabled"
 
 

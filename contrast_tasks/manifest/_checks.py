@@ -1,40 +1,21 @@
-"""The collector that all manifest rules write into, and the rules they have in common."""
+"""What is wrong with the members of a manifest, one by one, by their declarations.
+
+Source: docs/internals/manifest.md 2.1 (what the reference product lets pass), 2.2.
+"""
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.catalogue import Entry
+from contrast_tasks.declare.shapes import Leaf, List
 from contrast_tasks.findings import Findings
+from contrast_tasks.manifest.json_text import shown
 from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pointers import Path
+from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 
 MISSING_PREFIX = "missing-"
-_HEX = re.compile(r"[0-9a-f]*")
-_HEX_ANY_CASE = re.compile(r"[0-9A-Fa-f]*")
-_SHOWN = 40
-# The reference product reads counts into such integers and refuses larger ones.
-_INT64_MAX = 2**63 - 1
-
-
-def shown(value: Any) -> str:
-    """Return how a JSON value is quoted in a message, cut to a readable length."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "an array"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = str(value)
-    if len(text) > _SHOWN:
-        text = f"{text[:_SHOWN]}... ({len(text)} characters)"
-    if not text.isprintable():
-        text = text.encode("unicode_escape").decode()
-    return f"'{text}'" if isinstance(value, str) else text
 
 
 def dotted(path: Path) -> str:
@@ -43,12 +24,16 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """The rules that parts of a manifest have in common, and what they found in one manifest."""
+    """What was found in one manifest; lenient: unknown members are warnings instead of errors.
 
-    findings: Findings[Path]
-    lenient: bool = False
+    setting: what contrast.toml calls the minimum TCB of the entry being judged, "" where it cannot give one.
+    """
+
+    def __init__(self, findings: Findings[Path], *, lenient: bool = False) -> None:
+        self.findings = findings
+        self.lenient = lenient
+        self.setting = ""
 
     def report(
         self,
@@ -63,123 +48,122 @@ class Collector:
         message = f"{dotted(path)}: {reason}" if path else reason
         self.findings.report(entry, path, message, hint, is_milder=is_milder)
 
-    def missing(self, entry: Entry, path: Path, hint: str | None = None) -> None:
-        """Add a finding of the class that generate tolerates: a value only the user can know is not there yet."""
-        self.report(entry, path, "is missing, expected a value", hint)
-
     def wrong_type(self, path: Path, value: Any, wanted: str) -> None:
         """Add M003: a value has another type than the format knows."""
         self.report(catalogue.MEMBER_TYPE, path, f"is {shown(value)}, expected {wanted}")
 
-    def members(
-        self,
-        value: Any,
-        path: Path,
-        *,
-        known: Collection[str],
-        required: Collection[str] = (),
-        aliases: Mapping[str, str] | None = None,
-    ) -> dict[str, Any] | None:
+    def members(self, value: Any, path: Path, record: type[Record]) -> dict[str, Any] | None:
         """Return the members of an object under their proper names; None, with M003, if it is no object.
 
         Unknown members, among them known ones with other capitals, are M002: an error, or a warning when lenient.
-        An alias is a warning, and an error beside its proper name. A required member that is absent is M004.
+        An old spelling is a warning, and an error beside the proper one. A required member that is absent is M004.
         """
         if not isinstance(value, dict):
             self.wrong_type(path, value, "an object")
             return None
+        known = tuple(member.name for member in record.members)
+        aliases = {old: member.name for member in record.members for old in member.old}
         found: dict[str, Any] = {}
-        for name, member in value.items():
-            proper = (aliases or {}).get(name, "")
+        for name, element in value.items():
+            proper = aliases.get(name, "")
             if name in known:
-                found[name] = member
+                found[name] = element
             elif proper and proper in value:
                 reason = f"is another spelling of '{proper}', which is there too"
                 self.report(catalogue.TWO_SPELLINGS, (*path, name), reason)
             elif proper:
                 reason = f"is an old spelling of '{proper}'"
                 self.report(catalogue.OLD_SPELLING, (*path, name), reason)
-                found[proper] = member
+                found[proper] = element
             else:
-                self._unknown(name, path, tuple(known))
-        for name in required:
-            if name not in found:
-                self.report(catalogue.ABSENT_MEMBER, path, f"has no '{name}'")
+                self._unknown(name, path, known)
+        for member in record.members:
+            if member.name not in found and member.absent is REQUIRED:
+                self.report(catalogue.ABSENT_MEMBER, path, f"has no '{member.name}'")
         return found
 
     def _unknown(self, name: str, path: Path, known: tuple[str, ...]) -> None:
         same = next((entry for entry in known if entry.lower() == name.lower()), None)
+        place = (*path, name)
         if same is None:
             hint = did_you_mean(name, known)
             reason = f"unknown member, expected one of {', '.join(known)}"
-            self.report(
-                catalogue.UNKNOWN_MEMBER, (*path, name), reason, hint, is_milder=self.lenient
-            )
+            self.report(catalogue.UNKNOWN_MEMBER, place, reason, hint, is_milder=self.lenient)
         else:
             reason = f"wrong capitals, expected '{same}'"
-            self.report(catalogue.WRONG_CAPITALS, (*path, name), reason, is_milder=self.lenient)
+            self.report(catalogue.WRONG_CAPITALS, place, reason, is_milder=self.lenient)
 
-    def elements(self, value: Any, path: Path) -> list[Any]:
-        """Return the elements of an array; an empty list for null, and with M003 for anything else."""
-        if value is None:
-            return []
-        if not isinstance(value, list):
+    def record(self, record: type[Record], value: Any, path: Path) -> dict[str, Any]:
+        """Add what is wrong with an object and each of its members; return the members."""
+        found = self.members(value, path, record)
+        for member in record.members if found is not None else ():
+            if found and member.name in found:
+                self.member(member, found[member.name], (*path, member.name))
+            elif isinstance(member.absent, Record) or (member.missing and member.blank is None):
+                self.member(member, None, (*path, member.name))
+        return found or {}
+
+    def member(self, member: Member, value: Any, path: Path) -> None:
+        """Add what is wrong with one member."""
+        shape = member.shape
+        if isinstance(shape, Leaf):
+            self._leaf(member, shape, value, path)
+        elif isinstance(shape, List):
+            self._list(member, shape, value, path)
+        elif value is not None or member.absent is REQUIRED:
+            self.record(shape, value, path)
+        elif member.absent is not None:
+            self.record(shape, {}, path)
+
+    def _list(self, member: Member, shape: List, value: Any, path: Path) -> None:
+        if shape.most is not None and (not isinstance(value, list) or len(value) != shape.most):
+            found = f"has {len(value)} elements" if isinstance(value, list) else "is no array"
+            self.report(_fault(member), path, f"{found}, expected {shape.most}")
+        elif isinstance(value, list):
+            for index, element in enumerate(value):
+                place = (*path, index)
+                if not isinstance(shape.element, Leaf):
+                    self.record(shape.element, element, place)
+                elif self._leaf(member, shape.element, element, place) and (
+                    shape.unique and element in value[:index]
+                ):
+                    self.report(_fault(member), place, "is listed before")
+        elif value is not None or shape.null is REFUSED:
             self.wrong_type(path, value, "an array or null")
-            return []
-        return value
 
-    def hex(
-        self,
-        value: Any,
-        path: Path,
-        size_bytes: int,
-        *,
-        entry: Entry,
-        any_case: bool = False,
-    ) -> bool:
-        """Return whether `value` is hex of `size_bytes` bytes, adding a finding of `entry` if it is not.
-
-        any_case: for what is compared as bytes with evidence; tools print chip ids in capitals (docs/internals/attestation.md 8, row 75).
-            Hashes are compared as text, so theirs has to be lower case.
-        """
-        digits = 2 * size_bytes
-        wanted = f"expected {digits} {'' if any_case else 'lower-case '}hex digits"
-        if not isinstance(value, str):
-            reason = f"is {shown(value)}, {wanted}"
-        elif not _HEX_ANY_CASE.fullmatch(value):
-            reason = f"is {shown(value)}, which is not hex, {wanted}"
-        elif len(value) != digits:
-            reason = f"has {len(value)} hex digits, {wanted}"
-        elif not any_case and not _HEX.fullmatch(value):
-            reason = f"has upper-case hex digits, {wanted}"
+    def _leaf(self, member: Member, leaf: Leaf, value: Any, path: Path) -> bool:
+        """Return whether a value is accepted; the values that no machine has are reported and not accepted."""
+        suspect = member.suspect
+        if member.missing and value == member.blank:
+            hint = self._hint(member.missing)
+            self.report(member.missing, path, "is missing, expected a value", hint)
+        elif not leaf.accepts(value):
+            self.report(_fault(member), path, _reason(leaf, value))
+        elif suspect and (value.lower() if isinstance(value, str) else value) == suspect.value:
+            self.report(suspect.fault, path, suspect.reason, self._hint(suspect.fault))
         else:
             return True
-        self.report(entry, path, reason)
         return False
 
-    def integer(self, value: Any, path: Path, high: int, *, entry: Entry) -> bool:
-        """Return whether `value` is an integer, not written as a fraction, from 0 to `high`."""
-        if type(value) is int and 0 <= value <= high:
-            return True
-        self.report(entry, path, f"is {shown(value)}, expected an integer from 0 to {high}")
-        return False
+    def _hint(self, entry: Entry) -> str | None:
+        if self.setting and entry in (catalogue.MISSING_MINIMUM_TCB, catalogue.SVN_PLACEHOLDER):
+            return f"{entry.hint}, and set it in contrast.toml: {self.setting}"
+        return None
 
-    def optional(
-        self,
-        members: Mapping[str, Any],
-        path: Path,
-        name: str,
-        kind: type[bool | int | str],
-    ) -> None:
-        """Add M003 if a member is there and is not of `kind`; integers are those of 64 bits that are not negative."""
-        if name not in members:
-            return
-        value: Any = members[name]
-        is_number = type(value) is int
-        if type(value) is not kind or (is_number and not 0 <= int(value) <= _INT64_MAX):
-            words = {
-                bool: "true or false",
-                str: "a string",
-                int: f"an integer from 0 to {_INT64_MAX}",
-            }
-            self.wrong_type((*path, name), value, words[kind])
+
+def _fault(member: Member) -> Entry:
+    return member.fault or catalogue.MEMBER_TYPE
+
+
+def _reason(leaf: Leaf, value: Any) -> str:
+    """Return what a value is and what was expected."""
+    if leaf.explain is not None:
+        return leaf.explain(value)
+    wanted = f"expected {leaf.wanted}"
+    if not leaf.size_bytes or not isinstance(value, str):
+        return f"is {shown(value)}, {wanted}"
+    if not re.fullmatch(r"[0-9A-Fa-f]*", value):
+        return f"is {shown(value)}, which is not hex, {wanted}"
+    if len(value) != 2 * leaf.size_bytes:
+        return f"has {len(value)} hex digits, {wanted}"
+    return f"has upper-case hex digits, {wanted}"

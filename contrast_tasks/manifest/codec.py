@@ -6,8 +6,8 @@ Source: docs/internals/manifest.md 4 (checked there against the reference produc
 
 import json
 
+from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.findings import Finding, Severity
-from contrast_tasks.manifest._json_form import from_json, to_json
 from contrast_tasks.manifest.json_text import NotJson, read_json
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.validate import (
@@ -55,7 +55,7 @@ def check_manifest(
     )
     if any(entry.severity is Severity.ERROR and not is_missing(entry) for entry in findings):
         return None, findings
-    return from_json(parsed.document), findings
+    return to_record(Manifest, parsed.document), findings
 
 
 def parse_manifest(

@@ -4,18 +4,17 @@ Source: docs/internals/manifest.md 1.1 (defaults), 6 (collisions).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.model import PolicyEntry
+from contrast_tasks.records import Record
 
 WILDCARD = "*"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadEntry:
+class WorkloadEntry(Record):
     """One workload's identity: `name` is what people call it, `where` its place in the sources."""
 
     name: str
@@ -65,7 +64,7 @@ def _united(group: Sequence[WorkloadEntry]) -> PolicyEntry:
         return first
     names = {san for workload in group for san in workload.entry.sans}
     wildcard = (WILDCARD,) if WILDCARD in names else ()
-    return replace(first, sans=(*sorted(names - {WILDCARD}), *wildcard))
+    return first.replace(sans=(*sorted(names - {WILDCARD}), *wildcard))
 
 
 def _collision(first: WorkloadEntry, other: WorkloadEntry) -> Finding:

@@ -20,6 +20,7 @@ _CONSTANTS = ("NaN", "Infinity", "-Infinity")
 # Python reads an integer of up to 4300 digits; beyond 64 bits no field takes one.
 _DIGITS_MAX = 40
 _DEPTH_MAX = 100
+_SHOWN = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -44,6 +45,24 @@ class Fraction(float):
 
     def __str__(self) -> str:
         return self.text
+
+
+def shown(value: Any) -> str:
+    """Return how a JSON value is quoted in a message, cut to a readable length."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if len(text) > _SHOWN:
+        text = f"{text[:_SHOWN]}... ({len(text)} characters)"
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
+    return f"'{text}'" if isinstance(value, str) else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.manifest.json_text import shown
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -23,6 +24,7 @@ SEEDSHARE_BITS_MIN = 2048
 _EXPONENT = 65537
 _PRIVATE = ("EC PRIVATE KEY", "RSA PRIVATE KEY", "PRIVATE KEY")
 _PUBLIC = ("PUBLIC KEY", "RSA PUBLIC KEY")
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def generate_workload_owner() -> bytes:
@@ -163,6 +165,27 @@ def _load(pem: bytes, file: str) -> object:
         raise _refused(file, "holds an encrypted private key, expected one without") from err
     except (ValueError, UnsupportedAlgorithm) as err:
         raise _refused(file, f"holds a PEM block '{label}' that cannot be decoded") from err
+
+
+def is_seedshare_owner(value: object) -> bool:
+    """Return whether a value is a PKCS#1 RSAPublicKey of enough bits in lower-case hex."""
+    return not seedshare_owner_problem(value)
+
+
+def seedshare_owner_problem(value: object) -> str:
+    """Return why a value is none, and what was expected; empty if it is one."""
+    wanted = "expected a PKCS#1 RSA public key in lower-case hex"
+    if not isinstance(value, str) or not _HEX.issuperset(value) or len(value) % 2:
+        return f"is {shown(value)}, {wanted}"
+    if value != value.lower():
+        return f"has upper-case hex digits, {wanted}"
+    try:
+        modulus, _ = parse_pkcs1(bytes.fromhex(value))
+    except ValueError as err:
+        return f"does not decode ({err}), {wanted}"
+    if modulus.bit_length() < SEEDSHARE_BITS_MIN:
+        return f"has {modulus.bit_length()} bits, expected at least {SEEDSHARE_BITS_MIN}"
+    return ""
 
 
 def parse_pkcs1(der: bytes) -> tuple[int, int]:

@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.errors import Location, SettingsError
-from contrast_tasks.manifest._check_snp import SNP_MEMBERS, TCB_MEMBERS
-from contrast_tasks.manifest._check_tdx import ALIASES, TDX_MEMBERS
-from contrast_tasks.manifest._json_form import (
-    GUEST_POLICY,
-    PLATFORM_INFO,
-    TCB,
-    TDX,
-    snp_from_json,
-    tdx_from_json,
-)
 from contrast_tasks.manifest.bundled import PREFIX, bundled_content, bundled_minimum_tcb
 from contrast_tasks.manifest.json_text import JsonText, NotJson, read_json
-from contrast_tasks.manifest.model import (
+from contrast_tasks.platforms import (
+    HANDLER_PREFIX,
+    SIMULATED_MEASUREMENT,
+    Platform,
+    platform_of_handler,
+)
+from contrast_tasks.platforms import platform as find_platform
+from contrast_tasks.records import Record
+from contrast_tasks.settings.model import ReferenceOverrides
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
     PlatformInfo,
     ReferenceValues,
@@ -31,14 +31,6 @@ from contrast_tasks.manifest.model import (
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.platforms import (
-    HANDLER_PREFIX,
-    SIMULATED_MEASUREMENT,
-    Platform,
-    platform_of_handler,
-)
-from contrast_tasks.platforms import platform as find_platform
-from contrast_tasks.settings.load import ReferenceOverrides
 
 # Those of AKS; our simulated processor reports no lower ones.
 SIMULATED_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
@@ -113,32 +105,32 @@ def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, An
 def _normal_values(source: _File, values: Any, pointer: str) -> Any:
     if not isinstance(values, dict):
         return values
-    members = {"snp": SNP_MEMBERS, "tdx": TDX_MEMBERS}
+    records = {"snp": SnpReference, "tdx": TdxReference}
     return {
         name: [
-            _normal(source, entry, members.get(name, ()), f"{pointer}/{name}/{index}")
+            _normal(source, entry, records[name], f"{pointer}/{name}/{index}")
             for index, entry in enumerate(entries)
         ]
-        if isinstance(entries, list)
+        if isinstance(entries, list) and name in records
         else entries
         for name, entries in values.items()
     }
 
 
-def _normal(source: _File, entry: Any, known: Sequence[str], pointer: str) -> Any:
+def _normal(source: _File, entry: Any, record: type[Record], pointer: str) -> Any:
     """Return an entry with its members, and those of its parts, spelled as in the manifest."""
     if not isinstance(entry, dict):
         return entry
-    spelling: dict[str, str] = {name.lower(): name for name in known}
-    spelling |= {name.lower(): proper for name, proper in ALIASES.items() if proper in known}
-    parts = {"MinimumTCB": TCB_MEMBERS, "PlatformInfo": tuple(PLATFORM_INFO)}
+    known = {name.lower(): each for each in record.members for name in (each.name, *each.old)}
     normal: dict[str, Any] = {}
     for name, value in entry.items():
-        proper = str(spelling.get(name.lower(), name))
+        member = known.get(name.lower())
+        proper = name if member is None else member.name
         if proper in normal:
             raise source.refused(f"holds '{proper}' in two spellings", f"{pointer}/{name}")
-        inner = _normal(source, value, parts.get(proper, ()), f"{pointer}/{name}")
-        normal[proper] = inner
+        if member is not None and isinstance(member.shape, type):
+            value = _normal(source, value, member.shape, f"{pointer}/{name}")  # noqa: PLW2901
+        normal[proper] = value
     return normal
 
 
@@ -244,49 +236,25 @@ def _of_product(provided: ProvidedValues, product: str) -> Sequence[Mapping[str,
     return [entry for entry in provided.snp if entry["ProductName"] == product] or [{}]
 
 
-def _members(value: object, names: Mapping[str, str]) -> dict[str, Any]:
-    return {member: getattr(value, attribute) for member, attribute in names.items()}
-
-
 def _snp(
     wanted: Platform, product: str, overrides: ReferenceOverrides, entry: Mapping[str, Any]
 ) -> SnpReference:
     is_aks = wanted.name.startswith("aks-")
-    policy = GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0)
-    tcb = _members(SnpTcb(), TCB) | dict(bundled_minimum_tcb(wanted.name, product))
-    info = _members(PlatformInfo(), PLATFORM_INFO)
-    document: dict[str, Any] = {
+    tcb = to_json(SnpTcb()) | dict(bundled_minimum_tcb(wanted.name, product))
+    document = {
         "TrustedMeasurement": "",
         **entry,
         "ProductName": product,
         "MinimumTCB": tcb | _known(entry.get("MinimumTCB")),
-        "GuestPolicy": _members(policy, GUEST_POLICY),
-        "PlatformInfo": info | _known(entry.get("PlatformInfo")),
+        "GuestPolicy": to_json(GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0)),
+        "PlatformInfo": to_json(PlatformInfo()) | _known(entry.get("PlatformInfo")),
     }
-    declared = overrides.snp.get(product)
-    if declared is not None:
-        document["TrustedMeasurement"] = (
-            declared.trusted_measurement_hex or document["TrustedMeasurement"]
-        )
-        document["MinimumTCB"] |= {
-            member: declared.minimum_tcb[name]
-            for member, name in TCB.items()
-            if name in declared.minimum_tcb
-        }
-        document["PlatformInfo"] |= {
-            member: declared.platform_info[name]
-            for member, name in PLATFORM_INFO.items()
-            if name in declared.platform_info
-        }
-        if declared.allowed_chip_ids is not None:
-            document["AllowedChipIDs"] = list(declared.allowed_chip_ids)
-        if declared.allow_vlek is not None:
-            document["AllowVLEK"] = declared.allow_vlek
-    return snp_from_json(document)
+    declared = overrides.snp.get(product, {})
+    return to_record(SnpReference, _declared(SnpReference, document, declared))
 
 
 def _tdx(wanted: Platform, overrides: ReferenceOverrides, entry: Mapping[str, Any]) -> TdxReference:
-    document: dict[str, Any] = {
+    document = {
         "MrTd": "",
         # RTMR3 is extended by nobody.
         "Rtmrs": ["", "", "", "0" * 96],
@@ -299,12 +267,24 @@ def _tdx(wanted: Platform, overrides: ReferenceOverrides, entry: Mapping[str, An
         "MemoryIntegrity": False,
         **_known(entry),
     }
-    declared = {
-        member: getattr(overrides.tdx, attribute)
-        for member, attribute in TDX.items()
-        if getattr(overrides.tdx, attribute, None) not in (None, "", ())
-    }
-    return tdx_from_json(document | declared)
+    # An empty list leaves the file's.
+    declared = {key: value for key, value in overrides.tdx.items() if value != ()}
+    return to_record(TdxReference, _declared(TdxReference, document, declared))
+
+
+def _declared(
+    record: type[Record], document: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a document with the values that contrast.toml declares for members of it."""
+    changed = dict(document)
+    for member in record.members:
+        if member.settable and member.key in values:
+            value = values[member.key]
+            is_part = isinstance(member.shape, type)
+            changed[member.name] = (
+                _declared(member.shape, document[member.name], value) if is_part else value
+            )
+    return changed
 
 
 def _known(members: Mapping[str, Any] | None) -> dict[str, Any]:

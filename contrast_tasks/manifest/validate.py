@@ -10,28 +10,24 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from contrast_tasks import catalogue
+from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
-from contrast_tasks.manifest._check_snp import check_simulated, check_snp
-from contrast_tasks.manifest._check_tdx import check_tdx
-from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector, shown
-from contrast_tasks.manifest._json_form import to_json
-from contrast_tasks.manifest.keys import SEEDSHARE_BITS_MIN, parse_pkcs1
-from contrast_tasks.manifest.model import ROLE_COORDINATOR, Manifest
+from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector
+from contrast_tasks.manifest.json_text import shown
+from contrast_tasks.manifest.model import HASH, ROLE_COORDINATOR, Manifest, PolicyEntry
 from contrast_tasks.pointers import Path, to_pointer
-from contrast_tasks.sans import san_kind
+from contrast_tasks.trusted_guests import PRODUCTS, ReferenceValues
 
 FILE_NAME = "manifest.json"
-TOP_MEMBERS = (
-    "Policies",
-    "ReferenceValues",
-    "WorkloadOwnerKeyDigests",
-    "SeedshareOwnerPubKeys",
-)
-ALIASES = {"SeedshareOwnerKeys": "SeedshareOwnerPubKeys"}
-_HASH_DIGITS = 64
 _HEX = frozenset("0123456789abcdefABCDEF")
-_ROLES = ("", ROLE_COORDINATOR)
+_NOBODY = {
+    "WorkloadOwnerKeyDigests": (catalogue.IMMUTABLE, "is empty, nobody may update this manifest"),
+    "SeedshareOwnerPubKeys": (
+        catalogue.NO_RECOVERY,
+        "is empty, the Coordinator cannot be recovered",
+    ),
+}
 
 
 class ManifestError(FindingsError):
@@ -84,20 +80,21 @@ def validate_manifest(
         pointer = to_pointer(path)
         return Location(file=file, line=line(pointer), pointer=pointer)
 
-    check = Collector(findings=Findings(locate), lenient=lenient)
+    check = Collector(Findings(locate), lenient=lenient)
     if not isinstance(document, dict):
         check.report(catalogue.NOT_JSON, (), f"is {shown(document)}, expected a JSON object")
         return check.findings
-    top = check.members(document, (), known=TOP_MEMBERS, required=TOP_MEMBERS, aliases=ALIASES)
-    top = top or {}
+    top = check.members(document, (), Manifest) or {}
     if "Policies" in top:
         _check_policies(check, top["Policies"], allow_multiple=allow_multiple_coordinators)
     if "ReferenceValues" in top:
         _check_reference_values(check, top["ReferenceValues"])
-    if "WorkloadOwnerKeyDigests" in top:
-        _check_workload_owners(check, top["WorkloadOwnerKeyDigests"])
-    if "SeedshareOwnerPubKeys" in top:
-        _check_seedshare_owners(check, top["SeedshareOwnerPubKeys"])
+    for member in Manifest.members:
+        if member.name in _NOBODY and member.name in top:
+            check.member(member, top[member.name], (member.name,))
+            if not top[member.name]:
+                entry, reason = _NOBODY[member.name]
+                check.report(entry, (member.name,), reason)
     return check.findings
 
 
@@ -129,10 +126,10 @@ def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> No
 
 def _check_hash(check: Collector, key: str, path: Path) -> None:
     if not _HEX.issuperset(key):
-        reason = f"key is not hex, expected {_HASH_DIGITS} lower-case hex digits"
+        reason = f"key is not hex, expected {HASH.wanted}"
         check.report(catalogue.POLICY_HASH_NOT_HEX, path, reason)
-    elif len(key) != _HASH_DIGITS:
-        reason = f"key has {len(key)} hex digits, expected {_HASH_DIGITS}"
+    elif len(key) != 2 * HASH.size_bytes:
+        reason = f"key has {len(key)} hex digits, expected {2 * HASH.size_bytes}"
         check.report(catalogue.POLICY_HASH_LENGTH, path, reason)
     elif key != key.lower():
         reason = "key has upper-case digits, expected lower case, which hashes are compared in"
@@ -140,84 +137,38 @@ def _check_hash(check: Collector, key: str, path: Path) -> None:
 
 
 def _check_entry(check: Collector, value: Any, path: Path) -> dict[str, Any]:
-    known = ("SANs", "WorkloadSecretID", "Role")
-    entry = check.members(value, path, known=known, required=("SANs",))
-    if entry is None:
-        return {}
-    if entry.get("Role", "") not in _ROLES:
-        reason = f"is {shown(entry['Role'])}, expected {ROLE_COORDINATOR!r} or no role"
-        check.report(catalogue.ROLE, (*path, "Role"), reason)
-    check.optional(entry, path, "WorkloadSecretID", str)
-    place = (*path, "SANs")
-    sans = check.elements(entry.get("SANs"), place)
-    for index, san in enumerate(sans):
-        if not isinstance(san, str) or san_kind(san) is None:
-            reason = f"is {shown(san)}, expected an IP address, a DNS name, '*' or a URI"
-            check.report(catalogue.SAN, (*place, index), reason)
-    if len({str(san) for san in sans}) != len(sans):
-        check.report(catalogue.DUPLICATE_SAN, place, "holds a name twice")
+    entry = check.record(PolicyEntry, value, path)
+    sans = entry.get("SANs")
+    if isinstance(sans, list) and len(set(map(str, sans))) != len(sans):
+        check.report(catalogue.DUPLICATE_SAN, (*path, "SANs"), "holds a name twice")
     return entry
 
 
 def _check_reference_values(check: Collector, value: Any) -> None:
     path: Path = ("ReferenceValues",)
-    rules = {"snp": check_snp, "tdx": check_tdx, "simulated": check_simulated}
-    members = check.members(value, path, known=tuple(rules)) if value is not None else {}
+    members = check.members({} if value is None else value, path, ReferenceValues)
     if members is None:
         return
     counts = {}
-    for name, rule in rules.items():
-        place = (*path, name)
-        entries = check.elements(members.get(name), place)
+    for member in ReferenceValues.members:
+        name = member.name
+        entries = members.get(name)
+        if not isinstance(entries, list):
+            check.member(member, entries, (*path, name))
+            entries = []
         counts[name] = len(entries)
         for index, entry in enumerate(entries):
-            rule(check, entry, (*place, index))
+            check.setting = _setting_of_tcb(entry) if name == "snp" else ""
+            check.record(member.shape.element, entry, (*path, name, index))
     if not any(counts.values()):
-        hint = "the platform may not be supported"
         reason = "has no entry, expected at least one in snp or tdx"
-        check.report(catalogue.NO_REFERENCE_VALUES, path, reason, hint=hint)
+        check.report(catalogue.NO_REFERENCE_VALUES, path, reason)
     if counts["simulated"] and (counts["snp"] or counts["tdx"]):
         reason = "mixes simulated entries with those of real hardware, expected one of the two"
         check.report(catalogue.MIXED_PLATFORMS, path, reason)
 
 
-def _check_workload_owners(check: Collector, value: Any) -> None:
-    path: Path = ("WorkloadOwnerKeyDigests",)
-    digests = check.elements(value, path)
-    for index, digest in enumerate(digests):
-        place = (*path, index)
-        if (
-            check.hex(digest, place, 32, entry=catalogue.WORKLOAD_OWNER)
-            and digest in digests[:index]
-        ):
-            check.report(catalogue.WORKLOAD_OWNER, place, "is listed before")
-    if not value:
-        check.report(catalogue.IMMUTABLE, path, "is empty, nobody may update this manifest")
-
-
-def _check_seedshare_owners(check: Collector, value: Any) -> None:
-    path: Path = ("SeedshareOwnerPubKeys",)
-    keys = check.elements(value, path)
-    for index, key in enumerate(keys):
-        reason = _seedshare_problem(key)
-        if not reason and key in keys[:index]:
-            reason = "is listed before"
-        if reason:
-            check.report(catalogue.SEEDSHARE_OWNER, (*path, index), reason)
-    if not value:
-        check.report(catalogue.NO_RECOVERY, path, "is empty, the Coordinator cannot be recovered")
-
-
-def _seedshare_problem(key: Any) -> str:
-    wanted = "expected a PKCS#1 RSA public key in lower-case hex"
-    if not isinstance(key, str) or not _HEX.issuperset(key) or len(key) % 2:
-        return f"is {shown(key)}, {wanted}"
-    if key != key.lower():
-        return f"has upper-case hex digits, {wanted}"
-    try:
-        modulus, _ = parse_pkcs1(bytes.fromhex(key))
-    except ValueError as err:
-        return f"does not decode ({err}), {wanted}"
-    if modulus.bit_length() < SEEDSHARE_BITS_MIN:
-        return f"has {modulus.bit_length()} bits, expected at least {SEEDSHARE_BITS_MIN}"
-    return ""
+def _setting_of_tcb(entry: Any) -> str:
+    product = entry.get("ProductName") if isinstance(entry, dict) else None
+    name = product if product in PRODUCTS else PRODUCTS[0]
+    return f"reference_values.snp.{name}.minimum_tcb"

@@ -4,19 +4,15 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from contrast_tasks.declare.problems import Problem, dotted, problems
+from contrast_tasks.declare.shapes import Leaf, List
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.pointers import Path
+from contrast_tasks.records import REQUIRED, Record
 from contrast_tasks.settings.lines import key_lines
-from contrast_tasks.settings.shape import (
-    Problem,
-    check,
-    dotted,
-    fixed_leaves,
-    leaf_at,
-    workload_key,
-)
+from contrast_tasks.settings.model import SHAPE, fixed_members, workload_key
 
 _AT = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OBSERVED = ("snp", "tdx")
@@ -24,7 +20,7 @@ _TOO_DEEP = "arrays or tables are nested too deep, expected a few levels"
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
-class Layer(NamedTuple):
+class Layer(Record, kw_only=False):
     """One source: a document of the settings' shape, and for each path its place and origin in words."""
 
     document: dict[str, Any]
@@ -95,7 +91,7 @@ def observed_layer(content: bytes, file: str) -> Layer:
         for path in paths:
             message = f"{dotted(path)} does not stand here, expected reference_values.snp and reference_values.tdx only"
             hint = "settings of your own belong into contrast.toml"
-            found.append((layer.place(path), Problem(path=path, message=message, hint=hint)))
+            found.append((layer.place(path), Problem(path, message, hint)))
     if found:
         raise InvalidSettings(found)
     return layer
@@ -121,7 +117,7 @@ def flag_layer(flags: Mapping[str, object]) -> Layer:
     document: dict[str, Any] = {}
     for key, value in flags.items():
         if value is not None:
-            _put(document, key.split("."), list(value) if isinstance(value, tuple) else value)
+            _put(document, key.split("."), as_toml(value))
     return Layer(
         document=document,
         place=lambda _: Location(file="command line"),
@@ -137,10 +133,9 @@ def variable(path: Iterable[str]) -> str:
 def environment_layer(environ: Mapping[str, str]) -> Layer:
     """Return the layer of CONTRAST_* variables; arrays are split at the path separator, empty ones are not set."""
     document: dict[str, Any] = {}
-    for path in fixed_leaves():
-        text = environ.get(variable(path), "")
-        if text:
-            _put(document, list(path), _from_text(text, path))
+    for path, entry in fixed_members():
+        if text := environ.get(variable(path), ""):
+            _put(document, path, _from_text(text, entry.shape))
     return Layer(
         document=document,
         place=lambda path: Location(file=f"environment {variable(map(str, path))}"),
@@ -148,7 +143,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
     )
 
 
-def _from_text(text: str, path: tuple[str, ...]) -> object:
+def _from_text(text: str, shape: Leaf | List) -> object:
     """Return the first reading of a variable that its key accepts; the bare text if none is."""
     readings: list[object] = [text]
     if text.lower() in _SWITCH:
@@ -156,11 +151,24 @@ def _from_text(text: str, path: tuple[str, ...]) -> object:
     if text.isascii() and text.isdecimal():
         readings.append(int(text))
     readings.append([part for part in text.split(os.pathsep) if part])
-    leaf = leaf_at(path)
-    return next((reading for reading in readings if leaf.accepts(reading)), text)
+    return next((reading for reading in readings if shape.accepts(reading)), text)
 
 
-def _put(document: dict[str, Any], path: list[str], value: object) -> None:
+def put_defaults(document: dict[str, Any], origins: dict[str, str]) -> None:
+    """Add the defaults of what no layer declares; a default of None or "" is none."""
+    for path, entry in fixed_members():
+        key = ".".join(path)
+        if key not in origins and entry.default not in (REQUIRED, None, ""):
+            _put(document, path, as_toml(entry.default))
+            origins[key] = "default"
+
+
+def as_toml(value: object) -> object:
+    """Return a value as TOML and JSON have it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _put(document: dict[str, Any], path: Sequence[str], value: object) -> None:
     for part in path[:-1]:
         document = document.setdefault(part, {})
     document[path[-1]] = value
@@ -177,12 +185,12 @@ def _two_spellings(layer: Layer) -> Iterable[tuple[Location, Problem]]:
                 f"'{key}' is the same workload as '{first}' "
                 f"at {layer.place(('workloads', first))}, expected one entry for it"
             )
-            yield layer.place(path), Problem(path=path, message=message)
+            yield layer.place(path), Problem(path, message)
 
 
-def problems(layer: Layer) -> list[tuple[Location, Problem]]:
+def problems_of(layer: Layer) -> list[tuple[Location, Problem]]:
     """Return everything wrong with one layer, by line."""
-    found = [(layer.place(problem.path), problem) for problem in check(layer.document)]
+    found = [(layer.place(problem.path), problem) for problem in problems(layer.document, SHAPE)]
     found.extend(_two_spellings(layer))
     return sorted(found, key=lambda item: item[0].line or 0)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.settings.shape import Problem
+from contrast_tasks.declare.problems import Problem
 
 _STATE = ".contrast"
 # A plan is a whole generate of its own below the state.

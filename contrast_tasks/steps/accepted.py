@@ -111,8 +111,6 @@ def assemble(rows: Mapping[str, Row], frame: str) -> str:
 
 def frame_of(manifest: "Manifest") -> str:
     """Return the text of a manifest without its policies."""
-    from dataclasses import replace
-
     from contrast_tasks.manifest.codec import render_manifest
 
-    return render_manifest(replace(manifest, policies={})).decode()
+    return render_manifest(manifest.replace(policies={})).decode()

@@ -6,7 +6,6 @@ locked already are kept, unless a layout now holds another image: the lock is wh
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple
 from typing import Any
 
 from contrast_tasks.errors import ImageError
@@ -18,7 +17,7 @@ from contrast_tasks.images.resolve import ImageSource
 from contrast_tasks.pods.references import ImageReference, parse_reference
 from contrast_tasks.settings.load import ComponentSettings, Settings
 
-_OUR_NAMES = astuple(ComponentSettings())
+_OUR_NAMES = tuple(ComponentSettings.defaults.values())
 
 OpenRegistry = Callable[[ExitStack], ImageSource]
 

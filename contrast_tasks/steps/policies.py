@@ -244,6 +244,6 @@ def _relative(finding: Finding, document: Document) -> Mapping[str, Any]:
     """
     where = finding.where
     if where.file != document.file:
-        return replace(finding, where=replace(where, line=None)).to_json()
+        return replace(finding, where=where.replace(line=None)).to_json()
     line = None if where.line is None else where.line - document.line + 1
-    return replace(finding, where=replace(where, file="", line=line)).to_json()
+    return replace(finding, where=where.replace(file="", line=line)).to_json()

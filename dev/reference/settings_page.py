@@ -1,17 +1,18 @@
-"""docs/reference/settings.md: every key of contrast.toml, from its schema, its shape and its default."""
+"""docs/reference/settings.md: every key of contrast.toml, from its declaration."""
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.console import Console
 from contrast_tasks.cli.context import Context
-from contrast_tasks.settings import load as settings
+from contrast_tasks.declare.shapes import Map, Table
+from contrast_tasks.records import REQUIRED, Member
 from contrast_tasks.settings.layers import variable
-from contrast_tasks.settings.shape import SHAPE, Leaf, Map, Table, fixed_leaves
+from contrast_tasks.settings.model import SHAPE, fixed_members
 from dev.reference.markdown import NOTICE, code, prose, table
 
 INTRODUCTION = """\
@@ -26,21 +27,18 @@ A variable that holds a list is split at `:`; an empty one counts as not set. Th
 
 def render_settings(root: Path) -> str:
     """Return the page."""
-    schema = json.loads((root / "schemas/settings.schema.json").read_bytes())
-    fixed = set(fixed_leaves())
-    rows = []
-    for path, leaf, meaning in _leaves(SHAPE, schema, schema, ()):
-        default = settings._DEFAULTS.get(".".join(path))
-        rows.append(
-            (
-                code(".".join(path)),
-                # The values stand in the next column.
-                prose(meaning.partition("; one of ")[0]),
-                prose(leaf.wanted),
-                "" if default is None else code(json.dumps(default)),
-                code(variable(path)) if path in fixed else "",
-            )
+    del root
+    fixed = {path for path, _ in fixed_members()}
+    rows = (
+        (
+            code(".".join(path)),
+            prose(member.meaning),
+            prose(wanted),
+            "" if member.default in (REQUIRED, None, "", {}) else code(json.dumps(member.default)),
+            code(variable(path)) if path in fixed else "",
         )
+        for path, member, wanted in _leaves(SHAPE, ())
+    )
     flags = ((code(flag), code(key)) for flag, key in _flags())
     lines = [
         NOTICE,
@@ -56,36 +54,24 @@ def render_settings(root: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _leaves(
-    shape: Table | Map | Leaf,
-    node: Mapping[str, Any],
-    schema: Mapping[str, Any],
-    path: tuple[str, ...],
-) -> Iterator[tuple[tuple[str, ...], Leaf, str]]:
-    """Yield path, leaf and description of every key; what a user chooses stands in angle brackets."""
-    meaning = node.get("description", "")
-    if "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    if isinstance(shape, Leaf):
-        yield path, shape, meaning or node.get("description", "")
-    elif isinstance(shape, Table):
-        for key, inner in shape.keys.items():
-            yield from _leaves(inner, node["properties"][key], schema, (*path, key))
-    elif shape.key.known and "properties" in node:
-        for key, inner_node in node["properties"].items():
-            yield from _leaves(shape.value, inner_node, schema, (*path, key))
+def _leaves(shape: Table, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Member, str]]:
+    """Yield path, declaration and words of every key; what a user chooses stands in angle brackets."""
+    for key, member in shape.keys.items():
+        yield from _below(member, member.shape, (*path, key))
+
+
+def _below(
+    member: Member, shape: Any, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Member, str]]:
+    if isinstance(shape, Table):
+        yield from _leaves(shape, path)
+    elif isinstance(shape, Map):
+        for chosen in (
+            shape.key.known if shape.chosen == "<name>" and shape.key.known else (shape.chosen,)
+        ):
+            yield from _below(member, shape.value, (*path, chosen))
     else:
-        inner_node = node["additionalProperties"]
-        if meaning and isinstance(shape.value, Leaf):
-            inner_node = {**inner_node, "description": meaning}
-        yield from _leaves(shape.value, inner_node, schema, (*path, _chosen(path)))
-
-
-def _chosen(path: tuple[str, ...]) -> str:
-    return {
-        ("endorsements", "mirrors"): '"<address>"',
-        ("workloads",): '"<Kind>/<name>"',
-    }.get(path, "<name>")
+        yield path, member, shape.wanted
 
 
 def _flags() -> Iterator[tuple[str, str]]:

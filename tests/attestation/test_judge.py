@@ -106,7 +106,7 @@ def judge_tdx(
 
 
 def test_a_document_is_accepted_by_the_reference_value_that_fits(offline: Endorsements) -> None:
-    other = replace(MILAN, trusted_measurement_hex="00" * 47 + "01")
+    other = MILAN.replace(trusted_measurement_hex="00" * 47 + "01")
 
     said = judge_snp(AMD.document(), manifest(other, MILAN), offline)
 
@@ -246,9 +246,9 @@ def test_nothing_is_fetched_for_a_chip_that_hides_its_id(offline: Endorsements) 
 
 
 def test_every_reference_value_says_its_first_failing_check(offline: Endorsements) -> None:
-    old = replace(MILAN, minimum_tcb=SnpTcb(bootloader=4, tee=1, snp=25, microcode=219))
-    genoa = replace(MILAN, product_name="Genoa")
-    strict = replace(MILAN, allowed_chip_ids=("ab" * 64,), trusted_measurement_hex="cd" * 48)
+    old = MILAN.replace(minimum_tcb=SnpTcb(bootloader=4, tee=1, snp=25, microcode=219))
+    genoa = MILAN.replace(product_name="Genoa")
+    strict = MILAN.replace(allowed_chip_ids=("ab" * 64,), trusted_measurement_hex="cd" * 48)
 
     with pytest.raises(NoReferenceAccepts) as caught:
         judge_snp(AMD.document(), manifest(old, genoa, strict), offline)
@@ -330,7 +330,7 @@ def test_evidence_of_a_kind_without_reference_values_is_refused_at_once(
 
 
 def test_a_manifest_with_gaps_is_not_judged_by(offline: Endorsements) -> None:
-    gap = replace(MILAN, minimum_tcb=SnpTcb(bootloader=3, tee=0, snp=8))
+    gap = MILAN.replace(minimum_tcb=SnpTcb(bootloader=3, tee=0, snp=8))
 
     with pytest.raises(MissingReferenceValues, match="MicrocodeVersion is missing"):
         judge_snp(AMD.document(), manifest(gap), offline)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +88,8 @@ def simulated_reference(processor: SimulatedProcessor) -> SimulatedReference:
 
 
 def test_names_follow_the_manifest_order_and_hex_becomes_bytes() -> None:
-    genoa = replace(
-        MILAN, product_name="Genoa", allowed_chip_ids=("cd" * 64,), minimum_mitigation_vector=5
+    genoa = MILAN.replace(
+        product_name="Genoa", allowed_chip_ids=("cd" * 64,), minimum_mitigation_vector=5
     )
 
     first, second = snp_validators(manifest(MILAN, genoa))
@@ -108,7 +107,7 @@ def test_names_follow_the_manifest_order_and_hex_becomes_bytes() -> None:
 
 @pytest.mark.parametrize("member", ["bootloader", "tee", "snp", "microcode"])
 def test_a_missing_minimum_is_an_error_and_not_zero(member: str) -> None:
-    gap = replace(MILAN, minimum_tcb=replace(TCB, **{member: None}))
+    gap = MILAN.replace(minimum_tcb=TCB.replace(**{member: None}))
 
     with pytest.raises(MissingReferenceValues, match=r"snp\[1\]\.MinimumTCB\.\w+ is missing"):
         validators_for(manifest(MILAN, gap))
@@ -119,7 +118,7 @@ def test_a_missing_minimum_is_an_error_and_not_zero(member: str) -> None:
 )
 def test_a_missing_or_malformed_measurement_is_an_error(measurement: str, found: str) -> None:
     with pytest.raises(MissingReferenceValues, match=f"TrustedMeasurement is {found}"):
-        validators_for(manifest(replace(MILAN, trusted_measurement_hex=measurement)))
+        validators_for(manifest(MILAN.replace(trusted_measurement_hex=measurement)))
 
 
 @pytest.mark.parametrize("pin", ["", "00" * 31, "zz"])
@@ -137,7 +136,7 @@ def test_a_simulated_entry_without_a_whole_root_pin_is_an_error(pin: str) -> Non
 
 def test_an_unknown_product_is_an_error() -> None:
     with pytest.raises(UsageError, match="unknown processor line 'Rome'"):
-        validators_for(manifest(replace(MILAN, product_name="Rome")))
+        validators_for(manifest(MILAN.replace(product_name="Rome")))
 
 
 def test_no_reference_value_gives_no_validator() -> None:
@@ -160,14 +159,14 @@ def test_simulated_evidence_is_refused_by_every_hardware_reference(
     document = processor.issuer(bytes.fromhex(WORKLOAD)).issue(REPORT_DATA)
 
     for validator in validators_for(
-        manifest(*(replace(MILAN, product_name=line) for line in ("Milan", "Genoa", "Turin")))
+        manifest(*(MILAN.replace(product_name=line) for line in ("Milan", "Genoa", "Turin")))
     ):
         with pytest.raises(EndorsementRejected, match="line Simulated"):
             validator.verify(document, REPORT_DATA, NOW)
 
 
 def test_simulated_evidence_of_another_machine_is_refused(processor: SimulatedProcessor) -> None:
-    entry = replace(simulated_reference(processor), root_sha256_hex="00" * 32)
+    entry = simulated_reference(processor).replace(root_sha256_hex="00" * 32)
     (validator,) = validators_for(manifest(simulated=(entry,)))
     document = processor.issuer(bytes.fromhex(WORKLOAD)).issue(REPORT_DATA)
 
@@ -228,7 +227,7 @@ def test_a_missing_or_malformed_tdx_value_is_an_error(
     change: dict[str, Any], member: str, found: str
 ) -> None:
     with pytest.raises(MissingReferenceValues, match=rf"tdx\[0\]\.{member} is {found}"):
-        validators_for(manifest(tdx=(replace(TDX, **change),)))
+        validators_for(manifest(tdx=(TDX.replace(**change),)))
 
 
 def test_a_quote_is_accepted_with_the_collateral_at_hand_and_refused_without(intel: Intel) -> None:
@@ -269,7 +268,7 @@ def coordinator_body(**changes: Any) -> Body:
 
 
 def test_a_reference_value_opts_into_providers_keys() -> None:
-    found = validators_for(manifest(replace(MILAN, allow_vlek=True), MILAN))
+    found = validators_for(manifest(MILAN.replace(allow_vlek=True), MILAN))
 
     assert [
         validator.trust.allow_vlek for validator in found if isinstance(validator, SnpValidator)
@@ -280,7 +279,7 @@ def test_a_reference_value_opts_into_quotes_of_version_5(intel: Intel) -> None:
     bundle = parse_collateral(intel.collateral())
     document = render_document(parse_quote(intel.quote(coordinator_body(), version=5)))
     roots = TrustRoots(intel_spki=intel.root_spki)
-    values = (TDX, replace(TDX, allow_quote_v5=True))
+    values = (TDX, TDX.replace(allow_quote_v5=True))
 
     strict, opted = validators_for(manifest(tdx=values), collateral=lambda *_: bundle, roots=roots)
 

@@ -89,8 +89,8 @@ def test_what_cannot_be_calculated_is_named_one_by_one_with_the_way_to_learn_it(
         "missing tdx[0].Rtmrs[0]",
         "missing tdx[0].Rtmrs[1]",
         "missing tdx[0].Rtmrs[2]",
-        "missing tdx[0].MrSeam",
         "missing tdx[0].MinimumTeeTcbSvn",
+        "missing tdx[0].MrSeam",
     ]
     assert "hint: give what the firmware measures of the machine with --machine-digest" in shown.err
     assert "hint: give --kernel, --initrd and --append" in shown.err

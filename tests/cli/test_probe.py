@@ -131,9 +131,9 @@ def test_the_lines_are_settings_that_are_understood(
     text = (terminal.root / "observed.toml").read_text()
     (tmp_path / "contrast.toml").write_text(head + text)
     overrides = load_settings(tmp_path, environ={}).reference_overrides.snp["Milan"]
-    assert dict(overrides.minimum_tcb) == {"bootloader": 4, "tee": 1, "snp": 24, "microcode": 219}
-    assert overrides.trusted_measurement_hex == MEASUREMENT.hex()
-    assert overrides.allowed_chip_ids == (CHIP_ID.hex(),)
+    assert overrides["minimum_tcb"] == {"bootloader": 4, "tee": 1, "snp": 24, "microcode": 219}
+    assert overrides["trusted_measurement"] == MEASUREMENT.hex()
+    assert overrides["allowed_chip_ids"] == (CHIP_ID.hex(),)
 
 
 def test_a_td_has_its_own_table(terminal: Terminal, intel: Intel, tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_a_td_has_its_own_table(terminal: Terminal, intel: Intel, tmp_path: Path
     assert shown.code == 0
     assert shown.out.startswith(f"coordinator 127.0.0.1:{server.port} runs on TDX\n")
     assert "warning: the patch level is unknown" in shown.err
-    assert overrides.mr_seam_hex == "5e" * 48
-    assert overrides.minimum_tee_tcb_svn_hex == Body().tee_tcb_svn.hex()
-    assert overrides.rtmrs_hex == tuple(rtmr.hex() for rtmr in Body().rtmrs)
+    assert overrides["mr_seam"] == "5e" * 48
+    assert overrides["minimum_tee_tcb_svn"] == Body().tee_tcb_svn.hex()
+    assert overrides["rtmrs"] == tuple(rtmr.hex() for rtmr in Body().rtmrs)
 
 
 def test_without_a_terminal_nothing_is_written_unless_told_to(
@@ -324,10 +324,10 @@ def test_another_kind_of_machine_and_another_machine_are_added(
         terminal.run(*words(server, "--yes"))
 
     overrides = load_settings(terminal.root, environ={}).reference_overrides
-    assert overrides.snp["Genoa"].minimum_tcb["snp"] == 23
-    assert overrides.snp["Milan"].minimum_tcb["snp"] == 24
-    assert overrides.snp["Milan"].allowed_chip_ids == ("ab" * 64, CHIP_ID.hex())
-    assert overrides.tdx.mr_seam_hex == "5e" * 48
+    assert overrides.snp["Genoa"]["minimum_tcb"]["snp"] == 23
+    assert overrides.snp["Milan"]["minimum_tcb"]["snp"] == 24
+    assert overrides.snp["Milan"]["allowed_chip_ids"] == ("ab" * 64, CHIP_ID.hex())
+    assert overrides.tdx["mr_seam"] == "5e" * 48
 
 
 @pytest.mark.parametrize(

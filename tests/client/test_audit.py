@@ -1,6 +1,5 @@
 """The report on what verify fetched: what it says, and what it refuses to speak of."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -69,7 +68,7 @@ def test_a_policy_of_another_tool_is_not_described(project: Project) -> None:
 def test_changes_between_manifests_are_named_with_both_values(project: Project) -> None:
     other = sha256_hex(b"other")
     web = project.entries.pop(WEB)
-    project.entries[other] = dataclasses.replace(web, sans=("web", "*", "10.0.0.1"))
+    project.entries[other] = web.replace(sans=("web", "*", "10.0.0.1"))
     project.entries["ab" * 32] = PolicyEntry(sans=("new",))
     project.owner_digests = ("d4" * 32,)
     verify = project.root / "verify"

@@ -1,6 +1,5 @@
 """Set and verify against the real Coordinator with simulated evidence, honest and not."""
 
-import dataclasses
 import json
 import socketserver
 from collections.abc import Callable, Iterator
@@ -137,9 +136,7 @@ def test_an_update_changes_the_mesh_ca_and_keeps_the_root(
 ) -> None:
     run_set(project.settings, say=said.append, coordinator=coordinator)
     before = run_verify(project.settings, say=said.append, coordinator=coordinator)
-    project.entries[WEB] = dataclasses.replace(
-        project.entries[WEB], sans=("web", "*", "127.77.0.6")
-    )
+    project.entries[WEB] = project.entries[WEB].replace(sans=("web", "*", "127.77.0.6"))
     project.write_manifest()
 
     done = run_set(project.settings, say=said.append, coordinator=coordinator)

@@ -5,7 +5,6 @@ tests/attestation/ROWS.md has all rows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 
 import grpc
@@ -92,7 +91,7 @@ def context(guard: Guard) -> Context:
 
 
 def make_validators(state: State) -> tuple[Validator, ...]:
-    return validators(replace(MANIFEST, policies=state.manifest.policies))
+    return validators(MANIFEST.replace(policies=state.manifest.policies))
 
 
 @pytest.fixture
@@ -164,7 +163,7 @@ def test_16_a_guest_whose_policy_is_in_the_manifest_gets_its_certificate(
 def test_17_a_valid_workload_on_the_coordinators_address_is_refused(
     context: Context, policies: Mapping[str, PolicyEntry], wanted: str
 ) -> None:
-    trusted = validators(replace(MANIFEST, policies=policies), coordinator_only=True)
+    trusted = validators(MANIFEST.replace(policies=policies), coordinator_only=True)
 
     with (
         serve_user_api(LOOPBACK, issuer=guest(POLICY_HASH), context=context) as impostor,

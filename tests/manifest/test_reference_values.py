@@ -13,7 +13,7 @@ from contrast_tasks.manifest.reference_values import (
 )
 from contrast_tasks.manifest.validate import is_missing, validate_manifest
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
-from contrast_tasks.settings.load import ReferenceOverrides, SnpOverrides, TdxOverrides
+from contrast_tasks.settings.load import ReferenceOverrides
 
 MEASUREMENT = "6c" * 48
 TDX_FILE = {
@@ -176,12 +176,12 @@ def test_settings_win_over_the_file() -> None:
     )
     overrides = ReferenceOverrides(
         snp={
-            "Milan": SnpOverrides(
-                minimum_tcb={"bootloader": 9, "snp": 23},
-                platform_info={"tsme_enabled": True},
-                allowed_chip_ids=("ab" * 64,),
-                allow_vlek=True,
-            )
+            "Milan": {
+                "minimum_tcb": {"bootloader": 9, "snp": 23},
+                "platform_info": {"tsme_enabled": True},
+                "allowed_chip_ids": ("ab" * 64,),
+                "allow_vlek": True,
+            }
         }
     )
 
@@ -208,9 +208,7 @@ def test_a_product_the_platform_does_not_have_is_refused() -> None:
 
 
 def test_a_tdx_entry_is_complete_with_file_and_settings() -> None:
-    overrides = ReferenceOverrides(
-        tdx=TdxOverrides(mr_seam_hex="5e" * 48, minimum_tee_tcb_svn_hex="0d" * 16)
-    )
+    overrides = ReferenceOverrides(tdx={"mr_seam": "5e" * 48, "minimum_tee_tcb_svn": "0d" * 16})
     file = provided({"tdx": [TDX_FILE]}, "k3s-qemu-tdx")
 
     values = defaults_for("k3s-qemu-tdx", overrides=overrides, provided=file)

@@ -1,6 +1,5 @@
 """The injected containers: what they are, where they stand, and what they do not overwrite."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +291,7 @@ def test_a_mesh_annotation_without_our_runtime_class_is_an_error() -> None:
 
 
 def test_the_settings_leave_the_initializer_out_of_every_pod() -> None:
-    settings = replace(SETTINGS, initializer=False)
+    settings = SETTINGS.replace(initializer=False)
 
     assert names_of(prepared(settings=settings)) == []
     assert names_of(prepared(mesh(), settings=settings)) == ["contrast-service-mesh"]
@@ -302,13 +301,13 @@ def test_an_encrypted_volume_is_not_left_without_initializer() -> None:
     value = f'{{{PREFIX}secure-pv: "disk:data"}}'
     volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
 
-    result = prepared(value, volume, settings=replace(SETTINGS, initializer=False))
+    result = prepared(value, volume, settings=SETTINGS.replace(initializer=False))
 
     assert [(each.code, each.severity) for each in result.findings] == [("G050", Severity.ERROR)]
 
 
 def test_a_mesh_that_the_settings_leave_out_is_told() -> None:
-    result = prepared(mesh(), settings=replace(SETTINGS, service_mesh=False))
+    result = prepared(mesh(), settings=SETTINGS.replace(service_mesh=False))
 
     assert [(each.rule, each.severity) for each in result.findings] == [
         ("mesh-skipped", Severity.WARNING)

@@ -1,6 +1,5 @@
 """What the settings make of a workload, and what they may not overrule."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def project(
 
 def declaring(**declared: Any) -> Settings:
     workloads = {"Deployment/web": WorkloadSettings(where=WHERE, **declared)}
-    return replace(project(), workloads=workloads)
+    return project().replace(workloads=workloads)
 
 
 def prepared(text: str, settings: Settings, namespace: str | None = None) -> Prepared:
@@ -117,7 +116,7 @@ def test_a_workload_may_be_left_out() -> None:
 
 
 def test_a_single_workload_may_be_taken_in() -> None:
-    settings = replace(declaring(runtime_class=True), runtime_class=False)
+    settings = declaring(runtime_class=True).replace(runtime_class=False)
 
     assert spec_of(prepared(WEB, settings))["runtimeClassName"] == CLASS
 
@@ -319,7 +318,7 @@ def test_every_kind_is_prepared_and_stable(kind: str, path: tuple[str, ...]) -> 
 
 def test_settings_for_a_workload_that_is_nowhere_are_an_error() -> None:
     wrong = {"Deployment/wab": WorkloadSettings(where=WHERE)}
-    settings = replace(project(), workloads=wrong)
+    settings = project().replace(workloads=wrong)
 
     (found,) = check_sources([index_file(WEB, "web.yml")], settings)
 
@@ -340,8 +339,7 @@ def test_settings_for_a_workload_that_is_nowhere_are_an_error() -> None:
     ],
 )
 def test_an_injected_image_of_another_version_is_an_error(reference: str, is_other: object) -> None:
-    settings = replace(
-        project(),
+    settings = project().replace(
         components=ComponentSettings(initializer=reference),
         origins={"components.initializer": "contrast.toml:7"},
     )
@@ -389,7 +387,7 @@ COORDINATOR = WEB.replace("Deployment", "StatefulSet").replace(
 
 
 def test_guests_are_told_of_the_mirrors_that_stand_in_for_vendors() -> None:
-    mirrored = replace(project(), mirrors=MIRRORS)
+    mirrored = project().replace(mirrors=MIRRORS)
 
     workload = spec_of(prepared(WEB, mirrored))
     coordinator = spec_of(prepared(COORDINATOR, mirrored))
@@ -401,7 +399,7 @@ def test_guests_are_told_of_the_mirrors_that_stand_in_for_vendors() -> None:
 
 def test_guests_are_told_of_the_proxy_to_vendors() -> None:
     told = {"name": "CONTRAST_ENDORSEMENTS_PROXY", "value": "http://proxy.example:3128"}
-    proxied = replace(project(), proxy="http://proxy.example:3128")
+    proxied = project().replace(proxy="http://proxy.example:3128")
 
     assert told in spec_of(prepared(WEB, proxied))["initContainers"][0]["env"]
     assert spec_of(prepared(COORDINATOR, proxied))["containers"][0]["env"] == [told]
@@ -410,7 +408,7 @@ def test_guests_are_told_of_the_proxy_to_vendors() -> None:
 def test_mirrors_that_the_coordinator_names_itself_are_kept() -> None:
     own = COORDINATOR + "        env: [{name: CONTRAST_ENDORSEMENTS_MIRRORS, value: own}]\n"
 
-    coordinator = spec_of(prepared(own, replace(project(), mirrors=MIRRORS)))
+    coordinator = spec_of(prepared(own, project().replace(mirrors=MIRRORS)))
 
     assert coordinator["containers"][0]["env"] == [{**TOLD, "value": "own"}]
 

@@ -16,8 +16,6 @@ from contrast_tasks.settings.load import (
     InvalidSettings,
     ReferenceOverrides,
     Settings,
-    SnpOverrides,
-    TdxOverrides,
     WorkloadSettings,
     layers,
     load_settings,
@@ -132,27 +130,27 @@ secret_id = "db"
     assert settings.reference_overrides == ReferenceOverrides(
         products=("Milan",),
         snp={
-            "Milan": SnpOverrides(
-                trusted_measurement_hex="6c" * 48,
-                minimum_tcb={"bootloader": 9, "tee": 0, "snp": 23, "microcode": 72},
-                platform_info={"tsme_enabled": True},
-                allowed_chip_ids=("ab" * 64,),
-                allow_vlek=True,
-            )
+            "Milan": {
+                "trusted_measurement": "6c" * 48,
+                "minimum_tcb": {"bootloader": 9, "tee": 0, "snp": 23, "microcode": 72},
+                "platform_info": {"tsme_enabled": True},
+                "allowed_chip_ids": ("ab" * 64,),
+                "allow_vlek": True,
+            }
         },
-        tdx=TdxOverrides(
-            mr_td_hex="1a" * 48,
-            rtmrs_hex=("2b" * 48, "2b" * 48, "2b" * 48, "00" * 48),
-            mr_seam_hex="5e" * 48,
-            minimum_tee_tcb_svn_hex="0d" * 16,
-            minimum_qe_svn=1,
-            minimum_pce_svn=2,
-            xfam_hex="e702060000000000",
-            td_attributes_hex="0000001000000000",
-            allowed_piids=("e90210702a2cc5ad9764f29ddc8fde8c",),
-            memory_integrity=True,
-            allow_quote_v5=True,
-        ),
+        tdx={
+            "mr_td": "1a" * 48,
+            "rtmrs": ("2b" * 48, "2b" * 48, "2b" * 48, "00" * 48),
+            "mr_seam": "5e" * 48,
+            "minimum_tee_tcb_svn": "0d" * 16,
+            "minimum_qe_svn": 1,
+            "minimum_pce_svn": 2,
+            "xfam": "e702060000000000",
+            "td_attributes": "0000001000000000",
+            "allowed_piids": ("e90210702a2cc5ad9764f29ddc8fde8c",),
+            "memory_integrity": True,
+            "allow_quote_v5": True,
+        },
     )
     workload = settings.workloads["shop/StatefulSet/db"]
     assert workload == WorkloadSettings(
@@ -1000,8 +998,8 @@ def test_what_probe_observed_is_read_beside_the_file_which_wins(tmp_path: Path) 
 
     overrides = settings.reference_overrides
     levels = {"bootloader": 4, "tee": 1, "snp": 30, "microcode": 219}
-    assert dict(overrides.snp["Milan"].minimum_tcb) == levels
-    assert overrides.tdx.mr_seam_hex == "5e" * 48
+    assert overrides.snp["Milan"]["minimum_tcb"] == levels
+    assert overrides.tdx["mr_seam"] == "5e" * 48
     assert settings.origins["reference_values.tdx.mr_seam"] == "observed.toml:7"
     assert settings.origins["reference_values.snp.Milan.minimum_tcb.snp"] == "contrast.toml:4"
 

@@ -1,6 +1,5 @@
 """Reference values that hold for any number of virtual processors: one digest and the address at which the others start."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -53,7 +52,7 @@ def refusal(document: bytes, **expectation: Any) -> ClaimsRejected:
 def validator_of(**changes: Any) -> SnpValidator:
     manifest = Manifest(
         policies={HOST_DATA.hex(): PolicyEntry(sans=())},
-        reference_values=ReferenceValues(snp=(dataclasses.replace(REFERENCE, **changes),)),
+        reference_values=ReferenceValues(snp=(REFERENCE.replace(**changes),)),
     )
     roots = TrustRoots(amd={"Milan": AMD.anchor, "Turin": FakeAmd(line="Turin").anchor})
     (validator,) = validators_for(manifest, roots=roots)

@@ -1,0 +1,121 @@
+"""Everything that is wrong with a document, each with its place and words: what was found, what was expected."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from contrast_tasks.declare.shapes import Leaf, List, Map, Table
+from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.pointers import Path
+from contrast_tasks.records import REQUIRED, Record
+
+_BARE_KEY = r"[A-Za-z0-9_-]+"
+_SHOWN = 8
+
+
+class Problem(Record, kw_only=False):
+    """One thing wrong at `path`; `hint` may be empty."""
+
+    path: Path
+    message: str
+    hint: str = ""
+
+
+def shown(value: Any) -> str:
+    """Return how a value is quoted in a message: its kind for tables, at most a few elements of an array."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        elements = [shown(element) for element in value[:_SHOWN]]
+        return f"[{', '.join(elements)}{', ...' if len(value) > _SHOWN else ''}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{_without_user(value)}"' if isinstance(value, str) else str(value)
+
+
+def _without_user(text: str) -> str:
+    """Return a text without the user and the password that an address in it names."""
+    return re.sub(r"://\S*@", "://...@", text)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as TOML writes it, quoting what is not a bare key; an index stands in brackets."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if re.fullmatch(_BARE_KEY, part) else f'."{part}"'
+    return text.removeprefix(".")
+
+
+def _unencodable(value: Any) -> str:
+    """Return what no file of ours can hold of a string, or of the strings of an array; empty if there is nothing."""
+    texts = value if isinstance(value, list) else [value]
+    text = "".join(part for part in texts if isinstance(part, str))
+    if "\0" in text:
+        return "a NUL character"
+    # From the command line and the environment, where bytes that are no text arrive as these.
+    return "bytes that are not UTF-8" if re.search("[\ud800-\udfff]", text) else ""
+
+
+def problems(
+    value: Any, shape: Any, path: Path = (), *, complete: bool = False
+) -> Iterator[Problem]:
+    """Yield every problem of a parsed document, in the order of its keys; complete: nothing required may be absent."""
+    if isinstance(shape, Leaf) or (isinstance(shape, List) and shape.wanted):
+        yield from _of_leaf(value, shape, path)
+    elif isinstance(shape, List):
+        if not isinstance(value, list):
+            yield Problem(path, f"{dotted(path)} is {shown(value)}, expected an array")
+            return
+        for index, element in enumerate(value):
+            yield from problems(element, shape.element, (*path, index), complete=complete)
+    elif not isinstance(value, dict):
+        name = dotted(path) or "the document"
+        yield Problem(path, f"{name} is {shown(value)}, expected a table")
+    elif isinstance(shape, Map):
+        for key, element in value.items():
+            yield from _of_key(key, shape.key, (*path, key))
+            yield from problems(element, shape.value, (*path, key), complete=complete)
+    else:
+        yield from _of_table(value, shape, path, complete=complete)
+
+
+def _of_leaf(value: Any, shape: Leaf | List, path: Path) -> Iterator[Problem]:
+    if unencodable := _unencodable(value):
+        message = f"{dotted(path)} holds {unencodable}, expected {shape.wanted} without"
+        yield Problem(path, message)
+    elif not shape.accepts(value):
+        near, hint = "", ""
+        if isinstance(shape, Leaf):
+            near = did_you_mean(value, shape.known) if isinstance(value, str) else ""
+            hint = shape.hint
+        yield Problem(
+            path, f"{dotted(path)} is {shown(value)}, expected {shape.wanted}", near or hint
+        )
+
+
+def _of_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
+    if not rule.accepts(key):
+        # Of a workload's key it is the kind that may be mistyped.
+        guessed = key.split("/")[-2:][0]
+        hint = "" if guessed in rule.known else did_you_mean(guessed, rule.known)
+        yield Problem(path, f"'{_without_user(key)}' is not {rule.wanted}", hint)
+
+
+def _of_table(
+    value: dict[str, Any], table: Table, path: Path, *, complete: bool
+) -> Iterator[Problem]:
+    for key, element in value.items():
+        if key in table.keys:
+            yield from problems(element, table.keys[key].shape, (*path, key), complete=complete)
+        else:
+            known = tuple(table.keys)
+            place = f" in [{dotted(path)}]" if path else ""
+            message = f"unknown key '{key}'{place}, expected one of {', '.join(known)}"
+            yield Problem((*path, key), message, did_you_mean(key, known))
+    if complete:
+        for key, entry in table.keys.items():
+            if key not in value and entry.absent is REQUIRED:
+                yield Problem(path, f"{dotted(path) or 'the document'} has no '{key}'")

@@ -1,0 +1,176 @@
+"""What the values of our documents must be: leaves, lists, maps and tables, each with its words and its JSON Schema.
+
+Every run makes these, so nothing here is compiled or imported before a value asks for it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+_HEX_LOWER = frozenset("0123456789abcdef")
+
+
+class Leaf(Record, kw_only=False):
+    """One value.
+
+    wanted: what it must be, in words. schema: the same as JSON Schema, as far as one can say it. known: the texts one may
+    have meant with another. hint: for a text like none of them. explain: why a value is not accepted, where `is <value>,
+    expected <wanted>` would not do. size_bytes: of a value in hex.
+    """
+
+    wanted: str
+    accepts: Callable[[Any], bool]
+    schema: Mapping[str, Any]
+    known: tuple[str, ...] = ()
+    hint: str = ""
+    explain: Callable[[Any], str] | None = None
+    size_bytes: int = 0
+
+
+class List(Record, kw_only=False):
+    """An array of equal elements; one of leaves is judged as one value where `wanted` says what it must be.
+
+    null: what `null` is read as, REFUSED where it is no value. unique: no element occurs twice.
+    """
+
+    element: Any
+    wanted: str = ""
+    least: int = 0
+    most: int | None = None
+    null: Any = REFUSED
+    unique: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether a value is such an array of leaves."""
+        return (
+            isinstance(value, list)
+            and self.least <= len(value)
+            and (self.most is None or len(value) <= self.most)
+            and all(map(self.element.accepts, value))
+        )
+
+
+class NullList(tuple[str, ...]):
+    """No elements, read from `null` and written as `null`: it means the same as `[]` and has other bytes."""
+
+    __slots__ = ()
+
+
+class Map(Record, kw_only=False):
+    """A table whose keys the user chooses; chosen: what stands for such a key in documents."""
+
+    key: Leaf
+    value: Any
+    chosen: str = "<name>"
+
+
+class Table(Record, kw_only=False):
+    """A table with a fixed set of keys; record: what it becomes, None for a mapping."""
+
+    keys: Mapping[str, Member]
+    record: type[Record] | None = None
+
+
+def text(wanted: str, pattern: str, **more: Any) -> Leaf:
+    """Return the leaf of a string that the whole of a pattern matches."""
+    return Leaf(
+        wanted,
+        lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None,
+        {"type": "string", "pattern": f"^(?:{pattern})$"},
+        **more,
+    )
+
+
+def integer(low: int, high: int, wanted: str = "") -> Leaf:
+    """Return the leaf of an integer, both bounds included; true and 3.0 are none."""
+    return Leaf(
+        wanted or f"an integer from {low} to {high}",
+        lambda value: type(value) is int and low <= value <= high,
+        {"type": "integer", "minimum": low, "maximum": high},
+    )
+
+
+def one_of(*values: Any, wanted: str = "") -> Leaf:
+    """Return the leaf of a fixed set of values; JSON's true and 1 are different ones."""
+    kind = type(values[0])
+    words = [
+        "true" if value is True else "false" if value is False else str(value) for value in values
+    ]
+    return Leaf(
+        wanted or " or ".join(words),
+        lambda value: type(value) is kind and value in values,
+        {"const": values[0]} if len(values) == 1 else {"enum": list(values)},
+        known=tuple(value for value in values if isinstance(value, str)),
+    )
+
+
+def hex_digits(size_bytes: int, *, lower: bool = False) -> Leaf:
+    """Return the leaf of bytes in hex. lower: capitals are refused, for what is compared as text."""
+    digits, letters = 2 * size_bytes, _HEX_LOWER if lower else _HEX
+    return Leaf(
+        f"{digits} {'lower-case ' if lower else ''}hex digits",
+        lambda value: isinstance(value, str) and len(value) == digits and letters.issuperset(value),
+        {
+            "type": "string",
+            "pattern": "^[0-9a-f]*$" if lower else "^[0-9A-Fa-f]*$",
+            "minLength": digits,
+            "maxLength": digits,
+        },
+        size_bytes=size_bytes,
+    )
+
+
+BOOL = Leaf("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+ANY_TEXT = Leaf("a string", lambda value: isinstance(value, str), {"type": "string"})
+TEXT = Leaf(
+    "a string that is not empty",
+    lambda value: isinstance(value, str) and bool(value.strip()),
+    {"type": "string", "pattern": r"\S"},
+)
+
+
+def table_of(record: type[Record]) -> Table:
+    """Return the table that a record is read from; the parts of a dotted name are tables of their own."""
+    return Table(_keys(record), record)
+
+
+def _keys(record: type[Record]) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    for entry in record.members:
+        *tables, last = entry.name.split(".")
+        level = keys
+        for name in tables:
+            table = level.setdefault(name, entry.replace(shape=Table({}), meaning="", absent={}))
+            level = table.shape.keys
+        resolved = entry.replace(shape=resolved_shape(entry.shape))
+        beside = level.get(last)
+        if beside is not None:
+            beside.shape.keys.update(resolved.shape.keys)
+        else:
+            level[last] = resolved
+    return keys
+
+
+def resolved_shape(shape: Any) -> Any:
+    """Return a shape with the tables of all records in it."""
+    if isinstance(shape, type):
+        return table_of(shape)
+    if isinstance(shape, List) and isinstance(shape.element, type):
+        return shape.replace(element=table_of(shape.element))
+    if isinstance(shape, Map) and isinstance(shape.value, type):
+        return shape.replace(value=table_of(shape.value))
+    return shape
+
+
+def settable(record: type[Record]) -> Table:
+    """Return the table of what contrast.toml may give of a record, by its keys there; nothing in it has a default."""
+    keys = {}
+    for entry in record.members:
+        if entry.settable:
+            is_part = isinstance(entry.shape, type)
+            shape = settable(entry.shape) if is_part else entry.shape
+            keys[entry.key] = entry.replace(shape=shape, default=REQUIRED)
+    return Table(keys)

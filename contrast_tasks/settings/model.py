@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from contrast_tasks import sans
+from contrast_tasks import __version__, sans
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.declare.shapes import (
     ANY_TEXT,
@@ -145,15 +145,15 @@ class ComponentSettings(Record):
     initializer: str = member(
         TEXT,
         "image of the container that fetches certificates",
-        default="contrast-tasks/initializer:0.1.0",
+        default=f"contrast-tasks/initializer:{__version__}",
     )
     service_mesh: str = member(
-        TEXT, "image of the proxy container", default="contrast-tasks/service-mesh:0.1.0"
+        TEXT, "image of the proxy container", default=f"contrast-tasks/service-mesh:{__version__}"
     )
     coordinator: str = member(
         TEXT,
         "image of the Coordinator, where its resources come from us",
-        default="contrast-tasks/coordinator:0.1.0",
+        default=f"contrast-tasks/coordinator:{__version__}",
     )
 
 

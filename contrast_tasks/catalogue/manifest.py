@@ -203,3 +203,15 @@ SIMULATED_ROOT = define(
     "the digest of a simulated root is not 64 hex digits",
     advice=_GENERATE,
 )
+
+MISSING_VALUES = frozenset(
+    {
+        MISSING_MEASUREMENT,
+        MISSING_MINIMUM_TCB,
+        MISSING_MR_SEAM,
+        MISSING_MR_TD,
+        MISSING_RTMR,
+        MISSING_TEE_TCB_SVN,
+    }
+)
+"""What generate tolerates: a value that only the user can know is not there yet."""

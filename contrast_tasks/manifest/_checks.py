@@ -15,8 +15,6 @@ from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 
-MISSING_PREFIX = "missing-"
-
 
 def dotted(path: Path) -> str:
     """Return a path as people read it: `ReferenceValues.snp[0].MinimumTCB`."""

@@ -2,7 +2,7 @@
 
 M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M010-M019 policies; M020, M021 the number of
 Coordinators; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated evidence.
-A value only the user can know is of the class missing: an error whose rule begins with `missing-`.
+A value that only the user can know may be missing: `catalogue.MISSING_VALUES`.
 Source: docs/internals/manifest.md 2; M003, M004, M061 are ours.
 """
 
@@ -13,7 +13,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
-from contrast_tasks.manifest._checks import MISSING_PREFIX, Collector
+from contrast_tasks.manifest._checks import Collector
 from contrast_tasks.manifest.json_text import shown
 from contrast_tasks.manifest.model import HASH, ROLE_COORDINATOR, Manifest, PolicyEntry
 from contrast_tasks.pointers import Path, to_pointer
@@ -52,7 +52,7 @@ class ManifestError(FindingsError):
 
 def is_missing(finding: Finding) -> bool:
     """Return whether a finding says that a value only the user can know is not there yet."""
-    return finding.rule.startswith(MISSING_PREFIX)
+    return finding.entry in catalogue.MISSING_VALUES
 
 
 def only_missing(findings: Iterable[Finding]) -> bool:

@@ -34,11 +34,7 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
     if profile is None:
         yield f"profile {data['profile']!r} is not known"
     else:
-        wanted = {
-            "root": profile.root_prefix,
-            "shared": list(profile.shared_paths),
-            "ephemeral": profile.ephemeral_path,
-        }
+        wanted = profile.paths_json()
         for name, path in data["paths"].items():
             if path != wanted.get(name):
                 yield f"path {name} is {path!r}, profile {profile.name} has {wanted.get(name)!r}"

@@ -86,17 +86,12 @@ def expect(
     found = tuple(dict.fromkeys(findings))
     names = {m.source[1] for each in containers for m in each.mounts if m.source[0] == "file"}
     return PolicyData(
-        profile=profile.name,
+        profile=profile,
         pod=identity,
         containers=containers,
         sysctls=sysctls,
-        sandbox_storages=profile.sandbox_storages,
         copy_names=tuple(sorted(names)),
         copy_watched=tuple(sorted(watched & names)),
-        root_prefix=profile.root_prefix,
-        shared_paths=profile.shared_paths,
-        ephemeral_path=profile.ephemeral_path,
-        requests=profile.requests,
         findings=found,
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from contrast_tasks.findings import Finding
 from contrast_tasks.pods.volume_kinds import DirectoryKind
+from contrast_tasks.policy.model import Profile
 
 DATA_VERSION = 1
 ContainerKind = Literal["pause", "init", "sidecar", "main"]
@@ -177,17 +178,12 @@ class PolicyData:
     copy_names: base names of files and directories the shim may copy; copy_watched: those it may change later.
     """
 
-    profile: str
+    profile: Profile
     pod: PodIdentity
     containers: tuple[Container, ...]
     sysctls: Mapping[str, str]
-    sandbox_storages: tuple[Mapping[str, Any], ...]
     copy_names: tuple[str, ...]
     copy_watched: tuple[str, ...]
-    root_prefix: str
-    shared_paths: tuple[str, ...]
-    ephemeral_path: str
-    requests: Mapping[str, bool]
     findings: tuple[Finding, ...] = ()
 
     def container(self, name: str) -> Container:
@@ -202,22 +198,18 @@ class PolicyData:
         shared = _Shared(self)
         return {
             "version": DATA_VERSION,
-            "profile": self.profile,
+            "profile": self.profile.name,
             "pod": {
                 "name_re": self.pod.name_re,
                 "namespace": self.pod.namespace,
                 "annotations": dict(self.pod.annotations),
             },
-            "paths": {
-                "root": self.root_prefix,
-                "shared": list(self.shared_paths),
-                "ephemeral": self.ephemeral_path,
-            },
+            "paths": self.profile.paths_json(),
             "shared": shared.to_json(),
             "containers": [shared.container_json(each) for each in self.containers],
-            "sandbox": {"storages": [dict(each) for each in self.sandbox_storages]},
+            "sandbox": {"storages": [dict(each) for each in self.profile.sandbox_storages]},
             "copy": {"names": list(self.copy_names), "watched": list(self.copy_watched)},
-            "requests": dict(self.requests),
+            "requests": dict(self.profile.requests),
         }
 
 

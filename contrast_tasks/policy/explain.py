@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine, parse_denial
 from contrast_tasks.policy.requests import Request
@@ -55,78 +55,83 @@ class Explanation:
         }
 
 
-# Code -> path in the request, path in the expectations of the container, advice.
-_CREATE: Mapping[str, tuple[str, str, str]] = {
-    "E_ARGS": (
-        "OCI/Process/Args",
-        "process/args",
-        "compare command and args of the container and the image",
+class _Check(NamedTuple):
+    """What to do about a code, and where both sides of what it compares stand, if they stand somewhere."""
+
+    advice: str
+    asked: str = ""
+    wanted: str = ""
+
+
+_OCI = "OCI/Process/"
+_CHECKS: Mapping[str, _Check] = {
+    "E_ANNOTATION": _Check(
+        "the runtime sends an annotation the profile does not know, or with another value"
     ),
-    "E_CAPS": ("OCI/Process/Capabilities", "process/caps", "compare securityContext.capabilities"),
-    "E_CWD": (
-        "OCI/Process/Cwd",
-        "process/cwd",
-        "compare workingDir of the container and the image",
+    "E_ARGS": _Check(
+        "compare command and args of the container and the image", _OCI + "Args", "process/args"
     ),
-    "E_DEVICE": (
-        "devices",
-        "devices",
-        "compare volumeDevices of the container and the GPUs in its limits",
+    "E_CAPS": _Check("compare securityContext.capabilities", _OCI + "Capabilities", "process/caps"),
+    "E_CWD": _Check(
+        "compare workingDir of the container and the image", _OCI + "Cwd", "process/cwd"
     ),
-    "E_IMG_REF": (
-        "storages",
-        "image",
-        "the runtime pulls another image than the one that is pinned",
+    "E_DEVICE": _Check(
+        "compare volumeDevices of the container and the GPUs in its limits", "devices", "devices"
     ),
-    "E_MASKED": (
+    "E_ENV": _Check(
+        "compare env and envFrom of the container with what the policy was generated from"
+    ),
+    "E_FIELD": _Check(
+        "the agent is newer than these rules and the runtime uses a field they do not know"
+    ),
+    "E_ID": _Check("the container is not known, was removed, or exists already"),
+    "E_IMG_REF": _Check(
+        "the runtime pulls another image than the one that is pinned", "storages", "image"
+    ),
+    "E_INSTANCE": _Check("another instance of the container is still running"),
+    "E_LOGS": _Check("the output of this container is not shown to the host"),
+    "E_MASKED": _Check(
+        "the runtime masks fewer paths than the one policies are made for",
         "OCI/Linux/MaskedPaths",
         "masked",
-        "the runtime masks fewer paths: choose another runtime profile",
     ),
-    "E_NAMESPACES": (
-        "OCI/Linux/Namespaces",
-        "namespaces",
-        "compare hostNetwork, hostPID and hostIPC of the pod",
+    "E_MOUNT_EXTRA": _Check(
+        "compare volumeMounts of the container; something was mounted that the policy does not know"
     ),
-    "E_NNP": ("OCI/Process/NoNewPrivileges", "process/nnp", "compare allowPrivilegeEscalation"),
-    "E_PIDNS": ("sandbox_pidns", "pidns", "compare shareProcessNamespace of the pod"),
-    "E_READONLY": (
+    "E_MOUNT_MISSING": _Check("compare volumeMounts and automountServiceAccountToken"),
+    "E_NAMESPACES": _Check(
+        "compare hostNetwork, hostPID and hostIPC of the pod", "OCI/Linux/Namespaces", "namespaces"
+    ),
+    "E_NNP": _Check("compare allowPrivilegeEscalation", _OCI + "NoNewPrivileges", "process/nnp"),
+    "E_ORDER": _Check("containers start in the order of the pod; look for one that failed before"),
+    "E_PIDNS": _Check("compare shareProcessNamespace of the pod", "sandbox_pidns", "pidns"),
+    "E_POD_NAME": _Check(
+        "the pod belongs to another object than the one the policy was generated for"
+    ),
+    "E_POD_NAMESPACE": _Check("the pod runs in another namespace than the one in its YAML"),
+    "E_READONLY": _Check(
+        "the runtime protects fewer paths than the one policies are made for",
         "OCI/Linux/ReadonlyPaths",
         "readonly",
-        "the runtime protects fewer paths: choose another profile",
     ),
-    "E_ROOT_RO": (
-        "OCI/Root/Readonly",
-        "rootfs_ro",
-        "compare securityContext.readOnlyRootFilesystem",
+    "E_ROOT_RO": _Check(
+        "compare securityContext.readOnlyRootFilesystem", "OCI/Root/Readonly", "rootfs_ro"
     ),
-    "E_STORAGE": (
+    "E_SELECT": _Check(
+        "the pod has a container that the policy does not know, as an injected sidecar"
+    ),
+    "E_STORAGE": _Check(
+        "the runtime provides volumes in another way than the one policies are made for",
         "storages",
         "storages",
-        "the runtime provides volumes in another way: choose another profile",
     ),
-    "E_TTY": ("OCI/Process/Terminal", "process/tty", "compare tty of the container"),
-    "E_USER": (
-        "OCI/Process/User",
-        "process/user",
-        "set runAsUser, runAsGroup and supplementalGroups explicitly",
+    "E_TTY": _Check("compare tty of the container", _OCI + "Terminal", "process/tty"),
+    "E_USER": _Check(
+        "set runAsUser, runAsGroup and supplementalGroups explicitly", _OCI + "User", "process/user"
     ),
 }
-_ORDER_ADVICE = "containers start in the order of the pod; look for one that failed before"
-_ADVICE: Mapping[str, str] = {
-    "E_ANNOTATION": "the runtime sends an annotation the profile does not know, or with another value",
-    "E_ENV": "compare env and envFrom of the container with what the policy was generated from",
-    "E_FIELD": "the agent is newer than these rules and the runtime uses a field they do not know",
-    "E_ID": "the container is not known, was removed, or exists already",
-    "E_INSTANCE": "another instance of the container is still running",
-    "E_LOGS": "the output of this container is not shown to the host",
-    "E_MOUNT_EXTRA": "compare volumeMounts of the container; something was mounted that the policy does not know",
-    "E_MOUNT_MISSING": "compare volumeMounts and automountServiceAccountToken",
-    "E_ORDER": _ORDER_ADVICE,
-    "E_POD_NAME": "the pod belongs to another object than the one the policy was generated for",
-    "E_POD_NAMESPACE": "the pod runs in another namespace than the one in its YAML",
-    "E_SELECT": "the pod has a container that the policy does not know, as an injected sidecar",
-}
+_MOUNT = _Check("the runtime provides the volume in another way")
+_OTHER = _Check("the runtime asked for something this policy never allows")
 
 
 def read_log(text: str) -> Iterator[Request]:
@@ -197,9 +202,9 @@ def _reason(
 ) -> Reason:
     expected: Any = None
     actual: Any = None
-    advice = _ADVICE.get(code, "the runtime asked for something this policy never allows")
-    if code in _CREATE:
-        asked, wanted, advice = _CREATE[code]
+    check = _CHECKS.get(code, _MOUNT if code.startswith("E_MOUNT") else _OTHER)
+    if check.asked:
+        asked, wanted = check.asked, check.wanted
         if request.kind == "ExecProcessRequest":
             asked = asked.replace("OCI/Process", "process")
             wanted = "exec" if code == "E_ARGS" else wanted
@@ -210,7 +215,6 @@ def _reason(
         expected, actual = _variables(container, request, names)
     elif code.startswith("E_MOUNT"):
         expected, actual = _mounts(block, container, request, names)
-        advice = _ADVICE.get(code, "the runtime provides the volume in another way")
     elif code == "E_POD_NAME":
         expected = block["pod"]["name_re"]
         actual = _annotations(request).get(f"{_CRI}sandbox-name")
@@ -219,7 +223,7 @@ def _reason(
         actual = _annotations(request).get(f"{_CRI}sandbox-namespace")
     elif code == "E_ORDER":
         expected = container.get("after")
-    return Reason(code=code, names=names, expected=expected, actual=actual, advice=advice)
+    return Reason(code=code, names=names, expected=expected, actual=actual, advice=check.advice)
 
 
 def _variables(

@@ -95,3 +95,11 @@ class Profile:
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = field(default_factory=dict)
     gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
+
+    def paths_json(self) -> dict[str, Any]:
+        """Return the paths of the guest as the data block has them."""
+        return {
+            "root": self.root_prefix,
+            "shared": list(self.shared_paths),
+            "ephemeral": self.ephemeral_path,
+        }

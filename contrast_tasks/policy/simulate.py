@@ -120,7 +120,7 @@ class _Pod:
             "create the sandbox",
             hostname=self.name,
             dns=["nameserver 10.0.0.10", "search default.svc.cluster.local", "options ndots:5"],
-            storages=[dict(storage) for storage in self.data.sandbox_storages],
+            storages=[dict(storage) for storage in self.data.profile.sandbox_storages],
             sandbox_id=self.sandbox_id,
         )
 
@@ -156,10 +156,10 @@ class _Pod:
         """Return where the shim puts the file: 16 characters of its choice keep the names apart."""
         identifier = self.container_id(container)
         key = sha256_hex(mount.destination.encode())[:16]
-        return f"{self.data.shared_paths[0]}{identifier}-{key}-{mount.source[1]}"
+        return f"{self.data.profile.shared_paths[0]}{identifier}-{key}-{mount.source[1]}"
 
     def _create(self, container: Container, identifier: str) -> dict[str, Any]:
-        root = f"{self.data.root_prefix}{identifier}/rootfs"
+        root = f"{self.data.profile.root_prefix}{identifier}/rootfs"
         annotations = self._annotations(container, identifier)
         pull = {
             "driver": _PULL,
@@ -214,8 +214,8 @@ class _Pod:
 
     def _guest_path(self, kind: str, volume: str) -> str:
         if kind == "ephemeral":
-            return self.data.ephemeral_path + volume
-        return f"{self.data.shared_paths[0]}{self.sandbox_id}/rootfs/local/{volume}"
+            return self.data.profile.ephemeral_path + volume
+        return f"{self.data.profile.shared_paths[0]}{self.sandbox_id}/rootfs/local/{volume}"
 
     def _source(self, container: Container, mount: Mount) -> str:
         kind, argument = mount.source

@@ -186,7 +186,8 @@ def test_a_foreign_policy_is_not_read(policy: bytes, message: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_request_that_is_switched_on_is_allowed(engine: str) -> None:
     data = web()
-    opened = replace(data, requests={**data.requests, "WriteStreamRequest": True})
+    requests = {**data.profile.requests, "WriteStreamRequest": True}
+    opened = replace(data, profile=replace(data.profile, requests=requests))
 
     guest = PolicyEngine(render_policy(opened), engine=engine)
 

@@ -41,15 +41,15 @@ def inject(
     mesh: MeshConfig | None,
     components: Components,
     namespace_suffix: str = "",
-    reach: Sequence[Mapping[str, str]] = (),
+    endorsements: Sequence[Mapping[str, str]] = (),
     *,
     initializer: bool = True,
 ) -> dict[str, Any]:
     """Return the subject's object with the containers that its annotations ask for.
 
-    namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. reach: what the initializer is
-    told of the way to the vendors. initializer: False leaves it out of every pod. A container or volume of the user's in
-    the place of ours becomes a G100 finding, and nothing is injected then.
+    namespace_suffix: "" or `.<namespace>` behind the Coordinator's host name. endorsements: variables of the initializer,
+    as `endorsement_variables` returns them. initializer: False leaves it out of every pod. A container or volume of the
+    user's in the place of ours becomes a G100 finding, and nothing is injected then.
     """
     obj = copy.deepcopy(dict(subject.obj))
     spec = workloads.pod_spec(obj)
@@ -72,7 +72,7 @@ def inject(
     ]
     first = []
     if has_initializer:
-        first = [_initializer(values, mesh, components, namespace_suffix, reach)]
+        first = [_initializer(values, mesh, components, namespace_suffix, endorsements)]
     last = [_sidecar(values, mesh, components)] if mesh is not None else []
     _ensure_volume(spec)
     mount = _template("volume")["name"]
@@ -101,7 +101,7 @@ def _initializer(
     mesh: MeshConfig | None,
     components: Components,
     suffix: str,
-    reach: Sequence[Mapping[str, str]],
+    endorsements: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
     container = _template("initializer")
     container["image"] = components.initializer_image
@@ -109,7 +109,7 @@ def _initializer(
     if mesh is None:
         # The guest refuses all incoming connections until somebody lifts that; without a mesh it is the initializer.
         container["env"].append({"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"})
-    container["env"] += [dict(entry) for entry in reach]
+    container["env"] += [dict(entry) for entry in endorsements]
     parts = values.get(annotations.SECURE_PV, "").split(":")
     if len(parts) == _SECURE_PV_PARTS:
         addition = _template("secure-pv")
@@ -120,8 +120,8 @@ def _initializer(
     return dict(sorted(container.items()))
 
 
-def way_to_vendors(mirrors: Mapping[str, str], proxy: str) -> list[dict[str, str]]:
-    """Return the environment by which a guest is told of mirrors and proxy, as entries of a container's `env`."""
+def endorsement_variables(mirrors: Mapping[str, str], proxy: str) -> list[dict[str, str]]:
+    """Return entries of a container's `env` that name mirrors and proxy of the vendors' services."""
     text = " ".join(f"{prefix}={replacement}" for prefix, replacement in sorted(mirrors.items()))
     variables = {VARIABLE_MIRRORS: text, VARIABLE_PROXY: proxy}
     return [{"name": name, "value": value} for name, value in variables.items() if value]

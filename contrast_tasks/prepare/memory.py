@@ -1,7 +1,7 @@
-"""Whether a guest's memory can hold what runs in it (G032): processes, and where the guest pulls them its images.
+"""Whether the memory of a guest is enough for its images, where the guest pulls them, and its containers (G032).
 
-A guest has its platform's base memory and the sum of the main containers' limits; the base is what the guest itself
-needs. Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
+A guest has its platform's base memory, which it needs itself, and the sum of the main containers' limits.
+Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from contrast_tasks.pods.injected import SERVICE_MESH
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 
 _MIB: Final = 1 << 20
-# What has to fit in beside the images: some process, and Envoy, whose container declares no memory.
+# The least that runs beside the images: one process, and Envoy, whose container declares no memory.
 # Source: docs/internals/runtime.md 8.
 _LEAST_BYTES: Final = 64 * _MIB
 _MESH_BYTES: Final = 66 * _MIB
@@ -30,16 +30,16 @@ def check_memory_bound(
     images: Mapping[str, LockedImage],
     platform: Platform,
 ) -> list[Finding]:
-    """Return an error if the images of a pod do not fit, a warning if what runs beside them does not.
+    """Return an error if the images of a pod do not fit, a warning if its containers do not fit beside them.
 
-    obj: the prepared object; images: those of its containers by reference. Limits that are absent or cannot be read
-    are findings of their own, and nothing is said then.
+    obj: the prepared object; images: those of its containers by reference. Nothing is returned where limits are absent
+    or cannot be read, which are findings of their own.
     """
     subject = Subject(document, obj)
     spec = subject.spec
     try:
         main = [_declared(item, "limits") for _, item in _containers(spec, "containers")]
-        beside = _beside(spec)
+        concurrent = _concurrent_bytes(spec)
         sidecars = _sidecars(spec)
     except QuantityError:
         return []
@@ -49,18 +49,18 @@ def check_memory_bound(
     unpacked, unpacking = 0, 0
     if platform.pulls_in_guest:
         unpacked, unpacking = image_bytes(images.values())
-        beside = max(beside, _LEAST_BYTES + sidecars + _MESH_BYTES * _has_mesh(spec))
+        concurrent = max(concurrent, _LEAST_BYTES + sidecars + _MESH_BYTES * _has_mesh(spec))
     path = (*subject.spec_path, "containers", 0, "resources", "limits", "memory")
     have = f"the memory limits of the main containers are {_mebibytes(limits)} in all"
-    wanted = _mebibytes(unpacked + unpacking + beside)
-    hint = f"raise resources.limits.memory and resources.requests.memory by {_mebibytes(unpacked + unpacking + beside - limits)}"
+    wanted = _mebibytes(unpacked + unpacking + concurrent)
+    hint = f"raise resources.limits.memory and resources.requests.memory by {_mebibytes(unpacked + unpacking + concurrent - limits)}"
     if limits < unpacked:
         message = (
             f"{have}, expected at least {wanted}: its images take {_mebibytes(unpacked)} of the guest's"
             " memory when they are unpacked"
         )
         subject.report(catalogue.MEMORY_IMAGES, path, message, hint)
-    elif limits < unpacked + unpacking + beside:
+    elif limits < unpacked + unpacking + concurrent:
         message = f"{have}, expected at least {wanted} for what runs at the same time"
         if unpacked:
             message += f" and {_mebibytes(unpacked + unpacking)} of images"
@@ -103,8 +103,8 @@ def _sidecars(spec: Mapping[str, Any]) -> int:
     return sum(_declared(item, "limits", "requests") for item in init if _is_sidecar(item))
 
 
-def _beside(spec: Mapping[str, Any]) -> int:
-    """Return what runs at the same time: the sidecars, or the largest init container while it runs."""
+def _concurrent_bytes(spec: Mapping[str, Any]) -> int:
+    """Return what the containers that are no main ones declare at most at any one time."""
     init = [item for _, item in _containers(spec, "initContainers")]
     largest = max(
         (_declared(item, "limits", "requests") for item in init if not _is_sidecar(item)), default=0

@@ -74,9 +74,9 @@ def prepare(
         prepare_mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     findings.extend(checks.check_workload(document, obj, platform=platform(settings.platform)))
-    reach = prepare_inject.way_to_vendors(settings.mirrors, settings.proxy)
+    endorsements = prepare_inject.endorsement_variables(settings.mirrors, settings.proxy)
     if workloads.is_coordinator(obj):
-        prepare_settings.add_variables(obj, reach)
+        prepare_settings.add_variables(obj, endorsements)
         return Prepared(obj=obj, findings=tuple(findings))
     mesh = prepare_mesh.read(subject, places)
     if mesh is not None and not settings.service_mesh:
@@ -84,7 +84,7 @@ def prepare(
         mesh = None
     namespace = _suffix(obj, coordinator_namespace)
     obj = prepare_inject.inject(
-        subject, mesh, components, namespace, reach, initializer=settings.initializer
+        subject, mesh, components, namespace, endorsements, initializer=settings.initializer
     )
     return Prepared(obj=obj, findings=tuple(findings), mesh=mesh)
 

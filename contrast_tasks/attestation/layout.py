@@ -10,6 +10,7 @@ Bytes that no field covers are reserved: they are written as zeros and refused i
 
 import struct
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from contrast_tasks.attestation.errors import MalformedEvidence
@@ -35,9 +36,9 @@ class Layout(Generic[T]):
     def __init__(self, shape: type[T], size_bytes: int, *, what: str, reason: str = "") -> None:
         self.size_bytes = size_bytes
         self._shape, self._what, self._reason = shape, what, reason
-        self._counts: dict[str, int] = {}
         self._names: list[str] = []  # of each value; those of a tuple have one name
         self._sizes: list[int] = []  # of each value that is a byte string, 0 for numbers
+        self._tuples: dict[str, slice] = {}
         self._reserved: list[slice] = []
         form, end = "<", 0
         for name, hint in shape.__annotations__.items():
@@ -47,10 +48,11 @@ class Layout(Generic[T]):
             form += self._gap(end, place.offset) + place.form
             end = place.offset + struct.calcsize(f"<{place.form}")
             blank = struct.unpack(f"<{place.form}", bytes(end - place.offset))
-            self._counts[name] = len(blank)
+            if len(blank) > 1:
+                self._tuples[name] = slice(len(self._names), len(self._names) + len(blank))
             self._names += [name] * len(blank)
             self._sizes += map(_size, blank)
-        self._tuples = [name for name, count in self._counts.items() if count > 1]
+        self._attributes = attrgetter(*dict.fromkeys(self._names))
         self._struct = struct.Struct(form + self._gap(end, size_bytes))
 
     def _gap(self, start: int, end: int) -> str:
@@ -72,9 +74,8 @@ class Layout(Generic[T]):
                 )
         found = self._struct.unpack(raw)
         fields: dict[str, Any] = dict(zip(self._names, found, strict=True))
-        for name in self._tuples:
-            start = self._names.index(name)
-            fields[name] = found[start : start + self._counts[name]]
+        for name, values in self._tuples.items():
+            fields[name] = found[values]
         return self._shape(**fields)
 
     def values(self, source: object, instead: Mapping[str, int] = _NOTHING) -> list[Any]:
@@ -83,10 +84,13 @@ class Layout(Generic[T]):
         source: whatever has attributes named like the fields: the dataclass, or a protobuf message.
         instead: values that take the place of attributes.
         """
-        found: list[Any] = []
-        for name, count in self._counts.items():
-            value: Any = instead[name] if name in instead else getattr(source, name)
-            found.extend(value if count > 1 else (value,))
+        if instead:
+            return [
+                instead[name] if name in instead else getattr(source, name) for name in self._names
+            ]
+        found = list(self._attributes(source))
+        for values in self._tuples.values():
+            found[values.start : values.start + 1] = found[values.start]
         return found
 
     def render(

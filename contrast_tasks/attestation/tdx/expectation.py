@@ -5,6 +5,7 @@ Source: docs/internals/attestation.md 3.7.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from contrast_tasks.attestation.checks import HINT_DEBUG, HINT_REPORT_DATA, HINT_RUNTIME, Check
 from contrast_tasks.attestation.flags import mask_of
@@ -150,8 +151,10 @@ def _platform_checks(facts: PckFacts, expected: TdxExpectation) -> Iterator[Chec
 
 
 def _equal(field: str, found: bytes, wanted: bytes) -> Check:
+    # Written out: a quote that is accepted asks a dozen of these.
     passed, text = found == wanted, found.hex()
-    return _check(field, passed, text, text if passed else wanted.hex())
+    wanted_text = text if passed else wanted.hex()
+    return Check(_reason(field), passed, text, wanted_text, _HINTS.get(field, ""), field)
 
 
 def _at_least(field: str, found: int, least: int) -> Check:
@@ -161,8 +164,12 @@ def _at_least(field: str, found: int, least: int) -> Check:
 def _check(
     field: str, passed: bool, found: str, wanted: str, *, reason: str = ""
 ) -> Check:  # the answer
-    reason = reason or field.partition(" ")[0].lower()
-    return Check(reason, passed, found, wanted, _HINTS.get(field, ""), field)
+    return Check(reason or _reason(field), passed, found, wanted, _HINTS.get(field, ""), field)
+
+
+@cache
+def _reason(field: str) -> str:
+    return field.partition(" ")[0].lower()
 
 
 def _word(field: bytes) -> int:

@@ -35,17 +35,24 @@ _PEM_END = b"-----END CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PckChain:
-    """Leaf, intermediate and root of a quote, verified against each other; see `verify_pck_chain`."""
+    """Leaf, intermediate and root of a quote; `authority` is `platform` or `processor`, after the issuer of the leaf."""
 
     leaf: x509.Certificate
     intermediate: x509.Certificate
     root: x509.Certificate
     facts: PckFacts
+    authority: str
 
-    @property
-    def authority(self) -> str:
-        """Return `platform` or `processor`, after the issuer of the PCK certificate."""
-        return "processor" if "Processor" in common_name(self.intermediate) else "platform"
+    @classmethod
+    def of(
+        cls, leaf: x509.Certificate, intermediate: x509.Certificate, root: x509.Certificate
+    ) -> "PckChain":
+        """Return what the certificates say, without a word on whether it is true."""
+        authority = "processor" if "Processor" in common_name(intermediate) else "platform"
+        facts = parse_pck_facts(leaf)
+        return cls(
+            leaf=leaf, intermediate=intermediate, root=root, facts=facts, authority=authority
+        )
 
 
 def spki_der(certificate: x509.Certificate) -> bytes:
@@ -63,7 +70,7 @@ def p256_key(certificate: x509.Certificate, what: str) -> ec.EllipticCurvePublic
 
 def has_signed(key: ec.EllipticCurvePublicKey, signature: bytes, content: bytes) -> bool:
     """Return whether a P-256 key signed `content` with SHA-256; the signature is r||s, 64 bytes, big-endian."""
-    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     return is_signature_of(key, encode_dss_signature(r, s), content)
 
 
@@ -95,8 +102,7 @@ def parse_pck_chain(pem: bytes) -> PckChain:
     certificates = load_chain(pem, "PCK chain")
     if len(certificates) != _CHAIN_CERTIFICATES:
         raise MalformedEvidence(f"PCK chain has {len(certificates)} certificates, wanted 3")
-    leaf, intermediate, root = certificates
-    return PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
+    return PckChain.of(*certificates)
 
 
 def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain:
@@ -150,8 +156,7 @@ def _linked_chain(pem: bytes, root_spki: bytes) -> tuple[PckChain, tuple[Period,
         raise EndorsementRejected(
             f"PCK certificate has {len(leaf.extensions)} extensions, wanted {_LEAF_EXTENSIONS}"
         )
-    chain = PckChain(leaf=leaf, intermediate=intermediate, root=root, facts=parse_pck_facts(leaf))
-    return chain, (
+    return PckChain.of(leaf, intermediate, root), (
         validity_of(leaf, "PCK certificate"),
         validity_of(intermediate, "PCK intermediate"),
         validity_of(root, "Intel root"),

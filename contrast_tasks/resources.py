@@ -1,6 +1,5 @@
 """The data files that ship with the package: schemas/ and templates/, from a wheel or from a checkout."""
 
-import hashlib
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -38,14 +37,3 @@ def names(folder: str) -> list[str]:
 
     visit(root().joinpath(*folder.split("/")), folder)
     return sorted(found)
-
-
-def digest(folders: tuple[str, ...] = ("schemas", "templates")) -> str:
-    """Return the SHA-256 hex over names and contents of all resources below `folders`."""
-    state = hashlib.sha256()
-    for folder in folders:
-        for name in names(folder):
-            content = read_bytes(name)
-            state.update(f"{name}\0{len(content)}\0".encode())
-            state.update(content)
-    return state.hexdigest()

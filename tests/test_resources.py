@@ -32,28 +32,3 @@ def test_names_are_sorted_full_and_without_hidden_files(folder: Path) -> None:
 def test_an_unknown_resource_is_refused(folder: Path) -> None:
     with pytest.raises(FileNotFoundError):
         resources.read_bytes("schemas/none.json")
-
-
-def test_the_digest_is_stable(folder: Path) -> None:
-    assert resources.digest() == resources.digest()
-    assert len(resources.digest()) == 64
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("schemas/b.json", "B"), ("schemas/new.json", ""), ("templates/t.yml", "x")],
-)
-def test_the_digest_follows_contents_and_names(folder: Path, name: str, content: str) -> None:
-    before = resources.digest()
-
-    (folder / name).write_text(content)
-
-    assert resources.digest() != before
-
-
-def test_the_digest_tells_where_one_file_ends(folder: Path) -> None:
-    before = resources.digest()
-
-    (folder / "schemas/b.json").rename(folder / "schemas/b2.json")
-
-    assert resources.digest() != before

@@ -132,7 +132,7 @@ class Member(Record, _Declaration):
     written: the member is written even where its value is `absent`. old: spellings of earlier releases, read only.
     fault: the finding about a value of another form, None for M003. missing: the same about `blank`,
     which stands for a value that only the user can know.
-    settable: contrast.toml may give the value; measured: a file of reference values may.
+    settable: contrast.toml and a file of reference values may give the value; measured: the file only.
     """
 
     shape: Any

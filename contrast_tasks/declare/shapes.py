@@ -102,7 +102,10 @@ def one_of(*values: Any, wanted: str = "") -> Leaf:
     return Leaf(
         wanted or " or ".join(words),
         lambda value: type(value) is kind and value in values,
-        {"const": values[0]} if len(values) == 1 else {"enum": list(values)},
+        {
+            **({"type": "integer"} if kind is int else {}),
+            **({"const": values[0]} if len(values) == 1 else {"enum": list(values)}),
+        },
         known=tuple(value for value in values if isinstance(value, str)),
     )
 

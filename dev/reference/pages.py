@@ -9,6 +9,7 @@ from contrast_tasks.files import write_atomic
 from dev.checkout import ROOT
 from dev.reference.commands_page import render_commands
 from dev.reference.findings_page import render_findings
+from dev.reference.manifest_page import render_manifest_page
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
 
@@ -16,6 +17,7 @@ FOLDER = "docs/reference"
 PAGES: Mapping[str, Callable[[Path], str]] = {
     f"{FOLDER}/commands.md": render_commands,
     f"{FOLDER}/findings.md": render_findings,
+    f"{FOLDER}/manifest.md": render_manifest_page,
     f"{FOLDER}/settings.md": render_settings,
     **{
         f"schemas/{name}.schema.json": partial(render_schema, name=name)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from contrast_tasks.findings import Severity
 from contrast_tasks.report.model import Status
+from dev.reference.declared_schemas import DECLARED
 
 ANY = {"type": "string"}
 TEXT = {"type": "string", "minLength": 1}
@@ -83,6 +84,7 @@ def chosen(value: str, then: dict[str, Any]) -> dict[str, Any]:
 
 
 BODIES: dict[str, dict[str, Any]] = {
+    **DECLARED,
     "findings": {
         "title": "Findings",
         "description": "What checks have to say about files: one finding, or a list of them.",
@@ -137,7 +139,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 # Written by hand, but for what they share with the others.
-BY_HAND = ("index", "record")
+BY_HAND = ("index", "local-plan", "lock", "policy-data", "record")
+_WIDTH = 120
 
 
 def render_schema(root: Path, name: str) -> str:
@@ -150,7 +153,22 @@ def render_schema(root: Path, name: str) -> str:
     if body is None:
         body = json.loads((root / f"schemas/{name}.schema.json").read_bytes())
     document = {**head, **body, "$defs": {**body.get("$defs", {}), **_shared(body)}}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if not document["$defs"]:
+        del document["$defs"]
+    return _text(document) + "\n"
+
+
+def _text(value: Any, indent: str = "") -> str:
+    """Return JSON in which a value that fits into a line has one."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent) + len(line) <= _WIDTH:
+        return line
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(name)}: {_text(part, deeper)}" for name, part in value.items()]
+        return f"{{\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}}}"
+    items = [_text(part, deeper) for part in value]
+    return f"[\n{deeper}" + f",\n{deeper}".join(items) + f"\n{indent}]"
 
 
 def _shared(body: Any) -> dict[str, Any]:

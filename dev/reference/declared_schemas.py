@@ -1,0 +1,182 @@
+"""The JSON Schemas of documents whose members are declared: settings, manifest, reference values, lock file.
+
+A value that only the user can know may be blank in a manifest that generate wrote and in a file of reference values, not in
+a manifest that is set.
+"""
+
+from enum import Enum, auto
+from typing import Any
+
+from contrast_tasks.declare.shapes import Leaf, List, Map, Table
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
+from contrast_tasks.settings.model import SHAPE
+from contrast_tasks.trusted_guests import SnpReference, TdxReference
+
+Schema = dict[str, Any]
+
+
+class Form(Enum):
+    """How complete a document is: a manifest as it is set, one with blanks, a file of reference values."""
+
+    COMPLETE = auto()
+    BLANKS = auto()
+    MEASURED = auto()
+
+
+class _Schemas:
+    """The schemas of one file; records become parts of its `$defs`."""
+
+    def __init__(self, form: Form = Form.COMPLETE) -> None:
+        self.form = form
+        self.parts: dict[str, Schema] = {}
+
+    def of(self, shape: Any, member: Member | None = None) -> Schema:
+        """Return the schema of a shape."""
+        if isinstance(shape, Leaf):
+            return self._leaf(shape, member)
+        if isinstance(shape, List):
+            return self._list(shape, member)
+        if isinstance(shape, Map):
+            return {
+                "type": "object",
+                "propertyNames": dict(shape.key.schema),
+                "additionalProperties": self.of(shape.value),
+            }
+        if isinstance(shape, Table):
+            return self._table(list(shape.keys.items()), [])
+        return self._record(shape)
+
+    def _leaf(self, leaf: Leaf, member: Member | None) -> Schema:
+        schema = dict(leaf.schema)
+        if leaf.size_bytes and self.form is Form.MEASURED:
+            schema["pattern"] = "^[0-9a-f]*$"
+        if member is None:
+            return schema
+        if member.suspect and member.suspect.fault is member.fault:
+            schema["not"] = {"const": member.suspect.value}
+        if member.missing and self.form is not Form.COMPLETE:
+            return _or(member.blank, schema)
+        return schema
+
+    def _list(self, shape: List, member: Member | None) -> Schema:
+        is_nullable = shape.null is not REFUSED
+        bounds = {
+            "minItems": shape.least or None,
+            "maxItems": shape.most,
+            "uniqueItems": shape.unique or None,
+        }
+        return {
+            "type": ["array", "null"] if is_nullable else "array",
+            "items": self.of(shape.element, member),
+            **{name: bound for name, bound in bounds.items() if bound is not None},
+        }
+
+    def _record(self, record: type[Record]) -> Schema:
+        name = record.__name__[0].lower() + record.__name__[1:]
+        if name not in self.parts:
+            self.parts[name] = {}
+            self.parts[name] = self._table(
+                [(each.name, each) for each in record.members if self._is_known(each)],
+                [each.name for each in record.members if self._is_required(each)],
+            )
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _is_known(self, member: Member) -> bool:
+        return member.measured or member.settable or self.form is not Form.MEASURED
+
+    def _is_required(self, member: Member) -> bool:
+        if self.form is Form.MEASURED:
+            return member.measured and not member.settable and member.absent is REQUIRED
+        is_blank = member.blank is None or isinstance(member.absent, Record)
+        return member.absent is REQUIRED or (is_blank and self.form is Form.COMPLETE)
+
+    def _table(self, members: list[tuple[str, Member]], required: list[str]) -> Schema:
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            **({"required": required} if required else {}),
+            "properties": {name: self._member(member) for name, member in members},
+        }
+
+    def _member(self, member: Member) -> Schema:
+        schema = self.of(member.shape, member)
+        if isinstance(member.shape, type) and member.absent is not REQUIRED:
+            may_be_null = member.absent is None or self.form is not Form.COMPLETE
+            schema = _or(None, schema) if may_be_null else schema
+        return {**({"description": member.meaning} if member.meaning else {}), **schema}
+
+
+def _or(value: object, schema: Schema) -> Schema:
+    """Return the schema of one value or something else; a plain anyOf would name no fault."""
+    return {"if": {"const": value}, "then": True, "else": schema}
+
+
+def settings() -> Schema:
+    """Return the body of the settings' schema."""
+    return {
+        "title": "Settings",
+        "description": "contrast.toml. The loader judges by the same declarations.",
+        **_Schemas().of(SHAPE),
+    }
+
+
+def _some(name: str) -> Schema:
+    return {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
+
+
+def manifest(form: Form, title: str, description: str) -> Schema:
+    """Return the body of a manifest's schema."""
+    schemas = _Schemas(form)
+    body = schemas.of(Manifest)
+    parts = schemas.parts
+    parts["manifest"]["properties"]["Policies"]["minProperties"] = 1
+    hardware = [_some("snp"), _some("tdx")]
+    parts["referenceValues"] |= {
+        "anyOf": [*hardware, _some("simulated")],
+        "not": {"allOf": [_some("simulated"), {"anyOf": hardware}]},
+    }
+    return {"title": title, "description": description, **body, "$defs": parts}
+
+
+def reference_values() -> Schema:
+    """Return the body of the schema of a file of reference values."""
+    schemas = _Schemas(Form.MEASURED)
+    entries = {"snp": SnpReference, "tdx": TdxReference}
+    values = {
+        "type": "object",
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": {
+            name: {"type": "array", "minItems": 1, "items": schemas.of(record)}
+            for name, record in entries.items()
+        },
+    }
+    return {
+        "title": "Reference values",
+        "description": "The file named by [reference_values] file: measurements by platform name or runtime handler, or "
+        "for every platform. Members are those of the manifest; upper and lower case are the same here.",
+        "type": "object",
+        "minProperties": 1,
+        "if": {"anyOf": [{"required": [name]} for name in entries]},
+        "then": {"$ref": "#/$defs/values"},
+        "else": {"additionalProperties": {"$ref": "#/$defs/values"}},
+        "$defs": {"values": values, **schemas.parts},
+    }
+
+
+DECLARED = {
+    "settings": settings(),
+    "manifest": manifest(
+        Form.COMPLETE,
+        "Deployment manifest",
+        "manifest.json as it is set and verified. Rules a schema cannot say (one Coordinator, keys that parse) are in "
+        "contrast_tasks/manifest/validate.py.",
+    ),
+    "manifest.input": manifest(
+        Form.BLANKS,
+        "Deployment manifest with values to fill in",
+        "manifest.json as generate may write it: values only the user can know may be null or empty.",
+    ),
+    "reference-values": reference_values(),
+}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks.client.given import read_given
 from contrast_tasks.errors import MismatchError, UsageError
@@ -18,6 +18,8 @@ from contrast_tasks.report.hints import command
 from contrast_tasks.settings.load import Settings
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
     from contrast_tasks.manifest.model import Manifest
 
 _FRAME_BYTES = 8  # what a message adds to a document, at most
@@ -98,7 +100,9 @@ def differences_from_generated(manifest: "Manifest", settings: Settings, name: s
     return found
 
 
-def load_owner_key(settings: Settings, given: Path | None, given_name: str) -> tuple[Any, str]:
+def load_owner_key(
+    settings: Settings, given: Path | None, given_name: str
+) -> "tuple[EllipticCurvePrivateKey | None, str]":
     """Return the owner's private key, None if there is no file, and the file's name."""
     from contrast_tasks.manifest.keys import parse_workload_owner
 
@@ -117,7 +121,7 @@ def load_owner_key(settings: Settings, given: Path | None, given_name: str) -> t
     return parse_workload_owner(pem, file=name), name
 
 
-def lock_out_warnings(manifest: "Manifest", key: Any) -> list[str]:
+def lock_out_warnings(manifest: "Manifest", key: "EllipticCurvePrivateKey | None") -> list[str]:
     """Return what setting this manifest makes impossible for the holder of `key` (None for no key)."""
     from contrast_tasks.manifest.keys import workload_owner_digest
 
@@ -135,7 +139,7 @@ def lock_out_warnings(manifest: "Manifest", key: Any) -> list[str]:
     return []
 
 
-def owner_hint(key: Any, file: str) -> str:
+def owner_hint(key: "EllipticCurvePrivateKey | None", file: str) -> str:
     """Return the hint for a Coordinator that does not let the holder of `key` set; file: where it was looked for."""
     if key is None:
         return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from contrast_tasks.client.deployed import coordinator_address, is_local
 from contrast_tasks.client.session import Session, dial
@@ -24,6 +24,7 @@ from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.settings.load import Settings
 
 if TYPE_CHECKING:
+    from contrast_tasks.atls.types import PrivateKey
     from contrast_tasks.manifest.model import Manifest
 
 RETRY_S = 1.0
@@ -36,7 +37,7 @@ class Dial(Protocol):
     """Connects to a Coordinator that must satisfy the manifest, as `session.dial` does."""
 
     def __call__(
-        self, host: str, port: int, *, manifest: "Manifest", client_key: Any
+        self, host: str, port: int, *, manifest: "Manifest", client_key: "PrivateKey | None"
     ) -> AbstractContextManager[Session]:
         """Return the session; raise EvidenceRejected, MismatchError or CoordinatorUnreachable."""
 
@@ -88,7 +89,9 @@ class Coordinator:
         return f"coordinator {self.address}"
 
     @contextmanager
-    def session(self, manifest: "Manifest", client_key: Any = None) -> Iterator[Session]:
+    def session(
+        self, manifest: "Manifest", client_key: "PrivateKey | None" = None
+    ) -> Iterator[Session]:
         """Connect once, without waiting; errors get the hint that fits.
 
         Raises EvidenceRejected, MismatchError, NotAuthorised, CoordinatorUnreachable, RequestRefused.
@@ -108,7 +111,10 @@ class Coordinator:
             raise
 
     def ask(
-        self, manifest: "Manifest", call: Callable[[Session], Result], client_key: Any = None
+        self,
+        manifest: "Manifest",
+        call: Callable[[Session], Result],
+        client_key: "PrivateKey | None" = None,
     ) -> Result:
         """Return what `call` returns for a session, waiting for the Coordinator as the module says; raises as `session`."""
         deadline = self.reach.clock() + self.reach.limit_s

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks.attestation.carriers import Carried, evidence_of
 from contrast_tasks.attestation.endorsements.edge import cache_folder
@@ -23,8 +23,11 @@ from contrast_tasks.errors import (
 from contrast_tasks.report.hints import command
 
 if TYPE_CHECKING:
+    import grpc
+
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
     from contrast_tasks.atls.client import AtlsChannel
+    from contrast_tasks.atls.types import PrivateKey, Validators
     from contrast_tasks.manifest.model import Manifest
 
 HANDSHAKE_S = 30.0
@@ -44,7 +47,7 @@ class NoCoordinator(CoordinatorUnreachable):
 class Session:
     """The calls of the user API on one attested connection; `channel` is gRPC's."""
 
-    channel: Any
+    channel: "grpc.Channel"
 
     def set_manifest(
         self, manifest: bytes, policies: Sequence[bytes], previous: bytes
@@ -70,7 +73,9 @@ class Session:
 
 
 @contextmanager
-def dial(host: str, port: int, *, manifest: "Manifest", client_key: Any) -> Iterator[Session]:
+def dial(
+    host: str, port: int, *, manifest: "Manifest", client_key: "PrivateKey | None"
+) -> Iterator[Session]:
     """Connect over attested TLS: a reference value of the manifest and its Coordinator's policy must match.
 
     client_key: private key that proves ownership, None for nobody's. Revocation lists and collateral come from what
@@ -121,10 +126,10 @@ def presented_evidence(
 def _connect(
     host: str,
     port: int,
-    validators: Sequence[Any],
+    validators: "Validators",
     *,
     now: datetime,
-    client_key: Any = None,
+    client_key: "PrivateKey | None" = None,
     timeout_s: float = HANDSHAKE_S,
     trusted: "Manifest | None" = None,
 ) -> "AtlsChannel":

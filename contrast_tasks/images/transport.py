@@ -127,13 +127,24 @@ class Transport:
                 has_left = True
         raise ImageError(f"{request.subject}: more than {_MAX_REDIRECTS} redirects")
 
-    def _ask(self, url: str, request: Request, max_bytes: int, **options: Any) -> Answer:
+    def _ask(
+        self,
+        url: str,
+        request: Request,
+        max_bytes: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: bytes | None = None,
+        into: BinaryIO | None = None,
+    ) -> Answer:
         parts = urlsplit(url)
         seconds = _PIECE_S + max_bytes / _SLOWEST_BYTES_PER_S
         bound = Bound(max_bytes=max_bytes, seconds=seconds, piece_s=_PIECE_S)
         direct = is_loopback(parts.hostname)
         try:
-            return self._client.ask(url, bound, direct=direct, **options)
+            return self._client.ask(
+                url, bound, headers=headers, form=form, direct=direct, into=into
+            )
         except NotTrusted as err:
             raise ImageError(
                 f"{request.subject}: no trusted TLS connection to {parts.hostname}"

@@ -37,35 +37,49 @@ def norm_path(path: str | os.PathLike[str], root: str | os.PathLike[str] = ".") 
 def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o644) -> bool:
     """Write `content` to `path` unless it holds these bytes already; return whether it was written.
 
-    A temporary file in the same directory is written, synced and renamed, so readers see the old bytes or the
-    new ones. Missing parent directories are made. An OSError names the file, also where the system does not.
+    Missing parent directories are made. An OSError names the file, also where the system does not.
     """
     # Every run imports this module, few write.
-    import tempfile
 
     target = Path(path)
     with contextlib.suppress(OSError):
         if target.read_bytes() == content:
             return False
-    target.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(target, content, mode=mode)
+    return True
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bool = True) -> None:
+    """Write a temporary file in the same directory and rename it, so that readers see the old bytes or the new ones.
+
+    is_synced: wait for the disk first; what checks itself when it is read can do without.
+    """
+    name = f"{path.parent}{os.sep}.{path.name}.{os.urandom(4).hex()}"
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        descriptor = _new_file(name)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _new_file(name)
     except OSError as err:
         # The file that was asked for is what the user knows, not the temporary one.
-        raise type(err)(err.errno, err.strerror, str(target)) from err
+        raise type(err)(err.errno, err.strerror, str(path)) from err
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, target)  # noqa: PTH105  # the descriptor's name is a string
+            if is_synced:
+                stream.flush()
+                os.fsync(stream.fileno())
+        os.replace(name, path)  # noqa: PTH105  # the temporary name is a string
     except BaseException as error:
         with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: PTH108  # the descriptor's name is a string
-        name_file(error, target)
+            os.unlink(name)  # noqa: PTH108  # as above
+        name_file(error, path)
         raise
-    return True
+
+
+def _new_file(name: str) -> int:
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def name_file(error: BaseException, path: Path) -> None:

@@ -4,6 +4,7 @@ Source: docs/internals/manifest.md 3.1 (names, entries per platform), 3.4 (handl
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from contrast_tasks.errors import Location, SettingsError
@@ -78,6 +79,7 @@ PLATFORMS: tuple[Platform, ...] = (
 )
 
 HANDLER_PREFIX = "contrast-cc-"
+_GENERIC_CLASS = "contrast-cc"
 NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
 
 
@@ -115,3 +117,17 @@ def platform_of_handler(handler: str) -> Platform:
             f"'{handler}' is no runtime handler, expected {HANDLER_PREFIX}<platform>"
         )
     return platform(re.sub(r"-[0-9a-f]{8}$", "", handler.removeprefix(HANDLER_PREFIX)))
+
+
+def runtime_class(name: str, reference_values: Iterable[str] = ()) -> str:
+    """Return the runtime class of a platform's pods; `local` has the generic one.
+
+    reference_values: names that the values in use stand under. A measurement holds for one release of the runtime, whose
+    class carries a digest in its name, and pods under another class would run in guests that the manifest refuses: if
+    one such class of the platform is among the names, it is the class. Source: docs/internals/runtime.md 2.
+    """
+    if name == "local":
+        return _GENERIC_CLASS
+    release = re.compile(rf"{re.escape(HANDLER_PREFIX + name)}-[0-9a-f]{{8}}", re.IGNORECASE)
+    found = {value.lower() for value in reference_values if release.fullmatch(value)}
+    return found.pop() if len(found) == 1 else f"{HANDLER_PREFIX}{name}"

@@ -10,8 +10,8 @@ from contrast_tasks.cli.console import Console
 
 if TYPE_CHECKING:
     from contrast_tasks.settings.load import Settings
-    from contrast_tasks.steps.paths import Spec
-    from contrast_tasks.steps.project import Project
+    from contrast_tasks.steps.project import Spec
+    from contrast_tasks.tasks.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +36,17 @@ class Context:
 
     def spec(self, **flags: Any) -> "Spec":
         """Return the project under these flags (dotted keys with `__` for `.`); None is a flag that was not given."""
-        from contrast_tasks.steps.paths import Spec
+        from contrast_tasks.steps.project import Spec
 
         given = ((key.replace("__", "."), value) for key, value in flags.items())
         pairs = sorted((key, value) for key, value in given if value is not None)
         return Spec(root=str(self.root), overrides=self.overrides, flags=tuple(pairs))
 
-    def project(self, **flags: Any) -> "Project":
-        """Return the project as it is now; raises SettingsError for settings that are not understood."""
-        from contrast_tasks.steps.project import open_project
+    def workspace(self, **flags: Any) -> "Workspace":
+        """Return the project as it is now, with its store; raises SettingsError for settings that are not understood."""
+        from contrast_tasks.tasks.workspace import open_workspace
 
-        return open_project(self.spec(**flags), fresh=True)
+        return open_workspace(self.spec(**flags), is_fresh=True)
 
     def settings(self, *, is_project: bool = True, **flags: Any) -> "Settings":
         """Return the effective settings; is_project: False where a folder without contrast.toml will do."""

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     elif generated.exit_code != 0:
         return replace(generated, command="deploy")
     result = run_deploy(
-        context.project(**flags).settings,
+        context.settings(**flags),
         say=context.console.say,
         environ=context.environ,
         with_mesh=not arguments.without_mesh,

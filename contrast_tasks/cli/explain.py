@@ -1,10 +1,11 @@
 """`explain`: why a task ran or will run; why a request was denied."""
 
 import argparse
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.commands import did_you_mean
 from contrast_tasks.cli.context import Context
@@ -56,8 +57,7 @@ def _explain_tasks(subjects: Iterable[str], context: Context) -> Report:
                 "explain: this is about a request, expected --policy with the workload that was asked",
                 hint="as in 'explain policy.jsonl --policy Deployment/web'",
             )
-    project = context.project()
-    found = reasons_of(load_tasks(project))
+    found = reasons_of(load_tasks(context.workspace()))
     chosen = _chosen(wanted, found, context) if wanted else [each for each in found if each.stale]
     for each in chosen:
         context.console.data(f"{each.name}\n")
@@ -99,8 +99,6 @@ def _chosen(
 
 
 def _explain_denials(subjects: Iterable[str], name: str, context: Context) -> Report:
-    from contrast_tasks.steps.explain import explain_text, read_file, text_lines
-
     policy = _policy(name, context)
     found = []
     for subject in subjects:
@@ -113,12 +111,10 @@ def _explain_denials(subjects: Iterable[str], name: str, context: Context) -> Re
 
 def _policy(name: str, context: Context) -> bytes:
     """Return the policy in a file, or the generated one of a workload."""
-    from contrast_tasks.steps.explain import read_file
-
     path = context.cwd / name
     if path.is_file() or name.endswith(".rego"):
         return read_file(path)
-    project = context.project()
+    project = context.workspace().project
     by_key = {workload.key: workload for workload in project.index.workloads.values()}
     if name not in by_key:
         hint = did_you_mean(name, sorted(by_key)) or f"there are: {', '.join(sorted(by_key))}"
@@ -127,3 +123,52 @@ def _policy(name: str, context: Context) -> bytes:
     if not written.is_file():
         raise UsageError(f"{name} has no policy yet", hint="run 'contrast-tasks generate'")
     return written.read_bytes()
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file; raises UsageError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise UsageError(f"cannot read {path.name}: {(err.strerror or '').lower()}") from err
+
+
+def explain_text(policy: bytes, text: str, *, name: str) -> dict[str, Any]:
+    """Return the number of requests in the text, and the denied ones with their reasons, as JSON values.
+
+    text: the agent's `policy.jsonl`, or any text with a denial line of ours, as the message of an event; an event has
+    no request, so that it shows what was expected only. name: what errors call the text.
+    Raises UsageError if it is neither, PolicyEngineError if requests cannot be evaluated, ContrastError if the policy
+    is not ours.
+    """
+    from contrast_tasks.policy.explain import explain, explain_event, read_log
+
+    requests = list(read_log(text))
+    if requests:
+        found = explain(policy, requests)
+    else:
+        event = explain_event(policy, text)
+        if event is None:
+            raise UsageError(
+                f"{name} holds neither requests nor a denial of ours",
+                hint="give it the message of the pod's event, or the guest's policy.jsonl",
+            )
+        found = (event,)
+    return {"requests": len(requests), "denied": [each.to_json() for each in found]}
+
+
+def text_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the explanation as lines for people."""
+    for denied in result["denied"]:
+        of = f" of {denied['container']}" if denied["container"] not in {"", "-", "?"} else ""
+        yield f"{denied['kind']}{of} is denied"
+        if not denied["reasons"]:
+            yield "  no policy of ours allows this request"
+        for reason in denied["reasons"]:
+            names = f" ({', '.join(reason['names'])})" if reason["names"] else ""
+            yield f"  {reason['code']}{names}: {reason['advice']}"
+            for side in ("expected", "actual"):
+                if reason[side] is not None:
+                    yield f"    {side:<8} {json.dumps(reason[side], ensure_ascii=False, sort_keys=True)}"
+    if not result["denied"]:
+        yield f"none of {result['requests']} requests is denied"

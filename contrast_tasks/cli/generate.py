@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli import snapshot
 from contrast_tasks.cli.context import Context
@@ -20,7 +20,10 @@ from contrast_tasks.report.model import (
     sorted_findings,
 )
 from contrast_tasks.report.text import LINES_SHOWN
-from contrast_tasks.steps.outcome import lacking, read_outcome
+from contrast_tasks.tasks.outcome import lacking, read_outcome
+
+if TYPE_CHECKING:
+    from contrast_tasks.tasks.workspace import Workspace
 
 EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
 # Below this a second process costs more than it saves.
@@ -179,8 +182,8 @@ def generate(
     from contrast_tasks.tasks.run import run_tasks
 
     started = time.perf_counter()
-    project = context.project(**flags)
-    tasks = load_tasks(project)
+    workspace = context.workspace(**flags)
+    project, tasks = workspace.project, load_tasks(workspace)
     lines = _Lines(context)
     run = run_tasks(
         tasks,
@@ -223,7 +226,7 @@ def generate(
         steps=steps,
         result=result,
     )
-    _remember(context, project, tasks, report, idle=idle and not always)
+    _remember(context, workspace, tasks, report, idle=idle and not always)
     return report
 
 
@@ -255,16 +258,18 @@ def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float)
     )
 
 
-def _remember(context: Context, project: Any, tasks: Any, report: Report, *, idle: bool) -> None:
-    root = str(context.root)
+def _remember(
+    context: Context, workspace: "Workspace", tasks: Any, report: Report, *, idle: bool
+) -> None:
+    root, project = str(context.root), workspace.project
     usable = context.console.form == "text" and not context.console.quiet
     with contextlib.suppress(OSError):
         if not idle or report.exit_code != 0 or not usable:
             snapshot.forget(root)
             return
-        from contrast_tasks.steps.footprint import footprint
+        from contrast_tasks.tasks.footprint import footprint
 
-        paths = footprint(project)
+        paths = footprint(workspace)
         for task in tasks:
             paths.update(task.file_dep, task.targets)
         snapshot.record(

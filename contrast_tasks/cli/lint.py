@@ -23,17 +23,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Check; the exit code tells the worst finding: 10 note, 11 warning, 12 error."""
-    from contrast_tasks.steps.check import passed_findings
     from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.tasks.pipeline import passed_findings
     from contrast_tasks.tasks.run import run_tasks
 
-    project = context.project(**generate.flags_of(arguments, context))
-    run = run_tasks(load_tasks(project), ["sources", "documents", "workload"])
+    workspace = context.workspace(**generate.flags_of(arguments, context))
+    run = run_tasks(load_tasks(workspace), ["sources", "documents", "workload"])
     reporter = run.reporter
-    findings = sorted_findings([*reporter.findings, *passed_findings(project)])
+    findings = sorted_findings([*reporter.findings, *passed_findings(workspace)])
+    workspace.prune()
     others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
     failures = tuple(failure for failure in reporter.failures() if not failure.is_findings)
-    count = len(project.index.workloads)
+    count = len(workspace.project.index.workloads)
     context.console.show(findings)
     said = counted(findings) or "nothing found"
     context.console.say(f"{number_of(count, 'workload')} checked, {said}")

@@ -23,14 +23,15 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.run import run_tasks
 
-    project = context.project(**generate.flags_of(arguments, context))
+    workspace = context.workspace(**generate.flags_of(arguments, context))
     # The tasks that make layouts come first: images are locked from them.
-    before = run_tasks(load_tasks(project), ["lock"])
+    before = run_tasks(load_tasks(workspace), ["lock"])
     if before.reporter.errors:
         raise before.reporter.errors[0]
+    project = workspace.project
     settings = project.settings
     result: dict[str, Any] = run_lock(
-        settings, project.used_images(), offline=arguments.offline, update=arguments.update
+        settings, project.used_images, offline=arguments.offline, update=arguments.update
     )
     for verb in ("added", "updated", "dropped"):
         for reference in result[verb]:

@@ -29,13 +29,14 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print one line per difference."""
     from contrast_tasks.client.plan import running_difference
     from contrast_tasks.steps.plan import PLAN, differences, plan_spec
-    from contrast_tasks.steps.project import open_project
     from contrast_tasks.tasks.graph import generate_tasks
     from contrast_tasks.tasks.run import run_tasks, tasks_from
+    from contrast_tasks.tasks.workspace import open_workspace
 
-    now = context.project(**generate.flags_of(arguments, context))
-    planned = open_project(plan_spec(now), fresh=True)
-    tasks = tasks_from([("contrast", generate_tasks(planned))])
+    now = context.workspace(**generate.flags_of(arguments, context)).project
+    workspace = open_workspace(plan_spec(now), is_fresh=True)
+    planned = workspace.project
+    tasks = tasks_from([("contrast", generate_tasks(workspace))])
     reporter = run_tasks(tasks, ["generate"], database=f"{PLAN}/doit.db").reporter
     if reporter.errors:
         return Report(

@@ -33,13 +33,12 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the resources, or write them."""
     from contrast_tasks.deploy.runtime import render_runtime
     from contrast_tasks.platforms import platform
-    from contrast_tasks.steps.handler import names_of_values, runtime_class
+    from contrast_tasks.steps.project import runtime_class_of
 
     settings = context.settings(platform=arguments.reference_values)
-    names = names_of_values(context.root, settings)
     text = render_runtime(
         platform(settings.platform),
-        arguments.handler or runtime_class(settings.platform, names),
+        arguments.handler or runtime_class_of(settings),
         installer=arguments.installer,
         snapshotter=arguments.snapshotter,
     )

@@ -1,12 +1,17 @@
 """`simulate`: every request of each pod's life, asked of the policy that generate wrote for it."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.commands import did_you_mean
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import MismatchError, UsageError
+from contrast_tasks.errors import GraphError, MismatchError, UsageError
 from contrast_tasks.report.model import Failure, Report
+
+if TYPE_CHECKING:
+    from contrast_tasks.policy.expectations import PolicyData
+    from contrast_tasks.steps.index import Workload
+    from contrast_tasks.tasks.workspace import Workspace
 
 EXAMPLE = "simulate Deployment/web"
 
@@ -19,9 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Simulate; a policy that denies its own pod is a failure."""
     from contrast_tasks.policy.simulate import simulate, synthesise_lifecycle
-    from contrast_tasks.steps.policies import policy_of
 
-    project = context.project()
+    workspace = context.workspace()
+    project = workspace.project
     by_key = {workload.key: workload for workload in project.index.workloads.values()}
     failures = []
     result: dict[str, Any] = {}
@@ -31,7 +36,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             raise UsageError(f"no workload '{key}' among the sources", hint=hint)
         if not project.is_confidential(by_key[key]):
             continue
-        policy, expectations = policy_of(project, by_key[key])
+        policy, expectations = _policy_of(workspace, by_key[key])
         denials = simulate(policy, expectations)
         requests = len(synthesise_lifecycle(expectations))
         result[key] = {"requests": requests, "denied": len(denials)}
@@ -46,3 +51,21 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         failures=tuple(failures),
         result=result,
     )
+
+
+def _policy_of(workspace: "Workspace", workload: "Workload") -> "tuple[bytes, PolicyData]":
+    """Return the policy of a workload and the expectations it was made from.
+
+    Raises GraphError if `generate` has not run since the sources changed.
+    """
+    from contrast_tasks.steps.lock import read_lock
+    from contrast_tasks.steps.policies import expectations_of
+
+    project = workspace.project
+    try:
+        work = workspace.work(workload.id)
+    except GraphError as error:
+        message = f"{workload.key} has no policy of the sources and settings as they are now"
+        raise GraphError(message, hint="run 'contrast-tasks generate' first") from error
+    lock = read_lock(project.settings)
+    return work.policy, expectations_of(project, workload, lock, work.obj)

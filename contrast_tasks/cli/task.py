@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     first = arguments.names[0]
     if not any((context.root / name).is_file() for name in (FILE_NAME, DODO)):
         raise _unknown(first, list(SUMMARIES))
-    tasks = load_tasks(context.project())
+    tasks = load_tasks(context.workspace())
     by_name = {task.name: task for task in tasks}
     if first not in by_name:
         raise _unknown(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])

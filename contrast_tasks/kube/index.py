@@ -32,7 +32,7 @@ class DocIndex:
 
     index, line: as in kube.documents.Document; sha256: over the object's own text, comments included.
     namespace: as written, "" if absent. findings: on an object that runs no pods; one that does is judged with the
-    settings applied. images, references, role, runtime_class, pod_labels and annotations are
+    settings applied. images, references, service_account, role, runtime_class, pod_labels and annotations are
     those of the pod (annotations: the effective ones under our prefix); selector is that of a Service.
     """
 
@@ -46,6 +46,7 @@ class DocIndex:
     is_workload: bool
     images: tuple[str, ...] = ()
     references: tuple[ConfigUse, ...] = ()
+    service_account: str = ""
     role: str = ""
     runtime_class: str = ""
     pod_labels: Mapping[str, str]
@@ -79,7 +80,7 @@ class FileIndex:
     documents: tuple[DocIndex, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form of schemas/index.schema.json; empty members are left out."""
+        """Return it as a JSON value; empty members are left out."""
         return {"file": self.file, "documents": [_document_json(doc) for doc in self.documents]}
 
     @classmethod
@@ -126,6 +127,7 @@ def index_file(text: str, file: str) -> FileIndex:
                     )
                     for site in sites
                 ),
+                service_account=workloads.service_account(obj) if runs_pods else "",
                 role=workloads.role(obj) if runs_pods else "",
                 runtime_class=workloads.runtime_class(obj) if runs_pods else "",
                 pod_labels=_texts(workloads.pod_metadata(obj), "labels") if runs_pods else {},

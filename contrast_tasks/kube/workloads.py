@@ -101,6 +101,12 @@ def items_at(obj: Mapping[str, Any], key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
+def service_account(obj: Mapping[str, Any]) -> str:
+    """Return the name of the pod's ServiceAccount; `serviceAccount` is the deprecated alias."""
+    spec = pod_spec(obj)
+    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+
+
 def namespace_of(obj: Mapping[str, Any]) -> str:
     """Return metadata.namespace, "" if it is absent."""
     return str(mapping_at(obj, "metadata").get("namespace") or "")

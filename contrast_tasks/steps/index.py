@@ -1,23 +1,19 @@
-"""The index: which documents the sources hold, kept in .contrast/index.json so that only changed files are parsed.
+"""The index: which documents the sources hold, so that only changed files are parsed.
 
-It is a pure function of the sources' contents; the file is a cache. A file whose signature is the recorded one is not
-read, a file whose content is the recorded one is not parsed, and an index that cannot be read is made anew. The facts
-that only checks over all sources look at lie beside it, one file per source, so that a run that does nothing reads none.
+It is a pure function of the sources' contents. A file whose signature is the recorded one is not read, and a file whose
+content is the recorded one is not parsed. The facts that only checks over all sources look at are handed out apart, so
+that a run that does nothing reads none of them.
 """
 
-import contextlib
 import errno
-import json
 import os
 import stat
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contrast_tasks import catalogue
-from contrast_tasks.errors import Location
+from contrast_tasks import catalogue, resources
+from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
 from contrast_tasks.settings.load import Settings
@@ -26,21 +22,24 @@ from contrast_tasks.steps.sources import Found, find_sources
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
 
-INDEX = ".contrast/index.json"
-DOCUMENTS = ".contrast/documents"
-VERSION = 2
+_COORDINATOR = "coordinator.yml"
+# How the Coordinator's template appears among the sources.
+COORDINATOR_SOURCE = f"<{_COORDINATOR}>"
 
 # Two changes within one tick of the file system's clock share a change time; younger files are read again.
 _RACY_NS = 2_000_000_000
 # What workloads take values from; a change reaches those that name it.
 _CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount")
 
+Entries = Mapping[str, Mapping[str, Any]]
+
 
 class Workload(NamedTuple):
     """One object that runs pods, as the graph sees it.
 
     id: the key as a file name, `Deployment.web` or `shop.Deployment.web`; position, line: in its file.
-    digest: SHA-256 hex of the document's text. configs: (kind, namespace, name) of the ConfigMaps and Secrets it names.
+    digest: SHA-256 hex of the document's text. uses: (kind, namespace, name) of the ConfigMaps, Secrets and the
+    ServiceAccount that its pods name.
     """
 
     file: str
@@ -55,7 +54,7 @@ class Workload(NamedTuple):
     role: str
     runtime_class: str
     images: tuple[str, ...]
-    configs: tuple[tuple[str, str, str], ...]
+    uses: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,67 +90,73 @@ class Index:
     places: Mapping[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
 
 
-def load_index(
-    settings: Settings,
-    *,
-    code: str,
-    ours: Mapping[str, bytes] | None = None,
-    now_ns: int | None = None,
-) -> Index:
-    """Return the index of the settings' sources; parses what changed and writes .contrast/index.json if anything did.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """An index with what is worth keeping of it.
 
-    code: digest of the code that reads documents; entries of another one are not used.
-    ours: sources that are no files, by name: they are added when no file declares the role they play.
-    now_ns: the clock, for tests; files younger than two seconds are read again next time.
+    entries: what the next call may be given as `recorded`; is_new: whether they differ from those given.
+    parsed: the facts of the sources that were parsed, by name.
     """
-    now_ns = time.time_ns() if now_ns is None else now_ns
-    recorded = _recorded(settings.root / INDEX, code)
-    try:
-        return _load(settings, recorded, code=code, ours=ours or {}, now_ns=now_ns)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        # Whatever stands in the recorded index, it is not what we wrote.
-        return _load(settings, {}, code=code, ours=ours or {}, now_ns=now_ns)
+
+    index: Index
+    entries: Entries
+    is_new: bool
+    parsed: "Mapping[str, FileIndex]"
 
 
-def _load(
-    settings: Settings,
-    recorded: Mapping[str, Any],
-    *,
-    code: str,
-    ours: Mapping[str, bytes],
-    now_ns: int,
-) -> Index:
+def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Indexed:
+    """Return the index of the settings' sources; parses what changed since `recorded`, {} for everything.
+
+    The Coordinator's template is among the sources unless a file declares that role.
+    now_ns: the clock; files younger than two seconds are read again next time.
+    """
     root = settings.root
     found = find_sources(root, settings.sources)
     entries: dict[str, Mapping[str, Any]] = {}
-    parsed: dict[str, list[Any]] = {}
+    parsed: dict[str, FileIndex] = {}
     files: list[tuple[SourceFile, Mapping[str, Any]]] = []
     for path, output in found.paths.items():
         try:
-            entry = _current(root, path, recorded.get(path), parsed)
+            entry = _current(f"{root}{os.sep}{path}", path, recorded.get(path), parsed)
         except OSError as error:
             found.findings.append(_unreadable(path, error))
             continue
         entries[path] = entry
         files.append((_source(path, output, entry), entry))
-    taken = {source.output for source, _ in files}
-    for name, content in ours.items():
-        source = f"<{name}>"
+    if settings.include_coordinator:
+        content, known = _template(), recorded.get(COORDINATOR_SOURCE)
         digest = sha256_hex(content)
-        known = recorded.get(source)
-        entry = (
-            known
-            if known is not None and known["digest"] == digest
-            else {"signature": None, "digest": digest, **_parsed(content, source, parsed)}
-        )
-        entries[source] = entry
-        if settings.include_coordinator and not _has_coordinator(files):
-            output = name if name not in taken else f"contrast-{name}"
-            files.append((_source(source, output, entry), entry))
-    index = _index(files, found)
-    if entries != recorded:
-        _save(root, code, entries, parsed, now_ns)
-    return index
+        if known is None or known["digest"] != digest:
+            facts = _parsed(content, COORDINATOR_SOURCE, parsed)
+            known = {"signature": None, "digest": digest, **facts}
+        entries[COORDINATOR_SOURCE] = known
+        if not _has_coordinator(files):
+            taken = {source.output for source, _ in files}
+            output = _COORDINATOR if _COORDINATOR not in taken else f"contrast-{_COORDINATOR}"
+            files.append((_source(COORDINATOR_SOURCE, output, known), known))
+    is_new = entries != recorded
+    trusted = {name: _without_young(entry, now_ns) for name, entry in entries.items()}
+    return Indexed(index=_index(files, found), entries=trusted, is_new=is_new, parsed=parsed)
+
+
+def read_source(settings: Settings, source: SourceFile) -> bytes:
+    """Return the bytes of a source; raises GraphError if they are not the indexed ones any more."""
+    file = source.file
+    content = _template() if file == COORDINATOR_SOURCE else (settings.root / file).read_bytes()
+    if sha256_hex(content) != source.digest:
+        raise GraphError(f"{file} changed while it was being read", hint="run again")
+    return content
+
+
+def read_facts(content: bytes, file: str) -> "FileIndex":
+    """Return the facts of a source's documents; none for one that is not Kubernetes YAML."""
+    parsed: dict[str, FileIndex] = {}
+    _parsed(content, file, parsed)
+    return parsed[file]
+
+
+def _template() -> bytes:
+    return resources.read_bytes(f"templates/coordinator/{_COORDINATOR}")
 
 
 def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> bool:
@@ -159,13 +164,20 @@ def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> b
     return any(row[place] == "coordinator" for _, entry in files for row in entry["workloads"])
 
 
+def _without_young(entry: Mapping[str, Any], now_ns: int) -> Mapping[str, Any]:
+    signature = entry["signature"]
+    if signature and signature[2] > now_ns - _RACY_NS:
+        return {**entry, "signature": None}
+    return entry
+
+
 def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: Found) -> Index:
     workloads: dict[str, Workload] = {}
     configs: dict[tuple[str, str, str], str] = {}
     places: dict[tuple[str, str, str], tuple[str, int]] = {}
     for source, entry in files:
-        for *members, images, named in entry["workloads"]:
-            workload = Workload._make([*members, tuple(images), tuple(map(tuple, named))])
+        for *members, images, used in entry["workloads"]:
+            workload = Workload._make([*members, tuple(images), tuple(map(tuple, used))])
             workloads.setdefault(workload.id, workload)
         for kind, namespace, name, digest, position in entry["configs"]:
             configs.setdefault((kind, namespace, name), digest)
@@ -180,80 +192,68 @@ def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: Found) 
     )
 
 
-def _rows(file: str, documents: Sequence[Mapping[str, Any]]) -> tuple[list[Any], list[Any]]:
+def _rows(facts: "FileIndex") -> tuple[list[Any], list[Any]]:
     """Return the rows of Workload and of configs that a file's documents give."""
     workloads, configs = [], []
-    for document in documents:
-        kind, name, namespace = document["kind"], document["name"], document["namespace"]
-        if document["is_workload"]:
-            key = f"{namespace}/{kind}/{name}" if namespace else f"{kind}/{name}"
-            uses = document.get("references", ())
-            named = {(use["kind"], namespace or "default", use["name"]) for use in uses}
+    for doc in facts.documents:
+        if doc.is_workload:
+            account = ("ServiceAccount", doc.effective_namespace, doc.service_account)
+            used = {(use.kind, use.namespace or "default", use.name) for use in doc.references}
             workload = Workload(
-                file=file,
-                id=key.replace("/", "."),
-                key=key,
-                namespace=namespace,
-                kind=kind,
-                name=name,
-                position=document["index"],
-                line=document["line"],
-                digest=document["sha256"],
-                role=document.get("role", ""),
-                runtime_class=document.get("runtime_class", ""),
-                images=tuple(document.get("images", ())),
-                configs=tuple(sorted(named)),
+                file=facts.file,
+                id=doc.key.replace("/", "."),
+                key=doc.key,
+                namespace=doc.namespace,
+                kind=doc.kind,
+                name=doc.name,
+                position=doc.index,
+                line=doc.line,
+                digest=doc.sha256,
+                role=doc.role,
+                runtime_class=doc.runtime_class,
+                images=doc.images,
+                uses=tuple(sorted({*used, account})),
             )
             workloads.append(list(workload))
-        elif kind in _CONFIG_KINDS:
-            row = [kind, namespace or "default", name, document["sha256"], document["index"]]
-            configs.append(row)
+        elif doc.kind in _CONFIG_KINDS:
+            configs.append([doc.kind, doc.effective_namespace, doc.name, doc.sha256, doc.index])
     return workloads, configs
 
 
-def _recorded(path: Path, code: str) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-        if document["version"] != VERSION or document["code"] != code:
-            return {}
-        return dict(document["files"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
-
-
 def _current(
-    root: Path, path: str, entry: Mapping[str, Any] | None, parsed: dict[str, list[Any]]
+    place: str, path: str, entry: Mapping[str, Any] | None, parsed: "dict[str, FileIndex]"
 ) -> Mapping[str, Any]:
-    status = os.stat(f"{root}{os.sep}{path}")  # noqa: PTH116
+    status = os.stat(place)  # noqa: PTH116  # a thousand times per run
     if not stat.S_ISREG(status.st_mode):
         # Reading a pipe would wait for whoever writes it.
         raise OSError(errno.EINVAL, "it is not a regular file")
     signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     if entry is not None and entry["signature"] == signature:
         return entry
-    content = (root / path).read_bytes()
+    with open(place, "rb") as stream:  # noqa: PTH123  # as above
+        content = stream.read()
     digest = sha256_hex(content)
     if entry is not None and entry["digest"] == digest:
         return {**entry, "signature": signature}
     return {"signature": signature, "digest": digest, **_parsed(content, path, parsed)}
 
 
-def _parsed(content: bytes, path: str, parsed: dict[str, list[Any]]) -> dict[str, Any]:
-    """Return the entry of a source but for its signature and digest; adds the documents to `parsed`, by path."""
+def _parsed(content: bytes, path: str, parsed: "dict[str, FileIndex]") -> dict[str, Any]:
+    """Return the entry of a source but for its signature and digest; adds its facts to `parsed`."""
     from contrast_tasks.kube.documents import KubeError, decode
-    from contrast_tasks.kube.index import index_file
+    from contrast_tasks.kube.index import FileIndex, index_file
 
-    findings: list[Finding] = []
-    documents: list[dict[str, Any]] = []
+    findings: tuple[Finding, ...] = ()
+    facts = FileIndex(file=path, documents=())
     try:
-        documents = index_file(decode(content, path), path).to_json()["documents"]
+        facts = index_file(decode(content, path), path)
     except KubeError as error:
-        findings.extend(error.findings)
-    parsed[path] = documents
-    workloads, configs = _rows(path, documents)
-    facts = [{**document, "sha256": ""} for document in documents]
+        findings = tuple(error.findings)
+    parsed[path] = facts
+    workloads, configs = _rows(facts)
+    documents = [{**document, "sha256": ""} for document in facts.to_json()["documents"]]
     return {
-        "facts": sha256_hex(canonical_json(facts)),
+        "facts": sha256_hex(canonical_json(documents)),
         "workloads": workloads,
         "configs": configs,
         "findings": [finding.to_json() for finding in findings],
@@ -277,54 +277,3 @@ def _unreadable(path: str, error: OSError) -> Finding:
         f"cannot be read: {(error.strerror or type(error).__name__).lower()}",
         hint="",
     )
-
-
-def read_documents(
-    root: Path, code: str, source: SourceFile, read: Callable[[str], bytes]
-) -> "FileIndex":
-    """Return the documents of a source as kube.index has them; they are parsed again if their file is not usable.
-
-    read: gives the bytes of a source by its name.
-    """
-    from contrast_tasks.kube.index import FileIndex
-
-    with contextlib.suppress(
-        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
-    ):
-        content = (
-            root / DOCUMENTS / _documents_name(code, source.file, source.digest)
-        ).read_bytes()
-        return FileIndex.from_json({"file": source.file, "documents": json.loads(content)})
-    parsed: dict[str, list[Any]] = {}
-    _parsed(read(source.file), source.file, parsed)
-    return FileIndex.from_json({"file": source.file, "documents": parsed[source.file]})
-
-
-def _documents_name(code: str, file: str, digest: str) -> str:
-    return sha256_hex(f"{code}\n{file}\n{digest}".encode())
-
-
-def _save(
-    root: Path,
-    code: str,
-    entries: Mapping[str, Mapping[str, Any]],
-    parsed: Mapping[str, Sequence[Any]],
-    now_ns: int,
-) -> None:
-    files = {
-        name: {**entry, "signature": None}
-        if entry["signature"] and entry["signature"][2] > now_ns - _RACY_NS
-        else entry
-        for name, entry in entries.items()
-    }
-    from contrast_tasks.steps.work import write_plain
-
-    document = {"version": VERSION, "code": code, "files": files}
-    names = {path: _documents_name(code, path, entry["digest"]) for path, entry in entries.items()}
-    # A cache that cannot be written costs time, not correctness.
-    with contextlib.suppress(OSError):
-        for path, documents in parsed.items():
-            write_plain(root / DOCUMENTS / names[path], canonical_json(documents))
-        write_plain(root / INDEX, json.dumps(document, separators=(",", ":")).encode())
-        for name in set(os.listdir(root / DOCUMENTS)).difference(names.values()):  # noqa: PTH208
-            (root / DOCUMENTS / name).unlink()

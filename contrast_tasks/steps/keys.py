@@ -1,22 +1,20 @@
 """The keys a deployment needs before it has a manifest: owner keys, and on platform `local` the simulated processor.
 
 An owner key is made only when exactly one path of its kind is configured and nothing is there; an existing file is
-never touched. What the manifest needs of them is kept in .contrast/keys.json, so that a change of one workload loads
-no cryptography. Source: docs/internals/generate.md 2.6.
+never touched. What the manifest needs of them is handed on, so that a change of one workload loads no cryptography.
+Source: docs/internals/generate.md 2.6.
 """
 
 import contextlib
-import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import Location, UsageError
-from contrast_tasks.files import pretty_json, write_atomic
-from contrast_tasks.steps.paths import PROCESSOR, Spec
-from contrast_tasks.steps.project import Project, open_project
+from contrast_tasks.settings.load import Settings
+from contrast_tasks.steps.project import PROCESSOR
 
 PRIVATE_MODE = 0o600
 
@@ -32,13 +30,22 @@ class PublicKeys:
     seedshare_owners: tuple[str, ...]
     local_root_sha256: str
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "PublicKeys":
+        """Read back the members as they stand in JSON."""
+        owners = document["workload_owners"]
+        return cls(
+            workload_owners=None if owners is None else tuple(owners),
+            seedshare_owners=tuple(document["seedshare_owners"]),
+            local_root_sha256=document["local_root_sha256"],
+        )
 
-def prepare_keys(project: Spec) -> dict[str, Any]:
-    """Make the keys that are missing and write the public parts; return the files written."""
+
+def prepare_keys(settings: Settings) -> tuple[PublicKeys, list[str]]:
+    """Make the keys that are missing; return the public parts of all, and the files written."""
     from contrast_tasks.manifest import keys
 
-    opened = open_project(project)
-    settings, root = opened.settings, opened.root
+    root = settings.root
     made = [
         *_make_missing(root, settings.workload_owner_keys, keys.generate_workload_owner),
         *_make_missing(root, settings.seedshare_owner_keys, keys.generate_seedshare_owner),
@@ -48,21 +55,9 @@ def prepare_keys(project: Spec) -> dict[str, Any]:
         if settings.disable_updates
         else _public(root, settings.workload_owner_keys, keys.workload_owner_digest),
         seedshare_owners=_public(root, settings.seedshare_owner_keys, keys.seedshare_owner_hex),
-        local_root_sha256=_local_root(opened),
+        local_root_sha256=_local_root(settings),
     )
-    write_atomic(root / opened.paths.keys, pretty_json(asdict(public)))
-    return {"wrote": made}
-
-
-def load_public_keys(project: Project) -> PublicKeys:
-    """Return what `prepare_keys` wrote."""
-    document = json.loads((project.root / project.paths.keys).read_bytes())
-    owners = document["workload_owners"]
-    return PublicKeys(
-        workload_owners=None if owners is None else tuple(owners),
-        seedshare_owners=tuple(document["seedshare_owners"]),
-        local_root_sha256=document["local_root_sha256"],
-    )
+    return public, made
 
 
 def _make_missing(root: Path, names: Sequence[str], generate: Callable[[], bytes]) -> list[str]:
@@ -94,9 +89,9 @@ def _public(root: Path, names: Sequence[str], digest: Callable[..., str]) -> tup
     return tuple(sorted(set(found)))
 
 
-def _local_root(project: Project) -> str:
-    if project.settings.platform != "local":
+def _local_root(settings: Settings) -> str:
+    if settings.platform != "local":
         return ""
     from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 
-    return SimulatedProcessor.load_or_create(project.root / PROCESSOR).root_sha256_hex
+    return SimulatedProcessor.load_or_create(settings.root / PROCESSOR).root_sha256_hex

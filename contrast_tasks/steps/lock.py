@@ -29,6 +29,38 @@ def open_registry(stack: ExitStack) -> ImageSource:
     return stack.enter_context(Registry.from_environment())
 
 
+def read_lock(settings: Settings) -> Lock:
+    """Return the lock file as it is now, an empty one if there is none; raises ImageError if it cannot be understood."""
+    path = settings.root / settings.lock
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Lock()
+    return parse_lock(content, settings.lock)
+
+
+def complete_lock(settings: Settings, references: Sequence[str]) -> dict[str, Any]:
+    """Bring the lock file up to date with the layouts on disk; what only a registry knows is left to `lock`.
+
+    Generating never needs the network by surprise: the workload that uses such an image says so with its place.
+    references: those in use. Nothing is dropped: one that is out of use now may stand in a file that cannot be read at
+    the moment.
+    """
+    locked = read_lock(settings)
+    layouts = open_layouts(settings.root, settings.layouts)
+    found = [each for each in references if _is_resolvable(each, locked, layouts)]
+    result = run_lock(settings, [*found, *locked.images], offline=True)
+    return {"wrote": [settings.lock] if result["changed"] else []}
+
+
+def _is_resolvable(reference: str, locked: Lock, layouts: Sequence[Layout]) -> bool:
+    try:
+        parsed = parse_reference(reference)
+    except ImageError:
+        return False
+    return reference in locked.images or find_layout(layouts, parsed) is not None
+
+
 def run_lock(
     settings: Settings,
     references: Sequence[str],
@@ -44,8 +76,7 @@ def run_lock(
     Returns `changed` and the references `added`, `updated`, `kept` and `dropped`, each sorted.
     Raises ImageError for everything that cannot be resolved, all of it in one message; nothing is written then.
     """
-    path = settings.root / settings.lock
-    before = parse_lock(path.read_bytes(), settings.lock) if path.is_file() else Lock()
+    before = read_lock(settings)
     images: list[LockedImage] = []
     problems: list[ImageError] = []
     with ExitStack() as stack:
@@ -59,7 +90,7 @@ def run_lock(
                 problems.append(err)
     _raise_all(problems)
     after = Lock(images)
-    changed = write_atomic(path, render_lock(after))
+    changed = write_atomic(settings.root / settings.lock, render_lock(after))
     old, new = before.images, after.images
     return {
         "changed": changed,

@@ -1,16 +1,15 @@
 """The manifest from the workloads' heads, the owner keys and the reference values; and the end of `generate`.
 
-`compose` is what the check step calls; `write_manifest` puts its bytes in place when every other output is written.
+`compose` is what the check step calls; `prune` removes what nothing generates any more.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from contrast_tasks.errors import Location, SettingsError
-from contrast_tasks.files import remove_empty_parents, sha256_hex, write_atomic
+from contrast_tasks.files import remove_empty_parents
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.entries import WorkloadEntry, merge_entries
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
@@ -19,11 +18,9 @@ from contrast_tasks.manifest.reference_values import (
     defaults_for,
     provided_by,
 )
-from contrast_tasks.steps.inputs import expected_outputs
 from contrast_tasks.steps.keys import PublicKeys
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import Project, open_project
-from contrast_tasks.steps.work import Head, write_plain
+from contrast_tasks.steps.project import Project
+from contrast_tasks.steps.work import Head
 
 
 def compose(
@@ -84,41 +81,9 @@ def _read(root: Path, name: str) -> bytes:
         ) from err
 
 
-def write_manifest(project: Spec) -> dict[str, Any]:
-    """Put the checked manifest in place, then remove from the build directory what nothing generates any more.
-
-    Returns `edited`, the manifest's name, if what stood there was neither ours nor what is written now.
-    """
-    opened = open_project(project)
-    root, paths = opened.root, opened.paths
-    content = (root / paths.candidate).read_bytes()
-    # The manifest as it was written last, by which one edited since is known.
-    written = root / paths.state / "manifest.sha256"
-    edited = _is_edited(root / paths.manifest, written)
-    changed = write_atomic(root / paths.manifest, content)
-    write_plain(written, _written(paths.manifest, content))
-    return {
-        "wrote": [paths.manifest] if changed else [],
-        "removed": _prune(opened),
-        "edited": paths.manifest if edited and changed else "",
-    }
-
-
-def _written(name: str, content: bytes) -> bytes:
-    return f"{sha256_hex(content)} {name}\n".encode()
-
-
-def _is_edited(manifest: Path, written: Path) -> bool:
-    try:
-        digest, _, name = written.read_text().strip().partition(" ")
-        return manifest.name == Path(name).name and sha256_hex(manifest.read_bytes()) != digest
-    except (OSError, ValueError):
-        return False
-
-
 def not_generated(project: Project) -> list[str]:
     """Return what lies where only outputs go and is none of them, sorted."""
-    expected, root, build = expected_outputs(project), str(project.root), project.paths.build
+    expected, root, build = project.expected_outputs(), str(project.root), project.paths.build
     return sorted(
         name
         for folder in ("deployment", "policies", "workloads")
@@ -127,17 +92,13 @@ def not_generated(project: Project) -> list[str]:
     )
 
 
-def _prune(project: Project) -> list[str]:
+def prune(project: Project) -> list[str]:
+    """Remove from the build directory what nothing generates any more; return the names of the files."""
     root, build = project.root, project.paths.build
     removed = not_generated(project)
     for name in removed:
         (root / name).unlink()
         remove_empty_parents(root / name, root / build)
-    work = (root / project.paths.work("any")).parent
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(work):  # noqa: PTH208  # a thousand names, and no use for paths
-            if name not in project.index.workloads:
-                (work / name).unlink()
     return removed
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.steps.paths import STATE, Spec
-from contrast_tasks.steps.project import Project
+from contrast_tasks.steps.project import STATE, Project, Spec
 
 PLAN = f"{STATE}/plan"
 

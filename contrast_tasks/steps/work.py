@@ -1,26 +1,19 @@
-"""The result of a workload's costly step: one file with four parts, kept in .contrast/results and in the shared cache.
+"""What crosses from a workload's costly step to the checks, the manifest and the outputs.
 
-    line 1   contrast-work/1 <inputs digest> <SHA-256 of everything below>
-    line 2   the head as JSON: what checks and the manifest need, and nothing large
-    line 3   the prepared object as JSON, images pinned
-    rest     the policy's text; empty for a workload that gets none
-
-A thousand heads are read in a moment because the large parts behind them are not.
+line 1   the head as JSON: what checks and the manifest need, and nothing large
+line 2   the prepared object as JSON, images pinned
+rest     the policy's text; empty for a workload that gets none
 """
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from contrast_tasks.errors import GraphError
-from contrast_tasks.files import canonical_json, name_file, sha256_hex
-
-_MAGIC = "contrast-work/1"
+from contrast_tasks.files import canonical_json
+from contrast_tasks.findings import Finding
+from contrast_tasks.steps.index import Workload
+from contrast_tasks.steps.project import Project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,55 +40,22 @@ class Work:
     policy: bytes
 
 
-def render_work(work: Work, inputs: str) -> bytes:
-    """Return the bytes of the file; inputs: digest over everything it was made from."""
-    body = b"\n".join((canonical_json(asdict(work.head)), _object(work.obj), work.policy))
-    return f"{_MAGIC} {inputs} {sha256_hex(body)}\n".encode() + body
-
-
-def _object(obj: Mapping[str, Any]) -> bytes:
+def render_work(work: Work) -> bytes:
+    """Return the form in which a work is kept."""
     # The order of keys is the user's, so it is kept.
-    return json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode()
+    obj = json.dumps(work.obj, separators=(",", ":"), ensure_ascii=False).encode()
+    return b"\n".join((canonical_json(asdict(work.head)), obj, work.policy))
 
 
-def parse_work(content: bytes, inputs: str) -> Work | None:
-    """Return the work, or None if `content` is damaged or was made from other inputs."""
-    first, _, body = content.partition(b"\n")
-    if first.decode("ascii", "replace") != f"{_MAGIC} {inputs} {sha256_hex(body)}":
-        return None
-    head, obj, policy = body.split(b"\n", 2)
+def parse_work(content: bytes) -> Work:
+    """Return what `render_work` wrote."""
+    head, obj, policy = content.split(b"\n", 2)
     return Work(head=head_of(json.loads(head)), obj=json.loads(obj), policy=policy)
 
 
-def read_head(path: Path, inputs: str) -> Head:
-    """Return the head only; raises GraphError if the file is not the result for these inputs."""
-    try:
-        with path.open("rb") as stream:
-            first = stream.readline()
-            head = stream.readline()
-        if first.split()[:2] == [_MAGIC.encode(), inputs.encode()]:
-            return head_of(json.loads(head))
-    except (OSError, ValueError, TypeError) as error:
-        raise _stale(path) from error
-    raise _stale(path)
-
-
-def read_work(path: Path, inputs: str) -> Work:
-    """Return the whole result; raises GraphError if the file is not the result for these inputs."""
-    try:
-        work = parse_work(path.read_bytes(), inputs)
-    except OSError as error:
-        raise _stale(path) from error
-    if work is None:
-        raise _stale(path)
-    return work
-
-
-def _stale(path: Path) -> GraphError:
-    return GraphError(
-        f"{path.parent.parent.name}/results/{path.name} is not the result of the current sources",
-        hint="run again; if it stays, remove the directory .contrast/results",
-    )
+def parse_head(content: bytes) -> Head:
+    """Return the head of what `render_work` wrote, without a look at the rest."""
+    return head_of(json.loads(content.partition(b"\n")[0]))
 
 
 def head_of(document: Mapping[str, Any]) -> Head:
@@ -109,44 +69,31 @@ def head_of(document: Mapping[str, Any]) -> Head:
     )
 
 
-def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Return CONTRAST_CACHE_DIR, or contrast-tasks below XDG_CACHE_HOME or ~/.cache."""
-    chosen = environ.get("CONTRAST_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "~"), ".cache")  # noqa: PTH118
-    return Path(base).expanduser() / "contrast-tasks"
+def placed(head: Head, workload: Workload) -> list[Finding]:
+    """Return a head's findings at the place where the workload's document stands now.
+
+    One in the settings has file and pointer only; see `shown`.
+    """
+    return [_placed(finding, workload) for finding in head.findings]
 
 
-def _cached(directory: Path, inputs: str) -> Path:
-    return directory / "results" / inputs[:2] / inputs[2:]
+def _placed(document: Mapping[str, Any], workload: Workload) -> Finding:
+    where = dict(document["where"])
+    if not where["file"]:
+        line = where.get("line")
+        where["file"] = workload.file
+        where["line"] = workload.line if line is None else workload.line + line - 1
+    return Finding.from_json({**document, "where": where})
 
 
-def load_cached(directory: Path, inputs: str) -> bytes | None:
-    """Return the bytes another run made from the same inputs, or None; damaged ones do not count."""
-    try:
-        content = _cached(directory, inputs).read_bytes()
-    except OSError:
-        return None
-    return content if parse_work(content, inputs) is not None else None
+def shown(project: Project, head: Head, workload: Workload) -> list[Finding]:
+    """Return a head's findings with the lines that documents and settings have now."""
+    return [_with_line(project, finding, workload) for finding in placed(head, workload)]
 
 
-def save_cached(directory: Path, inputs: str, content: bytes) -> None:
-    """Keep the bytes for other runs; a cache that cannot be written is no error."""
-    with contextlib.suppress(OSError):
-        write_plain(_cached(directory, inputs), content)
-
-
-def write_plain(path: Path, content: bytes) -> None:
-    """Write by rename, without waiting for the disk: these files check themselves when they are read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".new.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.replace(name, path)  # noqa: PTH105  # the descriptor's name is a string
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: PTH108  # as above
-        name_file(error, path)
-        raise
+def _with_line(project: Project, finding: Finding, workload: Workload) -> Finding:
+    declared = project.workload_settings(workload)
+    where = finding.where
+    if where.line is not None or not where.pointer or declared is None:
+        return finding
+    return replace(finding, where=declared.place(where.pointer.rpartition("/")[2]))

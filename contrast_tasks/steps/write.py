@@ -5,6 +5,7 @@ The source's text is edited, never its earlier output, so that a mark that is no
 
 import base64
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,25 @@ from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.kube.documents import decode
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.workloads import template_path
-from contrast_tasks.steps.check import placed
-from contrast_tasks.steps.index import Workload
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import open_project
-from contrast_tasks.steps.work import Work, read_work
+from contrast_tasks.steps.index import Workload, read_source
+from contrast_tasks.steps.project import Project
+from contrast_tasks.steps.work import Work, placed
 
 # Source: docs/internals/manifest.md 6, the annotation the agent takes its policy from.
 POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 
 
-def write_outputs(project: Spec, file: str) -> dict[str, Any]:
-    """Write the annotated YAML, records and policies of one source; return the files with new bytes."""
-    opened = open_project(project)
-    source, paths = opened.sources[file], opened.paths
-    text = decode(opened.read(file), file)
+def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> list[str]:
+    """Write the annotated YAML, records and policies of one source; return the files with new bytes.
+
+    works: the results of its workloads, by id.
+    """
+    source, paths = project.sources[file], project.paths
+    text = decode(read_source(project.settings, source), file)
     wanted: dict[int, dict[str, Any]] = {}
     outputs: dict[str, bytes] = {}
-    for workload in opened.workloads_in(file):
-        work = read_work(
-            opened.root / paths.work(workload.id), opened.inputs_of_workload(workload.id)
-        )
+    for workload in project.workloads_in(file):
+        work = works[workload.id]
         obj = work.obj
         if work.policy:
             obj = with_policy(obj, work.policy)
@@ -40,9 +39,8 @@ def write_outputs(project: Spec, file: str) -> dict[str, Any]:
             outputs[paths.policy(workload.id)] = work.policy
         wanted[workload.position] = obj
     outputs[paths.deployment(source)] = rewrite(text, wanted, file).encode()
-    _make_way(opened.root, paths.build, paths.deployment(source))
-    wrote = [name for name, content in outputs.items() if write_atomic(opened.root / name, content)]
-    return {"wrote": wrote}
+    _make_way(project.root, paths.build, paths.deployment(source))
+    return [name for name, content in outputs.items() if write_atomic(project.root / name, content)]
 
 
 def _make_way(root: Path, build: str, name: str) -> None:

@@ -4,21 +4,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from contrast_tasks.steps import inputs
-from contrast_tasks.steps.project import open_project
 from contrast_tasks.tasks.actions import action
 from contrast_tasks.tasks.face import current_spec
 from contrast_tasks.tasks.freshness import Fresh
+from contrast_tasks.tasks.workspace import open_workspace
 
 
 def pack_task() -> dict[str, Any]:
     """Return the task that packs the images of the project and of our components into `<build>/images`."""
-    project = open_project(current_spec())
-    index = f"{project.settings.build_dir}/images/index.json"
+    workspace = open_workspace(current_spec())
+    project = workspace.project
+    index = f"{project.settings.packed_layout}/index.json"
+    rule = Fresh(workspace.inputs.pack, [index], results=workspace.results)
     return {
-        "actions": [action("contrast_tasks.steps.images:pack_images", project=project.spec)],
+        "actions": [action("contrast_tasks.tasks.pipeline:pack_images", project=project.spec)],
         "targets": [index],
-        "uptodate": [Fresh(lambda: inputs.of_pack(project), [index])],
+        "uptodate": [rule],
         "io": {"capture": False},
     }
 

@@ -17,12 +17,12 @@ from doit.task import Task
 
 from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.settings.load import FILE_NAME
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import Project, open_project
-from contrast_tasks.tasks.checker import ContentChecker
+from contrast_tasks.steps.project import Spec
+from contrast_tasks.tasks.doit_overrides import ContentChecker
 from contrast_tasks.tasks.graph import TaskDict, generate_tasks
 from contrast_tasks.tasks.reporter import Reporter
 from contrast_tasks.tasks.run import DATABASE, tasks_from
+from contrast_tasks.tasks.workspace import Workspace, open_workspace
 
 DODO = "dodo.py"
 
@@ -56,8 +56,8 @@ def current_spec() -> Spec:
 def pipeline(*, before_lock: Sequence[str] = ()) -> Iterator[TaskDict | Task]:
     """Yield the pipeline's tasks; before_lock: names of tasks that make the images the lock file names."""
     try:
-        project = open_project(current_spec())
-        yield from generate_tasks(project, before_lock=before_lock)
+        workspace = open_workspace(current_spec())
+        yield from generate_tasks(workspace, before_lock=before_lock)
     except ContrastError as error:
         if _current:
             raise
@@ -70,11 +70,12 @@ def task_contrast() -> Iterator[TaskDict | Task]:
     yield from pipeline()
 
 
-def load_tasks(project: Project) -> list[Task]:
+def load_tasks(workspace: Workspace) -> list[Task]:
     """Return the tasks of a project: those of its dodo.py, or the pipeline alone where there is none.
 
     Raises GraphError if the dodo.py cannot be loaded or names a task twice.
     """
+    project = workspace.project
     _current.append(project.spec)
     try:
         return tasks_from(_creators(project.root / DODO))

@@ -3,14 +3,16 @@
 doit only asks whether a target exists. Here an output that was edited, emptied or deleted by hand makes its task run.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
-from contrast_tasks.tasks.checker import content_digest, signature_of
+from contrast_tasks.tasks.doit_overrides import content_digest, signature_of
+from contrast_tasks.tasks.inputs import Inputs
+from contrast_tasks.tasks.store import Store
 
-_SHORT = 8
 _FIRST, _ASKED = "it had not run before", "everything was asked to run"
 _POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
 
@@ -18,12 +20,12 @@ _POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
 class Fresh:
     """An `uptodate` item; doit calls it with the task and what was recorded for it.
 
-    digest: gives the hex digest over everything the task reads, asked when doit looks at the task, so after the tasks
-        it depends on. What was true before the action is what gets recorded.
+    inputs: gives what the task is made of, asked when doit looks at the task, so after the tasks it depends on. What was
+        true before the action is what gets recorded.
     outputs: the files the task writes, relative to the project.
+    results: where the task's inputs are kept, for `reasons`; kind: of its result there, "" if it has none.
     settles: the task completes its own inputs, as the one that makes a key when there is none; what is true after the
         action is recorded.
-    parts: gives what the digest is made of, name to digest, so that a run can say which part made it necessary.
     """
 
     # doit inspects the signature of every item of every task; found here it costs nothing.
@@ -31,36 +33,38 @@ class Fresh:
 
     def __init__(
         self,
-        digest: Callable[[], str],
+        inputs: Callable[[], Inputs],
         outputs: Sequence[str],
         *,
+        results: Store,
+        kind: str = "",
         settles: bool = False,
-        parts: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._digest = digest
-        self._parts = parts
+        self._now = inputs
+        self._results = results
+        self._result = results.path(kind, "") if kind else ""
         self._reasons: list[str] = []
         self._settles = settles
         self._outputs = tuple(outputs)
-        self._inputs = ""
+        self._inputs: Inputs | None = None
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
         """Return whether the task has nothing to do; values: what was recorded when it last succeeded."""
-        self._inputs = self._digest()
+        self._inputs = self._now()
         task.value_savers.append(self._record)
-        if self._is_fresh(values):
+        if self._is_fresh(values, self._inputs.digest):
             self._reasons = [_ASKED]
             return True
         self._reasons = self.reasons(values)
         return False
 
-    def _is_fresh(self, values: Mapping[str, Any]) -> bool:
+    def _is_fresh(self, values: Mapping[str, Any], digest: str) -> bool:
+        if values.get("inputs") != digest:
+            return False
+        if self._result and not _is_intact(f"{self._result}{digest}", values.get("kept")):
+            return False
         recorded = values.get("outputs")
-        if (
-            values.get("inputs") != self._inputs
-            or not isinstance(recorded, dict)
-            or len(recorded) != len(self._outputs)
-        ):
+        if not isinstance(recorded, dict) or len(recorded) != len(self._outputs):
             return False
         for path in self._outputs:  # noqa: SIM110  # a generator costs more than what it asks
             if not _is_intact(path, recorded.get(path)):
@@ -69,11 +73,18 @@ class Fresh:
 
     def reasons(self, values: Mapping[str, Any]) -> list[str]:
         """Return why the task has to run, in words; an empty list if it has nothing to do."""
-        if not isinstance(values.get("inputs"), str):
+        before = values.get("inputs")
+        if not isinstance(before, str):
             return [_FIRST]
         found = []
-        if values["inputs"] != self._digest():
-            found = _changed(self._parts(), values.get("parts")) or ["what it is made from changed"]
+        now = self._now()
+        if before != now.digest:
+            kept = self._results.get("inputs", before)
+            found = [] if kept is None else _differences(json.loads(kept), now.parts)
+            if not found:
+                found = ["what it is made from changed"]
+        elif self._result and not _is_intact(f"{self._result}{before}", values.get("kept")):
+            found.append("its result is gone or damaged")
         recorded = values.get("outputs")
         outputs = recorded if isinstance(recorded, dict) else {}
         for path in self._outputs:
@@ -92,41 +103,37 @@ class Fresh:
         """Return the files the task writes."""
         return self._outputs
 
-    def has_new_inputs(self, values: dict[str, Any]) -> bool:
+    def has_new_inputs(self, values: Mapping[str, Any]) -> bool:
         """Return whether the inputs differ from the recorded ones; nothing is said about the outputs."""
-        return values.get("inputs") != self._digest()
+        return values.get("inputs") != self._now().digest
 
     def _record(self) -> dict[str, Any]:
-        outputs = {
-            path: [*signature_of(os.stat(path)), content_digest(path)]  # noqa: PTH116
-            for path in self._outputs
-        }
-        inputs = self._digest() if self._settles else self._inputs
+        inputs = self._now() if self._settles or self._inputs is None else self._inputs
+        parts = json.dumps(inputs.parts, separators=(",", ":"), ensure_ascii=False)
+        self._results.remember("inputs", inputs.digest, parts.encode(errors="surrogateescape"))
+        kept = {"kept": _state(f"{self._result}{inputs.digest}")} if self._result else {}
         return {
-            "inputs": inputs,
-            "outputs": outputs,
-            "parts": " ".join(digest[:_SHORT] for digest in self._parts().values()),
+            "inputs": inputs.digest,
+            "outputs": {path: _state(path) for path in self._outputs},
             "why": self._reasons,
+            **kept,
         }
 
 
-def _changed(parts: Mapping[str, str], recorded: Any) -> list[str]:
-    """Return which parts differ from the recorded ones, which are known by their order only."""
-    before = recorded.split(" ") if isinstance(recorded, str) else []
-    if len(before) != len(parts):
-        return []
-    return [
-        f"{name} changed"
-        for (name, digest), old in zip(parts.items(), before, strict=True)
-        if digest[:_SHORT] != old
-    ]
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names that stand for something else than before, or in one of the two only."""
+    return [f"{name} changed" for name in {**now, **before} if before.get(name) != now.get(name)]
+
+
+def _state(path: str) -> list[Any]:
+    return [*signature_of(os.stat(path)), content_digest(path)]  # noqa: PTH116  # a thousand times per run
 
 
 def _is_intact(path: str, recorded: Any) -> bool:
     if recorded is None:
         return False
     try:
-        status = os.stat(path)  # noqa: PTH116  # a thousand times per run
+        status = os.stat(path)  # noqa: PTH116  # as above
     except OSError:
         return False
     size, modified_ns, changed_ns, inode, digest = recorded

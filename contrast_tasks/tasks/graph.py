@@ -7,22 +7,20 @@
 Nothing under build/ changes before `check` has accepted everything, and the manifest changes last.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from doit.task import Task
 
-from contrast_tasks.files import canonical_json, sha256_hex
-from contrast_tasks.steps import inputs, parts
 from contrast_tasks.steps.index import Workload
-from contrast_tasks.steps.paths import STATE
-from contrast_tasks.steps.project import Project
 from contrast_tasks.tasks.actions import action
+from contrast_tasks.tasks.doit_overrides import PipelineTask
 from contrast_tasks.tasks.freshness import Fresh
+from contrast_tasks.tasks.inputs import Inputs
+from contrast_tasks.tasks.workspace import Workspace
 
 TaskDict = dict[str, Any]
-_MUTABLE = (list, set, dict)
 
 # Sources and workloads may be called what doit reserves: `=` in names, `*` in dependencies.
 _RESERVED = str.maketrans({"%": "%25", "=": "%3D", "*": "%2A", "?": "%3F", "[": "%5B", "]": "%5D"})
@@ -37,67 +35,37 @@ def workload_name(workload: Workload) -> str:
     return _name(f"{workload.file}#{workload.key}")
 
 
-def _task(
-    project: Project,
-    stage: str,
-    *,
-    digest: Callable[[], str],
-    outputs: Sequence[str],
-    settles: bool = False,
-    made_from: Callable[[], Mapping[str, str]] = dict,
-    **members: Any,
-) -> TaskDict:
-    arguments = members.pop("arguments", {})
-    return {
-        "actions": [action(f"contrast_tasks.steps.{stage}", project=project.spec, **arguments)],
-        # What lies in .contrast is nobody's target, and asking for it twice is a tenth of a run that does nothing.
-        "targets": [path for path in outputs if not path.startswith(f"{STATE}/")],
-        "uptodate": [Fresh(digest, outputs, settles=settles, parts=made_from)],
-        "io": {"capture": False},
-        "clean": True,
-        **members,
-    }
+class _Tasks:
+    """Makes the tasks of one workspace."""
 
-
-class _Many:
-    """Makes many tasks that differ in names and files only.
-
-    doit checks each of the twenty members of every task it makes; here one is checked, and the others are its copies.
-    """
-
-    def __init__(self, project: Project, stage: str, *, basename: str, task_dep: list[str]) -> None:
-        self._spec = project.spec
-        self._stage = f"contrast_tasks.steps.{stage}"
-        self._basename = basename
-        model = Task(basename, [], task_dep=task_dep, clean=True, io={"capture": False})
-        self._common = {
-            name: value for name, value in vars(model).items() if type(value) not in _MUTABLE
-        }
-        self._own = [
-            (name, value) for name, value in vars(model).items() if type(value) in _MUTABLE
-        ]
+    def __init__(self, workspace: Workspace) -> None:
+        self._results = workspace.results
+        self._spec = workspace.project.spec
 
     def task(
         self,
         name: str,
-        digest: Callable[[], str],
-        outputs: Sequence[str],
-        targets: Sequence[str],
-        made_from: Callable[[], Mapping[str, str]],
+        function: str,
+        inputs: Callable[[], Inputs],
+        *,
+        outputs: Sequence[str] = (),
+        result: str = "",
+        settles: bool = False,
+        task_dep: Sequence[str] = (),
+        doc: str = "",
+        subtask_of: str = "",
         **arguments: str,
-    ) -> Task:
-        """Return one task; name: below the common one."""
-        task = Task.__new__(Task)
-        members = vars(task)
-        members.update(self._common)
-        for member, value in self._own:
-            members[member] = value.copy()
-        task.name = f"{self._basename}:{name}"
-        task.subtask_of = self._basename
-        task._actions = [action(self._stage, project=self._spec, **arguments)]  # noqa: SLF001  # as Task does
-        task.uptodate = [(Fresh(digest, outputs, parts=made_from), [], {})]
-        task.targets = list(targets)
-        return task
+    ) -> PipelineTask:
+        """Return one task; function: of `tasks.pipeline`; result: the kind of what it leaves in the store."""
+        return PipelineTask(
+            name,
+            action(f"contrast_tasks.tasks.pipeline:{function}", project=self._spec, **arguments),
+            Fresh(inputs, outputs, results=self._results, kind=result, settles=settles),
+            targets=outputs,
+            task_dep=task_dep,
+            doc=doc,
+            subtask_of=subtask_of,
+        )
 
 
 def _group(basename: str, doc: str, tasks: Sequence[Task]) -> TaskDict:
@@ -105,116 +73,97 @@ def _group(basename: str, doc: str, tasks: Sequence[Task]) -> TaskDict:
     return {"basename": basename, "name": None, "doc": doc, "task_dep": names}
 
 
-def _workloads(project: Project) -> list[Task]:
-    many = _Many(project, "policies:derive_workload", basename="workload", task_dep=["lock"])
-    return [
-        many.task(
-            workload_name(workload),
-            partial(project.inputs_of_workload, workload.id, look=False),
-            (project.paths.work(workload.id),),
-            (),
-            partial(parts.of_workload, project, workload.id),
+def generate_tasks(
+    workspace: Workspace, *, before_lock: Sequence[str] = ()
+) -> Iterator[TaskDict | Task]:
+    """Yield the tasks of `generate`; before_lock: tasks that make what the lock is made from."""
+    project, inputs = workspace.project, workspace.inputs
+    make = _Tasks(workspace).task
+    yield make(
+        "sources",
+        "check_sources",
+        inputs.sources,
+        result="sources",
+        doc="check the sources as a whole",
+    )
+    before = list(before_lock)
+    if project.own_components:
+        yield make(
+            "components",
+            "pack_components",
+            inputs.components,
+            settles=True,
+            task_dep=before,
+            doc="pack our own images for platform local",
+        )
+        before = [*before, "components"]
+    yield make(
+        "lock",
+        "complete_lock",
+        inputs.lock,
+        settles=True,
+        task_dep=before,
+        doc="complete the lock file from the layouts on disk",
+    )
+    yield make(
+        "documents",
+        "check_documents",
+        inputs.documents,
+        task_dep=["lock"],
+        doc="validate settings and lock file by their schemas",
+    )
+    yield make(
+        "keys",
+        "prepare_keys",
+        inputs.keys,
+        result="keys",
+        settles=True,
+        doc="make the owner keys that are not there yet",
+    )
+    workloads = [
+        make(
+            f"workload:{workload_name(workload)}",
+            "derive_workload",
+            partial(inputs.workload, workload.id),
+            result="workload",
+            task_dep=["lock"],
+            subtask_of="workload",
             workload=workload.id,
         )
         for workload in project.index.workloads.values()
     ]
-
-
-def _outputs(project: Project) -> list[Task]:
-    many = _Many(project, "write:write_outputs", basename="output", task_dep=["check"])
-    tasks = []
-    for source in project.index.files:
-        outputs = project.outputs_of(source)
-        digest = partial(project.inputs_of_output, source.file, look=False)
-        made_from = partial(parts.of_output, project, source.file)
-        task = many.task(_name(source.file), digest, outputs, outputs, made_from, file=source.file)
-        tasks.append(task)
-    return tasks
-
-
-def generate_tasks(
-    project: Project, *, before_lock: Sequence[str] = ()
-) -> Iterator[TaskDict | Task]:
-    """Yield the tasks of `generate`; before_lock: tasks that make what the lock is made from."""
-    paths = project.paths
-    yield _task(
-        project,
-        "check:check_sources",
-        basename="sources",
-        doc="check the sources as a whole",
-        digest=lambda: inputs.of_sources(project),
-        made_from=lambda: parts.of_sources(project),
-        outputs=(paths.sources,),
-    )
-    before = list(before_lock)
-    if project.own_components:
-        yield _task(
-            project,
-            "images:pack_components",
-            basename="components",
-            doc="pack our own images for platform local",
-            digest=lambda: inputs.of_components(project),
-            outputs=(),
-            settles=True,
-            task_dep=before,
-        )
-        before = [*before, "components"]
-    yield _task(
-        project,
-        "images:lock",
-        basename="lock",
-        doc="complete the lock file from the layouts on disk",
-        digest=lambda: inputs.of_lock(project),
-        made_from=lambda: parts.of_lock(project),
-        outputs=(),
-        settles=True,
-        task_dep=before,
-    )
-    yield _task(
-        project,
-        "check:check_documents",
-        basename="documents",
-        doc="validate settings, lock file and index by their schemas",
-        digest=lambda: inputs.of_documents(project),
-        made_from=lambda: parts.of_documents(project),
-        outputs=(),
-        task_dep=["lock"],
-    )
-    yield _task(
-        project,
-        "keys:prepare_keys",
-        basename="keys",
-        doc="make the owner keys that are not there yet",
-        digest=lambda: inputs.of_keys(project),
-        made_from=lambda: parts.of_keys(project),
-        outputs=(paths.keys,),
-        settles=True,
-    )
-    workloads = _workloads(project)
     yield _group("workload", "derive the policy of each workload", workloads)
     yield from workloads
-    yield _task(
-        project,
-        "check:check_project",
-        basename="check",
-        doc="check everything before anything is written",
-        digest=lambda: inputs.of_check(project),
-        made_from=lambda: parts.of_check(project),
-        outputs=(paths.check, paths.candidate),
+    yield make(
+        "check",
+        "check_project",
+        inputs.check,
+        outputs=(project.paths.check,),
+        result="check",
         task_dep=["sources", "documents", "keys", "workload"],
+        doc="check everything before anything is written",
     )
-    outputs = _outputs(project)
+    outputs = [
+        make(
+            f"output:{_name(source.file)}",
+            "write_outputs",
+            partial(inputs.output, source.file),
+            outputs=project.outputs_of(source),
+            task_dep=["check"],
+            subtask_of="output",
+            file=source.file,
+        )
+        for source in project.index.files
+    ]
     yield _group("output", "write annotated YAML, records and policies", outputs)
     yield from outputs
-    yield _task(
-        project,
-        "manifest:write_manifest",
-        basename="manifest",
-        doc="write the manifest, and remove outputs of what is gone",
-        digest=lambda: sha256_hex(canonical_json(inputs.of_manifest(project))),
-        made_from=lambda: parts.of_manifest(project),
-        outputs=(paths.manifest,),
+    yield make(
+        "manifest",
+        "write_manifest",
+        inputs.manifest,
+        outputs=(project.paths.manifest,),
         task_dep=["output"],
+        doc="write the manifest, and remove outputs of what is gone",
     )
     yield {
         "basename": "generate",

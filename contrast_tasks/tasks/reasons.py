@@ -7,7 +7,7 @@ from typing import Any
 
 from doit.task import Task
 
-from contrast_tasks.tasks.database import Database
+from contrast_tasks.tasks.doit_overrides import Database
 from contrast_tasks.tasks.freshness import Fresh
 from contrast_tasks.tasks.run import DATABASE
 

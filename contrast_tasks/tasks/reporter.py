@@ -14,8 +14,8 @@ from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
 from contrast_tasks.report.text import closing_lines, finding_line
-from contrast_tasks.steps.outcome import lacking, read_outcome
 from contrast_tasks.tasks.actions import Failed
+from contrast_tasks.tasks.outcome import lacking, read_outcome
 
 
 def _end_on_sigterm() -> None:

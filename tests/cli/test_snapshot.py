@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.cli import snapshot
-from contrast_tasks.steps.footprint import footprint
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import open_project
+from contrast_tasks.steps.project import Spec
+from contrast_tasks.tasks.footprint import footprint
+from contrast_tasks.tasks.workspace import open_workspace
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject, deployment
 
@@ -139,7 +139,7 @@ def test_everything_that_decides_is_in_the_footprint(
 ) -> None:
     terminal.run("generate")
 
-    found = footprint(open_project(Spec(root=str(project.root)), fresh=True))
+    found = footprint(open_workspace(Spec(root=str(project.root)), is_fresh=True))
 
     assert found >= {
         *project.outputs(),
@@ -150,12 +150,17 @@ def test_everything_that_decides_is_in_the_footprint(
         "contrast.toml",
         "contrast.lock",
         "dodo.py",
-        ".contrast/results/Deployment.till",
-        ".contrast/keys.json",
-        ".contrast/index.json",
-        ".contrast/candidate.json",
-        ".contrast/sources.json",
     }
+    kinds = ("workload", "keys", "index", "check", "sources")
+    folders = {kind: [path for path in found if f"/store/{kind}/" in path] for kind in kinds}
+    assert {kind: len(paths) for kind, paths in folders.items()} == {
+        "workload": 4,
+        "keys": 1,
+        "index": 1,
+        "check": 1,
+        "sources": 1,
+    }
+    assert all(Path(path).is_file() for paths in folders.values() for path in paths)
     assert any(path.endswith("contrast_tasks/kube/edits.py") for path in found)
     assert any(path.endswith("templates/policy/rules.rego") for path in found)
     assert any(path.endswith("coordinator/ca.py") for path in found)

@@ -19,10 +19,10 @@ from cryptography.x509.oid import NameOID
 
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.layout import Layout
+from contrast_tasks.images.packing import pack
 from contrast_tasks.images.unpack import unpack
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.load import Settings
-from contrast_tasks.steps.pack import layout_name, pack
 from tests.fakes.application import Program, get, loopback
 
 pytestmark = pytest.mark.e2e
@@ -55,7 +55,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
     shutil.copytree(EXAMPLE, root / "emojivoto", ignore=shutil.ignore_patterns("__pycache__"))
     settings = Settings(root=root, platform="local", sources=("emojivoto/deployment",))
     pack(settings)
-    layout = Layout(root / layout_name(settings))
+    layout = Layout(root / settings.packed_layout)
     found = {}
     for name in ("emoji-svc", "voting-svc", "web"):
         image = layout.image(parse_reference(f"emojivoto/{name}:v11"))

@@ -88,7 +88,7 @@ def component_images(site: Path, project: Path) -> dict[str, str]:
     """Return the digests of our own images, packed by an installation in `site`."""
     code = (
         "import json; from pathlib import Path; from contrast_tasks.settings.load import load_settings;"
-        "from contrast_tasks.steps.pack import pack;"
+        "from contrast_tasks.images.packing import pack;"
         "print(json.dumps(pack(load_settings(Path.cwd(), environ={}))['images']))"
     )
     project.mkdir()

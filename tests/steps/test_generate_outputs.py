@@ -2,8 +2,6 @@
 
 import base64
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import yaml
@@ -70,33 +68,8 @@ def test_every_file_that_is_left_behind_keeps_its_schema(
         ("build/check.json", "check"),
         ("manifest.json", "manifest"),
         ("contrast.lock", "lock"),
-        (".contrast/index.json", "index"),
-        (".contrast/sources.json", "findings"),
     ):
         assert validate(json.loads(project.read(name)), schema) == [], name
-    for path in (project.root / ".contrast/documents").iterdir():
-        documents = json.loads(path.read_bytes())
-        assert validate({"file": path.name, "documents": documents}, "index") == []
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda entry: entry.update(digest="0"), id="digest"),
-        pytest.param(lambda entry: entry.update(more=1), id="member"),
-        pytest.param(lambda entry: entry["workloads"][0].pop(), id="row"),
-        pytest.param(lambda entry: entry["findings"].append({"code": 1}), id="finding"),
-    ],
-)
-def test_the_schema_of_the_index_refuses_what_is_not_one(
-    terminal: Terminal, project: FakeProject, damage: Callable[[Any], object]
-) -> None:
-    _generate(terminal)
-    index = json.loads(project.read(".contrast/index.json"))
-
-    damage(index["files"]["deployment/shop.yml"])
-
-    assert validate(index, "index") != []
 
 
 def test_the_coordinator_has_its_role_and_neither_initializer_nor_mesh(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks.platforms import runtime_class
 from contrast_tasks.settings.load import Settings
-from contrast_tasks.steps.handler import names_of_values, runtime_class
+from contrast_tasks.steps.project import runtime_class_of
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
@@ -48,7 +49,7 @@ def test_a_file_that_is_no_object_has_no_names(tmp_path: Path, content: str) -> 
         root=tmp_path, platform="metal-qemu-snp", sources=(), reference_values="values.json"
     )
 
-    assert names_of_values(tmp_path, settings) == []
+    assert runtime_class_of(settings) == "contrast-cc-metal-qemu-snp"
 
 
 def test_pods_run_under_the_release_that_is_bundled(

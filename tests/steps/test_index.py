@@ -6,7 +6,8 @@ import pytest
 
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps import index as stage
-from contrast_tasks.steps.index import INDEX, Index, find_sources, load_index
+from contrast_tasks.steps.index import Entries, Index, Indexed, index_sources
+from contrast_tasks.steps.sources import find_sources
 from tests.fakes.workloads import FakeProject, config_map, deployment, service, stream
 
 OLD_NS = 10_000_000_000
@@ -23,8 +24,12 @@ def _settings(root: Path, *sources: str, include: bool = True) -> Settings:
     )
 
 
-def _load(root: Path, *sources: str, code: str = "code", **more: object) -> Index:
-    return load_index(_settings(root, *sources), code=code, **more)  # type: ignore[arg-type]
+def _indexed(root: Path, recorded: Entries | None = None, *, now_ns: int = 0) -> Indexed:
+    return index_sources(_settings(root), recorded or {}, now_ns=now_ns)
+
+
+def _load(root: Path) -> Index:
+    return index_sources(_settings(root, include=False), {}, now_ns=0).index
 
 
 def _found(root: Path, *sources: str) -> list[str]:
@@ -154,7 +159,10 @@ def test_workloads_and_what_they_take_values_from_are_indexed(tmp_path: Path) ->
     assert (workload.id, workload.key) == ("shop.Deployment.cart", "shop/Deployment/cart")
     assert (workload.file, workload.position) == ("deployment/shop.yml", 2)
     assert workload.images == ("shop/app:v1",)
-    assert workload.configs == (("ConfigMap", "shop", "prices"),)
+    assert workload.uses == (
+        ("ConfigMap", "shop", "prices"),
+        ("ServiceAccount", "shop", "default"),
+    )
     assert index.places == {("ConfigMap", "default", "prices"): ("deployment/shop.yml", 0)}
 
 
@@ -163,67 +171,43 @@ def test_an_unchanged_file_is_not_read_again(
 ) -> None:
     FakeProject(tmp_path).write("a.yml", deployment("a"))
     later = (tmp_path / "deployment/a.yml").stat().st_ctime_ns + OLD_NS
-    first = _load(tmp_path, now_ns=later)
-    monkeypatch.setattr(Path, "read_bytes", _only(INDEX))
+    first = _indexed(tmp_path, now_ns=later)
+    monkeypatch.setattr("builtins.open", _never)
+    monkeypatch.setattr(stage, "_parsed", _never)
 
-    assert _load(tmp_path, now_ns=later).workloads == first.workloads
+    again = _indexed(tmp_path, first.entries, now_ns=later)
+
+    assert again.index.workloads == first.index.workloads
+    assert (again.is_new, first.is_new) == (False, True)
 
 
 def test_a_touched_file_is_not_parsed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = FakeProject(tmp_path).write("a.yml", deployment("a"))
-    first = _load(tmp_path)
+    first = _indexed(tmp_path)
     os.utime(path, ns=(1, 1))
     monkeypatch.setattr(stage, "_parsed", _never)
 
-    assert _load(tmp_path).workloads == first.workloads
+    assert _indexed(tmp_path, first.entries).index.workloads == first.index.workloads
 
 
 def test_a_young_file_is_read_again(tmp_path: Path) -> None:
     path = FakeProject(tmp_path).write("a.yml", deployment("a"))
-    _load(tmp_path, now_ns=path.stat().st_ctime_ns + 1)
 
-    entry = json.loads((tmp_path / INDEX).read_bytes())["files"]["deployment/a.yml"]
+    indexed = _indexed(tmp_path, now_ns=path.stat().st_ctime_ns + 1)
 
-    assert entry["signature"] is None
-
-
-def test_other_code_parses_everything_again(tmp_path: Path) -> None:
-    FakeProject(tmp_path).write("a.yml", deployment("a"))
-    _load(tmp_path, code="old")
-    document = json.loads((tmp_path / INDEX).read_bytes())
-    document["files"]["deployment/a.yml"]["workloads"] = []
-    (tmp_path / INDEX).write_text(json.dumps(document))
-
-    assert list(_load(tmp_path, code="old").workloads) == []
-    assert list(_load(tmp_path, code="new").workloads) == ["Deployment.a"]
+    assert indexed.entries["deployment/a.yml"]["signature"] is None
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda document: [], id="no-object"),
-        pytest.param(lambda document: {**document, "version": 2}, id="version"),
-        pytest.param(lambda document: {**document, "files": 3}, id="files"),
-        pytest.param(lambda document: {**document, "files": {"deployment/a.yml": 3}}, id="entry"),
-        pytest.param(
-            lambda document: {**document, "files": {"deployment/a.yml": {}}}, id="empty-entry"
-        ),
-        pytest.param(lambda document: _with(document, "workloads", [[1]]), id="row"),
-        pytest.param(lambda document: _with(document, "configs", [1]), id="config"),
-        pytest.param(lambda document: _with(document, "findings", [{}]), id="finding"),
-        pytest.param(lambda document: _with(document, "digest", None), id="digest"),
-    ],
-)
-def test_a_damaged_index_is_made_anew(tmp_path: Path, damage: object) -> None:
-    path = FakeProject(tmp_path).write("a.yml", deployment("a"))
+def test_what_was_kept_as_json_is_as_good(tmp_path: Path) -> None:
+    path = FakeProject(tmp_path).write("a.yml", deployment("a", config="prices"))
     later = path.stat().st_ctime_ns + OLD_NS
-    first = _load(tmp_path, now_ns=later)
-    good = json.loads((tmp_path / INDEX).read_bytes())
-    (tmp_path / INDEX).write_text(json.dumps(damage(good)))  # type: ignore[operator]
+    first = _indexed(tmp_path, now_ns=later)
 
-    assert _load(tmp_path, now_ns=later).workloads == first.workloads
+    again = _indexed(tmp_path, json.loads(json.dumps(first.entries)), now_ns=later)
+
+    assert (again.index, again.is_new) == (first.index, False)
 
 
 def test_a_file_that_is_not_kubernetes_has_findings_and_no_documents(tmp_path: Path) -> None:
@@ -240,7 +224,7 @@ def test_a_file_that_is_not_kubernetes_has_findings_and_no_documents(tmp_path: P
 def test_our_coordinator_is_added_when_no_source_has_one(tmp_path: Path) -> None:
     FakeProject(tmp_path).write("coordinator.yml", deployment("a"))
 
-    index = _load(tmp_path, ours={"coordinator.yml": COORDINATOR.encode()})
+    index = _indexed(tmp_path).index
 
     assert [source.file for source in index.files] == [
         "deployment/coordinator.yml",
@@ -252,7 +236,7 @@ def test_our_coordinator_is_added_when_no_source_has_one(tmp_path: Path) -> None
 def test_our_coordinator_is_not_added_beside_another(tmp_path: Path) -> None:
     FakeProject(tmp_path).write("mine.yml", COORDINATOR)
 
-    index = _load(tmp_path, ours={"coordinator.yml": COORDINATOR.encode()})
+    index = _indexed(tmp_path).index
 
     assert [source.file for source in index.files] == ["deployment/mine.yml"]
 
@@ -269,23 +253,5 @@ def test_facts_do_not_change_with_what_checks_over_all_sources_do_not_see(tmp_pa
     assert after.facts == before.facts
 
 
-def _with(document: dict[str, object], member: str, value: object) -> dict[str, object]:
-    files = {
-        name: {**entry, member: value}
-        for name, entry in document["files"].items()  # type: ignore[attr-defined]
-    }
-    return {**document, "files": files}
-
-
-def _never(*arguments: object) -> object:
+def _never(*arguments: object, **more: object) -> object:
     raise AssertionError("parsed although nothing changed")
-
-
-def _only(name: str) -> object:
-    real = Path.read_bytes
-
-    def read_bytes(path: Path) -> bytes:
-        assert str(path).endswith(name), f"read {path} although nothing changed"
-        return real(path)
-
-    return read_bytes

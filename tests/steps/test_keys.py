@@ -6,9 +6,8 @@ import pytest
 
 from contrast_tasks.errors import UsageError
 from contrast_tasks.manifest.keys import generate_workload_owner
-from contrast_tasks.steps.keys import load_public_keys, prepare_keys
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import open_project
+from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.steps.keys import prepare_keys
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
@@ -21,34 +20,32 @@ def short_seedshare_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("contrast_tasks.manifest.keys.SEEDSHARE_BITS", RSA_BITS)
 
 
-def _spec(project: FakeProject, **flags: object) -> Spec:
-    pairs = sorted((key.replace("__", "."), value) for key, value in flags.items())
-    spec = Spec(root=str(project.root), flags=tuple(pairs))
-    open_project(spec, fresh=True)
-    return spec
+def _settings(project: FakeProject, **flags: object) -> Settings:
+    given = {key.replace("__", "."): value for key, value in flags.items()}
+    return load_settings(project.root, environ={}, flags=given)
 
 
 def test_both_keys_are_made_once_and_never_again(project: FakeProject) -> None:
-    spec = _spec(
+    settings = _settings(
         project,
         owners__disable_updates=False,
         owners__workload=("keys/w.pem",),
         owners__seedshare=("s.pem",),
     )
 
-    first = prepare_keys(spec)
+    first, wrote = prepare_keys(settings)
     contents = [(project.root / name).read_bytes() for name in ("keys/w.pem", "s.pem")]
-    second = prepare_keys(spec)
+    second, nothing = prepare_keys(settings)
 
-    assert first == {"wrote": ["keys/w.pem", "s.pem"]}
-    assert second == {"wrote": []}
+    assert (wrote, nothing) == (["keys/w.pem", "s.pem"], [])
+    assert first == second
     assert [(project.root / name).read_bytes() for name in ("keys/w.pem", "s.pem")] == contents
 
 
 def test_a_key_is_readable_by_its_owner_only_whatever_the_umask(project: FakeProject) -> None:
     before = os.umask(0)
     try:
-        prepare_keys(_spec(project, owners__disable_updates=False, owners__workload=("w.pem",)))
+        prepare_keys(_settings(project, owners__disable_updates=False, owners__workload=("w.pem",)))
     finally:
         os.umask(before)
 
@@ -59,16 +56,18 @@ def test_an_existing_key_is_kept(project: FakeProject) -> None:
     pem = generate_workload_owner()
     (project.root / "w.pem").write_bytes(pem)
 
-    prepare_keys(_spec(project, owners__disable_updates=False, owners__workload=("w.pem",)))
+    prepare_keys(_settings(project, owners__disable_updates=False, owners__workload=("w.pem",)))
 
     assert (project.root / "w.pem").read_bytes() == pem
 
 
 def test_of_several_keys_none_is_made(project: FakeProject) -> None:
-    spec = _spec(project, owners__disable_updates=False, owners__workload=("a.pem", "b.pem"))
+    settings = _settings(
+        project, owners__disable_updates=False, owners__workload=("a.pem", "b.pem")
+    )
 
     with pytest.raises(UsageError, match="owner key cannot be read") as caught:
-        prepare_keys(spec)
+        prepare_keys(settings)
 
     assert str(caught.value.where) == "a.pem"
     assert not (project.root / "a.pem").exists()
@@ -78,24 +77,21 @@ def test_several_keys_are_sorted_and_each_once(project: FakeProject) -> None:
     pem, other = generate_workload_owner(), generate_workload_owner()
     for name, content in (("a.pem", pem), ("b.pem", other), ("c.pem", pem)):
         (project.root / name).write_bytes(content)
-    spec = _spec(
+    settings = _settings(
         project, owners__disable_updates=False, owners__workload=("a.pem", "b.pem", "c.pem")
     )
 
-    prepare_keys(spec)
+    owners = prepare_keys(settings)[0].workload_owners
 
-    owners = load_public_keys(open_project(spec)).workload_owners
     assert owners is not None
     assert len(owners) == 2
     assert list(owners) == sorted(owners)
 
 
 def test_without_updates_no_workload_owner_key_is_made(project: FakeProject) -> None:
-    spec = _spec(project, owners__disable_updates=True)
+    settings = _settings(project, owners__disable_updates=True)
 
-    prepare_keys(spec)
-
-    assert load_public_keys(open_project(spec)).workload_owners is None
+    assert prepare_keys(settings)[0].workload_owners is None
     assert not (project.root / "workload-owner.pem").exists()
 
 
@@ -103,7 +99,7 @@ def test_a_file_that_is_no_key_is_refused_by_name(project: FakeProject) -> None:
     (project.root / "w.pem").write_text("not a key")
 
     with pytest.raises(UsageError) as caught:
-        prepare_keys(_spec(project, owners__disable_updates=False, owners__workload=("w.pem",)))
+        prepare_keys(_settings(project, owners__disable_updates=False, owners__workload=("w.pem",)))
 
     assert str(caught.value.where) == "w.pem"
 
@@ -127,12 +123,10 @@ def test_a_new_key_reaches_the_manifest_and_runs_no_workload(
 def test_platform_local_pins_the_root_of_a_processor_made_on_first_use(
     project: FakeProject,
 ) -> None:
-    spec = _spec(project, platform="local")
+    settings = _settings(project, platform="local")
 
-    prepare_keys(spec)
-    first = load_public_keys(open_project(spec)).local_root_sha256
-    prepare_keys(spec)
+    first = prepare_keys(settings)[0].local_root_sha256
 
     assert len(first) == 64
-    assert load_public_keys(open_project(spec)).local_root_sha256 == first
+    assert prepare_keys(settings)[0].local_root_sha256 == first
     assert (Path(project.root) / ".contrast/local/processor").is_dir()

@@ -7,8 +7,8 @@ import pytest
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.lock import parse_lock
 from contrast_tasks.settings.load import ComponentSettings
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import open_project
+from contrast_tasks.steps.project import Spec
+from contrast_tasks.tasks.workspace import open_project
 from tests.fakes.commands import Terminal, quiet_environment
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.fakes.workloads import IMAGE, deployment

@@ -9,15 +9,14 @@ import pytest
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layout import Layout
-from contrast_tasks.images.unpack import unpack
-from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.settings.load import ComponentSettings, Settings
-from contrast_tasks.steps.pack import (
+from contrast_tasks.images.packing import (
     component_recipes,
-    layout_name,
     pack,
     pack_components,
 )
+from contrast_tasks.images.unpack import unpack
+from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.settings.load import ComponentSettings, Settings
 from tests.fakes.images import make_image, write_images
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "emojivoto"
@@ -34,7 +33,7 @@ modules = { "app" = ["shop.cart"] }
 @pytest.fixture
 def _project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out our own components, which have tests of their own, to be quick."""
-    monkeypatch.setattr("contrast_tasks.steps.pack.component_recipes", lambda: ())
+    monkeypatch.setattr("contrast_tasks.images.packing.component_recipes", lambda: ())
 
 
 alone = pytest.mark.usefixtures("_project_alone")
@@ -70,7 +69,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def unpacked(settings: Settings, reference: str, target: Path) -> list[str]:
-    layout = Layout(settings.root / layout_name(settings))
+    layout = Layout(settings.root / settings.packed_layout)
     unpack(layout.image(parse_reference(reference)), target)
     return list(files(target))
 
@@ -295,7 +294,7 @@ def test_every_module_of_a_component_can_be_imported_from_its_image_alone(
 def _small_components(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our components with nothing in them."""
     recipes = [replace(recipe, modules={}, files={}) for recipe in component_recipes()]
-    monkeypatch.setattr("contrast_tasks.steps.pack.component_recipes", lambda: recipes)
+    monkeypatch.setattr("contrast_tasks.images.packing.component_recipes", lambda: recipes)
 
 
 small = pytest.mark.usefixtures("_small_components")

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.steps.footprint import footprint
-from contrast_tasks.steps.inputs import of_pack
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import Project, open_project
+from contrast_tasks.steps.project import Spec
+from contrast_tasks.tasks.footprint import footprint
+from contrast_tasks.tasks.workspace import Workspace, open_workspace
 from tests.fakes.workloads import FakeProject
 
 RECIPE = """
@@ -21,13 +20,13 @@ modules = { "app" = ["till"] }
 
 
 @pytest.fixture
-def opened(project: FakeProject) -> Project:
+def opened(project: FakeProject) -> Workspace:
     """Return a project whose images.toml lies at its root, beside everything that generate writes."""
     for name in ("bin/till", "page/index.html", "app/till.py"):
         (project.root / name).parent.mkdir(exist_ok=True)
         (project.root / name).write_text(name)
     (project.root / "images.toml").write_text(RECIPE)
-    return open_project(Spec(root=str(project.root)), fresh=True)
+    return open_workspace(Spec(root=str(project.root)), is_fresh=True)
 
 
 def _file(name: str, content: str = "other") -> Callable[[Path], None]:
@@ -52,13 +51,13 @@ def _file(name: str, content: str = "other") -> Callable[[Path], None]:
     ],
 )
 def test_images_are_packed_again_when_what_they_are_made_of_changes(
-    opened: Project, change: Callable[[Path], None]
+    opened: Workspace, change: Callable[[Path], None]
 ) -> None:
-    before = of_pack(opened)
+    before = opened.inputs.pack().digest
 
-    change(opened.root)
+    change(opened.project.root)
 
-    assert of_pack(opened) != before
+    assert opened.inputs.pack().digest != before
 
 
 @pytest.mark.parametrize(
@@ -72,16 +71,16 @@ def test_images_are_packed_again_when_what_they_are_made_of_changes(
     ],
 )
 def test_what_no_image_is_made_of_packs_nothing(
-    opened: Project, change: Callable[[Path], None]
+    opened: Workspace, change: Callable[[Path], None]
 ) -> None:
-    before = of_pack(opened)
+    before = opened.inputs.pack().digest
 
-    change(opened.root)
+    change(opened.project.root)
 
-    assert of_pack(opened) == before
+    assert opened.inputs.pack().digest == before
 
 
-def test_what_images_are_made_of_is_looked_at_before_a_run_is_skipped(opened: Project) -> None:
+def test_what_images_are_made_of_is_looked_at_before_a_run_is_skipped(opened: Workspace) -> None:
     found = footprint(opened)
 
     assert {"images.toml", "bin/till", "page", "page/index.html", "app/till.py"} <= found

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from contrast_tasks.tasks.checker import ContentChecker
+from contrast_tasks.tasks.doit_overrides import ContentChecker
 
 
 def _recorded(checker: ContentChecker, path: str) -> object:

@@ -5,7 +5,7 @@ import pytest
 from doit.dependency import JSONCodec, SqliteDB
 
 from contrast_tasks.errors import GraphError
-from contrast_tasks.tasks.database import Database
+from contrast_tasks.tasks.doit_overrides import Database
 
 
 def test_what_is_set_is_there_after_dump(tmp_path: Path) -> None:

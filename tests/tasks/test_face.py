@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.steps.paths import Spec
-from contrast_tasks.steps.project import open_project
+from contrast_tasks.steps.project import Spec
 from contrast_tasks.tasks.face import load_tasks
+from contrast_tasks.tasks.workspace import open_workspace
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
@@ -243,7 +243,7 @@ def test_a_dodo_that_cannot_be_used_is_a_graph_error(
 def test_every_task_can_be_sent_to_another_process(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    tasks = load_tasks(open_project(Spec(root=str(project.root)), fresh=True))
+    tasks = load_tasks(open_workspace(Spec(root=str(project.root)), is_fresh=True))
 
     copies = pickle.loads(pickle.dumps(tasks))
 
@@ -264,8 +264,8 @@ def test_a_task_of_the_pipeline_is_a_command_without_a_dodo(
     terminal: Terminal, project: FakeProject
 ) -> None:
     assert terminal.run("workload:deployment/shop.yml#Deployment/shelf").code == 0
-    assert (project.root / ".contrast/results/Deployment.shelf").exists()
-    assert not (project.root / ".contrast/results/Deployment.cart").exists()
+    [result] = (project.root / ".contrast/store/workload").iterdir()
+    assert b'"name":"shelf"' in result.read_bytes()
 
 
 SWITCH = """\

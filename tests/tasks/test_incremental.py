@@ -222,7 +222,7 @@ def test_removing_a_workload_removes_its_outputs(terminal: Terminal, project: Fa
     assert not any("shelf" in name for name in names)
     assert "build/policies/Deployment.cart.rego" in names
     assert b"shelf" not in project.outputs()["manifest.json"]
-    assert not (project.root / ".contrast/results/Deployment.shelf").exists()
+    assert len(list((project.root / ".contrast/store/workload").iterdir())) == 3
 
 
 def test_removing_a_file_removes_its_outputs_and_empty_folders(
@@ -291,9 +291,14 @@ def test_another_image_in_the_lock_runs_the_workloads_that_use_it(
     assert workloads == EVERYTHING - {"<coordinator.yml>#StatefulSet/coordinator"}
 
 
-def test_a_service_account_reaches_the_workloads_of_its_namespace(
+def test_a_service_account_reaches_the_workloads_that_use_it(
     terminal: Terminal, project: FakeProject
 ) -> None:
+    text = project.read("deployment/shop.yml").replace(
+        "      containers:\n        - name: shelf",
+        "      serviceAccountName: own\n      containers:\n        - name: shelf",
+    )
+    project.write("shop.yml", text)
     _generate(terminal)
     account = (
         "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: default\n"
@@ -303,7 +308,10 @@ def test_a_service_account_reaches_the_workloads_of_its_namespace(
 
     _, workloads, _ = _generate(terminal)
 
-    assert "deployment/till/till.yaml#Deployment/till" in workloads
+    assert workloads == {
+        "deployment/shop.yml#Deployment/cart",
+        "deployment/till/till.yaml#Deployment/till",
+    }
     assert (
         b"serviceaccount"
         not in project.outputs()["build/policies/Deployment.till.rego"].rpartition(b"policy_data")[
@@ -312,8 +320,21 @@ def test_a_service_account_reaches_the_workloads_of_its_namespace(
     )
 
 
+def _entries(project: FakeProject, kind: str) -> list[Path]:
+    found = list((project.root / ".contrast/store" / kind).iterdir())
+    assert found
+    return found
+
+
 @pytest.mark.parametrize(
-    "name", ["doit.db", "index.json", "code.json", "keys.json", "sources.json", "accepted"]
+    "name",
+    [
+        "doit.db",
+        *(
+            f"store/{kind}"
+            for kind in ("index", "code", "keys", "sources", "heads", "check", "inputs")
+        ),
+    ],
 )
 @pytest.mark.parametrize(
     "content", [b"", b"garbage", b'{"version": 1}'], ids=["empty", "text", "json"]
@@ -323,7 +344,9 @@ def test_state_that_cannot_be_read_is_made_anew(
 ) -> None:
     _generate(terminal)
     before = project.outputs()
-    (project.root / ".contrast" / name).write_bytes(content)
+    place = project.root / ".contrast" / name
+    for path in place.iterdir() if place.is_dir() else [place]:
+        path.write_bytes(content)
 
     _generate(terminal)
 
@@ -331,7 +354,7 @@ def test_state_that_cannot_be_read_is_made_anew(
     assert _generate(terminal)[1:] == (set(), set())
 
 
-def test_what_was_accepted_before_does_not_change_the_bytes(
+def test_what_was_known_before_does_not_change_the_bytes(
     terminal: Terminal, project: FakeProject
 ) -> None:
     _generate(terminal)
@@ -355,13 +378,13 @@ def test_what_was_accepted_before_does_not_change_the_bytes(
     assert b"203.0.113.8" in step_by_step["manifest.json"]
 
 
-def test_accepted_entries_that_were_tampered_with_are_not_used(
+def test_heads_that_were_tampered_with_are_not_used(
     terminal: Terminal, project: FakeProject
 ) -> None:
     _generate(terminal)
     before = project.outputs()
-    accepted = project.root / ".contrast/accepted"
-    accepted.write_bytes(accepted.read_bytes().replace(b'"cart"', b'"evil"'))
+    [heads] = _entries(project, "heads")
+    heads.write_bytes(heads.read_bytes().replace(b'"cart"', b'"evil"'))
     (project.root / "build/check.json").unlink()
 
     _generate(terminal)
@@ -369,7 +392,7 @@ def test_accepted_entries_that_were_tampered_with_are_not_used(
     assert project.outputs() == before
 
 
-def test_two_workloads_that_come_to_share_a_secret_are_told_though_both_were_accepted(
+def test_two_workloads_that_come_to_share_a_secret_are_told(
     terminal: Terminal, project: FakeProject
 ) -> None:
     _generate(terminal)
@@ -389,9 +412,10 @@ def test_facts_that_cannot_be_read_are_taken_from_the_source(
 ) -> None:
     _generate(terminal)
     before = project.outputs()
-    for path in (project.root / ".contrast/documents").iterdir():
+    for path in _entries(project, "facts"):
         path.unlink() if damage == "absent" else path.write_text(damage)
-    (project.root / ".contrast/sources.json").unlink()
+    for path in _entries(project, "sources"):
+        path.unlink()
 
     _generate(terminal)
 
@@ -402,13 +426,12 @@ def test_facts_of_sources_that_are_gone_are_removed(
     terminal: Terminal, project: FakeProject
 ) -> None:
     _generate(terminal)
-    facts = project.root / ".contrast/documents"
-    assert len(list(facts.iterdir())) == 3
+    assert len(_entries(project, "facts")) == 3
     (project.root / "deployment/till/till.yaml").unlink()
 
     _generate(terminal)
 
-    assert len(list(facts.iterdir())) == 2
+    assert len(_entries(project, "facts")) == 2
 
 
 def test_without_any_state_the_cache_gives_the_same_outputs(
@@ -431,10 +454,9 @@ def test_a_damaged_cache_entry_is_not_used(
 ) -> None:
     _generate(terminal)
     before = project.outputs()
-    for path in (tmp_path / "cache/results").rglob("*"):
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[:-1] + b"!")
-    for path in (project.root / ".contrast/results").iterdir():
+    for path in (tmp_path / "cache/workload").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    for path in _entries(project, "workload"):
         path.unlink()
 
     _generate(terminal)
@@ -442,13 +464,49 @@ def test_a_damaged_cache_entry_is_not_used(
     assert project.outputs() == before
 
 
-def test_a_removed_work_file_is_made_again(terminal: Terminal, project: FakeProject) -> None:
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["removed", "damaged"])
+def test_a_result_that_is_not_intact_is_made_again(
+    terminal: Terminal, project: FakeProject, *, is_damaged: bool
+) -> None:
     _generate(terminal)
-    (project.root / ".contrast/results/Deployment.till").unlink()
+    [till] = [
+        path for path in _entries(project, "workload") if b'"name":"till"' in path.read_bytes()
+    ]
+    path_content = till.read_bytes()
+    till.unlink()
+    if is_damaged:
+        till.write_bytes(path_content[:-1] + b"!")
 
     _, workloads, _ = _generate(terminal)
 
     assert workloads == {"deployment/till/till.yaml#Deployment/till"}
+    assert till.read_bytes() == path_content
+
+
+def test_results_of_no_use_are_removed(terminal: Terminal, project: FakeProject) -> None:
+    _generate(terminal)
+    store = project.root / ".contrast/store"
+    before = sorted(path.name for path in store.rglob("*") if path.is_file())
+    text = project.read("contrast.toml")
+    project.settings('\n[workloads."Deployment/till"]\nsans = ["203.0.113.34"]\n')
+    _generate(terminal)
+    assert terminal.run("lint").code == 0
+    (project.root / "contrast.toml").write_text(text)
+
+    _generate(terminal)
+
+    assert sorted(path.name for path in store.rglob("*") if path.is_file()) == before
+
+
+def test_another_platform_after_a_first_one_has_its_keys(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+
+    shown = terminal.run("generate", "--reference-values", "local")
+
+    assert shown.code == 0, shown
+    assert "simulated" in project.read("manifest.json")
 
 
 def test_always_runs_everything_and_changes_nothing(

@@ -1,11 +1,10 @@
-"""Images of the project's layouts, unpacked on this machine once and watched for changes.
+"""Images of the project's layouts unpacked on this machine, once each, and whether they still are as they were unpacked.
 
-Pods run from these folders, so what lies there must be what the policy's digests stand for. If a file was changed or
-removed since, the image is unpacked anew. Files may be added: applications write.
+Pods run from these folders, so what lies there must be what the policy's digests stand for: a file that was changed
+or removed since is noticed, and the image is unpacked anew. Files that were added are the application's own matter.
 """
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
-from contrast_tasks.files import write_atomic
+from contrast_tasks.files import canonical_json, write_atomic
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.settings.load import Settings
 
@@ -53,9 +52,8 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
     """Return the function that unpacks an image of the project's layouts, into a folder of its digest."""
     from contrast_tasks.images.layout import find_layout, open_layouts
     from contrast_tasks.pods.references import parse_reference
-    from contrast_tasks.steps.pack import layout_name
 
-    names = dict.fromkeys((layout_name(settings), *settings.image_layouts))
+    names = dict.fromkeys((settings.packed_layout, *settings.image_layouts))
     layouts = open_layouts(settings.root, names)
     done: dict[str, UnpackedImage] = {}
 
@@ -90,7 +88,7 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
 
 
 def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
-    """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return the 64 hex digits of that unpacking."""
+    """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return 64 hex digits, others each time."""
     from contrast_tasks.images.unpack import unpack
 
     rootfs, record = folder / _ROOTFS, folder / _RECORD
@@ -104,9 +102,8 @@ def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
     record.unlink(missing_ok=True)
     unpack(image, rootfs)
     unpacking = secrets.token_hex(32)
-    files = {path: _state(rootfs / path) for path in sorted(_paths(rootfs))}
-    # Names in images need not be UTF-8; JSON escapes what is not.
-    write_atomic(record, json.dumps({"files": files, "unpacking": unpacking}).encode())
+    files = {_text(path): _state(rootfs / path) for path in sorted(_paths(rootfs))}
+    write_atomic(record, canonical_json({"files": files, "unpacking": unpacking}))
     return unpacking
 
 
@@ -122,7 +119,7 @@ def _recorded(record: Path) -> Json | None:
 
 def _is_as_recorded(rootfs: Path, files: Json) -> bool:
     try:
-        return all(_state(rootfs / path) == state.value for path, state in files.members())
+        return all(_state(rootfs / _path(text)) == state.value for text, state in files.members())
     except (OSError, ValueError):
         return False
 
@@ -134,11 +131,20 @@ def _paths(rootfs: Path) -> Iterator[str]:
             yield (Path(folder) / name).relative_to(rootfs).as_posix()
 
 
+def _text(path: str) -> str:
+    """Return a path as text of JSON, one character for each byte: names in images need not be UTF-8."""
+    return os.fsencode(path).decode("latin-1")
+
+
+def _path(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))
+
+
 def _state(path: Path) -> list[Any]:
     """Return mode, size, time and link target; a folder's size and time change with what is added to it."""
     status = path.lstat()
     if path.is_symlink():
-        return [status.st_mode, os.readlink(path)]  # noqa: PTH115  # as text
+        return [status.st_mode, _text(os.readlink(path))]  # noqa: PTH115  # as text
     if path.is_dir():
         return [status.st_mode]
     return [status.st_mode, status.st_size, status.st_mtime_ns]

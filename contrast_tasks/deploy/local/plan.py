@@ -12,11 +12,11 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated, load_records, refuse_without_policy
+from contrast_tasks.kube.configs import config_data
 from contrast_tasks.local.messages import Endpoint, Plan
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.settings.load import Settings
-from contrast_tasks.steps.policies import config_data
 
 # Kinds whose pods would not run right after `kubectl apply`.
 _NOT_STARTED = frozenset({"CronJob"})

@@ -23,13 +23,13 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.kube.workloads import service_account
 from contrast_tasks.local.client import shim_folder
 from contrast_tasks.local.messages import ContainerPlan, Endpoint, PodPlan, Probe
 from contrast_tasks.local.network import app_address
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.volume_kinds import ConfigSource, Reach, kind_of, known_kind
-from contrast_tasks.steps.policies import service_account
 
 # On one machine the Coordinator is asked again soon; in a cluster it is five seconds.
 _RETRY_SECONDS = "0.5"

@@ -3,33 +3,36 @@
 from pathlib import Path
 
 from contrast_tasks.settings.load import OBSERVED_NAME
-from contrast_tasks.steps.code import all_code_files, resource_files
-from contrast_tasks.steps.index import INDEX
-from contrast_tasks.steps.inputs import expected_outputs, packed_places
-from contrast_tasks.steps.paths import COORDINATOR_SOURCE, PROCESSOR
-from contrast_tasks.steps.project import Project
+from contrast_tasks.steps.index import COORDINATOR_SOURCE
+from contrast_tasks.steps.project import PROCESSOR
+from contrast_tasks.tasks.code import all_code_files, resource_files
+from contrast_tasks.tasks.inputs import packed_places
+from contrast_tasks.tasks.workspace import Workspace
 
 
-def footprint(project: Project) -> set[str]:
+def footprint(workspace: Workspace) -> set[str]:
     """Return the paths, relative to the project or absolute; a folder stands for the names in it."""
-    settings, paths, root = project.settings, project.paths, project.root
+    project, inputs, results = workspace.project, workspace.inputs, workspace.results
+    settings, root = project.settings, project.root
+    whole = {"sources": inputs.sources(), "keys": inputs.keys(), "check": inputs.check()}
     found = {
         settings.file,
         OBSERVED_NAME,
         "dodo.py",
         settings.lock,
-        INDEX,
-        paths.keys,
-        paths.sources,
-        paths.candidate,
-        paths.manifest,
+        project.paths.manifest,
+        workspace.memo.path("index", project.code),
         *settings.workload_owner_keys,
         *settings.seedshare_owner_keys,
         *project.index.directories,
         *(source.file for source in project.index.files if source.file != COORDINATOR_SOURCE),
-        *(paths.work(workload) for workload in project.index.workloads),
+        *(results.path(kind, made.digest) for kind, made in whole.items()),
+        *(
+            results.path("workload", inputs.workload(workload).digest)
+            for workload in project.index.workloads
+        ),
         *(f"{layout}/index.json" for layout in settings.layouts),
-        *expected_outputs(project),
+        *project.expected_outputs(),
         *(path for path, _ in all_code_files()),
         *(path for path, _ in resource_files()),
     }

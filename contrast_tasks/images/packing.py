@@ -41,11 +41,6 @@ _ACCOUNTS = (
 )
 
 
-def layout_name(settings: Settings) -> str:
-    """Return the layout's directory, relative to the project."""
-    return settings.packed_layout
-
-
 def recipe_files(settings: Settings) -> tuple[str, ...]:
     """Return the images.toml files of the project, relative to its root, sorted."""
     names = {norm_path(Path(source).parent / RECIPE) for source in settings.sources}
@@ -65,7 +60,7 @@ def pack(settings: Settings) -> dict[str, Any]:
                 raise ImageError(
                     f"image {recipe.reference}: {err}", hint=err.hint, where=where
                 ) from err
-    changed = write_layout(settings.root / layout_name(settings), images)
+    changed = write_layout(settings.root / settings.packed_layout, images)
     digests = {image.reference: image.descriptor.digest for image in images}
     return {"changed": changed, "images": dict(sorted(digests.items()))}
 
@@ -76,7 +71,7 @@ def pack_components(settings: Settings) -> bool:
     All of them, in use or not: a source that cannot be read for a while must not take an image away. A component that
     another declared layout has is not packed.
     """
-    own = layout_name(settings)
+    own = settings.packed_layout
     elsewhere = open_layouts(settings.root, [name for name in settings.layouts if name != own])
     recipes = [
         recipe

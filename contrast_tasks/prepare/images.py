@@ -1,0 +1,104 @@
+"""Which locked images a workload's references mean, pinning them, and what is told where one is missing."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from contrast_tasks import catalogue
+from contrast_tasks.errors import ImageError
+from contrast_tasks.findings import Finding
+from contrast_tasks.images.lock import Lock, LockedImage
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.checks import check_images
+from contrast_tasks.kube.documents import Document, location
+from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
+from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.pointers import Path
+from contrast_tasks.settings.load import ComponentSettings, Settings
+
+
+def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yield path and reference of every container image of a pod, init containers first."""
+    spec, base = pod_spec(obj), spec_path(obj)
+    for key in ("initContainers", "containers"):
+        for number, container in mappings_at(spec, key):
+            image = container.get("image")
+            if isinstance(image, str):
+                yield (*base, key, number, "image"), image
+
+
+def pin_images(obj: dict[str, Any], images: Mapping[str, LockedImage]) -> dict[str, Any]:
+    """Return the object with every reference in `images` replaced by the pinned one; the given one stays as it is."""
+    for path, reference in image_sites(obj):
+        found, parsed = images.get(reference), parse_reference(reference)
+        if found is not None and parsed.digest is None:
+            obj = _replaced(obj, path, str(parsed.pinned(found.digest)))
+    return obj
+
+
+def _replaced(node: Any, path: Path, value: Any) -> Any:
+    if not path:
+        return value
+    step, *rest = path
+    copy: Any = list(node) if isinstance(node, list) else dict(node)
+    copy[step] = _replaced(copy[step], tuple(rest), value)
+    return copy
+
+
+def resolve_images(
+    document: Document, obj: Mapping[str, Any], lock: Lock, settings: Settings, *, is_ours: bool
+) -> tuple[dict[str, LockedImage], list[Finding]]:
+    """Return the locked image of every reference of the prepared object, and what is missing.
+
+    is_ours: the document is a template of ours, whose references nobody can edit.
+    """
+    images: dict[str, LockedImage] = {}
+    findings: list[Finding] = []
+    malformed: set[str] = set()
+    own = set() if is_ours else set(workloads.images(document.obj))
+    for path, reference in image_sites(obj):
+        try:
+            found = lock.resolve(reference)
+        except ImageError as error:
+            malformed.add(reference)
+            if reference in own:
+                finding = Finding(
+                    catalogue.IMAGE_REFERENCE, location(document, path), str(error), error.hint
+                )
+                findings.append(finding)
+            continue
+        if found is not None:
+            images[reference] = found
+        elif (setting := _component(settings, reference)) and reference not in own:
+            findings.append(_component_finding(settings, setting, reference))
+        elif reference not in own or "@" in reference:
+            message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {settings.lock}"
+            where = location(document, path)
+            findings.append(Finding(catalogue.IMAGE_NOT_LOCKED, where, message))
+    said = {*images, *malformed}
+    findings += check_images(document, lambda reference: reference in said or reference not in own)
+    return images, list(dict.fromkeys(findings))
+
+
+def _component(settings: Settings, reference: str) -> str:
+    """Return the key of [components] that names the image, "" for any other image."""
+    components = settings.components
+    names = {
+        components.initializer: "initializer",
+        components.service_mesh: "service_mesh",
+        components.coordinator: "coordinator",
+    }
+    return names.get(reference, "")
+
+
+def _component_finding(settings: Settings, setting: str, reference: str) -> Finding:
+    """Return what is missing of an image of ours, the same for every workload that gets it."""
+    key, hint = f"components.{setting}", None
+    if reference == getattr(ComponentSettings(), setting):
+        message = f"{key} is {reference} by default, found no entry for it in {settings.lock}"
+        hint = (
+            "push that image to a registry of yours, name it in [components], then run"
+            " 'contrast-tasks lock'"
+        )
+    else:
+        message = f"{key} is {reference}, found no entry for it in {settings.lock}"
+    return Finding(catalogue.IMAGE_NOT_LOCKED, settings.where(key), message, hint)

@@ -1,0 +1,99 @@
+"""A workload as it will be deployed: its document with settings, injected containers and locked images."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.findings import Finding, raise_errors
+from contrast_tasks.images.lock import Lock, LockedImage
+from contrast_tasks.kube import workloads
+from contrast_tasks.kube.documents import Document, decode, parse_documents
+from contrast_tasks.platforms import platform
+from contrast_tasks.prepare.images import resolve_images
+from contrast_tasks.prepare.memory import check_memory_bound, image_bytes
+from contrast_tasks.prepare.workload import Components, prepare
+from contrast_tasks.settings.load import ComponentSettings, Settings
+from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
+from contrast_tasks.steps.project import Project
+
+# As in templates/coordinator/coordinator.yml: what the process needs.
+_COORDINATOR_MEBIBYTES = 200
+_parsed: dict[tuple[str, str], list[Document]] = {}
+_PARSED_AT_MOST = 8
+
+
+class PreparedWorkload(NamedTuple):
+    """The document as written, and the object made of it; images: by reference, {} if it gets no policy."""
+
+    document: Document
+    obj: dict[str, Any]
+    images: Mapping[str, LockedImage]
+    findings: list[Finding]
+    is_confidential: bool
+
+
+def prepare_workload(project: Project, workload: Workload, lock: Lock) -> PreparedWorkload:
+    """Return one workload prepared; raises FindingsError if a finding is an error."""
+    settings = project.settings
+    document = document_of(project, workload, lock)
+    prepared = prepare(
+        document,
+        settings=settings,
+        workload_settings=project.workload_settings(workload),
+        runtime_class=project.runtime_class,
+        components=Components(
+            initializer_image=settings.components.initializer,
+            service_mesh_image=settings.components.service_mesh,
+        ),
+        coordinator_namespace=project.coordinator_namespace,
+    )
+    findings, obj = list(prepared.findings), prepared.obj
+    is_confidential = workloads.is_confidential_class(workloads.runtime_class(obj))
+    images: dict[str, LockedImage] = {}
+    if is_confidential:
+        is_ours = workload.file == COORDINATOR_SOURCE
+        images, missing = resolve_images(document, obj, lock, settings, is_ours=is_ours)
+        findings += missing
+        if not missing:
+            findings += check_memory_bound(document, obj, images, platform(settings.platform))
+    raise_errors(findings)
+    return PreparedWorkload(document, obj, images, findings, is_confidential)
+
+
+def document_of(project: Project, workload: Workload, lock: Lock) -> Document:
+    """Return the document that a workload stands in."""
+    return documents_of(project, workload.file, lock)[workload.position]
+
+
+def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
+    """Return the documents of a source; the last few files stay parsed, since their workloads come one by one."""
+    source = project.sources[file]
+    name, text = (file, source.digest), None
+    if file == COORDINATOR_SOURCE:
+        # What becomes of the template follows from settings and lock file too.
+        template = decode(read_source(project.settings, source), file)
+        text = _coordinator_as_deployed(template, project.settings, lock)
+        name = (file, text)
+    documents = _parsed.get(name)
+    if documents is None:
+        text = text or decode(read_source(project.settings, source), file)
+        documents = parse_documents(text, file)
+        while len(_parsed) >= _PARSED_AT_MOST:
+            del _parsed[next(iter(_parsed))]
+        _parsed[name] = documents
+    return documents
+
+
+def _coordinator_as_deployed(text: str, settings: Settings, lock: Lock) -> str:
+    """Return our Coordinator with its image, and with memory for it where it is unpacked in the guest's."""
+    image = settings.components.coordinator
+    text = text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
+    if platform(settings.platform).pulls_in_guest:
+        try:
+            locked = lock.resolve(image)
+        except ImageError:
+            locked = None
+        if locked is not None:
+            needed = _COORDINATOR_MEBIBYTES + -(-sum(image_bytes([locked])) // (1 << 20))
+            text = text.replace(f"memory: {_COORDINATOR_MEBIBYTES}Mi\n", f"memory: {needed}Mi\n")
+    return text

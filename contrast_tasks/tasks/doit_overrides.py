@@ -1,0 +1,359 @@
+"""What of doit is overridden, each with the fault of doit that it answers.
+
+`ContentChecker`: doit trusts modification times, and records a file that changes while its task runs as done.
+`Database`: doit's sqlite3 backend asks for each task by a query of its own, and ends the run on a damaged file.
+`PipelineTask`: doit checks twenty members of every task, a fifth of a run over a thousand tasks with nothing to do.
+`Dependencies`: doit inspects the signature of every up-to-date rule, and records results whole.
+`ParallelRunner`: doit waits for ever for a worker that died, and its workers outlive a run that is killed.
+"""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import queue
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from doit.dependency import Dependency, DependencyStatus, FileChangedChecker
+from doit.runner import MRunner
+from doit.task import IOConfig, Task
+
+from contrast_tasks.errors import GraphError
+from contrast_tasks.files import canonical_json, sha256_hex
+
+Signature = tuple[int, int, int, int]
+
+# A state no file can have: recorded when the file changed under its task, so that the task runs again.
+_NEVER = ((-1, -1, -1, -1), "")
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """Return (size in bytes, modification time in ns, change time in ns, inode)."""
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def content_digest(path: str) -> str:
+    """Return the SHA-256 of the file's content as 64 hex digits."""
+    with open(path, "rb") as stream:  # noqa: PTH123  # a thousand times per run
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
+    """Whether a file is the one that was seen before: by signature first, by content when that differs.
+
+    The signature holds the change time, which no ordinary program can set back, and what is recorded is the signature
+    from before the action.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, Signature] = {}
+
+    def info(self, file_path: str) -> Signature:
+        """Return the signature now, and remember the first one seen in this run."""
+        now = signature_of(os.stat(file_path))  # noqa: PTH116  # a thousand times per run
+        self._before.setdefault(file_path, now)
+        return now
+
+    def check_modified(self, file_path: str, file_stat: Signature, state: Sequence[Any]) -> bool:
+        """Return whether the content differs from the recorded one; `state` is what get_state gave."""
+        signature, digest = state
+        if tuple(signature) == file_stat:
+            return False
+        if signature[0] != file_stat[0]:
+            return True
+        return bool(content_digest(file_path) != digest)
+
+    def get_state(self, dep: str, current_state: Sequence[Any] | None) -> tuple[Any, ...] | None:
+        """Return what to record for an input of a finished task; None when the record still holds."""
+        now = signature_of(os.stat(dep))  # noqa: PTH116  # as above
+        if self._before.get(dep, now) != now:
+            return _NEVER
+        if current_state is not None and tuple(current_state[0]) == now:
+            return None
+        return (now, content_digest(dep))
+
+
+_TABLE = "create table if not exists doit (task_id text not null primary key, task_data json)"
+
+# Source: SQLite "Result and Error Codes"; anything else, as a locked file, is no reason to throw work away.
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+
+
+def _decoded(rows: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the rows as JSON values, all read in one go; as they are if one of them is damaged."""
+    with contextlib.suppress(ValueError, TypeError):
+        values = json.loads(f"[{','.join([text for _, text in rows])}]")
+        if len(values) == len(rows):
+            return dict(zip([name for name, _ in rows], values, strict=True))
+    return dict(rows)
+
+
+class Database:
+    """doit's record of finished tasks, in the table its own sqlite3 backend uses, by the protocol of doit.dependency.
+
+    All rows are read at once, since every task asks for its own; a file that is not a database, or holds rows nobody
+    can read, is begun anew; nothing is written when nothing was recorded. Losing it costs one run over the store.
+    """
+
+    desc = "sqlite3, rebuilt when unreadable"
+
+    def __init__(self, name: str, codec: Any = None, *, module_name: str | None = None) -> None:
+        del codec, module_name  # doit's backends take them; the rows are always JSON
+        self.name = name
+        self.rebuilt = False
+        self._dirty: set[str] = set()
+        self._gone: set[str] = set()
+        try:
+            self._connection, self._rows = self._open()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname not in _DAMAGED:
+                raise self._refused(error) from error
+            self.rebuilt = True
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name + suffix)  # noqa: PTH108  # doit hands over strings
+            self._connection, self._rows = self._open()
+
+    def _refused(self, error: sqlite3.DatabaseError) -> GraphError:
+        message = f"the record of finished tasks, {self.name}, cannot be used: {error}"
+        hint = "is another run writing it, or may the folder not be written?"
+        return GraphError(message, hint=hint)
+
+    def _open(self) -> tuple[sqlite3.Connection, dict[str, Any]]:
+        connection = sqlite3.connect(self.name)
+        try:
+            connection.execute(_TABLE)
+            rows = _decoded(connection.execute("select task_id, task_data from doit").fetchall())
+        except BaseException:
+            connection.close()
+            raise
+        return connection, rows
+
+    def _row(self, task_id: str) -> dict[str, Any]:
+        row = self._rows.get(task_id)
+        if row is None:
+            return {}
+        if not isinstance(row, dict):
+            try:
+                row = json.loads(row)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                self.rebuilt = True
+                row = {}
+            self._rows[task_id] = row
+        return row
+
+    def get(self, task_id: str, dependency: str) -> Any:
+        """Return what was recorded under that key, or None."""
+        row = self._rows.get(task_id)
+        # Asked four times per task, and the rows are decoded but for a damaged file.
+        return (row if type(row) is dict else self._row(task_id)).get(dependency)
+
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Record a JSON value; it reaches the file with `dump`."""
+        row = self._row(task_id)
+        row[dependency] = value
+        self._rows[task_id] = row
+        self._dirty.add(task_id)
+        self._gone.discard(task_id)
+
+    def in_(self, task_id: str) -> bool:
+        """Return whether anything is recorded for the task."""
+        return task_id in self._rows
+
+    def remove(self, task_id: str) -> None:
+        """Forget one task."""
+        if self._rows.pop(task_id, None) is not None:
+            self._gone.add(task_id)
+        self._dirty.discard(task_id)
+
+    def remove_all(self) -> None:
+        """Forget every task."""
+        self._gone.update(self._rows)
+        self._rows.clear()
+        self._dirty.clear()
+
+    def close(self) -> None:
+        """Close the file without writing anything."""
+        self._connection.close()
+
+    def dump(self) -> None:
+        """Write what changed in one transaction and close the file."""
+        try:
+            if self._dirty or self._gone:
+                with self._connection:
+                    self._connection.executemany(
+                        "delete from doit where task_id = ?", [(name,) for name in self._gone]
+                    )
+                    self._connection.executemany(
+                        "insert or replace into doit values (?, ?)",
+                        [(name, json.dumps(self._rows[name])) for name in self._dirty],
+                    )
+        except sqlite3.DatabaseError as error:
+            raise self._refused(error) from error
+        finally:
+            self._connection.close()
+        self._dirty.clear()
+        self._gone.clear()
+
+
+Rule = Callable[[Any, dict[str, Any]], bool]
+
+
+class PipelineTask(Task):  # type: ignore[misc]  # doit has no types
+    """A task of the pipeline: one action, one up-to-date rule, and nothing that doit would have to check.
+
+    subtask_of: the group it is in, "" for none.
+    """
+
+    _IO = IOConfig({"capture": False})
+
+    def __init__(  # the class says it
+        self,
+        name: str,
+        action: Any,
+        rule: Rule,
+        *,
+        targets: Sequence[str] = (),
+        task_dep: Sequence[str] = (),
+        doc: str = "",
+        subtask_of: str = "",
+    ) -> None:
+        members: dict[str, Any] = {
+            "name": name,
+            "doc": doc,
+            "subtask_of": subtask_of or None,
+            "_actions": [action],
+            "uptodate": [(rule, [], {})],
+            "targets": list(targets),
+            "task_dep": list(task_dep),
+            "io": self._IO,
+            # As doit.task.Task has them where nothing is given; `clean` removes the targets.
+            "_remove_targets": True,
+            "_action_instances": None,
+            "calc_dep": set(),
+            "cfg_values": None,
+            "clean_actions": (),
+            "creator_params": [],
+            "custom_title": None,
+            "dep_changed": None,
+            "executed": False,
+            "file_dep": set(),
+            "getargs": {},
+            "has_subtask": False,
+            "loader": None,
+            "meta": None,
+            "options": None,
+            "params": (),
+            "pos_arg": None,
+            "pos_arg_val": None,
+            "result": None,
+            "setup_tasks": [],
+            "teardown": [],
+            "value_savers": [],
+            "values": {},
+            "verbosity": None,
+            "watch": (),
+            "wild_dep": [],
+        }
+        self.__dict__.update(members)
+
+
+_RUN, _UP_TO_DATE = DependencyStatus(get_log=False), DependencyStatus(get_log=False)
+_RUN.status = "run"
+
+
+class Dependencies(Dependency):  # type: ignore[misc]  # doit has no types
+    """doit's dependency manager with a short way for tasks of the pipeline, and short records.
+
+    The rule of such a task has looked at every output, and there is no file_dep, so nothing is left to ask.
+    """
+
+    def save_success(self, task: Any, result_hash: str | None = None) -> None:
+        """Record a task that succeeded."""
+        # What a task returned is among its values already; a digest of it tells as well whether it changed.
+        if result_hash is None and isinstance(task.result, dict):
+            result_hash = sha256_hex(canonical_json(task.result))
+        super().save_success(task, result_hash)
+
+    def get_status(self, task: Any, tasks_dict: Any, get_log: bool = False) -> Any:  # noqa: FBT002  # doit's
+        """Return whether a task has to run."""
+        if type(task) is PipelineTask and not get_log:
+            task.dep_changed = []
+            rule: Rule = task.uptodate[0][0]
+            return _UP_TO_DATE if rule(task, self.get_values(task.name)) else _RUN
+        return super().get_status(task, tasks_dict, get_log)
+
+
+class _WatchedQueue:
+    """The queue of results, which notices that a worker died instead of waiting for ever."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.workers: list[Any] = []
+
+    def get(self) -> Any:
+        while True:
+            try:
+                return self._inner.get(timeout=1.0)
+            except queue.Empty:
+                for worker in self.workers:
+                    if worker.exitcode not in (None, 0):
+                        raise GraphError(
+                            f"a worker process ended with status {worker.exitcode}",
+                            hint="run again; finished work is kept",
+                        ) from None
+
+    def put(self, item: Any) -> None:
+        self._inner.put(item)
+
+    def empty(self) -> bool:
+        return bool(self._inner.empty())
+
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this worker when the run that started it dies, even by SIGKILL; Linux only."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        # It died before it was watched.
+        os._exit(1)
+
+
+def _end_at_once() -> None:
+    """Leave Ctrl-C to the run that started this worker, which ends it by SIGTERM; no exception is raised on the way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class ParallelRunner(MRunner):  # type: ignore[misc]  # doit has no types
+    """doit's process runner with a watched result queue, and workers that do not outlive it."""
+
+    def _run_start_processes(self, job_q: Any, result_q: Any) -> list[Any]:
+        workers: list[Any] = super()._run_start_processes(job_q, result_q)
+        result_q.workers.extend(workers)
+        return workers
+
+    def execute_task_subprocess(self, job_q: Any, result_q: Any, reporter_class: Any) -> None:
+        """Carry out tasks in this worker."""
+        _end_with_parent()
+        _end_at_once()
+        super().execute_task_subprocess(job_q, result_q, reporter_class)
+
+    @staticmethod
+    def Queue() -> Any:  # noqa: N802  # doit's name
+        """Return a queue between the run and its workers."""
+        return _WatchedQueue(MRunner.Queue())

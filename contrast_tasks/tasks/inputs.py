@@ -1,0 +1,323 @@
+"""What each task is made of: name -> digest, in an order of its own; the names are for people.
+
+Whether a task runs, the digest of its mapping decides; why it ran, the difference of two mappings tells. What does not
+apply to a task has no name in its mapping; a file that applies and is not there is "absent".
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from contrast_tasks.errors import ContrastError
+from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
+from contrast_tasks.steps.project import PROCESSOR, Project
+from contrast_tasks.tasks.code import signature_of_all_code
+
+_ABSENT = "absent"
+_DECLARED = (
+    "ingress",
+    "egress",
+    "admin_port",
+    "env",
+    "sans",
+    "memory",
+    "runtime_class",
+    "secret_id",
+)
+
+
+class Inputs(NamedTuple):
+    """What one task is made of, and the digest of that."""
+
+    digest: str
+    parts: Mapping[str, str]
+
+
+def inputs_of(parts: Mapping[str, str]) -> Inputs:
+    """Return the parts with their digest, 64 hex digits."""
+    # Neither names of files nor of Kubernetes objects hold a NUL, so no two mappings give one text.
+    text = "\0".join([f"{name}\0{digest}" for name, digest in parts.items()])
+    return Inputs(sha256_hex(text.encode()), parts)
+
+
+class ProjectInputs:
+    """What the tasks of one project are made of, as it is when asked: after the tasks that a task depends on."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._common = _common(project)
+        self._lock_path = str(project.root / project.settings.lock)
+        self._lock_signature: tuple[int, ...] | None = None
+        self._locked: dict[str, str] = {}
+        self._workloads: dict[str, Inputs] = {}
+        self._images: dict[tuple[str, ...], Mapping[str, str]] = {}
+
+    def look_at_lock(self) -> None:
+        """See whether the lock file changed; a task of the run may have written it."""
+        try:
+            status = os.stat(self._lock_path)  # noqa: PTH116  # asked by every task that runs
+        except FileNotFoundError:
+            signature: tuple[int, ...] = ()
+        else:
+            signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if signature != self._lock_signature:
+            content = Path(self._lock_path).read_bytes() if signature else b""
+            self._lock_signature = signature
+            self._locked = _locked(content, self._project.used_images)
+            self._workloads, self._images = {}, {}
+
+    def workload(self, name: str) -> Inputs:
+        """Return the inputs of a workload's policy and object, for the lock file as `look_at_lock` saw it last."""
+        if self._lock_signature is None:
+            self.look_at_lock()
+        known = self._workloads.get(name)
+        if known is None:
+            known = self._workloads[name] = self._workload(self._project.index.workloads[name])
+        return known
+
+    def _workload(self, entry: Workload) -> Inputs:
+        configs = self._project.index.configs
+        declared = self._project.workload_settings(entry)
+        parts = {**self._common, "its document": entry.digest}
+        if entry.file == COORDINATOR_SOURCE:
+            parts["that it is ours"] = ""
+        if declared is not None:
+            # Where it is declared says nothing about what.
+            values = [_plain(getattr(declared, name)) for name in _DECLARED]
+            parts[f'[workloads."{entry.key}"]'] = _of(values)
+        for use in entry.uses:
+            parts["/".join(use)] = configs.get(use, _ABSENT)
+        parts.update(self._lock_of(self._project.images_of(entry)))
+        return inputs_of(parts)
+
+    def _lock_of(self, references: tuple[str, ...]) -> Mapping[str, str]:
+        known = self._images.get(references)
+        if known is None:
+            locked = self._locked
+            known = self._images[references] = {
+                f"the lock of image {name}": locked.get(name, _ABSENT) for name in references
+            }
+        return known
+
+    def output(self, file: str) -> Inputs:
+        """Return the inputs of the annotated YAML, records and policies of one source."""
+        project = self._project
+        source = project.sources[file]
+        return inputs_of(
+            {
+                "contrast-tasks itself": project.code,
+                file: source.digest,
+                "where it is written": f"{project.paths.build} {source.output}",
+                **self._results_of(project.workloads_in(file)),
+            }
+        )
+
+    def _results_of(self, workloads: Iterable[Workload]) -> dict[str, str]:
+        return {
+            f"what {each.key} is made from": self.workload(each.id).digest for each in workloads
+        }
+
+    def lock(self) -> Inputs:
+        """Return the inputs of the lock file's completion; looks at the lock file."""
+        self.look_at_lock()
+        project, settings = self._project, self._project.settings
+        return inputs_of(
+            {
+                "contrast-tasks itself": project.code,
+                "the list of images in use": _of(project.used_images),
+                **self._layouts(),
+                settings.lock: _file(Path(self._lock_path)),
+            }
+        )
+
+    def _layouts(self) -> dict[str, str]:
+        root = self._project.root
+        names = self._project.settings.layouts
+        return {f"layout {name}": _file(root / name / "index.json") for name in names}
+
+    def components(self) -> Inputs:
+        """Return the inputs of our own images, and the layouts that may have them already."""
+        return inputs_of({"contrast-tasks itself": signature_of_all_code(), **self._layouts()})
+
+    def keys(self) -> Inputs:
+        """Return the inputs of the owner keys and, on platform `local`, of the processor's certificates."""
+        root, settings = self._project.root, self._project.settings
+        names = {
+            "[owners] workload": settings.workload_owner_keys,
+            "[owners] seedshare": settings.seedshare_owner_keys,
+        }
+        parts = {
+            "contrast-tasks itself": self._project.code,
+            "[owners] disable_updates": _of(settings.disable_updates),
+            **{name: _of(files) for name, files in names.items()},
+            **{file: _file(root / file) for files in names.values() for file in files},
+        }
+        if settings.platform == "local":
+            found = sorted(path for path in (root / PROCESSOR).glob("*") if path.is_file())
+            parts["the simulated processor"] = _of([[path.name, _file(path)] for path in found])
+        return inputs_of(parts)
+
+    def documents(self) -> Inputs:
+        """Return the inputs of the validation of files that people and other commands write."""
+        root, settings = self._project.root, self._project.settings
+        names = (settings.file, settings.lock)
+        files = {name: _file(root / name) for name in names}
+        return inputs_of({"contrast-tasks itself": self._project.code, **files})
+
+    def sources(self) -> Inputs:
+        """Return the inputs of the checks over all sources: settings, and every document's facts."""
+        index = self._project.index
+        return inputs_of(
+            {
+                **self._common,
+                "a setting": self._project.settings.digest,
+                "what the sources cannot be read for": _of(
+                    [each.to_json() for each in index.findings]
+                ),
+                **{source.file: source.facts for source in index.files},
+            }
+        )
+
+    def check(self) -> Inputs:
+        """Return the inputs of the checks before anything is written."""
+        project, own = self._project, self._project.settings.reference_values
+        return inputs_of(
+            {
+                "what the checks over all sources are made from": self.sources().digest,
+                "what the owner keys are made from": self.keys().digest,
+                **({} if own is None else {own: _file(project.root / own)}),
+                **self._results_of(project.index.workloads.values()),
+            }
+        )
+
+    def manifest(self) -> Inputs:
+        """Return the inputs of the manifest's bytes and of the set of outputs."""
+        project = self._project
+        return inputs_of(
+            {
+                "contrast-tasks itself": project.code,
+                "what the checks composed": _composed(project.root / project.paths.check),
+                "where the manifest goes": project.paths.manifest,
+                "which outputs there are": _of(sorted(project.expected_outputs())),
+            }
+        )
+
+    def pack(self) -> Inputs:
+        """Return what images are packed from: our own code, and what images.toml names."""
+        root = self._project.root
+        files = {
+            norm_path(path, root): _file(path)
+            for place in packed_places(self._project)
+            for path in (sorted(place.rglob("*")) if place.is_dir() else [place])
+            if not path.is_dir() and "__pycache__" not in path.parts
+        }
+        return inputs_of({"contrast-tasks itself": signature_of_all_code(), **files})
+
+
+def packed_places(project: Project) -> list[Path]:
+    """Return what images are packed from: each images.toml beside the sources, and the files and folders it names.
+
+    What else lies beside it counts for nothing; it may be what generate writes itself.
+    """
+    places: list[Path] = []
+    for folder in sorted({(project.root / source).parent for source in project.settings.sources}):
+        recipe = folder / "images.toml"
+        if recipe.is_file():
+            places += [recipe, *(folder / name for name in sorted(_named_by(recipe)))]
+    return places
+
+
+def _named_by(recipe: Path) -> set[str]:
+    # A recipe that is not understood names nothing; packing it says what is wrong.
+    try:
+        images = tomllib.loads(recipe.read_text(encoding="utf-8"))["images"].values()
+        return {
+            str(name)
+            for image in images
+            for key in ("executables", "files", "modules")
+            for name in (image.get(key, {}) if key == "modules" else image.get(key, {}).values())
+        }
+    except (OSError, ValueError, KeyError, AttributeError):
+        return set()
+
+
+def _common(project: Project) -> dict[str, str]:
+    """Return what every workload depends on, each setting under its own name."""
+    settings = project.settings
+    components = settings.components
+    named: dict[str, Any] = {
+        "the platform": settings.platform,
+        "the runtime class": project.runtime_class,
+        "[defaults] runtime_class": settings.runtime_class,
+        "[defaults] memory": settings.memory,
+        "[defaults] initializer": settings.initializer,
+        "[defaults] service_mesh": settings.service_mesh,
+        "[components] initializer": components.initializer,
+        "[components] service_mesh": components.service_mesh,
+        "[components] coordinator": components.coordinator,
+        "[endorsements] mirrors": dict(settings.mirrors),
+        "[endorsements] proxy": settings.proxy,
+        "the namespace of the Coordinator": project.coordinator_namespace,
+    }
+    values = {name: _of(value) for name, value in named.items()}
+    return {"contrast-tasks itself": project.code, **values}
+
+
+def _locked(content: bytes, references: Iterable[str]) -> dict[str, str]:
+    """Return the digest of the lock's entry of each reference that has one.
+
+    Only references spelled otherwise than in the file need it parsed in earnest. Whatever is wrong with the file is for
+    the tasks of the lock and of the workload to say.
+    """
+    try:
+        entries = {
+            image["reference"]: sha256_hex(canonical_json(image))
+            for image in json.loads(content)["images"]
+        }
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    others = [reference for reference in references if reference not in entries]
+    return {**entries, **_spelled_otherwise(content, others)}
+
+
+def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    lock = None
+    for reference in references:
+        from contrast_tasks.images.lock import parse_lock
+
+        try:
+            lock = lock or parse_lock(content)
+            image = lock.resolve(reference)
+        except ContrastError:
+            continue
+        if image is not None:
+            found[reference] = sha256_hex(canonical_json(image.to_json()))
+    return found
+
+
+def _of(value: Any) -> str:
+    return sha256_hex(canonical_json(value))
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _composed(outcome: Path) -> str:
+    """Return the digest of the manifest in build/check.json, which the checks write when they are done."""
+    try:
+        return str(json.loads(outcome.read_bytes())["manifest_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return _ABSENT
+
+
+def _file(path: Path) -> str:
+    try:
+        return sha256_hex(path.read_bytes())
+    except OSError:
+        return _ABSENT

@@ -1,0 +1,211 @@
+"""The actions of the pipeline: look for the result in the store, else take the step and keep what it made.
+
+The steps know neither digests nor the store, and are imported when an action runs.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from contrast_tasks.files import canonical_json, pretty_json, sha256_hex, write_atomic
+from contrast_tasks.findings import Finding, Severity, raise_errors
+from contrast_tasks.steps.project import Spec
+from contrast_tasks.tasks.workspace import Workspace, open_workspace
+
+
+def _open(project: Spec) -> Workspace:
+    workspace = open_workspace(project)
+    # Another task of the run may have written it.
+    workspace.inputs.look_at_lock()
+    return workspace
+
+
+def check_sources(project: Spec) -> dict[str, Any]:
+    """Check files, duplicates and the workloads settings name; raise FindingsError if there are errors."""
+    workspace = _open(project)
+    findings = findings_of_sources(workspace)
+    raise_errors(findings)
+    content = canonical_json([finding.to_json() for finding in findings])
+    workspace.results.put("sources", workspace.inputs.sources().digest, content)
+    return {"wrote": []}
+
+
+def findings_of_sources(workspace: Workspace) -> list[Finding]:
+    """Return what the sources as a whole have to say, all severities."""
+    from contrast_tasks.steps.check import source_findings
+
+    return source_findings(workspace.project, workspace.read_facts)
+
+
+def pack_components(project: Spec) -> dict[str, Any]:
+    """Pack our own images that no declared layout has, so that platform `local` needs no registry for them."""
+    from contrast_tasks.images.packing import pack_components as pack
+
+    settings = _open(project).project.settings
+    return {"wrote": [f"{settings.packed_layout}/index.json"] if pack(settings) else []}
+
+
+def pack_images(project: Spec) -> dict[str, Any]:
+    """Pack the images of the project and of our components into the layout below the build directory."""
+    from contrast_tasks.images.packing import pack
+
+    settings = _open(project).project.settings
+    changed = pack(settings)["changed"]
+    return {"wrote": [f"{settings.packed_layout}/index.json"] if changed else []}
+
+
+def complete_lock(project: Spec) -> dict[str, Any]:
+    """Bring the lock file up to date with the layouts on disk and the references in use."""
+    from contrast_tasks.steps.lock import complete_lock as complete
+
+    opened = _open(project).project
+    return complete(opened.settings, opened.used_images)
+
+
+def check_documents(project: Spec) -> dict[str, Any]:
+    """Validate settings and lock file by their schemas."""
+    from contrast_tasks.steps.check import check_documents as check
+
+    check(_open(project).project.settings)
+    return {"wrote": []}
+
+
+def prepare_keys(project: Spec) -> dict[str, Any]:
+    """Make the keys that are missing, and keep the public parts of all; return the files written."""
+    from contrast_tasks.steps.keys import prepare_keys as prepare
+
+    workspace = _open(project)
+    public, made = prepare(workspace.project.settings)
+    # The keys that were made are among what the result is made from.
+    content = canonical_json(asdict(public))
+    workspace.results.put("keys", workspace.inputs.keys().digest, content)
+    return {"wrote": made}
+
+
+def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
+    """Derive the policy of a workload, or find it in the store; return its hash and whether another is published.
+
+    Raises FindingsError with every finding of the workload if one is an error.
+    """
+    from contrast_tasks.steps.work import parse_head
+
+    workspace = _open(project)
+    digest = workspace.inputs.workload(workload).digest
+    content = workspace.results.get("workload", digest)
+    if content is None:
+        content = workspace.shared.get("workload", digest)
+        if content is None:
+            content = _derive(workspace, workload)
+            workspace.shared.remember("workload", digest, content)
+        workspace.results.put("workload", digest, content)
+    policy = parse_head(content).policy_sha256
+    result = f"{project.state}/store/workload/{digest}"
+    return {
+        "policy_sha256": policy,
+        "wrote": [result] if policy != _published(workspace, workload) else [],
+    }
+
+
+def _derive(workspace: Workspace, workload: str) -> bytes:
+    from contrast_tasks.steps import policies
+    from contrast_tasks.steps.lock import read_lock
+    from contrast_tasks.steps.work import render_work
+
+    def sources_fail() -> bool:
+        found = findings_of_sources(workspace)
+        return any(finding.severity is Severity.ERROR for finding in found)
+
+    project = workspace.project
+    work = policies.derive(
+        project,
+        project.index.workloads[workload],
+        read_lock(project.settings),
+        sources_fail=sources_fail,
+    )
+    return render_work(work)
+
+
+def _published(workspace: Workspace, workload: str) -> str:
+    """Return the SHA-256 hex of the policy that is written now, "" if none is."""
+    project = workspace.project
+    try:
+        return sha256_hex((project.root / project.paths.policy(workload)).read_bytes())
+    except OSError:
+        return ""
+
+
+def check_project(project: Spec) -> dict[str, Any]:
+    """Compose the manifest and validate everything; keep the manifest, and write build/check.json."""
+    from contrast_tasks.steps import check
+    from contrast_tasks.steps.keys import PublicKeys
+
+    workspace = _open(project)
+    opened, inputs, results = workspace.project, workspace.inputs, workspace.results
+    place = opened.root / opened.paths.check
+    frame_before = check.frame_before(place)
+    if not frame_before:
+        check.refuse_foreign(opened)
+    of_sources = json.loads(workspace.result("sources", inputs.sources().digest))
+    keys = json.loads(workspace.result("keys", inputs.keys().digest))
+    checked = check.check_project(
+        opened,
+        workspace.heads(),
+        PublicKeys.from_json(keys),
+        of_sources=[Finding.from_json(finding) for finding in of_sources],
+        frame_before=frame_before,
+    )
+    results.put("check", inputs.check().digest, checked.manifest)
+    changed = write_atomic(place, pretty_json(checked.outcome))
+    path = opened.paths.check
+    return {"wrote": [path] if changed else [], "outcome": path}
+
+
+def write_outputs(project: Spec, file: str) -> dict[str, Any]:
+    """Write the annotated YAML, records and policies of one source; return the files with new bytes."""
+    from contrast_tasks.steps.write import write_outputs as write
+
+    workspace = _open(project)
+    workloads = workspace.project.workloads_in(file)
+    works = {workload.id: workspace.work(workload.id) for workload in workloads}
+    return {"wrote": write(workspace.project, file, works)}
+
+
+def write_manifest(project: Spec) -> dict[str, Any]:
+    """Put the checked manifest in place, then remove from the build directory what nothing generates any more.
+
+    Returns `edited`, the manifest's name, if what stood there was neither ours nor what is written now.
+    """
+    from contrast_tasks.steps.manifest import prune
+
+    workspace = _open(project)
+    opened, results = workspace.project, workspace.results
+    name = opened.paths.manifest
+    content = workspace.result("check", workspace.inputs.check().digest)
+    # The manifest as it was written last, by which one edited since is known.
+    key = sha256_hex(name.encode())
+    written = results.get("written", key)
+    try:
+        now = sha256_hex((opened.root / name).read_bytes()).encode()
+    except OSError:
+        now = None
+    changed = write_atomic(opened.root / name, content)
+    results.put("written", key, sha256_hex(content).encode())
+    removed = prune(opened)
+    workspace.prune()
+    is_edited = changed and written is not None and now is not None and now != written
+    return {
+        "wrote": [name] if changed else [],
+        "removed": removed,
+        "edited": name if is_edited else "",
+    }
+
+
+def passed_findings(workspace: Workspace) -> list[Finding]:
+    """Return what the sources and the workloads that got through have to say; those that failed say it themselves."""
+    from contrast_tasks.steps.work import shown
+
+    project = workspace.project
+    findings = findings_of_sources(workspace)
+    for name, head in workspace.heads(only_known=True).items():
+        findings.extend(shown(project, head, project.index.workloads[name]))
+    return findings

@@ -1,0 +1,66 @@
+"""The store of results: entries by kind and key, each of which checks itself when it is read.
+
+    line 1   contrast-store/1 <kind> <key> <SHA-256 of everything below>
+    rest     the content
+
+An entry that is damaged, or that stands where another one should, does not count. Losing the store costs time only.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from contrast_tasks.files import replace_file, sha256_hex
+
+_MAGIC = "contrast-store/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One folder of entries; kind and key are names of files, mostly a key is a digest of what made the content."""
+
+    folder: str
+
+    def path(self, kind: str, key: str) -> str:
+        """Return the file of an entry."""
+        return f"{self.folder}/{kind}/{key}"
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """Return the content of an entry, None if there is none that is intact."""
+        try:
+            entry = Path(self.path(kind, key)).read_bytes()
+        except OSError:
+            return None
+        first, _, content = entry.partition(b"\n")
+        return content if first == _first_line(kind, key, sha256_hex(content)) else None
+
+    def put(self, kind: str, key: str, content: bytes) -> None:
+        """Write an entry; raises OSError, naming the file, where that is not possible."""
+        first = _first_line(kind, key, sha256_hex(content))
+        replace_file(Path(self.path(kind, key)), first + b"\n" + content, is_synced=False)
+
+    def remember(self, kind: str, key: str, content: bytes) -> None:
+        """Write an entry that only saves time: that it cannot be written is no error."""
+        with contextlib.suppress(OSError):
+            self.put(kind, key, content)
+
+    def keep(self, kind: str, keys: Collection[str]) -> None:
+        """Remove all entries of a kind but these."""
+        with contextlib.suppress(OSError):
+            for name in set(os.listdir(f"{self.folder}/{kind}")).difference(keys):  # noqa: PTH208  # a thousand
+                os.unlink(self.path(kind, name))  # noqa: PTH108  # as above
+
+
+def _first_line(kind: str, key: str, digest: str) -> bytes:
+    return f"{_MAGIC} {kind} {key} {digest}".encode(errors="replace")
+
+
+def shared_folder(environ: Mapping[str, str]) -> str:
+    """Return CONTRAST_CACHE_DIR, or contrast-tasks below XDG_CACHE_HOME or ~/.cache: what projects have in common."""
+    chosen = environ.get("CONTRAST_CACHE_DIR")
+    if chosen:
+        return chosen
+    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "~"), ".cache")  # noqa: PTH118
+    return str(Path(base).expanduser() / "contrast-tasks")

@@ -1,0 +1,156 @@
+"""An opened project with its store: what the tasks of one process share."""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contrast_tasks.errors import GraphError
+from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.steps.index import Index, SourceFile, index_sources, read_facts, read_source
+from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
+from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
+from contrast_tasks.tasks.code import code_digest
+from contrast_tasks.tasks.inputs import ProjectInputs
+from contrast_tasks.tasks.store import Store, shared_folder
+
+if TYPE_CHECKING:
+    from contrast_tasks.kube.index import FileIndex
+
+# Of these there is one entry, what was true last.
+_LAST = "last"
+_opened: "dict[Spec, Workspace]" = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A project, what its tasks are made of, and where results are kept.
+
+    results: of tasks; memo: what is known of sources and code, also while `plan` keeps its results elsewhere; shared:
+    results that serve other projects too. All three are stores of the same form.
+    """
+
+    project: Project
+    inputs: ProjectInputs
+    results: Store
+    memo: Store
+    shared: Store
+
+    def read_facts(self, source: SourceFile) -> "FileIndex":
+        """Return the documents of a source as checks over all sources see them."""
+        from contrast_tasks.kube.index import FileIndex
+
+        project = self.project
+        content = self.memo.get("facts", _facts_key(project.code, source.file, source.digest))
+        if content is not None:
+            return FileIndex.from_json(json.loads(content))
+        return read_facts(read_source(project.settings, source), source.file)
+
+    def work(self, workload: str) -> Work:
+        """Return the result of a workload; raises GraphError if there is none for the inputs as they are now."""
+        return parse_work(self.result("workload", self.inputs.workload(workload).digest))
+
+    def heads(self, *, only_known: bool = False) -> dict[str, Head]:
+        """Return the heads of all workloads by id; raises GraphError if a result is missing.
+
+        only_known: leave out workloads without a result.
+        """
+        content = self.results.get("heads", _LAST)
+        known = {} if content is None else json.loads(content)
+        heads, used = {}, {}
+        for name in self.project.index.workloads:
+            digest = self.inputs.workload(name).digest
+            if digest in known:
+                head = head_of(known[digest])
+            elif only_known and self.results.get("workload", digest) is None:
+                continue
+            else:
+                head = parse_head(self.result("workload", digest))
+            heads[name], used[digest] = head, known.get(digest) or asdict(head)
+        if used.keys() != known.keys():
+            text = json.dumps(used, separators=(",", ":"), ensure_ascii=False)
+            self.results.remember("heads", _LAST, text.encode())
+        return heads
+
+    def result(self, kind: str, digest: str) -> bytes:
+        """Return what a task made from the inputs with this digest; raises GraphError if it is not there."""
+        content = self.results.get(kind, digest)
+        if content is None:
+            raise GraphError(
+                "a result is not that of the current sources",
+                hint=f"run again; if it stays, remove the directory {self.project.spec.state}/store",
+            )
+        return content
+
+    def prune(self) -> None:
+        """Remove the results that are of no use any more, so that the project's store does not grow."""
+        inputs, project = self.inputs, self.project
+        workloads = [inputs.workload(name).digest for name in project.index.workloads]
+        whole = {"sources": inputs.sources(), "keys": inputs.keys(), "check": inputs.check()}
+        self.results.keep("workload", workloads)
+        for kind, made in whole.items():
+            self.results.keep(kind, (made.digest,))
+        others = (inputs.lock(), inputs.documents(), inputs.components(), inputs.manifest())
+        digests = {made.digest for made in (*whole.values(), *others)}
+        digests.update(inputs.output(source.file).digest for source in project.index.files)
+        self.results.keep("inputs", digests.union(workloads))
+
+
+def open_workspace(spec: Spec, *, is_fresh: bool = False) -> Workspace:
+    """Return the workspace of `spec`, the same object within a process; is_fresh: look at settings and sources again.
+
+    Raises SettingsError for settings that are not understood.
+    """
+    workspace = _opened.get(spec)
+    if workspace is None or is_fresh:
+        root = Path(spec.root)
+        settings = load_settings(
+            root, environ=os.environ, overrides=spec.overrides, flags=dict(spec.flags)
+        )
+        memo = Store(f"{root}/{STATE}/store")
+        results = Store(f"{root}/{spec.state}/store")
+        code = code_digest(memo)
+        project = Project(
+            spec=spec,
+            settings=settings,
+            index=_index(settings, memo, code),
+            code=code,
+            runtime_class=runtime_class_of(settings),
+        )
+        workspace = _opened[spec] = Workspace(
+            project=project,
+            inputs=ProjectInputs(project),
+            results=results,
+            memo=memo,
+            shared=Store(shared_folder(os.environ)),
+        )
+    return workspace
+
+
+def open_project(spec: Spec) -> Project:
+    """Return the project of `spec` as it is now."""
+    return open_workspace(spec, is_fresh=True).project
+
+
+def _index(settings: Settings, memo: Store, code: str) -> Index:
+    content = memo.get("index", code)
+    recorded = {} if content is None else json.loads(content)
+    found = index_sources(settings, recorded, now_ns=time.time_ns())
+    if found.is_new:
+        facts = {
+            file: _facts_key(code, file, entry["digest"]) for file, entry in found.entries.items()
+        }
+        for file, parsed in found.parsed.items():
+            memo.remember("facts", facts[file], canonical_json(parsed.to_json()))
+        text = json.dumps(found.entries, separators=(",", ":"))
+        memo.remember("index", code, text.encode())
+        memo.keep("index", (code,))
+        memo.keep("facts", facts.values())
+    return found.index
+
+
+def _facts_key(code: str, file: str, digest: str) -> str:
+    return sha256_hex(f"{code}\n{file}\n{digest}".encode())

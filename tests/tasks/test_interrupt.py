@@ -29,13 +29,13 @@ _DRIVER = textwrap.dedent(
     begun, never = sys.argv[1:3]
     derive, done = policies.derive, []
 
-    def slow(project, workload):
+    def slow(project, workload, lock, **more):
         if len(done) == 2:
             with open(begun, "w") as pipe:
                 pipe.write(workload.id)
             open(never).read()
         done.append(workload.id)
-        return derive(project, workload)
+        return derive(project, workload, lock, **more)
 
     policies.derive = slow
     sys.exit(main(["generate"]))
@@ -85,7 +85,7 @@ _BLOCKED = textwrap.dedent(
 
     begun, never = sys.argv[1:3]
 
-    def derive(project, workload):
+    def derive(project, workload, lock, **more):
         with open(begun, "w") as pipe:
             pipe.write(workload.id)
         open(never).read()

@@ -7,7 +7,6 @@
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -174,7 +173,7 @@ def _frame(manifest: "Manifest", code: str, *, is_complete: bool) -> str:
     """
     from contrast_tasks.manifest.codec import render_manifest
 
-    text = render_manifest(replace(manifest, policies={}))
+    text = render_manifest(manifest.replace(policies={}))
     return sha256_hex(f"{code} {is_complete} {sha256_hex(text)}".encode())
 
 

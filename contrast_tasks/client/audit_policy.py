@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks import __version__
+from contrast_tasks.client.audit_weaker import PAUSE, PRIVILEGED, weaker_lines
 from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.policy.profiles import DEFAULT_CAPS
 
-_PAUSE = "pause"
 # Every pod has these; a reader looks for the others.
 _USUAL_MOUNTS = frozenset(
     {
@@ -17,7 +17,6 @@ _USUAL_MOUNTS = frozenset(
         *("/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log"),
     }
 )
-_PRIVILEGED = "SYS_ADMIN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +36,10 @@ class DescribedPolicy:
 
 def describe_policy(policy: bytes) -> DescribedPolicy:
     """Return what the policy allows. Raises ContrastError if it was not made by us."""
-    from contrast_tasks.client.audit_weaker import weaker_lines
     from contrast_tasks.policy.text import parse_policy
 
     data = parse_policy(policy)
-    containers = [entry for entry in data["containers"] if entry["kind"] != _PAUSE]
+    containers = [entry for entry in data["containers"] if entry["kind"] != PAUSE]
     return DescribedPolicy(
         rules=_describe_rules(policy),
         weaker=tuple(weaker_lines(data)),
@@ -130,7 +128,7 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
 
 def _caps(caps: list[str]) -> str:
     """Return the capabilities as differences from what every container gets."""
-    if _PRIVILEGED in caps:
+    if PRIVILEGED in caps:
         return f"privileged ({len(caps)} capabilities)"
     added, dropped = set(caps) - set(DEFAULT_CAPS), set(DEFAULT_CAPS) - set(caps)
     if dropped:

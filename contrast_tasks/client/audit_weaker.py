@@ -11,8 +11,8 @@ from contrast_tasks.policy.environment import KNOWN_FAMILIES
 from contrast_tasks.policy.expectations import NOTHING
 from contrast_tasks.policy.profiles import DEFAULT_SYSCTLS, MASKED_PATHS, PROFILES, READONLY_PATHS
 
-_PRIVILEGED = "SYS_ADMIN"
-_PAUSE = "pause"
+PRIVILEGED = "SYS_ADMIN"
+PAUSE = "pause"
 _DIGEST = "@sha256:"
 # Sources of mounts that every container has: file systems of the kernel, and the memory that the pod shares.
 _KERNEL_SOURCES = frozenset(
@@ -45,7 +45,7 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"kernel setting {name} is {value}"
     previous = ""
     for index, container in enumerate(data["containers"]):
-        label = container["name"] or _PAUSE
+        label = container["name"] or PAUSE
         after = [] if index == 0 else [previous]
         yield from (f"{label}: {line}" for line in _container(container, data["shared"], after))
         if container["kind"] in {"init", "sidecar"}:
@@ -55,14 +55,14 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
 def _container(
     container: Mapping[str, Any], shared: Mapping[str, Any], after: list[str]
 ) -> Iterator[str]:
-    pause = container["kind"] == _PAUSE
+    pause = container["kind"] == PAUSE
     if container["after"] != after:
         yield "it does not wait for the container before it"
     kind = ("sandbox", "pod_sandbox") if pause else ("container", "pod_container")
     if (container["type"]["cri"], container["type"]["kata"]) != kind:
         yield f"its type is {container['type']['cri']}"
     for image in container["image"]:
-        if _DIGEST not in image and not (pause and image == _PAUSE):
+        if _DIGEST not in image and not (pause and image == PAUSE):
             yield f"image {image} is not pinned by a digest"
     if extra := sorted(set(container["namespaces"]) - _NAMESPACES):
         yield f"it has namespaces of its own: {', '.join(extra)}"
@@ -78,10 +78,10 @@ def _kernel(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator
     hidden = {*_own(container, shared, "masked"), *_own(container, shared, "readonly")}
     seen = {*MASKED_PATHS, *READONLY_PATHS} - hidden
     # A privileged one sees them all, and its capabilities tell that already.
-    if seen and _PRIVILEGED not in _own(container["process"], shared, "caps"):
+    if seen and PRIVILEGED not in _own(container["process"], shared, "caps"):
         yield f"it sees {len(seen)} paths of the kernel that are hidden or read-only by default"
     mounts = list(shared["mounts"]["all"])
-    if container["kind"] != _PAUSE:
+    if container["kind"] != PAUSE:
         mounts += shared["mounts"]["containers"]
     for mount in (*mounts, *container["mounts"]):
         source = mount["src"]

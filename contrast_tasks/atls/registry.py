@@ -1,8 +1,8 @@
 """Who is at the other end of a connection: the link between the terminator and the gRPC handlers.
 
 The terminator gives each backend connection a random abstract Unix name and registers the verified peer under it before
-it connects; a handler finds that name in `context.peer()`. Nothing that a client can send takes part in this. An entry
-goes before its socket is closed, so no name can be bound again while it is still trusted.
+it connects; a handler finds that name in `context.peer()`. Nothing that a client sends has any influence on this. An entry is
+removed before its socket is closed, so no name can be bound again while it is still trusted.
 """
 
 import secrets

@@ -2,7 +2,7 @@
 
 Rules, each one load-bearing (docs/internals/attestation.md 1.2-1.9):
 1. TLS 1.3 only. There the CertificateRequest precedes the server's Certificate, so when a client is asked to judge the
-   server it already knows the server's nonce and may still choose its own certificate.
+   server it already knows the server's nonce and can still choose its own certificate.
 2. Every connection has a context of its own: no ticket and no session can ever be resumed.
 3. OpenSSL's verdict on certificates is overridden, so ours must exist: no verdict is a failure.
 4. The verify callback runs more than once; the first verdict stands.

@@ -28,7 +28,7 @@ class Terminator:
     async def start(self, listener: socket.socket) -> None:
         """Accept connections from a listening socket that does not block.
 
-        Not with `create_server`: when it is closed at the wrong moment it forgets a connection it has accepted already.
+        asyncio's `create_server` is not used: closed at the wrong moment, it forgets a connection that it has accepted already.
         """
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)

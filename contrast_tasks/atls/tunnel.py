@@ -1,7 +1,7 @@
 """Moves bytes between a finished TLS session and the one local connection of a gRPC channel, in one thread.
 
-The local end is a Unix socket in a private directory that accepts once and is then unlinked: a channel that wants to
-reconnect finds nothing, because a new connection needs a new handshake with a new nonce.
+The local end is a Unix socket in a private directory that accepts once and is then unlinked. So a channel cannot reconnect: a new
+connection needs a new handshake with a new nonce.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class Tunnel:
         """Return the reason if the server ended the connection instead of beginning to speak.
 
         In TLS 1.3 a client's handshake is over before the server has judged it. A server that accepts us sends its
-        HTTP/2 settings at once; one that does not sends an alert. Silence is taken for consent.
+        HTTP/2 settings at once; one that does not accept us sends an alert. Silence counts as acceptance.
         """
         self._verdict.wait(timeout_s)
         return self.failure
@@ -185,9 +185,8 @@ class Tunnel:
             return
         try:
             self._session.connection.sendall(plain)
-        except (
-            SSL.Error
-        ) as err:  # the peer ended the session; what the channel still says goes nowhere
+        except SSL.Error as err:
+            # The peer ended the session: what the channel still sends has no receiver.
             self._end(self._session.explain(err))
             self._peer_ended = True
             return

@@ -39,7 +39,7 @@ _REASONS_OF_TIME = frozenset(
 
 
 def is_about_time(error: EvidenceRejected) -> bool:
-    """Return whether something was refused for the instant it was judged at only, so that it may be right at another."""
+    """Return whether the only fault is the instant of the verdict, so that at another it may be accepted."""
     return isinstance(error, HardwareRejected) and error.reason in _REASONS_OF_TIME
 
 

@@ -1,8 +1,8 @@
 """One verdict over evidence in a file: which reference value of a manifest accepts it, or why each of them does not.
 
-The checks are those of a connection, made by the same validators; what differs is that missing certificates, revocation lists and
-collateral may be fetched first, and that nobody waits for the answer. Every reference value that fits the kind of evidence is
-tried, and each refusal is kept with the first check that failed, what was found, and what to do.
+The validators are those of a connection. Other than there, missing certificates, revocation lists and collateral may be fetched
+first. Every reference value for this kind of evidence is tried. Each refusal is kept with the first check that failed, what was found,
+and what to do.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ from contrast_tasks.manifest.model import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why one reference value refuses; check names the first one that failed, `others` counts those that failed besides.
+    """Why one reference value refuses: the first check that failed, and how many others did.
 
-    found, wanted: empty where the evidence did not get as far as being compared; then `message` says it all.
+    found, wanted: empty where the evidence was refused before any comparison; then `message` says why.
     """
 
     reference: str

@@ -1,8 +1,8 @@
 """What genuine evidence of an unknown machine says about it: the values that only its owner can confirm as wanted.
 
-Nothing is compared with a manifest here. Evidence that no genuine processor made is refused; everything else is reported, with
-what speaks against trusting it as a warning. Values come in three groups, because trusting them means different things: the
-machine's levels of firmware, the guest that runs on it, and the identity of this one machine.
+Nothing is compared with a manifest here. Evidence that no genuine processor made is refused. All other evidence is reported, and
+reasons not to trust it become warnings. Values come in three groups, because trusting them means different things: the machine's
+levels of firmware, the guest that runs on it, and the identity of this one machine.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ def _observe_report(
     line = line_of(document)
     simulated = line == LINE_SIMULATED
     if simulated:
-        # Its root vouches for itself only: what follows shows that the evidence is well made, not that it means anything.
+        # Its own root is the anchor: the checks show that the evidence is well formed, and prove nothing about hardware.
         pin = hashlib.sha256(document.ark_der).digest()
         anchor = TrustAnchor(line=LINE_SIMULATED, root_sha256=pin)
     else:
@@ -127,7 +127,7 @@ def _observe_report(
 
 
 def _lowest(genuine: GenuineReport) -> Tcb:
-    """Return the level that all three TCB versions reach which a manifest's minimum is compared with."""
+    """Return the highest minimum that a manifest could ask for: the lowest of each level in the TCB versions compared with it."""
     tcbs = (genuine.tcbs.reported, genuine.tcbs.committed, genuine.tcbs.launch)
     return Tcb(**{name: min(getattr(tcb, name) for tcb in tcbs) for name in _LEVELS})
 

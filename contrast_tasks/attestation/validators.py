@@ -46,8 +46,8 @@ def validators_for(
     allow_vlek: SEV-SNP keys of a cloud provider; allow_quote_v5: TDX quotes of version 5; both also where a reference value
         has AllowVLEK or AllowQuoteV5, and off by default.
     certificate: endorsement certificates at hand, for SEV-SNP documents without one.
-    collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: instead of the vendors' own.
-    Raises MissingReferenceValues if a value that decides is missing; it names the reference value and the member.
+    collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: in place of the bundled ones.
+    Raises MissingReferenceValues, naming reference value and member, if one is missing or has another length.
     """
     hashes = manifest.coordinator_policy_hashes if coordinator_only else None
     values = manifest.reference_values

@@ -243,7 +243,7 @@ def find_source(
         device = TdxGuestDevice(quote or QuoteService(), tdx)
     if configfs.is_dir():
         source = ConfigfsSource(configfs)
-        # A kernel may know configfs-tsm while the guest's driver is older. What else fails there is for the issuer to say.
+        # A kernel may have configfs-tsm while the guest's driver is older.
         if device is None or source.has_provider():
             return source
     if device is None:

@@ -1,11 +1,11 @@
 """Who makes evidence in this process, as its environment says.
 
-`CONTRAST_EVIDENCE` not set, or `hardware`: the confidential guest that this process runs in. What the host does not deliver with
-a report comes from a `Supply`: from the folder `CONTRAST_ENDORSEMENTS`, and what is not there from the host's own service or the
-vendor, in the background, where `CONTRAST_ENDORSEMENTS_FETCH` does not forbid it.
+`CONTRAST_EVIDENCE` not set, or `hardware`: the confidential guest that this process runs in. A `Supply` adds what the host does not
+deliver with a report. It takes it from the folder `CONTRAST_ENDORSEMENTS`, or fetches it in the background from the host's own service
+or the vendor, unless `CONTRAST_ENDORSEMENTS_FETCH` forbids that.
 
-`CONTRAST_EVIDENCE=simulated:<directory>` names a simulated processor that exists already, `CONTRAST_HOST_DATA=<64 hex digits>`
-the policy hash that its guest was started with. In a real guest that is the hardware's business.
+`CONTRAST_EVIDENCE=simulated:<directory>` names a simulated processor that exists already, and `CONTRAST_HOST_DATA=<64 hex digits>`
+the policy hash that its guest was started with. In a real guest the hardware knows the policy hash.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ def supply_from_environment(
     from contrast_tasks.attestation.endorsements.network import network_from_environment
     from contrast_tasks.attestation.endorsements.supply import Supply
 
-    # What a simulated processor says is nothing to ask vendors about.
+    # Vendors know nothing of a simulated processor.
     is_hardware = environ.get(variables.EVIDENCE, "") in {"", _HARDWARE}
     network = network_from_environment(environ, default=is_hardware)
     return Supply.in_folder(folder or kept_folder(environ), clock, network)
@@ -96,9 +96,9 @@ def issuer_from_environment(
 
 
 def prepare(issuer: Issuer, supply: "Supply", *, wait_s: float) -> None:
-    """Have everything fetched that this guest's own documents need, and wait for it, at most some seconds.
+    """Fetch what this guest's own documents need, and wait for it at most `wait_s` seconds.
 
-    For the time before the first connection. What cannot be had by then is fetched later, or goes without.
+    Called before the first connection. What has not arrived by then is fetched later; until then documents do without.
     """
     from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer
 

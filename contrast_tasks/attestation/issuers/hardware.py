@@ -1,8 +1,8 @@
 """Issuers of a real guest: hardware evidence put into the documents of attested TLS.
 
-An SNP document carries the host's certificates if there are any. What the host does not give, or gives for another TCB than the
-report's, comes from a lookup that the caller passes; a certificate that it found is remembered by the report's chip and TCB, one
-that is missing is looked up again next time.
+An SNP document carries the host's certificates if there are any. A host may give none, or one for another TCB than the report's; then
+the caller's lookup is asked. A certificate that it finds is remembered by chip and TCB; one that it does not find is looked up again
+next time.
 """
 
 import contextlib
@@ -100,7 +100,7 @@ class SnpIssuer:
         )
 
     def prepare(self) -> None:
-        """Look everything up that a document needs; what is missing is then on its way."""
+        """Look up everything that a document needs, so that fetching what is missing begins."""
         with contextlib.suppress(IssuerError):
             self.issue(_NOTHING)
 
@@ -117,7 +117,7 @@ class SnpIssuer:
 
 
 def _table(content: bytes) -> Mapping[UUID, bytes]:
-    """Return the host's certificates; a table that cannot be read is as good as none, for they can come from elsewhere."""
+    """Return the host's certificates, none if the table cannot be read: they can come from elsewhere."""
     try:
         return parse_certificate_table(content)
     except IssuerError as err:
@@ -126,7 +126,7 @@ def _table(content: bytes) -> Mapping[UUID, bytes]:
 
 
 def _fits(certificate: bytes, report: SnpReport) -> bool:
-    """Return whether a host's certificate is for the report's chip and TCB: after an update of its firmware it often is not."""
+    """Return whether a certificate is for the report's chip and TCB; after an update of firmware the host's often is not."""
     try:
         endorsement = parse_endorsement(certificate)
         reported = ReportTcbs.of(report, line_of(report, endorsement)).reported
@@ -150,7 +150,7 @@ class TdxIssuer:
         self._collateral = collateral
 
     def prepare(self) -> None:
-        """Look up what peers on platforms like this one are judged by: where there is one of a kind there are more."""
+        """Look up the collateral of this platform: its peers are likely to run on the same kind."""
         if self._collateral is None:
             return
         # Nothing is verified here: what a host says of its platform decides only what is fetched early.

@@ -4,7 +4,7 @@ The service listens on vsock port 4050 of the host. A frame is the length of a m
 a header (u16 major 1, u16 minor, u32 type, u32 size of the whole message, u32 error; little-endian), then for a request u32 report
 size, u32 size of a list of key ids (none), report; for a response u32 id size, u32 quote size, id, quote.
 
-The host can answer with anything: what it says is a quote is read by the issuer, and judged by whoever it is shown to.
+The host can answer with anything. The issuer reads what it calls a quote, and a verifier judges it.
 
 Source: Intel DCAP, messages GET_QUOTE_REQ and GET_QUOTE_RESP of the quote generation service (docs/internals/attestation.md 3.4, 7).
 """

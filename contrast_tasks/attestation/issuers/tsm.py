@@ -1,8 +1,8 @@
-"""Where a guest gets its evidence: configfs-tsm, or one of the devices behind it, found by looking.
+"""Evidence through configfs-tsm, and what all sources of evidence have in common.
 
-A source turns 64 bytes of report data into the hardware's report or quote. configfs is preferred, because the kernel then
-speaks to firmware and host for both kinds of guest. Entries there are shared by name: the kernel counts writes in `generation`,
-and a count that differs from our own writes means that somebody else wrote between, so the report may not be ours.
+A source turns 64 bytes of report data into the hardware's report or quote. configfs is preferred, because there the kernel
+speaks to firmware and host for both kinds of guest. Other processes may write to the same entry. The kernel counts all writes in
+`generation`: if the count is not that of our own writes, the report may not be ours.
 
 Source: Linux ABI documentation of configfs-tsm, and of /dev/sev-guest (docs/internals/attestation.md 7).
 """
@@ -139,7 +139,7 @@ class ConfigfsSource:
         return self._provider
 
     def has_provider(self) -> bool:
-        """Return False if the kernel says that no driver is behind it; whatever else is wrong shows in use."""
+        """Return False if the kernel says that it has no driver; any other fault is left for `fetch` to report."""
         try:
             _ = self.provider
         except NoProvider:

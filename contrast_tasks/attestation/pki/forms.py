@@ -1,4 +1,4 @@
-"""Load X.509 objects of strangers so that nothing about them can surprise later.
+"""Load X.509 objects of strangers so that no part of them can raise later.
 
 `cryptography` parses lazily: a certificate that loads may still raise when its names, key or extensions are looked at, and not
 only ValueError. Here every part that we use is looked at once, inside one guard.
@@ -60,7 +60,7 @@ def load_certificate(content: bytes, what: str) -> x509.Certificate:
 
 
 def issuer_text(certificate: x509.Certificate) -> str:
-    """Return the issuer's name for people; the library compares names by their bytes when it verifies, so it may not parse."""
+    """Return the issuer's name for people; raises MalformedEvidence, since verification compares bytes and never parsed it."""
     try:
         return certificate.issuer.rfc4514_string()
     except PARSE_ERRORS as err:

@@ -1,7 +1,7 @@
 """Revocation of intermediate certificates; individual chips are never listed, a new TCB supersedes their keys.
 
 Lists are signed by the root, so it does not matter who delivers them: the peer in its document, a cache, or the vendor.
-What nobody can vouch for is refused. Source: docs/internals/attestation.md 2.5 "CRL handling".
+Without a usable list evidence is refused. Source: docs/internals/attestation.md 2.5 "CRL handling".
 """
 
 from collections.abc import Callable, Sequence

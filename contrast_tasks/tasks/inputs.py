@@ -18,16 +18,6 @@ from contrast_tasks.steps.project import PROCESSOR, Project
 from contrast_tasks.tasks.code import signature_of_all_code
 
 _ABSENT = "absent"
-_DECLARED = (
-    "ingress",
-    "egress",
-    "admin_port",
-    "env",
-    "sans",
-    "memory",
-    "runtime_class",
-    "secret_id",
-)
 
 
 class Inputs(NamedTuple):
@@ -87,7 +77,7 @@ class ProjectInputs:
             parts["that it is ours"] = ""
         if declared is not None:
             # Where it is declared says nothing about what.
-            values = [_plain(getattr(declared, name)) for name in _DECLARED]
+            values = [_plain(getattr(declared, each.attribute)) for each in declared.members]
             parts[f'[workloads."{entry.key}"]'] = _of(values)
         for use in entry.uses:
             parts["/".join(use)] = configs.get(use, _ABSENT)

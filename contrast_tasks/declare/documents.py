@@ -30,7 +30,7 @@ def _found(document: Mapping[str, Any], entry: Member) -> Any:
     for name in (entry.name, *entry.old):
         found: Any = document
         for part in name.split("."):
-            found = found.get(part, REQUIRED) if isinstance(found, Mapping) else REQUIRED
+            found = found.get(part, REQUIRED) if isinstance(found, dict) else REQUIRED
         if found is not REQUIRED:
             return found
     return REQUIRED
@@ -66,6 +66,8 @@ def lower_hex(shape: Any, value: Any) -> Any:
 
 def to_json(value: Any) -> Any:
     """Return the document of a record: members in declared order, without those that say nothing; other keys sorted."""
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, Record):
         return {
             entry.name: to_json(part)

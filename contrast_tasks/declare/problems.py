@@ -28,8 +28,8 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         elements = [shown(element) for element in value[:_SHOWN]]
         return f"[{', '.join(elements)}{', ...' if len(value) > _SHOWN else ''}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
     return f'"{_without_user(value)}"' if isinstance(value, str) else str(value)
 
 
@@ -62,9 +62,12 @@ def _unencodable(value: Any) -> str:
 def problems(
     value: Any, shape: Any, path: Path = (), *, complete: bool = False
 ) -> Iterator[Problem]:
-    """Yield every problem of a parsed document, in the order of its keys; complete: nothing required may be absent."""
+    """Yield every problem of a parsed document, in the order of its keys.
+
+    complete: the document is one of ours, nothing required may be absent, and its texts hold what they were given.
+    """
     if isinstance(shape, Leaf) or (isinstance(shape, List) and shape.wanted):
-        yield from _of_leaf(value, shape, path)
+        yield from _of_leaf(value, shape, path, is_ours=complete)
     elif isinstance(shape, List):
         if not isinstance(value, list):
             yield Problem(path, f"{dotted(path)} is {shown(value)}, expected an array")
@@ -82,8 +85,8 @@ def problems(
         yield from _of_table(value, shape, path, complete=complete)
 
 
-def _of_leaf(value: Any, shape: Leaf | List, path: Path) -> Iterator[Problem]:
-    if unencodable := _unencodable(value):
+def _of_leaf(value: Any, shape: Leaf | List, path: Path, *, is_ours: bool) -> Iterator[Problem]:
+    if not is_ours and (unencodable := _unencodable(value)):
         message = f"{dotted(path)} holds {unencodable}, expected {shape.wanted} without"
         yield Problem(path, message)
     elif not shape.accepts(value):

@@ -128,6 +128,7 @@ def hex_digits(size_bytes: int, *, lower: bool = False) -> Leaf:
 
 BOOL = Leaf("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
 ANY_TEXT = Leaf("a string", lambda value: isinstance(value, str), {"type": "string"})
+TEXTS = List(ANY_TEXT, "an array of strings")
 TEXT = Leaf(
     "a string that is not empty",
     lambda value: isinstance(value, str) and bool(value.strip()),

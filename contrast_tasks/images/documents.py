@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS
 from contrast_tasks.errors import ImageError
 from contrast_tasks.pods.references import is_digest
+from contrast_tasks.records import Record, member
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -62,19 +64,18 @@ class ImageManifest:
     layers: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(Record):
     """The part of an image's config that decides how its processes start."""
 
-    entrypoint: tuple[str, ...] = ()
-    cmd: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    working_dir: str = ""
-    user: str = ""
-    volumes: tuple[str, ...] = ()
-    exposed_ports: tuple[str, ...] = ()
-    os: str = "linux"
-    architecture: str = "amd64"
+    entrypoint: tuple[str, ...] = member(TEXTS, "the command", default=())
+    cmd: tuple[str, ...] = member(TEXTS, "its arguments", default=())
+    env: tuple[str, ...] = member(TEXTS, "its environment, NAME=value each", default=())
+    working_dir: str = member(ANY_TEXT, "the folder it starts in", default="")
+    user: str = member(ANY_TEXT, "the user, and the group after a colon", default="")
+    volumes: tuple[str, ...] = member(TEXTS, "paths of volumes", default=())
+    exposed_ports: tuple[str, ...] = member(TEXTS, "ports, as 8080/tcp", default=())
+    os: str = member(ANY_TEXT, "the operating system", default="linux")
+    architecture: str = member(ANY_TEXT, "the processor's architecture", default="amd64")
 
 
 def digest_of(content: bytes) -> str:

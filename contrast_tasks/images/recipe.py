@@ -18,40 +18,52 @@ modules = { "app" = ["shop.cart"] }                       # Python modules below
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
+from contrast_tasks.declare.documents import to_record
+from contrast_tasks.declare.problems import problems
+from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS, Leaf, Map, Table
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.records import Record, member
 
-_KEYS = (
-    "entrypoint",
-    "cmd",
-    "env",
-    "volumes",
-    "exposed_ports",
-    "user",
-    "working_dir",
-    "executables",
-    "files",
-    "modules",
+_PATH = Leaf(
+    "a path below the folder of the file",
+    lambda value: (
+        isinstance(value, str) and not value.startswith("/") and ".." not in value.split("/")
+    ),
+    {"type": "string"},
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecipe:
-    """One image to pack.
-
-    executables, files: path in the image -> path in the project; modules: folder in the image, equally named in
-    the project, -> modules of it whose imports are followed.
-    """
+class ImageRecipe(Record):
+    """One image to pack."""
 
     reference: str
     config: ImageConfig
-    executables: Mapping[str, str]
-    files: Mapping[str, str]
-    modules: Mapping[str, tuple[str, ...]]
+    executables: Mapping[str, str] = member(
+        Map(ANY_TEXT, _PATH), "path in the image -> path in the project", default={}
+    )
+    files: Mapping[str, str] = member(
+        Map(ANY_TEXT, _PATH), "the same, for files and folders", default={}
+    )
+    modules: Mapping[str, tuple[str, ...]] = member(
+        Map(ANY_TEXT, TEXTS),
+        "folder in the image, equally named in the project -> modules of it whose imports are followed",
+        default={},
+    )
+
+
+_IMAGES = Map(
+    ANY_TEXT,
+    Table(
+        {
+            entry.name: entry
+            for entry in (*ImageConfig.members, *ImageRecipe.members)
+            if entry.name not in ("os", "architecture")
+        }
+    ),
+)
 
 
 def parse_recipes(content: bytes, file: str) -> tuple[ImageRecipe, ...]:
@@ -65,60 +77,11 @@ def parse_recipes(content: bytes, file: str) -> tuple[ImageRecipe, ...]:
     if document.keys() != {"images"} or not isinstance(images, dict):
         found = ", ".join(document) or "nothing"
         raise ImageError(f'found {found}, wanted tables [images."<reference>"]', where=where)
-    return tuple(_recipe(reference, table, where) for reference, table in images.items())
-
-
-def _recipe(reference: str, table: Any, where: Location) -> ImageRecipe:
-    parse_reference(reference, where=where)
-    what = f"images.{reference!r}"
-    if not isinstance(table, dict):
-        raise ImageError(f"{what} is not a table", where=where)
-    for key in table:
-        if key not in _KEYS:
-            wanted = ", ".join(_KEYS)
-            raise ImageError(f"{what}: unknown key {key!r}, wanted one of {wanted}", where=where)
-    return ImageRecipe(
-        reference=reference,
-        config=ImageConfig(
-            entrypoint=_texts(table.get("entrypoint", []), f"{what}: entrypoint", where),
-            cmd=_texts(table.get("cmd", []), f"{what}: cmd", where),
-            env=_texts(table.get("env", []), f"{what}: env", where),
-            volumes=_texts(table.get("volumes", []), f"{what}: volumes", where),
-            exposed_ports=_texts(table.get("exposed_ports", []), f"{what}: exposed_ports", where),
-            user=_text(table.get("user", ""), f"{what}: user", where),
-            working_dir=_text(table.get("working_dir", ""), f"{what}: working_dir", where),
-        ),
-        executables=_places(table.get("executables", {}), f"{what}: executables", where),
-        files=_places(table.get("files", {}), f"{what}: files", where),
-        modules={
-            folder: _texts(names, f"{what}: modules of {folder!r}", where)
-            for folder, names in _table(table.get("modules", {}), f"{what}: modules", where).items()
-        },
+    for reference in images:
+        parse_reference(reference, where=where)
+    for problem in problems(images, _IMAGES, ("images",)):
+        raise ImageError(problem.message, hint=problem.hint, where=where)
+    return tuple(
+        to_record(ImageRecipe, table, reference=reference, config=to_record(ImageConfig, table))
+        for reference, table in images.items()
     )
-
-
-def _text(value: Any, what: str, where: Location) -> str:
-    if not isinstance(value, str):
-        raise ImageError(f"{what} is not a string", where=where)
-    return value
-
-
-def _table(value: Any, what: str, where: Location) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ImageError(f"{what} is not a table", where=where)
-    return value
-
-
-def _places(value: Any, what: str, where: Location) -> dict[str, str]:
-    places = _table(value, what, where)
-    for path in places.values():
-        if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
-            found = f"{what} names {path!r}, wanted a path below the folder of the file"
-            raise ImageError(found, where=where)
-    return places
-
-
-def _texts(value: Any, what: str, where: Location) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ImageError(f"{what} is not a list of strings", where=where)
-    return tuple(value)

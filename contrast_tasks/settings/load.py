@@ -36,7 +36,6 @@ __all__ = [
     "WorkloadSettings",
     "load_settings",
     "observed_values",
-    "validate_settings_schema",
     "workload_key",
 ]
 
@@ -135,10 +134,3 @@ def _build(
         origins=origins,
     )
     return settings.replace(workload_owner_keys=()) if settings.disable_updates else settings
-
-
-def validate_settings_schema(document: object) -> list[tuple[str, str]]:
-    """Return (JSON pointer, message) for whatever schemas/settings.schema.json says about a parsed settings file."""
-    from contrast_tasks.schema import validate
-
-    return validate(document, "settings")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
@@ -286,7 +287,7 @@ def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, s
         except ContrastError:
             continue
         if image is not None:
-            found[reference] = sha256_hex(canonical_json(image.to_json()))
+            found[reference] = sha256_hex(canonical_json(to_json(image)))
     return found
 
 

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any
 
 from contrast_tasks.declare.shapes import Leaf, List, Map, Table
+from contrast_tasks.images.lock import LockDocument
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 from contrast_tasks.settings.model import SHAPE
@@ -165,6 +166,18 @@ def reference_values() -> Schema:
     }
 
 
+def lock() -> Schema:
+    """Return the body of the lock file's schema."""
+    schemas = _Schemas()
+    body = schemas.of(LockDocument)
+    return {
+        "title": "Lock file",
+        "description": "contrast.lock: what each image reference resolved to.",
+        **body,
+        "$defs": schemas.parts,
+    }
+
+
 DECLARED = {
     "settings": settings(),
     "manifest": manifest(
@@ -179,4 +192,5 @@ DECLARED = {
         "manifest.json as generate may write it: values only the user can know may be null or empty.",
     ),
     "reference-values": reference_values(),
+    "lock": lock(),
 }

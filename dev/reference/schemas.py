@@ -139,7 +139,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 # Written by hand, but for what they share with the others.
-BY_HAND = ("local-plan", "lock", "policy-data", "record")
+BY_HAND = ("local-plan", "policy-data", "record")
 _WIDTH = 120
 
 

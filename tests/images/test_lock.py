@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from contrast_tasks import schema
+from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.lock import Layer, Lock, LockedImage, parse_lock, render_lock
@@ -29,7 +30,7 @@ def locked(reference: str = "emojivoto/web:v11", **changes: Any) -> LockedImage:
 
 
 def document(*images: dict[str, Any]) -> dict[str, Any]:
-    return {"version": 1, "images": list(images) or [locked().to_json()]}
+    return {"version": 1, "images": list(images) or [to_json(locked())]}
 
 
 def changed(*path: str | int, to: Any) -> dict[str, Any]:
@@ -72,33 +73,49 @@ def test_what_is_written_satisfies_the_schema() -> None:
 
 
 BAD = [
-    pytest.param(changed("version", to=2), "version is 2, wanted 1", id="version"),
-    pytest.param(changed("version", to=True), "version is True", id="version true"),
-    pytest.param(changed("images", to={}), "images is not a list", id="images"),
-    pytest.param(changed("images", 0, to="a:1"), "images[0] is not an object", id="image"),
-    pytest.param(document() | {"more": 1}, "unknown key 'more'", id="unknown key"),
-    pytest.param(changed("images", to=...), "key 'images' is missing", id="no images"),
-    pytest.param(changed("images", 0, "tag", to="x"), "unknown key 'tag'", id="image key"),
-    pytest.param(changed("images", 0, "digest", to=...), "key 'digest' is missing", id="no digest"),
+    pytest.param(changed("version", to=2), "version is 2, expected 1", id="version"),
+    pytest.param(changed("version", to=True), "version is true", id="version true"),
+    pytest.param(changed("images", to={}), "images is a table, expected an array", id="images"),
     pytest.param(
-        changed("images", 0, "digest", to="sha256:1"), "digest is 'sha256:1'", id="digest"
+        changed("images", 0, to="a:1"), 'images[0] is "a:1", expected a table', id="image"
+    ),
+    pytest.param(document() | {"more": 1}, "unknown key 'more'", id="unknown key"),
+    pytest.param(changed("images", to=...), "the document has no 'images'", id="no images"),
+    pytest.param(changed("images", 0, "tag", to="x"), "unknown key 'tag'", id="image key"),
+    pytest.param(
+        changed("images", 0, "digest", to=...), "images[0] has no 'digest'", id="no digest"
+    ),
+    pytest.param(
+        changed("images", 0, "digest", to="sha256:1"), 'digest is "sha256:1"', id="digest"
     ),
     pytest.param(changed("images", 0, "digest", to=1), "digest is 1", id="digest number"),
     pytest.param(
-        changed("images", 0, "digest", to=ONE + "\n"), "wanted sha256:", id="digest newline"
+        changed("images", 0, "digest", to=ONE + "\n"), "expected sha256:", id="digest newline"
     ),
     pytest.param(
-        changed("images", 0, "manifest_digest", to=""), "manifest_digest is ''", id="index"
+        changed("images", 0, "manifest_digest", to=""), 'manifest_digest is ""', id="index"
     ),
     pytest.param(changed("images", 0, "reference", to=5), "reference is 5", id="reference"),
-    pytest.param(changed("images", 0, "config", to=[]), "config is not an object", id="config"),
-    pytest.param(changed("images", 0, "config", "cmd", to=...), "'cmd' is missing", id="no cmd"),
+    pytest.param(
+        changed("images", 0, "config", to=[]), "config is [], expected a table", id="config"
+    ),
+    pytest.param(changed("images", 0, "config", "cmd", to=...), "config has no 'cmd'", id="no cmd"),
     pytest.param(changed("images", 0, "config", "Cmd", to=[]), "unknown key 'Cmd'", id="Cmd"),
-    pytest.param(changed("images", 0, "config", "env", to="A=1"), "env is not a list", id="env"),
-    pytest.param(changed("images", 0, "config", "env", to=[1]), "env is not a list", id="env item"),
+    pytest.param(
+        changed("images", 0, "config", "env", to="A=1"), 'env is "A=1", expected an array', id="env"
+    ),
+    pytest.param(
+        changed("images", 0, "config", "env", to=[1]),
+        "env is [1], expected an array",
+        id="env item",
+    ),
     pytest.param(changed("images", 0, "config", "user", to=0), "user is 0", id="user number"),
-    pytest.param(changed("images", 0, "layers", to={}), "layers is not a list", id="layers"),
-    pytest.param(changed("images", 0, "layers", 0, to=1), "is not an object", id="layer"),
+    pytest.param(
+        changed("images", 0, "layers", to={}), "layers is a table, expected an array", id="layers"
+    ),
+    pytest.param(
+        changed("images", 0, "layers", 0, to=1), "layers[0] is 1, expected a table", id="layer"
+    ),
     pytest.param(
         changed("images", 0, "layers", 0, "size_bytes", to=-1), "size_bytes is -1", id="size"
     ),
@@ -106,13 +123,17 @@ BAD = [
         changed("images", 0, "layers", 0, "size_bytes", to=1.5), "size_bytes is 1.5", id="fraction"
     ),
     pytest.param(
-        changed("images", 0, "layers", 0, "unpacked_bytes", to=True), "is True", id="size true"
+        changed("images", 0, "layers", 0, "unpacked_bytes", to=True), "is true", id="size true"
     ),
     pytest.param(
-        changed("images", 0, "layers", 0, "diff_id", to=...), "'diff_id' is missing", id="diff_id"
+        changed("images", 0, "layers", 0, "diff_id", to=...),
+        "layers[0] has no 'diff_id'",
+        id="diff_id",
     ),
-    pytest.param(changed("images", 0, "passwd", to=None), "passwd is None", id="passwd"),
-    pytest.param([], "is not an object", id="list"),
+    pytest.param(
+        changed("images", 0, "passwd", to=None), "passwd is null, expected a string", id="passwd"
+    ),
+    pytest.param([], "the document is [], expected a table", id="list"),
 ]
 
 
@@ -128,7 +149,7 @@ def test_malformed_lock_is_refused_by_us_and_by_the_schema(bad: Any, problem: st
 
 
 def test_a_reference_locked_twice_is_refused_at_the_line_of_the_second() -> None:
-    content = json.dumps(document(locked().to_json(), locked().to_json()), indent=2).encode()
+    content = json.dumps(document(to_json(locked()), to_json(locked())), indent=2).encode()
     second = content.decode().split("\n")
 
     with pytest.raises(ImageError, match=r"emojivoto/web:v11 is there twice") as caught:
@@ -141,7 +162,7 @@ def test_a_reference_locked_twice_is_refused_at_the_line_of_the_second() -> None
 
 
 def test_a_digest_unlike_that_of_the_reference_is_refused_with_both() -> None:
-    entry = locked().to_json() | {"reference": f"emojivoto/web@{TWO}"}
+    entry = to_json(locked()) | {"reference": f"emojivoto/web@{TWO}"}
 
     with pytest.raises(ImageError) as caught:
         parse_lock(json.dumps(document(entry)).encode())
@@ -156,7 +177,7 @@ def test_a_reference_may_be_pinned_to_the_image_inside_of_an_index() -> None:
 
 
 def test_a_malformed_reference_is_refused() -> None:
-    entry = locked().to_json() | {"reference": "Not An Image"}
+    entry = to_json(locked()) | {"reference": "Not An Image"}
 
     with pytest.raises(ImageError, match="image reference 'Not An Image'"):
         parse_lock(json.dumps(document(entry)).encode())

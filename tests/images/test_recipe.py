@@ -52,16 +52,34 @@ def test_everything_may_be_left_out() -> None:
         pytest.param("[image.a]", "found image, wanted", id="other table"),
         pytest.param("images = 1", "found images, wanted", id="no table"),
         pytest.param('[images."A"]', "image reference 'A'", id="reference"),
-        pytest.param("[images]\na = 1", "images.'a' is not a table", id="image"),
-        pytest.param('[images.a]\nusr = "1"', "unknown key 'usr', wanted one of", id="key"),
-        pytest.param("[images.a]\nuser = 1", "user is not a string", id="user"),
-        pytest.param('[images.a]\ncmd = "x"', "cmd is not a list of strings", id="cmd"),
-        pytest.param("[images.a]\nenv = [1]", "env is not a list of strings", id="env"),
-        pytest.param("[images.a]\nfiles = []", "files is not a table", id="files"),
-        pytest.param('[images.a]\nfiles.x = "/etc"', "files names '/etc'", id="absolute"),
-        pytest.param('[images.a]\nfiles.x = "a/../../b"', "wanted a path below", id="parent"),
-        pytest.param("[images.a]\nexecutables.x = 1", "executables names 1", id="executable"),
-        pytest.param("[images.a]\nmodules.app = 1", "modules of 'app' is not a list", id="modules"),
+        pytest.param("[images]\na = 1", "images.a is 1, expected a table", id="image"),
+        pytest.param(
+            '[images.a]\nusr = "1"', "unknown key 'usr' in [images.a], expected one of", id="key"
+        ),
+        pytest.param("[images.a]\nuser = 1", "images.a.user is 1, expected a string", id="user"),
+        pytest.param(
+            '[images.a]\ncmd = "x"', 'images.a.cmd is "x", expected an array of strings', id="cmd"
+        ),
+        pytest.param(
+            "[images.a]\nenv = [1]", "images.a.env is [1], expected an array of strings", id="env"
+        ),
+        pytest.param(
+            "[images.a]\nfiles = []", "images.a.files is [], expected a table", id="files"
+        ),
+        pytest.param(
+            '[images.a]\nfiles.x = "/etc"',
+            'images.a.files.x is "/etc", expected a path',
+            id="absolute",
+        ),
+        pytest.param('[images.a]\nfiles.x = "a/../../b"', "expected a path below", id="parent"),
+        pytest.param(
+            "[images.a]\nexecutables.x = 1", "images.a.executables.x is 1", id="executable"
+        ),
+        pytest.param(
+            "[images.a]\nmodules.app = 1",
+            "images.a.modules.app is 1, expected an array",
+            id="modules",
+        ),
     ],
 )
 def test_a_malformed_recipe_is_refused_with_file_and_key(text: str, problem: str) -> None:

@@ -1,7 +1,5 @@
 """Whether the memory of a guest can hold its images and what runs in it."""
 
-from dataclasses import replace
-
 import pytest
 
 from contrast_tasks.images.lock import LockedImage
@@ -34,15 +32,14 @@ def image(
     """Return an image of one layer and more ones; layer: what makes two layers the same."""
     made = locked(reference)
     layers = tuple(
-        replace(
-            made.layers[0],
+        made.layers[0].replace(
             diff_id=f"sha256:{ord((layer or reference)[0]) + number:064x}",
             size_bytes=stored * MIB,
             unpacked_bytes=size * MIB,
         )
         for number, size in enumerate((unpacked, *more))
     )
-    return replace(made, layers=layers)
+    return made.replace(layers=layers)
 
 
 def found(text: str, *images: LockedImage, name: str = "k3s-qemu-snp") -> list[str]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.schema import validate
 from contrast_tasks.settings.lines import key_lines
 from contrast_tasks.settings.load import (
     InvalidSettings,
@@ -19,7 +20,6 @@ from contrast_tasks.settings.load import (
     WorkloadSettings,
     layers,
     load_settings,
-    validate_settings_schema,
 )
 
 REPOSITORY = Path(__file__).parents[2]
@@ -471,7 +471,7 @@ def test_a_bad_file_is_refused_with_line_found_wanted_and_a_guess(
 def test_the_schema_refuses_what_the_loader_refuses(
     text: str, line: int, message: str, guess: str
 ) -> None:
-    assert validate_settings_schema(tomllib.loads(BASE + text))
+    assert validate(tomllib.loads(BASE + text), "settings")
 
 
 GOOD = [
@@ -499,13 +499,13 @@ GOOD = [
 def test_loader_and_schema_accept_the_same_good_files(tmp_path: Path, text: str) -> None:
     load(tmp_path, text)
 
-    assert validate_settings_schema(tomllib.loads(text)) == []
+    assert validate(tomllib.loads(text), "settings") == []
 
 
 def test_the_example_is_valid_by_its_schema() -> None:
     text = (REPOSITORY / "contrast.toml").read_text()
 
-    assert validate_settings_schema(tomllib.loads(text)) == []
+    assert validate(tomllib.loads(text), "settings") == []
 
 
 TOML = 'check quotes, brackets and = here and above; a line reads as platform = "local"'

@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,7 +292,7 @@ def test_every_module_of_a_component_can_be_imported_from_its_image_alone(
 @pytest.fixture
 def _small_components(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our components with nothing in them."""
-    recipes = [replace(recipe, modules={}, files={}) for recipe in component_recipes()]
+    recipes = [recipe.replace(modules={}, files={}) for recipe in component_recipes()]
     monkeypatch.setattr("contrast_tasks.images.packing.component_recipes", lambda: recipes)
 
 

@@ -6,7 +6,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,22 +109,24 @@ def check_project(
     heads: Mapping[str, Head],
     keys: "PublicKeys",
     *,
+    accepted: Collection[str],
     of_sources: Sequence[Finding],
     frame_before: str,
 ) -> Checked:
     """Compose the manifest and validate everything.
 
-    heads: of every workload, by id; of_sources: what `source_findings` found; frame_before: of the last outcome.
+    heads: of every workload, by id; accepted: the ids of those that these checks accepted before.
+    of_sources: what `source_findings` found; frame_before: of the last outcome.
     Values that only the user can know may be missing: the outcome lists them. Raises FindingsError for all else.
     """
-    from contrast_tasks.manifest.codec import check_manifest, render_manifest
+    from contrast_tasks.manifest.codec import render_manifest
     from contrast_tasks.manifest.validate import is_missing
     from contrast_tasks.steps.manifest import compose
 
     paths, workloads = project.paths, project.index.workloads
     manifest, merged = compose(project, heads, keys)
     content = render_manifest(manifest)
-    _, validated = check_manifest(content, file=paths.manifest)
+    validated = _manifest_findings(manifest, content, heads, accepted, paths.manifest)
     findings = [*of_sources, *merged, *validated]
     for name, head in heads.items():
         if head.findings:
@@ -150,6 +152,34 @@ def check_project(
         ]
         raise_errors(different)
     return Checked(content, outcome)
+
+
+def _manifest_findings(
+    manifest: "Manifest",
+    content: bytes,
+    heads: Mapping[str, Head],
+    accepted: Collection[str],
+    file: str,
+) -> Sequence[Finding]:
+    """Return what the rules say of the manifest, looking only at entries that were not accepted before if that will do.
+
+    It will while no two workloads share a policy or a secret, so that each entry stands for itself, and nothing is found.
+    """
+    from contrast_tasks.manifest.codec import check_manifest, render_manifest
+
+    confidential = [head for head in heads.values() if head.policy_sha256]
+    secrets = [head.workload_secret_id for head in confidential if head.workload_secret_id]
+    if len(manifest.policies) == len(confidential) and len(set(secrets)) == len(secrets):
+        # The Coordinators are counted.
+        new = {
+            head.policy_sha256 for name, head in heads.items() if head.role or name not in accepted
+        }
+        entries = {name: entry for name, entry in manifest.policies.items() if name in new}
+        part = render_manifest(manifest.replace(policies=entries))
+        _, found = check_manifest(part, file=file)
+        if not found:
+            return found
+    return check_manifest(content, file=file)[1]
 
 
 def refuse_foreign(project: Project) -> None:

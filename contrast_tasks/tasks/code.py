@@ -18,6 +18,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = (
     "",
     "attestation",
+    "catalogue",
+    "declare",
     "images",
     "kube",
     "manifest",
@@ -27,6 +29,7 @@ FOLDERS = (
     "prepare",
     "settings",
     "steps",
+    "web",
 )
 _RESOURCES = ("schemas", "templates")
 

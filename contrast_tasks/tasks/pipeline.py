@@ -147,13 +147,16 @@ def check_project(project: Spec) -> dict[str, Any]:
         check.refuse_foreign(opened)
     of_sources = json.loads(workspace.result("sources", inputs.sources().digest))
     keys = json.loads(workspace.result("keys", inputs.keys().digest))
+    heads = workspace.heads()
     checked = check.check_project(
         opened,
-        workspace.heads(),
+        heads,
         PublicKeys.from_json(keys),
+        accepted=workspace.accepted(),
         of_sources=[Finding.from_json(finding) for finding in of_sources],
         frame_before=frame_before,
     )
+    workspace.accept(heads)
     results.put("check", inputs.check().digest, checked.manifest)
     changed = write_atomic(place, pretty_json(checked.outcome))
     path = opened.paths.check

@@ -3,9 +3,10 @@
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
@@ -58,22 +59,32 @@ class Workspace:
 
         only_known: leave out workloads without a result.
         """
-        content = self.results.get("heads", _LAST)
-        known = {} if content is None else json.loads(content)
-        heads, used = {}, {}
+        accepted, heads = self._accepted(), {}
         for name in self.project.index.workloads:
             digest = self.inputs.workload(name).digest
-            if digest in known:
-                head = head_of(known[digest])
-            elif only_known and self.results.get("workload", digest) is None:
-                continue
-            else:
-                head = parse_head(self.result("workload", digest))
-            heads[name], used[digest] = head, known.get(digest) or asdict(head)
-        if used.keys() != known.keys():
-            text = json.dumps(used, separators=(",", ":"), ensure_ascii=False)
-            self.results.remember("heads", _LAST, text.encode())
+            if digest in accepted:
+                heads[name] = head_of(accepted[digest])
+            elif not only_known or self.results.get("workload", digest) is not None:
+                heads[name] = parse_head(self.result("workload", digest))
         return heads
+
+    def accepted(self) -> frozenset[str]:
+        """Return the ids of the workloads whose heads the checks accepted before."""
+        accepted = self._accepted()
+        workloads = self.project.index.workloads
+        return frozenset(
+            name for name in workloads if self.inputs.workload(name).digest in accepted
+        )
+
+    def accept(self, heads: Mapping[str, Head]) -> None:
+        """Keep the heads that the checks accepted, so that neither they nor their results are looked at again."""
+        kept = {self.inputs.workload(name).digest: asdict(head) for name, head in heads.items()}
+        text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+        self.results.remember("heads", _LAST, text.encode())
+
+    def _accepted(self) -> dict[str, Any]:
+        content = self.results.get("heads", _LAST)
+        return {} if content is None else dict(json.loads(content))
 
     def result(self, kind: str, digest: str) -> bytes:
         """Return what a task made from the inputs with this digest; raises GraphError if it is not there."""

@@ -206,10 +206,7 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
         settable=True,
     )
     cpus: int | None = _optional(
-        _COUNT,
-        "number of virtual processors the measurement holds for",
-        "CPUs",
-        measured=True,
+        _COUNT, "number of virtual processors the measurement holds for", "CPUs", measured=True
     )
     platform: str | None = _optional(ANY_TEXT, "the platform the entry is for", "Platform")
 
@@ -338,8 +335,5 @@ class ReferenceValues(Record):
         List(TdxReference, null=()), "TDX guests", default=(), absent=()
     )
     simulated: tuple[SimulatedReference, ...] = member(
-        List(SimulatedReference, null=()),
-        "guests of simulated processors",
-        default=(),
-        absent=(),
+        List(SimulatedReference, null=()), "guests of simulated processors", default=(), absent=()
     )

@@ -10,15 +10,7 @@ from typing import Any
 
 from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.declare.problems import problems
-from contrast_tasks.declare.shapes import (
-    ANY_TEXT,
-    TEXT,
-    Leaf,
-    List,
-    integer,
-    one_of,
-    table_of,
-)
+from contrast_tasks.declare.shapes import ANY_TEXT, TEXT, Leaf, List, integer, one_of, table_of
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
 from contrast_tasks.images.documents import ImageConfig, load_json

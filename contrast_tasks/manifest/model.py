@@ -86,9 +86,7 @@ class Manifest(Record):
         name="Policies",
     )
     reference_values: ReferenceValues = member(
-        ReferenceValues,
-        "the guests that evidence is accepted from",
-        name="ReferenceValues",
+        ReferenceValues, "the guests that evidence is accepted from", name="ReferenceValues"
     )
     workload_owner_key_digests: tuple[str, ...] | None = member(
         List(HASH, null=None, unique=True),

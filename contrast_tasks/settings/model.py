@@ -104,9 +104,7 @@ class WorkloadSettings(Record):
         default=None,
     )
     egress: str | None = member(
-        ANY_TEXT,
-        "where the workload connects: name#ip:port#host:port joined by ##",
-        default=None,
+        ANY_TEXT, "where the workload connects: name#ip:port#host:port joined by ##", default=None
     )
     admin_port: int | None = member(
         integer(1, 65535, "a port from 1 to 65535"),
@@ -122,9 +120,7 @@ class WorkloadSettings(Record):
         default=(),
     )
     memory: str | None = member(
-        _QUANTITY,
-        "request and limit of memory for main containers that have neither",
-        default=None,
+        _QUANTITY, "request and limit of memory for main containers that have neither", default=None
     )
     runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
     secret_id: str | None = member(
@@ -185,8 +181,7 @@ class Settings(Record):
 
     root: FilePath
     platform: str = member(
-        _PLATFORM,
-        "where it runs: local is this machine, the others name the runtime of a cluster",
+        _PLATFORM, "where it runs: local is this machine, the others name the runtime of a cluster"
     )
     sources: tuple[str, ...] = member(
         List(TEXT, "an array of at least one string, none of them empty", least=1),

@@ -388,6 +388,19 @@ def test_config_shows_where_each_value_comes_from(
     )
 
 
+def test_config_shows_a_proxy_beside_mirrors(terminal: Terminal) -> None:
+    lines = (
+        'endorsements.proxy="http://proxy.example:3128"',
+        'endorsements.mirrors."https://a/"="https://b/"',
+    )
+
+    shown = terminal.run("config", "show", "--set", lines[0], "--set", lines[1])
+
+    assert shown.code == 0
+    assert 'endorsements.proxy = "http://proxy.example:3128"\n' in shown.out
+    assert 'endorsements.mirrors."https://a/" = "https://b/"\n' in shown.out
+
+
 def test_the_runtimes_resources_are_data_or_a_file(
     terminal: Terminal, project: FakeProject
 ) -> None:

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.console import Console
+from contrast_tasks.records import Record
 
 if TYPE_CHECKING:
     from contrast_tasks.settings.load import Settings
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from contrast_tasks.tasks.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Record):
     """One command line.
 
     root: the project's folder, absolute, and the working directory of every command; cwd: where the user stands, which

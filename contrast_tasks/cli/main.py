@@ -14,6 +14,7 @@ from types import FrameType
 USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
+_GC_THRESHOLD = 200_000
 
 
 class Terminated(KeyboardInterrupt):
@@ -59,6 +60,10 @@ def _run(words: list[str], *, is_process: bool) -> int:
     if line is not None:
         streams.put(sys.stderr, f"{line}\n")
         return 0
+    import gc
+
+    # Modules and a thousand tasks are made of many small objects that live to the end; looking for cycles is waste.
+    gc.set_threshold(_GC_THRESHOLD)
     from contrast_tasks.cli.session import run_command_line
 
     before = signal.getsignal(signal.SIGTERM)

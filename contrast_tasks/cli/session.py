@@ -1,7 +1,6 @@
 """One command line, from words to exit code; the one place where unexpected errors end."""
 
 import argparse
-import gc
 import os
 import sys
 import traceback
@@ -30,7 +29,6 @@ from contrast_tasks.report.hints import PROGRAM
 from contrast_tasks.report.model import Report, sorted_findings
 
 _VERSION = ("--version", "-V")
-_GC_THRESHOLD = 200_000
 _HELP = ("--help", "-h", "help")
 
 
@@ -43,8 +41,6 @@ def run_command_line(words: Sequence[str], root: str) -> int:
     if words[0] in _VERSION:
         put(sys.stdout, f"{PROGRAM} {__version__}\n")
         return 0
-    # A thousand tasks are made of many small objects that all live to the end; looking for cycles in them is waste.
-    gc.set_threshold(_GC_THRESHOLD)
     console = Console(form=_wanted_form(words))
     report = Report(command=" ".join(words[:1]))
     try:

@@ -9,13 +9,14 @@ import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contrast_tasks import catalogue, resources
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
+from contrast_tasks.records import Record
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps.sources import Found, find_sources
 
@@ -57,8 +58,7 @@ class Workload(NamedTuple):
     uses: tuple[tuple[str, str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFile:
+class SourceFile(Record):
     """One source.
 
     file: path as shown, relative to the project, or a name in angle brackets for a resource of ours.
@@ -73,8 +73,7 @@ class SourceFile:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(Record):
     """All sources in the order they were found; findings: what the search itself has to say.
 
     workloads: by id, the first of two with the same name. directories: every folder searched.
@@ -85,13 +84,12 @@ class Index:
     files: tuple[SourceFile, ...]
     findings: tuple[Finding, ...] = ()
     directories: tuple[str, ...] = ()
-    workloads: Mapping[str, Workload] = field(default_factory=dict)
-    configs: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
-    places: Mapping[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
+    workloads: Mapping[str, Workload] = MappingProxyType({})
+    configs: Mapping[tuple[str, str, str], str] = MappingProxyType({})
+    places: Mapping[tuple[str, str, str], tuple[str, int]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Indexed:
+class Indexed(Record):
     """An index with what is worth keeping of it.
 
     entries: what the next call may be given as `recorded`; is_new: whether they differ from those given.

@@ -7,7 +7,7 @@ touches nothing that anybody else looks at.
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def plan_spec(project: Project) -> Spec:
     for key, names in owners.items():
         if len(names) == 1 and not (root / names[0]).exists():
             flags[key] = (f"{PLAN}/{Path(names[0]).name}",)
-    return replace(project.spec, flags=tuple(sorted(flags.items())), state=PLAN)
+    return project.spec.replace(flags=tuple(sorted(flags.items())), state=PLAN)
 
 
 def differences(now: Project, planned: Project) -> list[Difference]:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.platforms import runtime_class
+from contrast_tasks.records import Record
 from contrast_tasks.settings.load import ComponentSettings, Settings, WorkloadSettings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 
@@ -20,8 +20,7 @@ _CLASSES = ("contrast-cc", "kata-cc-isolation")
 _BUNDLED = "bundled:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(Record):
     """What names a project: enough for another process to open the same one.
 
     root: absolute path; overrides: TOML lines from --set; flags: (dotted key, value) pairs.
@@ -34,8 +33,7 @@ class Spec:
     state: str = STATE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
+class Paths(Record):
     """Where outputs lie, relative to the project, with `/`."""
 
     build: str
@@ -59,8 +57,7 @@ class Paths:
         return f"{self.build}/deployment/{source.output}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Project:
+class Project(Record):
     """An opened project.
 
     code: digest of everything of ours that shapes an output; runtime_class: that of confidential pods.

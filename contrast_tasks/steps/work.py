@@ -7,17 +7,17 @@ rest     the policy's text; empty for a workload that gets none
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from contrast_tasks.files import canonical_json
 from contrast_tasks.findings import Finding
+from contrast_tasks.records import Record
 from contrast_tasks.steps.index import Workload
 from contrast_tasks.steps.project import Project
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Record):
     """What the manifest needs of a workload.
 
     policy_sha256: 64 hex digits, "" without a policy. findings: as JSON, places relative to the document: line 1 is the
@@ -30,9 +30,12 @@ class Head:
     role: str
     findings: tuple[Mapping[str, Any], ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the members as JSON values."""
+        return {name: getattr(self, name) for name in self.parts}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+
+class Work(Record):
     """Head, prepared object and policy of one workload."""
 
     head: Head
@@ -44,7 +47,7 @@ def render_work(work: Work) -> bytes:
     """Return the form in which a work is kept."""
     # The order of keys is the user's, so it is kept.
     obj = json.dumps(work.obj, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"\n".join((canonical_json(asdict(work.head)), obj, work.policy))
+    return b"\n".join((canonical_json(work.head.to_json()), obj, work.policy))
 
 
 def parse_work(content: bytes) -> Work:

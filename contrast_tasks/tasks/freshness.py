@@ -80,7 +80,7 @@ class Fresh:
         now = self._now()
         if before != now.digest:
             kept = self._results.get("inputs", before)
-            found = [] if kept is None else _differences(json.loads(kept), now.parts)
+            found = [] if kept is None else _differences(json.loads(kept), now.named)
             if not found:
                 found = ["what it is made from changed"]
         elif self._result and not _is_intact(f"{self._result}{before}", values.get("kept")):
@@ -109,7 +109,7 @@ class Fresh:
 
     def _record(self) -> dict[str, Any]:
         inputs = self._now() if self._settles or self._inputs is None else self._inputs
-        parts = json.dumps(inputs.parts, separators=(",", ":"), ensure_ascii=False)
+        parts = json.dumps(inputs.named, separators=(",", ":"), ensure_ascii=False)
         self._results.remember("inputs", inputs.digest, parts.encode(errors="surrogateescape"))
         kept = {"kept": _state(f"{self._result}{inputs.digest}")} if self._result else {}
         return {

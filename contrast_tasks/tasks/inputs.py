@@ -9,11 +9,12 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.records import Record
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
 from contrast_tasks.steps.project import PROCESSOR, Project
 from contrast_tasks.tasks.code import signature_of_all_code
@@ -21,11 +22,11 @@ from contrast_tasks.tasks.code import signature_of_all_code
 _ABSENT = "absent"
 
 
-class Inputs(NamedTuple):
+class Inputs(Record, kw_only=False):
     """What one task is made of, and the digest of that."""
 
     digest: str
-    parts: Mapping[str, str]
+    named: Mapping[str, str]
 
 
 def inputs_of(parts: Mapping[str, str]) -> Inputs:

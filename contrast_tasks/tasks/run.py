@@ -6,7 +6,6 @@ into two exit codes. All tasks that can run do run, so that one run reports the 
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from doit.runner import Runner
 from doit.task import Stream, Task
 
 from contrast_tasks.errors import GraphError, UsageError
+from contrast_tasks.records import Record
 from contrast_tasks.tasks.doit_overrides import (
     ContentChecker,
     Database,
@@ -28,8 +28,7 @@ from contrast_tasks.tasks.reporter import Listener, Reporter
 DATABASE = ".contrast/doit.db"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Record):
     """A finished run: the reporter's record, and whether doit's database had to be begun anew."""
 
     reporter: Reporter

@@ -9,16 +9,15 @@ An entry that is damaged, or that stands where another one should, does not coun
 import contextlib
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from contrast_tasks.files import replace_file, sha256_hex
+from contrast_tasks.records import Record
 
 _MAGIC = "contrast-store/1"
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(Record, kw_only=False):
     """One folder of entries; kind and key are names of files, mostly a key is a digest of what made the content."""
 
     folder: str

@@ -4,12 +4,12 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.records import Record
 from contrast_tasks.settings.load import Settings, load_settings
 from contrast_tasks.steps.index import Index, SourceFile, index_sources, read_facts, read_source
 from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
@@ -26,8 +26,7 @@ _LAST = "last"
 _opened: "dict[Spec, Workspace]" = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
+class Workspace(Record):
     """A project, what its tasks are made of, and where results are kept.
 
     results: of tasks; memo: what is known of sources and code, also while `plan` keeps its results elsewhere; shared:
@@ -78,7 +77,7 @@ class Workspace:
 
     def accept(self, heads: Mapping[str, Head]) -> None:
         """Keep the heads that the checks accepted, so that neither they nor their results are looked at again."""
-        kept = {self.inputs.workload(name).digest: asdict(head) for name, head in heads.items()}
+        kept = {self.inputs.workload(name).digest: head.to_json() for name, head in heads.items()}
         text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
         self.results.remember("heads", _LAST, text.encode())
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def demo(project: Spec, *, keep: bool) -> dict[str, Any]:
 
 
 def _under(context: Context, overrides: Sequence[str]) -> Context:
-    return replace(context, overrides=(*context.overrides, *overrides))
+    return context.replace(overrides=(*context.overrides, *overrides))
 
 
 def _generate(context: Context) -> None:

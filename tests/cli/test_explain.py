@@ -62,6 +62,23 @@ def test_a_setting_of_one_workload_is_named_by_its_table(
     )
 
 
+@pytest.mark.parametrize("key", ["defaults.service_mesh", "defaults.initializer"])
+def test_a_default_is_named_that_changed(generated: Terminal, key: str) -> None:
+    table, _, name = key.partition(".")
+
+    shown = generated.run("explain", "Deployment/shelf", "--set", f"{key}=false")
+
+    assert f"will run because [{table}] {name} changed" in shown.out
+
+
+def test_an_image_of_our_own_is_named_that_changed(generated: Terminal) -> None:
+    words = ("--set", 'components.initializer="shop/init:v2"')
+
+    shown = generated.run("explain", "Deployment/shelf", *words)
+
+    assert "will run because [components] initializer changed" in shown.out
+
+
 def test_the_reason_of_the_last_run_is_kept(generated: Terminal, project: FakeProject) -> None:
     (project.root / "build/policies/Deployment.shelf.rego").unlink()
     generated.run("generate")

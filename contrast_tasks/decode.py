@@ -1,8 +1,8 @@
-"""JSON read member by member, so that what is wrong is told with its place.
+"""Read JSON member by member, with errors that name the place.
 
     host = parse_json(content).at("remote").at("host").text()
 
-raises DecodeError with the message `/remote/host: found an integer, wanted a text`.
+raises DecodeError with the message `/remote/host: found an integer, wanted a string`.
 """
 
 import json
@@ -16,7 +16,7 @@ Record = TypeVar("Record")
 _KINDS = {
     dict: "an object",
     list: "a list",
-    str: "a text",
+    str: "a string",
     int: "an integer",
     float: "a fraction",
     bool: "true or false",
@@ -25,22 +25,22 @@ _KINDS = {
 
 
 class DecodeError(ValueError):
-    """A document is not JSON, or not of the form that its reader wants."""
+    """A document is not JSON, or does not have the expected form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A JSON value and its RFC 6901 pointer, without escapes; each method raises DecodeError for another type."""
+    """A JSON value and its RFC 6901 pointer, unescaped. Each method raises DecodeError for a value of another type."""
 
     value: Any
     pointer: str = ""
 
     def at(self, key: str) -> "Json":
-        """Return a member, which must be there."""
-        found = self.get(key)
-        if found is None:
+        """Return a required member."""
+        member = self.get(key)
+        if member is None:
             raise DecodeError(f"{self.pointer}/{key}: missing")
-        return found
+        return member
 
     def get(self, key: str) -> "Json | None":
         """Return a member, None if it is absent."""
@@ -58,16 +58,16 @@ class Json:
         return [Json(value, f"{self.pointer}/{number}") for number, value in elements]
 
     def text(self) -> str:
-        """Return a text."""
-        text: str = self._of(str, "a text")
+        """Return a string."""
+        text: str = self._of(str, "a string")
         return text
 
     def texts(self) -> tuple[str, ...]:
-        """Return a list of texts."""
+        """Return a list of strings."""
         return tuple(item.text() for item in self.items())
 
     def integer(self) -> int:
-        """Return an integer; true and false are none."""
+        """Return an integer; true and false are not integers."""
         if isinstance(self.value, bool):
             raise self.wrong("an integer")
         number: int = self._of(int, "an integer")
@@ -75,15 +75,15 @@ class Json:
 
     def flag(self) -> bool:
         """Return true or false."""
-        found: bool = self._of(bool, "true or false")
-        return found
+        flag: bool = self._of(bool, "true or false")
+        return flag
 
     def number(self) -> float:
         """Return an integer or a fraction."""
         return self.value if isinstance(self.value, float) else self.integer()
 
     def wrong(self, wanted: str) -> DecodeError:
-        """Return the error that says what was wanted here, without the value: it may be a secret."""
+        """Return an error that names the expected and the found type. The value may be a secret and is left out."""
         found = _KINDS[type(self.value)]
         return DecodeError(f"{self.pointer or 'the document'}: found {found}, wanted {wanted}")
 
@@ -104,10 +104,10 @@ def parse_json(content: bytes | str) -> Json:
 
 
 def read_record(kind: type[Record], place: Json) -> Record:
-    """Return a dataclass whose fields are the members of an object, each of the field's type.
+    """Return a dataclass read from an object with exactly its fields as members.
 
-    Types: str, int, float, bool, X | None, tuple[X, ...], tuple[X, Y], Mapping[str, X] and dataclasses. Every field must be
-    there and nothing else. Raises DecodeError.
+    Field types: str, int, float, bool, X | None, tuple[X, ...], tuple[X, Y], Mapping[str, X] and dataclasses.
+    Raises DecodeError.
     """
     hints = get_type_hints(kind)
     for name, member in place.members():

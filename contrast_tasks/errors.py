@@ -1,4 +1,4 @@
-"""The tree of errors raised on purpose; callers branch on the class, people read the message.
+"""The tree of errors raised on purpose. Callers branch on the class, people read the message.
 
 ContrastError                 1   a bug of ours when raised bare
 ├── UsageError                2   command line or settings
@@ -10,7 +10,7 @@ ContrastError                 1   a bug of ours when raised bare
 ├── ClusterError             30   Kubernetes or the local backend
 ├── CoordinatorUnreachable   40   no answer, not ready, in recovery
 ├── EvidenceRejected         41   attestation evidence is not acceptable
-├── MismatchError            42   evidence is fine, but manifest or policy differ from the given ones
+├── MismatchError            42   evidence is fine, but manifest or policy differ from the expected ones
 └── NotAuthorised            43   the owner key may not set this manifest
 
 A message is lower case, without a full stop, and says what was expected, what was found and where. The hint says
@@ -37,14 +37,14 @@ class Location(Record):
         return ":".join(parts)
 
     def to_json(self) -> dict[str, str | int]:
-        """Return the members that are known."""
+        """Return the known members."""
         members = {"file": self.file, "line": self.line, "column": self.column}
         known = {name: value for name, value in members.items() if value is not None}
         return {**known, "pointer": self.pointer} if self.pointer else known
 
 
 class ContrastError(Exception):
-    """Base of everything we raise on purpose; `hint` is shown on its own line."""
+    """Base of all errors raised on purpose; `hint` is shown on its own line."""
 
     exit_code = 1
 
@@ -54,7 +54,7 @@ class ContrastError(Exception):
         self.where = where
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors cross process boundaries; keyword-only arguments are lost by the default pickling.
+        # Errors cross process boundaries, and default pickling loses keyword-only arguments.
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
 
@@ -96,7 +96,7 @@ class ImageError(ContrastError):
 
 
 class ClusterError(ContrastError):
-    """The cluster, or the local backend in its place, refused or is not reachable."""
+    """The cluster or the local backend refused a request or cannot be reached."""
 
     exit_code = 30
 
@@ -104,7 +104,7 @@ class ClusterError(ContrastError):
 class CoordinatorUnreachable(ContrastError):
     """The Coordinator does not answer, is not ready, or is in recovery mode.
 
-    reason: its own code for why, "" if it gave none. is_passing: whether waiting may help.
+    reason: the Coordinator's own error code, "" for none. is_passing: whether waiting may help.
     """
 
     exit_code = 40
@@ -113,19 +113,19 @@ class CoordinatorUnreachable(ContrastError):
 
 
 class EvidenceRejected(ContrastError):
-    """Attestation evidence was presented and is not acceptable; `reason` is one word for machines."""
+    """The presented attestation evidence is not acceptable; `reason` is one word for machines."""
 
     exit_code = 41
     reason = "rejected"
 
 
 class MismatchError(ContrastError):
-    """The Coordinator is genuine, but its manifest or policy differs from the given one."""
+    """The Coordinator is genuine, but its manifest or policy differs from the expected one."""
 
     exit_code = 42
 
 
 class NotAuthorised(ContrastError):
-    """The key presented may not change the manifest in force."""
+    """The presented key may not change the manifest in force."""
 
     exit_code = 43

@@ -1,4 +1,4 @@
-"""What the file system refuses, in the words of a user's error: a file in the way, no permission, no room."""
+"""Errors of the file system as errors for users: a file where a folder is needed, no permission, a full disk."""
 
 import errno
 import os
@@ -10,16 +10,16 @@ from contrast_tasks.files import norm_path
 _HINTS = {
     errno.EACCES: "give yourself permission to read and write it, then run again",
     errno.EPERM: "give yourself permission to read and write it, then run again",
-    errno.EROFS: "the project has to lie where files can be written",
+    errno.EROFS: "the project has to lie on a file system that can be written",
     errno.ENOSPC: "make room on the disk, then run again",
     errno.EDQUOT: "make room on the disk, then run again",
 }
 
 
 def file_error(error: OSError) -> GraphError | None:
-    """Return the error with its place and what to do, None if it is not about a file.
+    """Return the error with its location and a hint, None if it is not about a file.
 
-    The place is relative to the current directory, which is the project's.
+    The location is relative to the current directory, which is the project's.
     """
     name = error.filename2 or error.filename
     if not isinstance(name, str | os.PathLike):
@@ -27,7 +27,7 @@ def file_error(error: OSError) -> GraphError | None:
     path = Path(name)
     if isinstance(error, FileExistsError | NotADirectoryError):
         message, hint = "is a file, expected a directory", "move it away, then run again"
-        path = _in_the_way(path)
+        path = next((place for place in (path, *path.parents) if place.is_file()), path)
     elif isinstance(error, IsADirectoryError):
         message, hint = "is a directory, expected a file", "move it away, then run again"
     else:
@@ -37,8 +37,3 @@ def file_error(error: OSError) -> GraphError | None:
     return GraphError(
         message, hint=hint, where=Location(file=norm_path(path) if inside else str(path))
     )
-
-
-def _in_the_way(path: Path) -> Path:
-    """Return the file that stands where a folder was expected: the path, or one above it."""
-    return next((place for place in (path, *path.parents) if place.is_file()), path)

@@ -1,4 +1,4 @@
-"""Reading and writing files so that a crash never leaves half a file and equal bytes are never rewritten."""
+"""File contents and paths: hashes, JSON bytes, atomic writes that leave equal files alone."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ def sha256_hex(content: bytes) -> str:
 
 
 def canonical_json(document: Any) -> bytes:  # any JSON value
-    """Return the one byte form of a JSON value that we hash: sorted keys, no spaces, UTF-8, no NaN."""
+    """Return the byte form of a JSON value that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
     text = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -22,7 +22,7 @@ def canonical_json(document: Any) -> bytes:  # any JSON value
 
 
 def pretty_json(document: Any) -> bytes:  # any JSON value
-    """Return the byte form of JSON files for people: keys as given, two spaces, one newline at the end."""
+    """Return the byte form of JSON files for people: keys in the given order, two spaces, one newline at the end."""
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -35,12 +35,10 @@ def norm_path(path: str | os.PathLike[str], root: str | os.PathLike[str] = ".") 
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o644) -> bool:
-    """Write `content` to `path` unless it holds these bytes already; return whether it was written.
+    """Write `content` to `path` unless the file holds these bytes already; return whether it was written.
 
-    Missing parent directories are made. An OSError names the file, also where the system does not.
+    Missing parent directories are made. An OSError always names `path`.
     """
-    # Every run imports this module, few write.
-
     target = Path(path)
     with contextlib.suppress(OSError):
         if target.read_bytes() == content:
@@ -50,9 +48,9 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bool = True) -> None:
-    """Write a temporary file in the same directory and rename it, so that readers see the old bytes or the new ones.
+    """Write a temporary file in the same directory and rename it: readers see the old bytes or the new ones.
 
-    is_synced: wait for the disk first; what checks itself when it is read can do without.
+    is_synced: wait for the disk before renaming; not needed for files whose readers check them.
     """
     name = f"{path.parent}{os.sep}.{path.name}.{os.urandom(4).hex()}"
     try:
@@ -61,7 +59,7 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bo
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _new_file(name)
     except OSError as err:
-        # The file that was asked for is what the user knows, not the temporary one.
+        # The user knows this path, not that of the temporary file.
         raise type(err)(err.errno, err.strerror, str(path)) from err
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -74,7 +72,9 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bo
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108  # as above
-        name_file(error, path)
+        if isinstance(error, OSError) and error.filename is None:
+            # Errors of writing to a descriptor, as on a full disk, name no file.
+            error.filename = str(path)
         raise
 
 
@@ -82,14 +82,8 @@ def _new_file(name: str) -> int:
     return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
-def name_file(error: BaseException, path: Path) -> None:
-    """Let an error of writing to a descriptor, as on a full disk, tell which file it was."""
-    if isinstance(error, OSError) and error.filename is None:
-        error.filename = str(path)
-
-
 def remove_empty_parents(path: str | os.PathLike[str], stop: str | os.PathLike[str]) -> None:
-    """Remove the empty directories above `path`, up to and not including `stop`."""
+    """Remove the empty directories above `path`, up to but not including `stop`."""
     last = Path(stop).resolve()
     folder = Path(path).resolve().parent
     while folder != last and last in folder.parents:

@@ -1,4 +1,4 @@
-"""Findings: what a check has to say about a user's file, with its entry of the catalogue and the place it speaks of."""
+"""Findings: what a check reports about a user's file, with catalogue entry and location."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Finding:
 
     entry: what all findings of this code and rule have in common.
     message: what was found and what was wanted, lower case, no full stop; hint: what to do next.
-    is_milder: whether the second of the two severities applies that the entry has.
+    is_milder: use the milder of the entry's two severities.
     """
 
     entry: Entry
@@ -44,9 +44,9 @@ class Finding:
         *,
         is_milder: bool = False,
     ) -> None:
-        """Make a finding; without a hint of its own it has that of its entry.
+        """Make a finding. hint: None takes the hint of the entry.
 
-        Raises ValueError for an entry that is not in the catalogue, and for a second severity that it does not have.
+        Raises ValueError if the entry is not in the catalogue, or is_milder and the entry has only one severity.
         """
         if ENTRIES.get((entry.code, entry.rule)) != entry:
             raise ValueError(f"{entry.code} {entry.rule} is not in the catalogue")
@@ -66,12 +66,12 @@ class Finding:
 
     @property
     def rule(self) -> str:
-        """Return the same in words, as `memory-limit`."""
+        """Return the rule's name, as `memory-limit`."""
         return self.entry.rule
 
     @property
     def severity(self) -> Severity:
-        """Return how bad it is."""
+        """Return the severity that applies."""
         return self.entry.milder if self.is_milder and self.entry.milder else self.entry.severity
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Finding":
-        """Read back what `to_json` wrote; raises KeyError for a code and rule that are not in the catalogue."""
+        """Read what `to_json` wrote. Raises KeyError if code and rule are not in the catalogue."""
         entry = entry_of(document["code"], document["rule"])
         return cls(
             entry,
@@ -104,9 +104,9 @@ class Finding:
 
 
 class Findings(list[Finding], Generic[Place]):
-    """What the checks of one document report.
+    """The findings of the checks of one document.
 
-    locate: says where a place inside the document stands. subject: leads every message, as `Deployment/web`.
+    locate: returns the location of a place in the document. subject: prefix of every message, as `Deployment/web`.
     """
 
     def __init__(self, locate: Callable[[Place], Location], subject: str = "") -> None:
@@ -128,7 +128,7 @@ class Findings(list[Finding], Generic[Place]):
 
 
 class FindingsError(ContrastError):
-    """Checks over user files found something; carries every finding, not only the first."""
+    """Checks of user files found something; carries every finding, not only the first."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         count = len(findings)
@@ -147,7 +147,7 @@ def worst_exit_code(findings: Iterable[Finding]) -> int:
 
 
 def sort_key(finding: Finding) -> tuple[str, int, int, str, str]:
-    """Return the order findings are shown in: by file, line, column, code, message."""
+    """Return the key by which findings are sorted: file, line, column, code, message."""
     where = finding.where
     return (where.file, where.line or 0, where.column or 0, finding.code, finding.message)
 

@@ -1,4 +1,4 @@
-"""What Linux offers and Python's library does not: bonds between processes, and sockets at long paths."""
+"""Linux features that Python's standard library lacks: process control by prctl(2), and sockets at long paths."""
 
 import contextlib
 import ctypes
@@ -7,29 +7,34 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# The numbers are those of linux/prctl.h.
+# Source: linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
-    """Ask for `signum` when the parent thread dies; end at once if `parent` is gone already."""
+def signal_on_parent_death(signum: int) -> None:
+    """Let the kernel send `signum` to this process when the thread that started it dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+
+
+def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
+    """Send this process `signum` when its parent dies; exit at once if `parent` is already gone."""
+    signal_on_parent_death(signum)
     if os.getppid() != parent:
         os._exit(128 + int(signum))
 
 
 def bound_to_parent() -> Callable[[], None]:
-    """Return a `preexec_fn` by which a child is killed when the calling process ends.
+    """Return a `preexec_fn` that kills the child when the calling process ends.
 
-    The caller must be the main thread: the kernel looks at the thread that forked.
+    The caller must be the main thread: the kernel watches the thread that forked.
     """
     parent = os.getpid()
     return lambda: die_with(parent)
 
 
 def become_subreaper() -> None:
-    """Make orphaned descendants children of this process instead of init."""
+    """Let this process, not init, adopt its orphaned descendants."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
@@ -37,9 +42,9 @@ def become_subreaper() -> None:
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """Yield a path of at most 40 bytes that names the same file while the context lasts.
+    """Yield a short path to the same file, valid inside the context; only the file's own name counts towards its length.
 
-    A socket's address holds 107 bytes, and the folders of projects lie deeper.
+    A socket address holds 107 bytes, which project paths exceed.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

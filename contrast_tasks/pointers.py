@@ -1,4 +1,4 @@
-"""Places inside a document: paths of keys and positions, and RFC 6901 pointers, which show them to people."""
+"""Places inside a document: paths of keys and positions, and their RFC 6901 pointers."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ Path = tuple[Step, ...]
 
 
 def to_pointer(path: Iterable[Step]) -> str:
-    """Return the pointer to a path, "" for the whole document."""
+    """Return the pointer of a path, "" for the whole document."""
     return "".join(f"/{escape(str(step))}" for step in path)
 
 
 def escape(step: str) -> str:
-    """Return the name of one member as a pointer has it."""
+    """Return one member's name, escaped for a pointer."""
     return step.replace("~", "~0").replace("/", "~1")

@@ -1,5 +1,6 @@
-"""The data files that ship with the package: schemas/ and templates/, from a wheel or from a checkout."""
+"""The data files of the package, schemas/ and templates/, in a wheel or in a checkout."""
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -14,7 +15,7 @@ def root() -> Traversable:
 
 
 def read_bytes(name: str) -> bytes:
-    """Return one resource; `name` is relative with `/`, as `schemas/lock.schema.json`."""
+    """Return one resource; name: relative, with `/`, as `schemas/lock.schema.json`."""
     return root().joinpath(*name.split("/")).read_bytes()
 
 
@@ -25,15 +26,13 @@ def read_text(name: str) -> str:
 
 def names(folder: str) -> list[str]:
     """Return the sorted names of all files below `folder`, as `templates/inject/initializer.yml`."""
-    found: list[str] = []
+    return sorted(_names(root().joinpath(*folder.split("/")), folder))
 
-    def visit(place: Traversable, prefix: str) -> None:
-        for child in place.iterdir():
-            name = f"{prefix}/{child.name}"
-            if child.is_dir():
-                visit(child, name)
-            elif not child.name.startswith("."):
-                found.append(name)
 
-    visit(root().joinpath(*folder.split("/")), folder)
-    return sorted(found)
+def _names(folder: Traversable, prefix: str) -> Iterator[str]:
+    for child in folder.iterdir():
+        name = f"{prefix}/{child.name}"
+        if child.is_dir():
+            yield from _names(child, name)
+        elif not child.name.startswith("."):
+            yield name

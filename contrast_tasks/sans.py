@@ -1,4 +1,4 @@
-"""Subject alternative names: what kind a text is.
+"""Subject alternative names: IP addresses, URIs and DNS names.
 
 Source: docs/internals/coordinator.md 7.2 (IP, then URI with scheme, else DNS); RFC 1123 and RFC 5890 for names.
 """
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 SanKind = Literal["ip", "uri", "dns"]
 
-# Patterns are compiled on first use: every run imports this module, few ask it anything.
+# Every run imports this module and few use it, so patterns are compiled on first use.
 _DECIMAL_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_DECIMAL_OCTET}(?:\.{_DECIMAL_OCTET}){{3}}"
 _IPV6_LETTERS = r"[0-9A-Fa-f:.]*"
@@ -20,7 +20,7 @@ _DNS = rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?"
 _ALL_NUMERIC = r"(?:.*\.)?[0-9]+\.?"
 _DNS_MAX = 253
 
-# The same for editors; of an IPv6 address it says the letters only.
+# The same rules for editors; of an IPv6 address only the characters are checked.
 SCHEMA: Mapping[str, Any] = {
     "type": "string",
     "anyOf": [
@@ -38,7 +38,7 @@ SCHEMA: Mapping[str, Any] = {
 
 
 def san_kind(text: str) -> SanKind | None:
-    """Return whether `text` names an IP address, a URI with a scheme or a DNS name (`*` included), else None.
+    """Return the kind of a name: IP address, URI with a scheme, DNS name (or `*`); None if it is none of them.
 
     A name whose last label is a number is a mistyped address, not a DNS name.
     """

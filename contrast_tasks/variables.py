@@ -1,7 +1,7 @@
-"""Environment variables that one program of this project sets and another one reads, each named once.
+"""Names of the environment variables that one program of this project sets and another reads.
 
-The programs themselves say what a variable means: coordinator/__main__.py, guest/initializer.py, guest/sidecar.py,
-attestation/issuers/environment.py. local/shim/sitecustomize.py runs in applications, so it spells its two names itself.
+The programs document their meaning: coordinator/__main__.py, guest/initializer.py, guest/sidecar.py and
+attestation/issuers/environment.py. local/shim/sitecustomize.py runs inside applications and repeats its two names.
 """
 
 from typing import Final

@@ -26,19 +26,19 @@ def test_members_are_read_by_type() -> None:
         (lambda top: top.at("b"), "/b: missing"),
         (
             lambda top: top.text(),
-            "the document: found an object, wanted a text",
+            "the document: found an object, wanted a string",
         ),
-        (lambda top: top.at("a").at("name").integer(), "/a/name: found a text, wanted an integer"),
+        (lambda top: top.at("a").at("name").integer(), "/a/name: found a string, wanted an integer"),
         (
             lambda top: top.at("a").at("ports").texts(),
-            "/a/ports/0: found an integer, wanted a text",
+            "/a/ports/0: found an integer, wanted a string",
         ),
         (
             lambda top: top.at("a").at("ports").items()[1].integer(),
             "/a/ports/1: found true or false, wanted an integer",
         ),
-        (lambda top: top.at("a").at("name").at("x"), "/a/name: found a text, wanted an object"),
-        (lambda top: top.at("a").at("name").items(), "/a/name: found a text, wanted a list"),
+        (lambda top: top.at("a").at("name").at("x"), "/a/name: found a string, wanted an object"),
+        (lambda top: top.at("a").at("name").items(), "/a/name: found a string, wanted a list"),
     ],
 )
 def test_another_form_is_told_with_its_place(read: Callable[[Json], object], message: str) -> None:
@@ -86,7 +86,7 @@ def test_a_record_is_read_by_the_types_of_its_fields() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"load": "high"}, "/load: found a text, wanted an integer"),
+        ({"load": "high"}, "/load: found a string, wanted an integer"),
         ({"more": 1}, "/more: unknown"),
         ({"ports": [{"number": 1}]}, "/ports/0/name: missing"),
         ({"places": {"a": ["x"]}}, "/places/a: found a list, wanted a list of 2"),

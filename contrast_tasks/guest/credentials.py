@@ -1,7 +1,7 @@
-"""What the initializer receives, checked before anything is written.
+"""Checks on the credentials that the initializer receives, made before anything is written.
 
-A false Coordinator cannot make certificates that honest peers accept, but it could hand out nonsense that breaks
-the pod much later. Source: docs/internals/runtime.md 7.2, 7.3; the certificates are those of docs/internals/coordinator.md 7.1.
+A false Coordinator cannot issue certificates that honest peers accept, but it could send invalid ones that break the pod
+much later. Source: docs/internals/runtime.md 7.2, 7.3; for the certificates docs/internals/coordinator.md 7.1.
 """
 
 from collections.abc import Sequence
@@ -22,28 +22,28 @@ _CHAIN_LENGTH = 2
 
 
 class BadCredentials(CoordinatorUnreachable):
-    """The answer to NewMeshCert does not hold together; nothing of it may be used."""
+    """The answer to NewMeshCert is inconsistent; nothing of it may be used."""
 
 
 def verify_credentials(
     credentials: "MeshCert", key: "ec.EllipticCurvePrivateKey", now: datetime
 ) -> None:
-    """Return if the leaf is for `key` and leads to the mesh CA and, through the intermediate, to the root CA.
+    """Require a leaf for `key` that chains to the mesh CA and, through the intermediate, to the root CA.
 
-    Raises BadCredentials with the first thing that is wrong.
+    Raises BadCredentials for the first fault.
     """
-    mesh_ca = _one(credentials.mesh_ca_pem, "mesh CA")
-    root_ca = _one(credentials.root_ca_pem, "root CA")
+    mesh_ca = _only_certificate(credentials.mesh_ca_pem, "mesh CA")
+    root_ca = _only_certificate(credentials.root_ca_pem, "root CA")
     chain = _certificates(credentials.cert_chain_pem, "certificate chain")
     if len(chain) != _CHAIN_LENGTH:
         raise BadCredentials(
             f"the certificate chain has {len(chain)} certificates, wanted leaf and intermediate"
         )
     leaf, intermediate = chain
-    _same_key(leaf, key.public_key(), "the leaf certificate is for another key than ours")
-    _same_key(
-        intermediate, mesh_ca.public_key(), "the intermediate has another key than the mesh CA"
-    )
+    if leaf.public_key() != key.public_key():
+        raise BadCredentials("the leaf certificate is for another key than ours")
+    if intermediate.public_key() != mesh_ca.public_key():
+        raise BadCredentials("the intermediate has another key than the mesh CA")
     if intermediate.subject != mesh_ca.subject:
         raise BadCredentials("the intermediate has another subject than the mesh CA")
     for subject, issuer, name in (
@@ -52,15 +52,15 @@ def verify_credentials(
         (leaf, mesh_ca, "the leaf certificate is not signed by the mesh CA"),
         (intermediate, root_ca, "the intermediate is not signed by the root CA"),
     ):
-        _issued_by(subject, issuer, name)
+        _require_issuer(subject, issuer, name)
     for certificate, name in (
         (leaf, "leaf certificate"),
         (intermediate, "intermediate"),
         (mesh_ca, "mesh CA"),
         (root_ca, "root CA"),
     ):
-        _valid_at(certificate, name, now)
-        _is_authority(certificate, name, wanted=certificate is not leaf)
+        _require_valid(certificate, name, now)
+        _require_authority(certificate, name, wanted=certificate is not leaf)
 
 
 def _certificates(pem: bytes, name: str) -> Sequence["x509.Certificate"]:
@@ -72,19 +72,14 @@ def _certificates(pem: bytes, name: str) -> Sequence["x509.Certificate"]:
         raise BadCredentials(f"the {name} is not a PEM certificate") from err
 
 
-def _one(pem: bytes, name: str) -> "x509.Certificate":
-    found = _certificates(pem, name)
-    if len(found) != 1:
-        raise BadCredentials(f"the {name} holds {len(found)} certificates, wanted one")
-    return found[0]
+def _only_certificate(pem: bytes, name: str) -> "x509.Certificate":
+    certificates = _certificates(pem, name)
+    if len(certificates) != 1:
+        raise BadCredentials(f"the {name} holds {len(certificates)} certificates, wanted one")
+    return certificates[0]
 
 
-def _same_key(certificate: "x509.Certificate", key: object, message: str) -> None:
-    if certificate.public_key() != key:
-        raise BadCredentials(message)
-
-
-def _issued_by(subject: "x509.Certificate", issuer: "x509.Certificate", message: str) -> None:
+def _require_issuer(subject: "x509.Certificate", issuer: "x509.Certificate", message: str) -> None:
     from cryptography.exceptions import InvalidSignature
 
     try:
@@ -93,7 +88,7 @@ def _issued_by(subject: "x509.Certificate", issuer: "x509.Certificate", message:
         raise BadCredentials(message) from err
 
 
-def _valid_at(certificate: "x509.Certificate", name: str, now: datetime) -> None:
+def _require_valid(certificate: "x509.Certificate", name: str, now: datetime) -> None:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not begins - CLOCK_SKEW <= now <= ends + CLOCK_SKEW:
         raise BadCredentials(
@@ -102,7 +97,7 @@ def _valid_at(certificate: "x509.Certificate", name: str, now: datetime) -> None
         )
 
 
-def _is_authority(certificate: "x509.Certificate", name: str, *, wanted: bool) -> None:
+def _require_authority(certificate: "x509.Certificate", name: str, *, wanted: bool) -> None:
     from cryptography import x509
 
     try:

@@ -1,4 +1,4 @@
-"""Envoy's admin interface, by TCP or through a socket in Envoy's working folder."""
+"""Envoy's admin interface, over TCP or a socket in Envoy's working folder."""
 
 import http.client
 import socket
@@ -27,9 +27,9 @@ class _SocketConnection(http.client.HTTPConnection):
 
 
 def active_listeners(endpoint: tuple[str, int] | None, folder: Path) -> int:
-    """Return how many listeners accept connections, 0 while Envoy is not live.
+    """Return the number of listeners that accept connections, 0 while Envoy is not live.
 
-    endpoint: address and port of the interface, None for the socket in `folder`.
+    endpoint: address and port of the interface; None: the socket in `folder`.
     """
     try:
         if _get(endpoint, folder, "/ready") is None:

@@ -1,21 +1,21 @@
-"""The initializer: proves to the Coordinator what runs in this pod and fetches its certificates.
+"""The initializer: attests this pod to the Coordinator and fetches its certificates.
 
-`python -m contrast_tasks.guest.initializer`, settings from the environment:
+`python -m contrast_tasks.guest.initializer`, configured by environment variables:
 
-COORDINATOR_HOST             host or host:port of the Coordinator's mesh API, required; port 7777 by default
-CONTRAST_SECRETS_DIR         where the files go, default /contrast
+COORDINATOR_HOST             host or host:port of the Coordinator's mesh API, required; default port 7777
+CONTRAST_SECRETS_DIR         folder for the files, default /contrast
 CONTRAST_DONE_FILE           start-up marker, default /done
-CONTRAST_KEY_GID             group that may read the private files too; nobody by default
+CONTRAST_KEY_GID             group that may read the private files too; default: none
 CONTRAST_RETRY_SECONDS       pause between attempts, default 5
-CONTRAST_ENDORSEMENTS        folder of what the host does not deliver, default /var/lib/contrast-endorsements
-CONTRAST_ENDORSEMENTS_FETCH  on or off: whether the vendor is asked for what that folder lacks; network.py knows mirrors
-CONTRAST_EVIDENCE            hardware, which is the default, or a simulated processor
+CONTRAST_ENDORSEMENTS        folder of endorsements that the host does not deliver, default /var/lib/contrast-endorsements
+CONTRAST_ENDORSEMENTS_FETCH  on or off: ask the vendor for endorsements missing there; mirrors: see network.py
+CONTRAST_EVIDENCE            hardware (default) or a simulated processor
 
-CRYPTSETUP_DEVICE            an encrypted volume; refused, as this version opens none
+CRYPTSETUP_DEVICE            an encrypted volume; refused, because this version cannot open one
 
-Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume. The Coordinator's evidence is not judged: it
-judges ours, and whoever answers cannot make certificates that peers under the verified mesh CA accept.
-Source: docs/internals/runtime.md 7.
+Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume.
+The Coordinator's evidence is not verified: the Coordinator verifies ours, and a false one cannot issue certificates that
+peers under the verified mesh CA accept. Source: docs/internals/runtime.md 7.
 """
 
 import os
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
     from contrast_tasks.atls.types import Issuer
 
 RETRY_S = 5.0
-# A fraction of the pause, both ways, so that pods that start together do not go on asking together.
+# A fraction of the pause, added or subtracted, so that pods that start together do not keep asking together.
 JITTER = 0.2
 LOG_EVERY = 12
-# How long the first attempt waits for what this guest's evidence needs from the vendor; then the fetching goes on beside it.
+# How long the first attempt waits for the vendor's endorsements; after that they are fetched in the background.
 PREPARE_S = 5.0
 
 Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
-"""Asks the Coordinator for a certificate of a key; raises ContrastError."""
+"""Asks the Coordinator for a certificate for a key; raises ContrastError."""
 
 
 class VolumeNotOpened(SettingsError):
-    """The pod wants an encrypted volume, which this version cannot open; without it data would be lost with the guest."""
+    """The pod needs an encrypted volume, which this version cannot open; without it the pod would lose its data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The environment, understood."""
+    """The settings from the environment."""
 
     host: str
     port: int
@@ -70,7 +70,7 @@ class Options:
 
 
 def parse_options(environ: Mapping[str, str]) -> Options:
-    """Return the settings; raise SettingsError naming the variable, what it holds and what is wanted."""
+    """Return the settings. Raises SettingsError with the variable, its value and the expected form."""
     host, port = _coordinator(environ.get(variables.COORDINATOR_HOST, ""))
     return Options(
         host=host,
@@ -85,10 +85,10 @@ def parse_options(environ: Mapping[str, str]) -> Options:
 def _coordinator(text: str) -> tuple[str, int]:
     if not text:
         raise SettingsError("COORDINATOR_HOST is not set, wanted the coordinator's host")
-    found = host_and_port(text, MESH_API_PORT)
-    if found is None or not found[1]:
+    address = host_and_port(text, MESH_API_PORT)
+    if address is None or not address[1]:
         raise SettingsError(f"COORDINATOR_HOST is {text!r}, wanted host or host:port")
-    return found
+    return address
 
 
 def _group(text: str) -> int | None:
@@ -101,12 +101,12 @@ def _group(text: str) -> int | None:
 
 def _seconds(text: str) -> float:
     try:
-        found = float(text or RETRY_S)
+        seconds = float(text or RETRY_S)
     except ValueError:
-        found = -1.0
-    if not 0 < found <= 3600:  # noqa: PLR2004  # an hour between attempts is a typing error
+        seconds = -1.0
+    if not 0 < seconds <= 3600:  # noqa: PLR2004  # more than an hour is a mistake
         raise SettingsError(f"CONTRAST_RETRY_SECONDS is {text!r}, wanted seconds up to 3600")
-    return found
+    return seconds
 
 
 def obtain(
@@ -117,10 +117,10 @@ def obtain(
     pause: Callable[[], None],
     say: Say,
 ) -> "MeshCert":
-    """Ask until the Coordinator gives credentials that hold together.
+    """Ask the Coordinator until it returns consistent credentials.
 
-    A refusal is not final: the manifest may be set or changed any moment. Says the first error, every twelfth, and
-    each one that differs from the error before.
+    A refusal is not final, because the manifest may be set or changed at any time. Logs the first error, every twelfth
+    one, and each that differs from the one before.
     """
     attempts, last = 0, ""
     while True:
@@ -137,7 +137,7 @@ def obtain(
 
 
 def fetcher(options: Options, issuer: "Issuer") -> Fetch:
-    """Return how the Coordinator is asked over attested TLS; its evidence is not judged."""
+    """Return the function that asks the Coordinator over attested TLS, without verifying its evidence."""
     from contrast_tasks.api.meshapi import new_mesh_cert
     from contrast_tasks.atls.client import connect
 
@@ -157,7 +157,7 @@ def fetcher(options: Options, issuer: "Issuer") -> Fetch:
 
 
 def run(environ: Mapping[str, str], say: Say) -> None:
-    """Fetch and write the credentials; raise ContrastError for what waiting cannot cure."""
+    """Fetch and write the credentials. Raises ContrastError for faults that waiting cannot cure."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from contrast_tasks.attestation.issuers.environment import (

@@ -1,4 +1,4 @@
-"""What the programs of a pod have in common: how they end on a signal, speak to the log, and wait for something."""
+"""Shared by the programs of a pod: ending on a signal, logging, waiting for a condition."""
 
 import signal
 import sys
@@ -14,11 +14,11 @@ Say = Callable[[str], None]
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGINT arrived; like KeyboardInterrupt it must not be caught on the way."""
+    """SIGTERM or SIGINT arrived; a BaseException like KeyboardInterrupt, so that `except Exception` does not stop it."""
 
 
 def begin(program: str) -> Say:
-    """Let the first SIGTERM or SIGINT raise Terminated, say the version, and return how to say more."""
+    """Make the first SIGTERM or SIGINT raise Terminated, log the version, and return the log function."""
 
     def say(text: str) -> None:
         print(f"{program}: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the pod's log
@@ -30,14 +30,14 @@ def begin(program: str) -> Say:
 
 
 def _terminate(_signum: int, _frame: object) -> None:
-    # Whoever is ending already needs no second signal.
+    # A second signal must not interrupt the clean-up.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_IGN)
     raise Terminated
 
 
 def pause() -> None:
-    """Sleep a moment between two looks at something that another process changes."""
+    """Sleep briefly before checking a condition again."""
     time.sleep(_PAUSE_S)
 
 

@@ -1,6 +1,6 @@
-"""The files that the initializer leaves for the other containers of the pod.
+"""The files that the initializer writes for the other containers of the pod, each of them atomically.
 
-Paths, modes and contents: docs/internals/runtime.md 7.3. Each file appears whole: it is written under another name first.
+Source of paths, modes and contents: docs/internals/runtime.md 7.3.
 """
 
 import os
@@ -23,10 +23,10 @@ _GROUP_READS = 0o440
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretFiles:
-    """The files on the volume that the containers of a pod share; `root` is /contrast in a guest.
+    """The files on the volume that the containers of a pod share; root: /contrast in a guest.
 
-    cert_chain: leaf and intermediate. key: PKCS#8. workload_secret: hex, there only if the manifest gives the workload
-    one. complete: renamed into place when a set is complete and names the set; Envoy watches for it.
+    cert_chain: leaf and intermediate. key: PKCS#8. workload_secret: hex, written only if the manifest assigns one.
+    complete: written last, with the digest of the chain; Envoy watches it.
     """
 
     root: Path
@@ -59,9 +59,9 @@ def write_credentials(
     *,
     key_gid: int | None = None,
 ) -> None:
-    """Write everything, the sign that the set is complete last.
+    """Write all files, `complete` last.
 
-    key_gid: group that may read the private files too; without it only their owner may.
+    key_gid: group that may read the private files; None: only their owner may.
     Raises OSError.
     """
     for folder in (files.root, files.key.parent, files.workload_secret.parent):

@@ -1,15 +1,15 @@
-"""The mesh sidecar: renders Envoy's configuration, starts it, and says when its listeners are active.
+"""The mesh sidecar: writes Envoy's configuration, runs Envoy, and marks when its listeners are active.
 
-`python -m contrast_tasks.guest.sidecar [arguments for Envoy]`, settings from the environment:
+`python -m contrast_tasks.guest.sidecar [arguments for Envoy]`, configured by environment variables:
 
 CONTRAST_INGRESS_PROXY_CONFIG, CONTRAST_EGRESS_PROXY_CONFIG, CONTRAST_ADMIN_PORT   the annotations' values
-CONTRAST_SECRETS_DIR    where the initializer left its files, default /contrast
-CONTRAST_MESH_DIR       where Envoy's files go, default /
+CONTRAST_SECRETS_DIR    folder of the initializer's files, default /contrast
+CONTRAST_MESH_DIR       folder for Envoy's files, default /
 CONTRAST_READY_FILE     written when all listeners are active, default /ready
-CONTRAST_ENVOY_BIN      the Envoy binary, if not the one of the image
-CONTRAST_LOCAL_MESH     given by the local backend, see mesh/local.py
+CONTRAST_ENVOY_BIN      the Envoy binary, default: that of the image
+CONTRAST_LOCAL_MESH     set by the local backend, see mesh/local.py
 
-Exit status: Envoy's own, 0 after SIGTERM or SIGINT, 1 for anything that keeps Envoy from starting.
+Exit status: Envoy's own; 0 after SIGTERM or SIGINT; 1 if Envoy cannot be started.
 Source: docs/internals/service-mesh.md 4.
 """
 
@@ -46,10 +46,7 @@ def await_files(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[], None] = pause,
 ) -> None:
-    """Return when every file that Envoy needs is there and readable.
-
-    Raises ClusterError naming the missing file and who should have written it.
-    """
+    """Return when all files that Envoy needs exist and are readable. Raises ClusterError for a missing file."""
 
     def missing() -> Path | None:
         needed = (files.cert_chain, files.key, files.mesh_ca)
@@ -65,7 +62,7 @@ def await_files(
 
 
 def tls_paths(files: SecretFiles) -> TlsPaths:
-    """Return what Envoy is told of the initializer's files."""
+    """Return the initializer's files as Envoy's configuration names them."""
     return TlsPaths(
         certificate_chain=str(files.cert_chain),
         private_key=str(files.key),
@@ -75,11 +72,11 @@ def tls_paths(files: SecretFiles) -> TlsPaths:
 
 
 def envoy_arguments(envoy: Path, extra: Sequence[str]) -> list[str]:
-    """Return Envoy's command line; a log level is given once, as Envoy refuses a second one."""
+    """Return Envoy's command line, with one log level only: Envoy refuses a second one."""
     fixed = ["-c", _BOOTSTRAP_FILE, "--disable-hot-restart"]
     if not any(argument.startswith("--concurrency") for argument in extra):
         fixed += ["--concurrency", "1"]
-    # The host can read a pod's log, so connection details are shown only when somebody asks for them.
+    # The host can read a pod's log, so connection details are logged only on request.
     level, rest = "warning", []
     remaining = iter(extra)
     for argument in remaining:
@@ -91,7 +88,7 @@ def envoy_arguments(envoy: Path, extra: Sequence[str]) -> list[str]:
 
 
 def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
-    """Run Envoy until it ends or we are told to stop; return the exit status."""
+    """Run Envoy until it ends or a signal arrives; return the exit status."""
     local_text = environ.get(variables.LOCAL_MESH)
     if local_text is None:
         raise ClusterError(
@@ -135,7 +132,7 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
 
 
 def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    # One thread here, so nothing can hold a lock over the fork; without us Envoy must not go on.
+    # With one thread no lock is held over the fork. Envoy must not outlive this process.
     return subprocess.Popen(argv, cwd=folder, preexec_fn=bound_to_parent())  # noqa: PLW1509
 
 

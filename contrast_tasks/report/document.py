@@ -1,11 +1,11 @@
-"""The one JSON document of a command: versioned, failures included, the same members always."""
+"""The JSON document of a command: versioned, with failures, and always with the same members."""
 
 from contrast_tasks.files import pretty_json
 from contrast_tasks.report.model import VERSION, Report
 
 
 def render(report: Report) -> bytes:
-    """Return the form of schemas/report.schema.json as indented UTF-8 with one newline at the end."""
+    """Return the document of schemas/report.schema.json as indented UTF-8 with one newline at the end."""
     return pretty_json(
         {
             "version": VERSION,

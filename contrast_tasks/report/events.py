@@ -1,4 +1,4 @@
-"""The line stream: one JSON object per line, the version first, the whole report's verdict last."""
+"""The event stream: one JSON object per line; the first has the version, the last the exit code."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def _line(event: str, **members: Any) -> bytes:
 
 
 def render_begin(command: str) -> bytes:
-    """Return the first line; it carries the version."""
+    """Return the first line, with the version."""
     return _line("begin", version=VERSION, command=command)
 
 

@@ -1,6 +1,6 @@
-"""Findings and errors as GitHub workflow commands, which become annotations on the changed lines.
+"""Findings and errors as GitHub workflow commands, which GitHub shows as annotations on the changed lines.
 
-Source: "Workflow commands for GitHub Actions": percent, CR and LF are encoded everywhere, colon and comma in properties.
+Source: "Workflow commands for GitHub Actions": percent, CR and LF are escaped everywhere, colon and comma in properties.
 """
 
 from contrast_tasks.errors import Location

@@ -1,25 +1,25 @@
-"""Commands to type next, spelled as this one was: `contrast-tasks`, or the wrapper that called it."""
+"""Commands to type next, spelled as the running command was: `contrast-tasks`, or the wrapper that called it."""
 
 import os
 
 PROGRAM = "contrast-tasks"
 
-# Environment variable in which a wrapper such as `doitw` tells how it was called.
+# Environment variable with the name under which a wrapper such as `doitw` was called.
 CALLED = "CONTRAST_COMMAND"
 
 
 def command_name() -> str:
-    """Return how this command was called: by its name, or as the wrapper that called it."""
+    """Return the program's name as the user typed it: `contrast-tasks`, or the wrapper's."""
     return os.environ.get(CALLED) or PROGRAM
 
 
 def command(words: str) -> str:
-    """Return the command line that does `words`, as `./doitw stop` for `stop`."""
+    """Return a command line for the user to type, as `./doitw stop` for `stop`."""
     return f"{command_name()} {words}"
 
 
 def as_called(hint: str) -> str:
-    """Return a hint with its commands spelled as this one; files keep it as it is the same for everybody."""
+    """Return a hint with its commands as the user types them; in files they keep the program's own name."""
     return hint.replace(f"'{PROGRAM} ", f"'{command_name()} ")
 
 

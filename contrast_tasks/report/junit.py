@@ -1,4 +1,4 @@
-"""The outcome as JUnit XML: one test case per task, one failing test case per finding or error."""
+"""The outcome as JUnit XML: one test case per task, finding and error."""
 
 import re
 from xml.sax.saxutils import escape, quoteattr
@@ -7,7 +7,7 @@ from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.hints import PROGRAM
 from contrast_tasks.report.model import Failure, Report, with_hint
 
-# XML 1.0 "Char": what may not stand in a document, not even escaped.
+# XML 1.0, "Char": characters that a document cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -36,7 +36,7 @@ def _verdict(finding: Finding) -> str:
 
 
 def render(report: Report) -> bytes:
-    """Return one test suite; warnings and notes are cases that pass, with their text in system-out."""
+    """Return one test suite; warnings and notes are passing cases with their text in system-out."""
     waiting = [step.status == "not-run" for step in report.steps]
     failed = [finding.severity is Severity.ERROR for finding in report.findings]
     errors = report.other_failures

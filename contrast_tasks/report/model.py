@@ -1,4 +1,4 @@
-"""What a command has to say when it is done, before it becomes text, JSON, SARIF, JUnit or annotations."""
+"""The outcome of a command, from which text, JSON, SARIF, JUnit and annotations are rendered."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from contrast_tasks.errors import ContrastError, Location
 from contrast_tasks.findings import Finding, FindingsError, Severity, sort_key
 
-# Only ever grows within 1.x; a reader refuses another first number.
+# Members are only added within 1.x; readers refuse another major version.
 VERSION = "1.0"
 
 Status = Literal["changed", "unchanged", "up-to-date", "failed", "not-run"]
@@ -28,7 +28,7 @@ class Step:
 
     @property
     def wrote_outside_state(self) -> tuple[str, ...]:
-        """Return the files a user looks at: not those below .contrast/."""
+        """Return the files that a user looks at, without those below .contrast/."""
         return tuple(path for path in self.wrote if not path.startswith(".contrast/"))
 
     def to_json(self) -> dict[str, Any]:
@@ -39,9 +39,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One error that ended a task or the command; `kind` is the name of its class.
+    """One error that ended a task or the command.
 
-    is_findings: the error is nothing but its findings, which the report has too.
+    kind: name of the error's class. is_findings: the error only stands for findings, which the report has too.
     """
 
     kind: str
@@ -81,7 +81,7 @@ class Failure:
 class Report:
     """The outcome of one command line.
 
-    findings: everything the checks said, sorted; result: what the command itself wants to tell, JSON values only.
+    findings: those of all checks, sorted; result: the command's own result, JSON values only.
     """
 
     command: str
@@ -107,25 +107,25 @@ class Report:
 
     @property
     def other_failures(self) -> tuple[Failure, ...]:
-        """Return the failures that say more than their findings do."""
+        """Return the failures that are more than their findings."""
         return tuple(failure for failure in self.failures if not failure.is_findings)
 
 
 def with_hint(found: Finding | Failure, joint: str) -> str:
-    """Return the message, and behind `joint` the hint if there is one."""
+    """Return the message, and the hint if there is one, joined by `joint`."""
     return f"{found.message}{joint}{found.hint}" if found.hint else found.message
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings in the order they are shown in, each once."""
+    """Return the findings sorted for display, each once."""
     return tuple(sorted(dict.fromkeys(findings), key=sort_key))
 
 
 def exit_code_of(errors: Sequence[ContrastError]) -> int:
     """Return the exit code of a run that ended with these errors; 0 without any.
 
-    Findings of all files count as one error with the worst severity. Of several kinds the first one leads, because
-    later ones mostly follow from it; a bug of ours (1) leads over everything.
+    All FindingsErrors count as one with the worst severity. Of several kinds the first decides, because later errors
+    mostly follow from it. A bug of ours (1) decides always.
     """
     if not errors:
         return 0
@@ -143,7 +143,7 @@ def number_of(count: int, noun: str) -> str:
 
 
 def counted(findings: Iterable[Finding]) -> str:
-    """Return `2 errors, 1 warning`, without the severities that do not occur."""
+    """Return the number of findings by severity, as `2 errors, 1 warning`."""
     tally = Counter(finding.severity for finding in findings)
     worst_first = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
     return ", ".join(

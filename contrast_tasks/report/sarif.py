@@ -1,8 +1,7 @@
-"""Findings as SARIF 2.1.0 for code scanning, one rule for each entry of the catalogue that occurs.
+"""Findings as SARIF 2.1.0 for code scanning, with one rule for each catalogue entry that occurs.
 
-`results` is always there, also when empty: an upload without it is refused. Source: OASIS SARIF 2.1.0, 3.14.23
-(results), 3.49 (rules). A `helpUri` would have to be absolute (3.49.12), so the link to the section of
-docs/reference/findings.md stands in the help text.
+`results` is written even if empty: GitHub refuses an upload without it. `helpUri` must be absolute, so the link into
+docs/reference/findings.md is part of the help text. Source: OASIS SARIF 2.1.0, 3.14.23 (results), 3.49 (rules).
 """
 
 from html import escape
@@ -54,7 +53,7 @@ def _location(where: Location) -> dict[str, Any]:
 
 
 def render(report: Report) -> bytes:
-    """Return one run; errors that are not findings are tool execution notifications."""
+    """Return a log with one run; errors that are not findings are tool execution notifications."""
     entries = {_rule_id(finding.entry): finding.entry for finding in report.findings}
     ids = sorted(entries)
     notifications = [

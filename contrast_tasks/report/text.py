@@ -1,7 +1,4 @@
-"""The terminal voice: one line per thing that changed, findings with their place, one summary line.
-
-Colour only underlines what the words say; whether there is any is decided by the caller.
-"""
+"""Findings and errors as text for the terminal. Colour never carries information of its own."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,7 +7,7 @@ from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.hints import PROGRAM, as_called
 from contrast_tasks.report.model import Failure, Report, counted
 
-# A run that changes more says how many more instead of filling the screen.
+# Further lines are only counted, so that a large change does not fill the screen.
 LINES_SHOWN = 40
 _PATHS_NAMED = 4
 
@@ -23,24 +20,24 @@ _COLOURS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
 
 
 def wants_colour(choice: str, environ: Mapping[str, str], stream: _Terminal) -> bool:
-    """Return whether to colour: the flag wins, then NO_COLOR and TERM=dumb, then forcing, then the terminal.
+    """Return whether to use colour.
 
-    choice: `auto`, `always` or `never`.
+    choice: `auto`, `always` or `never`. `auto` obeys NO_COLOR and TERM=dumb first, then FORCE_COLOR and CLICOLOR_FORCE;
+    otherwise colour is used on a terminal.
     """
     if choice != "auto":
         return choice == "always"
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
         return False
-    if environ.get("FORCE_COLOR", "0") not in ("", "0"):
-        return True
-    if environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
-        return True
-    return stream.isatty()
+    is_forced = any(
+        environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")
+    )
+    return is_forced or stream.isatty()
 
 
-def _word(severity: Severity, *, colour: bool) -> str:
-    word = severity.value
-    return f"\x1b[{_COLOURS[severity]}m{word}\x1b[0m" if colour else word
+def _label(severity: Severity, *, colour: bool) -> str:
+    label = severity.value
+    return f"\x1b[{_COLOURS[severity]}m{label}\x1b[0m" if colour else label
 
 
 def _with_hint(head: str, hint: str) -> str:
@@ -52,37 +49,37 @@ def _hint_line(hint: str) -> str:
 
 
 def finding_line(finding: Finding, *, colour: bool = False) -> str:
-    """Return `file:line: severity[code rule]: message`, the hint below it."""
-    severity = _word(finding.severity, colour=colour)
+    """Return `file:line: severity[code rule]: message`, and the hint on a line of its own."""
+    severity = _label(finding.severity, colour=colour)
     head = f"{finding.where}: {severity}[{finding.code} {finding.rule}]: {finding.message}"
     return _with_hint(head, finding.hint)
 
 
 def failure_line(failure: Failure, *, colour: bool = False) -> str:
-    """Return `file:line: error: message` or `contrast-tasks: error: message`, the hint below it."""
-    error = _word(Severity.ERROR, colour=colour)
+    """Return `file:line: error: message` or `contrast-tasks: error: message`, and the hint on a line of its own."""
+    error = _label(Severity.ERROR, colour=colour)
     place = str(failure.where) if failure.where else PROGRAM
     head = f"{place}: {error}: {failure.message}"
     return _with_hint(head, failure.hint)
 
 
 def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
-    """Return the errors; those that are findings become one line that counts them."""
-    # Several tasks may meet the same obstacle.
+    """Return the errors, and one line that counts the findings."""
+    # Several tasks may fail for the same reason.
     lines = list(
         dict.fromkeys(failure_line(failure, colour=colour) for failure in report.other_failures)
     )
     hints = [failure.hint for failure in report.failures if failure.is_findings]
     if hints:
-        error = _word(Severity.ERROR, colour=colour)
+        error = _label(Severity.ERROR, colour=colour)
         lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}{_written(report)}")
-        said = {"", *(finding.hint for finding in report.findings)}
-        lines.extend(_hint_line(hint) for hint in dict.fromkeys(hints) if hint not in said)
+        shown = {"", *(finding.hint for finding in report.findings)}
+        lines.extend(_hint_line(hint) for hint in dict.fromkeys(hints) if hint not in shown)
     return lines
 
 
 def _written(report: Report) -> str:
-    """Return what the tasks of a run that failed have written nevertheless, "" for a command without tasks."""
+    """Return what the tasks of a failed run have written, "" for a command without tasks."""
     if not report.steps:
         return ""
     paths = sorted({path for step in report.steps for path in step.wrote_outside_state})

@@ -317,16 +317,13 @@ class _WatchedQueue:
         return bool(self._inner.empty())
 
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
 def _end_with_parent() -> None:
     """Let the kernel end this worker when the run that started it dies, even by SIGKILL; Linux only."""
     if sys.platform != "linux":
         return
-    import ctypes
+    from contrast_tasks.linux import signal_on_parent_death
 
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_on_parent_death(signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         # It died before it was watched.

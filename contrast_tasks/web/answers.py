@@ -1,10 +1,10 @@
-"""An HTTP answer, and the ways in which none comes.
+"""An HTTP answer, and the errors of a request without one.
 
-NoAnswer               no complete answer came; another try may bring one
-├── AnswerBroken       its body ended early
-└── CannotAsk          another try brings the same
+NoAnswer               no complete answer arrived; another try may succeed
+├── AnswerBroken       the body ended early
+└── CannotAsk          another try would fail too
     ├── AnswerTooLarge
-    └── NotTrusted     no TLS connection that can be trusted
+    └── NotTrusted     no trusted TLS connection
 """
 
 from collections.abc import Mapping
@@ -29,19 +29,19 @@ class Answer:
 
 
 class NoAnswer(Exception):
-    """No complete answer came; the text says why in a few words, none of them the service's."""
+    """No complete answer arrived; the text says why and quotes nothing that the service sent."""
 
 
 class AnswerBroken(NoAnswer):
-    """The body ended before all of it had come."""
+    """The body ended before it was complete."""
 
 
 class CannotAsk(NoAnswer):
-    """Asking again does not help: address, proxy or certificate authorities are not what they must be."""
+    """Asking again does not help: the address, the proxy or the certificate authorities are wrong."""
 
 
 class AnswerTooLarge(CannotAsk):
-    """The body has more bytes than are read."""
+    """The body is larger than the caller accepts."""
 
 
 class NotTrusted(CannotAsk):
@@ -49,9 +49,9 @@ class NotTrusted(CannotAsk):
 
 
 def retry_after_s(answer: Answer) -> float:
-    """Return the seconds that a service asks us to wait, at most a day; 0 if it does not, or not in a form we know.
+    """Return the seconds to wait by the Retry-After header, at most a day; 0 if it is absent or malformed.
 
-    A date counts from the service's own clock (`Date`), so ours does not matter. Source: RFC 9110, 10.2.3.
+    A date is compared with the service's own `Date`, so our clock does not matter. Source: RFC 9110, 10.2.3.
     """
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:

@@ -1,12 +1,12 @@
-"""The one HTTP client: requests that are bounded in bytes and in time, sent over connections that are kept.
+"""The HTTP client: requests bounded in bytes and in time, over connections that are kept open.
 
-- No redirect is followed; a 3xx is an answer like any other, and the caller decides.
-- No header is added but User-Agent: no cookies, no passwords of other tools.
-- TLS is always verified, by the system's authorities or those that SSL_CERT_FILE names, and by files of the caller's.
-- The bound on time holds for the whole answer, from connecting to the last byte: a service that sends a byte now and
-  then is cut off like one that sends nothing. Only resolving a name cannot be cut short.
-- Proxies come from the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, in either case) unless one
-  is given. Their passwords are in no message.
+- Redirects are not followed: a 3xx is an answer like any other.
+- User-Agent is the only header that is added: no cookies, no credentials of other tools.
+- TLS is always verified, against the system's authorities (or SSL_CERT_FILE) and files given by the caller.
+- The time limit covers the whole answer, from connecting to the last byte, so a service that trickles bytes is cut off
+  too. Only name resolution cannot be interrupted.
+- The proxy is the given one, else that of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, in
+  either case). Proxy passwords never appear in messages.
 """
 
 import re
@@ -41,16 +41,16 @@ _PIECE_BYTES = 64 * 1024
 _MAX_REFUSAL_BYTES = 64 * 1024
 _SCHEMES = ("http", "https")
 _TOO_LONG = "the answer takes too long"
-# A peer that hangs up during the handshake may answer the next time.
+# A peer that hangs up during the handshake may answer next time.
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _STATUS = re.compile(r"[0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """How much of an answer is read, and how long it may take.
+    """Limits on one answer.
 
-    seconds: for all of it. piece_s: between two pieces, by default `seconds` too.
+    seconds: for the whole answer. piece_s: between two pieces; None: the same as `seconds`.
     """
 
     max_bytes: int
@@ -59,14 +59,15 @@ class Bound:
 
 
 class HttpClient:
-    """Sends requests, one at a time, and keeps connections for the next ones; not for use from several threads."""
+    """Sends requests one at a time and keeps connections open; not thread-safe."""
 
     def __init__(
         self, *, proxy: str = "", authorities: Sequence[str] = (), with_system: bool = True
     ) -> None:
-        """Trust the certificate authorities in the files `authorities`, and the system's `with_system`.
+        """Prepare a client; files are read and connections opened at the first request.
 
-        proxy: address of a proxy in place of the environment's. Nothing is read or connected before the first request.
+        proxy: URL of the HTTP proxy; overrides the environment. authorities: files or folders of trusted certificate
+        authorities. with_system: trust the system's too.
         """
         self._proxy = proxy
         self._authorities = tuple(authorities)
@@ -96,10 +97,10 @@ class HttpClient:
         direct: bool = False,
         into: BinaryIO | None = None,
     ) -> Answer:
-        """Return the answer to a GET, or to a POST of a `form`, whatever its status.
+        """Return the answer to a GET, or to a POST if there is a `form`, whatever its status.
 
-        direct: through no proxy. into: where the body of a 200 answer is written; that of the Answer is empty then.
-        Of other answers at most 64 KiB of the body are read. Raises NoAnswer, or CannotAsk if asking again does not help.
+        direct: use no proxy. into: receives the body of a 200 answer, leaving `Answer.body` empty.
+        At most 64 KiB are read of the body of other answers. Raises NoAnswer; CannotAsk if asking again does not help.
         """
         try:
             parts = _address(url)
@@ -107,7 +108,7 @@ class HttpClient:
         except ValueError as err:
             raise CannotAsk(f"the address is not understood: {err}") from err
         except OSError as err:
-            raise CannotAsk(f"what TLS needs cannot be read: {_words(err)}") from err
+            raise CannotAsk(f"the certificate authorities cannot be read: {_reason(err)}") from err
         sent = {"User-Agent": _USER_AGENT, **(headers or {})}
         if form is not None:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
@@ -129,9 +130,9 @@ class HttpClient:
             except (HTTPError, OSError, ValueError) as err:
                 raise self._failure(err) from err
             with closing(response):
-                found = {name.lower(): value for name, value in response.headers.items()}
+                received = {name.lower(): value for name, value in response.headers.items()}
                 body = self._body(response, bound.max_bytes, into)
-        return Answer(status=response.status, headers=found, body=body)
+        return Answer(status=response.status, headers=received, body=body)
 
     def _body(
         self, response: urllib3.BaseHTTPResponse, max_bytes: int, into: BinaryIO | None
@@ -149,7 +150,7 @@ class HttpClient:
                     into.write(piece)
                 else:
                     pieces.append(piece)
-            # A connection that was cut looks like one that the service ended.
+            # A connection that the watch has cut looks like one that the service closed.
             self._watch.require_time()
         except (HTTPError, TimeoutError) as err:
             if self._watch.is_cut or isinstance(_cause(err), TimeoutError):
@@ -162,14 +163,14 @@ class HttpClient:
         if self._watch.is_cut:
             return NoAnswer(_TOO_LONG)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, _LOST):
-            return NotTrusted(_words(cause))
-        return NoAnswer(_words(cause))
+            return NotTrusted(_reason(cause))
+        return NoAnswer(_reason(cause))
 
     def _manager(self, proxy: SplitResult | None) -> urllib3.PoolManager:
-        """Return the pools of connections that go through a proxy, None for direct ones."""
+        """Return the connection pools for a proxy; None: for direct connections."""
         key = "" if proxy is None else proxy.geturl()
         if key not in self._managers:
-            context = _trusting(self._authorities, with_system=self._with_system)
+            context = _tls_context(self._authorities, with_system=self._with_system)
             if proxy is None:
                 manager = urllib3.PoolManager(ssl_context=context)
             else:
@@ -188,7 +189,7 @@ class HttpClient:
 
 
 def named_authorities(environ: Mapping[str, str]) -> str:
-    """Return the file or folder of certificate authorities that the user names for commands, "" for none."""
+    """Return the file or folder of certificate authorities that the environment names, "" for none."""
     return environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or ""
 
 
@@ -201,20 +202,20 @@ def fetch_once(
     proxy: str = "",
     authorities: Sequence[str] = (),
 ) -> Answer:
-    """Return the answer to one GET over a connection of its own; as `HttpClient.ask`."""
+    """Return the answer to one GET over a new connection; arguments and errors as `HttpClient.ask`."""
     with HttpClient(proxy=proxy, authorities=authorities) as client:
         return client.ask(url, bound, headers=headers, direct=direct)
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what is behind an error of urllib3: the operating system's, or the innermost there is."""
-    inner = [*(value for value in error.args if isinstance(value, Exception)), error.__cause__]
-    found = next((value for value in inner if value is not None), None)
-    return error if found is None or isinstance(error, NoTunnel) else _cause(found)
+    """Return the innermost error behind an error of urllib3, usually the operating system's."""
+    nested = [*(value for value in error.args if isinstance(value, Exception)), error.__cause__]
+    inner = next((value for value in nested if value is not None), None)
+    return error if inner is None or isinstance(error, NoTunnel) else _cause(inner)
 
 
-def _words(error: BaseException) -> str:
-    """Return the cause in a few words; the texts of these errors may hold whatever the service sent."""
+def _reason(error: BaseException) -> str:
+    """Return the cause in a few words. The texts of these errors may quote the service, so they are not repeated."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
@@ -234,13 +235,13 @@ def _address(url: str) -> SplitResult:
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ValueError("wanted https:// or http:// and a host")
     if parts.username is not None:
-        raise ValueError("it names a user, wanted none")
+        raise ValueError("it holds a user name, wanted none")
     _ = parts.port  # raises ValueError unless it is a number
     return parts
 
 
 @cache
-def _trusting(authorities: tuple[str, ...], *, with_system: bool) -> ssl.SSLContext:
+def _tls_context(authorities: tuple[str, ...], *, with_system: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if not with_system:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""Which proxy a request goes through: the one that is given, or the one that the environment names."""
+"""The proxy for a request: the given one, else that of the environment."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from urllib3.util import make_headers
 
 
 def proxy_of(parts: SplitResult, given: str) -> SplitResult | None:
-    """Return the proxy for a service, the given one or the environment's, None if it is reached directly."""
+    """Return the proxy for a service; None: connect directly. given: overrides the environment, "" for none."""
     proxies = getproxies()
     address = given or proxies.get(parts.scheme) or proxies.get("all")
     host = parts.hostname or ""
@@ -22,15 +22,15 @@ def proxy_of(parts: SplitResult, given: str) -> SplitResult | None:
         proxy = urlsplit(address if "://" in address else f"http://{address}")
         _ = proxy.port
     except ValueError:
-        # Its text quotes what may be part of a password.
-        raise ValueError("the proxy's has no host and port that can be read") from None
+        # The error's own text may quote part of a password.
+        raise ValueError("the proxy address has no valid host and port") from None
     if proxy.scheme not in {"http", "https"} or not proxy.hostname:
         raise ValueError(f"the proxy for {parts.scheme} is not an http:// or https:// address")
     return proxy
 
 
 def _is_in_network(host: str, no_proxy: str) -> bool:
-    """Return whether a host is an address in one of the networks that `no_proxy` names, as 10.0.0.0/8."""
+    """Return whether a host is an address in one of the networks in `no_proxy`, as 10.0.0.0/8."""
     for entry in no_proxy.split(","):
         with suppress(ValueError):
             network = ipaddress.ip_network(entry.strip(), strict=False)
@@ -40,7 +40,7 @@ def _is_in_network(host: str, no_proxy: str) -> bool:
 
 
 def proxy_headers(proxy: SplitResult) -> Mapping[str, str]:
-    """Return the headers that tell a proxy who asks, none if its address names nobody."""
+    """Return the authentication headers for a proxy, none if its address holds no user name."""
     if proxy.username is None:
         return {}
     return make_headers(

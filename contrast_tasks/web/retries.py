@@ -1,4 +1,4 @@
-"""When a request that failed is sent again: after a pause that grows, or as long as the service asked for."""
+"""Repeating a failed request, after growing pauses or the pause that the service asks for."""
 
 import itertools
 import math
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class Passing(Exception):
-    """A failure that may pass by itself; the text says what it is.
+    """A failure that may be temporary; the text says what it is.
 
-    asked_s: for how many seconds the service wants to be left alone, 0 if it says nothing.
+    asked_s: the pause in seconds that the service asks for, 0 for none.
     """
 
     def __init__(self, message: str, *, asked_s: float = 0.0) -> None:
@@ -21,16 +21,16 @@ class Passing(Exception):
 
 
 class GaveUp(Exception):
-    """Every attempt failed, or the next one would come too late; the text is that of the last failure."""
+    """Every attempt failed, or the next one would be too late; the text is that of the last failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How often, for how long and at what distance a request is repeated.
+    """How often, for how long and at what intervals a request is repeated.
 
-    attempts: in all. budget_s: no pause may end later than this after the first attempt. first_pause_s doubles up to
-    longest_pause_s. A service that asks for more than longest_asked_s waits no longer than that.
-    sleep and monotonic: waits some seconds; a clock in seconds.
+    attempts: the maximum in all. budget_s: no pause ends later than this after the first attempt. first_pause_s: doubles
+    up to longest_pause_s. longest_asked_s: upper limit for the pause that a service asks for.
+    sleep: waits some seconds. monotonic: a clock in seconds.
     """
 
     sleep: Callable[[float], None]
@@ -42,9 +42,9 @@ class Retries:
     longest_asked_s: float = math.inf
 
     def run(self, attempt: Callable[[], T], *, tell: Callable[[Passing], None]) -> T:
-        """Return what `attempt` returns; while it raises Passing, wait and try again.
+        """Call `attempt` until it no longer raises Passing, and return its result.
 
-        tell: is given the first failure, if it is waited for at all. Raises GaveUp, from the last failure.
+        tell: receives the first failure if there is a second attempt. Raises GaveUp from the last failure.
         """
         deadline_s = self.monotonic() + self.budget_s
         pause_s = self.first_pause_s

@@ -1,6 +1,6 @@
-"""The bound on the time of whole answers: connections that are cut from outside, whatever they wait for.
+"""The time limit on whole answers: connections are shut down from another thread, whatever they wait for.
 
-urllib3's own timeouts bound the wait for one piece at a time, so a service could send a byte now and then for ever.
+urllib3's own timeouts limit the wait for one piece, so a service could trickle bytes for ever.
 """
 
 import socket
@@ -13,15 +13,15 @@ from urllib3.connection import HTTPConnection
 
 
 class Watch:
-    """Ends the connections of a client when a request takes too long, whatever they wait for."""
+    """Shuts down the connections of a client when a request takes too long."""
 
     def __init__(self) -> None:
         self.is_cut = False
         self._lines: list[tuple[HTTPConnection, socket.socket]] = []
 
     def add(self, connection: HTTPConnection, connected: socket.socket) -> None:
-        """Watch a new connection; raises TimeoutError if it comes too late."""
-        # A copy reaches the line also when TLS has wrapped the socket or the response has taken it over.
+        """Watch a new connection. Raises TimeoutError if the time is over already."""
+        # A duplicate stays valid when TLS wraps the socket or the response takes it over.
         self._lines.append((connection, connected.dup()))
         self.require_time()
 
@@ -32,7 +32,7 @@ class Watch:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Cut all connections if the block takes longer than this."""
+        """Cut all connections if the block takes longer."""
         self.is_cut = False
         timer = threading.Timer(seconds, self._cut)
         timer.daemon = True
@@ -45,7 +45,7 @@ class Watch:
             self.forget_closed()
 
     def forget_closed(self) -> None:
-        """Let go of connections that have been closed."""
+        """Drop the connections that have been closed."""
         for _, line in [entry for entry in self._lines if entry[0].is_closed]:
             line.close()
         self._lines = [entry for entry in self._lines if not entry[0].is_closed]
@@ -60,7 +60,7 @@ class Watch:
 def watched_pool(
     base: type[urllib3.HTTPConnectionPool], watch: Watch
 ) -> type[urllib3.HTTPConnectionPool]:
-    """Return a kind of pool, for http or https as `base`, whose connections are watched."""
+    """Return a subclass of a pool for http or https whose connections are watched."""
 
     class Connection(base.ConnectionCls):  # type: ignore[misc, name-defined]  # the pool's own kind, http or https
         def _new_conn(self) -> socket.socket:
@@ -82,4 +82,4 @@ def watched_pool(
 
 
 class NoTunnel(OSError):
-    """The proxy did not answer CONNECT with 200; the text may hold whatever it sent."""
+    """The proxy did not answer CONNECT with 200. The text may quote what the proxy sent."""

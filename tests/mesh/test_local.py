@@ -26,7 +26,7 @@ def test_a_local_mesh_is_read_back() -> None:
         ("[]", "the document: found a list"),
         ("null", "the document: found null"),
         ('{"pod_address": "127.77.0.3"}', "/app_address: missing"),
-        (LOCAL.render().replace("[8080", '["8080"'), "/ports/0: found a text"),
+        (LOCAL.render().replace("[8080", '["8080"'), "/ports/0: found a string"),
         (LOCAL.render().replace(", 8080]", "]"), "/resolve/emoji-svc:8080: found a list"),
     ],
 )

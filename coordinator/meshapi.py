@@ -13,6 +13,7 @@ import grpc
 from contrast_tasks.api import meshapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_OUTDATED
 from contrast_tasks.atls.types import PeerIdentity
+from contrast_tasks.attestation.pki import der
 from coordinator.ca import BadKey, Extension
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
@@ -52,12 +53,12 @@ def new_mesh_cert(
         )
     extensions = [
         *claims(evidence),
-        (OID_POLICY_HASH, octet_string(policy_hash)),
-        (OID_TRANSITION_HASH, octet_string(state.latest.transition_hash)),
+        (OID_POLICY_HASH, der.encode(der.OCTET_STRING, policy_hash)),
+        (OID_TRANSITION_HASH, der.encode(der.OCTET_STRING, state.latest.transition_hash)),
     ]
     secret = b""
     if entry.workload_secret_id:
-        secret_id = octet_string(entry.workload_secret_id.encode())
+        secret_id = der.encode(der.OCTET_STRING, entry.workload_secret_id.encode())
         extensions.append((OID_WORKLOAD_SECRET_ID, secret_id))
         secret = state.engine.workload_secret(entry.workload_secret_id)
     try:
@@ -80,12 +81,3 @@ def new_mesh_cert(
         RootCACert=state.ca.root_ca_pem,
         WorkloadSecret=secret,
     )
-
-
-def octet_string(content: bytes) -> bytes:
-    """Return the DER OCTET STRING of `content`. Source: X.690 8.1.3, 8.7."""
-    length = len(content)
-    if length < 0x80:  # noqa: PLR2004  # the short form of a length
-        return bytes([0x04, length]) + content
-    encoded = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([0x04, 0x80 | len(encoded)]) + encoded + content

@@ -20,8 +20,9 @@ from contrast_tasks.api.errors import REASON_KEY
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.server import AtlsServer, serve
-from contrast_tasks.atls.types import Issuer, PeerIdentity, Validators
+from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.evidence_documents import Issuer
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
 from coordinator.refusal import Refusal, refusal_from

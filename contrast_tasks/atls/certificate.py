@@ -1,4 +1,4 @@
-"""The certificate of attested TLS: self-signed, short-lived, evidence in an extension bound to key and nonce.
+"""The certificate of attested TLS: self-signed and short-lived, with evidence for its key and a nonce in an extension.
 
 Source: docs/internals/attestation.md 1.1, 1.4, 1.5.
 """
@@ -15,14 +15,9 @@ from cryptography.x509.oid import NameOID
 
 from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing, NoReferenceAccepted
 from contrast_tasks.atls.nonce import NONCE_BYTES
-from contrast_tasks.atls.types import Evidence, Issuer, PrivateKey, Validators
+from contrast_tasks.atls.types import Evidence, PrivateKey, Validators
 from contrast_tasks.errors import EvidenceRejected
-
-OID_SNP = "1.3.9901.2.1"
-OID_TDX = "1.3.9901.2.2"
-OID_INSECURE = "1.3.9901.2.3"
-EVIDENCE_OIDS = frozenset({OID_SNP, OID_TDX, OID_INSECURE})
-MAX_DOCUMENT_BYTES = 64 * 1024
+from contrast_tasks.evidence_documents import EVIDENCE_OIDS, MAX_DOCUMENT_BYTES, Issuer
 
 _VALIDITY = timedelta(hours=2)  # on both sides of now, so that clocks may differ
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Contrast")])
@@ -31,27 +26,27 @@ _KNOWN_CRITICAL = frozenset({"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.37"}
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """Return a fresh P-256 key, the kind attested TLS uses unless a caller brings a key."""
+    """Return a fresh P-256 key, the default for certificates of attested TLS."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def spki_der(key: PrivateKey) -> bytes:
-    """Return the DER SubjectPublicKeyInfo of the public half of `key`."""
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def spki_der(holder: PrivateKey | x509.Certificate) -> bytes:
+    """Return the DER SubjectPublicKeyInfo of a key pair or a certificate."""
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def report_data(spki: bytes, nonce: bytes) -> bytes:
-    """Return the 64 bytes that evidence must bind: SHA-512 over DER SubjectPublicKeyInfo, then nonce."""
+    """Return the report data that evidence must hold, 64 bytes: SHA-512 over DER SubjectPublicKeyInfo and nonce."""
     return hashlib.sha512(spki + nonce).digest()
 
 
 def make_certificate(
     key: PrivateKey, issuer: Issuer | None, nonce: bytes, now: datetime
 ) -> x509.Certificate:
-    """Return a self-signed certificate for `key`, with evidence over (key, nonce) if there is an issuer.
+    """Return a self-signed certificate for `key`; an issuer adds evidence for key and nonce.
 
     nonce: the 32 bytes that the peer chose; ignored without an issuer.
-    Raises ValueError for a nonce of another length, and whatever the issuer raises.
+    Raises ValueError for a nonce of another length, and the issuer's errors.
     """
     builder = (
         x509.CertificateBuilder()
@@ -72,10 +67,9 @@ def make_certificate(
 
 
 def verify_self_signed(certificate: x509.Certificate, now: datetime) -> x509.Extensions:
-    """Return the extensions of a certificate that is signed by its own key and valid at `now`.
+    """Verify that a certificate is signed by its own key and valid at `now`; return its extensions.
 
-    This replaces the usual chain and host name checks, which attested TLS switches off.
-    Raises BadPeerCertificate.
+    Attested TLS makes this check in place of the usual chain and host name checks. Raises BadPeerCertificate.
     """
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise BadPeerCertificate(
@@ -89,7 +83,7 @@ def verify_self_signed(certificate: x509.Certificate, now: datetime) -> x509.Ext
     except (InvalidSignature, TypeError) as err:
         raise BadPeerCertificate("the peer's certificate is not signed by its own key") from err
     except ValueError as err:
-        # Names differ, an extension is malformed, the algorithm is not known.
+        # Subject and issuer differ, an extension is malformed, or the algorithm is unknown.
         raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
     except x509.DuplicateExtension as err:
         raise BadPeerCertificate("the peer's certificate has an extension twice") from err
@@ -104,11 +98,11 @@ def verify_self_signed(certificate: x509.Certificate, now: datetime) -> x509.Ext
 def verify_peer_certificate(
     certificate: x509.Certificate, validators: Validators | None, nonce: bytes, now: datetime
 ) -> Evidence | None:
-    """Return the evidence in a peer's certificate that one of `validators` accepted; None without validators.
+    """Return the evidence in a peer's certificate as the first accepting validator vouches for it.
 
     nonce: the 32 bytes that we sent to the peer.
-    validators: tried in order, the first success decides; None checks the self-signature only.
-    Raises BadPeerCertificate, EvidenceMissing, NoReferenceAccepted, or what the only fitting validator raised.
+    validators: tried in order. None: check the self-signature only and return None.
+    Raises BadPeerCertificate, EvidenceMissing, NoReferenceAccepted, or the error of the only validator of the right type.
     """
     extensions = verify_self_signed(certificate, now)
     if validators is None:
@@ -116,13 +110,12 @@ def verify_peer_certificate(
     oid, document = _only_document(extensions)
     fitting = [validator for validator in validators if validator.oid == oid]
     if not fitting:
-        wanted = ", ".join(sorted({validator.oid for validator in validators})) or "none at all"
+        wanted = ", ".join(sorted({validator.oid for validator in validators})) or "no type at all"
         raise EvidenceMissing(
-            f"the peer's evidence is of type {oid}, but the reference values speak of {wanted}",
+            f"the peer's evidence is of type {oid}, but the reference values are for {wanted}",
             hint="generate the manifest for the platform that the peer runs on",
         )
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    expected = report_data(spki, nonce)
+    expected = report_data(spki_der(certificate), nonce)
     rejections: dict[str, EvidenceRejected] = {}
     for validator in fitting:
         try:

@@ -1,10 +1,10 @@
-"""The client's end of attested TLS: connects, judges the server, and hands out a gRPC channel through the tunnel.
+"""The client's end of attested TLS: connect, verify the server, and open a gRPC channel through the tunnel.
 
     with connect(host, port, validators=validators, now=now) as peer:
         api.set_manifest(peer.channel, ...)
 
-The handshake happens in `connect`, in the caller's thread, so that a refusal is a typed error and not a gRPC status.
-Nothing is retried here: a new attempt is a new connection with a new nonce.
+`connect` shakes hands in the caller's thread, so that a refusal is a typed error and not a gRPC status. It never retries:
+a new attempt is a new connection with a new nonce.
 """
 
 import socket
@@ -19,15 +19,16 @@ import grpc
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.session import READ_BYTES, ClientSession
 from contrast_tasks.atls.tunnel import Tunnel
-from contrast_tasks.atls.types import Evidence, Issuer, PrivateKey, Validators
+from contrast_tasks.atls.types import Evidence, PrivateKey, Validators
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.evidence_documents import Issuer
 
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # as the server's
-_VERDICT_S = 5.0  # how long to wait for the server's judgement of our evidence
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a history of manifests with a thousand policies
+_VERDICT_S = 5.0  # how long the server may take to judge our evidence
 
 
 class AtlsChannel:
-    """An attested connection; `channel` is for generated stubs, `evidence` is what the server proved."""
+    """An attested connection: `channel` for gRPC calls, `evidence` of the server."""
 
     def __init__(self, session: ClientSession, tunnel: Tunnel) -> None:
         self.evidence: Evidence | None = session.evidence
@@ -38,13 +39,12 @@ class AtlsChannel:
                 ("grpc.enable_retries", 0),
                 ("grpc.default_authority", "contrast"),
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
             ],
         )
 
     @property
     def refusal(self) -> ContrastError | None:
-        """Return why the connection ended, once it has; tells a refused certificate from a lost connection."""
+        """Return why the connection ended, None while it is open; a refused certificate differs from a lost connection."""
         return self._tunnel.failure
 
     def close(self) -> None:
@@ -78,15 +78,16 @@ def connect(
 ) -> AtlsChannel:
     """Return an attested connection to the server at host:port.
 
-    validators: at least one of them must accept the server's evidence. None is allowed with `unverified` only: the
-        initializer trusts whoever the cluster gives it, because its own evidence is what is judged there.
-    issuer: evidence about ourselves, for listeners that demand it. client_key: the key of our certificate (P-384 or RSA
-        owner keys too); a fresh one is made when there is an issuer and no key.
-    now: the instant of verification. timeout_s: for connecting and shaking hands together.
+    validators: one of them must accept the server's evidence. None only together with `unverified`: an initializer accepts
+        any Coordinator that its cluster names, because only its own evidence is judged there.
+    issuer: makes our own evidence, for listeners that demand it. client_key: the key of our certificate, an owner key (P-384
+        or RSA) or by default a fresh one if there is an issuer.
+    now: the time of verification. timeout_s: for connecting and shaking hands together.
+    nonce_in_alpn: send our nonce as an ALPN entry, not as the server name.
     Raises EvidenceRejected (the server is not acceptable, or refused our evidence) or CoordinatorUnreachable.
     """
     if (validators is None) is not unverified:
-        raise ValueError("no validators need unverified=True, and the other way round")
+        raise ValueError("give either validators or unverified=True")
     deadline = time.monotonic() + timeout_s
     session = ClientSession(
         validators=validators,
@@ -152,7 +153,7 @@ def _shake(
 
 
 def _send(link: socket.socket, waiting: bytes) -> None:
-    # A failure shows at the next read with the better reason: the peer's alert, if it sent one.
+    # The next read shows a failure with a better reason: the peer's alert, if it sent one.
     if waiting:
         try:
             link.sendall(waiting)

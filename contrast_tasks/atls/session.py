@@ -1,13 +1,13 @@
-"""One attested TLS handshake as a machine over bytes: no sockets, no threads, no clock of its own.
+"""One attested TLS handshake as a state machine over bytes: no sockets, no threads, no clock of its own.
 
-Rules, each one load-bearing (docs/internals/attestation.md 1.2-1.9):
-1. TLS 1.3 only. There the CertificateRequest precedes the server's Certificate, so when a client is asked to judge the
-   server it already knows the server's nonce and can still choose its own certificate.
-2. Every connection has a context of its own: no ticket and no session can ever be resumed.
-3. OpenSSL's verdict on certificates is overridden, so ours must exist: no verdict is a failure.
+Each of these rules is needed for security (docs/internals/attestation.md 1.2-1.9):
+1. TLS 1.3 only. Its CertificateRequest precedes the server's Certificate. So a client that judges the server already knows
+   the server's nonce and can still choose its own certificate.
+2. Every connection has its own context, so no ticket or session can be resumed.
+3. Our verdict on certificates replaces OpenSSL's; a connection without a verdict fails.
 4. The verify callback runs more than once; the first verdict stands.
-5. Nothing raised in a callback may surface there: it is kept, the peer gets an alert, and `advance` raises it.
-6. A client judges the server first and makes evidence of its own only afterwards.
+5. An exception in a callback is kept there: the peer gets an alert, and `advance` raises the exception.
+6. A client judges the server before it makes evidence of its own.
 """
 
 import secrets
@@ -18,11 +18,16 @@ from typing import Any, ClassVar, TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
 from contrast_tasks.atls import nonce as nonces
-from contrast_tasks.atls.certificate import make_certificate, new_key, verify_peer_certificate
+from contrast_tasks.atls.certificate import (
+    make_certificate,
+    new_key,
+    spki_der,
+    verify_peer_certificate,
+)
 from contrast_tasks.atls.errors import (
     BadPeerCertificate,
     HandshakeFailed,
@@ -32,34 +37,34 @@ from contrast_tasks.atls.errors import (
 from contrast_tasks.atls.types import (
     Clock,
     Evidence,
-    Issuer,
     PeerIdentity,
     PrivateKey,
     RequireClient,
     Validators,
 )
 from contrast_tasks.errors import ContrastError, EvidenceRejected
+from contrast_tasks.evidence_documents import Issuer
 
 READ_BYTES = 65536
 T = TypeVar("T")
-# Certificates are parsed lazily; these are what a part of one can raise when it is looked at.
+# Certificates are parsed lazily; reading a part of one can raise these.
 _PARSE_ERRORS = (ValueError, TypeError, Warning, UnsupportedAlgorithm, x509.InvalidVersion)
 # Alerts of TLS 1.3 about a certificate, and about the version. Source: RFC 8446, 6.
 _BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIFICATE_REQUIRED = 42, 46, 48, 116
 _EVIDENCE_ALERTS = {_BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIFICATE_REQUIRED}
 _PROTOCOL_VERSION = 70
-# What a TLS peer's first record is: an alert, or its part of the handshake. Source: RFC 8446, 5.1.
+# The first record of a TLS peer is an alert or part of the handshake. Source: RFC 8446, 5.1.
 _FIRST_RECORDS = (b"\x15", b"\x16")
 
 
 class Session:
-    """What both sides share: feeding bytes in, taking bytes out, and finding the true cause of a failure."""
+    """What both sides share: bytes in, bytes out, and the true cause of a failure."""
 
     _peer: ClassVar[str]
 
     def __init__(self, context: SSL.Context, nonce: bytes) -> None:
         context.set_info_callback(_weak(self._on_event))
-        # The context must be complete: OpenSSL copies it into the connection.
+        # OpenSSL copies the context into the connection, so it must be complete here.
         self.connection = SSL.Connection(context, None)
         self.nonce = nonce
         self._cause: Exception | None = None
@@ -68,10 +73,10 @@ class Session:
         self._first_byte = b""
 
     def advance(self, received: bytes = b"") -> bool:
-        """Take bytes from the peer and go as far as they allow; True when the handshake is complete.
+        """Continue the handshake with bytes from the peer; return whether it is complete.
 
-        `pending()` has bytes for the peer afterwards, also when this raises (the alert).
-        Raises EvidenceRejected, HandshakeFailed, or what the issuer or `require_client` raised.
+        Send what `pending()` returns afterwards, also when this raises: it holds the alert.
+        Raises EvidenceRejected, HandshakeFailed, and errors of the issuer or `require_client`.
         """
         if received:
             self._first_byte = self._first_byte or received[:1]
@@ -88,7 +93,7 @@ class Session:
         return True
 
     def pending(self) -> bytes:
-        """Return all bytes that wait to be sent to the peer."""
+        """Return and forget all bytes to send to the peer."""
         parts = []
         while True:
             try:
@@ -97,7 +102,7 @@ class Session:
                 return b"".join(parts)
 
     def explain(self, error: SSL.Error) -> ContrastError:
-        """Return our error for one of OpenSSL's; an alert about our certificate becomes OwnEvidenceRefused."""
+        """Return our error for an OpenSSL error; an alert about our certificate becomes OwnEvidenceRefused."""
         reason = ssl_reason(error)
         if self._alert in _EVIDENCE_ALERTS:
             return OwnEvidenceRefused(
@@ -110,7 +115,7 @@ class Session:
 
     def _on_event(self, _connection: SSL.Connection, event: int, value: int) -> None:
         if event == SSL.SSL_CB_READ_ALERT:
-            self._alert = value & 0xFF  # above it stands the level, which TLS 1.3 ignores
+            self._alert = value & 0xFF  # the upper byte is the level, which TLS 1.3 ignores
 
     def _on_certificate(
         self,
@@ -133,7 +138,7 @@ class Session:
         return self._judged is not None and self._cause is None
 
     def _judge(self, connection: SSL.Connection, leaf: x509.Certificate) -> Evidence | None:
-        """Return the evidence in the peer's certificate, None where none is asked for; raises what refuses it."""
+        """Return the evidence in the peer's certificate, None if none is demanded; raises if it is refused."""
         raise NotImplementedError
 
     def _finish(self) -> None:
@@ -141,10 +146,10 @@ class Session:
 
 
 class ServerSession(Session):
-    """The server's side; `identity` is set when `advance` has returned True.
+    """The server's side; `identity` is set once `advance` has returned True.
 
-    `require_client` is called here, at the start of the handshake: what it returns is what this client is judged by
-    and what its requests will see. Without it a client certificate is optional and not judged.
+    `require_client` is called here, at the start of the handshake. It returns the validators for this client and the state
+    that the client's requests will see. Without it a client certificate is optional and not judged.
     """
 
     _peer = "client"
@@ -173,13 +178,13 @@ class ServerSession(Session):
         if require_client is not None:
             try:
                 self._validators, self._snapshot = require_client()
-            except Exception as err:  # noqa: BLE001  # whatever it is, it refuses this client, see rule 5
+            except Exception as err:  # noqa: BLE001  # any error refuses this client, see rule 5
                 self._cause = err
         self._mutual = require_client is not None
         self.identity: PeerIdentity | None = None
 
     def _on_client_hello(self, connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
-        # A connection without certificate ends in the alert handshake_failure; raising would send another one.
+        # A connection without a certificate ends with the alert handshake_failure; raising would send another alert.
         if nonces.ALPN_H2 not in offered:
             self._cause = HandshakeFailed("the client does not offer the protocol h2")
             raise self._cause
@@ -206,7 +211,7 @@ class ServerSession(Session):
         spki = certificate_der = evidence = None
         if self._judged is not None:
             leaf, evidence = self._judged
-            certificate_der, spki = leaf.public_bytes(Encoding.DER), _spki(leaf)
+            certificate_der, spki = leaf.public_bytes(Encoding.DER), spki_der(leaf)
         self.identity = PeerIdentity(
             public_key_spki=spki,
             certificate_der=certificate_der,
@@ -216,11 +221,11 @@ class ServerSession(Session):
 
 
 class ClientSession(Session):
-    """The client's side; `evidence` is what the server proved when `advance` has returned True.
+    """The client's side; `evidence` is the server's, set once `advance` has returned True.
 
-    validators: None accepts any self-signed certificate and must be a deliberate choice of the caller.
-    issuer, client_key: evidence and key for the server; without both no client certificate is sent.
-    by_alpn: send the nonce in ALPN as newer clients do, not as server name.
+    validators: None accepts any self-signed certificate.
+    issuer, client_key: our own evidence and key; without both no client certificate is sent.
+    by_alpn: send the nonce as an ALPN entry, as newer clients do, not as the server name.
     """
 
     _peer = "server"
@@ -274,7 +279,7 @@ class ClientSession(Session):
 
 
 def ssl_reason(error: SSL.Error) -> str:
-    """Return OpenSSL's words for an error, lower case, without the queue's structure."""
+    """Return OpenSSL's text for an error in lower case, without the structure of its error queue."""
     if isinstance(error, SSL.ZeroReturnError):
         return "the peer closed the connection"
     entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
@@ -283,10 +288,10 @@ def ssl_reason(error: SSL.Error) -> str:
 
 
 def _weak(method: Callable[..., T]) -> Callable[..., T]:
-    """Return a call of a bound method that does not keep its object alive.
+    """Return a function that calls a bound method without keeping its object alive.
 
-    The session owns the connection, which owns the context, which owns its callbacks: with a strong reference back, the
-    native memory of every connection would wait for the garbage collector.
+    The session owns the connection, which owns the context, which owns the callbacks. A strong reference back would leave
+    the native memory of each connection to the garbage collector.
     """
     reference = weakref.WeakMethod(method)
 
@@ -300,7 +305,7 @@ def _weak(method: Callable[..., T]) -> Callable[..., T]:
 
 
 def _ignore_server_name(_connection: SSL.Connection) -> None:
-    """Leave the server name to the protocol callback, which runs next and sees the offered protocols too."""
+    """Do nothing: the ALPN callback runs next and reads the server name too."""
 
 
 def _new_context(method: int) -> SSL.Context:
@@ -334,7 +339,3 @@ def _evidence(
         raise
     except _PARSE_ERRORS as err:  # a key or field that cannot be decoded
         raise BadPeerCertificate(f"the peer's certificate is malformed: {err}") from err
-
-
-def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -1,4 +1,4 @@
-"""The seams of attested TLS: who issues evidence, who judges it, and what comes out of the judgement."""
+"""The interfaces of attested TLS: validators, the evidence they vouch for, and the identity of a verified client."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,11 @@ Clock = Callable[[], datetime]
 
 
 class Evidence(Protocol):
-    """What a validator vouches for after it accepted a document."""
+    """What a validator vouches for once it has accepted a document."""
 
     @property
     def host_data(self) -> bytes:
         """Return the 32 bytes that name the policy the guest was started with."""
-
-
-class Issuer(Protocol):
-    """Makes evidence about the guest it runs in."""
-
-    @property
-    def oid(self) -> str:
-        """Return the dotted OID of the certificate extension that carries the document."""
-
-    def issue(self, report_data: bytes) -> bytes:
-        """Return a document over 64 bytes of report data; may block on hardware, never on the network."""
 
 
 class Validator(Protocol):
@@ -46,18 +35,18 @@ class Validator(Protocol):
 
 
 Validators = Sequence[Validator]
-# Called once per connection at the start of its handshake: the validators to judge the client with, and any object
-# (the Coordinator's state) that travels with the connection. Raising refuses the connection.
+# Called once per connection, when its handshake starts. Returns the validators for the client and an object that stays
+# with the connection (the Coordinator's state). An exception refuses the connection.
 RequireClient = Callable[[], tuple[Validators, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerIdentity:
-    """What is known about the client of one attested connection.
+    """The client of one attested connection.
 
-    public_key_spki: DER SubjectPublicKeyInfo of the client certificate, None when it sent none; TLS proved possession.
-    certificate_der: that certificate; evidence: set if and only if the listener is mutual.
-    snapshot: the object that the listener's `require_client` returned when this handshake began.
+    public_key_spki: DER SubjectPublicKeyInfo of the client certificate, None without one; TLS proved possession of the key.
+    certificate_der: that certificate. evidence: set if and only if the listener is mutual.
+    snapshot: what the listener's `require_client` returned when this handshake began.
     """
 
     public_key_spki: bytes | None
@@ -67,5 +56,5 @@ class PeerIdentity:
 
 
 def utc_now() -> datetime:
-    """Return the present instant in UTC; the default clock of listeners."""
+    """Return the current time in UTC; the default clock of listeners."""
     return datetime.now(UTC)

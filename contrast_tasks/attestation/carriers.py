@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.pki.forms import load_certificate, pem_to_der
-from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument, parse_document
+from contrast_tasks.attestation.snp.document import SnpDocument, parse_document
 from contrast_tasks.attestation.snp.report import REPORT_BYTES, parse_report
 from contrast_tasks.attestation.tdx import document as tdx_document
-from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX
 
 Evidence = SnpDocument | TdxQuote
 
@@ -78,7 +78,7 @@ def _from_certificate(content: bytes) -> Carried:
     found = {
         extension.oid.dotted_string: extension.value.public_bytes()
         for extension in certificate.extensions
-        if extension.oid.dotted_string in (OID_SNP_DOCUMENT, TDX_OID)
+        if extension.oid.dotted_string in (OID_SNP, OID_TDX)
     }
     if len(found) != 1:
         raise MalformedEvidence(
@@ -100,7 +100,7 @@ def _is_of_amd(content: bytes) -> bool:
 
 def evidence_of(oid: str, document: bytes, carrier: str) -> Carried:
     """Return the evidence of a document whose kind is known from its extension. Raises MalformedEvidence."""
-    if oid == TDX_OID:
+    if oid == OID_TDX:
         return Carried(evidence=tdx_document.parse_document(document), carrier=carrier)
     return Carried(evidence=parse_document(document), carrier=carrier)
 

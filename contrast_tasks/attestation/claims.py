@@ -1,17 +1,16 @@
-"""Claims of evidence as certificate extensions, so that holders of a mesh certificate can be told apart by what they proved.
+"""Claims of evidence as extensions of a mesh certificate, so that its holder's peers can read what the holder proved.
 
-Source: docs/internals/attestation.md 2.9 (the numbers below 1.3.9901.2.1) and 3.8 (those below 1.3.9901.2.2, of which the guest's own).
+Source: docs/internals/attestation.md 2.9 (numbers below 1.3.9901.2.1) and 3.8 (numbers below 1.3.9901.2.2; the guest's only).
 """
 
 from contrast_tasks.attestation.pki import der
-from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import SnpVerdict
-from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.quote import BODY_1_0, TdReport
 from contrast_tasks.attestation.tdx.verify import TdxVerdict
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX
 
 Claim = int | bool | bytes
 
@@ -19,31 +18,31 @@ _FIRST_TDX_CLAIM = 8
 
 
 def claims_of(verdict: SnpVerdict | TdxVerdict) -> list[tuple[str, bytes]]:
-    """Return (dotted OID, DER value) of what accepted evidence claims, in ascending order of the numbers."""
+    """Return (dotted OID, DER value) of each claim of accepted evidence, in the order of their numbers."""
     if isinstance(verdict, TdxVerdict):
         return tdx_claims_extensions(verdict.quote.body)
     return claims_extensions(verdict.report, verdict.tcbs)
 
 
 def tdx_claims_extensions(body: TdReport) -> list[tuple[str, bytes]]:
-    """Return (dotted OID, DER value) of the claims 8 to 22, the fields of a TD report, every one an OCTET STRING.
+    """Return (dotted OID, DER value) of the claims 8 to 22: the fields of a TD report, each as an OCTET STRING.
 
-    The header and the signatures are left out: they say something of the quote, not of the guest, and are large.
+    Header and signatures are left out: they are large, and they describe the quote, not the guest.
     """
     return [
-        (f"{TDX_OID}.{number}", _encode(claim))
+        (f"{OID_TDX}.{number}", _encode(claim))
         for number, claim in enumerate(BODY_1_0.values(body), start=_FIRST_TDX_CLAIM)
     ]
 
 
 def claims_extensions(report: SnpReport, tcbs: ReportTcbs) -> list[tuple[str, bytes]]:
-    """Return (dotted OID, DER value) of the 46 claims of a verified report, in ascending order of their numbers.
+    """Return (dotted OID, DER value) of the 46 claims of a verified report, in the order of their numbers.
 
-    tcbs: the report's levels as verified, since their layout depends on the product, which a report of version 2 does not tell.
-    Numbers become INTEGER, byte strings OCTET STRING, flags BOOLEAN; all of them are meant to be non-critical.
+    tcbs: the report's verified levels; their layout depends on the product, which a report of version 2 does not name.
+    Numbers become INTEGER, byte strings OCTET STRING, flags BOOLEAN. The extensions are meant to be non-critical.
     """
     return [
-        (f"{OID_SNP_DOCUMENT}.{number}", _encode(claim))
+        (f"{OID_SNP}.{number}", _encode(claim))
         for number, claim in enumerate(_claims(report, tcbs), start=1)
     ]
 
@@ -95,5 +94,5 @@ def _encode(claim: Claim) -> bytes:
     if isinstance(claim, bool):
         return der.encode(der.BOOLEAN, b"\xff" if claim else b"\0")
     if isinstance(claim, int):
-        return der.encode(der.INTEGER, claim.to_bytes(claim.bit_length() // 8 + 1, "big"))
+        return der.encode_integer(claim)
     return der.encode(der.OCTET_STRING, claim)

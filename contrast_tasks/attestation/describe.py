@@ -23,7 +23,7 @@ from contrast_tasks.attestation.pki.forms import (
     pem_to_der,
     utc_text,
 )
-from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT, SnpDocument
+from contrast_tasks.attestation.snp.document import SnpDocument
 from contrast_tasks.attestation.snp.document import parse_document as parse_snp_document
 from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement
 from contrast_tasks.attestation.snp.flags import (
@@ -35,13 +35,13 @@ from contrast_tasks.attestation.snp.flags import (
 from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
-from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from contrast_tasks.attestation.tdx.flags import ENCLAVE_ATTRIBUTES, TD_ATTRIBUTES, XFAM
 from contrast_tasks.attestation.tdx.pck import load_chain
 from contrast_tasks.attestation.tdx.quote import TdxQuote
 from contrast_tasks.attestation.tdx.sgx_extension import SGX_EXTENSION, parse_pck_facts
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX
 
 Description = dict[str, Any]
 
@@ -301,9 +301,9 @@ def _other_certificate(content: bytes) -> Description:
             continue
         if extension.oid == SGX_EXTENSION:
             said |= _pck(certificate)
-        elif oid == OID_SNP_DOCUMENT:
+        elif oid == OID_SNP:
             said["snp_document"] = _snp_document(parse_snp_document(value.value))
-        elif oid == TDX_OID:
+        elif oid == OID_TDX:
             said["tdx_document"] = describe_tdx_quote(parse_tdx_document(value.value))
     return said
 

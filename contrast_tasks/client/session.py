@@ -11,8 +11,6 @@ from contrast_tasks.attestation.carriers import Carried, evidence_of
 from contrast_tasks.attestation.endorsements.edge import cache_folder
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
 from contrast_tasks.attestation.errors import HardwareRejected
-from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
-from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import (
     ContrastError,
@@ -20,6 +18,7 @@ from contrast_tasks.errors import (
     EvidenceRejected,
     MismatchError,
 )
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX
 from contrast_tasks.report.hints import command
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def presented_evidence(
     it is genuine is for the caller to find out, with the network if need be. Nothing is sent over the connection.
     Raises EvidenceRejected if it presents nothing or nothing for this connection, CoordinatorUnreachable.
     """
-    recorders = (_Recorder("snp", OID_SNP_DOCUMENT), _Recorder("tdx", TDX_OID))
+    recorders = (_Recorder("snp", OID_SNP), _Recorder("tdx", OID_TDX))
     with _connect(host, port, recorders, now=now, timeout_s=timeout_s) as peer:
         presented = peer.evidence
     if not isinstance(presented, _Presented):

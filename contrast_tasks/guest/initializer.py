@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from contrast_tasks.api.meshapi import MeshCert
-    from contrast_tasks.atls.types import Issuer
+    from contrast_tasks.evidence_documents import Issuer
 
 RETRY_S = 5.0
 # A fraction of the pause, added or subtracted, so that pods that start together do not keep asking together.

@@ -21,9 +21,10 @@ from OpenSSL import SSL
 from contrast_tasks.atls.certificate import make_certificate, new_key
 from contrast_tasks.atls.server import serve
 from contrast_tasks.atls.session import READ_BYTES, ClientSession, ServerSession
-from contrast_tasks.atls.types import Issuer, Validators, utc_now
+from contrast_tasks.atls.types import Validators, utc_now
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.evidence_documents import Issuer
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.reference_values import defaults_for
 from dev.bench.timing import Measured, environment, python

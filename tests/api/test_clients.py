@@ -164,7 +164,7 @@ def test_an_answer_above_our_limit_is_the_coordinators_fault(
     ):
         userapi.get_manifests(small, 5)
 
-    assert caught.value.hint == "its answer is larger than any we read"
+    assert caught.value.hint == "its answer exceeds this client's size limit"
 
 
 def test_the_other_spelling_is_tried_when_the_first_is_unknown(

@@ -21,15 +21,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
 from contrast_tasks.atls import session as sessions
-from contrast_tasks.atls.certificate import (
-    OID_INSECURE,
-    OID_SNP,
-    OID_TDX,
-    make_certificate,
-    new_key,
-    report_data,
-    spki_der,
-)
+from contrast_tasks.atls.certificate import make_certificate, new_key, report_data, spki_der
 from contrast_tasks.atls.errors import (
     BadPeerCertificate,
     EvidenceMissing,
@@ -39,6 +31,7 @@ from contrast_tasks.atls.errors import (
 from contrast_tasks.atls.types import PrivateKey
 from contrast_tasks.attestation.errors import ClaimsRejected, MalformedEvidence
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
+from contrast_tasks.evidence_documents import OID_INSECURE, OID_SNP, OID_TDX
 from tests.fakes.atls import (
     NOW,
     Forge,
@@ -133,7 +126,7 @@ def test_02_evidence_of_a_kind_without_reference_value_is_refused(side: str, oid
     error, _ = meet(side, from_issuer(AmdIssuer(oid=oid)))
 
     assert isinstance(error, EvidenceMissing)
-    assert f"is of type {oid}, but the reference values speak of {OID_SNP}" in str(error)
+    assert f"is of type {oid}, but the reference values are for {OID_SNP}" in str(error)
 
 
 @SIDES

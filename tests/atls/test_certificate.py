@@ -10,10 +10,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from contrast_tasks.atls.certificate import (
-    MAX_DOCUMENT_BYTES,
-    OID_INSECURE,
-    OID_SNP,
-    OID_TDX,
     make_certificate,
     new_key,
     report_data,
@@ -23,6 +19,7 @@ from contrast_tasks.atls.certificate import (
 from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing, NoReferenceAccepted
 from contrast_tasks.atls.types import Evidence, PrivateKey
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import MAX_DOCUMENT_BYTES, OID_INSECURE, OID_SNP, OID_TDX
 from tests.fakes.atls import HOST_DATA, NOW, FakeIssuer, FakeValidator, ReplayingIssuer
 
 NONCE = bytes(range(32))
@@ -194,12 +191,12 @@ def test_a_certificate_without_evidence_is_rejected() -> None:
 def test_evidence_that_no_reference_value_speaks_of_is_rejected(oid: str) -> None:
     certificate = make_certificate(KEY, FakeIssuer(oid=oid), NONCE, NOW)
 
-    with pytest.raises(EvidenceMissing, match=f"type {oid}, but .* speak of {OID_SNP}"):
+    with pytest.raises(EvidenceMissing, match=f"type {oid}, but .* are for {OID_SNP}"):
         verify(certificate)
 
 
 def test_with_an_empty_list_of_validators_nothing_is_accepted() -> None:
-    with pytest.raises(EvidenceMissing, match="speak of none at all"):
+    with pytest.raises(EvidenceMissing, match="are for no type at all"):
         verify(make_certificate(KEY, FakeIssuer(), NONCE, NOW), validators=[])
 
 

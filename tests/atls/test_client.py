@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from contrast_tasks.atls.certificate import OID_TDX, new_key
+from contrast_tasks.atls.certificate import new_key
 from contrast_tasks.atls.client import AtlsChannel, connect
 from contrast_tasks.atls.errors import (
     BadPeerCertificate,
@@ -18,6 +18,7 @@ from contrast_tasks.atls.errors import (
 )
 from contrast_tasks.atls.server import serve
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
+from contrast_tasks.evidence_documents import OID_TDX
 from tests.fakes.atls import (
     NOW,
     SERVER_KEY,

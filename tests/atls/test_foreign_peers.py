@@ -21,16 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from contrast_tasks.atls.certificate import (
-    OID_SNP,
-    make_certificate,
-    new_key,
-    report_data,
-    spki_der,
-)
+from contrast_tasks.atls.certificate import make_certificate, new_key, report_data, spki_der
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import OID_SNP
 from tests.fakes.atls import (
     NOW,
     SERVER_KEY,

@@ -115,8 +115,9 @@ def test_all_four_kinds_of_calls_pass() -> None:
 
 def test_a_message_of_20_mb_passes_both_ways() -> None:
     content = os.urandom(1024) * 20_000
+    options = (("grpc.max_receive_message_length", 2 * len(content)),)
 
-    with serving() as server, dial(server) as peer:
+    with serving(options=options) as server, dial(server) as peer:
         answer: bytes = peer.channel.stream_unary("/test.Echo/Join")(iter([content]), timeout=60)
 
     assert answer == content

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 
 from contrast_tasks.atls import session as sessions
-from contrast_tasks.atls.certificate import OID_TDX, new_key, report_data, spki_der
+from contrast_tasks.atls.certificate import new_key, report_data, spki_der
 from contrast_tasks.atls.errors import (
     BadPeerCertificate,
     EvidenceMissing,
@@ -18,6 +18,7 @@ from contrast_tasks.atls.errors import (
     OwnEvidenceRefused,
 )
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import OID_TDX
 from tests.fakes.atls import (
     HOST_DATA,
     NOW,

@@ -12,12 +12,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.atls.certificate import (
-    OID_INSECURE,
-    make_certificate,
-    new_key,
-    verify_peer_certificate,
-)
+from contrast_tasks.atls.certificate import make_certificate, new_key, verify_peer_certificate
 from contrast_tasks.atls.errors import EvidenceMissing
 from contrast_tasks.attestation.endorsements import kds
 from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
@@ -30,6 +25,7 @@ from contrast_tasks.attestation.errors import (
 )
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import SettingsError
+from contrast_tasks.evidence_documents import OID_INSECURE
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.platforms import platform
@@ -77,9 +73,7 @@ def test_74_an_insecure_document_is_refused_against_any_manifest(values: dict[st
     with pytest.raises(EvidenceMissing) as caught:
         verify_peer_certificate(certificate, validators, NONCE, NOW)
 
-    assert "of type 1.3.9901.2.3, but the reference values speak of 1.3.9901.2." in str(
-        caught.value
-    )
+    assert "of type 1.3.9901.2.3, but the reference values are for 1.3.9901.2." in str(caught.value)
     assert OID_INSECURE not in {validator.oid for validator in validators}
 
 

@@ -16,11 +16,11 @@ import pytest
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation import observe
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.attestation.snp.document import OID_SNP_DOCUMENT
-from contrast_tasks.attestation.tdx.document import TDX_OID, render_document
+from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.settings.load import load_settings
 from tests.fakes.atls import echo
@@ -46,7 +46,7 @@ class SnpMachine:
 
     changes: dict[str, Any] = field(default_factory=dict)
     stale: bool = False
-    oid: str = OID_SNP_DOCUMENT
+    oid: str = OID_SNP
 
     def issue(self, report_data: bytes) -> bytes:
         bound = bytes(64) if self.stale else report_data
@@ -58,7 +58,7 @@ class TdxMachine:
     """Issues quotes of the synthetic vendor's platform."""
 
     intel: Intel
-    oid: str = TDX_OID
+    oid: str = OID_TDX
 
     def issue(self, report_data: bytes) -> bytes:
         return render_document(

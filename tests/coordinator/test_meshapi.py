@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.api import meshapi_pb2 as pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.atls.types import Evidence
-from coordinator.meshapi import new_mesh_cert, octet_string
+from coordinator.meshapi import new_mesh_cert
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
 from coordinator.userapi import set_manifest
@@ -165,11 +165,3 @@ def test_a_stale_state_issues_nothing(guard: Guard, state: State) -> None:
         call(guard, state)
 
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
-
-
-@pytest.mark.parametrize(
-    ("length", "head"),
-    [(0, "0400"), (127, "047f"), (128, "048180"), (255, "0481ff"), (256, "04820100")],
-)
-def test_octet_strings_have_the_length_form_of_der(length: int, head: str) -> None:
-    assert octet_string(bytes(length)) == bytes.fromhex(head) + bytes(length)

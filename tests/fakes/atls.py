@@ -9,12 +9,13 @@ import grpc
 from cryptography import x509
 from OpenSSL import SSL
 
-from contrast_tasks.atls.certificate import OID_SNP, new_key
+from contrast_tasks.atls.certificate import new_key
 from contrast_tasks.atls.nonce import ALPN_H2, nonce_from_ca_names, select_nonce
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.session import ClientSession, ServerSession, Session
 from contrast_tasks.atls.types import PrivateKey
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import OID_SNP
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 HOST_DATA = bytes.fromhex("e5" * 32)

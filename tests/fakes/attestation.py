@@ -18,18 +18,14 @@ from contrast_tasks.attestation.issuers.simulated_chain import (
     vcek_extensions,
 )
 from contrast_tasks.attestation.issuers.simulated_guest import sign_report
-from contrast_tasks.attestation.snp.document import (
-    EXTRA_CRL,
-    OID_SNP_DOCUMENT,
-    SnpDocument,
-    render_document,
-)
+from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument, render_document
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
 from contrast_tasks.attestation.snp.expectation import SnpExpectation
 from contrast_tasks.attestation.snp.id_block import FAMILY_ID, GUEST_SVN, IMAGE_ID, id_key_digest
 from contrast_tasks.attestation.snp.report import SIGNATURE_BYTES, SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.attestation.snp.verify import SnpValidator, Trust
+from contrast_tasks.evidence_documents import OID_SNP
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 CHIP_ID = bytes(range(1, 65))
@@ -155,7 +151,7 @@ class AmdIssuer:
 
     vendor: FakeAmd = field(default_factory=FakeAmd)
     host_data: bytes = HOST_DATA
-    oid: str = OID_SNP_DOCUMENT
+    oid: str = OID_SNP
     lie: Callable[[bytes, bytes], bytes] = lambda document, _report_data: document
     issued: list[bytes] = field(default_factory=list)
 

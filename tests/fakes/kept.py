@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from contrast_tasks.attestation.endorsements import pcs
 from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
-from contrast_tasks.attestation.tdx.document import TDX_OID, render_document
+from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.evidence_documents import OID_TDX
 from contrast_tasks.web.answers import Answer
 from tests.fakes.intel import NOW, Body, Intel, PckValues, changed
 
@@ -19,7 +20,7 @@ class TdxMachine:
 
     intel: Intel
     host_data: bytes = b"\xc0" * 32
-    oid: str = TDX_OID
+    oid: str = OID_TDX
 
     def issue(self, report_data: bytes) -> bytes:
         body = changed(Body(), report_data=report_data, mr_config_id=self.host_data + bytes(16))

@@ -22,7 +22,6 @@ from uuid import UUID
 from contrast_tasks.attestation.issuers.qgs import QuoteService
 from contrast_tasks.attestation.issuers.tsm import (
     CONFIGFS,
-    REPORT_DATA_BYTES,
     SEV_GUEST,
     TDX_GUEST,
     Busy,
@@ -34,6 +33,7 @@ from contrast_tasks.attestation.issuers.tsm import (
     require_report_data,
 )
 from contrast_tasks.attestation.snp.report import REPORT_BYTES
+from contrast_tasks.evidence_documents import REPORT_DATA_BYTES
 
 _SNP_GET_REPORT = 0xC0205300
 _SNP_GET_EXT_REPORT = 0xC0205302

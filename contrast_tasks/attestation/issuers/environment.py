@@ -11,29 +11,18 @@ the policy hash that its guest was started with. In a real guest the hardware kn
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from contrast_tasks import variables
 from contrast_tasks.errors import SettingsError
+from contrast_tasks.evidence_documents import HOST_DATA_BYTES, Issuer
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.supply import Supply
     from contrast_tasks.attestation.issuers.tsm import EvidenceSource
 
 DEFAULT_ENDORSEMENTS = "/var/lib/contrast-endorsements"
-HOST_DATA_BYTES = 32
 _HARDWARE, _SIMULATED = "hardware", "simulated"
-
-
-class Issuer(Protocol):
-    """Makes evidence about the guest it runs in."""
-
-    @property
-    def oid(self) -> str:
-        """Return the dotted OID of the certificate extension that carries the document."""
-
-    def issue(self, report_data: bytes) -> bytes:
-        """Return a document over 64 bytes of report data; may block on hardware, never on the network."""
 
 
 def kept_folder(environ: Mapping[str, str]) -> Path:

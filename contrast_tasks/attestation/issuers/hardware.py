@@ -18,29 +18,19 @@ from contrast_tasks.attestation.issuers.devices import (
     VLEK_GUID,
     parse_certificate_table,
 )
-from contrast_tasks.attestation.issuers.tsm import (
-    REPORT_DATA_BYTES,
-    SEV_GUEST,
-    EvidenceSource,
-    IssuerError,
-)
+from contrast_tasks.attestation.issuers.tsm import SEV_GUEST, EvidenceSource, IssuerError
 from contrast_tasks.attestation.snp.crl import CrlSource
-from contrast_tasks.attestation.snp.document import (
-    EXTRA_CRL,
-    OID_SNP_DOCUMENT,
-    SnpDocument,
-    render_document,
-)
+from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument, render_document
 from contrast_tasks.attestation.snp.endorsement import parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import KIND_VLEK, SnpReport, parse_report
 from contrast_tasks.attestation.snp.verify import line_of
-from contrast_tasks.attestation.tdx.document import TDX_OID
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
 from contrast_tasks.attestation.tdx.pck import parse_pck_chain
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX, REPORT_DATA_BYTES
 
 CertificateLookup = Callable[[SnpReport], bytes]
 """A report to its endorsement certificate (DER), empty if there is none to be had."""
@@ -56,7 +46,7 @@ _NOTHING = bytes(REPORT_DATA_BYTES)
 class SnpIssuer:
     """Documents over SNP reports."""
 
-    oid = OID_SNP_DOCUMENT
+    oid = OID_SNP
 
     def __init__(
         self,
@@ -140,7 +130,7 @@ def _fits(certificate: bytes, report: SnpReport) -> bool:
 class TdxIssuer:
     """Documents over TDX quotes."""
 
-    oid = TDX_OID
+    oid = OID_TDX
 
     def __init__(
         self, source: EvidenceSource, *, collateral: CollateralLookup | None = None

@@ -58,7 +58,9 @@ def vcek_extensions(product: str, tcb: Tcb, hwid: bytes) -> dict[str, bytes]:
         "1": der.encode(der.INTEGER, b"\0"),
         "2": der.encode(der.IA5_STRING, product.encode()),
         **{
-            f"3.{number}": _level(getattr(tcb, LEVELS[number]) if number in LEVELS else 0)
+            f"3.{number}": der.encode_integer(
+                getattr(tcb, LEVELS[number]) if number in LEVELS else 0
+            )
             for number in range(1, 9)
         },
         "4": hwid,
@@ -178,10 +180,6 @@ def revocation_list(
         entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(this_update)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(issuer_key, SHA384(), rsa_padding=_PSS).public_bytes(Encoding.DER)
-
-
-def _level(value: int) -> bytes:
-    return der.encode(der.INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def _with_serial_zero(certificate: bytes, issuer_key: rsa.RSAPrivateKey) -> bytes:

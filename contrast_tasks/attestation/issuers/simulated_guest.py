@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from contrast_tasks.attestation.issuers.simulated_chain import SIMULATED_TCB, Chain
 from contrast_tasks.attestation.snp.document import (
     EXTRA_CRL,
-    OID_SNP_DOCUMENT,
     SnpDocument,
     render_report_part,
     render_rest,
@@ -24,10 +23,11 @@ from contrast_tasks.attestation.snp.report import (
     SnpReport,
     render_signature,
 )
+from contrast_tasks.evidence_documents import HOST_DATA_BYTES, OID_SNP, REPORT_DATA_BYTES
 
 _PLATFORM_INFO = 0b10_0101  # SMT, ECC, alias check complete
 _REPORT_VERSION = 5
-_HOST_DATA_BYTES, _REPORT_DATA_BYTES, _MEASUREMENT_BYTES = 32, 64, 48
+_MEASUREMENT_BYTES = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,11 @@ class SimulatedIssuer:
     template: SnpReport
     rest: bytes
     key: ec.EllipticCurvePrivateKey
-    oid: str = OID_SNP_DOCUMENT
+    oid: str = OID_SNP
 
     def issue(self, report_data: bytes) -> bytes:
         """Return a document over 64 bytes of report data, with the chain and revocation list in it."""
-        if len(report_data) != _REPORT_DATA_BYTES:
+        if len(report_data) != REPORT_DATA_BYTES:
             raise ValueError(f"report data has 64 bytes, not {len(report_data)}")
         report = sign_report(replace(self.template, report_data=report_data), self.key)
         return render_report_part(report) + self.rest
@@ -58,7 +58,7 @@ def new_guest(
     guest_policy: int,
 ) -> SimulatedIssuer:
     """Return the issuer of a guest launched on the processor of `chain`; its arguments are those of `SimulatedProcessor.issuer`."""
-    if len(host_data) != _HOST_DATA_BYTES or len(measurement) != _MEASUREMENT_BYTES:
+    if len(host_data) != HOST_DATA_BYTES or len(measurement) != _MEASUREMENT_BYTES:
         raise ValueError("host data has 32 bytes and a measurement 48")
     tcb = SIMULATED_TCB.to_word()
     report = SnpReport(
@@ -72,7 +72,7 @@ def new_guest(
         current_tcb=tcb,
         platform_info=_PLATFORM_INFO,
         signer_info=0,
-        report_data=bytes(_REPORT_DATA_BYTES),
+        report_data=bytes(REPORT_DATA_BYTES),
         measurement=measurement,
         host_data=host_data,
         id_key_digest=id_key_digest(measurement, guest_policy),

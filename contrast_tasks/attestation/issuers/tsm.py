@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.evidence_documents import REPORT_DATA_BYTES
 
-REPORT_DATA_BYTES = 64
 CONFIGFS = Path("/sys/kernel/config/tsm/report")
 SEV_GUEST, TDX_GUEST = "sev_guest", "tdx_guest"
 # Between attempts where firmware or the host is busy; together well below what a handshake may take.

@@ -1,7 +1,7 @@
-"""A strict reader for the little DER that AMD's certificates need.
+"""A strict reader for the part of DER that AMD's certificates use, and a writer.
 
-`cryptography` warns about their serial number 0 and announces an error; this reader does not look at it. Everything but the
-shortest definite form is refused. Source: ITU-T X.690, RFC 5280.
+`cryptography` warns that it will refuse their serial number 0, so it cannot be used. Every encoding except the shortest
+definite form is refused. Source: ITU-T X.690, RFC 5280.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ SEQUENCE, SET = 0x30, 0x31
 _LONG = 0x80
 _SIGN = 0x80
 _MAX_LENGTH_BYTES = 3
-# The longest name in these certificates has 11; a bound keeps the numbers in names small.
+# The longest identifier in these certificates has 11; the bound keeps its numbers small.
 _MAX_OID_BYTES = 64
 
 
 class Element(NamedTuple):
-    """One element: `content` without, `encoded` with tag and length."""
+    """One element; `encoded` is its content with tag and length."""
 
     tag: int
     content: bytes
@@ -31,7 +31,7 @@ class Element(NamedTuple):
 
 
 def elements(content: bytes) -> Iterator[Element]:
-    """Yield the elements that follow each other in `content`; raises MalformedEvidence."""
+    """Yield the elements of which `content` is the concatenation; raises MalformedEvidence."""
     position = 0
     while position < len(content):
         element, position = _read(content, position)
@@ -39,7 +39,7 @@ def elements(content: bytes) -> Iterator[Element]:
 
 
 def only(content: bytes, tag: int) -> Element:
-    """Return the single element that `content` consists of; raises MalformedEvidence if the tag differs."""
+    """Return the one element that `content` is; raises MalformedEvidence for another tag or trailing bytes."""
     element, end = _read(content, 0)
     if end != len(content):
         raise _malformed("trailing bytes")
@@ -47,14 +47,14 @@ def only(content: bytes, tag: int) -> Element:
 
 
 def expect(element: Element, tag: int) -> Element:
-    """Return `element` if it has the tag, else raise MalformedEvidence."""
+    """Return `element`; raises MalformedEvidence for another tag."""
     if element.tag != tag:
         raise _malformed(f"tag {element.tag:#04x}, wanted {tag:#04x}")
     return element
 
 
 def unsigned(element: Element) -> int:
-    """Return a non-negative INTEGER in its shortest form."""
+    """Return the value of a non-negative INTEGER in its shortest form."""
     content = expect(element, INTEGER).content
     padded = len(content) > 1 and content[0] == 0 and content[1] < _SIGN
     if not content or content[0] >= _SIGN or padded:
@@ -63,7 +63,7 @@ def unsigned(element: Element) -> int:
 
 
 def boolean(element: Element) -> bool:
-    """Return a BOOLEAN, whose DER form has 00 or FF only."""
+    """Return the value of a BOOLEAN, which DER encodes as 00 or FF."""
     content = expect(element, BOOLEAN).content
     if content not in {b"\0", b"\xff"}:
         raise _malformed("a boolean that is neither 00 nor ff")
@@ -71,7 +71,7 @@ def boolean(element: Element) -> bool:
 
 
 def oid(element: Element) -> str:
-    """Return an OBJECT IDENTIFIER as dotted text."""
+    """Return the dotted text of an OBJECT IDENTIFIER."""
     content = expect(element, OID).content
     if not content or content[-1] & _LONG:
         raise _malformed("an unfinished object identifier")
@@ -92,7 +92,7 @@ def oid(element: Element) -> str:
 
 
 def text(element: Element) -> str:
-    """Return a UTF8String, PrintableString or IA5String."""
+    """Return the text of a UTF8String, PrintableString or IA5String."""
     if element.tag not in {UTF8_STRING, PRINTABLE_STRING, IA5_STRING}:
         raise _malformed(f"tag {element.tag:#04x}, wanted a string")
     try:
@@ -102,7 +102,7 @@ def text(element: Element) -> str:
 
 
 def instant(element: Element) -> datetime:
-    """Return a UTCTime or GeneralizedTime with seconds and `Z`."""
+    """Return the time of a UTCTime or GeneralizedTime that has seconds and ends in `Z`."""
     formats = {UTC_TIME: ("%y%m%d%H%M%SZ", 13), GENERALIZED_TIME: ("%Y%m%d%H%M%SZ", 15)}
     if element.tag not in formats:
         raise _malformed(f"tag {element.tag:#04x}, wanted a time")
@@ -121,7 +121,7 @@ def instant(element: Element) -> datetime:
 
 
 def bits(element: Element) -> bytes:
-    """Return a BIT STRING whose length is a whole number of bytes."""
+    """Return the bytes of a BIT STRING without unused bits."""
     content = expect(element, BIT_STRING).content
     if not content or content[0] != 0:
         raise _malformed("a bit string with unused bits")
@@ -138,12 +138,17 @@ def encode(tag: int, *contents: bytes) -> bytes:
     return bytes((tag, _LONG | len(length))) + length + content
 
 
+def encode_integer(value: int) -> bytes:
+    """Return a non-negative INTEGER in DER."""
+    return encode(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
 def _read(source: bytes, position: int) -> tuple[Element, int]:
     if position + 2 > len(source):
         raise _malformed("it ends in the middle")
     tag, size = source[position], source[position + 1]
     start = position + 2
-    if tag & 0x1F == 0x1F:  # noqa: PLR2004  # the mark of multi-byte tags
+    if tag & 0x1F == 0x1F:  # noqa: PLR2004  # announces a multi-byte tag
         raise _malformed("a multi-byte tag")
     if size & _LONG:
         count = size & 0x7F

@@ -12,9 +12,8 @@ from google.protobuf.message import DecodeError
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
 from contrast_tasks.attestation.snp.report import LAYOUT, SnpReport, parse_report
+from contrast_tasks.evidence_documents import MAX_DOCUMENT_BYTES
 
-OID_SNP_DOCUMENT = "1.3.9901.2.1"
-MAX_DOCUMENT_BYTES = 64 * 1024
 EXTRA_CRL = "00569ee4-e480-4fba-bbf4-45b629901180"
 
 _BASE_FAMILY = 0xF

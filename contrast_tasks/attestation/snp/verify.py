@@ -17,12 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from contrast_tasks.attestation.checks import Check
 from contrast_tasks.attestation.errors import EndorsementRejected, SignatureRejected
 from contrast_tasks.attestation.snp.crl import CrlSource, verify_not_revoked
-from contrast_tasks.attestation.snp.document import (
-    EXTRA_CRL,
-    OID_SNP_DOCUMENT,
-    SnpDocument,
-    parse_document,
-)
+from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument, parse_document
 from contrast_tasks.attestation.snp.endorsement import (
     Endorsement,
     TrustAnchor,
@@ -43,6 +38,7 @@ from contrast_tasks.attestation.snp.report import (
     signature_scalars,
 )
 from contrast_tasks.attestation.verdict import Verdict, require_all, require_policy
+from contrast_tasks.evidence_documents import OID_SNP
 
 _ECDSA = ec.ECDSA(SHA384())
 
@@ -166,7 +162,7 @@ class SnpValidator:
     expectation: SnpExpectation
     trust: Trust
     policy_hashes: Collection[str] | None = None
-    oid: str = OID_SNP_DOCUMENT
+    oid: str = OID_SNP
 
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> SnpVerdict:
         """Return the verdict on a document (protobuf) as it stands in a certificate extension; else as `judge`."""

@@ -31,9 +31,7 @@ from contrast_tasks.attestation.tdx.quote import (
     TdxQuote,
     parse_quote,
 )
-
-TDX_OID = "1.3.9901.2.2"
-MAXIMUM_DOCUMENT_BYTES = 64 * 1024
+from contrast_tasks.evidence_documents import MAX_DOCUMENT_BYTES
 
 _WHAT = "TDX document"
 
@@ -45,9 +43,9 @@ def parse_document(document: bytes) -> TdxQuote:
 
 def quote_bytes(document: bytes) -> bytes:
     """Return the raw quote that a document was made from, without the trailing bytes."""
-    if len(document) > MAXIMUM_DOCUMENT_BYTES:
+    if len(document) > MAX_DOCUMENT_BYTES:
         raise MalformedEvidence(
-            f"TDX document has {len(document)} bytes, at most {MAXIMUM_DOCUMENT_BYTES}"
+            f"TDX document has {len(document)} bytes, at most {MAX_DOCUMENT_BYTES}"
         )
     message: tdx_pb2.QuoteV4 | tdx_pb2.QuoteV5 = _read(tdx_pb2.QuoteV4(), document)
     if message.header.version == VERSION_5:

@@ -27,13 +27,14 @@ from contrast_tasks.attestation.tdx.collateral import (
     VerifiedCollateral,
     verify_collateral,
 )
-from contrast_tasks.attestation.tdx.document import TDX_OID, parse_document
+from contrast_tasks.attestation.tdx.document import parse_document
 from contrast_tasks.attestation.tdx.expectation import TdxExpectation, claim_checks
 from contrast_tasks.attestation.tdx.levels import PatchLevel, evaluate_tcb
 from contrast_tasks.attestation.tdx.pck import PckChain, has_signed, p256_key, verify_pck_chain
 from contrast_tasks.attestation.tdx.quote import INTEL_QE_VENDOR_ID, VERSION_5, TdxQuote
 from contrast_tasks.attestation.tdx.tcb import TcbStatus
 from contrast_tasks.attestation.verdict import Verdict, require_all, require_policy
+from contrast_tasks.evidence_documents import OID_TDX
 
 CollateralSource = Callable[[bytes, str], Collateral | None]
 """FMSPC (6 bytes) and `platform` or `processor` to the collateral at hand; never fetches, never blocks."""
@@ -66,7 +67,7 @@ class TdxValidator:
     collateral: CollateralSource | None = None
     policy_hashes: Collection[str] | None = None
     allow_v5: bool = False
-    oid: str = TDX_OID
+    oid: str = OID_TDX
 
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> TdxVerdict:
         """Return the verdict on a document (protobuf) as it stands in a certificate extension; else as `judge`."""

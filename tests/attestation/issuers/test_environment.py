@@ -17,17 +17,16 @@ from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.endorsements.supply import HOST_SERVICE, THIM_PATH
 from contrast_tasks.attestation.issuers.devices import VCEK_GUID, find_source
 from contrast_tasks.attestation.issuers.environment import (
-    Issuer,
     issuer_from_environment,
     kept_folder,
     prepare,
     supply_from_environment,
 )
 from contrast_tasks.attestation.issuers.tsm import ConfigfsSource, EvidenceSource
-from contrast_tasks.attestation.snp.document import EXTRA_CRL, OID_SNP_DOCUMENT, parse_document
-from contrast_tasks.attestation.tdx.document import TDX_OID
+from contrast_tasks.attestation.snp.document import EXTRA_CRL, parse_document
 from contrast_tasks.attestation.tdx.document import parse_document as parse_tdx_document
 from contrast_tasks.errors import SettingsError
+from contrast_tasks.evidence_documents import OID_SNP, OID_TDX, Issuer
 from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.fakes.configfs import Configfs
@@ -81,7 +80,7 @@ def test_an_snp_guest_issues_snp_documents(tmp_path: Path, environ: dict[str, st
     issuer = issuer_in(guest, tmp_path / "kept", environ)
     document = parse_document(issuer.issue(REPORT_DATA))
 
-    assert issuer.oid == OID_SNP_DOCUMENT
+    assert issuer.oid == OID_SNP
     assert document.report.report_data == REPORT_DATA
     assert document.report.host_data == HOST_DATA
     assert document.vcek_der == b"vcek"
@@ -92,7 +91,7 @@ def test_an_snp_guest_issues_snp_documents(tmp_path: Path, environ: dict[str, st
 def test_a_td_issues_tdx_documents(tmp_path: Path, environ: dict[str, str]) -> None:
     issuer = issuer_in(tdx_guest(tmp_path, Intel()), tmp_path / "kept", environ)
 
-    assert issuer.oid == TDX_OID
+    assert issuer.oid == OID_TDX
     assert parse_tdx_document(issuer.issue(REPORT_DATA)).body.report_data == REPORT_DATA
 
 

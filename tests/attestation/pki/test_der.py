@@ -148,3 +148,11 @@ def test_an_object_identifier_of_any_length_stays_a_small_number() -> None:
 
     with pytest.raises(MalformedEvidence, match="of 3002 bytes, wanted at most 64"):
         der.oid(element(der.OID, b"\x2b" + b"\x81" * 3000 + b"\x01"))
+
+
+@pytest.mark.parametrize(
+    ("length", "head"),
+    [(0, "0400"), (127, "047f"), (128, "048180"), (255, "0481ff"), (256, "04820100")],
+)
+def test_a_length_is_encoded_in_its_shortest_form(length: int, head: str) -> None:
+    assert der.encode(der.OCTET_STRING, bytes(length)) == bytes.fromhex(head) + bytes(length)

@@ -13,7 +13,6 @@ from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
 from contrast_tasks.attestation.snp.document import (
     EXTRA_CRL,
-    MAX_DOCUMENT_BYTES,
     SnpDocument,
     cpuid_to_fms,
     fms_to_cpuid,
@@ -21,6 +20,7 @@ from contrast_tasks.attestation.snp.document import (
     render_document,
 )
 from contrast_tasks.attestation.snp.report import parse_report
+from contrast_tasks.evidence_documents import MAX_DOCUMENT_BYTES
 from tests.fakes.attestation import FakeAmd
 from tests.fakes.testdata import ATTESTATION
 

@@ -6,13 +6,9 @@ import pytest
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.proto import tdx_pb2
-from contrast_tasks.attestation.tdx.document import (
-    MAXIMUM_DOCUMENT_BYTES,
-    parse_document,
-    quote_bytes,
-    render_document,
-)
+from contrast_tasks.attestation.tdx.document import parse_document, quote_bytes, render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.evidence_documents import MAX_DOCUMENT_BYTES
 from tests.fakes.intel import Intel
 from tests.fakes.testdata import ATTESTATION
 
@@ -114,7 +110,7 @@ def test_a_document_of_the_other_version_is_refused(intel: Intel) -> None:
         pytest.param(b"", id="empty"),
         pytest.param(b"\x0a\xff", id="cut short"),
         pytest.param(b"\x08\x01", id="other wire type"),
-        pytest.param(bytes(MAXIMUM_DOCUMENT_BYTES + 1), id="too large"),
+        pytest.param(bytes(MAX_DOCUMENT_BYTES + 1), id="too large"),
     ],
 )
 def test_what_is_no_document_is_refused(document: bytes) -> None:

@@ -1,4 +1,4 @@
-"""One unary call with our error mapping; the service path has had two spellings."""
+"""One unary gRPC call, with failures turned into our errors; a service may have an older and a newer name."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -24,13 +24,11 @@ def call_unary(
     *,
     timeout_s: float,
 ) -> Response:
-    """Call `method` under the first of `services` the server knows and return its parsed response.
+    """Call `method` under the first of `services` that the server knows; return the parsed response.
 
-    Raises the classes of `contrast_tasks.api.errors` and NotAuthorised.
+    Raises the errors of `contrast_tasks.api.errors` and NotAuthorised.
     """
-    for last, service in (
-        (index == len(services) - 1, name) for index, name in enumerate(services)
-    ):
+    for service in services:
         call = channel.unary_unary(
             f"/{service}/{method}",
             request_serializer=lambda message: message.SerializeToString(),
@@ -39,7 +37,7 @@ def call_unary(
         try:
             response: Response = call(request, timeout=timeout_s)
         except grpc.RpcError as err:
-            if err.code() is grpc.StatusCode.UNIMPLEMENTED and not last:
+            if err.code() is grpc.StatusCode.UNIMPLEMENTED and service != services[-1]:
                 continue
             raise error_from_rpc(method, err) from err
         return response

@@ -1,18 +1,18 @@
-"""What a refused call becomes on our side: gRPC status codes turned into the error tree.
+"""gRPC status codes as errors of our tree, with their exit codes.
 
 PERMISSION_DENIED, UNAUTHENTICATED      NotAuthorised           43
 FAILED_PRECONDITION, UNAVAILABLE,
 DEADLINE_EXCEEDED, CANCELLED            CoordinatorNotReady     40
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED    RequestRefused           2
-DATA_LOSS, INTERNAL, everything else,
-an answer above our limit               CoordinatorFailed       40
+DATA_LOSS, INTERNAL, any other code,
+a response above our size limit         CoordinatorFailed       40
 """
 
 import grpc
 
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
 
-# The Coordinator's reason code travels in the trailing metadata, so that callers need not read prose.
+# The trailing metadata entry with the Coordinator's reason code: callers branch on it, not on the text.
 REASON_KEY = "contrast-reason"
 
 REASON_NO_MANIFEST = "no-manifest"
@@ -26,7 +26,7 @@ _MAX_DETAIL_CHARS = 2000
 
 
 class RequestRefused(UsageError):
-    """The Coordinator does not accept what was sent: a bad manifest, a missing policy, a size."""
+    """The Coordinator does not accept the request: a bad manifest, a missing policy, a message that is too large."""
 
 
 class CoordinatorNotReady(CoordinatorUnreachable):
@@ -35,14 +35,14 @@ class CoordinatorNotReady(CoordinatorUnreachable):
     def __init__(
         self, message: str, *, hint: str = "", reason: str = "", is_answer: bool = False
     ) -> None:
-        """Keep the Coordinator's `reason`; with one, or if `is_answer`, it answered, and waiting does not help."""
+        """Keep the Coordinator's reason code. With a reason, or if `is_answer`, it did answer: waiting does not help."""
         super().__init__(message, hint=hint)
         self.reason = reason
         self.is_passing = not (reason or is_answer)
 
 
 class CoordinatorFailed(CoordinatorUnreachable):
-    """The Coordinator tried and failed on its own side. is_damage: what it stored cannot be read any more."""
+    """The Coordinator failed to do what was asked. is_damage: its stored state can no longer be read."""
 
     is_passing = False
     is_damage = False
@@ -52,9 +52,9 @@ _HINTS = {
     REASON_NO_MANIFEST: "set a manifest first",
     REASON_RECOVERY: "the coordinator was restarted: recover it with a seed share owner key",
     REASON_INCONSISTENT: "the coordinator's history lost its newest entry: restore it, or start with --force-new",
-    REASON_CONFLICT: "somebody else set a manifest at the same time: verify, then set again",
+    REASON_CONFLICT: "another client set a manifest at the same time: verify, then set again",
 }
-# What coordinators say that send no reason. Source: docs/internals/coordinator.md 2.3.
+# Texts of Coordinators that send no reason code. Source: docs/internals/coordinator.md 2.3.
 _REASON_IN_TEXT = (
     ("no manifest configured", REASON_NO_MANIFEST),
     ("no state to recover from", REASON_NO_MANIFEST),
@@ -63,7 +63,7 @@ _REASON_IN_TEXT = (
     ("updated concurrently", REASON_CONFLICT),
     ("does not match latest state", REASON_CONFLICT),
 )
-# gRPC's words when it is our end that reads no more.
+# gRPC uses the same code when its own client refuses a large response; only the text tells.
 _OUR_LIMIT = "CLIENT: Received message larger than max"
 _NOT_READY = frozenset(
     {
@@ -76,9 +76,9 @@ _NOT_READY = frozenset(
 
 
 def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
-    """Return the error of our tree for a failed call; `call` names it, as `SetManifest`.
+    """Return our error for a failed call; `call` is its name, as `SetManifest`.
 
-    The peer's text is kept, without control characters and cut to 2,000 characters.
+    The message holds the peer's text without control characters, cut to 2,000 characters.
     """
     code = error.code()
     message = f"coordinator refused {call}: {_printable(error.details() or code.name.lower())}"
@@ -86,11 +86,10 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
         return NotAuthorised(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _OUR_LIMIT in (error.details() or ""):
-        return CoordinatorFailed(message, hint="its answer is larger than any we read")
+        return CoordinatorFailed(message, hint="its answer exceeds this client's size limit")
     if code in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}:
         return RequestRefused(message)
     if code in _NOT_READY:
-        # A failed precondition is an answer, an unavailable service is none.
         is_answer = code is grpc.StatusCode.FAILED_PRECONDITION
         hint = _HINTS.get(reason, "")
         return CoordinatorNotReady(message, hint=hint, reason=reason, is_answer=is_answer)
@@ -105,7 +104,7 @@ def _reason(error: grpc.RpcError) -> str:
             return value
     if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
         text = error.details() or ""
-        return next((reason for core, reason in _REASON_IN_TEXT if core in text), "")
+        return next((reason for phrase, reason in _REASON_IN_TEXT if phrase in text), "")
     return ""
 
 

@@ -12,9 +12,9 @@ SERVICES = ("meshapi.MeshAPI", "edgelesssys.contrast.meshapi.MeshAPI")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshCert:
-    """What a workload gets: PEM certificates, and 64 secret bytes when its policy entry has a secret id.
+    """A workload's certificates in PEM, and 64 secret bytes if its policy entry has a secret id.
 
-    cert_chain_pem: the leaf, then the intermediate, which leads to the root CA.
+    cert_chain_pem: the leaf, then the intermediate that the root CA signed.
     """
 
     mesh_ca_pem: bytes
@@ -26,8 +26,8 @@ class MeshCert:
 def new_mesh_cert(channel: grpc.Channel, timeout_s: float) -> MeshCert:
     """Return a fresh certificate for the client key of the channel's attested TLS connection.
 
-    Raises NotAuthorised when our policy is not in the manifest, CoordinatorNotReady when the call should be tried
-    again on a new connection, CoordinatorFailed.
+    Raises NotAuthorised if the manifest lacks our policy, CoordinatorNotReady if a new connection may help,
+    CoordinatorFailed.
     """
     response = call_unary(
         channel,

@@ -10,16 +10,16 @@ import grpc
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.calls import call_unary
 
-# The package was renamed in later reference products; the path is part of the wire protocol.
+# Later releases of the reference product renamed the package, and with it the path on the wire.
 SERVICES = ("userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetManifestResult:
-    """Certificates of the new generation (PEM).
+    """Certificates of the new manifest, in PEM.
 
-    seed_shares: the document of seed-shares.json, only from the call that set the first manifest: under each owner's key
-    (hex of PKCS#1 DER) the encrypted seed, and the salt, byte strings in standard base64.
+    seed_shares: the content of seed-shares.json, for the first manifest only: for each owner's key (hex of PKCS#1 DER) the
+    encrypted seed, and one salt; byte strings in standard base64.
     """
 
     root_ca_pem: bytes
@@ -29,7 +29,7 @@ class SetManifestResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestTransition:
-    """The hash (32 bytes) of the newest transition and the Coordinator's signature over it (ASN.1 DER)."""
+    """The newest transition: its hash (32 bytes) and the Coordinator's signature over the hash (ASN.1 DER)."""
 
     transition_hash: bytes
     signature: bytes
@@ -37,7 +37,7 @@ class LatestTransition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestHistory:
-    """Every manifest, oldest first, and every policy any of them names."""
+    """All manifests, oldest first, and all policies that they name."""
 
     manifests: tuple[bytes, ...]
     policies: tuple[bytes, ...]
@@ -54,10 +54,10 @@ def set_manifest(
     *,
     previous_transition_hash: bytes = b"",
 ) -> SetManifestResult:
-    """Make `manifest` the one in force and return the certificates that belong to it.
+    """Put `manifest` in force and return its certificates.
 
     manifest: the exact bytes of manifest.json; policies: one document per policy hash in it.
-    previous_transition_hash: 32 bytes the Coordinator must stand at (32 zeros: no manifest yet); empty skips the check.
+    previous_transition_hash: the Coordinator's latest transition, 32 bytes (32 zeros: no manifest yet); empty skips the check.
     Raises NotAuthorised, RequestRefused, CoordinatorNotReady or CoordinatorFailed.
     """
     request = pb.SetManifestRequest(
@@ -107,9 +107,9 @@ def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
 def recover(
     channel: grpc.Channel, *, seed: bytes, salt: bytes, timeout_s: float, force: bool = False
 ) -> None:
-    """Bring a restarted Coordinator back; the channel's client key must be a seed share owner's.
+    """Recover a restarted Coordinator; the channel's client key must be that of a seed share owner.
 
-    seed: 64 bytes as decrypted from a share; salt: 32 bytes. The mesh CA changes: workloads must restart.
+    seed: 64 bytes, decrypted from a share; salt: 32 bytes. The mesh CA changes, so workloads must restart.
     """
     call_unary(
         channel,

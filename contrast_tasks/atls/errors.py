@@ -2,12 +2,12 @@
 
 EvidenceRejected
 ├── BadPeerCertificate    not self-signed, expired, a critical or doubled extension: not the form of attested TLS
-├── EvidenceMissing       no evidence in the certificate, or none of a type that a reference value speaks of
+├── EvidenceMissing       no evidence in the certificate, or none of a type that a reference value is for
 ├── NoReferenceAccepted   every reference value of the right type refused; `.rejections` has each reason
-└── OwnEvidenceRefused    the peer judged our evidence and refused it
+└── OwnEvidenceRefused    the peer refused our certificate or evidence
 CoordinatorUnreachable
-└── HandshakeFailed       no connection, no nonce, an alert, the end of the stream or of the time
-    └── OtherProtocol     the peer speaks no TLS, an older one, or not HTTP/2
+└── HandshakeFailed       no connection, no nonce, an alert, an early end of the stream, a timeout
+    └── OtherProtocol     the peer does not speak TLS 1.3 with HTTP/2
 
 A peer on the network never sees these texts: it gets a TLS alert and nothing else.
 """
@@ -22,11 +22,11 @@ class BadPeerCertificate(EvidenceRejected):
 
 
 class EvidenceMissing(EvidenceRejected):
-    """The peer's certificate carries no evidence that could be judged."""
+    """The peer's certificate carries no evidence that a reference value is for."""
 
 
 class NoReferenceAccepted(EvidenceRejected):
-    """Several reference values could judge the evidence and each refused; the reasons are kept by name."""
+    """Several reference values are for this type of evidence, and each refuses it; `rejections` by their names."""
 
     def __init__(self, rejections: Mapping[str, EvidenceRejected]) -> None:
         lines = [f"{name}: {error}" for name, error in rejections.items()]
@@ -43,8 +43,8 @@ class OwnEvidenceRefused(EvidenceRejected):
 
 
 class HandshakeFailed(CoordinatorUnreachable):
-    """No attested connection came about; nothing can be said about the peer's evidence."""
+    """No attested connection came about, and the peer's evidence was not judged."""
 
 
 class OtherProtocol(HandshakeFailed):
-    """The peer speaks no TLS, an older one, or not HTTP/2: it is no Coordinator."""
+    """The peer does not speak TLS 1.3 with HTTP/2, so it is no Coordinator."""

@@ -1,4 +1,4 @@
-"""One connection of a terminator: the handshake, then the pump between TLS and the plain gRPC server."""
+"""One connection of a terminator: the handshake, then bytes in both directions between TLS and the plain gRPC server."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ _LINGER_S = 5.0
 
 
 class Link(asyncio.Protocol):
-    """One client connection: first a handshake in `task`, then a pump driven by the two transports."""
+    """One client connection: a handshake in `task`, then a pump that the two transports drive."""
 
     transport: asyncio.Transport
     task: asyncio.Task[None]
@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        """Forget the peer."""
+        """Close our side too."""
         self.close()
 
     def pause_writing(self) -> None:
@@ -74,7 +74,7 @@ class Link(asyncio.Protocol):
             self._plain.transport.resume_reading()
 
     def close(self) -> None:
-        """Forget the peer first, then close both sockets; may be called any number of times."""
+        """Remove the peer from the registry, then close both sockets; may be called again."""
         if self._ended:
             return
         self._ended = True
@@ -85,17 +85,17 @@ class Link(asyncio.Protocol):
         self._arrived.set()
         self._done.set()
         self.transport.close()
-        # A peer that does not read must not keep what is left for it in memory.
+        # Unsent bytes for a peer that does not read must not stay in memory.
         asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
 
     def give_up(self, reason: Exception) -> None:
-        """End a handshake for a reason of ours."""
+        """End the handshake from our side and log the reason."""
         self._service.handshaking.discard(self)
         self._service.refused(reason, str(self.transport.get_extra_info("peername")))
         self.close()
 
     def encrypt(self, data: bytes) -> None:
-        """Send plain bytes of the backend to the peer."""
+        """Encrypt bytes of the backend and send them to the peer."""
         if self._ended or self._session is None:
             return
         try:
@@ -106,7 +106,7 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def end_of_backend(self) -> None:
-        """Tell the peer that nothing more follows, and close."""
+        """End the TLS session and close."""
         if not self._ended and self._session is not None:
             try:
                 self._session.connection.shutdown()
@@ -130,7 +130,7 @@ class Link(asyncio.Protocol):
         except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
             if not self._ended or not isinstance(err, ConnectionError):
                 service.refused(err, peer)
-            # Last: whoever has got the alert can read the reason in our log and in our counters.
+            # Last, so that log and counters have the reason when the peer receives the alert.
             self.transport.write(self._alert)
         finally:
             self.close()
@@ -206,7 +206,7 @@ class Link(asyncio.Protocol):
 
 
 class _PlainSide(asyncio.Protocol):
-    """The connection to the gRPC server, bound to the name under which the peer is registered."""
+    """The connection to the gRPC server; its socket is bound to the name under which the peer is registered."""
 
     transport: asyncio.Transport
 
@@ -233,11 +233,11 @@ class _PlainSide(asyncio.Protocol):
 def _step(
     session: ServerSession | None, new_session: Callable[[], ServerSession], received: bytes
 ) -> tuple[ServerSession | None, bool, bytes, Exception | None]:
-    """Advance one handshake in a worker thread: the session, whether it is complete, the answer, the failure."""
+    """Advance a handshake in a worker thread; return the session, whether it is complete, bytes to send, the failure."""
     if session is None:
         session = new_session()
     try:
         complete = session.advance(received)
-    except Exception as err:  # noqa: BLE001  # handed over to the connection's own handler
+    except Exception as err:  # noqa: BLE001  # the connection's own handler raises it
         return session, False, session.pending(), err
     return session, complete, session.pending(), None

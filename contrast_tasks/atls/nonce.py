@@ -1,7 +1,7 @@
-"""How the two nonces of an attested connection travel.
+"""Where the two nonces of an attested connection are sent.
 
-The client's goes in the server name (standard base64) or, by newer clients, in the first ALPN entry; the server's is
-the common name of the only acceptable CA in its CertificateRequest. Source: docs/internals/attestation.md 1.2.
+The client sends its nonce as the server name (standard base64) or, if it is newer, in the first ALPN entry. The server sends
+its own as the common name of the only acceptable CA in its CertificateRequest. Source: docs/internals/attestation.md 1.2.
 """
 
 import base64
@@ -36,9 +36,9 @@ def alpn_entry(nonce: bytes) -> bytes:
 
 
 def select_nonce(offered: Sequence[bytes], name: bytes | None) -> bytes:
-    """Return the client's nonce from its ALPN entries or else its server name.
+    """Return the client's nonce from its ALPN entries, else from the server name.
 
-    The first entry that begins with `atls` decides; one of another version is an error and never falls back.
+    The first entry that begins with `atls` decides; if it is of another version, there is no fallback.
     Raises HandshakeFailed if there is no nonce or it is not 32 bytes.
     """
     for entry in offered:
@@ -50,10 +50,10 @@ def select_nonce(offered: Sequence[bytes], name: bytes | None) -> bytes:
 
 
 def ca_name_certificate(nonce: bytes) -> x509.Certificate:
-    """Return a certificate whose subject is the name that carries a server's nonce.
+    """Return a certificate whose subject carries a server's nonce.
 
-    Only its subject is ever sent, and nobody verifies it: it is one template with the nonce written into its name, which spares
-    a signature per connection.
+    OpenSSL sends only the subject, and no peer sees the signature. So one template serves all connections, with the nonce
+    written into its name; this saves a signature for each connection.
     """
     template, mark = _ca_name_template()
     return x509.load_der_x509_certificate(template.replace(mark, server_name(nonce)))
@@ -78,9 +78,9 @@ def _ca_name_template() -> tuple[bytes, bytes]:
 
 
 def nonce_from_ca_names(names: Sequence[x509.Name]) -> bytes:
-    """Return the server's nonce from the list of acceptable CAs, which must hold exactly one name.
+    """Return the server's nonce from its list of acceptable CAs.
 
-    Raises HandshakeFailed if it does not, if it has no common name, or if that is not base64 of 32 bytes.
+    Raises HandshakeFailed unless the list holds exactly one name, whose common name is base64 of 32 bytes.
     """
     if len(names) != 1:
         raise HandshakeFailed(f"the server named {len(names)} acceptable cas, expected 1")

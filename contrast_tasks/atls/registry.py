@@ -1,8 +1,8 @@
-"""Who is at the other end of a connection: the link between the terminator and the gRPC handlers.
+"""The verified peer of each connection: how gRPC handlers learn who the terminator admitted.
 
-The terminator gives each backend connection a random abstract Unix name and registers the verified peer under it before
-it connects; a handler finds that name in `context.peer()`. Nothing that a client sends has any influence on this. An entry is
-removed before its socket is closed, so no name can be bound again while it is still trusted.
+The terminator binds each backend connection to a random abstract Unix name and registers the verified peer under that name
+before it connects. A handler finds the name in `context.peer()`. Clients cannot influence it. An entry is removed before its
+socket is closed, so a name cannot be bound again while it is still trusted.
 """
 
 import secrets
@@ -18,10 +18,10 @@ _PEER_PREFIX = "unix-abstract:"
 
 
 class PeerContext(Protocol):
-    """The two members of grpc.ServicerContext that identification needs."""
+    """The two methods of grpc.ServicerContext that the registry needs."""
 
     def peer(self) -> str:
-        """Return the transport's name of the peer."""
+        """Return the transport's name for the peer."""
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with an error."""
@@ -51,14 +51,14 @@ class Registry:
             self._peers.pop(name, None)
 
     def find(self, peer: str) -> PeerIdentity | None:
-        """Return the identity for the text that `context.peer()` returned, None when it is not one of ours."""
+        """Return the identity for the result of `context.peer()`, None for a connection that is not registered."""
         if not peer.startswith(_PEER_PREFIX):
             return None
         with self._lock:
             return self._peers.get(peer.removeprefix(_PEER_PREFIX))
 
     def require(self, context: PeerContext) -> PeerIdentity:
-        """Return the identity of a handler's peer; a connection that did not come through TLS is aborted."""
+        """Return the identity of a handler's peer; abort the call if it did not come through the terminator."""
         identity = self.find(context.peer())
         if identity is None:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "the connection is not attested")
@@ -66,7 +66,7 @@ class Registry:
 
 
 class RequireIdentity(grpc.ServerInterceptor):  # type: ignore[type-arg,misc,unused-ignore]  # generic in the stubs only
-    """Refuses every method, also unknown and reflected ones, on connections that are not in the registry."""
+    """Refuses all methods, also unknown and reflected ones, on connections that are not in the registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -74,7 +74,7 @@ class RequireIdentity(grpc.ServerInterceptor):  # type: ignore[type-arg,misc,unu
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
     ) -> Any:
-        """Return the method's handler with the check in front of its behaviour."""
+        """Return the method's handler, with the check before its behaviour."""
         handler = continuation(handler_call_details)
         if handler is None:
             return None

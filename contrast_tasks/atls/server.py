@@ -4,8 +4,8 @@
     ...
     server.stop(grace_s=5)
 
-`register(grpc_server, registry)` adds the services; their methods learn who calls by `registry.require(context)`.
-The gRPC server itself listens on a Unix socket in a private directory and refuses whoever did not come through TLS.
+`register(grpc_server, registry)` adds the services; their methods get the caller's identity from `registry.require(context)`.
+The gRPC server itself listens on a Unix socket in a private directory and refuses calls that did not come through TLS.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,22 +27,19 @@ from contrast_tasks.atls.registry import Registry, RequireIdentity
 from contrast_tasks.atls.service import Limits, Service
 from contrast_tasks.atls.session import ServerSession
 from contrast_tasks.atls.terminator import Terminator
-from contrast_tasks.atls.types import Clock, Issuer, RequireClient, utc_now
+from contrast_tasks.atls.types import Clock, RequireClient, utc_now
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.evidence_documents import Issuer
 
 Handlers = Callable[[grpc.Server, Registry], None]
 _SOCKET_NAME = "grpc.sock"
 _LIMITS = Limits()
 _BACKLOG = 512
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a manifest with a thousand policies
-_DEFAULT_OPTIONS: Mapping[str, Any] = {
-    "grpc.max_receive_message_length": _MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": _MAX_MESSAGE_BYTES,
-}
+_MAX_WORKERS = 16
 
 
 class AtlsServer:
-    """A running listener; `host` and `port` are what it is bound to, `registry` knows the connected peers."""
+    """A running listener: the `host` and `port` it is bound to, and the `registry` of connected peers."""
 
     def __init__(
         self,
@@ -70,9 +67,9 @@ class AtlsServer:
         asyncio.run_coroutine_threadsafe(self._terminator.start(listener), self._loop).result()
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Stop accepting, let running calls finish for `grace_s` seconds, then close everything and join threads.
+        """Stop accepting, give running calls `grace_s` seconds to finish, then close everything and join all threads.
 
-        May be called again and from any thread but the handlers' own.
+        May be called again, and from any thread except those of the handlers.
         """
         with self._stop_lock:
             if self._stopped:
@@ -109,29 +106,25 @@ def serve(
     key: ec.EllipticCurvePrivateKey | None = None,
     clock: Clock = utc_now,
     limits: Limits = _LIMITS,
-    max_workers: int = 16,
     on_refused: Callable[[Exception], None] | None = None,
     options: tuple[tuple[str, Any], ...] = (),
 ) -> AtlsServer:
-    """Start serving and return; every thread and file it needs goes with `stop`.
+    """Start a server and return it; `stop` ends its threads and removes its files.
 
-    handlers: called once with the gRPC server and the registry before it starts.
+    handlers: called once, before the start, with the gRPC server and the registry.
     listen: host and port, 0 for any free port (see `.port`).
-    require_client: None asks for a client certificate but takes any or none (one-sided); otherwise a certificate with
-        evidence is demanded, and this callable says at the start of each handshake by which validators it is judged.
+    require_client: called at the start of each handshake for the validators of the client's evidence, which is then demanded.
+        None: one-sided, any client certificate or none is accepted.
     on_refused: called on the terminator's thread with the cause of each refused handshake (for a counter).
-    Raises ClusterError when the address cannot be bound.
+    Raises ClusterError if the address cannot be bound.
     """
     listener = _bind(*listen)
     folder = Path(tempfile.mkdtemp(prefix="contrast-atls-"))  # 0700
     registry = Registry()
-    workers = ThreadPoolExecutor(max_workers, thread_name_prefix="atls-rpc")
+    workers = ThreadPoolExecutor(_MAX_WORKERS, thread_name_prefix="atls-rpc")
     try:
         grpc_server = grpc.server(
-            workers,
-            interceptors=[RequireIdentity(registry)],
-            # Of an option that comes twice gRPC takes the first.
-            options=list({**_DEFAULT_OPTIONS, **dict(options)}.items()),
+            workers, interceptors=[RequireIdentity(registry)], options=options
         )
         handlers(grpc_server, registry)
         grpc_server.add_insecure_port(f"unix:{folder / _SOCKET_NAME}")

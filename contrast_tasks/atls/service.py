@@ -1,6 +1,6 @@
-"""What the connections of one listener share: how they shake hands, where they lead, and how many of them there may be.
+"""What the connections of one listener share: sessions, registry, backend and limits.
 
-Everything here runs on the listener's event loop.
+All of it runs on the listener's event loop.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ class Limits:
     """What one listener spends on its peers.
 
     handshake_s: from accept to the verified peer; below the 30 s of clients, so that our alert arrives first.
-    handshakes, connections: at most so many at a time; further ones are closed at once.
-    stalled_s: when handshakes are at their limit, one that has waited so long for its peer makes room for a new one.
-    hello_bytes: how much a peer may send ahead of its handshake step.
-    threads: handshake steps that run side by side.
+    handshakes, connections: the most at a time; further connections are closed at once.
+    stalled_s: at the limit of handshakes, one that has waited this long for its peer is ended in favour of a new one.
+    hello_bytes: the most that a peer may send ahead of its handshake step.
+    threads: the number of handshake steps that run in parallel.
     """
 
     handshake_s: float = 25.0
@@ -37,14 +37,14 @@ class Limits:
 
 
 class Connection(Protocol):
-    """A connection as far as the others are concerned."""
+    """What a service needs of a connection."""
 
     transport: asyncio.Transport
     waits_since: float
-    """During the handshake: the loop's time since when the peer has nothing sent, infinity while a step runs."""
+    """During the handshake: the loop's time since which we wait for the peer, infinity while a step runs."""
 
     def give_up(self, reason: Exception) -> None:
-        """End a handshake for a reason of ours."""
+        """End the handshake from our side and log the reason."""
 
     def close(self) -> None:
         """Close both sockets."""
@@ -52,7 +52,7 @@ class Connection(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """One listener's connections; `backend_path` is the socket of the plain gRPC server behind them."""
+    """One listener's connections; `backend_path` is the socket of the plain gRPC server."""
 
     new_session: Callable[[], ServerSession]
     registry: Registry
@@ -65,9 +65,9 @@ class Service:
     closed: bool = False
 
     def admit(self, connection: Connection) -> bool:
-        """Return whether one more connection may begin its handshake; ends one that has stalled if that makes room.
+        """Return whether one more connection may begin its handshake; end a stalled one if that makes room.
 
-        Else a few hundred connections that say nothing would keep everybody out.
+        Otherwise a few hundred silent connections could keep all others out.
         """
         if self.closed or not self._has_room():
             if not self.closed:
@@ -82,7 +82,7 @@ class Service:
             return False
         if len(self.handshaking) < self.limits.handshakes:
             return True
-        longest = min(self.handshaking, key=lambda one: one.waits_since)
+        longest = min(self.handshaking, key=lambda connection: connection.waits_since)
         now = asyncio.get_running_loop().time()
         if now - longest.waits_since < self.limits.stalled_s:
             return False
@@ -90,7 +90,7 @@ class Service:
         return True
 
     def refused(self, error: Exception, peer: str) -> None:
-        """Write why a peer was refused to the local log; the peer itself got an alert and no text."""
+        """Log why a peer was refused; the peer itself gets an alert without text."""
         _LOG.warning("refused %s: %s", peer, error)
         if self.on_refused is not None:
             self.on_refused(error)

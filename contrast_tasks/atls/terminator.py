@@ -1,8 +1,8 @@
-"""Ends attested TLS in front of a plain gRPC server: accepts, shakes hands, then moves bytes both ways.
+"""The listening side of attested TLS in front of a plain gRPC server.
 
-One asyncio loop owns all sockets. Handshake steps run in a bounded executor, because evidence may take a hundred
-milliseconds of hardware time; a step never overlaps another of the same connection. HTTP/2 is not parsed, so deadlines,
-cancellation, streams and flow control keep their native behaviour. Source: docs/internals/attestation.md 1.9.
+One asyncio loop owns all sockets. Handshake steps run in a bounded executor, because hardware may take a hundred milliseconds
+for evidence; the steps of one connection never overlap. HTTP/2 is passed on without parsing, so deadlines, cancellation,
+streams and flow control keep their native behaviour. Source: docs/internals/attestation.md 1.9.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _ACCEPT_PAUSE_S = 1.0
 
 
 class Terminator:
-    """The listening side; all methods are called on the event loop given by the running task."""
+    """Accepts connections; all methods must be called on the event loop."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -26,9 +26,9 @@ class Terminator:
         self._adoptions: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: socket.socket) -> None:
-        """Accept connections from a listening socket that does not block.
+        """Accept connections on a listening, non-blocking socket.
 
-        asyncio's `create_server` is not used: closed at the wrong moment, it forgets a connection that it has accepted already.
+        asyncio's `create_server` can lose a connection that it has just accepted when it is closed.
         """
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
@@ -50,7 +50,7 @@ class Terminator:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as err:
-                # Out of descriptors or memory: the others stay in the queue for a while.
+                # Out of descriptors or memory: the other connections stay in the queue for a while.
                 _LOG.warning("cannot accept a connection: %s", err)
                 loop.remove_reader(self._listener.fileno())
                 loop.call_later(_ACCEPT_PAUSE_S, self._accept_again)
@@ -70,13 +70,13 @@ class Terminator:
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: Link(self._service), connection)
         except OSError as err:
-            _LOG.warning("lost a connection at once: %s", err)
+            _LOG.warning("lost a connection right after accepting it: %s", err)
             connection.close()
 
     async def close(self) -> None:
         """Close the listening socket and every connection, and wait until all of them are gone.
 
-        Also those that the loop has accepted but not yet announced: every task of the loop belongs to us.
+        Waits for all tasks of the loop, and so for connections that it has accepted but not yet announced.
         """
         self._service.closed = True
         self.stop_accepting()
@@ -85,4 +85,4 @@ class Terminator:
             connection.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
+        await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn

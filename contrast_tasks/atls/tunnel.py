@@ -1,7 +1,7 @@
-"""Moves bytes between a finished TLS session and the one local connection of a gRPC channel, in one thread.
+"""Moves bytes between an established TLS session and the one local connection of a gRPC channel, in one thread.
 
-The local end is a Unix socket in a private directory that accepts once and is then unlinked. So a channel cannot reconnect: a new
-connection needs a new handshake with a new nonce.
+The local end is a Unix socket in a private directory. It accepts once and is then unlinked, so the channel cannot reconnect: a
+new connection needs a new handshake with a new nonce.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.session import READ_BYTES, ClientSession
 from contrast_tasks.errors import ContrastError
 
-_BUFFER_BYTES = 1024 * 1024  # a side that holds so much unsent stops reading the other one
+_BUFFER_BYTES = 1024 * 1024  # with this much unsent in one direction, its source is not read
 
 
 class Tunnel:
-    """A running pump; `path` is the Unix socket for the channel, `failure` is set once the connection is over."""
+    """A running pump; `path` is the channel's Unix socket, `failure` says why the connection ended, once it has."""
 
     def __init__(self, session: ClientSession, link: socket.socket) -> None:
         self._session, self._link = session, link
@@ -40,15 +40,15 @@ class Tunnel:
         self._peer_ended = False
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name="atls-tunnel", daemon=True)
-        for one in (self._listener, self._link):
-            one.setblocking(False)  # noqa: FBT003  # the socket API has it so
+        for end in (self._listener, self._link):
+            end.setblocking(False)  # noqa: FBT003  # the socket API has it so
         self._thread.start()
 
     def wait_for_verdict(self, timeout_s: float) -> ContrastError | None:
-        """Return the reason if the server ended the connection instead of beginning to speak.
+        """Return why the server ended the connection, None if it accepted us.
 
-        In TLS 1.3 a client's handshake is over before the server has judged it. A server that accepts us sends its
-        HTTP/2 settings at once; one that does not accept us sends an alert. Silence counts as acceptance.
+        In TLS 1.3 the client's handshake is complete before the server has judged the client. A server that accepts us sends
+        its HTTP/2 settings at once, another one sends an alert. Silence counts as acceptance.
         """
         self._verdict.wait(timeout_s)
         return self.failure
@@ -59,8 +59,8 @@ class Tunnel:
         with contextlib.suppress(OSError):
             self._wake_in.send(b"x")
         self._thread.join()
-        for one in (self._wake_out, self._wake_in):
-            one.close()
+        self._wake_out.close()
+        self._wake_in.close()
 
     def _run(self) -> None:
         try:
@@ -76,9 +76,9 @@ class Tunnel:
         finally:
             self._end(HandshakeFailed("the connection was closed"))
             self._selector.close()
-            for one in (self._link, self._local, self._listener):
-                if one is not None:
-                    one.close()
+            for end in (self._link, self._local, self._listener):
+                if end is not None:
+                    end.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _over(self) -> bool:
@@ -96,16 +96,16 @@ class Tunnel:
             selectors.EVENT_WRITE if self._to_local else 0
         )
 
-    def _watch(self, one: socket.socket | None, events: int) -> None:
-        if one is None:
+    def _watch(self, end: socket.socket | None, events: int) -> None:
+        if end is None:
             return
-        registered = one in self._selector.get_map()
+        registered = end in self._selector.get_map()
         if events and not registered:
-            self._selector.register(one, events)
+            self._selector.register(end, events)
         elif registered and not events:
-            self._selector.unregister(one)
-        elif registered and self._selector.get_key(one).events != events:
-            self._selector.modify(one, events)
+            self._selector.unregister(end)
+        elif registered and self._selector.get_key(end).events != events:
+            self._selector.modify(end, events)
 
     def _turn(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         for key, events in ready:
@@ -136,7 +136,7 @@ class Tunnel:
         try:
             _drain_into(self._link, self._to_peer)
         except OSError:
-            # The peer is gone, but the alert that says why may still wait to be read.
+            # The peer is gone, but its alert with the reason may be unread.
             self._to_peer.clear()
             self._read_link()
             self._end(HandshakeFailed("the server closed the connection"))
@@ -186,7 +186,7 @@ class Tunnel:
         try:
             self._session.connection.sendall(plain)
         except SSL.Error as err:
-            # The peer ended the session: what the channel still sends has no receiver.
+            # The peer ended the session and receives nothing more.
             self._end(self._session.explain(err))
             self._peer_ended = True
             return

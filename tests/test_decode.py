@@ -28,7 +28,10 @@ def test_members_are_read_by_type() -> None:
             lambda top: top.text(),
             "the document: found an object, wanted a string",
         ),
-        (lambda top: top.at("a").at("name").integer(), "/a/name: found a string, wanted an integer"),
+        (
+            lambda top: top.at("a").at("name").integer(),
+            "/a/name: found a string, wanted an integer",
+        ),
         (
             lambda top: top.at("a").at("ports").texts(),
             "/a/ports/0: found an integer, wanted a string",

@@ -1,11 +1,14 @@
 """Which addresses of services and proxies are taken, from wherever they come."""
 
+from pathlib import Path
+
 import pytest
 
 from contrast_tasks.addresses import host_and_port, is_address, is_proxy
 from contrast_tasks.attestation.endorsements.network import network_from_environment, parse_mirrors
 from contrast_tasks.errors import SettingsError, UsageError
 from contrast_tasks.prepare.inject import endorsement_variables
+from contrast_tasks.settings.load import Settings
 
 ADDRESSES = ("https://a", "http://a:8080", "https://[::1]:8080/x", "https://a.example/path?x=y@z")
 NONE = ("a", "ftp://a", "https://", "https:///x", "https://u:p@a", "https://a b", "https://a/ b")
@@ -48,7 +51,11 @@ def test_mirrors_and_proxies_that_cannot_be_asked_are_refused_at_once(text: str)
     ],
 )
 def test_guests_understand_the_mirrors_that_settings_take(prefix: str, replacement: str) -> None:
-    (entry,) = endorsement_variables({prefix: replacement}, "")
+    settings = Settings(
+        root=Path(), platform="local", sources=("d",), mirrors={prefix: replacement}
+    )
+
+    (entry,) = endorsement_variables(settings)
 
     network = network_from_environment({entry["name"]: entry["value"]}, default=True)
 

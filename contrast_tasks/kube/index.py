@@ -1,9 +1,10 @@
-"""What the task graph knows of a file without parsing it again: one short record per Kubernetes object.
+"""What is known of a file without parsing it again: one short record for each Kubernetes object.
 
-On the path of a run that does nothing, so only the standard library is imported here.
+No-op runs import this module, so it imports YAML and the checks only where a file is parsed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -17,10 +18,9 @@ _EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigUse:
-    """A pod's reference to a ConfigMap or Secret; namespace "" is the one of the deployment."""
+    """A pod's reference to a ConfigMap or Secret of its namespace."""
 
     kind: str
-    namespace: str
     name: str
     optional: bool
     line: int
@@ -30,12 +30,14 @@ class ConfigUse:
 class DocIndex:
     """One Kubernetes object.
 
-    index, line: as in kube.documents.Document; sha256: over the object's own text, comments included.
-    namespace: as written, "" if absent. findings: on an object that runs no pods; one that does is judged with the
-    settings applied. images, references, service_account, role, runtime_class, pod_labels and annotations are
-    those of the pod (annotations: the effective ones under our prefix); selector is that of a Service.
+    index, line: as in kube.documents.Document. sha256: of the object's own text, comments included.
+    namespace: as written, "" if absent. selector: of a Service.
+    images, references, service_account, role, runtime_class, pod_labels, annotations: of the pod; the annotations
+    are the effective ones with our prefix.
+    findings: of an object that runs no pods; workloads are checked once the settings are applied.
     """
 
+    file: str
     index: int
     line: int
     kind: str
@@ -65,8 +67,13 @@ class DocIndex:
         """Return the namespace, `default` if none is written."""
         return self.namespace or "default"
 
+    @property
+    def where(self) -> Location:
+        """Return the place of the object."""
+        return Location(file=self.file, line=self.line)
+
     def selects(self, workload: "DocIndex") -> bool:
-        """Return whether a Service with a selector stands in front of a workload's pods."""
+        """Return whether a Service with a selector leads to a workload's pods."""
         return self.effective_namespace == workload.effective_namespace and all(
             workload.pod_labels.get(key) == value for key, value in self.selector.items()
         )
@@ -86,10 +93,9 @@ class FileIndex:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "FileIndex":
         """Read back what `to_json` wrote."""
-        return cls(
-            file=document["file"],
-            documents=tuple(_document_from_json(doc) for doc in document["documents"]),
-        )
+        file = document["file"]
+        documents = tuple(_document_from_json(doc, file) for doc in document["documents"])
+        return cls(file=file, documents=documents)
 
 
 def index_file(text: str, file: str) -> FileIndex:
@@ -105,9 +111,10 @@ def index_file(text: str, file: str) -> FileIndex:
     for document in documents.parse_documents(text, file):
         obj = document.obj
         runs_pods = workloads.is_workload(obj)
-        sites = workloads.config_reference_sites(obj) if runs_pods else []
+        references = workloads.config_references(obj) if runs_pods else []
         found.append(
             DocIndex(
+                file=file,
                 index=document.index,
                 line=document.line,
                 kind=document.kind,
@@ -119,13 +126,12 @@ def index_file(text: str, file: str) -> FileIndex:
                 images=tuple(workloads.images(obj)) if runs_pods else (),
                 references=tuple(
                     ConfigUse(
-                        kind=site.kind,
-                        namespace=site.namespace,
-                        name=site.name,
-                        optional=site.optional,
-                        line=documents.line_of(document, site.path),
+                        kind=reference.kind,
+                        name=reference.name,
+                        optional=reference.optional,
+                        line=documents.line_of(document, reference.path),
                     )
-                    for site in sites
+                    for reference in references
                 ),
                 service_account=workloads.service_account(obj) if runs_pods else "",
                 role=workloads.role(obj) if runs_pods else "",
@@ -139,30 +145,42 @@ def index_file(text: str, file: str) -> FileIndex:
     return FileIndex(file=file, documents=tuple(found))
 
 
-def duplicates(indexes: Iterable[FileIndex]) -> list[Finding]:
-    """Return a G005 finding for each object that stands twice in all sources, naming both places.
+def duplicates(documents: Iterable[DocIndex]) -> list[Finding]:
+    """Return a G005 finding for each object that the sources define twice, naming both places.
 
-    Workloads, ConfigMaps and Secrets are errors, because which one is meant cannot be told; others are warnings.
+    Duplicate workloads, ConfigMaps and Secrets are errors, because it is not clear which one is meant; others are
+    warnings.
     """
-    first: dict[tuple[str, str, str, str], tuple[str, DocIndex]] = {}
+    first: dict[tuple[str, str, str, str], DocIndex] = {}
     findings: list[Finding] = []
-    for index in indexes:
-        for doc in index.documents:
-            group = doc.api_version.rpartition("/")[0]
-            identity = (group, doc.kind, doc.effective_namespace, doc.name)
-            file, earlier = first.setdefault(identity, (index.file, doc))
-            if earlier is doc:
-                continue
+    for doc in documents:
+        group = doc.api_version.rpartition("/")[0]
+        earlier = first.setdefault((group, doc.kind, doc.effective_namespace, doc.name), doc)
+        if earlier is not doc:
             findings.append(
                 Finding(
                     catalogue.DUPLICATE,
-                    Location(file=index.file, line=doc.line),
-                    f"found a second {doc.key}, the first is at {file}:{earlier.line}; "
-                    "expected each object once",
+                    doc.where,
+                    f"found a second {doc.key}, the first is at {earlier.where}; expected each object once",
                     is_milder=not doc.is_workload and doc.kind not in _EXCLUSIVE_CONFIG,
                 )
             )
     return findings
+
+
+def selections(documents: Sequence[DocIndex]) -> Iterator[tuple[DocIndex, list[DocIndex]]]:
+    """Yield each Service that has a selector, with the workloads whose pods it selects."""
+    by_label: dict[tuple[str, str, str], list[DocIndex]] = defaultdict(list)
+    for doc in documents:
+        if doc.is_workload:
+            for key, value in doc.pod_labels.items():
+                by_label[doc.effective_namespace, key, value].append(doc)
+    for service in documents:
+        if service.selector:
+            namespace = service.effective_namespace
+            labels = ((namespace, key, value) for key, value in service.selector.items())
+            rarest = min((by_label.get(label, []) for label in labels), key=len)
+            yield service, [doc for doc in rarest if service.selects(doc)]
 
 
 def _selector(obj: Mapping[str, Any]) -> dict[str, str]:
@@ -178,7 +196,9 @@ def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:
 
 
 def _document_json(doc: DocIndex) -> dict[str, Any]:
-    members = {field.name: getattr(doc, field.name) for field in fields(doc)}
+    members = {
+        field.name: getattr(doc, field.name) for field in fields(doc) if field.name != "file"
+    }
     members["images"] = list(doc.images)
     members["references"] = [asdict(reference) for reference in doc.references]
     members["findings"] = [finding.to_json() for finding in doc.findings]
@@ -186,8 +206,8 @@ def _document_json(doc: DocIndex) -> dict[str, Any]:
     return {key: value for key, value in members.items() if key in always or value}
 
 
-def _document_from_json(document: Mapping[str, Any]) -> DocIndex:
-    members = {"pod_labels": {}, "annotations": {}, "selector": {}, **document}
+def _document_from_json(document: Mapping[str, Any], file: str) -> DocIndex:
+    members = {"file": file, "pod_labels": {}, "annotations": {}, "selector": {}, **document}
     members["images"] = tuple(document.get("images", ()))
     members["references"] = tuple(ConfigUse(**use) for use in document.get("references", ()))
     members["findings"] = tuple(map(Finding.from_json, document.get("findings", ())))

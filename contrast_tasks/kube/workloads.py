@@ -1,5 +1,6 @@
-"""Which objects run pods, where their pod template stands, and what it refers to."""
+"""Which objects run pods, where their pod template is, and what it refers to."""
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
 
-# Source: docs/internals/generate.md 8.5; the second is the class of AKS.
+# Source: docs/internals/generate.md 8.5. AKS has a class of its own.
 CONFIDENTIAL_PREFIX: Final = "contrast-cc"
 AKS_CLASS: Final = "kata-cc-isolation"
 _CONFIG_MAP: Final = ConfigSource("ConfigMap", "name")
@@ -18,17 +19,16 @@ _SECRET: Final = ConfigSource("Secret", "name")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReference:
-    """A pod's reference to a ConfigMap or Secret; path leads to the name inside the object."""
+    """A pod's reference to a ConfigMap or Secret of its namespace; path: of the name inside the object."""
 
     kind: str
-    namespace: str
     name: str
     optional: bool
     path: Path
 
 
 def is_workload(obj: Mapping[str, Any]) -> bool:
-    """Tell whether an object is of a kind that runs pods (a custom resource of an equal kind is not)."""
+    """Return whether an object is of a kind that runs pods, and not a custom resource whose kind has the same name."""
     known = WORKLOAD_KINDS.get(str(obj.get("kind")))
     return known is not None and _group(str(obj.get("apiVersion"))) == known.group
 
@@ -39,7 +39,7 @@ def template_path(obj: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def pod_template(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the pod template, {} if the object lacks it or has something else in its place."""
+    """Return the pod template, {} if it is absent or not a mapping."""
     found: Any = obj
     for step in template_path(obj):
         found = found.get(step) if isinstance(found, dict) else None
@@ -57,7 +57,7 @@ def pod_metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job_spec(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec of the Job that an object is or makes, {} if it is none."""
+    """Return the spec of a Job, or of the Job that a CronJob makes, {} for other kinds."""
     spec = mapping_at(obj, "spec")
     if obj.get("kind") == "CronJob":
         return mapping_at(mapping_at(spec, "jobTemplate"), "spec")
@@ -65,7 +65,7 @@ def job_spec(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def claim_modes(obj: Mapping[str, Any]) -> dict[str, str]:
-    """Return the volumeMode of each claim template of a StatefulSet by name; other kinds have none."""
+    """Return the volumeMode of each claim template of a StatefulSet by name, {} for other kinds."""
     if obj.get("kind") != "StatefulSet":
         return {}
     return {
@@ -120,9 +120,9 @@ def workload_key(obj: Mapping[str, Any]) -> str:
 
 
 def metadata_places(obj: Mapping[str, Any]) -> list[Path]:
-    """Return the paths of the metadata of a workload's levels, template first.
+    """Return the paths of a workload's metadata: of the pod template, the object and a CronJob's job template.
 
-    Source: docs/internals/generate.md 5.1: pod template, then the object, for a CronJob also its job template.
+    Source: docs/internals/generate.md 5.1.
     """
     template = template_path(obj)
     places: list[Path] = [(*template, "metadata")]
@@ -134,7 +134,7 @@ def metadata_places(obj: Mapping[str, Any]) -> list[Path]:
 
 
 def annotation_places(obj: Mapping[str, Any]) -> list[Path]:
-    """Return the paths of the annotation maps that can hold a workload's settings, template first."""
+    """Return the paths of the annotation maps that can hold a workload's settings, the pod template's first."""
     return [(*place, "annotations") for place in metadata_places(obj)]
 
 
@@ -147,7 +147,7 @@ def annotations_at(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def annotations(obj: Mapping[str, Any]) -> dict[str, str]:
-    """Return the effective annotations under our prefix; the pod template wins over the object."""
+    """Return the effective annotations with our prefix; those of the pod template override those of the object."""
     effective: dict[str, str] = {}
     for place in reversed(annotation_places(obj)):
         effective |= {
@@ -165,7 +165,7 @@ def role(obj: Mapping[str, Any]) -> str:
 
 
 def is_coordinator(obj: Mapping[str, Any]) -> bool:
-    """Tell whether an object is the Coordinator, which gets neither initializer nor mesh."""
+    """Return whether an object is the Coordinator, which gets neither initializer nor mesh."""
     return obj.get("kind") == "StatefulSet" and role(obj) == "coordinator"
 
 
@@ -176,12 +176,12 @@ def runtime_class(obj: Mapping[str, Any]) -> str:
 
 
 def is_confidential_class(name: str) -> bool:
-    """Tell whether a runtime class stands for a confidential pod, of whatever platform."""
+    """Return whether a runtime class makes a pod confidential, on any platform."""
     return name.startswith(CONFIDENTIAL_PREFIX) or name == AKS_CLASS
 
 
 def images(obj: Mapping[str, Any]) -> list[str]:
-    """Return the image references of the pod in order of first use: init containers, then main containers."""
+    """Return the image references of the pod, each once: those of init containers, then those of main containers."""
     spec = pod_spec(obj)
     found = [
         item["image"]
@@ -192,18 +192,22 @@ def images(obj: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def config_references(obj: Mapping[str, Any]) -> set[tuple[str, str, str]]:
-    """Return (kind, namespace, name) of every ConfigMap and Secret the pod takes values or files from."""
-    return {(ref.kind, ref.namespace, ref.name) for ref in config_reference_sites(obj)}
+def config_data(obj: Mapping[str, Any]) -> dict[str, str | bytes]:
+    """Return the entries of a ConfigMap or Secret; base64 is decoded, and stringData overrides data, as in Kubernetes."""
+    is_secret = obj["kind"] == "Secret"
+    encoded = mapping_at(obj, "data" if is_secret else "binaryData").items()
+    plain = mapping_at(obj, "stringData" if is_secret else "data").items()
+    data: dict[str, str | bytes] = {
+        key: base64.b64decode(value) for key, value in encoded if isinstance(value, str)
+    }
+    return data | {key: value for key, value in plain if isinstance(value, str)}
 
 
-def config_reference_sites(obj: Mapping[str, Any]) -> list[ConfigReference]:
-    """Return the references of env, envFrom, volumes and projected volumes, in order of the file."""
-    namespace = namespace_of(obj)
+def config_references(obj: Mapping[str, Any]) -> list[ConfigReference]:
+    """Return the references in env, envFrom, volumes and projected volumes, in the order of the file."""
     return [
         ConfigReference(
             kind=config.kind,
-            namespace=namespace,
             name=source[config.name_key],
             optional=source.get("optional") is True,
             path=(*path, config.name_key),

@@ -3,8 +3,7 @@
 The rules beyond the grammar are those of docs/internals/service-mesh.md 2.3 (last rows) and 9 (probes).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contrast_tasks import catalogue
@@ -14,18 +13,6 @@ from contrast_tasks.mesh.model import EgressEntry, MeshConfig
 from contrast_tasks.mesh.place import Place, Spot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeshPeer:
-    """What the other pods of a deployment need to know of one pod.
-
-    service_names: names under which Services lead to it, as `emoji-svc` and `emoji-svc.shop`.
-    """
-
-    key: str
-    has_mesh: bool
-    service_names: frozenset[str] = frozenset()
-
-
 def check_pod(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]) -> None:
     """Note what does not fit between the mesh configuration and the pod it is meant for."""
     _check_ports(config, pod_spec, findings)
@@ -33,25 +20,33 @@ def check_pod(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Finding
     _check_probes(config, pod_spec, findings)
 
 
-def check_topology(config: MeshConfig, peers: Sequence[MeshPeer], findings: Findings[Spot]) -> None:
-    """Note each egress entry that leads to a pod of this deployment without a mesh."""
-    by_service = {name: peer for peer in peers for name in peer.service_names}
+def check_remotes(
+    config: MeshConfig,
+    namespace: str,
+    unprotected: Mapping[tuple[str, str], str],
+    findings: Findings[Spot],
+) -> None:
+    """Report each egress entry that leads to a workload of the deployment without a mesh.
+
+    namespace: of the pod. unprotected: workloads without a mesh, by (namespace, name) of a Service that leads to them.
+    """
     for number, entry in enumerate(config.egress, start=1):
-        peer = by_service.get(_service(entry))
-        if peer is not None and not peer.has_mesh:
+        key = unprotected.get(_service(entry, namespace))
+        if key is not None:
             Place(EGRESS, number, findings).report(
                 catalogue.MESH_UNPROTECTED_REMOTE,
                 "remote",
-                f"{entry.remote!r}, which leads to {peer.key} without a mesh",
+                f"{entry.remote!r}, which leads to {key} without a mesh",
                 "a pod with a mesh annotation",
-                f"give {peer.key} a servicemesh-ingress annotation, or connect to it directly",
+                f"give {key} a servicemesh-ingress annotation, or connect to it directly",
             )
 
 
-def _service(entry: EgressEntry) -> str:
+def _service(entry: EgressEntry, namespace: str) -> tuple[str, str]:
     # Cluster DNS: name, name.namespace, name.namespace.svc and name.namespace.svc.cluster.local are the same.
-    labels = entry.remote_host.rstrip(".").split(".")
-    return ".".join(labels[:2]) if labels[2:3] in ([], ["svc"]) else entry.remote_host
+    name, *rest = entry.remote_host.rstrip(".").split(".")
+    is_foreign = rest[1:2] not in ([], ["svc"])
+    return "" if is_foreign else rest[0] if rest else namespace, name
 
 
 def _numbered(pod_spec: Mapping[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:

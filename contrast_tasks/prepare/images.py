@@ -8,7 +8,7 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.checks import check_images
+from contrast_tasks.kube.check_containers import check_images
 from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
 from contrast_tasks.pods.references import parse_reference

@@ -3,14 +3,14 @@
 Source: docs/internals/service-mesh.md 1, 2.3, 9.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Findings
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import location
-from contrast_tasks.kube.index import DocIndex, FileIndex
+from contrast_tasks.kube.index import DocIndex, FileIndex, selections
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh import checks
 from contrast_tasks.mesh.grammar import parse_mesh
@@ -55,7 +55,7 @@ def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Locati
             )
 
 
-def tell_that_it_is_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
+def report_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
     """Note that the mesh a workload asks for is left out by the settings, so nothing protects its traffic."""
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
@@ -70,52 +70,37 @@ def tell_that_it_is_skipped(subject: Subject, declared: Mapping[str, Location]) 
 
 
 def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
-    """Return a finding for each egress entry that leads to a pod of the sources without a mesh."""
-    placed = [(index.file, doc) for index in indexes for doc in index.documents]
-    services = [doc for _, doc in placed if doc.selector]
-    pods = [(file, doc) for file, doc in placed if doc.is_workload]
-    meshes = [_effective(doc, settings) for _, doc in pods]
-    findings: list[Finding] = []
-    for (file, doc), values in zip(pods, meshes, strict=True):
-        if not values.get(annotations.EGRESS):
-            continue
-        where = Location(file=file, line=doc.line)
-        found = Findings[Spot](_always(where), doc.key)
-        egress = {annotations.EGRESS: values[annotations.EGRESS]}
-        config = parse_mesh(egress, Findings(_always(where)))
-        peers = [
-            checks.MeshPeer(
-                key=other.key,
-                has_mesh=bool(mesh),
-                service_names=_service_names(other, services, doc),
-            )
-            for (_, other), mesh in zip(pods, meshes, strict=True)
-        ]
-        checks.check_topology(config, peers, found)
-        findings += found
+    """Return a finding for each egress entry that leads to a workload of the sources without a mesh."""
+    documents = [doc for index in indexes for doc in index.documents]
+    meshes = {id(doc): _mesh_values(doc, settings) for doc in documents if doc.is_workload}
+    unprotected = {
+        (service.effective_namespace, service.name): doc.key
+        for service, selected in selections(documents)
+        for doc in reversed(selected)
+        if not meshes[id(doc)]
+    }
+    return [
+        finding
+        for doc in documents
+        for finding in _remotes(doc, meshes.get(id(doc), {}), unprotected)
+    ]
+
+
+def _remotes(
+    doc: DocIndex, values: Mapping[str, str], unprotected: Mapping[tuple[str, str], str]
+) -> list[Finding]:
+    # Faults of the annotation itself are reported when the workload is prepared.
+    faults = Findings[Spot](lambda _: doc.where)
+    config = parse_mesh({annotations.EGRESS: values.get(annotations.EGRESS, "")}, faults)
+    findings = Findings[Spot](lambda _: doc.where, doc.key)
+    checks.check_remotes(config, doc.effective_namespace, unprotected, findings)
     return findings
 
 
-def _always(where: Location) -> Callable[[Spot], Location]:
-    return lambda _: where
-
-
-def _effective(doc: DocIndex, settings: Settings) -> dict[str, str]:
+def _mesh_values(doc: DocIndex, settings: Settings) -> dict[str, str]:
     declared = settings.workload(doc.key)
     values = {key: doc.annotations[key] for key in annotations.MESH_KEYS if key in doc.annotations}
     return values | declared_annotations(declared) if declared else values
-
-
-def _service_names(
-    doc: DocIndex, services: Sequence[DocIndex], seen_from: DocIndex
-) -> frozenset[str]:
-    names: set[str] = set()
-    for service in services:
-        if service.selects(doc):
-            names.add(f"{service.name}.{doc.effective_namespace}")
-            if doc.effective_namespace == seen_from.effective_namespace:
-                names.add(service.name)
-    return frozenset(names)
 
 
 def _places(subject: Subject, declared: Mapping[str, Location]) -> dict[str, Location]:

@@ -196,7 +196,7 @@ def _rows(facts: "FileIndex") -> tuple[list[Any], list[Any]]:
     for doc in facts.documents:
         if doc.is_workload:
             account = ("ServiceAccount", doc.effective_namespace, doc.service_account)
-            used = {(use.kind, use.namespace or "default", use.name) for use in doc.references}
+            used = {(use.kind, doc.effective_namespace, use.name) for use in doc.references}
             workload = Workload(
                 file=facts.file,
                 id=doc.key.replace("/", "."),

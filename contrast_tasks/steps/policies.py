@@ -13,8 +13,8 @@ from contrast_tasks.findings import Finding, Findings, FindingsError, raise_erro
 from contrast_tasks.images.lock import Lock
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
-from contrast_tasks.kube.configs import config_data
 from contrast_tasks.kube.documents import Document, location
+from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.prepare.images import image_sites, pin_images

@@ -11,7 +11,7 @@ from contrast_tasks.kube.documents import Document, decode, parse_documents
 from contrast_tasks.platforms import platform
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.memory import check_memory_bound, image_bytes
-from contrast_tasks.prepare.workload import Components, prepare
+from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.load import ComponentSettings, Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
 from contrast_tasks.steps.project import Project
@@ -39,12 +39,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
     prepared = prepare(
         document,
         settings=settings,
-        workload_settings=project.workload_settings(workload),
         runtime_class=project.runtime_class,
-        components=Components(
-            initializer_image=settings.components.initializer,
-            service_mesh_image=settings.components.service_mesh,
-        ),
         coordinator_namespace=project.coordinator_namespace,
     )
     findings, obj = list(prepared.findings), prepared.obj

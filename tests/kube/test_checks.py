@@ -2,16 +2,15 @@
 
 import pytest
 
+from contrast_tasks.annotations import INGRESS
 from contrast_tasks.findings import Finding, Severity
-from contrast_tasks.kube.checks import (
-    check_annotations,
-    check_deployment,
-    check_images,
-    check_structure,
-    check_workload,
-)
+from contrast_tasks.kube.check_annotations import check_annotations
+from contrast_tasks.kube.check_containers import check_images
+from contrast_tasks.kube.check_structure import check_structure
+from contrast_tasks.kube.checks import check_deployment, check_workload
 from contrast_tasks.kube.documents import parse_documents
-from contrast_tasks.kube.index import DocIndex, index_file
+from contrast_tasks.kube.index import DocIndex, FileIndex, index_file
+from contrast_tasks.kube.workloads import is_confidential_class
 from contrast_tasks.platforms import platform
 
 DIGEST = "a@sha256:" + "0" * 64
@@ -44,7 +43,10 @@ PREFIX = "contrast.edgeless.systems/"
 
 def judged(text: str, name: str = "k3s-qemu-snp") -> list[Finding]:
     document = parse_documents(text, "web.yml")[0]
-    return [*check_structure(document), *check_workload(document, platform=platform(name))]
+    return [
+        *check_structure(document),
+        *check_workload(document, document.obj, platform=platform(name)),
+    ]
 
 
 def swapped(old: str, new: str) -> str:
@@ -348,9 +350,18 @@ COORDINATOR = GOOD.replace("  name: web\n", "  name: coordinator\n", 1).replace(
 )
 
 
+def together(*indexes: FileIndex, needs_coordinator: bool = False) -> list[Finding]:
+    return check_deployment(
+        indexes,
+        is_confidential=lambda doc: is_confidential_class(doc.runtime_class),
+        has_ingress=lambda doc: INGRESS in doc.annotations,
+        needs_coordinator=needs_coordinator,
+    )
+
+
 def deployed(*texts: str, needs_coordinator: bool = False) -> list[str]:
     indexes = [index_file(text, f"{number}.yml") for number, text in enumerate(texts)]
-    found = check_deployment(indexes, needs_coordinator=needs_coordinator)
+    found = together(*indexes, needs_coordinator=needs_coordinator)
     return [f"{finding.where} {finding.code} {finding.severity.value}" for finding in found]
 
 
@@ -388,7 +399,7 @@ def test_a_service_must_select_by_all_its_labels_and_the_first_one_is_named() ->
         index_file(text, f"{number}.yml") for number, text in enumerate((workload, *services))
     ]
 
-    found = check_deployment(indexes, needs_coordinator=False)
+    found = together(*indexes)
 
     assert [(finding.code, finding.where.file) for finding in found] == [("G042", "0.yml")]
     assert "the Service first at 4.yml:1," in found[0].message
@@ -442,7 +453,7 @@ def test_a_config_of_another_namespace_is_named_as_such() -> None:
     other = CONFIG.replace("name: c", "name: c, namespace: x")
     indexes = [index_file(used, "a.yml"), index_file(other, "b.yml")]
 
-    (found,) = check_deployment(indexes, needs_coordinator=False)
+    (found,) = together(*indexes)
 
     assert found.code == "G080"
     assert found.hint.startswith("the one at b.yml:1 is in the namespace x, and a pod sees")

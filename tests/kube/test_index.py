@@ -55,8 +55,8 @@ def test_a_file_is_remembered_with_all_that_later_checks_need() -> None:
         "contrast-cc",
         {"app": "web"},
     )
-    assert [(use.kind, use.namespace, use.name, use.line) for use in web.references] == [
-        ("ConfigMap", "shop", "settings", 20)
+    assert [(use.kind, use.name, use.line) for use in web.references] == [
+        ("ConfigMap", "settings", 20)
     ]
     assert (service.is_workload, service.selector) == (False, {"app": "web"})
 
@@ -84,14 +84,14 @@ def test_a_workload_that_stands_twice_is_an_error_naming_both_places() -> None:
     first = index_file(f"# one\n{pod('a')}", "a.yml")
     second = index_file(f"{pod('b')}---\n{pod('a', namespace='default')}", "b.yml")
 
-    (found,) = duplicates([first, second])
+    (found,) = duplicates([*first.documents, *second.documents])
 
     assert (found.code, found.severity, str(found.where)) == ("G005", Severity.ERROR, "b.yml:6")
     assert "the first is at a.yml:2" in found.message
 
 
 def test_a_workload_that_stands_twice_in_one_file_is_found() -> None:
-    assert len(duplicates([index_file(f"{pod('a')}---\n{pod('a')}", "a.yml")])) == 1
+    assert len(duplicates(index_file(f"{pod('a')}---\n{pod('a')}", "a.yml").documents)) == 1
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_workload_that_stands_twice_in_one_file_is_found() -> None:
     ],
 )
 def test_what_differs_in_namespace_kind_or_name_is_no_duplicate(second: str) -> None:
-    assert duplicates([index_file(f"{pod('a')}---\n{second}", "a.yml")]) == []
+    assert duplicates(index_file(f"{pod('a')}---\n{second}", "a.yml").documents) == []
 
 
 def test_a_service_that_stands_twice_is_a_warning_and_a_config_map_an_error() -> None:
@@ -111,7 +111,7 @@ def test_a_service_that_stands_twice_is_a_warning_and_a_config_map_an_error() ->
         pod("a", kind=kind) for kind in ("Service", "Service", "ConfigMap", "ConfigMap")
     )
 
-    found = duplicates([index_file(text, "a.yml")])
+    found = duplicates(index_file(text, "a.yml").documents)
 
     assert [finding.severity for finding in found] == [Severity.WARNING, Severity.ERROR]
 

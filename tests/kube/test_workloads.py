@@ -55,7 +55,7 @@ def test_a_template_without_pod_spec_is_empty(spec: object) -> None:
     assert workloads.pod_spec(obj) == {}
     assert workloads.role(obj) == ""
     assert workloads.images(obj) == []
-    assert workloads.config_references(obj) == set()
+    assert workloads.config_references(obj) == []
 
 
 def test_a_key_has_the_namespace_only_if_it_is_written() -> None:
@@ -118,15 +118,13 @@ def test_every_reference_to_a_config_is_found() -> None:
             {"name": "c", "projected": {"sources": [{"secret": {"name": "s4"}}, {"configMap": {"name": "c4"}}]}},
         ],
     )  # fmt: skip
-    obj["metadata"]["namespace"] = "n"
 
-    found = workloads.config_reference_sites(obj)
+    found = workloads.config_references(obj)
 
     assert {(site.kind, site.name) for site in found} == {
         *(("ConfigMap", f"c{number}") for number in range(1, 5)),
         *(("Secret", f"s{number}") for number in range(1, 5)),
     }
-    assert {site.namespace for site in found} == {"n"}
     assert [site.name for site in found if site.optional] == ["s2"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from contrast_tasks.annotations import INGRESS
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Findings, Severity
-from contrast_tasks.mesh.checks import MeshPeer, check_pod, check_topology
+from contrast_tasks.mesh.checks import check_pod, check_remotes
 from contrast_tasks.mesh.grammar import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.mesh.place import Spot
@@ -31,9 +31,9 @@ def found_in(config: MeshConfig, spec: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def found_among(config: MeshConfig, *peers: MeshPeer) -> list[Finding]:
+def found_among(config: MeshConfig, unprotected: dict[tuple[str, str], str]) -> list[Finding]:
     found = findings()
-    check_topology(config, peers, found)
+    check_remotes(config, "shop", unprotected, found)
     return found
 
 
@@ -121,21 +121,15 @@ def test_a_probe_on_a_plain_port_is_fine(probe: dict[str, Any]) -> None:
     ],
 )
 def test_a_remote_without_mesh_is_a_warning(remote: str, is_found: object) -> None:
-    peer = MeshPeer(
-        key="Deployment/emoji",
-        has_mesh=False,
-        service_names=frozenset({"emoji-svc", "emoji-svc.shop"}),
-    )
+    unprotected = {("shop", "emoji-svc"): "Deployment/emoji"}
 
-    found = found_among(mesh_of(egress=f"e#127.0.0.1:1#{remote}:80"), peer)
+    found = found_among(mesh_of(egress=f"e#127.0.0.1:1#{remote}:80"), unprotected)
 
     assert bool(found) is is_found
 
 
 def test_a_remote_with_mesh_is_fine() -> None:
-    peer = MeshPeer(key="d", has_mesh=True, service_names=frozenset({"emoji-svc"}))
-
-    assert found_among(mesh_of(egress=EGRESS), peer) == []
+    assert found_among(mesh_of(egress=EGRESS), {}) == []
 
 
 def test_a_finding_names_subject_annotation_and_place() -> None:

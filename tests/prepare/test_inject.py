@@ -7,12 +7,20 @@ import pytest
 
 from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
-from contrast_tasks.prepare.workload import Components, Prepared, prepare
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.prepare.workload import Prepared, prepare
+from contrast_tasks.settings.load import ComponentSettings, Settings
 
 PREFIX = "contrast.edgeless.systems/"
 MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
-SETTINGS = Settings(root=Path(), platform="local", sources=("d",), memory="700Mi")
+SETTINGS = Settings(
+    root=Path(),
+    platform="local",
+    sources=("d",),
+    memory="700Mi",
+    components=ComponentSettings(
+        initializer="ours/initializer:1@sha256:" + "1" * 64, service_mesh="ours/mesh:1"
+    ),
+)
 POD = """\
 apiVersion: v1
 kind: Pod
@@ -39,10 +47,6 @@ def prepared(
         document,
         settings=settings or SETTINGS,
         runtime_class="contrast-cc",
-        components=Components(
-            initializer_image="ours/initializer:1@sha256:" + "1" * 64,
-            service_mesh_image="ours/mesh:1",
-        ),
         coordinator_namespace=namespace,
     )
 

@@ -13,14 +13,19 @@ from contrast_tasks.errors import Location
 from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
-from contrast_tasks.prepare.workload import Components, prepare
-from contrast_tasks.settings.load import Settings, WorkloadSettings
+from contrast_tasks.prepare.workload import prepare
+from contrast_tasks.settings.load import ComponentSettings, Settings, WorkloadSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "seed"
 VANILLA = (GOLDEN / "emojivoto-demo.yml").read_text()
 DIFFS = ("1-runtime-class.diff", "2-resources.diff", "3-annotations.diff")
 WHERE = Location(file="contrast.toml", line=1)
+COMPONENTS = ComponentSettings(
+    initializer="contrast-tasks/initializer:0.1.0@sha256:" + "1" * 64,
+    service_mesh="contrast-tasks/service-mesh:0.1.0@sha256:" + "2" * 64,
+)
 SETTINGS = Settings(
+    components=COMPONENTS,
     root=Path(),
     platform="k3s-qemu-snp",
     sources=("deployment",),
@@ -34,10 +39,6 @@ SETTINGS = Settings(
             egress="emoji#127.137.0.1:8081#emoji-svc:8080##voting#127.137.0.2:8081#voting-svc:8080",
         ),
     },
-)
-COMPONENTS = Components(
-    initializer_image="contrast-tasks/initializer:0.1.0@sha256:" + "1" * 64,
-    service_mesh_image="contrast-tasks/service-mesh:0.1.0@sha256:" + "2" * 64,
 )
 
 
@@ -66,9 +67,7 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> str:
 def confidential() -> str:
     """Return what prepare and rewrite make of the vanilla file."""
     wanted = {
-        document.index: prepare(
-            document, settings=SETTINGS, runtime_class="contrast-cc", components=COMPONENTS
-        ).obj
+        document.index: prepare(document, settings=SETTINGS, runtime_class="contrast-cc").obj
         for document in parse_documents(VANILLA, "emojivoto-demo.yml")
     }
     return rewrite(VANILLA, wanted, "emojivoto-demo.yml")
@@ -157,9 +156,7 @@ def test_the_example_has_no_errors_and_no_warnings() -> None:
     found = [
         finding
         for document in parse_documents(VANILLA, "emojivoto-demo.yml")
-        for finding in prepare(
-            document, settings=SETTINGS, runtime_class="contrast-cc", components=COMPONENTS
-        ).findings
+        for finding in prepare(document, settings=SETTINGS, runtime_class="contrast-cc").findings
     ]
 
     # The page keeps TCP probes behind the mesh; they say little there, and that is all there is to say.
@@ -175,14 +172,9 @@ def test_a_changed_environment_changes_only_the_values(confidential: str) -> Non
     web = SETTINGS.workloads["Deployment/web"]
     env = {"EMOJISVC_HOST": "127.137.0.1:8081", "VOTINGSVC_HOST": "127.137.0.2:8081"}
     declared = WorkloadSettings(where=WHERE, ingress=web.ingress, egress=web.egress, env=env)
+    settings = SETTINGS.replace(workloads={**SETTINGS.workloads, "Deployment/web": declared})
     document = parse_documents(service_names, "emojivoto-demo.yml")[7]
-    obj = prepare(
-        document,
-        settings=SETTINGS,
-        workload_settings=declared,
-        runtime_class="contrast-cc",
-        components=COMPONENTS,
-    ).obj
+    obj = prepare(document, settings=settings, runtime_class="contrast-cc").obj
 
     removed = [
         line[2:].strip()

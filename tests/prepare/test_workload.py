@@ -11,13 +11,13 @@ from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.index import index_file
-from contrast_tasks.prepare.workload import Components, Prepared, check_sources, prepare
+from contrast_tasks.prepare.workload import Prepared, check_sources, prepare
 from contrast_tasks.settings.load import ComponentSettings, Settings, WorkloadSettings
 
 PREFIX = "contrast.edgeless.systems/"
 INGRESS = PREFIX + "servicemesh-ingress"
 WHERE = Location(file="contrast.toml", line=9)
-COMPONENTS = Components(initializer_image="ours/initializer:1", service_mesh_image="ours/mesh:1")
+COMPONENTS = ComponentSettings(initializer="ours/initializer:1", service_mesh="ours/mesh:1")
 CLASS = "contrast-cc-k3s-qemu-snp-0a1b2c3d"
 WEB = """\
 apiVersion: apps/v1
@@ -55,9 +55,8 @@ def declaring(**declared: Any) -> Settings:
 def prepared(text: str, settings: Settings, namespace: str | None = None) -> Prepared:
     return prepare(
         parse_documents(text, "web.yml")[0],
-        settings=settings,
+        settings=settings.replace(components=COMPONENTS),
         runtime_class=CLASS,
-        components=COMPONENTS,
         coordinator_namespace=namespace,
     )
 
@@ -75,7 +74,7 @@ def test_the_document_itself_is_never_changed() -> None:
     document = parse_documents(WEB, "web.yml")[0]
     settings = project(ingress="", env={"A": "b"})
 
-    prepare(document, settings=settings, runtime_class=CLASS, components=COMPONENTS)
+    prepare(document, settings=settings, runtime_class=CLASS)
 
     assert document.obj == parse_documents(WEB, "web.yml")[0].obj
 
@@ -374,6 +373,25 @@ def test_an_egress_to_a_pod_without_mesh_is_a_warning() -> None:
         "web.yml:12 mesh-ingress-absent",
         "web.yml:1 mesh-unprotected-remote",
     ]
+
+
+def test_an_egress_is_judged_by_every_workload_behind_the_service() -> None:
+    behind = [
+        WEB.replace("web", name).replace(
+            "  template:\n", "  template:\n    metadata: {labels: {app: emoji}}\n"
+        )
+        for name in ("bare", "meshed")
+    ]
+    behind[1] = behind[1].replace(
+        "metadata:\n", f"metadata:\n  annotations: {{{INGRESS}: ''}}\n", 1
+    )
+    service = "apiVersion: v1\nkind: Service\nmetadata:\n  name: emoji-svc\nspec: {selector: {app: emoji}}\n"
+    index = index_file("---\n".join([WEB, *behind, service]), "web.yml")
+
+    found = check_sources([index], project(egress="e#127.0.0.1:1#emoji-svc:8080"))
+
+    (remote,) = (finding for finding in found if finding.rule == "mesh-unprotected-remote")
+    assert "leads to Deployment/bare without a mesh" in remote.message
 
 
 MIRRORS = {"https://kdsintf.amd.com": "http://m/amd", "https://a": "https://b"}

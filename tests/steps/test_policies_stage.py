@@ -2,8 +2,7 @@ import base64
 
 import pytest
 
-from contrast_tasks.kube.configs import config_data
-from contrast_tasks.kube.workloads import service_account
+from contrast_tasks.kube.workloads import config_data, service_account
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.prepare.policy_input import image_facts
 from tests.fakes.workloads import locked

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from contrast_tasks import variables
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.attestation.endorsements.fetch import MAXIMUM_BODY_BYTES
 from contrast_tasks.attestation.endorsements.supply import Network
@@ -18,8 +19,6 @@ from contrast_tasks.errors import SettingsError, UsageError
 from contrast_tasks.web.answers import Answer
 
 VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
-VARIABLE_MIRRORS = "CONTRAST_ENDORSEMENTS_MIRRORS"
-VARIABLE_PROXY = "CONTRAST_ENDORSEMENTS_PROXY"
 _BETWEEN = re.compile("=(?=https?://)")
 _METADATA = {"Metadata": "true"}
 
@@ -50,15 +49,17 @@ def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Ne
     if wanted not in {"on", "off"}:
         raise SettingsError(f"environment {VARIABLE_FETCH} is '{wanted}', wanted on or off")
     try:
-        mirrors = parse_mirrors(environ.get(VARIABLE_MIRRORS, "").split())
+        mirrors = parse_mirrors(environ.get(variables.ENDORSEMENTS_MIRRORS, "").split())
     except UsageError as err:
-        raise SettingsError(f"environment {VARIABLE_MIRRORS}: {err}", hint=err.hint) from err
+        raise SettingsError(
+            f"environment {variables.ENDORSEMENTS_MIRRORS}: {err}", hint=err.hint
+        ) from err
     if wanted == "off":
         return None
-    proxy = environ.get(VARIABLE_PROXY, "")
+    proxy = environ.get(variables.ENDORSEMENTS_PROXY, "")
     if proxy and not is_proxy(proxy):
         raise SettingsError(
-            f"environment {VARIABLE_PROXY} is not understood, wanted an address that begins with http:// and names no user"
+            f"environment {variables.ENDORSEMENTS_PROXY} is not understood, wanted an address that begins with http:// and names no user"
         )
     return Network(get=partial(_get, proxy=proxy), get_from_host=_get_from_host, mirrors=mirrors)
 

@@ -12,7 +12,7 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated, load_records, refuse_without_policy
-from contrast_tasks.kube.configs import config_data
+from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.local.messages import Endpoint, Plan
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS

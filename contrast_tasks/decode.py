@@ -1,31 +1,35 @@
-"""Read JSON member by member, with errors that name the place.
+"""Typed access to the JSON that programs write for each other: answers, records, messages between our own processes.
 
     host = parse_json(content).at("remote").at("host").text()
 
-raises DecodeError with the message `/remote/host: found an integer, wanted a string`.
+raises DecodeError with the message `/remote/host: found an integer, wanted a string`, at the first fault.
+Documents that users write are declared instead (`declare`): one declaration gives their schema, their reference page and
+all of their faults.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from contrast_tasks.json_text import NotJson, read_json
+
 Record = TypeVar("Record")
 
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    int: "an integer",
-    float: "a fraction",
-    bool: "true or false",
-    type(None): "null",
-}
+# In this order, since true is an int too.
+_KINDS: tuple[tuple[type, str], ...] = (
+    (dict, "an object"),
+    (list, "a list"),
+    (str, "a string"),
+    (bool, "true or false"),
+    (int, "an integer"),
+    (float, "a fraction"),
+    (type(None), "null"),
+)
 
 
 class DecodeError(ValueError):
-    """A document is not JSON, or does not have the expected form."""
+    """A document is not strict JSON, or does not have the expected form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Json:
 
     def wrong(self, wanted: str) -> DecodeError:
         """Return an error that names the expected and the found type. The value may be a secret and is left out."""
-        found = _KINDS[type(self.value)]
+        found = next(words for kind, words in _KINDS if isinstance(self.value, kind))
         return DecodeError(f"{self.pointer or 'the document'}: found {found}, wanted {wanted}")
 
     def _of(self, kind: type, wanted: str) -> Any:
@@ -94,13 +98,11 @@ class Json:
 
 
 def parse_json(content: bytes | str) -> Json:
-    """Return the document; raise DecodeError if it is not JSON."""
+    """Return the document; raise DecodeError if it is not strict JSON."""
     try:
-        return Json(json.loads(content))
-    except RecursionError as err:
-        raise DecodeError("nested too deeply") from err
-    except ValueError as err:
-        raise DecodeError(f"not JSON: {err}") from err
+        return Json(read_json(content).document)
+    except NotJson as err:
+        raise DecodeError(f"line {err.line}: {err}" if err.line else str(err)) from err
 
 
 def read_record(kind: type[Record], place: Json) -> Record:

@@ -53,7 +53,12 @@ def test_another_form_is_told_with_its_place(read: Callable[[Json], object], mes
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not JSON"), (b"\xff", "not JSON"), ("[" * 100_000, "nested too deeply")],
+    [
+        ("{", "line 1: not valid JSON"),
+        (b"\xff", "line 1: byte 0xff is not valid UTF-8"),
+        ("[" * 100_000, "line 1: nested too deeply"),
+        ('{"a": 1,\n"a": 2}', "line 2: member 'a' occurs twice"),
+    ],
 )
 def test_other_content_is_no_document(content: bytes | str, message: str) -> None:
     with pytest.raises(DecodeError, match=message):

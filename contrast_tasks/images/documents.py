@@ -5,13 +5,13 @@ Both kinds have the same shape; only the media types differ. Source: OCI image s
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS
 from contrast_tasks.errors import ImageError
+from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.pods.references import is_digest
 from contrast_tasks.records import Record, member
 
@@ -169,33 +169,11 @@ def render_config(
 
 def _object(content: bytes, what: str) -> dict[str, Any]:
     try:
-        document = load_json(content)
-    except (ValueError, RecursionError) as err:
-        raise ImageError(f"{what} is not JSON: {err}") from err
+        document = read_json(content).document
+    except NotJson as err:
+        raise ImageError(f"{what}: {err}") from err
     if not isinstance(document, dict):
         raise ImageError(f"{what} is not a JSON object")
-    return document
-
-
-def load_json(content: bytes) -> Any:
-    """Return a document that all readers read the same; raises ValueError and RecursionError."""
-    document = json.loads(content.decode(), object_pairs_hook=unique_members)
-    # Only an escape can spell half of a surrogate pair, which no output can hold.
-    if b"\\ud" in content.lower():
-        try:
-            json.dumps(document, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ValueError("a text in it holds half of a surrogate pair") from None
-    return document
-
-
-def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object from its members, as a hook of the parser; raises ValueError for a name that is there twice."""
-    document: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in document:
-            raise ValueError(f"key {name!r} is there twice in one object")
-        document[name] = value
     return document
 
 

@@ -13,7 +13,8 @@ from contrast_tasks.declare.problems import problems
 from contrast_tasks.declare.shapes import ANY_TEXT, TEXT, Leaf, List, integer, one_of, table_of
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
-from contrast_tasks.images.documents import ImageConfig, load_json
+from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.pods.references import ImageReference, is_digest, parse_reference
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import Record, member
@@ -116,11 +117,10 @@ def render_lock(lock: Lock) -> bytes:
 def parse_lock(content: bytes, file: str = "contrast.lock") -> Lock:
     """Parse the file; raise ImageError naming file, line, what was found and what was expected."""
     try:
-        document = load_json(content)
-    except (ValueError, RecursionError) as err:
-        line = err.lineno if isinstance(err, json.JSONDecodeError) else None
-        reason = err.msg if isinstance(err, json.JSONDecodeError) else str(err)
-        raise _refusal(f"is not JSON: {reason}", Location(file=file, line=line)) from err
+        document = read_json(content).document
+    except NotJson as err:
+        where = Location(file=file, line=err.line, column=err.column)
+        raise _refusal(str(err), where) from err
     for problem in problems(document, table_of(LockDocument), complete=True):
         line = _line_of(content, _reference_at(document, problem.path))
         raise _refusal(problem.message, Location(file=file, line=line))

@@ -6,9 +6,11 @@ Source: docs/internals/manifest.md 4 (checked there against the reference produc
 
 import json
 
+from contrast_tasks import catalogue
 from contrast_tasks.declare.documents import to_json, to_record
+from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
-from contrast_tasks.manifest.json_text import NotJson, read_json
+from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.validate import (
     FILE_NAME,
@@ -43,9 +45,10 @@ def check_manifest(
     The manifest is None if there are errors other than missing values.
     """
     try:
-        parsed = read_json(content, file)
+        parsed = read_json(content)
     except NotJson as err:
-        return None, [err.finding]
+        where = Location(file=file, line=err.line, column=err.column)
+        return None, [Finding(catalogue.NOT_JSON, where, str(err))]
     findings = validate_manifest(
         parsed.document,
         file=file,

@@ -8,7 +8,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from contrast_tasks.errors import Location, UsageError
-from contrast_tasks.manifest.json_text import shown
+from contrast_tasks.json_text import shown
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import (

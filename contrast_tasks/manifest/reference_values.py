@@ -6,13 +6,13 @@ and is reported as such. Source: docs/internals/manifest.md 3, 9.4.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.json_text import JsonText, NotJson, read_json
 from contrast_tasks.manifest.bundled import PREFIX, bundled_content, bundled_minimum_tcb
-from contrast_tasks.manifest.json_text import JsonText, NotJson, read_json
 from contrast_tasks.platforms import (
     HANDLER_PREFIX,
     SIMULATED_MEASUREMENT,
@@ -49,13 +49,12 @@ class ProvidedValues:
     tdx: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(slots=True)
-class _File:
+class _File(NamedTuple):
+    name: str
     parsed: JsonText
-    keys: dict[str, str] = field(default_factory=dict)
 
     def refused(self, message: str, pointer: str = "", hint: str = "") -> SettingsError:
-        where = Location(file=self.parsed.file, line=self.parsed.line(pointer), pointer=pointer)
+        where = Location(file=self.name, line=self.parsed.line(pointer), pointer=pointer)
         return SettingsError(message, hint=hint, where=where)
 
 
@@ -70,10 +69,11 @@ def parse_reference_values(
     """
     wanted = find_platform(platform) if isinstance(platform, str) else platform
     try:
-        parsed = read_json(content, file)
+        parsed = read_json(content)
     except NotJson as err:
-        raise SettingsError(err.finding.message, where=err.finding.where) from err
-    source = _File(parsed)
+        where = Location(file=file, line=err.line, column=err.column)
+        raise SettingsError(str(err), where=where) from err
+    source = _File(file, parsed)
     document = parsed.document
     if not isinstance(document, dict):
         raise source.refused("is no JSON object, expected one")

@@ -13,8 +13,8 @@ from contrast_tasks import catalogue
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
+from contrast_tasks.json_text import shown
 from contrast_tasks.manifest._checks import Collector
-from contrast_tasks.manifest.json_text import shown
 from contrast_tasks.manifest.model import HASH, ROLE_COORDINATOR, Manifest, PolicyEntry
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.trusted_guests import PRODUCTS, ReferenceValues

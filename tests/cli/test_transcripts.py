@@ -245,7 +245,7 @@ BAD_INPUT = [
         ["generate"],
         20,
         lines(
-            "contrast.lock:1: error: lock file: is not JSON: Expecting property name enclosed in double quotes",
+            "contrast.lock:1:2: error: lock file: not valid JSON: expecting property name enclosed in double quotes",
             "  hint: restore the file, or remove it and run 'contrast-tasks lock'",
         ),
         id="damaged-lock",

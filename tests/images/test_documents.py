@@ -12,7 +12,6 @@ from contrast_tasks.images.documents import (
     parse_config,
     parse_index_or_manifest,
     render_config,
-    unique_members,
 )
 from tests.fakes.images import make_image, make_index
 
@@ -94,7 +93,7 @@ def test_malformed_manifest_is_refused(document: Any, problem: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000])
 def test_manifest_that_is_not_json_is_refused(content: bytes) -> None:
-    with pytest.raises(ImageError, match="image a: manifest is not JSON"):
+    with pytest.raises(ImageError, match="image a: manifest: "):
         parse_index_or_manifest(content, "image a")
 
 
@@ -176,9 +175,11 @@ CONFIG = '{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]},"config"
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        pytest.param('"Cmd"', '"Cmd":["b"],"Cmd"', "key 'Cmd' is there twice", id="process"),
-        pytest.param('["a"]', '["\\ud800"]', "holds half of a surrogate pair", id="half a pair"),
-        pytest.param('"os"', '"os":"x","os"', "key 'os' is there twice", id="platform"),
+        pytest.param('"Cmd"', '"Cmd":["b"],"Cmd"', "member 'Cmd' occurs twice", id="process"),
+        pytest.param(
+            '["a"]', '["\\ud800"]', "string holds an unpaired surrogate", id="half a pair"
+        ),
+        pytest.param('"os"', '"os":"x","os"', "member 'os' occurs twice", id="platform"),
         pytest.param('"Cmd"', '"cmd":["b"],"Cmd"', "has a key 'cmd', wanted 'Cmd'", id="lower"),
         pytest.param(
             '"Cmd"', '"U\u017fer":"b","Cmd"', "has a key 'U\u017fer', wanted 'User'", id="folded"
@@ -194,33 +195,12 @@ def test_a_config_that_readers_read_differently_is_refused(
         parse_config(CONFIG.replace(old, new, 1).encode(), "image a")
 
 
-def test_a_key_that_is_there_twice_is_found_in_one_pass() -> None:
-    # Time that grows with the square of what a registry sends would be hours for a document of full size.
-    asked = []
-
-    class Name(str):
-        __slots__ = ()
-
-        def __eq__(self, other: object) -> bool:
-            asked.append(other)
-            return str.__eq__(self, other)
-
-        __hash__ = str.__hash__
-
-    pairs = [(Name(f"k{number}"), number) for number in range(1000)]
-
-    with pytest.raises(ValueError, match="key 'k999' is there twice"):
-        unique_members([*pairs, (Name("k999"), 0)])
-
-    assert len(asked) < 2 * len(pairs)
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        pytest.param(b'{"layers":[],"layers":[]}', "key 'layers' is there twice", id="twice"),
+        pytest.param(b'{"layers":[],"layers":[]}', "member 'layers' occurs twice", id="twice"),
         pytest.param(b'{"Manifests":[],"layers":[]}', "has a key 'Manifests'", id="case"),
-        pytest.param('{"layers":[]}'.encode("utf-16"), "is not JSON", id="another encoding"),
+        pytest.param('{"layers":[]}'.encode("utf-16"), "not valid UTF-8", id="another encoding"),
     ],
 )
 def test_a_manifest_that_readers_read_differently_is_refused(content: bytes, problem: str) -> None:

@@ -160,8 +160,10 @@ def test_a_config_said_to_be_huge_is_not_read(tmp_path: Path) -> None:
         pytest.param("oci-layout", "{}", "version is None, wanted '1.0.0'", id="no version"),
         pytest.param("oci-layout", "[]", "version is None, wanted '1.0.0'", id="marker a list"),
         pytest.param("index.json", None, "cannot read the image layout", id="no index"),
-        pytest.param("index.json", "oops", "is not JSON", id="index not JSON"),
-        pytest.param("index.json", "[" * 100_000, "is not JSON", id="index nested without end"),
+        pytest.param("index.json", "oops", "not valid JSON", id="index not JSON"),
+        pytest.param(
+            "index.json", "[" * 100_000, "nested too deeply", id="index nested without end"
+        ),
         pytest.param("index.json", "{}", "unknown kind", id="index empty"),
     ],
 )

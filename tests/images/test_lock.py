@@ -184,12 +184,12 @@ def test_a_malformed_reference_is_refused() -> None:
 
 
 def test_half_of_a_surrogate_pair_is_refused() -> None:
-    with pytest.raises(ImageError, match="a text in it holds half of a surrogate pair"):
+    with pytest.raises(ImageError, match="string holds an unpaired surrogate"):
         parse_lock(b'{"version": 1, "images": [{"reference": "\\uD800"}]}')
 
 
 def test_a_key_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(ImageError, match="key 'version' is there twice"):
+    with pytest.raises(ImageError, match="member 'version' occurs twice"):
         parse_lock(b'{"version": 1, "version": 1, "images": []}')
 
 
@@ -198,12 +198,12 @@ def test_a_key_that_is_there_twice_is_refused() -> None:
     [
         pytest.param(b'{\n  "version": 1,\n  oops\n}', 3, id="syntax"),
         pytest.param(b"", 1, id="empty"),
-        pytest.param(b"\xff\xfe\x00", None, id="not text"),
-        pytest.param(b"[" * 100_000, None, id="deep"),
+        pytest.param(b"\xff\xfe\x00", 1, id="not text"),
+        pytest.param(b"[" * 100_000, 1, id="deep"),
     ],
 )
 def test_what_is_not_json_is_refused_with_the_line(content: bytes, line: int | None) -> None:
-    with pytest.raises(ImageError, match="lock file: is not JSON") as caught:
+    with pytest.raises(ImageError, match="lock file: ") as caught:
         parse_lock(content, "contrast.lock")
 
     assert caught.value.where is not None

@@ -21,8 +21,8 @@ def test_a_local_mesh_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("", "not JSON"),
-        ("{", "not JSON"),
+        ("", "line 1: is empty"),
+        ("{", "line 1: not valid JSON"),
         ("[]", "the document: found a list"),
         ("null", "the document: found null"),
         ('{"pod_address": "127.77.0.3"}', "/app_address: missing"),

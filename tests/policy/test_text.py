@@ -172,7 +172,7 @@ def test_a_wrong_data_block_does_not_fit_the_schema(change: dict[str, object]) -
     ("policy", "message"),
     [
         (b"package agent_policy\n", "no data block"),
-        (b"\npolicy_data := {,}\n", "not JSON"),
+        (b"\npolicy_data := {,}\n", "not valid JSON"),
         (b"\npolicy_data := []\n", "does not name its containers"),
         (b'\npolicy_data := {"containers": [1]}\n', "does not name its containers"),
         (b"\xff\xfe", "no data block"),

@@ -181,10 +181,10 @@ def test_a_damaged_lock_file_is_refused_and_not_overwritten(tmp_path: Path) -> N
     settings = project(tmp_path, cart=image())
     (tmp_path / "contrast.lock").write_text("{\n  oops")
 
-    with pytest.raises(ImageError, match="lock file: is not JSON") as caught:
+    with pytest.raises(ImageError, match="lock file: not valid JSON") as caught:
         run_lock(settings, [CART])
 
-    assert str(caught.value.where) == "contrast.lock:2"
+    assert str(caught.value.where) == "contrast.lock:2:3"
     assert (tmp_path / "contrast.lock").read_text() == "{\n  oops"
 
 
@@ -192,7 +192,7 @@ def test_a_damaged_layout_is_refused(tmp_path: Path) -> None:
     settings = project(tmp_path, cart=image())
     (tmp_path / "build/images/index.json").write_text("oops")
 
-    with pytest.raises(ImageError, match="manifest is not JSON"):
+    with pytest.raises(ImageError, match="manifest: not valid JSON"):
         run_lock(settings, [CART])
 
 

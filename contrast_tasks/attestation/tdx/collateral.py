@@ -103,8 +103,6 @@ def parse_collateral(content: bytes) -> Collateral:
         texts[name] = value.rstrip("\0")
         if not texts[name]:
             raise CollateralRejected(f"collateral lacks {name}")
-        if not _is_text(value):
-            raise CollateralRejected(f"collateral: {name} holds half of a surrogate pair")
     return Collateral(**{name: _from_text(name, text) for name, text in texts.items()})
 
 
@@ -119,15 +117,6 @@ def _from_text(name: str, text: str) -> Any:
         except ValueError as err:
             raise CollateralRejected(f"collateral: {name} is not hex") from err
     return text
-
-
-def _is_text(value: str) -> bool:
-    """Return whether a string has bytes in UTF-8; JSON can spell some that have not."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def verify_collateral(

@@ -3,7 +3,6 @@
 Source: Intel PCS API v4, "Get TCB Info" (TDX, version 3) and "Get QE Identity" (TD_QE, version 2).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from contrast_tasks.attestation.errors import CollateralRejected
+from contrast_tasks.json_text import NotJson, read_json
 
 COMPONENTS = 16
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -211,21 +211,11 @@ def parse_qe_identity(text: str) -> QeIdentity:
 
 
 def load_json(text: str | bytes, what: str) -> Any:
-    """Return a JSON document in which no member comes twice; raises CollateralRejected."""
-
-    def distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        document = dict(members)
-        if len(document) != len(members):
-            raise CollateralRejected(f"{what} has a member twice")
-        return document
-
-    def refuse(constant: str) -> None:
-        raise CollateralRejected(f"{what} holds {constant}, which JSON does not know")
-
+    """Return a strict JSON document; raises CollateralRejected."""
     try:
-        return json.loads(text, object_pairs_hook=distinct, parse_constant=refuse)
-    except (ValueError, RecursionError) as err:
-        raise CollateralRejected(f"{what} is not JSON") from err
+        return read_json(text).document
+    except NotJson as err:
+        raise CollateralRejected(f"{what}: {err}") from err
 
 
 def _require(found: object, wanted: object, what: str) -> None:

@@ -113,7 +113,10 @@ def test_half_a_surrogate_pair_in_a_member_is_refused(name: str) -> None:
     bundle = json.loads(INTEL.collateral())
     bundle[name] += "\ud800"
 
-    with pytest.raises(CollateralRejected, match=f"collateral: {name} holds half of a surrogate"):
+    with pytest.raises(
+        CollateralRejected,
+        match="collateral: string holds an unpaired surrogate",
+    ):
         parse_collateral(json.dumps(bundle).encode())
 
 
@@ -130,21 +133,21 @@ def test_a_member_that_comes_twice_in_signed_tcb_info_is_refused(plain: str, twi
     text = json.dumps(INTEL.tcb_info(), separators=(",", ":"))
     assert plain in text
 
-    with pytest.raises(CollateralRejected, match="TCB info has a member twice"):
+    with pytest.raises(CollateralRejected, match=r"TCB info: member .* occurs twice"):
         verify(signed("tcb_info", text.replace(plain, twice, 1)))
 
 
 def test_a_member_that_comes_twice_in_a_signed_identity_is_refused() -> None:
     text = json.dumps(INTEL.qe_identity()).replace('"isvprodid"', '"isvprodid": 1, "isvprodid"')
 
-    with pytest.raises(CollateralRejected, match="QE identity has a member twice"):
+    with pytest.raises(CollateralRejected, match=r"QE identity: member .* occurs twice"):
         verify(signed("qe_identity", text))
 
 
 def test_a_member_that_comes_twice_in_the_bundle_is_refused() -> None:
     twice = INTEL.collateral().replace(b"{", b'{"tcb_info": "other", ', 1)
 
-    with pytest.raises(CollateralRejected, match="collateral has a member twice"):
+    with pytest.raises(CollateralRejected, match=r"collateral: member .* occurs twice"):
         parse_collateral(twice)
 
 
@@ -173,7 +176,7 @@ def test_a_nested_object_of_the_same_name_is_not_taken_for_the_signed_one() -> N
         pytest.param({"tcbEvaluationDataNumber": -1}, "is -1", id="negative"),
         pytest.param({"tcbType": 1}, "tcbType is 1, wanted 0", id="levels compared in another way"),
         pytest.param({"tcbType": False}, "tcbType is False", id="type in a boolean"),
-        pytest.param({"tcbEvaluationDataNumber": float("inf")}, "holds Infinity", id="infinity"),
+        pytest.param({"tcbEvaluationDataNumber": float("inf")}, "Infinity is not a JSON number", id="infinity"),
         pytest.param({"tcbLevels": {}}, "not a list", id="levels in an object"),
         pytest.param({"tcbLevels": [1]}, "not a JSON object", id="level of another type"),
         pytest.param({"tdxModuleIdentities": None}, "not a list", id="no module identities"),

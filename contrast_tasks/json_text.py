@@ -1,18 +1,16 @@
-"""Strict JSON: what Go's or Python's reader would let pass, this one refuses, and it knows where each value stands.
+"""Strict JSON: refuses what Go's or Python's reader lets pass, and gives the line of each value.
 
+Two readers of one document must never see two documents, so a member that occurs twice is an error. This is the only
+reader of JSON that users, peers, registries and vendors write; `decode` reads values out of what it returns.
 Source: RFC 8259; docs/internals/manifest.md 2.1 (what the reference product lets pass), 2.2 (M001).
 """
 
 import json
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from contrast_tasks import catalogue
-from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding
 from contrast_tasks.pointers import escape
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
@@ -24,21 +22,22 @@ _SHOWN = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class NotJson(Exception):  # never leaves this package
-    """The content is not strict JSON; carries the finding that says why."""
+class NotJson(ValueError):
+    """The content is not strict JSON; line and column count from 1, None where unknown."""
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.message)
-        self.finding = finding
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
 
 
 class Fraction(float):
-    """A number that is no integer, or a longer one than anybody reads; it is shown as it was written."""
+    """A number that is not an integer of at most 40 digits; messages show it as it was written."""
 
     text: str
 
     def __new__(cls, text: str) -> Self:
-        """Keep the text beside the nearest float."""
+        """Return the nearest float, with the text."""
         number = super().__new__(cls, text)
         number.text = text
         return number
@@ -48,7 +47,7 @@ class Fraction(float):
 
 
 def shown(value: Any) -> str:
-    """Return how a JSON value is quoted in a message, cut to a readable length."""
+    """Return a JSON value as messages quote it, cut to a readable length."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -65,41 +64,39 @@ def shown(value: Any) -> str:
     return f"'{text}'" if isinstance(value, str) else text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """The lines, from 1, of all members and elements by pointer, and the pointers that occur twice."""
+class Places(NamedTuple):
+    """The line of each member and element by pointer, and (pointer, line, first line) of repeated members."""
 
     lines: dict[str, int]
     duplicates: tuple[tuple[str, int, int], ...]
 
 
 class JsonText:
-    """A parsed document together with its text; line numbers are computed when first asked for."""
+    """A parsed document and its text; lines are found when the first one is asked for."""
 
-    def __init__(self, *, document: Any, text: str, file: str) -> None:
+    def __init__(self, document: Any, text: str) -> None:
         self.document = document
         self.text = text
-        self.file = file
 
     @cached_property
     def places(self) -> Places:
-        """Return where everything stands."""
-        return scan(self.text)
+        """Return the places of all values."""
+        return find_places(self.text)
 
     def line(self, pointer: str) -> int:
-        """Return the line of a value, or of the nearest value around it that exists."""
+        """Return the line of a value, or of the nearest existing value that encloses the pointer."""
         lines = self.places.lines
         while pointer and pointer not in lines:
             pointer = pointer.rpartition("/")[0]
         return lines.get(pointer, 1)
 
 
-def scan(text: str) -> Places:
-    """Return the places in a text that is known to be valid JSON; nothing is validated here."""
+def find_places(text: str) -> Places:
+    """Return the places of all values in a text that `json` has accepted."""
     starts = [match.end() for match in re.finditer("\n", text)]
     lines: dict[str, int] = {"": 1}
     duplicates: list[tuple[str, int, int]] = []
-    # One entry per open container: its pointer, the next index or -1 for an object, the member being read.
+    # One entry per open container: its pointer, the next index (-1 for an object), the pointer of the member being read.
     stack: list[tuple[str, int, str | None]] = []
     for match in _TOKEN.finditer(text):
         word = match[0]
@@ -127,15 +124,17 @@ def scan(text: str) -> Places:
     return Places(lines=lines, duplicates=tuple(duplicates))
 
 
-def read_json(content: bytes, file: str) -> JsonText:
+def read_json(content: bytes | str) -> JsonText:
     """Return the document in `content`.
 
-    Raises NotJson (M001) for invalid UTF-8, a byte order mark, syntax errors, trailing data, NaN and infinities,
-    unpaired surrogates, nesting too deep to read, and a member that occurs twice in one object.
+    Raises NotJson for invalid UTF-8, a byte order mark, syntax errors, trailing data, NaN and infinities, unpaired
+    surrogates, nesting too deep to read, and a member that occurs twice in one object.
     """
-    text = _decode(content, file)
+    text = content if isinstance(content, str) else _decode(content)
+    if text.startswith("\ufeff"):
+        raise NotJson("begins with a byte order mark, expected '{'", 1)
     if not text.strip():
-        raise _refused("is empty, expected a JSON object", file, 1)
+        raise NotJson("is empty, expected a JSON object", 1)
     has_duplicates = False
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,47 +153,34 @@ def read_json(content: bytes, file: str) -> JsonText:
         )
     except json.JSONDecodeError as err:
         message = f"not valid JSON: {err.msg[:1].lower()}{err.msg[1:]}"
-        raise _refused(message, file, err.lineno, err.colno) from err
+        raise NotJson(message, err.lineno, err.colno) from err
     except RecursionError as err:
         message = f"nested too deeply, expected at most {_DEPTH_MAX} levels"
-        raise _refused(message, file, _line_of_depth(text)) from err
+        raise NotJson(message, _line_of_depth(text)) from err
     except ValueError as err:
-        raise _refused(f"not valid JSON: {err}", file, _line_of_constant(text)) from err
-    parsed = JsonText(document=document, text=text, file=file)
+        raise NotJson(f"not valid JSON: {err}", _line_of_constant(text)) from err
+    parsed = JsonText(document, text)
     if has_duplicates:
         pointer, line, first = parsed.places.duplicates[0]
         name = pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
-        raise _refused(f"member '{name}' occurs twice, first on line {first}", file, line)
-    _check_surrogates(text, file)
+        raise NotJson(f"member '{name}' occurs twice, first on line {first}", line)
+    _check_surrogates(text)
     return parsed
 
 
-def _refused(
-    message: str, file: str, line: int | None = None, column: int | None = None
-) -> NotJson:
-    return NotJson(
-        Finding(catalogue.NOT_JSON, Location(file=file, line=line, column=column), message)
-    )
-
-
-def _decode(content: bytes, file: str) -> str:
+def _decode(content: bytes) -> str:
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as err:
         line = content.count(b"\n", 0, err.start) + 1
-        message = f"byte 0x{content[err.start]:02x} is not valid UTF-8"
-        raise _refused(message, file, line) from err
-    if text.startswith("\ufeff"):
-        raise _refused("begins with a byte order mark, expected '{'", file, 1)
-    return text
+        raise NotJson(f"byte 0x{content[err.start]:02x} is not valid UTF-8", line) from err
 
 
-def _check_surrogates(text: str, file: str) -> None:
-    """Raise NotJson if an escape makes half a character: such a string has no UTF-8 form."""
+def _check_surrogates(text: str) -> None:
+    """Raise NotJson if an escape spells half of a surrogate pair: such a string has no UTF-8 form."""
     for match in _TOKEN.finditer(text) if "\\u" in text else ():
         if match[0].startswith('"') and _SURROGATE.search(json.loads(match[0])):
-            line = text.count("\n", 0, match.start()) + 1
-            raise _refused("string holds an unpaired surrogate", file, line)
+            raise NotJson("string holds an unpaired surrogate", _line_at(text, match.start()))
 
 
 def _integer(text: str) -> int | Fraction:
@@ -204,7 +190,7 @@ def _integer(text: str) -> int | Fraction:
 def _line_of_constant(text: str) -> int | None:
     for match in _TOKEN.finditer(text):
         if match[0] in _CONSTANTS:
-            return text.count("\n", 0, match.start()) + 1
+            return _line_at(text, match.start())
     return None
 
 
@@ -213,8 +199,12 @@ def _line_of_depth(text: str) -> int | None:
     for match in _TOKEN.finditer(text):
         depth += (match[0] in "{[") - (match[0] in "}]")
         if depth > _DEPTH_MAX:
-            return text.count("\n", 0, match.start()) + 1
+            return _line_at(text, match.start())
     return None
+
+
+def _line_at(text: str, offset: int) -> int:
+    return text.count("\n", 0, offset) + 1
 
 
 def _no_constant(name: str) -> None:

@@ -1,7 +1,7 @@
-"""Audit: read verify/ and say in plain words what the manifests and policies allow.
+"""Audit: read verify/ and report in plain words what the manifests and policies allow.
 
-It works on files alone, so that somebody else can do it later, elsewhere. It states and does not judge. Checked is only
-that the files belong together: each policy has the hash in its name, and every policy that a manifest names is there.
+The report needs nothing but these files, so it can be made later and elsewhere. It describes and does not judge; the only
+checks are that each policy has the hash in its name, and that every policy named by a manifest is present.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _SHORT = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """The report. text ends with a newline; generations: how many manifests; workloads: of the one in force."""
+    """The report. generations: number of manifests; workloads: number of those in the manifest in force."""
 
     text: str
     generations: int
@@ -43,9 +43,9 @@ class _Generation:
 
 
 def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
-    """Return the report on what verify left in `folder`, by default verify/ of the project.
+    """Return the report on the files of `verify` in `folder`, by default verify/ of the project.
 
-    Raises UsageError if there is nothing, MismatchError if the files do not belong together, ManifestError.
+    Raises UsageError if there are none, MismatchError if they do not belong together, ManifestError.
     """
     place = settings.root / FOLDER if folder is None else folder
     generations = _load_generations(place)
@@ -59,15 +59,13 @@ def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
             )
     active = generations[-1].manifest
     lines = [*_heading(place, generations)]
-    previous: _Generation | None = None
-    for generation in generations:
+    for previous, generation in zip([None, *generations], generations, strict=False):
         lines += ["", *_describe_generation(generation, previous)]
-        previous = generation
     lines += ["", "workloads of the manifest in force"]
     for policy, entry in _by_name(active):
         lines += ["", *_describe_workload(policy, entry, policies[policy])]
     return AuditResult(
-        # Names come from whoever set the manifest; a terminal must not obey them.
+        # Names are chosen by the manifest's author and must not control the auditor's terminal.
         text="".join(f"{_printable(line)}\n" for line in lines),
         generations=len(generations),
         workloads=len(active.policies),
@@ -103,7 +101,7 @@ def _load_generations(place: Path) -> list[_Generation]:
         try:
             manifest = parse_manifest(content, file=name)
         except ManifestError as error:
-            # It was in force once, so nothing that generates manifests could mend it.
+            # The error's own hint is about generating; this manifest comes from a Coordinator.
             error.hint = f"the file was changed: run '{command('verify')}' again"
             raise
         found.append(_Generation(number=number, sha256=sha256_hex(content), manifest=manifest))
@@ -170,7 +168,7 @@ def _describe_generation(now: _Generation, before: _Generation | None) -> Iterat
 
 def _describe_owners(manifest: "Manifest") -> Iterator[str]:
     updates = manifest.workload_owner_key_digests or ()
-    # Owners know their keys by this digest too; the manifest has the keys themselves.
+    # The manifest has the whole keys; owners can compare their digests.
     recovery = [
         sha256_hex(bytes.fromhex(key_hex)) for key_hex in manifest.seedshare_owner_pub_keys or ()
     ]
@@ -185,7 +183,7 @@ def _describe_owners(manifest: "Manifest") -> Iterator[str]:
 
 
 def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
-    """Yield what an update changed, workloads matched by their first SAN."""
+    """Yield what an update changed; workloads are matched by their first SAN."""
     old = {_name(entry): (policy, entry) for policy, entry in before.policies.items()}
     new = {_name(entry): (policy, entry) for policy, entry in after.policies.items()}
     for name in sorted(old.keys() - new.keys()):

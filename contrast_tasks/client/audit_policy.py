@@ -1,4 +1,4 @@
-"""What a policy of ours allows, read from its data block, in lines for the audit report."""
+"""What a policy of this project allows, read from its data block, as lines of the audit report."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks import __version__
-from contrast_tasks.client.audit_weaker import PAUSE, PRIVILEGED, weaker_lines
+from contrast_tasks.client.audit_weaker import PAUSE, PRIVILEGED, own_or_shared, weaker_lines
+from contrast_tasks.mesh.grammar import MeshError, parse_environment
 from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.policy.profiles import DEFAULT_CAPS
 
-# Every pod has these; a reader looks for the others.
+# Every pod has these, so they are left out.
 _USUAL_MOUNTS = frozenset(
     {
         *("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"),  # noqa: S108  # names in a guest
@@ -21,10 +22,10 @@ _USUAL_MOUNTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedPolicy:
-    """Lines about one policy: its mesh, the requests beyond the usual ones, its containers.
+    """Lines about one policy.
 
     rules: whether the rules around the data are ours, and of which version.
-    weaker: what the data allows beyond what our generator writes.
+    weaker: what the data allows beyond what our generator writes. requests: the allowed ones beyond the usual.
     """
 
     rules: str
@@ -35,7 +36,7 @@ class DescribedPolicy:
 
 
 def describe_policy(policy: bytes) -> DescribedPolicy:
-    """Return what the policy allows. Raises ContrastError if it was not made by us."""
+    """Return what the policy allows. Raises ContrastError if this project did not make it."""
     from contrast_tasks.policy.text import parse_policy
 
     data = parse_policy(policy)
@@ -72,25 +73,21 @@ def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:
         if INITIALIZER not in by_name:
             yield "no initializer either: the pod has no certificates"
         return
-    env = by_name[SERVICE_MESH]["env"]["fixed"]
-    ingress = env.get("CONTRAST_INGRESS_PROXY_CONFIG", "")
-    egress = env.get("CONTRAST_EGRESS_PROXY_CONFIG", "")
+    try:
+        mesh = parse_environment(by_name[SERVICE_MESH]["env"]["fixed"])
+    except MeshError as err:
+        yield f"its configuration is invalid, the sidecar does not start: {err}"
+        return
     yield "every inbound port needs a client certificate of the mesh, except:"
-    for entry in filter(None, ingress.split("##")):
-        name, _, rest = entry.partition("#")
-        port, _, flag = rest.partition("#")
-        what = (
-            "plain, no TLS at all" if flag.lower() in {"true", "1", "t"} else "TLS, open to anybody"
-        )
-        yield f"  port {port} ({name}): {what}"
-    if not ingress:
+    for entry in mesh.ingress:
+        what = "plain, no TLS at all" if entry.mode == "plain" else "TLS, open to anybody"
+        yield f"  port {entry.port} ({entry.name}): {what}"
+    if not mesh.ingress:
         yield "  no port"
-    for entry in filter(None, egress.split("##")):
-        name, _, rest = entry.partition("#")
-        listen, _, remote = rest.partition("#")
-        yield f"{listen} leads through the mesh to {remote} ({name})"
-    if admin := env.get("CONTRAST_ADMIN_PORT"):
-        yield f"the proxy's admin interface is on port {admin}"
+    for remote in mesh.egress:
+        yield f"{remote.listen} leads through the mesh to {remote.remote} ({remote.name})"
+    if mesh.admin_port is not None:
+        yield f"the proxy's admin interface is on port {mesh.admin_port}"
 
 
 def _requests(requests: Mapping[str, Any]) -> str:
@@ -101,7 +98,7 @@ def _requests(requests: Mapping[str, Any]) -> str:
 def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[str]:
     process, env = container["process"], container["env"]
     yield f"{container['kind']:<8} {container['name']}"
-    # The spellings of one image differ in registry and tag; the digest is what counts.
+    # The names of one image differ in registry and tag only; the digest identifies it.
     by_digest = {image.rpartition("@")[2]: image for image in sorted(container["image"], key=len)}
     for image in sorted(by_digest.values()):
         yield f"  image    {image}"
@@ -115,7 +112,7 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
         if mount["dst"] not in _USUAL_MOUNTS:
             source = mount["src"]
             yield f"  mount    {mount['dst']} ({mount['type']}, {source['kind']} {source['arg']})"
-    yield f"  caps     {_caps(shared['caps'] if process['caps'] == 'shared' else process['caps'])}"
+    yield f"  caps     {_caps(own_or_shared(process, shared, 'caps'))}"
     if devices := container["devices"]:
         yield f"  devices  {' '.join(devices)}"
     if gpus := container["gpus"]:
@@ -127,7 +124,7 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
 
 
 def _caps(caps: list[str]) -> str:
-    """Return the capabilities as differences from what every container gets."""
+    """Return the capabilities as differences from the default ones."""
     if PRIVILEGED in caps:
         return f"privileged ({len(caps)} capabilities)"
     added, dropped = set(caps) - set(DEFAULT_CAPS), set(DEFAULT_CAPS) - set(caps)
@@ -137,7 +134,7 @@ def _caps(caps: list[str]) -> str:
 
 
 def _word(word: str | Mapping[str, str]) -> str:
-    """Return an argument as it would be typed; a pattern as /regex/."""
+    """Return an argument as typed in a shell; a pattern as /regex/."""
     if isinstance(word, str):
         return word if word and not set(word) & set(" \t\n\"'") else json.dumps(word)
     return f"/{word['re']}/"

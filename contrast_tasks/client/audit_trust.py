@@ -1,4 +1,4 @@
-"""The guests that a manifest accepts, as lines of the audit report: every value that evidence is compared with."""
+"""The reference values of a manifest as lines of the audit report."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def describe_trust(values: "ReferenceValues") -> Iterator[str]:
-    """Yield for each reference value a line that says what it is, and indented ones with its details."""
+    """Yield for each reference value a heading, and indented lines with all values that evidence is compared with."""
     for snp in values.snp:
         yield (
             f"SEV-SNP {snp.product_name}, measurement {snp.trusted_measurement_hex}, minimum TCB {_tcb(snp.minimum_tcb)}"
@@ -50,11 +50,11 @@ def _launch(value: "SnpReference | SimulatedReference") -> Iterator[str]:
     yield f"  guest policy {policy.to_word():#x}{debug}, platform {_platform(value.platform_info)}"
 
 
-def _platform(found: "PlatformInfo | None") -> str:
-    if found is None:
+def _platform(platform: "PlatformInfo | None") -> str:
+    if platform is None:
         return "not checked"
-    named = [name for name in found.parts if getattr(found, name)]
-    return " ".join(named) or "with nothing enabled"
+    enabled = [name for name in platform.parts if getattr(platform, name)]
+    return " ".join(enabled) or "with nothing enabled"
 
 
 def _machines(what: str, allowed: tuple[str, ...] | None) -> str:

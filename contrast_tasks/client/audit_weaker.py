@@ -1,7 +1,7 @@
-"""What the data block of a policy allows beyond what our generator writes, in lines for the audit report.
+"""What the data block of a policy allows beyond what our generator writes, as lines of the audit report.
 
-The rules are the same for every pod, so whoever wants to hide something writes it into the data: a path that fits
-everything, an order that waits for nobody, a pattern for any variable.
+The rules are the same for every pod, so an attacker would change the data: a path that matches everything, a container
+that does not wait for the one before it, a pattern for any variable.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from contrast_tasks.policy.profiles import DEFAULT_SYSCTLS, MASKED_PATHS, PROFIL
 PRIVILEGED = "SYS_ADMIN"
 PAUSE = "pause"
 _DIGEST = "@sha256:"
-# Sources of mounts that every container has: file systems of the kernel, and the memory that the pod shares.
+# Mount sources that every container has: file systems of the kernel, and the pod's shared memory.
 _KERNEL_SOURCES = frozenset(
     {
         *("proc", "tmpfs", "devpts", "mqueue", "sysfs", "cgroup"),
@@ -26,9 +26,9 @@ _NAMESPACES = frozenset({"ipc", "mount", "uts"})
 
 
 def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for everything that a reader must know and that no policy of our generator has by itself.
+    """Yield a line for each permission that our generator does not grant by itself.
 
-    data: as schemas/policy-data.schema.json has it.
+    data: of the form of schemas/policy-data.schema.json.
     """
     profile = PROFILES.get(data["profile"])
     if profile is None:
@@ -66,7 +66,7 @@ def _container(
             yield f"image {image} is not pinned by a digest"
     if extra := sorted(set(container["namespaces"]) - _NAMESPACES):
         yield f"it has namespaces of its own: {', '.join(extra)}"
-    family = _own(container["env"], shared, "family")
+    family = own_or_shared(container["env"], shared, "family")
     if family not in ({NOTHING} if pause else KNOWN_FAMILIES):
         yield f"variables by an unknown pattern: {family}"
     yield from _kernel(container, shared)
@@ -75,10 +75,10 @@ def _container(
 def _kernel(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[str]:
     if propagation := container["propagation"]:
         yield f"mounts of the host reach it: {propagation}"
-    hidden = {*_own(container, shared, "masked"), *_own(container, shared, "readonly")}
-    seen = {*MASKED_PATHS, *READONLY_PATHS} - hidden
-    # A privileged one sees them all, and its capabilities tell that already.
-    if seen and PRIVILEGED not in _own(container["process"], shared, "caps"):
+    hidden = {key: own_or_shared(container, shared, key) for key in ("masked", "readonly")}
+    seen = {*MASKED_PATHS, *READONLY_PATHS} - {*hidden["masked"], *hidden["readonly"]}
+    # A privileged container sees them all, which its capabilities say already.
+    if seen and PRIVILEGED not in own_or_shared(container["process"], shared, "caps"):
         yield f"it sees {len(seen)} paths of the kernel that are hidden or read-only by default"
     mounts = list(shared["mounts"]["all"])
     if container["kind"] != PAUSE:
@@ -91,5 +91,6 @@ def _kernel(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator
             yield f"a volume is mounted at {mount['dst']}, where the kernel's files are"
 
 
-def _own(container: Mapping[str, Any], shared: Mapping[str, Any], key: str) -> Any:
+def own_or_shared(container: Mapping[str, Any], shared: Mapping[str, Any], key: str) -> Any:
+    """Return a container's value, or the one that the pod's containers share."""
     return shared[key] if container[key] == "shared" else container[key]

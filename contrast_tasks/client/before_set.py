@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contrast_tasks.client.given import read_given
+from contrast_tasks.client.input_files import read_input
 from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from contrast_tasks.manifest.model import Manifest
 
-_FRAME_BYTES = 8  # what a message adds to a document, at most
+_FRAME_BYTES = 8  # the most that protobuf adds to a document
 
 
 def deployed_policies(
     settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
 ) -> Mapping[str, bytes]:
-    """Return the policies of the annotated YAML by hash; sources of `generate` stand for what it wrote from them."""
+    """Return the policies of the annotated YAML by hash; for paths of source files, those of generate's output."""
     policies = policies_of(load_annotated(settings, paths))
     written = deployment_folder(settings)
     if policies or not paths or not written.is_dir():
@@ -59,7 +59,7 @@ def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: st
 
 
 def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
-    """Raise UsageError if they are too large: a Coordinator would say so only after all of it was sent."""
+    """Raise UsageError if they are too large; a Coordinator would refuse them only after all was sent."""
     from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_REQUEST_BYTES
 
     for what, document in {"the manifest": manifest, **policies}.items():
@@ -78,7 +78,7 @@ def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
 
 
 def differences_from_generated(manifest: "Manifest", settings: Settings, name: str) -> list[str]:
-    """Return where entries of the manifest differ from what was generated: allowed, but seldom meant."""
+    """Return the differences between the manifest's entries and what was generated: allowed, but rarely intended."""
     by_policy: dict[str, list[Record]] = {}
     for record in load_records(settings).values():
         by_policy.setdefault(record.policy_sha256, []).append(record)
@@ -103,7 +103,10 @@ def differences_from_generated(manifest: "Manifest", settings: Settings, name: s
 def load_owner_key(
     settings: Settings, given: Path | None, given_name: str
 ) -> "tuple[EllipticCurvePrivateKey | None, str]":
-    """Return the owner's private key, None if there is no file, and the file's name."""
+    """Return the owner's private key and its file's name; None if the key is not here.
+
+    given: named on the command line, and must be readable. given_name: as the user wrote it.
+    """
     from contrast_tasks.manifest.keys import parse_workload_owner
 
     names = settings.workload_owner_keys
@@ -114,15 +117,15 @@ def load_owner_key(
     if given is None and not path.exists():
         return None, name
     hint = "name the private key with --workload-owner-key"
-    pem = read_given(path, name, "workload owner key", hint=hint)
+    pem = read_input(path, name, "workload owner key", hint=hint)
     if given is None and b"PRIVATE KEY" not in pem:
-        # The settings may list public keys of owners who are not here.
+        # The settings may list public keys, whose owners work elsewhere.
         return None, name
     return parse_workload_owner(pem, file=name), name
 
 
 def lock_out_warnings(manifest: "Manifest", key: "EllipticCurvePrivateKey | None") -> list[str]:
-    """Return what setting this manifest makes impossible for the holder of `key` (None for no key)."""
+    """Return warnings about later updates that this manifest denies to the holder of `key` (None: no key)."""
     from contrast_tasks.manifest.keys import workload_owner_digest
 
     listed = manifest.workload_owner_key_digests
@@ -140,7 +143,7 @@ def lock_out_warnings(manifest: "Manifest", key: "EllipticCurvePrivateKey | None
 
 
 def owner_hint(key: "EllipticCurvePrivateKey | None", file: str) -> str:
-    """Return the hint for a Coordinator that does not let the holder of `key` set; file: where it was looked for."""
+    """Return the hint for a set that the Coordinator refused; key: None if none was found; file: its name."""
     if key is None:
         return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"
     return f"the manifest in force does not list the key in {file}"

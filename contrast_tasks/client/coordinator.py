@@ -1,12 +1,12 @@
-"""The Coordinator as commands ask it: where it is, how long it is waited for, and what its errors mean for the user.
+"""The Coordinator's user API for commands: address, waiting and retries, hints for errors.
 
-Waiting. `ask` connects, calls, and hangs up. While the Coordinator is not there (nobody listens, the connection breaks, the
-call is not answered in time) it tries again every second, up to the limit, on a new connection with a new nonce; people are told
-once. It does not wait where waiting cannot help: evidence or manifest are refused, the Coordinator said why it cannot
-serve (in recovery mode, without a manifest), it failed on its own side, or somebody else listens there.
+`ask` connects, calls and disconnects. While the Coordinator is unreachable (connection refused or broken, call timed out)
+it tries again every second, up to the limit, each time with a new connection and a new nonce; the user is told once. It
+does not wait where waiting cannot help: evidence or manifest are refused, the Coordinator reports why it cannot serve (in
+recovery mode, without a manifest) or an internal error, or another service listens at the address.
 
-What was asked may have been carried out although its answer was lost, so each attempt must be harmless when repeated; `set`
-looks at the history first.
+A call whose answer was lost may have been carried out, so every call must be safe to repeat; `set` reads the history
+first.
 """
 
 import time
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 
 class Dial(Protocol):
-    """Connects to a Coordinator that must satisfy the manifest, as `session.dial` does."""
+    """Connects to a Coordinator and attests it against the manifest, as `session.dial` does."""
 
     def __call__(
         self, host: str, port: int, *, manifest: "Manifest", client_key: "PrivateKey | None"
@@ -44,7 +44,7 @@ class Dial(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How a Coordinator is reached. limit_s: for how long it is waited for; the others are the network and the time."""
+    """How a Coordinator is reached. limit_s: how long to wait for it; the rest is replaced in tests."""
 
     limit_s: float = LIMIT_S
     connect: Dial = dial
@@ -59,8 +59,8 @@ USUAL_REACH = Reach()
 class Coordinator:
     """One Coordinator's user API.
 
-    project: root of the project whose local deployment it belongs to, None if it was named on the command line.
-    say: is told that we wait.
+    project: root of the project in whose local deployment it runs, None if it was named on the command line.
+    say: receives the line about waiting.
     """
 
     host: str
@@ -73,7 +73,7 @@ class Coordinator:
     def find(
         cls, settings: Settings, given: str | None, *, say: Callable[[str], None], reach: Reach
     ) -> Self:
-        """Return the Coordinator at `given`, HOST:PORT, or the local deployment's. Raises ClusterError, UsageError."""
+        """Return the Coordinator at HOST:PORT; given None: the local deployment's. Raises ClusterError, UsageError."""
         host, port = coordinator_address(settings, given)
         project = settings.root if given is None and is_local(settings) else None
         return cls(host=host, port=port, project=project, say=say, reach=reach)
@@ -85,16 +85,16 @@ class Coordinator:
 
     @property
     def subject(self) -> str:
-        """Return what messages call it."""
+        """Return its name in messages."""
         return f"coordinator {self.address}"
 
     @contextmanager
     def session(
         self, manifest: "Manifest", client_key: "PrivateKey | None" = None
     ) -> Iterator[Session]:
-        """Connect once, without waiting; errors get the hint that fits.
+        """Connect once, without waiting.
 
-        Raises EvidenceRejected, MismatchError, NotAuthorised, CoordinatorUnreachable, RequestRefused.
+        Raises EvidenceRejected, MismatchError, NotAuthorised, CoordinatorUnreachable, RequestRefused, each with a hint.
         """
         from contrast_tasks.api.errors import REASON_RECOVERY, CoordinatorFailed
 
@@ -116,7 +116,7 @@ class Coordinator:
         call: Callable[[Session], Result],
         client_key: "PrivateKey | None" = None,
     ) -> Result:
-        """Return what `call` returns for a session, waiting for the Coordinator as the module says; raises as `session`."""
+        """Return the result of `call`, waiting for the Coordinator if need be. Raises what `session` raises."""
         deadline = self.reach.clock() + self.reach.limit_s
         is_told = False
         while True:

@@ -1,4 +1,4 @@
-"""Where a deployment runs, on this machine or on a cluster, and the address of its Coordinator's user API."""
+"""Where a deployment runs, on this machine or on a cluster, and its Coordinator's address."""
 
 from contrast_tasks.addresses import USER_API_PORT, host_and_port
 from contrast_tasks.errors import ClusterError, UsageError
@@ -18,9 +18,9 @@ def is_local(settings: Settings) -> bool:
 
 
 def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
-    """Return host and port of the user API: as given, or the local deployment's.
+    """Return host and port of the user API at HOST[:PORT]; given None: of the local deployment's Coordinator.
 
-    Raises ClusterError if none was given and none runs here, UsageError for a malformed one.
+    Raises ClusterError if none runs here, UsageError for a malformed address.
     """
     if given is None:
         if not is_local(settings):
@@ -41,7 +41,7 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
 
 
 def address_of(given: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`; raises UsageError for one of another form, the port may not be left out."""
+    """Return host and port of `HOST:PORT`. Raises UsageError for any other form; the port is required."""
     found = host_and_port(given)
     if found is None or not found[1]:
         raise UsageError(f"coordinator is {given!r}, wanted HOST:PORT")
@@ -49,7 +49,7 @@ def address_of(given: str) -> tuple[str, int]:
 
 
 def running_pods(settings: Settings) -> tuple[PodStatus, ...]:
-    """Return the pods of the local deployment. Raises NodeAbsent when it does not run."""
+    """Return the pods of the local deployment. Raises NodeAbsent if it does not run."""
     try:
         return NodeClient(paths=local_paths(settings.root)).status()
     except NodeAbsent as err:

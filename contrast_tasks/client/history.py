@@ -1,6 +1,6 @@
-"""Checks on what a Coordinator presents: its history holds together, and its two CA certificates are what they say.
+"""Checks on what an attested Coordinator presents: a consistent history and two proper CA certificates.
 
-The Coordinator has been attested by now. These checks catch one that lies all the same, and anybody who answers in its place.
+They are a second line of defence behind attestation.
 """
 
 from datetime import datetime
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 ROOT_CA_FILE = "coordinator-root-ca.pem"
 MESH_CA_FILE = "mesh-ca.pem"
-# Common names of the two. Source: docs/internals/coordinator.md 7.1.
+# Common names of the certificates. Source: docs/internals/coordinator.md 7.1.
 _ROOT_NAME = "system:coordinator:root"
 _MESH_NAME = "system:coordinator:intermediate"
 
 
 def newest_transition(history: "ManifestHistory") -> bytes:
-    """Return the hash (32 bytes) of the chain over all manifests, 32 zeros for none."""
+    """Return the last hash (32 bytes) of the chain over all manifests, 32 zeros without any."""
     from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 
     transition = NO_TRANSITION
@@ -33,23 +33,23 @@ def newest_transition(history: "ManifestHistory") -> bytes:
 
 
 def check_history(history: "ManifestHistory", subject: str) -> None:
-    """Raise MismatchError unless the history holds together.
+    """Raise MismatchError unless the history is consistent.
 
-    Every policy that a manifest names must be there and no other, and the newest transition must be the hash chain over
-    all manifests, if the Coordinator tells one. What the manifest in force says is judged elsewhere; what earlier ones say is not.
+    The policies must be exactly those that the manifests name, and the newest transition, if presented, must be the end of
+    the hash chain over all manifests. The manifests' contents are not checked here.
     """
-    there = {sha256_hex(policy) for policy in history.policies}
+    presented = {sha256_hex(policy) for policy in history.policies}
     named: set[str] = set()
     for number, content in enumerate(history.manifests):
         policies = _policy_hashes(content)
         if policies is None:
-            raise MismatchError(f"{subject} presents as manifest {number} what is no manifest")
-        if missing := sorted(policies - there):
+            raise MismatchError(f"{subject} presents a manifest {number} that is not a manifest")
+        if missing := sorted(policies - presented):
             raise MismatchError(
                 f"{subject} names policy {missing[0]} in manifest {number} and does not present it"
             )
         named |= policies
-    if unnamed := sorted(there - named):
+    if unnamed := sorted(presented - named):
         raise MismatchError(f"{subject} presents policy {unnamed[0]}, which no manifest names")
     latest, transition = history.latest_transition, newest_transition(history)
     if latest is not None and latest.transition_hash != transition:
@@ -61,7 +61,7 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
 
 
 def _policy_hashes(manifest: bytes) -> set[str] | None:
-    """Return the hashes of the policies that a manifest names, None if it is none."""
+    """Return the hashes of the policies that a manifest names, None if it is not a manifest."""
     try:
         return {name for name, _ in parse_json(manifest).at("Policies").members()}
     except DecodeError:
@@ -69,9 +69,9 @@ def _policy_hashes(manifest: bytes) -> set[str] | None:
 
 
 def check_certificates(root_ca_pem: bytes, mesh_ca_pem: bytes, subject: str, now: datetime) -> None:
-    """Raise MismatchError unless both are one self-signed CA certificate each, with the right name, valid at `now`.
+    """Raise MismatchError unless each is exactly one self-signed CA certificate with the right name, valid at `now`.
 
-    Clients are told to trust these files: nothing else may stand in them.
+    Clients are told to trust these files, so they may hold nothing else.
     """
     keys = []
     for what, pem, name in (
@@ -79,14 +79,15 @@ def check_certificates(root_ca_pem: bytes, mesh_ca_pem: bytes, subject: str, now
         ("mesh ca", mesh_ca_pem, _MESH_NAME),
     ):
         certificate = _only_certificate(pem)
-        wrong = "not one certificate in PEM form"
-        if certificate is not None:
-            wrong = _why_no_authority(certificate, name, now)
-        if certificate is None or wrong:
+        if certificate is None:
+            fault = "not one certificate in PEM form"
+        else:
+            fault = _fault_of_authority(certificate, name, now)
+            keys.append(certificate.public_key())
+        if fault:
             raise MismatchError(
-                f"{subject} presents a {what} that cannot be trusted: it is {wrong}"
+                f"{subject} presents a {what} that cannot be trusted: it is {fault}"
             )
-        keys.append(certificate.public_key())
     if keys[0] == keys[1]:
         raise MismatchError(f"{subject} presents a root ca and a mesh ca with the same key")
 
@@ -99,16 +100,16 @@ def _only_certificate(pem: bytes) -> "x509.Certificate | None":
 
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-        # Some keys do not parse before they are looked at.
+        # The key is parsed only when it is read.
         certificate.public_key()
-        is_all = certificate.public_bytes(Encoding.PEM).split() == pem.split()
+        is_alone = certificate.public_bytes(Encoding.PEM).split() == pem.split()
     except PARSE_ERRORS:
         return None
-    return certificate if is_all else None
+    return certificate if is_alone else None
 
 
-def _why_no_authority(certificate: "x509.Certificate", name: str, now: datetime) -> str:
-    """Return what is wrong with a CA certificate, "" if nothing is."""
+def _fault_of_authority(certificate: "x509.Certificate", name: str, now: datetime) -> str:
+    """Return what is wrong with a CA certificate, "" if it is right."""
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
     from cryptography.x509.oid import NameOID
@@ -135,13 +136,13 @@ def _why_no_authority(certificate: "x509.Certificate", name: str, now: datetime)
 
 
 def is_same_key(one_pem: bytes, other_pem: bytes) -> bool:
-    """Return whether two PEM certificates have the same key; the reference product issues its root CA anew each time."""
+    """Return whether two PEM certificates have the same key; the reference product renews its root CA certificate."""
     one, other = _only_certificate(one_pem), _only_certificate(other_pem)
     return one is not None and other is not None and one.public_key() == other.public_key()
 
 
 def certificate_sha256(pem: bytes) -> str:
-    """Return the SHA-256 hex over the DER of a PEM certificate, as browsers show it, "" if it is not one certificate."""
+    """Return the SHA-256 hex over a PEM certificate's DER, as browsers show it; "" if it is not exactly one certificate."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     certificate = _only_certificate(pem)

@@ -1,11 +1,11 @@
-"""What `set` would change: the manifest in force at the Coordinator against the one that `generate` would make."""
+"""What `set` would change: the manifest in force at the Coordinator against the planned one."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.deployed import is_local
-from contrast_tasks.client.given import load_manifest
+from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
 from contrast_tasks.settings.load import Settings
 from contrast_tasks.steps.plan import Difference
@@ -24,8 +24,8 @@ def running_difference(
 ) -> Difference | None:
     """Return what setting the planned manifest would change at the Coordinator, None if it is in force already.
 
-    coordinator: host:port; None is the local deployment's, which need not run or answer. Nothing is waited for.
-    Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42) for a Coordinator that was given.
+    coordinator: host:port; None: the local deployment's, which need not run. Connects once, without waiting.
+    Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42), but only if `coordinator` is given.
     """
     if coordinator is None and not is_local(settings):
         return None
@@ -62,9 +62,9 @@ def _difference(settings: Settings, planned: bytes, coordinator: Coordinator) ->
 
 
 def _trusted(settings: Settings, planned: bytes) -> "Manifest":
-    """Return the manifest that says which Coordinator is genuine: the project's own, or the planned one before there is one."""
+    """Return the manifest to attest the Coordinator against: the project's own, or the planned one if there is none."""
     from contrast_tasks.manifest.codec import parse_manifest
 
     if (settings.root / settings.manifest).is_file():
-        return load_manifest(settings, None).meaning
+        return load_manifest(settings, None).manifest
     return parse_manifest(planned, file=settings.manifest)

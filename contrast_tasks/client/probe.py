@@ -1,7 +1,7 @@
-"""Look at an unknown machine through its Coordinator's evidence, and write down what it proved once that is confirmed.
+"""Observe an unknown machine through its Coordinator's evidence, and write the values that the user confirms.
 
-The file holds what one machine said of itself at one time. Under its default name, next to contrast.toml, it is read like lines of
-contrast.toml, which wins and is never written.
+The file records one machine at one time. Under its default name, next to contrast.toml, it is read like part of
+contrast.toml, which has precedence and is never written.
 """
 
 import re
@@ -25,14 +25,14 @@ _HEAD = (
     f"{_MARK} and confirmed.",
     f"# {OBSERVED_NAME} is read beside {FILE_NAME}, which wins; in any other file these are lines for it.",
 )
-# Each machine of a kind adds its own to these; of everything else, what was observed last counts.
+# Each machine adds its own to these; of all other values the last observation replaces earlier ones.
 _OF_EACH_MACHINE = ("allowed_chip_ids", "allowed_piids")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The observed values that are written besides the levels of firmware."""
+    """The observed values to write in addition to the firmware levels."""
 
     guest: bool = False
     machine: bool = False
@@ -47,7 +47,7 @@ def probe(
     timeout_s: float,
     roots: "TrustRoots | None" = None,
 ) -> "Observation":
-    """Return what the machine of a Coordinator proved about itself.
+    """Return what the Coordinator's machine proves about itself.
 
     Raises EvidenceRejected unless a genuine processor made the evidence for this connection; CoordinatorUnreachable.
     """
@@ -59,7 +59,7 @@ def probe(
 
 
 def overrides_of(observation: "Observation", chosen: Chosen) -> dict[str, Any]:
-    """Return the tables below [reference_values] that accept this machine; empty if settings know none for it."""
+    """Return the tables below [reference_values] that accept this machine; empty if there are no settings for it."""
     merged: dict[str, Any] = {}
     _merge(merged, observation.levels)
     if chosen.guest:
@@ -70,9 +70,9 @@ def overrides_of(observation: "Observation", chosen: Chosen) -> dict[str, Any]:
 
 
 def with_earlier(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the overrides, merged with what earlier probes wrote about other kinds of machines and ids of other machines.
+    """Return the overrides merged with those of earlier probes: other kinds of machines, and IDs of other machines.
 
-    Raises UsageError for a file that is not ours or cannot be understood.
+    Raises UsageError if no probe wrote the file, or it cannot be parsed.
     """
     require_own(path)
     if not path.exists():
@@ -90,21 +90,25 @@ def with_earlier(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
         before, now = earlier.get(tee, {}), overrides.get(tee, {})
         if tee == "snp":
             products = dict.fromkeys((*before, *now))
-            merged[tee] = {one: _newer(before.get(one, {}), now.get(one, {})) for one in products}
+            merged[tee] = {
+                product: _newer(before.get(product, {}), now.get(product, {}))
+                for product in products
+            }
         else:
             merged[tee] = _newer(before, now)
     return merged
 
 
 def _newer(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what holds for a kind of machine: what was observed last, and the ids of all that are pinned."""
+    """Return the last observation of a kind of machine, with the pinned IDs of all observations."""
     if not now:
         return dict(before)
-    found = dict(now)
-    for name in _OF_EACH_MACHINE:
-        if name in before and name in now:
-            found[name] = list(dict.fromkeys((*before[name], *now[name])))
-    return found
+    ids = {
+        name: list(dict.fromkeys((*before[name], *now[name])))
+        for name in _OF_EACH_MACHINE
+        if name in before and name in now
+    }
+    return {**now, **ids}
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -116,7 +120,7 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 
 def render_overrides(overrides: Mapping[str, Any]) -> str:
-    """Return the overrides as TOML that can be put into contrast.toml as it is."""
+    """Return the overrides as TOML that can be copied into contrast.toml unchanged."""
     lines = [*_HEAD, ""]
     for tee, table in overrides.items():
         for path, members in _tables(("reference_values", tee), table):
@@ -129,7 +133,7 @@ def render_overrides(overrides: Mapping[str, Any]) -> str:
 def _tables(
     path: tuple[str, ...], table: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yield one table per product, or the only one of TDX; smaller tables are written in line."""
+    """Yield path and members of each table: one per product of SEV-SNP, one for TDX. Deeper tables are written inline."""
     if path[-1] == "snp":
         for product, members in table.items():
             yield (*path, product), members
@@ -155,7 +159,7 @@ def _value(value: Any) -> str:
 
 
 def require_own(path: Path) -> None:
-    """Raise UsageError unless a file may be written: it is not there, or an earlier probe wrote it."""
+    """Raise UsageError unless the file is absent or an earlier probe wrote it."""
     where = Location(file=str(path))
     if path.name == FILE_NAME:
         raise UsageError(
@@ -175,6 +179,6 @@ def require_own(path: Path) -> None:
 
 
 def write_overrides(path: Path, text: str) -> bool:
-    """Write the overrides and return whether anything changed; raises UsageError for a file that is not ours."""
+    """Write the overrides and return whether the file changed. Raises UsageError if no probe wrote the file."""
     require_own(path)
     return write_atomic(path, text.encode())

@@ -1,6 +1,6 @@
-"""Recover: give a restarted Coordinator its seed back, with one owner's share. Source: docs/internals/coordinator.md 13.3.
+"""Recover: give a restarted Coordinator its seed back from one owner's share. Source: docs/internals/coordinator.md 13.3.
 
-The Coordinator is attested against the manifest first: the seed is worth as much as the whole deployment.
+The Coordinator is attested against the manifest first, because all secrets of the deployment derive from the seed.
 """
 
 import base64
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
-from contrast_tasks.client.given import load_manifest, read_given
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
+from contrast_tasks.client.input_files import load_manifest, read_input
 from contrast_tasks.client.set import SEED_SHARES_FILE
 from contrast_tasks.client.verify import (
     FOLDER,
@@ -37,9 +37,9 @@ _SALT_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverResult:
-    """A Coordinator that serves again. restart: workloads whose certificates are from a mesh CA that is gone.
+    """A recovered Coordinator. restart: workloads that still have certificates of the earlier mesh CA.
 
-    files: what has changed, relative to the project: the history below verify/, and the CAs where `set` writes them.
+    files: the changed ones, relative to the project: the history below verify/, and the CA files of `set`.
     """
 
     coordinator: str
@@ -63,20 +63,20 @@ def run_recover(
 ) -> RecoverResult:
     """Recover the Coordinator, then verify that the manifest in force is the given one.
 
-    owner_key: seed share owner's RSA key, by default the first of the settings; seed_shares: by default
-    seed-shares.json. force: also while recovered peers are there. Raises UsageError for a share that is not ours,
+    owner_key: RSA key of a seed share owner, by default the first of the settings; seed_shares: by default
+    seed-shares.json. force: recover even if recovered peers exist. Raises UsageError if no share is for the key,
     NotAuthorised, EvidenceRejected, MismatchError, CoordinatorUnreachable.
     """
     from contrast_tasks.api.errors import REASON_RECOVERED
 
     given = load_manifest(settings, manifest)
-    given.say_simulated(say)
+    given.warn_if_simulated(say)
     key, key_file = _load_key(settings, owner_key)
     seed, salt = open_share(seed_shares or settings.root / SEED_SHARES_FILE, key, key_file)
-    found = Coordinator.find(settings, coordinator, say=say, reach=reach)
+    target = Coordinator.find(settings, coordinator, say=say, reach=reach)
     try:
-        found.ask(
-            given.meaning,
+        target.ask(
+            given.manifest,
             lambda session: session.recover(seed=seed, salt=salt, force=force),
             key,
         )
@@ -84,18 +84,18 @@ def run_recover(
         if err.reason != REASON_RECOVERED:
             raise
         raise UsageError(
-            f"{found.subject} is not in recovery mode, there is nothing to recover",
+            f"{target.subject} is not in recovery mode, there is nothing to recover",
             hint=f"see what it has in force with '{command('verify')}'",
         ) from err
     verified = run_verify(
         settings,
         say=lambda _line: None,
-        coordinator=found.address,
+        coordinator=target.address,
         manifest=manifest,
         reach=reach,
     )
     return RecoverResult(
-        coordinator=found.address,
+        coordinator=target.address,
         generation=verified.generations,
         manifest_sha256=verified.manifest_sha256,
         mesh_ca_sha256=verified.mesh_ca_sha256,
@@ -108,36 +108,38 @@ def run_recover(
 
 
 def _copy_certificates(verified: Path, root: Path) -> tuple[str, ...]:
-    """Replace the CA files that `set` wrote, and return the names of those that changed."""
+    """Replace the CA files of `set`, and return the names of those that changed."""
     names = (ROOT_CA_FILE, MESH_CA_FILE)
     return tuple(
         name for name in names if write_atomic(root / name, (verified / name).read_bytes())
     )
 
 
-def recover_with_what_is_here(
+def recover_local(
     settings: Settings, *, host: str, say: Callable[[str], None], timeout_s: float
 ) -> str:
     """Recover the local deployment's Coordinator with the project's own share and key; return their names.
 
-    The manifest in force may be another than the project's, which is about to replace it; if it is the same, the CA files
-    that `set` wrote are replaced. Raises UsageError if share or key are not here or do not fit, else as `run_recover`.
+    The manifest in force may differ from the project's, which a later `set` puts in force; if it is the same, the CA
+    files of `set` are replaced. Raises UsageError if share or key are missing or do not match, and as `run_recover`.
     """
     given = load_manifest(settings, None)
     key, key_file = _load_key(settings, None)
     seed, salt = open_share(settings.root / SEED_SHARES_FILE, key, key_file)
-    own = Coordinator(
+    target = Coordinator(
         host=host,
         port=USER_API_PORT,
         project=settings.root,
         say=say,
         reach=Reach(limit_s=timeout_s),
     )
-    own.ask(given.meaning, lambda session: session.recover(seed=seed, salt=salt, force=False), key)
-    history = own.ask(given.meaning, lambda session: session.get_manifests())
+    target.ask(
+        given.manifest, lambda session: session.recover(seed=seed, salt=salt, force=False), key
+    )
+    history = target.ask(given.manifest, lambda session: session.get_manifests())
     if history.manifests[-1:] == (given.content,):
         root_ca, mesh_ca = history.root_ca_pem, history.mesh_ca_pem
-        check_certificates(root_ca, mesh_ca, own.subject, datetime.now(UTC))
+        check_certificates(root_ca, mesh_ca, target.subject, datetime.now(UTC))
         for name in write_certificates(settings.root, history):
             say(f"wrote {name}")
     return f"{SEED_SHARES_FILE} and {key_file}"
@@ -154,10 +156,8 @@ def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKe
         raise UsageError(
             "no seed share owner key is configured", hint="name one on the command line"
         )
-    pem, where = (
-        read_given(path, path.name, "seed share owner key", hint=""),
-        Location(file=path.name),
-    )
+    pem = read_input(path, path.name, "seed share owner key", hint="")
+    where = Location(file=path.name)
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
@@ -168,16 +168,16 @@ def _load_key(settings: Settings, given: Path | None) -> tuple["rsa.RSAPrivateKe
 
 
 def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[bytes, bytes]:
-    """Return seed and salt from our share of a seed share document.
+    """Return seed and salt from the key's share in a seed share document.
 
-    Raises UsageError if the file is not one, holds no share for the key, or the share does not open.
+    Raises UsageError if the file is not such a document, holds no share for the key, or decryption fails.
     """
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     where = Location(file=path.name)
-    content = read_given(path, path.name, "seed shares", hint="it was written by the first set")
+    content = read_input(path, path.name, "seed shares", hint="it was written by the first set")
     try:
         document = parse_json(content)
         shares = {
@@ -185,7 +185,7 @@ def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[byt
             for share in document.at("SeedShares").items()
         }
         salt = _base64(document.at("salt"))
-    except ValueError as err:  # DecodeError is one, and so is what base64 raises
+    except ValueError as err:  # includes DecodeError and binascii.Error
         raise UsageError("is not a seed share document", where=where) from err
     ours = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1).hex()
     if ours not in shares:

@@ -1,4 +1,4 @@
-"""One attested connection to a Coordinator: the calls of its user API, or no more than a look at its evidence."""
+"""One attested connection to a Coordinator: for calls of its user API, or only to read its evidence."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 30.0
 CALL_LIMIT_S = 60.0
-# What `endorsements fetch` can bring: a list or collateral, and the certificate of a host that delivers none.
+# Reasons that `endorsements fetch` can remove: a missing list or collateral, or the certificate that a host does not deliver.
 _NOT_AT_HAND = frozenset({"collateral-unavailable", "chain-incomplete"})
 _PORT_HINT = "name the port of the user API with -c HOST:PORT, usually 1313"
 
 
 class NoCoordinator(CoordinatorUnreachable):
-    """Somebody else listens there; waiting does not help."""
+    """Another service listens at the address; waiting does not help."""
 
     is_passing = False
 
@@ -51,7 +51,7 @@ class Session:
     def set_manifest(
         self, manifest: bytes, policies: Sequence[bytes], previous: bytes
     ) -> "SetManifestResult":
-        """Make the manifest the one in force; previous: the transition hash (32 bytes) it must follow, zeros for none."""
+        """Put the manifest in force; previous: the transition hash (32 bytes) it must follow, zeros for none."""
         from contrast_tasks.api import userapi
 
         return userapi.set_manifest(
@@ -75,10 +75,10 @@ class Session:
 def dial(
     host: str, port: int, *, manifest: "Manifest", client_key: "PrivateKey | None"
 ) -> Iterator[Session]:
-    """Connect over attested TLS: a reference value of the manifest and its Coordinator's policy must match.
+    """Connect over attested TLS: the evidence must match a reference value and the Coordinator's policy of the manifest.
 
-    client_key: private key that proves ownership, None for nobody's. Revocation lists and collateral come from what
-    `endorsements fetch` has kept; no vendor is asked during the handshake.
+    client_key: an owner's private key; None: connect without ownership. Revocation lists and collateral are those kept by
+    `endorsements fetch`; no vendor is asked during the handshake.
     Raises EvidenceRejected, MismatchError, CoordinatorUnreachable.
     """
     from contrast_tasks.atls.errors import OwnEvidenceRefused
@@ -96,7 +96,7 @@ def dial(
         try:
             yield Session(peer.channel)
         except CoordinatorUnreachable as err:
-            # In TLS 1.3 a client without evidence learns only afterwards that it should have had some.
+            # In TLS 1.3 a client that lacks evidence is refused only after the handshake.
             if isinstance(peer.refusal, OwnEvidenceRefused):
                 raise NoCoordinator(
                     f"this is no coordinator's user api: {host}:{port}: {peer.refusal}",
@@ -108,11 +108,11 @@ def dial(
 def presented_evidence(
     host: str, port: int, *, now: datetime, timeout_s: float = HANDSHAKE_S
 ) -> Carried:
-    """Return the evidence that a Coordinator presents, before anything is known to judge it by.
+    """Return the evidence that a Coordinator presents, without verifying that it is genuine.
 
-    During the handshake only one thing is checked: that the evidence was made for this connection's key and nonce. Whether
-    it is genuine is for the caller to find out, with the network if need be. Nothing is sent over the connection.
-    Raises EvidenceRejected if it presents nothing or nothing for this connection, CoordinatorUnreachable.
+    The handshake checks only that the evidence was made for this connection's key and nonce; the caller must verify the
+    rest. Nothing is sent over the connection. Raises EvidenceRejected for absent evidence or evidence that was not made
+    for this connection; CoordinatorUnreachable.
     """
     recorders = (_Recorder("snp", OID_SNP), _Recorder("tdx", OID_TDX))
     with _connect(host, port, recorders, now=now, timeout_s=timeout_s) as peer:
@@ -134,7 +134,7 @@ def _connect(
 ) -> "AtlsChannel":
     """Return an attested connection. Raises CoordinatorUnreachable, EvidenceRejected, MismatchError.
 
-    trusted: the manifest that the validators judge by, for the hints of a refusal.
+    trusted: the manifest of the validators, for the hints of errors.
     """
     from contrast_tasks.atls.client import connect
     from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing, OtherProtocol
@@ -148,13 +148,13 @@ def _connect(
     except OtherProtocol as err:
         raise NoCoordinator(f"{stranger}: {err}", hint=_PORT_HINT) from err
     except (EvidenceRejected, MismatchError) as err:
-        # Evidence of a type that the manifest does not know comes with a hint of its own.
+        # Evidence of a type that the manifest does not know has a hint already.
         if isinstance(err, BadPeerCertificate | EvidenceMissing) and not err.hint:
-            # Like any web server, the peer does not even speak of evidence.
+            # The peer presents no evidence at all, as any web server.
             raise type(err)(f"{stranger}: {err}", hint=_PORT_HINT) from err
         if trusted is not None:
             err.hint = _hint_for(err, trusted, place)
-            # What judges knows no addresses.
+            # The validators do not know the address.
             err.args = (f"coordinator {place}: {err}", *err.args[1:])
         raise
 
@@ -174,19 +174,19 @@ def _hint_for(error: ContrastError, trusted: "Manifest", place: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Presented:
-    """Evidence bound to a connection, and not judged."""
+    """Evidence that is bound to a connection, but not verified."""
 
     carried: Carried
 
     @property
     def host_data(self) -> bytes:
-        """Return the 32 bytes that name the policy, as far as the evidence can be believed."""
+        """Return the claimed policy hash, 32 bytes."""
         return self.carried.evidence.host_data
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorder:
-    """Takes a validator's place, and takes any well-formed evidence that binds the connection."""
+    """A validator that accepts any well-formed evidence bound to the connection."""
 
     name: str
     oid: str

@@ -1,11 +1,11 @@
-"""Set: make manifest.json the manifest in force at the Coordinator. Source: docs/internals/coordinator.md 13.1.
+"""Set: put manifest.json in force at the Coordinator. Source: docs/internals/coordinator.md 13.1.
 
-The client attests the Coordinator against the manifest it is about to set, so a Coordinator that accepts it is one
-that the manifest describes. Before anything is sent, manifest and deployment must agree on the policies.
+The client attests the Coordinator against the manifest it is about to set. Before anything is sent, manifest and
+deployment must have the same policies.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +21,14 @@ from contrast_tasks.client.before_set import (
     owner_hint,
 )
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
-from contrast_tasks.client.given import load_manifest
 from contrast_tasks.client.history import (
-    MESH_CA_FILE,
-    ROOT_CA_FILE,
     certificate_sha256,
     check_certificates,
     newest_transition,
 )
+from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.session import Session
+from contrast_tasks.client.verify import write_certificates
 from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
@@ -46,7 +45,7 @@ _SHORT = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetResult:
-    """What set did. generation: 1 for the first manifest; files: what has changed, relative to the project.
+    """The outcome of set. generation: 1 for the first manifest; files: the changed ones, relative to the project.
 
     is_repeat: the manifest was in force already; setting it again is an update like any other.
     """
@@ -70,51 +69,51 @@ def run_set(
     paths: Sequence[Path] = (),
     reach: Reach = USUAL_REACH,
 ) -> SetResult:
-    """Set the manifest and write the certificates that belong to it.
+    """Set the manifest and write the CA certificates that belong to it.
 
-    coordinator: host:port, None is the local deployment's. paths: annotated YAML to take the policies from, or
-    what it was generated from; by default generate's output. owner_key: PEM file, which messages call `owner_key_name`; by default the first of the
-    settings, where absent is no key.
+    coordinator: host:port; None: the local deployment's. paths: annotated YAML with the policies, or its sources; by
+    default generate's output. owner_key: PEM file, called `owner_key_name` in messages; by default the first of the
+    settings, if it exists.
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
     manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable; RequestRefused.
     """
     given = load_manifest(settings, manifest)
-    given.say_simulated(say)
-    content, meaning, name = given
+    given.warn_if_simulated(say)
+    content, parsed, name = given
     policies = deployed_policies(settings, paths, say)
-    check_policies(meaning, policies, name)
+    check_policies(parsed, policies, name)
     check_size(content, policies)
-    differences = differences_from_generated(meaning, settings, name)
+    differences = differences_from_generated(parsed, settings, name)
     for line in differences:
         say(f"warning: {line}")
     if differences:
         say("  hint: declare it in contrast.toml; the next generate writes the manifest anew")
     key, key_file = load_owner_key(settings, owner_key, owner_key_name)
-    for line in lock_out_warnings(meaning, key):
+    for line in lock_out_warnings(parsed, key):
         say(f"warning: {line}")
-    found = Coordinator.find(settings, coordinator, say=say, reach=reach)
-    setting = _Setting(
+    target = Coordinator.find(settings, coordinator, say=say, reach=reach)
+    update = _Update(
         root=settings.root,
         content=content,
         name=name,
-        policies=[policies[policy] for policy in sorted(meaning.policies)],
-        has_seedshare_owners=bool(meaning.seedshare_owner_pub_keys),
-        coordinator=found.address,
+        policies=[policies[policy] for policy in sorted(parsed.policies)],
+        has_seedshare_owners=bool(parsed.seedshare_owner_pub_keys),
+        coordinator=target.address,
         say=say,
     )
     try:
-        return found.ask(meaning, setting.attempt, key)
+        return target.ask(parsed, update.attempt, key)
     except NotAuthorised as err:
         err.hint = err.hint or owner_hint(key, key_file)
         raise
 
 
 @dataclass(slots=True, kw_only=True)
-class _Setting:
-    """One set over several attempts: the Coordinator may have carried out one whose answer was lost on its way.
+class _Update:
+    """One set over several attempts; the Coordinator may have carried out an attempt whose answer was lost.
 
-    sent_after: the transition that the manifest was sent to follow, None as long as it was not sent.
-    kept: files of an answer that did arrive.
+    sent_after: the transition that the manifest was sent to follow, None if it was not sent yet.
+    share_files: the seed share files that were written.
     """
 
     root: Path
@@ -125,10 +124,10 @@ class _Setting:
     coordinator: str
     say: Callable[[str], None]
     sent_after: bytes | None = None
-    kept: tuple[str, ...] = ()
+    share_files: tuple[str, ...] = ()
 
     def attempt(self, session: Session) -> SetResult:
-        """Return the result of a set that follows what is in force now, or of the one whose answer was lost."""
+        """Set the manifest, or finish an earlier attempt whose answer was lost."""
         before = _history(session)
         if before is not None and self._is_done(before):
             return self._finish_lost(before)
@@ -140,36 +139,36 @@ class _Setting:
         self.sent_after = NO_TRANSITION if before is None else newest_transition(before)
         done = session.set_manifest(self.content, self.policies, self.sent_after)
         if done.seed_shares is not None:
-            # First of all: nobody can ask for them a second time.
-            self.kept = self._keep_shares(pretty_json(done.seed_shares))
+            # Written before everything else, because they are sent only once.
+            self.share_files = self._write_shares(pretty_json(done.seed_shares))
         after = session.get_manifests()
-        self._require_ours(after, done)
+        self._require_in_force(after, done)
         return self._result(after, is_repeat=is_repeat)
 
-    def _is_done(self, found: "ManifestHistory") -> bool:
+    def _is_done(self, history: "ManifestHistory") -> bool:
         if self.sent_after is None:
             return False
-        return newest_transition(found) == transition_digest(
+        return newest_transition(history) == transition_digest(
             manifest_hash(self.content), self.sent_after
         )
 
-    def _finish_lost(self, found: "ManifestHistory") -> SetResult:
-        self._check_certificates(found)
+    def _finish_lost(self, history: "ManifestHistory") -> SetResult:
+        self._check_certificates(history)
         self.say("the coordinator had set it, only its answer was lost")
-        if self.sent_after == NO_TRANSITION and self.has_seedshare_owners and not self.kept:
+        if self.sent_after == NO_TRANSITION and self.has_seedshare_owners and not self.share_files:
             self.say(
                 "warning: the seed shares were lost with the answer: this coordinator cannot be recovered after a "
                 "restart, begin a new history while that costs nothing"
             )
-        return self._result(found, is_repeat=False)
+        return self._result(history, is_repeat=False)
 
-    def _require_ours(self, found: "ManifestHistory", done: "SetManifestResult") -> None:
-        for answer in (done, found):
+    def _require_in_force(self, history: "ManifestHistory", done: "SetManifestResult") -> None:
+        for answer in (done, history):
             self._check_certificates(answer)
-        presented = found.manifests[-1] if found.manifests else b""
+        presented = history.manifests[-1] if history.manifests else b""
         if presented != self.content:
             what = "another manifest"
-        elif (found.root_ca_pem, found.mesh_ca_pem) != (done.root_ca_pem, done.mesh_ca_pem):
+        elif (history.root_ca_pem, history.mesh_ca_pem) != (done.root_ca_pem, done.mesh_ca_pem):
             what = "another CA"
         else:
             return
@@ -177,39 +176,36 @@ class _Setting:
         raise MismatchError(
             f"coordinator {self.coordinator} has {what} in force than the one just set\n"
             f"  expected  {sha256_hex(self.content)}   {self.name}, mesh CA {_short(done.mesh_ca_pem)}\n"
-            f"  presented {digest}   mesh CA {_short(found.mesh_ca_pem)}",
-            hint=f"somebody else may have set one at the same time: run '{command('verify')}'",
+            f"  presented {digest}   mesh CA {_short(history.mesh_ca_pem)}",
+            hint=f"another owner may have set one at the same time: run '{command('verify')}'",
         )
 
     def _check_certificates(self, answer: "ManifestHistory | SetManifestResult") -> None:
         subject = f"coordinator {self.coordinator}"
         check_certificates(answer.root_ca_pem, answer.mesh_ca_pem, subject, datetime.now(UTC))
 
-    def _result(self, found: "ManifestHistory", *, is_repeat: bool) -> SetResult:
-        outputs = {ROOT_CA_FILE: found.root_ca_pem, MESH_CA_FILE: found.mesh_ca_pem}
+    def _result(self, history: "ManifestHistory", *, is_repeat: bool) -> SetResult:
         return SetResult(
             coordinator=self.coordinator,
-            generation=len(found.manifests),
+            generation=len(history.manifests),
             is_repeat=is_repeat,
             manifest_sha256=sha256_hex(self.content),
-            mesh_ca_sha256=certificate_sha256(found.mesh_ca_pem),
-            files=(*self._write(outputs), *self.kept),
+            mesh_ca_sha256=certificate_sha256(history.mesh_ca_pem),
+            files=(*write_certificates(self.root, history), *self.share_files),
         )
 
-    def _keep_shares(self, content: bytes) -> tuple[str, ...]:
-        """Write the shares of a new Coordinator; those of the one before stay in a file beside them."""
-        kept: tuple[str, ...] = ()
-        # Whatever is wrong with the earlier ones, the new ones exist only here.
+    def _write_shares(self, content: bytes) -> tuple[str, ...]:
+        """Write the shares of a new Coordinator, and keep a copy of earlier ones."""
+        backup: tuple[str, ...] = ()
+        # A fault of the earlier file must not keep the new shares from being written.
         with contextlib.suppress(OSError):
             earlier = (self.root / SEED_SHARES_FILE).read_bytes()
             if earlier != content:
-                kept = self._write({SEED_SHARES_BACKUP: earlier})
-        return (*self._write({SEED_SHARES_FILE: content}), *kept)
+                backup = self._write(SEED_SHARES_BACKUP, earlier)
+        return (*self._write(SEED_SHARES_FILE, content), *backup)
 
-    def _write(self, outputs: Mapping[str, bytes]) -> tuple[str, ...]:
-        return tuple(
-            file for file, content in outputs.items() if write_atomic(self.root / file, content)
-        )
+    def _write(self, file: str, content: bytes) -> tuple[str, ...]:
+        return (file,) if write_atomic(self.root / file, content) else ()
 
 
 def _short(pem: bytes) -> str:
@@ -217,7 +213,7 @@ def _short(pem: bytes) -> str:
 
 
 def _history(session: Session) -> "ManifestHistory | None":
-    """Return what is in force, None before the first manifest."""
+    """Return the history, None before the first manifest."""
     from contrast_tasks.api.errors import REASON_NO_MANIFEST, CoordinatorNotReady
 
     try:

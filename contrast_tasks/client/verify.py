@@ -1,7 +1,7 @@
-"""Verify: attest the Coordinator, keep what it says in verify/, then compare with the given manifest.
+"""Verify: attest the Coordinator, write its history to verify/, then compare with the given manifest.
 
-Source: docs/internals/coordinator.md 13.2. Manifests and policies are written before the comparison, so that a
-difference can be looked at; the CA certificates, which clients are told to trust, only when it has succeeded.
+Source: docs/internals/coordinator.md 13.2. Manifests and policies are written before the comparison, so that the user can
+inspect a difference. The CA certificates, which clients are told to trust, are written only after it succeeded.
 """
 
 import itertools
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
-from contrast_tasks.client.given import load_manifest
 from contrast_tasks.client.history import (
     MESH_CA_FILE,
     ROOT_CA_FILE,
@@ -22,6 +21,7 @@ from contrast_tasks.client.history import (
     check_history,
     is_same_key,
 )
+from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.report.hints import command
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory
 
 FOLDER = "verify"
-# The names of the files; group 1 is the number, 0 for the oldest, or the SHA-256.
+# File names below verify/; group 1 is the number (0: the oldest) or the SHA-256 hex.
 MANIFEST = re.compile(r"manifest\.(0|[1-9][0-9]*)\.json")
 POLICY = re.compile(r"policy\.([0-9a-f]{64})\.rego")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """What was verified. folder: where the history lies for an audit; files: those in it that have changed."""
+    """What was verified. folder: of the history, for an audit; files: the changed ones in it."""
 
     coordinator: str
     folder: Path
@@ -59,31 +59,31 @@ def run_verify(
     folder_name: str = "",
     reach: Reach = USUAL_REACH,
 ) -> VerifyResult:
-    """Return if a genuine Coordinator has exactly the given manifest in force.
+    """Verify that a genuine Coordinator has exactly the given manifest in force.
 
-    manifest: by default the project's own; folder: where the history goes, by default verify/ of the project, which
-    messages call `folder_name`.
+    manifest: by default the project's own. folder: for the history, called `folder_name` in messages; by default verify/
+    of the project.
     Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40).
     """
     given = load_manifest(settings, manifest)
-    given.say_simulated(say)
-    found = Coordinator.find(settings, coordinator, say=say, reach=reach)
-    subject = found.subject
-    history = found.ask(given.meaning, lambda session: session.get_manifests())
-    target = settings.root / FOLDER if folder is None else folder
+    given.warn_if_simulated(say)
+    target = Coordinator.find(settings, coordinator, say=say, reach=reach)
+    subject = target.subject
+    history = target.ask(given.manifest, lambda session: session.get_manifests())
+    place = settings.root / FOLDER if folder is None else folder
     shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
-    if _is_of_other_root(target, history):
+    if _is_of_other_root(place, history):
         say(f"{subject} has another root CA than the one in {shown}/: it began a new history")
     else:
-        refuse_rollback(history, target, subject=subject, folder=shown)
-    changed = write_history(target, history)
+        refuse_rollback(history, place, subject=subject, folder=shown)
+    changed = write_history(place, history)
     check_history(history, subject)
     compare(history, given.content, name=given.name, subject=subject, folder=shown)
     check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
-    changed += write_certificates(target, history)
+    changed += write_certificates(place, history)
     return VerifyResult(
-        coordinator=found.address,
-        folder=target,
+        coordinator=target.address,
+        folder=place,
         files=changed,
         generations=len(history.manifests),
         manifest_sha256=sha256_hex(given.content),
@@ -93,7 +93,7 @@ def run_verify(
 
 
 def _is_of_other_root(kept_in: Path, history: "ManifestHistory") -> bool:
-    """Return whether the history accepted before was another one, by the key of its root CA."""
+    """Return whether the history verified before has a root CA with another key."""
     root_ca = kept_in / ROOT_CA_FILE
     return root_ca.is_file() and not is_same_key(root_ca.read_bytes(), history.root_ca_pem)
 
@@ -101,10 +101,10 @@ def _is_of_other_root(kept_in: Path, history: "ManifestHistory") -> bool:
 def refuse_rollback(
     history: "ManifestHistory", kept_in: Path, *, subject: str, folder: str
 ) -> None:
-    """Raise MismatchError if an earlier verify saw more of this history than is presented now.
+    """Raise MismatchError if the presented history lacks or changes a manifest that an earlier verify saw.
 
-    Somebody who can write to a Coordinator's store can put an older state back, with a valid signature; only a client
-    that remembers the newer one finds out. Source: docs/internals/coordinator.md 8.5.
+    An attacker with access to the Coordinator's store can restore an older, validly signed state; only a client that
+    remembers the newer one can detect this. Source: docs/internals/coordinator.md 8.5.
     """
     if not (kept_in / ROOT_CA_FILE).is_file():
         return
@@ -112,12 +112,12 @@ def refuse_rollback(
         itertools.zip_longest(_kept_manifests(kept_in), history.manifests)
     ):
         if kept is not None and kept != now:
-            found = "none" if now is None else sha256_hex(now)
+            presented = "none" if now is None else sha256_hex(now)
             raise MismatchError(
                 f"{subject} presents another history than before, it may have been rolled back\n"
                 f"  expected  {sha256_hex(kept)}   {folder}/manifest.{number}.json\n"
-                f"  presented {found}",
-                hint=f"if that is meant to be, move {folder}/ away",
+                f"  presented {presented}",
+                hint=f"if this is intended, move {folder}/ away",
             )
 
 
@@ -127,7 +127,7 @@ def _kept_manifests(folder: Path) -> list[bytes]:
 
 
 def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
-    """Return file name to content: each manifest from 0 (oldest), each policy under its hash."""
+    """Return name and content of each file: manifests numbered from 0 (the oldest), policies named by their hash."""
     return {
         **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
         **{f"policy.{sha256_hex(policy)}.rego": policy for policy in history.policies},
@@ -135,7 +135,7 @@ def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
 
 
 def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
-    """Write manifests and policies, remove those of an earlier history, and return the names of what changed."""
+    """Write manifests and policies, remove others, and return the names of the changed files."""
     files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -147,7 +147,7 @@ def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
 
 
 def write_certificates(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
-    """Write both CA certificates of a history that was accepted, and return the names of what changed."""
+    """Write both CA certificates, and return the names of the changed files."""
     files = {ROOT_CA_FILE: history.root_ca_pem, MESH_CA_FILE: history.mesh_ca_pem}
     return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
 
@@ -155,9 +155,9 @@ def write_certificates(folder: Path, history: "ManifestHistory") -> tuple[str, .
 def compare(
     history: "ManifestHistory", content: bytes, *, name: str, subject: str, folder: str
 ) -> None:
-    """Raise MismatchError unless the manifest in force is, byte for byte, the given one.
+    """Raise MismatchError unless the manifest in force equals the given one byte for byte.
 
-    name, subject, folder: what messages call the given manifest, the Coordinator, and where its history was written.
+    name, subject, folder: how messages name the given manifest, the Coordinator, and the history's folder.
     """
     if not history.manifests:
         raise MismatchError(

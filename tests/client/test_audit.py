@@ -249,6 +249,13 @@ def test_our_policies_are_described_container_by_container() -> None:
     assert "  caps     the default ones and NET_ADMIN" in found.containers
 
 
+def test_a_mesh_configuration_that_the_sidecar_refuses_is_told() -> None:
+    found = describe_policy(policy_of().replace(b"web#8080#false", b"web#8080#maybe"))
+
+    assert len(found.mesh) == 1
+    assert found.mesh[0].startswith("its configuration is invalid, the sidecar does not start: ")
+
+
 def test_values_of_variables_stay_out_of_the_report() -> None:
     found = describe_policy(policy_of())
 

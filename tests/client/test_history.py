@@ -99,7 +99,7 @@ def test_a_manifest_of_the_history_that_is_none_is_refused(
         policies=(COORDINATOR_POLICY, WEB_POLICY),
     )
 
-    with pytest.raises(MismatchError, match="presents as manifest 0 what is no manifest"):
+    with pytest.raises(MismatchError, match="presents a manifest 0 that is not a manifest"):
         run_verify(
             project.settings,
             say=said.append,

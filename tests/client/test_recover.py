@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.client.recover import recover_with_what_is_here, run_recover
+from contrast_tasks.client.recover import recover_local, run_recover
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import run_verify
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
@@ -104,7 +104,7 @@ def test_the_local_coordinator_is_recovered_with_what_is_here(
         project.manifest.write_bytes(project.manifest.read_bytes() + changed)
         before = (project.root / "mesh-ca.pem").read_bytes()
 
-        how = recover_with_what_is_here(project.settings, host=host, say=said.append, timeout_s=20)
+        how = recover_local(project.settings, host=host, say=said.append, timeout_s=20)
 
     assert how == "seed-shares.json and seedshare-owner.pem"
     assert said == wrote

@@ -257,7 +257,7 @@ def test_a_refused_recovery_keeps_the_hint_of_its_cause(
 
     (client.paths.state / "transitions").mkdir(parents=True)
     monkeypatch.setattr(recovery, "coordinator_state", lambda _address: ("recovery", ""))
-    monkeypatch.setattr(recover, "recover_with_what_is_here", refused)
+    monkeypatch.setattr(recover, "recover_local", refused)
 
     error = local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1")
 

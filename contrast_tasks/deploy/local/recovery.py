@@ -55,13 +55,11 @@ def bring_back(
 
 def _recover(settings: Settings, address: str, say: Say) -> str:
     """Recover the Coordinator and return with which key."""
-    from contrast_tasks.client.recover import recover_with_what_is_here
+    from contrast_tasks.client.recover import recover_local
 
     told = "the coordinator is in recovery mode:"
     try:
-        return recover_with_what_is_here(
-            settings, host=address, say=say, timeout_s=_RECOVER_LIMIT_S
-        )
+        return recover_local(settings, host=address, say=say, timeout_s=_RECOVER_LIMIT_S)
     except UsageError as err:
         place = f"{err.where}: " if err.where else ""
         raise CoordinatorUnreachable(

@@ -1,4 +1,4 @@
-"""The files that a command was given, above all the manifest, which a Coordinator is attested against and compared with."""
+"""The files that a command reads, above all the manifest that a Coordinator is attested against and compared with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
 
 
-class GivenManifest(NamedTuple):
-    """A manifest's bytes, its meaning, and what messages call it."""
+class ManifestFile(NamedTuple):
+    """A manifest with its bytes and its name in messages."""
 
     content: bytes
-    meaning: "Manifest"
+    manifest: "Manifest"
     name: str
 
-    def say_simulated(self, say: Callable[[str], None]) -> None:
-        """Tell in one line if it proves nothing about hardware."""
-        if self.meaning.trusts_simulated:
+    def warn_if_simulated(self, say: Callable[[str], None]) -> None:
+        """Warn in one line if the manifest trusts a simulated processor."""
+        if self.manifest.trusts_simulated:
             say(f"{self.name} trusts evidence of a simulated processor: for development only")
 
 
-def load_manifest(settings: Settings, path: Path | None) -> GivenManifest:
-    """Return the manifest at a path as given on the command line, None for the project's own.
+def load_manifest(settings: Settings, path: Path | None) -> ManifestFile:
+    """Return the manifest at a path from the command line; None: the project's own.
 
-    Raises UsageError if it cannot be read, ManifestError with findings if it is not a valid manifest.
+    Raises UsageError if it cannot be read, ManifestError with findings if it is not valid.
     """
     from contrast_tasks.manifest.codec import parse_manifest
 
     place = settings.root / settings.manifest if path is None else path
     name = norm_path(place, settings.root) if place.is_relative_to(settings.root) else str(place)
     hint = f"run '{command('generate')}' first" if path is None else ""
-    content = read_given(place, name, "manifest", hint=hint)
-    return GivenManifest(content, parse_manifest(content, file=name), name)
+    content = read_input(place, name, "manifest", hint=hint)
+    return ManifestFile(content, parse_manifest(content, file=name), name)
 
 
-def read_given(path: Path, name: str, what: str, *, hint: str) -> bytes:
-    """Return a file's bytes; raises UsageError at `name` if it, the `what`, cannot be read."""
+def read_input(path: Path, name: str, what: str, *, hint: str) -> bytes:
+    """Return a file's bytes. Raises UsageError located at `name`; what: the kind of file, for the message."""
     try:
         return path.read_bytes()
     except OSError as err:

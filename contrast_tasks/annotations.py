@@ -1,4 +1,4 @@
-"""The annotations of this project on workloads, and the variables in which the sidecar gets those of the mesh."""
+"""Annotations on workloads, and the environment variables that pass those of the mesh to the sidecar."""
 
 from typing import Final
 
@@ -13,10 +13,10 @@ EGRESS: Final = PREFIX + "servicemesh-egress"
 ADMIN_PORT: Final = PREFIX + "servicemesh-admin-interface-port"
 INGRESS_PEERS: Final = PREFIX + "servicemesh-ingress-peers"
 EGRESS_PEERS: Final = PREFIX + "servicemesh-egress-peers"
-# A workload with one of these has a mesh.
+# A workload with at least one of these gets the mesh.
 MESH_KEYS: Final = (INGRESS, EGRESS, ADMIN_PORT)
 
-# `generate` fills them from the annotations, and policies cover them.
+# Set by `generate` from the annotations; policies cover their values.
 MESH_VARIABLES: Final = {
     ADMIN_PORT: "CONTRAST_ADMIN_PORT",
     INGRESS: "CONTRAST_INGRESS_PROXY_CONFIG",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from contrast_tasks.catalogue import ENTRIES, Entry, Severity, entry_of
+from contrast_tasks.catalogue import ENTRIES, Entry, Severity
 from contrast_tasks.errors import ContrastError, Location
 
 __all__ = [
@@ -93,7 +93,7 @@ class Finding:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Finding":
         """Read what `to_json` wrote. Raises KeyError if code and rule are not in the catalogue."""
-        entry = entry_of(document["code"], document["rule"])
+        entry = ENTRIES[document["code"], document["rule"]]
         return cls(
             entry,
             Location(**document["where"]),

@@ -1,7 +1,7 @@
-"""The catalogue of findings: each code and rule with its severity, what it means and what to do.
+"""The catalogue of findings: the severity, meaning and remedy of each code and rule.
 
-A check names an entry by its identifier, as `catalogue.MEMORY_LIMIT`. The shown text, SARIF rules and
-docs/reference/findings.md come from here, and a finding of anything else cannot be made.
+Checks name an entry by its identifier, such as `catalogue.MEMORY_LIMIT`. SARIF rules and docs/reference/findings.md are
+made from the entries, and every finding has one of them.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,6 @@ ENTRIES: Mapping[tuple[str, str], Entry] = {
     (entry.code, entry.rule): entry
     for entry in sorted(value for value in globals().values() if isinstance(value, Entry))
 }
-"""Every entry by code and rule, in that order."""
+"""All entries by (code, rule), sorted."""
 
-
-def entry_of(code: str, rule: str) -> Entry:
-    """Return the entry of a code and rule; raises KeyError if there is none."""
-    return ENTRIES[code, rule]
-
-
-__all__ = ["ENTRIES", "Entry", "Severity", "entry_of"]
+__all__ = ["ENTRIES", "Entry", "Severity"]

@@ -1,11 +1,11 @@
-"""One entry of the catalogue of findings, and how bad a finding can be."""
+"""The form of a catalogue entry, and the severities."""
 
 from enum import Enum
 from typing import NamedTuple
 
 
 class Severity(Enum):
-    """How bad it is; the order is note, warning, error."""
+    """The severity of a finding."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -13,15 +13,15 @@ class Severity(Enum):
 
     @property
     def rank(self) -> int:
-        """Return 0, 1 or 2."""
+        """Return 0 for notes, 1 for warnings, 2 for errors."""
         return ("note", "warning", "error").index(self.value)
 
 
 class Entry(NamedTuple):
-    """Everything that is the same for all findings of one code and rule.
+    """What all findings of one code and rule have in common.
 
-    milder: the second severity, if it depends on the case. meaning: one sentence. hint: what to do, shown with a
-    finding that has no hint of its own. advice: what to do, also where each finding says it more closely.
+    milder: the lower severity that some of the findings have, None if all have the same. meaning: one sentence.
+    hint: what to do, shown with findings that have no hint of their own. advice: what to do, in general.
     """
 
     code: str
@@ -34,14 +34,15 @@ class Entry(NamedTuple):
 
     @property
     def severities(self) -> tuple[Severity, ...]:
-        """Return the severities its findings can have, the worst first."""
+        """Return the severities that its findings can have, the highest first."""
         return (self.severity,) if self.milder is None else (self.severity, self.milder)
 
 
 def define(head: str, meaning: str, hint: str = "", *, advice: str = "") -> Entry:
-    """Return the entry that `head` names with code, rule and severity, as `G030 memory-limit error`.
+    """Return an entry.
 
-    Two severities are written as `error|warning`. advice: by default the hint.
+    head: code, rule and severity, such as `G030 memory-limit error`; two severities are written `error|warning`.
+    advice: by default the hint.
     """
     code, rule, severities = head.split()
     usual, _, second = severities.partition("|")

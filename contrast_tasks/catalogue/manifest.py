@@ -33,11 +33,11 @@ TWO_SPELLINGS = define(
     advice="remove the old one",
 )
 UNKNOWN_MEMBER = define(
-    "M002 unknown-member error|warning", "a member is not known", advice="remove it or correct it"
+    "M002 unknown-member error|warning", "a member is unknown", advice="remove it or correct it"
 )
 WRONG_CAPITALS = define(
     "M002 wrong-capitals error|warning",
-    "a member differs from a known one in capitals only",
+    "a member differs from a known one only in upper and lower case",
     advice="write it as the message says",
 )
 MEMBER_TYPE = define("M003 wrong-type error", "a value is of the wrong type", advice=_GENERATE)
@@ -54,7 +54,7 @@ POLICY_HASH_LENGTH = define(
 POLICY_HASH_CAPITALS = define(
     "M013 policy-hash error", "the hash of a policy has upper-case digits", advice=_GENERATE
 )
-ROLE = define("M014 role error", "a role is not known", advice="write coordinator, or no role")
+ROLE = define("M014 role error", "a role is unknown", advice="write coordinator, or no role")
 SAN = define(
     "M015 san error",
     "a SAN is neither an IP address, a DNS name, '*' nor a URI",
@@ -94,7 +94,7 @@ NO_REFERENCE_VALUES = define(
     "the platform may not be supported",
 )
 PRODUCT_NAME = define(
-    "M031 product-name error", "an SEV-SNP product is not known", advice="write Milan or Genoa"
+    "M031 product-name error", "an SEV-SNP product is unknown", advice="write Milan or Genoa"
 )
 MEASUREMENT = define(
     "M032 measurement error",
@@ -119,7 +119,7 @@ SVN_PLACEHOLDER = define(
 )
 GUEST_POLICY = define(
     "M036 guest-policy error",
-    "the guest policy permits what it must not",
+    "the guest policy allows something that it must forbid",
     advice="write the value that the message names",
 )
 CHIP_ID = define(
@@ -180,7 +180,7 @@ WORKLOAD_OWNER = define(
 )
 IMMUTABLE = define(
     "M051 immutable warning",
-    "nobody may set another manifest",
+    "the manifest names no workload owner, so it can never be replaced",
     advice="add a workload owner key if the manifest is to be updated",
 )
 SEEDSHARE_OWNER = define(
@@ -190,7 +190,7 @@ SEEDSHARE_OWNER = define(
 )
 NO_RECOVERY = define(
     "M053 no-recovery warning",
-    "nobody can recover the Coordinator",
+    "the manifest names no seed share owner, so the Coordinator cannot be recovered",
     advice="add the key of a seed share owner",
 )
 MIXED_PLATFORMS = define(
@@ -214,4 +214,4 @@ MISSING_VALUES = frozenset(
         MISSING_TEE_TCB_SVN,
     }
 )
-"""What generate tolerates: a value that only the user can know is not there yet."""
+"""What generate tolerates: missing values that only the user can know."""

@@ -1,4 +1,4 @@
-"""Findings on service-mesh annotations and on pods that do not fit them."""
+"""Findings on service-mesh annotations, and on pods that do not match them."""
 
 from contrast_tasks.catalogue.entry import define
 
@@ -59,7 +59,7 @@ MESH_PORT = define(
 )
 MESH_PROBE = define(
     "G040 mesh-probe warning|note",
-    "the proxy refuses a probe, or answers it in the application's place",
+    "the proxy refuses a probe, or answers it instead of the application",
     advice="use scheme HTTPS on a port with the flag false, or an exec probe",
 )
 MESH_REMOTE = define(
@@ -72,7 +72,7 @@ MESH_REPEATED_PORT = define(
 )
 MESH_RESERVED_NAME = define(
     "G040 mesh-reserved-name error",
-    "an entry has a name that the proxy uses itself",
+    "an entry has a name that the proxy reserves",
     "name it after the service it leads to",
 )
 MESH_RESERVED_PORT = define(
@@ -82,7 +82,7 @@ MESH_RESERVED_PORT = define(
 )
 MESH_SKIPPED = define(
     "G040 mesh-skipped warning",
-    "a workload asks for the mesh, and the settings leave it out",
+    "a workload has mesh annotations, but the settings disable the mesh",
     "generate without --skip-service-mesh, or remove defaults.service_mesh from the settings",
 )
 MESH_UNKNOWN_PORT = define(
@@ -97,7 +97,7 @@ MESH_UNPROTECTED_REMOTE = define(
 )
 MESH_UNUSED_EGRESS = define(
     "G040 mesh-unused-egress note",
-    "no variable or argument of the pod holds the listen address of an egress entry",
+    "no environment variable or argument of the pod contains the listen address of an egress entry",
     "point the application at the address; connections elsewhere bypass the mesh",
 )
 MESH_WITHOUT_RUNTIME_CLASS = define(

@@ -1,4 +1,4 @@
-"""Findings of the derivation of policies: what a policy cannot describe, or the host could change."""
+"""Findings on pods whose policy is derived: what policies cannot describe, and what the host could change."""
 
 from contrast_tasks.catalogue.entry import define
 
@@ -22,7 +22,7 @@ IMAGE_VOLUME = define(
 )
 CONFIG_VALUE = define(
     "G080 missing-config error",
-    "a value comes from a ConfigMap or Secret, or a key of it, that does not exist",
+    "a variable takes its value from a ConfigMap, a Secret or a key that does not exist",
     advice="add it to the sources, correct the key, or set optional: true",
 )
 WRONG_TYPE = define(
@@ -32,7 +32,7 @@ WRONG_TYPE = define(
 )
 UNKNOWN_FIELD = define(
     "G201 unknown-field error",
-    "a field is not known, so its effect on the guest is not known either",
+    "a field is unknown, so its effect on the guest is unknown too",
     "remove it",
 )
 UNSUPPORTED_FIELD = define(
@@ -47,13 +47,13 @@ WEAKER_IN_GUEST = define(
 )
 IMAGE_USER = define(
     "G210 image-user error",
-    "user or groups come from the image alone, so the host cannot know them",
+    "user or groups are defined only by the image, so the host cannot know them",
     "set securityContext.runAsUser and runAsGroup of the container",
 )
 ENV_NAME = define(
     "G211 env-name error",
     "the name of an environment variable is malformed",
-    advice="write letters, digits, '_', '-' and '.', a digit not first",
+    advice="use letters, digits, '_', '-' and '.', and do not start with a digit",
 )
 FIELD_PATH = define(
     "G212 field-path error",
@@ -67,8 +67,8 @@ NO_COMMAND = define(
 )
 CAPABILITY = define(
     "G214 capability error",
-    "a capability is not known",
-    "write the kernel's name without CAP_, as NET_ADMIN",
+    "a capability is unknown",
+    "write the kernel's name without CAP_, such as NET_ADMIN",
 )
 MOUNT_PATH = define(
     "G216 mount-path error",

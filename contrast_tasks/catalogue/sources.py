@@ -1,4 +1,4 @@
-"""Findings on sources, settings and lock file, and on workloads as Kubernetes objects."""
+"""Findings on sources, settings, lock file and Kubernetes objects."""
 
 from contrast_tasks.catalogue.entry import define
 
@@ -14,7 +14,7 @@ NO_WORKLOAD = define(
 )
 YAML = define(
     "G003 yaml error",
-    "a file is not YAML, or one of its documents is no Kubernetes object",
+    "a file is not YAML, or one of its documents is not a Kubernetes object",
     advice="check indentation, quotes and colons at the place and above it",
 )
 NOT_CONFIDENTIAL = define(
@@ -25,7 +25,7 @@ NOT_CONFIDENTIAL = define(
 FOREIGN_PODS = define(
     "G004 foreign-pods warning",
     "an object of an unknown kind has containers, which run outside the confidential deployment",
-    "only a kind that is known here can be made confidential",
+    "only pods of the known workload kinds can be made confidential",
 )
 DUPLICATE = define(
     "G005 duplicate error|warning",
@@ -49,7 +49,7 @@ IMAGE_NOT_LOCKED = define(
 )
 IMAGE_NOT_PINNED = define(
     "G010 image-not-pinned error",
-    "an image has no digest, neither in its reference nor in the lock file",
+    "an image has no digest in its reference or in the lock file",
     "run 'contrast-tasks lock', or write the reference as name:tag@sha256:<64 hex digits>",
 )
 IMAGE_REFERENCE = define(
@@ -78,7 +78,7 @@ FIELD_TYPE = define(
 )
 WORKLOAD_NAME = define(
     "G012 name error",
-    "the name of a workload is no DNS name, or is too long",
+    "the name of a workload is not a DNS name, or is too long",
     "rename it; Kubernetes refuses it too",
 )
 MOUNT_WITHOUT_VOLUME = define(
@@ -99,7 +99,7 @@ VOLUME_TYPE = define(
 )
 MEMORY_CONFLICT = define(
     "G030 memory-conflict error",
-    "a container and the settings give two amounts of memory",
+    "a container and the settings specify different amounts of memory",
     "change one of the two",
 )
 MEMORY_LIMIT = define(
@@ -111,7 +111,7 @@ MEMORY_LIMIT = define(
 MEMORY_QUANTITY = define(
     "G030 memory-quantity error",
     "an amount of memory is malformed",
-    advice="write an integer with a unit, as 700Mi",
+    advice="write an integer with a unit, such as 700Mi",
 )
 MEMORY_REQUEST_DIFFERS = define(
     "G030 memory-request error",
@@ -150,7 +150,7 @@ SECURE_PV = define(
 )
 SECURE_PV_MOUNT = define(
     "G050 secure-pv-mount warning",
-    "a container does not see the encrypted volume, so what it writes is lost",
+    "a container does not see the encrypted volume, so its writes are lost",
     "set mountPropagation: HostToContainer",
 )
 ROLE_PLACE = define(
@@ -185,7 +185,7 @@ SEVERAL_COORDINATORS = define(
 )
 RUNTIME_CLASS_CONFLICT = define(
     "G070 runtime-class-conflict error",
-    "a workload and the settings disagree whether it is confidential",
+    "a workload and the settings disagree on whether it is confidential",
     "change one of the two",
 )
 UNKNOWN_PLATFORM = define(
@@ -200,22 +200,22 @@ CONFIG_NOT_IN_SOURCES = define(
 )
 COMPONENT_VERSION = define(
     "G090 component-version error",
-    "an injected image is of another version than this tool",
+    "an injected image has another version than this tool",
     "push the image of this version, or write it with its digest alone",
 )
 CONTAINER_CLASH = define(
     "G100 container-clash error",
-    "two containers have one name, or a pod already uses a name that is injected",
+    "two containers have the same name, or a pod uses the name of an injected container or volume",
     "rename one of the two",
 )
 ANNOTATION_PLACE = define(
     "G110 annotation-place error",
-    "an annotation stands where it has no effect",
+    "an annotation is in a place where it has no effect",
     advice="move it to the workload it is meant for, or to its pod template",
 )
 ANNOTATION_VALUE = define(
     "G110 annotation-value error",
-    "an annotation has a value that is not understood",
+    "an annotation has an invalid value",
     advice="write the expected value in quotes",
 )
 ANNOTATION_WITHOUT_EFFECT = define(
@@ -225,12 +225,12 @@ ANNOTATION_WITHOUT_EFFECT = define(
 )
 UNKNOWN_ANNOTATION = define(
     "G110 unknown-annotation error",
-    "an annotation has the prefix of this tool and an unknown name",
+    "an annotation with the prefix of this tool has an unknown name",
     "remove it",
 )
 SCHEMA = define(
     "S001 schema error",
-    "a file does not follow its JSON Schema",
+    "a file does not match its JSON Schema",
     advice="compare it with the schema that the message names",
 )
 ANNOTATION_CONFLICT = define(

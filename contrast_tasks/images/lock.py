@@ -56,7 +56,7 @@ class LockedImage(Record):
 
     @property
     def pinned(self) -> str:
-        """Return the reference with its digest, as `name:tag@sha256:...`."""
+        """Return the reference with its digest, `name:tag@sha256:...`."""
         return str(parse_reference(self.reference).pinned(self.digest))
 
     @property

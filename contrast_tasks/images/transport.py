@@ -285,7 +285,7 @@ def _no_access(request: Request, problem: str) -> ImageError:
 
 
 def _code_of(answer: Answer) -> str:
-    """Return the registry's own error code in brackets, as ` (MANIFEST_UNKNOWN)`."""
+    """Return the registry's own error code in brackets, for example ` (MANIFEST_UNKNOWN)`."""
     errors = _json(answer.body).get("errors")
     first = errors[0] if isinstance(errors, list) and errors else None
     code = first.get("code") if isinstance(first, dict) else None

@@ -1,4 +1,4 @@
-"""What generate left under build/: the annotated objects and one record per workload, read back for later stages."""
+"""The output of generate, read back for later steps: the annotated objects and one record for each workload."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 class Annotated:
     """One Kubernetes object of the annotated YAML.
 
-    policy_b64: the policy annotation of its pod template as written, "" if there is none or it runs no pods.
+    policy_b64: the policy annotation of its pod template, "" if there is none or it runs no pods.
     """
 
     obj: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Annotated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The record of one workload: what the manifest says of it."""
+    """The record of one workload: its entry in the manifest."""
 
     id: str
     key: str
@@ -87,7 +87,7 @@ def _yaml_files(paths: Iterable[Path]) -> list[Path]:
 def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Annotated, ...]:
     """Return all objects of the annotated YAML, or of the files and folders in `paths` instead.
 
-    Raises UsageError if there are none, and FindingsError for YAML that is not understood.
+    Raises UsageError if there are none, and FindingsError for malformed YAML.
     """
     from contrast_tasks.kube import workloads
     from contrast_tasks.kube.documents import parse_documents
@@ -130,7 +130,7 @@ def refuse_without_policy(objects: Sequence[Annotated]) -> None:
     for item in objects:
         if item.is_confidential and not item.policy_b64:
             raise UsageError(
-                f"{item.key} has no annotation {POLICY_ANNOTATION}, a host could start anything in its place",
+                f"{item.key} has no annotation {POLICY_ANNOTATION}; a host could start anything instead",
                 where=item.where,
                 hint="run generate, and deploy its output",
             )
@@ -143,9 +143,9 @@ def policies_of(objects: Sequence[Annotated]) -> dict[str, bytes]:
 
 
 def load_records(settings: Settings) -> dict[str, Record]:
-    """Return the workload records by key; none before the first generate.
+    """Return the workload records by key; {} before the first generate.
 
-    Raises UsageError naming a record that is not understood.
+    Raises UsageError naming a record that is malformed.
     """
     records: dict[str, Record] = {}
     for path in sorted((settings.root / settings.build_dir / "workloads").glob("**/*.json")):

@@ -1,7 +1,7 @@
-"""Checks on our annotations: unknown or misplaced keys (G110), roles (G060), two places that differ (G040, W101).
+"""Checks on our annotations: unknown or misplaced keys (G110), roles (G060), conflicting values (G040, W101).
 
-Source: docs/internals/generate.md 5 and 6; docs/internals/service-mesh.md 1. A key that is misspelt or stands where it cannot act would
-leave a workload unprotected without a word.
+A misspelt or misplaced annotation would silently leave a workload unprotected.
+Source: docs/internals/generate.md 5 and 6; docs/internals/service-mesh.md 1.
 """
 
 from typing import Any, Final
@@ -30,7 +30,7 @@ _POD_KEYS: Final = (
     "skip-initializer",
     "workload-secret-id",
 )
-# Read from the pod template only; elsewhere they would do nothing.
+# Read from the pod template only; elsewhere they have no effect.
 _TEMPLATE_KEYS: Final = ("pod-role", "workload-secret-id")
 _SERVICE_KEYS: Final = ("expose-service",)
 _ID_BLOCK: Final = "snp-id-block/"
@@ -39,11 +39,11 @@ _ROLES: Final = (*_CONFIDENTIAL_ROLES, "contrast-node-installer")
 
 
 def check_annotations(document: Document) -> list[Finding]:
-    """Return findings on the annotations of any object, workload or not."""
+    """Return the findings on the annotations of any object."""
     obj = document.obj
     subject = Subject(document, obj)
     if not workloads.is_workload(obj):
-        _check_map(subject)
+        _check_type(subject)
         known: tuple[str, ...] = _SERVICE_KEYS if obj["kind"] == "Service" else ()
         _check_place(subject, ("metadata", "annotations"), known)
         return subject.findings
@@ -57,7 +57,7 @@ def check_annotations(document: Document) -> list[Finding]:
 
 
 def is_known_class(name: str) -> bool:
-    """Tell whether a runtime class of ours is the general one or for a platform that exists."""
+    """Return whether a runtime class of ours is the general one or that of a known platform."""
     if name in {workloads.CONFIDENTIAL_PREFIX, workloads.AKS_CLASS}:
         return True
     rest = name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-").lower()
@@ -65,7 +65,7 @@ def is_known_class(name: str) -> bool:
 
 
 def check_runtime_class(subject: Subject) -> None:
-    """Note a runtime class of ours for a platform that does not exist."""
+    """Report a runtime class of ours for an unknown platform."""
     name = workloads.runtime_class(subject.obj)
     if not workloads.is_confidential_class(name) or is_known_class(name):
         return
@@ -90,7 +90,7 @@ def _check_place(subject: Subject, place: Path, known: tuple[str, ...]) -> None:
             subject.report(
                 catalogue.ANNOTATION_VALUE,
                 path,
-                f"the annotation {key} is {_shown(value)}, expected a text",
+                f"the annotation {key} is {_shown(value)}, expected a string",
                 "put the value in quotes",
             )
         elif short == "skip-initializer" and value not in {"true", "false"}:
@@ -109,12 +109,11 @@ def _check_store_size(subject: Subject, path: Path, value: str) -> None:
     try:
         size_bytes = parse_bytes(value)
     except QuantityError as error:
-        subject.report(
-            catalogue.ANNOTATION_VALUE, path, f"the annotation {key}: {error}", error.hint
-        )
+        message = f"the annotation {key}: {error}"
+        subject.report(catalogue.ANNOTATION_VALUE, path, message, error.hint)
         return
     if size_bytes:
-        # Source: docs/internals/generate.md 8.4, where the store is optional; we unpack images in the guest's memory.
+        # The store is optional (docs/internals/generate.md 8.4); this tool unpacks images in the guest's memory.
         subject.report(
             catalogue.ANNOTATION_WITHOUT_EFFECT,
             path,
@@ -123,7 +122,7 @@ def _check_store_size(subject: Subject, path: Path, value: str) -> None:
         )
 
 
-def _check_map(subject: Subject) -> None:
+def _check_type(subject: Subject) -> None:
     found = workloads.mapping_at(subject.obj, "metadata").get("annotations")
     if found is not None and not isinstance(found, dict):
         subject.report(
@@ -140,7 +139,7 @@ def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -
         subject.report(
             catalogue.ROLE_PLACE if short == "pod-role" else catalogue.ANNOTATION_PLACE,
             path,
-            f"the annotation {key} stands on the {subject.obj['kind']}, expected on its pod template",
+            f"the annotation {key} is on the {subject.obj['kind']}, expected on its pod template",
             f"move it to {'.'.join(workloads.template_path(subject.obj))}.metadata.annotations"
             if workloads.is_workload(subject.obj)
             else "remove it",
@@ -150,7 +149,7 @@ def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -
         subject.report(
             catalogue.ANNOTATION_PLACE,
             path,
-            f"the annotation {key} cannot act on a {subject.obj['kind']}, expected it on {wanted}",
+            f"the annotation {key} has no effect on a {subject.obj['kind']}, expected on {wanted}",
             "move it to the workload it is meant for",
         )
     else:
@@ -164,7 +163,7 @@ def _unknown(subject: Subject, path: Path, short: str, known: tuple[str, ...]) -
 
 
 def _check_agreement(subject: Subject, places: list[Path]) -> None:
-    # The template is first; a value elsewhere that differs from it would be lost in silence.
+    # The pod template is first; a different value elsewhere would be silently ignored.
     effective: dict[str, tuple[Path, str]] = {}
     for place in places:
         for key, value in workloads.annotations_at(subject.obj, place).items():
@@ -176,19 +175,17 @@ def _check_agreement(subject: Subject, places: list[Path]) -> None:
             where = ".".join(map(str, winner))
             message = f"the annotation {key} is {value!r} here and {other!r} in {where}"
             if key.startswith(_PREFIX + "servicemesh-"):
-                subject.report(
+                entry, message = (
                     catalogue.MESH_ANNOTATION_CONFLICT,
-                    (*place, key),
                     f"{message}, expected one value",
                 )
             else:
-                subject.report(
-                    catalogue.ANNOTATION_CONFLICT, (*place, key), f"{message}, which wins"
-                )
+                entry, message = catalogue.ANNOTATION_CONFLICT, f"{message}; the latter applies"
+            subject.report(entry, (*place, key), message)
 
 
 def check_confidential_role(subject: Subject) -> None:
-    """Note a role that a confidential pod, which has an entry in the manifest, cannot have."""
+    """Report a role that no confidential pod can have; such pods have an entry in the manifest."""
     role = workloads.role(subject.obj)
     if role in _ROLES and role not in _CONFIDENTIAL_ROLES:
         subject.report(
@@ -212,7 +209,7 @@ def _check_role(subject: Subject, place: Path) -> None:
         subject.report(
             catalogue.COORDINATOR_KIND,
             path,
-            f"the role coordinator stands on a {subject.obj['kind']}, expected a StatefulSet",
+            f"the role coordinator is on a {subject.obj['kind']}, expected a StatefulSet",
         )
 
 

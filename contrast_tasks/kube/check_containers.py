@@ -19,12 +19,12 @@ _KINDS: Final = ("initContainers", "containers")
 
 
 def is_pinned(reference: str) -> bool:
-    """Tell whether an image reference names its content by digest."""
+    """Return whether an image reference names its content by digest."""
     return is_digest(reference.partition("@")[2])
 
 
 def check_images(document: Document, is_resolved: Callable[[str], bool]) -> list[Finding]:
-    """Return a G010 finding for each container image without digest that `is_resolved` does not know either.
+    """Return a G010 finding for each container image that is neither pinned nor resolved.
 
     is_resolved: whether the lock file has a digest for a reference.
     """
@@ -49,7 +49,7 @@ def containers(subject: Subject) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def check_identity(subject: Subject) -> None:
-    """Note containers without name or image, and two of one name."""
+    """Report containers without name or image, and duplicate names."""
     if not any(workloads.mappings_at(subject.spec, "containers")):
         subject.report(
             catalogue.NO_CONTAINER,
@@ -70,19 +70,19 @@ def check_identity(subject: Subject) -> None:
                 subject.report(
                     entry,
                     path if value is None else (*path, key),
-                    f"{label} {found} {key}, expected a text",
+                    f"{label} {found} {key}, expected a string",
                 )
         if isinstance(name, str) and name in seen:
             subject.report(
                 catalogue.CONTAINER_CLASH,
                 (*path, "name"),
-                f"found a second container {name}, expected each name once in a pod",
+                f"found a second container {name}, expected unique names in a pod",
             )
         seen.add(str(name))
 
 
 def check_memory(subject: Subject) -> None:
-    """Note memory limits that are missing, without effect, or unlike the request."""
+    """Report memory limits that are missing, have no effect, or differ from the request."""
     for path, container in containers(subject):
         name = container.get("name")
         limit = _amount(subject, path, container, "limits")
@@ -100,7 +100,7 @@ def check_memory(subject: Subject) -> None:
             found = "no memory limit" if request is None else f"the request {request} and no limit"
             spot: Path = (*place, "requests", "memory") if request else place
             if limit is not None:
-                found = f"the memory limit {limit}, which is no limit"
+                found = f"the memory limit {limit}, which means no limit"
                 spot = (*place, "limits", "memory")
             wanted = request if request and _size(request) else "700Mi"
             subject.report(
@@ -128,7 +128,7 @@ def check_memory(subject: Subject) -> None:
 
 
 def check_cpu(subject: Subject) -> None:
-    """Note CPU limits; on these platforms they change the measured number of virtual CPUs."""
+    """Report CPU limits, which change the measured number of virtual CPUs."""
     for path, container in containers(subject):
         limit = _limits(container, "limits").get("cpu")
         if limit is not None:
@@ -164,5 +164,5 @@ def _size(value: Any) -> Any:
     try:
         return parse_quantity(value)
     except QuantityError:
-        # Reported where it stands; two unreadable values are equal only when they are the same text.
+        # `_amount` reports it; two malformed values are equal only if they are the same text.
         return value

@@ -1,6 +1,6 @@
-"""Checks on objects that run no pods of a kind we know: our annotations, ConfigMaps and Secrets, pods of others (G004).
+"""Checks on objects that are no workloads: our annotations, data of ConfigMaps and Secrets, foreign pods (G004).
 
-They look at one document alone and at no settings, so they are made when a file is read and kept in its index.
+They need neither settings nor other documents, so they run when a file is read, and its index keeps the findings.
 """
 
 import base64
@@ -22,7 +22,7 @@ _DATA: Final[Mapping[str, Mapping[str, bool]]] = {
     "ConfigMap": {"data": False, "binaryData": True},
     "Secret": {"data": True, "stringData": False},
 }
-# Where controllers of other people keep the pods they make.
+# Where custom resources usually have the spec of the pods that their controllers make.
 _POD_SPECS: Final[tuple[Path, ...]] = (
     ("spec",),
     ("spec", "template", "spec"),
@@ -43,27 +43,27 @@ def check_plain(document: Document) -> list[Finding]:
 
 
 def _check_data(subject: Subject, member: str, *, is_base64: bool) -> None:
-    # A value is never shown: it may be a secret.
+    # Values are never shown, since they may be secret.
     found = subject.obj.get(member)
     if found is None:
         return
     if not isinstance(found, dict):
-        message = f"found no mapping as {member}, expected one of texts"
+        message = f"{member} is not a mapping, expected one of strings"
         subject.report(catalogue.FIELD_TYPE, (member,), message, "write name: value")
         return
     for key, value in found.items():
         place = (member, key)
         if not isinstance(value, str):
-            message = f"found no text as {member}.{key}, expected one"
+            message = f"{member}.{key} is not a string"
             subject.report(catalogue.FIELD_TYPE, place, message, "put the value in quotes")
         elif is_base64 and not _is_base64(value):
-            message = f"found something else than base64 as {member}.{key}"
+            message = f"{member}.{key} is not base64"
             hint = "encode it with base64" + (", or use stringData" * (member == "data"))
             subject.report(catalogue.FIELD_TYPE, place, message, hint)
 
 
 def _is_base64(text: str) -> bool:
-    # Line ends are ignored, as in Go's decoder, which Kubernetes reads with.
+    # Kubernetes decodes with Go's library, which ignores line breaks.
     try:
         base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
     except (binascii.Error, ValueError):

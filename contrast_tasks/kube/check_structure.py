@@ -1,6 +1,6 @@
-"""Checks on the shape of what is read of a workload (G012): mappings and sequences that are none, values of another type.
+"""Checks on the types of a workload's fields (G012), so that later steps can rely on them.
 
-The API server would refuse them later; here they are reported with their line, and whatever follows can rely on them.
+The API server would refuse wrong types too, but later and without the line.
 """
 
 import re
@@ -13,7 +13,7 @@ from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pointers import Path
 
-# Source: RFC 1123, as Kubernetes has it for names of objects that run pods.
+# Source: RFC 1123 subdomain, as Kubernetes requires for names of objects that run pods.
 _NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _KEY_LENGTH: Final = 240
 _POD_OBJECTS: Final = ("initContainers", "containers", "volumes")
@@ -26,7 +26,7 @@ _PROBE_ACTIONS: Final = ("httpGet", "tcpSocket", "grpc")
 
 
 def check_structure(document: Document) -> list[Finding]:
-    """Return what stands in the place of a mapping, a sequence or a text of a workload and is none."""
+    """Return a finding for each name that is malformed and each field of a workload that has another type than expected."""
     subject = Subject(document, document.obj)
     _name(subject, document.name)
     for place in workloads.metadata_places(subject.obj):
@@ -56,7 +56,7 @@ def _name(subject: Subject, name: str) -> None:
             catalogue.WORKLOAD_NAME,
             ("metadata", "name"),
             f"kind, namespace and name have {len(subject.key)} characters, expected at most {_KEY_LENGTH}:"
-            " outputs are files of that name",
+            " they become a file name",
             "shorten the name",
         )
 
@@ -72,21 +72,21 @@ def _metadata(subject: Subject, place: Path) -> None:
         if not _is_mapping(subject, (*place, key), found):
             continue
         for name, value in found.items():
-            # Annotations of ours are judged by check_annotations, which knows what they should be.
+            # check_annotations checks our annotations.
             if not str(name).startswith(annotations.PREFIX):
                 _text(subject, (*place, key, name), "" if value is None else value)
 
 
 def _container(subject: Subject, path: Path, container: dict[str, Any]) -> None:
-    _single(subject, (*path, "name"), container.get("name"), "a text")
+    _scalar(subject, (*path, "name"), container.get("name"), "a string")
     for key in _CONTAINER_OBJECTS:
         _objects(subject, (*path, key), container.get(key))
     for position, port in workloads.mappings_at(container, "ports"):
-        _single(subject, (*path, "ports", position, "name"), port.get("name"), "a text")
+        _scalar(subject, (*path, "ports", position, "name"), port.get("name"), "a string")
     for key in _PROBES:
         for action in _PROBE_ACTIONS:
             probe = workloads.mapping_at(workloads.mapping_at(container, key), action)
-            _single(subject, (*path, key, action, "port"), probe.get("port"), "a port")
+            _scalar(subject, (*path, key, action, "port"), probe.get("port"), "a port")
     for key in _CONTAINER_TEXTS:
         _texts(subject, (*path, key), container.get(key))
     for position, variable in workloads.mappings_at(container, "env"):
@@ -125,14 +125,14 @@ def _is_sequence(subject: Subject, path: Path, found: Any) -> bool:
 
 def _text(subject: Subject, path: Path, found: Any) -> None:
     if found is not None and not isinstance(found, str):
-        _wrong(subject, path, found, "a text")
+        _wrong(subject, path, found, "a string")
     elif found and "\0" in found:
-        # It would end the text for the process that gets it, if it could be started at all.
-        _wrong(subject, path, found, "a text without NUL")
+        # The kernel ends arguments and variables at NUL.
+        _wrong(subject, path, found, "a string without NUL")
 
 
-def _single(subject: Subject, path: Path, found: Any, wanted: str) -> None:
-    # What single value it is others judge; here it is enough that it is one.
+def _scalar(subject: Subject, path: Path, found: Any, wanted: str) -> None:
+    # Other checks look at the value; here any scalar will do.
     if isinstance(found, dict | list):
         _wrong(subject, path, found, wanted)
 
@@ -141,5 +141,5 @@ def _wrong(subject: Subject, path: Path, found: Any, wanted: str) -> None:
     is_inside = path[: len(subject.spec_path)] == subject.spec_path
     place = ".".join(map(str, path[len(subject.spec_path) :] if is_inside else path))
     shown = "a mapping" if isinstance(found, dict) else repr(found)
-    hint = "put the value in quotes" if wanted == "a text" else f"write {wanted}"
+    hint = "put the value in quotes" if wanted == "a string" else f"write {wanted}"
     subject.report(catalogue.FIELD_TYPE, path, f"found {shown} as {place}, expected {wanted}", hint)

@@ -1,6 +1,7 @@
 """Checks on volumes (G020) and on the encrypted volume annotation (G050).
 
-Nothing the host can read and write may be mounted into a confidential pod. Source: docs/internals/generate.md 6 and 8.3.
+No file system that the host can read or write may be mounted into a confidential pod.
+Source: docs/internals/generate.md 6 and 8.3.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ _SECURE_PV_PARTS: Final = 2
 
 
 def check_volumes(subject: Subject) -> None:
-    """Note unsupported volumes, mounts without a volume, and block devices used as file systems."""
+    """Report unsupported volumes, mounts without a volume, and block devices that are mounted as file systems."""
     claims = workloads.claim_modes(subject.obj)
     _check_claim_templates(subject, claims)
     _check_types(subject)
@@ -76,12 +77,12 @@ def _check_types(subject: Subject) -> None:
                 place,
                 f"volume {volume.get('name')} is of type {kind_of(volume)}, expected one of"
                 f" {', '.join(ALLOWED)}",
-                kind.way_out,
+                kind.remedy,
             )
 
 
 def check_secure_pv(subject: Subject) -> None:
-    """Note a secure-pv annotation that does not lead from a block device to an emptyDir."""
+    """Report a secure-pv annotation that does not name a block device and an emptyDir."""
     value = workloads.annotations(subject.obj).get(annotations.SECURE_PV)
     if value is None:
         return
@@ -106,8 +107,8 @@ def check_secure_pv(subject: Subject) -> None:
         subject.report(
             catalogue.SECURE_PV,
             place,
-            f"secure-pv is {value!r}, and skip-initializer is 'true'; expected one of them, since the"
-            " initializer is what encrypts the volume",
+            f"secure-pv is {value!r}, and skip-initializer is 'true'; expected only one of them, since the"
+            " initializer encrypts the volume",
             "remove one of the two",
         )
     device, mount = parts
@@ -130,7 +131,6 @@ def check_secure_pv(subject: Subject) -> None:
 
 
 def _decrypted(subject: Subject) -> dict[str, str]:
-    """Return the volume that is added for a well-formed secure-pv annotation; one of the pod's own wins over it."""
     device, colon, mount = (
         workloads.annotations(subject.obj).get(annotations.SECURE_PV, "").partition(":")
     )

@@ -1,7 +1,7 @@
-"""Kubernetes documents of one file, each with the places of its keys.
+"""The Kubernetes documents of one file, with the lines of their keys.
 
-A stream is cut at its `---` lines first, so that one broken document does not hide what is wrong in the others.
-Empty documents are left out, `kind: List` is expanded; `Document.index` counts what remains, from 0.
+The text is split at its `---` lines first, so that one malformed document does not hide the faults of others. Empty
+documents are left out and each `kind: List` is expanded; `Document.index` counts the resulting objects from 0.
 """
 
 import re
@@ -19,9 +19,9 @@ from contrast_tasks.pointers import Path, to_pointer
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 
-# A document marker stands in column 1 and is never content; directives belong to the document below them.
+# A document marker starts in column 1 and is never content; directives belong to the document below them.
 _SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
-# Names are segments of paths, of the API server's and of our outputs. Source: Kubernetes API, "path segment names".
+# Names become path segments in the API server and in our outputs. Source: Kubernetes API, "path segment names".
 _NOT_A_SEGMENT = re.compile(r"\A\.\.?\Z|[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
 
@@ -32,23 +32,23 @@ class KubeError(FindingsError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """One document of the stream as text; start counts characters, first_line lines from 1, both in the file."""
+    """The text of one document; start: its offset in the file, in characters; first_line: counts from 1."""
 
     start: int
     first_line: int
     text: str
 
     def line_at(self, index: int) -> int:
-        """Return the line in the file of a character of this chunk."""
+        """Return the line in the file of the character at `index`."""
         return self.first_line + self.text.count("\n", 0, index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One Kubernetes object and where it stands.
+    """One Kubernetes object and its place.
 
-    index: position among the objects of the file; line: of its first key; text: its own text, for hashing.
-    path: () or, for a member of a List, the path inside the enclosing document.
+    index: position among the objects of the file. line: of its first key. text: its own text, for hashing.
+    path: the path inside the document for an item of a List, otherwise ().
     """
 
     file: str
@@ -62,7 +62,7 @@ class Document:
 
     @property
     def kind(self) -> str:
-        """Return the kind, as `Deployment`."""
+        """Return the kind, such as `Deployment`."""
         return str(self.obj["kind"])
 
     @property
@@ -94,7 +94,7 @@ def parse_documents(text: str, file: str) -> list[Document]:
 
 
 def parse_stream(text: str, file: str) -> tuple[list[Document], list[Finding]]:
-    """Return the objects that can be read, and a G003 finding for each thing that cannot."""
+    """Return the objects that can be read, and a G003 finding for each fault."""
     documents: list[Document] = []
     findings: list[Finding] = []
     for chunk in split(text):
@@ -133,7 +133,7 @@ def parse_stream(text: str, file: str) -> tuple[list[Document], list[Finding]]:
 
 
 def split(text: str) -> list[Chunk]:
-    """Cut a stream at its document markers; joined, the chunks are the text without its byte order mark."""
+    """Split a text at its document markers; joined, the chunks are the text without its byte order mark."""
     body = text.removeprefix(BYTE_ORDER_MARK)
     starts = [match.start() for match in _SEPARATOR.finditer(body)]
     if not starts or starts[0] > 0:
@@ -160,7 +160,7 @@ def line_of(document: Document, path: Sequence[str | int]) -> int:
 
 
 def location(document: Document, path: Sequence[str | int] = ()) -> Location:
-    """Return the place of `path` in the document's file, with the JSON pointer inside the object."""
+    """Return the place of `path` in the file, with the JSON pointer inside the object."""
     return Location(file=document.file, line=line_of(document, path), pointer=to_pointer(path))
 
 
@@ -179,7 +179,7 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _first_key(node: yaml.Node) -> int:
-    # An anchor in front of a mapping moves the mapping's own mark, not that of its first key.
+    # An anchor before a mapping moves the mark of the mapping, but not that of its first key.
     first = node.value[0][0] if isinstance(node, yaml.MappingNode) and node.value else node
     return int(first.start_mark.index)
 
@@ -210,7 +210,7 @@ def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
             file,
             line,
             f"found {_kind_of(obj)}, expected a Kubernetes object",
-            "give each object a document of its own, with a line --- between them",
+            "write each object as a document of its own, separated by lines of ---",
         )
         return
     for key in ("apiVersion", "kind"):
@@ -241,11 +241,11 @@ def _text_member(
         return
     found = f"no {name}" if value in (None, "") else f"{_kind_of(value)} as {name}"
     hint = f"quote the value of {name}" if value not in (None, "") else f"add {name}"
-    yield _finding(file, line, f"found {found}, expected a text", hint)
+    yield _finding(file, line, f"found {found}, expected a string", hint)
 
 
 def _kind_of(value: Any) -> str:
-    names = {dict: "a mapping", list: "a sequence", str: "a text", bool: "a boolean"}
+    names = {dict: "a mapping", list: "a sequence", str: "a string", bool: "a boolean"}
     return "nothing" if value is None else names.get(type(value), "a number")
 
 
@@ -262,10 +262,10 @@ def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
     if "\t" in row[: len(row) - len(row.lstrip())]:
         message, hint = (
             "found a tab in the indentation, expected spaces",
-            "replace the tab by spaces",
+            "replace the tab with spaces",
         )
     elif "single document" in (err.context or "") or "<document start>" in (err.problem or ""):
-        message = "found a second document, expected a line of --- in front of it"
+        message = "found a second document, expected a line of --- before it"
         hint = "write --- between documents"
     else:
         message = f"found invalid yaml, {err.problem}"

@@ -1,8 +1,8 @@
-"""Change Kubernetes YAML in place: the fewest splices that turn the old objects into the wanted ones.
+"""Change Kubernetes YAML in place, with the fewest splices that turn the old objects into the wanted ones.
 
-Comments, order of keys, quoting and line ends outside the changed lines stay. Every result is parsed again and
-compared with what was wanted. Where that fails, as around anchors, whole values are written anew instead of lines in
-them; and if that cannot be proven equal either, the document.
+Comments, order of keys, quoting and line endings outside the changed lines stay. Each result is parsed again and
+compared with the wanted object. Where they differ, as around anchors, whole values are rewritten instead of lines in
+them; if that fails too, the whole document is.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from contrast_tasks.kube.splices import Splicer, block_style
 def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> str:
     """Return `text` with the objects at the given document indexes replaced by the wanted ones.
 
-    New keys are put in their alphabetical place when the keys of the mapping are sorted, else at its end.
-    Raises KubeError if `text` cannot be read and ContrastError for an index it does not have.
+    New keys go to their alphabetical place if the keys of the mapping are sorted, otherwise to its end.
+    Raises KubeError if `text` is malformed, and ContrastError for an unknown document index.
     """
     documents = parse_documents(text, file)
     unknown = sorted(set(wanted) - {document.index for document in documents})
@@ -51,7 +51,7 @@ def _rewrite_chunk(
 ) -> str:
     root = nodes.compose(chunk.text)
     if root is None:
-        raise ContrastError("a document that was read is empty now")
+        raise ContrastError("a document is empty when it is read again")
     now, _ = nodes.build(root)
     target = now
     for document in documents:
@@ -66,12 +66,14 @@ def _rewrite_chunk(
             return spliced
     dumped = _dump(chunk.text, int(root.start_mark.index), target, style)
     if not _reads_as(dumped, target):
-        raise ContrastError("a rewritten document does not read as what was wanted")
+        raise ContrastError(
+            "a rewritten document differs from the wanted one when it is read again"
+        )
     return dumped
 
 
 def _replaced(root: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    # Copies only along the path, so that the values read before stay as they are.
+    # Copies only along the path, so that the original stays unchanged.
     if not path:
         return new
     head, *rest = path

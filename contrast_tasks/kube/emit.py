@@ -1,6 +1,6 @@
-"""Plain values to YAML lines: block style, never folded, every ambiguous string quoted.
+"""Plain values to YAML lines: block style, never folded, with all ambiguous strings quoted.
 
-A string is written plain only if every reader of YAML 1.1 and of YAML 1.2 takes it for a string
+A string is written plain only if every YAML 1.1 and YAML 1.2 reader takes it for a string
 (docs/internals/generate.md 11, item 12).
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Words and shapes that some reader takes for null, boolean, number, date, merge or value.
+# Texts that some reader takes for a null, boolean, number, date, merge key or value key.
 _AMBIGUOUS: Final = re.compile(
     r"""(?:|~|null|y|yes|n|no|true|false|on|off|=|<<
     |[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-f_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)
@@ -22,7 +22,7 @@ _AMBIGUOUS: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_/.][\x20-\x7e]*")
 _PLAIN_IN_FLOW: Final = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*")
-# Not printable in YAML, or a line break in one of its versions; JSON leaves these as they are.
+# Not printable in YAML, or a line break in one of its versions; JSON does not escape these.
 _ESCAPED: Final = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _LITERAL_LINE: Final = re.compile(
     r"(?:[\x21-\x7e\u00a1-\u2027\u202a-\ud7ff\ue000-\ufefe][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]*)?"
@@ -31,19 +31,19 @@ _LITERAL_LINE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockStyle:
-    """How deep a mapping under a key and a sequence under a key are indented, in columns."""
+    """Indentation of a mapping under a key and of a sequence under a key, in columns."""
 
     mapping_step: int = 2
     sequence_step: int = 0
 
 
 def is_ambiguous(text: str) -> bool:
-    """Tell whether some YAML 1.1 or 1.2 reader takes the unquoted `text` for something else than a string."""
+    """Return whether some YAML 1.1 or 1.2 reader takes the unquoted `text` for something other than a string."""
     return _AMBIGUOUS.fullmatch(text) is not None
 
 
 def scalar(value: Any) -> str:
-    """Return one value on one line; strings are quoted where they must be."""
+    """Return a scalar on one line; strings are quoted if they must be."""
     if isinstance(value, str):
         return value if _is_plain(value) else quoted(value)
     if value is None:
@@ -80,7 +80,7 @@ def flow(value: Any) -> str:
 
 
 def mapping_lines(mapping: Mapping[str, Any], column: int, style: BlockStyle) -> list[str]:
-    """Return the lines of a mapping whose keys stand at `column`; the mapping is not empty."""
+    """Return the lines of a non-empty mapping whose keys start at `column`."""
     lines: list[str] = []
     for key, value in mapping.items():
         lines += entry_lines(key, value, column, style)
@@ -88,7 +88,7 @@ def mapping_lines(mapping: Mapping[str, Any], column: int, style: BlockStyle) ->
 
 
 def sequence_lines(items: Sequence[Any], column: int, style: BlockStyle) -> list[str]:
-    """Return the lines of a sequence whose dashes stand at `column`; the sequence is not empty."""
+    """Return the lines of a non-empty sequence whose dashes are at `column`."""
     lines: list[str] = []
     for item in items:
         if isinstance(item, dict) and item:
@@ -133,7 +133,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _literal_lines(text: str, column: int) -> list[str]:
-    # A literal block holds the text only if no line asks for an indentation or chomping indicator of its own.
+    # A literal block can hold the text only if no line needs an indentation or chomping indicator.
     body = text.removesuffix("\n")
     lines = body.split("\n")
     if not lines[0] or not lines[-1]:

@@ -1,7 +1,7 @@
-"""Where things stand in the text of one document, from the marks of its nodes.
+"""Offsets of nodes in the text of one document, from the marks of the nodes.
 
-Marks of aliases point at their anchors, and end marks of block collections at the next token, so ends are computed
-from the last leaf. What has no sure place raises NotSpliceable.
+The marks of an alias are those of its anchor, and the end mark of a block collection is at the next token, so ends are
+computed from the last leaf. Where the offset is uncertain, NotSpliceable is raised.
 """
 
 import re
@@ -13,19 +13,19 @@ _ALIAS = re.compile(r"[ \t]*:[ \t]*\*[^\s,\[\]{}]+")
 _DASH = re.compile(r"-(?=\s)")
 
 
-class NotSpliceable(Exception):  # a signal between modules of this package, never shown
-    """The change cannot be placed in the text as it is written."""
+class NotSpliceable(Exception):  # caught inside this package, never shown
+    """The change has no certain place in the text."""
 
 
 class Extents:
-    """The text of one document and its geometry; all results are offsets into the text, in characters."""
+    """The text of one document; all results are offsets into it, in characters."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.newline = "\r\n" if "\r\n" in text else "\n"
 
     def dash(self, item: yaml.Node) -> int:
-        """Return where the dash in front of a sequence item stands."""
+        """Return where the dash before a sequence item is."""
         start = int(item.start_mark.index)
         line_start = self.line_start(start)
         head = self.text[line_start:start]
@@ -50,12 +50,12 @@ class Extents:
         return self.end(item)
 
     def end(self, node: yaml.Node) -> int:
-        """Return where the text of a node ends: behind its last leaf, without the blank lines that follow."""
+        """Return where the text of a node ends: after its last leaf, without the blank lines that follow."""
         start, end = int(node.start_mark.index), int(node.end_mark.index)
         if isinstance(node, yaml.ScalarNode):
             if node.style in {"|", ">"}:
                 header = self.text[start : self.line_end(start)].partition("#")[0]
-                # With the indicator + the blank lines belong to the text.
+                # With the indicator "+", trailing blank lines belong to the scalar.
                 blank = self.newline if "+" in header else None
                 body = self.text[start:end]
                 return start + len(body.rstrip() if blank is None else body.removesuffix(blank))
@@ -67,7 +67,10 @@ class Extents:
         return self.item_end(node, node.value[-1])
 
     def own_comments_end(self, place: int, column: int) -> int:
-        """Return `place`, the end of a line, or the end of the last comment line below it indented deeper than `column`."""
+        """Return the end of the last comment line below `place` that is indented deeper than `column`, else `place`.
+
+        place: the end of a line.
+        """
         while place < len(self.text):
             start = place + len(self.newline)
             stop = self.line_end(start)
@@ -83,7 +86,7 @@ class Extents:
         return self.text.rfind("\n", 0, index) + 1
 
     def line_end(self, index: int) -> int:
-        """Return where the line of a character ends, in front of its line break."""
+        """Return where the line of a character ends, before its line break."""
         found = self.text.find("\n", index)
         if found < 0:
             return len(self.text)
@@ -91,7 +94,7 @@ class Extents:
 
 
 def shared_nodes(root: yaml.Node) -> frozenset[int]:
-    """Return the ids of the nodes that stand in the tree more than once: anchors with an alias."""
+    """Return the ids of the nodes that occur more than once in the tree: anchors with an alias."""
     seen: set[int] = set()
     shared: set[int] = set()
     pending = [root]

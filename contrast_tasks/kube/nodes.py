@@ -1,8 +1,7 @@
-"""YAML text to nodes with marks, and nodes to plain values, resolved as `kubectl` resolves them.
+"""YAML text to nodes with marks, and nodes to plain values, with the scalar types that `kubectl` gives them.
 
-The rules are those of the Go library kubectl reads with: dates and base-60 numbers are strings, `y` and `on` are
-booleans, `1e3` is a number, keys that are not strings become strings. PyYAML's own YAML 1.1 rules differ in all
-four, so the loader here carries its own table.
+kubectl's Go library reads dates and base-60 numbers as strings, `y` and `on` as booleans and `1e3` as a number, and
+turns keys into strings. PyYAML differs in all four, so the loader here has its own table of types.
 """
 
 import re
@@ -15,18 +14,19 @@ import yaml
 _TAG: Final = "tag:yaml.org,2002:"
 MERGE_TAG: Final = _TAG + "merge"
 _COLLECTION_TAGS: Final = frozenset({_TAG + "map", _TAG + "seq"})
-# Expanded nodes per document; the API server refuses objects long before (1.5 MiB), an alias bomb never ends.
+# Nodes of a document once aliases are expanded. The API server accepts at most 1.5 MiB; an alias bomb never ends.
 NODE_LIMIT: Final = 200_000
-# Collections inside each other; Kubernetes objects have a dozen, and the C parser follows any number until it crashes.
+# Levels of nested collections. Kubernetes objects have a dozen; the C parser has no limit and crashes.
 DEPTH_LIMIT: Final = 100
-# A level takes a column of indentation or a bracket, which may stand for two; texts with fewer need no closer look.
+# A level takes at least a column of indentation or a bracket, and a bracket may open two levels. Texts with fewer are
+# shallow enough.
 _FEW: Final = DEPTH_LIMIT // 2
 _INDENTED: Final = re.compile(rf"^[ \t?:-]{{{_FEW}}}", re.MULTILINE)
 _TRUE: Final = frozenset({"y", "yes", "true", "on"})
 
 
 class _Loader(yaml.CSafeLoader):
-    """The C parser with kubectl's implicit types."""
+    """PyYAML's C parser with kubectl's implicit types."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own protocol
 
@@ -53,7 +53,7 @@ _resolver("merge", "<<", "<")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something in a document that cannot be used; index counts characters from the start of the text."""
+    """A fault in a document; index: its offset in the text, in characters."""
 
     index: int
     message: str
@@ -61,9 +61,9 @@ class Fault:
 
 
 def compose(text: str) -> yaml.Node | None:
-    """Return the root node of a text with at most one document, None for an empty one.
+    """Return the root node of a text with at most one document, None if it is empty.
 
-    Raises yaml.YAMLError for everything the parser refuses, and for collections nested deeper than DEPTH_LIMIT.
+    Raises yaml.YAMLError if the text is malformed or nests collections deeper than DEPTH_LIMIT.
     """
     if text.count("[") + text.count("{") >= _FEW or _INDENTED.search(text):
         _check_depth(text)
@@ -75,7 +75,7 @@ def compose(text: str) -> yaml.Node | None:
 
 
 def _check_depth(text: str) -> None:
-    # Events come one by one, so counting them needs no stack.
+    # The parser yields events one by one, so counting levels needs no recursion.
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -84,7 +84,7 @@ def _check_depth(text: str) -> None:
             depth -= 1
         if depth > DEPTH_LIMIT:
             problem = f"collections nested deeper than {DEPTH_LIMIT} levels"
-            mark: Any = event.start_mark  # the C parser has a class of its own
+            mark: Any = event.start_mark  # the C parser has its own class
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
@@ -101,20 +101,20 @@ def key_text(node: yaml.Node) -> str | None:
 
 
 def entries(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
-    """Yield (key, key node, value node) of a mapping's own entries, merge keys left out."""
+    """Yield (key, key node, value node) of a mapping's own entries, without merge keys."""
     for key_node, value_node in node.value:
         if key_node.tag != MERGE_TAG:
             yield key_text(key_node) or "", key_node, value_node
 
 
 def build(root: yaml.Node) -> tuple[Any, list[Fault]]:
-    """Return the value of a node tree, with aliases and merge keys expanded, and all faults found on the way."""
+    """Return the value of a node tree, with aliases and merge keys expanded, and all its faults."""
     builder = _Builder()
     return builder.value(root), builder.faults
 
 
 def same(left: Any, right: Any) -> bool:
-    """Tell whether two values are equal in type too (1, 1.0 and true differ); the order of keys is no matter."""
+    """Return whether two values and their types are equal (1, 1.0 and true differ); the order of keys does not matter."""
     if isinstance(left, dict):
         return (
             isinstance(right, dict)
@@ -138,7 +138,7 @@ def _number(kind: str, text: str) -> int | float:
 
 
 class _Builder:
-    """One walk over one document."""
+    """Builds the value of one document and collects its faults."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
@@ -159,7 +159,11 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
         if id(node) in self._active:
-            self._fault(node, "an anchor refers to itself", "remove the alias inside what it names")
+            self._fault(
+                node,
+                "an anchor refers to itself",
+                "remove the alias that lies inside its own anchor",
+            )
             return None
         if len(self._active) == DEPTH_LIMIT:
             if not self._is_deep:

@@ -1,8 +1,8 @@
-"""The splices between one document's text and a wanted value, from the marks of its nodes.
+"""The splices that turn one document's text into a wanted value, from the marks of its nodes.
 
-A value is changed where it stands. An entry is put behind the last line of the entry before it, so that comments
-above a key stay with that key; comment lines indented deeper than the mapping belong to the entry before them.
-Whatever cannot be placed surely raises NotSpliceable.
+A value is changed in place. A new entry goes after the last line of the entry before it, so that comments above a key
+stay with that key; comment lines indented deeper than the mapping belong to the entry before them. A change without a
+certain place raises NotSpliceable.
 """
 
 import re
@@ -31,7 +31,7 @@ class _Splice:
 
 
 def block_style(text: str, fallback: emit.BlockStyle | None = None) -> emit.BlockStyle:
-    """Return how a text indents, judged by the first place that shows it."""
+    """Return the indentation of a text, from the first nested mapping and sequence."""
     base = fallback or emit.BlockStyle()
     mapping = _MAPPING_UNDER_KEY.search(text)
     sequence = _SEQUENCE_UNDER_KEY.search(text)
@@ -46,7 +46,7 @@ def block_style(text: str, fallback: emit.BlockStyle | None = None) -> emit.Bloc
 class Splicer:
     """Collects the splices of one document and applies them.
 
-    is_coarse: write a value anew as a whole where nothing inside it has a sure place, as around anchors.
+    is_coarse: rewrite a whole value where a change inside it has no certain place, as around anchors.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Splicer:
         return "".join([*pieces, self._text[position:]])
 
     def _collection(self, node: yaml.Node, now: Any, want: Any, lead: int | None) -> None:
-        # lead: where the line of the key above ends; None where the collection starts behind a dash or at the top.
+        # lead: offset after the colon of the key above; None if the collection follows a dash or is the root.
         if id(node) in self._shared or not now or not want:
             raise NotSpliceable
         if isinstance(node, yaml.CollectionNode) and node.flow_style:
@@ -280,7 +280,7 @@ class Splicer:
         self._add(start, end, self._newline.join(lines)[column:])
 
     def _flow(self, node: yaml.Node, now: Any, want: Any) -> str:
-        # Unchanged members keep their text; a comment inside would swallow what follows on one line.
+        # Unchanged members keep their text. A comment inside would hide the rest of the line.
         if _COMMENT.search(self._text[node.start_mark.index : node.end_mark.index]):
             raise NotSpliceable
         if isinstance(node, yaml.MappingNode) and isinstance(want, dict) and isinstance(now, dict):
@@ -310,7 +310,7 @@ class Splicer:
 
 
 def _identity(item: Any) -> str:
-    # List members of Kubernetes objects are told apart by name; mounts of one volume also by their path.
+    # Kubernetes identifies list members by name, and mounts of one volume also by path.
     if isinstance(item, dict):
         place = item.get("mountPath") or item.get("devicePath") or ""
         if isinstance(item.get("name"), str):

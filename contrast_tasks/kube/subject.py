@@ -1,4 +1,4 @@
-"""One document under inspection: what is found in it gets the line of whatever it speaks of."""
+"""One document being checked, and the findings on it with their lines."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,7 +12,7 @@ from contrast_tasks.pointers import Path
 
 
 class Subject:
-    """A document, the object to judge (with settings applied, or the document's own), and the findings so far."""
+    """A document, its object (as written, or with the settings applied), and the findings so far."""
 
     def __init__(
         self, document: Document, obj: Mapping[str, Any], findings: Findings[Path] | None = None
@@ -35,9 +35,9 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """Return `Deployment/web`."""
+        """Return the workload key, such as `Deployment/web`."""
         return workloads.workload_key(self.obj)
 
     def report(self, entry: Entry, path: Path, message: str, hint: str | None = None) -> None:
-        """Note what is found at `path` inside the object."""
+        """Add a finding at `path` inside the object."""
         self.findings.report(entry, path, message, hint)

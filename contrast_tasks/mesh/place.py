@@ -28,7 +28,7 @@ class Place:
         is_milder: bool = False,
         spot: Spot = "",
     ) -> None:
-        """Note what is found and wanted in a field of the entry, as `listen port`.
+        """Note what is found and wanted in a field of the entry, such as `listen port`.
 
         spot: where it stands, by default at the annotation.
         """

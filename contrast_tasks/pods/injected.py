@@ -1,8 +1,8 @@
-"""Names of what `generate` adds to a pod."""
+"""Names of the containers and the volume that `generate` adds to pods."""
 
 from typing import Final
 
 INITIALIZER: Final = "contrast-initializer"
 SERVICE_MESH: Final = "contrast-service-mesh"
-# Holds the certificates, between the initializer and everything else in the pod.
+# Passes the certificates from the initializer to the other containers.
 SECRETS_VOLUME: Final = "contrast-secrets"

@@ -1,7 +1,7 @@
 """Kubernetes quantities: `700Mi`, `0.5`, `500m`, `1e3`.
 
 Source: Kubernetes API conventions, "Quantities": a decimal number with a binary suffix, a decimal suffix or an exponent.
-The settings, which every run reads, take the pattern from here; so nothing is compiled or imported before it is used.
+Every run reads the settings, which take their pattern from here, so nothing is compiled or imported before use.
 """
 
 import re
@@ -17,20 +17,20 @@ _QUANTITY: Final = (
     rf"(?P<number>[+-]?{_NUMBER})"
     r"(?:(?P<binary>[KMGTPE]i)|(?P<decimal>[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]{1,2}))?"
 )
-# An amount of memory that is not zero, which is no limit to Kubernetes.
+# A non-zero amount of memory; to Kubernetes, zero means no limit.
 MEMORY_PATTERN: Final = rf"(?=[0-9.]*[1-9]){_NUMBER}(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
 _BINARY: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
 class QuantityError(UsageError):
-    """A text is not a Kubernetes quantity."""
+    """A value is not a Kubernetes quantity."""
 
 
 def parse_quantity(value: Any) -> "Decimal":
-    """Return the exact value of a quantity; YAML may have made a number of it already.
+    """Return the exact value of a quantity, which YAML may have read as a number.
 
-    Raises QuantityError for anything else, naming what was found.
+    Raises QuantityError for anything else.
     """
     from decimal import Decimal
 
@@ -40,7 +40,7 @@ def parse_quantity(value: Any) -> "Decimal":
     if match is None:
         raise QuantityError(
             f"found {value!r}, expected a quantity",
-            hint="write a number with a suffix of Ki Mi Gi Ti Pi Ei or n u m k M G T P E, as 700Mi",
+            hint="write a number with a suffix of Ki Mi Gi Ti Pi Ei or n u m k M G T P E, such as 700Mi",
         )
     number = Decimal(match["number"])
     if match["binary"]:
@@ -52,7 +52,7 @@ def parse_quantity(value: Any) -> "Decimal":
 def parse_bytes(value: Any) -> int:
     """Return a memory or storage quantity in bytes, rounded up as Kubernetes does.
 
-    Raises QuantityError if it is no quantity or negative.
+    Raises QuantityError if it is negative or not a quantity.
     """
     size = parse_quantity(value)
     if size < 0:
@@ -61,5 +61,5 @@ def parse_bytes(value: Any) -> int:
 
 
 def rounded_up(value: "Decimal") -> int:
-    """Return the least whole number that is not less, as Kubernetes rounds."""
+    """Return the value rounded up to a whole number, as Kubernetes does."""
     return int(value.to_integral_value(rounding="ROUND_CEILING"))

@@ -1,7 +1,7 @@
-"""Image references as people write them, and the one spelling each of them stands for.
+"""Image references and their canonical spelling.
 
-Grammar: OCI distribution specification 1.1, "Pulling manifests"; the short forms (`nginx`, `user/image`) and
-their registry are those of the Docker command line.
+Grammar: OCI distribution specification 1.1, "Pulling manifests". The short forms (`nginx`, `user/image`) and their
+default registry are those of the Docker command line.
 """
 
 import re
@@ -11,7 +11,7 @@ from contrast_tasks.errors import ImageError, Location
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
-_MAX_NAME_LENGTH = 255  # the specification's advice: host and name together
+_MAX_NAME_LENGTH = 255  # of host and path together, as the specification recommends
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -22,13 +22,13 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def is_digest(text: object) -> bool:
-    """Return whether `text` is `sha256:` and 64 lower-case hex digits, the one algorithm we accept."""
+    """Return whether `text` is `sha256:` and 64 lower-case hex digits; other algorithms are not accepted."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReference:
-    """A reference in its parts; `name` is everything before tag and digest, as written."""
+    """A parsed reference; name: everything before tag and digest, as written."""
 
     name: str
     tag: str | None = None
@@ -41,32 +41,32 @@ class ImageReference:
 
     @property
     def registry(self) -> str:
-        """Return the host that serves the image, `docker.io` where none is written."""
+        """Return the host of the registry, `docker.io` if none is written."""
         return _split_name(self.name)[0]
 
     @property
     def repository(self) -> str:
-        """Return the path on the registry; `nginx` on Docker's own is `library/nginx`."""
+        """Return the path on the registry; on docker.io, `nginx` is `library/nginx`."""
         registry, path = _split_name(self.name)
         return f"library/{path}" if registry == DEFAULT_REGISTRY and "/" not in path else path
 
     @property
     def canonical(self) -> str:
-        """Return the full spelling, equal for all spellings of the same thing.
+        """Return the full spelling, which is equal for all spellings of a reference.
 
-        The tag `latest` is added only where there is neither tag nor digest.
+        The tag `latest` is added only if there is neither tag nor digest.
         """
         tag = self.tag or (None if self.digest else DEFAULT_TAG)
         return str(replace(self, name=f"{self.registry}/{self.repository}", tag=tag))
 
     def pinned(self, digest: str) -> "ImageReference":
-        """Return the same reference with this digest; the tag stays for the reader."""
+        """Return the reference with this digest; a tag is kept for human readers."""
         return replace(self, digest=digest)
 
 
 def _split_name(name: str) -> tuple[str, str]:
     head, slash, rest = name.partition("/")
-    # Only a dot, a colon or "localhost" tells a host from the first part of a path.
+    # A host has a dot or a colon, or is "localhost"; anything else is the first part of the path.
     if not slash or not ("." in head or ":" in head or head == "localhost"):
         return DEFAULT_REGISTRY, name
     host = DEFAULT_REGISTRY if head in {"docker.io", "index.docker.io"} else head
@@ -76,7 +76,7 @@ def _split_name(name: str) -> tuple[str, str]:
 def parse_reference(text: str, *, where: Location | None = None) -> ImageReference:
     """Parse `[host[:port]/]path[:tag][@sha256:<64 hex>]`.
 
-    Raises ImageError naming the part that is wrong; `where` is the place of the reference in a user's file.
+    where: place of the reference in a user's file. Raises ImageError naming the malformed part.
     """
 
     def refuse(problem: str) -> ImageError:

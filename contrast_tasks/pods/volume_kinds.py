@@ -1,7 +1,7 @@
-"""The one table of volume kinds: whether a confidential pod may have one, and how it reaches the guest.
+"""The table of volume kinds: whether a confidential pod may use one, and how it reaches the guest.
 
-Checks, policies, simulation and the local platform read it. A new kind needs an entry here, rules in
-templates/policy/rules.rego if it reaches the guest in a way of its own, and a case in tests/pods/test_volume_kinds.py.
+Checks, policies, simulation and the local platform use it. A new kind needs an entry here, a case in
+tests/pods/test_volume_kinds.py, and rules in templates/policy/rules.rego if it reaches the guest in a new way.
 """
 
 from collections.abc import Mapping
@@ -13,45 +13,45 @@ class Reach(Enum):
     """How a volume reaches the guest."""
 
     COPIED = "the runtime copies its files into the guest and keeps them current; containers only read them"
-    MADE = "the guest makes it, an empty directory"
+    MADE = "the guest creates it as an empty directory"
     DEVICE = "a block device, which is attached under volumeDevices and never mounted"
-    SHARED = "a file system that the host can read and change, which is refused"
+    SHARED = "a file system that the host can read and change; refused"
 
 
 class ConfigSource(NamedTuple):
-    """The kind of object that values or files are taken from, and the member of the reference that names it."""
+    """The kind of object that provides values or files, and the member of a reference that names the object."""
 
     kind: str
     name_key: str
 
 
 class VolumeKind(NamedTuple):
-    """One member of the API's Volume.
+    """One kind of volume.
 
-    way_out: what to do instead of a refused one. config: of a volume that is one ConfigMap or Secret.
-    is_local: whether the platform local can run it.
+    remedy: what to use instead of a refused kind. config: for a volume that holds one ConfigMap or Secret.
+    is_local: whether the platform local supports it.
     """
 
     reach: Reach
-    way_out: str = ""
+    remedy: str = ""
     config: ConfigSource | None = None
     is_local: bool = False
 
 
 class MadeDirectory(NamedTuple):
-    """A directory that the guest makes: type of its file system, options without those of an fsGroup."""
+    """A directory that the guest creates: its file system type, and its options except those of an fsGroup."""
 
     fstype: str
     options: tuple[str, ...]
 
 
 DirectoryKind = Literal["ephemeral", "local"]
-# The ways to make one by the agent's names: a file system in memory, or a folder beside those that are copied.
+# By the agent's names: a file system in memory, or a folder next to the copied ones.
 MADE_DIRECTORIES: Final[Mapping[DirectoryKind, MadeDirectory]] = {
     "ephemeral": MadeDirectory(fstype="tmpfs", options=()),
     "local": MadeDirectory(fstype="local", options=("mode=0777",)),
 }
-# The medium of an emptyDir, and how it is made.
+# How the guest creates an emptyDir, by its medium.
 MEDIA: Final[Mapping[str, DirectoryKind]] = {"": "local", "Memory": "ephemeral"}
 
 _NO_FILES: Final = (
@@ -108,19 +108,19 @@ CONFIG_VOLUMES: Final = {name: kind.config for name, kind in VOLUME_KINDS.items(
 
 
 def kinds_of(volume: Mapping[str, Any]) -> list[str]:
-    """Return the kinds a volume of a pod has; the API server takes exactly one.
+    """Return the kinds of a volume; the API server accepts exactly one.
 
-    `emptyDir:` with nothing behind it is one. Source: Kubernetes, API defaults of core/v1 Volume.
+    `emptyDir:` without a value counts. Source: Kubernetes, API defaults of core/v1 Volume.
     """
     kinds = [key for key, value in volume.items() if key != "name" and value is not None]
     return kinds or ["emptyDir"] * ("emptyDir" in volume)
 
 
 def kind_of(volume: Mapping[str, Any]) -> str:
-    """Return the kind of a volume, "none" without one; of several kinds, which are no kind at all, all names."""
+    """Return the kind of a volume, "none" if it has none; several are joined by "and", which is no known kind."""
     return " and ".join(kinds_of(volume)) or "none"
 
 
 def known_kind(volume: Mapping[str, Any]) -> VolumeKind:
-    """Return what a volume is to a confidential pod; a kind that is not in the table is refused as shared files are."""
+    """Return the entry of a volume's kind; an unknown kind is refused in the same way as shared files."""
     return VOLUME_KINDS.get(kind_of(volume), _FILES)

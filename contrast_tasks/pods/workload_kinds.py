@@ -1,13 +1,15 @@
-"""The one table of workload kinds: objects that run pods."""
+"""The table of workload kinds: objects that run pods."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
 class WorkloadKind(NamedTuple):
-    """group: of the API; template: path of the pod template, () where the object is one.
+    """One kind of workload.
 
-    is_rolled_out: whether `kubectl rollout` knows the kind. has_replicas: whether `spec.replicas` counts its pods.
+    group: of the API. template: path of the pod template, () if the object is one itself.
+    is_rolled_out: whether `kubectl rollout` supports the kind. has_replicas: whether `spec.replicas` sets the number
+    of pods.
     """
 
     group: str

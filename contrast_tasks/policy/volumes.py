@@ -50,7 +50,7 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
         volume.report(
             catalogue.VOLUME,
             f"volume {name!r} is of type {named}, which the host can read and change",
-            kind.way_out,
+            kind.remedy,
         )
     return None
 

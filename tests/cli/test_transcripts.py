@@ -86,7 +86,7 @@ BAD_INPUT = [
         12,
         lines(
             f"{SHOP}:36:1: error[G003 yaml]: found a tab in the indentation, expected spaces",
-            "  hint: replace the tab by spaces",
+            "  hint: replace the tab with spaces",
             ONE_ERROR,
         ),
         id="tab",
@@ -278,7 +278,7 @@ BAD_INPUT = [
         12,
         lines(
             "deployment/list.yml:1: error[G003 yaml]: found a sequence, expected a Kubernetes object",
-            "  hint: give each object a document of its own, with a line --- between them",
+            "  hint: write each object as a document of its own, separated by lines of ---",
             ONE_ERROR,
         ),
         id="top-level-list",

@@ -134,7 +134,10 @@ def test_keys_that_are_no_texts_become_texts() -> None:
             "apiVersion: v1\nkind: Pod\nmetadata: {name: 1}\n", 1, "a number as", id="number-name"
         ),
         pytest.param(
-            "apiVersion: v1\nkind: Pod\nmetadata: a\n", 1, "a text as metadata", id="text-metadata"
+            "apiVersion: v1\nkind: Pod\nmetadata: a\n",
+            1,
+            "a string as metadata",
+            id="text-metadata",
         ),
         pytest.param(
             "apiVersion: v1\nkind: Pod\nmetadata: {name: a/b}\n", 1, "'a/b' as", id="slash"
@@ -154,7 +157,7 @@ def test_keys_that_are_no_texts_become_texts() -> None:
         pytest.param(f"{POD}x: !!set {{a}}\n", 5, "found the tag", id="tag-of-a-mapping"),
         pytest.param(f"{POD}x: !!omap [a]\n", 5, "found the tag", id="tag-of-a-sequence"),
         pytest.param("- a\n", 1, "found a sequence", id="sequence"),
-        pytest.param("just text\n", 1, "found a text", id="text"),
+        pytest.param("just text\n", 1, "found a string", id="text"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_line(text: str, line: int, words: str) -> None:

@@ -84,12 +84,12 @@ def test_checks_and_policy_take_an_allowed_kind_by_the_same_use(kind: str) -> No
 @pytest.mark.parametrize("kind", sorted(set(API_KINDS) - set(ALLOWED)))
 @pytest.mark.parametrize("use", [MOUNTED, ATTACHED], ids=["mounted", "attached"])
 def test_any_other_kind_is_refused_once_whatever_it_is_used_for(kind: str, use: str) -> None:
-    assert _checked(kind, use) == [f"volume-type: {VOLUME_KINDS[kind].way_out}"]
+    assert _checked(kind, use) == [f"volume-type: {VOLUME_KINDS[kind].remedy}"]
 
 
 @pytest.mark.parametrize("kind", sorted(set(API_KINDS) - set(ALLOWED)))
-def test_the_policy_knows_the_same_way_out(kind: str) -> None:
-    assert _derived(kind, MOUNTED) == [VOLUME_KINDS[kind].way_out]
+def test_the_policy_knows_the_same_remedy(kind: str) -> None:
+    assert _derived(kind, MOUNTED) == [VOLUME_KINDS[kind].remedy]
 
 
 def test_a_disk_that_kubernetes_cannot_attach_leads_to_a_claim() -> None:

@@ -69,8 +69,9 @@ def problems(
     if isinstance(shape, Leaf) or (isinstance(shape, List) and shape.wanted):
         yield from _of_leaf(value, shape, path, is_ours=complete)
     elif isinstance(shape, List):
-        if not isinstance(value, list):
-            yield Problem(path, f"{dotted(path)} is {shown(value)}, expected an array")
+        if not isinstance(value, list) or len(value) < shape.least:
+            wanted = f"an array of at least {shape.least}" if shape.least else "an array"
+            yield Problem(path, f"{dotted(path)} is {shown(value)}, expected {wanted}")
             return
         for index, element in enumerate(value):
             yield from problems(element, shape.element, (*path, index), complete=complete)
@@ -111,8 +112,11 @@ def _of_table(
     value: dict[str, Any], table: Table, path: Path, *, complete: bool
 ) -> Iterator[Problem]:
     for key, element in value.items():
-        if key in table.keys:
-            yield from problems(element, table.keys[key].shape, (*path, key), complete=complete)
+        entry = table.keys.get(key)
+        if entry is not None:
+            may_be_null = entry.absent is None and isinstance(entry.shape, Table)
+            if element is not None or not may_be_null:
+                yield from problems(element, entry.shape, (*path, key), complete=complete)
         else:
             known = tuple(table.keys)
             place = f" in [{dotted(path)}]" if path else ""

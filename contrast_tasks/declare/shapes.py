@@ -45,7 +45,7 @@ class List(Record, kw_only=False):
 
     def accepts(self, value: Any) -> bool:
         """Return whether a value is such an array of leaves."""
-        return (
+        return (value is None and self.null is not REFUSED) or (
             isinstance(value, list)
             and self.least <= len(value)
             and (self.most is None or len(value) <= self.most)
@@ -169,6 +169,52 @@ def resolved_shape(shape: Any) -> Any:
     return shape
 
 
+def measurable(record: type[Record]) -> Table:
+    """Return the table of what a file of reference values may give of a record, in the manifest's spelling.
+
+    Hex is in lower case, as it is copied into the manifest. A value that only the user can know may be blank, a part null.
+    """
+    keys = {}
+    for entry in record.members:
+        if entry.measured or entry.settable:
+            is_required = entry.absent is REQUIRED and not entry.settable
+            keys[entry.name] = Member(
+                name=entry.name,
+                shape=_measurable(entry.shape, entry),
+                meaning=entry.meaning,
+                default=None,
+                absent=REQUIRED if is_required else None,
+            )
+    return Table(keys)
+
+
+def _measurable(shape: Any, entry: Member) -> Any:
+    if isinstance(shape, type):
+        return measurable(shape)
+    if isinstance(shape, List):
+        return shape.replace(element=_measurable(shape.element, entry))
+    leaf: Leaf = hex_digits(shape.size_bytes, lower=True) if shape.size_bytes else shape
+    if entry.suspect and entry.suspect.fault is entry.fault:
+        leaf = _other_than(leaf, entry.suspect.value)
+    return _or_blank(leaf, entry.blank) if entry.missing else leaf
+
+
+def _other_than(leaf: Leaf, refused: object) -> Leaf:
+    return leaf.replace(
+        wanted=f"{leaf.wanted} that are not a placeholder",
+        accepts=lambda value: leaf.accepts(value) and value != refused,
+        schema={**leaf.schema, "not": {"const": refused}},
+    )
+
+
+def _or_blank(leaf: Leaf, blank: object) -> Leaf:
+    return leaf.replace(
+        accepts=lambda value: value == blank or leaf.accepts(value),
+        # An anyOf would not say which of the two was nearly met.
+        schema={"if": {"const": blank}, "then": True, "else": leaf.schema},
+    )
+
+
 def settable(record: type[Record]) -> Table:
     """Return the table of what contrast.toml may give of a record, by its keys there; nothing in it has a default."""
     keys = {}
@@ -176,5 +222,11 @@ def settable(record: type[Record]) -> Table:
         if entry.settable:
             is_part = isinstance(entry.shape, type)
             shape = settable(entry.shape) if is_part else entry.shape
-            keys[entry.key] = entry.replace(shape=shape, default=REQUIRED)
+            keys[entry.key] = Member(
+                name=entry.key,
+                shape=shape,
+                meaning=entry.meaning,
+                default=REQUIRED,
+                absent=REQUIRED,
+            )
     return Table(keys)

@@ -5,11 +5,13 @@ release, calculated by `measure`, or one of the few that are bundled); what neit
 and is reported as such. Source: docs/internals/manifest.md 3, 9.4.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from contrast_tasks.declare.documents import to_json, to_record
+from contrast_tasks.declare.problems import Problem, dotted, problems
+from contrast_tasks.declare.shapes import List, Table, measurable
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.json_text import JsonText, NotJson, read_json
 from contrast_tasks.manifest.bundled import PREFIX, bundled_content, bundled_minimum_tcb
@@ -20,7 +22,8 @@ from contrast_tasks.platforms import (
     platform_of_handler,
 )
 from contrast_tasks.platforms import platform as find_platform
-from contrast_tasks.records import Record
+from contrast_tasks.pointers import to_pointer
+from contrast_tasks.records import Member, Record
 from contrast_tasks.settings.model import ReferenceOverrides
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
@@ -47,6 +50,22 @@ class ProvidedValues:
 
     snp: tuple[Mapping[str, Any], ...] = ()
     tdx: tuple[Mapping[str, Any], ...] = ()
+
+
+_RECORDS: Mapping[str, type[Record]] = {"snp": SnpReference, "tdx": TdxReference}
+FILE_ENTRY = Table(
+    {
+        name: Member(
+            name=name,
+            shape=List(measurable(record), least=1),
+            meaning=f"entries of the manifest's ReferenceValues.{name}",
+            default=None,
+            absent=None,
+        )
+        for name, record in _RECORDS.items()
+    }
+)
+"""What a file of reference values holds for one platform, or for all."""
 
 
 class _File(NamedTuple):
@@ -78,8 +97,9 @@ def parse_reference_values(
     if not isinstance(document, dict):
         raise source.refused("is no JSON object, expected one")
     normal = _normal_document(source, document)
-    _check_schema(source, normal)
-    values = normal if {"snp", "tdx"} & normal.keys() else _chosen(source, normal, wanted)
+    for problem in problems_of_values(normal):
+        raise source.refused(problem.message, to_pointer(problem.path), problem.hint)
+    values = normal if _is_flat(normal) else _chosen(source, normal, wanted)
     return ProvidedValues(snp=tuple(values.get("snp", ())), tdx=tuple(values.get("tdx", ())))
 
 
@@ -96,7 +116,7 @@ def provided_by(
 
 
 def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, Any]:
-    if {"snp", "tdx"} & document.keys():
+    if _is_flat(document):
         normal: dict[str, Any] = _normal_values(source, document, "")
         return normal
     return {key: _normal_values(source, value, f"/{key}") for key, value in document.items()}
@@ -105,13 +125,12 @@ def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, An
 def _normal_values(source: _File, values: Any, pointer: str) -> Any:
     if not isinstance(values, dict):
         return values
-    records = {"snp": SnpReference, "tdx": TdxReference}
     return {
         name: [
-            _normal(source, entry, records[name], f"{pointer}/{name}/{index}")
+            _normal(source, entry, _RECORDS[name], f"{pointer}/{name}/{index}")
             for index, entry in enumerate(entries)
         ]
-        if isinstance(entries, list) and name in records
+        if isinstance(entries, list) and name in _RECORDS
         else entries
         for name, entries in values.items()
     }
@@ -134,13 +153,20 @@ def _normal(source: _File, entry: Any, record: type[Record], pointer: str) -> An
     return normal
 
 
-def _check_schema(source: _File, document: Mapping[str, Any]) -> None:
-    from contrast_tasks.schema import validate
+def problems_of_values(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with a file whose members have the manifest's spelling; platform names are not looked at."""
+    tables = {(): document} if _is_flat(document) else {(key,): document[key] for key in document}
+    for path, values in tables.items():
+        if values == {}:
+            yield Problem(path, f"{dotted(path)} is empty, expected snp or tdx")
+        yield from problems(values, FILE_ENTRY, path, complete=True)
+    if not tables:
+        yield Problem((), "the document is empty, expected snp or tdx")
 
-    problems = validate(document, "reference-values")
-    if problems:
-        pointer, message = problems[0]
-        raise source.refused(f"{pointer or 'document'} {message}", pointer)
+
+def _is_flat(document: Mapping[str, Any]) -> bool:
+    """Return whether the values hold for every platform."""
+    return not _RECORDS.keys().isdisjoint(document)
 
 
 def _platform_of(source: _File, key: str) -> str:

@@ -4,32 +4,28 @@ A value that only the user can know may be blank in a manifest that generate wro
 a manifest that is set.
 """
 
-from enum import Enum, auto
+from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks.declare.shapes import Leaf, List, Map, Table
 from contrast_tasks.images.lock import LockDocument
 from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.manifest.reference_values import FILE_ENTRY
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 from contrast_tasks.settings.model import SHAPE
-from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
 Schema = dict[str, Any]
 
 
-class Form(Enum):
-    """How complete a document is: a manifest as it is set, one with blanks, a file of reference values."""
-
-    COMPLETE = auto()
-    BLANKS = auto()
-    MEASURED = auto()
-
-
 class _Schemas:
-    """The schemas of one file; records become parts of its `$defs`."""
+    """The schemas of one file; records become parts of its `$defs`.
 
-    def __init__(self, form: Form = Form.COMPLETE) -> None:
-        self.form = form
+    with_blanks: values that only the user can know may be blank. is_partial: no member is required.
+    """
+
+    def __init__(self, *, with_blanks: bool = False, is_partial: bool = False) -> None:
+        self.with_blanks = with_blanks
+        self.is_partial = is_partial
         self.parts: dict[str, Schema] = {}
 
     def of(self, shape: Any, member: Member | None = None) -> Schema:
@@ -45,18 +41,16 @@ class _Schemas:
                 "additionalProperties": self.of(shape.value),
             }
         if isinstance(shape, Table):
-            return self._table(list(shape.keys.items()), [])
+            return self._table(shape.keys)
         return self._record(shape)
 
     def _leaf(self, leaf: Leaf, member: Member | None) -> Schema:
         schema = dict(leaf.schema)
-        if leaf.size_bytes and self.form is Form.MEASURED:
-            schema["pattern"] = "^[0-9a-f]*$"
         if member is None:
             return schema
         if member.suspect and member.suspect.fault is member.fault:
             schema["not"] = {"const": member.suspect.value}
-        if member.missing and self.form is not Form.COMPLETE:
+        if member.missing and self.with_blanks:
             return _or(member.blank, schema)
         return schema
 
@@ -77,33 +71,28 @@ class _Schemas:
         name = record.__name__[0].lower() + record.__name__[1:]
         if name not in self.parts:
             self.parts[name] = {}
-            self.parts[name] = self._table(
-                [(each.name, each) for each in record.members if self._is_known(each)],
-                [each.name for each in record.members if self._is_required(each)],
-            )
+            self.parts[name] = self._table({each.name: each for each in record.members})
         return {"$ref": f"#/$defs/{name}"}
 
-    def _is_known(self, member: Member) -> bool:
-        return member.measured or member.settable or self.form is not Form.MEASURED
-
     def _is_required(self, member: Member) -> bool:
-        if self.form is Form.MEASURED:
-            return member.measured and not member.settable and member.absent is REQUIRED
+        if self.is_partial:
+            return False
         is_blank = member.blank is None or isinstance(member.absent, Record)
-        return member.absent is REQUIRED or (is_blank and self.form is Form.COMPLETE)
+        return member.absent is REQUIRED or (is_blank and not self.with_blanks)
 
-    def _table(self, members: list[tuple[str, Member]], required: list[str]) -> Schema:
+    def _table(self, members: Mapping[str, Member]) -> Schema:
+        required = [name for name, member in members.items() if self._is_required(member)]
         return {
             "type": "object",
             "additionalProperties": False,
             **({"required": required} if required else {}),
-            "properties": {name: self._member(member) for name, member in members},
+            "properties": {name: self._member(member) for name, member in members.items()},
         }
 
     def _member(self, member: Member) -> Schema:
         schema = self.of(member.shape, member)
-        if isinstance(member.shape, type) and member.absent is not REQUIRED:
-            may_be_null = member.absent is None or self.form is not Form.COMPLETE
+        if isinstance(member.shape, type | Table) and member.absent is not REQUIRED:
+            may_be_null = member.absent is None or self.with_blanks
             schema = _or(None, schema) if may_be_null else schema
         return {**({"description": member.meaning} if member.meaning else {}), **schema}
 
@@ -118,7 +107,7 @@ def settings() -> Schema:
     return {
         "title": "Settings",
         "description": "contrast.toml. The loader judges by the same declarations.",
-        **_Schemas().of(SHAPE),
+        **_Schemas(is_partial=True).of(SHAPE),
     }
 
 
@@ -126,9 +115,9 @@ def _some(name: str) -> Schema:
     return {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
 
 
-def manifest(form: Form, title: str, description: str) -> Schema:
+def manifest(title: str, description: str, *, with_blanks: bool) -> Schema:
     """Return the body of a manifest's schema."""
-    schemas = _Schemas(form)
+    schemas = _Schemas(with_blanks=with_blanks)
     body = schemas.of(Manifest)
     parts = schemas.parts
     parts["manifest"]["properties"]["Policies"]["minProperties"] = 1
@@ -142,27 +131,17 @@ def manifest(form: Form, title: str, description: str) -> Schema:
 
 def reference_values() -> Schema:
     """Return the body of the schema of a file of reference values."""
-    schemas = _Schemas(Form.MEASURED)
-    entries = {"snp": SnpReference, "tdx": TdxReference}
-    values = {
-        "type": "object",
-        "additionalProperties": False,
-        "minProperties": 1,
-        "properties": {
-            name: {"type": "array", "minItems": 1, "items": schemas.of(record)}
-            for name, record in entries.items()
-        },
-    }
+    values = {**_Schemas().of(FILE_ENTRY), "minProperties": 1}
     return {
         "title": "Reference values",
         "description": "The file named by [reference_values] file: measurements by platform name or runtime handler, or "
         "for every platform. Members are those of the manifest; upper and lower case are the same here.",
         "type": "object",
         "minProperties": 1,
-        "if": {"anyOf": [{"required": [name]} for name in entries]},
+        "if": {"anyOf": [{"required": [name]} for name in FILE_ENTRY.keys]},
         "then": {"$ref": "#/$defs/values"},
         "else": {"additionalProperties": {"$ref": "#/$defs/values"}},
-        "$defs": {"values": values, **schemas.parts},
+        "$defs": {"values": values},
     }
 
 
@@ -181,15 +160,15 @@ def lock() -> Schema:
 DECLARED = {
     "settings": settings(),
     "manifest": manifest(
-        Form.COMPLETE,
         "Deployment manifest",
         "manifest.json as it is set and verified. Rules a schema cannot say (one Coordinator, keys that parse) are in "
         "contrast_tasks/manifest/validate.py.",
+        with_blanks=False,
     ),
     "manifest.input": manifest(
-        Form.BLANKS,
         "Deployment manifest with values to fill in",
         "manifest.json as generate may write it: values only the user can know may be null or empty.",
+        with_blanks=True,
     ),
     "reference-values": reference_values(),
     "lock": lock(),

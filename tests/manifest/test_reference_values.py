@@ -222,17 +222,21 @@ def test_a_tdx_entry_is_complete_with_file_and_settings() -> None:
     [
         (b"[]", "is no JSON object", 1),
         (b"{", "not valid JSON", 1),
-        (b"{}", "expected at least 1", 1),
+        (b"{}", "is empty, expected snp or tdx", 1),
         (b'{\n"k3s-qemu-snq": {"snp": [{"ProductName": "Milan"}]}}', "neither a platform nor", 2),
         (b'{"aks-clh-snp": {"snp": [{"ProductName": "Milan"}]}}', "no values for platform", 1),
-        (b'{"snp": [{\n"ProductName": "Turin"}]}', '"Turin", expected one of', 2),
-        (b'{"snp": [{\n"TrustedMeasurement": ""}]}', "has no 'ProductName'", 1),
+        (b'{"snp": [{\n"ProductName": "Turin"}]}', '"Turin", expected Milan or Genoa', 2),
+        (b'{"snp": [{\n"TrustedMeasurement": ""}]}', "snp[0] has no 'ProductName'", 1),
         (
             b'{"snp": [{"ProductName": "Milan",\n"TrustedMeasurement": "6c"}]}',
-            "expected at least 96",
+            "expected 96 lower-case hex digits",
             2,
         ),
-        (b'{"snp": [{"ProductName": "Milan",\n"Debug": true}]}', "has unknown 'Debug'", 1),
+        (
+            b'{"snp": [{"ProductName": "Milan",\n"Debug": true}]}',
+            "unknown key 'Debug' in [snp[0]]",
+            2,
+        ),
         (b'{"snp": [{"ProductName": "Milan",\n"productName": "Milan"}]}', "two spellings", 2),
         (b'{"snp": [{"ProductName": "Milan",\n"ProductName": "Milan"}]}', "occurs twice", 2),
         (

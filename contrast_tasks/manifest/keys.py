@@ -5,6 +5,7 @@ Source: docs/internals/manifest.md 1.4; docs/internals/generate.md 2.6.
 """
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 from contrast_tasks.errors import Location, UsageError
@@ -160,11 +161,40 @@ def _load(pem: bytes, file: str) -> object:
     try:
         if label in _PUBLIC:
             return serialization.load_pem_public_key(block)
-        return serialization.load_pem_private_key(block, password=None)
+        # OpenSSL's own check tests the primes of an RSA key again, which takes as long as all else that generate does.
+        key = serialization.load_pem_private_key(
+            block, password=None, unsafe_skip_rsa_key_validation=True
+        )
+        if label != "EC PRIVATE KEY":
+            _check_rsa_numbers(key)
     except TypeError as err:
         raise _refused(file, "holds an encrypted private key, expected one without") from err
     except (ValueError, UnsupportedAlgorithm) as err:
         raise _refused(file, f"holds a PEM block '{label}' that cannot be decoded") from err
+    return key
+
+
+def _check_rsa_numbers(key: object) -> None:
+    """Raise ValueError if a number of an RSA private key does not fit the others; source: RFC 8017 3.2.
+
+    Whether the primes are prime is not asked.
+    """
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return
+    secret = key.private_numbers()
+    public, p, q, d = secret.public_numbers, secret.p, secret.q, secret.d
+    fits = (
+        min(p, q) > 1
+        and p * q == public.n
+        and public.e * d % math.lcm(p - 1, q - 1) == 1
+        and secret.dmp1 == d % (p - 1)
+        and secret.dmq1 == d % (q - 1)
+        and secret.iqmp * q % p == 1
+    )
+    if not fits:
+        raise ValueError("the numbers of the RSA key do not fit each other")
 
 
 def is_seedshare_owner(value: object) -> bool:

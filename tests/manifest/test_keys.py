@@ -1,3 +1,4 @@
+import base64
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,31 @@ def test_an_ec_key_is_no_seedshare_owner() -> None:
         seedshare_owner_hex(ONE.private_bytes(PEM, SEC1, PLAIN), file="s.pem")
 
     assert str(caught.value.where) == "s.pem"
+
+
+def _with_integer(der: bytes, which: int, change: int) -> bytes:
+    """Return a PKCS#1 RSAPrivateKey whose integer number `which` (1: n .. 8: iqmp) has its last byte changed."""
+    at = 4
+    for _ in range(which + 1):
+        first = der[at + 1]
+        head = 2 + (first & 0x7F if first & 0x80 else 0)
+        length = int.from_bytes(der[at + 2 : at + head]) if first & 0x80 else first
+        at += head + length
+    return der[: at - 1] + bytes([der[at - 1] ^ change]) + der[at:]
+
+
+@pytest.mark.parametrize(
+    "which", range(1, 9), ids=["n", "e", "d", "p", "q", "dmp1", "dmq1", "iqmp"]
+)
+def test_an_rsa_key_with_a_damaged_number_is_refused(
+    rsa_key: rsa.RSAPrivateKey, which: int
+) -> None:
+    der = _with_integer(rsa_key.private_bytes(serialization.Encoding.DER, SEC1, PLAIN), which, 2)
+    body = base64.encodebytes(der).decode()
+    pem = f"-----BEGIN RSA PRIVATE KEY-----\n{body}-----END RSA PRIVATE KEY-----\n"
+
+    with pytest.raises(UsageError, match="'RSA PRIVATE KEY' that cannot be decoded"):
+        seedshare_owner_hex(pem.encode())
 
 
 def test_a_short_seedshare_key_is_refused() -> None:

@@ -2,13 +2,12 @@
 
 `ContentChecker`: doit trusts modification times, and records a file that changes while its task runs as done.
 `Database`: doit's sqlite3 backend asks for each task by a query of its own, and ends the run on a damaged file.
-`PipelineTask`: doit checks twenty members of every task, a fifth of a run over a thousand tasks with nothing to do.
-`Dependencies`: doit inspects the signature of every up-to-date rule, and records results whole.
+`Dependencies`: doit inspects the signature of every up-to-date rule and looks at every output once more, a tenth of a run
+over a thousand tasks with nothing to do.
 `ParallelRunner`: doit waits for ever for a worker that died, and its workers outlive a run that is killed.
 """
 
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
@@ -16,31 +15,17 @@ import queue
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from doit.dependency import Dependency, DependencyStatus, FileChangedChecker
 from doit.runner import MRunner
-from doit.task import IOConfig, Task
 
 from contrast_tasks.errors import GraphError
-from contrast_tasks.files import canonical_json, sha256_hex
-
-Signature = tuple[int, int, int, int]
+from contrast_tasks.tasks.freshness import Fresh, Signature, content_digest, signature_of
 
 # A state no file can have: recorded when the file changed under its task, so that the task runs again.
 _NEVER = ((-1, -1, -1, -1), "")
-
-
-def signature_of(status: os.stat_result) -> Signature:
-    """Return (size in bytes, modification time in ns, change time in ns, inode)."""
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
-def content_digest(path: str) -> str:
-    """Return the SHA-256 of the file's content as 64 hex digits."""
-    with open(path, "rb") as stream:  # noqa: PTH123  # a thousand times per run
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
@@ -203,92 +188,23 @@ class Database:
         self._gone.clear()
 
 
-Rule = Callable[[Any, dict[str, Any]], bool]
-
-
-class PipelineTask(Task):  # type: ignore[misc]  # doit has no types
-    """A task of the pipeline: one action, one up-to-date rule, and nothing that doit would have to check.
-
-    subtask_of: the group it is in, "" for none.
-    """
-
-    _IO = IOConfig({"capture": False})
-
-    def __init__(  # the class says it
-        self,
-        name: str,
-        action: Any,
-        rule: Rule,
-        *,
-        targets: Sequence[str] = (),
-        task_dep: Sequence[str] = (),
-        doc: str = "",
-        subtask_of: str = "",
-    ) -> None:
-        members: dict[str, Any] = {
-            "name": name,
-            "doc": doc,
-            "subtask_of": subtask_of or None,
-            "_actions": [action],
-            "uptodate": [(rule, [], {})],
-            "targets": list(targets),
-            "task_dep": list(task_dep),
-            "io": self._IO,
-            # As doit.task.Task has them where nothing is given; `clean` removes the targets.
-            "_remove_targets": True,
-            "_action_instances": None,
-            "calc_dep": set(),
-            "cfg_values": None,
-            "clean_actions": (),
-            "creator_params": [],
-            "custom_title": None,
-            "dep_changed": None,
-            "executed": False,
-            "file_dep": set(),
-            "getargs": {},
-            "has_subtask": False,
-            "loader": None,
-            "meta": None,
-            "options": None,
-            "params": (),
-            "pos_arg": None,
-            "pos_arg_val": None,
-            "result": None,
-            "setup_tasks": [],
-            "teardown": [],
-            "value_savers": [],
-            "values": {},
-            "verbosity": None,
-            "watch": (),
-            "wild_dep": [],
-        }
-        self.__dict__.update(members)
-
-
 _RUN, _UP_TO_DATE = DependencyStatus(get_log=False), DependencyStatus(get_log=False)
 _RUN.status = "run"
 
 
 class Dependencies(Dependency):  # type: ignore[misc]  # doit has no types
-    """doit's dependency manager with a short way for tasks of the pipeline, and short records.
+    """doit's dependency manager with a short way for tasks whose one rule is `Fresh`.
 
-    The rule of such a task has looked at every output, and there is no file_dep, so nothing is left to ask.
+    The rule has looked at every output, and there is no file_dep, so nothing is left to ask.
     """
-
-    def save_success(self, task: Any, result_hash: str | None = None) -> None:
-        """Record a task that succeeded."""
-        # What a task returned is among its values already; a digest of it tells as well whether it changed.
-        if result_hash is None and isinstance(task.result, dict):
-            result_hash = sha256_hex(canonical_json(task.result))
-        super().save_success(task, result_hash)
 
     def get_status(self, task: Any, tasks_dict: Any, get_log: bool = False) -> Any:  # noqa: FBT002  # doit's
         """Return whether a task has to run."""
-        if type(task) is PipelineTask and not get_log:
-            task.dep_changed = []
-            rule: Rule = task.uptodate[0][0]
-            return _UP_TO_DATE if rule(task, self.get_values(task.name)) else _RUN
-        return super().get_status(task, tasks_dict, get_log)
+        rule = task.uptodate[0][0] if task.uptodate else None
+        if type(rule) is not Fresh or get_log:
+            return super().get_status(task, tasks_dict, get_log)
+        task.dep_changed = []
+        return _UP_TO_DATE if rule(task, self.get_values(task.name)) else _RUN
 
 
 class _WatchedQueue:

@@ -3,18 +3,33 @@
 doit only asks whether a target exists. Here an output that was edited, emptied or deleted by hand makes its task run.
 """
 
+import hashlib
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from inspect import Parameter, Signature
 from typing import Any
 
-from contrast_tasks.tasks.doit_overrides import content_digest, signature_of
 from contrast_tasks.tasks.inputs import Inputs
 from contrast_tasks.tasks.store import Store
 
 _FIRST, _ASKED = "it had not run before", "everything was asked to run"
-_POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
+_TAKES = [
+    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "values")
+]
+
+Signature = tuple[int, int, int, int]
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """Return (size in bytes, modification time in ns, change time in ns, inode)."""
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def content_digest(path: str) -> str:
+    """Return the SHA-256 of the file's content as 64 hex digits."""
+    with open(path, "rb") as stream:  # noqa: PTH123  # a thousand times per run
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class Fresh:
@@ -29,7 +44,7 @@ class Fresh:
     """
 
     # doit inspects the signature of every item of every task; found here it costs nothing.
-    __signature__ = Signature([Parameter("task", _POSITIONAL), Parameter("values", _POSITIONAL)])
+    __signature__ = inspect.Signature(_TAKES)
 
     def __init__(
         self,

@@ -15,7 +15,6 @@ from doit.task import Task
 
 from contrast_tasks.steps.index import Workload
 from contrast_tasks.tasks.actions import action
-from contrast_tasks.tasks.doit_overrides import PipelineTask
 from contrast_tasks.tasks.freshness import Fresh
 from contrast_tasks.tasks.inputs import Inputs
 from contrast_tasks.tasks.workspace import Workspace
@@ -53,18 +52,22 @@ class _Tasks:
         settles: bool = False,
         task_dep: Sequence[str] = (),
         doc: str = "",
-        subtask_of: str = "",
+        subtask_of: str | None = None,
         **arguments: str,
-    ) -> PipelineTask:
+    ) -> Task:
         """Return one task; function: of `tasks.pipeline`; result: the kind of what it leaves in the store."""
-        return PipelineTask(
+        path = f"contrast_tasks.tasks.pipeline:{function}"
+        rule = Fresh(inputs, outputs, results=self._results, kind=result, settles=settles)
+        return Task(
             name,
-            action(f"contrast_tasks.tasks.pipeline:{function}", project=self._spec, **arguments),
-            Fresh(inputs, outputs, results=self._results, kind=result, settles=settles),
+            [action(path, project=self._spec, **arguments)],
             targets=outputs,
             task_dep=task_dep,
-            doc=doc,
+            uptodate=[rule],
+            clean=True,
             subtask_of=subtask_of,
+            doc=doc,
+            io={"capture": False},
         )
 
 

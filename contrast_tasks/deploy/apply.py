@@ -1,11 +1,9 @@
-"""Deploy: the annotated YAML onto a cluster, or onto this machine where the platform is `local`.
-
-Also restart, status and stop, which speak to the same two places.
-"""
+"""Deploy, restart, status and stop: on a cluster, or on this machine for platform `local`."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.client.deployed import ROLE_COORDINATOR, is_local, running_pods
@@ -26,13 +24,14 @@ from contrast_tasks.settings.load import Settings
 START_LIMIT_S = 60.0
 
 Say = Callable[[str], None]
+Workload = TypeVar("Workload")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployResult:
-    """What deploy did; names of pods on platform local, of objects on a cluster.
+    """What deploy changed: names of pods on platform local, of objects on a cluster.
 
-    coordinator: host:port of the user API, "" on a cluster, where the load balancer decides it.
+    coordinator: host:port of the user API, "" on a cluster, where the load balancer assigns it.
     """
 
     platform: str
@@ -57,9 +56,9 @@ class RestartResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult:
-    """What runs. pods: on platform local; text: a cluster's own words otherwise.
+    """What runs. pods: on platform local; text: kubectl's output on a cluster.
 
-    behind: what was waited for in vain. coordinator: its own word for its state, "" if it was not asked.
+    behind: what did not become ready in time. coordinator: the state it reports, "" if it was not asked.
     """
 
     platform: str
@@ -82,14 +81,14 @@ def run_deploy(
     trial: Tether | None = None,
     start_limit_s: float = START_LIMIT_S,
 ) -> DeployResult:
-    """Make what runs equal to the annotated YAML; an unchanged pod is left running.
+    """Make what runs equal to the annotated YAML; unchanged pods keep running.
 
-    with_mesh: False runs the Coordinator and the initializers alone. fresh: stop what runs and forget the
-    Coordinator's history. trial: what is started ends with this tether, the Coordinator's history too, unless it lets go;
-    without one, what was started goes on when this returns, and ends when it raises. The last three are of platform
-    local, where a Coordinator in recovery mode is recovered if the owner's share and key are here.
+    The following are for platform local only. with_mesh: False runs only the Coordinator and the initializers. fresh:
+    stop what runs and delete the Coordinator's history. trial: unless this tether lets go, everything that was started
+    ends with it, including the Coordinator's history; None: it keeps running, unless this function raises.
+    On platform local a Coordinator in recovery mode is recovered if the owner's share and key are here.
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
-    Coordinator needs somebody's help, then everything runs.
+    Coordinator needs an owner's help, and then everything keeps running.
     """
     if not is_local(settings) and (fresh or not with_mesh):
         option = "--fresh" if fresh else "--without-mesh"
@@ -133,23 +132,26 @@ def _deploy_to_cluster(
     )
 
 
-def _matching(pods: Sequence[PodStatus], names: Sequence[str]) -> list[str]:
-    """Return the pods of the named workloads (`web`, `Deployment/web`); all but the Coordinator for no name."""
-    if not names:
-        return [pod.name for pod in pods if pod.role != ROLE_COORDINATOR]
-    found: list[str] = []
+def _select(
+    names: Sequence[str], deployed: Sequence[tuple[str, str, Workload]]
+) -> tuple[Workload, ...]:
+    """Return the workloads with these names, each once, in any case of letters.
+
+    deployed: key, as `Deployment/web`, a shorter name, and the workload. Raises ClusterError for an unknown name.
+    """
+    selected: list[Workload] = []
     for name in names:
         wanted = name.lower()
         matches = [
-            pod.name
-            for pod in pods
-            if wanted in {pod.name.lower(), pod.workload.lower(), pod.workload.rpartition("/")[2]}
+            workload
+            for key, short, workload in deployed
+            if wanted in {key.lower(), key.lower().rpartition("/")[2], short.lower()}
         ]
         if not matches:
-            there = ", ".join(sorted({pod.workload for pod in pods})) or "none"
-            raise ClusterError(f"no workload {name} is deployed, there are: {there}")
-        found += matches
-    return list(dict.fromkeys(found))
+            keys = ", ".join(sorted({key for key, _, _ in deployed})) or "none"
+            raise ClusterError(f"no workload {name} is deployed, there are: {keys}")
+        selected += matches
+    return tuple(dict.fromkeys(selected))
 
 
 def run_restart(
@@ -168,52 +170,37 @@ def run_restart(
         return _restart_in_cluster(settings, say, names, wait_s, cluster or Kubectl())
     client = NodeClient(paths=local_paths(settings.root))
     running = running_pods(settings)
-    pods = _matching(running, names)
+    if names:
+        pods = _select(names, [(pod.workload, pod.name, pod.name) for pod in running])
+    else:
+        pods = tuple(pod.name for pod in running if pod.role != ROLE_COORDINATOR)
     restarted = client.restart(pods) if pods else ()
     for name in restarted:
         say(f"restarted {name}")
     for pod in running:
         if pod.role == ROLE_COORDINATOR and pod.name in restarted:
+            from contrast_tasks.deploy.local.recovery import recover_if_needed
+
+            client.wait([pod.name], until="started", timeout_s=START_LIMIT_S)
             others = [other.name for other in running if other.name not in restarted]
-            _bring_back_coordinator(settings, client, pod, others=others, say=say)
+            recover_if_needed(settings, client, pod.address, say=say, had_certificates=others)
     if wait_s and restarted:
         client.wait(restarted, until="ready", timeout_s=wait_s)
     return RestartResult(restarted=tuple(restarted))
-
-
-def _bring_back_coordinator(
-    settings: Settings,
-    client: NodeClient,
-    coordinator: PodStatus,
-    *,
-    others: Sequence[str],
-    say: Say,
-) -> None:
-    from contrast_tasks.deploy.local.recovery import bring_back
-
-    client.wait([coordinator.name], until="started", timeout_s=START_LIMIT_S)
-    bring_back(settings, client, coordinator.address, say=say, had_certificates=others)
 
 
 def _restart_in_cluster(
     settings: Settings, say: Say, names: Sequence[str], wait_s: float, cluster: Cluster
 ) -> RestartResult:
     workloads = [item for item in load_annotated(settings) if item.is_workload]
-    chosen = [item for item in workloads if item.role != ROLE_COORDINATOR]
     if names:
-        chosen = []
-        for name in names:
-            matches = [item for item in workloads if name in {item.name, item.key}]
-            if not matches:
-                there = ", ".join(sorted(item.key for item in workloads)) or "none"
-                raise ClusterError(f"no workload {name} is deployed, there are: {there}")
-            chosen += matches
+        targets = _select(names, [(item.key, item.name, _target(item)) for item in workloads])
     else:
-        for item in chosen:
+        others = [item for item in workloads if item.role != ROLE_COORDINATOR]
+        for item in others:
             if item.kind not in ROLLED_OUT:
                 say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
-        chosen = [item for item in chosen if item.kind in ROLLED_OUT]
-    targets = list(dict.fromkeys(map(_target, chosen)))
+        targets = tuple(_target(item) for item in others if item.kind in ROLLED_OUT)
     restarted = cluster.restart(targets)
     for name in restarted:
         say(f"restarted {name}")
@@ -229,7 +216,7 @@ def _target(item: Annotated) -> Target:
 def run_status(
     settings: Settings, *, wait_s: float = 0.0, cluster: Cluster | None = None
 ) -> StatusResult:
-    """Return what runs; wait_s: wait that long until every pod is ready."""
+    """Return what runs; wait_s: how long to wait until every pod is ready."""
     if not is_local(settings):
         return _status_of_cluster(settings, wait_s, cluster or Kubectl())
     client = NodeClient(paths=local_paths(settings.root))
@@ -264,20 +251,18 @@ def _status_of_cluster(settings: Settings, wait_s: float, cluster: Cluster) -> S
 
 
 def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodStatus, ...]]:
-    """Return the Coordinator's state, and the pods, with its reason where its pod has no message.
+    """Return the Coordinator's state, and the pods, the Coordinator's with the reason as its message.
 
-    It is asked only when some pod is not ready, for that one may wait for the Coordinator.
+    The Coordinator is asked only if some pod is not ready, because that pod may be waiting for it.
     """
     from contrast_tasks.deploy.local.recovery import coordinator_state
 
-    asked = [pod for pod in pods if pod.role == ROLE_COORDINATOR and pod.started]
-    if not asked or all(pod.ready for pod in pods):
+    coordinator = next((pod for pod in pods if pod.role == ROLE_COORDINATOR and pod.started), None)
+    if coordinator is None or all(pod.ready for pod in pods):
         return "", tuple(pods)
-    state, reason = coordinator_state(asked[0].address)
-    told = {asked[0].name: reason} if reason and not asked[0].message else {}
-    return state, tuple(
-        replace(pod, message=told[pod.name]) if pod.name in told else pod for pod in pods
-    )
+    state, reason = coordinator_state(coordinator.address)
+    explained = replace(coordinator, message=coordinator.message or reason)
+    return state, tuple(explained if pod is coordinator else pod for pod in pods)
 
 
 def _wait_until_ready(client: NodeClient, wait_s: float) -> str:

@@ -1,7 +1,7 @@
-"""A Kubernetes cluster as deploy, restart and status see it, and the real one behind kubectl.
+"""What deploy, restart and status need of a Kubernetes cluster, done by the user's own kubectl.
 
-Server-side apply: fields that other controllers own stay theirs, and a second apply of the same objects changes
-nothing. Every authentication plugin works, because it is the user's own kubectl.
+With kubectl every authentication plugin works. Server-side apply leaves fields of other controllers alone, and applying
+the same objects again changes nothing.
 """
 
 import re
@@ -17,34 +17,34 @@ from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 FIELD_MANAGER = "contrast-tasks"
 ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
 _TIMEOUT_S = 300
-# A line of kubectl's own log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
+# A line of kubectl's log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
 _LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")
 _WAITS = re.compile(r"--timeout=(\d+)s")
 _CONFLICT = re.compile(r"Apply failed with \d+ conflict")
 
 
 Target = tuple[str, str, str]
-"""Kind, namespace as written ("" is the one of the user's context) and name of a workload."""
+"""Kind, namespace as written ("": that of the kubectl context) and name of a workload."""
 
 
 class Cluster(Protocol):
     """What deploy, restart and status need of a cluster."""
 
     def apply(self, folder: Path) -> list[str]:
-        """Apply all YAML files below `folder`; return a line per object that was changed."""
+        """Apply all YAML files below `folder`; return a line for each changed object."""
 
     def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
-        """Restart workloads and return their names; none is restarted if one cannot be."""
+        """Restart workloads and return their names. Raises ClusterError, before any restart, if one cannot be restarted."""
 
     def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
-        """Return when all of them are rolled out; raise ClusterError if that takes longer."""
+        """Return when all of them are rolled out. Raises ClusterError if that takes longer."""
 
     def status(self) -> str:
         """Return the pods' state as text."""
 
 
 def run_kubectl(arguments: Sequence[str]) -> str:
-    """Run kubectl and return its output; raise ClusterError with its words if it fails."""
+    """Run kubectl and return its output. Raises ClusterError with its error output if it fails."""
     limit_s = _TIMEOUT_S + sum(int(found[1]) for found in map(_WAITS.fullmatch, arguments) if found)
     try:
         done = subprocess.run(
@@ -71,13 +71,13 @@ def run_kubectl(arguments: Sequence[str]) -> str:
 
 def _refused(arguments: Sequence[str], stderr: str) -> ClusterError:
     lines = stderr.strip().splitlines()
-    said = "\n".join([line for line in lines if not _LOG_LINE.match(line)] or lines)
+    message = "\n".join([line for line in lines if not _LOG_LINE.match(line)] or lines)
     hint = ""
-    if _CONFLICT.search(said):
-        # As after `kubectl apply` of the same objects without --server-side.
-        taken = " ".join(["kubectl", *arguments, "--force-conflicts"])
-        hint = f"another tool owns these fields; take them over with '{taken}'"
-    return ClusterError(f"kubectl {arguments[0]} failed: {said or 'it said nothing'}", hint=hint)
+    if _CONFLICT.search(message):
+        # For example after `kubectl apply` of the same objects without --server-side.
+        forced = " ".join(["kubectl", *arguments, "--force-conflicts"])
+        hint = f"another tool owns these fields; take them over with '{forced}'"
+    return ClusterError(f"kubectl {arguments[0]} failed: {message or 'it said nothing'}", hint=hint)
 
 
 class Kubectl:
@@ -98,7 +98,7 @@ class Kubectl:
         return [line for line in output.splitlines() if line and not line.endswith(" unchanged")]
 
     def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
-        """Restart by a new rollout; bare pods and jobs have none."""
+        """Restart by a new rollout, which bare pods and jobs do not have."""
         for kind, _, name in workloads:
             if kind not in ROLLED_OUT:
                 raise ClusterError(
@@ -110,7 +110,7 @@ class Kubectl:
         return tuple(name for _, _, name in workloads)
 
     def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
-        """Wait for one rollout after the other; those that have none are left out."""
+        """Wait for one rollout after the other; workloads without rollouts are skipped."""
         end = self._clock() + timeout_s
         for workload in workloads:
             if workload[0] in ROLLED_OUT:

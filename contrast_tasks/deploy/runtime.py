@@ -1,7 +1,6 @@
 """The Kubernetes resources of a platform's runtime: RuntimeClass and node installer.
 
-Source: docs/internals/runtime.md 1 (memory), 2 (RuntimeClass), 3 (DaemonSet), 4.5 (target configuration). The service account of
-older releases is left out, the container that used it is gone.
+Source: docs/internals/runtime.md 1 (memory), 2 (RuntimeClass), 3 (DaemonSet), 4.5 (target configuration).
 """
 
 import re
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "templates/runtime/runtime.yml"
-# What shim and virtual machine monitor need besides the guest.
+# Memory of the shim and the virtual machine monitor.
 _HOST_MIB = 70 + 100
 _AKS_SELECTOR = "kubernetes.azure.com/kata-cc-isolation"
 
 
 def guest_memory_mib(platform: Platform) -> int:
-    """Return the memory of a guest besides its containers' limits."""
+    """Return the memory that a guest needs on top of its containers' limits."""
     if platform.gpu:
         return 1024
     return 512 if platform.pulls_in_guest else 256
@@ -32,9 +31,10 @@ def guest_memory_mib(platform: Platform) -> int:
 def render_runtime(
     platform: Platform, handler: str, *, installer: str, snapshotter: str | None
 ) -> str:
-    """Return the YAML; handler: with its release; installer, snapshotter: images by digest, the second on AKS only.
+    """Return the YAML of the resources.
 
-    Raises UsageError for a runtime that does not exist, and for a missing name that only its release knows.
+    handler: name of the runtime, ending in its release's hash. installer, snapshotter: images with digest; the snapshotter
+    is for AKS only. Raises UsageError for an argument that does not suit the platform.
     """
     if platform.tee == "simulated":
         raise UsageError(
@@ -72,6 +72,6 @@ def render_runtime(
 def _template() -> "Template":
     from jinja2 import Environment, StrictUndefined
 
-    # The output is YAML, not a page; what goes into it are names and references whose form was checked.
+    # The output is YAML, not HTML; all inserted names and references have been checked.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701
     return environment.from_string(resources.read_text(TEMPLATE))

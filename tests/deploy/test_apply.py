@@ -242,7 +242,7 @@ def test_a_coordinator_that_needs_help_is_told_with_the_ways_out(
     (client.paths.state / "transitions").mkdir(parents=True)
     monkeypatch.setattr(recovery, "coordinator_state", lambda _address: state)
 
-    error = local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1")
+    error = local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1")
 
     assert isinstance(error, CoordinatorUnreachable)
     assert [text for text in texts if text not in f"{error} {error.hint}"] == []
@@ -259,7 +259,7 @@ def test_a_refused_recovery_keeps_the_hint_of_its_cause(
     monkeypatch.setattr(recovery, "coordinator_state", lambda _address: ("recovery", ""))
     monkeypatch.setattr(recover, "recover_local", refused)
 
-    error = local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1")
+    error = local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1")
 
     assert error is not None
     assert "recovery mode: the history was changed" in str(error)
@@ -271,7 +271,7 @@ def test_without_a_history_the_coordinator_is_not_asked(
 ) -> None:
     monkeypatch.setattr(recovery, "coordinator_state", None)
 
-    assert local_deploy(project, [])._bring_back(client, NOTHING, "127.0.0.1") is None
+    assert local_deploy(project, [])._recover(client, NOTHING, "127.0.0.1") is None
 
 
 def test_a_coordinator_that_does_not_answer_has_no_state() -> None:
@@ -353,7 +353,7 @@ def test_a_coordinator_that_is_restarted_is_given_its_seed_back(
     pods = (pod_status("coordinator", ready=True, role="coordinator"), pod_status("a", ready=True))
     asked: list[tuple[str, list[str]]] = []
 
-    def bring_back(_settings: Any, _client: Any, address: str, **given: Any) -> None:
+    def recover_if_needed(_settings: Any, _client: Any, address: str, **given: Any) -> None:
         asked.append((address, given["had_certificates"]))
         if needs is not None:
             raise needs
@@ -361,7 +361,7 @@ def test_a_coordinator_that_is_restarted_is_given_its_seed_back(
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
     monkeypatch.setattr(NodeClient, "restart", lambda _client, names: tuple(names))
     monkeypatch.setattr(NodeClient, "wait", lambda *_arguments, **_fields: ())
-    monkeypatch.setattr(recovery, "bring_back", bring_back)
+    monkeypatch.setattr(recovery, "recover_if_needed", recover_if_needed)
 
     try:
         run_restart(project.settings, say=lambda _: None, names=["coordinator"])

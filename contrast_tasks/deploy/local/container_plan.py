@@ -1,7 +1,7 @@
 """How one container of a pod becomes a process: paths, command line, probes.
 
-There are no mount namespaces here, so absolute paths are translated: below a mount to the volume's folder, else
-into the unpacked image if the file is there. Source of the rules: Kubernetes API, Container.
+Local pods have no mount namespaces, so absolute paths are translated: below a mount into the volume's folder, else into
+the unpacked image if the file exists there. Source of the rules: Kubernetes API, Container.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.deploy.local.environment import expanded
+from contrast_tasks.deploy.local.environment import expand_variables
 from contrast_tasks.deploy.local.images import UnpackedImage
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.messages import Probe
@@ -24,7 +24,7 @@ _DEFAULT_FAILURES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathMap:
-    """Where absolute paths of a container are on this machine.
+    """Translates absolute paths of a container to paths of this machine.
 
     mounts: container path -> folder or file here; rootfs: the unpacked image.
     """
@@ -33,7 +33,7 @@ class PathMap:
     rootfs: Path
 
     def translate(self, text: str) -> str:
-        """Return the place of one absolute path, the text itself if it is none or nothing is there."""
+        """Translate one absolute path; other texts and paths that do not exist are returned unchanged."""
         if not text.startswith("/"):
             return text
         for mount in sorted(self.mounts, key=len, reverse=True):
@@ -43,7 +43,7 @@ class PathMap:
         return str(inside) if os.path.lexists(inside) else text
 
     def folder(self, text: str) -> str:
-        """Return the place of a working folder, "" for none; one that the image lacks is inside it, as runtimes make it."""
+        """Translate a working folder, "" for none. A folder that the image lacks is inside it, as runtimes create it there."""
         if not text:
             return ""
         path = posixpath.normpath(f"/{text.lstrip('/')}")
@@ -51,7 +51,7 @@ class PathMap:
         return str(self.rootfs / path[1:]) if place == path else place
 
     def translate_value(self, text: str) -> str:
-        """Return an environment value or argument with its path, or list of paths, translated."""
+        """Translate an environment value or argument if it is a path or a list of paths."""
         option, equals, value = text.partition("=")
         if option.startswith("-") and equals:
             return f"{option}={self.translate_value(value)}"
@@ -62,9 +62,9 @@ class PathMap:
 
 
 def search_path(image_path: str, rootfs: Path) -> str:
-    """Return PATH: our interpreter's folder, the image's folders, the system's."""
+    """Return PATH: the folder of this interpreter, the image's folders, the system's."""
     inside = [str(rootfs / folder.lstrip("/")) for folder in image_path.split(":") if folder]
-    # Not resolved: a virtual environment's interpreter is a link.
+    # Not resolved, because the interpreter of a virtual environment is a link.
     return ":".join([str(Path(sys.executable).parent), *inside, _SYSTEM_PATH])
 
 
@@ -76,18 +76,18 @@ def command_line(
     paths: PathMap,
     where: str,
 ) -> tuple[str, ...]:
-    """Return the argument vector; raise ClusterError if neither pod nor image names a program."""
+    """Return the argument vector. Raises ClusterError if neither pod nor image names a program."""
     command = container.get("command") or image.entrypoint
     # The image's arguments belong to the image's own entrypoint.
     args = container.get("args") or (() if container.get("command") else image.cmd)
-    argv = [expanded(str(item), env) for item in (*command, *args)]
+    argv = [expand_variables(str(item), env) for item in (*command, *args)]
     if not argv:
         raise ClusterError(f"{where}: neither the pod nor its image names a command")
     return tuple(paths.translate_value(item) for item in argv)
 
 
 def container_ports(container: Mapping[str, Any]) -> dict[str, int]:
-    """Return the declared TCP ports by name, or by number where they have none."""
+    """Return the declared TCP ports by name, or by number if they have no name."""
     return {
         str(port.get("name") or port["containerPort"]): int(port["containerPort"])
         for port in container.get("ports") or ()
@@ -103,10 +103,10 @@ def probe_plan(
     paths: PathMap,
     where: str,
 ) -> Probe | None:
-    """Return a probe with its addresses filled in; raise ClusterError for one that cannot be asked here.
+    """Return a probe with its addresses filled in. Raises ClusterError for one that is not supported here.
 
-    addresses: the pod's own, and the application's behind a mesh. A TCP probe asks both: the proxy accepts every
-    connection.
+    addresses: the pod's own, and the application's behind a mesh. A TCP probe connects to both, because the proxy accepts
+    every connection.
     """
     if not probe:
         return None

@@ -1,4 +1,4 @@
-"""The environment of a local container: its own variables, from the pod, ConfigMaps, Secrets and the downward API."""
+"""The environment variables of a local container: from the pod, ConfigMaps, Secrets and the downward API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Configs = Mapping[tuple[str, str, str], Mapping[str, bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodFacts:
-    """What the downward API and references to other objects can ask for."""
+    """The values that the downward API and references to other objects can read."""
 
     name: str
     namespace: str
@@ -24,15 +24,15 @@ class PodFacts:
     configs: Configs
 
     def config(self, kind: str, reference: Mapping[str, Any], where: str) -> Mapping[str, bytes]:
-        """Return the values of a ConfigMap or Secret; raise ClusterError if it is missing and not optional."""
+        """Return the values of a ConfigMap or Secret. Raises ClusterError if it is missing and not optional."""
         name = reference["name"]
-        found = self.configs.get((kind, self.namespace, name))
-        if found is None and not reference.get("optional"):
+        values = self.configs.get((kind, self.namespace, name))
+        if values is None and not reference.get("optional"):
             raise ClusterError(f"{where}: there is no {kind} {name} in namespace {self.namespace}")
-        return found or {}
+        return values or {}
 
     def field(self, path: str) -> str | None:
-        """Return what the downward API says under a fieldPath, None for one that is not known here."""
+        """Return the value of a fieldPath of the downward API, None for one that is not supported here."""
         fields = {
             "metadata.name": self.name,
             "metadata.namespace": self.namespace,
@@ -49,7 +49,7 @@ class PodFacts:
 
 
 def environment(container: Mapping[str, Any], pod: PodFacts, where: str) -> dict[str, str]:
-    """Return the container's own variables in order; raise ClusterError for a missing reference."""
+    """Return the container's declared variables in order. Raises ClusterError for a missing reference."""
     env: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         for kind, key in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
@@ -64,12 +64,12 @@ def environment(container: Mapping[str, Any], pod: PodFacts, where: str) -> dict
             if value is not None:
                 env[name] = value
         else:
-            env[name] = expanded(str(variable.get("value") or ""), env)
+            env[name] = expand_variables(str(variable.get("value") or ""), env)
     return env
 
 
-def expanded(text: str, env: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by the variable's value as the kubelet does; unknown names stay, `$$` is one `$`."""
+def expand_variables(text: str, env: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` by the variable's value as the kubelet does: unknown names stay, `$$` becomes `$`."""
     return literal(expand(text, lambda name: (env[name],) if name in env else None)) or ""
 
 
@@ -81,6 +81,6 @@ def _value_from(source: Mapping[str, Any], pod: PodFacts, where: str) -> str | N
                 raise ClusterError(f"{where}: {kind} {reference['name']} has no {reference['key']}")
             return None if value is None else value.decode()
     path = (source.get("fieldRef") or {}).get("fieldPath", "")
-    if (found := pod.field(path)) is None:
+    if (field := pod.field(path)) is None:
         raise ClusterError(f"{where}: platform local cannot provide {path or min(source)}")
-    return found
+    return field

@@ -1,7 +1,7 @@
-"""Images of the project's layouts unpacked on this machine, once each, and whether they still are as they were unpacked.
+"""Unpacked images of the project's layouts, one folder per digest.
 
-Pods run from these folders, so what lies there must be what the policy's digests stand for: a file that was changed
-or removed since is noticed, and the image is unpacked anew. Files that were added are the application's own matter.
+Pods run from these folders, so their files must be those that the policies' digests stand for: if a file was changed or
+removed, the image is unpacked again. Added files are ignored, because applications may write files.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpackedImage:
-    """An image as the plan needs it; rootfs is its unpacked root, digest `sha256:...`.
+    """An image in the form that plans need; digest: `sha256:...`, rootfs: its root folder.
 
-    unpacking: differs each time the image is unpacked, so that pods of a damaged one are replaced.
+    unpacking: new each time the image is unpacked, so that pods of a damaged image are replaced.
     """
 
     digest: str
@@ -49,7 +49,7 @@ Unpack = Callable[[str], UnpackedImage]
 
 
 def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
-    """Return the function that unpacks an image of the project's layouts, into a folder of its digest."""
+    """Return the function that unpacks images of the project's layouts, each into the folder of its digest."""
     from contrast_tasks.images.layout import find_layout, open_layouts
     from contrast_tasks.pods.references import parse_reference
 
@@ -88,12 +88,12 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
 
 
 def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
-    """Unpack `image` to `folder`/rootfs unless it lies there unchanged; return 64 hex digits, others each time."""
+    """Unpack `image` to `folder`/rootfs unless it is there unchanged; return the `unpacking`, 64 hex digits."""
     from contrast_tasks.images.unpack import unpack
 
     rootfs, record = folder / _ROOTFS, folder / _RECORD
-    known = _recorded(record)
-    if known is not None and _is_as_recorded(rootfs, known.at("files")):
+    known = _read_record(record)
+    if known is not None and _is_unchanged(rootfs, known.at("files")):
         return known.at("unpacking").text()
     if rootfs.is_dir():
         if known is not None:
@@ -102,13 +102,13 @@ def ensure_unpacked(image: "ResolvedImage", folder: Path, say: Say) -> str:
     record.unlink(missing_ok=True)
     unpack(image, rootfs)
     unpacking = secrets.token_hex(32)
-    files = {_text(path): _state(rootfs / path) for path in sorted(_paths(rootfs))}
+    files = {_to_text(path): _state(rootfs / path) for path in sorted(_paths(rootfs))}
     write_atomic(record, canonical_json({"files": files, "unpacking": unpacking}))
     return unpacking
 
 
-def _recorded(record: Path) -> Json | None:
-    """Return what was written when the image was unpacked, None if that cannot be read."""
+def _read_record(record: Path) -> Json | None:
+    """Return the record that was written when the image was unpacked, None if it cannot be read."""
     with contextlib.suppress(OSError, DecodeError):
         document = parse_json(record.read_bytes())
         document.at("files").members()
@@ -117,9 +117,11 @@ def _recorded(record: Path) -> Json | None:
     return None
 
 
-def _is_as_recorded(rootfs: Path, files: Json) -> bool:
+def _is_unchanged(rootfs: Path, files: Json) -> bool:
     try:
-        return all(_state(rootfs / _path(text)) == state.value for text, state in files.members())
+        return all(
+            _state(rootfs / _to_path(text)) == state.value for text, state in files.members()
+        )
     except (OSError, ValueError):
         return False
 
@@ -131,20 +133,20 @@ def _paths(rootfs: Path) -> Iterator[str]:
             yield (Path(folder) / name).relative_to(rootfs).as_posix()
 
 
-def _text(path: str) -> str:
-    """Return a path as text of JSON, one character for each byte: names in images need not be UTF-8."""
+def _to_text(path: str) -> str:
+    """Return a path for JSON, one character per byte, because names in images need not be UTF-8."""
     return os.fsencode(path).decode("latin-1")
 
 
-def _path(text: str) -> str:
+def _to_path(text: str) -> str:
     return os.fsdecode(text.encode("latin-1"))
 
 
 def _state(path: Path) -> list[Any]:
-    """Return mode, size, time and link target; a folder's size and time change with what is added to it."""
+    """Return mode, size, time and link target; of a folder only the mode, because added files change the rest."""
     status = path.lstat()
     if path.is_symlink():
-        return [status.st_mode, _text(os.readlink(path))]  # noqa: PTH115  # as text
+        return [status.st_mode, _to_text(os.readlink(path))]  # noqa: PTH115  # as text
     if path.is_dir():
         return [status.st_mode]
     return [status.st_mode, status.st_size, status.st_mtime_ns]

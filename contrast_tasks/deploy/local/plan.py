@@ -1,4 +1,4 @@
-"""The whole deployment as a plan for the local node: names, addresses, services, unpacked images."""
+"""The deployment as a plan for the local node: names, addresses, services, unpacked images."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from contrast_tasks.client.deployed import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.environment import Configs
 from contrast_tasks.deploy.local.images import unpacker
-from contrast_tasks.deploy.local.pod_plan import Surroundings, all_ports, build_pod
+from contrast_tasks.deploy.local.pod_plan import Shared, all_ports, build_pod
 from contrast_tasks.deploy.local.sidecar import Hosts, egress_places
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import sha256_hex
@@ -18,7 +18,7 @@ from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.settings.load import Settings
 
-# Kinds whose pods would not run right after `kubectl apply`.
+# Kinds whose pods do not start right after `kubectl apply`.
 _NOT_STARTED = frozenset({"CronJob"})
 _CLUSTER_DOMAIN = "svc.cluster.local"
 
@@ -35,9 +35,9 @@ def build_plan(
 ) -> Plan:
     """Return the plan of all pods.
 
-    addresses_of: asks the node for the pods' addresses; the Coordinator's is under the empty name. say: told of images
-    that had to be unpacked again, and of what is not started.
-    Raises UsageError, ClusterError or ImageError for what cannot be run, before anything is started.
+    addresses_of: returns the pods' addresses; the Coordinator's is under the empty name. say: receives lines about images
+    that are unpacked again and workloads that are not started.
+    Raises UsageError, ClusterError or ImageError for pods that cannot run here.
     """
     refuse_without_policy(objects)
     _check_records(objects, settings)
@@ -45,11 +45,13 @@ def build_plan(
         if item.kind in _NOT_STARTED:
             say(f"{item.key} is not started: platform local keeps no schedule")
     pods = _named_pods(objects)
-    found = addresses_of([name for item, name in pods if item.role != ROLE_COORDINATOR])
-    addresses = {name: found["" if item.role == ROLE_COORDINATOR else name] for item, name in pods}
+    assigned = addresses_of([name for item, name in pods if item.role != ROLE_COORDINATOR])
+    addresses = {
+        name: assigned["" if item.role == ROLE_COORDINATOR else name] for item, name in pods
+    }
     hosts = _service_table(objects, pods, addresses)
     specs = [(name, workloads.pod_spec(item.obj)) for item, name in pods]
-    around = Surroundings(
+    shared = Shared(
         paths=paths,
         unpack=unpacker(settings, paths, say),
         hosts=hosts,
@@ -59,7 +61,7 @@ def build_plan(
         with_mesh=with_mesh,
     )
     return Plan(
-        pods=tuple(build_pod(item, name, addresses[name], around) for item, name in pods),
+        pods=tuple(build_pod(item, name, addresses[name], shared) for item, name in pods),
         hosts=hosts,
     )
 
@@ -82,24 +84,24 @@ def _check_records(objects: Sequence[Annotated], settings: Settings) -> None:
 
 
 def _named_pods(objects: Sequence[Annotated]) -> list[tuple[Annotated, str]]:
-    """Return every pod of the deployment with its name, Coordinator first; one per replica.
+    """Return every pod with its name, the Coordinator first; one per replica.
 
-    A name is the workload's; the kind or the namespace is put before it where two would be equal.
+    The name is that of the workload, or is made of its whole key if other workloads have the same name.
     """
     items = [item for item in objects if item.is_workload and item.kind not in _NOT_STARTED]
     plain = [item.name for item in items]
-    found: list[tuple[Annotated, str]] = []
+    pods: list[tuple[Annotated, str]] = []
     for item in sorted(items, key=lambda item: (item.role != ROLE_COORDINATOR, item.key)):
         unique = plain.count(item.name) == 1
         name = item.name if unique else item.key.replace("/", "-").lower()
         replicas = _replicas(item)
         names = [name] if replicas == 1 else [f"{name}-{number}" for number in range(replicas)]
-        found += [(item, name) for name in names]
-    return found
+        pods += [(item, name) for name in names]
+    return pods
 
 
 def _replicas(item: Annotated) -> int:
-    # One state folder, one Coordinator.
+    # All replicas of a Coordinator would share one state folder.
     if item.role == ROLE_COORDINATOR or not WORKLOAD_KINDS[item.kind].has_replicas:
         return 1
     wanted = workloads.mapping_at(item.obj, "spec").get("replicas")
@@ -111,7 +113,7 @@ def _service_table(
     pods: Sequence[tuple[Annotated, str]],
     addresses: Mapping[str, str],
 ) -> Hosts:
-    """Return name -> port -> endpoints for every Service, under its short and its long names."""
+    """Return name -> port -> endpoints for all short and long names of every Service."""
     table: dict[str, dict[str, tuple[Endpoint, ...]]] = {}
     for service in objects:
         if service.kind != "Service":

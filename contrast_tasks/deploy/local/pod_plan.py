@@ -16,7 +16,12 @@ from contrast_tasks.deploy.local.container_plan import (
     probe_plan,
     search_path,
 )
-from contrast_tasks.deploy.local.environment import Configs, PodFacts, environment, expanded
+from contrast_tasks.deploy.local.environment import (
+    Configs,
+    PodFacts,
+    environment,
+    expand_variables,
+)
 from contrast_tasks.deploy.local.images import Unpack
 from contrast_tasks.deploy.local.sidecar import Hosts, local_mesh, mesh_config
 from contrast_tasks.errors import ClusterError
@@ -31,21 +36,21 @@ from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.volume_kinds import ConfigSource, Reach, kind_of, known_kind
 
-# On one machine the Coordinator is asked again soon; in a cluster it is five seconds.
+# Pause of the initializer between attempts. On one machine it can be shorter than its default of five seconds.
 _RETRY_SECONDS = "0.5"
 _DEFAULT_GRACE_S = 30.0
-# Long enough for a Coordinator to finish its calls, short enough for somebody who waits at a prompt.
+# Long enough for a Coordinator to finish its calls, short enough for a user who waits at a prompt.
 _MAX_GRACE_S = 10.0
-# The markers of our own containers. In a guest they lie in the container's own root.
+# Marker files of our own containers; in a guest they are in the container's root folder.
 _MARKERS = {"/ready": "ready", "/done": "done"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Shared:
     """What all pods of one deployment share.
 
-    egress: pod name -> annotated listen address -> the one used on this machine. environ: of the caller; only what
-    names an Envoy binary is passed on. with_mesh: False leaves out the mesh and the applications behind it.
+    egress: pod name -> annotated listen address -> the one used on this machine. environ: of the caller; only the path of
+    an Envoy binary is passed on. with_mesh: False leaves out the mesh and the applications.
     """
 
     paths: LocalPaths
@@ -58,31 +63,31 @@ class Surroundings:
 
 
 def all_ports(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Return the declared ports of all main containers by name."""
+    """Return the declared TCP ports of all main containers by name."""
     ports: dict[str, int] = {}
     for container in spec.get("containers") or ():
         ports |= container_ports(container)
     return ports
 
 
-def build_pod(item: Annotated, name: str, address: str, around: Surroundings) -> PodPlan:
-    """Return the plan of a pod; raise ClusterError or ImageError for what this machine cannot run."""
-    return _PodBuilder(item, name, address, around).build()
+def build_pod(item: Annotated, name: str, address: str, shared: Shared) -> PodPlan:
+    """Return the plan of a pod. Raises ClusterError or ImageError if this machine cannot run it."""
+    return _PodBuilder(item, name, address, shared).build()
 
 
 class _PodBuilder:
-    def __init__(self, item: Annotated, name: str, address: str, around: Surroundings) -> None:
+    def __init__(self, item: Annotated, name: str, address: str, shared: Shared) -> None:
         metadata = workloads.pod_metadata(item.obj)
         self._item = item
         self._spec = workloads.pod_spec(item.obj)
         self._name = name
-        self._around = around
+        self._shared = shared
         self._address = address
         self._is_coordinator = item.role == ROLE_COORDINATOR
-        self._mesh = mesh_config(self._spec) if around.with_mesh else None
+        self._mesh = mesh_config(self._spec) if shared.with_mesh else None
         self._app = address if self._mesh is None else app_address(address)
-        self._egress = {} if self._mesh is None else around.egress.get(name, {})
-        self._folder = around.paths.pod(name)
+        self._egress = {} if self._mesh is None else shared.egress.get(name, {})
+        self._folder = shared.paths.pod(name)
         self._facts = PodFacts(
             name=name,
             namespace=item.namespace,
@@ -90,7 +95,7 @@ class _PodBuilder:
             labels=metadata.get("labels") or {},
             annotations=metadata.get("annotations") or {},
             service_account=service_account(item.obj),
-            configs=around.configs,
+            configs=shared.configs,
         )
         self._volumes = {
             volume["name"]: self._volume(volume) for volume in self._spec.get("volumes") or ()
@@ -121,7 +126,7 @@ class _PodBuilder:
         )
 
     def _containers(self) -> tuple[ContainerPlan, ...]:
-        with_mesh = self._around.with_mesh
+        with_mesh = self._shared.with_mesh
         inits = [
             self._container(
                 container, "sidecar" if container.get("restartPolicy") == "Always" else "init"
@@ -140,7 +145,7 @@ class _PodBuilder:
         if self._is_coordinator:
             ports = (USER_API_PORT, MESH_API_PORT, PROBES_PORT)
             return tuple((self._address, port) for port in ports)
-        if not self._around.with_mesh:
+        if not self._shared.with_mesh:
             return ()
         declared = sorted(all_ports(self._spec).values())
         egress = [place.rpartition(":") for place in self._egress.values()]
@@ -154,7 +159,7 @@ class _PodBuilder:
         return list(dict.fromkeys((self._address, self._app)))
 
     def _volume(self, volume: Mapping[str, Any]) -> str:
-        """Return the folder of a volume; ConfigMaps and Secrets are written out, others begin empty."""
+        """Return the folder of a volume; ConfigMaps and Secrets are written to it, others start empty."""
         name = volume["name"]
         named, kind = kind_of(volume), known_kind(volume)
         if not kind.is_local:
@@ -162,7 +167,7 @@ class _PodBuilder:
         if kind.config is not None:
             return self._written(kind.config, volume[named])
         if kind.reach is Reach.DEVICE:
-            return str(self._around.paths.volumes / volume[named]["claimName"])
+            return str(self._shared.paths.volumes / volume[named]["claimName"])
         return str(self._folder / "volumes" / name)
 
     def _written(self, config: ConfigSource, source: Mapping[str, Any]) -> str:
@@ -175,7 +180,7 @@ class _PodBuilder:
             if not names or key in names
         }
         digest = sha256_hex(canonical_json({path: value.hex() for path, value in files.items()}))
-        folder = self._around.paths.configs / digest
+        folder = self._shared.paths.configs / digest
         for path, value in files.items():
             write_atomic(folder / path, value, mode=0o644)
         return str(folder)
@@ -183,7 +188,7 @@ class _PodBuilder:
     def _container(self, container: Mapping[str, Any], role: str) -> ContainerPlan:
         name = container["name"]
         where = f"{self._item.key} container {name}"
-        image = self._around.unpack(container["image"])
+        image = self._shared.unpack(container["image"])
         own = self._folder / name
         mounts = self._mounts(container, where)
         if name in {INITIALIZER, SERVICE_MESH}:
@@ -199,7 +204,7 @@ class _PodBuilder:
             "PYTHONUNBUFFERED": "1",
             "HOME": env.get("HOME", str(own)),
             "LANG": env.get("LANG", "C.UTF-8"),
-            **self._given(name, own, mounts),
+            **self._injected(name, own, mounts),
         }
         ports = all_ports(self._spec) | container_ports(container)
 
@@ -234,14 +239,14 @@ class _PodBuilder:
                 # A claim template of the StatefulSet.
                 if name not in workloads.claim_modes(self._item.obj):
                     raise ClusterError(f"{where}: there is no volume {name}")
-                self._volumes[name] = str(self._around.paths.volumes / f"{self._name}-{name}")
+                self._volumes[name] = str(self._shared.paths.volumes / f"{self._name}-{name}")
             place, sub_path = self._volumes[name], mount.get("subPath")
-            path = expanded(str(mount["mountPath"]), {}).rstrip("/")
+            path = expand_variables(str(mount["mountPath"]), {}).rstrip("/")
             mounts[path or "/"] = f"{place}/{sub_path}" if sub_path else place
         return mounts
 
-    def _given(self, name: str, own: Path, mounts: Mapping[str, str]) -> dict[str, str]:
-        """Return what the backend tells our own programs, and applications behind a mesh."""
+    def _injected(self, name: str, own: Path, mounts: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that the backend sets for our own programs and for applications."""
         if name == INITIALIZER:
             return {
                 variables.SECRETS_DIR: mounts["/contrast"],
@@ -253,10 +258,10 @@ class _PodBuilder:
                 self._mesh,
                 address=self._address,
                 ports=tuple(all_ports(self._spec).values()),
-                hosts=self._around.hosts,
+                hosts=self._shared.hosts,
                 egress=self._egress,
             )
-            binary = self._around.environ.get(variables.ENVOY_BIN)
+            binary = self._shared.environ.get(variables.ENVOY_BIN)
             return {
                 variables.SECRETS_DIR: mounts["/contrast"],
                 variables.MESH_DIR: str(own),
@@ -269,7 +274,7 @@ class _PodBuilder:
                 variables.USER_API: f"{self._address}:{USER_API_PORT}",
                 variables.MESH_API: f"{self._address}:{MESH_API_PORT}",
                 variables.HTTP: f"{self._address}:{PROBES_PORT}",
-                variables.STATE: str(self._around.paths.state),
+                variables.STATE: str(self._shared.paths.state),
             }
         moved = {wanted: place for wanted, place in self._egress.items() if wanted != place}
         return {

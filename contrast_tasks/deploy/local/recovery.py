@@ -1,4 +1,4 @@
-"""A Coordinator of this machine that was restarted: what its probes say, and how it is recovered with what is here."""
+"""The recovery of a restarted local Coordinator with the project's own share and key."""
 
 import http.client
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _RECOVER_LIMIT_S = 30.0
 Say = Callable[[str], None]
 
 
-def bring_back(
+def recover_if_needed(
     settings: Settings,
     client: NodeClient,
     address: str,
@@ -25,10 +25,10 @@ def bring_back(
     say: Say,
     had_certificates: Sequence[str],
 ) -> None:
-    """Recover a restarted Coordinator with what is here; do nothing for one that needs no recovery.
+    """Recover the Coordinator if it is in recovery mode.
 
-    had_certificates: pods that run with those of a mesh CA which a recovery replaces; they are restarted then.
-    Raises CoordinatorUnreachable if somebody has to help.
+    had_certificates: pods with certificates of the earlier mesh CA; they are restarted after a recovery.
+    Raises CoordinatorUnreachable if an owner has to help.
     """
     if not client.paths.state.is_dir():
         return
@@ -40,38 +40,35 @@ def bring_back(
         )
     if state != "recovery":
         return
-    say(
-        f"the coordinator was restarted without its seed, recovered it with {_recover(settings, address, say)}"
-    )
+    used = _recover(settings, address, say)
+    say(f"the coordinator was restarted without its seed, recovered it with {used}")
     stale = [
         pod.name
         for pod in client.status()
         if pod.role != ROLE_COORDINATOR and pod.name in had_certificates
     ]
-    # Pods that start now get their certificates anyway; others have those of a mesh CA that is gone.
     for name in client.restart(stale) if stale else ():
         say(f"restarted {name}, for a certificate of the new mesh CA")
 
 
 def _recover(settings: Settings, address: str, say: Say) -> str:
-    """Recover the Coordinator and return with which key."""
+    """Recover the Coordinator and return the names of the files used."""
     from contrast_tasks.client.recover import recover_local
 
-    told = "the coordinator is in recovery mode:"
+    state = "the coordinator is in recovery mode:"
     try:
         return recover_local(settings, host=address, say=say, timeout_s=_RECOVER_LIMIT_S)
     except UsageError as err:
         place = f"{err.where}: " if err.where else ""
         raise CoordinatorUnreachable(
-            f"{told} it cannot be recovered from here: {place}{err}", hint=recovery_hint()
+            f"{state} it cannot be recovered from here: {place}{err}", hint=recovery_hint()
         ) from err
     except ContrastError as err:
-        # A history that was changed, as one example, has a way out of its own.
-        raise CoordinatorUnreachable(f"{told} {err}", hint=err.hint or recovery_hint()) from err
+        raise CoordinatorUnreachable(f"{state} {err}", hint=err.hint or recovery_hint()) from err
 
 
 def coordinator_state(address: str) -> tuple[str, str]:
-    """Return the state that the Coordinator's probes tell, and why; two empty texts if they do not answer."""
+    """Return state and reason from the Coordinator's readiness probe; two empty texts if it does not answer."""
     connection = http.client.HTTPConnection(address, PROBES_PORT, timeout=_PROBE_LIMIT_S)
     try:
         connection.request("GET", "/probe/readiness")

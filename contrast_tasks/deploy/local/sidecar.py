@@ -1,4 +1,4 @@
-"""The mesh of local pods: which have one, and the addresses that stand in for the packet filter."""
+"""The mesh of local pods: which pods have one, and the addresses that replace the packet filter."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Hosts = Mapping[str, Mapping[str, tuple[Endpoint, ...]]]
 
 
 def mesh_config(spec: Mapping[str, Any]) -> MeshConfig | None:
-    """Return the mesh that a pod's sidecar makes, None for a pod without one. Raises MeshError."""
+    """Return the mesh configuration of a pod's sidecar, None for a pod without one. Raises MeshError."""
     for container in spec.get("initContainers") or ():
         if container["name"] == SERVICE_MESH:
             entries = container.get("env") or ()
@@ -30,9 +30,9 @@ def egress_places(
 ) -> dict[str, dict[str, str]]:
     """Return pod -> annotated egress listen address -> the address used on this machine.
 
-    pods: names and specs. In a cluster each pod has a loopback interface of its own. Here the first pod of the project
-    on the default net gets the address as annotated; others get 127.(net+1).<entry>.<host>, which no pod and no
-    application has.
+    pods: names and specs. In a cluster each pod has its own loopback interface; local pods share one. The first pod that
+    uses an annotated address gets it if the project has the default net; the others get 127.(net+1).<entry>.<host>,
+    which no pod and no application uses.
     """
     places: dict[str, dict[str, str]] = {}
     taken: set[str] = set()
@@ -56,7 +56,7 @@ def local_mesh(
     hosts: Hosts,
     egress: Mapping[str, str],
 ) -> LocalMesh:
-    """Return what the sidecar of the pod at `address` is told; ports: those that its containers declare."""
+    """Return the local configuration of the sidecar of the pod at `address`; ports: declared by its containers."""
     admin = () if config.admin_port is None else (config.admin_port,)
     behind = {
         entry.remote: hosts.get(entry.remote_host, {}).get(str(entry.remote_port))

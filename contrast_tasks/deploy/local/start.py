@@ -1,7 +1,7 @@
-"""Deploy on platform `local`: hand the node its plan, wait for the Coordinator, and help it out of recovery mode.
+"""Deploy on platform `local`: send the node its plan, wait for the Coordinator, and recover it if needed.
 
-A node that was started here hangs on this process until everything is done: a deploy that fails, is interrupted or
-killed leaves nothing running.
+A node that is started here depends on this process until the deploy is complete, so a deploy that fails, is interrupted
+or is killed leaves nothing running.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contrast_tasks.client.deployed import ROLE_COORDINATOR
-from contrast_tasks.deploy.local.recovery import bring_back
+from contrast_tasks.deploy.local.recovery import recover_if_needed
 from contrast_tasks.deploy.local.sidecar import mesh_config
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.kube import workloads
@@ -37,7 +37,7 @@ class LocalDeploy:
     start_limit_s: float
 
     def run(self, trial: Tether | None) -> tuple[Applied, str]:
-        """Return what was done and the Coordinator's address, "" if there is none."""
+        """Return the changes and the Coordinator's address, "" if there is none."""
         self._require_envoy()
         with Tether() if trial is None else contextlib.nullcontext(trial) as tether:
             client, started_now = ensure_node(
@@ -51,20 +51,20 @@ class LocalDeploy:
                 plan = self._plan(client)
                 applied = self._apply(client, plan)
                 address = next((p.address for p in plan.pods if p.role == ROLE_COORDINATOR), "")
-                needs = self._bring_back(client, applied, address)
+                help_needed = self._recover(client, applied, address)
             except BaseException:
-                # Nothing was running before this call, so nothing may run after it failed or was interrupted.
+                # Nothing was running before this call, so nothing may run after it has failed or been interrupted.
                 if started_now:
                     client.shutdown()
                 raise
             if trial is None and started_now:
                 tether.let_go()
-        if needs is not None:
-            raise needs
+        if help_needed is not None:
+            raise help_needed
         return applied, address
 
     def _require_envoy(self) -> None:
-        """Raise EnvoyMissing before anything is started: pods with a mesh could never get ready."""
+        """Raise EnvoyMissing before anything is started; without Envoy pods with a mesh never become ready."""
         from contrast_tasks.mesh.envoy_binary import EnvoyMissing, find_envoy
 
         meshed = [
@@ -121,13 +121,13 @@ class LocalDeploy:
                 self.say(f"{verb} {name}")
         return applied
 
-    def _bring_back(
+    def _recover(
         self, client: NodeClient, applied: Applied, address: str
     ) -> CoordinatorUnreachable | None:
-        """Return why the Coordinator needs help, None if it does not: everything else runs, and stays."""
+        """Return why the Coordinator needs an owner's help, None if it does not; everything else keeps running."""
         try:
             if address:
-                bring_back(
+                recover_if_needed(
                     self.settings,
                     client,
                     address,

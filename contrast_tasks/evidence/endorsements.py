@@ -146,7 +146,7 @@ def _kind_and_end(url: str, answer: "Answer") -> tuple[str, datetime | None]:
         return f"certificate of a {endorsement.line} chip", endorsement.certificate.not_after
     if "/tcb?" in url:
         return "TCB info", _next_update(answer, "tcbInfo")
-    if url == pcs.qe_identity_url():
+    if url == pcs.QE_IDENTITY_URL:
         return "QE identity", _next_update(answer, "enclaveIdentity")
     return "publication", None
 

@@ -8,7 +8,7 @@ import pytest
 
 from contrast_tasks.attestation.carriers import open_carrier
 from contrast_tasks.attestation.endorsements.fetch import Access, EndorsementCache, Endorsements
-from contrast_tasks.attestation.endorsements.pcs import qe_identity_url
+from contrast_tasks.attestation.endorsements.pcs import QE_IDENTITY_URL
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.observe import Observation, observe
 from contrast_tasks.attestation.snp.tcb import Tcb
@@ -171,7 +171,7 @@ def test_a_td_is_described_though_its_patch_level_is_unknown(
     assert found.machine == {"tdx": {"allowed_piids": [bytes(range(16)).hex()]}}
     (warning,) = found.warnings
     assert warning.startswith("the patch level is unknown: collateral: https://api.trusted")
-    assert qe_identity_url() not in warning
+    assert QE_IDENTITY_URL not in warning
 
 
 def test_a_td_under_debug_is_warned_of(offline: Endorsements, intel: Intel) -> None:

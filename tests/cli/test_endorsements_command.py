@@ -212,8 +212,8 @@ def test_offline_and_with_nothing_kept_everything_missing_is_named(
     ("answer", "message"),
     [
         (Answer(status=404), "HTTP status 404"),
-        (Answer(status=200), "the service answered with nothing"),
-        (Answer(status=200, body=b"<html>"), "answered with a web page or JSON, wanted DER"),
+        (Answer(status=200), "the service sent an empty answer"),
+        (Answer(status=200, body=b"<html>"), "sent a web page or JSON, wanted DER"),
         (Answer(status=200, body=FakeAmd(hwid=bytes(63) + b"\1").chain.vcek_der), "wanted 0102"),
     ],
     ids=["status", "nothing", "web page", "another chip"],
@@ -267,7 +267,7 @@ def serve_collateral(vendor: FakeVendor, intel: Intel) -> None:
             f'{{"tcbInfo":{bundle["tcb_info"]},"signature":"{bundle["tcb_info_signature"]}"}}'
         ).encode(),
     )
-    vendor.answers[path(pcs.qe_identity_url())] = Answer(
+    vendor.answers[path(pcs.QE_IDENTITY_URL)] = Answer(
         status=200,
         headers={"SGX-Enclave-Identity-Issuer-Chain": quote(bundle["qe_identity_issuer_chain"])},
         body=(

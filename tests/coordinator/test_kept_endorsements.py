@@ -42,7 +42,7 @@ AMD = FakeAmd()
 ONLINE = "online"
 PARTS = (
     pcs.tcb_info_url(PckValues().fmspc),
-    pcs.qe_identity_url(),
+    pcs.QE_IDENTITY_URL,
     pcs.pck_crl_url("platform"),
     pcs.ROOT_CRL_URL,
 )

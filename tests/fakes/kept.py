@@ -40,7 +40,7 @@ def keep_collateral(cache: EndorsementCache, intel: Intel) -> None:
     bundle = json.loads(intel.collateral())
     signed = (
         (pcs.tcb_info_url(PckValues().fmspc), "tcb_info", "tcbInfo", "tcb-info"),
-        (pcs.qe_identity_url(), "qe_identity", "enclaveIdentity", "sgx-enclave-identity"),
+        (pcs.QE_IDENTITY_URL, "qe_identity", "enclaveIdentity", "sgx-enclave-identity"),
     )
     for url, member, name, header in signed:
         body = f'{{"{name}":{bundle[member]},"signature":"{bundle[f"{member}_signature"]}"}}'

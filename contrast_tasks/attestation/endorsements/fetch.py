@@ -1,13 +1,13 @@
-"""Fetch what vendors publish about their processors, and keep it: certificates, revocation lists, collateral.
+"""Fetch and cache what vendors publish about their processors: certificates, revocation lists, collateral.
 
-There are two policies. Revocation lists are asked for every time; the copy at hand serves only while the vendor does not answer, or
-not with anything that passes. Everything else never changes under its address, so the copy at hand serves first.
+Revocation lists are fetched every time; the cached copy serves only if the vendor gives no acceptable answer. Everything else
+never changes under its address, so the cached copy serves first.
 
-Every answer, from the network or from disk, passes the caller's check before it is used. A copy that is forged or damaged is
-dropped; one that is only out of its period stays, for it may be valid at another instant. An older answer never replaces a newer
-one. A vendor that limits its rate says when to come back, and is obeyed within a budget of time.
+Every answer, from network or disk, must pass the caller's check. A forged or damaged copy is dropped. A copy outside its
+period stays, since it may be valid at another time. An older answer never replaces a newer one. A vendor that limits its rate
+says how long to wait; we wait within a time budget.
 
-Nothing here runs during a handshake: verification reads the cache through `Endorsements.cached`, which never waits.
+Nothing is fetched during a handshake: verification reads the cache through `Endorsements.cached`, which never waits.
 
 Source: docs/internals/attestation.md 2.5 (caching rules, retries) and 3.4.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from contrast_tasks.attestation.errors import CollateralRejected, is_about_time
+from contrast_tasks.attestation.errors import is_about_time
 from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.files import canonical_json, sha256_hex, write_atomic
@@ -44,16 +44,16 @@ from contrast_tasks.web.retries import GaveUp, Passing, Retries
 MAXIMUM_BODY_BYTES = 4 * 1024 * 1024
 BUDGET_S = 120.0
 REQUEST_TIMEOUT_S = 20.0
-# A body in base64, its headers and its address, twice over.
+# More than a body in base64 with its headers and address.
 _MAXIMUM_FILE_BYTES = 4 * MAXIMUM_BODY_BYTES
 
 T = TypeVar("T")
 
 
 class EndorsementUnavailable(ContrastError):
-    """A vendor's service did not give what was asked for, and no copy is at hand.
+    """A vendor's service did not answer a request, and no cached copy serves.
 
-    retry_after_s: for how long the service asked not to be asked again, 0 if it said nothing.
+    retry_after_s: how long the service asked to wait, 0 if it did not.
     """
 
     exit_code = 41
@@ -68,65 +68,66 @@ Get = Callable[[str, float], Answer]
 
 
 class Freshness(Enum):
-    """Which is asked first, the network or the cache."""
+    """Whether the network or the cache comes first."""
 
     NETWORK_FIRST = "network first"
     CACHE_FIRST = "cache first"
 
 
 class Cache(Protocol):
-    """Answers by address."""
+    """Stores answers by address."""
 
     def get(self, url: str) -> Answer | None:
-        """Return the answer kept for an address."""
+        """Return the stored answer of an address, None if there is none."""
 
     def put(self, url: str, answer: Answer) -> None:
-        """Keep an answer."""
+        """Store an answer."""
 
     def drop(self, url: str) -> None:
         """Forget an address."""
 
 
 class EndorsementCache:
-    """Answers by address, one file each; files are replaced as a whole, so processes can share a folder."""
+    """Stores each answer in one file; files are replaced as a whole, so processes can share a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep answers below `folder`, which is made on the first write."""
+        """Use `folder`, which is made on the first write."""
         self._folder = folder
 
-    def _path(self, url: str) -> Path:
+    def path_of(self, url: str) -> Path:
+        """Return the file for an address."""
         return self._folder / f"{sha256_hex(url.encode())}.json"
 
     def get(self, url: str) -> Answer | None:
-        """Return the answer kept for an address; a file that is not one of ours counts as absent."""
-        found = _kept_in(self._path(url))
-        return found[1] if found is not None and found[0] == url else None
+        """Return the stored answer of an address; a file of another form counts as absent."""
+        entry = _read_entry(self.path_of(url))
+        return entry[1] if entry is not None and entry[0] == url else None
 
     def entries(self) -> Iterator[tuple[str, Answer]]:
-        """Yield every address that is kept, with its answer; files that are not ours are passed over."""
+        """Yield every stored address with its answer; files of another form are skipped."""
         for path in sorted(self._folder.glob("*.json")):
-            found = _kept_in(path)
-            if found is not None and self._path(found[0]) == path:
-                yield found
+            entry = _read_entry(path)
+            if entry is not None and self.path_of(entry[0]) == path:
+                yield entry
 
     def put(self, url: str, answer: Answer) -> None:
-        """Keep an answer; if the folder cannot be written, it is fetched again the next time."""
+        """Store an answer; if the folder cannot be written, it will be fetched again."""
         document = {
             "url": url,
             "headers": dict(answer.headers),
             "body": base64.b64encode(answer.body).decode(),
         }
         with contextlib.suppress(OSError):
-            write_atomic(self._path(url), canonical_json(document))
+            write_atomic(self.path_of(url), canonical_json(document))
 
     def drop(self, url: str) -> None:
         """Forget an address."""
         with contextlib.suppress(OSError):
-            self._path(url).unlink(missing_ok=True)
+            self.path_of(url).unlink(missing_ok=True)
 
 
-def _kept_in(path: Path) -> tuple[str, Answer] | None:
-    """Return address and answer in a file of the cache, None if it is absent or not of that form."""
+def _read_entry(path: Path) -> tuple[str, Answer] | None:
+    """Return address and answer in a file of the cache, None if it is absent or of another form."""
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAXIMUM_FILE_BYTES + 1)
@@ -136,7 +137,7 @@ def _kept_in(path: Path) -> tuple[str, Answer] | None:
         headers = {name: value.text() for name, value in document.at("headers").members()}
         body = base64.b64decode(document.at("body").text(), validate=True)
         return document.at("url").text(), Answer(status=OK, headers=headers, body=body)
-    except (OSError, ValueError):  # DecodeError is one, and so is what base64 raises
+    except (OSError, ValueError):  # DecodeError and the errors of base64 are ValueErrors
         return None
 
 
@@ -144,8 +145,8 @@ def _kept_in(path: Path) -> tuple[str, Answer] | None:
 class Access:
     """How the vendors' services are reached.
 
-    get: None is offline. mirrors: address prefix to its replacement; the cache keeps the vendor's address. sleep: waits some
-    seconds; monotonic: a clock in seconds for the budget. tell: is given a line that says why people wait.
+    get: None if offline. mirrors: address prefix to its replacement; the cache uses the vendor's address.
+    sleep, monotonic: in seconds, for retries within the budget. tell: called with a line for the user before a wait.
     """
 
     get: Get | None
@@ -160,14 +161,14 @@ class Endorsements:
     """Vendors' publications through a cache."""
 
     def __init__(self, cache: Cache, access: Access) -> None:
-        """Answer from `cache`, or through `access` where the cache does not serve."""
+        """Use `cache`, and `access` for what it lacks."""
         self._cache = cache
         self._access = access
         self._closed_until_s: dict[str, float] = {}
         self._silent: set[str] = set()
 
     def cached(self, url: str, check: Callable[[Answer], T]) -> T | None:
-        """Return the copy at hand if it passes `check`; never touches the network, never waits."""
+        """Return the checked content of the cached copy, None if there is no acceptable one; never uses the network."""
         answer = self._cache.get(url)
         if answer is None:
             return None
@@ -186,11 +187,11 @@ class Endorsements:
         *,
         issued: Callable[[T], datetime] | None = None,
     ) -> T:
-        """Return what stands at an address after `check` accepted it.
+        """Return the checked content of an address.
 
-        check: parses and verifies an answer, raises EvidenceRejected. issued: when what it returned was issued; then an older
-        answer does not replace the copy at hand. Raises EndorsementUnavailable with the cause, or the check's own error when the
-        vendor's fresh answer does not pass it and no copy serves in its place.
+        check: parses and verifies an answer, raises EvidenceRejected. issued: returns the time of issue of what `check`
+        returned; an older answer then does not replace the cached copy.
+        Raises EndorsementUnavailable with the cause, or the error of `check`, if no cached copy serves instead.
         """
         if freshness is Freshness.CACHE_FIRST:
             kept = self.cached(url, check)
@@ -240,19 +241,20 @@ class Endorsements:
         except GaveUp as err:
             closed_s = self._closed_for_s(target)
             if closed_s:
-                told = f"; gave up, for it asked to wait {closed_s:.0f} s"
+                outcome = f"; gave up, since the service asked to wait {closed_s:.0f} s"
             else:
-                # A service that did not answer for so long is asked only once for each other thing.
+                # Later requests to a service that used up the budget get one attempt each.
                 self._silent.add(service)
-                told = "" if was_silent else f"; gave up after {budget_s:g} s"
-            raise EndorsementUnavailable(f"{target}: {err}{told}", retry_after_s=closed_s) from err
+                outcome = "" if was_silent else f"; gave up after {budget_s:g} s"
+            message = f"{target}: {err}{outcome}"
+            raise EndorsementUnavailable(message, retry_after_s=closed_s) from err
         self._silent.discard(service)
         return answer
 
     def _attempt(self, get: Get, target: str) -> Answer:
-        """Ask once; raises Passing where asking again makes sense."""
+        """Make one attempt; raises Passing if another one may succeed."""
         if closed_s := self._closed_for_s(target):
-            raise Passing("it asked not to be asked yet", asked_s=closed_s)
+            raise Passing("the service asked to wait", asked_s=closed_s)
         try:
             answer = get(target, REQUEST_TIMEOUT_S)
         except AnswerTooLarge as err:
@@ -275,12 +277,12 @@ class Endorsements:
         raise Passing(cause, asked_s=asked_s)
 
     def _closed_for_s(self, target: str) -> float:
-        """Return for how many more seconds a service asked not to be asked."""
+        """Return how many seconds are left of the wait that a service asked for."""
         until_s = self._closed_until_s.get(_service(target), 0.0)
         return max(0.0, until_s - self._access.monotonic())
 
     def _mirrored(self, url: str) -> str:
-        """Return the address that is asked; of several mirrors the one with the longest prefix counts."""
+        """Return the address to use: that of the mirror with the longest matching prefix, else the vendor's own."""
         matching = [prefix for prefix in self._access.mirrors if url.startswith(prefix)]
         if not matching:
             return url
@@ -293,20 +295,9 @@ def _service(target: str) -> str:
 
 
 def require_certificate_body(answer: Answer, what: str) -> bytes:
-    """Return a body that can be DER; raises EvidenceRejected for an empty one, a web page, or JSON."""
+    """Return the answer's body; raises EvidenceRejected if it is empty, a web page, or JSON, not DER."""
     if not answer.body:
-        raise EvidenceRejected(f"{what}: the service answered with nothing")
+        raise EvidenceRejected(f"{what}: the service sent an empty answer")
     if answer.body.lstrip()[:1] in (b"<", b"{"):
-        raise EvidenceRejected(f"{what}: the service answered with a web page or JSON, wanted DER")
+        raise EvidenceRejected(f"{what}: the service sent a web page or JSON, wanted DER")
     return answer.body
-
-
-def require_period(what: str, since: datetime, until: datetime, now: datetime) -> None:
-    """Raise CollateralRejected unless `now` lies between `since` and `until`; `what` names the object."""
-    if not since <= now <= until:
-        early = now < since
-        raise CollateralRejected(
-            f"{what} is for {since:%Y-%m-%dT%H:%M:%SZ} to {until:%Y-%m-%dT%H:%M:%SZ}, "
-            f"but it is {now:%Y-%m-%dT%H:%M:%SZ}",
-            reason="collateral-not-yet-valid" if early else "collateral-expired",
-        )

@@ -1,4 +1,4 @@
-"""AMD's key distribution service: the addresses of certificates and revocation lists, and the checks on what it answers.
+"""AMD's key distribution service: the addresses of certificates and revocation lists, and the checks of its answers.
 
 Source: AMD publication 57230 (docs/internals/attestation.md 2.5).
 """
@@ -11,10 +11,10 @@ from contrast_tasks.attestation.endorsements.fetch import (
     Endorsements,
     Freshness,
     require_certificate_body,
-    require_period,
 )
 from contrast_tasks.attestation.errors import EndorsementRejected
 from contrast_tasks.attestation.pki.certificate import parse_certificate
+from contrast_tasks.attestation.pki.validity import require_current
 from contrast_tasks.attestation.snp.crl import parse_list
 from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement, verify_chain
 from contrast_tasks.attestation.snp.lines import amd_anchor
@@ -28,7 +28,7 @@ _TURIN_HWID_BYTES = 8
 def vcek_url(line: str, chip_id: bytes, tcb: Tcb) -> str:
     """Return the address of the certificate of one chip at one TCB.
 
-    chip_id: 64 bytes of the report; Turin uses the first 8. Raises EndorsementRejected where the chip hides its id.
+    chip_id: 64 bytes of the report; Turin uses the first 8. Raises EndorsementRejected if the chip hides its id.
     """
     if not any(chip_id):
         raise EndorsementRejected(
@@ -63,7 +63,7 @@ def fetch_vcek(
 def cached_vcek(
     endorsements: Endorsements, line: str, chip_id: bytes, tcb: Tcb, *, now: datetime
 ) -> bytes | None:
-    """Return the certificate at hand, None if there is none; never waits for the network."""
+    """Return the cached certificate, None if there is none; never uses the network."""
     if not any(chip_id):
         return None
     check = _check_vcek(line, chip_id, tcb, now)
@@ -71,7 +71,7 @@ def cached_vcek(
 
 
 def fetch_crl(endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek") -> bytes:
-    """Return the newest revocation list (DER) of a line, signed by its pinned root and not expired."""
+    """Return the newest revocation list (DER) of a line: signed by its pinned root, and current."""
     return endorsements.fetch(
         crl_url(line, kind=kind),
         _check_crl(line, kind, now),
@@ -83,18 +83,18 @@ def fetch_crl(endorsements: Endorsements, line: str, *, now: datetime, kind: str
 def cached_crl(
     endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek"
 ) -> bytes | None:
-    """Return the revocation list at hand; never waits for the network."""
+    """Return the cached revocation list, None if there is none; never uses the network."""
     return endorsements.cached(crl_url(line, kind=kind), _check_crl(line, kind, now))
 
 
 def newest_crl(line: str, *lists: bytes | None) -> bytes | None:
-    """Return the list of a line that was issued last, None if there is none; all of them have passed their check."""
+    """Return the newest of a line's lists, which have passed their check; None if there is none."""
     return max(filter(None, lists), key=_issued(line), default=None)
 
 
 def crl_end(content: bytes, line: str) -> datetime:
-    """Return until when a line's list is valid."""
-    return parse_list(content, parse_certificate(amd_anchor(line).ark_der)).next_update
+    """Return when a line's revocation list expires."""
+    return parse_list(content, parse_certificate(amd_anchor(line).ark_der)).period.until
 
 
 def _check_vcek(line: str, chip_id: bytes, tcb: Tcb, now: datetime) -> Callable[[Answer], bytes]:
@@ -122,10 +122,10 @@ def _check_crl(line: str, kind: str, now: datetime) -> Callable[[Answer], bytes]
     def check(answer: Answer) -> bytes:
         content = require_certificate_body(answer, "revocation list")
         found = parse_list(content, parse_certificate(anchor.ark_der))
-        # A list that revokes our intermediate is genuine news at any time: it is kept, and verification refuses by it.
+        # A genuine list that revokes our intermediate is kept even if it has expired: revocation is final.
         if authority.serial not in found.serials:
             what = f"the {kind.upper()} revocation list of {line}"
-            require_period(what, found.this_update, found.next_update, now)
+            require_current(found.period._replace(what=what), now)
         return content
 
     return check
@@ -133,4 +133,4 @@ def _check_crl(line: str, kind: str, now: datetime) -> Callable[[Answer], bytes]
 
 def _issued(line: str) -> Callable[[bytes], datetime]:
     ark = parse_certificate(amd_anchor(line).ark_der)
-    return lambda content: parse_list(content, ark).this_update
+    return lambda content: parse_list(content, ark).period.since

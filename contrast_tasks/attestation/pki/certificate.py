@@ -1,6 +1,6 @@
-"""An X.509 certificate of an endorsement chain, read without looking for trouble in its serial number.
+"""An X.509 certificate of AMD's endorsement chain; serial number 0, which AMD's endorsement keys have, is accepted.
 
-AMD's endorsement keys have serial number 0; everything that matters for trust is checked here and in `endorsement`.
+Everything that matters for trust is checked here and in `snp.endorsement`.
 Source: RFC 5280; docs/internals/attestation.md 2.5.
 """
 
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.pki import der
+from contrast_tasks.attestation.pki.validity import Period, require_valid
 
 MAX_CERTIFICATE_BYTES = 8192
 
@@ -31,7 +32,7 @@ _PSS = padding.PSS(mgf=padding.MGF1(SHA384()), salt_length=_SALT_BYTES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extension:
-    """One extension; `value` is what the OCTET STRING holds."""
+    """One extension; `value` is the content of its OCTET STRING."""
 
     oid: str
     critical: bool
@@ -40,9 +41,9 @@ class Extension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """A parsed certificate; names are DER for comparison, common names are text for rules and messages.
+    """A parsed certificate; names are DER, for comparison, and common names text, for rules and messages.
 
-    tbs: the signed bytes; signature: made with RSASSA-PSS, SHA-384, MGF1-SHA-384, salt 48, which `parse` has made sure of.
+    tbs: the signed bytes. signature: RSASSA-PSS with SHA-384, MGF1-SHA-384 and salt 48, as `parse_certificate` checks.
     """
 
     raw: bytes
@@ -59,8 +60,8 @@ class Certificate:
     extensions: tuple[Extension, ...]
 
     def extension(self, oid: str) -> Extension | None:
-        """Return an extension by its dotted OID."""
-        return next((one for one in self.extensions if one.oid == oid), None)
+        """Return the extension with a dotted OID, None if there is none."""
+        return next((extension for extension in self.extensions if extension.oid == oid), None)
 
 
 @lru_cache(maxsize=128)
@@ -109,25 +110,13 @@ def verify_issued_by(child: Certificate, parent: Certificate) -> None:
             f"certificate {child.subject_cn} is issued by {child.issuer_cn}, wanted {parent.subject_cn}",
             reason="chain",
         )
-    _verify_signature(child.raw, parent.raw)  # remembered: what a root signed, it signed for ever
+    _verify_signature(child.raw, parent.raw)  # cached: it does not depend on the time
 
 
 def verify_valid_at(certificate: Certificate, now: datetime) -> None:
-    """Verify that `now` is inside the validity; raises EndorsementRejected."""
-    if now < certificate.not_before:
-        raise EndorsementRejected(
-            f"certificate {certificate.subject_cn} is valid from {certificate.not_before:%Y-%m-%dT%H:%M:%SZ}, "
-            f"but it is {now:%Y-%m-%dT%H:%M:%SZ}",
-            reason="certificate-not-yet-valid",
-            hint="check this machine's clock",
-        )
-    if now > certificate.not_after:
-        raise EndorsementRejected(
-            f"certificate {certificate.subject_cn} expired {certificate.not_after:%Y-%m-%dT%H:%M:%SZ}, "
-            f"but it is {now:%Y-%m-%dT%H:%M:%SZ}",
-            reason="certificate-expired",
-            hint="check this machine's clock; else the peer has to fetch a new endorsement certificate",
-        )
+    """Verify that a certificate is valid at `now`; raises EndorsementRejected."""
+    what = f"certificate {certificate.subject_cn}"
+    require_valid(Period(what, certificate.not_before, certificate.not_after), now)
 
 
 def verify_is_ca(certificate: Certificate) -> None:
@@ -173,19 +162,18 @@ def _items(content: bytes, count: int) -> list[der.Element]:
     items = list(der.elements(content))
     if len(items) != count:
         raise MalformedEvidence(
-            f"the certificate has {len(items)} members where {count} are wanted",
+            f"the certificate has a sequence of {len(items)} members, wanted {count}",
             reason="certificate-form",
         )
     return items
 
 
 def _verify_algorithm(algorithm: der.Element) -> None:
-    """Verify AlgorithmIdentifier: RSASSA-PSS with the one set of parameters AMD uses; raises MalformedEvidence."""
+    """Verify an AlgorithmIdentifier: RSASSA-PSS with AMD's parameters; raises MalformedEvidence."""
     name, parameters = _items(der.expect(algorithm, der.SEQUENCE).content, 2)
     try:
-        members = {
-            one.tag: one for one in der.elements(der.expect(parameters, der.SEQUENCE).content)
-        }
+        elements = der.elements(der.expect(parameters, der.SEQUENCE).content)
+        members = {element.tag: element for element in elements}
         mask_oid, mask_hash = _items(der.only(members[0xA1].content, der.SEQUENCE).content, 2)
         trailer = members.get(0xA3)
         fits = (
@@ -209,7 +197,7 @@ def _is_sha384(algorithm: der.Element) -> bool:
     members = list(der.elements(der.expect(algorithm, der.SEQUENCE).content))
     if not members or der.oid(members[0]) != _OID_SHA384:
         return False
-    return all(one.tag == der.NULL and not one.content for one in members[1:])
+    return all(member.tag == der.NULL and not member.content for member in members[1:])
 
 
 def _common_name(name: der.Element) -> str:

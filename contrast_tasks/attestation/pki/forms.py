@@ -1,7 +1,7 @@
-"""Load X.509 objects of strangers so that no part of them can raise later.
+"""Load untrusted X.509 objects so that no part of them raises later.
 
-`cryptography` parses lazily: a certificate that loads may still raise when its names, key or extensions are looked at, and not
-only ValueError. Here every part that we use is looked at once, inside one guard.
+`cryptography` parses lazily: a certificate that loads may still raise various errors when its names, key or extensions are
+read. Here every part that we use is read once, and any error means that the object is malformed.
 """
 
 import base64
@@ -16,7 +16,7 @@ from contrast_tasks.attestation.errors import MalformedEvidence
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
-# A warning counts as an error where the interpreter is told so; refusing is the safe reading of it.
+# An interpreter may be told to raise warnings as errors; then refusing is the safe choice.
 PARSE_ERRORS = (
     ValueError,
     TypeError,
@@ -30,29 +30,26 @@ PARSE_ERRORS = (
 
 
 def utc_text(moment: datetime) -> str:
-    """Return an instant as it stands in messages: in UTC, to the second."""
+    """Return a time for messages, in UTC and to the second."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def pem_to_der(content: bytes) -> list[bytes]:
-    """Return the certificates of PEM text in DER, in order, unread; what stands around them is ignored."""
-    found = []
-    for body in _PEM.findall(content):
-        try:
-            found.append(base64.b64decode(body))
-        except ValueError as err:
-            raise MalformedEvidence("a certificate in pem is not base64") from err
-    return found
+    """Return the certificates of a PEM text as DER, in order and not parsed; other text is ignored."""
+    try:
+        return [base64.b64decode(body) for body in _PEM.findall(content)]
+    except ValueError as err:
+        raise MalformedEvidence("a certificate in pem is not base64") from err
 
 
 def der_to_pem(content: bytes) -> bytes:
-    """Return a certificate in PEM, unread."""
+    """Return the PEM form of a certificate."""
     text = base64.encodebytes(content)
     return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
 
 
 def load_certificate(content: bytes, what: str) -> x509.Certificate:
-    """Return a certificate from DER or PEM, all of whose parts parse. Raises MalformedEvidence naming `what`."""
+    """Return a certificate from DER or PEM whose parts all parse; raises MalformedEvidence naming `what`."""
     try:
         return _certificate(content)
     except PARSE_ERRORS as err:
@@ -60,7 +57,7 @@ def load_certificate(content: bytes, what: str) -> x509.Certificate:
 
 
 def issuer_text(certificate: x509.Certificate) -> str:
-    """Return the issuer's name for people; raises MalformedEvidence, since verification compares bytes and never parsed it."""
+    """Return the issuer's name as text. Raises MalformedEvidence: loading does not parse it, verification compares bytes."""
     try:
         return certificate.issuer.rfc4514_string()
     except PARSE_ERRORS as err:
@@ -68,10 +65,10 @@ def issuer_text(certificate: x509.Certificate) -> str:
 
 
 def load_crl(content: bytes, what: str) -> x509.CertificateRevocationList:
-    """Return a revocation list from DER whose issuer, dates and extensions parse, and that is a whole one.
+    """Return a complete revocation list from DER whose issuer, dates and extensions parse.
 
-    Raises MalformedEvidence naming `what`, also for a list of changes, of some certificates or reasons only, or with a critical
-    extension that we do not know: silence of such a list means nothing (RFC 5280, 5.2).
+    Raises MalformedEvidence naming `what`, also for a delta list, a list for some certificates or reasons only, or one with an
+    unknown critical extension: a certificate missing from such a list may still be revoked (RFC 5280, 5.2).
     """
     try:
         crl = _crl(content)
@@ -79,14 +76,14 @@ def load_crl(content: bytes, what: str) -> x509.CertificateRevocationList:
     except PARSE_ERRORS as err:
         raise MalformedEvidence(f"{what} is not a der revocation list") from err
     for extension in extensions:
-        if _narrows(extension):
+        if _limits_scope(extension):
             raise MalformedEvidence(
                 f"{what} is a partial revocation list, by its extension {extension.oid.dotted_string}"
             )
     return crl
 
 
-def _narrows(extension: x509.Extension[x509.ExtensionType]) -> bool:
+def _limits_scope(extension: x509.Extension[x509.ExtensionType]) -> bool:
     value = extension.value
     if isinstance(value, x509.IssuingDistributionPoint):
         return bool(
@@ -103,14 +100,14 @@ def _narrows(extension: x509.Extension[x509.ExtensionType]) -> bool:
     )
 
 
-# One platform sends the same few certificates again and again, and several chains share them.
+# A platform repeats its few certificates, and chains share them.
 @lru_cache(maxsize=128)
 def _certificate(content: bytes) -> x509.Certificate:
     if content.startswith(b"-----BEGIN"):
         certificate = x509.load_pem_x509_certificate(content)
     else:
         certificate = x509.load_der_x509_certificate(content)
-    # Each of these parses a part of the certificate, and raises if it cannot.
+    # Each access parses a part of the certificate and raises if it is malformed.
     certificate.public_key()
     _ = (
         certificate.version,

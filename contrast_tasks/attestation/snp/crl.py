@@ -1,7 +1,7 @@
-"""Revocation of intermediate certificates; individual chips are never listed, a new TCB supersedes their keys.
+"""Revocation of intermediate certificates; chips are never listed, since a new TCB supersedes their keys.
 
-Lists are signed by the root, so it does not matter who delivers them: the peer in its document, a cache, or the vendor.
-Without a usable list evidence is refused. Source: docs/internals/attestation.md 2.5 "CRL handling".
+The root signs the lists, so any source will do: the peer's document, a cache, or the vendor. Without a usable list evidence is
+refused. Source: docs/internals/attestation.md 2.5 "CRL handling".
 """
 
 from collections.abc import Callable, Sequence
@@ -14,32 +14,32 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from contrast_tasks.attestation.errors import CollateralUnavailable, MalformedEvidence, Revoked
 from contrast_tasks.attestation.pki.certificate import Certificate, load_key, parse_certificate
 from contrast_tasks.attestation.pki.forms import load_crl
+from contrast_tasks.attestation.pki.validity import Period
 
 CrlSource = Callable[[str, str], bytes | None]
-"""Product line and kind of key (`vcek`, `vlek`) to the newest list at hand, DER; never fetches, never blocks."""
+"""Product line and kind of key (`vcek`, `vlek`) to the newest list available, DER; never fetches, never blocks."""
 
 MAX_CRL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationList:
-    """A list that the root signed: its period, and the serial numbers it revokes."""
+    """A list that the root signed: its period and the revoked serial numbers."""
 
-    this_update: datetime
-    next_update: datetime
+    period: Period
     serials: frozenset[int]
 
 
 def verify_not_revoked(
     ica: Certificate, ark: Certificate, lists: Sequence[bytes], now: datetime
 ) -> None:
-    """Verify that the newest usable list of `lists` does not name the intermediate certificate.
+    """Verify that one of `lists` is usable and none revokes the intermediate certificate.
 
-    lists: DER, in any order, empty ones are ignored. A list is usable if the root signed it and `now` is in its period; a list
-    of the root that names the certificate counts even when it has expired, for revocation is final.
-    Raises Revoked, or CollateralUnavailable if none is usable.
+    lists: DER, in any order; empty ones are ignored. A list is usable if the root signed it and `now` is in its period. An
+    expired list of the root still revokes, because revocation is final.
+    Raises Revoked, or CollateralUnavailable if no list is usable.
     """
-    usable: list[RevocationList] = []
+    is_usable = False
     troubles: list[str] = []
     for content in filter(None, lists):
         try:
@@ -52,23 +52,21 @@ def verify_not_revoked(
                 f"certificate {ica.subject_cn} with serial number {ica.serial:#x} is revoked",
                 hint="the processor line's keys are compromised; do not trust evidence of this root",
             )
-        if crl.this_update <= now <= crl.next_update:
-            usable.append(crl)
+        problem = crl.period.problem(now)
+        if problem:
+            troubles.append(problem)
         else:
-            troubles.append(
-                f"the list is for {crl.this_update:%Y-%m-%dT%H:%M:%SZ} to {crl.next_update:%Y-%m-%dT%H:%M:%SZ}, "
-                f"but it is {now:%Y-%m-%dT%H:%M:%SZ}"
-            )
-    if not usable:
-        found = "; ".join(troubles) or "none was delivered and none is cached"
+            is_usable = True
+    if not is_usable:
+        found = "; ".join(troubles) or "the peer sent none and none is cached"
         raise CollateralUnavailable(
             f"collateral not available: no usable revocation list of {ark.subject_cn}: {found}",
-            hint="the peer can deliver one in its document; without one evidence of hardware is refused",
+            hint="the peer can send one in its document; without one hardware evidence is refused",
         )
 
 
 def parse_list(content: bytes, ark: Certificate) -> RevocationList:
-    """Return what a list says, whatever the time; raises MalformedEvidence unless the root signed it."""
+    """Return the content of a list that the root signed; its period is not checked. Raises MalformedEvidence."""
     return _parse(content, ark.raw)
 
 
@@ -93,8 +91,9 @@ def _parse(content: bytes, ark_raw: bytes) -> RevocationList:
     if not signed:
         raise _malformed(f"it is not signed by {ark.subject_cn}")
     if next_update is None:
-        raise _malformed("it says nothing of its end")
-    return RevocationList(this_update=crl.last_update_utc, next_update=next_update, serials=serials)
+        raise _malformed("it has no next update")
+    period = Period("the revocation list", crl.last_update_utc, next_update)
+    return RevocationList(period=period, serials=serials)
 
 
 def _malformed(what: str) -> MalformedEvidence:

@@ -1,13 +1,12 @@
-"""Intel's collateral: TCB info, QE identity and two revocation lists, verified as one bundle at one instant.
+"""Intel's collateral: TCB info, QE identity and two revocation lists, verified together for one time.
 
-The signatures cover the exact characters of the inner JSON objects, so the text is kept as received and never written
-again. Nothing here fetches: bytes come from a cache or a file.
+The signatures cover the exact characters of the inner JSON objects, so their text is kept as received. Nothing here fetches:
+the bytes come from a cache or a file.
 
 Source: Intel PCS API v4; bundle members as in docs/internals/attestation.md 3.4.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,30 +18,29 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.attestation.errors import CollateralRejected, MalformedEvidence
 from contrast_tasks.attestation.pki import der
-from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_crl, utc_text
+from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_crl
+from contrast_tasks.attestation.pki.validity import Period, require_current, require_valid
 from contrast_tasks.attestation.tdx.pck import (
     PckChain,
-    Period,
     common_name,
     has_signed,
     is_signature_of,
     p256_key,
-    require_valid,
-    validity_of,
     verified_ca,
     verified_signer,
 )
 from contrast_tasks.attestation.tdx.tcb import (
+    QE_IDENTITY,
+    TCB_INFO,
     QeIdentity,
     TcbInfo,
-    load_json,
     parse_qe_identity,
     parse_tcb_info,
 )
+from contrast_tasks.decode import DecodeError, Json, parse_json
 
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{128}")
 _ECDSA_SHA256 = x509.SignatureAlgorithmOID.ECDSA_WITH_SHA256
-_TCB_INFO, _QE_IDENTITY = "TCB info", "QE identity"
 MAXIMUM_BUNDLE_BYTES = 4 * 1024 * 1024
 
 
@@ -74,14 +72,14 @@ class Collateral:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedCollateral:
-    """What remains after every signature, date and revocation of a bundle was checked."""
+    """The content of a bundle whose signatures, dates and revocations were checked."""
 
     tcb_info: TcbInfo
     qe_identity: QeIdentity
 
     @property
     def evaluation_number(self) -> int:
-        """Return the tcbEvaluationDataNumber that all of it has at least."""
+        """Return the lower of the two tcbEvaluationDataNumber."""
         return min(self.tcb_info.evaluation_number, self.qe_identity.evaluation_number)
 
 
@@ -91,19 +89,20 @@ def parse_collateral(content: bytes) -> Collateral:
         raise CollateralRejected(
             f"collateral has {len(content)} bytes, at most {MAXIMUM_BUNDLE_BYTES}"
         )
-    document = load_json(content, "collateral")
-    if not isinstance(document, Mapping):
-        raise CollateralRejected("collateral is not a JSON object")
-    texts: dict[str, str] = {}
-    for name in Collateral.__dataclass_fields__:
-        value = document.get(name) or ""
-        if not isinstance(value, str):
-            raise CollateralRejected(f"collateral: {name} is not text")
-        # Hosts hand out C strings; no signature covers the NUL at their end.
-        texts[name] = value.rstrip("\0")
-        if not texts[name]:
-            raise CollateralRejected(f"collateral lacks {name}")
+    try:
+        document = parse_json(content)
+        texts = {name: _text(document.at(name)) for name in Collateral.__dataclass_fields__}
+    except DecodeError as err:
+        raise CollateralRejected(f"collateral: {err}") from err
     return Collateral(**{name: _from_text(name, text) for name, text in texts.items()})
+
+
+def _text(place: Json) -> str:
+    # Hosts send C strings; no signature covers the NUL at their end.
+    text = place.text().rstrip("\0")
+    if not text:
+        raise DecodeError(f"{place.pointer}: empty")
+    return text
 
 
 def _from_text(name: str, text: str) -> Any:
@@ -122,9 +121,10 @@ def _from_text(name: str, text: str) -> Any:
 def verify_collateral(
     collateral: Collateral, *, chain: PckChain, root_spki: bytes, now: datetime
 ) -> VerifiedCollateral:
-    """Verify a bundle and that it speaks of this PCK chain's platform and does not revoke it.
+    """Verify a bundle, that it is for the platform of a PCK chain, and that it does not revoke the chain.
 
     chain: the verified PCK chain of the quote; root_spki: the pinned root key; now: UTC.
+    Raises CollateralRejected or EndorsementRejected.
     """
     try:
         return _verify(collateral, chain, root_spki, now)
@@ -139,7 +139,7 @@ def _verify(
     for validity in signed.validities:
         require_valid(validity, now)
     for period in signed.periods:
-        _require_current(period, now)
+        require_current(period, now)
     _require_unrevoked(chain.root, signed.root_crl, "Intel root")
     if signed.authority != chain.intermediate:
         _require_same_authority(signed.authority, chain.intermediate)
@@ -157,7 +157,7 @@ def _verify(
 
 
 def _require_same_authority(issuer: x509.Certificate, intermediate: x509.Certificate) -> None:
-    """Verify that two certificates are of one authority: it may have more than one for its key."""
+    """Verify that two certificates belong to one authority, which may have several for its key."""
     name, wanted = common_name(issuer), common_name(intermediate)
     if name != wanted:
         raise CollateralRejected(f"PCK CRL is from {name!r}, the PCK certificate from {wanted!r}")
@@ -178,20 +178,20 @@ class _SignedParts:
 
 @lru_cache(maxsize=32)
 def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
-    """Check all of a bundle that does not depend on the clock or the platform, once per bundle."""
+    """Verify what does not depend on time or platform, once per bundle."""
     tcb_signer, root = _verified_text(
         collateral.tcb_info_issuer_chain,
         collateral.tcb_info,
         collateral.tcb_info_signature,
         root_spki,
-        _TCB_INFO,
+        TCB_INFO,
     )
     qe_signer, qe_root = _verified_text(
         collateral.qe_identity_issuer_chain,
         collateral.qe_identity,
         collateral.qe_identity_signature,
         root_spki,
-        _QE_IDENTITY,
+        QE_IDENTITY,
     )
     authority, crl_root = verified_ca(collateral.pck_crl_issuer_chain, root_spki)
     tcb_info = parse_tcb_info(collateral.tcb_info)
@@ -202,7 +202,7 @@ def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
         (tcb_signer, "TCB info signer"),
         (qe_signer, "QE identity signer"),
         (authority, "PCK CRL issuer"),
-        *((one, "Intel root") for one in {root, qe_root, crl_root}),
+        *((certificate, "Intel root") for certificate in {root, qe_root, crl_root}),
     )
     for certificate, what in certificates:
         _require_unrevoked(certificate, root_crl, what)
@@ -212,38 +212,40 @@ def _signed_parts(collateral: Collateral, root_spki: bytes) -> _SignedParts:
         root_crl=root_crl,
         pck_crl=pck_crl,
         authority=authority,
-        validities=tuple(validity_of(certificate, what) for certificate, what in certificates),
+        validities=tuple(
+            Period.of_certificate(certificate, what) for certificate, what in certificates
+        ),
         periods=(
-            _period_of(root_crl, "root CRL"),
-            _period_of(pck_crl, "PCK CRL"),
-            Period(_TCB_INFO, tcb_info.issue_date, tcb_info.next_update),
-            Period(_QE_IDENTITY, qe_identity.issue_date, qe_identity.next_update),
+            Period.of_crl(root_crl, "root CRL"),
+            Period.of_crl(pck_crl, "PCK CRL"),
+            tcb_info.period,
+            qe_identity.period,
         ),
     )
 
 
 def verified_tcb_info(chain: bytes, text: str, signature: bytes, root_spki: bytes) -> TcbInfo:
-    """Return TCB info whose signer's chain (PEM) leads to the pinned root, whatever the time."""
-    _verified_text(chain, text, signature, root_spki, _TCB_INFO)
+    """Return TCB info whose signer's chain (PEM) leads to the pinned root; no period is checked."""
+    _verified_text(chain, text, signature, root_spki, TCB_INFO)
     return parse_tcb_info(text)
 
 
 def verified_qe_identity(chain: bytes, text: str, signature: bytes, root_spki: bytes) -> QeIdentity:
-    """Return the QE identity whose signer's chain (PEM) leads to the pinned root, whatever the time."""
-    _verified_text(chain, text, signature, root_spki, _QE_IDENTITY)
+    """Return the QE identity whose signer's chain (PEM) leads to the pinned root; no period is checked."""
+    _verified_text(chain, text, signature, root_spki, QE_IDENTITY)
     return parse_qe_identity(text)
 
 
 def verified_pck_crl(
     chain: bytes, der: bytes, root_spki: bytes
 ) -> tuple[x509.CertificateRevocationList, x509.Certificate]:
-    """Return a PCK revocation list and its issuer, whose chain (PEM) leads to the pinned root, whatever the time."""
+    """Return a PCK revocation list and its issuer, whose chain (PEM) leads to the pinned root; no period is checked."""
     authority, _ = verified_ca(chain, root_spki)
     return _verified_crl(der, authority, "PCK CRL"), authority
 
 
 def verified_root_crl(der: bytes, root_spki: bytes) -> x509.CertificateRevocationList:
-    """Return the list that the pinned root key signed, whatever the time."""
+    """Return a revocation list that the pinned root key signed; its period is not checked."""
     crl, key = load_crl(der, "root CRL"), load_der_public_key(root_spki)
     try:
         genuine = isinstance(key, ec.EllipticCurvePublicKey) and crl.is_signature_valid(key)
@@ -257,7 +259,7 @@ def verified_root_crl(der: bytes, root_spki: bytes) -> x509.CertificateRevocatio
 def _verified_text(
     chain: bytes, text: str, signature: bytes, root_spki: bytes, what: str
 ) -> tuple[x509.Certificate, x509.Certificate]:
-    """Return signer and root of a JSON text after its signature was verified over the very characters."""
+    """Verify the signature over the exact characters of a JSON text; return signer and root."""
     signer, root = verified_signer(chain, root_spki)
     if not has_signed(p256_key(signer, f"{what} signer"), signature, text.encode()):
         raise CollateralRejected(f"{what}: the signature does not verify over the text as received")
@@ -271,7 +273,7 @@ def _verified_crl(
     for extension in issuer.extensions:
         if isinstance(extension.value, x509.KeyUsage) and not extension.value.crl_sign:
             raise CollateralRejected(f"{name!r} may not sign revocation lists")
-    # The library's own check writes the whole list again; these are the bytes that were signed.
+    # The library's own check encodes the whole list again; these are the signed bytes.
     signed, _, signature = der.elements(der.only(content, der.SEQUENCE).content)
     is_signed = (
         crl.issuer == issuer.subject
@@ -281,27 +283,6 @@ def _verified_crl(
     if not is_signed:
         raise CollateralRejected(f"{what} is not signed by {name!r}")
     return crl
-
-
-def _period_of(crl: x509.CertificateRevocationList, what: str) -> Period:
-    if crl.next_update_utc is None:
-        raise CollateralRejected(f"{what} has no next update")
-    return Period(what, crl.last_update_utc, crl.next_update_utc)
-
-
-def _require_current(period: Period, now: datetime) -> None:
-    what, since, until = period
-    if now < since:
-        raise CollateralRejected(
-            f"{what} is from {utc_text(since)}, now is {utc_text(now)}",
-            reason="collateral-not-yet-valid",
-        )
-    if now > until:
-        raise CollateralRejected(
-            f"{what} expired at {utc_text(until)}, now is {utc_text(now)}",
-            hint="fetch the collateral again",
-            reason="collateral-expired",
-        )
 
 
 def _require_unrevoked(

@@ -1,8 +1,7 @@
-"""The patch level a quote stands at.
+"""The patch level of a quote.
 
-Three things have a level each: the platform (processor components, PCE, TDX components), the TDX module and the quoting
-enclave. A quote's status is the worst of the three. No level that matches is a rejection, not a status: the platform is then
-older than everything Intel still lists.
+Platform (processor components, PCE, TDX components), TDX module and quoting enclave each have a level; the quote's status is
+the worst of the three. A quote that meets no level is rejected: its platform is older than everything that Intel still lists.
 
 Source: docs/internals/attestation.md 3.5; the verification steps of the TDX DCAP quote verification library.
 """
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from contrast_tasks.attestation.errors import TcbRejected
 from contrast_tasks.attestation.tdx.quote import QeReport, TdReport
 from contrast_tasks.attestation.tdx.tcb import (
-    COMPONENTS,
     IsvLevel,
     ModuleIdentity,
     PlatformLevel,
@@ -24,9 +22,9 @@ from contrast_tasks.attestation.tdx.tcb import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchLevel:
-    """The status of each part, the worst of them, the advisories of the levels that were met, and what a better level asks for.
+    """The status of each part and the advisories for it.
 
-    lacking: one phrase for each component below the level that Intel lists as UpToDate, empty if all are there.
+    lacking: one phrase for each component below the level that Intel lists as UpToDate.
     """
 
     platform: TcbStatus
@@ -53,8 +51,8 @@ def evaluate_tcb(
     """Return the level of platform, module and quoting enclave.
 
     pck_components: the 16 SGX component SVNs of the PCK certificate; pck_pce_svn: its PCE SVN.
-    A body of TDX 1.5 tells the SVNs at the guest's launch and those of now; both are judged, the worse counts.
-    Raises TcbRejected where no level matches, or where module or enclave are not the ones Intel names.
+    A body of TDX 1.5 has the SVNs at the guest's launch and the current ones; both are judged, and the worse counts.
+    Raises TcbRejected if no level matches, or if module or enclave are not Intel's.
     """
     qe = _qe_level(qe_report, qe_identity)
     svns = [svn for svn in (body.tee_tcb_svn, body.tee_tcb_svn2) if svn]
@@ -71,7 +69,7 @@ def evaluate_tcb(
         platform=max(level.status for level in platforms),
         module=max(level.status for level in modules),
         qe=qe.status,
-        advisories=tuple(sorted({one for level in levels for one in level.advisories})),
+        advisories=tuple(sorted({advisory for level in levels for advisory in level.advisories})),
         lacking=tuple(dict.fromkeys(lacking)),
     )
 
@@ -79,20 +77,16 @@ def evaluate_tcb(
 def _lacking_platform(
     svn: bytes, components: tuple[int, ...], pce_svn: int, tcb_info: TcbInfo
 ) -> list[str]:
-    """Return which components are below the best level, in words."""
+    """Return a phrase for each component below the best level."""
     best = min(tcb_info.levels, key=lambda level: level.status)
-    first = _first_compared(svn)
-    rows = (
-        *zip(components, best.sgx_components, best.sgx_names, strict=True),
-        *tuple(zip(svn, best.tdx_components, best.tdx_names, strict=True))[first:],
-    )
-    lacking = []
-    for index, (have, want, name) in enumerate(rows):
-        if have < want:
-            kind, number = ("SGX", index) if index < COMPONENTS else ("TDX", index - COMPONENTS)
-            number += 0 if kind == "SGX" else first
-            called = f" ({name})" if name else ""
-            lacking.append(f"{kind} component {number + 1}{called} is {have}, wanted {want}")
+    sgx = zip(components, best.sgx_components, best.sgx_names, strict=True)
+    tdx = zip(svn, best.tdx_components, best.tdx_names, strict=True)
+    lacking = [
+        f"{kind} component {number}{f' ({name})' if name else ''} is {have}, wanted {want}"
+        for kind, rows, ignored in (("SGX", sgx, 0), ("TDX", tdx, _first_compared(svn)))
+        for number, (have, want, name) in enumerate(rows, start=1)
+        if number > ignored and have < want
+    ]
     if pce_svn < best.pce_svn:
         lacking.append(f"PCE SVN is {pce_svn}, wanted {best.pce_svn}")
     return lacking
@@ -146,7 +140,7 @@ def _qe_level(report: QeReport, identity: QeIdentity) -> IsvLevel:
 
 
 def _first_compared(svn: bytes) -> int:
-    # A module with a major version has its own identity, so its two components are not compared with the platform's.
+    # A module with a major version has an identity of its own, so its two components are not compared with the platform's.
     return 2 if svn[1] > 0 else 0
 
 
@@ -179,7 +173,8 @@ def _module_name(svn: bytes) -> str:
 
 def _module_identity(svn: bytes, tcb_info: TcbInfo) -> ModuleIdentity | None:
     name = _module_name(svn)
-    return next((one for one in tcb_info.module_identities if one.name.upper() == name), None)
+    identities = tcb_info.module_identities
+    return next((identity for identity in identities if identity.name.upper() == name), None)
 
 
 def _module_level(svn: bytes, body: TdReport, tcb_info: TcbInfo) -> IsvLevel:
@@ -188,9 +183,9 @@ def _module_level(svn: bytes, body: TdReport, tcb_info: TcbInfo) -> IsvLevel:
         return IsvLevel(isv_svn=0, status=TcbStatus.UpToDate, advisories=())
     identity = _module_identity(svn, tcb_info)
     if identity is None:
-        listed = ", ".join(one.name for one in tcb_info.module_identities) or "none"
+        listed = ", ".join(known.name for known in tcb_info.module_identities) or "none"
         raise TcbRejected(
-            f"TDX module identity {_module_name(svn)} is not listed by the TCB info, listed are {listed}"
+            f"TCB info does not list the TDX module identity {_module_name(svn)}, only {listed}"
         )
     _require_module(body, identity)
     for level in identity.levels:

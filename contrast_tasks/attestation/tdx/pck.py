@@ -1,6 +1,6 @@
-"""Intel's certificate chains: the PCK chain of a quote, and the signers of collateral.
+"""Intel's certificate chains: the PCK chain of a quote, and the chains of collateral.
 
-Trust comes from one pinned root key; the root a peer sends must be it. Validity is judged at an instant the caller gives.
+Trust rests on one pinned root key, which the root that a peer sends must have. The caller gives the time of verification.
 
 Source: Intel SGX PCK Certificate and CRL profile, 1.5.
 """
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.pki.forms import PARSE_ERRORS, load_certificate
+from contrast_tasks.attestation.pki.validity import Period, require_valid
 from contrast_tasks.attestation.tdx.sgx_extension import PckFacts, parse_pck_facts
 
 ROOT_NAME = "Intel SGX Root CA"
@@ -35,7 +35,7 @@ _PEM_END = b"-----END CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PckChain:
-    """Leaf, intermediate and root of a quote; `authority` is `platform` or `processor`, after the issuer of the leaf."""
+    """Leaf, intermediate and root of a quote; `authority` is `platform` or `processor`, by the leaf's issuer."""
 
     leaf: x509.Certificate
     intermediate: x509.Certificate
@@ -47,7 +47,7 @@ class PckChain:
     def of(
         cls, leaf: x509.Certificate, intermediate: x509.Certificate, root: x509.Certificate
     ) -> "PckChain":
-        """Return what the certificates say, without a word on whether it is true."""
+        """Return the content of a chain; nothing is verified."""
         authority = "processor" if "Processor" in common_name(intermediate) else "platform"
         facts = parse_pck_facts(leaf)
         return cls(
@@ -75,7 +75,7 @@ def has_signed(key: ec.EllipticCurvePublicKey, signature: bytes, content: bytes)
 
 
 def is_signature_of(key: ec.EllipticCurvePublicKey, signature_der: bytes, content: bytes) -> bool:
-    """Return whether an ECDSA signature in DER, with SHA-256, is one of this key over `content`."""
+    """Return whether a P-256 key signed `content` with SHA-256; the signature is DER."""
     try:
         key.verify(signature_der, content, ec.ECDSA(SHA256()))
     except InvalidSignature:
@@ -84,7 +84,7 @@ def is_signature_of(key: ec.EllipticCurvePublicKey, signature_der: bytes, conten
 
 
 def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
-    """Load concatenated PEM certificates; nothing but line ends may stand between or around them."""
+    """Load at most 3 concatenated PEM certificates, with nothing but line ends between and around them."""
     certificates: list[x509.Certificate] = []
     rest = pem.strip(b"\r\n")
     while rest:
@@ -98,7 +98,7 @@ def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
 
 
 def parse_pck_chain(pem: bytes) -> PckChain:
-    """Return what a chain says, without a word on whether it is true. Raises MalformedEvidence."""
+    """Return the content of a PCK chain; nothing is verified. Raises MalformedEvidence."""
     certificates = load_chain(pem, "PCK chain")
     if len(certificates) != _CHAIN_CERTIFICATES:
         raise MalformedEvidence(f"PCK chain has {len(certificates)} certificates, wanted 3")
@@ -106,7 +106,7 @@ def parse_pck_chain(pem: bytes) -> PckChain:
 
 
 def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain:
-    """Verify leaf, intermediate, root as sent by a quote; revocation is the collateral's business.
+    """Verify the PCK chain of a quote, except for revocation, which needs collateral.
 
     root_spki: DER SubjectPublicKeyInfo of the pinned root. Raises EndorsementRejected or MalformedEvidence.
     """
@@ -116,37 +116,9 @@ def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain
     return chain
 
 
-class Period(NamedTuple):
-    """From when until when something may be used; `what` it is, for messages."""
-
-    what: str
-    since: datetime
-    until: datetime
-
-
-def validity_of(certificate: x509.Certificate, what: str) -> Period:
-    """Return a certificate's validity; the library builds the dates anew each time they are asked for."""
-    return Period(what, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-
-
-def require_valid(validity: Period, now: datetime) -> None:
-    """Raise EndorsementRejected unless `now` lies in a certificate's validity."""
-    what, since, until = validity
-    if now < since:
-        raise EndorsementRejected(
-            f"{what} is valid from {since:%Y-%m-%d}, now is {now:%Y-%m-%d}",
-            reason="certificate-not-yet-valid",
-        )
-    if now > until:
-        raise EndorsementRejected(
-            f"{what} expired on {until:%Y-%m-%d}, now is {now:%Y-%m-%d}",
-            reason="certificate-expired",
-        )
-
-
 @lru_cache(maxsize=256)
 def _linked_chain(pem: bytes, root_spki: bytes) -> tuple[PckChain, tuple[Period, ...]]:
-    """Verify all of a chain that does not depend on the clock; one platform sends the same bytes every time."""
+    """Verify what does not depend on the time; a platform always sends the same chain."""
     leaf, intermediate, root = _chain_of(pem, _CHAIN_CERTIFICATES, "PCK chain")
     _require_root(root, root_spki)
     _require_link(intermediate, root, "PCK intermediate", CA_NAMES, authority=True)
@@ -157,9 +129,9 @@ def _linked_chain(pem: bytes, root_spki: bytes) -> tuple[PckChain, tuple[Period,
             f"PCK certificate has {len(leaf.extensions)} extensions, wanted {_LEAF_EXTENSIONS}"
         )
     return PckChain.of(leaf, intermediate, root), (
-        validity_of(leaf, "PCK certificate"),
-        validity_of(intermediate, "PCK intermediate"),
-        validity_of(root, "Intel root"),
+        Period.of_certificate(leaf, "PCK certificate"),
+        Period.of_certificate(intermediate, "PCK intermediate"),
+        Period.of_certificate(root, "Intel root"),
     )
 
 
@@ -172,7 +144,7 @@ def _chain_of(pem: bytes, count: int, what: str) -> list[x509.Certificate]:
 
 @lru_cache(maxsize=64)
 def verified_signer(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Certificate]:
-    """Return signer and root of a collateral issuer chain; validity is left to the caller, who has the clock."""
+    """Verify a collateral issuer chain, except for its validity in time; return signer and root."""
     signer, root = _chain_of(pem, 2, "collateral issuer chain")
     _require_root(root, root_spki)
     _require_link(signer, root, "collateral signer", (TCB_SIGNER_NAME,), authority=False)
@@ -182,7 +154,7 @@ def verified_signer(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x50
 
 @lru_cache(maxsize=64)
 def verified_ca(pem: bytes, root_spki: bytes) -> tuple[x509.Certificate, x509.Certificate]:
-    """Return the PCK intermediate and root of a CRL issuer chain."""
+    """Verify a CRL issuer chain, except for its validity in time; return PCK intermediate and root."""
     authority, root = _chain_of(pem, 2, "PCK CRL issuer chain")
     _require_root(root, root_spki)
     _require_link(authority, root, "PCK intermediate", CA_NAMES, authority=True)
@@ -212,7 +184,7 @@ def _require_link(
     *,
     authority: bool,
 ) -> None:
-    """Verify all of a link that does not depend on the clock; chains share links, and what raises is not cached."""
+    """Verify what does not depend on the time; chains share links, and failures are not cached."""
     if child.version is not x509.Version.v3:
         raise EndorsementRejected(f"{what} is not an X.509 version 3 certificate")
     if common_name(child) not in names:
@@ -229,7 +201,7 @@ def _require_link(
 
 
 def _require_use(certificate: x509.Certificate, what: str, *, authority: bool) -> None:
-    """Verify that a certificate may do what it does here: issue others, or sign; RFC 5280, 4.2.1.3, 4.2.1.9 and 6.1.4."""
+    """Verify that a certificate may issue others (`authority`) or sign data. Source: RFC 5280, 4.2.1.3, 4.2.1.9, 6.1.4."""
     is_authority, signs = False, True
     for extension in certificate.extensions:
         value = extension.value

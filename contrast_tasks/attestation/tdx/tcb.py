@@ -1,24 +1,29 @@
-"""What Intel says about patch levels: TCB info and QE identity, read into levels. `levels` tells which of them a quote meets.
+"""Intel's statements about patch levels: TCB info and QE identity. `levels` finds the ones that a quote meets.
 
 Source: Intel PCS API v4, "Get TCB Info" (TDX, version 3) and "Get QE Identity" (TD_QE, version 2).
 """
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import TypeVar
 
 from contrast_tasks.attestation.errors import CollateralRejected
-from contrast_tasks.json_text import NotJson, read_json
+from contrast_tasks.attestation.pki.validity import Period
+from contrast_tasks.decode import DecodeError, Json, parse_json
+
+T = TypeVar("T")
 
 COMPONENTS = 16
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+TCB_INFO, QE_IDENTITY = "TCB info", "QE identity"
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class TcbStatus(IntEnum):
-    """Levels from good to bad; the worst of several is the largest."""
+    """The statuses from good to bad; the worst of several is the largest."""
 
     UpToDate = 0
     SWHardeningNeeded = 1
@@ -33,7 +38,7 @@ class TcbStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsvLevel:
-    """A level of an enclave or module, reached from `isv_svn` on."""
+    """A level of an enclave or module, met by an SVN of at least `isv_svn`."""
 
     isv_svn: int
     status: TcbStatus
@@ -42,9 +47,9 @@ class IsvLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformLevel:
-    """A platform level, reached when every component is at least as new; 16 components each.
+    """A platform level, met if every component is at least as new; 16 components of each kind.
 
-    sgx_names, tdx_names: what Intel calls each component, as `Early Microcode Update`; empty where it says nothing.
+    sgx_names, tdx_names: Intel's names of the components, as `Early Microcode Update`; empty where it gives none.
     """
 
     sgx_components: tuple[int, ...]
@@ -58,7 +63,7 @@ class PlatformLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleIdentity:
-    """Who signed a TDX module; `mr_signer` 48, attributes and mask 8 bytes. `levels` is empty for the unnumbered module."""
+    """Signer and attributes of a TDX module: `mr_signer` 48, attributes and mask 8 bytes; no levels for module version 0."""
 
     name: str
     mr_signer: bytes
@@ -73,8 +78,7 @@ class TcbInfo:
 
     fmspc: bytes
     pce_id: bytes
-    issue_date: datetime
-    next_update: datetime
+    period: Period
     evaluation_number: int
     module: ModuleIdentity
     module_identities: tuple[ModuleIdentity, ...]
@@ -83,10 +87,9 @@ class TcbInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QeIdentity:
-    """What a genuine quoting enclave looks like; byte strings in report order."""
+    """The fields of a genuine quoting enclave; byte strings in the order of the report."""
 
-    issue_date: datetime
-    next_update: datetime
+    period: Period
     evaluation_number: int
     misc_select: bytes
     misc_select_mask: bytes
@@ -97,182 +100,158 @@ class QeIdentity:
     levels: tuple[IsvLevel, ...]
 
 
-class _Fields:
-    """Reads typed members of a JSON object and names what is missing or of another type."""
-
-    def __init__(self, document: Any, what: str) -> None:
-        if not isinstance(document, Mapping):
-            raise CollateralRejected(f"{what} is not a JSON object")
-        self._document = document
-        self._what = what
-
-    def get(self, name: str) -> Any:
-        if name not in self._document:
-            raise CollateralRejected(f"{self._what} lacks {name}")
-        return self._document[name]
-
-    def text(self, name: str) -> str:
-        value = self.get(name)
-        if not isinstance(value, str):
-            raise CollateralRejected(f"{self._what}: {name} is not a string")
-        return value
-
-    def number(self, name: str, *, most: int = 0xFFFFFFFF) -> int:
-        value = self.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            raise CollateralRejected(f"{self._what}: {name} is {value!r}, wanted 0 to {most}")
-        return value
-
-    def hexed(self, name: str, size: int) -> bytes:
-        text = self.text(name)
-        try:
-            value = bytes.fromhex(text)
-        except ValueError as err:
-            raise CollateralRejected(f"{self._what}: {name} is not hex") from err
-        if len(value) != size or len(text) != 2 * size:
-            raise CollateralRejected(f"{self._what}: {name} has {len(value)} bytes, wanted {size}")
-        return value
-
-    def moment(self, name: str) -> datetime:
-        text = self.text(name)
-        try:
-            if _MOMENT.fullmatch(text) is None:
-                raise ValueError  # noqa: TRY301  # fromisoformat takes more than Intel writes
-            return datetime.fromisoformat(text)
-        except ValueError as err:
-            raise CollateralRejected(f"{self._what}: {name} is not a UTC time: {text!r}") from err
-
-    def items(self, name: str) -> list[Any]:
-        value = self.get(name)
-        if not isinstance(value, list):
-            raise CollateralRejected(f"{self._what}: {name} is not a list")
-        return value
-
-    def status(self) -> TcbStatus:
-        text = self.text("tcbStatus")
-        try:
-            return TcbStatus[text]
-        except KeyError as err:
-            raise CollateralRejected(f"{self._what}: unknown TCB status {text!r}") from err
-
-    def advisories(self) -> tuple[str, ...]:
-        if self._document.get("advisoryIDs") is None:
-            return ()
-        items = self.items("advisoryIDs")
-        if not all(isinstance(item, str) for item in items):
-            raise CollateralRejected(f"{self._what}: advisoryIDs is not a list of strings")
-        return tuple(items)
-
-    def has(self, name: str) -> bool:
-        return name in self._document
-
-
 def parse_tcb_info(text: str) -> TcbInfo:
-    """Read the inner `tcbInfo` object; only TDX, version 3. Its signature is checked by the caller, over this very text."""
-    fields = _Fields(load_json(text, "TCB info"), "TCB info")
-    _require(fields.text("id"), "TDX", "TCB info: id")
-    _require(fields.number("version"), 3, "TCB info: version")
-    # The way levels are compared; Intel has one so far, and another would not be ours.
-    if fields.has("tcbType"):
-        _require(fields.number("tcbType"), 0, "TCB info: tcbType")
-    levels = tuple(_parse_platform_level(item) for item in fields.items("tcbLevels"))
-    if not levels:
-        raise CollateralRejected("TCB info has no TCB levels")
-    identities = fields.items("tdxModuleIdentities") if fields.has("tdxModuleIdentities") else []
-    return TcbInfo(
-        fmspc=fields.hexed("fmspc", 6),
-        pce_id=fields.hexed("pceId", 2),
-        issue_date=fields.moment("issueDate"),
-        next_update=fields.moment("nextUpdate"),
-        evaluation_number=fields.number("tcbEvaluationDataNumber"),
-        module=_parse_module(fields.get("tdxModule"), numbered=False),
-        module_identities=tuple(_parse_module(item, numbered=True) for item in identities),
-        levels=levels,
-    )
+    """Read the inner `tcbInfo` object: TDX, version 3. The caller verifies the signature over this text."""
+    return _decode(_tcb_info, text, TCB_INFO)
 
 
 def parse_qe_identity(text: str) -> QeIdentity:
-    """Read the inner `enclaveIdentity` object; only TD_QE, version 2."""
-    fields = _Fields(load_json(text, "QE identity"), "QE identity")
-    _require(fields.text("id"), "TD_QE", "QE identity: id")
-    _require(fields.number("version"), 2, "QE identity: version")
-    return QeIdentity(
-        issue_date=fields.moment("issueDate"),
-        next_update=fields.moment("nextUpdate"),
-        evaluation_number=fields.number("tcbEvaluationDataNumber"),
-        misc_select=fields.hexed("miscselect", 4),
-        misc_select_mask=fields.hexed("miscselectMask", 4),
-        attributes=fields.hexed("attributes", 16),
-        attributes_mask=fields.hexed("attributesMask", 16),
-        mr_signer=fields.hexed("mrsigner", 32),
-        isv_prod_id=fields.number("isvprodid", most=0xFFFF),
-        levels=_parse_isv_levels(fields, "QE identity"),
-    )
+    """Read the inner `enclaveIdentity` object: TD_QE, version 2. The caller verifies the signature over this text."""
+    return _decode(_qe_identity, text, QE_IDENTITY)
 
 
-def load_json(text: str | bytes, what: str) -> Any:
-    """Return a strict JSON document; raises CollateralRejected."""
+def _decode(read: Callable[[Json], T], text: str, what: str) -> T:
     try:
-        return read_json(text).document
-    except NotJson as err:
+        return read(parse_json(text))
+    except DecodeError as err:
         raise CollateralRejected(f"{what}: {err}") from err
 
 
-def _require(found: object, wanted: object, what: str) -> None:
-    if found != wanted:
-        raise CollateralRejected(f"{what} is {found!r}, wanted {wanted!r}")
+def _tcb_info(document: Json) -> TcbInfo:
+    _require_text(document.at("id"), "TDX")
+    _number(document.at("version"), 3, 3)
+    # The algorithm that compares levels; Intel defines only one so far.
+    if kind := document.get("tcbType"):
+        _number(kind, 0, 0)
+    identities = document.get("tdxModuleIdentities")
+    return TcbInfo(
+        fmspc=_hex(document.at("fmspc"), 6),
+        pce_id=_hex(document.at("pceId"), 2),
+        period=_period(document, TCB_INFO),
+        evaluation_number=_number(document.at("tcbEvaluationDataNumber")),
+        module=_module(document.at("tdxModule"), "tdxModule", ()),
+        module_identities=tuple(
+            _module(identity, identity.at("id").text(), _isv_levels(identity))
+            for identity in (identities.items() if identities else ())
+        ),
+        levels=tuple(_platform_level(level) for level in _level_items(document)),
+    )
 
 
-def _parse_platform_level(document: Any) -> PlatformLevel:
-    level = _Fields(document, "TCB level")
-    tcb = _Fields(level.get("tcb"), "TCB level")
-    sgx_components, sgx_names = _parse_components(tcb, "sgxtcbcomponents")
-    tdx_components, tdx_names = _parse_components(tcb, "tdxtcbcomponents")
+def _qe_identity(document: Json) -> QeIdentity:
+    _require_text(document.at("id"), "TD_QE")
+    _number(document.at("version"), 2, 2)
+    return QeIdentity(
+        period=_period(document, QE_IDENTITY),
+        evaluation_number=_number(document.at("tcbEvaluationDataNumber")),
+        misc_select=_hex(document.at("miscselect"), 4),
+        misc_select_mask=_hex(document.at("miscselectMask"), 4),
+        attributes=_hex(document.at("attributes"), 16),
+        attributes_mask=_hex(document.at("attributesMask"), 16),
+        mr_signer=_hex(document.at("mrsigner"), 32),
+        isv_prod_id=_number(document.at("isvprodid"), 0, 0xFFFF),
+        levels=_isv_levels(document),
+    )
+
+
+def _platform_level(level: Json) -> PlatformLevel:
+    tcb = level.at("tcb")
+    sgx_components, sgx_names = _components(tcb.at("sgxtcbcomponents"))
+    tdx_components, tdx_names = _components(tcb.at("tdxtcbcomponents"))
     return PlatformLevel(
         sgx_components=sgx_components,
         tdx_components=tdx_components,
         sgx_names=sgx_names,
         tdx_names=tdx_names,
-        pce_svn=tcb.number("pcesvn", most=0xFFFF),
-        status=level.status(),
-        advisories=level.advisories(),
+        pce_svn=_number(tcb.at("pcesvn"), 0, 0xFFFF),
+        status=_status(level),
+        advisories=_advisories(level),
     )
 
 
-def _parse_components(tcb: _Fields, name: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the SVNs and what the components are called; names are for people and decide nothing."""
-    items = [
-        _Fields(item, f"TCB level: {name}[{index}]") for index, item in enumerate(tcb.items(name))
-    ]
+def _components(place: Json) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return SVNs and names; the names are for people and decide nothing."""
+    items = place.items()
     if len(items) != COMPONENTS:
-        raise CollateralRejected(f"TCB level: {name} has {len(items)} entries, wanted {COMPONENTS}")
-    svns = tuple(item.number("svn", most=0xFF) for item in items)
-    return svns, tuple(str(item.get("type")) if item.has("type") else "" for item in items)
+        raise DecodeError(f"{place.pointer}: found {len(items)} entries, wanted {COMPONENTS}")
+    svns = tuple(_number(item.at("svn"), 0, 0xFF) for item in items)
+    names = (item.get("type") for item in items)
+    return svns, tuple(str(name.value) if name else "" for name in names)
 
 
-def _parse_module(document: Any, *, numbered: bool) -> ModuleIdentity:
-    fields = _Fields(document, "TDX module identity")
+def _module(identity: Json, name: str, levels: tuple[IsvLevel, ...]) -> ModuleIdentity:
     return ModuleIdentity(
-        name=fields.text("id") if numbered else "tdxModule",
-        mr_signer=fields.hexed("mrsigner", 48),
-        attributes=fields.hexed("attributes", 8),
-        attributes_mask=fields.hexed("attributesMask", 8),
-        levels=_parse_isv_levels(fields, "TDX module identity") if numbered else (),
+        name=name,
+        mr_signer=_hex(identity.at("mrsigner"), 48),
+        attributes=_hex(identity.at("attributes"), 8),
+        attributes_mask=_hex(identity.at("attributesMask"), 8),
+        levels=levels,
     )
 
 
-def _parse_isv_levels(fields: _Fields, what: str) -> tuple[IsvLevel, ...]:
-    levels = []
-    for item in fields.items("tcbLevels"):
-        level = _Fields(item, what)
-        tcb = _Fields(level.get("tcb"), what)
-        levels.append(
-            IsvLevel(
-                isv_svn=tcb.number("isvsvn", most=0xFFFF),
-                status=level.status(),
-                advisories=level.advisories(),
-            )
+def _isv_levels(document: Json) -> tuple[IsvLevel, ...]:
+    levels = (
+        IsvLevel(
+            isv_svn=_number(level.at("tcb").at("isvsvn"), 0, 0xFFFF),
+            status=_status(level),
+            advisories=_advisories(level),
         )
-    if not levels:
-        raise CollateralRejected(f"{what} has no TCB levels")
+        for level in _level_items(document)
+    )
     return tuple(sorted(levels, key=lambda level: -level.isv_svn))
+
+
+def _level_items(document: Json) -> list[Json]:
+    place = document.at("tcbLevels")
+    levels = place.items()
+    if not levels:
+        raise DecodeError(f"{place.pointer}: no TCB levels")
+    return levels
+
+
+def _status(level: Json) -> TcbStatus:
+    place = level.at("tcbStatus")
+    if place.text() not in TcbStatus.__members__:
+        raise DecodeError(f"{place.pointer}: unknown TCB status {place.value!r}")
+    return TcbStatus[place.text()]
+
+
+def _advisories(level: Json) -> tuple[str, ...]:
+    place = level.get("advisoryIDs")
+    return () if place is None or place.value is None else place.texts()
+
+
+def _require_text(place: Json, wanted: str) -> None:
+    if place.text() != wanted:
+        raise DecodeError(f"{place.pointer}: found {place.value!r}, wanted {wanted!r}")
+
+
+def _number(place: Json, least: int = 0, most: int = 0xFFFFFFFF) -> int:
+    value = place.integer()
+    if not least <= value <= most:
+        wanted = f"{least} to {most}" if least != most else f"{least}"
+        raise DecodeError(f"{place.pointer}: found {value}, wanted {wanted}")
+    return value
+
+
+def _hex(place: Json, size: int) -> bytes:
+    text = place.text()
+    try:
+        value = bytes.fromhex(text)
+    except ValueError as err:
+        raise DecodeError(f"{place.pointer}: not hex") from err
+    if len(value) != size or len(text) != 2 * size:
+        raise DecodeError(f"{place.pointer}: found {len(value)} bytes, wanted {size}")
+    return value
+
+
+def _period(document: Json, what: str) -> Period:
+    return Period(what, _time(document.at("issueDate")), _time(document.at("nextUpdate")))
+
+
+def _time(place: Json) -> datetime:
+    # Stricter than `fromisoformat`, which also takes forms that Intel does not write.
+    if _TIME.fullmatch(place.text()):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(place.text())
+    raise DecodeError(f"{place.pointer}: not a UTC time: {place.value!r}")

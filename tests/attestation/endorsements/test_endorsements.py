@@ -102,13 +102,13 @@ def test_what_a_service_asked_holds_for_its_other_addresses_too(
     with pytest.raises(EndorsementUnavailable) as first:
         online.fetch(URL, text_of, Freshness.CACHE_FIRST)
 
-    with pytest.raises(EndorsementUnavailable, match="asked not to be asked yet") as second:
+    with pytest.raises(EndorsementUnavailable, match="the service asked to wait") as second:
         online.fetch(f"{URL}/other", text_of, Freshness.CACHE_FIRST)
     clock.now_s += 3590
     third = online.fetch(f"{URL}/other", text_of, Freshness.CACHE_FIRST)
 
     assert first.value.retry_after_s == second.value.retry_after_s == 3600
-    assert "gave up, for it asked to wait 3600 s" in str(second.value)
+    assert "gave up, since the service asked to wait 3600 s" in str(second.value)
     assert (third, clock.slept) == ("good", [10.0])
     assert vendor.seen == ["/thing", "/thing/other"]
 
@@ -118,7 +118,9 @@ def test_a_rate_limit_beyond_the_budget_ends_at_once(
 ) -> None:
     vendor.answers["/thing"] = [Answer(status=429, headers={"Retry-After": "3600"})]
 
-    with pytest.raises(EndorsementUnavailable, match="HTTP status 429; gave up, for it asked"):
+    with pytest.raises(
+        EndorsementUnavailable, match="HTTP status 429; gave up, since the service asked"
+    ):
         online.fetch(URL, text_of, Freshness.CACHE_FIRST)
 
     assert clock.slept == []

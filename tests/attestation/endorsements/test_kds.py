@@ -51,7 +51,7 @@ def test_amds_certificate_is_fetched_for_chip_and_tcb(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        pytest.param(b"", "answered with nothing", id="empty"),
+        pytest.param(b"", "sent an empty answer", id="empty"),
         pytest.param(b"<html>", "web page", id="web page"),
         pytest.param(b"\x30\x03\x02\x01\x00", "certificate", id="other DER"),
     ],

@@ -258,7 +258,7 @@ def test_76_each_poisoned_part_is_dropped_by_itself_and_fetched_anew(
     good = pcs.fetch_collateral(online, chain, root_spki=intel.root_spki, now=NOW)
     addresses = [
         pcs.tcb_info_url(chain.facts.fmspc),
-        pcs.qe_identity_url(),
+        pcs.QE_IDENTITY_URL,
         pcs.pck_crl_url("platform"),
         pcs.ROOT_CRL_URL,
     ]
@@ -290,7 +290,7 @@ def test_76_a_poisoned_part_offline_is_an_error_that_names_its_address(
     chain = keep_bundle(online, vendor, intel)
     for url in (
         pcs.tcb_info_url(chain.facts.fmspc),
-        pcs.qe_identity_url(),
+        pcs.QE_IDENTITY_URL,
         pcs.pck_crl_url("platform"),
         pcs.ROOT_CRL_URL,
     ):
@@ -334,7 +334,7 @@ def test_any_file_in_the_folder_is_absent_or_refused_and_never_a_crash(
     )
     for url in (
         pcs.tcb_info_url(fmspc),
-        pcs.qe_identity_url(),
+        pcs.QE_IDENTITY_URL,
         pcs.pck_crl_url("platform"),
         pcs.ROOT_CRL_URL,
         kds.crl_url("Milan"),

@@ -69,7 +69,7 @@ class World:
 
 INTEL = (
     pcs.tcb_info_url(FMSPC),
-    pcs.qe_identity_url(),
+    pcs.QE_IDENTITY_URL,
     pcs.pck_crl_url("platform"),
     pcs.ROOT_CRL_URL,
 )

@@ -42,7 +42,7 @@ def test_one_usable_list_among_useless_ones_is_enough() -> None:
 
 
 def test_no_list_at_all_is_refused() -> None:
-    with pytest.raises(CollateralUnavailable, match="none was delivered and none is cached"):
+    with pytest.raises(CollateralUnavailable, match="the peer sent none and none is cached"):
         verify()
 
 

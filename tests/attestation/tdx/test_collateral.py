@@ -90,12 +90,12 @@ def test_members_that_end_as_c_strings_do_are_read_without_their_end() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "collateral lacks"),
-        ("", "collateral lacks"),
-        ("\0", "collateral lacks"),
-        ({"id": "TDX"}, "is not text"),
-        (["x"], "is not text"),
-        (7, "is not text"),
+        (None, "found null, wanted a string"),
+        ("", "empty"),
+        ("\0", "empty"),
+        ({"id": "TDX"}, "found an object, wanted a string"),
+        (["x"], "found a list, wanted a string"),
+        (7, "found an integer, wanted a string"),
     ],
 )
 @pytest.mark.parametrize("name", Collateral.__dataclass_fields__)
@@ -113,10 +113,7 @@ def test_half_a_surrogate_pair_in_a_member_is_refused(name: str) -> None:
     bundle = json.loads(INTEL.collateral())
     bundle[name] += "\ud800"
 
-    with pytest.raises(
-        CollateralRejected,
-        match="collateral: string holds an unpaired surrogate",
-    ):
+    with pytest.raises(CollateralRejected, match=r"collateral: .* holds an unpaired surrogate"):
         parse_collateral(json.dumps(bundle).encode())
 
 
@@ -133,21 +130,21 @@ def test_a_member_that_comes_twice_in_signed_tcb_info_is_refused(plain: str, twi
     text = json.dumps(INTEL.tcb_info(), separators=(",", ":"))
     assert plain in text
 
-    with pytest.raises(CollateralRejected, match=r"TCB info: member .* occurs twice"):
+    with pytest.raises(CollateralRejected, match=r"TCB info: .*member .* occurs twice"):
         verify(signed("tcb_info", text.replace(plain, twice, 1)))
 
 
 def test_a_member_that_comes_twice_in_a_signed_identity_is_refused() -> None:
     text = json.dumps(INTEL.qe_identity()).replace('"isvprodid"', '"isvprodid": 1, "isvprodid"')
 
-    with pytest.raises(CollateralRejected, match=r"QE identity: member .* occurs twice"):
+    with pytest.raises(CollateralRejected, match=r"QE identity: .*member .* occurs twice"):
         verify(signed("qe_identity", text))
 
 
 def test_a_member_that_comes_twice_in_the_bundle_is_refused() -> None:
     twice = INTEL.collateral().replace(b"{", b'{"tcb_info": "other", ', 1)
 
-    with pytest.raises(CollateralRejected, match=r"collateral: member .* occurs twice"):
+    with pytest.raises(CollateralRejected, match=r"collateral: .*member .* occurs twice"):
         parse_collateral(twice)
 
 
@@ -155,7 +152,7 @@ def test_a_nested_object_of_the_same_name_is_not_taken_for_the_signed_one() -> N
     inner = json.dumps(INTEL.tcb_info(), separators=(",", ":"))
     outer = json.dumps({"tcbInfo": json.loads(inner)}, separators=(",", ":"))
 
-    with pytest.raises(CollateralRejected, match="TCB info lacks id"):
+    with pytest.raises(CollateralRejected, match="TCB info: /id: missing"):
         verify(signed("tcb_info", outer))
     with pytest.raises(CollateralRejected, match="does not verify over the text as received"):
         verify(signed("tcb_info", outer, over=inner))
@@ -167,19 +164,19 @@ def test_a_nested_object_of_the_same_name_is_not_taken_for_the_signed_one() -> N
         pytest.param({"issueDate": "2026-6-1T0:0:0Z"}, "not a UTC time", id="short time"),
         pytest.param({"issueDate": "2026-05-31T00:00:00+02:00"}, "not a UTC time", id="other zone"),
         pytest.param({"nextUpdate": "2026-13-01T00:00:00Z"}, "not a UTC time", id="month 13"),
-        pytest.param({"nextUpdate": None}, "not a string", id="no time"),
-        pytest.param({"fmspc": "b0c06f0000"}, "has 5 bytes", id="short fmspc"),
+        pytest.param({"nextUpdate": None}, "nextUpdate: found null, wanted a string", id="no time"),
+        pytest.param({"fmspc": "b0c06f0000"}, "fmspc: found 5 bytes, wanted 6", id="short fmspc"),
         pytest.param({"fmspc": "b0 c06f000000"}, "bytes, wanted 6", id="hex with a space"),
         pytest.param({"fmspc": "\u0660" * 12}, "not hex", id="digits of another script"),
-        pytest.param({"tcbEvaluationDataNumber": 18.0}, "is 18.0", id="fraction"),
-        pytest.param({"tcbEvaluationDataNumber": True}, "is True", id="boolean"),
-        pytest.param({"tcbEvaluationDataNumber": -1}, "is -1", id="negative"),
-        pytest.param({"tcbType": 1}, "tcbType is 1, wanted 0", id="levels compared in another way"),
-        pytest.param({"tcbType": False}, "tcbType is False", id="type in a boolean"),
+        pytest.param({"tcbEvaluationDataNumber": 18.0}, "found a fraction, wanted an integer", id="fraction"),
+        pytest.param({"tcbEvaluationDataNumber": True}, "found true or false, wanted an integer", id="boolean"),
+        pytest.param({"tcbEvaluationDataNumber": -1}, "found -1, wanted 0 to 4294967295", id="negative"),
+        pytest.param({"tcbType": 1}, "tcbType: found 1, wanted 0", id="levels compared in another way"),
+        pytest.param({"tcbType": False}, "tcbType: found true or false, wanted an integer", id="type in a boolean"),
         pytest.param({"tcbEvaluationDataNumber": float("inf")}, "Infinity is not a JSON number", id="infinity"),
-        pytest.param({"tcbLevels": {}}, "not a list", id="levels in an object"),
-        pytest.param({"tcbLevels": [1]}, "not a JSON object", id="level of another type"),
-        pytest.param({"tdxModuleIdentities": None}, "not a list", id="no module identities"),
+        pytest.param({"tcbLevels": {}}, "tcbLevels: found an object, wanted a list", id="levels in an object"),
+        pytest.param({"tcbLevels": [1]}, "tcbLevels/0: found an integer, wanted an object", id="level of another type"),
+        pytest.param({"tdxModuleIdentities": None}, "tdxModuleIdentities: found null, wanted a list", id="no module identities"),
     ],
 )  # fmt: skip
 def test_signed_tcb_info_in_another_form_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -190,18 +187,18 @@ def test_signed_tcb_info_in_another_form_is_refused(changes: dict[str, Any], mes
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), 256, r"sgxtcbcomponents\[3\]: svn is 256, wanted 0 to 255", id="above a byte"),
-        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), -1, r"sgxtcbcomponents\[3\]: svn is -1, wanted 0 to 255", id="negative"),
-        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), "3", r"sgxtcbcomponents\[3\]: svn is '3', wanted 0 to 255", id="text"),
-        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), True, r"sgxtcbcomponents\[3\]: svn is True, wanted 0 to 255", id="boolean"),
-        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), 3.0, r"sgxtcbcomponents\[3\]: svn is 3\.0, wanted 0 to 255", id="fraction"),
-        pytest.param(("tcb", "tdxtcbcomponents", 3), {}, r"tdxtcbcomponents\[3\] lacks svn", id="no svn"),
-        pytest.param(("tcb", "tdxtcbcomponents", 3), 3, r"tdxtcbcomponents\[3\] is not a JSON object", id="no object"),
+        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), 256, "sgxtcbcomponents/3/svn: found 256, wanted 0 to 255", id="above a byte"),
+        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), -1, "sgxtcbcomponents/3/svn: found -1, wanted 0 to 255", id="negative"),
+        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), "3", "sgxtcbcomponents/3/svn: found a string, wanted an integer", id="text"),
+        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), True, "sgxtcbcomponents/3/svn: found true or false, wanted an integer", id="boolean"),
+        pytest.param(("tcb", "sgxtcbcomponents", 3, "svn"), 3.0, "sgxtcbcomponents/3/svn: found a fraction, wanted an integer", id="fraction"),
+        pytest.param(("tcb", "tdxtcbcomponents", 3), {}, "tdxtcbcomponents/3/svn: missing"),
+        pytest.param(("tcb", "tdxtcbcomponents", 3), 3, "tdxtcbcomponents/3: found an integer, wanted an object", id="no object"),
         pytest.param(("tcb", "tdxtcbcomponents"), [{"svn": 0}] * 15, "15 entries", id="15"),
-        pytest.param(("tcb", "pcesvn"), 65536, "pcesvn is 65536", id="PCE SVN above 16 bits"),
-        pytest.param(("advisoryIDs",), 7, "advisoryIDs is not a list", id="advisories in a number"),
-        pytest.param(("advisoryIDs",), "INTEL-SA-1", "advisoryIDs is not a list", id="in a string"),
-        pytest.param(("advisoryIDs",), [7], "not a list of strings", id="advisory of a number"),
+        pytest.param(("tcb", "pcesvn"), 65536, "pcesvn: found 65536, wanted 0 to 65535", id="PCE SVN above 16 bits"),
+        pytest.param(("advisoryIDs",), 7, "advisoryIDs: found an integer, wanted a list", id="advisories in a number"),
+        pytest.param(("advisoryIDs",), "INTEL-SA-1", "advisoryIDs: found a string, wanted a list", id="in a string"),
+        pytest.param(("advisoryIDs",), [7], "advisoryIDs/0: found an integer, wanted a string", id="advisory of a number"),
     ],
 )  # fmt: skip
 def test_a_signed_level_in_another_form_is_refused(

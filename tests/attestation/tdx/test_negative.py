@@ -356,15 +356,17 @@ def test_64_a_revocation_list_that_is_not_good_now_is_rejected(
     ("changes", "message"),
     [
         pytest.param({"nextUpdate": "2026-05-31T00:00:00Z"}, "expired", id="expired"),
-        pytest.param({"issueDate": "2026-06-02T00:00:00Z"}, "is from", id="from the future"),
+        pytest.param({"issueDate": "2026-06-02T00:00:00Z"}, "is valid from", id="from the future"),
         pytest.param({"fmspc": "00606A000000"}, "FMSPC", id="other FMSPC"),
         pytest.param({"pceId": "0001"}, "PCE-ID", id="other PCE-ID"),
-        pytest.param({"id": "SGX"}, "id is 'SGX'", id="SGX"),
-        pytest.param({"version": 2}, "version is 2", id="version 2"),
+        pytest.param({"id": "SGX"}, "id: found 'SGX', wanted 'TDX'", id="SGX"),
+        pytest.param({"version": 2}, "version: found 2, wanted 3", id="version 2"),
         pytest.param({"tcbLevels": []}, "no TCB levels", id="no levels"),
         pytest.param({"fmspc": "zz"}, "not hex", id="no hex"),
         pytest.param({"issueDate": "yesterday"}, "not a UTC time", id="no time"),
-        pytest.param({"tdxModule": None}, "not a JSON object", id="no module"),
+        pytest.param(
+            {"tdxModule": None}, "tdxModule: found null, wanted an object", id="no module"
+        ),
     ],
 )
 def test_65_tcb_info_about_something_else_is_rejected(
@@ -403,7 +405,7 @@ def test_65_a_signer_with_another_name_is_rejected(intel: Intel) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"id": "QE"}, "id is 'QE'", id="SGX quoting enclave"),
+        pytest.param({"id": "QE"}, "id: found 'QE', wanted 'TD_QE'", id="SGX quoting enclave"),
         pytest.param({"nextUpdate": "2026-05-31T00:00:00Z"}, "expired", id="expired"),
     ],
 )
@@ -496,7 +498,9 @@ def test_68_the_worst_of_the_three_decides(intel: Intel, part: str) -> None:
     ("changes", "message"),
     [
         pytest.param(
-            {"tee_tcb_svn": bytes((6, 2, 3)) + bytes(13)}, "TDX_02 is not listed", id="module 2"
+            {"tee_tcb_svn": bytes((6, 2, 3)) + bytes(13)},
+            "does not list the TDX module identity TDX_02",
+            id="module 2",
         ),
         pytest.param({"mr_signer_seam": b"\1" + bytes(47)}, "MRSIGNERSEAM", id="signer"),
         pytest.param({"seam_attributes": bytes(7) + b"\1"}, "SEAMATTRIBUTES", id="attributes"),

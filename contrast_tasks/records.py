@@ -1,7 +1,8 @@
-"""Records: immutable values whose members are declared once, each with its spelling, its shape and what it means.
+"""Records: immutable values whose members are declared once, each with its spelling, its shape and its meaning.
 
-A record is made in a twentieth of the time that a dataclass takes, which counts because every run makes them. The
-type checker sees keyword-only, frozen dataclasses.
+Defining a record class takes a twentieth of the time of a dataclass, which matters because every start defines dozens.
+The type checker is told that records are keyword-only, frozen dataclasses; at run time they are not: `dataclasses.replace`,
+`fields` and `asdict` raise TypeError. Use `Record.replace`, `Record.parts` and `declare.documents.to_json`.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from contrast_tasks.catalogue import Entry
 
 
-class _Word:
-    """A value that no document holds."""
+class _Marker:
+    """A value that differs from every value in a document."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -24,14 +25,14 @@ class _Word:
         return self._name
 
 
-REQUIRED: Any = _Word("REQUIRED")
-"""In place of a default: the value must be given."""
-REFUSED: Any = _Word("REFUSED")
-"""In place of what null is read as: null is no value here."""
+REQUIRED: Any = _Marker("REQUIRED")
+"""Instead of a default: there is none."""
+REFUSED: Any = _Marker("REFUSED")
+"""Instead of the value of null: null is not accepted."""
 
 
 class _Declaration:
-    """What stands in a record's class in place of a default; `Member` is the one kind of it."""
+    """Base of `Member`, which is itself a record and so does not exist yet when `Record` is defined."""
 
     name: str
     default: Any
@@ -47,13 +48,13 @@ def member(
     absent: Any = REQUIRED,
     **more: Any,
 ) -> Any:
-    """Declare one member of a record, by the parts of `Member`; its name is the attribute's where none is given."""
+    """Declare one member of a record; arguments as in `Member`. The name defaults to the attribute's."""
     return Member(shape=shape, meaning=meaning, name=name, default=default, absent=absent, **more)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(member,))
 class Record:
-    """An immutable value with named parts, compared and hashed by them; a name with `_` in front takes no part in that."""
+    """An immutable value with named parts; equality and hash ignore parts whose name begins with `_`."""
 
     parts: ClassVar[tuple[str, ...]] = ()
     members: "ClassVar[tuple[Member, ...]]" = ()
@@ -61,7 +62,7 @@ class Record:
     _names: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, *, first: tuple[str, ...] = (), kw_only: bool = True) -> None:
-        """Read the declarations; first: what stands before the inherited members in a document."""
+        """Collect the declarations; first: names of members that documents list before the inherited ones."""
         own = [name for name in cls.__annotations__ if name not in cls.parts]
         defaults, members = dict(cls.defaults), {entry.attribute: entry for entry in cls.members}
         for name in own:
@@ -84,14 +85,14 @@ class Record:
         parts.update(zip(self.parts, arguments, strict=False))
         parts.update(values)
         if parts.keys() != self._names:
-            name, lacking = type(self).__name__, sorted(self._names - parts.keys())
-            raise TypeError(f"{name} needs {lacking}" if lacking else f"{name} has no {[*values]}")
+            name, absent = type(self).__name__, sorted(self._names - parts.keys())
+            raise TypeError(f"{name} needs {absent}" if absent else f"{name} has no {[*values]}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable, '{name}' stays as it is")
+        raise AttributeError(f"{type(self).__name__} is immutable, '{name}' cannot be set")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable, '{name}' stays")
+        raise AttributeError(f"{type(self).__name__} is immutable, '{name}' cannot be deleted")
 
     def _compared(self) -> list[Any]:
         return [self.__dict__[name] for name in self.parts if name[0] != "_"]
@@ -107,7 +108,7 @@ class Record:
         return f"{type(self).__name__}({shown})"
 
     def replace(self, **changes: Any) -> Self:
-        """Return the same with other values for some parts."""
+        """Return a copy with other values for some parts."""
         changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)
         changed.__dict__.update(changes)
@@ -117,7 +118,7 @@ class Record:
 
 
 class Suspect(Record, kw_only=False):
-    """A value of the right form that no machine has; fault: the finding about it."""
+    """A well-formed value that no machine has; fault: the finding to report."""
 
     value: object
     fault: "Entry"
@@ -127,12 +128,12 @@ class Suspect(Record, kw_only=False):
 class Member(Record, _Declaration):
     """One member of a document and the attribute it becomes.
 
-    shape: a shape of `declare.shapes`, or a record. name: the spelling in the document; in a settings file the dotted key.
-    default: of the attribute. absent: the value of a document without the member, which `null` stands for too.
-    written: the member is written even where its value is `absent`. old: spellings of earlier releases, read only.
-    fault: the finding about a value of another form, None for M003. missing: the same about `blank`,
-    which stands for a value that only the user can know.
-    settable: contrast.toml and a file of reference values may give the value; measured: the file only.
+    shape: a shape of `declare.shapes`, or a record class. name: spelling in the document; for settings the dotted key.
+    default: of the attribute. absent: the attribute's value if the document lacks the member or has null.
+    written: write the member even if its value is `absent`. old: spellings of earlier releases, accepted on reading.
+    fault: finding to report for a malformed value, None for M003. missing: finding to report for `blank`, the placeholder
+    of a value that only the user knows.
+    settable: contrast.toml and a file of reference values may set it. measured: only the file may.
     """
 
     shape: Any
@@ -152,5 +153,5 @@ class Member(Record, _Declaration):
 
     @property
     def key(self) -> str:
-        """Return the key of the value in contrast.toml; the encoding stands in the attribute's name only."""
+        """Return the key in contrast.toml: the attribute's name without its encoding."""
         return self.attribute.removesuffix("_hex")

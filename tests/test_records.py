@@ -1,4 +1,6 @@
+import dataclasses
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -51,6 +53,12 @@ def test_nothing_may_be_left_out_added_or_changed() -> None:
         PART.level = 4  # type: ignore[misc]
     with pytest.raises(AttributeError, match="immutable"):
         del PART.level
+
+
+@pytest.mark.parametrize("function", [dataclasses.asdict, dataclasses.fields, dataclasses.replace])
+def test_the_functions_of_dataclasses_refuse_a_record(function: Callable[[Part], object]) -> None:
+    with pytest.raises(TypeError, match="dataclass"):
+        function(PART)
 
 
 def test_a_document_has_the_declared_order_and_leaves_out_what_says_nothing() -> None:

@@ -1,4 +1,4 @@
-"""From documents to records and back; what is read here has been judged before."""
+"""From documents to records and back. `problems` must have found no fault in a document that is read here."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -10,35 +10,35 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def to_record(record: type[AnyRecord], document: Mapping[str, Any], **parts: Any) -> AnyRecord:
-    """Return the record of a document that has its shape; parts: attributes with values of their own.
+    """Return the record of a valid document; parts: values of attributes that do not come from it.
 
-    What is absent or null has the value its declaration names for that.
+    A member that is absent or null gets the value that its declaration names.
     """
     for entry in record.members:
         if entry.attribute not in parts:
-            found = _found(document, entry)
+            value = _value(document, entry)
             parts[entry.attribute] = (
-                _absent(entry, found)
-                if found is None or found is REQUIRED
-                else _read(entry.shape, found)
+                _absent(entry, value)
+                if value is None or value is REQUIRED
+                else _read(entry.shape, value)
             )
     return record(**parts)
 
 
-def _found(document: Mapping[str, Any], entry: Member) -> Any:
-    """Return the value of a member, REQUIRED where it is absent."""
+def _value(document: Mapping[str, Any], entry: Member) -> Any:
+    """Return the value of a member under any of its spellings, REQUIRED if it is absent."""
     for name in (entry.name, *entry.old):
-        found: Any = document
+        value: Any = document
         for part in name.split("."):
-            found = found.get(part, REQUIRED) if isinstance(found, dict) else REQUIRED
-        if found is not REQUIRED:
-            return found
+            value = value.get(part, REQUIRED) if isinstance(value, dict) else REQUIRED
+        if value is not REQUIRED:
+            return value
     return REQUIRED
 
 
-def _absent(entry: Member, found: None) -> Any:
-    """Return the value of a member that is absent, or null."""
-    if found is None and isinstance(entry.shape, List):
+def _absent(entry: Member, value: object) -> Any:
+    """Return the attribute's value for a member that is absent (REQUIRED) or null (None)."""
+    if value is None and isinstance(entry.shape, List):
         return entry.shape.null
     return entry.default if entry.absent is REQUIRED else entry.absent
 
@@ -56,7 +56,7 @@ def _read(shape: Any, value: Any) -> Any:
 
 
 def lower_hex(shape: Any, value: Any) -> Any:
-    """Return a value as `to_record` keeps it, with capitals in hex made small."""
+    """Return a value as `to_record` does, with hex in lower case."""
     if isinstance(shape, Leaf) and shape.size_bytes:
         return value.lower()
     if isinstance(shape, List):
@@ -65,7 +65,7 @@ def lower_hex(shape: Any, value: Any) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """Return the document of a record: members in declared order, without those that say nothing; other keys sorted."""
+    """Return the document of a record: members in declared order, without those that equal `absent`; keys of maps sorted."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Record):

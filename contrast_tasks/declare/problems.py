@@ -1,4 +1,7 @@
-"""Everything that is wrong with a document, each with its place and words: what was found, what was expected."""
+"""All faults of a document that a user writes, each with its path, what was found and what was expected.
+
+Documents that programs write for each other are read by `decode`, which stops at the first fault.
+"""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ _SHOWN = 8
 
 
 class Problem(Record, kw_only=False):
-    """One thing wrong at `path`; `hint` may be empty."""
+    """One fault at `path`; `hint` may be empty."""
 
     path: Path
     message: str
@@ -22,7 +25,7 @@ class Problem(Record, kw_only=False):
 
 
 def shown(value: Any) -> str:
-    """Return how a value is quoted in a message: its kind for tables, at most a few elements of an array."""
+    """Return a value as messages quote it: the kind of a table, the first elements of an array."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
@@ -34,12 +37,12 @@ def shown(value: Any) -> str:
 
 
 def _without_user(text: str) -> str:
-    """Return a text without the user and the password that an address in it names."""
+    """Return a text without user and password in the addresses that it holds."""
     return re.sub(r"://\S*@", "://...@", text)
 
 
 def dotted(path: Path) -> str:
-    """Return a path as TOML writes it, quoting what is not a bare key; an index stands in brackets."""
+    """Return a path as TOML spells it: keys that are not bare are quoted; indices stand in brackets."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -50,12 +53,12 @@ def dotted(path: Path) -> str:
 
 
 def _unencodable(value: Any) -> str:
-    """Return what no file of ours can hold of a string, or of the strings of an array; empty if there is nothing."""
+    """Name what a string, or a string of an array, holds that our files cannot; empty if there is nothing."""
     texts = value if isinstance(value, list) else [value]
     text = "".join(part for part in texts if isinstance(part, str))
     if "\0" in text:
         return "a NUL character"
-    # From the command line and the environment, where bytes that are no text arrive as these.
+    # Bytes of the command line and the environment that are not UTF-8 arrive as surrogates.
     return "bytes that are not UTF-8" if re.search("[\ud800-\udfff]", text) else ""
 
 
@@ -64,10 +67,10 @@ def problems(
 ) -> Iterator[Problem]:
     """Yield every problem of a parsed document, in the order of its keys.
 
-    complete: the document is one of ours, nothing required may be absent, and its texts hold what they were given.
+    complete: required members must be present, and strings may hold any characters.
     """
     if isinstance(shape, Leaf) or (isinstance(shape, List) and shape.wanted):
-        yield from _of_leaf(value, shape, path, is_ours=complete)
+        yield from _of_leaf(value, shape, path, complete=complete)
     elif isinstance(shape, List):
         if not isinstance(value, list) or len(value) < shape.least:
             wanted = f"an array of at least {shape.least}" if shape.least else "an array"
@@ -86,25 +89,23 @@ def problems(
         yield from _of_table(value, shape, path, complete=complete)
 
 
-def _of_leaf(value: Any, shape: Leaf | List, path: Path, *, is_ours: bool) -> Iterator[Problem]:
-    if not is_ours and (unencodable := _unencodable(value)):
+def _of_leaf(value: Any, shape: Leaf | List, path: Path, *, complete: bool) -> Iterator[Problem]:
+    if not complete and (unencodable := _unencodable(value)):
         message = f"{dotted(path)} holds {unencodable}, expected {shape.wanted} without"
         yield Problem(path, message)
     elif not shape.accepts(value):
-        near, hint = "", ""
+        hint = ""
         if isinstance(shape, Leaf):
             near = did_you_mean(value, shape.known) if isinstance(value, str) else ""
-            hint = shape.hint
-        yield Problem(
-            path, f"{dotted(path)} is {shown(value)}, expected {shape.wanted}", near or hint
-        )
+            hint = near or shape.hint
+        yield Problem(path, f"{dotted(path)} is {shown(value)}, expected {shape.wanted}", hint)
 
 
 def _of_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:
     if not rule.accepts(key):
-        # Of a workload's key it is the kind that may be mistyped.
-        guessed = key.split("/")[-2:][0]
-        hint = "" if guessed in rule.known else did_you_mean(guessed, rule.known)
+        # In a workload's key the kind may be mistyped; other keys have one part.
+        kind = key.split("/")[-2:][0]
+        hint = "" if kind in rule.known else did_you_mean(kind, rule.known)
         yield Problem(path, f"'{_without_user(key)}' is not {rule.wanted}", hint)
 
 

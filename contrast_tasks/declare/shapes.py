@@ -1,6 +1,6 @@
-"""What the values of our documents must be: leaves, lists, maps and tables, each with its words and its JSON Schema.
+"""Shapes of values in documents that users write: leaves, lists, maps and tables, each with its words and JSON Schema.
 
-Every run makes these, so nothing here is compiled or imported before a value asks for it.
+Every start makes them, so patterns are compiled when the first value is checked.
 """
 
 import re
@@ -16,9 +16,9 @@ _HEX_LOWER = frozenset("0123456789abcdef")
 class Leaf(Record, kw_only=False):
     """One value.
 
-    wanted: what it must be, in words. schema: the same as JSON Schema, as far as one can say it. known: the texts one may
-    have meant with another. hint: for a text like none of them. explain: why a value is not accepted, where `is <value>,
-    expected <wanted>` would not do. size_bytes: of a value in hex.
+    wanted: what it must be, in words. schema: the same as JSON Schema, as far as that can say it. known: texts to suggest
+    for a similar one. hint: for a text similar to none of them. explain: returns why a value is refused, where
+    `is <value>, expected <wanted>` says too little. size_bytes: decoded size of hex, 0 for other values.
     """
 
     wanted: str
@@ -31,9 +31,9 @@ class Leaf(Record, kw_only=False):
 
 
 class List(Record, kw_only=False):
-    """An array of equal elements; one of leaves is judged as one value where `wanted` says what it must be.
+    """An array of elements of one shape. If `wanted` is set, an array of leaves is judged, and reported, as one value.
 
-    null: what `null` is read as, REFUSED where it is no value. unique: no element occurs twice.
+    least, most: bounds of the number of elements. null: what `null` is read as. unique: no element occurs twice.
     """
 
     element: Any
@@ -44,7 +44,7 @@ class List(Record, kw_only=False):
     unique: bool = False
 
     def accepts(self, value: Any) -> bool:
-        """Return whether a value is such an array of leaves."""
+        """Return whether an array of leaves, or null, is accepted."""
         return (value is None and self.null is not REFUSED) or (
             isinstance(value, list)
             and self.least <= len(value)
@@ -54,13 +54,13 @@ class List(Record, kw_only=False):
 
 
 class NullList(tuple[str, ...]):
-    """No elements, read from `null` and written as `null`: it means the same as `[]` and has other bytes."""
+    """The empty list that is read from and written as `null`: it means the same as `[]`, but its bytes differ."""
 
     __slots__ = ()
 
 
 class Map(Record, kw_only=False):
-    """A table whose keys the user chooses; chosen: what stands for such a key in documents."""
+    """A table whose keys the user chooses; chosen: placeholder for such a key in the reference pages."""
 
     key: Leaf
     value: Any
@@ -68,14 +68,14 @@ class Map(Record, kw_only=False):
 
 
 class Table(Record, kw_only=False):
-    """A table with a fixed set of keys; record: what it becomes, None for a mapping."""
+    """A table with a fixed set of keys; record: class of the value read from it, None for a mapping."""
 
     keys: Mapping[str, Member]
     record: type[Record] | None = None
 
 
 def text(wanted: str, pattern: str, **more: Any) -> Leaf:
-    """Return the leaf of a string that the whole of a pattern matches."""
+    """Return the leaf of a string that a pattern matches as a whole."""
     return Leaf(
         wanted,
         lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None,
@@ -85,7 +85,7 @@ def text(wanted: str, pattern: str, **more: Any) -> Leaf:
 
 
 def integer(low: int, high: int, wanted: str = "") -> Leaf:
-    """Return the leaf of an integer, both bounds included; true and 3.0 are none."""
+    """Return the leaf of an integer within inclusive bounds; true and 3.0 are refused."""
     return Leaf(
         wanted or f"an integer from {low} to {high}",
         lambda value: type(value) is int and low <= value <= high,
@@ -94,7 +94,7 @@ def integer(low: int, high: int, wanted: str = "") -> Leaf:
 
 
 def one_of(*values: Any, wanted: str = "") -> Leaf:
-    """Return the leaf of a fixed set of values; JSON's true and 1 are different ones."""
+    """Return the leaf of a fixed set of values of one type; true and 1 differ."""
     kind = type(values[0])
     words = [
         "true" if value is True else "false" if value is False else str(value) for value in values
@@ -111,7 +111,7 @@ def one_of(*values: Any, wanted: str = "") -> Leaf:
 
 
 def hex_digits(size_bytes: int, *, lower: bool = False) -> Leaf:
-    """Return the leaf of bytes in hex. lower: capitals are refused, for what is compared as text."""
+    """Return the leaf of bytes in hex; lower: refuse capitals, for values that are compared as text."""
     digits, letters = 2 * size_bytes, _HEX_LOWER if lower else _HEX
     return Leaf(
         f"{digits} {'lower-case ' if lower else ''}hex digits",
@@ -137,7 +137,7 @@ TEXT = Leaf(
 
 
 def table_of(record: type[Record]) -> Table:
-    """Return the table that a record is read from; the parts of a dotted name are tables of their own."""
+    """Return the table that a record is read from; each dot in a name opens a table within the table."""
     return Table(_keys(record), record)
 
 
@@ -149,17 +149,16 @@ def _keys(record: type[Record]) -> dict[str, Any]:
         for name in tables:
             table = level.setdefault(name, entry.replace(shape=Table({}), meaning="", absent={}))
             level = table.shape.keys
-        resolved = entry.replace(shape=resolved_shape(entry.shape))
-        beside = level.get(last)
-        if beside is not None:
-            beside.shape.keys.update(resolved.shape.keys)
+        resolved = entry.replace(shape=_with_tables(entry.shape))
+        if last in level:
+            level[last].shape.keys.update(resolved.shape.keys)
         else:
             level[last] = resolved
     return keys
 
 
-def resolved_shape(shape: Any) -> Any:
-    """Return a shape with the tables of all records in it."""
+def _with_tables(shape: Any) -> Any:
+    """Return a shape with each record class replaced by its table."""
     if isinstance(shape, type):
         return table_of(shape)
     if isinstance(shape, List) and isinstance(shape.element, type):
@@ -170,9 +169,10 @@ def resolved_shape(shape: Any) -> Any:
 
 
 def measurable(record: type[Record]) -> Table:
-    """Return the table of what a file of reference values may give of a record, in the manifest's spelling.
+    """Return the table of the members that a file of reference values may set, in the manifest's spelling.
 
-    Hex is in lower case, as it is copied into the manifest. A value that only the user can know may be blank, a part null.
+    Hex must be in lower case, since it is copied into the manifest. A value that only the user knows may be blank, and a
+    part null.
     """
     keys = {}
     for entry in record.members:
@@ -210,13 +210,13 @@ def _other_than(leaf: Leaf, refused: object) -> Leaf:
 def _or_blank(leaf: Leaf, blank: object) -> Leaf:
     return leaf.replace(
         accepts=lambda value: value == blank or leaf.accepts(value),
-        # An anyOf would not say which of the two was nearly met.
+        # A validator's error about an anyOf does not name the fault.
         schema={"if": {"const": blank}, "then": True, "else": leaf.schema},
     )
 
 
 def settable(record: type[Record]) -> Table:
-    """Return the table of what contrast.toml may give of a record, by its keys there; nothing in it has a default."""
+    """Return the table of the members that contrast.toml may set, by their keys there; no key has a default."""
     keys = {}
     for entry in record.members:
         if entry.settable:

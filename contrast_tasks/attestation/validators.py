@@ -11,13 +11,8 @@ from contrast_tasks.attestation.tdx.expectation import TD_ATTRIBUTES, TdxExpecta
 from contrast_tasks.attestation.tdx.verify import CollateralSource, TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.errors import MissingReferenceValues
-from contrast_tasks.manifest.model import (
-    Manifest,
-    SimulatedReference,
-    SnpReference,
-    SnpTcb,
-    TdxReference,
-)
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.trusted_guests import SimulatedReference, SnpReference, SnpTcb, TdxReference
 
 Validator = SnpValidator | TdxValidator
 

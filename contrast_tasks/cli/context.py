@@ -9,7 +9,7 @@ from contrast_tasks.cli.console import Console
 from contrast_tasks.records import Record
 
 if TYPE_CHECKING:
-    from contrast_tasks.settings.load import Settings
+    from contrast_tasks.settings.model import Settings
     from contrast_tasks.steps.project import Spec
     from contrast_tasks.tasks.workspace import Workspace
 

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print coordinator.yml, or write it; generate adds it by itself unless [coordinator] include is false."""
-    from contrast_tasks.settings.load import ComponentSettings
+    from contrast_tasks.settings.model import ComponentSettings
 
     image = ComponentSettings().coordinator
     if (context.root / "contrast.toml").is_file():

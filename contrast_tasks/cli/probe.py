@@ -10,7 +10,8 @@ from contrast_tasks.cli.endorsements import configure_access, endorsements_of
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Report
-from contrast_tasks.settings.load import FILE_NAME, OBSERVED_NAME
+from contrast_tasks.settings.load import OBSERVED_NAME
+from contrast_tasks.settings.model import FILE_NAME
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.observe import Observation

@@ -69,7 +69,7 @@ class _Lines:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Run the tasks; UsageError, with the nearest name, for one that does not exist."""
     from contrast_tasks.cli.arguments import parser_of_task
-    from contrast_tasks.settings.load import FILE_NAME
+    from contrast_tasks.settings.model import FILE_NAME
     from contrast_tasks.tasks.face import DODO, load_tasks
     from contrast_tasks.tasks.run import run_tasks
 

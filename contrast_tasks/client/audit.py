@@ -17,7 +17,7 @@ from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageE
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import number_of
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest, PolicyEntry

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contrast_tasks.manifest.model import (
+    from contrast_tasks.trusted_guests import (
         PlatformInfo,
         ReferenceValues,
         SimulatedReference,

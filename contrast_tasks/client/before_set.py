@@ -15,7 +15,7 @@ from contrast_tasks.kube.annotated import (
     policies_of,
 )
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey

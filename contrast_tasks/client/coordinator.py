@@ -21,7 +21,7 @@ from contrast_tasks.client.session import Session, dial
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.files import norm_path
 from contrast_tasks.report.hints import command, recovery_hint
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.atls.types import PrivateKey

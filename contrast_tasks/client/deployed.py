@@ -7,7 +7,7 @@ from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 ROLE_COORDINATOR = "coordinator"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest

@@ -7,7 +7,7 @@ from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.deployed import is_local
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.plan import Difference
 
 if TYPE_CHECKING:

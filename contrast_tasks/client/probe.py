@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import Location, SettingsError, UsageError
 from contrast_tasks.files import write_atomic
-from contrast_tasks.settings.load import FILE_NAME, OBSERVED_NAME, observed_values
+from contrast_tasks.settings.load import OBSERVED_NAME, observed_values
+from contrast_tasks.settings.model import FILE_NAME
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.fetch import Endorsements

@@ -25,7 +25,7 @@ from contrast_tasks.errors import CoordinatorUnreachable, Location, UsageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.kube.annotated import load_records
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa

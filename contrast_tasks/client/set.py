@@ -33,7 +33,7 @@ from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult

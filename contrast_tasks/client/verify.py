@@ -25,7 +25,7 @@ from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory

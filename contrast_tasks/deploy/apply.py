@@ -19,7 +19,7 @@ from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 START_LIMIT_S = 60.0
 

@@ -13,7 +13,7 @@ from contrast_tasks.errors import UsageError
 from contrast_tasks.evidence.given import about, read_given
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.platforms import Platform
-from contrast_tasks.settings.load import ReferenceOverrides
+from contrast_tasks.settings.model import ReferenceOverrides
 
 _ZERO_REGISTER = "00" * 48
 _DIGEST_BYTES = 48

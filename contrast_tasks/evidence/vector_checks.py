@@ -29,7 +29,7 @@ from contrast_tasks.attestation.trust_roots import TrustRoots
 from contrast_tasks.attestation.verdict import require_all
 from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.evidence.vector_files import VectorFiles, endorsement_of, is_collateral
-from contrast_tasks.manifest.model import GuestPolicy, PlatformInfo
+from contrast_tasks.trusted_guests import GuestPolicy, PlatformInfo
 
 Load = Callable[[str], bytes | None]
 """File name, relative to the index, to its bytes, None if there is no such file; raises UsageError."""

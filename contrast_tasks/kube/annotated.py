@@ -10,7 +10,7 @@ from typing import Any
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path, sha256_hex
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 

@@ -19,8 +19,6 @@ from contrast_tasks.manifest.validate import (
     validate_manifest,
 )
 
-__all__ = ["ManifestError", "check_manifest", "parse_manifest", "render_manifest"]
-
 # The reference encoder keeps its output safe inside HTML and JavaScript.
 _ESCAPES = {
     ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")

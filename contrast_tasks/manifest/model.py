@@ -10,27 +10,7 @@ from contrast_tasks.declare.shapes import ANY_TEXT, Leaf, List, Map, NullList, h
 from contrast_tasks.manifest.keys import is_seedshare_owner, seedshare_owner_problem
 from contrast_tasks.records import Record, member
 from contrast_tasks.sans import san_kind
-from contrast_tasks.trusted_guests import (
-    GuestPolicy,
-    PlatformInfo,
-    ReferenceValues,
-    SimulatedReference,
-    SnpReference,
-    SnpTcb,
-    TdxReference,
-)
-
-__all__ = [
-    "GuestPolicy",
-    "Manifest",
-    "PlatformInfo",
-    "PolicyEntry",
-    "ReferenceValues",
-    "SimulatedReference",
-    "SnpReference",
-    "SnpTcb",
-    "TdxReference",
-]
+from contrast_tasks.trusted_guests import ReferenceValues
 
 ROLE_COORDINATOR = "coordinator"
 HASH = hex_digits(32, lower=True)

@@ -18,7 +18,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.settings.load import Settings, WorkloadSettings, workload_key
+from contrast_tasks.settings.model import Settings, WorkloadSettings, workload_key
 
 # Annotation to the key of a workload's table that declares it.
 _SETTING_OF = {

@@ -13,7 +13,7 @@ from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.pointers import Path
-from contrast_tasks.settings.load import ComponentSettings, Settings
+from contrast_tasks.settings.model import ComponentSettings, Settings
 
 
 def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

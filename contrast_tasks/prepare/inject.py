@@ -16,7 +16,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import INITIALIZER, SECRETS_VOLUME, SERVICE_MESH
 from contrast_tasks.pods.volume_kinds import MEDIA, kind_of
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 _SECURE_PV_PARTS: Final = 2
 # Source: docs/internals/generate.md 8.3.

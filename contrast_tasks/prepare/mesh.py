@@ -17,7 +17,7 @@ from contrast_tasks.mesh.grammar import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.mesh.place import Place, Spot
 from contrast_tasks.prepare.declared import declared_annotations
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 _KEYS = (*annotations.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
 

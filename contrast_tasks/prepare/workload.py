@@ -22,7 +22,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import platform
 from contrast_tasks.prepare import declared, inject, mesh
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

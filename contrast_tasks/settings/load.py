@@ -16,28 +16,8 @@ from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.pointers import Path as KeyPath
 from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
-from contrast_tasks.settings.model import (
-    FILE_NAME,
-    ComponentSettings,
-    ReferenceOverrides,
-    Settings,
-    WorkloadSettings,
-    workload_key,
-)
+from contrast_tasks.settings.model import FILE_NAME, Settings, WorkloadSettings
 from contrast_tasks.settings.outputs import output_problems
-
-__all__ = [
-    "FILE_NAME",
-    "OBSERVED_NAME",
-    "ComponentSettings",
-    "InvalidSettings",
-    "ReferenceOverrides",
-    "Settings",
-    "WorkloadSettings",
-    "load_settings",
-    "observed_values",
-    "workload_key",
-]
 
 # What `probe` observed and somebody confirmed; contrast.toml wins over it.
 OBSERVED_NAME = "observed.toml"

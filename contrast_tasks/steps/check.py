@@ -14,7 +14,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import SourceFile
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, shown

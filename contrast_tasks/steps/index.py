@@ -17,7 +17,7 @@ from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
 from contrast_tasks.records import Record
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.sources import Found, find_sources
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import Location, UsageError
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.project import PROCESSOR
 
 PRIVATE_MODE = 0o600

@@ -12,7 +12,7 @@ from contrast_tasks.platforms import platform
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.memory import check_memory_bound, image_bytes
 from contrast_tasks.prepare.workload import prepare
-from contrast_tasks.settings.load import ComponentSettings, Settings
+from contrast_tasks.settings.model import ComponentSettings, Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
 from contrast_tasks.steps.project import Project
 

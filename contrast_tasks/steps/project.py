@@ -8,7 +8,7 @@ from typing import Any
 
 from contrast_tasks.platforms import runtime_class
 from contrast_tasks.records import Record
-from contrast_tasks.settings.load import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 
 # The simulated processor of platform `local`, relative to the project.

@@ -16,7 +16,7 @@ from doit.exceptions import InvalidDodoFile
 from doit.task import Task
 
 from contrast_tasks.errors import ContrastError, GraphError
-from contrast_tasks.settings.load import FILE_NAME
+from contrast_tasks.settings.model import FILE_NAME
 from contrast_tasks.steps.project import Spec
 from contrast_tasks.tasks.doit_overrides import ContentChecker
 from contrast_tasks.tasks.graph import TaskDict, generate_tasks

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from contrast_tasks.errors import GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.records import Record
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import Index, SourceFile, index_sources, read_facts, read_source
 from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work

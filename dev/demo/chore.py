@@ -15,7 +15,7 @@ from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.project import Spec
 from dev.demo.run import run_demo
 

@@ -25,7 +25,7 @@ from contrast_tasks.file_errors import file_error
 from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from dev.demo import proofs
 from dev.demo.proofs import DemoFailed
 

@@ -27,16 +27,15 @@ from contrast_tasks.attestation.tdx.document import render_document
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from contrast_tasks.errors import EvidenceRejected, MissingReferenceValues
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.reference_values import simulated_reference
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
-    PolicyEntry,
     ReferenceValues,
     SnpReference,
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.manifest.reference_values import simulated_reference
 from contrast_tasks.web.answers import Answer
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, TCB, FakeAmd
 from tests.fakes.intel import Body, Intel, changed, name

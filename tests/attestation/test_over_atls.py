@@ -11,15 +11,9 @@ from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.attestation.errors import EndorsementRejected, WrongPolicyHash
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
-from contrast_tasks.manifest.model import (
-    GuestPolicy,
-    Manifest,
-    PolicyEntry,
-    ReferenceValues,
-    SimulatedReference,
-    SnpTcb,
-)
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.trusted_guests import GuestPolicy, ReferenceValues, SimulatedReference, SnpTcb
 from tests.fakes.atls import NOW, clock, echo, say
 
 COORDINATOR, WORKLOAD, STRANGER = "0a" * 32, "0b" * 32, "0c" * 32

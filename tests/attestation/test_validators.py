@@ -20,17 +20,16 @@ from contrast_tasks.attestation.tdx.verify import TdxValidator
 from contrast_tasks.attestation.trust_roots import TrustRoots, intel_root_spki
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import MissingReferenceValues, UsageError
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
-    PolicyEntry,
     ReferenceValues,
     SimulatedReference,
     SnpReference,
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.platforms import SIMULATED_MEASUREMENT
 from tests.fakes.attestation import NOW, REPORT_DATA
 from tests.fakes.intel import Body, Intel, changed
 

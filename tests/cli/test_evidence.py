@@ -13,16 +13,15 @@ import pytest
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.manifest.codec import render_manifest
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.reference_values import simulated_reference
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
-    PolicyEntry,
     ReferenceValues,
     SnpReference,
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.manifest.reference_values import simulated_reference
 from tests.fakes.attestation import HOST_DATA, REPORT_DATA, FakeAmd
 from tests.fakes.commands import Terminal
 from tests.fakes.coordinator import new_owner

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.plan import Difference
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject

@@ -1,7 +1,7 @@
 """Which guests a manifest accepts, as the audit says it."""
 
 from contrast_tasks.client.audit_trust import describe_trust
-from contrast_tasks.manifest.model import (
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
     PlatformInfo,
     ReferenceValues,

@@ -6,7 +6,8 @@ import pytest
 
 from contrast_tasks.client.deployed import coordinator_address
 from contrast_tasks.errors import ClusterError, UsageError
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 
 
 def settings(root: Path, platform: str = "local") -> Settings:

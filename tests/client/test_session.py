@@ -14,10 +14,9 @@ from contrast_tasks.attestation.snp.document import SnpDocument, parse_document,
 from contrast_tasks.client import session as coordinator_session
 from contrast_tasks.client.session import dial
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
-    PolicyEntry,
     ReferenceValues,
     SnpReference,
     SnpTcb,

@@ -20,14 +20,8 @@ from contrast_tasks.attestation.errors import WrongPolicyHash
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from contrast_tasks.attestation.validators import Validator, validators_for
 from contrast_tasks.errors import NotAuthorised
-from contrast_tasks.manifest.model import (
-    GuestPolicy,
-    Manifest,
-    PolicyEntry,
-    ReferenceValues,
-    SnpReference,
-    SnpTcb,
-)
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.trusted_guests import GuestPolicy, ReferenceValues, SnpReference, SnpTcb
 from coordinator.meshapi import new_mesh_cert
 from coordinator.metrics import Metrics
 from coordinator.refusal import Refusal

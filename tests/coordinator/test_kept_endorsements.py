@@ -20,10 +20,9 @@ from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.snp.document import parse_document, render_document
 from contrast_tasks.manifest.codec import render_manifest
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
-    PolicyEntry,
     ReferenceValues,
     SnpReference,
     SnpTcb,

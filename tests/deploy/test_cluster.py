@@ -9,7 +9,8 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.deploy.apply import run_deploy, run_restart, run_status, run_stop
 from contrast_tasks.deploy.cluster import Kubectl, run_kubectl
 from contrast_tasks.errors import ClusterError, UsageError
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 from tests.fakes.deployment import Project
 
 

@@ -22,7 +22,7 @@ from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.packing import pack
 from contrast_tasks.images.unpack import unpack
 from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from tests.fakes.application import Program, get, loopback
 
 pytestmark = pytest.mark.e2e

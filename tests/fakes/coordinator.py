@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.atls.types import Evidence, PeerIdentity
 from contrast_tasks.errors import EvidenceRejected, UsageError
-from contrast_tasks.manifest.model import Manifest, PolicyEntry, ReferenceValues
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.trusted_guests import ReferenceValues
 from coordinator.history import History
 from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard

@@ -14,7 +14,8 @@ from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.keys import workload_owner_digest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 from coordinator.__main__ import Options, run
 
 COORDINATOR_POLICY = b"package agent_policy\n# coordinator\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.lock import Layer, Lock, LockedImage, render_lock
-from contrast_tasks.settings.load import ComponentSettings
+from contrast_tasks.settings.model import ComponentSettings
 
 IMAGE = "shop/app:v1"
 SETTINGS = """\

@@ -10,9 +10,9 @@ from contrast_tasks.manifest.bundled import (
     bundled_minimum_tcb,
     bundled_names,
 )
-from contrast_tasks.manifest.model import SnpTcb
 from contrast_tasks.manifest.reference_values import defaults_for, provided_by
 from contrast_tasks.schema import validate
+from contrast_tasks.trusted_guests import SnpTcb
 
 HANDLER = "contrast-cc-metal-qemu-snp-7173acb5"
 

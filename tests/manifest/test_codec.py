@@ -8,24 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contrast_tasks.findings import FindingsError, Severity
-from contrast_tasks.manifest.codec import (
-    ManifestError,
-    check_manifest,
-    parse_manifest,
-    render_manifest,
-)
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.codec import check_manifest, parse_manifest, render_manifest
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.validate import ManifestError
+from contrast_tasks.schema import validate
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
     PlatformInfo,
-    PolicyEntry,
     ReferenceValues,
     SimulatedReference,
     SnpReference,
     SnpTcb,
     TdxReference,
 )
-from contrast_tasks.schema import validate
 from tests.manifest.samples import (
     ABSENT,
     COORDINATOR,

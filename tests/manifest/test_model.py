@@ -1,10 +1,9 @@
 import pytest
 
-from contrast_tasks.manifest.model import (
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.trusted_guests import (
     GuestPolicy,
-    Manifest,
     PlatformInfo,
-    PolicyEntry,
     ReferenceValues,
     SimulatedReference,
     SnpTcb,

@@ -5,7 +5,7 @@ import pytest
 
 from contrast_tasks.errors import SettingsError
 from contrast_tasks.manifest.codec import render_manifest
-from contrast_tasks.manifest.model import GuestPolicy, Manifest, PlatformInfo, SnpTcb
+from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.reference_values import (
     ProvidedValues,
     defaults_for,
@@ -13,7 +13,8 @@ from contrast_tasks.manifest.reference_values import (
 )
 from contrast_tasks.manifest.validate import is_missing, validate_manifest
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
-from contrast_tasks.settings.load import ReferenceOverrides
+from contrast_tasks.settings.model import ReferenceOverrides
+from contrast_tasks.trusted_guests import GuestPolicy, PlatformInfo, SnpTcb
 
 MEASUREMENT = "6c" * 48
 TDX_FILE = {

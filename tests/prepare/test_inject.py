@@ -8,7 +8,7 @@ import pytest
 from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.prepare.workload import Prepared, prepare
-from contrast_tasks.settings.load import ComponentSettings, Settings
+from contrast_tasks.settings.model import ComponentSettings, Settings
 
 PREFIX = "contrast.edgeless.systems/"
 MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}

@@ -14,7 +14,7 @@ from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.prepare.workload import prepare
-from contrast_tasks.settings.load import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "seed"
 VANILLA = (GOLDEN / "emojivoto-demo.yml").read_text()

@@ -12,7 +12,7 @@ from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.index import index_file
 from contrast_tasks.prepare.workload import Prepared, check_sources, prepare
-from contrast_tasks.settings.load import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
 
 PREFIX = "contrast.edgeless.systems/"
 INGRESS = PREFIX + "servicemesh-ingress"

@@ -12,15 +12,11 @@ from hypothesis import strategies as st
 
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.schema import validate
+from contrast_tasks.settings import layers
+from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.lines import key_lines
-from contrast_tasks.settings.load import (
-    InvalidSettings,
-    ReferenceOverrides,
-    Settings,
-    WorkloadSettings,
-    layers,
-    load_settings,
-)
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import ReferenceOverrides, Settings, WorkloadSettings
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = 'platform = "local"\nsources = ["deployment"]\n'

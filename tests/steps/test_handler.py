@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.platforms import runtime_class
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.project import runtime_class_of
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps import index as stage
 from contrast_tasks.steps.index import Entries, Index, Indexed, index_sources
 from contrast_tasks.steps.sources import find_sources

@@ -6,7 +6,8 @@ import pytest
 
 from contrast_tasks.errors import UsageError
 from contrast_tasks.manifest.keys import generate_workload_owner
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.keys import prepare_keys
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject

@@ -8,7 +8,7 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.images.lock import parse_lock
 from contrast_tasks.images.registry import Registry
 from contrast_tasks.images.resolve import ImageSource
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.lock import run_lock
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.fakes.registry import FakeRegistry

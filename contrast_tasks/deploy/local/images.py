@@ -17,7 +17,7 @@ from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import canonical_json, write_atomic
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.images.resolve import ResolvedImage

@@ -16,7 +16,7 @@ from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.local.messages import Endpoint, Plan
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 # Kinds whose pods do not start right after `kubectl apply`.
 _NOT_STARTED = frozenset({"CronJob"})

@@ -9,7 +9,7 @@ from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, UsageError
 from contrast_tasks.local.client import NodeClient
 from contrast_tasks.report.hints import command, recovery_hint
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 _PROBE_LIMIT_S = 10.0
 _RECOVER_LIMIT_S = 30.0

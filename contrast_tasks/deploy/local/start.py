@@ -19,7 +19,7 @@ from contrast_tasks.local.client import NodeClient, Tether, ensure_node
 from contrast_tasks.local.messages import Applied, Plan
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
-from contrast_tasks.settings.load import Settings
+from contrast_tasks.settings.model import Settings
 
 Say = Callable[[str], None]
 

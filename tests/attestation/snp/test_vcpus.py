@@ -12,14 +12,8 @@ from contrast_tasks.attestation.snp.vmsa import CPU_SIGNATURES, digests_by_vcpus
 from contrast_tasks.attestation.trust_roots import TrustRoots
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import MissingReferenceValues
-from contrast_tasks.manifest.model import (
-    GuestPolicy,
-    Manifest,
-    PolicyEntry,
-    ReferenceValues,
-    SnpReference,
-    SnpTcb,
-)
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.trusted_guests import GuestPolicy, ReferenceValues, SnpReference, SnpTcb
 from tests.fakes.attestation import HOST_DATA, MEASUREMENT, NOW, POLICY, REPORT_DATA, FakeAmd
 
 AMD = FakeAmd()

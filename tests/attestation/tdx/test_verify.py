@@ -13,7 +13,8 @@ from contrast_tasks.attestation.tdx.tcb import TcbStatus
 from contrast_tasks.attestation.tdx.verify import TdxValidator
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.manifest.model import Manifest, ReferenceValues, TdxReference
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.trusted_guests import ReferenceValues, TdxReference
 from tests.attestation.tdx.test_negative import expectation, verify
 from tests.fakes.intel import NOW, Body, Intel, changed
 

@@ -18,7 +18,8 @@ from contrast_tasks.images.pack import Entry, pack_image, write_layout
 from contrast_tasks.kube.annotated import load_annotated
 from contrast_tasks.local.messages import ContainerPlan, Plan, PodPlan, parse_plan
 from contrast_tasks.local.paths import LocalPaths, local_paths
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 
 POLICY = b"package agent_policy\n"
 ADDRESSES = {"": "127.77.0.2", "web": "127.77.0.6", "emoji": "127.77.0.3", "web-0": "127.77.0.7"}

@@ -18,7 +18,8 @@ from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
 from contrast_tasks.report.model import Failure, Report
-from contrast_tasks.settings.load import Settings, load_settings
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
 from dev.demo import proofs
 from dev.demo.chore import GenerateFailed
 from dev.demo.proofs import DemoFailed

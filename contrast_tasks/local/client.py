@@ -1,4 +1,4 @@
-"""The client side of the local backend: find the project's node, start one, ask it."""
+"""The client of the local backend: starts the project's node and sends it requests."""
 
 import contextlib
 import os
@@ -22,16 +22,16 @@ START_LIMIT_S = 20.0
 
 _HERE = Path(__file__).resolve()
 _END_LIMIT_S = 60.0
-# Stopping a pod takes as long as its containers are given to end.
+# Stopping a pod includes the grace period of its containers.
 _CHANGE_LIMIT_S = 120.0
 
-# Nodes outlive the command that starts them; kept so that their exit status can be collected.
+# The nodes that this process started, kept so that their exit status can be collected.
 _started: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClient:
-    """Requests to the node of one project; each raises NodeAbsent if none runs, and ClusterError."""
+    """Requests to the node of one project. Each raises NodeAbsent if no node runs, and ClusterError."""
 
     paths: LocalPaths
 
@@ -48,9 +48,9 @@ class NodeClient:
         return _pods(self._ask("status"))
 
     def addresses(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the address of each pod name; the Coordinator's is under the empty name."""
-        found: dict[str, str] = self._ask("addresses", names=names)["addresses"]
-        return found
+        """Return the address for each pod name; the Coordinator's is under the empty name."""
+        addresses: dict[str, str] = self._ask("addresses", names=names)["addresses"]
+        return addresses
 
     def apply(self, plan: Plan) -> Applied:
         """Make the node run exactly the plan's pods."""
@@ -58,37 +58,37 @@ class NodeClient:
         return read_record(Applied, Json(answer))
 
     def restart(self, pods: Sequence[str]) -> tuple[str, ...]:
-        """Restart the named pods, all if none is named."""
+        """Restart the named pods; without names all of them."""
         return tuple(self._ask("restart", pods=pods, timeout_s=_CHANGE_LIMIT_S)["restarted"])
 
     def stop(self, pods: Sequence[str]) -> tuple[str, ...]:
-        """Stop the named pods, all if none is named; the node keeps running."""
+        """Stop the named pods, without names all of them; the node keeps running."""
         return tuple(self._ask("stop", pods=pods, timeout_s=_CHANGE_LIMIT_S)["stopped"])
 
     def wait(
         self, pods: Sequence[str], *, until: str, timeout_s: float, restarts: int = 5
     ) -> tuple[PodStatus, ...]:
-        """Return when the named pods (all if none) are `started` or `ready`.
+        """Return when the named pods, without names all of them, are `started` or `ready`.
 
-        Raises ClusterError naming the pods that are not when `timeout_s` is over, one of them failed for good, or
-        one was restarted `restarts` times meanwhile.
+        Raises ClusterError naming the other pods after `timeout_s`, or when one of them failed for good or was restarted
+        `restarts` times.
         """
         request = {"pods": pods, "until": until, "timeout_s": timeout_s, "restarts": restarts}
         answer = ask(self.paths.control, {"op": "wait", **request}, timeout_s=timeout_s + 10)
-        found = _pods(answer)
+        statuses = _pods(answer)
         if not answer["reached"]:
             behind = [
                 f"{pod.name} is {pod.phase}" + (f": {pod.message}" if pod.message else "")
-                for pod in found
-                if (not pods or pod.name in pods) and not pod.is_there(until)
+                for pod in statuses
+                if (not pods or pod.name in pods) and not pod.has_reached(until)
             ]
             raise ClusterError(
                 f"not {until}: " + "; ".join(behind), hint="logs are in .contrast/local/logs"
             )
-        return found
+        return statuses
 
     def shutdown(self) -> bool:
-        """Stop all pods and the node, and wait until it is gone; return False if none ran."""
+        """Stop all pods and the node, and wait for its end; return False if no node ran."""
         pids = running_pids(self.paths)
         try:
             self._ask("shutdown")
@@ -109,7 +109,7 @@ def _pods(answer: Mapping[str, Any]) -> tuple[PodStatus, ...]:
 
 
 def running_pids(paths: LocalPaths) -> list[int]:
-    """Return the ids of the node and its guard, as far as they live; guard first."""
+    """Return the process IDs of the guard and the node, as far as they are alive."""
     with contextlib.suppress(OSError, DecodeError):
         document = parse_json(paths.pid_file.read_bytes())
         pids = [document.at(name).integer() for name in ("guard", "node")]
@@ -118,7 +118,7 @@ def running_pids(paths: LocalPaths) -> list[int]:
 
 
 def _await_exit(pid: int, *, timeout_s: float) -> None:
-    """Wait for a process that is not our child."""
+    """Wait for a process that need not be a child."""
     try:
         watch = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -131,7 +131,7 @@ def _await_exit(pid: int, *, timeout_s: float) -> None:
 
 
 class Tether:
-    """A pipe that a node hangs on: however this process ends, the node ends too, unless it was let go before."""
+    """A pipe to a node: when this process ends, in whatever way, the node ends too, unless it was let go before."""
 
     def __init__(self) -> None:
         self.read_end, self._write_end = os.pipe()
@@ -156,7 +156,7 @@ class Tether:
 def ensure_node(
     paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
 ) -> tuple[NodeClient, bool]:
-    """Return a client of the project's node and whether it was started now; arguments as those of `start_node`."""
+    """Return a client of the project's node, and whether the node was started now; arguments as `start_node`."""
     client = NodeClient(paths=paths)
     if client.is_running():
         return client, False
@@ -168,15 +168,15 @@ def start_node(
 ) -> NodeClient:
     """Start a node in the background and return when it serves.
 
-    owner_fd: read end of a Tether; the node stops everything when its last write end closes, unless it was let go.
-    is_trial: the Coordinator's history is forgotten when the node ends, unless it was let go.
-    Raises ClusterError with the node's own reason if it cannot start; nothing is left of it then.
+    owner_fd: read end of a Tether; unless let go, the node stops everything when the write end closes.
+    is_trial: unless let go, the node deletes the Coordinator's history when it ends.
+    Raises ClusterError with the node's own reason if it cannot start; no process is left then.
     """
     paths.logs.mkdir(parents=True, exist_ok=True)
-    ready, told = os.pipe()
-    passed = [told] if owner_fd is None else [told, owner_fd]
+    ready, node_end = os.pipe()
+    passed = [node_end] if owner_fd is None else [node_end, owner_fd]
     argv = [sys.executable, "-m", "contrast_tasks.local.daemon"]
-    argv += ["--project", str(paths.project), "--ready-fd", str(told)]
+    argv += ["--project", str(paths.project), "--ready-fd", str(node_end)]
     argv += [] if owner_fd is None else ["--owner-fd", str(owner_fd)]
     argv += ["--trial"] if is_trial else []
     log = paths.logs / "node.log"
@@ -193,7 +193,7 @@ def start_node(
                 start_new_session=True,
             )
     finally:
-        os.close(told)
+        os.close(node_end)
     _started.append(process)
     answer = b""
     try:
@@ -209,7 +209,7 @@ def start_node(
 
 
 def shim_folder() -> Path:
-    """Return the folder whose sitecustomize resolves cluster names in Python applications."""
+    """Return the folder with the sitecustomize that resolves cluster names in Python applications."""
     return _HERE.parent / "shim"
 
 

@@ -1,4 +1,4 @@
-"""One running container of a local pod: a process group, its exit as a future, its orderly end."""
+"""One running container of a local pod: a process group with its exit status and log."""
 
 import asyncio
 import contextlib
@@ -27,18 +27,18 @@ class RunningContainer:
         try:
             self._process = spawn(plan.argv, env=env, cwd=cwd, log=log)
         except OSError as err:
-            missing = err.filename or plan.argv[0]
-            raise ContainerFailed(plan.name, f"cannot start {missing}: {err.strerror}") from err
+            program = err.filename or plan.argv[0]
+            raise ContainerFailed(plan.name, f"cannot start {program}: {err.strerror}") from err
         self._watch = os.pidfd_open(self._process.pid)
         loop.add_reader(self._watch, self._on_exit)
 
     @property
     def pid(self) -> int:
-        """Return the process id, also the id of its group and session."""
+        """Return the process ID, which is also the ID of its group and session."""
         return self._process.pid
 
     def _on_exit(self) -> None:
-        # A container ends with its first process. Not reaped yet, so the group's id is still ours.
+        # A container ends with its first process. That is not reaped yet, so the group's ID cannot be reused.
         signal_group(self.pid, signal.SIGKILL)
         status = self._process.poll()
         if status is None:
@@ -65,10 +65,10 @@ class RunningContainer:
             await self.wait()
 
     def failure(self, status: int) -> "ContainerFailed":
-        """Return the error that tells how the process ended and what it said last."""
+        """Return the error for an exit status, with the last line of the log."""
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        said = last_line(self.log)
-        return ContainerFailed(self.plan.name, how + (f": {said}" if said else ""))
+        line = last_line(self.log)
+        return ContainerFailed(self.plan.name, how + (f": {line}" if line else ""))
 
 
 class ContainerFailed(Exception):
@@ -79,7 +79,7 @@ class ContainerFailed(Exception):
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that says something, at most 300 characters."""
+    """Return the last line of a log that is not blank, at most 300 characters."""
     try:
         with log.open("rb") as stream:
             stream.seek(0, os.SEEK_END)

@@ -1,7 +1,4 @@
-"""The node's control socket: one JSON line in, one JSON line out, one request per connection.
-
-The socket lies in the project's private folder.
-"""
+"""The node's control socket in the project's private folder: per connection one request and one answer, a line of JSON each."""
 
 import json
 import socket
@@ -14,7 +11,7 @@ from contrast_tasks.linux import short_path
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 LET_GO = b"g"
-"""What an owner writes to the pipe that a node hangs on, when the node may outlive it."""
+"""Written by the owner to the Tether's pipe if the node may outlive it."""
 
 
 class NodeAbsent(ClusterError):
@@ -39,7 +36,7 @@ def listening_socket(path: Path) -> socket.socket:
 def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
     """Send one request and return the answer.
 
-    Raises NodeAbsent if nobody listens, ClusterError if the node refuses or does not answer in time.
+    Raises NodeAbsent if no node listens, ClusterError if the node refuses or does not answer in time.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout_s)
@@ -72,13 +69,13 @@ def render_answer(document: Mapping[str, Any]) -> bytes:
 
 
 def render_error(error: Exception) -> bytes:
-    """Return the line that answers with an error, and its hint if it has one."""
+    """Return the line that answers a request with an error and its hint."""
     hint = getattr(error, "hint", "")
     return _line({"ok": False, "error": {"message": str(error), "hint": hint}})
 
 
 def parse_answer(line: bytes) -> dict[str, Any]:
-    """Return the answer that a line holds; raise the ClusterError that it tells of."""
+    """Return the answer in a line. Raises ClusterError if the node answered with an error."""
     answer: dict[str, Any] = json.loads(line)
     if not answer.pop("ok"):
         raise ClusterError(answer["error"]["message"], hint=answer["error"]["hint"])

@@ -1,12 +1,12 @@
-"""The process that runs a project's pods: one per project, asked through its control socket.
+"""The process that runs a project's pods: one per project, controlled through a socket.
 
 `python -m contrast_tasks.local.daemon --project DIR [--ready-fd N] [--owner-fd N] [--trial]`
 
-It stops everything on SIGTERM, SIGINT, on the request `shutdown`, and when the pipe behind --owner-fd closes, which
-is how a daemon started by `demo`, or by a `deploy` that does not finish, ends with it; a byte on that pipe lets the
-daemon go. It stops everything, too, when its control socket is gone, as after `rm -r .contrast`: nobody could reach it
-any more. With --trial the Coordinator's history ends with a daemon that was not let go. One line of JSON on
---ready-fd tells that it serves, or why not.
+It stops everything and exits on SIGTERM, on SIGINT, on the request `shutdown`, when the pipe behind --owner-fd closes, so
+that it does not outlive an unfinished `deploy` or a `demo`, and when its control socket is gone, as after
+`rm -r .contrast`, because it cannot be reached any more. A byte on the pipe lets the daemon go: it then outlives its
+starter. With --trial a daemon that was not let go also deletes the Coordinator's history. One line of JSON on --ready-fd
+reports that the daemon serves, or why it cannot.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _hold_project(paths: LocalPaths) -> int:
-    """Return the descriptor whose lock says that this project has a node; the kernel drops it with us."""
+    """Return the descriptor of the project's lock, which the kernel releases when this process ends."""
     descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +125,7 @@ async def _serve(node: Node, paths: LocalPaths, options: argparse.Namespace) -> 
         paths.control.unlink(missing_ok=True)
     await node.close()
     if requests:
-        # Answers that are being written, as the one to `shutdown`, get a moment.
+        # Let answers be completed, such as the one to `shutdown`.
         await asyncio.wait(requests, timeout=1)
 
 
@@ -154,7 +154,7 @@ def _look_at_owner(node: Node, owner_fd: int) -> None:
 
 
 def _watch_socket(node: Node, control: Path, ours: tuple[int, int] | None) -> None:
-    """End the node when its socket is not there any more, or is another node's; looks again by itself."""
+    """End the node when its socket is gone or belongs to another node; checks again periodically."""
     if node.ending.is_set():
         return
     if _identity(control) != ours:

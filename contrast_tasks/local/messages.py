@@ -1,6 +1,6 @@
-"""What client and node tell each other: the plan of a deployment, with nothing left to look up, and how its pods are.
+"""The messages between client and node: the complete plan of a deployment, and the status of its pods.
 
-A pod's digest covers its whole plan. Equal digest: the running pod is left alone; another one: it is replaced.
+A pod's digest covers its whole plan. A running pod with the same digest is left alone, any other is replaced.
 """
 
 import base64
@@ -19,11 +19,11 @@ Endpoint = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One probe, addresses filled in.
+    """One probe with its addresses filled in.
 
-    kind: `tcp` (every endpoint must accept), `http` or `https` (the first endpoint must answer 200-399; the
-        certificate is not judged, as the kubelet does not either) or `exec` (exit status 0).
-    limit_s: seconds after which a start-up probe gives up; readiness has no limit.
+    kind: `tcp` (every endpoint must accept), `http` or `https` (the first endpoint must answer 200-399; as by the kubelet,
+        the certificate is not verified) or `exec` (exit status 0).
+    limit_s: seconds after which a start-up probe has failed; readiness probes have no limit.
     """
 
     kind: str
@@ -39,11 +39,11 @@ class Probe:
 class ContainerPlan:
     """One container as a process.
 
-    role: `init` runs to its end, `sidecar` is an init container that keeps running, `main` the others.
+    role: `init` runs to its end, `sidecar` is an init container that keeps running, `main` is any other.
     argv, env, working_dir: complete; paths are those of this machine.
-    image_digest: `sha256:...` of the image the process was unpacked from, empty for our own components.
-    unpacking: 64 hex digits, others each time the image is unpacked.
-    attested: whether it may ask the simulated processor for evidence.
+    image_digest: `sha256:...` of the unpacked image, empty for our own components.
+    unpacking: 64 hex digits, new each time the image is unpacked.
+    attested: whether the container may ask the simulated processor for evidence.
     """
 
     name: str
@@ -64,8 +64,8 @@ class PodPlan:
     """One pod.
 
     workload: `<Kind>/<name>` or `<namespace>/<Kind>/<name>`; address: the pod's own loopback address.
-    listens: every endpoint its processes bind; policy: base64 of the policy as in the annotation;
-    policy_sha256: what was generated, the host data of the pod's evidence.
+    listens: all endpoints that its processes bind; policy: base64 of the policy, as in the annotation;
+    policy_sha256: hex digest of the generated policy, the host data of the pod's evidence.
     """
 
     name: str
@@ -96,19 +96,19 @@ class PodPlan:
             policy = base64.b64decode(self.policy, validate=True)
         except binascii.Error as err:
             raise ClusterError(f"pod {self.name}: the policy annotation is not base64") from err
-        found = sha256_hex(policy)
-        if not policy or found != self.policy_sha256:
+        digest = sha256_hex(policy)
+        if not policy or digest != self.policy_sha256:
             raise ClusterError(
-                f"pod {self.name}: its policy has hash {found if policy else '(none)'}, "
+                f"pod {self.name}: its policy has hash {digest if policy else '(none)'}, "
                 f"wanted {self.policy_sha256} as generated",
                 hint="run generate, then deploy again",
             )
-        return found
+        return digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All pods of a deployment and its names.
+    """All pods and host names of a deployment.
 
     hosts: name -> port (text) -> endpoints, tried in order.
     """
@@ -117,13 +117,13 @@ class Plan:
     hosts: Mapping[str, Mapping[str, tuple[Endpoint, ...]]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form of schemas/local-plan.schema.json."""
+        """Return the document of schemas/local-plan.schema.json."""
         return {"version": 1, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What became of the pods when a plan was applied, names in order."""
+    """What applying a plan did to the pods; sorted names."""
 
     started: tuple[str, ...]
     replaced: tuple[str, ...]
@@ -135,8 +135,8 @@ class Applied:
 class PodStatus:
     """One pod as the node sees it.
 
-    started: all containers run, or have done their work. ready: the pod serves, or has done its work. message: what a
-    person is told of the phase. pids: of the running containers by name.
+    started: all containers run or have succeeded. ready: the pod serves or has succeeded. message: explains the phase.
+    pids: of the running containers by name.
     """
 
     name: str
@@ -152,7 +152,7 @@ class PodStatus:
     digest: str
     pids: Mapping[str, int]
 
-    def is_there(self, until: str) -> bool:
+    def has_reached(self, until: str) -> bool:
         """Return whether the pod is `started` or `ready`."""
         return self.ready if until == "ready" else self.started
 
@@ -160,8 +160,8 @@ class PodStatus:
 def parse_plan(document: Any) -> Plan:
     """Return the plan of a JSON document.
 
-    Raises ClusterError for what the node could not carry out, such as a name that is no name in Kubernetes. Client and
-    node are of one installation, so any other difference means that an older daemon still runs.
+    Raises ClusterError for a document that does not match the schema: a name that Kubernetes does not allow, or a plan
+    from another version than the running daemon's.
     """
     from contrast_tasks.schema import validate
 

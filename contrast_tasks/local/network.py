@@ -1,8 +1,8 @@
-"""Addresses of local pods: one loopback /24 per project, one address per pod, the same one each time.
+"""Addresses of local pods: one loopback /24 per project, and one stable address per pod.
 
-Pods live in 127.N.0.0/24; applications behind a mesh live in 127.(N+1).0.0/24, so that Envoy can hold the pod's
-own address. N is 77 unless another project's node holds it. A net is held by binding an abstract socket, which the
-kernel gives back the moment the node is gone: no stale claims.
+Pods have addresses in 127.N.0.0/24. Applications behind a mesh listen in 127.(N+1).0.0/24, so that Envoy can listen on the
+pod's address. N is 77 unless another project's node holds that net. A node holds its net by binding an abstract socket,
+which the kernel releases when the node ends, so claims never become stale.
 """
 
 import contextlib
@@ -24,17 +24,17 @@ COORDINATOR_HOST = 2
 
 _FIRST_HOST = 3
 _LAST_HOST = 250
-# Above 137, which the usual egress listeners use; even, as each project takes two nets.
+# Above 137, which egress listeners usually have; even, because each project takes two nets.
 _OTHER_NETS = tuple(range(140, 250, 2))
 
 
 def claim_name(net: int) -> str:
-    """Return the abstract socket name that stands for the nets `net` and `net + 1`."""
+    """Return the name of the abstract socket that claims the nets `net` and `net + 1`."""
     return f"\0contrast-tasks-net-127.{net}"
 
 
 def try_claim(net: int) -> socket.socket | None:
-    """Return the socket that holds the net until it is closed, or None if another node holds it."""
+    """Return the socket that holds the net until it is closed; None if another node holds the net."""
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         holder.bind(claim_name(net))
@@ -47,7 +47,7 @@ def try_claim(net: int) -> socket.socket | None:
 
 
 def candidates(project: Path, recorded: int | None) -> Iterator[int]:
-    """Yield nets to try: the recorded one, the default, then the others from a place given by the path."""
+    """Yield nets to try: the recorded one, the default, then the others, starting at one that depends on the path."""
     if recorded is not None:
         yield recorded
     yield DEFAULT_NET
@@ -58,7 +58,7 @@ def candidates(project: Path, recorded: int | None) -> Iterator[int]:
 
 @dataclass(slots=True, kw_only=True)
 class Network:
-    """The net a node holds, and the table of addresses."""
+    """The net that a node holds, and the table of addresses."""
 
     file: Path
     net: int
@@ -67,10 +67,7 @@ class Network:
 
     @classmethod
     def claim(cls, file: Path, project: Path) -> "Network":
-        """Hold a free net for this process, the recorded one if possible.
-
-        Raises ClusterError if no net is free.
-        """
+        """Hold a free net for this process, the recorded one if possible. Raises ClusterError if none is free."""
         recorded, hosts = _recorded(file)
         nets = list(dict.fromkeys(candidates(project, recorded)))
         for net in nets:
@@ -85,13 +82,13 @@ class Network:
         write_atomic(self.file, pretty_json({"net": self.net, "hosts": self.hosts}))
 
     def close(self) -> None:
-        """Give the net back."""
+        """Release the net."""
         self.holder.close()
 
     def allocate(self, names: Iterable[str]) -> dict[str, str]:
-        """Return a pod address for each name; a name keeps its address for ever.
+        """Return an address for each pod name; a name always gets the same one.
 
-        Raises ClusterError if more than 248 names were ever used.
+        Raises ClusterError if no address is left: a project can have at most 247 names over time.
         """
         for name in sorted(names):
             if name not in self.hosts:
@@ -113,13 +110,13 @@ def pod_address(net: int, host: int) -> str:
 
 
 def app_address(pod: str) -> str:
-    """Return the address of the application behind the mesh of the pod with address `pod`."""
+    """Return the address of the application behind the mesh of the pod at address `pod`."""
     first, net, rest = pod.split(".", 2)
     return f"{first}.{int(net) + 1}.{rest}"
 
 
 def _recorded(file: Path) -> tuple[int | None, dict[str, int]]:
-    """Return net and hosts of the last run; a record that is damaged costs nothing but other addresses."""
+    """Return net and hosts of the last run; a damaged record is ignored, and pods get other addresses."""
     with contextlib.suppress(OSError, DecodeError):
         document = parse_json(file.read_bytes())
         hosts = {name: host.integer() for name, host in document.at("hosts").members()}
@@ -128,10 +125,10 @@ def _recorded(file: Path) -> tuple[int | None, dict[str, int]]:
 
 
 def busy_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
-    """Return the first endpoint that somebody listens on, or None; each is bound and freed at once."""
+    """Return the first endpoint that is in use, or None; each is bound briefly to find out."""
     for address, port in endpoints:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # As servers do: connections of an earlier run in TIME_WAIT are no obstacle, listeners are.
+            # As servers do, so that connections of an earlier run in TIME_WAIT do not count as use.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))

@@ -21,7 +21,7 @@ from contrast_tasks.local.pod import Phase, RunningPod
 class Node:
     """Runs pods.
 
-    ending: set when the node has to stop. was_let_go: it may outlive who started it. is_lost: nobody can reach it.
+    ending: set when the node has to stop. was_let_go: it may outlive its starter. is_lost: its socket is gone.
     """
 
     def __init__(self, paths: LocalPaths, network: Network) -> None:
@@ -35,7 +35,7 @@ class Node:
         self.is_lost = False
 
     async def answer(self, request: Json) -> dict[str, Any]:
-        """Carry out one request; raise ClusterError for one that is not understood or cannot be carried out."""
+        """Carry out one request. Raises ClusterError if it is invalid or fails."""
         try:
             match op := request.at("op").text():
                 case "status":
@@ -69,7 +69,7 @@ class Node:
         return {"stopped": names}
 
     async def close(self) -> None:
-        """Stop all pods; applications first, the Coordinator last."""
+        """Stop all pods, the Coordinator last."""
         last = [name for name, pod in self._pods.items() if pod.plan.role == "coordinator"]
         await self._remove([name for name in self._pods if name not in last])
         await self._remove(last)
@@ -110,7 +110,7 @@ class Node:
         )
 
     def _refuse_busy(self, pods: Sequence[PodPlan], *, leaving: Sequence[str]) -> None:
-        """Raise ClusterError if a port that a pod needs is taken by anybody but a pod that leaves."""
+        """Raise ClusterError if an endpoint that a pod needs is in use, unless by one of the pods in `leaving`."""
         freed = {endpoint for name in leaving for endpoint in self._pods[name].plan.listens}
         for pod in pods:
             wanted = [endpoint for endpoint in pod.listens if endpoint not in freed]
@@ -132,24 +132,24 @@ class Node:
 
     async def _remove(self, names: Sequence[str]) -> None:
         pods = [self._pods[name] for name in names]
-        # What lies in the folders of a node that was lost may be its successor's by now.
+        # The folders of a lost node may belong to its successor by now.
         await asyncio.gather(*(pod.stop(keeps_files=self.is_lost) for pod in pods))
         for name in names:
             del self._pods[name]
         self._changed()
 
     def _known(self, names: Sequence[str]) -> list[str]:
-        """Return the names, all if none is given; raise ClusterError for one that no pod has."""
+        """Return the names, without names those of all pods. Raises ClusterError for an unknown one."""
         for name in names:
             if name not in self._pods:
-                there = ", ".join(sorted(self._pods)) or "none"
-                raise ClusterError(f"no pod {name} runs here, there are: {there}")
+                running = ", ".join(sorted(self._pods)) or "none"
+                raise ClusterError(f"no pod {name} runs here, there are: {running}")
         return list(names) or sorted(self._pods)
 
     async def _wait(
         self, names: Sequence[str], *, until: str, timeout_s: float, restarts: int
     ) -> dict[str, Any]:
-        """Answer when all named pods are `started` or `ready`, one has no hope left, or time is up."""
+        """Answer when all named pods are `started` or `ready`, one has failed for good, or time is up."""
         names = self._known(names)
         before = {name: self._pods[name].restarts for name in names}
         reached = False
@@ -158,7 +158,7 @@ class Node:
                 while True:
                     changes = self._changes
                     pods = [self._pods[name] for name in self._known(names)]
-                    reached = all(pod.status().is_there(until) for pod in pods)
+                    reached = all(pod.status().has_reached(until) for pod in pods)
                     if reached or any(
                         pod.phase is Phase.FAILED
                         or pod.restarts - before.get(pod.plan.name, 0) >= restarts

@@ -1,4 +1,4 @@
-"""Where the local backend keeps what it knows: everything below `.contrast/local/` of a project."""
+"""The files of the local backend, all below `.contrast/local/` of a project."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ from contrast_tasks.errors import ClusterError
 class LocalPaths:
     """The files and folders of one project's local backend.
 
-    control: the daemon's socket; pid_file: names its processes. network: the net in use and every pod's address.
-    hosts: cluster names for applications. images: unpacked, one folder per digest. processor: keys and certificates of
-    the simulated processor. state: the Coordinator's history. volumes: of claims; configs: of ConfigMaps and Secrets.
+    control: the daemon's socket; pid_file: its process IDs. network: the net in use and the pods' addresses. hosts:
+    cluster names for applications. images: unpacked, one folder per digest. processor: keys and certificates of the
+    simulated processor. state: the Coordinator's history. volumes: of claims; configs: of ConfigMaps and Secrets.
     """
 
     project: Path
@@ -39,10 +39,7 @@ class LocalPaths:
 
 
 def local_paths(project: Path) -> LocalPaths:
-    """Return the paths of a project after making its private base folder.
-
-    Raises ClusterError if the folder cannot be made.
-    """
+    """Make the private base folder of a project and return the paths. Raises ClusterError if that fails."""
     project = project.resolve()
     base = project / ".contrast" / "local"
     try:

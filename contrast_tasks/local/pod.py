@@ -1,8 +1,8 @@
-"""One pod of the local backend: its containers in Kubernetes' order, supervised until it is stopped.
+"""One pod of the local backend: starts its containers in Kubernetes' order and supervises them.
 
-Init containers run to their end one after the other; a sidecar must pass its start-up probe before the next
-container starts; then all main containers start together. When a container ends that should run, the others are
-stopped and the pod starts again after a pause that doubles, or is marked failed, as its restartPolicy says.
+Init containers run to their end one after the other. A sidecar must pass its start-up probe before the next container
+starts. Then all main containers start together. If a container ends that should run, the others are stopped too. By its
+restartPolicy the pod then starts again, after a pause that doubles each time, or has failed.
 """
 
 import asyncio
@@ -21,13 +21,12 @@ from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.local.probes import RunCommand, until_success
 from contrast_tasks.local.processes import MARK, kill_marked
 
-# Before a pod starts again; a pause doubles with each restart.
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
 
 
 class Phase(Enum):
-    """Where a pod is in its life."""
+    """The phases of a pod's life."""
 
     PENDING = "pending"
     INITIALIZING = "initializing"
@@ -41,9 +40,9 @@ class Phase(Enum):
 
 
 class RunningPod:
-    """A pod that runs from the moment it is made, with empty logs.
+    """A pod that starts when it is created, with empty logs.
 
-    changed: called whenever `status()` would answer differently.
+    changed: called whenever the result of `status()` changes.
     """
 
     def __init__(self, plan: PodPlan, *, paths: LocalPaths, changed: Callable[[], None]) -> None:
@@ -79,17 +78,17 @@ class RunningPod:
         )
 
     async def stop(self, *, keeps_files: bool = False) -> None:
-        """Stop containers and supervision; nothing of the pod is left when this returns, unless it keeps files."""
+        """Stop supervision and containers, and delete the pod's files unless keeps_files is set."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._stop_containers()
         if not keeps_files:
-            # Keys and workload secrets live no longer than the pod.
+            # Keys and workload secrets must not outlive the pod.
             shutil.rmtree(self._paths.pod(self.plan.name), ignore_errors=True)
         self._enter(Phase.STOPPED)
 
     async def _supervise(self) -> None:
-        """Run the pod again and again, until it has ended and its restartPolicy lets it be."""
+        """Run the pod, and again after it has ended, as its restartPolicy says."""
         while True:
             try:
                 await self._live()
@@ -103,12 +102,12 @@ class RunningPod:
                 return
             self.restarts += 1
             self._enter(Phase.BACK_OFF, failure or "all containers ended")
-            # The exponent is bounded so that a pod that crashes for days does not overflow.
+            # Bounded, so that the power does not overflow for a pod that crashes for days.
             pause_s = _FIRST_PAUSE_S * 2.0 ** min(self.restarts - 1, 30)
             await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
 
     def _supervision_ended(self, task: asyncio.Task[None]) -> None:
-        # Only a bug of ours gets here with an error; it must not look like a pod that runs.
+        # Only a bug of ours raises here; the pod must not look as if it ran.
         if not task.cancelled() and (error := task.exception()) is not None:
             self._enter(Phase.FAILED, f"the local backend failed: {error!r}")
 
@@ -141,10 +140,10 @@ class RunningPod:
             await self._while_running(asyncio.Event().wait(), ended_well=mains)
 
     def _prepare_folders(self) -> None:
-        # emptyDir volumes and start-up markers must not survive into the pod's next life.
-        own = self._paths.pod(self.plan.name)
-        shutil.rmtree(own, ignore_errors=True)
-        for folder in (str(own), *self.plan.folders):
+        # emptyDir volumes and start-up markers must not survive a restart of the pod.
+        folder_of_pod = self._paths.pod(self.plan.name)
+        shutil.rmtree(folder_of_pod, ignore_errors=True)
+        for folder in (str(folder_of_pod), *self.plan.folders):
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o755)
 
     def _start(self, plan: ContainerPlan, host_data: str) -> RunningContainer:
@@ -155,7 +154,7 @@ class RunningPod:
         return container
 
     def _check_image(self, plan: ContainerPlan) -> None:
-        """Raise ContainerFailed unless the process is started from the image that was generated for."""
+        """Raise ContainerFailed unless the container's image is unpacked in the folder of its digest."""
         if not plan.image_digest:
             return
         unpacked = self._paths.images / plan.image_digest.removeprefix("sha256:")
@@ -178,7 +177,7 @@ class RunningPod:
         )
 
     def _probe_command(self, plan: ContainerPlan, host_data: str) -> RunCommand:
-        """Return how a command runs in the container, and with which status it ends."""
+        """Return the function that runs a command as in the container and returns its exit status."""
 
         async def run(command: tuple[str, ...]) -> int:
             process = self._process(replace(plan, role="probe", argv=command), host_data)
@@ -195,7 +194,7 @@ class RunningPod:
             raise container.failure(status)
 
     async def _pass_startup(self, plan: ContainerPlan, host_data: str) -> None:
-        """Return when the start-up probe has succeeded; raise ContainerFailed when it runs out of time."""
+        """Return when the start-up probe has succeeded. Raises ContainerFailed if that takes too long."""
         if (probe := plan.startup) is None:
             return
         try:
@@ -213,14 +212,16 @@ class RunningPod:
         ended_well: Sequence[RunningContainer] = (),
         ignore: RunningContainer | None = None,
     ) -> None:
-        """Await `work`, but fail as soon as a container ends that should run.
+        """Await `work`; raise ContainerFailed as soon as a container ends that should run.
 
-        ended_well: main containers that may be done; when all are, there is nothing to wait for. ignore: may end.
+        ended_well: main containers that may succeed; when all have, `work` is abandoned. ignore: a container that may end.
         """
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
-                exits = [one.exited for one in self._running() if one is not ignore]
+                exits = [
+                    container.exited for container in self._running() if container is not ignore
+                ]
                 await asyncio.wait([task, *exits], return_when=asyncio.FIRST_COMPLETED)
                 self._raise_failed(ended_well, ignore)
                 if ended_well and all(container.exited.done() for container in ended_well):
@@ -236,18 +237,16 @@ class RunningPod:
             if container is ignore or container.plan.role == "init" or not container.exited.done():
                 continue
             status = container.exited.result()
-            # With restartPolicy Always nothing may be done: the pod starts again.
+            # With restartPolicy Always even a success starts the pod again.
             may_be_done = container in ended_well and self.plan.restart_policy != "Always"
             if status != 0 or not may_be_done:
                 raise container.failure(status)
 
     async def _stop_containers(self) -> None:
-        """Stop main containers first, then sidecars, then strays."""
-        grace_s = self.plan.grace_s
+        """Stop main containers first, then the others, then processes that left their group."""
         for roles in ({"main"}, {"sidecar", "init"}):
-            await asyncio.gather(
-                *(one.stop(grace_s) for one in self._containers if one.plan.role in roles)
-            )
+            stopping = [each for each in self._containers if each.plan.role in roles]
+            await asyncio.gather(*(each.stop(self.plan.grace_s) for each in stopping))
         self._containers.clear()
         kill_marked(self._mark)
 
@@ -255,12 +254,12 @@ class RunningPod:
         return [container for container in self._containers if not container.exited.done()]
 
     def _waits_for(self) -> str:
-        """Return which init container the pod waits for and what that said last, "" if it waits for none."""
+        """Return the init container that the pod waits for and its last line of log, "" for none."""
         running = self._running()
         if self.phase is not Phase.INITIALIZING or not running:
             return ""
-        name, said = running[-1].plan.name, last_line(running[-1].log)
-        return said if said.startswith(name) else f"{name}: {said}".rstrip(": ")
+        name, line = running[-1].plan.name, last_line(running[-1].log)
+        return line if line.startswith(name) else f"{name}: {line}".rstrip(": ")
 
     def _enter(self, phase: Phase, message: str = "") -> None:
         self.phase = phase

@@ -1,4 +1,4 @@
-"""Start-up and readiness probes, asked often until they succeed; nothing sleeps longer than it must."""
+"""Start-up and readiness probes, repeated at short intervals until they succeed."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ RunCommand = Callable[[tuple[str, ...]], Awaitable[int]]
 
 
 def _unverified() -> ssl.SSLContext:
-    # The kubelet does not judge certificates of HTTPS probes either.
+    # The kubelet does not verify certificates of HTTPS probes either.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -57,7 +57,7 @@ async def _answers(probe: Probe) -> bool:
 
 
 async def succeeds(probe: Probe, run: RunCommand) -> bool:
-    """Ask once, within the probe's time limit."""
+    """Return whether the probe succeeds at one attempt, within its time limit."""
     try:
         async with asyncio.timeout(probe.timeout_s):
             if probe.kind == "exec":
@@ -70,14 +70,14 @@ async def succeeds(probe: Probe, run: RunCommand) -> bool:
 
 
 async def _exec(command: tuple[str, ...], run: RunCommand) -> bool:
-    # `test -f` is by far the most common exec probe; a process per question would cost more than the pod.
+    # `test -f` is the most common exec probe, and starting a process for each attempt is expensive.
     if command[:2] == ("test", "-f") and len(command) == 3:  # noqa: PLR2004
         return Path(command[2]).is_file()  # noqa: ASYNC240  # one stat call
     return await run(command) == 0
 
 
 async def until_success(probe: Probe, run: RunCommand) -> None:
-    """Return when the probe succeeds; never gives up by itself."""
+    """Return when the probe succeeds; there is no time limit."""
     pause_s = FIRST_PAUSE_S
     while not await succeeds(probe, run):
         await asyncio.sleep(pause_s)

@@ -1,9 +1,8 @@
-"""Processes that cannot outlive their supervisor.
+"""Processes that cannot outlive their supervisor, by three safeguards.
 
-Three nets lie below each other. A child asks the kernel for SIGKILL when the process that started it dies
-(PR_SET_PDEATHSIG). The node is a child subreaper, so a grandchild that leaves its group comes back to it and is
-found by the mark in its environment. Above the node a guard process, a subreaper too, ends whatever is left when
-the node itself is killed.
+The kernel kills a child when the process that started it dies (PR_SET_PDEATHSIG). The node is a child subreaper: it adopts
+grandchildren that left their group, and finds them by the mark in their environment. A guard process above the node, also
+a subreaper, kills what is left when the node itself is killed.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ def spawn(
     cwd: Path,
     log: Path,
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` in a session of its own, output appended to `log`, bound to this process' life.
+    """Start `argv` in a new session that ends with this process; its output is appended to `log`.
 
     Raises OSError if the program cannot be executed.
     """
@@ -41,19 +40,19 @@ def spawn(
             stdout=stream,
             stderr=stream,
             start_new_session=True,
-            # The node has one thread, so nothing can hold a lock over the fork.
+            # The node has one thread, so no lock is held over the fork.
             preexec_fn=bound_to_parent(),  # noqa: PLW1509
         )
 
 
 def signal_group(pid: int, signum: int) -> None:
-    """Send `signum` to the process group led by `pid`; a group that is gone is fine."""
+    """Send `signum` to the process group led by `pid`, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signum)
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process of that id exists and is not a zombie."""
+    """Return whether a process with this ID exists and is not a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -62,7 +61,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Yield (pid, parent pid) of every process that can be seen."""
+    """Yield (pid, parent pid) of every visible process."""
     for name in os.listdir("/proc"):  # noqa: PTH208  # names only, and often
         if name.isdigit():
             with contextlib.suppress(OSError, IndexError, ValueError):
@@ -72,17 +71,14 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the ids of all processes below `pid`, parents before children."""
+    """Return the IDs of all processes below `pid`, parents before children."""
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
         children.setdefault(parent, []).append(child)
-    found: list[int] = []
-    queue = [pid]
-    while queue:
-        below = children.get(queue.pop(0), [])
-        found.extend(below)
-        queue.extend(below)
-    return found
+    tree = [pid]
+    for ancestor in tree:  # which grows meanwhile
+        tree += children.get(ancestor, [])
+    return tree[1:]
 
 
 def carries_mark(pid: int, mark: str) -> bool:
@@ -95,13 +91,13 @@ def carries_mark(pid: int, mark: str) -> bool:
 
 
 def kill_marked(mark: str) -> None:
-    """Kill the descendants of this process that carry `mark`, until none is left; reap our own."""
+    """Kill the descendants of this process that carry `mark`, until none is left."""
     while left := [pid for pid in descendants(os.getpid()) if carries_mark(pid, mark)]:
         _kill(left)
 
 
 def kill_descendants() -> None:
-    """Kill everything below this process, until nothing is left; needs `become_subreaper`."""
+    """Kill all descendants of this process, until none is left. Requires `become_subreaper`."""
     while left := descendants(os.getpid()):
         _kill(left)
 
@@ -111,13 +107,13 @@ def _kill(pids: Sequence[int]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     for pid in pids:
-        # A grandchild becomes ours when its parent is reaped; the caller's loop sees it again.
+        # A grandchild becomes our child when its parent is reaped; the caller's loop finds it again.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
 
 
 def guard(node: Callable[[], int]) -> int:
-    """Run `node` in a child process and return its exit status; whatever it leaves behind is killed.
+    """Run `node` in a child process, kill what it leaves behind, and return its exit status.
 
     SIGTERM, SIGINT and SIGHUP are passed on. If the guard dies, the node gets SIGTERM and stops its pods itself.
     """

@@ -1,11 +1,11 @@
 # noqa: INP001  # a folder of PYTHONPATH, not a package
-"""Cluster names for Python applications of local pods; found first in PYTHONPATH, so Python imports it at start.
+"""Resolves cluster names in Python applications of local pods; first in PYTHONPATH, so that Python imports it at start.
 
-`socket.getaddrinfo` answers from two tables before it asks the system:
+`socket.getaddrinfo` looks into two tables before it asks the system:
 CONTRAST_LOCAL_HOSTS   file, name -> port (text) -> [[address, port], ...]; a Service maps its port to
                        the target port of its pods, as kube-proxy does
-CONTRAST_LOCAL_EGRESS  JSON, `<address>:<port>` of the mesh annotation -> `<address>:<port>` where the sidecar
-                       listens on this machine, where several pods share one loopback interface
+CONTRAST_LOCAL_EGRESS  JSON, `<address>:<port>` of the mesh annotation -> `<address>:<port>` on which the sidecar
+                       listens here, because the pods of this machine share one loopback interface
 """
 
 import json
@@ -18,7 +18,7 @@ _system_getaddrinfo = socket.getaddrinfo
 
 
 def _table() -> Mapping[str, Any]:
-    # Read each time: a deploy may rewrite it, and look-ups are rare.
+    # Read each time, because a deploy may rewrite it and look-ups are rare.
     try:
         with open(os.environ["CONTRAST_LOCAL_HOSTS"], "rb") as stream:  # noqa: PTH123  # before every import of the application
             table: dict[str, Any] = json.load(stream)
@@ -44,7 +44,7 @@ def _places(host: str, port: str) -> list[tuple[str, Any]]:
 
 
 def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
-    """Answer as the system's function does, from the tables where they know the name."""
+    """Answer like the system's function; names in the tables are resolved by them."""
     name = host.decode() if isinstance(host, bytes) else host
     text = "" if port is None else str(port.decode() if isinstance(port, bytes) else port)
     places = _places(name, text) if isinstance(name, str) and (text or "0").isdecimal() else []

@@ -51,6 +51,11 @@ class Json:
         members = self._of(dict, "an object")
         return Json(members[key], f"{self.pointer}/{key}") if key in members else None
 
+    def filled(self, key: str) -> "Json | None":
+        """Return a member, None if it is absent, null or empty; programs differ in how they write an unset one."""
+        member = self.get(key)
+        return member if member is not None and member.value else None
+
     def members(self) -> Iterator[tuple[str, "Json"]]:
         """Yield the names and values of an object's members."""
         for key, value in self._of(dict, "an object").items():

@@ -1,4 +1,4 @@
-"""Make a lock entry: an image's documents, and what only its layers can tell."""
+"""Make a lock entry from an image's documents and its layers."""
 
 from contrast_tasks.images.accounts import Accounts
 from contrast_tasks.images.lock import Layer, LockedImage
@@ -7,9 +7,9 @@ from contrast_tasks.pods.references import ImageReference
 
 
 def describe(reference: ImageReference, source: ImageSource) -> LockedImage:
-    """Return the lock entry of a reference; every byte read is checked against a digest.
+    """Return the lock entry of a reference; everything read is checked against a digest. Raises ImageError.
 
-    All layers are read once, for their unpacked size and the account files. Raises ImageError.
+    Each layer is read once, for its uncompressed size and the account files.
     """
     image = resolve_image(reference, source)
     accounts, layers = Accounts(), []

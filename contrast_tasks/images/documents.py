@@ -1,17 +1,18 @@
-"""The JSON documents of an image: index, manifest and config, of the OCI and the older Docker kind.
+"""The JSON documents of an image: index, manifest and config, in their OCI and Docker forms.
 
-Both kinds have the same shape; only the media types differ. Source: OCI image specification 1.1,
-"image-index", "manifest", "config".
+Both forms have the same members and differ only in media types.
+Source: OCI image specification 1.1, "image-index", "manifest", "config".
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS
+from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
-from contrast_tasks.json_text import NotJson, read_json
+from contrast_tasks.files import sha256_hex
 from contrast_tasks.pods.references import is_digest
 from contrast_tasks.records import Record, member
 
@@ -21,7 +22,7 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-# A registry answers 404 for an image whose kind is not asked for, so all four are always sent.
+# A registry answers 404 for a media type that the request does not accept, so requests name all four.
 MANIFEST_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 
 _MANIFEST_KEYS = ("manifests", "config", "layers", "mediaType")
@@ -30,12 +31,12 @@ _PROCESS_KEYS = (
     *("Entrypoint", "Cmd", "Env", "WorkingDir", "User", "Volumes", "ExposedPorts"),
     *("Labels", "StopSignal"),
 )
-PLATFORM = ("linux", "amd64")  # the only one confidential guests run
+PLATFORM = ("linux", "amd64")  # of all confidential guests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """A pointer to content: what kind, which bytes, how many."""
+    """A reference to content by media type, digest and size."""
 
     media_type: str
     digest: str
@@ -45,7 +46,7 @@ class Descriptor:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the descriptor as the specification spells it."""
+        """Return the descriptor with the member names of the specification."""
         platform = {"architecture": self.architecture, "os": self.os} if self.os else None
         return {
             "mediaType": self.media_type,
@@ -58,14 +59,14 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageManifest:
-    """What one image consists of; layers from the bottom up."""
+    """The parts of one image; layers from the bottom up."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
 
 
 class ImageConfig(Record):
-    """The part of an image's config that decides how its processes start."""
+    """The members of an image's config that describe how its process starts."""
 
     entrypoint: tuple[str, ...] = member(TEXTS, "the command", default=())
     cmd: tuple[str, ...] = member(TEXTS, "its arguments", default=())
@@ -80,74 +81,72 @@ class ImageConfig(Record):
 
 def digest_of(content: bytes) -> str:
     """Return `sha256:<64 hex>` of `content`."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return f"sha256:{sha256_hex(content)}"
 
 
 def parse_index_or_manifest(content: bytes, subject: str) -> ImageManifest | tuple[Descriptor, ...]:
-    """Return an ImageManifest, or the descriptors of an index; `subject` names the image in errors.
+    """Return an ImageManifest, or the descriptors of an index; raises ImageError, in which `subject` names the image.
 
-    The kind is read off the document itself. One that could be read as either is refused: two readers must
-    never see two images behind one digest.
+    The members decide which of the two it is. A document that could be either is refused: two readers must never see
+    two images behind one digest.
     """
-    document = _object(content, f"{subject}: manifest")
-    _refuse_variants(document, _MANIFEST_KEYS, f"{subject}: manifest")
-    is_index, is_manifest = "manifests" in document, "config" in document or "layers" in document
-    if is_index and is_manifest:
-        raise ImageError(f"{subject}: manifest is an index and an image at once")
-    if is_index:
-        return _descriptors(document, "manifests", subject)
-    if not is_manifest:
-        found = document.get("mediaType") or f"schemaVersion {document.get('schemaVersion')!r}"
-        raise ImageError(f"{subject}: manifest of an unknown kind, found {found!s}")
-    return ImageManifest(
-        config=_descriptor(document.get("config"), f"{subject}: config of the manifest"),
-        layers=_descriptors(document, "layers", subject),
-    )
+    with _located(f"{subject}: manifest"):
+        document = parse_json(content)
+        _refuse_variants(document, _MANIFEST_KEYS)
+        names = {name for name, _ in document.members()}
+        if "manifests" in names:
+            if names & {"config", "layers"}:
+                raise DecodeError("an index and an image at once")
+            return tuple(map(_descriptor, document.at("manifests").items()))
+        if not names & {"config", "layers"}:
+            version = document.value.get("schemaVersion")
+            raise DecodeError(
+                f"unknown kind, {_text(document, 'mediaType') or f'schemaVersion {version!r}'}"
+            )
+        return ImageManifest(
+            config=_descriptor(document.at("config")),
+            layers=tuple(map(_descriptor, document.at("layers").items())),
+        )
 
 
 def choose_platform(index: Sequence[Descriptor], subject: str) -> Descriptor:
-    """Return the index's linux/amd64 image; raise ImageError naming the platforms there are."""
+    """Return the linux/amd64 image of an index; raises ImageError naming the platforms it has."""
     for descriptor in index:
         if (descriptor.os, descriptor.architecture) == PLATFORM:
             return descriptor
-    there = sorted({f"{entry.os or '?'}/{entry.architecture or '?'}" for entry in index})
-    raise ImageError(
-        f"{subject}: no image for {'/'.join(PLATFORM)}, found {', '.join(there) or 'an empty index'}"
-    )
+    platforms = sorted({f"{entry.os or '?'}/{entry.architecture or '?'}" for entry in index})
+    found = ", ".join(platforms) or "an empty index"
+    raise ImageError(f"{subject}: no image for {'/'.join(PLATFORM)}, found {found}")
 
 
 def parse_config(content: bytes, subject: str) -> tuple[ImageConfig, tuple[str, ...]]:
-    """Return the config and the diff_ids, the digests of the layers once unpacked, from the bottom up."""
-    document = _object(content, f"{subject}: config")
-    _refuse_variants(document, _CONFIG_KEYS, f"{subject}: config")
-    found = (document.get("os"), document.get("architecture"))
-    if found != PLATFORM:
-        raise ImageError(
-            f"{subject}: image is for {found[0]}/{found[1]}, wanted {'/'.join(PLATFORM)}"
-        )
-    rootfs = document.get("rootfs")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    if not isinstance(diff_ids, list) or not all(map(is_digest, diff_ids)):
-        raise ImageError(f"{subject}: config has no list of sha256 digests at rootfs.diff_ids")
-    process = document.get("config") or {}
-    if not isinstance(process, dict):
-        raise ImageError(f"{subject}: config.config is not an object")
-    _refuse_variants(process, _PROCESS_KEYS, f"{subject}: config.config")
-    return ImageConfig(
-        entrypoint=_strings(process, "Entrypoint", subject),
-        cmd=_strings(process, "Cmd", subject),
-        env=_strings(process, "Env", subject),
-        working_dir=_string(process, "WorkingDir", subject),
-        user=_string(process, "User", subject),
-        volumes=_keys(process, "Volumes", subject),
-        exposed_ports=_keys(process, "ExposedPorts", subject),
-    ), tuple(diff_ids)
+    """Return the config and the diff_ids: the digests of the uncompressed layers, from the bottom up."""
+    with _located(f"{subject}: config"):
+        document = parse_json(content)
+        _refuse_variants(document, _CONFIG_KEYS)
+        found = (_text(document, "os"), _text(document, "architecture"))
+        if found != PLATFORM:
+            raise ImageError(
+                f"{subject}: image is for {'/'.join(found)}, wanted {'/'.join(PLATFORM)}"
+            )
+        diff_ids = tuple(map(_digest, document.at("rootfs").at("diff_ids").items()))
+        process = document.filled("config") or Json({})
+        _refuse_variants(process, _PROCESS_KEYS)
+        return ImageConfig(
+            entrypoint=_texts(process, "Entrypoint"),
+            cmd=_texts(process, "Cmd"),
+            env=_texts(process, "Env"),
+            working_dir=_text(process, "WorkingDir"),
+            user=_text(process, "User"),
+            volumes=_names(process, "Volumes"),
+            exposed_ports=_names(process, "ExposedPorts"),
+        ), diff_ids
 
 
 def render_config(
     config: ImageConfig, diff_ids: Sequence[str], labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the config document; its creation time is the epoch, so that equal inputs give equal bytes."""
+    """Return the config document, created at the epoch so that equal inputs give equal bytes."""
     process: dict[str, Any] = {
         "User": config.user,
         "ExposedPorts": {port: {} for port in config.exposed_ports},
@@ -167,73 +166,56 @@ def render_config(
     }
 
 
-def _object(content: bytes, what: str) -> dict[str, Any]:
+@contextmanager
+def _located(what: str) -> Iterator[None]:
     try:
-        document = read_json(content).document
-    except NotJson as err:
+        yield
+    except DecodeError as err:
         raise ImageError(f"{what}: {err}") from err
-    if not isinstance(document, dict):
-        raise ImageError(f"{what} is not a JSON object")
-    return document
 
 
-def _refuse_variants(document: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    """Refuse a known key in another case: runtimes written in Go read it as the known one, others do not."""
-    folded = {key.casefold(): key for key in known}
-    for key in document:
-        wanted = folded.get(key.casefold(), key)
-        if key != wanted:
-            raise ImageError(f"{what} has a key {key!r}, wanted {wanted!r}")
+def _refuse_variants(place: Json, known: Sequence[str]) -> None:
+    """Refuse a known name in other case: programs written in Go accept it as the known one, others ignore it."""
+    folded = {name.casefold(): name for name in known}
+    for name, _ in place.members():
+        wanted = folded.get(name.casefold(), name)
+        if name != wanted:
+            raise DecodeError(f"{place.pointer}/{name}: wanted the spelling {wanted!r}")
 
 
-def _descriptors(document: Mapping[str, Any], key: str, subject: str) -> tuple[Descriptor, ...]:
-    found = document.get(key)
-    if not isinstance(found, list):
-        raise ImageError(f"{subject}: {key} of the manifest is not a list")
-    return tuple(
-        _descriptor(entry, f"{subject}: {key}[{number}] of the manifest")
-        for number, entry in enumerate(found)
-    )
-
-
-def _descriptor(document: object, what: str) -> Descriptor:
-    if not isinstance(document, dict):
-        raise ImageError(f"{what} is not an object")
-    digest, size = document.get("digest"), document.get("size")
-    if not isinstance(digest, str) or not is_digest(digest):
-        raise ImageError(f"{what} has no sha256 digest, found {digest!r}")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise ImageError(f"{what} has no size in bytes, found {size!r}")
-    platform = document.get("platform")
-    platform = platform if isinstance(platform, dict) else {}
-    annotations = document.get("annotations")
-    annotations = annotations if isinstance(annotations, dict) else {}
+def _descriptor(place: Json) -> Descriptor:
+    size = place.at("size")
+    if size.integer() < 0:
+        raise DecodeError(f"{size.pointer}: found {size.value}, wanted a number of bytes")
+    platform = place.filled("platform") or Json({})
+    annotations = place.filled("annotations") or Json({})
     return Descriptor(
-        media_type=str(document.get("mediaType", "")),
-        digest=digest,
-        size_bytes=size,
-        os=str(platform.get("os", "")),
-        architecture=str(platform.get("architecture", "")),
-        annotations={str(key): str(value) for key, value in annotations.items()},
+        media_type=_text(place, "mediaType"),
+        digest=_digest(place.at("digest")),
+        size_bytes=size.integer(),
+        os=_text(platform, "os"),
+        architecture=_text(platform, "architecture"),
+        annotations={name: value.text() for name, value in annotations.members()},
     )
 
 
-def _string(document: Mapping[str, Any], key: str, subject: str) -> str:
-    value = document.get(key) or ""
-    if not isinstance(value, str):
-        raise ImageError(f"{subject}: config.{key} is not a string")
-    return value
+def _digest(place: Json) -> str:
+    text = place.text()
+    if not is_digest(text):
+        raise DecodeError(f"{place.pointer}: found {text!r}, wanted a sha256 digest")
+    return text
 
 
-def _strings(document: Mapping[str, Any], key: str, subject: str) -> tuple[str, ...]:
-    value = document.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ImageError(f"{subject}: config.{key} is not a list of strings")
-    return tuple(value)
+def _text(place: Json, name: str) -> str:
+    found = place.filled(name)
+    return found.text() if found else ""
 
 
-def _keys(document: Mapping[str, Any], key: str, subject: str) -> tuple[str, ...]:
-    value = document.get(key) or {}
-    if not isinstance(value, dict):
-        raise ImageError(f"{subject}: config.{key} is not an object")
-    return tuple(sorted(value))
+def _texts(place: Json, name: str) -> tuple[str, ...]:
+    found = place.filled(name)
+    return found.texts() if found else ()
+
+
+def _names(place: Json, name: str) -> tuple[str, ...]:
+    found = place.filled(name)
+    return tuple(sorted(key for key, _ in found.members())) if found else ()

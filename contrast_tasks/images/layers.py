@@ -1,6 +1,6 @@
-"""Reading layers: undo the compression, hand out the tar members, prove the bytes by their diff_id.
+"""Read layers: decompress them, iterate over their members, and check the content against the diff_id.
 
-A layer is a tar archive; names below `.wh.` are whiteouts, which remove things of lower layers.
+A layer is a tar archive. Members whose name starts with `.wh.` are whiteouts, which remove files of lower layers.
 Source: OCI image specification 1.1, "layer".
 """
 
@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class LayerReader(io.RawIOBase):
-    """The uncompressed bytes of a layer, hashed and counted as they are read."""
+    """The uncompressed content of a layer, hashed and counted while it is read."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -31,18 +31,18 @@ class LayerReader(io.RawIOBase):
         self.size_bytes = 0
 
     def readable(self) -> bool:
-        """Return True; this is how io asks."""
+        """Return True, as io requires."""
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes; b"" at the end."""
+        """Return up to `size` bytes, b"" at the end."""
         chunk = self._stream.read(size)
         self._hash.update(chunk)
         self.size_bytes += len(chunk)
         return chunk
 
     def finish(self) -> str:
-        """Read what is left and return the diff_id, `sha256:<64 hex>` over all of it."""
+        """Read the rest and return the diff_id, `sha256:<64 hex>` of the whole content."""
         while self.read(_CHUNK_BYTES):
             pass
         return f"sha256:{self._hash.hexdigest()}"
@@ -52,10 +52,10 @@ class LayerReader(io.RawIOBase):
 def open_layer(
     stream: BinaryIO, *, diff_id: str, subject: str
 ) -> Iterator[tuple[LayerReader, Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]]]:
-    """Give the members of a layer in order; on leaving, check all bytes against `diff_id`.
+    """Yield a reader and the members of a layer, each with the archive; on exit, check the content against `diff_id`.
 
-    Each member comes with the archive, for `extractfile`, which must be used before the next member is asked
-    for. Raises ImageError for damaged archives, unknown compression and other bytes than `diff_id` names.
+    A member's content must be extracted before the next member is taken. Raises ImageError if the archive is damaged,
+    its compression is unknown or its content does not match.
     """
     try:
         reader = LayerReader(_decompressed(stream, subject))
@@ -72,7 +72,7 @@ def _decompressed(stream: BinaryIO, subject: str) -> BinaryIO:
     start = stream.read(4)
     stream.seek(0)
     if start.startswith(_GZIP_MAGIC):
-        return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]  # reads like one
+        return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]  # has the methods used here
     if start == _ZSTD_MAGIC:
         hint = "push the image with layers that are compressed with gzip"
         raise ImageError(f"{subject}: layer is compressed with zstd, wanted gzip or tar", hint=hint)
@@ -80,9 +80,9 @@ def _decompressed(stream: BinaryIO, subject: str) -> BinaryIO:
 
 
 def member_path(name: str, subject: str) -> tuple[str, ...]:
-    """Return a member's name as path components, () for the root itself.
+    """Return a member's name as path components without `.`, () for the root.
 
-    `./` in front and a `/` at the end are harmless; an absolute name or `..` raises ImageError.
+    Raises ImageError for an absolute name or `..`.
     """
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
     if name.startswith("/") or ".." in parts or "\0" in name:
@@ -91,9 +91,9 @@ def member_path(name: str, subject: str) -> tuple[str, ...]:
 
 
 def whiteout_target(parts: tuple[str, ...], subject: str) -> tuple[str, ...] | None:
-    """Return the path a whiteout removes, or None for an ordinary member.
+    """Return the path that a whiteout removes, None for an ordinary member.
 
-    An opaque whiteout gives its directory and "", for everything lower layers put below it.
+    For an opaque whiteout the last component is "": everything that lower layers have in its directory.
     """
     if not parts or not parts[-1].startswith(WHITEOUT):
         return None

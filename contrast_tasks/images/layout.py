@@ -1,14 +1,14 @@
-"""OCI image layouts: a directory with every blob under its digest and an index that names images.
+"""OCI image layouts: a directory with each blob under its digest, and an index that names the images.
 
-Source: OCI image specification 1.1, "image-layout". An image's name is the annotation
-`org.opencontainers.image.ref.name` of its descriptor in index.json; ours hold the whole reference.
+An image's name is the annotation `org.opencontainers.image.ref.name` of its descriptor in index.json; the layouts of
+this tool use the whole reference. Source: OCI image specification 1.1, "image-layout".
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.documents import (
     Descriptor,
@@ -28,18 +28,21 @@ class Layout:
     """A layout on disk, an ImageSource."""
 
     def __init__(self, directory: Path, *, name: str | None = None) -> None:
-        """Read the index of the layout in `directory`; `name` stands for it in messages.
+        """Read the index of the layout in `directory`; messages call it `name`.
 
-        Raises ImageError when it is not a layout or names an image twice.
+        Raises ImageError if it is not a layout or names two images alike.
         """
         self.directory = directory
         self.name = name or str(directory)
-        marker = _read_json(directory / LAYOUT_FILE, f"{self.name}/{LAYOUT_FILE}")
-        version = marker.get("imageLayoutVersion") if isinstance(marker, dict) else None
-        if version != LAYOUT_VERSION:
-            where = Location(file=f"{self.name}/{LAYOUT_FILE}")
-            found = f"image layout version is {version!r}, wanted {LAYOUT_VERSION!r}"
-            raise ImageError(found, where=where)
+        marker_file = f"{self.name}/{LAYOUT_FILE}"
+        try:
+            marker = parse_json(_read(directory / LAYOUT_FILE, marker_file))
+            found = marker.at("imageLayoutVersion").text()
+        except DecodeError as err:
+            raise ImageError(str(err), where=Location(file=marker_file)) from err
+        if found != LAYOUT_VERSION:
+            message = f"image layout version is {found!r}, wanted {LAYOUT_VERSION!r}"
+            raise ImageError(message, where=Location(file=marker_file))
         index_file = f"{self.name}/index.json"
         index = parse_index_or_manifest(_read(directory / "index.json", index_file), index_file)
         if isinstance(index, ImageManifest):
@@ -52,7 +55,9 @@ class Layout:
                 continue
             canonical = parse_reference(name, where=Location(file=index_file)).canonical
             if self._by_name.get(canonical, descriptor).digest != descriptor.digest:
-                raise ImageError(f"image {name} is there twice", where=Location(file=index_file))
+                raise ImageError(
+                    f"two images have the name {name}", where=Location(file=index_file)
+                )
             self._by_name[canonical] = descriptor
 
     @property
@@ -67,7 +72,7 @@ class Layout:
         return tuple(sorted(name for name in names if name))
 
     def find(self, reference: ImageReference) -> Descriptor | None:
-        """Return the entry of a reference; by digest where it has one, else by its name."""
+        """Return the entry of a reference, by its digest if it has one, otherwise by its name."""
         if reference.digest is None:
             return self._by_name.get(reference.canonical)
         for name, descriptor in self._by_name.items():
@@ -81,7 +86,7 @@ class Layout:
         return None
 
     def manifest(self, reference: ImageReference) -> bytes:
-        """Return the index or manifest of a reference; raise ImageError when the layout has none."""
+        """Return the index or manifest of a reference; raises ImageError if the layout has none."""
         if reference.digest is not None:
             return self._read_blob(reference.digest, f"image {reference}")
         found = self.find(reference)
@@ -90,7 +95,7 @@ class Layout:
         return self._read_blob(found.digest, f"image {reference}")
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
-        """Open a blob for reading and seeking after checking its size and digest; raises ImageError."""
+        """Check size and digest of a blob and open it for reading and seeking; raises ImageError."""
         del reference  # a layout keeps the blobs of all images together
         stream = self._open(descriptor.digest)
         try:
@@ -122,7 +127,7 @@ class Layout:
 
 
 def open_layouts(root: Path, names: Iterable[str]) -> list[Layout]:
-    """Return the layouts that are there; `names` are relative to `root`. A missing directory is left out."""
+    """Return the layouts that exist among `names`, which are relative to `root`."""
     return [Layout(root / name, name=name) for name in names if (root / name).is_dir()]
 
 
@@ -137,11 +142,3 @@ def _read(path: Path, name: str) -> bytes:
     except OSError as err:
         message = f"cannot read the image layout: {err.strerror}"
         raise ImageError(message, where=Location(file=name)) from err
-
-
-def _read_json(path: Path, name: str) -> object:
-    try:
-        document: object = json.loads(_read(path, name))
-    except (ValueError, RecursionError) as err:
-        raise ImageError(f"is not JSON: {err}", where=Location(file=name)) from err
-    return document

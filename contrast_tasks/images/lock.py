@@ -1,6 +1,6 @@
-"""contrast.lock: what each image reference resolved to, and all that generating a policy needs to know of it.
+"""contrast.lock: what each image reference resolves to, with everything that its policy depends on.
 
-The file is JSON with images sorted by reference, so that it diffs well. It is committed: with it, `generate` needs no
+The file is JSON, with images sorted by reference for readable diffs. Users commit it, so that `generate` needs no
 registry.
 """
 
@@ -37,7 +37,7 @@ class Layer(Record):
 
 
 class LockedImage(Record):
-    """One image reference and what it stands for."""
+    """One image reference and the image that it resolves to."""
 
     reference: str = member(TEXT, "the image as the deployment names it")
     digest: str = member(
@@ -80,10 +80,10 @@ class Lock:
         self._by_name: dict[str, LockedImage] | None = None
 
     def resolve(self, reference: str) -> LockedImage | None:
-        """Return the image of a reference, None when it is not locked; raise ImageError for a malformed one.
+        """Return the image of a reference, None if it is not locked; raises ImageError for a malformed reference.
 
-        Other spellings of the same reference count (`nginx` is `docker.io/library/nginx:latest`), and a pinned
-        reference finds every image of its repository that has its digest, whatever the tag.
+        All spellings of a reference are equal (`nginx` is `docker.io/library/nginx:latest`). A pinned reference finds
+        any image of its repository with its digest, whatever the tag.
         """
         found = self.images.get(reference)
         if found is not None:
@@ -115,7 +115,7 @@ def render_lock(lock: Lock) -> bytes:
 
 
 def parse_lock(content: bytes, file: str = "contrast.lock") -> Lock:
-    """Parse the file; raise ImageError naming file, line, what was found and what was expected."""
+    """Parse the file; raises ImageError with the line of the first fault."""
     try:
         document = read_json(content).document
     except NotJson as err:
@@ -134,7 +134,7 @@ def parse_lock(content: bytes, file: str = "contrast.lock") -> Lock:
 
 
 def _reference_at(document: Any, path: Path) -> str:
-    """Return the reference of the image that a path leads into, empty if it has none."""
+    """Return the reference of the image that a path leads into, "" if there is none."""
     match path:
         case ("images", int(index), *_) if isinstance(document["images"][index], dict):
             return str(document["images"][index].get("reference", ""))
@@ -142,14 +142,14 @@ def _reference_at(document: Any, path: Path) -> str:
 
 
 def _contradiction(image: LockedImage, others: Mapping[str, LockedImage]) -> str:
-    """Return what in an image, or between it and others, cannot be; empty if there is nothing."""
+    """Return how an image contradicts itself or the others, "" if it does not."""
     try:
         pinned = parse_reference(image.reference).digest
     except ImageError as err:
         return str(err)
     if pinned is not None and pinned not in {image.digest, image.manifest_digest}:
         return f"image {image.reference}: digest is {image.digest}, the reference wants {pinned}"
-    return f"image {image.reference} is there twice" if image.reference in others else ""
+    return f"image {image.reference} is listed twice" if image.reference in others else ""
 
 
 def _refusal(problem: str, where: Location) -> ImageError:
@@ -158,6 +158,6 @@ def _refusal(problem: str, where: Location) -> ImageError:
 
 
 def _line_of(content: bytes, reference: str) -> int | None:
-    """Return the line of the last mention of a reference: of two entries the second is the surplus one."""
+    """Return the line of the last entry of a reference: of two entries, the second is the duplicate."""
     place = content.rfind(b'"reference": ' + json.dumps(reference, ensure_ascii=False).encode())
     return content.count(b"\n", 0, place) + 1 if reference and place >= 0 else None

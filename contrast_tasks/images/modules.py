@@ -1,6 +1,6 @@
-"""Which source files a program needs, so that its image holds these and nothing else.
+"""The source files that a program needs, so that its image contains only these.
 
-Found by reading the import statements, the late ones inside functions included; nothing is imported or run.
+They are found from import statements, including those inside functions; nothing is imported or run.
 """
 
 import ast
@@ -14,17 +14,16 @@ from contrast_tasks.errors import ImageError
 def source_files(
     root: Path, modules: Collection[str], *, packages: Collection[str] = ()
 ) -> dict[str, bytes]:
-    """Return the files `modules` need of the packages below `root`, by path relative to it, sorted.
+    """Return the files below `root` that `modules` need, by path relative to it, sorted.
 
-    These are the modules, the modules they import (also through each other) and the `__init__.py` of every
-    package on the way. A package that is not below `root` belongs to somebody else and is left out, and so is every
-    other one when `packages` names ours: an installation has everybody's below one root. Raises ImageError when a
-    module of ours is not there or is not Python.
+    These are the modules, those they import directly or indirectly, and the `__init__.py` of each package on the way.
+    Packages outside `root` are left out. packages: if given, only these are followed; in an installation, `root` also
+    holds the packages of others. Raises ImageError for a missing module and for one that is not Python.
     """
     found: dict[str, bytes] = {}
     for module in modules:
         if _file_of(root, module) is None:
-            raise ImageError(f"module {module} is not there, wanted {module.replace('.', '/')}.py")
+            raise ImageError(f"found no module {module}, wanted {module.replace('.', '/')}.py")
     waiting = [(module, False) for module in modules]
     while waiting:
         module, is_guess = waiting.pop()
@@ -49,7 +48,7 @@ def _check_foreign(root: Path, module: str, *, is_guess: bool) -> None:
     is_ours = _file_of(root, module.partition(".")[0]) is not None
     # A folder without __init__.py is a package too.
     if is_ours and not is_guess and not place.is_dir():
-        raise ImageError(f"module {module} is imported and not there")
+        raise ImageError(f"module {module} is imported but does not exist")
 
 
 def _file_of(root: Path, module: str) -> Path | None:
@@ -64,7 +63,7 @@ def _file_of(root: Path, module: str) -> Path | None:
 def _imports(
     content: bytes, module: str, name: str, *, is_package: bool
 ) -> tuple[tuple[str, bool], ...]:
-    """Return every imported name, and whether it may as well be a function or class of its package."""
+    """Return each imported name, and whether it may also be a function or class of its package."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError) as err:
@@ -83,5 +82,5 @@ def _names(tree: ast.Module, package: str) -> Iterator[tuple[str, bool]]:
                 above = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
                 base = f"{above}.{base}".rstrip(".")
             yield base, False
-            # `from package import module` names a module; of a function there is no file.
+            # `from package import name` may name a module, or something inside the package.
             yield from ((f"{base}.{alias.name}", True) for alias in node.names)

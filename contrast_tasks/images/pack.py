@@ -1,7 +1,7 @@
-"""Packing files into images whose bytes depend on nothing but names, contents and the executable mark.
+"""Pack files into images whose digests depend only on names, contents and executable bits.
 
-Layers are uncompressed tar archives: compressors differ between machines. Owner 0:0, time 0, modes 0644 and
-0755, names sorted, so neither umask, user, clock nor file system order can be seen in a digest.
+Layers are uncompressed tar archives, since compressors differ between machines. With owner 0:0, time 0, modes 0644 and
+0755 and sorted names, a digest does not depend on umask, user, clock or file system order.
 """
 
 import io
@@ -30,7 +30,7 @@ from contrast_tasks.pods.references import parse_reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One regular file of a layer; `path` is relative to the image's root, with `/`."""
+    """One regular file of a layer; path: relative to the image's root, with `/`."""
 
     path: str
     content: bytes
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedImage:
-    """An image ready to be written: its entry in the layout's index, and all blobs by digest."""
+    """A packed image: its entry in the layout's index, and its blobs by digest."""
 
     descriptor: Descriptor
     blobs: Mapping[str, bytes]
@@ -53,7 +53,7 @@ class PackedImage:
 def render_layer(entries: Iterable[Entry]) -> bytes:
     """Return the tar archive of the entries and their directories, sorted by path.
 
-    Raises ImageError for paths that are absolute, hold `..` or are there twice (also as directory and file).
+    Raises ImageError for an absolute path, one that contains `..`, and a duplicate (also as directory and file).
     """
     files: dict[str, Entry] = {}
     for entry in entries:
@@ -61,7 +61,7 @@ def render_layer(entries: Iterable[Entry]) -> bytes:
         if any(part in {"", ".", ".."} for part in parts):
             raise ImageError(f"cannot pack {entry.path!r}: wanted a plain relative path")
         if entry.path in files:
-            raise ImageError(f"cannot pack {entry.path!r}: it is there twice")
+            raise ImageError(f"cannot pack {entry.path!r}: it occurs twice")
         files[entry.path] = entry
     folders = {parent.as_posix() for path in files for parent in Path(path).parents} - {"."}
     for path in sorted(folders & files.keys()):
@@ -89,7 +89,7 @@ def _add(archive: tarfile.TarFile, path: str, entry: Entry | None) -> None:
 def pack_image(
     reference: str, config: ImageConfig, layers: Sequence[Sequence[Entry]]
 ) -> PackedImage:
-    """Return the image; layers from the bottom up. Equal layers of two images are one blob."""
+    """Return the image; layers: from the bottom up. Equal layers of two images become one blob."""
     parse_reference(reference)
     blobs: dict[str, bytes] = {}
 
@@ -122,21 +122,20 @@ def pack_image(
 
 
 def write_layout(
-    directory: Path, images: Iterable[PackedImage], *, beside: Sequence[Descriptor] = ()
+    directory: Path, images: Iterable[PackedImage], *, kept: Sequence[Descriptor] = ()
 ) -> bool:
     """Make `directory` an OCI layout of exactly these images; return whether anything changed.
 
-    beside: entries of images whose blobs are there already; with any, no blob is removed.
-    The index is written after the blobs it names, and blobs it no longer names are removed last, so a reader
-    never misses one.
+    kept: entries of images that the layout already has; if there are any, no blob is removed.
+    The index is written after new blobs and before old blobs are removed, so that readers find each blob it names.
     """
     packed = sorted(images, key=lambda image: image.reference)
     for before, after in pairwise(packed):
         if before.reference == after.reference:
             raise ImageError(f"image {before.reference} is packed twice")
     blobs = {digest: content for image in packed for digest, content in image.blobs.items()}
-    entries = [*(image.descriptor for image in packed), *beside]
-    # The order says nothing of which task wrote what.
+    entries = [*(image.descriptor for image in packed), *kept]
+    # Sorted, so that the order does not depend on which task wrote which image.
     entries.sort(key=lambda entry: entry.annotations.get(REF_NAME, ""))
     folder = directory / "blobs" / "sha256"
     changed = False
@@ -150,7 +149,7 @@ def write_layout(
         "manifests": [entry.to_json() for entry in entries],
     }
     changed |= write_atomic(directory / "index.json", canonical_json(index))
-    if folder.is_dir() and not beside:
+    if folder.is_dir() and not kept:
         for file in folder.iterdir():
             if f"sha256:{file.name}" not in blobs:
                 file.unlink()

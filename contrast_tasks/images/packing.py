@@ -1,8 +1,8 @@
-"""Pack: the images of the example and our own components, into the OCI layout `<build>/images`.
+"""Pack the project's images and our own components into the OCI layout `<build>/images`.
 
-What goes into an image is said by the `images.toml` beside a source folder (examples/emojivoto/deployment and
-examples/emojivoto/images.toml), and below for the components. The images hold programs without an interpreter: the
-local backend runs them with its own Python; for a cluster they go on top of a base image that has one.
+An `images.toml` next to a source folder describes the project's images (examples/emojivoto/images.toml for
+examples/emojivoto/deployment); the components are described below. The images contain no Python: the local backend runs
+them with its own, and for a cluster they need a base image that has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from contrast_tasks.settings.model import ComponentSettings, Settings
 
 RECIPE = "images.toml"
 
-# The folder that holds contrast_tasks and coordinator, in a checkout as in an installation.
+# The folder of contrast_tasks and coordinator, both in a checkout and in an installation.
 _PYTHON_ROOT = Path(__file__).resolve().parents[2]
 _OURS = ("contrast_tasks", "coordinator")
 _APP = "app"
@@ -30,7 +30,7 @@ _ENV = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PYTHONDONTWRITEBYTECODE=1",
 )
-# The bottom layer of every image, shared by all: policies resolve users with these files.
+# The bottom layer of every image; policies resolve users with these files.
 _ACCOUNTS = (
     Entry(
         path="etc/passwd",
@@ -66,10 +66,10 @@ def pack(settings: Settings) -> dict[str, Any]:
 
 
 def pack_components(settings: Settings) -> bool:
-    """Put our components into the layout, beside what is there; return if it changed.
+    """Add our components to the layout; return whether it changed.
 
-    All of them, in use or not: a source that cannot be read for a while must not take an image away. A component that
-    another declared layout has is not packed.
+    All are packed, used or not: a source that is temporarily unreadable must not remove an image. Components that
+    another declared layout has are left out.
     """
     own = settings.packed_layout
     elsewhere = open_layouts(settings.root, [name for name in settings.layouts if name != own])
@@ -82,11 +82,11 @@ def pack_components(settings: Settings) -> bool:
         return False
     images = [_pack(recipe, _component_entries(recipe)) for recipe in recipes]
     directory = settings.root / own
-    return write_layout(directory, images, beside=_others(directory))
+    return write_layout(directory, images, kept=_others(directory))
 
 
 def _others(directory: Path) -> list[Descriptor]:
-    """Return what a layout has beside our components; nothing for one that cannot be read, it is made anew."""
+    """Return the entries of a layout that are not our components; [] if it is unreadable and will be replaced."""
     ours = {recipe.reference for recipe in component_recipes()}
     try:
         entries = Layout(directory).entries
@@ -96,13 +96,13 @@ def _others(directory: Path) -> list[Descriptor]:
 
 
 def component_recipes() -> tuple[ImageRecipe, ...]:
-    """Return the images of our own containers, under the names contrast.toml has for them by default.
+    """Return the images of our own containers, with their default names in contrast.toml.
 
-    Initializer and sidecar run as root, as they set up the network and write for all users of the pod; the
-    Coordinator does because its state lies on a volume that comes owned by root.
+    All run as root: initializer and sidecar set up the network and write files for all users of the pod, and the
+    Coordinator's state is on a volume that root owns.
     """
     names = ComponentSettings()
-    # The Coordinator checks evidence of hardware against the vendors' roots.
+    # The Coordinator verifies hardware evidence with the vendors' root certificates.
     roots = "contrast_tasks/attestation/roots"
     return (
         _component(names.initializer, "contrast_tasks.guest.initializer"),
@@ -156,9 +156,9 @@ def _module_entries(place: str, files: Mapping[str, bytes]) -> Iterator[Entry]:
 
 
 def _tree(place: Path) -> Iterator[tuple[Path, str]]:
-    """Give each file of a folder with its path below it; a file alone has the path "".
+    """Yield each file of a folder with its path below it, or a single file with the path "".
 
-    Caches of Python and hidden files are no part of a program and are left out.
+    Python's caches and hidden files are left out.
     """
     if not place.is_dir():
         yield place, ""
@@ -171,7 +171,7 @@ def _tree(place: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _read(path: Path, shown: str) -> bytes:
-    # Whatever a link or a device holds differs between machines.
+    # Links and devices differ between machines.
     if path.is_symlink() or not path.is_file():
         raise ImageError(f"cannot pack {shown}: not a regular file")
     return path.read_bytes()

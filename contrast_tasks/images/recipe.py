@@ -49,7 +49,7 @@ class ImageRecipe(Record):
     )
     modules: Mapping[str, tuple[str, ...]] = member(
         Map(ANY_TEXT, TEXTS),
-        "folder in the image, equally named in the project -> modules of it whose imports are followed",
+        "folder, with the same path in image and project -> modules below it, whose imports are followed",
         default={},
     )
 
@@ -67,7 +67,7 @@ _IMAGES = Map(
 
 
 def parse_recipes(content: bytes, file: str) -> tuple[ImageRecipe, ...]:
-    """Return the images of an images.toml, in its order; raise ImageError naming the file and the key."""
+    """Return the images of an images.toml, in its order; raises ImageError naming the file and the key."""
     where = Location(file=file)
     try:
         document = tomllib.loads(content.decode())

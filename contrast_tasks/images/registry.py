@@ -1,7 +1,7 @@
-"""Images from a registry, every byte checked against the digest it was asked for.
+"""Images from a registry, with all content checked against the requested digest.
 
-Source: OCI distribution specification 1.1, "Pull". A registry on this machine is asked over plain http, any
-other over https; there is no switch to trust a registry more than that, and mirrors need no trust at all.
+Registries on this machine are accessed over http, all others over https; no setting weakens that, and mirrors need no
+trust. Source: OCI distribution specification 1.1, "Pull".
 """
 
 import os
@@ -18,7 +18,7 @@ from contrast_tasks.images.resolve import MAX_DOCUMENT_BYTES, check_blob
 from contrast_tasks.images.transport import Request, Transport, is_loopback
 from contrast_tasks.pods.references import DEFAULT_REGISTRY, DEFAULT_TAG, ImageReference
 
-_HUB_HOST = "registry-1.docker.io"  # what docker.io stands for. Source: Docker's own client
+_HUB_HOST = "registry-1.docker.io"  # the registry of docker.io. Source: Docker's client
 
 
 class Registry:
@@ -31,9 +31,10 @@ class Registry:
         sleep: Callable[[float], None] = time.sleep,
         attempts: int = 5,
     ) -> None:
-        """Ask with credentials from `find_credential(registry, repository)`, and only when asked for them.
+        """Create a client.
 
-        sleep: waits some seconds between attempts; attempts: how often a request is sent that fails for a passing reason.
+        find_credential: called with registry and repository, once a registry asks for credentials. sleep: waits some
+        seconds between attempts. attempts: how often a request that fails for a transient reason is sent.
         """
         self._transport = Transport(find_credential=find_credential, sleep=sleep, attempts=attempts)
 
@@ -49,9 +50,8 @@ class Registry:
         self._transport.close()
 
     def manifest(self, reference: ImageReference) -> bytes:
-        """Return the index or manifest of a reference.
+        """Return the index or manifest of a reference, checked against its digest or else the digest in the answer.
 
-        With a digest its bytes must have that digest; without, the digest the registry states must be theirs.
         Raises ImageError.
         """
         subject = f"image {reference}"
@@ -73,7 +73,7 @@ class Registry:
         return content
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
-        """Download a blob into a temporary file and open it; it is gone when closed. Raises ImageError."""
+        """Download a blob to a temporary file, which is deleted when it is closed. Raises ImageError."""
         digest, size_bytes = descriptor.digest, descriptor.size_bytes
         stream: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it  # type: ignore[assignment]
         try:

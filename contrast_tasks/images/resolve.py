@@ -1,4 +1,4 @@
-"""From a reference to the linux/amd64 image it stands for, in a layout on disk or in a registry."""
+"""Resolve a reference to its linux/amd64 image, in a layout or a registry."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from contrast_tasks.images.documents import (
 )
 from contrast_tasks.pods.references import ImageReference
 
-# Of manifests and configs; the OCI distribution specification asks registries to take manifests of 4 MiB.
+# Of a manifest or config. Source: OCI distribution specification, which recommends 4 MiB for manifests.
 MAX_DOCUMENT_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 20
 
 
 class ImageSource(Protocol):
-    """Where images come from. Both methods hand out only bytes they checked against the digest asked for."""
+    """A source of images. Both methods check the content against the requested digest."""
 
     def manifest(self, reference: ImageReference) -> bytes:
-        """Return the index or manifest of a reference, by its digest where it has one."""
+        """Return the index or manifest of a reference, by its digest if it has one."""
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
         """Open a blob of the reference's repository for reading and seeking."""
@@ -33,10 +33,10 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedImage:
-    """An image's manifest and config; layers and diff_ids from the bottom up, equally many.
+    """An image's manifest and config; layers and diff_ids: from the bottom up, of equal length.
 
-    source: where its layers are opened. digest: of what the reference names; manifest_digest: of the image, None where
-    `digest` already is that.
+    source: opens its layers. digest: of the index or manifest that the reference names. manifest_digest: of the
+    linux/amd64 manifest, None if `digest` is that.
     """
 
     reference: ImageReference
@@ -49,7 +49,7 @@ class ResolvedImage:
 
 
 def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedImage:
-    """Read index, manifest and config of a reference; raise ImageError for anything out of order."""
+    """Return the image of a reference from its index, manifest and config; raises ImageError."""
     subject = f"image {reference}"
     content = source.manifest(reference)
     manifest, manifest_digest = parse_index_or_manifest(content, subject), None
@@ -79,9 +79,9 @@ def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedIma
 
 
 def check_blob(stream: BinaryIO, descriptor: Descriptor, holder: str) -> None:
-    """Raise ImageError unless a stream has the size and the digest of a blob; it is at its beginning before and after.
+    """Raise ImageError unless a stream has the size and digest of a blob; reads it from start to end and rewinds it.
 
-    holder: what the blob was taken from, for messages.
+    holder: the source of the blob, for messages.
     """
     state, size = hashlib.sha256(), 0
     while chunk := stream.read(_CHUNK_BYTES):

@@ -1,25 +1,25 @@
-"""What a registry adds to HTTP: retries, redirects, tokens. Nothing here knows what an image is.
+"""HTTP as registries use it: retries, redirects, tokens.
 
-Rules, each of which has a test:
+Rules, each with a test:
 - 429, 500, 502, 503, 504, lost connections and truncated answers are tried again, after Retry-After if given;
-- credentials go to the host they were looked up for; a redirect to another host, port or scheme loses them for
-  good, and one from https to http is refused;
-- a token is asked for over https, except by a registry that is itself plain http (loopback only).
+- credentials are sent only to the host they belong to; after a redirect to another host, port or scheme they are not
+  sent again, and a redirect from https to http is refused;
+- tokens are requested over https, or over http if the registry itself uses it (loopback only).
 """
 
 import base64
 import ipaddress
-import json
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import certifi
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.credentials import Credential
 from contrast_tasks.web.answers import (
@@ -51,7 +51,7 @@ _PARAMETER = re.compile(r'([A-Za-z_]+)=(?:"([^"]*)"|([^\s,"]+))')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One GET; `registry` and `repository` say whose credentials it may carry, `subject` names it in errors."""
+    """One GET request; `registry` and `repository`: whose credentials it may carry; `subject`: its name in errors."""
 
     url: str
     registry: str
@@ -62,7 +62,7 @@ class Request:
 
 
 class Transport:
-    """A session with one or more registries; not for use from several threads."""
+    """A session with one or more registries; not thread-safe."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Transport:
     def _follow(
         self, request: Request, into: BinaryIO, authorization: str | None
     ) -> tuple[Answer, str, bool]:
-        """Return the first answer that is no redirect, its host, and whether another host was asked on the way."""
+        """Return the first answer that is not a redirect, its host, and whether a redirect led to another host."""
         url, has_left = request.url, False
         headers = {"Accept": ", ".join(request.accept)} if request.accept else {}
         if authorization:
@@ -209,13 +209,13 @@ class Transport:
 
 
 def _client(environ: Mapping[str, str]) -> HttpClient:
-    """Return a client that trusts the authorities of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE alone, else the usual ones."""
+    """Return a client that trusts only the authorities of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, by default the usual ones."""
     named = named_authorities(environ)
     return HttpClient(authorities=(named or certifi.where(),), with_system=not named)
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether a host name or address means this machine; such registries are asked over plain http."""
+    """Return whether a host name or address is this machine; its registries are accessed over plain http."""
     if host == "localhost":
         return True
     try:
@@ -236,7 +236,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _location(answer: Answer, url: str, request: Request) -> str:
-    """Return the address a redirect names; raise ImageError unless it is one."""
+    """Return the target of a redirect; raises ImageError if it is not an address."""
     location = answer.headers.get("location", "")
     try:
         target = urljoin(url, location)
@@ -248,7 +248,7 @@ def _location(answer: Answer, url: str, request: Request) -> str:
 
 
 def _is_token_service(realm: str, registry_url: str) -> bool:
-    """Return whether a password may be sent there; the realm is the registry's word."""
+    """Return whether a password may be sent to `realm`, which the registry chooses."""
     try:
         scheme, host, _ = _origin(realm)
     except ValueError:
@@ -285,23 +285,19 @@ def _no_access(request: Request, problem: str) -> ImageError:
 
 
 def _code_of(answer: Answer) -> str:
-    """Return the registry's own error code in brackets, for example ` (MANIFEST_UNKNOWN)`."""
-    errors = _json(answer.body).get("errors")
-    first = errors[0] if isinstance(errors, list) and errors else None
-    code = first.get("code") if isinstance(first, dict) else None
-    return f" ({code})" if re.fullmatch(r"[A-Z_]{1,40}", str(code)) else ""
+    """Return the registry's own error code in brackets, for example ` (MANIFEST_UNKNOWN)`, "" without one."""
+    try:
+        code = parse_json(answer.body).at("errors").items()[0].at("code").text()
+    except (DecodeError, IndexError):
+        return ""
+    return f" ({code})" if re.fullmatch(r"[A-Z_]{1,40}", code) else ""
 
 
 def _token_of(body: bytes) -> str | None:
-    document = _json(body)
-    token = document.get("token") or document.get("access_token")
-    # It becomes a header, so only what a header may hold.
-    return token if isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token) else None
-
-
-def _json(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        document = parse_json(body)
+        token = document.filled("token") or document.at("access_token")
+        # It becomes a header, so it must not contain blanks or line breaks.
+        return token.text() if re.fullmatch(r"[\x21-\x7e]+", token.text()) else None
+    except DecodeError:
+        return None

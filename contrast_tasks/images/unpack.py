@@ -1,11 +1,11 @@
-"""Unpacking an image into a directory, with no way for the image to touch anything outside of it.
+"""Unpack an image into a directory; the image cannot change anything outside of it.
 
-The rules, each of which has a test:
-- absolute names, `..`, device nodes and FIFOs are refused, as is what would leave the root through a link;
-- parents are walked component by component, links among them followed inside the root, as in a container;
-- an absolute link target means the image's root, so it is written relative; a target above the root is refused;
-- whiteouts reach the layers below and never their own (OCI image specification 1.1, "Whiteouts");
-- owners, times, setuid, setgid and sticky bits are dropped: the files belong to whoever unpacks them.
+Rules, each with a test:
+- absolute names, `..`, device nodes, FIFOs and paths that leave the root through a link are refused;
+- parent directories are resolved one by one, and links among them inside the root, as in a container;
+- an absolute link target is relative to the image's root and is written as such; one above the root is refused;
+- whiteouts affect only lower layers (OCI image specification 1.1, "Whiteouts");
+- owners, times, setuid, setgid and sticky bits are dropped: all files belong to the calling user.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layers import member_path, open_layer, whiteout_target
 from contrast_tasks.images.resolve import ResolvedImage
 
-_MAX_LINKS = 40  # as the kernel's limit for one path look-up
+_MAX_LINKS = 40  # the kernel's limit for resolving one path
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 1_000_000
 
 
 def unpack(image: ResolvedImage, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
-    """Unpack all layers into the new directory `target`; on failure nothing is left behind.
+    """Unpack all layers into the new directory `target`, or leave nothing behind on failure. Raises ImageError.
 
-    max_bytes: of all regular files together; more raises ImageError, as everything in the module's rules.
+    max_bytes: limit for all regular files together.
     """
     if target.exists():
-        raise ImageError(f"cannot unpack image {image.reference}: {target.name} is there already")
+        raise ImageError(f"cannot unpack image {image.reference}: {target.name} already exists")
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -54,7 +54,7 @@ def unpack(image: ResolvedImage, target: Path, *, max_bytes: int = MAX_BYTES) ->
 
 
 class Rootfs:
-    """A directory that layers are applied to, from the bottom up."""
+    """A directory to which layers are applied, from the bottom up."""
 
     def __init__(self, root: Path, *, subject: str, max_bytes: int = MAX_BYTES) -> None:
         self._root = root
@@ -63,7 +63,7 @@ class Rootfs:
         self._members_left = MAX_MEMBERS
 
     def apply(self, stream: BinaryIO, *, diff_id: str) -> None:
-        """Apply one layer; `stream` is read twice, first for its whiteouts."""
+        """Apply one layer; `stream` is read twice, the first time for whiteouts."""
         with open_layer(stream, diff_id=diff_id, subject=self._subject) as (_, members):
             for _, member in members:
                 self._members_left -= 1
@@ -80,7 +80,7 @@ class Rootfs:
                     self._add(archive, member, parts)
 
     def check_links(self) -> None:
-        """Refuse links that the kernel would follow out of the root, through whatever chain of links."""
+        """Refuse links that lead out of the root, directly or through other links."""
         real_root = os.path.realpath(self._root)
         for folder, folders, files in os.walk(self._root):
             for name in folders + files:
@@ -119,14 +119,14 @@ class Rootfs:
             raise self._refuse(member.name, "neither a file, a directory nor a link")
 
     def _parent(self, parts: Sequence[str], name: str, *, create: bool) -> Path:
-        """Return the real directory of a path, following links inside the root as a container would."""
+        """Return the real parent directory of a path, following links inside the root as in a container."""
         walked: list[str] = []
         left = list(reversed(parts[:-1]))
         links = 0
         while left:
             part = left.pop()
             if part == "..":
-                # In a container the parent of the root is the root; here it must not come to that.
+                # In a container, the parent of the root is the root itself; here it would be outside.
                 if not walked:
                     raise self._refuse(name, "a link out of the root")
                 walked.pop()
@@ -150,7 +150,7 @@ class Rootfs:
     def _make_folder(self, path: Path) -> None:
         mode = _mode(path)
         if mode is not None and stat.S_ISLNK(mode) and path.is_dir():
-            return  # a lower layer made it a link to a directory, and things go on there
+            return  # a lower layer has a link to a directory, which stays in use
         if mode is None or not stat.S_ISDIR(mode):
             self._clear(path)
             path.mkdir()
@@ -171,7 +171,7 @@ class Rootfs:
         depth = len(path.parent.relative_to(self._root).parts)
         target = member.linkname
         if "\0" in target:
-            raise self._refuse(member.name, f"a link to {target!r}, which no file can be called")
+            raise self._refuse(member.name, f"a link to {target!r}, which is not a file name")
         if target.startswith("/"):
             target = "../" * depth + target.lstrip("/")
         level = depth
@@ -191,7 +191,7 @@ class Rootfs:
         return source
 
     def _white_out(self, target: Sequence[str]) -> None:
-        with contextlib.suppress(ImageError):  # nothing of that name in the layers below
+        with contextlib.suppress(ImageError):  # no lower layer has the path
             folder = self._parent(target, "/".join(target), create=False)
             if target[-1]:
                 self._clear(folder / target[-1])

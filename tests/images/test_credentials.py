@@ -135,9 +135,9 @@ def test_a_helper_that_knows_nothing_leaves_the_entries(tmp_path: Path) -> None:
     ("answer", "problem"),
     [
         pytest.param((1, "keychain locked"), "failed for a.io, status 1", id="status"),
-        pytest.param((0, "oops"), "wanted JSON with Username and Secret", id="no JSON"),
-        pytest.param((0, "[]"), "wanted JSON with Username and Secret", id="list"),
-        pytest.param((0, '{"Username": "me"}'), "wanted JSON with", id="no secret"),
+        pytest.param((0, "oops"), "gave no JSON with Username and Secret", id="no JSON"),
+        pytest.param((0, "[]"), "gave no JSON with Username and Secret", id="list"),
+        pytest.param((0, '{"Username": "me"}'), "gave no JSON with", id="no secret"),
     ],
 )
 def test_a_failing_helper_is_an_error_that_shows_none_of_its_output(
@@ -155,16 +155,24 @@ def test_a_failing_helper_is_an_error_that_shows_none_of_its_output(
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        pytest.param("{\n oops", "registry credentials are not JSON", id="syntax"),
-        pytest.param("[" * 100_000, "registry credentials are not JSON", id="deep"),
-        pytest.param("[]", "not a JSON object", id="list"),
-        pytest.param({"auths": [1]}, "auths is not an object", id="auths"),
-        pytest.param({"auths": {"a.io": "x"}}, "auths.a.io is not an object", id="entry"),
-        pytest.param({"auths": {"a.io": {"auth": "%%"}}}, "is not base64 of", id="base64"),
+        pytest.param("{\n oops", "registry credentials: line 2: not valid JSON", id="syntax"),
+        pytest.param("[" * 100_000, "registry credentials: line 1: nested too deeply", id="deep"),
+        pytest.param("[]", "found a list, wanted an object", id="list"),
+        pytest.param({"auths": [1]}, "/auths: found a list, wanted an object", id="auths"),
+        pytest.param(
+            {"auths": {"a.io": "x"}}, "/auths/a.io: found a string, wanted an object", id="entry"
+        ),
+        pytest.param(
+            {"auths": {"a.io": {"auth": "%%"}}}, "/auths/a.io/auth: not base64 of", id="base64"
+        ),
         pytest.param({"auths": {"a.io": {"auth": "bWU="}}}, "of user:password", id="no colon"),
-        pytest.param({"credHelpers": {"a.io": "../sh"}}, "no name of a helper", id="helper path"),
-        pytest.param({"credHelpers": {"a.io": 1}}, "no name of a helper", id="helper number"),
-        pytest.param({"credsStore": "a b"}, "no name of a helper", id="store"),
+        pytest.param(
+            {"credHelpers": {"a.io": "../sh"}}, "is not the name of a helper", id="helper path"
+        ),
+        pytest.param(
+            {"credHelpers": {"a.io": 1}}, "found an integer, wanted a string", id="helper number"
+        ),
+        pytest.param({"credsStore": "a b"}, "is not the name of a helper", id="store"),
     ],
 )
 def test_a_malformed_file_is_named(tmp_path: Path, config: Any, problem: str) -> None:

@@ -64,23 +64,33 @@ def test_empty_index_is_refused() -> None:
     [
         pytest.param({"manifests": [], "layers": []}, "at once", id="index and image"),
         pytest.param({"manifests": [], "config": descriptor()}, "at once", id="index and config"),
-        pytest.param({}, "of an unknown kind", id="empty"),
+        pytest.param({}, "unknown kind", id="empty"),
         pytest.param({"schemaVersion": 1, "fsLayers": []}, "schemaVersion 1", id="version 1"),
-        pytest.param([], "not a JSON object", id="list"),
-        pytest.param({"manifests": {}}, "manifests of the manifest is not a list", id="manifests"),
-        pytest.param({"config": descriptor()}, "layers of the manifest is not a list", id="layers"),
-        pytest.param({"layers": []}, "config of the manifest is not an object", id="no config"),
+        pytest.param([], "found a list, wanted an object", id="list"),
         pytest.param(
-            {"config": descriptor(), "layers": [1]}, "layers[0] of the manifest", id="layer"
+            {"manifests": {}}, "/manifests: found an object, wanted a list", id="manifests"
+        ),
+        pytest.param({"config": descriptor()}, "/layers: missing", id="layers"),
+        pytest.param({"layers": []}, "/config: missing", id="no config"),
+        pytest.param(
+            {"config": descriptor(), "layers": [1]}, "/layers/0: found an integer", id="layer"
         ),
         pytest.param(
             {"config": descriptor(digest="sha512:" + "0" * 128), "layers": []},
-            "has no sha256 digest",
+            "wanted a sha256 digest",
             id="other algorithm",
         ),
         pytest.param({"config": descriptor(size=-1), "layers": []}, "found -1", id="size"),
-        pytest.param({"config": descriptor(size="3"), "layers": []}, "found '3'", id="size text"),
-        pytest.param({"config": descriptor(size=True), "layers": []}, "found True", id="size true"),
+        pytest.param(
+            {"config": descriptor(size="3"), "layers": []},
+            "/config/size: found a string",
+            id="size text",
+        ),
+        pytest.param(
+            {"config": descriptor(size=True), "layers": []},
+            "/config/size: found true or false",
+            id="size true",
+        ),
     ],
 )
 def test_malformed_manifest_is_refused(document: Any, problem: str) -> None:
@@ -132,13 +142,25 @@ def test_absent_and_null_members_of_a_config_are_empty() -> None:
     [
         pytest.param({"os": "windows"}, "image is for windows/amd64, wanted linux/amd64", id="os"),
         pytest.param({"architecture": "arm64"}, "image is for linux/arm64", id="architecture"),
-        pytest.param({"rootfs": None}, "rootfs.diff_ids", id="rootfs"),
-        pytest.param({"rootfs": {"diff_ids": ["x"]}}, "rootfs.diff_ids", id="diff_id"),
-        pytest.param({"config": [1]}, "config.config is not an object", id="config"),
-        pytest.param({"config": {"Env": "A=1"}}, "config.Env is not a list", id="env"),
-        pytest.param({"config": {"Cmd": [1]}}, "config.Cmd is not a list of strings", id="cmd"),
-        pytest.param({"config": {"User": 5}}, "config.User is not a string", id="user"),
-        pytest.param({"config": {"Volumes": ["/a"]}}, "config.Volumes is not an object", id="vol"),
+        pytest.param({"rootfs": None}, "/rootfs: found null", id="rootfs"),
+        pytest.param(
+            {"rootfs": {"diff_ids": ["x"]}}, "/rootfs/diff_ids/0: found 'x'", id="diff_id"
+        ),
+        pytest.param({"config": [1]}, "/config: found a list, wanted an object", id="config"),
+        pytest.param(
+            {"config": {"Env": "A=1"}}, "/config/Env: found a string, wanted a list", id="env"
+        ),
+        pytest.param(
+            {"config": {"Cmd": [1]}}, "/config/Cmd/0: found an integer, wanted a string", id="cmd"
+        ),
+        pytest.param(
+            {"config": {"User": 5}}, "/config/User: found an integer, wanted a string", id="user"
+        ),
+        pytest.param(
+            {"config": {"Volumes": ["/a"]}},
+            "/config/Volumes: found a list, wanted an object",
+            id="vol",
+        ),
     ],
 )
 def test_malformed_config_is_refused(change: dict[str, Any], problem: str) -> None:
@@ -180,12 +202,19 @@ CONFIG = '{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":[]},"config"
             '["a"]', '["\\ud800"]', "string holds an unpaired surrogate", id="half a pair"
         ),
         pytest.param('"os"', '"os":"x","os"', "member 'os' occurs twice", id="platform"),
-        pytest.param('"Cmd"', '"cmd":["b"],"Cmd"', "has a key 'cmd', wanted 'Cmd'", id="lower"),
         pytest.param(
-            '"Cmd"', '"U\u017fer":"b","Cmd"', "has a key 'U\u017fer', wanted 'User'", id="folded"
+            '"Cmd"', '"cmd":["b"],"Cmd"', "/config/cmd: wanted the spelling 'Cmd'", id="lower"
         ),
-        pytest.param('"config"', '"Config"', "has a key 'Config', wanted 'config'", id="config"),
-        pytest.param('"rootfs"', '"RootFS":{},"rootfs"', "has a key 'RootFS'", id="layers"),
+        pytest.param(
+            '"Cmd"',
+            '"U\u017fer":"b","Cmd"',
+            "/config/U\u017fer: wanted the spelling 'User'",
+            id="folded",
+        ),
+        pytest.param('"config"', '"Config"', "/Config: wanted the spelling 'config'", id="config"),
+        pytest.param(
+            '"rootfs"', '"RootFS":{},"rootfs"', "/RootFS: wanted the spelling", id="layers"
+        ),
     ],
 )
 def test_a_config_that_readers_read_differently_is_refused(
@@ -199,7 +228,7 @@ def test_a_config_that_readers_read_differently_is_refused(
     ("content", "problem"),
     [
         pytest.param(b'{"layers":[],"layers":[]}', "member 'layers' occurs twice", id="twice"),
-        pytest.param(b'{"Manifests":[],"layers":[]}', "has a key 'Manifests'", id="case"),
+        pytest.param(b'{"Manifests":[],"layers":[]}', "/Manifests: wanted the spelling", id="case"),
         pytest.param('{"layers":[]}'.encode("utf-16"), "not valid UTF-8", id="another encoding"),
     ],
 )

@@ -156,9 +156,9 @@ def test_a_config_said_to_be_huge_is_not_read(tmp_path: Path) -> None:
     ("name", "content", "problem"),
     [
         pytest.param("oci-layout", None, "cannot read the image layout", id="no marker"),
-        pytest.param("oci-layout", "oops", "is not JSON", id="marker not JSON"),
-        pytest.param("oci-layout", "{}", "version is None, wanted '1.0.0'", id="no version"),
-        pytest.param("oci-layout", "[]", "version is None, wanted '1.0.0'", id="marker a list"),
+        pytest.param("oci-layout", "oops", "not valid JSON", id="marker not JSON"),
+        pytest.param("oci-layout", "{}", "/imageLayoutVersion: missing", id="no version"),
+        pytest.param("oci-layout", "[]", "found a list, wanted an object", id="marker a list"),
         pytest.param("index.json", None, "cannot read the image layout", id="no index"),
         pytest.param("index.json", "oops", "not valid JSON", id="index not JSON"),
         pytest.param(
@@ -188,7 +188,7 @@ def test_a_layout_that_gives_one_name_to_two_images_is_refused(directory: Path) 
     index["manifests"].append(other)
     (directory / "index.json").write_text(json.dumps(index))
 
-    with pytest.raises(ImageError, match="image shop/cart:v1 is there twice"):
+    with pytest.raises(ImageError, match="two images have the name shop/cart:v1"):
         Layout(directory)
 
 

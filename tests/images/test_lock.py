@@ -152,7 +152,7 @@ def test_a_reference_locked_twice_is_refused_at_the_line_of_the_second() -> None
     content = json.dumps(document(to_json(locked()), to_json(locked())), indent=2).encode()
     second = content.decode().split("\n")
 
-    with pytest.raises(ImageError, match=r"emojivoto/web:v11 is there twice") as caught:
+    with pytest.raises(ImageError, match=r"emojivoto/web:v11 is listed twice") as caught:
         parse_lock(content)
 
     assert caught.value.where is not None

@@ -151,7 +151,7 @@ def test_a_path_that_is_not_plain_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("paths", "problem"),
-    [(("a", "a"), "'a': it is there twice"), (("a", "a/b"), "'a': it is a file and a directory")],
+    [(("a", "a"), "'a': it occurs twice"), (("a", "a/b"), "'a': it is a file and a directory")],
 )
 def test_paths_in_each_others_way_are_refused(paths: tuple[str, str], problem: str) -> None:
     with pytest.raises(ImageError, match=problem):

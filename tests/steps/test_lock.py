@@ -192,7 +192,7 @@ def test_a_damaged_layout_is_refused(tmp_path: Path) -> None:
     settings = project(tmp_path, cart=image())
     (tmp_path / "build/images/index.json").write_text("oops")
 
-    with pytest.raises(ImageError, match="manifest: not valid JSON"):
+    with pytest.raises(ImageError, match="manifest: line 1: not valid JSON"):
         run_lock(settings, [CART])
 
 

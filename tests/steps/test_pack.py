@@ -178,7 +178,7 @@ def test_a_project_without_a_recipe_has_our_components_only(tmp_path: Path) -> N
         ),
         pytest.param(
             '[images."a:1"]\nmodules = { "app" = ["shop.gone"] }',
-            "image a:1: module shop.gone is not there",
+            "image a:1: found no module shop.gone",
             id="missing module",
         ),
         pytest.param(

@@ -1,11 +1,11 @@
 """Findings: what a check reports about a user's file, with catalogue entry and location."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from contrast_tasks.catalogue import ENTRIES, Entry, Severity
 from contrast_tasks.errors import ContrastError, Location
+from contrast_tasks.records import Record
 
 __all__ = [
     "Finding",
@@ -20,8 +20,7 @@ __all__ = [
 Place = TypeVar("Place")
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Finding:
+class Finding(Record):
     """One statement of one check.
 
     entry: what all findings of this code and rule have in common.
@@ -52,12 +51,13 @@ class Finding:
             raise ValueError(f"{entry.code} {entry.rule} is not in the catalogue")
         if is_milder and entry.milder is None:
             raise ValueError(f"{entry.code} {entry.rule} has one severity")
-        assign = object.__setattr__
-        assign(self, "entry", entry)
-        assign(self, "where", where)
-        assign(self, "message", message)
-        assign(self, "hint", entry.hint if hint is None else hint)
-        assign(self, "is_milder", is_milder)
+        super().__init__(
+            entry=entry,
+            where=where,
+            message=message,
+            hint=entry.hint if hint is None else hint,
+            is_milder=is_milder,
+        )
 
     @property
     def code(self) -> str:

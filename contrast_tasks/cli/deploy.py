@@ -1,7 +1,7 @@
 """`deploy`: generate, then make what runs equal to the annotated YAML."""
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         missing = " ".join(failure.message for failure in generated.failures)
         context.console.say(f"warning: {missing}: deployed without, set will want them")
     elif generated.exit_code != 0:
-        return replace(generated, command="deploy")
+        return generated.replace(command="deploy")
     result = run_deploy(
         context.settings(**flags),
         say=context.console.say,

@@ -6,7 +6,6 @@ Source: OCI image specification 1.1, "image-index", "manifest", "config".
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS
@@ -34,8 +33,7 @@ _PROCESS_KEYS = (
 PLATFORM = ("linux", "amd64")  # of all confidential guests
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(Record):
     """A reference to content by media type, digest and size."""
 
     media_type: str
@@ -43,7 +41,7 @@ class Descriptor:
     size_bytes: int
     os: str = ""
     architecture: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor with the member names of the specification."""
@@ -57,8 +55,7 @@ class Descriptor:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageManifest:
+class ImageManifest(Record):
     """The parts of one image; layers from the bottom up."""
 
     config: Descriptor

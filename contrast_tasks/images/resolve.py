@@ -1,7 +1,6 @@
 """Resolve a reference to its linux/amd64 image, in a layout or a registry."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from contrast_tasks.errors import ImageError
@@ -15,6 +14,7 @@ from contrast_tasks.images.documents import (
     parse_index_or_manifest,
 )
 from contrast_tasks.pods.references import ImageReference
+from contrast_tasks.records import Record
 
 # Of a manifest or config. Source: OCI distribution specification, which recommends 4 MiB for manifests.
 MAX_DOCUMENT_BYTES = 4 << 20
@@ -31,8 +31,7 @@ class ImageSource(Protocol):
         """Open a blob of the reference's repository for reading and seeking."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedImage:
+class ResolvedImage(Record):
     """An image's manifest and config; layers and diff_ids: from the bottom up, of equal length.
 
     source: opens its layers. digest: of the index or manifest that the reference names. manifest_digest: of the

@@ -6,7 +6,6 @@ documents are left out and each `kind: List` is expanded; `Document.index` count
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -16,6 +15,7 @@ from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.kube import nodes
 from contrast_tasks.pointers import Path, to_pointer
+from contrast_tasks.records import Record
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 
@@ -30,8 +30,7 @@ class KubeError(FindingsError):
     """A file cannot be read as Kubernetes documents; carries every finding of the file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
+class Chunk(Record):
     """The text of one document; start: its offset in the file, in characters; first_line: counts from 1."""
 
     start: int
@@ -43,8 +42,7 @@ class Chunk:
         return self.first_line + self.text.count("\n", 0, index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Record):
     """One Kubernetes object and its place.
 
     index: position among the objects of the file. line: of its first key. text: its own text, for hashing.
@@ -57,8 +55,8 @@ class Document:
     text: str
     obj: dict[str, Any]
     path: Path = ()
-    chunk: Chunk = field(repr=False, compare=False)
-    node: yaml.MappingNode = field(repr=False, compare=False)
+    chunk: Chunk
+    node: yaml.MappingNode
 
     @property
     def kind(self) -> str:

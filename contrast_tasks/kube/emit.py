@@ -7,8 +7,9 @@ A string is written plain only if every YAML 1.1 and YAML 1.2 reader takes it fo
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from contrast_tasks.records import Record
 
 # Texts that some reader takes for a null, boolean, number, date, merge key or value key.
 _AMBIGUOUS: Final = re.compile(
@@ -29,8 +30,7 @@ _LITERAL_LINE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockStyle:
+class BlockStyle(Record):
     """Indentation of a mapping under a key and of a sequence under a key, in columns."""
 
     mapping_step: int = 2

@@ -5,19 +5,18 @@ No-op runs import this module, so it imports YAML and the checks only where a fi
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
+from contrast_tasks.records import Record
 
 # Kinds where two definitions of one name make the outcome depend on the order of files.
 _EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigUse:
+class ConfigUse(Record):
     """A pod's reference to a ConfigMap or Secret of its namespace."""
 
     kind: str
@@ -26,8 +25,7 @@ class ConfigUse:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocIndex:
+class DocIndex(Record):
     """One Kubernetes object.
 
     index, line: as in kube.documents.Document. sha256: of the object's own text, comments included.
@@ -79,8 +77,7 @@ class DocIndex:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileIndex:
+class FileIndex(Record):
     """The objects of one file, in its order."""
 
     file: str
@@ -196,11 +193,9 @@ def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:
 
 
 def _document_json(doc: DocIndex) -> dict[str, Any]:
-    members = {
-        field.name: getattr(doc, field.name) for field in fields(doc) if field.name != "file"
-    }
+    members = {name: getattr(doc, name) for name in doc.parts if name != "file"}
     members["images"] = list(doc.images)
-    members["references"] = [asdict(reference) for reference in doc.references]
+    members["references"] = [vars(reference) for reference in doc.references]
     members["findings"] = [finding.to_json() for finding in doc.findings]
     always = {"index", "line", "kind", "api_version", "namespace", "name", "sha256", "is_workload"}
     return {key: value for key, value in members.items() if key in always or value}

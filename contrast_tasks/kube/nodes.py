@@ -6,10 +6,11 @@ turns keys into strings. PyYAML differs in all four, so the loader here has its 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
+
+from contrast_tasks.records import Record
 
 _TAG: Final = "tag:yaml.org,2002:"
 MERGE_TAG: Final = _TAG + "merge"
@@ -51,8 +52,7 @@ _resolver(
 _resolver("merge", "<<", "<")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Record):
     """A fault in a document; index: its offset in the text, in characters."""
 
     index: int

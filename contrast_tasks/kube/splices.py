@@ -7,7 +7,6 @@ certain place raises NotSpliceable.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 
 from contrast_tasks.kube import emit, nodes
 from contrast_tasks.kube.extents import Extents, NotSpliceable, shared_nodes
+from contrast_tasks.records import Record
 
 _COLON = re.compile(r"[ \t]*:")
 _COMMENT = re.compile(r"(?:^|\s)#")
@@ -23,8 +23,7 @@ _MAPPING_UNDER_KEY = re.compile(r"^( *)[^\s#-][^#\n]*:[ \t]*\r?\n\1( +)[^\s#-]",
 _SEQUENCE_UNDER_KEY = re.compile(r"^((?: |- )*)[^\s#-][^#\n]*:[ \t]*\r?\n( *)- ", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Splice:
+class _Splice(Record, kw_only=False):
     start: int
     end: int
     text: str
@@ -195,9 +194,9 @@ class Splicer:
             return self._style
         if isinstance(node, yaml.SequenceNode):
             step = int(node.start_mark.column) - column
-            return replace(self._style, sequence_step=step) if step >= 0 else self._style
+            return self._style.replace(sequence_step=step) if step >= 0 else self._style
         step = int(node.value[0][0].start_mark.column) - column
-        return replace(self._style, mapping_step=step) if step > 0 else self._style
+        return self._style.replace(mapping_step=step) if step > 0 else self._style
 
     def _rendered(self, node: yaml.Node, want: Any, column: int) -> list[str]:
         lines = emit.value_lines(want, column, self._style)

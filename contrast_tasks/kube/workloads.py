@@ -2,13 +2,13 @@
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from contrast_tasks.annotations import POD_ROLE, PREFIX
 from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
+from contrast_tasks.records import Record
 
 # Source: docs/internals/generate.md 8.5. AKS has a class of its own.
 CONFIDENTIAL_PREFIX: Final = "contrast-cc"
@@ -17,8 +17,7 @@ _CONFIG_MAP: Final = ConfigSource("ConfigMap", "name")
 _SECRET: Final = ConfigSource("Secret", "name")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigReference:
+class ConfigReference(Record):
     """A pod's reference to a ConfigMap or Secret of its namespace; path: of the name inside the object."""
 
     kind: str

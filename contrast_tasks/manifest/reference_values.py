@@ -6,7 +6,6 @@ and is reported as such. Source: docs/internals/manifest.md 3, 9.4.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from contrast_tasks.declare.documents import to_json, to_record
@@ -44,8 +43,7 @@ _AKS_ABI_MINOR = 31
 _NO_OVERRIDES = ReferenceOverrides()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvidedValues:
+class ProvidedValues(Record):
     """What a reference value file says for one platform: partial entries in the manifest's spelling."""
 
     snp: tuple[Mapping[str, Any], ...] = ()

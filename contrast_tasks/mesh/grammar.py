@@ -11,7 +11,6 @@ out of the result. Source: docs/internals/service-mesh.md 2 and 2.3 (column "our
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from contrast_tasks import catalogue
@@ -333,7 +332,7 @@ def _with_peers(
                 f"an egress name of {', '.join(known) or 'none'}",
             )
         peers[target] = names
-    return tuple(replace(entry, peers=peers.get(entry.name, ())) for entry in entries)
+    return tuple(entry.replace(peers=peers.get(entry.name, ())) for entry in entries)
 
 
 def _ingress_peers(

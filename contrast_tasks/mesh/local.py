@@ -9,7 +9,7 @@ The local backend writes it to the sidecar's environment, the sidecar reads it b
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from contrast_tasks.decode import DecodeError, parse_json, read_record
 from contrast_tasks.errors import SettingsError
@@ -40,8 +40,8 @@ class LocalMesh:
         entries = []
         for entry in config.egress:
             address, _, port = self.egress.get(entry.listen, entry.listen).rpartition(":")
-            entries.append(replace(entry, listen_ip=address, listen_port=int(port)))
-        return replace(config, egress=tuple(entries))
+            entries.append(entry.replace(listen_ip=address, listen_port=int(port)))
+        return config.replace(egress=tuple(entries))
 
 
 def parse_local_mesh(text: str) -> LocalMesh:

@@ -4,14 +4,14 @@ Source: docs/internals/service-mesh.md 2.3, end.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from contrast_tasks.records import Record
 
 Mode = Literal["tls", "plain"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngressEntry:
+class IngressEntry(Record):
     """One exempted port: `tls` is TLS without client certificate, `plain` is no TLS at all."""
 
     name: str
@@ -19,8 +19,7 @@ class IngressEntry:
     mode: Mode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EgressEntry:
+class EgressEntry(Record):
     """One outbound connection: the application's loopback address and what lies behind it.
 
     listen_ip: in 127.0.0.0/8; remote_host: DNS name, IPv4 or IPv6 address without brackets.
@@ -46,14 +45,13 @@ class EgressEntry:
         return f"{host}:{self.remote_port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeshConfig:
+class MeshConfig(Record):
     """Everything the annotations of one pod say; ingress_peers maps a protected port to allowed client names."""
 
     ingress: tuple[IngressEntry, ...] = ()
     egress: tuple[EgressEntry, ...] = ()
     admin_port: int | None = None
-    ingress_peers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    ingress_peers: Mapping[int, tuple[str, ...]] = {}
 
     def ports(self, mode: Mode) -> tuple[int, ...]:
         """Return the ingress ports of a mode, each once, in order."""

@@ -1,16 +1,14 @@
 """Where a finding on a mesh annotation stands, and how it reads."""
 
-from dataclasses import dataclass
-
 from contrast_tasks.catalogue import Entry
 from contrast_tasks.findings import Findings
+from contrast_tasks.records import Record
 
 # The key of an annotation, or a path inside the pod spec.
 Spot = str | tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record, kw_only=False):
     """One annotation, or one entry of it counted from 1, that findings are about."""
 
     key: str

@@ -5,9 +5,9 @@ default registry are those of the Docker command line.
 """
 
 import re
-from dataclasses import dataclass, replace
 
 from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.records import Record
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
@@ -26,8 +26,7 @@ def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageReference:
+class ImageReference(Record):
     """A parsed reference; name: everything before tag and digest, as written."""
 
     name: str
@@ -57,11 +56,11 @@ class ImageReference:
         The tag `latest` is added only if there is neither tag nor digest.
         """
         tag = self.tag or (None if self.digest else DEFAULT_TAG)
-        return str(replace(self, name=f"{self.registry}/{self.repository}", tag=tag))
+        return str(self.replace(name=f"{self.registry}/{self.repository}", tag=tag))
 
     def pinned(self, digest: str) -> "ImageReference":
         """Return the reference with this digest; a tag is kept for human readers."""
-        return replace(self, digest=digest)
+        return self.replace(digest=digest)
 
 
 def _split_name(name: str) -> tuple[str, str]:

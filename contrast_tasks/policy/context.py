@@ -1,14 +1,13 @@
 """What the derivation of every container of a pod has in common."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from contrast_tasks.policy.model import PolicyInput, Profile
 from contrast_tasks.policy.place import Place
+from contrast_tasks.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodContext:
+class PodContext(Record):
     """The pod being derived; metadata and spec are the template's."""
 
     given: PolicyInput

@@ -1,7 +1,5 @@
 """From a pod template to the expectations its policy enforces (docs/internals/policy.md 4)."""
 
-from dataclasses import replace
-
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Findings, raise_errors
@@ -247,7 +245,7 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
             catalogue.IMAGE_WITHOUT_LAYERS,
             "the image has no layers; some runtimes attach a device of the host instead",
         )
-    return replace(facts, reference=reference, digest=digest)
+    return facts.replace(reference=reference, digest=digest)
 
 
 def _sysctls(context: PodContext) -> dict[str, str]:

@@ -5,20 +5,19 @@ that several containers have in common are factored out into `shared`, because a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contrast_tasks.findings import Finding
 from contrast_tasks.pods.volume_kinds import DirectoryKind
 from contrast_tasks.policy.model import Profile
+from contrast_tasks.records import Record
 
 DATA_VERSION = 1
 ContainerKind = Literal["pause", "init", "sidecar", "main"]
 SourceKind = Literal["eq", "file"] | DirectoryKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pattern:
+class Pattern(Record):
     """A value that only the host knows: an anchored regular expression and one text that it matches.
 
     `$(name)`, `$(namespace)` and `$(uid)` in either stand for the pod's identity in the request.
@@ -31,8 +30,7 @@ class Pattern:
 Value = str | Pattern
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvPattern:
+class EnvPattern(Record):
     """A variable whose value is not known; regex and sample are of the whole `NAME=value`."""
 
     regex: str
@@ -44,18 +42,16 @@ class EnvPattern:
 NOTHING = "x^"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Record):
     """fixed must be present; optional may be absent; family is a pattern of a whole `NAME=value`, without anchors, for other names."""
 
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    patterns: Mapping[str, EnvPattern] = field(default_factory=dict)
+    fixed: Mapping[str, str] = {}
+    optional: Mapping[str, tuple[str, ...]] = {}
+    patterns: Mapping[str, EnvPattern] = {}
     family: str = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
+class User(Record):
     """Numeric identity of a process; gids are the additional groups, sorted."""
 
     uid: int
@@ -63,8 +59,7 @@ class User:
     gids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Record):
     """nnp is no-new-privileges; caps are sorted names without CAP_."""
 
     args: tuple[Value, ...]
@@ -75,8 +70,7 @@ class Process:
     caps: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(Record):
     """One mount point; options are the accepted lists, extra are options the kernel may add to them.
 
     source: `eq` the text, `file` the base name of a copied file, `ephemeral` and `local` the volume.
@@ -99,8 +93,7 @@ class Mount:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(Record):
     """A directory the agent makes for a volume before the container starts.
 
     kind: `ephemeral` in memory of its own, `local` on the guest's disk. counts: the accepted numbers of such entries.
@@ -121,8 +114,7 @@ class Storage:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class Container(Record):
     """Expectations of one container; the pause container has the empty name.
 
     after: names that must have been started before. images: accepted sources of the pull. nested: pairs of mount
@@ -161,8 +153,7 @@ class Container:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodIdentity:
+class PodIdentity(Record):
     """name_re is anchored, name_sample matches it; namespace None lets the first request choose it."""
 
     name_re: str
@@ -171,8 +162,7 @@ class PodIdentity:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyData:
+class PolicyData(Record):
     """All expectations of one pod; `findings` were met on the way and are not part of the policy.
 
     copy_names: base names of files and directories the shim may copy; copy_watched: those it may change later.

@@ -1,17 +1,16 @@
 """What the policy generator is given: a pod, its images and its configuration, as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from contrast_tasks.pods.injected import INITIALIZER
 from contrast_tasks.pointers import Path
+from contrast_tasks.records import Record
 
 ConfigKey = tuple[str, str | None, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFacts:
+class ImageFacts(Record):
     """What an image's configuration and layers say; everything of it that a policy depends on.
 
     reference: as written in the pod; digest: `sha256:<64 hex>` or empty when unknown.
@@ -32,8 +31,7 @@ class ImageFacts:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class Owner(Record):
     """The object that holds the pod template; namespace is None when the YAML names none."""
 
     kind: str
@@ -42,8 +40,7 @@ class Owner:
     generate_name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyInput:
+class PolicyInput(Record):
     """One pod template with all that its expectations are derived from.
 
     images: by the reference as it stands in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace,
@@ -57,15 +54,14 @@ class PolicyInput:
     pod_spec: Mapping[str, Any]
     owner: Owner
     images: Mapping[str, ImageFacts]
-    configs: Mapping[ConfigKey, Mapping[str, str | bytes]] = field(default_factory=dict)
-    block_claims: Mapping[str, str] = field(default_factory=dict)
+    configs: Mapping[ConfigKey, Mapping[str, str | bytes]] = {}
+    block_claims: Mapping[str, str] = {}
     indexed_job: bool = False
     service_account_automount: bool = True
     path: Path = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Profile:
+class Profile(Record):
     """The runtime the policy is made for; it selects data, never other rules (docs/internals/policy.md 8).
 
     shared_paths: prefixes below which the shim copies files. pause: the pause image as the guest sees it.
@@ -81,19 +77,17 @@ class Profile:
         "/run/kata-containers/shared/containers/passthrough/",
     )
     ephemeral_path: str = "/run/kata-containers/sandbox/ephemeral/"
-    pause: ImageFacts = field(
-        default_factory=lambda: ImageFacts(
-            reference="pause",
-            entrypoint=("/pause",),
-            env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
-            working_dir="/",
-            user="65535:65535",
-        )
+    pause: ImageFacts = ImageFacts(
+        reference="pause",
+        entrypoint=("/pause",),
+        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
+        working_dir="/",
+        user="65535:65535",
     )
     hidden_logs: frozenset[str] = frozenset({INITIALIZER})
     forwarded_annotations: tuple[str, ...] = ("io.katacontainers.",)
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
-    requests: Mapping[str, bool] = field(default_factory=dict)
+    requests: Mapping[str, bool] = {}
     gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
 
     def paths_json(self) -> dict[str, Any]:

@@ -1,18 +1,16 @@
 """The numeric identity of a container's process (docs/internals/policy.md 4.4)."""
 
-from dataclasses import dataclass
-
 from contrast_tasks import catalogue
 from contrast_tasks.policy.expectations import User
 from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
+from contrast_tasks.records import Record
 
 _PASSWD_FIELDS = 4
 _GROUP_FIELDS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Record):
     """One line of /etc/passwd."""
 
     name: str

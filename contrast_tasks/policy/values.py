@@ -1,16 +1,15 @@
 """Texts of which a part is known to the host only, and the kubelet's `$(NAME)` expansion over them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from contrast_tasks.policy.expectations import Pattern, Value
+from contrast_tasks.records import Record
 
 # The characters that mean something in the agent's regular expressions; other escapes are errors there.
 _SPECIAL = frozenset("\\.+*?()|[]{}^$#&-~")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
+class Unknown(Record):
     """A part only the host knows: a regular expression without anchors, and a text that it matches."""
 
     regex: str

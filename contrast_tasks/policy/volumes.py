@@ -3,7 +3,6 @@
 import posixpath
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from contrast_tasks import catalogue
 from contrast_tasks.pods.volume_kinds import MADE_DIRECTORIES, MEDIA, Reach, kind_of, known_kind
@@ -12,10 +11,10 @@ from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
 from contrast_tasks.policy.names import is_label
 from contrast_tasks.policy.place import Place
+from contrast_tasks.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
+class Volume(Record):
     """How a volume reaches the guest; readonly: the kubelet mounts it read-only whatever the mount says."""
 
     name: str

@@ -7,7 +7,6 @@ Source: docs/internals/generate.md 5.1, 6, 8; docs/internals/graph.md 4.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from contrast_tasks import annotations, catalogue
@@ -22,11 +21,11 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import platform
 from contrast_tasks.prepare import declared, inject, mesh
+from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(Record):
     """A prepared document.
 
     obj: as it will be deployed, without a policy and with image references as written; not usable if a finding is an

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contrast_tasks.errors import ContrastError, Location
 from contrast_tasks.findings import Finding, FindingsError, Severity, sort_key
+from contrast_tasks.records import Record
 
 # Members are only added within 1.x; readers refuse another major version.
 VERSION = "1.0"
@@ -14,8 +14,7 @@ VERSION = "1.0"
 Status = Literal["changed", "unchanged", "up-to-date", "failed", "not-run"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Record):
     """One task of the run.
 
     status: `changed` wrote other bytes than before, `unchanged` ran and wrote the same, `not-run` waited for a failed
@@ -37,8 +36,7 @@ class Step:
         return {"name": self.name, "status": self.status, **wrote}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Record):
     """One error that ended a task or the command.
 
     kind: name of the error's class. is_findings: the error only stands for findings, which the report has too.
@@ -77,8 +75,7 @@ class Failure:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Record):
     """The outcome of one command line.
 
     findings: those of all checks, sorted; result: the command's own result, JSON values only.
@@ -89,7 +86,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     failures: tuple[Failure, ...] = ()
     steps: tuple[Step, ...] = ()
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = {}
 
     @classmethod
     def of_error(

@@ -8,19 +8,18 @@ Source: docs/internals/generate.md 2.6.
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.project import PROCESSOR
 
 PRIVATE_MODE = 0o600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicKeys:
+class PublicKeys(Record):
     """What of the keys enters the manifest, in the order of the settings; None where updates are disabled.
 
     local_root_sha256: the simulated processor's root, "" on other platforms. All hex.

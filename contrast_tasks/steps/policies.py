@@ -4,7 +4,6 @@ Its result depends on nothing but what `tasks.inputs` names, so it may be shared
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +139,6 @@ def _relative(finding: Finding, document: Document) -> Mapping[str, Any]:
     """
     where = finding.where
     if where.file != document.file:
-        return replace(finding, where=where.replace(line=None)).to_json()
+        return finding.replace(where=where.replace(line=None)).to_json()
     line = None if where.line is None else where.line - document.line + 1
-    return replace(finding, where=where.replace(file="", line=line)).to_json()
+    return finding.replace(where=where.replace(file="", line=line)).to_json()

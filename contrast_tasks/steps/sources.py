@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from contrast_tasks import catalogue
@@ -13,13 +12,13 @@ from contrast_tasks.findings import Finding
 _SUFFIXES = (".yml", ".yaml")
 
 
-@dataclass(slots=True)
 class Found:
     """What was found: the path below build/deployment by the path as shown, and every folder searched."""
 
-    paths: dict[str, str] = field(default_factory=dict)
-    directories: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.paths: dict[str, str] = {}
+        self.directories: list[str] = []
+        self.findings: list[Finding] = []
 
 
 def find_sources(root: Path, sources: Sequence[str]) -> Found:

@@ -7,7 +7,6 @@ rest     the policy's text; empty for a workload that gets none
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from contrast_tasks.files import canonical_json
@@ -99,4 +98,4 @@ def _with_line(project: Project, finding: Finding, workload: Workload) -> Findin
     where = finding.where
     if where.line is not None or not where.pointer or declared is None:
         return finding
-    return replace(finding, where=declared.place(where.pointer.rpartition("/")[2]))
+    return finding.replace(where=declared.place(where.pointer.rpartition("/")[2]))

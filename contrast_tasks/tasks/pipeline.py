@@ -4,7 +4,6 @@ The steps know neither digests nor the store, and are imported when an action ru
 """
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from contrast_tasks.files import canonical_json, pretty_json, sha256_hex, write_atomic
@@ -77,7 +76,7 @@ def prepare_keys(project: Spec) -> dict[str, Any]:
     workspace = _open(project)
     public, made = prepare(workspace.project.settings)
     # The keys that were made are among what the result is made from.
-    content = canonical_json(asdict(public))
+    content = canonical_json(vars(public))
     workspace.results.put("keys", workspace.inputs.keys().digest, content)
     return {"wrote": made}
 

@@ -1,7 +1,5 @@
 """A pod's own life passes its own policy, under both engines and in the order the runtime asks."""
 
-from dataclasses import replace
-
 import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
@@ -72,8 +70,8 @@ def test_the_synthesised_life_is_the_same_every_time() -> None:
 
 def test_a_policy_that_would_deny_its_own_pod_is_found() -> None:
     data = web()
-    main = replace(data.containers[-1], images=("example.com/other@sha256:00",))
-    other = replace(data, containers=(*data.containers[:-1], main))
+    main = data.containers[-1].replace(images=("example.com/other@sha256:00",))
+    other = data.replace(containers=(*data.containers[:-1], main))
 
     denials = simulate(render_policy(data), other)
 

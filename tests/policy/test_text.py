@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -187,7 +186,7 @@ def test_a_foreign_policy_is_not_read(policy: bytes, message: str) -> None:
 def test_a_request_that_is_switched_on_is_allowed(engine: str) -> None:
     data = web()
     requests = {**data.profile.requests, "WriteStreamRequest": True}
-    opened = replace(data, profile=replace(data.profile, requests=requests))
+    opened = data.replace(profile=data.profile.replace(requests=requests))
 
     guest = PolicyEngine(render_policy(opened), engine=engine)
 

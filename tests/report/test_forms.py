@@ -3,7 +3,6 @@
 import io
 import json
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +291,7 @@ def test_a_run_that_failed_tells_what_it_has_written_nevertheless(
 
 
 def test_an_error_of_another_class_that_is_findings_is_said_once_with_its_own_hint() -> None:
-    plain = replace(finding(), hint="")
+    plain = finding().replace(hint="")
 
     assert closing_lines(
         Report(command="verify", findings=(plain,), failures=(Failure.of(ManifestError([plain])),))
@@ -367,12 +366,11 @@ def test_findings_are_shown_once_in_the_order_of_files_and_lines() -> None:
 
 def test_hints_name_a_command_as_this_one_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     hint = "run 'contrast-tasks lock', or install contrast-tasks with the extra 'measure'"
-    kept = replace(finding(), hint=hint)
+    kept = finding().replace(hint=hint)
     failed = Failure.of(ImageError("no image", hint=hint), "lock")
-    grave = replace(
-        Failure.of(FindingsError([kept]), "check"), hint="run 'contrast-tasks generate' again"
-    )
-    report = replace(FULL, findings=(kept,), failures=(failed, grave))
+    failure = Failure.of(FindingsError([kept]), "check")
+    grave = failure.replace(hint="run 'contrast-tasks generate' again")
+    report = FULL.replace(findings=(kept,), failures=(failed, grave))
 
     monkeypatch.delenv("CONTRAST_COMMAND", raising=False)
     assert finding_line(kept).endswith(f"\n  hint: {hint}")

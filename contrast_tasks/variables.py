@@ -1,6 +1,6 @@
 """Names of the environment variables that one program of this project sets and another reads.
 
-The programs document their meaning: coordinator/__main__.py, guest/initializer.py, guest/sidecar.py and
+The programs document their meaning: coordinator/options.py, guest/initializer.py, guest/sidecar.py and
 attestation/issuers/environment.py. local/shim/sitecustomize.py runs inside applications and repeats its two names.
 """
 

@@ -1,7 +1,7 @@
-"""The mesh API's method: a certificate for a workload whose evidence the handshake has accepted.
+"""The mesh API's method: issue a certificate to a workload whose evidence the handshake has accepted.
 
-The state that judged the evidence is the state that issues: it was captured when the handshake began and travels with
-the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 7.3, 7.4.
+The state that the evidence was judged by also issues the certificate: it is captured when the handshake begins and kept
+with the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 7.3, 7.4.
 """
 
 import logging

@@ -3,14 +3,14 @@
     initial ------ update(None) ------> active <---- update(old) ---- active (generation + 1, new mesh CA)
     recovery ----- reset(None) -------> active      memory is empty, the store is not: the process was restarted
     stale -------- reset(old) --------> active      another Coordinator moved the head on; nothing is served
-    inconsistent   transitions without a head: somebody deleted it; only `force_new` starts over
+    inconsistent   transitions without a head: the head was deleted; only `force_new` starts over
 
-`active` is called `final` when the manifest names no workload owner, who could update it. Only these two are served;
-for each of the others there is a class of error.
+`active` is called `final` if the manifest names no workload owner, so that it can never be updated. Only these two are
+served; each other state has its class of error.
 
-A State never changes, except that it can become stale. An update builds everything first: keys, certificates, signed
-head. Then it writes the documents, then swaps the head (the store's compare-and-swap decides between Coordinators),
-and then the reference in memory. A crash between any two of these leaves the old manifest in force.
+A State never changes, except that it can become stale. An update first builds keys, certificates and the signed head. It
+then writes the documents, swaps the head (the store's compare-and-swap decides between Coordinators), and finally swaps
+the reference in memory. A crash between any two of these steps leaves the old manifest in force.
 Source: docs/internals/coordinator.md 4.
 """
 
@@ -46,7 +46,7 @@ ParseManifest = Callable[[bytes], "Manifest"]
 
 
 class StateUnavailable(ContrastError):
-    """There is no state that could be served; `name` is what probes call that."""
+    """No state can be served; `name` is the word that probes report."""
 
     name = ""
 
@@ -64,24 +64,24 @@ class InRecovery(StateUnavailable):
 
 
 class Stale(InRecovery):
-    """There is a history that went on without this process."""
+    """There is a history that another Coordinator continued."""
 
     name = "stale"
 
 
 class HistoryInconsistent(StateUnavailable):
-    """The store holds transitions, but not which one is the newest."""
+    """The store holds transitions, but not the head that names the newest."""
 
     name = "inconsistent"
 
 
 class ConcurrentUpdate(ContrastError):
-    """The state is no longer the one the change was based on."""
+    """The state in force is not the one that the change was based on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class State:
-    """One generation; handlers take one State per request and never ask the Guard again.
+    """One generation. A handler takes one State per request and never asks the Guard again.
 
     manifest_bytes: exactly as sent. generation: 1 for the first manifest. root_issued_at: time of the first set.
     """
@@ -98,17 +98,17 @@ class State:
 
     @property
     def is_stale(self) -> bool:
-        """Return whether another Coordinator has moved on; never turns back to False."""
+        """Return whether another Coordinator has set a newer manifest; never turns back to False."""
         return self._stale.is_set()
 
     def mark_stale(self) -> None:
-        """Say that this state is no longer the newest."""
+        """Record that this state is no longer the newest."""
         self._stale.set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What probes and people are told: a name of the table above, why, and the generation (0: no manifest)."""
+    """What probes report: a name of the table above, the reason, and the generation (0: no manifest)."""
 
     name: str
     reason: str
@@ -116,9 +116,9 @@ class Status:
 
 
 class Guard:
-    """Holds the state; readers never wait for writers once there is one.
+    """Holds the state. Once there is one, readers never wait for writers.
 
-    now, random_bytes: the clock and the randomness. parse: bytes to Manifest, strict. force_new: start over although
+    now, random_bytes: sources of time and randomness. parse: strict, bytes to Manifest. force_new: start over although
     the store holds transitions without a head.
     """
 
@@ -137,14 +137,14 @@ class Guard:
         self.random_bytes = random_bytes
         self._force_new = force_new
         self._state: State | None = None
-        # First transitions of ours whose head could not be written; they are no sign of a head that was deleted.
+        # First transitions of this process whose head could not be written: they do not mean that a head was deleted.
         self._unfinished: set[str] = set()
         self._lock = threading.Lock()
 
     def current(self) -> State:
         """Return the state to serve from.
 
-        Raises StateUnavailable, or StoreError when the store cannot be asked.
+        Raises StateUnavailable, or StoreError if the store cannot be read.
         """
         if self._state is None:
             # A first set between its transition and its head would look like a deleted head.
@@ -161,9 +161,9 @@ class Guard:
         return state is self._state and not state.is_stale
 
     def outdate(self, state: State) -> bool:
-        """Mark a state as stale and return True; False if it is not in force any more.
+        """Mark a state as stale and return True; return False if it is no longer in force.
 
-        Waits for an update of our own: its head is in the store a moment before its state is in memory.
+        Waits for an update of this process: its head is in the store shortly before its state is in memory.
         """
         with self._lock:
             if not self.is_current(state):
@@ -172,9 +172,9 @@ class Guard:
             return True
 
     def unrecovered(self) -> State | None:
-        """Return what `reset` replaces: None after a restart, the stale state otherwise.
+        """Return what `reset` replaces: None after a restart, else the stale state.
 
-        Raises NoManifest when there is nothing to recover from, ConcurrentUpdate when the state is in order.
+        Raises NoManifest if there is nothing to recover from, ConcurrentUpdate if a state can be served.
         """
         try:
             self.current()
@@ -207,14 +207,14 @@ class Guard:
     ) -> State:
         """Put a manifest in force that the caller has validated, and return the new state.
 
-        old: what the caller based its checks on, None for the first set. policies: the documents the manifest names.
-        Raises ConcurrentUpdate or StoreConflict when `old` is no longer in force, StoreError when writing fails; the
-        state stays as it was then.
+        old: the state that the caller checked against, None for the first set. policies: the documents that the manifest
+        names. Raises ConcurrentUpdate or StoreConflict if `old` is no longer in force, StoreError if writing fails; the
+        state is then unchanged.
         """
         now = self.now()
         previous = NO_TRANSITION if old is None else old.latest.transition_hash
         transition = Transition(manifest_hash=sha256(manifest_bytes), previous=previous)
-        # Whole seconds, because that is what is stored and what certificates hold.
+        # Whole seconds, as in the store and in certificates.
         issued_at = now.replace(microsecond=0) if old is None else old.root_issued_at
         new = State(
             engine=engine,
@@ -245,8 +245,8 @@ class Guard:
         """Load the newest manifest from the store and serve it with a new mesh CA.
 
         old: the result of `unrecovered`. make_engine: authorises the caller against the stored manifest and returns
-        the engine of the seed it brought. Raises BadSeed when the head is not signed by that seed's key,
-        HistoryCorrupt, ConcurrentUpdate, and what make_engine and parse raise.
+        the engine of the seed that the caller sent. Raises BadSeed if the head is not signed by that seed's key,
+        HistoryCorrupt, ConcurrentUpdate, and whatever make_engine and parse raise.
         """
         head = self.history.latest_unverified()
         if head is None:
@@ -283,7 +283,7 @@ class Guard:
     ) -> CertificateAuthority:
         return CertificateAuthority(
             root_key=engine.root_ca_key,
-            # Fresh for each generation and never derived: see seedengine.
+            # New for each generation and never derived: see seedengine.
             mesh_key=ec.generate_private_key(ec.SECP384R1()),
             root_serial=engine.root_ca_serial,
             root_issued_at=issued_at,

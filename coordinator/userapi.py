@@ -1,7 +1,7 @@
-"""The user API's methods as plain functions of request, caller and guard; TLS and gRPC are transport's business.
+"""The user API's methods as functions of request, caller and guard; `transport` connects them to TLS and gRPC.
 
-Each takes one snapshot of the state. Everything is checked before anything is written, and whatever is refused leaves
-the state as it was. Source: docs/internals/coordinator.md 2.3, 4.3, 6.1.
+Each takes one snapshot of the state. Everything is checked before anything is written; a refused request changes nothing.
+Source: docs/internals/coordinator.md 2.3, 4.3, 6.1.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ _MAX_LISTED = 5
 def set_manifest(
     request: pb.SetManifestRequest, identity: PeerIdentity, guard: Guard
 ) -> pb.SetManifestResponse:
-    """Put a manifest in force: the first from anybody, later ones from an owner of the one in force."""
+    """Put a manifest in force: any caller may set the first, an owner of the one in force each later one."""
     _check_sizes(request)
     old = _in_force(guard)
     manifest = _parse_manifest(request.Manifest, guard)
@@ -85,7 +85,7 @@ def set_manifest(
 def get_manifests(
     _request: pb.GetManifestsRequest, _identity: PeerIdentity, guard: Guard
 ) -> pb.GetManifestsResponse:
-    """Return the history that leads to the manifest in force, with the certificates of the same generation."""
+    """Return all manifests up to the one in force, their policies, and the certificates of its generation."""
     state = guard.current()
     manifests, policies = _documents(state, guard)
     return pb.GetManifestsResponse(
@@ -100,7 +100,7 @@ def get_manifests(
 
 
 def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) -> pb.RecoverResponse:
-    """Serve the newest manifest of the history again, with the seed that one of its owners decrypted."""
+    """Serve the newest manifest of the history again, by the seed that one of its seed share owners decrypted."""
     try:
         old = guard.unrecovered()
     except NoManifest as err:
@@ -109,7 +109,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         raise _precondition("coordinator is already recovered", reason=REASON_RECOVERED) from err
 
     def make_engine(manifest: "Manifest") -> SeedEngine:
-        # Who calls is settled before the seed is looked at.
+        # The caller is authorised before the seed is used.
         authorise_recovery(identity.public_key_spki, manifest)
         return SeedEngine(request.Seed, request.Salt)
 
@@ -122,7 +122,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
 
 
 def _documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes]]:
-    """Return all manifests, oldest first, and by hash, in its order, the policies that any of them names."""
+    """Return all manifests, oldest first, and the policies that they name, by hash and sorted by it."""
     transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
     manifests = [
         guard.history.content("manifests", step.manifest_hash) for step in reversed(transitions)
@@ -134,7 +134,7 @@ def _documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes
 def _check_history_size(
     old: State, manifest: bytes, policies: Mapping[str, bytes], guard: Guard
 ) -> None:
-    """Refuse an update after which nobody could be shown the history any more."""
+    """Refuse an update after which the history would be too large for GetManifests."""
     manifests, documents = _documents(old, guard)
     size = sum(map(len, (*manifests, manifest, *{**documents, **policies}.values())))
     if size > MAX_HISTORY_BYTES:

@@ -1,10 +1,10 @@
-"""What a running Coordinator makes of a head that somebody else wrote to the store.
+"""How a running Coordinator reacts to the head that it finds in the store.
 
-    missing               written back: whoever can delete it must not make the next start look like the first
-    ours                  nothing: the echo of our own update
-    an ancestor of ours   rollback: written back and reported, our newer head is signed too
-    unsigned, malformed   written back and reported: else anybody with write access could stop the service or its updates
-    signed, not ours      another Coordinator with our seed has moved on: our state becomes stale
+    missing               write it back: deleting it must not make the next start look like the first
+    ours                  nothing to do
+    an ancestor of ours   a rollback: write ours back, which is newer and signed too, and report it
+    unsigned, malformed   write ours back and report it: write access alone must not stop the service or its updates
+    signed, not ours      another Coordinator with our seed has set a manifest: our state becomes stale
 
 Source: docs/internals/coordinator.md 4.7, 8.5.
 """
@@ -21,7 +21,7 @@ _log = logging.getLogger("coordinator.history")
 
 
 class Observation(Enum):
-    """What was seen and done."""
+    """What was found, and thereby what was done."""
 
     QUIET = "quiet"
     REPAIRED = "repaired"
@@ -31,9 +31,9 @@ class Observation(Enum):
 
 
 def observe(guard: Guard) -> Observation:
-    """Compare the store's head with the state in memory once and act as the table above says.
+    """Compare the store's head once with the state in memory, and act as in the table above.
 
-    Raises StoreError when the store cannot be read.
+    Raises StoreError if the store cannot be read.
     """
     try:
         state = guard.current()
@@ -49,7 +49,7 @@ def observe(guard: Guard) -> Observation:
 
 
 def watch(guard: Guard, stop: threading.Event, *, interval_s: float = 1.0) -> None:
-    """Observe the store every `interval_s` seconds until `stop` is set; trouble is logged once per kind."""
+    """Observe the store every `interval_s` seconds until `stop` is set; each kind of trouble is logged once."""
     reported = ""
     while not stop.wait(interval_s):
         trouble = ""
@@ -85,7 +85,7 @@ def _judge(guard: Guard, state: State, raw: bytes) -> Observation:
 
 
 def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Observation:
-    """Put our head back where `found` stands, with the objects it leads to, unless we have moved on ourselves."""
+    """Replace the head `found` by ours, and write its objects, unless this process has a newer state by now."""
     if not guard.is_current(state):
         return Observation.QUIET
     history = guard.history

@@ -37,4 +37,5 @@ def test_options_are_parsed_before_anything_heavy_is_loaded() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
+    assert "coordinator.options" in done.stdout
     assert not {"grpc", "cryptography", "OpenSSL"} & set(done.stdout.split())

@@ -29,7 +29,8 @@ from contrast_tasks.trusted_guests import (
     TdxReference,
 )
 from contrast_tasks.web.answers import Answer
-from coordinator import __main__ as process
+from coordinator import service
+from coordinator.options import parse_options
 from tests.fakes.attestation import CHIP_ID, MEASUREMENT, MINIMUM, TCB, AmdIssuer, FakeAmd
 from tests.fakes.intel import NOW, Intel, PckValues
 from tests.fakes.kept import FixedTime, TdxMachine, keep_collateral
@@ -160,7 +161,7 @@ def coordinator(
         monkeypatch.setattr(module, "intel_root_spki", lambda: intel.root_spki)
     for pinning in (validators, kds):
         monkeypatch.setattr(pinning, "amd_anchor", {"Milan": AMD.pinned}.__getitem__)
-    monkeypatch.setattr(process, "datetime", FixedTime)
+    monkeypatch.setattr(service, "datetime", FixedTime)
     caplog.set_level(logging.INFO)
     environ = {
         "CONTRAST_EVIDENCE": f"simulated:{processor}",
@@ -176,14 +177,14 @@ def coordinator(
     anywhere = [
         word for name in ("user-api", "mesh-api", "http") for word in (f"--{name}", "127.0.0.1:0")
     ]
-    options = process.parse_options([*anywhere, "--state", str(tmp_path / "state")], environ)
+    options = parse_options([*anywhere, "--state", str(tmp_path / "state")], environ)
     ready, done = threading.Event(), threading.Event()
 
     def wait() -> None:
         ready.set()
         done.wait()
 
-    thread = threading.Thread(target=process.run, args=(options, environ, wait))
+    thread = threading.Thread(target=service.run, args=(options, environ, wait))
     thread.start()
     try:
         assert ready.wait(30)

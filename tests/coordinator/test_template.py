@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from contrast_tasks import resources
-from coordinator.__main__ import parse_options
+from coordinator.options import parse_options
 
 TEXT = resources.read_text("templates/coordinator/coordinator.yml")
 DOCUMENTS = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(TEXT)}

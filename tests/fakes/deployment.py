@@ -16,7 +16,8 @@ from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
-from coordinator.__main__ import Options, run
+from coordinator.options import Options
+from coordinator.service import run
 
 COORDINATOR_POLICY = b"package agent_policy\n# coordinator\n"
 WEB_POLICY = b"package agent_policy\n# web\n"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.errors import SettingsError
-from coordinator.__main__ import parse_options
+from coordinator.options import parse_options
 
 
 def test_the_defaults_are_the_ports_of_the_reference_product() -> None:

@@ -1,0 +1,81 @@
+"""The options of the Coordinator's process. Most can be given as an environment variable too; the option wins."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contrast_tasks import variables
+from contrast_tasks.addresses import MESH_API_PORT, PROBES_PORT, USER_API_PORT, host_and_port
+from contrast_tasks.attestation.issuers.environment import DEFAULT_ENDORSEMENTS, kept_folder
+from contrast_tasks.errors import SettingsError
+
+_DEFAULT_STATE = "/var/lib/contrast-coordinator"
+_SUMMARY = "Keep the manifest, and issue certificates to the workloads that it names."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The addresses to listen on, the folders of state and endorsements, and two switches.
+
+    force_new: accept a first manifest although the history lost its head. with_metrics: serve /metrics.
+    """
+
+    user_api: tuple[str, int]
+    mesh_api: tuple[str, int]
+    http: tuple[str, int]
+    state: Path
+    endorsements: Path
+    force_new: bool
+    with_metrics: bool
+
+
+def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Return the options; raises SettingsError for a malformed address. Exits for an unknown option."""
+    parser = argparse.ArgumentParser(prog="coordinator", description=_SUMMARY)
+    for option, port, variable, text in (
+        ("--user-api", USER_API_PORT, variables.USER_API, "address of the user API"),
+        ("--mesh-api", MESH_API_PORT, variables.MESH_API, "address of the mesh API"),
+        ("--http", PROBES_PORT, variables.HTTP, "address of probes and metrics"),
+    ):
+        default = f"0.0.0.0:{port}"  # the pod's address
+        parser.add_argument(
+            option,
+            metavar="HOST:PORT",
+            default=environ.get(variable) or default,
+            help=f"{text} (default {default}, or {variable})",
+        )
+    parser.add_argument(
+        "--state",
+        metavar="DIR",
+        default=environ.get(variables.STATE) or _DEFAULT_STATE,
+        help=f"directory of the history (default {_DEFAULT_STATE}, or {variables.STATE})",
+    )
+    parser.add_argument(
+        "--endorsements",
+        metavar="DIR",
+        default=kept_folder(environ),
+        help=f"directory of kept endorsements (default {DEFAULT_ENDORSEMENTS}, or {variables.ENDORSEMENTS})",
+    )
+    parser.add_argument(
+        "--force-new",
+        action="store_true",
+        help="accept a first manifest although the history lost its newest entry; the old seed is gone",
+    )
+    given = parser.parse_args(arguments)
+    return Options(
+        user_api=_address("--user-api", given.user_api),
+        mesh_api=_address("--mesh-api", given.mesh_api),
+        http=_address("--http", given.http),
+        state=Path(given.state),
+        endorsements=Path(given.endorsements),
+        force_new=given.force_new,
+        with_metrics="CONTRAST_METRICS" in environ,
+    )
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    found = host_and_port(text)
+    if found is None:
+        raise SettingsError(f"{option}: found {text!r}, wanted HOST:PORT with a port up to 65535")
+    return found

@@ -1,0 +1,123 @@
+"""The running Coordinator: both APIs, the probes and the watch of the history, started in order and stopped in reverse."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from contrast_tasks.attestation.claims import claims_of
+from contrast_tasks.attestation.issuers.environment import (
+    issuer_from_environment,
+    prepare,
+    supply_from_environment,
+)
+from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.manifest.codec import parse_manifest
+from coordinator.history import History
+from coordinator.metrics import Metrics
+from coordinator.options import Options
+from coordinator.probes import Probes, ProbeServer
+from coordinator.state import Guard, HistoryInconsistent
+from coordinator.store.file import FileStore
+from coordinator.transport import (
+    Context,
+    mesh_methods,
+    serve_mesh_api,
+    serve_user_api,
+    user_methods,
+)
+from coordinator.watch import watch
+
+if TYPE_CHECKING:
+    from contrast_tasks.atls.types import Validators
+    from contrast_tasks.attestation.endorsements.supply import Supply
+    from contrast_tasks.manifest.model import Manifest
+    from coordinator.state import State
+
+_log = logging.getLogger("coordinator")
+
+# For each of the two APIs; Kubernetes allows 30 s for everything by default.
+_GRACE_S = 10.0
+
+
+def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]) -> None:
+    """Serve until `wait` returns; everything that was started has stopped when this returns.
+
+    Raises ClusterError if an address cannot be bound, SettingsError for unusable evidence settings.
+    """
+    guard = _open_guard(options)
+    supply = supply_from_environment(environ, folder=options.endorsements, clock=guard.now)
+    issuer = issuer_from_environment(environ, supply=supply)
+    prepare(issuer, supply, wait_s=0)
+    methods = (*user_methods(), *mesh_methods(claims_of))
+    metrics = Metrics([(method.service, method.name) for method in methods])
+    context = Context(guard=guard, metrics=metrics)
+    started, stop = threading.Event(), threading.Event()
+    watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
+    probes = Probes(
+        status=guard.status,
+        is_started=started.is_set,
+        is_alive=lambda: watcher.is_alive() or not started.is_set(),
+        now=guard.now,
+        metrics=(lambda status: metrics.render(generation=status.generation, state=status.name))
+        if options.with_metrics
+        else None,
+    )
+    with ExitStack() as stack:
+        stack.callback(supply.stop)
+        probe_server = ProbeServer(*options.http, probes)
+        stack.callback(probe_server.stop)
+        probe_server.start()
+        user_api = serve_user_api(options.user_api, issuer=issuer, context=context)
+        stack.callback(user_api.stop, _GRACE_S)
+        mesh_api = serve_mesh_api(
+            options.mesh_api,
+            issuer=issuer,
+            context=context,
+            make_validators=lambda state: _validators_of(state, supply),
+            claims=claims_of,
+        )
+        stack.callback(mesh_api.stop, _GRACE_S)
+        watcher.start()
+        stack.callback(watcher.join)
+        stack.callback(stop.set)
+        started.set()
+        ports = {"user_api": user_api.port, "mesh_api": mesh_api.port, "http": probe_server.port}
+        _log_start(guard, ports)
+        wait()
+        _log.info("Coordinator is stopping")
+
+
+def _open_guard(options: Options) -> Guard:
+    return Guard(
+        History(FileStore(options.state)),
+        parse=_parse_usable,
+        now=lambda: datetime.now(UTC),
+        force_new=options.force_new,
+    )
+
+
+def _parse_usable(content: bytes) -> "Manifest":
+    manifest = parse_manifest(content)
+    # A manifest whose reference values cannot be used would lock every workload out.
+    validators_for(manifest)
+    return manifest
+
+
+def _validators_of(state: "State", supply: "Supply") -> "Validators":
+    return validators_for(
+        state.manifest,
+        crl=supply.crl,
+        collateral=supply.collateral,
+        certificate=supply.certificate,
+    )
+
+
+def _log_start(guard: Guard, ports: Mapping[str, int]) -> None:
+    status = guard.status()
+    extra = {**ports, "state": status.name, "reason": status.reason}
+    _log.info("Coordinator started", extra=extra)
+    if status.name in {HistoryInconsistent.name, "unknown"}:
+        _log.error("The history cannot be served: %s", status.reason)

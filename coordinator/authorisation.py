@@ -1,6 +1,6 @@
-"""Who may update and who may recover: keys listed in the manifest in force, shown as TLS client keys.
+"""Who may update and who may recover: the owners of keys listed in the manifest, which they present as TLS client keys.
 
-TLS proves possession of the key, the digest says whose it is. Source: docs/internals/coordinator.md 4.4, 6.1.
+TLS proves possession of the key; its digest identifies the owner. Source: docs/internals/coordinator.md 4.4, 6.1.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def key_digest_hex(public_key_spki: bytes) -> str:
-    """Return the digest that manifests list: SHA-256 over PKIX DER of an EC key, over PKCS#1 DER of an RSA key.
+    """Return the SHA-256 by which owners are found: over the PKIX DER of an EC key, the PKCS#1 DER of an RSA key.
 
     Raises Refusal for keys of another type.
     """
@@ -45,7 +45,7 @@ def key_digest_hex(public_key_spki: bytes) -> str:
 def authorise_update(public_key_spki: bytes | None, in_force: "Manifest") -> None:
     """Refuse unless the caller's key is a workload owner of the manifest in force.
 
-    public_key_spki: DER of the TLS client key, None when the caller sent no certificate.
+    public_key_spki: DER of the TLS client key, None if the caller sent no certificate.
     """
     listed = in_force.workload_owner_key_digests or ()
     if not listed:
@@ -61,12 +61,8 @@ def authorise_recovery(public_key_spki: bytes | None, persisted: "Manifest") -> 
     listed = persisted.seedshare_owner_pub_keys or ()
     if public_key_spki is None:
         raise _denied("validating peer: no client certificate")
-    try:
-        digests = [hashlib.sha256(bytes.fromhex(key)).hexdigest() for key in listed]
-    except ValueError as err:
-        raise Refusal(
-            grpc.StatusCode.FAILED_PRECONDITION, "a seedshare owner key is not hex"
-        ) from err
+    # Hex, as a manifest with other keys is not parsed.
+    digests = [hashlib.sha256(bytes.fromhex(key)).hexdigest() for key in listed]
     if not _is_listed(key_digest_hex(public_key_spki), digests):
         raise _denied("validating peer: peer not authorized")
 

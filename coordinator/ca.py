@@ -38,18 +38,18 @@ Extension = tuple[str, bytes]
 
 
 class BadKey(UsageError):
-    """A public key is of a type that is not certified."""
+    """A public key is of an unsupported type."""
 
 
 class BadName(UsageError):
-    """A subject alternative name cannot be put in a certificate."""
+    """A subject alternative name does not fit in a certificate."""
 
 
 class CertificateAuthority:
     """Issues the certificates of one manifest generation.
 
     root_key, mesh_key: P-384. root_serial, root_issued_at: the same for every generation, so that the root certificate
-    is the same bytes after each update. now: when intermediate and mesh CA are issued. random_bytes: serial numbers.
+    keeps its bytes after an update. now: time of issue of intermediate and mesh CA. random_bytes: for serial numbers.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class CertificateAuthority:
     ) -> bytes:
         """Return leaf and intermediate (PEM) for a peer's key, valid for a year.
 
-        public_key_spki: DER, an EC or RSA key. policy_hash: 32 bytes, names the leaf when there are no SANs.
+        public_key_spki: DER, an EC or RSA key. policy_hash: 32 bytes; the common name of a leaf without SANs.
         Raises BadName, BadKey for a key of another type.
         """
         key = load_der_public_key(public_key_spki)
@@ -119,7 +119,7 @@ class CertificateAuthority:
         if len({extension.oid for extension in carried}) != len(carried):
             raise ValueError("an extension is given twice")
         builder = (
-            # All at once: adding them one by one compares each with all before it, and there are fifty.
+            # All at once: add_extension compares each with all before it, and there are fifty.
             x509.CertificateBuilder(extensions=carried)
             .subject_name(_name(_common_name(names, sans, policy_hash)))
             .issuer_name(_name(MESH_NAME))
@@ -138,7 +138,7 @@ class CertificateAuthority:
 def general_names(sans: Sequence[str]) -> list[x509.GeneralName]:
     """Return the certificate form of each name: IP address, else URI when it has a scheme, else DNS name.
 
-    Raises BadName naming the one that is none of them.
+    Raises BadName naming the first that is none of these.
     """
     return [_general_name(text) for text in sans]
 
@@ -158,7 +158,7 @@ def _general_name(text: str) -> x509.GeneralName:
 
 
 def _common_name(names: Sequence[x509.GeneralName], sans: Sequence[str], policy_hash: bytes) -> str:
-    # Verifiers look at SANs only; a common name is for people, so an odd one must never stop issuance.
+    # Verifiers look at SANs only; the common name is for people, so a long one must not stop issuance.
     dns = [name.value for name in names if isinstance(name, x509.DNSName)]
     text = next(iter([*dns, *sans]), f"policy:{policy_hash.hex()[:16]}")
     return text[:_MAX_COMMON_NAME]

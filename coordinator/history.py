@@ -4,10 +4,10 @@
     policies/<sha256>     policy bytes
     transitions/<sha256>  manifest hash (32) and previous transition hash (32, zeros for the first)
     transitions/latest    newest transition hash (32) and the Coordinator's signature over it
-    metadata/<sha256>     ours, beside the first transition: when it was made, signed
+    metadata/<sha256>     not of the reference product: when the first transition was made, signed
 
-Whoever can write to the store can delete, but not change: every read hashes again, every hash is linked to the head,
-and the head is signed. Source: docs/internals/coordinator.md 8.1.
+An attacker who can write to the store can delete objects but not change them unnoticed: every read hashes the content
+again, every hash is linked to the head, and the head is signed. Source: docs/internals/coordinator.md 8.1.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from contrast_tasks.errors import Location
+from contrast_tasks.manifest.hashes import NO_TRANSITION, transition_digest
 from coordinator.store.base import NotFound, Store, StoreError
 
 Documents = Literal["manifests", "policies"]
 
 HASH_BYTES = 32
-NO_TRANSITION = bytes(HASH_BYTES)
 LATEST_KEY = "transitions/latest"
 
 # A cycle would need a collision; the bound turns one into an error instead of a loop.
@@ -37,11 +37,11 @@ _TIME_LABEL = b"contrast-tasks first transition time"
 
 
 class HistoryCorrupt(StoreError):
-    """A stored object is not what its name, its length or its signature says; it was changed from outside."""
+    """A stored object does not match its name, length or signature; it was changed from outside."""
 
 
 class ObjectMissing(HistoryCorrupt, NotFound):
-    """An object that the history leads to is not there; it was removed from outside."""
+    """An object that the history names is missing; it was removed from outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Transition:
     @property
     def digest(self) -> bytes:
         """Return the transition hash, 32 bytes."""
-        return sha256(self.render())
+        return transition_digest(self.manifest_hash, self.previous)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +78,12 @@ class LatestTransition:
 
 
 def sign_latest(key: ec.EllipticCurvePrivateKey, transition_hash: bytes) -> LatestTransition:
-    """Return the signed head; the 32 bytes are the message digest, they are not hashed again."""
+    """Return the signed head; the 32 bytes are signed as the message digest and not hashed again."""
     return LatestTransition(transition_hash=transition_hash, signature=_sign(key, transition_hash))
 
 
 class History:
-    """Typed, verified access to a store; every method raises StoreError, HistoryCorrupt for changed objects."""
+    """Typed, verified access to a store. Every method raises StoreError, and HistoryCorrupt for a changed object."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -109,7 +109,7 @@ class History:
         self.store.set(f"transitions/{transition.digest.hex()}", transition.render())
 
     def latest_unverified(self) -> LatestTransition | None:
-        """Return the head without looking at its signature, None when there is none."""
+        """Return the head without verifying its signature, None if there is none."""
         try:
             raw = self.store.get(LATEST_KEY)
         except NotFound:
@@ -117,7 +117,7 @@ class History:
         return self.parse_latest(raw)
 
     def parse_latest(self, raw: bytes) -> LatestTransition:
-        """Return the head whose stored form is `raw`, HistoryCorrupt when it is not hash and signature."""
+        """Return the head from its stored form; raises HistoryCorrupt unless that is a hash and a signature."""
         if len(raw) <= HASH_BYTES:
             wanted = f"wanted more than {HASH_BYTES}"
             raise self._corrupt(LATEST_KEY, f"found {len(raw)} bytes, {wanted}")
@@ -130,12 +130,12 @@ class History:
         return head
 
     def swap_latest(self, old: LatestTransition | None, new: LatestTransition) -> None:
-        """Move the head from `old` to `new`, StoreConflict when it stands elsewhere."""
+        """Move the head from `old` to `new`; raises StoreConflict if the stored head is another."""
         expected = b"" if old is None else old.render()
         self.store.compare_and_swap(LATEST_KEY, expected, new.render())
 
     def walk(self, digest: bytes) -> Iterator[tuple[bytes, Transition]]:
-        """Yield transition hashes and transitions from `digest` back to the first, newest first."""
+        """Yield (transition hash, transition) from `digest` back to the first."""
         for _ in range(_MAX_CHAIN):
             if digest == NO_TRANSITION:
                 return
@@ -145,7 +145,7 @@ class History:
         raise self._corrupt(f"transitions/{digest.hex()}", f"chain longer than {_MAX_CHAIN}")
 
     def orphans(self) -> set[str]:
-        """Return the names (hashes in hex) of all transitions if there is no head: it was deleted, or never written."""
+        """Return the hashes (hex) of all transitions if the head is missing, an empty set if there is one."""
         names = set(self.store.names("transitions"))
         return set() if "latest" in names else names
 
@@ -160,7 +160,7 @@ class History:
     def first_time(
         self, key: ec.EllipticCurvePublicKey, first_transition: bytes
     ) -> datetime | None:
-        """Return when the first transition was made, None when that was not stored or is not signed by `key`."""
+        """Return when the first transition was made, None if that is not stored or not signed by `key`."""
         try:
             raw = self.store.get(f"metadata/{first_transition.hex()}")
         except NotFound:

@@ -40,13 +40,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Write the same for people: the extra fields follow the message, a traceback follows indented."""
+    """Write the same for people: the extra fields after the message, then an indented traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its end."""
         parts = [_time(record), record.levelname, f"{record.name}:", record.getMessage()]
         parts += [f"{key}={value}" for key, value in _extra(record).items()]
-        # Messages quote what peers sent; a line break in it must not look like a line of ours.
+        # Messages quote peers; a line break in a quotation must not begin a forged log line.
         lines = ["".join(map(_shown, " ".join(parts)))]
         if record.exc_info:
             lines += [f"  {line}" for line in self.formatException(record.exc_info).splitlines()]
@@ -67,7 +67,7 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
 
 
 def configure(environ: Mapping[str, str]) -> None:
-    """Send all records to stderr in the format and from the level the environment asks for.
+    """Send all records to stderr, in the format and from the level that the environment names.
 
     Raises SettingsError naming the variable and what it may be.
     """

@@ -25,15 +25,15 @@ OID_WORKLOAD_SECRET_ID = "1.3.9901.3.1"  # noqa: S105  # an object identifier
 OID_POLICY_HASH = "1.3.9901.3.2"
 OID_TRANSITION_HASH = "1.3.9901.3.3"
 
-# Its argument is what the validators of the same process return, of which transport knows less.
+# The argument is the verdict of this process' validators, whose type attested TLS does not know.
 Claims = Callable[[Any], Iterable[Extension]]
-"""Returns what a certificate says of the evidence."""
+"""Returns the claims of accepted evidence as certificate extensions."""
 
 
 def new_mesh_cert(
     _request: pb.NewMeshCertRequest, identity: PeerIdentity, guard: Guard, *, claims: Claims
 ) -> pb.NewMeshCertResponse:
-    """Certify the key of the caller's attested certificate for the names of its policy entry."""
+    """Issue a certificate for the key of the caller's attested certificate and the names of its policy entry."""
     state, evidence = identity.snapshot, identity.evidence
     if identity.public_key_spki is None or evidence is None or not isinstance(state, State):
         raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")

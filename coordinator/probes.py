@@ -1,7 +1,7 @@
 """The probes for the kubelet, and /metrics when switched on: plain HTTP, no secrets, no side effects.
 
     /probe/startup     200 when both APIs listen
-    /probe/liveness    200 while this process' own loops run; never asks the store, a restart would lose the seed
+    /probe/liveness    200 while this process' threads run; the store does not count, as a restart would lose the seed
     /probe/readiness   200 when there is a state that can be served
 
 Bodies are JSON: status, reason, generation, since (when this status was first seen). Source: docs/internals/coordinator.md 9.
@@ -31,9 +31,9 @@ class Answer(NamedTuple):
 
 
 class Probes:
-    """Answers probe paths from what the process reports; independent of HTTP.
+    """Answers probe paths; independent of HTTP.
 
-    status: the guard's. is_started, is_alive: what the supervisor knows. metrics: renders /metrics, None leaves it out.
+    status: `Guard.status`. is_started, is_alive: of the process. metrics: renders /metrics, None switches it off.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a prober that hangs up is no event."""
+        """Ignore a client that hangs up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  # http.server's spelling
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's signature
-        """Say nothing: a probe every second is no news."""
+        """Log nothing: there is a probe every second."""
 
 
 def _json(status: HTTPStatus, document: dict[str, object]) -> Answer:

@@ -1,4 +1,4 @@
-"""What a handler raises when it does not do what the caller asks."""
+"""Refusals: what a peer is told about an error."""
 
 import grpc
 
@@ -20,7 +20,7 @@ from coordinator.store.base import StoreConflict, StoreError
 
 
 class Refusal(ContrastError):
-    """A status code and a text that is safe to show to the peer; `reason` is for machines."""
+    """A status code and a text that may be shown to the peer; `reason` is one word for machines."""
 
     def __init__(self, code: grpc.StatusCode, message: str, *, reason: str = "") -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class Refusal(ContrastError):
         self.reason = reason
 
 
-# Class of the error, status code, text for the peer, reason; without a text it is the error's own, which holds no path.
+# Class of the error, status code, text for the peer, reason. "" is the error's own text, which holds no path.
 # Source: docs/internals/coordinator.md 2.3 with our deviations.
 _UNMET = grpc.StatusCode.FAILED_PRECONDITION
 _CONCURRENT = (_UNMET, "coordinator state was updated concurrently", REASON_CONFLICT)
@@ -48,7 +48,7 @@ _TOLD: tuple[tuple[type[ContrastError], tuple[grpc.StatusCode, str, str]], ...] 
 
 
 def refusal_from(error: ContrastError) -> Refusal:
-    """Return what the peer is told about an error; everything else about it stays in the log."""
+    """Return what the peer is told about an error; the rest goes to the log only."""
     if isinstance(error, Refusal):
         return error
     code, text, reason = next(told for kind, told in _TOLD if isinstance(error, kind))

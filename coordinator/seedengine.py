@@ -1,12 +1,12 @@
-"""Everything that is derived from the seed, and nothing else: keys and secrets that survive a restart.
+"""Keys and secrets that are derived from the seed, and so survive a restart.
 
     seed -- POD STATE SECRET ------------ pod state seed -- WORKLOAD SECRET ID: <id> -- workload secret
          -- TRANSACTION SIGNING SECRET -- ECDSA P-384, signs the newest transition
          -- ROOT CA SEED ---------------- ECDSA P-384, root CA
          -- ROOT CA CERT SERIAL --------- serial number of the root certificate (ours)
 
-Every arrow is HKDF-SHA256 (RFC 5869) with the public salt and the named info, as long as its input. The mesh CA
-key is not in the tree on purpose: who holds the seed must not be able to compute it.
+Every arrow is HKDF-SHA256 (RFC 5869) with the public salt and the named info; its output is as long as its input. The mesh
+CA key is not in the tree on purpose: a holder of the seed must not be able to compute it.
 Source: docs/internals/coordinator.md 5.
 """
 
@@ -37,7 +37,7 @@ _SERIAL_BYTES = 16
 
 
 class BadSeed(ContrastError):
-    """Seed, salt or secret id cannot be used; the message never holds their bytes."""
+    """Seed, salt or secret id is unusable; the message never holds their bytes."""
 
 
 class SeedEngine:
@@ -56,7 +56,7 @@ class SeedEngine:
 
     @cached_property
     def pod_state_seed(self) -> bytes:
-        """Return the secret below which all workload secrets hang, as long as the seed."""
+        """Return the secret that workload secrets are derived from, as long as the seed."""
         return self._derive(self.seed, "POD STATE SECRET")
 
     @cached_property
@@ -90,7 +90,7 @@ class SeedEngine:
 
 
 def deterministic_p384(entropy: bytes) -> ec.EllipticCurvePrivateKey:
-    """Return the P-384 key that `entropy` (here as long as the seed) stands for.
+    """Return the P-384 key derived from `entropy` (here as long as the seed).
 
     The first output of an HMAC-DRBG (SHA-256) in 1..n-1 is the private scalar.
     Source: NIST SP 800-90A 10.1.2 with the personalization string of the `det-keygen` ECDSA profile.

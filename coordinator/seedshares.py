@@ -1,4 +1,4 @@
-"""The seed under the public keys of its owners, so that a restarted Coordinator can be recovered.
+"""The seed encrypted for each seed share owner, so that a restarted Coordinator can be recovered.
 
 Every owner gets the complete seed; the name "share" is historical. Source: docs/internals/coordinator.md 5.5.
 """
@@ -18,12 +18,12 @@ _MIN_RSA_BITS = 2048
 
 
 class BadOwnerKey(UsageError):
-    """A seed share owner key in the manifest is not the hex of a PKCS#1 RSA public key that can be used."""
+    """A seed share owner key in the manifest is not the hex of a usable PKCS#1 RSA public key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptedShare:
-    """The seed under one key: hex of the PKCS#1 DER public key as in the manifest, RSAES-OAEP ciphertext."""
+    """The seed encrypted for one key: the key as in the manifest (PKCS#1 DER in hex), the RSAES-OAEP ciphertext."""
 
     public_key_hex: str
     ciphertext: bytes

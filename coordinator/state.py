@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash
 from coordinator.ca import CertificateAuthority, RandomBytes
 from coordinator.history import (
     LATEST_KEY,
-    NO_TRANSITION,
     History,
     HistoryCorrupt,
     LatestTransition,
@@ -213,7 +213,7 @@ class Guard:
         """
         now = self.now()
         previous = NO_TRANSITION if old is None else old.latest.transition_hash
-        transition = Transition(manifest_hash=sha256(manifest_bytes), previous=previous)
+        transition = Transition(manifest_hash=manifest_hash(manifest_bytes), previous=previous)
         # Whole seconds, as in the store and in certificates.
         issued_at = now.replace(microsecond=0) if old is None else old.root_issued_at
         new = State(

@@ -1,7 +1,7 @@
 """The APIs on the wire: handlers as gRPC methods behind attested TLS, under both spellings of the service path.
 
-What a handler refuses becomes its status code; what it did not foresee becomes INTERNAL with a constant text, the
-traceback goes to the log only.
+A refusal becomes its status code. Any other exception becomes INTERNAL with a constant text; its traceback goes to the log
+only.
 """
 
 import logging
@@ -36,7 +36,7 @@ MakeValidators = Callable[[State], Validators]
 
 
 class Method(NamedTuple):
-    """One RPC: service and name as metrics show them, how a request is parsed, and who answers it."""
+    """One RPC: service and name as metrics show them, the parser of its requests, and its handler."""
 
     service: str
     name: str
@@ -45,7 +45,7 @@ class Method(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What all methods of this process share."""
+    """The objects that all methods of this process share."""
 
     guard: Guard
     metrics: Metrics
@@ -106,9 +106,9 @@ def serve_mesh_api(
 
 
 class MeshGate:
-    """Gives each handshake its validators together with the state they come from.
+    """Gives each handshake its validators and the state that they are made from.
 
-    Without a state that can be served the call raises, which refuses the connection.
+    A call raises if no state can be served, which refuses the connection.
     """
 
     def __init__(self, guard: Guard, make_validators: MakeValidators) -> None:
@@ -121,7 +121,7 @@ class MeshGate:
         state = self._guard.current()
         built = self._built
         if built is None or built[0] is not state:
-            # Two threads may build the same; both results are right and one is kept.
+            # Two threads may both build them; the results are equal, and one is kept.
             built = (state, self._make(state))
             self._built = built
         return built[1], state
@@ -177,7 +177,7 @@ def _answer(
 
 
 def _parse(method: Method, request: bytes) -> Any:
-    # gRPC's own deserializer would log a traceback for whatever anybody sends.
+    # gRPC's own deserializer would log a traceback for every malformed request.
     try:
         return method.parse(request)
     except DecodeError as err:

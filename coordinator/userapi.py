@@ -4,7 +4,6 @@ Each takes one snapshot of the state. Everything is checked before anything is w
 Source: docs/internals/coordinator.md 2.3, 4.3, 6.1.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -21,9 +20,10 @@ from contrast_tasks.api.limits import MAX_HISTORY_BYTES, MAX_OBJECT_BYTES, MAX_P
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
+from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
 from coordinator.authorisation import authorise_recovery, authorise_update
 from coordinator.ca import BadName, general_names
-from coordinator.history import HASH_BYTES, NO_TRANSITION
+from coordinator.history import HASH_BYTES
 from coordinator.refusal import Refusal
 from coordinator.seedengine import SALT_BYTES, SEED_BYTES, BadSeed, SeedEngine
 from coordinator.seedshares import BadOwnerKey, EncryptedShare, encrypt_seed
@@ -197,7 +197,7 @@ def _check_seedshare_owners(new: "Manifest", old: "Manifest") -> None:
 
 
 def _match_policies(manifest: "Manifest", documents: Iterable[bytes]) -> Mapping[str, bytes]:
-    by_hash = {hashlib.sha256(document).hexdigest(): document for document in documents}
+    by_hash = {policy_hash_hex(document): document for document in documents}
     if missing := sorted(set(manifest.policies) - set(by_hash)):
         raise _invalid(f"no policy provided for hash {_listing(missing)}")
     if unknown := sorted(set(by_hash) - set(manifest.policies)):

@@ -1,4 +1,4 @@
-"""What the history needs from a store: small values under two-part keys, and one compare-and-swap.
+"""The store that the history needs: small values under two-part keys, and one compare-and-swap.
 
 Keys are `<folder>/<name>`, both of letters, digits and dashes. Source: docs/internals/coordinator.md 8.1, 8.2.
 
@@ -30,7 +30,7 @@ class InvalidKey(StoreError):
 
 
 class StoreConflict(StoreError):
-    """Somebody else changed the value in between."""
+    """Another process changed the value in between."""
 
 
 class Store(Protocol):
@@ -43,13 +43,13 @@ class Store(Protocol):
         """Store the value; readers see the old one or the new one, never a part."""
 
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
-        """Replace `old` by `new`, StoreConflict if another value stands there; a missing value counts as empty."""
+        """Replace `old` by `new`; raises StoreConflict if the value is another. A missing value counts as empty."""
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of all keys below `folder`."""
 
     def describe(self, key: str) -> str:
-        """Return where a person finds the value, as a file name; the key need not exist."""
+        """Return the file name under which a person finds the value; the key need not exist."""
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ _POLL_S = 0.01
 
 
 class FileStore:
-    """Keep values below `directory`, which is made when the first value is written.
+    """Keeps values below `directory`, which is created when the first value is written.
 
     timeout_s: how long compare_and_swap waits for another process before it gives up.
     """
@@ -58,7 +58,7 @@ class FileStore:
             except NotFound:
                 found = b""
             if found != old:
-                raise StoreConflict(f"{path} was changed by somebody else")
+                raise StoreConflict(f"{path} was changed by another process")
             self.set(key, new)
 
     def names(self, folder: str) -> list[str]:

@@ -8,16 +8,13 @@ from hypothesis import strategies as st
 
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.manifest.codec import parse_manifest
-from coordinator.authorisation import authorise_recovery, key_digest_hex
+from coordinator.authorisation import key_digest_hex
 from coordinator.refusal import Refusal
 from coordinator.userapi import set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
     Caller,
     make_guard,
-    new_owner,
-    parse_tiny,
-    tiny_manifest,
 )
 
 
@@ -32,15 +29,6 @@ def test_the_digest_of_an_rsa_key_is_over_its_pkcs1_form(seedshare_owner: Caller
     pkcs1 = bytes.fromhex(seedshare_owner.pkcs1_hex)
 
     assert key_digest_hex(seedshare_owner.spki) == hashlib.sha256(pkcs1).hexdigest()
-
-
-def test_a_listed_recovery_key_that_is_not_hex_is_a_precondition() -> None:
-    manifest = parse_tiny(tiny_manifest(seedshare_owners=["zz"]))
-
-    with pytest.raises(Refusal, match="not hex") as caught:
-        authorise_recovery(new_owner().spki, manifest)
-
-    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
 @settings(max_examples=50, deadline=None)

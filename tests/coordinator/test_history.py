@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contrast_tasks.manifest.hashes import NO_TRANSITION
 from coordinator.history import (
-    NO_TRANSITION,
     History,
     HistoryCorrupt,
     LatestTransition,

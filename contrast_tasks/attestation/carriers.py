@@ -1,7 +1,6 @@
-"""Evidence out of whatever carries it: raw report or quote, document, certificate of attested TLS, paravisor's container.
+"""Extract evidence from what carries it: raw report or quote, document, certificate of attested TLS, paravisor container.
 
-Nothing is verified but the form. Whether its own key signed a certificate of attested TLS does not matter once its connection is
-over.
+Only the form is checked. The self-signature of a certificate of attested TLS matters during its connection only.
 """
 
 from dataclasses import dataclass
@@ -27,38 +26,38 @@ _TEE_TYPE = b"\x81\x00\x00\x00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """Evidence and what it came in; `carrier` is in words, for people."""
+    """Evidence and a description of its carrier, for people."""
 
     evidence: Evidence
     carrier: str
 
 
 def open_carrier(content: bytes) -> Carried:
-    """Return the evidence in `content`; raises MalformedEvidence if there is none or it is not well-formed."""
+    """Return the evidence in `content`; raises MalformedEvidence if there is none or it is malformed."""
     if is_raw_quote(content):
         return Carried(evidence=parse_quote(content), carrier="TDX quote")
     if content.startswith(HCL_MAGIC):
-        return _reported(report_in_container(content), HCL_CONTAINER)
+        return _from_report(report_in_container(content), HCL_CONTAINER)
     if len(content) == REPORT_BYTES:
-        return _reported(content, RAW_REPORT)
+        return _from_report(content, RAW_REPORT)
     if content.startswith(PEM_BEGIN) or content[:1] == b"\x30":
         return _from_certificate(content)
     if content[:1] == b"\x0a":
         return _from_document(content)
-    raise MalformedEvidence(f"{len(content)} bytes that are no evidence we know")
+    raise MalformedEvidence(f"{len(content)} bytes in no known form of evidence")
 
 
 def is_raw_quote(content: bytes) -> bool:
-    """Return whether bytes begin as a TDX quote does."""
+    """Return whether bytes begin like a TDX quote."""
     return content[:2] in _QUOTE_VERSIONS and content[4:8] == _TEE_TYPE
 
 
 def report_in_container(content: bytes) -> bytes:
-    """Return the report inside the blob that Azure's paravisor keeps (docs/internals/attestation.md 4.1)."""
+    """Return the report inside the blob of Azure's paravisor (docs/internals/attestation.md 4.1)."""
     return content[_HCL_HEADER_BYTES : _HCL_HEADER_BYTES + REPORT_BYTES]
 
 
-def _reported(content: bytes, carrier: str) -> Carried:
+def _from_report(content: bytes, carrier: str) -> Carried:
     try:
         report = parse_report(content)
     except MalformedEvidence as err:
@@ -72,25 +71,25 @@ def _from_certificate(content: bytes) -> Carried:
     if _is_of_amd(content):
         raise MalformedEvidence(
             "the certificate is one of AMD's and carries no evidence",
-            hint="the evidence is the report that it belongs to; 'evidence show' says what the certificate holds",
+            hint="the evidence is the report it was issued for; 'evidence show' prints the certificate",
         )
     certificate = load_certificate(content, "the certificate")
-    found = {
+    documents = {
         extension.oid.dotted_string: extension.value.public_bytes()
         for extension in certificate.extensions
         if extension.oid.dotted_string in (OID_SNP, OID_TDX)
     }
-    if len(found) != 1:
+    if len(documents) != 1:
         raise MalformedEvidence(
-            f"the certificate carries {len(found)} evidence documents, wanted 1",
-            hint="wanted is a certificate of attested TLS; those of a mesh carry claims, not evidence",
+            f"the certificate carries {len(documents)} evidence documents, wanted 1",
+            hint="use a certificate of attested TLS; mesh certificates carry claims, not evidence",
         )
-    (oid, document) = next(iter(found.items()))
+    ((oid, document),) = documents.items()
     return evidence_of(oid, document, "certificate of attested TLS")
 
 
 def _is_of_amd(content: bytes) -> bool:
-    """Return whether it is signed as AMD signs; those have serial number 0, which the library is about to refuse."""
+    """Return whether a certificate has AMD's form; the library will soon refuse their serial number 0."""
     try:
         parse_certificate(content)
     except MalformedEvidence:
@@ -99,14 +98,14 @@ def _is_of_amd(content: bytes) -> bool:
 
 
 def evidence_of(oid: str, document: bytes, carrier: str) -> Carried:
-    """Return the evidence of a document whose kind is known from its extension. Raises MalformedEvidence."""
+    """Return the evidence in a document of the kind that its extension names. Raises MalformedEvidence."""
     if oid == OID_TDX:
         return Carried(evidence=tdx_document.parse_document(document), carrier=carrier)
     return Carried(evidence=parse_document(document), carrier=carrier)
 
 
 def _from_document(content: bytes) -> Carried:
-    # Both kinds are protobuf messages and begin alike; only one of them has the right fields.
+    # Both kinds are protobuf messages that begin with the same byte; the fields differ.
     try:
         return Carried(evidence=parse_document(content), carrier="SEV-SNP document")
     except EvidenceRejected as err:

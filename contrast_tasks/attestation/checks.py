@@ -1,4 +1,4 @@
-"""One question asked of evidence, with its answer, and the hints that several questions share."""
+"""One check of evidence with its result, and the hints that several checks share."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ HINT_RUNTIME = "the guest was started from another runtime release than the mani
 
 
 class Check(NamedTuple):
-    """One question asked of the evidence and its answer.
+    """One comparison of evidence with an expectation.
 
-    reason: the question in one word; field: the name that people know the value by, where it is another.
+    reason: one word for machines; field: the vendor's name of the value if it differs from `reason`.
     """
 
     reason: str

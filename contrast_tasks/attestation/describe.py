@@ -1,7 +1,4 @@
-"""What a piece of evidence says, field by field and bit by bit, for people and for JSON.
-
-Besides what `carriers` recognises these are the certificates of AMD and Intel. Describing verifies nothing.
-"""
+"""Describe evidence and the certificates of AMD and Intel, field by field and bit by bit. Nothing is verified."""
 
 from typing import Any
 
@@ -49,9 +46,9 @@ _SIGNING_KEYS = {0: "VCEK", 1: "VLEK", 7: "none"}
 
 
 def describe(content: bytes) -> Description:
-    """Return what `content` is (`kind`) and all it says; byte strings as hex, times in UTC.
+    """Return the kind of `content` and all its fields; byte strings as hex, times in UTC.
 
-    Raises MalformedEvidence if it is nothing we know, with what each reading ran into.
+    Raises MalformedEvidence if the format is unknown, with the reason of each parser.
     """
     if content.startswith(PEM_BEGIN):
         return {"kind": "certificate", **_pem(content)}
@@ -59,18 +56,18 @@ def describe(content: bytes) -> Description:
         return _der(content)
     carried = open_carrier(content)
     if isinstance(carried.evidence, TdxQuote):
-        said = describe_tdx_quote(carried.evidence)
+        members = describe_tdx_quote(carried.evidence)
     elif carried.carrier == RAW_REPORT:
-        said = describe_snp_report(carried.evidence.report)
+        members = describe_snp_report(carried.evidence.report)
     elif carried.carrier == HCL_CONTAINER:
-        said = {"report": describe_snp_report(carried.evidence.report)}
+        members = {"report": describe_snp_report(carried.evidence.report)}
     else:
-        said = _snp_document(carried.evidence)
-    return {"kind": carried.carrier, **said}
+        members = _snp_document(carried.evidence)
+    return {"kind": carried.carrier, **members}
 
 
 def describe_snp_report(report: SnpReport) -> Description:
-    """Return all fields of a report; TCB versions are split by the product's layout."""
+    """Return all fields of a report, with TCB versions split in the product's layout."""
     line = line_of_report(report)
     return {
         "version": report.version,
@@ -117,12 +114,12 @@ def flag_word(word: int, flags: Flags) -> Description:
 
 
 def flag_bytes(field: bytes, flags: Flags) -> Description:
-    """Return a little-endian field of flags in hex, as it stands, and bit by bit."""
+    """Return a little-endian field of flags as hex of its bytes, and bit by bit."""
     return {"raw": field.hex(), **named_bits(int.from_bytes(field, "little"), flags)}
 
 
 def firmware_version(version: tuple[int, int, int]) -> str:
-    """Return a firmware version as people know it."""
+    """Return a firmware version as text, `1.55 build 29`."""
     return "{}.{} build {}".format(*version)
 
 
@@ -131,14 +128,14 @@ def _hexed(structure: object, *names: str) -> Description:
 
 
 def _tcb(word: int, *, turin: bool) -> Description:
-    said: Description = {"word": f"{word:#018x}"}
+    members: Description = {"word": f"{word:#018x}"}
     try:
-        levels = _levels(parse_tcb(word, turin=turin))
+        members |= _levels(parse_tcb(word, turin=turin))
     except MalformedEvidence as err:
-        return {**said, "problem": str(err)}
+        return {**members, "problem": str(err)}
     if not turin:
-        del levels["fmc"]
-    return {**said, **levels}
+        del members["fmc"]
+    return members
 
 
 def _levels(tcb: Tcb) -> Description:
@@ -148,7 +145,7 @@ def _levels(tcb: Tcb) -> Description:
 def describe_tdx_quote(quote: TdxQuote) -> Description:
     """Return header, TD report, quoting enclave and PCK certificate of a quote."""
     header, body, report = quote.header, quote.body, quote.qe_report
-    said: Description = {
+    members: Description = {
         "version": header.version,
         "attestation_key_type": header.attestation_key_type,
         "tee_type": f"{header.tee_type:#x}",
@@ -183,11 +180,11 @@ def describe_tdx_quote(quote: TdxQuote) -> Description:
         "trailing_bytes": len(quote.trailing),
     }  # fmt: skip
     if body.mr_service_td:
-        said |= _hexed(body, "mr_service_td", "tee_tcb_svn2")
+        members |= _hexed(body, "mr_service_td", "tee_tcb_svn2")
     chain = load_chain(quote.pck_chain_pem, "PCK chain")
     if chain:
-        said["pck_certificate"] = _pck(chain[0])
-    return said
+        members["pck_certificate"] = _pck(chain[0])
+    return members
 
 
 def _pck(certificate: x509.Certificate) -> Description:
@@ -217,7 +214,6 @@ def _certificate(certificate: x509.Certificate) -> Description:
 
 
 def _endorsement(content: bytes) -> Description:
-    """Describe a key of AMD's that signs reports."""
     endorsement = parse_endorsement(content)
     certificate = endorsement.certificate
     return {
@@ -233,7 +229,7 @@ def _endorsement(content: bytes) -> Description:
 
 
 def _snp_document(document: SnpDocument) -> Description:
-    said: Description = {
+    members: Description = {
         "report": describe_snp_report(document.report),
         "product_claimed": document.product,
         "certificates": [
@@ -243,38 +239,37 @@ def _snp_document(document: SnpDocument) -> Description:
     }
     key = document.vcek_der or document.vlek_der
     if key:
-        said["endorsement"] = _endorsement(key)
-    return said
+        members["endorsement"] = _endorsement(key)
+    return members
 
 
 def _pem(content: bytes) -> Description:
-    """Describe one certificate as in DER, of several each with its kind."""
-    found = pem_to_der(content)
-    if not found:
+    certificates = pem_to_der(content)
+    if not certificates:
         raise MalformedEvidence("no certificate in it")
-    for number, one in enumerate(found, start=1):
-        if not _is_der(one):
-            raise MalformedEvidence(f"certificate {number} of {len(found)} is not DER")
-    said = [describe(one) for one in found]
-    return said[0] if len(said) == 1 else {"kind": "certificates", "certificates": said}
+    for number, certificate in enumerate(certificates, start=1):
+        if not _is_der(certificate):
+            raise MalformedEvidence(f"certificate {number} of {len(certificates)} is not DER")
+    each = [_der(certificate) for certificate in certificates]
+    return each[0] if len(each) == 1 else {"kind": "certificates", "certificates": each}
 
 
 def _der(content: bytes) -> Description:
-    """Describe one certificate, by the first reader that understands it."""
+    """Describe a certificate with the first parser that accepts it."""
     troubles: list[str] = []
-    for kind, reader in (
+    for kind, parse in (
         ("AMD endorsement certificate", _endorsement),
         ("certificate", _amd_authority if _is_of_amd(content) else _other_certificate),
     ):
         try:
-            return {"kind": kind, **reader(content)}
+            return {"kind": kind, **parse(content)}
         except EvidenceRejected as err:
             troubles.append(f"not a {kind}: {err}")
     raise MalformedEvidence("; ".join(troubles))
 
 
 def _is_of_amd(content: bytes) -> bool:
-    """Return whether our own reader has to describe it: the library is about to refuse the serial number 0."""
+    """Return whether a certificate needs our own parser: the library will soon refuse serial number 0."""
     try:
         return parse_certificate(content).serial == 0
     except MalformedEvidence:
@@ -294,18 +289,18 @@ def _amd_authority(content: bytes) -> Description:
 
 def _other_certificate(content: bytes) -> Description:
     certificate = load_certificate(content, "it")
-    said = _certificate(certificate)
+    members = _certificate(certificate)
     for extension in certificate.extensions:
         value, oid = extension.value, extension.oid.dotted_string
         if not isinstance(value, x509.UnrecognizedExtension):
             continue
         if extension.oid == SGX_EXTENSION:
-            said |= _pck(certificate)
+            members |= _pck(certificate)
         elif oid == OID_SNP:
-            said["snp_document"] = _snp_document(parse_snp_document(value.value))
+            members["snp_document"] = _snp_document(parse_snp_document(value.value))
         elif oid == OID_TDX:
-            said["tdx_document"] = describe_tdx_quote(parse_tdx_document(value.value))
-    return said
+            members["tdx_document"] = describe_tdx_quote(parse_tdx_document(value.value))
+    return members
 
 
 def _is_der(content: bytes) -> bool:

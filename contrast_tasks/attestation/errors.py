@@ -2,16 +2,16 @@
 
 EvidenceRejected
 └── HardwareRejected         `.reason` is one word for machines
-    ├── MalformedEvidence       bytes that do not have the form they must have
-    ├── EndorsementRejected     the certificates do not lead to the pinned root, or not at this instant, or do not fit
+    ├── MalformedEvidence       the bytes do not have the required form
+    ├── EndorsementRejected     a certificate does not lead to the pinned root, is not valid now, or is for another chip or TCB
     ├── Revoked                 the vendor has revoked the intermediate certificate
-    ├── CollateralUnavailable   nothing at hand tells whether it is revoked, or how patched the platform is
-    ├── CollateralRejected      what the vendor says of its platforms is forged, outdated, or about another platform
+    ├── CollateralUnavailable   no revocation list or patch level is available
+    ├── CollateralRejected      the vendor's publication is forged, outdated, or for another platform
     ├── TcbRejected             the patch level is known and not acceptable
-    ├── SignatureRejected       a signature does not verify, or not over what it should
-    └── ClaimsRejected          genuine, but not in the state the manifest demands; `.checks` has every check
+    ├── SignatureRejected       a signature does not verify, or covers something else
+    └── ClaimsRejected          genuine, but not in the state that the manifest demands; `.checks` has every check
 MismatchError
-└── WrongPolicyHash          the evidence is fine, but its policy is not the Coordinator's
+└── WrongPolicyHash          the evidence is acceptable, but its policy is not the Coordinator's
 """
 
 from collections.abc import Sequence
@@ -39,18 +39,18 @@ _REASONS_OF_TIME = frozenset(
 
 
 def is_about_time(error: EvidenceRejected) -> bool:
-    """Return whether the only fault is the instant of the verdict, so that at another it may be accepted."""
+    """Return whether the time of the verdict is the only fault, so that at another time it may be acceptable."""
     return isinstance(error, HardwareRejected) and error.reason in _REASONS_OF_TIME
 
 
 class MalformedEvidence(HardwareRejected):
-    """Bytes that do not have the form they must have."""
+    """The bytes do not have the required form."""
 
     reason = "malformed"
 
 
 class EndorsementRejected(HardwareRejected):
-    """The endorsement certificate does not lead to the pinned root, is not valid now, or is for another chip or TCB."""
+    """A certificate does not lead to the pinned root, is not valid now, or is for another chip or TCB."""
 
     reason = "chain"
 
@@ -62,13 +62,13 @@ class Revoked(HardwareRejected):
 
 
 class CollateralUnavailable(HardwareRejected):
-    """No usable revocation list or patch level is at hand; without one the evidence is refused."""
+    """No usable revocation list or patch level is available; without one the evidence is refused."""
 
     reason = "collateral-unavailable"
 
 
 class CollateralRejected(HardwareRejected):
-    """What the vendor says of its platforms is forged, outdated, or about another platform."""
+    """The vendor's publication is forged, outdated, or for another platform."""
 
     reason = "collateral"
 
@@ -80,13 +80,13 @@ class TcbRejected(HardwareRejected):
 
 
 class SignatureRejected(HardwareRejected):
-    """The report's signature does not verify."""
+    """A signature does not verify, or covers something else."""
 
     reason = "signature"
 
 
 class ClaimsRejected(HardwareRejected):
-    """The evidence is genuine but claims another state; the first failing check leads the message."""
+    """The evidence is genuine but claims another state; the message lists the failed checks."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         failed = [check for check in checks if not check.passed]
@@ -98,12 +98,12 @@ class ClaimsRejected(HardwareRejected):
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """Return the failing checks in the order they were made."""
+        """Return the failed checks in order."""
         return tuple(check for check in self.checks if not check.passed)
 
 
 class WrongPolicyHash(MismatchError):
-    """The peer proved that it runs another policy than any Coordinator policy of the manifest."""
+    """The peer runs a policy that is no Coordinator policy of the manifest."""
 
     def __init__(self, found_hex: str, wanted_hex: Sequence[str]) -> None:
         wanted = ", ".join(wanted_hex) or "none: no policy has the role coordinator"

@@ -1,4 +1,4 @@
-"""Words of flags: a table from the number of a bit to what it is called and what a verdict makes of it."""
+"""Tables of flags: for each bit of a word its name and how a verdict treats it."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -7,9 +7,9 @@ from typing import NamedTuple
 class Flag(NamedTuple):
     """One bit of a word.
 
-    name: in the vendor's specification. check: the question of a verdict, empty if none is asked.
-    demanded: the bit must be set where the reference value has it; otherwise it may be set only where the reference value has it.
-    member: of a reference value's PlatformInfo.
+    name: in the vendor's specification. check: the check of a verdict, empty if the bit is not checked.
+    demanded: a bit set in the reference value must be set in the evidence. Otherwise a bit set in the evidence must be set in
+    the reference value. member: of a reference value's PlatformInfo.
     """
 
     name: str
@@ -27,7 +27,7 @@ def mask_of(bits: Iterable[int]) -> int:
 
 
 def named_bits(word: int, flags: Flags) -> dict[str, bool]:
-    """Return every known bit with its value by name, and every other bit that is set as `bit N`."""
-    said = {flag.name: bool(word >> bit & 1) for bit, flag in flags.items()}
+    """Return the value of every known bit by its name, and every other bit that is set as `bit N`."""
+    known = {flag.name: bool(word >> bit & 1) for bit, flag in flags.items()}
     unknown = (bit for bit in range(word.bit_length()) if word >> bit & 1 and bit not in flags)
-    return said | {f"bit {bit}": True for bit in unknown}
+    return known | {f"bit {bit}": True for bit in unknown}

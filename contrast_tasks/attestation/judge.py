@@ -1,8 +1,7 @@
-"""One verdict over evidence in a file: which reference value of a manifest accepts it, or why each of them does not.
+"""The verdict on evidence in a file: which reference value of a manifest accepts it, or why each of them refuses it.
 
-The validators are those of a connection. Other than there, missing certificates, revocation lists and collateral may be fetched
-first. Every reference value for this kind of evidence is tried. Each refusal is kept with the first check that failed, what was found,
-and what to do.
+The validators are the same as for a connection, but missing certificates, revocation lists and collateral may be fetched
+first. Every reference value for this kind of evidence is tried, and each refusal names the first check that failed.
 """
 
 from collections.abc import Sequence
@@ -28,9 +27,9 @@ from contrast_tasks.manifest.model import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why one reference value refuses: the first check that failed, and how many others did.
+    """Why one reference value refuses: the first check that failed, and the number of other failed checks.
 
-    found, wanted: empty where the evidence was refused before any comparison; then `message` says why.
+    found, wanted: empty if the evidence was refused before any comparison; then `message` says why.
     """
 
     reference: str
@@ -47,7 +46,7 @@ class Rejection:
 
 
 class NoReferenceAccepts(EvidenceRejected):
-    """Every reference value of the right kind refused; `.rejections` has each reason, `.troubles` what was not at hand."""
+    """Every reference value of the right kind refuses; `.rejections` has the reasons, `.troubles` what was not available."""
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class NoReferenceAccepts(EvidenceRejected):
         troubles: Sequence[str] = (),
         hints: Sequence[str] = (),
     ) -> None:
-        lines = [*map(str, rejections), *(f"not at hand: {text}" for text in troubles)]
+        lines = [*map(str, rejections), *(f"not available: {text}" for text in troubles)]
         super().__init__(
             f"no reference value of the manifest accepts the {what}\n  " + "\n  ".join(lines),
             hint="; ".join((*_grouped(rejections), *hints)),
@@ -67,7 +66,7 @@ class NoReferenceAccepts(EvidenceRejected):
 
 
 class UnknownPolicy(MismatchError):
-    """The evidence is acceptable, but the manifest does not name the policy that the guest runs."""
+    """The evidence is acceptable, but the manifest does not list the guest's policy."""
 
 
 def judge_document(
@@ -82,10 +81,10 @@ def judge_document(
     allow_vlek: bool = False,
     allow_quote_v5: bool = False,
 ) -> dict[str, Any]:
-    """Return what is known about evidence that a reference value of the manifest accepts; JSON values only.
+    """Return facts about evidence that a reference value of the manifest accepts; JSON values only.
 
-    content: whatever `open_carrier` reads. report_data: the 64 bytes it must bind, None takes its own. collateral: a bundle at
-    hand, in place of what Intel publishes now. allow_vlek, allow_quote_v5: what is off by default.
+    content: in any form that `open_carrier` reads. report_data: the 64 bytes the evidence must hold; None: not checked.
+    collateral: a bundle to use instead of what Intel publishes now. allow_vlek, allow_quote_v5: accept what is refused by default.
     Raises NoReferenceAccepts, UnknownPolicy, MalformedEvidence.
     """
     carried = open_carrier(content)
@@ -101,8 +100,9 @@ def judge_document(
         allow_quote_v5=allow_quote_v5,
     )
     own = material.evidence.report_data
-    wanted = own if report_data is None else report_data
-    accepted, rejections = _first_acceptance(validators, material.evidence, wanted, now)
+    accepted, rejections = _first_acceptance(
+        validators, material.evidence, own if report_data is None else report_data, now
+    )
     if accepted is None:
         raise NoReferenceAccepts(
             carried.carrier, rejections, troubles=material.troubles, hints=material.hints
@@ -125,7 +125,7 @@ def _require_kind(evidence: Evidence, carrier: str, manifest: Manifest) -> None:
     if not fitting:
         raise EvidenceRejected(
             f"the {carrier} is of {evidence.tee}, and the manifest has no reference value for that",
-            hint="generate the manifest for the platform that the machine is",
+            hint="generate the manifest for the platform of the machine",
         )
 
 
@@ -145,7 +145,7 @@ def _first_acceptance(
 
 
 def rejection_of(reference: str, error: EvidenceRejected) -> Rejection:
-    """Return the first failing check of what one reference value raised."""
+    """Return why a reference value refuses, from the error that its validator raised."""
     if isinstance(error, ClaimsRejected):
         first, *others = error.failed
         return Rejection(
@@ -161,7 +161,7 @@ def rejection_of(reference: str, error: EvidenceRejected) -> Rejection:
 
 
 def _grouped(rejections: Sequence[Rejection]) -> list[str]:
-    """Return each hint once, after the reference values it is for where there are several."""
+    """Return each hint once, with the names of its reference values if there are several."""
     names: dict[str, list[str]] = {}
     for rejection in rejections:
         if rejection.hint:

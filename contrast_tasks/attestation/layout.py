@@ -1,11 +1,11 @@
-"""Structures of fixed layout: the fields of a dataclass say where they stand; reading, writing and the checks follow from that.
+"""Structures of fixed layout: a dataclass declares the place of each field, from which reading, writing and checks follow.
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Header:
         version: Annotated[int, At(0, "H")]
         key_type: Annotated[int, At(4, "H")]
 
-Bytes that no field covers are reserved: they are written as zeros and refused if they are not.
+Bytes that no field covers are reserved: they are written as zeros, and other values are refused.
 """
 
 import struct
@@ -20,7 +20,7 @@ _NOTHING: Mapping[str, int] = {}
 
 
 class At(NamedTuple):
-    """The place of a field: its offset in bytes, and its format for `struct`, little-endian; several values make a tuple."""
+    """The place of a field: its offset in bytes and its little-endian `struct` format; several values make a tuple."""
 
     offset: int
     form: str
@@ -29,15 +29,15 @@ class At(NamedTuple):
 class Layout(Generic[T]):
     """Reads and writes one structure.
 
-    shape: a dataclass whose fields are annotated with `At`, in ascending order; those beyond `size_bytes` keep their default.
-    what: the structure's name in messages. reason: what the reasons of its refusals begin with, as in `report-length`.
+    shape: a dataclass whose fields are annotated with `At`, in ascending order; fields beyond `size_bytes` keep their default.
+    what: the structure's name in messages. reason: prefix of its reasons for machines, as in `report-length`.
     """
 
     def __init__(self, shape: type[T], size_bytes: int, *, what: str, reason: str = "") -> None:
         self.size_bytes = size_bytes
         self._shape, self._what, self._reason = shape, what, reason
-        self._names: list[str] = []  # of each value; those of a tuple have one name
-        self._sizes: list[int] = []  # of each value that is a byte string, 0 for numbers
+        self._names: list[str] = []  # one for each value; the values of a tuple share their name
+        self._sizes: list[int] = []  # the length of each byte string, 0 for numbers
         self._tuples: dict[str, slice] = {}
         self._reserved: list[slice] = []
         form, end = "<", 0
@@ -62,7 +62,7 @@ class Layout(Generic[T]):
         return f"{end - start}x"
 
     def parse(self, raw: bytes) -> T:
-        """Return the fields of a structure; raises MalformedEvidence for another length or a reserved byte that is set."""
+        """Return the fields of a structure; raises MalformedEvidence for another length or a set reserved byte."""
         if len(raw) != self.size_bytes:
             raise self._malformed(
                 f"{self._what} has {len(raw)} bytes, wanted {self.size_bytes}", "length"
@@ -79,10 +79,10 @@ class Layout(Generic[T]):
         return self._shape(**fields)
 
     def values(self, source: object, instead: Mapping[str, int] = _NOTHING) -> list[Any]:
-        """Return the values of all fields of `source` in their order, those of a tuple one by one.
+        """Return the values of all fields of `source` in order, with tuples flattened.
 
-        source: whatever has attributes named like the fields: the dataclass, or a protobuf message.
-        instead: values that take the place of attributes.
+        source: an object with attributes named like the fields: the dataclass, or a protobuf message.
+        instead: values that replace attributes.
         """
         if instead:
             return [
@@ -96,9 +96,9 @@ class Layout(Generic[T]):
     def render(
         self, source: object, instead: Mapping[str, int] = _NOTHING, *, what: str = ""
     ) -> bytes:
-        """Return the bytes of a structure. source, instead: as in `values`; what: the source's name in messages.
+        """Return the bytes of a structure; raises MalformedEvidence for a value that does not fit its field.
 
-        Raises MalformedEvidence for a value that does not fit its field.
+        source, instead: as in `values`. what: the source's name in messages.
         """
         values = self.values(source, instead)
         sizes = list(map(_size, values))

@@ -1,8 +1,8 @@
-"""What genuine evidence of an unknown machine says about it: the values that only its owner can confirm as wanted.
+"""Reference values from genuine evidence of an unknown machine, for its owner to confirm.
 
-Nothing is compared with a manifest here. Evidence that no genuine processor made is refused. All other evidence is reported, and
-reasons not to trust it become warnings. Values come in three groups, because trusting them means different things: the machine's
-levels of firmware, the guest that runs on it, and the identity of this one machine.
+Nothing is compared with a manifest. Evidence that no genuine processor made is refused; other reasons not to trust it become
+warnings. The values come in three groups, because trusting them means different things: the machine's firmware levels, the
+guest on it, and the identity of this one machine.
 """
 
 import hashlib
@@ -36,12 +36,11 @@ from contrast_tasks.attestation.tdx.verify import tcb_of
 from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_genuine_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.errors import EvidenceRejected
+from contrast_tasks.trusted_guests import PRODUCTS
 
-# The lines that a manifest, and so the settings, have reference values for.
-_PRODUCTS = ("Milan", "Genoa")
-# Reference values are for lines without a level of their FMC.
+# Reference values exist for lines without an FMC level only.
 _LEVELS = COMPONENTS[:-1]
-# Bits of PLATFORM_INFO that a manifest refuses unless it allows them, by the member of the settings.
+# Bits of PLATFORM_INFO that a manifest must allow explicitly, and their members in the settings.
 _TO_ALLOW = {1: "tsme_enabled", 7: "tio_enabled"}
 
 Overrides = dict[str, Any]
@@ -51,8 +50,8 @@ Overrides = dict[str, Any]
 class Observation:
     """What a machine proved about itself; byte strings as hex.
 
-    tee: `SEV-SNP` or `TDX`; product: the processor line, empty for TDX. values: everything of interest, for people and JSON.
-    levels, guest, machine: tables below [reference_values] of the settings, for firmware, guest and this one machine.
+    tee: `SEV-SNP` or `TDX`; product: the processor line, empty for TDX. values: for people and JSON.
+    levels, guest, machine: tables for [reference_values] of the settings: firmware, guest, and this one machine.
     """
 
     tee: str
@@ -72,7 +71,7 @@ def observe(
     now: datetime,
     roots: TrustRoots | None = None,
 ) -> Observation:
-    """Return what genuine evidence says. Raises EvidenceRejected for any other, with what was not at hand to judge it."""
+    """Return the values of genuine evidence. Raises EvidenceRejected for other evidence, naming what was not available."""
     trusted = roots or bundled_roots()
     material = gather(evidence, endorsements, roots=trusted, now=now)
     try:
@@ -82,7 +81,7 @@ def observe(
     except EvidenceRejected as err:
         if not material.troubles:
             raise
-        lines = [str(err), *(f"not at hand: {text}" for text in material.troubles)]
+        lines = [str(err), *(f"not available: {text}" for text in material.troubles)]
         hint = "; ".join(dict.fromkeys(filter(None, (err.hint, *material.hints))))
         raise EvidenceRejected("\n  ".join(lines), hint=hint) from err
 
@@ -93,7 +92,7 @@ def _observe_report(
     line = line_of(document)
     simulated = line == LINE_SIMULATED
     if simulated:
-        # Its own root is the anchor: the checks show that the evidence is well formed, and prove nothing about hardware.
+        # With its own root as the anchor, the checks show that the evidence is well-formed; they prove nothing about hardware.
         pin = hashlib.sha256(document.ark_der).digest()
         anchor = TrustAnchor(line=LINE_SIMULATED, root_sha256=pin)
     else:
@@ -127,14 +126,14 @@ def _observe_report(
 
 
 def _lowest(genuine: GenuineReport) -> Tcb:
-    """Return the highest minimum that a manifest could ask for: the lowest of each level in the TCB versions compared with it."""
+    """Return the highest minimum TCB that accepts the report: of each level, the lowest in the TCB versions compared with it."""
     tcbs = (genuine.tcbs.reported, genuine.tcbs.committed, genuine.tcbs.launch)
     return Tcb(**{name: min(getattr(tcb, name) for tcb in tcbs) for name in _LEVELS})
 
 
 def _report_overrides(genuine: GenuineReport) -> dict[str, Overrides]:
     line, report = genuine.line, genuine.report
-    if line not in _PRODUCTS:
+    if line not in PRODUCTS:
         return {}
     minimum = _lowest(genuine)
     levels: Overrides = {"minimum_tcb": {name: getattr(minimum, name) for name in _LEVELS}}
@@ -155,12 +154,12 @@ def _report_warnings(genuine: GenuineReport, *, simulated: bool) -> tuple[str, .
     found = []
     if simulated:
         found.append("the machine is simulated: its evidence proves nothing about hardware")
-    elif genuine.line not in _PRODUCTS:
+    elif genuine.line not in PRODUCTS:
         found.append(
             f"a manifest has no reference values for processors of the line {genuine.line}"
         )
     if report.policy & POLICY_DEBUG:
-        found.append("the guest may be debugged by its host, which reads all of its memory")
+        found.append("the guest may be debugged by its host, which can then read all of its memory")
     if report.vmpl:
         found.append(f"the report was asked for at VMPL {report.vmpl}, a manifest accepts 0")
     if not any(report.id_key_digest):
@@ -221,7 +220,7 @@ def _observe_quote(
 def _patch_level(
     quote: TdxQuote, chain: PckChain, material: Material, roots: TrustRoots, now: datetime
 ) -> tuple[str, list[str], str]:
-    """Return the status in a word, Intel's advisories, and a warning unless the status is the one that manifests accept."""
+    """Return the status in a word, Intel's advisories, and a warning unless manifests accept that status."""
     if material.collateral is None:
         return "unknown", [], f"the patch level is unknown: {'; '.join(material.troubles)}"
     try:

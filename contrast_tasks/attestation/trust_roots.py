@@ -1,7 +1,7 @@
-"""The vendors' roots: those that ship with this package, or a folder of somebody else's.
+"""The vendors' root certificates: the ones in this package, or those of a folder.
 
-A folder replaces all of them. It holds certificates in PEM or DER, told apart by their names: `ARK-<Line>` roots, `SEV-<Line>` and
-`SEV-VLEK-<Line>` intermediates, and `Intel SGX Root CA`.
+A folder replaces all of them. It holds certificates in PEM or DER with these names: `ARK-<Line>` for roots, `SEV-<Line>` and
+`SEV-VLEK-<Line>` for intermediates, and `Intel SGX Root CA`.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ INTEL_ROOT_SHA256 = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoots:
-    """AMD anchors by product line, and the key (DER SubjectPublicKeyInfo) of Intel's root, empty if there is none."""
+    """AMD's anchors by product line, and the key of Intel's root (DER SubjectPublicKeyInfo), empty if there is none."""
 
     amd: Mapping[str, TrustAnchor] = field(default_factory=dict)
     intel_spki: bytes = b""
 
     def anchor(self, line: str) -> TrustAnchor:
-        """Return the anchor of a product line or raise EndorsementRejected."""
+        """Return the anchor of a product line; raises EndorsementRejected if there is none."""
         if line not in self.amd:
             raise EndorsementRejected(
                 f"the processor is of the line {line or 'unknown'}, wanted one of {', '.join(self.amd) or 'none'}",
@@ -44,13 +44,13 @@ def intel_root_spki() -> bytes:
     """Return the pinned key of Intel's SGX root."""
     der = (files("contrast_tasks.attestation") / "roots" / "intel_sgx_root_ca.der").read_bytes()
     if hashlib.sha256(der).hexdigest() != INTEL_ROOT_SHA256:
-        raise UsageError("the Intel root certificate of this installation has been changed")
+        raise UsageError("this installation's copy of the Intel root certificate was modified")
     return spki_der(load_certificate(der, "Intel's root"))
 
 
 @cache
 def bundled_roots() -> TrustRoots:
-    """Return the roots that ship with the package, each pinned by hash."""
+    """Return the roots in this package, each pinned by its hash."""
     return TrustRoots(amd={line: amd_anchor(line) for line in LINES}, intel_spki=intel_root_spki())
 
 
@@ -72,7 +72,7 @@ def roots_from(contents: Mapping[str, bytes]) -> TrustRoots:
                 raise UsageError(f"{name}: {err}") from err
             role, line = _role(subject)
             if role and parts.setdefault(line, {}).setdefault(role, der) != der:
-                raise UsageError(f"{name} holds another certificate named {subject} than the rest")
+                raise UsageError(f"{name} holds a second, different certificate named {subject}")
     amd = {
         line: TrustAnchor(
             line=line,
@@ -100,7 +100,7 @@ def _certificates(name: str, content: bytes) -> list[bytes]:
 
 
 def _intel_spki(der: bytes) -> bytes:
-    # AMD's certificates are left to our own reader, which does not mind their serial numbers.
+    # AMD's certificates need our own parser, which accepts serial number 0.
     if ROOT_NAME.encode() not in der:
         return b""
     try:

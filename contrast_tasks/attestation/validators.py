@@ -1,4 +1,4 @@
-"""From a manifest's reference values to validators: hex becomes bytes once, missing values are errors, not gaps."""
+"""Validators for a manifest's reference values; a missing value is an error, never an omitted check."""
 
 from contrast_tasks.attestation.snp.crl import CrlSource
 from contrast_tasks.attestation.snp.endorsement import TrustAnchor
@@ -30,19 +30,17 @@ def validators_for(
     collateral: CollateralSource | None = None,
     certificate: CertificateSource | None = None,
     roots: TrustRoots | None = None,
-    check_revocation: bool = True,
     allow_vlek: bool = False,
     allow_quote_v5: bool = False,
 ) -> tuple[Validator, ...]:
     """Return one validator per reference value, in manifest order: snp, tdx, simulated.
 
-    coordinator_only: demand besides that the peer runs a policy with the role coordinator.
-    crl: revocation lists at hand, beside those that peers deliver; check_revocation: off only for archived evidence.
-    allow_vlek: SEV-SNP keys of a cloud provider; allow_quote_v5: TDX quotes of version 5; both also where a reference value
-        has AllowVLEK or AllowQuoteV5, and off by default.
-    certificate: endorsement certificates at hand, for SEV-SNP documents without one.
-    collateral: what is at hand for TDX platforms; without it TDX evidence is refused. roots: in place of the bundled ones.
-    Raises MissingReferenceValues, naming reference value and member, if one is missing or has another length.
+    coordinator_only: the peer must also run a policy with the role coordinator.
+    crl: further revocation lists, besides those that peers send. certificate: endorsement certificates for SEV-SNP documents
+        that have none. collateral: for TDX platforms; without it TDX evidence is refused.
+    roots: instead of the bundled ones. allow_vlek: accept SEV-SNP keys of a cloud provider, allow_quote_v5: TDX quotes of
+        version 5; a reference value can also accept them by AllowVLEK or AllowQuoteV5.
+    Raises MissingReferenceValues naming the member that is missing or has another length.
     """
     hashes = manifest.coordinator_policy_hashes if coordinator_only else None
     values = manifest.reference_values
@@ -56,7 +54,6 @@ def validators_for(
                 allow_vlek=allow_vlek or bool(reference.allow_vlek),
                 crl=crl,
                 certificate=certificate,
-                check_revocation=check_revocation,
             ),
             policy_hashes=hashes,
         )

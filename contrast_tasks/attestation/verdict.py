@@ -1,6 +1,6 @@
-"""What judging evidence against one reference value comes to; the same for every kind of hardware.
+"""The verdict on evidence by one reference value; the same for every kind of hardware.
 
-A verdict is an acceptance: whatever is not accepted is an error of `errors`.
+A verdict is always an acceptance. A refusal is one of the errors in `errors`.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from contrast_tasks.attestation.errors import ClaimsRejected, WrongPolicyHash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(ABC):
-    """Evidence that the reference value named here accepts; `checks` is everything that was asked, in order."""
+    """Evidence that the named reference value accepts; `checks` has all checks in order."""
 
     reference_name: str
     checks: tuple[Check, ...]

@@ -170,7 +170,7 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     if device := environ.get("CRYPTSETUP_DEVICE"):
         raise VolumeNotOpened(f"cannot open the encrypted volume on {device}: not supported yet")
     supply = supply_from_environment(environ)
-    issuer = issuer_from_environment(environ, supply=supply)
+    issuer = issuer_from_environment(environ, supply)
     prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
     credentials = obtain(

@@ -232,8 +232,8 @@ def test_what_cannot_be_had_is_named_with_the_way_to_get_it(offline: Endorsement
 
     text = str(caught.value)
     assert "snp-0-MILAN: the document has no vcek certificate" in text
-    assert f"not at hand: endorsement certificate: {kds.SERVICE}/vcek/v1/Milan/" in text
-    assert "not at hand: revocation list" in text
+    assert f"not available: endorsement certificate: {kds.SERVICE}/vcek/v1/Milan/" in text
+    assert "not available: revocation list" in text
     assert "endorsements fetch" in caught.value.hint
 
 
@@ -369,7 +369,7 @@ def test_a_quote_without_collateral_is_refused_and_says_why_there_is_none(
         judge_tdx(intel.quote(), manifest(tdx=(TDX,)), offline, intel, collateral=None)
 
     assert "tdx-0: collateral not available for FMSPC b0c06f000000" in str(caught.value)
-    assert "not at hand: collateral: https://api.trustedservices.intel.com" in str(caught.value)
+    assert "not available: collateral: https://api.trustedservices.intel.com" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -445,8 +445,8 @@ def test_a_providers_key_is_judged_only_where_it_is_switched_on(offline: Endorse
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"", "0 bytes that are no evidence", id="nothing"),
-        pytest.param(b"hello", "5 bytes that are no evidence", id="text"),
+        pytest.param(b"", "0 bytes in no known form of evidence", id="nothing"),
+        pytest.param(b"hello", "5 bytes in no known form of evidence", id="text"),
         pytest.param(b"HCLA" + bytes(100), "report", id="cut container"),
         pytest.param(b"\x0a\x03abc", "not a SEV-SNP document", id="other protobuf"),
         pytest.param(b"\x30\x03\x02\x01\x00", "certificate", id="other DER"),

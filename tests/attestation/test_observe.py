@@ -134,7 +134,7 @@ def test_what_was_not_at_hand_is_told_with_the_refusal(offline: Endorsements) ->
         observed(offline, document)
 
     assert "no usable revocation list of ARK-Milan" in str(caught.value)
-    assert "not at hand: revocation list: https://kdsintf.amd.com" in str(caught.value)
+    assert "not available: revocation list: https://kdsintf.amd.com" in str(caught.value)
     assert "endorsements fetch" in caught.value.hint
 
 

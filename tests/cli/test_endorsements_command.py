@@ -352,4 +352,4 @@ def test_a_file_without_evidence_is_refused_by_name(terminal: Terminal) -> None:
     shown = terminal.run("endorsements", "fetch", "thing")
 
     assert shown.code == 41
-    assert "thing: error: 5 bytes that are no evidence we know" in shown.err
+    assert "thing: error: 5 bytes in no known form of evidence" in shown.err

@@ -97,8 +97,8 @@ def test_show_says_the_same_as_one_json_document(terminal: Terminal, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [
-        pytest.param(b"", 41, "0 bytes that are no evidence we know", id="empty"),
-        pytest.param(b"#!/bin/sh\n", 41, "10 bytes that are no evidence we know", id="script"),
+        pytest.param(b"", 41, "0 bytes in no known form of evidence", id="empty"),
+        pytest.param(b"#!/bin/sh\n", 41, "10 bytes in no known form of evidence", id="script"),
         pytest.param(bytes(0x4A0), 41, "not a SEV-SNP report", id="zeros"),
         pytest.param(None, 2, "cannot be read: no such file or directory", id="absent"),
     ],

@@ -1,4 +1,4 @@
-"""How commands reach the vendors: the network, the user's cache folder, the clock."""
+"""How commands reach the vendors: network and the user's cache folder."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def http_get(url: str, timeout_s: float, *, proxy: str = "") -> Answer:
-    """Ask for one address by HTTP, in a command. Raises NoAnswer.
+    """Fetch one address by HTTP. Raises NoAnswer.
 
-    Trusted are the system's authorities and those that the user names, by default the ones that certifi brings.
-    proxy: in place of the environment's.
+    Trusts the system's certificate authorities and the ones that the user names, by default those of certifi.
+    proxy: URL of the HTTP proxy; overrides the environment.
     """
     import certifi
 
@@ -45,10 +45,10 @@ def open_endorsements(
     proxy: str,
     tell: Callable[[str], None],
 ) -> Endorsements:
-    """Return the vendors' publications through the user's cache.
+    """Return access to the vendors' publications through the user's cache.
 
-    offline: never use the network. mirrors: address prefix to its replacement. proxy: "" is the environment's.
-    tell: is given a line that says why people wait.
+    offline: never use the network. mirrors: address prefix to its replacement. proxy: URL of the HTTP proxy, "" for the
+    environment's. tell: called with a line for the user before a wait.
     """
     get = None if offline else partial(http_get, proxy=proxy)
     access = Access(get=get, mirrors=mirrors, tell=tell)

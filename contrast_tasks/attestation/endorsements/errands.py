@@ -1,11 +1,10 @@
-"""Fetching in the background: one thread runs jobs one after the other.
+"""Background fetching: one thread runs one job after the other.
 
-A caller asks for a job and goes on with what is at hand. A job that failed is run again after a pause that doubles each time, or
-after the one that the service asked for; a job that succeeded says when it is due again. So no peer can make a service be asked
-more often, however often it connects.
+A caller requests a job and continues with what it has. A failed job may be requested again after a pause that doubles each time,
+or after the wait that the service asked for; a successful job says when it is due again. So peers that connect more often
+cause no more requests to a service.
 """
 
-import contextlib
 import logging
 import threading
 import time
@@ -23,14 +22,14 @@ _MOST_JOBS = 64
 _STOP_S = 2.0
 
 Job = Callable[[], float]
-"""Does its work and returns the seconds after which it is due again; raises ContrastError if it could not."""
+"""Does its work and returns the seconds until it is due again; raises ContrastError if it failed."""
 
 
 class Errands:
-    """Jobs by key; safe to ask from any thread, never waits."""
+    """Jobs by key; requests are safe from any thread and never wait."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Start with nothing to do; the thread is started by the first job and ends with the process or `stop`."""
+        """Start without jobs. The first one starts the thread, which ends with the process or with `stop`."""
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._waiting: dict[Hashable, Job] = {}
@@ -41,14 +40,14 @@ class Errands:
         self.stopped = threading.Event()
 
     def ask(self, key: Hashable, job: Job) -> bool:
-        """Take a job, unless it is waiting, not due yet, or one too many; return whether it was taken."""
+        """Accept a job unless it is waiting, not due yet, or one too many; return whether it was accepted."""
         with self._changed:
             if self.stopped.is_set() or key in self._waiting or not self._has_room(key):
                 return False
             if self._monotonic() < self._due_s.get(key, float("-inf")):
                 return False
             self._waiting[key] = job
-            # Nobody may ask for it again while it runs.
+            # Not due while it runs.
             self._due_s[key] = float("inf")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="endorsements", daemon=True)
@@ -60,14 +59,14 @@ class Errands:
         return key in self._due_s or len(self._due_s) < _MOST_JOBS
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until nothing is left to do, at most `timeout_s`; return whether nothing is. Not for handshakes."""
+        """Wait at most `timeout_s` until no job is left; return whether that is so. Not for handshakes."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._waiting and not self._running, timeout=timeout_s
             )
 
     def stop(self) -> None:
-        """Take no more jobs and end; a request that is under way is left to the end of the process."""
+        """End the thread and accept no more jobs; a running request is abandoned."""
         with self._changed:
             self.stopped.set()
             self._waiting.clear()
@@ -104,6 +103,5 @@ class Errands:
         except Exception:  # noqa: BLE001  # the outermost handler of a thread
             _log.exception("fetching endorsements failed")
             return LONGEST_PAUSE_S
-        with contextlib.suppress(KeyError):
-            del self._pause_s[key]
+        self._pause_s.pop(key, None)
         return wait_s

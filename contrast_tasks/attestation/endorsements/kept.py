@@ -1,7 +1,7 @@
-"""The vendors' publications that are kept, as verification during a handshake asks for them.
+"""Cached publications of the vendors, for verification during a handshake.
 
-It waits for no more than the reading of a file. What is not kept, or no longer valid, counts as absent, and evidence that needs it
-is refused.
+Reading a file is the longest wait. A publication that is not cached or no longer valid counts as absent, and evidence that needs
+it is refused.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from contrast_tasks.errors import EvidenceRejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptEndorsements:
-    """The sources that `validators_for` and issuers take; safe to use from any thread.
+    """The sources for `validators_for` and issuers; safe to use from any thread.
 
-    endorsements: a cache that is never asked to fetch. clock: the instant that lists are judged at.
+    endorsements: used as a cache only, never to fetch. clock: the time of verification.
     """
 
     endorsements: Endorsements
@@ -33,7 +33,7 @@ class KeptEndorsements:
 
     @classmethod
     def in_folder(cls, folder: Path, clock: Callable[[], datetime]) -> Self:
-        """Return what `endorsements fetch` kept in a folder; the network is never used."""
+        """Return what `endorsements fetch` stored in a folder; the network is never used."""
         offline = Endorsements(EndorsementCache(folder), Access(get=None))
         return cls(endorsements=offline, clock=clock)
 
@@ -48,7 +48,7 @@ class KeptEndorsements:
         return pcs.cached_collateral(self.endorsements, fmspc, authority)
 
     def certificate(self, report: SnpReport) -> bytes:
-        """Return the endorsement certificate (DER) of a report's chip and TCB, empty if it is not kept."""
+        """Return the endorsement certificate (DER) for a report's chip and TCB, empty if it is not cached."""
         now = self.clock()
         for line, tcb in possible_levels(report):
             kept = kds.cached_vcek(self.endorsements, line, report.chip_id, tcb, now=now)
@@ -58,7 +58,7 @@ class KeptEndorsements:
 
 
 def possible_levels(report: SnpReport) -> Iterator[tuple[str, Tcb]]:
-    """Yield the product lines that a report can be of, each with the TCB that its endorsement certificate is for."""
+    """Yield each product line that a report may come from, with the TCB of its endorsement certificate."""
     lines = (line_of_report(report),) if report.has_cpuid else LINES_BEFORE_CPUID
     for line in filter(LINES.__contains__, lines):
         with contextlib.suppress(EvidenceRejected):

@@ -1,8 +1,8 @@
-"""What a verdict needs besides the evidence: endorsement certificate, revocation list, collateral.
+"""Gather what a verdict needs besides the evidence: endorsement certificate, revocation list, collateral.
 
-A peer may send all of it, some, or nothing. What is missing comes from the cache, or from the vendor if the caller's `Endorsements`
-may use the network; so this runs before or after a connection, never during a handshake. Something that cannot be had is no error
-here: verification refuses without it, and `troubles` says why it is missing.
+A peer may send all, some or none of it. The rest comes from the cache, or from the vendor if the caller's `Endorsements` may use
+the network; so this runs before or after a connection, never during a handshake. Missing material is no error here:
+verification refuses without it, and `troubles` says why it is missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,10 +37,10 @@ CERTIFICATE, REVOCATION_LIST, COLLATERAL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Evidence, completed as far as possible, and what it is verified with.
+    """Evidence, completed as far as possible, and the material to verify it with.
 
-    crls: revocation list (DER) by product line; collateral: for the quote's platform. sources: where each
-    thing came from, in words. troubles: why something is missing, one sentence each; hints: what to do about it.
+    crls: revocation list (DER) by product line. collateral: for the quote's platform. sources: the origin of each part, for
+    people. troubles: why parts are missing, one sentence each; hints: what to do about it.
     """
 
     evidence: Evidence
@@ -51,25 +51,25 @@ class Material:
     hints: tuple[str, ...] = ()
 
     def crl(self, line: str, kind: str) -> bytes | None:
-        """Return the list at hand for a line; a `CrlSource`. It was gathered for the kind of the evidence's own key."""
+        """Return the list of a line; a `CrlSource`. It was gathered for the kind of key that signed the evidence."""
         del kind
         return self.crls.get(line)
 
     def collateral_of(self, fmspc: bytes, authority: str) -> Collateral | None:
-        """Return the collateral at hand; a `CollateralSource`. That it is for this platform is verified with it."""
+        """Return the collateral; a `CollateralSource`. Verification checks that it is for this platform."""
         del fmspc, authority
         return self.collateral
 
 
 class _Gathering:
-    """Collects what was found and what was not."""
+    """Records the origin of each part, and the errors."""
 
     def __init__(self) -> None:
         self.sources: dict[str, str] = {}
         self.errors: dict[str, ContrastError] = {}
 
     def fetched(self, what: str, fetch: Callable[[], T]) -> T | None:
-        """Return what `fetch` returns, None if it cannot be had."""
+        """Return what `fetch` returns, None if it fails."""
         try:
             found = fetch()
         except (EndorsementUnavailable, EvidenceRejected) as err:
@@ -79,7 +79,7 @@ class _Gathering:
         return found
 
     def have(self, what: str, source: str) -> None:
-        """Note that something is at hand, and forget earlier trouble with it."""
+        """Record the origin of a part, and forget earlier errors about it."""
         self.sources[what] = source
         self.errors.pop(what, None)
 
@@ -103,9 +103,9 @@ def gather(
     now: datetime,
     collateral: Collateral | None = None,
 ) -> Material:
-    """Return the evidence with everything that could be found for it.
+    """Return the evidence with all the material that was found for it.
 
-    collateral: a bundle that the caller already has; then nothing is fetched for a quote.
+    collateral: a bundle to use for a quote; then nothing is fetched.
     """
     found = _Gathering()
     crls: Mapping[str, bytes] = {}
@@ -137,7 +137,7 @@ def _collateral(
     try:
         chain = verify_genuine(quote, root_spki=spki, now=now)
     except EvidenceRejected:
-        # Nothing is fetched on the word of a quote that is not genuine; its verdict says why it is not.
+        # Nothing is fetched for a quote that is not genuine; its verdict will say why.
         return None
     return found.fetched(
         COLLATERAL, lambda: pcs.fetch_collateral(endorsements, chain, root_spki=spki, now=now)
@@ -156,19 +156,18 @@ def _revocation_lists(
         if crl is not None:
             return {line: crl}
     if carried:
-        # The root signed the peer's own list too, so it is as good as ours while it lasts.
+        # The root signed the peer's list too, so it will do.
         found.have(REVOCATION_LIST, "the document")
     return {}
 
 
 def line_of(document: SnpDocument) -> str:
-    """Return the product line that a report or its certificate names, empty if neither does."""
-    report = document.report
-    if report.has_cpuid:
-        return line_of_report(report)
+    """Return the product line that a report or else its certificate names, empty if there is none."""
     certificate = document.vcek_der or document.vlek_der
+    if document.report.has_cpuid or not certificate:
+        return line_of_report(document.report)
     try:
-        return parse_endorsement(certificate).line if certificate else ""
+        return parse_endorsement(certificate).line
     except MalformedEvidence:
         return ""
 
@@ -176,7 +175,7 @@ def line_of(document: SnpDocument) -> str:
 def _with_certificate(
     document: SnpDocument, endorsements: Endorsements, now: datetime, found: _Gathering
 ) -> tuple[SnpDocument, str]:
-    """Return the document with its endorsement certificate, if there is one to be had, and the product line."""
+    """Return the document, with an endorsement certificate if one was found, and the product line."""
     line, report = line_of(document), document.report
     if document.vcek_der or document.vlek_der:
         found.have(CERTIFICATE, "the document")

@@ -1,4 +1,4 @@
-"""A cache in memory, which forgets an answer after nine months. Source: docs/internals/attestation.md 2.5 "Caching rules"."""
+"""A cache in memory that forgets answers after nine months. Source: docs/internals/attestation.md 2.5 "Caching rules"."""
 
 import threading
 from collections.abc import Callable
@@ -10,16 +10,16 @@ _MOST_ANSWERS = 256
 
 
 class MemoryCache:
-    """Answers by address; safe to use from any thread."""
+    """Stores answers by address; safe to use from any thread."""
 
     def __init__(self, *, monotonic: Callable[[], float]) -> None:
-        """Begin empty; `monotonic` is a clock in seconds."""
+        """Start empty; `monotonic` is a clock in seconds."""
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._answers: dict[str, tuple[float, Answer]] = {}
 
     def get(self, url: str) -> Answer | None:
-        """Return the answer kept for an address, None if there is none or it is older than nine months."""
+        """Return the stored answer of an address, None if there is none or it is older than nine months."""
         with self._lock:
             since_s, answer = self._answers.get(url, (0.0, None))
             if answer is not None and self._monotonic() - since_s > LIFETIME_S:
@@ -28,7 +28,7 @@ class MemoryCache:
             return answer
 
     def put(self, url: str, answer: Answer) -> None:
-        """Keep an answer; where there are too many, the one that was kept first goes."""
+        """Store an answer, in place of the oldest one if the cache is full."""
         with self._lock:
             self._answers.pop(url, None)
             if len(self._answers) >= _MOST_ANSWERS:

@@ -1,9 +1,10 @@
-"""How guests reach the vendors, as their environment says.
+"""How guests reach the vendors, by environment variables.
 
-CONTRAST_ENDORSEMENTS_FETCH     on or off; by default a guest asks vendors, a simulated one does not
-CONTRAST_ENDORSEMENTS_MIRRORS   `PREFIX=REPLACEMENT` for each address that is replaced, separated by spaces
-CONTRAST_ENDORSEMENTS_PROXY     http:// address of a proxy for these requests, in place of the general ones
-https_proxy, no_proxy, ...      as everywhere; SSL_CERT_FILE names authorities in the system's place
+CONTRAST_ENDORSEMENTS_FETCH     on or off; by default on, but off in a simulated guest
+CONTRAST_ENDORSEMENTS_MIRRORS   address prefixes to replace, each as `PREFIX=REPLACEMENT`, separated by spaces
+CONTRAST_ENDORSEMENTS_PROXY     http:// address of the proxy for these requests; overrides https_proxy
+https_proxy, no_proxy           the usual proxy variables
+SSL_CERT_FILE                   certificate authorities to trust instead of the system's
 """
 
 import re
@@ -30,7 +31,7 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
         # A prefix may reach into a query, as `https://a/tcb?fmspc=`.
         prefix, replacement = (*_BETWEEN.split(text, maxsplit=1), "")[:2]
         if not all(map(is_address, (prefix, replacement))):
-            # It may hold a user's password.
+            # The text may hold a password.
             shown = repr(text) if "@" not in text else "one that names a user"
             raise UsageError(
                 f"mirror is {shown}, wanted PREFIX=REPLACEMENT, both beginning with https:// or http:// and naming no user",
@@ -41,9 +42,9 @@ def parse_mirrors(texts: Sequence[str]) -> dict[str, str]:
 
 
 def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Network | None:
-    """Return how a guest reaches vendors, None if it does not; `default` holds where the environment does not say.
+    """Return a guest's access to the vendors, None if fetching is off; `default`: whether it is on unless a variable is set.
 
-    Raises SettingsError naming the variable that is not understood.
+    Raises SettingsError naming the invalid variable.
     """
     wanted = environ.get(VARIABLE_FETCH) or ("on" if default else "off")
     if wanted not in {"on", "off"}:
@@ -59,7 +60,7 @@ def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Ne
     proxy = environ.get(variables.ENDORSEMENTS_PROXY, "")
     if proxy and not is_proxy(proxy):
         raise SettingsError(
-            f"environment {variables.ENDORSEMENTS_PROXY} is not understood, wanted an address that begins with http:// and names no user"
+            f"environment {variables.ENDORSEMENTS_PROXY} is invalid, wanted an address that begins with http:// and names no user"
         )
     return Network(get=partial(_get, proxy=proxy), get_from_host=_get_from_host, mirrors=mirrors)
 

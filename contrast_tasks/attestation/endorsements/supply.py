@@ -1,10 +1,10 @@
-"""Endorsements inside a guest: what is at hand now, and what a thread fetches for the next time.
+"""Endorsements inside a guest: what is cached now, and what a thread fetches for later handshakes.
 
-Handshakes take what is in memory or in the folder of kept endorsements, and never wait. `Errands` asks the vendor, or its mirror, for
-what they missed and for what grows old; a peer that was refused for lack of it is accepted when it comes again.
-A vendor is asked only about platforms that proved to be genuine, and about this guest's own. What was fetched is kept in memory.
+Handshakes use what is in memory or in the folder of endorsements, and never wait. `Errands` fetches what was missing or grows
+old from the vendor or its mirror, into memory. A peer that was refused for lack of it can succeed at its next attempt. A vendor
+is asked only about platforms that proved to be genuine, and about this guest's own.
 
-This guest's own certificate comes from the host's service where there is one (Azure), else from the vendor.
+This guest's own certificate comes from the host's service if there is one (Azure), else from the vendor.
 
 Source: docs/internals/attestation.md 2.5 "Caching rules", 4 (THIM), 7 "SNP issuer order".
 """
@@ -42,9 +42,9 @@ _log = logging.getLogger("endorsements")
 HOST_SERVICE = "http://169.254.169.254"
 THIM_PATH = "/metadata/THIM/amd/certification"
 THIM_TIMEOUT_S = 1.5
-# One errand keeps the others waiting for a few requests at most.
+# Bounds how long one job delays the others.
 BUDGET_S = 20.0
-# Lists of revoked certificates and patch levels are looked at a few times a day.
+# Revocation lists and patch levels are fetched a few times a day.
 REFRESH_S = 6 * 3600.0
 _SOONEST_S = 60.0
 
@@ -53,8 +53,8 @@ _SOONEST_S = 60.0
 class Network:
     """How a guest reaches vendors and its host.
 
-    get: for vendors and mirrors; get_from_host: for the host's own service, through no proxy, None where it is not asked.
-    mirrors: address prefix to the prefix that takes its place.
+    get: for vendors and mirrors. get_from_host: for the host's own service, without a proxy; None if it must not be used.
+    mirrors: address prefix to its replacement.
     """
 
     get: Get
@@ -63,7 +63,7 @@ class Network:
 
 
 class Supply:
-    """The sources that validators and issuers take; safe to use from any thread."""
+    """The sources for validators and issuers; safe to use from any thread."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Supply:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take from `kept` and, if there is a network, fetch what is missing there in the background."""
+        """Use `kept`, and fetch what it lacks in the background if there is a network."""
         self._kept = kept
         self._network = network
         self._clock = kept.clock
@@ -93,18 +93,18 @@ class Supply:
     def in_folder(
         cls, folder: Path, clock: Callable[[], datetime], network: Network | None = None
     ) -> Self:
-        """Return a supply that begins with what `endorsements fetch` kept in a folder, which need not exist."""
+        """Return a supply that uses what `endorsements fetch` stored in a folder, which need not exist."""
         return cls(KeptEndorsements.in_folder(folder, clock), network)
 
     def crl(self, line: str, kind: str) -> bytes | None:
-        """Return the revocation list of a product line and kind of key that is at hand; a `CrlSource`."""
+        """Return the newest cached revocation list of a product line and kind of key; a `CrlSource`."""
         if line not in LINES:
             return None
         self._ask(("list", line, kind), partial(self._fetch_crl, line, kind))
         return kds.newest_crl(line, self._fetched.crl(line, kind), self._kept.crl(line, kind))
 
     def collateral(self, fmspc: bytes, authority: str) -> Collateral | None:
-        """Return the collateral of a platform that is at hand; a `CollateralSource`, to be asked for genuine platforms only."""
+        """Return the cached collateral of a platform; a `CollateralSource`, to be called for genuine platforms only."""
         self._ask(
             ("collateral", fmspc, authority), partial(self._fetch_collateral, fmspc, authority)
         )
@@ -114,7 +114,7 @@ class Supply:
         return self._kept.collateral(fmspc, authority)
 
     def own_certificate(self, report: SnpReport) -> bytes:
-        """Return the endorsement certificate (DER) at hand for a report of this guest's own, empty if there is none."""
+        """Return the cached endorsement certificate (DER) for this guest's own report, empty if there is none."""
         found = self.certificate(report)
         if not found and report.signing_key == SIGNING_KEY_VCEK and any(report.chip_id):
             place = ("certificate", report.chip_id, report.reported_tcb)
@@ -122,15 +122,15 @@ class Supply:
         return found
 
     def certificate(self, report: SnpReport) -> bytes:
-        """Return the endorsement certificate (DER) at hand for anybody's report; no vendor is asked about strangers."""
+        """Return the cached endorsement certificate (DER) for a peer's report; nothing is fetched, for it is not verified yet."""
         return self._fetched.certificate(report) or self._kept.certificate(report)
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until nothing is being fetched, at most `timeout_s`; for the time before a connection."""
+        """Wait at most `timeout_s` until nothing is being fetched; for the time before the first connection."""
         return self._errands.settle(timeout_s)
 
     def stop(self) -> None:
-        """Fetch nothing any more."""
+        """Stop fetching."""
         self._errands.stop()
 
     def _ask(self, key: tuple[object, ...], job: Callable[[], float]) -> None:
@@ -176,36 +176,36 @@ class Supply:
                     raise troubles[-1]
                 raise EndorsementUnavailable("no vendor publishes certificates for this processor")
             _log.info("Fetched this processor's endorsement certificate from the vendor")
-        # It never changes; memory forgets it after nine months.
+        # The certificate never changes; the cache forgets it after nine months.
         return LIFETIME_S
 
     def _take_from_host(self, report: SnpReport) -> bool:
-        """Keep the certificate that the host's service has if it is this report's; return whether it is."""
+        """Take the certificate from the host's service; return whether it has the one for this report."""
         network = self._network
         if network is None or network.get_from_host is None:
             return False
         place = network.mirrors.get(HOST_SERVICE, HOST_SERVICE)
         try:
-            answer = parse_thim_answer(network.get_from_host(place + THIM_PATH, THIM_TIMEOUT_S))
+            vcek_der = parse_thim_answer(network.get_from_host(place + THIM_PATH, THIM_TIMEOUT_S))
         except NoAnswer as err:
             _log.info("The host has no endorsement service: %s", err)
             return False
         except EvidenceRejected as err:
-            _log.warning("The host's endorsement service is of no use: %s", err)
+            _log.warning("The host's endorsement service sent an unusable answer: %s", err)
             return False
         for line, tcb in possible_levels(report):
-            # Verified like the vendor's own answer whenever it is taken from there.
+            # Reading it from the cache verifies it like the vendor's own answer.
             url = kds.vcek_url(line, report.chip_id, tcb)
-            self._cache.put(url, Answer(status=200, body=answer.vcek_der))
+            self._cache.put(url, Answer(status=200, body=vcek_der))
         if self._fetched.certificate(report):
             _log.info("Took this processor's endorsement certificate from the host")
             return True
         _log.warning(
-            "The host's endorsement service has another processor's or level's certificate"
+            "The host's endorsement service sent a certificate for another processor or level"
         )
         return False
 
 
 def _due_s(now: datetime, end: datetime) -> float:
-    """Return the seconds until something is fetched again: at the latest when it expires."""
+    """Return the seconds until the next fetch: a few hours, but not beyond the expiry."""
     return min(REFRESH_S, max(_SOONEST_S, (end - now).total_seconds()))

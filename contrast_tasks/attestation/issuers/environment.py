@@ -1,11 +1,11 @@
-"""Who makes evidence in this process, as its environment says.
+"""The issuer of this process's evidence, by environment variables.
 
-`CONTRAST_EVIDENCE` not set, or `hardware`: the confidential guest that this process runs in. A `Supply` adds what the host does not
-deliver with a report. It takes it from the folder `CONTRAST_ENDORSEMENTS`, or fetches it in the background from the host's own service
-or the vendor, unless `CONTRAST_ENDORSEMENTS_FETCH` forbids that.
+`CONTRAST_EVIDENCE` not set, or `hardware`: evidence of the confidential guest that this process runs in. A `Supply` adds what the
+host does not send with a report, from the folder `CONTRAST_ENDORSEMENTS`, or from the host's own service or the vendor, unless
+`CONTRAST_ENDORSEMENTS_FETCH` is off.
 
-`CONTRAST_EVIDENCE=simulated:<directory>` names a simulated processor that exists already, and `CONTRAST_HOST_DATA=<64 hex digits>`
-the policy hash that its guest was started with. In a real guest the hardware knows the policy hash.
+`CONTRAST_EVIDENCE=simulated:<directory>`: evidence of an existing simulated processor, with the policy hash of its guest in
+`CONTRAST_HOST_DATA=<64 hex digits>`. In a real guest the hardware knows the policy hash.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _HARDWARE, _SIMULATED = "hardware", "simulated"
 
 
 def kept_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder that guests and Coordinators take kept endorsements from; it need not exist."""
+    """Return the folder of endorsements for guests and Coordinators; it need not exist."""
     return Path(environ.get(variables.ENDORSEMENTS) or DEFAULT_ENDORSEMENTS)
 
 
@@ -36,15 +36,15 @@ def supply_from_environment(
     folder: Path | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> "Supply":
-    """Return the endorsements of this process; nothing is fetched before something is missing.
+    """Return this process's source of endorsements; it fetches nothing until something is missing.
 
-    folder: of kept endorsements, instead of the environment's. clock: the instant that endorsements are judged at.
-    Raises SettingsError naming the variable that is not understood.
+    folder: overrides the environment's. clock: the time of verification.
+    Raises SettingsError naming the invalid variable.
     """
     from contrast_tasks.attestation.endorsements.network import network_from_environment
     from contrast_tasks.attestation.endorsements.supply import Supply
 
-    # Vendors know nothing of a simulated processor.
+    # Vendors publish nothing about simulated processors.
     is_hardware = environ.get(variables.EVIDENCE, "") in {"", _HARDWARE}
     network = network_from_environment(environ, default=is_hardware)
     return Supply.in_folder(folder or kept_folder(environ), clock, network)
@@ -52,26 +52,19 @@ def supply_from_environment(
 
 def issuer_from_environment(
     environ: Mapping[str, str],
+    supply: "Supply",
     *,
     source: "Callable[[], EvidenceSource] | None" = None,
-    endorsements: Path | None = None,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    supply: "Supply | None" = None,
 ) -> Issuer:
     """Return the issuer that the environment names.
 
-    source: finds this guest's hardware, by default `find_source`. supply: where endorsements come from, by default the folder
-    `endorsements`, or the environment's, alone; clock: the instant that those are judged at.
-    Raises SettingsError, naming the variable, if one is not understood or this is no confidential guest; ClusterError if the
-    directory holds no simulated processor.
+    supply: endorsements for hardware evidence. source: finds this guest's hardware, by default `find_source`.
+    Raises SettingsError naming the variable if it is invalid or this is no confidential guest; ClusterError if the directory
+    holds no simulated processor.
     """
     named = environ.get(variables.EVIDENCE, "")
     kind, _, place = named.partition(":")
     if named in ("", _HARDWARE):
-        if supply is None:
-            from contrast_tasks.attestation.endorsements.supply import Supply
-
-            supply = Supply.in_folder(endorsements or kept_folder(environ), clock)
         return _hardware_issuer(environ, source, supply)
     if kind != _SIMULATED or not place:
         raise SettingsError(
@@ -85,9 +78,9 @@ def issuer_from_environment(
 
 
 def prepare(issuer: Issuer, supply: "Supply", *, wait_s: float) -> None:
-    """Fetch what this guest's own documents need, and wait for it at most `wait_s` seconds.
+    """Fetch what this guest's own documents need, and wait at most `wait_s` seconds for it.
 
-    Called before the first connection. What has not arrived by then is fetched later; until then documents do without.
+    Call it before the first connection. Fetching continues afterwards; documents leave out what has not arrived.
     """
     from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer
 
@@ -104,7 +97,7 @@ def _hardware_issuer(
     if variables.HOST_DATA in environ:
         raise SettingsError(
             f"environment {variables.HOST_DATA} is set, which is for {variables.EVIDENCE}={_SIMULATED}:<directory> only",
-            hint="hardware says itself which policy its guest was started with",
+            hint="hardware itself reports the policy that its guest was started with",
         )
     from contrast_tasks.attestation.issuers.devices import find_source
     from contrast_tasks.attestation.issuers.hardware import issuer_of
@@ -120,8 +113,8 @@ def _hardware_issuer(
     except IssuerError as err:
         named = _quoted(environ.get(variables.EVIDENCE, ""))
         raise SettingsError(
-            f"environment {variables.EVIDENCE} is {named}, which wants hardware: {err}",
-            hint=err.hint or "look at the guest's kernel log for sev-guest or tdx_guest",
+            f"environment {variables.EVIDENCE} is {named}, which needs hardware: {err}",
+            hint=err.hint or "see the guest's kernel log about sev-guest or tdx_guest",
         ) from err
 
 

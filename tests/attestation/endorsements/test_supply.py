@@ -415,7 +415,7 @@ def test_the_environment_names_mirrors() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"CONTRAST_ENDORSEMENTS_PROXY": "http://u:secret@p:1"}, "CONTRAST_ENDORSEMENTS_PROXY is not understood"),
+        ({"CONTRAST_ENDORSEMENTS_PROXY": "http://u:secret@p:1"}, "CONTRAST_ENDORSEMENTS_PROXY is invalid"),
         ({"CONTRAST_ENDORSEMENTS_PROXY": "socks5://p:1"}, "wanted an address that begins with http://"),
         ({"CONTRAST_ENDORSEMENTS_FETCH": "yes"}, "CONTRAST_ENDORSEMENTS_FETCH is 'yes', wanted on"),
         ({"CONTRAST_ENDORSEMENTS_MIRRORS": "a=b"}, "CONTRAST_ENDORSEMENTS_MIRRORS: mirror is 'a=b'"),

@@ -14,7 +14,7 @@ import pytest
 
 from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
-from contrast_tasks.attestation.endorsements.supply import HOST_SERVICE, THIM_PATH
+from contrast_tasks.attestation.endorsements.supply import HOST_SERVICE, THIM_PATH, Supply
 from contrast_tasks.attestation.issuers.devices import VCEK_GUID, find_source
 from contrast_tasks.attestation.issuers.environment import (
     issuer_from_environment,
@@ -60,9 +60,8 @@ def tdx_guest(root: Path, intel: Intel) -> ConfigfsSource:
 def issuer_in(
     source: EvidenceSource, endorsements: Path, environ: dict[str, str] | None = None
 ) -> Issuer:
-    return issuer_from_environment(
-        environ or {}, source=lambda: source, endorsements=endorsements, clock=lambda: NOW
-    )
+    supply = Supply.in_folder(endorsements, lambda: NOW)
+    return issuer_from_environment(environ or {}, supply, source=lambda: source)
 
 
 @pytest.fixture
@@ -234,7 +233,7 @@ def test_before_the_first_connection_everything_a_document_needs_is_fetched(
     supply = supply_from_environment(environ, folder=tmp_path / "kept", clock=lambda: NOW)
     guest = snp_guest(tmp_path)
 
-    issuer = issuer_from_environment(environ, source=lambda: guest, supply=supply)
+    issuer = issuer_from_environment(environ, supply, source=lambda: guest)
     prepare(issuer, supply, wait_s=WAIT_S)
     before = list(vendor.seen)
     document = issuer.issue(REPORT_DATA)
@@ -262,9 +261,7 @@ def test_a_guest_asks_vendors_through_its_proxy_and_the_host_directly(
     supply = supply_from_environment(environ, folder=tmp_path / "kept", clock=lambda: NOW)
     guest = snp_guest(tmp_path)
 
-    prepare(
-        issuer_from_environment(environ, source=lambda: guest, supply=supply), supply, wait_s=WAIT_S
-    )
+    prepare(issuer_from_environment(environ, supply, source=lambda: guest), supply, wait_s=WAIT_S)
     found = supply.crl("Milan", "vcek")
     supply.stop()
     proxy.stop()
@@ -280,7 +277,7 @@ def test_a_td_has_the_collateral_of_its_own_kind_fetched(
     supply = supply_from_environment(environ, folder=tmp_path / "kept", clock=lambda: NOW)
     guest = tdx_guest(tmp_path, Intel())
 
-    issuer = issuer_from_environment(environ, source=lambda: guest, supply=supply)
+    issuer = issuer_from_environment(environ, supply, source=lambda: guest)
     prepare(issuer, supply, wait_s=WAIT_S)
     supply.stop()
 
@@ -295,7 +292,7 @@ def test_hardware_that_fails_at_the_start_is_asked_again_when_it_matters(
     configfs.report = lambda data: AMD.report(report_data=data).raw
     guest = ConfigfsSource(tmp_path, attributes=configfs)
     supply = supply_from_environment({"CONTRAST_ENDORSEMENTS_FETCH": "off"}, folder=tmp_path)
-    issuer = issuer_from_environment({}, source=lambda: guest, supply=supply)
+    issuer = issuer_from_environment({}, supply, source=lambda: guest)
     configfs.failures["outblob"] = errno.EIO
 
     prepare(issuer, supply, wait_s=WAIT_S)
@@ -311,7 +308,7 @@ def test_outside_of_a_guest_the_way_out_is_named(tmp_path: Path, environ: dict[s
     with pytest.raises(
         SettingsError, match=r"environment CONTRAST_EVIDENCE .* no confidential guest"
     ) as caught:
-        issuer_from_environment(environ, source=look, endorsements=tmp_path)
+        issuer_from_environment(environ, supply_from_environment(environ), source=look)
 
     assert caught.value.exit_code == 2
     assert "simulated:DIR" in caught.value.hint

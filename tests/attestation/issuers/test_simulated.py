@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.attestation.errors import EndorsementRejected
-from contrast_tasks.attestation.issuers.environment import issuer_from_environment
+from contrast_tasks.attestation.issuers.environment import (
+    issuer_from_environment,
+    supply_from_environment,
+)
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.issuers.simulated_chain import SIMULATED_TCB
 from contrast_tasks.attestation.snp.document import parse_document
@@ -200,9 +203,8 @@ def test_report_data_has_64_bytes(place: Path, size: int) -> None:
 
 
 def test_the_environment_names_processor_and_host_data(place: Path) -> None:
-    issuer = issuer_from_environment(
-        {"CONTRAST_EVIDENCE": f"simulated:{place}", "CONTRAST_HOST_DATA": HOST_DATA.hex()}
-    )
+    environ = {"CONTRAST_EVIDENCE": f"simulated:{place}", "CONTRAST_HOST_DATA": HOST_DATA.hex()}
+    issuer = issuer_from_environment(environ, supply_from_environment(environ))
 
     document = parse_document(issuer.issue(REPORT_DATA))
 
@@ -235,7 +237,7 @@ def test_an_environment_that_is_not_understood_is_named(
     environ: dict[str, str], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        issuer_from_environment(environ)
+        issuer_from_environment(environ, supply_from_environment(environ))
 
 
 def test_the_environment_cannot_make_a_new_processor(tmp_path: Path) -> None:
@@ -245,6 +247,6 @@ def test_the_environment_cannot_make_a_new_processor(tmp_path: Path) -> None:
     }
 
     with pytest.raises(ClusterError, match="no simulated processor"):
-        issuer_from_environment(environ)
+        issuer_from_environment(environ, supply_from_environment(environ))
 
     assert not (tmp_path / "typo").exists()

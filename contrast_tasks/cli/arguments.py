@@ -1,7 +1,7 @@
-"""From a command line to commands: options, several commands in a row, and help.
+"""The parts of a command line: several commands in a row, their options, and help.
 
-A command ends where the next command's name stands: `deploy set verify` are three. A path that is called like a
-command is written `./deploy`; an action that is called like one is known by its command, as in `evidence verify`.
+A command ends at the name of the next one: `deploy set verify` are three. A path with the name of a command is written
+`./deploy`. An action with such a name belongs to its command, as in `evidence verify`.
 """
 
 import argparse
@@ -20,38 +20,47 @@ from contrast_tasks.report.hints import PROGRAM
 
 
 class HelpShown(Exception):
-    """The user asked for help or the version; `text` is the answer."""
+    """The user asked for help; `text` is the answer."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse that raises instead of ending the process."""
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that raises UsageError and HelpShown instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        found = message[0].lower() + message[1:]
-        raise UsageError(
-            f"{self.prog.removeprefix(PROGRAM + ' ')}: {found}", hint=self._nearest(message)
-        )
+        """Raise UsageError for an argument that argparse refuses."""
+        raise self._refusal(message[0].lower() + message[1:])
+
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]  # no other use
+        """Return the arguments. Raises UsageError."""
+        arguments, unknown = self.parse_known_args(args)
+        if unknown:
+            self.refuse(unknown)
+        return arguments
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Raise UsageError for unknown arguments; the hint is the option with the nearest name."""
+        raise self._refusal(f"unrecognized arguments: {' '.join(unknown)}", unknown[0])
 
     def check_known(self, word: str) -> None:
-        """Raise UsageError, with the nearest known one, for an option that does not exist."""
+        """Raise UsageError if an option does not exist."""
         if word.partition("=")[0] not in self._option_string_actions:
-            raise UsageError(f"unrecognized arguments: {word}", hint=self._nearest_to(word))
+            self.refuse([word])
 
-    def _nearest(self, message: str) -> str:
-        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
-        return self._nearest_to(unknown)
-
-    def _nearest_to(self, unknown: str) -> str:
+    def _refusal(self, message: str, unknown: str = "") -> UsageError:
         near = ""
         if unknown.startswith("-"):
             near = did_you_mean(unknown.partition("=")[0], sorted(self._option_string_actions))
-        return near or f"see '{self.prog} --help'"
+        name = self.prog.removeprefix(PROGRAM).lstrip()
+        return UsageError(
+            f"{name}: {message}" if name else message, hint=near or f"see '{self.prog} --help'"
+        )
 
     def print_help(self, file: Any = None) -> NoReturn:
+        """Raise HelpShown."""
         del file
         raise HelpShown(self.format_help())
 
@@ -77,19 +86,19 @@ _TASK = "run a task of the project's dodo.py"
 COMMON = ("output", "color", "project", "overrides", "quiet", "debug")
 
 
-def parser_of(command: str) -> argparse.ArgumentParser:
-    """Return the parser of one command; its help begins with an example."""
+def parser_of(command: str) -> Parser:
+    """Return the parser of a command; its help begins with an example."""
     module = command_module(command)
     return _parser(module, command, f"{SUMMARIES[command]}\n\n  {PROGRAM} {module.EXAMPLE}")
 
 
-def parser_of_task(name: str, does: str = "") -> argparse.ArgumentParser:
-    """Return the parser of a command that is a task; does: what the task says of itself."""
-    return _parser(command_module("task"), name, f"{does or _TASK}\n\n  {PROGRAM} {name}")
+def parser_of_task(name: str, summary: str = "") -> Parser:
+    """Return the parser of a task that is called like a command."""
+    return _parser(command_module("task"), name, f"{summary or _TASK}\n\n  {PROGRAM} {name}")
 
 
-def _parser(module: CommandModule, command: str, description: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser(module: CommandModule, command: str, description: str) -> Parser:
+    parser = Parser(
         prog=f"{PROGRAM} {command}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,23 +112,23 @@ def _parser(module: CommandModule, command: str, description: str) -> argparse.A
 def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
     if "=" in word:
         return False
-    action = parser._option_string_actions.get(word)  # noqa: SLF001  # argparse has no other way to ask
+    action = parser._option_string_actions.get(word)  # noqa: SLF001  # argparse has no public way
     return action is not None and action.nargs is None and action.const is None
 
 
 def _actions_of(parser: argparse.ArgumentParser) -> Sequence[str]:
-    """Return the words that a command begins with, as `show` of `config`."""
+    """Return the actions of a command, as `show` of `config`."""
     every = parser._actions  # noqa: SLF001  # as above
     return next((tuple(each.choices or ()) for each in every if each.dest == "action"), ())
 
 
 def split_commands(argv: Sequence[str]) -> list[list[str]]:
-    """Cut a command line at the names of commands, each part beginning with its command.
+    """Split a command line into commands, each with its arguments.
 
-    Options before the first command belong to it. A first word that is no command may be a task of the project, so it
-    keeps the whole rest. Raises UsageError if there is no command at all.
+    Options before the first command belong to it. A first word that is not a command may be a task of the project, and
+    takes all other words as its arguments. Raises UsageError if there is no command.
     """
-    options = _Parser(prog=PROGRAM, add_help=False)
+    options = Parser(prog=PROGRAM, add_help=False)
     _common(options)
     leading: list[str] = []
     words = list(argv)
@@ -128,7 +137,7 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
         if words and _takes_value(options, leading[-1]):
             leading.append(words.pop(0))
         elif words and words[0] not in SUMMARIES and not words[0].startswith("-"):
-            # An option of a command whose value stands before the command, or one that nobody knows.
+            # An unknown option, or an option of a command that stands before the command with its value.
             options.check_known(leading[-1])
     if not words:
         raise UsageError("no command was given", hint=f"see '{PROGRAM} --help'")
@@ -156,25 +165,18 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
 
 
 def usage(tasks: Mapping[str, str]) -> str:
-    """Return the overview: an example, the commands, and the tasks a project adds, by name with what they do."""
+    """Return the overview: an example, the commands, and the project's own tasks; tasks: name -> docstring."""
     width = max(map(len, (*SUMMARIES, *tasks)))
-    own = {name: _brief(does) for name, does in tasks.items()}
-    lines = [
-        f"{PROGRAM} generate deploy set verify",
-        "",
-        "commands:",
-        *(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()),
-        "",
-        *(("tasks of this project:",) if own else ()),
-        *(f"  {name:<{width}}  {summary}".rstrip() for name, summary in own.items()),
-        *(("",) if own else ()),
-        f"'{PROGRAM} COMMAND --help' shows the options of a command",
-        "",
-    ]
+    lines = [f"{PROGRAM} generate deploy set verify", "", "commands:"]
+    lines += [f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()]
+    if tasks:
+        lines += ["", "tasks of this project:"]
+        lines += [f"  {name:<{width}}  {_brief(text)}".rstrip() for name, text in tasks.items()]
+    lines += ["", f"'{PROGRAM} COMMAND --help' shows the options of a command", ""]
     return "\n".join(lines)
 
 
 def _brief(text: str) -> str:
-    """Return the first line of a docstring in the voice of the commands."""
+    """Return the first line of a docstring in the style of the commands' summaries."""
     line = text.partition("\n")[0].rstrip(".")
     return line[:1].lower() + line[1:]

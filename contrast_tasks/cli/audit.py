@@ -1,4 +1,4 @@
-"""`audit`: a report for people on what verify fetched: manifests, policies, and what each workload may do."""
+"""`audit`: report for people on the manifests and policies that verify fetched, and what each workload may do."""
 
 import argparse
 from dataclasses import asdict
@@ -12,7 +12,7 @@ EXAMPLE = "audit --folder verify"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--folder", metavar="DIR", help="what verify left, default verify/")
+    parser.add_argument("--folder", metavar="DIR", help="folder written by verify, default verify/")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:

@@ -1,4 +1,4 @@
-"""The table of commands: name, module and one line of help; modules are imported when they are called."""
+"""The commands: name, summary and module, which is imported when the command runs."""
 
 import importlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class CommandModule(Protocol):
-    """What a module of this package offers."""
+    """The module of one command."""
 
     EXAMPLE: str
 
@@ -20,15 +20,15 @@ class CommandModule(Protocol):
         """Add the command's arguments."""
 
     def run(self, arguments: "argparse.Namespace", context: "Context") -> "Report":
-        """Carry the command out."""
+        """Run the command."""
 
 
 SUMMARIES: Mapping[str, str] = {
     "generate": "make annotated YAML, policies and the manifest",
     "lint": "check the sources and show every finding",
-    "plan": "tell what generate would change, and set at the Coordinator in force",
+    "plan": "show what generate would change, and what set would change at the Coordinator",
     "explain": "tell why a task ran or will run, or why a request was denied",
-    "simulate": "ask each pod's policy for every request of the pod's life",
+    "simulate": "check each pod's policy against all requests of the pod's life",
     "lock": "resolve image references in the lock file, from layouts and registries",
     "config": "show the effective settings and where each comes from",
     "runtime": "print the Kubernetes resources that install the runtime on the nodes",
@@ -40,11 +40,11 @@ SUMMARIES: Mapping[str, str] = {
     "set": "set the manifest at the Coordinator",
     "verify": "verify the Coordinator against a manifest, and fetch what is in force",
     "recover": "give a restarted Coordinator its seed back",
-    "audit": "report on the manifest and policies that were verified",
-    "evidence": "work on attestation evidence in files: show, verify, check",
+    "audit": "report what the verified manifest and policies allow",
+    "evidence": "show, verify or check attestation evidence in files",
     "measure": "calculate reference values from firmware, kernel and initrd",
-    "probe": "observe an unknown machine, and write its values as settings to confirm",
-    "endorsements": "fetch what vendors publish about processors, or show what is kept",
+    "probe": "observe an unknown machine, and write its reference values as settings",
+    "endorsements": "fetch, show or prune what vendors publish about processors",
 }
 
 

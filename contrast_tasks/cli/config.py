@@ -1,4 +1,4 @@
-"""`config show`: the effective settings, and with --origin which flag, variable or line each comes from."""
+"""`config show`: the effective settings, with --origin also the flag, variable or line that each comes from."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def effective(settings: Settings, key: str) -> Any:
-    """Return the effective value under a dotted key, as JSON has it."""
+    """Return the effective value of a dotted key as a JSON value."""
     path = _path(key)
     value: Any = settings
     while path:
@@ -45,7 +45,7 @@ def _step(value: Any, path: list[str]) -> tuple[Any, list[str]]:
     """Return the value of the next keys of a path, and the keys that are left."""
     if not isinstance(value, Record):
         return value[path[0]], path[1:]
-    # `reference_values.file` is a value of its own beside the part `reference_values`.
+    # A member's name may have several keys: `reference_values.file` is a member, and so is `reference_values`.
     for length in range(len(path), 0, -1):
         for member in value.members:
             if member.name == ".".join(path[:length]):

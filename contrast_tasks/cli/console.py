@@ -1,4 +1,4 @@
-"""Where a command speaks: data on stdout, conversation on stderr, in the form the user asked for."""
+"""A command's output: data on stdout, messages on stderr, in the form that the user chose."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ from contrast_tasks.cli.streams import put
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.model import Report, Step
 
-# Each form with the module that renders a report in it; text is shown as it comes.
+# Each form with the module that renders a report; text is shown immediately instead.
 FORMS = {
     "text": "",
     "json": "document",
@@ -22,7 +22,7 @@ FORMS = {
 
 
 class Console:
-    """One command line's voice.
+    """The output of one command line.
 
     form: one of FORMS; json, sarif and junit are one document at the end, events is a stream of lines.
     """
@@ -49,16 +49,16 @@ class Console:
 
     @property
     def is_text(self) -> bool:
-        """Return whether people read along."""
+        """Return whether the output is for people."""
         return self.form in ("text", "github")
 
     def say(self, line: str) -> None:
-        """Tell people something on stderr; silent when a machine reads, or with --quiet."""
+        """Write a message for people to stderr, unless --quiet."""
         if self.is_text and not self.quiet:
             put(self._stderr, f"{line}\n")
 
     def data(self, text: str) -> None:
-        """Write what the command was asked for to stdout; in the machine forms it is part of the document instead."""
+        """Write the command's result for people to stdout; the other forms have it in the document."""
         if self.is_text:
             put(self._stdout, text)
 
@@ -66,7 +66,7 @@ class Console:
         put(self._stdout, content.decode())
 
     def show(self, findings: Iterable[Finding]) -> None:
-        """Show findings to people now; `end` leaves out what was shown."""
+        """Show findings to people now; `end` does not repeat them."""
         if not self.is_text:
             return
         from contrast_tasks.report.text import finding_line
@@ -78,21 +78,21 @@ class Console:
                 put(self._stderr, f"{finding_line(finding, colour=self.colour)}\n")
 
     def begin(self, command: str) -> None:
-        """Open the stream of lines."""
+        """Begin the event stream."""
         if self.form == "events":
             from contrast_tasks.report.events import render_begin
 
             self._bytes(render_begin(command))
 
     def step(self, step: Step) -> None:
-        """Write the line of a finished task to the stream."""
+        """Write the line of a finished task to the event stream."""
         if self.form == "events":
             from contrast_tasks.report.events import render_step
 
             self._bytes(render_step(step))
 
     def end(self, report: Report) -> None:
-        """Write the report in the chosen form; findings and errors go to stderr where people read."""
+        """Write the report in the chosen form; for people write findings and errors to stderr."""
         if self.is_text:
             from contrast_tasks.report.text import closing_lines
 

@@ -1,4 +1,4 @@
-"""What every command gets: the project, the caller's place, and where to speak."""
+"""What every command gets: the project, the working directory, the console, the environment."""
 
 import os
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from contrast_tasks.cli.console import Console
 from contrast_tasks.records import Record
 
 if TYPE_CHECKING:
+    from contrast_tasks.report.model import Report
     from contrast_tasks.settings.model import Settings
     from contrast_tasks.steps.project import Spec
     from contrast_tasks.tasks.workspace import Workspace
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class Context(Record):
     """One command line.
 
-    root: the project's folder, absolute, and the working directory of every command; cwd: where the user stands, which
-    path arguments are relative to. overrides: TOML lines of --set.
+    root: the project's folder, absolute; commands run in it. cwd: the user's working directory, which path arguments are
+    relative to. overrides: TOML lines of --set.
     """
 
     root: Path
@@ -34,21 +35,22 @@ class Context(Record):
         return Path(os.path.relpath(self.cwd / argument, self.root)).as_posix()
 
     def spec(self, **flags: Any) -> "Spec":
-        """Return the project under these flags (dotted keys with `__` for `.`); None is a flag that was not given."""
+        """Return the project with these flags: dotted keys with `__` for `.`; None: the flag was not given."""
         from contrast_tasks.steps.project import Spec
 
-        given = ((key.replace("__", "."), value) for key, value in flags.items())
-        pairs = sorted((key, value) for key, value in given if value is not None)
+        pairs = sorted(
+            (key.replace("__", "."), value) for key, value in flags.items() if value is not None
+        )
         return Spec(root=str(self.root), overrides=self.overrides, flags=tuple(pairs))
 
     def workspace(self, **flags: Any) -> "Workspace":
-        """Return the project as it is now, with its store; raises SettingsError for settings that are not understood."""
+        """Return the project as it is now, with its store. Raises SettingsError for invalid settings."""
         from contrast_tasks.tasks.workspace import open_workspace
 
         return open_workspace(self.spec(**flags), is_fresh=True)
 
     def settings(self, *, is_project: bool = True, **flags: Any) -> "Settings":
-        """Return the effective settings; is_project: False where a folder without contrast.toml will do."""
+        """Return the effective settings; is_project: whether contrast.toml must exist."""
         from contrast_tasks.settings.load import load_settings
 
         spec = self.spec(**flags)
@@ -61,5 +63,18 @@ class Context(Record):
         )
 
     def settings_if_any(self) -> "Settings | None":
-        """Return the settings, None outside of a project, where evidence can be looked at too."""
+        """Return the settings; None outside of a project, where commands on evidence work too."""
         return self.settings() if (self.root / "contrast.toml").is_file() else None
+
+    def deliver(self, command: str, text: str, file: str | None) -> "Report":
+        """Write YAML to a file named on the command line, without one to stdout, and return the report."""
+        from contrast_tasks.files import write_atomic
+        from contrast_tasks.report.model import Report
+
+        if file is None:
+            self.console.data(text)
+            return Report(command=command, result={"yaml": text})
+        name = self.path(file)
+        if write_atomic(self.root / name, text.encode()):
+            self.console.say(f"wrote {name}")
+        return Report(command=command, result={"file": name})

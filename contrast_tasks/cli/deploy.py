@@ -16,20 +16,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     generate.configure_project(parser)
     parser.add_argument("--without-mesh", action="store_true", help="leave out Envoy (local only)")
     parser.add_argument(
-        "--fresh", action="store_true", help="forget the Coordinator's history (local only)"
+        "--fresh", action="store_true", help="delete the Coordinator's history (local only)"
     )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Deploy, unless generating failed; values that are missing in the manifest are no obstacle."""
+    """Deploy, unless generate fails; reference values may still be missing in the manifest."""
     from contrast_tasks.deploy.apply import run_deploy
 
     flags = generate.flags_of(arguments, context)
     generated = generate.generate(context, flags)
     if generated.exit_code == MissingReferenceValues.exit_code:
-        # They can be learnt from a Coordinator that runs; nothing but set needs them.
+        # Only set needs them, and `probe` can read them from the running Coordinator.
         missing = " ".join(failure.message for failure in generated.failures)
-        context.console.say(f"warning: {missing}: deployed without, set will want them")
+        context.console.say(f"warning: {missing}: deployed without, set will need them")
     elif generated.exit_code != 0:
         return generated.replace(command="deploy")
     result = run_deploy(

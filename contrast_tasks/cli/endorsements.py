@@ -1,4 +1,4 @@
-"""`endorsements`: fetch what vendors publish about the processors behind evidence, show what is kept, and prune it."""
+"""`endorsements`: fetch what vendors publish about processors, show the cached publications, or prune them."""
 
 import argparse
 from dataclasses import asdict
@@ -26,18 +26,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_access(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
-    """Add the arguments that say how vendors are reached."""
-    parser.add_argument("--offline", action="store_true", help="use what is kept, ask no vendor")
+    """Add the arguments that control access to vendors."""
+    parser.add_argument("--offline", action="store_true", help="use only cached publications")
     parser.add_argument(
         "--mirror",
         action="append",
         metavar="PREFIX=REPLACEMENT",
-        help="ask another address in a vendor's place; also [endorsements.mirrors]",
+        help="ask this address instead of a vendor's; also [endorsements.mirrors]",
     )
 
 
 def endorsements_of(arguments: argparse.Namespace, context: Context) -> "Endorsements":
-    """Return the vendors' publications, reached as flags and settings say."""
+    """Return access to the vendors' publications by flags and settings."""
     from contrast_tasks.attestation.endorsements.edge import open_endorsements
     from contrast_tasks.attestation.endorsements.network import parse_mirrors
 
@@ -70,9 +70,8 @@ def _prune(context: Context) -> Report:
 
     folder = cache_folder(context.environ)
     removed = prune(folder, datetime.now(UTC))
-    count = len(removed)
     context.console.say(
-        f"removed {number_of(count, 'file')} from {folder}"
+        f"removed {number_of(len(removed), 'file')} from {folder}"
         if removed
         else f"nothing to remove in {folder}"
     )
@@ -93,16 +92,16 @@ def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
         )
     endorsements = endorsements_of(arguments, context)
     now = datetime.now(UTC)
-    found = []
+    fetched = []
     for name, carried in _evidence(arguments, context, now):
-        one = fetch_endorsements(carried, endorsements, now)
-        found.append((name, one))
-        context.console.data(f"{name}: {one.evidence}, {one.product or 'unknown product'}\n")
-        for what, source in one.sources.items():
+        entry = fetch_endorsements(carried, endorsements, now)
+        fetched.append((name, entry))
+        context.console.data(f"{name}: {entry.evidence}, {entry.product or 'unknown product'}\n")
+        for what, source in entry.sources.items():
             context.console.data(f"  {what}: {source}\n")
-    result = {"fetched": [{"name": name, **asdict(one)} for name, one in found]}
+    result = {"fetched": [{"name": name, **asdict(entry)} for name, entry in fetched]}
     try:
-        require_complete([one for _, one in found])
+        require_complete([entry for _, entry in fetched])
     except MaterialMissing as err:
         return Report.of_error("endorsements", err, result)
     return Report(command="endorsements", result=result)
@@ -113,15 +112,15 @@ def _evidence(
 ) -> "list[tuple[str, Carried]]":
     from contrast_tasks.evidence.files import load_evidence
 
-    found = [(name, load_evidence(context.cwd / name)) for name in arguments.files]
+    evidence = [(name, load_evidence(context.cwd / name)) for name in arguments.files]
     if arguments.coordinator is not None:
         from contrast_tasks.client.deployed import address_of
         from contrast_tasks.client.session import presented_evidence
 
         host, port = address_of(arguments.coordinator)
         name = f"coordinator {host}:{port}"
-        found.append((name, presented_evidence(host, port, now=now)))
-    return found
+        evidence.append((name, presented_evidence(host, port, now=now)))
+    return evidence
 
 
 def _show(context: Context) -> Report:
@@ -130,13 +129,12 @@ def _show(context: Context) -> Report:
 
     folder = cache_folder(context.environ)
     kept = list(kept_endorsements(folder, datetime.now(UTC)))
-    for one in kept:
-        state = "" if one.usable else "not usable, "
-        until = f"until {one.valid_until}" if one.valid_until else "without an end"
-        context.console.data(f"{one.what}, {state}{until}: {one.url}\n")
-    count = len(kept)
-    context.console.say(f"{number_of(count, 'publication')} in {folder}")
+    for entry in kept:
+        state = "" if entry.usable else "not usable, "
+        until = f"until {entry.valid_until}" if entry.valid_until else "without an end"
+        context.console.data(f"{entry.what}, {state}{until}: {entry.url}\n")
+    context.console.say(f"{number_of(len(kept), 'publication')} in {folder}")
     return Report(
         command="endorsements",
-        result={"folder": str(folder), "kept": [asdict(one) for one in kept]},
+        result={"folder": str(folder), "kept": [asdict(entry) for entry in kept]},
     )

@@ -1,4 +1,4 @@
-"""`evidence`: what a file of attestation evidence says, whether a manifest accepts it, and whether an index of vectors holds."""
+"""`evidence`: show a file of attestation evidence, verify it against a manifest, or check a folder of test vectors."""
 
 import argparse
 from dataclasses import asdict
@@ -13,18 +13,12 @@ from contrast_tasks.report.model import Report
 EXAMPLE = "evidence verify report.bin --manifest manifest.json"
 ACTIONS = ("show", "verify", "check")
 
-# Option, attribute and the actions that know it.
-_OPTIONS = (
-    ("--manifest", "manifest", ("verify",)),
-    ("--report-data", "report_data", ("verify",)),
-    ("--collateral", "collateral", ("verify",)),
-    ("--at", "at", ("verify",)),
-    ("--allow-vlek", "allow_vlek", ("verify",)),
-    ("--allow-quote-v5", "allow_quote_v5", ("verify",)),
-    ("--offline", "offline", ("verify",)),
-    ("--mirror", "mirror", ("verify",)),
-    ("--roots", "roots", ("check",)),
-)
+# The options that only one action has.
+_ACTION_OF = {
+    **dict.fromkeys(("manifest", "report_data", "collateral", "at"), "verify"),
+    **dict.fromkeys(("allow_vlek", "allow_quote_v5", "offline", "mirror"), "verify"),
+    "roots": "check",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,22 +27,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="FILE", help="evidence; check: folder of vectors.json")
     group = parser.add_argument_group("verify")
     group.add_argument("-m", "--manifest", metavar="FILE", help="reference values and policies")
-    group.add_argument("--report-data", metavar="HEX", help="the 64 bytes it must bind")
-    group.add_argument("--collateral", metavar="FILE", help="TDX collateral at hand")
-    group.add_argument("--at", metavar="TIME", help="instant of verification, default: now")
-    group.add_argument("--allow-vlek", action="store_true", help="SEV-SNP keys of a cloud provider")
-    group.add_argument("--allow-quote-v5", action="store_true", help="TDX quotes of version 5")
+    group.add_argument("--report-data", metavar="HEX", help="the 64 bytes that it must contain")
+    group.add_argument("--collateral", metavar="FILE", help="TDX collateral to use")
+    group.add_argument("--at", metavar="TIME", help="time of verification, default: now")
+    group.add_argument(
+        "--allow-vlek", action="store_true", help="accept SEV-SNP keys of a cloud provider"
+    )
+    group.add_argument(
+        "--allow-quote-v5", action="store_true", help="accept TDX quotes of version 5"
+    )
     configure_access(group)
     group = parser.add_argument_group("check")
-    group.add_argument("--roots", metavar="DIR", help="root certificates instead of our own")
+    group.add_argument("--roots", metavar="DIR", help="root certificates, default: the vendors'")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Carry out one action; 41 for evidence that is not acceptable, 42 for another policy or verdict."""
-    for option, name, actions in _OPTIONS:
-        if getattr(arguments, name) and arguments.action not in actions:
+    """Carry out one action; exit with 41 for unacceptable evidence, 42 for another policy or verdict."""
+    for name, action in _ACTION_OF.items():
+        if getattr(arguments, name) and arguments.action != action:
+            option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"evidence {arguments.action} does not know {option}, evidence {actions[0]} does"
+                f"evidence {arguments.action} does not know {option}, evidence {action} does"
             )
     if arguments.action == "show":
         return _show(arguments, context)
@@ -60,15 +59,15 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 def _show(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.evidence.files import show_evidence
 
-    said = show_evidence(context.cwd / arguments.path)
-    _print(said, context)
-    return Report(command="evidence", result=said)
+    shown = show_evidence(context.cwd / arguments.path)
+    _print(shown, context)
+    return Report(command="evidence", result=shown)
 
 
-def _print(said: dict[str, Any], context: Context) -> None:
+def _print(members: dict[str, Any], context: Context) -> None:
     from contrast_tasks.evidence.files import text_lines
 
-    context.console.data("".join(f"{line}\n" for line in text_lines(said)))
+    context.console.data("".join(f"{line}\n" for line in text_lines(members)))
 
 
 def _check(arguments: argparse.Namespace, context: Context) -> Report:
@@ -98,7 +97,7 @@ def _verify(arguments: argparse.Namespace, context: Context) -> Report:
     if arguments.manifest is None:
         raise UsageError("evidence verify needs a manifest", hint="name it with --manifest FILE")
     try:
-        said = verify_evidence(
+        verified = verify_evidence(
             context.cwd / arguments.path,
             manifest=context.cwd / arguments.manifest,
             report_data_hex=arguments.report_data,
@@ -112,12 +111,12 @@ def _verify(arguments: argparse.Namespace, context: Context) -> Report:
         rejections = [asdict(rejection) for rejection in err.rejections]
         result = {"rejections": rejections, "not_at_hand": list(err.troubles)}
         return Report.of_error("evidence", err, result)
-    _print(said, context)
-    if not said["report_data_checked"]:
-        context.console.say("report data was not checked: nothing says whom this was made for")
-    if said["simulated"]:
+    _print(verified, context)
+    if not verified["report_data_checked"]:
+        context.console.say("report data was not checked: the evidence may be from any connection")
+    if verified["simulated"]:
         context.console.say("evidence of a simulated processor: for development only")
-    return Report(command="evidence", result=said)
+    return Report(command="evidence", result=verified)
 
 
 def _instant(text: str | None) -> datetime:

@@ -1,4 +1,4 @@
-"""`lint`: every finding about the sources, and nothing written below the build directory."""
+"""`lint`: show every finding about the sources without writing to the build directory."""
 
 import argparse
 
@@ -17,12 +17,12 @@ EXAMPLE = "lint --output sarif > findings.sarif"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is checked."""
+    """Add the arguments."""
     generate.configure_project(parser)
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Check; the exit code tells the worst finding: 10 note, 11 warning, 12 error."""
+    """Check the sources; the exit code is that of the worst finding: 10 note, 11 warning, 12 error."""
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.pipeline import passed_findings
     from contrast_tasks.tasks.run import run_tasks
@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     failures = tuple(failure for failure in reporter.failures() if not failure.is_findings)
     count = len(workspace.project.index.workloads)
     context.console.show(findings)
-    said = counted(findings) or "nothing found"
-    context.console.say(f"{number_of(count, 'workload')} checked, {said}")
+    context.console.say(
+        f"{number_of(count, 'workload')} checked, {counted(findings) or 'nothing found'}"
+    )
     return Report(
         command="lint",
         exit_code=exit_code_of(others) or worst_exit_code(findings),

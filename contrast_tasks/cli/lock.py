@@ -13,7 +13,7 @@ EXAMPLE = "lock --update"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     generate.configure_project(parser)
-    parser.add_argument("--update", action="store_true", help="ask registries again")
+    parser.add_argument("--update", action="store_true", help="resolve locked references again")
     parser.add_argument("--offline", action="store_true", help="ask no registry")
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.tasks.run import run_tasks
 
     workspace = context.workspace(**generate.flags_of(arguments, context))
-    # The tasks that make layouts come first: images are locked from them.
+    # The tasks that make image layouts come first, because images are resolved in them.
     before = run_tasks(load_tasks(workspace), ["lock"])
     if before.reporter.errors:
         raise before.reporter.errors[0]

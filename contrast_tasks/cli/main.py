@@ -1,7 +1,7 @@
 """The `contrast-tasks` command: signals, options, one or several commands, exit codes.
 
-Only the standard library is loaded here; when nothing changed since the last `generate`, nothing else is.
-Exit codes: docs/reference/commands.md; 130 and 143 for an interrupt and a termination, with finished work kept.
+Only the standard library is loaded here, which is all that `generate` needs if nothing has changed.
+Exit codes: docs/reference/commands.md. After an interrupt (130) or a termination (143) finished work is kept.
 """
 
 import contextlib
@@ -18,19 +18,12 @@ _GC_THRESHOLD = 200_000
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM; doit records finished tasks on an interrupt, but not on a signal."""
+    """SIGTERM as an interrupt, on which doit records finished tasks."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     del number, frame
     raise Terminated
-
-
-def _freeze() -> None:
-    # The interpreter looks for cycles once more before it ends; a process that ends has none worth finding.
-    import gc
-
-    gc.freeze()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             streams.put_last(f"contrast-tasks: error: the output cannot be written: {lost}\n")
         return TERMINATED if lost.reader_left else USAGE
     except BrokenPipeError:
-        # Of a stream that was not written to through `put`.
+        # From a stream that was not written by `put`.
         return TERMINATED
     finally:
         streams.silence()
@@ -62,7 +55,7 @@ def _run(words: list[str], *, is_process: bool) -> int:
         return 0
     import gc
 
-    # Modules and a thousand tasks are made of many small objects that live to the end; looking for cycles is waste.
+    # Modules and tasks are many small objects that live to the end, so searching them for cycles is wasted time.
     gc.set_threshold(_GC_THRESHOLD)
     from contrast_tasks.cli.session import run_command_line
 
@@ -81,7 +74,10 @@ def _run(words: list[str], *, is_process: bool) -> int:
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGTERM, before)
         if is_process:
-            _freeze()
+            import gc
+
+            # Saves the interpreter's last search for cycles.
+            gc.freeze()
 
 
 if __name__ == "__main__":

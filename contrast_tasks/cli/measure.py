@@ -1,4 +1,4 @@
-"""`measure`: calculate the reference values of a runtime from firmware, kernel, initrd and command line."""
+"""`measure`: calculate reference values from firmware, kernel, initrd and kernel command line."""
 
 import argparse
 from dataclasses import asdict
@@ -24,33 +24,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kernel", metavar="FILE")
     parser.add_argument("--initrd", metavar="FILE")
     parser.add_argument("--append", metavar="CMDLINE", help="the kernel's command line")
-    parser.add_argument("--out", metavar="FILE", help="for [reference_values] file; else stdout")
+    parser.add_argument("--out", metavar="FILE", help="write to FILE instead of stdout")
     group = parser.add_argument_group("SEV-SNP")
     group.add_argument(
-        "--vcpus", type=int, action="append", metavar="N", help="default 1; again for more entries"
+        "--vcpus", type=int, action="append", metavar="N", help="default 1; repeat for more entries"
     )
-    group.add_argument("--any-vcpus", action="store_true", help="one entry for 1 to 220, by APEIP")
     group.add_argument(
-        "--cpu", default="", metavar="MODEL", help="as QEMU names it; default: the product's own"
+        "--any-vcpus", action="store_true", help="one entry for 1 to 220 vCPUs, by APEIP"
+    )
+    group.add_argument(
+        "--cpu", default="", metavar="MODEL", help="QEMU's name; default: the product's model"
     )
     group.add_argument("--features", default="0x1", metavar="WORD", help="SEV_FEATURES")
-    group.add_argument("--firmware-digest", default="", metavar="HEX", help="of its pages")
+    group.add_argument(
+        "--firmware-digest", default="", metavar="HEX", help="digest of the firmware's pages"
+    )
     group = parser.add_argument_group("TDX, for MRTD")
     group.add_argument(
         "--pages-first",
         action="store_true",
-        help="the host runs Canonical's TDX with QEMU 8.2, which measures in another order",
+        help="for Canonical's TDX with QEMU 8.2, which measures in another order",
     )
     group = parser.add_argument_group("TDX, for RTMR0")
     group.add_argument(
-        "--machine-digest", action="append", metavar="HEX", help="of ACPI and fw_cfg, in order"
+        "--machine-digest",
+        action="append",
+        metavar="HEX",
+        help="digest of ACPI or fw_cfg data; repeat in the order of measurement",
     )
     group.add_argument("--boot-option", metavar="HEX", help="Boot0000, default: OVMF's UiApp")
-    group.add_argument("--final-separator", action="store_true", help="of older firmware")
+    group.add_argument("--final-separator", action="store_true", help="for older firmware")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Calculate; print the values, or write them, and name what is still missing."""
+    """Print or write the values, and name those that are still missing."""
     from contrast_tasks.evidence.measure import measure, missing_values, write_values
     from contrast_tasks.files import pretty_json
     from contrast_tasks.platforms import platform as find_platform

@@ -1,4 +1,4 @@
-"""`probe`: attest an unknown machine's Coordinator, show what it proves about itself, and write it once it is confirmed."""
+"""`probe`: show what an unknown machine proves about itself, and write it as settings after the user's confirmation."""
 
 import argparse
 import sys
@@ -28,12 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE", help=f"default {OBSERVED_NAME}, which generate reads"
     )
     parser.add_argument("--yes", action="store_true", help="write without asking")
-    parser.add_argument("--show-only", action="store_true", help="look, and write nothing")
+    parser.add_argument("--show-only", action="store_true", help="show, and write nothing")
     parser.add_argument(
-        "--with-guest", action="store_true", help="also the measurements of the guest that runs"
+        "--with-guest", action="store_true", help="also write the running guest's measurements"
     )
     parser.add_argument(
-        "--pin-machine", action="store_true", help="also the chip id: accept no other machine"
+        "--pin-machine",
+        action="store_true",
+        help="also write the chip ID, to accept no other machine",
     )
     parser.add_argument(
         "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for the handshake"
@@ -42,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Observe, show, ask, write; 41 unless the evidence is genuine, 2 where nobody can be asked."""
+    """Observe, show, ask, write; exit with 41 unless the evidence is genuine, 2 without a terminal to ask on."""
     from contrast_tasks.client.deployed import address_of
     from contrast_tasks.client.probe import (
         Chosen,
@@ -55,8 +57,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     )
 
     host, port = address_of(arguments.coordinator)
-    taken = context.root / OBSERVED_NAME
-    path = context.cwd / arguments.out if arguments.out else taken
+    default = context.root / OBSERVED_NAME
+    path = context.cwd / arguments.out if arguments.out else default
     if not arguments.show_only:
         require_own(path)
     observation = probe(
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         return Report(command="probe", result=result)
     if not arguments.yes and not _can_ask(context):
         error = UsageError(
-            "nobody can be asked whether these values are wanted, nothing was written",
+            "these values were not confirmed, nothing was written",
             hint="run it on a terminal, or confirm with --yes",
         )
         return Report.of_error("probe", error, result)
@@ -99,18 +101,18 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         return Report(command="probe", result=result)
     changed = write_overrides(path, text)
     result["written"] = str(path)
-    then = (
-        "generate again" if path == taken else f"put its lines into {FILE_NAME} and generate again"
-    )
-    context.console.say(f"{'wrote' if changed else 'up to date:'} {path.name}; {then}")
+    next_step = "generate again"
+    if path != default:
+        next_step = f"put its lines into {FILE_NAME} and generate again"
+    context.console.say(f"{'wrote' if changed else 'up to date:'} {path.name}; {next_step}")
     return Report(command="probe", result=result)
 
 
 def _show(observation: "Observation", name: str, context: Context) -> None:
     from contrast_tasks.evidence.files import text_lines
 
-    of_line = f" of the line {observation.product}" if observation.product else ""
-    context.console.data(f"coordinator {name} runs on {observation.tee}{of_line}\n")
+    product = f" of the line {observation.product}" if observation.product else ""
+    context.console.data(f"coordinator {name} runs on {observation.tee}{product}\n")
     for line in text_lines(observation.values, 1):
         context.console.data(f"{line}\n")
     for warning in observation.warnings:

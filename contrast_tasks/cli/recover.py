@@ -13,9 +13,9 @@ EXAMPLE = "recover -c 203.0.113.7:1313 -m manifest.json"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; names are the reference product's."""
     configure_coordinator(parser)
-    parser.add_argument("--seedshare-owner-key", metavar="FILE", help="key of the share's owner")
-    parser.add_argument("--seed", metavar="FILE", help="the shares, default seed-shares.json")
-    parser.add_argument("--force", action="store_true", help="also while recovered peers are there")
+    parser.add_argument("--seedshare-owner-key", metavar="FILE", help="the owner's private key")
+    parser.add_argument("--seed", metavar="FILE", help="seed shares, default seed-shares.json")
+    parser.add_argument("--force", action="store_true", help="even if recovered peers exist")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:

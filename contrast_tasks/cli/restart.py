@@ -8,7 +8,7 @@ from contrast_tasks.cli.values import seconds
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "restart web"
-# The pod is meant, not the command of that name.
+# Behind `restart` this word is the pod, not the command.
 ACTIONS = ("coordinator",)
 
 
@@ -16,7 +16,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("names", nargs="*", help="workloads, default: all but the Coordinator")
     parser.add_argument(
-        "--wait", type=seconds, default=60.0, metavar="SECONDS", help="until they are ready"
+        "--wait",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long to wait until they are ready",
     )
 
 

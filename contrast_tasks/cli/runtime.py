@@ -1,9 +1,8 @@
-"""`runtime`: render the Kubernetes resources that install the platform's runtime on the nodes."""
+"""`runtime`: the Kubernetes resources that install the platform's runtime on the nodes."""
 
 import argparse
 
 from contrast_tasks.cli.context import Context
-from contrast_tasks.files import write_atomic
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "runtime --installer NAME@sha256:DIGEST --write runtime.yml"
@@ -24,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--handler",
         metavar="NAME",
-        help="the runtime's name; default: that of the reference values",
+        help="name of the runtime, default: that of the reference values",
     )
     parser.add_argument("--write", metavar="FILE", help="write to FILE instead of stdout")
 
@@ -42,10 +41,4 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         installer=arguments.installer,
         snapshotter=arguments.snapshotter,
     )
-    if arguments.write is None:
-        context.console.data(text)
-        return Report(command="runtime", result={"yaml": text})
-    name = context.path(arguments.write)
-    if write_atomic(context.root / name, text.encode()):
-        context.console.say(f"wrote {name}")
-    return Report(command="runtime", result={"file": name})
+    return context.deliver("runtime", text, arguments.write)

@@ -1,4 +1,4 @@
-"""One command line, from words to exit code; the one place where unexpected errors end."""
+"""One command line, from its words to the exit code; the outermost error handler."""
 
 import argparse
 import os
@@ -58,7 +58,7 @@ def run_command_line(words: Sequence[str], root: str) -> int:
 
 
 def _wanted_form(words: Sequence[str]) -> str:
-    """Return the form asked for, before the line is understood: a usage error is reported in it too."""
+    """Return the output form before the line is parsed, so that usage errors are reported in it too."""
     for position, word in enumerate(words):
         value = word.partition("=")[2] if word.startswith("--output=") else ""
         if word == "--output" and position + 1 < len(words):
@@ -69,7 +69,7 @@ def _wanted_form(words: Sequence[str]) -> str:
 
 
 def _project_of(words: Sequence[str], root: str) -> Path:
-    """Return the project before the line is understood, for the tasks that help tells of."""
+    """Return the project's folder before the line is parsed, for the tasks in help texts."""
     for word, value in pairwise((*words, "")):
         if word == "--project" and value:
             return Path(value)
@@ -85,8 +85,8 @@ def _parse(words: Sequence[str], root: str) -> list[tuple[str, argparse.Namespac
             parsed.append((command, parser_of(command).parse_args(rest)))
             continue
         is_help = any(word in _HELP for word in rest)
-        does = own_tasks(_project_of(words, root)).get(command, "") if is_help else ""
-        parser = parser_of_task(command, does)
+        summary = own_tasks(_project_of(words, root)).get(command, "") if is_help else ""
+        parser = parser_of_task(command, summary)
         arguments, switches = parser.parse_known_args([command, *rest])
         arguments.switches = switches
         parsed.append(("task", arguments))
@@ -133,7 +133,7 @@ def _current_directory() -> Path:
 
 
 def _run_all(parsed: Sequence[tuple[str, argparse.Namespace]], context: Context) -> Report:
-    """Run the commands in order until one fails, and return what all of them have to say as one report."""
+    """Run the commands in order until one fails, and merge their reports into one."""
     title = " ".join(name for name, _ in parsed)
     context.console.begin(title)
     reports: list[Report] = []

@@ -1,4 +1,4 @@
-"""`set`: make manifest.json the manifest in force at the Coordinator."""
+"""`set`: put manifest.json in force at the Coordinator."""
 
 import argparse
 from dataclasses import asdict
@@ -14,13 +14,13 @@ EXAMPLE = "set -c 203.0.113.7:1313 -m manifest.json"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     configure_coordinator(parser)
-    parser.add_argument("--workload-owner-key", metavar="FILE", help="key that proves ownership")
-    parser.add_argument("paths", nargs="*", help="annotated YAML, or what it was generated from")
+    parser.add_argument("--workload-owner-key", metavar="FILE", help="the owner's private key")
+    parser.add_argument("paths", nargs="*", help="annotated YAML or its sources")
 
 
 def configure_coordinator(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which Coordinator and which manifest."""
-    parser.add_argument("-c", "--coordinator", metavar="HOST:PORT", help="user API")
+    """Add the arguments that choose a Coordinator and a manifest."""
+    parser.add_argument("-c", "--coordinator", metavar="HOST:PORT", help="its user API")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="default: the project's own")
     parser.add_argument(
         "--timeout", type=seconds, default=180.0, metavar="SECONDS", help="how long to wait for it"
@@ -28,7 +28,7 @@ def configure_coordinator(parser: argparse.ArgumentParser) -> None:
 
 
 def file_argument(context: Context, value: str | None) -> Path | None:
-    """Return a file named on the command line as an absolute path, None if it was not named."""
+    """Return a file argument as an absolute path, None if it was not given."""
     return None if value is None else context.cwd / value
 
 

@@ -1,4 +1,4 @@
-"""`simulate`: every request of each pod's life, asked of the policy that generate wrote for it."""
+"""`simulate`: check the generated policy of each pod against all requests of the pod's life."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _policy_of(workspace: "Workspace", workload: "Workload") -> "tuple[bytes, PolicyData]":
-    """Return the policy of a workload and the expectations it was made from.
+    """Return the policy of a workload and its expectations.
 
     Raises GraphError if `generate` has not run since the sources changed.
     """

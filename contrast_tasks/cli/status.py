@@ -1,4 +1,4 @@
-"""`status`: what runs, one line per pod."""
+"""`status`: show what runs, one line per pod."""
 
 import argparse
 from dataclasses import asdict
@@ -14,12 +14,16 @@ EXAMPLE = "status --wait 30"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--wait", type=seconds, default=0.0, metavar="SECONDS", help="until everything is ready"
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait until everything is ready",
     )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Print the state: workload, address, phase, readiness, restarts; 30 when it was waited for in vain."""
+    """Print workload, address, phase, readiness and restarts; exit with 30 if --wait is over before all is ready."""
     from contrast_tasks.cli.summaries import status_hint, status_line
     from contrast_tasks.deploy.apply import run_status
     from contrast_tasks.report.hints import command
@@ -40,8 +44,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         logs = (
             "see 'kubectl describe pods'" if result.text else "the logs are in .contrast/local/logs"
         )
-        hint = status_hint(result) or logs
-        raise ClusterError(result.behind, hint=hint)
+        raise ClusterError(result.behind, hint=status_hint(result) or logs)
     if line := status_line(result):
         context.console.say(line)
     if hint := status_hint(result):

@@ -1,20 +1,20 @@
-"""Writing to stdout and stderr: what is written is flushed, and a stream that is closed or full ends the command.
+"""Writing to stdout and stderr: every write is flushed, and a closed or full stream ends the command.
 
-Only the standard library may be imported here, and as little of it as possible.
+This module imports as little as possible, even of the standard library.
 """
 
 import contextlib
 import os
 import sys
 
-# Type checkers know this name; typing itself costs more than everything else here.
+# Type checkers know this name, and importing typing is slow.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
 
 class OutputLost(Exception):
-    """Nobody reads the output any more, or there is no room for it; raised by `put` only, never by a network."""
+    """The output cannot be written: the reader has gone or the disk is full. Raised by `put` only."""
 
     def __init__(self, cause: OSError) -> None:
         super().__init__((cause.strerror or type(cause).__name__).lower())
@@ -31,13 +31,13 @@ def put(stream: "TextIO", text: str) -> None:
 
 
 def put_last(text: str) -> None:
-    """Write a last line to stderr if that is possible."""
+    """Write a last line to stderr, if possible."""
     with contextlib.suppress(OutputLost):
         put(sys.stderr, text)
 
 
 def open_closed() -> None:
-    """Give the process the streams it was started without: they swallow what is written."""
+    """Replace standard streams that the process was started without by /dev/null."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # lives as long as the process
@@ -45,7 +45,7 @@ def open_closed() -> None:
 
 
 def silence() -> None:
-    """Let nothing that is still to be written fail once more when the interpreter ends."""
+    """Drop what cannot be written, so that the interpreter's own flush at exit does not fail."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

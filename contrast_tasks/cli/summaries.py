@@ -1,6 +1,4 @@
-"""What set, verify, recover, restart and status say when they are done: a line per change, then one that sums up."""
-
-from collections.abc import Sequence
+"""The closing lines of set, verify, recover, restart and status: one per change, then a summary."""
 
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
@@ -13,7 +11,7 @@ _SHORT = 12
 
 
 def set_lines(done: SetResult, manifest: str) -> list[str]:
-    """Return what set did; manifest: its name for messages."""
+    """Return the lines of set; manifest: its name in messages."""
     lines = [f"wrote {file}" for file in done.files]
     if done.generation > 1:
         lines.append(_rotated())
@@ -22,14 +20,14 @@ def set_lines(done: SetResult, manifest: str) -> list[str]:
 
 
 def verify_lines(done: VerifyResult, manifest: str, folder: str) -> list[str]:
-    """Return what verify found; manifest and folder: their names for messages."""
+    """Return the lines of verify; manifest and folder: their names in messages."""
     force = _in_force(done.generations, done.manifest_sha256, done.mesh_ca_sha256)
     summary = f"verified coordinator {done.coordinator} against {manifest}: {force}"
-    return [*_wrote(done.files, folder), summary]
+    return [*(f"wrote {folder}/{file}" for file in done.files), summary]
 
 
 def recover_lines(done: RecoverResult) -> list[str]:
-    """Return what recover did."""
+    """Return the lines of recover."""
     force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
     summary = f"recovered coordinator {done.coordinator}: {force}"
     wrote = [f"wrote {file}" for file in done.files]
@@ -37,7 +35,7 @@ def recover_lines(done: RecoverResult) -> list[str]:
 
 
 def restart_line(done: RestartResult, *, waited: bool) -> str:
-    """Return the summary of restart; waited: whether they were waited for."""
+    """Return the summary of restart; waited: whether it waited until the workloads were ready."""
     count = len(done.restarted)
     if not count:
         return "there is nothing to restart"
@@ -46,7 +44,7 @@ def restart_line(done: RestartResult, *, waited: bool) -> str:
 
 
 def status_line(found: StatusResult) -> str:
-    """Return the summary of status, "" for a cluster, which speaks for itself."""
+    """Return the summary of status, "" on a cluster, where kubectl's output says it."""
     if not found.running:
         return "nothing is running"
     if not found.pods:
@@ -58,7 +56,7 @@ def status_line(found: StatusResult) -> str:
 
 
 def status_hint(found: StatusResult) -> str:
-    """Return what pods that are not ready wait for, and the command that gives it; "" if that cannot be told."""
+    """Return what unready pods wait for and the command that provides it, "" if it is unknown."""
     if found.coordinator == "initial":
         return f"the coordinator has no manifest, and pods wait for it: '{command('set')}'"
     if found.coordinator == "recovery":
@@ -83,7 +81,3 @@ def _rotated() -> str:
         "the mesh CA was rotated, workloads have certificates of the old one until "
         f"'{command('restart')}'"
     )
-
-
-def _wrote(files: Sequence[str], folder: str) -> list[str]:
-    return [f"wrote {folder}/{file}" for file in files]

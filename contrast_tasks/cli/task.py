@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         raise _unknown(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])
     known = {f"--{param['long']}" for param in by_name[first].params}
     if unknown := [word for word in arguments.switches if word not in known]:
-        parser_of_task(first).error(f"unrecognized arguments: {' '.join(unknown)}")
+        parser_of_task(first).refuse(unknown)
     # A task with a positional argument takes the rest of the line.
     selected = [first, *arguments.switches, *arguments.names[1:]]
     if by_name[first].pos_arg is not None:

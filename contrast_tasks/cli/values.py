@@ -1,11 +1,11 @@
-"""Values of options: what argparse's own types let through is refused here in words."""
+"""Types of option values, with messages of their own."""
 
 import argparse
 import math
 
 
 def seconds(text: str) -> float:
-    """Return a number of seconds from 0, not infinite."""
+    """Return a finite number of seconds from 0."""
     try:
         value = float(text)
     except ValueError:

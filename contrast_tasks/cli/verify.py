@@ -1,4 +1,4 @@
-"""`verify`: attest the Coordinator, keep its history in verify/, compare with a manifest."""
+"""`verify`: attest the Coordinator, write its history to verify/, and compare it with a manifest."""
 
 import argparse
 from dataclasses import asdict
@@ -13,11 +13,11 @@ EXAMPLE = "verify -c 203.0.113.7:1313 -m manifest.json"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     configure_coordinator(parser)
-    parser.add_argument("--folder", metavar="DIR", help="where the history goes, default verify/")
+    parser.add_argument("--folder", metavar="DIR", help="folder for the history, default verify/")
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Verify; 41 for evidence that is not acceptable, 42 for another manifest."""
+    """Verify; exit with 41 for unacceptable evidence, 42 for another manifest."""
     from contrast_tasks.cli.summaries import verify_lines
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.verify import FOLDER, run_verify

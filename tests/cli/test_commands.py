@@ -120,7 +120,7 @@ def test_deploy_goes_on_without_values_that_only_a_running_coordinator_can_tell(
     assert terminal.run("generate", "--always").code == 13
     assert shown.code == 0
     assert stage.given["with_mesh"] is True
-    assert "that only you can know: deployed without, set will want them\n" in shown.err
+    assert "that only you can know: deployed without, set will need them\n" in shown.err
 
 
 def test_set_hands_over_paths_as_the_caller_sees_them(

@@ -160,7 +160,7 @@ def test_without_a_terminal_nothing_is_written_unless_told_to(
 
     assert shown.code == 2
     assert SNIPPET in shown.out
-    assert "nobody can be asked whether these values are wanted, nothing was written" in shown.err
+    assert "these values were not confirmed, nothing was written" in shown.err
     assert "hint: run it on a terminal, or confirm with --yes" in shown.err
     assert not (terminal.root / "observed.toml").exists()
 

@@ -145,7 +145,9 @@ def test_verify_says_that_report_data_was_not_checked(
     shown = terminal.run("evidence", "verify", str(document), "-m", str(trusting), "--offline")
 
     assert shown.code == 0
-    assert shown.err.startswith("report data was not checked: the evidence may be from any connection")
+    assert shown.err.startswith(
+        "report data was not checked: the evidence may be from any connection"
+    )
 
 
 def test_verify_is_an_action_and_not_the_command_of_that_name(

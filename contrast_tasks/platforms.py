@@ -23,10 +23,10 @@ SIMULATED_MEASUREMENT = (
 class Platform(Record):
     """One platform.
 
-    name: lower case, as in settings and runtime handler names; canonical: the spelling shown to people.
-    pulls_in_guest: images are unpacked inside the guest's memory, so their unpacked size counts as memory.
-    products: the processor lines with a reference value entry each; empty for TDX.
-    legacy_tdx: the manifest carries the minimum TEE TCB SVN of the older TDX entries.
+    name: lower case, as in settings and runtime handlers. canonical: the spelling of the reference product.
+    pulls_in_guest: images are unpacked in the guest's memory, so their unpacked size counts as memory.
+    products: the processor lines, each with its reference values; empty for TDX.
+    legacy_tdx: the manifest has the minimum TEE TCB SVN of the older TDX entries.
     """
 
     name: str
@@ -84,7 +84,7 @@ NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
 
 
 def did_you_mean(found: str, known: tuple[str, ...]) -> str:
-    """Return `did you mean '<nearest known>'?`, or an empty string when nothing is near."""
+    """Return `did you mean '<nearest known>'?`, or an empty string if no known name is near."""
     import difflib
 
     near = difflib.get_close_matches(found.lower(), [name.lower() for name in known], n=1)
@@ -93,10 +93,7 @@ def did_you_mean(found: str, known: tuple[str, ...]) -> str:
 
 
 def platform(name: str, *, where: Location | None = None) -> Platform:
-    """Return the platform called `name`; upper and lower case are the same.
-
-    Raises SettingsError, with the known names, for any other.
-    """
+    """Return the platform called `name`, in any case; raises SettingsError with the known names for any other."""
     for entry in PLATFORMS:
         if entry.name == name.lower():
             return entry
@@ -122,9 +119,9 @@ def platform_of_handler(handler: str) -> Platform:
 def runtime_class(name: str, reference_values: Iterable[str] = ()) -> str:
     """Return the runtime class of a platform's pods; `local` has the generic one.
 
-    reference_values: names that the values in use stand under. A measurement holds for one release of the runtime, whose
-    class carries a digest in its name, and pods under another class would run in guests that the manifest refuses: if
-    one such class of the platform is among the names, it is the class. Source: docs/internals/runtime.md 2.
+    reference_values: the names of the reference values in use. A measurement holds for one release of the runtime, and the
+    name of a release's class ends in a digest. If exactly one such class of the platform is among the names, it is returned:
+    pods of any other class would run in guests that the manifest refuses. Source: docs/internals/runtime.md 2.
     """
     if name == "local":
         return _GENERIC_CLASS

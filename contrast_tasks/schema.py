@@ -1,6 +1,6 @@
-"""JSON Schema validation, for whoever writes a JSON file and whoever reads it; jsonschema is imported late.
+"""JSON Schema validation of documents that have no declaration; jsonschema is imported on first use.
 
-A schema is named by its file: `lock` is schemas/lock.schema.json. None refers to another.
+A schema is named by its file: `lock` is schemas/lock.schema.json. No schema refers to another.
 """
 
 import json
@@ -29,10 +29,9 @@ def names() -> list[str]:
 
 
 def validate(document: object, schema_name: str) -> list[tuple[str, str]]:
-    """Return (RFC 6901 pointer, message) for everything in which a JSON value differs from a schema.
+    """Return (RFC 6901 pointer, message) of each difference between a JSON value and a schema, sorted by pointer.
 
-    The list is sorted by pointer and empty for a valid document. Tuples count as arrays.
-    Raises FileNotFoundError for a schema that does not exist.
+    Tuples count as arrays. Raises FileNotFoundError if there is no such schema.
     """
     errors = (
         leaf for error in _validator(schema_name).iter_errors(document) for leaf in _leaves(error)
@@ -48,7 +47,7 @@ def _validator(schema_name: str) -> "Draft202012Validator":
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
             "array": lambda _, value: isinstance(value, list | tuple),
-            # The draft takes 3.0 for an integer; no file of ours does.
+            # In the draft 3.0 is an integer; our documents refuse it.
             "integer": lambda _, value: type(value) is int,
         }
     )
@@ -60,7 +59,7 @@ def _validator(schema_name: str) -> "Draft202012Validator":
 
 
 def _leaves(error: "ValidationError") -> list["ValidationError"]:
-    """Return the errors of the nearest alternative in place of `does not match any`."""
+    """Return the error of the nearest alternative instead of `does not match any`."""
     if error.validator in ("anyOf", "oneOf") and error.context:
         from jsonschema.exceptions import best_match
 
@@ -79,7 +78,7 @@ def _shown(value: Any) -> str:
 
 
 def _message(error: Any) -> str:  # ValidationError; its fields are typed as possibly unset
-    """Return what was found and what was wanted; never a whole document."""
+    """Return what was found and what was expected, never a whole document."""
     render = _MESSAGES.get(error.validator)
     return render(error) if render else error.message[: 4 * _SHOWN]
 

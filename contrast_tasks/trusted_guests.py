@@ -1,7 +1,7 @@
-"""The guests that evidence may come from: the entries of a manifest's `ReferenceValues`, each member declared once.
+"""The guests that a manifest trusts: the entries of its `ReferenceValues`, each member declared once.
 
-Hex strings are lower case where we write them. A value that only the user can know is None (numbers) or "" (hex) while it
-is missing. What contrast.toml may give is `settable`; its key there is the attribute's name without `_hex`.
+Hex is written in lower case. A value that only the user knows is None (numbers) or "" (hex) while it is missing.
+contrast.toml may set members that are `settable`, by the attribute's name without `_hex`.
 Source: docs/internals/manifest.md 1.2, 1.3 (members, bits), 2.2 (codes of findings), 4.4 (what is left out when empty).
 """
 
@@ -12,7 +12,7 @@ from contrast_tasks.declare.shapes import ANY_TEXT, BOOL, List, hex_digits, inte
 from contrast_tasks.records import Record, Suspect, member
 
 PRODUCTS = ("Milan", "Genoa")
-# The reference product reads counts into such integers and refuses larger ones.
+# The reference product reads counts as signed 64-bit integers and refuses larger ones.
 _COUNT = integer(0, 2**63 - 1)
 _SVN = integer(0, 255)
 _SVN16 = integer(0, 65535)
@@ -21,12 +21,12 @@ _ON, _OFF = (True,), (False,)
 
 
 def _optional(shape: Any, meaning: str, name: str, **more: Any) -> Any:
-    """Declare a member that is left out where it has no value."""
+    """Declare a member that is left out if it has no value."""
     return member(shape, meaning, name=name, default=None, absent=None, **more)
 
 
 def _level(name: str, of: str) -> Any:
-    """Declare one security patch level; None is missing, which differs from 0."""
+    """Declare one security patch level; a missing one is None, not 0."""
     placeholder = "is 255, the placeholder that no processor reaches, attestation will fail"
     return member(
         _SVN,
@@ -58,7 +58,7 @@ class SnpTcb(Record):
 
 
 def _policy(name: str, meaning: str, *permitted: int) -> Any:
-    """Declare one part of the guest policy; the first permitted value is that of an absent member."""
+    """Declare one part of the guest policy; an absent member has the first permitted value."""
     first = permitted[0]
     return member(
         one_of(*permitted),
@@ -72,20 +72,22 @@ def _policy(name: str, meaning: str, *permitted: int) -> Any:
 
 
 class GuestPolicy(Record):
-    """The SNP guest policy a guest must have been launched with."""
+    """The SNP guest policy that a guest must have been launched with."""
 
     abi_minor: int = _policy("ABIMinor", "lowest minor version of the firmware's ABI", 0, 31)
     abi_major: int = _policy("ABIMajor", "lowest major version of the firmware's ABI", 0)
     smt: bool = member(
         one_of(*_ON),
-        "whether the guest may run where simultaneous multithreading is on",
+        "whether the guest may run on a processor with simultaneous multithreading",
         name="SMT",
         default=True,
         fault=catalogue.GUEST_POLICY,
     )
     migrate_ma: bool = _policy("MigrateMA", "whether a migration agent may be used", *_OFF)
     debug: bool = _policy("Debug", "whether the host may debug the guest", *_OFF)
-    single_socket: bool = _policy("SingleSocket", "whether one socket only may be used", *_OFF)
+    single_socket: bool = _policy(
+        "SingleSocket", "whether the guest may run on one socket only", *_OFF
+    )
     cxl_allowed: bool = _policy("CXLAllowed", "whether CXL devices may be used", *_OFF)
     mem_aes_256_xts: bool = _policy("MemAES256XTS", "whether AES-256-XTS is required", *_OFF)
     rapl_dis: bool = _policy("RAPLDis", "whether RAPL must be off", *_OFF)
@@ -104,14 +106,20 @@ class GuestPolicy(Record):
 
 
 def _info(name: str, bit: str, *, default: bool = False) -> Any:
-    """Declare one bit of the platform's information; an absent member is false."""
+    """Declare one bit of PLATFORM_INFO; an absent member is false."""
     return member(
-        BOOL, f"bit {bit}", name=name, default=default, absent=False, written=True, settable=True
+        BOOL,
+        f"value of the bit {bit}",
+        name=name,
+        default=default,
+        absent=False,
+        written=True,
+        settable=True,
     )
 
 
 class PlatformInfo(Record):
-    """What the platform may or must report about itself."""
+    """The bits of PLATFORM_INFO that a machine must report."""
 
     smt_enabled: bool = _info("SMTEnabled", "SMT_ENABLED", default=True)
     tsme_enabled: bool = _info("TSMEEnabled", "TSME_ENABLED")
@@ -130,7 +138,7 @@ class PlatformInfo(Record):
 
 
 class _SnpGuest(Record):
-    """What entries of real and of simulated processors have in common."""
+    """The members of entries for real and for simulated processors alike."""
 
     trusted_measurement_hex: str = member(
         hex_digits(48),
@@ -152,11 +160,11 @@ class _SnpGuest(Record):
         settable=True,
     )
     guest_policy: GuestPolicy = member(
-        GuestPolicy, "the policy the guest was launched with", name="GuestPolicy"
+        GuestPolicy, "the policy that the guest was launched with", name="GuestPolicy"
     )
     platform_info: PlatformInfo | None = member(
         PlatformInfo,
-        "what the machine's PLATFORM_INFO must say",
+        "the PLATFORM_INFO that the machine must report",
         name="PlatformInfo",
         default=PlatformInfo(),
         absent=None,
@@ -167,20 +175,20 @@ class _SnpGuest(Record):
 class SnpReference(_SnpGuest, first=("platform", "product_name")):
     """One acceptable kind of SEV-SNP guest.
 
-    allowed_chip_ids: None or empty allows any chip. apeip_hex: when present the measurement is the 1-vCPU seed.
-    platform_info None is unchecked. allow_vlek: also reports signed by the key of a cloud provider, which names no chip.
+    allowed_chip_ids: None or empty allows any chip. apeip_hex: if present, the measurement is the digest for one virtual
+    processor. platform_info: None is unchecked.
     """
 
     product_name: str = member(
         one_of(*PRODUCTS),
-        "the line of processors",
+        "the product line of the processors",
         name="ProductName",
         fault=catalogue.PRODUCT_NAME,
         measured=True,
     )
     minimum_mitigation_vector: int | None = _optional(
         integer(0, 2**64 - 1),
-        "lowest vector of mitigations",
+        "mitigations that must be in effect, as a bit vector",
         "MinimumMitigationVector",
         measured=True,
     )
@@ -194,21 +202,21 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
     )
     apeip_hex: str | None = _optional(
         hex_digits(4),
-        "first instruction of all processors but the first",
+        "address of the first instruction of all virtual processors but the first",
         "APEIP",
         fault=catalogue.APEIP,
         measured=True,
     )
     allow_vlek: bool | None = _optional(
         BOOL,
-        "whether reports signed by a cloud provider's key (VLEK) are accepted too; such a key names no chip",
+        "whether reports signed with a cloud provider's key (VLEK) are accepted too; such a key names no chip",
         "AllowVLEK",
         settable=True,
     )
     cpus: int | None = _optional(
-        _COUNT, "number of virtual processors the measurement holds for", "CPUs", measured=True
+        _COUNT, "number of virtual processors that the measurement holds for", "CPUs", measured=True
     )
-    platform: str | None = _optional(ANY_TEXT, "the platform the entry is for", "Platform")
+    platform: str | None = _optional(ANY_TEXT, "the platform that the entry is for", "Platform")
 
 
 class SimulatedReference(_SnpGuest, first=("root_sha256_hex",)):
@@ -216,18 +224,20 @@ class SimulatedReference(_SnpGuest, first=("root_sha256_hex",)):
 
     root_sha256_hex: str = member(
         hex_digits(32, lower=True),
-        "SHA-256 of the DER form of the processor's root certificate",
+        "SHA-256 of the processor's root certificate in DER",
         name="RootSHA256",
         fault=catalogue.SIMULATED_ROOT,
     )
 
 
 class TdxReference(Record):
-    """One acceptable kind of TDX guest; rtmrs_hex: four; allow_quote_v5: also quotes of version 5."""
+    """One acceptable kind of TDX guest; rtmrs_hex has four elements."""
 
-    platform: str | None = _optional(ANY_TEXT, "the platform the entry is for", "Platform")
+    platform: str | None = _optional(ANY_TEXT, "the platform that the entry is for", "Platform")
     min_tcb_evaluation_data_number: int | None = _optional(
-        _COUNT, "oldest data set to judge the platform's TCB by", "MinTCBEvaluationDataNumber"
+        _COUNT,
+        "lowest evaluation data number of the collateral that the platform is judged by",
+        "MinTCBEvaluationDataNumber",
     )
     mr_td_hex: str = member(
         hex_digits(48),
@@ -248,14 +258,14 @@ class TdxReference(Record):
     )
     minimum_qe_svn: int | None = _optional(
         _SVN16,
-        "lowest version of the quoting enclave",
+        "lowest security version of the quoting enclave",
         "MinimumQeSvn",
         fault=catalogue.TDX_SVN,
         settable=True,
     )
     minimum_pce_svn: int | None = _optional(
         _SVN16,
-        "lowest version of the provisioning enclave",
+        "lowest security version of the provisioning certification enclave",
         "MinimumPceSvn",
         fault=catalogue.TDX_SVN,
         settable=True,
@@ -295,7 +305,7 @@ class TdxReference(Record):
     )
     xfam_hex: str = member(
         hex_digits(8),
-        "processor features the guest may use",
+        "processor features that the guest may use",
         name="Xfam",
         fault=catalogue.TDX_FEATURES,
         settable=True,
@@ -309,19 +319,21 @@ class TdxReference(Record):
         settable=True,
     )
     memory_integrity: bool | None = _optional(
-        BOOL, "whether memory must be protected by integrity", "MemoryIntegrity", settable=True
+        BOOL, "whether memory integrity must be protected", "MemoryIntegrity", settable=True
     )
     smt_disabled: bool | None = _optional(
         BOOL, "whether simultaneous multithreading must be off", "SMTDisabled"
     )
     static_platform: bool | None = _optional(
-        BOOL, "whether processors may not be added later", "StaticPlatform"
+        BOOL,
+        "whether the platform must be one to which no processors can be added",
+        "StaticPlatform",
     )
     allow_quote_v5: bool | None = _optional(
         BOOL, "whether quotes of version 5 are accepted too", "AllowQuoteV5", settable=True
     )
     cpus: int | None = _optional(
-        _COUNT, "number of virtual processors the measurements hold for", "CPUs"
+        _COUNT, "number of virtual processors that the measurements hold for", "CPUs"
     )
 
 

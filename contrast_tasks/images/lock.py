@@ -30,9 +30,9 @@ _SIZE = integer(0, 2**63 - 1, "a number of bytes")
 class Layer(Record):
     """One layer."""
 
-    digest: str = member(_DIGEST, "digest as it is stored, maybe compressed")
+    digest: str = member(_DIGEST, "digest of the layer as stored, which may be compressed")
     diff_id: str = member(_DIGEST, "digest of the tar inside")
-    size_bytes: int = member(_SIZE, "size as it is stored")
+    size_bytes: int = member(_SIZE, "size of the layer as stored")
     unpacked_bytes: int = member(_SIZE, "size of the tar inside")
 
 
@@ -45,14 +45,14 @@ class LockedImage(Record):
     )
     manifest_digest: str | None = member(
         _DIGEST,
-        "digest of the linux/amd64 manifest, where `digest` is that of an index",
+        "digest of the linux/amd64 manifest, if `digest` is that of an index",
         default=None,
         absent=None,
     )
-    config: ImageConfig = member(ImageConfig, "how its processes start")
-    layers: tuple[Layer, ...] = member(List(Layer), "from the bottom up")
-    passwd: str = member(ANY_TEXT, "text of /etc/passwd, empty where there is none")
-    group: str = member(ANY_TEXT, "text of /etc/group, empty where there is none")
+    config: ImageConfig = member(ImageConfig, "how its processes are started")
+    layers: tuple[Layer, ...] = member(List(Layer), "the layers, from the bottom up")
+    passwd: str = member(ANY_TEXT, "text of /etc/passwd, empty if there is none")
+    group: str = member(ANY_TEXT, "text of /etc/group, empty if there is none")
 
     @property
     def pinned(self) -> str:
@@ -68,8 +68,8 @@ class LockedImage(Record):
 class LockDocument(Record):
     """The whole file."""
 
-    version: int = member(one_of(1), "the form of the file", default=1)
-    images: tuple[LockedImage, ...] = member(List(LockedImage), "by reference")
+    version: int = member(one_of(1), "version of the format", default=1)
+    images: tuple[LockedImage, ...] = member(List(LockedImage), "the images, sorted by reference")
 
 
 class Lock:

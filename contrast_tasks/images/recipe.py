@@ -1,19 +1,19 @@
-"""images.toml: which files of a project go into which image, and how the image starts.
+"""images.toml: the images to pack from a project's files, and how each image starts.
 
 ```toml
 [images."shop/cart:v1"]
 entrypoint = ["/usr/local/bin/cart"]
-user = "65532"                                            # 0 where none is given
+user = "65532"                                            # default 0
 working_dir = "/app"
 env = ["PATH=/usr/local/bin:/usr/bin:/bin"]
 exposed_ports = ["8080/tcp"]
-executables = { "usr/local/bin/cart" = "bin/cart" }       # path in the image = file beside images.toml
-files = { "app/page" = "page" }                           # files, and folders with all below them
-modules = { "app" = ["shop.cart"] }                       # Python modules below that folder, here and in the
-                                                          # image, and the modules they import
+executables = { "usr/local/bin/cart" = "bin/cart" }       # path in the image = file, relative to images.toml
+files = { "app/page" = "page" }                           # files, or folders with all their files
+modules = { "app" = ["shop.cart"] }                       # Python modules below the folder `app`, here and in
+                                                          # the image, with the modules that they import
 ```
 
-`cmd` and `volumes` may be given too.
+`cmd` and `volumes` may be set too.
 """
 
 import tomllib

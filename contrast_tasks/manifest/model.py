@@ -1,4 +1,4 @@
-"""The manifest as immutable values; their declarations are those of its JSON document. Rules between values are in `validate`.
+"""The manifest as immutable values, declared with the members of its JSON document. Rules between values are in `validate`.
 
 Source: docs/internals/manifest.md 1 (members), 1.4 (keys), 4.4 (what is left out when empty).
 """
@@ -28,7 +28,7 @@ _SEEDSHARE_OWNER = Leaf(
 
 
 class PolicyEntry(Record):
-    """One workload identity; an empty workload_secret_id means that no workload secret is derived."""
+    """One workload identity; without a workload_secret_id no workload secret is derived."""
 
     sans: tuple[str, ...] = member(
         List(_SAN, null=NullList()),
@@ -45,7 +45,7 @@ class PolicyEntry(Record):
     )
     role: str = member(
         one_of("", ROLE_COORDINATOR, wanted=f"{ROLE_COORDINATOR!r} or no role"),
-        "what the workload is beside a workload",
+        "the workload's role in the deployment",
         name="Role",
         default="",
         absent="",
@@ -54,10 +54,10 @@ class PolicyEntry(Record):
 
 
 class Manifest(Record):
-    """What a deployment consists of and which guests may claim to be part of it.
+    """The workloads of a deployment, and the guests that may claim to be one of them.
 
-    policies: policy hash (32 bytes, lower-case hex) to entry. Owner lists: None is JSON `null`; None and empty
-    both mean that nobody may update (workload owners) or recover (seedshare owners).
+    policies: policy hash (32 bytes, lower-case hex) to entry. Owner lists: None is JSON `null`; without workload owners
+    the manifest cannot be updated, without seedshare owners the Coordinator cannot be recovered.
     """
 
     policies: Mapping[str, PolicyEntry] = member(
@@ -66,11 +66,11 @@ class Manifest(Record):
         name="Policies",
     )
     reference_values: ReferenceValues = member(
-        ReferenceValues, "the guests that evidence is accepted from", name="ReferenceValues"
+        ReferenceValues, "the guests whose evidence is accepted", name="ReferenceValues"
     )
     workload_owner_key_digests: tuple[str, ...] | None = member(
         List(HASH, null=None, unique=True),
-        "SHA-256 of the SubjectPublicKeyInfo of keys whose owners may set another manifest",
+        "SHA-256 of the SubjectPublicKeyInfo of the keys whose owners may set another manifest",
         name="WorkloadOwnerKeyDigests",
         default=None,
         fault=catalogue.WORKLOAD_OWNER,

@@ -1,4 +1,4 @@
-"""The sources settings come from, each checked on its own so that a problem names its place, then merged."""
+"""The sources of settings: each is checked on its own, so that a problem names its place, and then they are merged."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Layer(Record, kw_only=False):
-    """One source: a document of the settings' shape, and for each path its place and origin in words."""
+    """One source of settings: its document, and the place and origin of each path in words."""
 
     document: dict[str, Any]
     place: Callable[[Path], Location]
@@ -29,7 +29,7 @@ class Layer(Record, kw_only=False):
 
 
 class InvalidSettings(SettingsError):
-    """One or more settings are not understood; the first leads, `problems` has all with their places."""
+    """Some settings are not valid; the message begins with the first problem, `problems` has all with their places."""
 
     def __init__(self, problems: Sequence[tuple[Location, Problem]]) -> None:
         (where, first), *rest = problems
@@ -38,8 +38,8 @@ class InvalidSettings(SettingsError):
         self.problems = tuple(problems)
 
 
-def syntax_error(error: tomllib.TOMLDecodeError, text: str, file: str) -> SettingsError:
-    """Return the error for a text that is not TOML, with the place that tomllib puts into its message."""
+def _syntax_error(error: tomllib.TOMLDecodeError, text: str, file: str) -> SettingsError:
+    """Return the error about a text that is not TOML; the place is taken from tomllib's message."""
     match = re.search(_AT, str(error))
     reason = re.sub(_AT, "", str(error))
     line, column = (match[1], match[2]) if match else (None, None)
@@ -64,12 +64,9 @@ def file_layer(content: bytes, file: str) -> Layer:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        raise syntax_error(err, text, file) from err
-    except RecursionError as err:
-        raise SettingsError(_TOO_DEEP, where=Location(file=file)) from err
-    try:
         lines = key_lines(text)
+    except tomllib.TOMLDecodeError as err:
+        raise _syntax_error(err, text, file) from err
     except RecursionError as err:
         raise SettingsError(_TOO_DEEP, where=Location(file=file)) from err
 
@@ -82,15 +79,15 @@ def file_layer(content: bytes, file: str) -> Layer:
 
 
 def observed_layer(content: bytes, file: str) -> Layer:
-    """Return the layer of what `probe` observed; raises InvalidSettings for anything but reference values of machines."""
+    """Return the layer of what `probe` observed; raises InvalidSettings for other keys than snp and tdx reference values."""
     layer = file_layer(content, file)
     found: list[tuple[Location, Problem]] = []
     for key, value in layer.document.items():
         inner = value if key == "reference_values" and isinstance(value, dict) else {}
         paths = [(key, name) for name in inner if name not in _OBSERVED] if inner else [(key,)]
         for path in paths:
-            message = f"{dotted(path)} does not stand here, expected reference_values.snp and reference_values.tdx only"
-            hint = "settings of your own belong into contrast.toml"
+            message = f"{dotted(path)} is not allowed here, expected reference_values.snp and reference_values.tdx only"
+            hint = "move your own settings to contrast.toml"
             found.append((layer.place(path), Problem(path, message, hint)))
     if found:
         raise InvalidSettings(found)
@@ -113,7 +110,7 @@ def override_layer(line: str) -> Layer:
 
 
 def flag_layer(flags: Mapping[str, object]) -> Layer:
-    """Return the layer of command line flags: dotted key to value; None is a flag that was not given."""
+    """Return the layer of command line flags: dotted key to value, None for a flag that was not given."""
     document: dict[str, Any] = {}
     for key, value in flags.items():
         if value is not None:
@@ -131,7 +128,7 @@ def variable(path: Iterable[str]) -> str:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Return the layer of CONTRAST_* variables; arrays are split at the path separator, empty ones are not set."""
+    """Return the layer of CONTRAST_* variables; arrays are split at the path separator, an empty variable is unset."""
     document: dict[str, Any] = {}
     for path, entry in fixed_members():
         if text := environ.get(variable(path), ""):
@@ -144,7 +141,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 
 
 def _from_text(text: str, shape: Leaf | List) -> object:
-    """Return the first reading of a variable that its key accepts; the bare text if none is."""
+    """Return the first reading of a variable that its key accepts, else the text itself."""
     readings: list[object] = [text]
     if text.lower() in _SWITCH:
         readings.append(_SWITCH[text.lower()])
@@ -155,7 +152,7 @@ def _from_text(text: str, shape: Leaf | List) -> object:
 
 
 def put_defaults(document: dict[str, Any], origins: dict[str, str]) -> None:
-    """Add the defaults of what no layer declares; a default of None or "" is none."""
+    """Add the defaults of keys that no layer sets, except None and ""."""
     for path, entry in fixed_members():
         key = ".".join(path)
         if key not in origins and entry.default not in (REQUIRED, None, ""):
@@ -164,7 +161,7 @@ def put_defaults(document: dict[str, Any], origins: dict[str, str]) -> None:
 
 
 def as_toml(value: object) -> object:
-    """Return a value as TOML and JSON have it."""
+    """Return a value in the form of TOML and JSON, which have no tuples."""
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -189,7 +186,7 @@ def _two_spellings(layer: Layer) -> Iterable[tuple[Location, Problem]]:
 
 
 def problems_of(layer: Layer) -> list[tuple[Location, Problem]]:
-    """Return everything wrong with one layer, by line."""
+    """Return the problems of one layer, by line."""
     found = [(layer.place(problem.path), problem) for problem in problems(layer.document, SHAPE)]
     found.extend(_two_spellings(layer))
     return sorted(found, key=lambda item: item[0].line or 0)
@@ -203,7 +200,7 @@ def _normal(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge(ordered: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str], dict[Path, Location]]:
-    """Return the merged document, origin by dotted key, and place by path; a later layer wins.
+    """Return the merged document, the origins by dotted key, and the places by path; a later layer wins.
 
     Tables are merged key by key, so `--set workloads."Deployment/web".env={A="1"}` adds one variable.
     """
@@ -232,7 +229,7 @@ def merge(ordered: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str], dic
 
 
 def _spelled(layer: Layer, path: Path) -> Path:
-    """Return the path as this layer spells it, which may name the namespace `default`."""
+    """Return a path as the layer spells it, which may include the namespace `default`."""
     if len(path) > 1 and path[0] == "workloads" and path[1] not in layer.document["workloads"]:
         return ("workloads", f"default/{path[1]}", *path[2:])
     return path

@@ -1,6 +1,6 @@
-"""Where each key of a TOML text stands; tomllib gives values without places.
+"""The line of each key of a TOML text; tomllib gives values without places.
 
-The text must have been accepted by tomllib before: nothing is validated here, only walked.
+The text must have been accepted by tomllib: nothing is validated here.
 Source: TOML 1.0.0.
 """
 

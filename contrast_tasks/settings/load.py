@@ -1,7 +1,6 @@
 """The settings of one project: contrast.toml, CONTRAST_* variables and flags, merged, each value with its origin.
 
-Precedence: flag, environment, file, default. Everything here runs on every start, so it uses the standard library
-only. Source: docs/internals/graph.md 4.
+Precedence: flag, environment, file, default. Every start loads settings, so only the standard library is imported. Source: docs/internals/graph.md 4.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.model import FILE_NAME, Settings, WorkloadSettings
 from contrast_tasks.settings.outputs import output_problems
 
-# What `probe` observed and somebody confirmed; contrast.toml wins over it.
+# Written by `probe` once the user has confirmed its values; contrast.toml wins over it.
 OBSERVED_NAME = "observed.toml"
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -34,9 +33,9 @@ def load_settings(
 ) -> Settings:
     """Return the effective settings of the project in `root`; a missing contrast.toml counts as an empty one.
 
-    Reference values that `probe` observed stand in a file of their own beside it, and are read like lines of contrast.toml.
-    overrides: lines of TOML, from `--set`; flags: dotted key to value, None is a flag that was not given.
-    is_project: False for what works outside of a project too: then platform may be "" and sources may be empty.
+    Reference values that `probe` observed are in a file beside it, which is read like contrast.toml.
+    overrides: lines of TOML, from `--set`. flags: dotted key to value, None for a flag that was not given.
+    is_project: False for commands that work without a project: platform may then be "" and sources empty.
     Raises SettingsError, and InvalidSettings with every problem of all sources, each with its place.
     """
     ordered = []
@@ -66,7 +65,7 @@ def load_settings(
 
 
 def observed_values(content: bytes, file: str) -> Mapping[str, Any]:
-    """Return the tables below [reference_values] that `probe` wrote to a file; raises SettingsError for any other content."""
+    """Return the tables below [reference_values] of a file that `probe` wrote; raises SettingsError for other content."""
     layer = layers.observed_layer(content, file)
     if problems := layers.problems_of(layer):
         raise InvalidSettings(problems)
@@ -84,7 +83,7 @@ def _content_of(root: Path, name: str) -> bytes | None:
 
 
 def _missing(document: Mapping[str, Any], *, has_file: bool) -> Iterator[tuple[Location, Problem]]:
-    """Yield what is absent and has no default."""
+    """Yield a problem for each absent key that has no default."""
     for key, example in (("platform", '"local"'), ("sources", '["deployment"]')):
         if key not in document:
             hint = "" if has_file else f"create {FILE_NAME} in the project's folder"

@@ -1,4 +1,4 @@
-"""The settings of a project as values: every key of contrast.toml is declared here, and nowhere else.
+"""The settings of a project as values; each key of contrast.toml is declared here.
 
 Source: docs/internals/graph.md 4.
 """
@@ -37,7 +37,7 @@ _NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 
 
 def _any_case(words: tuple[str, ...]) -> str:
-    """Return the pattern of words whose letters may be capitals; not every reader of JSON Schema knows a flag for that."""
+    """Return the pattern of words in any case; JSON Schema has no flag for that."""
     letters = (
         f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in "|".join(words)
     )
@@ -94,17 +94,17 @@ _VARIABLE = text("the name of an environment variable", r"[-._a-zA-Z][-._a-zA-Z0
 class WorkloadSettings(Record):
     """What contrast.toml declares for one workload; None is not declared.
 
-    where: of the table. _places: of its keys too, by path in the settings; _key: its own there.
+    where: place of the table. _places: of its keys too, by path in the settings; _key: the workload's key.
     """
 
     where: Location
     ingress: str | None = member(
         ANY_TEXT,
-        "what may come in: name#port#flag joined by ##; empty for mutual TLS on every port",
+        "incoming connections: name#port#flag joined by ##; empty for mutual TLS on every port",
         default=None,
     )
     egress: str | None = member(
-        ANY_TEXT, "where the workload connects: name#ip:port#host:port joined by ##", default=None
+        ANY_TEXT, "outgoing connections: name#ip:port#host:port joined by ##", default=None
     )
     admin_port: int | None = member(
         integer(1, 65535, "a port from 1 to 65535"),
@@ -116,21 +116,21 @@ class WorkloadSettings(Record):
     )
     sans: tuple[str, ...] = member(
         List(_SAN, "an array of IP addresses, DNS names or URIs"),
-        "names and addresses added to the workload's certificate",
+        "names and addresses to add to the workload's certificate",
         default=(),
     )
     memory: str | None = member(
-        _QUANTITY, "request and limit of memory for main containers that have neither", default=None
+        _QUANTITY, "memory request and limit of main containers that have neither", default=None
     )
     runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
     secret_id: str | None = member(
-        TEXT, "the name its workload secret is derived from", default=None
+        TEXT, "the name that the workload secret is derived from", default=None
     )
     _places: Mapping[Path, Location] = {}
     _key: str = ""
 
     def place(self, key: str) -> Location:
-        """Return where a key of the table stands; its pointer is of the settings file."""
+        """Return the place of a key of the table, with its pointer in the settings."""
         path = ("workloads", self._key, key)
         return self._places.get(path, self.where).replace(pointer=to_pointer(path))
 
@@ -148,20 +148,20 @@ class ComponentSettings(Record):
     )
     coordinator: str = member(
         TEXT,
-        "image of the Coordinator, where its resources come from us",
+        "image of the Coordinator, if its resources are the ones added by generate",
         default=f"contrast-tasks/coordinator:{__version__}",
     )
 
 
 class ReferenceOverrides(Record):
-    """The [reference_values] table without its file; products None keeps the platform's.
+    """The [reference_values] table without `file`; products: None keeps the platform's.
 
-    snp: by product. An entry holds what is declared, by key; hex is in lower case.
+    snp: by product; an entry holds the declared keys only, with hex in lower case.
     """
 
     products: tuple[str, ...] | None = member(
         List(one_of(*PRODUCTS), "an array of Milan, Genoa or both", least=1),
-        "the SEV-SNP products to accept, where the platform has several",
+        "the SEV-SNP products to accept, of a platform with several",
         default=None,
     )
     snp: Mapping[str, Mapping[str, Any]] = member(
@@ -171,24 +171,25 @@ class ReferenceOverrides(Record):
 
 
 class Settings(Record):
-    """Everything effective, in one value; paths are relative to `root` as written.
+    """The effective settings; paths are relative to `root`, as written.
 
-    workloads: by "<Kind>/<name>" or "<namespace>/<Kind>/<name>", without the namespace when it is `default`.
-    mirrors: what is asked in place of vendors' addresses, by their beginning. proxy: "" leaves it to the environment.
-    digest: SHA-256 hex over all values, but not over their origins or the contents of named files.
+    workloads: by "<Kind>/<name>" or "<namespace>/<Kind>/<name>", without the namespace if it is `default`.
+    mirrors: address to use instead of a vendor's, by the beginning of the latter. proxy: "" uses the environment's.
+    digest: SHA-256 hex of all values, without their origins and the contents of named files.
     origins: dotted key to "flag", "environment CONTRAST_X", "contrast.toml:7" or "default".
     """
 
     root: FilePath
     platform: str = member(
-        _PLATFORM, "where it runs: local is this machine, the others name the runtime of a cluster"
+        _PLATFORM,
+        "where the deployment runs: local is this machine, the others name the runtime of a cluster",
     )
     sources: tuple[str, ...] = member(
         List(TEXT, "an array of at least one string, none of them empty", least=1),
-        "folders with the YAML files of the deployment, or such files; they are never written",
+        "YAML files of the deployment, or folders with them; generate never writes there",
     )
     file: str = FILE_NAME
-    build_dir: str = member(_INNER_PATH, "folder of everything generated", default="build")
+    build_dir: str = member(_INNER_PATH, "folder of generated files", default="build")
     manifest: str = member(_INNER_PATH, "the generated manifest", default="manifest.json")
     lock: str = member(
         _INNER_PATH,
@@ -197,13 +198,13 @@ class Settings(Record):
     )
     runtime_class: bool = member(
         BOOL,
-        "whether workloads are confidential that say nothing themselves",
+        "whether workloads are confidential that do not say so themselves",
         name="defaults.runtime_class",
         default=True,
     )
     memory: str | None = member(
         _QUANTITY,
-        "request and limit of memory for main containers that have neither",
+        "memory request and limit of main containers that have neither",
         name="defaults.memory",
         default=None,
     )
@@ -221,32 +222,32 @@ class Settings(Record):
     )
     image_layouts: tuple[str, ...] = member(
         _PATHS,
-        "OCI image layouts that images are looked up in before their registry",
+        "OCI image layouts to look up images in before asking their registry",
         name="images.layouts",
         default=(),
     )
     components: ComponentSettings = member(ComponentSettings, "", default=ComponentSettings())
     include_coordinator: bool = member(
         BOOL,
-        "whether the Coordinator's resources are added when no source has them",
+        "whether to add the Coordinator's resources if no source has them",
         name="coordinator.include",
         default=True,
     )
     workload_owner_keys: tuple[str, ...] = member(
         _PATHS,
-        "keys whose owners may set another manifest; a single one is made if it is not there",
+        "keys whose owners may set another manifest; if one file is named and missing, it is created",
         name="owners.workload",
         default=("workload-owner.pem",),
     )
     seedshare_owner_keys: tuple[str, ...] = member(
         _PATHS,
-        "keys whose owners can recover the Coordinator; a single one is made if it is not there",
+        "keys whose owners can recover the Coordinator; if one file is named and missing, it is created",
         name="owners.seedshare",
         default=("seedshare-owner.pem",),
     )
     disable_updates: bool = member(
         BOOL,
-        "whether nobody may ever set another manifest",
+        "whether the manifest can never be replaced",
         name="owners.disable_updates",
         default=False,
     )
@@ -261,13 +262,13 @@ class Settings(Record):
     )
     mirrors: Mapping[str, str] = member(
         Map(_ADDRESS, _ADDRESS, chosen='"<address>"'),
-        "what is asked in place of a vendor's address that begins so",
+        "address to use instead of a vendor's address that begins with the key",
         name="endorsements.mirrors",
         default={},
     )
     proxy: str = member(
         _PROXY,
-        "what vendors are asked through, also by guests; by default the environment's",
+        "HTTP proxy for requests to vendors, of guests too; by default the environment's",
         name="endorsements.proxy",
         default="",
     )
@@ -284,16 +285,16 @@ class Settings(Record):
 
     @property
     def layouts(self) -> tuple[str, ...]:
-        """Return the image layouts to look into; on platform `local` the packed one comes last if it is not declared."""
+        """Return the image layouts to look up images in; on platform `local` the packed one is the last."""
         packed = (self.packed_layout,) if self.platform == "local" else ()
         return tuple(dict.fromkeys((*self.image_layouts, *packed)))
 
     def workload(self, key: str) -> WorkloadSettings | None:
-        """Return what is declared for a workload; either spelling of the namespace `default` finds it."""
+        """Return what is declared for a workload, whether or not its key names the namespace `default`."""
         return self.workloads.get(workload_key(key))
 
     def where(self, key: str) -> Location:
-        """Return the place a dotted key was set at; the settings file, without a line, for a default."""
+        """Return the place where a dotted key is set; for a default the settings file, without a line."""
         origin = self.origins.get(key, "default")
         file, colon, line = origin.rpartition(":")
         if colon and line.isdecimal():
@@ -302,7 +303,7 @@ class Settings(Record):
 
 
 def workload_key(key: str) -> str:
-    """Return the one spelling of a workload's key: without the namespace when that is `default`."""
+    """Return a workload's key without the namespace `default`."""
     return key.removeprefix("default/")
 
 
@@ -312,7 +313,7 @@ SHAPE = table_of(Settings)
 def fixed_members(
     table: Table = SHAPE, above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Member]]:
-    """Yield path and declaration of all values that do not lie below a key the user chooses."""
+    """Yield path and declaration of each key that is not below a name that the user chooses."""
     for key, entry in table.keys.items():
         if isinstance(entry.shape, Table):
             yield from fixed_members(entry.shape, (*above, key))

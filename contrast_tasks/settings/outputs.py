@@ -1,6 +1,6 @@
-"""Where outputs may lie: apart from each other and from every file that somebody else wrote.
+"""Where outputs may be written: apart from each other and from every file that generate does not write.
 
-A manifest named after a source, the settings or a key would replace it, so such a name is refused before anything runs.
+A manifest named like a source, the settings or a key would replace that file, so such names are refused.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Any
 from contrast_tasks.declare.problems import Problem
 
 _STATE = ".contrast"
-# A plan is a whole generate of its own below the state.
+# `plan` runs a whole generate below the state.
 _PLAN = (_STATE, "plan")
 _READ = ("contrast.toml", "observed.toml", "dodo.py")
 _YAML = (".yml", ".yaml")
-# What generate and the images task write below the build directory.
+# Written below the build directory, by generate and the images task.
 _BUILT = ("check.json", "deployment", "images", "policies", "workloads")
 _EXAMPLES = {"manifest": "manifest.json", "lock": "contrast.lock"}
 _OWNERS = ("workload", "seedshare")
@@ -73,7 +73,7 @@ def _of_file(key: str, name: str, reason: str) -> Iterator[Problem]:
 
 
 def _within(path: Path, files: Mapping[Path, str]) -> str:
-    """Return why a path is none for an output: it is one of the files, or would lie in one as if it were a folder."""
+    """Return why no output may have a path: it is one of the files, or below one; empty if neither."""
     return next((files[part] for part in (path, *path.parents) if part in files), "")
 
 
@@ -90,5 +90,5 @@ def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> s
 def _in_state(key: str, name: str) -> Iterator[Problem]:
     parts = Path(name).parts
     if parts[0] == _STATE and parts[: len(_PLAN)] != _PLAN:
-        message = f"{key} is '{name}', expected a place outside {_STATE}, which is ours"
+        message = f"{key} is '{name}', expected a place outside {_STATE}, where contrast-tasks keeps its state"
         yield Problem(path=(key,), message=message)

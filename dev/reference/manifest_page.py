@@ -12,13 +12,13 @@ from dev.reference.markdown import NOTICE, code, prose, table
 INTRODUCTION = """\
 # The manifest
 
-`manifest.json` names the workloads of a deployment and the guests that evidence is accepted from. `generate` writes it; `set` and `verify`
-send and compare its bytes. What was found wrong with one is in [findings.md](findings.md), codes `M...`. A member that is not required is
-left out where it says nothing.
+`manifest.json` names the workloads of a deployment and the guests whose evidence is accepted. `generate` writes it; `set` sends its bytes,
+and `verify` compares them. Its rules are the codes `M...` in [findings.md](findings.md). A member that is not required is left out if it has
+no value.
 
-A value that only you can know may be blank after `generate`, and must be there for `set`. What stands in the last column can be given in
-`contrast.toml`; `file` means that a file of reference values may hold it too. The same as JSON Schema: `schemas/manifest.schema.json`, and with
-blanks `schemas/manifest.input.schema.json`.
+A value that only you know may be blank after `generate`, but not in `set`. The last column names the key in `contrast.toml` that sets the
+member, or `file` if only a file of reference values can. As JSON Schema: `schemas/manifest.schema.json`, and with blanks
+`schemas/manifest.input.schema.json`.
 """
 
 
@@ -35,7 +35,7 @@ def render_manifest_page(root: Path) -> str:
         )
         for path, member in _members(Manifest, "")
     )
-    head = ("member", "what it says", "must be", "required", "from")
+    head = ("member", "meaning", "must be", "required", "from")
     return "\n".join([NOTICE, "", *INTRODUCTION.splitlines(), "", *table(head, rows)]) + "\n"
 
 

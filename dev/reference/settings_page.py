@@ -18,10 +18,10 @@ from dev.reference.markdown import NOTICE, code, prose, table
 INTRODUCTION = """\
 # Settings
 
-`contrast.toml` lies in the project's folder. A value comes, in this order, from a flag (`--set KEY=VALUE` for any key), from an environment
-variable, from the file, or is the default. `contrast-tasks config show --origin` says which of them won.
+`contrast.toml` lies in the project's folder. A flag (`--set KEY=VALUE` for any key) wins over an environment variable, which wins over the
+file, which wins over the default. `contrast-tasks config show --origin` names the origin of each value.
 
-A variable that holds a list is split at `:`; an empty one counts as not set. The same as JSON Schema: `schemas/settings.schema.json`.
+A variable that holds a list is split at `:`; an empty variable counts as unset. As JSON Schema: `schemas/settings.schema.json`.
 """
 
 
@@ -45,9 +45,9 @@ def render_settings(root: Path) -> str:
         "",
         *INTRODUCTION.splitlines(),
         "",
-        *table(("key", "what it says", "must be", "default", "variable"), rows),
+        *table(("key", "meaning", "must be", "default", "variable"), rows),
         "",
-        "## Flags of `generate` that stand for a setting",
+        "## Flags of `generate` that set a key",
         "",
         *table(("flag", "key"), flags),
     ]
@@ -55,7 +55,7 @@ def render_settings(root: Path) -> str:
 
 
 def _leaves(shape: Table, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Member, str]]:
-    """Yield path, declaration and words of every key; what a user chooses stands in angle brackets."""
+    """Yield path, declaration and wanted value of every key; names that the user chooses are in angle brackets."""
     for key, member in shape.keys.items():
         yield from _below(member, member.shape, (*path, key))
 
@@ -75,7 +75,7 @@ def _below(
 
 
 def _flags() -> Iterator[tuple[str, str]]:
-    """Yield each flag and the key it stands for, found by asking what `generate` makes of it."""
+    """Yield each flag and the key that it sets, found by parsing it as `generate` does."""
     parser = argparse.ArgumentParser()
     generate.configure_project(parser)
     context = Context(root=Path.cwd(), cwd=Path.cwd(), console=Console(), environ={})

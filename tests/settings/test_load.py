@@ -1003,10 +1003,10 @@ def test_what_probe_observed_is_read_beside_the_file_which_wins(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "where", "message"),
     [
-        ('\nplatform = "local"\n', "observed.toml:2", "platform does not stand here, expected"),
-        ('[reference_values]\nfile = "a"\n', "observed.toml:2", "reference_values.file does not"),
-        ('[reference_values]\nproducts = ["Milan"]\n', "observed.toml:2", ".products does not"),
-        ("reference_values = 1\n", "observed.toml:1", "reference_values does not stand here"),
+        ('\nplatform = "local"\n', "observed.toml:2", "platform is not allowed here, expected"),
+        ('[reference_values]\nfile = "a"\n', "observed.toml:2", "reference_values.file is not"),
+        ('[reference_values]\nproducts = ["Milan"]\n', "observed.toml:2", ".products is not"),
+        ("reference_values = 1\n", "observed.toml:1", "reference_values is not allowed here"),
         ("[reference_values.snp.Rome]\n", "observed.toml:1", "Rome"),
         ("[reference_values.tdx]\nmr_seam = 1\n", "observed.toml:2", "mr_seam"),
         ("[\n", "observed.toml:1", "not valid TOML"),

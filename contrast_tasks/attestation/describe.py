@@ -217,7 +217,7 @@ def _endorsement(content: bytes) -> Description:
     endorsement = parse_endorsement(content)
     certificate = endorsement.certificate
     return {
-        "endorsement_key": endorsement.kind,
+        "endorsement_key": endorsement.kind.upper(),
         "product": endorsement.product,
         "issuer": certificate.issuer_cn,
         "not_before": utc_text(certificate.not_before),

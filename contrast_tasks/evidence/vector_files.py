@@ -14,7 +14,11 @@ from contrast_tasks.attestation.carriers import HCL_MAGIC, is_raw_quote, report_
 from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvidence
 from contrast_tasks.attestation.pki.forms import der_to_pem, pem_to_der
 from contrast_tasks.attestation.snp.document import SnpDocument, parse_document
-from contrast_tasks.attestation.snp.endorsement import Endorsement, parse_endorsement
+from contrast_tasks.attestation.snp.endorsement import (
+    KIND_VLEK,
+    Endorsement,
+    parse_endorsement,
+)
 from contrast_tasks.attestation.snp.report import REPORT_BYTES, parse_report
 from contrast_tasks.attestation.tdx.document import quote_bytes
 from contrast_tasks.attestation.tdx.quote import TdxQuote, parse_quote
@@ -75,7 +79,7 @@ class VectorFiles:
             return replace(bare, vcek_der=beside.vcek_der, vlek_der=beside.vlek_der)
         endorsement = self._endorsement()
         content = endorsement.certificate.raw
-        if endorsement.kind == "VLEK":
+        if endorsement.kind == KIND_VLEK:
             return replace(bare, vlek_der=content)
         return replace(bare, vcek_der=content)
 

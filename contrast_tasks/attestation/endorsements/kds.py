@@ -16,7 +16,12 @@ from contrast_tasks.attestation.errors import EndorsementRejected
 from contrast_tasks.attestation.pki.certificate import parse_certificate
 from contrast_tasks.attestation.pki.validity import require_current
 from contrast_tasks.attestation.snp.crl import parse_list
-from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, parse_endorsement, verify_chain
+from contrast_tasks.attestation.snp.endorsement import (
+    KIND_VCEK,
+    LINE_TURIN,
+    parse_endorsement,
+    verify_chain,
+)
 from contrast_tasks.attestation.snp.lines import amd_anchor
 from contrast_tasks.attestation.snp.tcb import Tcb
 from contrast_tasks.web.answers import Answer
@@ -47,7 +52,7 @@ def vcek_url(line: str, chip_id: bytes, tcb: Tcb) -> str:
     return f"{SERVICE}/vcek/v1/{line}/{hwid.hex()}?{urlencode(levels)}"
 
 
-def crl_url(line: str, *, kind: str = "vcek") -> str:
+def crl_url(line: str, *, kind: str = KIND_VCEK) -> str:
     """Return the address of a line's revocation list; kind is `vcek` or `vlek`."""
     return f"{SERVICE}/{kind}/v1/{line}/crl"
 
@@ -70,7 +75,9 @@ def cached_vcek(
     return endorsements.cached(vcek_url(line, chip_id, tcb), check)
 
 
-def fetch_crl(endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek") -> bytes:
+def fetch_crl(
+    endorsements: Endorsements, line: str, *, now: datetime, kind: str = KIND_VCEK
+) -> bytes:
     """Return the newest revocation list (DER) of a line: signed by its pinned root, and current."""
     return endorsements.fetch(
         crl_url(line, kind=kind),
@@ -81,7 +88,7 @@ def fetch_crl(endorsements: Endorsements, line: str, *, now: datetime, kind: str
 
 
 def cached_crl(
-    endorsements: Endorsements, line: str, *, now: datetime, kind: str = "vcek"
+    endorsements: Endorsements, line: str, *, now: datetime, kind: str = KIND_VCEK
 ) -> bytes | None:
     """Return the cached revocation list, None if there is none; never uses the network."""
     return endorsements.cached(crl_url(line, kind=kind), _check_crl(line, kind, now))
@@ -102,7 +109,7 @@ def _check_vcek(line: str, chip_id: bytes, tcb: Tcb, now: datetime) -> Callable[
         certificate = require_certificate_body(answer, "endorsement certificate")
         endorsement = parse_endorsement(certificate)
         verify_chain(endorsement, amd_anchor(line), ica_der=b"", ark_der=b"", now=now)
-        if endorsement.kind != "VCEK" or not chip_id.startswith(endorsement.hwid):
+        if endorsement.kind != KIND_VCEK or not chip_id.startswith(endorsement.hwid):
             raise EndorsementRejected(
                 f"the service sent the certificate of chip {endorsement.hwid.hex()}, wanted {chip_id.hex()}"
             )
@@ -117,7 +124,7 @@ def _check_vcek(line: str, chip_id: bytes, tcb: Tcb, now: datetime) -> Callable[
 
 def _check_crl(line: str, kind: str, now: datetime) -> Callable[[Answer], bytes]:
     anchor = amd_anchor(line)
-    authority = parse_certificate(anchor.ask_der if kind == "vcek" else anchor.asvk_der)
+    authority = parse_certificate(anchor.ask_der if kind == KIND_VCEK else anchor.asvk_der)
 
     def check(answer: Answer) -> bytes:
         content = require_certificate_body(answer, "revocation list")

@@ -16,10 +16,10 @@ from contrast_tasks.attestation.endorsements import kds, pcs
 from contrast_tasks.attestation.endorsements.fetch import Endorsements, EndorsementUnavailable
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument
-from contrast_tasks.attestation.snp.endorsement import parse_endorsement
+from contrast_tasks.attestation.snp.endorsement import KIND_VCEK, parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import LINES, LINES_BEFORE_CPUID, line_of_report
-from contrast_tasks.attestation.snp.report import KIND_VCEK, SIGNING_KEY_VCEK, SnpReport
+from contrast_tasks.attestation.snp.report import SIGNING_KEY_VCEK, SnpReport
 from contrast_tasks.attestation.tdx.collateral import Collateral
 from contrast_tasks.attestation.tdx.quote import TdxQuote
 from contrast_tasks.attestation.tdx.verify import verify_genuine

@@ -21,10 +21,10 @@ from contrast_tasks.attestation.issuers.devices import (
 from contrast_tasks.attestation.issuers.tsm import SEV_GUEST, EvidenceSource, IssuerError
 from contrast_tasks.attestation.snp.crl import CrlSource
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument, render_document
-from contrast_tasks.attestation.snp.endorsement import parse_endorsement
+from contrast_tasks.attestation.snp.endorsement import KIND_VLEK, parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import line_of_report
-from contrast_tasks.attestation.snp.report import KIND_VLEK, SnpReport, parse_report
+from contrast_tasks.attestation.snp.report import SnpReport, parse_report
 from contrast_tasks.attestation.snp.verify import line_of
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
 from contrast_tasks.attestation.tdx.pck import parse_pck_chain

@@ -27,10 +27,9 @@ _SAME_NAME = tuple(name for name in SnpReport.__dataclass_fields__ if name not i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpDocument:
-    """A report with what the peer sent beside it; certificates are DER and empty when absent.
+    """A report and what the peer sent with it; certificates are DER, empty if absent.
 
-    product: `Milan`, `Genoa`, `Turin`, or "" when the peer does not say (a claim without proof).
-    extras: by GUID; EXTRA_CRL holds a DER revocation list.
+    product: the peer's unproven claim, `Milan`, `Genoa`, `Turin` or "". extras: by GUID; EXTRA_CRL holds a DER revocation list.
     """
 
     tee: ClassVar[str] = "SEV-SNP"
@@ -45,7 +44,7 @@ class SnpDocument:
 
     @property
     def report_data(self) -> bytes:
-        """Return the 64 bytes that the evidence binds."""
+        """Return the 64 bytes of report data."""
         return self.report.report_data
 
     @property
@@ -55,7 +54,7 @@ class SnpDocument:
 
 
 def parse_document(document: bytes) -> SnpDocument:
-    """Read a document; raises MalformedEvidence, also for a report that `parse_report` refuses."""
+    """Return the content of a document; raises MalformedEvidence, also if `parse_report` refuses the report."""
     if len(document) > MAX_DOCUMENT_BYTES:
         raise MalformedEvidence(
             f"the document has {len(document)} bytes, wanted at most {MAX_DOCUMENT_BYTES}",
@@ -83,17 +82,17 @@ def parse_document(document: bytes) -> SnpDocument:
 
 
 def render_document(document: SnpDocument) -> bytes:
-    """Return the bytes of a document, fields in ascending order, extras by key."""
+    """Return the bytes of a document, with fields in ascending order and extras sorted by key."""
     return render_report_part(document.report) + render_rest(document)
 
 
 def render_report_part(report: SnpReport) -> bytes:
-    """Return the field `report` of the document alone: protobuf messages concatenate."""
+    """Return the bytes of the document's field `report`; protobuf messages can be concatenated."""
     return pb.Attestation(report=_message_of(report)).SerializeToString(deterministic=True)
 
 
 def render_rest(document: SnpDocument) -> bytes:
-    """Return everything of the document but the report."""
+    """Return the bytes of all other fields of the document."""
     message = pb.Attestation(
         certificate_chain=pb.CertificateChain(
             vcek_cert=document.vcek_der,
@@ -116,7 +115,7 @@ def cpuid_to_fms(family: int, model: int, stepping: int) -> int:
 
 
 def fms_to_cpuid(fms: int) -> tuple[int, int, int]:
-    """Return (family, model, stepping) from the form of CPUID(1).EAX; raises MalformedEvidence unless reversible."""
+    """Return (family, model, stepping) of CPUID(1).EAX; raises MalformedEvidence if `cpuid_to_fms` does not reverse it."""
     base, extended = fms >> 8 & 0xF, fms >> 20 & 0xFF
     family = base + extended if base == _BASE_FAMILY else base
     model = (fms >> 16 & 0xF) << 4 | fms >> 4 & 0xF
@@ -132,6 +131,6 @@ def _message_of(report: SnpReport) -> pb.Report:
 
 
 def _report_from(message: pb.Report) -> SnpReport:
-    # Through the bytes, so that the same rules hold for a report however it arrives.
+    # Parsing the bytes applies the same rules to every report.
     cpuid = dict(zip(_CPUID, fms_to_cpuid(message.cpuid1eax_fms), strict=True))
     return parse_report(LAYOUT.render(message, cpuid))

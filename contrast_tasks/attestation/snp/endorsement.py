@@ -1,4 +1,4 @@
-"""Endorsement keys: what AMD's certificate says about the chip, and whether it leads to the pinned root.
+"""AMD's endorsement certificates: what they state about a chip, and whether they lead to the pinned root.
 
 Source: docs/internals/attestation.md 2.5.
 """
@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -23,10 +22,11 @@ from contrast_tasks.attestation.pki.certificate import (
 )
 from contrast_tasks.attestation.snp.tcb import Tcb
 
-Kind = Literal["VCEK", "VLEK"]
+# A chip's own key, and a cloud provider's; as in the addresses of AMD's service.
+KIND_VCEK, KIND_VLEK = "vcek", "vlek"
 
 OID_PREFIX = "1.3.6.1.4.1.3704.1."
-# Extension 3.N to the component whose level it says; 4 to 7 are reserved.
+# The component whose level extension 3.N states; 4 to 7 are reserved.
 LEVELS = {1: "bootloader", 2: "tee", 3: "snp", 8: "microcode", 9: "fmc"}
 _OID_AUTHORITY_KEY = "2.5.29.35"
 _LEVEL_SUFFIXES = tuple(f"3.{number}" for number in range(1, 10))
@@ -39,14 +39,14 @@ _MAX_LEVEL = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endorsement:
-    """An endorsement certificate and what its extensions say.
+    """An endorsement certificate and the values of its extensions.
 
-    kind: VCEK is a chip's own key, VLEK a cloud provider's. product: as `Milan-B0` or `Genoa`.
-    hwid: 64 bytes, 8 on Turin, empty for a VLEK. csp_id: the provider, VLEK only.
+    kind: KIND_VCEK or KIND_VLEK. product: as `Milan-B0` or `Genoa`.
+    hwid: 64 bytes, 8 on Turin, empty for a VLEK. csp_id: the provider, empty for a VCEK.
     """
 
     certificate: Certificate
-    kind: Kind
+    kind: str
     product: str
     tcb: Tcb
     hwid: bytes
@@ -59,7 +59,7 @@ class Endorsement:
 
     @property
     def key(self) -> ec.EllipticCurvePublicKey:
-        """Return the P-384 key that signs reports; `parse_endorsement` has made sure of its kind."""
+        """Return the P-384 key that signs reports."""
         key = load_key(self.certificate.spki)
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise MalformedEvidence("the endorsement key is not p-384", reason="key")
@@ -68,11 +68,11 @@ class Endorsement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustAnchor:
-    """What trust in one processor line rests on.
+    """The pinned root of one processor line.
 
     root_sha256: SHA-256 of the root certificate (DER), 32 bytes.
-    ark_der, ask_der, asvk_der: certificates at hand; where they are empty those of the peer are judged instead, and the
-    root still has to hash to the pin.
+    ark_der, ask_der, asvk_der: root, and intermediates for VCEK and VLEK. If one is empty, the peer's is used; the root must
+    match the pin in any case.
     """
 
     line: str
@@ -84,7 +84,7 @@ class TrustAnchor:
 
 @lru_cache(maxsize=128)
 def parse_endorsement(raw: bytes) -> Endorsement:
-    """Read an endorsement certificate; raises MalformedEvidence for anything that is not exactly as AMD issues it."""
+    """Read an endorsement certificate; raises MalformedEvidence unless it has exactly AMD's form."""
     certificate = parse_certificate(raw)
     values: dict[str, bytes] = {}
     for extension in certificate.extensions:
@@ -109,8 +109,8 @@ def parse_endorsement(raw: bytes) -> Endorsement:
         kind=kind,
         product=der.text(der.only(values["2"], der.IA5_STRING)),
         tcb=Tcb(**{name: levels.get(number, 0) for number, name in LEVELS.items()}),
-        hwid=_hwid(values["4"]) if kind == "VCEK" else b"",
-        csp_id=der.text(der.only(values["5"], der.IA5_STRING)) if kind == "VLEK" else "",
+        hwid=_hwid(values["4"]) if kind == KIND_VCEK else b"",
+        csp_id=der.text(der.only(values["5"], der.IA5_STRING)) if kind == KIND_VLEK else "",
     )
     der.unsigned(der.only(values["1"], der.INTEGER))
     _ = endorsement.key
@@ -122,16 +122,16 @@ def verify_chain(
 ) -> tuple[Certificate, Certificate]:
     """Verify that an endorsement certificate leads to the pinned root and is valid at `now`.
 
-    ica_der, ark_der: what the peer sent; ignored where the anchor has its own.
-    Returns the intermediate and the root (for the revocation check). Raises EndorsementRejected or MalformedEvidence.
+    ica_der, ark_der: the peer's certificates; ignored if the anchor has its own.
+    Returns intermediate and root, for the revocation check. Raises EndorsementRejected or MalformedEvidence.
     """
-    ours = anchor.ask_der if endorsement.kind == "VCEK" else anchor.asvk_der
+    pinned_ica_der = anchor.ask_der if endorsement.kind == KIND_VCEK else anchor.asvk_der
     ica, ark = _verify_links(
         endorsement.certificate.raw,
         anchor.line,
         anchor.root_sha256,
-        _given(ours or ica_der, "intermediate", anchor),
-        _given(anchor.ark_der or ark_der, "root", anchor),
+        _present(pinned_ica_der or ica_der, "intermediate", anchor),
+        _present(anchor.ark_der or ark_der, "root", anchor),
     )
     for certificate in (endorsement.certificate, ica, ark):
         verify_valid_at(certificate, now)
@@ -142,7 +142,7 @@ def verify_chain(
 def _verify_links(
     endorsement_der: bytes, line: str, root_sha256: bytes, ica_der: bytes, ark_der: bytes
 ) -> tuple[Certificate, Certificate]:
-    """Verify everything about a chain that does not depend on the time; a chain that holds is remembered."""
+    """Verify what does not depend on the time; failures are not cached."""
     endorsement = parse_endorsement(endorsement_der)
     ark = parse_certificate(ark_der)
     found = hashlib.sha256(ark.raw).digest()
@@ -153,18 +153,18 @@ def _verify_links(
             hint="the evidence comes from another (simulated) processor than the manifest trusts",
         )
     ica = parse_certificate(ica_der)
-    vcek = endorsement.kind == "VCEK"
+    is_vcek = endorsement.kind == KIND_VCEK
     for certificate, wanted in (
         (ark, f"ARK-{line}"),
-        (ica, f"SEV-{line}" if vcek else f"SEV-VLEK-{line}"),
-        (endorsement.certificate, f"SEV-{endorsement.kind}"),
+        (ica, f"SEV-{line}" if is_vcek else f"SEV-VLEK-{line}"),
+        (endorsement.certificate, f"SEV-{endorsement.kind.upper()}"),
     ):
         if certificate.subject_cn != wanted:
             raise EndorsementRejected(
                 f"a certificate is named {certificate.subject_cn}, wanted {wanted}"
             )
     size = _HWID_BYTES_TURIN if line == LINE_TURIN else _HWID_BYTES
-    if vcek and len(endorsement.hwid) != size:
+    if is_vcek and len(endorsement.hwid) != size:
         raise EndorsementRejected(
             f"the certificate's hardware id has {len(endorsement.hwid)} bytes, {line} has {size}",
             reason="endorsement-form",
@@ -177,23 +177,23 @@ def _verify_links(
     return ica, ark
 
 
-def _given(certificate_der: bytes, what: str, anchor: TrustAnchor) -> bytes:
+def _present(certificate_der: bytes, what: str, anchor: TrustAnchor) -> bytes:
     if not certificate_der:
         raise EndorsementRejected(
-            f"no {what} certificate of {anchor.line} is at hand", reason="chain-incomplete"
+            f"no {what} certificate of {anchor.line} is available", reason="chain-incomplete"
         )
     return certificate_der
 
 
-def _kind(certificate: Certificate, values: dict[str, bytes]) -> Kind:
+def _kind(certificate: Certificate, values: dict[str, bytes]) -> str:
     if certificate.subject_cn == "SEV-VCEK":
         if "5" in values or "4" not in values:
             raise _malformed("is a vcek and must have a hardware id and no provider id")
-        return "VCEK"
+        return KIND_VCEK
     if certificate.subject_cn == "SEV-VLEK":
         if "4" in values or "5" not in values:
             raise _malformed("is a vlek and must have a provider id and no hardware id")
-        return "VLEK"
+        return KIND_VLEK
     raise _malformed(f"is named {certificate.subject_cn}, wanted SEV-VCEK or SEV-VLEK")
 
 
@@ -208,7 +208,7 @@ def _hwid(value: bytes) -> bytes:
     sizes = {_HWID_BYTES, _HWID_BYTES_TURIN}
     if len(value) in sizes:
         return value
-    # Some certificates wrap the bytes in an OCTET STRING, most do not.
+    # A few certificates wrap the bytes in an OCTET STRING.
     if len(value) - 2 in sizes:
         return der.only(value, der.OCTET_STRING).content
     raise _malformed(f"has a hardware id of {len(value)} bytes, wanted 64 or 8")

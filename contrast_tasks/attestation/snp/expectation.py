@@ -1,6 +1,6 @@
-"""What a genuine report claims, compared with one reference value: every comparison is made, each one is a Check.
+"""Compare a genuine report with one reference value; all comparisons are made, and each gives a Check.
 
-Source: docs/internals/attestation.md 2.3, 2.4, 2.8 (the order of the table, and its additions of 2026).
+Source: docs/internals/attestation.md 2.3, 2.4, 2.8 (in the order of its table, with the additions of 2026).
 """
 
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from contrast_tasks.attestation.checks import HINT_DEBUG, HINT_REPORT_DATA, HINT_RUNTIME, Check
 from contrast_tasks.attestation.flags import Flag, Flags
-from contrast_tasks.attestation.snp.endorsement import LINE_TURIN, Endorsement
+from contrast_tasks.attestation.snp.endorsement import KIND_VCEK, LINE_TURIN, Endorsement
 from contrast_tasks.attestation.snp.flags import GUEST_POLICY, PLATFORM_INFO
 from contrast_tasks.attestation.snp.id_block import accepted_id_key_digests
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.snp.vmsa import DIGEST_BYTES, MAXIMUM_VCPUS, vcpus_by_digest
 
-# What brings a newer level of each component, and what it takes until a report tells of it.
+# What to update for a newer level of each component, and what to do until reports show it.
 _FIRMWARE = {
     "fmc": "the machine's BIOS",
     "bootloader": "the machine's BIOS",
@@ -32,7 +32,7 @@ _ON_OFF = {True: "on", False: "off"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processors:
-    """What extends the launch digest of a guest by further virtual processors.
+    """Parameters of further virtual processors, by which a guest's launch digest is extended.
 
     start_address: EIP at which all but the first start, 32 bits. cpu_signature: CPUID(1).EAX that they show.
     """
@@ -43,12 +43,12 @@ class Processors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpExpectation:
-    """A reference value as bytes, made once per manifest.
+    """A reference value as bytes.
 
-    measurement: 48 bytes. guest_policy: the 64-bit word the guest must have been launched with.
-    platform_info: bits as in the report, None leaves them unchecked (manifests of early 2025).
-    chip_ids: 64 bytes each, empty allows any chip. mitigation_vector: bits that both vectors must have.
-    processors: if given, `measurement` is that of a guest with one virtual processor, and any number up to 220 is acceptable.
+    measurement: 48 bytes. guest_policy: the 64-bit word that the guest must have been launched with.
+    platform_info: bits as in the report; None: not checked (manifests of early 2025).
+    chip_ids: 64 bytes each; empty: any chip. mitigation_vector: bits that both vectors must have.
+    processors: if given, `measurement` is for one virtual processor, and any number up to 220 is acceptable.
     """
 
     measurement: bytes
@@ -71,7 +71,7 @@ class ReportTcbs:
 
     @classmethod
     def of(cls, report: SnpReport, line: str) -> "ReportTcbs":
-        """Split the packed words in the layout of the product line; raises MalformedEvidence."""
+        """Split the report's words in the layout of the product line; raises MalformedEvidence."""
         turin = line == LINE_TURIN
 
         def split(name: str) -> Tcb:
@@ -84,16 +84,16 @@ class ReportTcbs:
 def endorsement_checks(
     report: SnpReport, tcbs: ReportTcbs, endorsement: Endorsement
 ) -> Iterator[Check]:
-    """Yield whether the endorsement certificate is the one of this chip at this patch level."""
+    """Yield the checks that an endorsement certificate is for this chip at this patch level."""
     yield Check(
         "endorsement-tcb",
         endorsement.tcb == tcbs.reported,
         str(endorsement.tcb),
         f"the report's {tcbs.reported}",
-        "the certificate is for another firmware level: fetch the one for REPORTED_TCB",
+        "the certificate is for another firmware level: fetch the certificate for REPORTED_TCB",
     )
     yield _at_least("current-tcb", tcbs.current, endorsement.tcb, "the endorsement key's tcb")
-    if endorsement.kind == "VCEK":
+    if endorsement.kind == KIND_VCEK:
         chip_id = report.chip_id
         wanted = endorsement.hwid.ljust(len(chip_id), b"\0")
         masked = not any(chip_id)
@@ -109,7 +109,7 @@ def endorsement_checks(
 def claim_checks(
     report: SnpReport, tcbs: ReportTcbs, expectation: SnpExpectation, report_data: bytes
 ) -> Iterator[Check]:
-    """Yield every comparison with the reference value; the endorsement's own are in `endorsement_checks`."""
+    """Yield the checks against the reference value. `endorsement_checks` has those of the endorsement."""
     is_bound = report.report_data == report_data
     yield Check(
         "report-data", is_bound, report.report_data.hex(), report_data.hex(), HINT_REPORT_DATA
@@ -142,16 +142,16 @@ def claim_checks(
 
 def _measurement_check(report: SnpReport, expectation: SnpExpectation) -> Check:
     found, hint = report.measurement.hex(), HINT_RUNTIME
-    wanted = expectation.measurement.hex() or "a value that the manifest does not have"
+    wanted = expectation.measurement.hex() or "a value that the manifest lacks"
     if expectation.processors is not None:
-        wanted += f" for 1 vCPU, or what it becomes for up to {MAXIMUM_VCPUS}"
+        wanted += f" for 1 vCPU, or its extension for up to {MAXIMUM_VCPUS}"
         hint = f"measurement does not match any vCPU count from 1 to {MAXIMUM_VCPUS}: {hint}"
     return Check("measurement", _is_trusted(report.measurement, expectation), found, wanted, hint)
 
 
 def _is_trusted(measurement: bytes, expectation: SnpExpectation) -> bool:
     seed, processors = expectation.measurement, expectation.processors
-    if len(seed) != DIGEST_BYTES:  # a missing or short value is never "any"
+    if len(seed) != DIGEST_BYTES:  # a missing or short value never means "any"
         return False
     if processors is None:
         return measurement == seed
@@ -165,7 +165,7 @@ def _policy_abi_check(found: int, wanted: int) -> Check:
 
 
 def _flag_checks(found: int, wanted: int, flags: Flags) -> Iterator[Check]:
-    """Yield a check for each flag that has one: first those that may be forbidden, then those that may be demanded."""
+    """Yield the check of each flag: first flags that may be forbidden, then flags that may be demanded."""
     for bit, flag in sorted(flags.items(), key=lambda item: item[1].demanded):
         is_set, is_wanted = bool(found >> bit & 1), bool(wanted >> bit & 1)
         if flag.check:
@@ -184,12 +184,12 @@ def _flag_hint(flag: Flag) -> str:
 
 
 def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[Check]:
-    # The reference product compares the minimum with two of these and documents a third: we ask all of them.
+    # The reference product compares the minimum with two of these and documents a third; we compare all three.
     for name in ("reported", "committed", "launch"):
         tcb = getattr(tcbs, name)
         yield _at_least(f"{name}-tcb", tcb, minimum, "the manifest's MinimumTCB")
     yield _at_least("committed-tcb-order", tcbs.current, tcbs.committed, "the committed tcb")
-    # Version and build are two comparisons: a newer version does not make up for an older build.
+    # Two comparisons: a newer version does not make up for an older build.
     committed, current = report.committed_version, report.current_version
     yield Check(
         "committed-version",
@@ -200,7 +200,7 @@ def _tcb_checks(report: SnpReport, tcbs: ReportTcbs, minimum: Tcb) -> Iterator[C
 
 
 def _id_key_check(report: SnpReport, expectation: SnpExpectation) -> Check:
-    # The block pins the digest of the guest that was launched, so with several processors it is not the manifest's.
+    # The block pins the launch digest, which differs from the manifest's for several processors.
     pinned = expectation.measurement
     if _is_trusted(report.measurement, expectation):
         pinned = report.measurement
@@ -210,7 +210,7 @@ def _id_key_check(report: SnpReport, expectation: SnpExpectation) -> Check:
         "id-key-digest",
         found in accepted,
         found.hex() if any(found) else "zero (no id block)",
-        accepted[0].hex() if accepted else "one for the missing measurement",
+        accepted[0].hex() if accepted else "the digest for the missing measurement",
         "the guest must be launched with the id block of its runtime release and guest policy",
     )
 
@@ -226,9 +226,10 @@ def _at_least(reason: str, tcb: Tcb, minimum: Tcb, name: str) -> Check:
     hint = ""
     if lower:
         parts = ", ".join(
-            f"{one} is {getattr(tcb, one)}, wanted {getattr(minimum, one)}" for one in lower
+            f"{component} is {getattr(tcb, component)}, wanted {getattr(minimum, component)}"
+            for component in lower
         )
-        sources = ", ".join(dict.fromkeys(_FIRMWARE[one] for one in lower))
+        sources = ", ".join(dict.fromkeys(map(_FIRMWARE.__getitem__, lower)))
         hint = f"too old: {parts}; update {sources}, then {_AFTERWARDS.get(reason, 'reboot')}"
     return Check(reason, not lower, str(tcb), f"at least {minimum} ({name})", hint)
 

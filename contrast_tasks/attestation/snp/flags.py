@@ -1,11 +1,11 @@
-"""The flags in a report's words, each with its name in the ABI and what a verdict makes of it.
+"""The flags in a report's words: their names in the ABI, and how a verdict treats them.
 
 Source: docs/internals/attestation.md 2.3, 2.4.
 """
 
 from contrast_tasks.attestation.flags import Flag, Flags
 
-# The low half of the guest policy is the version of the ABI, and no flags.
+# The low 16 bits of the guest policy are the version of the ABI.
 ABI_VERSION = 0xFFFF
 GUEST_POLICY: Flags = {
     16: Flag("SMT", "policy-smt"),

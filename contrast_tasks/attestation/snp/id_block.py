@@ -1,7 +1,7 @@
-"""The ID block with the constant signature: pins measurement, policy and ids without anybody holding a key.
+"""The ID block with a constant signature: it pins measurement, policy and ids without any private key.
 
-The signature is always (r, s) = (2, 1); the public key for which it verifies is recovered from the block, and the report
-carries that key's digest. Firmware refuses to launch a guest for which the block does not hold. Source: docs/internals/attestation.md 2.7.
+The signature is always (r, s) = (2, 1). The public key for which it verifies follows from the block, and the report carries
+that key's digest. Firmware refuses to launch a guest that does not match its block. Source: docs/internals/attestation.md 2.7.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _Point = tuple[int, int]
 def id_block(
     measurement: bytes, policy: int, *, family_id: bytes = FAMILY_ID, image_id: bytes = IMAGE_ID
 ) -> bytes:
-    """Return the 96 bytes that are signed, for a launch digest of 48 bytes and a 64-bit guest policy."""
+    """Return the signed 96 bytes for a launch digest of 48 bytes and a 64-bit guest policy."""
     return struct.pack(
         "<48s16s16sIIQ", measurement, family_id, image_id, _VERSION, GUEST_SVN, policy
     )
@@ -40,7 +40,7 @@ def id_block(
 
 @lru_cache(maxsize=256)
 def id_key_digest(measurement: bytes, policy: int) -> bytes:
-    """Return the 48-byte ID_KEY_DIGEST of a guest launched with this measurement and policy."""
+    """Return ID_KEY_DIGEST, 48 bytes, of a guest launched with this measurement and policy."""
     return _digest(recover_key(id_block(measurement, policy)))
 
 
@@ -48,8 +48,8 @@ def id_key_digest(measurement: bytes, policy: int) -> bytes:
 def accepted_id_key_digests(measurement: bytes, policy: int) -> tuple[bytes, bytes]:
     """Return the two values of ID_KEY_DIGEST that pin this measurement and policy.
 
-    Launchers differ in the family and image id of the block: 1 and 2 (docs/internals/attestation.md 2.7), or zero (docs/internals/manifest.md 7).
-    Those ids are labels without a meaning for trust, while either key pins measurement, policy and guest SVN alike.
+    Launchers set family and image id of the block to 1 and 2 (docs/internals/attestation.md 2.7), or to zero
+    (docs/internals/manifest.md 7). These ids mean nothing for trust; either key pins measurement, policy and guest SVN.
     """
     unlabelled = id_block(measurement, policy, family_id=_NO_ID, image_id=_NO_ID)
     return id_key_digest(measurement, policy), _digest(recover_key(unlabelled))
@@ -65,11 +65,11 @@ def _digest(point: _Point) -> bytes:
 def recover_key(block: bytes) -> _Point:
     """Return the public key (x, y) for which the constant signature over `block` verifies.
 
-    Of the two candidates Q = r^-1 (s R - z G), one for each R with x = r, the one with the smaller x, then smaller y.
+    There are two candidates Q = r^-1 (s R - z G), one for each point R with x = r; the smaller (x, y) is used.
     """
     z = int.from_bytes(hashlib.sha384(block).digest(), "big")
     half_z = z * pow(_R, -1, _N) % _N
-    # The library multiplies the base point in 0.1 ms; in Python it would take 20.
+    # The library multiplies the base point in 0.1 ms, Python code in 20 ms.
     numbers = ec.derive_private_key(half_z, ec.SECP384R1()).public_key().public_numbers()
     minus = (numbers.x, -numbers.y % _P)
     x, y = _scaled_signature_point()
@@ -78,7 +78,7 @@ def recover_key(block: bytes) -> _Point:
 
 @cache
 def _scaled_signature_point() -> _Point:
-    """Return r^-1 s R, where R is a point with x = r; it depends on nothing else."""
+    """Return r^-1 s R, where R is a point with x = r."""
     y = pow(_R**3 + _A * _R + _B, (_P + 1) // 4, _P)
     scalar = _S * pow(_R, -1, _N) % _N
     total: _Point | None = None
@@ -94,7 +94,7 @@ def _scaled_signature_point() -> _Point:
 
 
 def _add(left: _Point, right: _Point) -> _Point:
-    """Return the sum of two points that are not each other's negation (2^-384 for hashed inputs)."""
+    """Return the sum of two points; they must not be inverse to each other (probability 2^-384 for hashed inputs)."""
     (x1, y1), (x2, y2) = left, right
     if left == right:
         slope = (3 * x1 * x1 + _A) * pow(2 * y1, -1, _P)

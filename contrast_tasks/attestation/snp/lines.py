@@ -1,6 +1,6 @@
-"""AMD's processor lines: which models belong to them and which root each one is pinned to.
+"""AMD's processor lines: their models and pinned roots.
 
-Source: docs/internals/attestation.md 2.5; the certificates themselves lie in roots/ (see its README).
+Source: docs/internals/attestation.md 2.5; the certificates are in roots/ (see its README).
 """
 
 from functools import cache
@@ -19,10 +19,10 @@ _ROOT_SHA256 = {
     "Turin": "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
 }
 LINES = tuple(_ROOT_SHA256)
-# Reports before version 3 do not name their line; Turin's are newer.
+# Reports before version 3 do not name their line; Turin has newer reports only.
 LINES_BEFORE_CPUID = ("Milan", "Genoa")
 LINE_SIMULATED = "Simulated"
-# No processor has family 0xff; reports of the simulated one carry it, so that they can never pass for AMD's.
+# No real processor has family 0xff, so reports of the simulated one can never pass for AMD's.
 SIMULATED_FAMILY = 0xFF
 
 # family, first and last model (inclusive), line
@@ -36,21 +36,21 @@ _MODELS = (
 
 
 def line_of_model(family: int, model: int) -> str:
-    """Return the product line of a processor, or "" if it is none that we know; the stepping has no say."""
-    for known, first, last, line in _MODELS:
-        if family == known and first <= model <= last:
+    """Return the product line of a processor, "" if it is unknown."""
+    for known_family, first, last, line in _MODELS:
+        if family == known_family and first <= model <= last:
             return line
     return ""
 
 
 def line_of_report(report: "SnpReport") -> str:
-    """Return the product line that a report names, or "" if it names none that we know, as those before version 3."""
+    """Return the product line that a report names, "" if it is unknown or the report is older than version 3."""
     return line_of_model(report.cpuid_family, report.cpuid_model) if report.has_cpuid else ""
 
 
 @cache
 def amd_anchor(line: str) -> TrustAnchor:
-    """Return the pinned root of `Milan`, `Genoa` or `Turin` with both intermediates; raises UsageError for others."""
+    """Return the anchor of `Milan`, `Genoa` or `Turin` with root and both intermediates; raises UsageError for others."""
     if line not in _ROOT_SHA256:
         raise UsageError(f"unknown processor line '{line}', wanted one of {', '.join(LINES)}")
     ask_der, ark_der = _pair(line, "ask")
@@ -65,7 +65,7 @@ def amd_anchor(line: str) -> TrustAnchor:
 
 
 def _pair(line: str, kind: str) -> tuple[bytes, bytes]:
-    # `generate` needs the simulated line only, and starts a little faster without this.
+    # Imported here, for `generate` needs the simulated line only and should start fast.
     from importlib.resources import files
 
     name = f"amd_{line.lower()}_{kind}_ark.pem"

@@ -1,7 +1,7 @@
 """Calculate the launch digest of an SNP guest from firmware, kernel, initrd, command line and number of processors.
 
-The calculation itself is the library `sev-snp-measure` (extra `measure`), which reads files by path and raises whatever its
-parsing runs into; here it gets a clear error for each.
+The library `sev-snp-measure` (extra `measure`) does the calculation. It reads files by path and raises arbitrary errors of its
+parsing, which become errors that name the file.
 """
 
 import re
@@ -18,9 +18,9 @@ _SIGNATURE = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchInputs:
-    """What a guest is started with; kernel None means that no kernel hashes are measured.
+    """What a guest is started with; without a kernel, no kernel hashes are measured.
 
-    firmware_digest_hex: the digest over the firmware's own pages (48 bytes), where only its last part is at hand.
+    firmware_digest_hex: the digest over the firmware's own pages (48 bytes), if only the end of the image is available.
     """
 
     firmware: Path
@@ -32,10 +32,10 @@ class LaunchInputs:
 
 
 def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> bytes:
-    """Return the launch digest, 48 bytes, under QEMU.
+    """Return the launch digest under QEMU, 48 bytes.
 
-    product: `Milan` or `Genoa`, or what QEMU calls the processor it shows the guest, or its CPUID(1).EAX as `0xa00f11`.
-    Raises UsageError naming the file that is at fault.
+    product: `Milan`, `Genoa`, QEMU's name of the virtual processor model, or its CPUID(1).EAX as `0xa00f11`.
+    Raises UsageError naming the unusable file.
     """
     signature = cpu_signature(product)
     for path in (inputs.firmware, inputs.kernel, inputs.initrd):
@@ -60,7 +60,7 @@ def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> byte
 
 
 def cpu_signature(model: str) -> int:
-    """Return CPUID(1).EAX of a virtual processor model, by name or as a number; raises UsageError listing the names."""
+    """Return CPUID(1).EAX for the name of a virtual processor model or a number as text; raises UsageError."""
     _library()
     from sevsnpmeasure.vcpu_types import CPU_SIGS
 
@@ -77,7 +77,7 @@ def cpu_signature(model: str) -> int:
 
 
 def ap_start_address(firmware: Path) -> int:
-    """Return the 32-bit address at which all processors but the first start, from the firmware's table."""
+    """Return the 32-bit start address of all processors but the first, from the firmware's table."""
     _library()
     from sevsnpmeasure.ovmf import OVMF
 

@@ -1,7 +1,7 @@
-"""The SEV-SNP attestation report, 0x4A0 bytes: reading with every reserved byte checked, and writing.
+"""The SEV-SNP attestation report, 0x4A0 bytes: parsing, which checks every reserved byte, and writing.
 
-Since reserved bytes must be zero, writing a report that was read gives the very same bytes, so a signature can be verified over
-the fields alone. Source: docs/internals/attestation.md 2.1, 2.3, 2.4.
+Reserved bytes must be zero, so writing a parsed report gives the same bytes, over which the signature can be verified.
+Source: docs/internals/attestation.md 2.1, 2.3, 2.4.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Annotated
 from contrast_tasks.attestation.errors import MalformedEvidence
 from contrast_tasks.attestation.flags import mask_of
 from contrast_tasks.attestation.layout import At, Layout
+from contrast_tasks.attestation.snp.endorsement import KIND_VCEK, KIND_VLEK
 from contrast_tasks.attestation.snp.flags import ABI_VERSION, GUEST_POLICY, PLATFORM_INFO
 
 REPORT_BYTES = 0x4A0
@@ -18,7 +19,6 @@ SIGNATURE_BYTES = REPORT_BYTES - SIGNED_BYTES
 VERSIONS = range(2, 6)
 VMPL_HOST = 0xFFFFFFFF  # a report that the host asked for
 SIGNING_KEY_VCEK, SIGNING_KEY_VLEK = 0, 1
-KIND_VCEK, KIND_VLEK = "vcek", "vlek"
 
 _VERSION_WITH_CPUID = 3
 _VERSION_WITH_MITIGATIONS = 5
@@ -34,10 +34,10 @@ _SIGNER_KNOWN = 0b1_1111
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpReport:
-    """Every field of the report; the names are those of the protobuf message too.
+    """The fields of the report, named as in the protobuf message.
 
-    current_tcb, reported_tcb, committed_tcb, launch_tcb: packed, their layout depends on the product, see `tcb`.
-    cpuid_family, cpuid_model, cpuid_stepping: zero in version 2; mitigation vectors: zero before version 5.
+    current_tcb, reported_tcb, committed_tcb, launch_tcb: packed in the layout of the product, see `tcb`.
+    cpuid_family, cpuid_model, cpuid_stepping: zero in version 2. Mitigation vectors: zero before version 5.
     """
 
     version: Annotated[int, At(0x000, "I")]
@@ -81,17 +81,17 @@ class SnpReport:
 
     @property
     def current_version(self) -> tuple[int, int, int]:
-        """Return major, minor and build of the firmware that runs."""
+        """Return major, minor and build of the running firmware."""
         return self.current_major, self.current_minor, self.current_build
 
     @property
     def committed_version(self) -> tuple[int, int, int]:
-        """Return major, minor and build of the firmware that cannot be rolled back any more."""
+        """Return major, minor and build of the committed firmware: the host cannot roll back below it."""
         return self.committed_major, self.committed_minor, self.committed_build
 
     @property
     def signing_key(self) -> int:
-        """Return which key signed: 0 VCEK, 1 VLEK, 7 none."""
+        """Return the key that signed: 0 VCEK, 1 VLEK, 7 none."""
         return self.signer_info >> 2 & 7
 
     @property
@@ -106,7 +106,7 @@ class SnpReport:
 
     @property
     def key_kind(self) -> str:
-        """Return whose key signed, as in the addresses of AMD's service: `vlek` is a provider's, `vcek` the chip's own."""
+        """Return the kind of the key that signed: KIND_VCEK or KIND_VLEK."""
         return KIND_VLEK if self.signing_key == SIGNING_KEY_VLEK else KIND_VCEK
 
 
@@ -114,10 +114,9 @@ LAYOUT = Layout(SnpReport, REPORT_BYTES, what="report", reason="report")
 
 
 def parse_report(raw: bytes) -> SnpReport:
-    """Read a report; the signature is checked for its form only.
+    """Read a report; only the form of its signature is checked.
 
-    Raises MalformedEvidence if the length, the version, a reserved byte or bit, the signature's algorithm or range is not as
-    the ABI has it.
+    Raises MalformedEvidence if length, version, a reserved byte or bit, or the signature's algorithm or range violate the ABI.
     """
     report = LAYOUT.parse(raw)
     _verify_form(report)
@@ -128,7 +127,7 @@ def parse_report(raw: bytes) -> SnpReport:
 def signature_scalars(report: SnpReport) -> tuple[int, int]:
     """Return r and s, each 1..n-1.
 
-    The report holds them little-endian in 72 bytes, of which 48 are significant. Raises MalformedEvidence.
+    The report has each in 72 bytes, little-endian, of which 48 are significant. Raises MalformedEvidence.
     """
     scalars = []
     for name, start in (("r", 0), ("s", _SCALAR_FIELD_BYTES)):
@@ -173,7 +172,7 @@ def _verify_form(report: SnpReport) -> None:
         not platform & ~_PLATFORM_KNOWN,
         "platform-info-reserved",
         f"{platform:#x}",
-        "no other bits than 0 to 5 and 7",
+        "no bits but 0 to 5 and 7",
     )
     is_signed = report.signing_key in {SIGNING_KEY_VCEK, SIGNING_KEY_VLEK}
     _require(
@@ -195,8 +194,6 @@ def _verify_form(report: SnpReport) -> None:
     )
 
 
-def _require(
-    holds: bool, reason: str, found: str, wanted: str
-) -> None:  # the first word of a sentence
+def _require(holds: bool, reason: str, found: str, wanted: str) -> None:
     if not holds:
         raise MalformedEvidence(f"report field {reason} is {found}, wanted {wanted}", reason=reason)

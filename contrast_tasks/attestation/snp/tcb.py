@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from contrast_tasks.attestation.errors import MalformedEvidence
 
 COMPONENTS = ("bootloader", "tee", "snp", "microcode", "fmc")
-# The byte of each component, from the least significant on; the other bytes are reserved.
+# The byte of each component, counted from the least significant; the other bytes are reserved.
 _BYTES = {"bootloader": 0, "tee": 1, "snp": 6, "microcode": 7}
 _BYTES_TURIN = {"fmc": 0, "bootloader": 1, "tee": 2, "snp": 3, "microcode": 7}
 _MAX_SVN = 127  # all but microcode, on Milan and Genoa
@@ -16,7 +16,7 @@ _MAX_SVN = 127  # all but microcode, on Milan and Genoa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tcb:
-    """Patch levels, 0..255 each; compared per component, never as one integer. fmc exists on Turin only."""
+    """Patch levels from 0 to 255, compared per component, never as one integer; only Turin has an fmc."""
 
     bootloader: int
     tee: int
@@ -29,7 +29,7 @@ class Tcb:
         return f"{text}, fmc {self.fmc}" if self.fmc else text
 
     def lower_than(self, minimum: "Tcb") -> tuple[str, ...]:
-        """Return the names of the components that are below `minimum`; empty means at least as new everywhere."""
+        """Return the names of the components below `minimum`."""
         if self == minimum:
             return ()
         return tuple(name for name in COMPONENTS if getattr(self, name) < getattr(minimum, name))

@@ -1,7 +1,7 @@
-"""Judge SEV-SNP evidence: made by a genuine processor, in the state the manifest demands, for this key, now.
+"""Verify SEV-SNP evidence: a genuine processor made it, now, for this key, in the state that the manifest demands.
 
-`verify_genuine` answers the first part, `SnpValidator.judge` all of it. Everything is pure: bytes, expectations, the clock and
-the revocation lists at hand come in; facts or one typed error come out. Nothing here waits for the network.
+`verify_genuine` verifies the first part, `SnpValidator.judge` all of it. Nothing here does I/O: bytes, expectations, time and
+revocation lists come in, facts or one typed error come out.
 Source: docs/internals/attestation.md 2.8, in its order.
 """
 
@@ -19,6 +19,7 @@ from contrast_tasks.attestation.errors import EndorsementRejected, SignatureReje
 from contrast_tasks.attestation.snp.crl import CrlSource, verify_not_revoked
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument, parse_document
 from contrast_tasks.attestation.snp.endorsement import (
+    KIND_VLEK,
     Endorsement,
     TrustAnchor,
     parse_endorsement,
@@ -31,24 +32,19 @@ from contrast_tasks.attestation.snp.expectation import (
     endorsement_checks,
 )
 from contrast_tasks.attestation.snp.lines import line_of_report
-from contrast_tasks.attestation.snp.report import (
-    KIND_VLEK,
-    SIGNED_BYTES,
-    SnpReport,
-    signature_scalars,
-)
+from contrast_tasks.attestation.snp.report import SIGNED_BYTES, SnpReport, signature_scalars
 from contrast_tasks.attestation.verdict import Verdict, require_all, require_policy
 from contrast_tasks.evidence_documents import OID_SNP
 
 _ECDSA = ec.ECDSA(SHA384())
 
 CertificateSource = Callable[[SnpReport], bytes]
-"""A report, not verified yet, to the VCEK (DER) at hand for its chip and TCB, or empty; never fetches, never blocks."""
+"""A report, not verified yet, to the cached VCEK (DER) for its chip and TCB, or empty; never fetches, never blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenuineReport:
-    """A report that a genuine processor signed; says nothing of the guest's state yet."""
+    """A report that a genuine processor signed; the guest's state is not judged yet."""
 
     report: SnpReport
     line: str
@@ -73,11 +69,11 @@ class SnpVerdict(Verdict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """What a verifier trusts beside the reference values.
+    """What a verifier trusts besides the reference values.
 
-    anchor: the pinned root of the processor line. allow_vlek: also keys that a cloud provider holds.
-    crl: revocation lists at hand. certificate: endorsement certificates at hand, for documents without one.
-    check_revocation: False is for evidence whose lists are gone, as in archives.
+    anchor: the pinned root of the processor line. allow_vlek: accept keys of cloud providers too.
+    crl: cached revocation lists. certificate: cached endorsement certificates, for documents without one.
+    check_revocation: False for archived evidence, whose lists are gone.
     """
 
     anchor: TrustAnchor
@@ -108,12 +104,12 @@ def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> Genuin
         raise EndorsementRejected(
             f"the document has no {kind} certificate",
             reason="chain-incomplete",
-            hint="the peer could not get its certificate, and none is kept for its chip and TCB",
+            hint="the peer could not get its certificate, and none is cached for its chip and TCB",
         )
     endorsement = parse_endorsement(content)
-    if endorsement.kind != kind.upper():
+    if endorsement.kind != kind:
         raise EndorsementRejected(
-            f"the certificate is a {endorsement.kind.lower()}, but another key signed the report"
+            f"the certificate is a {endorsement.kind}, but another key signed the report"
         )
     line = line_of(report, endorsement)
     if line != trust.anchor.line:
@@ -141,19 +137,19 @@ def verify_genuine(document: SnpDocument, trust: Trust, now: datetime) -> Genuin
 
 
 def _revocation_lists(document: SnpDocument, trust: Trust, line: str) -> tuple[bytes, ...]:
-    """Return the lists that may vouch for the intermediate certificate of a key.
+    """Return the lists that may clear the intermediate certificate of a key.
 
-    AMD has one list for each kind of key, and none of them says which it is. So a provider's key is only vouched for by the
-    list that we got from the address of its kind: its host could deliver the other one.
+    AMD has one list for each kind of key, and the lists do not name their kind. So for a provider's key only the list that we
+    fetched from the address of its kind counts: its host could send the other one.
     """
     kind = document.report.key_kind
-    kept = (trust.crl and trust.crl(line, kind)) or b""
-    return (kept,) if kind == KIND_VLEK else (document.extras.get(EXTRA_CRL, b""), kept)
+    cached = (trust.crl and trust.crl(line, kind)) or b""
+    return (cached,) if kind == KIND_VLEK else (document.extras.get(EXTRA_CRL, b""), cached)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnpValidator:
-    """Judges documents against one reference value; immutable, so any number of handshakes may share it.
+    """Judges documents by one reference value; immutable, so handshakes can share it.
 
     name: for messages, as `snp-0-MILAN`. policy_hashes: if given, HOST_DATA must be one of these (hex).
     """
@@ -165,14 +161,14 @@ class SnpValidator:
     oid: str = OID_SNP
 
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> SnpVerdict:
-        """Return the verdict on a document (protobuf) as it stands in a certificate extension; else as `judge`."""
+        """Return the verdict on a document (protobuf), the content of a certificate extension; otherwise as `judge`."""
         return self.judge(parse_document(document), report_data, now)
 
     def judge(self, document: SnpDocument, report_data: bytes, now: datetime) -> SnpVerdict:
-        """Return the verdict if every check of docs/internals/attestation.md 2.8 passes; never waits for the network.
+        """Return the verdict if every check of docs/internals/attestation.md 2.8 passes; never uses the network.
 
-        report_data: the 64 bytes that the evidence has to bind.
-        Raises HardwareRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.
+        report_data: the 64 bytes that the evidence must hold.
+        Raises HardwareRejected, or WrongPolicyHash if only the policy is not one of `policy_hashes`.
         """
         genuine = verify_genuine(document, self.trust, now)
         report, tcbs = genuine.report, genuine.tcbs
@@ -185,11 +181,9 @@ class SnpValidator:
 
 
 def line_of(report: SnpReport, endorsement: Endorsement) -> str:
-    """Return the processor line of a report, or "" if its model belongs to none that we know."""
-    # From version 3 the report itself says which processor it is; some certificates name a wrong product.
-    if report.has_cpuid:
-        return line_of_report(report)
-    return endorsement.line
+    """Return the processor line of a report, "" if its model is unknown."""
+    # Reports from version 3 on name their processor; some certificates name a wrong product.
+    return line_of_report(report) if report.has_cpuid else endorsement.line
 
 
 def _verify_signature(report: SnpReport, endorsement: Endorsement) -> None:
@@ -199,5 +193,5 @@ def _verify_signature(report: SnpReport, endorsement: Endorsement) -> None:
     except InvalidSignature as err:
         raise SignatureRejected(
             "the report is not signed by the endorsement key",
-            hint="the report was altered, or the certificate is of another chip or firmware level",
+            hint="the report was altered, or the certificate is for another chip or firmware level",
         ) from err

@@ -1,7 +1,7 @@
-"""Extend an SNP launch digest by further virtual processors, as firmware does for each VMSA page it measures.
+"""Extend an SNP launch digest by further virtual processors, as firmware does for each VMSA page that it measures.
 
-A manifest may carry the digest for one virtual processor and the address at which the others start; the digest for n
-processors follows by n - 1 updates with the same page.
+A manifest may have the digest for one virtual processor and the start address of the others. The digest for n processors
+follows by n - 1 updates with the same page.
 
 Source: SEV-SNP firmware ABI, "PAGE_INFO" of SNP_LAUNCH_UPDATE; initial register values as QEMU sets them (docs/internals/attestation.md 6.1).
 """
@@ -23,7 +23,7 @@ _PAGE_INFO = struct.Struct("<48s48sHBBBBBBQ")
 _PAGE_BYTES = 4096
 _SEGMENT = struct.Struct("<HHIQ")
 
-# Offset: (selector, attributes, limit); the base is zero but for CS, whose base and RIP are the start address.
+# Offset: (selector, attributes, limit). The base is zero; only CS has another one, which with RIP is the start address.
 _SEGMENTS = {
     0x000: (0, 0x93, 0xFFFF),  # ES
     0x020: (0, 0x93, 0xFFFF),  # SS
@@ -50,7 +50,7 @@ _QUADWORDS = {
 def vmsa_page(start_address: int, *, cpu_signature: int, features: int = SEV_FEATURE_SNP) -> bytes:
     """Return the 4096 bytes of a virtual processor's initial save area under QEMU.
 
-    start_address: EIP at which it starts, 32 bits; cpu_signature: CPUID(1).EAX; features: SEV_FEATURES.
+    start_address: initial EIP, 32 bits; cpu_signature: CPUID(1).EAX; features: SEV_FEATURES.
     """
     page = bytearray(_PAGE_BYTES)
     for offset, (selector, attributes, limit) in _SEGMENTS.items():
@@ -66,14 +66,10 @@ def vmsa_page(start_address: int, *, cpu_signature: int, features: int = SEV_FEA
     return bytes(page)
 
 
-def extend_by_vmsa(launch_digest: bytes, page: bytes) -> bytes:
-    """Return the launch digest (48 bytes) after one more save area was measured."""
-    return _extend(launch_digest, hashlib.sha384(page).digest())
-
-
-def _extend(launch_digest: bytes, contents: bytes) -> bytes:
+def extend_by_vmsa(launch_digest: bytes, page_digest: bytes) -> bytes:
+    """Return the launch digest (48 bytes) after one more save area, of this SHA-384, was measured."""
     info = _PAGE_INFO.pack(
-        launch_digest, contents, _PAGE_INFO.size, _PAGE_TYPE_VMSA, 0, 0, 0, 0, 0, _VMSA_ADDRESS
+        launch_digest, page_digest, _PAGE_INFO.size, _PAGE_TYPE_VMSA, 0, 0, 0, 0, 0, _VMSA_ADDRESS
     )
     return hashlib.sha384(info).digest()
 
@@ -81,17 +77,17 @@ def _extend(launch_digest: bytes, contents: bytes) -> bytes:
 def digests_by_vcpus(seed: bytes, ap_start: int, *, cpu_signature: int) -> Iterator[bytes]:
     """Yield the launch digest for 1, 2, ... 220 virtual processors.
 
-    seed: the digest for one, 48 bytes; ap_start: 32-bit address at which the others start (APEIP).
+    seed: the digest for one, 48 bytes; ap_start: 32-bit start address of the others (APEIP).
     """
-    contents = hashlib.sha384(vmsa_page(ap_start, cpu_signature=cpu_signature)).digest()
+    page_digest = hashlib.sha384(vmsa_page(ap_start, cpu_signature=cpu_signature)).digest()
     digest = seed
     for _ in range(MAXIMUM_VCPUS):
         yield digest
-        digest = _extend(digest, contents)
+        digest = extend_by_vmsa(digest, page_digest)
 
 
 @lru_cache(maxsize=64)
 def vcpus_by_digest(seed: bytes, ap_start: int, cpu_signature: int) -> dict[bytes, int]:
-    """Return launch digest to number of virtual processors for every number allowed; computed once per seed."""
-    every = digests_by_vcpus(seed, ap_start, cpu_signature=cpu_signature)
-    return {digest: count for count, digest in enumerate(every, start=1)}
+    """Return each acceptable launch digest with its number of virtual processors; computed once per seed."""
+    digests = digests_by_vcpus(seed, ap_start, cpu_signature=cpu_signature)
+    return {digest: count for count, digest in enumerate(digests, start=1)}

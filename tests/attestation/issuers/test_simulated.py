@@ -92,7 +92,7 @@ def test_only_the_chips_key_is_kept(place: Path) -> None:
     private = [name for name in FILES if b"PRIVATE KEY" in (place / name).read_bytes()]
 
     assert private == ["vcek.pem"]
-    assert parse_endorsement((place / "vcek.der").read_bytes()).kind == "VCEK"
+    assert parse_endorsement((place / "vcek.der").read_bytes()).kind == "vcek"
 
 
 def test_those_who_come_at_the_same_time_get_the_same_processor(

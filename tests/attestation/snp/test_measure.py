@@ -1,6 +1,7 @@
 """Launch digests, against published ones and against sev-snp-measure."""
 
 import json
+from hashlib import sha384
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,9 @@ def test_other_features_make_another_page(tmp_path: Path) -> None:
         ap_start_address(inputs.firmware), cpu_signature=CPU_SIGNATURES["Milan"], features=0x21
     )
 
-    assert extend_by_vmsa(seed, page) == launch_digest(inputs, product="Milan", vcpus=2)
+    assert extend_by_vmsa(seed, sha384(page).digest()) == launch_digest(
+        inputs, product="Milan", vcpus=2
+    )
 
 
 def test_a_digest_names_its_number_of_processors() -> None:

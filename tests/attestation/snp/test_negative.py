@@ -180,7 +180,7 @@ FORMS: list[Any] = [
         for bit in (26, 32, 63)
     ),
     *(
-        pytest.param({"platform_info": 1 | 1 << bit}, "platform-info-reserved", f"is {1 | 1 << bit:#x}, wanted no other", id=f"24 bit {bit}")
+        pytest.param({"platform_info": 1 | 1 << bit}, "platform-info-reserved", f"is {1 | 1 << bit:#x}, wanted no bits but 0 to 5", id=f"24 bit {bit}")
         for bit in (6, 8, 9, 31, 63)
     ),
 ]  # fmt: skip

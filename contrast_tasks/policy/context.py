@@ -1,4 +1,4 @@
-"""What the derivation of every container of a pod has in common."""
+"""The pod whose policy is derived, as the derivation of each container sees it."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from contrast_tasks.records import Record
 
 
 class PodContext(Record):
-    """The pod being derived; metadata and spec are the template's."""
+    """One pod; metadata and spec: of its template."""
 
     given: PolicyInput
     profile: Profile
@@ -20,7 +20,7 @@ class PodContext(Record):
 
     @property
     def service_links(self) -> bool:
-        """Return whether the kubelet sets variables for all Services of the namespace."""
+        """Return whether the kubelet sets variables for every Service of the namespace."""
         return self.spec.flag("enableServiceLinks", default=True)
 
     @property
@@ -30,14 +30,11 @@ class PodContext(Record):
         return self.spec.text("serviceAccountName") or alias
 
     def config(self, kind: str, name: str) -> Mapping[str, str | bytes] | None:
-        """Return the data of a ConfigMap or Secret of the pod's namespace, None when it was not given.
+        """Return the data of a ConfigMap or Secret of the pod's namespace, None if it is unknown.
 
-        An object without a namespace and one in `default` stand for each other.
+        No namespace and the namespace `default` are the same.
         """
-        namespace = self.given.owner.namespace
-        places = {None: (None, "", "default"), "default": ("default", None, "")}
-        for place in places.get(namespace or None, (namespace,)):
-            found = self.given.configs.get((kind, place, name))
-            if found is not None:
-                return found
-        return None
+        namespace = self.given.owner.namespace or "default"
+        names = (namespace, None, "") if namespace == "default" else (namespace,)
+        known = (self.given.configs.get((kind, each, name)) for each in names)
+        return next((data for data in known if data is not None), None)

@@ -1,4 +1,4 @@
-"""From a pod template to the expectations its policy enforces (docs/internals/policy.md 4)."""
+"""Derive the expectations that a pod's policy enforces from its template (docs/internals/policy.md 4)."""
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
@@ -35,7 +35,7 @@ from contrast_tasks.policy.profiles import DEFAULT_SYSCTLS, MASKED_PATHS, READON
 from contrast_tasks.policy.users import pause_user
 from contrast_tasks.policy.volumes import Volume, container_devices, container_storages
 
-# Annotations that carry the policy itself and are therefore never part of it.
+# These annotations contain the policy, so they cannot be part of it.
 _OWN_ANNOTATIONS = (
     "io.katacontainers.config.agent.policy",
     "io.katacontainers.config.hypervisor.cc_init_data",
@@ -45,11 +45,11 @@ _OWN_ANNOTATIONS = (
 def derive(
     given: PolicyInput, profile: Profile, findings: Findings[Path] | None = None
 ) -> PolicyData:
-    """Return the expectations of one pod; warnings are in its `findings`.
+    """Return the expectations of one pod; `findings` of the result has its warnings.
 
-    findings: knows where paths of the object stand; by default findings have their JSON pointer alone.
-    Raises FindingsError with every finding when at least one is an error. The result depends on the arguments
-    only, and not on the order of keys in mappings.
+    findings: locates paths inside the object; by default findings have only a JSON pointer.
+    Raises FindingsError with all findings if at least one is an error. The result does not depend on the order of keys
+    in mappings.
     """
     expectations = expect(given, profile, findings)
     raise_errors(expectations.findings)
@@ -59,9 +59,9 @@ def derive(
 def expect(
     given: PolicyInput, profile: Profile, findings: Findings[Path] | None = None
 ) -> PolicyData:
-    """Return the expectations as far as they can be known; `findings` has errors too.
+    """Return the expectations as far as they are known; `findings` of the result has errors too.
 
-    What an error speaks of is left out or guessed, so that no policy may be made of it.
+    With an error the expectations are incomplete and must not become a policy.
     """
     if findings is None:
         findings = Findings(lambda path: Location(file="", pointer=to_pointer(path)))
@@ -80,7 +80,7 @@ def expect(
     containers, watched = _containers(context)
     identity = _identity(context)
     sysctls = _sysctls(context)
-    # A place is read as often as it is needed; what is wrong with it is told once.
+    # A place may be read several times; its findings are kept once.
     found = tuple(dict.fromkeys(findings))
     names = {m.source[1] for each in containers for m in each.mounts if m.source[0] == "file"}
     return PolicyData(
@@ -103,7 +103,7 @@ def _identity(context: PodContext) -> PodIdentity:
     elif not is_subdomain(owner.name or owner.generate_name):
         Place(None, ("metadata", "name"), metadata.findings).report(
             catalogue.NO_NAME,
-            f"the name {owner.name or owner.generate_name!r} is no DNS name",
+            f"the name {owner.name or owner.generate_name!r} is not a DNS name",
             "write lower-case letters, digits, dashes and dots",
         )
     annotations = metadata.mapping("annotations")
@@ -121,7 +121,7 @@ def _identity(context: PodContext) -> PodIdentity:
 
 
 def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
-    """Return the pause container and all others in the order they are started, and the watched base names."""
+    """Return the containers in starting order, the pause container first, and the base names that are watched."""
     containers = [_pause(context)]
     watched = {SERVICE_ACCOUNT.rpartition("/")[2]}
     previous = ""
@@ -140,7 +140,7 @@ def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
         if not is_label(name) or name in seen:
             place.at("name").report(
                 catalogue.NO_NAME,
-                f"the container's name {name!r} is missing, not unique or no DNS label",
+                f"the container's name {name!r} is missing, not unique or not a DNS label",
                 "write 1 to 63 lower-case letters, digits and dashes",
             )
         seen.add(name)
@@ -209,7 +209,7 @@ def _container(
 
 
 def _propagation(mounts: tuple[Mount, ...]) -> str:
-    """Return what containerd sets for the root when a mount is shared with or follows the host."""
+    """Return the propagation of the root file system, which containerd derives from that of the mounts."""
     modes = {options[1] for mount in mounts for options in mount.options if len(options) > 1}
     return next((mode for mode in ("rshared", "rslave") if mode in modes), "")
 
@@ -224,8 +224,8 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
     if facts is None:
         where.report(
             catalogue.IMAGE_FACTS,
-            f"nothing is known about the image {reference}",
-            "run the lock task, so that its configuration is in contrast.lock",
+            f"the lock file has no entry for the image {reference}",
+            "run the lock task to add it to contrast.lock",
         )
         return ImageFacts(reference=reference)
     digest = reference.partition("@")[2]
@@ -238,7 +238,7 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
     elif facts.digest and facts.digest != digest:
         where.report(
             catalogue.IMAGE_FACTS,
-            f"the facts known are those of {facts.digest}, the image is pinned to {digest}",
+            f"the lock file describes {facts.digest}, but the image is pinned to {digest}",
         )
     if facts.layers_diff_ids == ():
         where.report(

@@ -1,7 +1,7 @@
-"""Evaluates a policy as the agent does: query, decision, state changes (docs/internals/policy.md 1).
+"""Evaluate a policy as the agent does: query, decision, state changes (docs/internals/policy.md 1).
 
-The engines are optional (extra `simulate`) and are imported when one is made. An error inside the engine is raised:
-our rules must never cause one, although the agent would deny the request.
+The engines are optional (extra `simulate`) and imported on first use. The agent denies a request when its engine fails;
+here such an error is raised, since our rules must never cause one.
 """
 
 import importlib
@@ -14,8 +14,8 @@ from typing import Any
 
 from contrast_tasks.errors import ContrastError, UsageError
 
-# Module names of the wheels celine-regorus (regorus 0.9) and hobofan-regorus (regorus 0.2); there is none of the second
-# from Python 3.13 on.
+# Modules of the wheels celine-regorus (regorus 0.9) and hobofan-regorus (regorus 0.2); the second has no wheel for Python
+# 3.13 and later.
 ENGINES = ("regorus", "hobofan_regorus")[: 2 if sys.version_info < (3, 13) else 1]
 _DENIAL = re.compile(r"DENY (?P<entry>\w+) container=(?P<container>\S+) codes=(?P<codes>.*)")
 _CODE = re.compile(r"(E_[A-Z_]+)(?:\(([^)]*)\)?)?")
@@ -33,7 +33,11 @@ class PolicyEngineMissing(PolicyEngineError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer to one request; codes with the names they speak of, and all printed lines."""
+    """The decision on one request.
+
+    codes: of the failed checks, each with the names that it concerns. container: its label in the denial.
+    prints: all printed lines.
+    """
 
     allowed: bool
     codes: Mapping[str, tuple[str, ...]]
@@ -42,10 +46,10 @@ class Decision:
 
 
 class PolicyEngine:
-    """One policy and its state, as in one guest."""
+    """A policy and its state in one guest."""
 
     def __init__(self, policy: bytes, *, engine: str = ENGINES[0]) -> None:
-        """Load the policy; engine is one of ENGINES. Raises PolicyEngineError when that fails."""
+        """Load the policy; engine: one of ENGINES. Raises PolicyEngineError if that fails."""
         try:
             module = importlib.import_module(engine)
         except ImportError as error:
@@ -63,9 +67,9 @@ class PolicyEngine:
         self._publish()
 
     def ask(self, kind: str, request: Mapping[str, Any]) -> Decision:
-        """Return the decision on one request and apply its state changes when it is allowed.
+        """Return the decision on one request, and apply its state changes if it is allowed.
 
-        Raises PolicyEngineError when the evaluation fails or its result is none of the agent's forms.
+        Raises PolicyEngineError if the evaluation fails or its result does not have a form that the agent accepts.
         """
         self._engine.set_input_json(json.dumps(request))
         try:
@@ -99,7 +103,7 @@ def apply_patch(
 ) -> dict[str, Any]:
     """Return the state after RFC 6902 operations on direct members of `/pstate/`.
 
-    Raises PolicyEngineError for any other path, and for removing or replacing what is not there.
+    Raises PolicyEngineError for any other path, and for removing or replacing a member that is absent.
     """
     changed = dict(state)
     for operation in operations:
@@ -115,12 +119,12 @@ def apply_patch(
         elif name in {"add", "replace"}:
             changed[key] = operation["value"]
         else:
-            raise PolicyEngineError(f"state change {name!r} is not known")
+            raise PolicyEngineError(f"state change {name!r} is unknown")
     return changed
 
 
 def parse_denial(text: str) -> tuple[str, dict[str, tuple[str, ...]]] | None:
-    """Return container and codes of a denial line inside any text, as an event of the cluster; None without one."""
+    """Return container and codes of the denial line in a text, such as an event of the cluster; None without one."""
     match = _DENIAL.search(text)
     if match is None:
         return None
@@ -135,6 +139,6 @@ def _decision(*, allowed: bool, prints: tuple[str, ...]) -> Decision:
 
 
 def _first(error: Exception) -> str:
-    """Return the engine's own words without its stack."""
+    """Return the engine's message without its stack trace."""
     text = str(error).split("Stack backtrace")[0]
     return " ".join(text.split())

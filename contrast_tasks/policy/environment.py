@@ -1,4 +1,4 @@
-"""The environment of a container, computed as the kubelet and containerd compute it (docs/internals/policy.md 4.3)."""
+"""The environment of a container, as the kubelet and containerd compute it (docs/internals/policy.md 4.3)."""
 
 import re
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ from contrast_tasks.policy.values import (
     service_value,
 )
 
-# Names that every kubelet accepts for keys that envFrom turns into variables, and those of kubelets since 1.30 only.
+# Keys that envFrom turns into variables: those that every kubelet accepts, and those that kubelets since 1.30 accept.
 _ENV_NAME = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*")
 _LATER_ENV_NAME = re.compile(r"[ -<>-~]+")
 JOB_INDEX = "JOB_COMPLETION_INDEX"
 _GPU_FAMILY = f"|{GPU_VARIABLES}"
-# All patterns of variables under names that neither pod nor image define.
+# Every possible pattern of variables that neither pod nor image defines.
 KNOWN_FAMILIES = frozenset(
     {
         *(SERVICE_FAMILY, API_SERVER_FAMILY),
@@ -39,7 +39,11 @@ KNOWN_FAMILIES = frozenset(
 
 
 class ContainerEnvironment:
-    """Variables of one container: `given` by the pod in the order of definition, and `image` ones below them."""
+    """The variables of one container.
+
+    given: those that the pod defines, in order of definition; they override those of the image.
+    maybe_absent: names of given variables that may be missing.
+    """
 
     def __init__(self, context: PodContext, container: Place, image: ImageFacts) -> None:
         self._context = context
@@ -52,14 +56,14 @@ class ContainerEnvironment:
         self._add_job_index()
 
     def lookup(self, name: str) -> Parts | None:
-        """Return what `$(name)` stands for in command, args and later variables."""
+        """Return the value of `$(name)` in command, args and later variables."""
         found = self.given.get(name)
         if found is not None:
             return found
         return service_value(name, links=self._context.service_links)
 
     def lookup_static(self, name: str) -> Parts | None:
-        """Return what `$(name)` stands for in an exec probe: the value as written, empty for valueFrom."""
+        """Return the value of `$(name)` in an exec probe: the value as written, empty for valueFrom."""
         found: Parts | None = None
         if name == JOB_INDEX and self._context.given.indexed_job:
             found = ()
@@ -69,7 +73,7 @@ class ContainerEnvironment:
         return found
 
     def expectation(self, *, tty: bool, gpus: int = 0) -> Environment:
-        """Return what the process's environment must be; one entry per name, the pod's before the image's."""
+        """Return the expected environment of the process; the pod's variables override the image's."""
         fixed = _split((DEFAULT_PATH,)) | self._image
         if tty:
             fixed["TERM"] = "xterm"
@@ -97,12 +101,10 @@ class ContainerEnvironment:
                     self._take_all(source.mapping(member), kind, prefix)
 
     def _add_job_index(self) -> None:
-        """Add what the controller of an indexed Job appends to the container's variables, unless they have it."""
-        if self._context.given.indexed_job and not self._defines(JOB_INDEX):
+        """Add the variable that the controller of an indexed Job appends unless the container defines it."""
+        names = (entry.text("name") for entry in self._container.entries("env"))
+        if self._context.given.indexed_job and JOB_INDEX not in names:
             self._set(JOB_INDEX, (NUMBER,))
-
-    def _defines(self, name: str) -> bool:
-        return any(entry.text("name") == name for entry in self._container.entries("env"))
 
     def _take_all(self, reference: Place, kind: str, prefix: str) -> None:
         entries = self._config(reference, kind)
@@ -119,7 +121,7 @@ class ContainerEnvironment:
         for entry in self._container.entries("env"):
             name = entry.text("name")
             if not name or "=" in name or not name.isprintable():
-                entry.at("name").report(catalogue.ENV_NAME, f"{name!r} is no name of a variable")
+                entry.at("name").report(catalogue.ENV_NAME, f"{name!r} is not a name of a variable")
                 continue
             value = entry.text("value")
             if value:
@@ -145,7 +147,7 @@ class ContainerEnvironment:
         else:
             source.report(
                 catalogue.UNKNOWN_FIELD,
-                f"the value of {name} comes from a source that is not understood",
+                f"the value of {name} comes from an unknown source",
                 "use configMapKeyRef, secretKeyRef, fieldRef or resourceFieldRef",
             )
 
@@ -189,7 +191,7 @@ class ContainerEnvironment:
 
 
 def image_environment(image: ImageFacts) -> Environment:
-    """Return the environment of the pause container, which has no variables but the image's."""
+    """Return the environment of the pause container, which has only the image's variables."""
     return Environment(fixed=_split((DEFAULT_PATH,)) | _split(image.env))
 
 
@@ -202,7 +204,7 @@ def _split(entries: tuple[str, ...]) -> dict[str, str]:
 
 
 def _env_text(value: str | bytes, kind: str) -> str | None:
-    """Return the value as a variable has it; binary data of a ConfigMap has none."""
+    """Return the value of a variable, None for binary data of a ConfigMap and for other encodings than UTF-8."""
     if isinstance(value, str):
         return value
     if kind == "ConfigMap":

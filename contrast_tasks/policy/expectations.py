@@ -1,7 +1,7 @@
-"""What one pod may ask of its guest: the data block of a policy, as types.
+"""What one pod may request of its guest: the data block of a policy, as types.
 
-Names follow the Kata agent's requests and docs/internals/policy.md 10.2. `to_json` gives the block that the rules read; members
-that several containers have in common are factored out into `shared`, because an annotation has a size budget.
+Names follow the Kata agent's requests and docs/internals/policy.md 10.2. `to_json` returns the block that the rules
+read. What several containers have in common goes to `shared`, because annotations are limited in size.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ SourceKind = Literal["eq", "file"] | DirectoryKind
 
 
 class Pattern(Record):
-    """A value that only the host knows: an anchored regular expression and one text that it matches.
+    """A value that only the host knows: an anchored regular expression and a text that it matches.
 
-    `$(name)`, `$(namespace)` and `$(uid)` in either stand for the pod's identity in the request.
+    In both, `$(name)`, `$(namespace)` and `$(uid)` are replaced by the pod's identity in the request.
     """
 
     regex: str
@@ -31,19 +31,23 @@ Value = str | Pattern
 
 
 class EnvPattern(Record):
-    """A variable whose value is not known; regex and sample are of the whole `NAME=value`."""
+    """A variable whose value only the host knows; regex and sample: of the whole `NAME=value`."""
 
     regex: str
     sample: str
     required: bool
 
 
-# A family that no variable belongs to: nothing stands before the start of a text.
+# A pattern that matches no variable: no character precedes the start of a text.
 NOTHING = "x^"
 
 
 class Environment(Record):
-    """fixed must be present; optional may be absent; family is a pattern of a whole `NAME=value`, without anchors, for other names."""
+    """The expected environment of a process.
+
+    fixed: value by name of variables that must be present. optional: accepted values by name of those that may be absent.
+    family: pattern, without anchors, of the whole `NAME=value` of variables with other names.
+    """
 
     fixed: Mapping[str, str] = {}
     optional: Mapping[str, tuple[str, ...]] = {}
@@ -52,7 +56,7 @@ class Environment(Record):
 
 
 class User(Record):
-    """Numeric identity of a process; gids are the additional groups, sorted."""
+    """The numeric identity of a process; gids: the additional groups, sorted."""
 
     uid: int
     gid: int
@@ -60,7 +64,7 @@ class User(Record):
 
 
 class Process(Record):
-    """nnp is no-new-privileges; caps are sorted names without CAP_."""
+    """The expected process; nnp: no-new-privileges; caps: sorted names without CAP_."""
 
     args: tuple[Value, ...]
     cwd: str
@@ -71,9 +75,10 @@ class Process(Record):
 
 
 class Mount(Record):
-    """One mount point; options are the accepted lists, extra are options the kernel may add to them.
+    """One mount point.
 
-    source: `eq` the text, `file` the base name of a copied file, `ephemeral` and `local` the volume.
+    source: `eq` and the text, `file` and the base name of a copied file, or `ephemeral` or `local` and the volume.
+    options: the accepted lists. extra: options that the kernel may add to them.
     """
 
     destination: str
@@ -94,9 +99,10 @@ class Mount(Record):
 
 
 class Storage(Record):
-    """A directory the agent makes for a volume before the container starts.
+    """A directory that the agent creates for a volume before the container starts.
 
-    kind: `ephemeral` in memory of its own, `local` on the guest's disk. counts: the accepted numbers of such entries.
+    kind: `ephemeral` for a separate file system in memory, `local` for the guest's disk. counts: accepted numbers of
+    such storages.
     """
 
     kind: DirectoryKind
@@ -115,11 +121,10 @@ class Storage(Record):
 
 
 class Container(Record):
-    """Expectations of one container; the pause container has the empty name.
+    """The expectations of one container; the name of the pause container is "".
 
-    after: names that must have been started before. images: accepted sources of the pull. nested: pairs of mount
-    points of which the first contains the second. propagation: the expected RootfsPropagation. gpus: number of
-    passed-through ones.
+    after: names of containers that must start before it. images: accepted sources of the image pull.
+    propagation: the expected RootfsPropagation. gpus: number of passed-through GPUs.
     """
 
     name: str
@@ -143,7 +148,7 @@ class Container(Record):
 
     @property
     def nested(self) -> tuple[tuple[str, str], ...]:
-        """Return the pairs (outer, inner) of mount points that lie in each other, sorted."""
+        """Return the pairs (outer, inner) of mount points where one contains the other, sorted."""
         points = sorted(mount.destination for mount in self.mounts)
         return tuple(
             (outer, inner)
@@ -154,7 +159,10 @@ class Container(Record):
 
 
 class PodIdentity(Record):
-    """name_re is anchored, name_sample matches it; namespace None lets the first request choose it."""
+    """The identity of the pod.
+
+    name_re: anchored pattern of its name, which name_sample matches. namespace: None lets the first request choose it.
+    """
 
     name_re: str
     name_sample: str
@@ -163,9 +171,9 @@ class PodIdentity(Record):
 
 
 class PolicyData(Record):
-    """All expectations of one pod; `findings` were met on the way and are not part of the policy.
+    """All expectations of one pod; findings: those of the derivation, which are not part of the policy.
 
-    copy_names: base names of files and directories the shim may copy; copy_watched: those it may change later.
+    copy_names: base names of files and directories that the shim may copy. copy_watched: those it may change later.
     """
 
     profile: Profile
@@ -177,7 +185,7 @@ class PolicyData(Record):
     findings: tuple[Finding, ...] = ()
 
     def container(self, name: str) -> Container:
-        """Return the container of that name; raises KeyError when there is none."""
+        """Return a container by name; raises KeyError if there is none."""
         for each in self.containers:
             if each.name == name:
                 return each
@@ -204,10 +212,10 @@ class PolicyData(Record):
 
 
 class _Shared:
-    """Finds what containers have in common and writes each container without it."""
+    """What the containers have in common, and the containers without it."""
 
     def __init__(self, data: PolicyData) -> None:
-        model = data.containers[-1]  # a main container: the longest lists are like its own
+        model = data.containers[-1]  # a main container; most of the others have the same lists
         self.caps = model.process.caps
         self.masked = model.masked
         self.readonly = model.readonly

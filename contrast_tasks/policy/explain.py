@@ -1,7 +1,7 @@
-"""Why a request was denied: expected and actual values for each code, and what to change (docs/internals/policy.md 10.5).
+"""Explain why a request was denied: expected and actual values for each code, and advice (docs/internals/policy.md 10.5).
 
-The denial line has codes and names only, because the host reads it. Here both sides are shown, so the result is for
-the owner of the deployment.
+A denial contains only codes and names, because the host reads it. This result contains values and is only for the owner
+of the deployment.
 """
 
 import json
@@ -20,7 +20,7 @@ _ENTRY = re.compile(r"DENY (\w+) container=")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One failed check: names it speaks of, what the policy wants, what the request has, what to do."""
+    """One failed check: the names it concerns, the expected and the actual value, and advice."""
 
     code: str
     names: tuple[str, ...]
@@ -31,14 +31,14 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A denied request and its reasons, sorted by code."""
+    """A denied request, the label of its container, and the reasons, sorted by code."""
 
     request: Request
     container: str
     reasons: tuple[Reason, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form of the command's result."""
+        """Return the JSON form for the command's result."""
         return {
             "kind": self.request.kind,
             "container": self.container,
@@ -56,7 +56,7 @@ class Explanation:
 
 
 class _Check(NamedTuple):
-    """What to do about a code, and where both sides of what it compares stand, if they stand somewhere."""
+    """Advice for a code, and the paths of the values it compares, in the request and in the policy, "" if it has none."""
 
     advice: str
     asked: str = ""
@@ -66,7 +66,7 @@ class _Check(NamedTuple):
 _OCI = "OCI/Process/"
 _CHECKS: Mapping[str, _Check] = {
     "E_ANNOTATION": _Check(
-        "the runtime sends an annotation the profile does not know, or with another value"
+        "the runtime sends an annotation that the policy does not know, or with another value"
     ),
     "E_ARGS": _Check(
         "compare command and args of the container and the image", _OCI + "Args", "process/args"
@@ -82,35 +82,35 @@ _CHECKS: Mapping[str, _Check] = {
         "compare env and envFrom of the container with what the policy was generated from"
     ),
     "E_FIELD": _Check(
-        "the agent is newer than these rules and the runtime uses a field they do not know"
+        "the agent is newer than these rules, and the runtime uses a field that they do not know"
     ),
-    "E_ID": _Check("the container is not known, was removed, or exists already"),
-    "E_IMG_REF": _Check(
-        "the runtime pulls another image than the one that is pinned", "storages", "image"
-    ),
+    "E_ID": _Check("the container is unknown, was removed, or exists already"),
+    "E_IMG_REF": _Check("the runtime pulls another image than the pinned one", "storages", "image"),
     "E_INSTANCE": _Check("another instance of the container is still running"),
     "E_LOGS": _Check("the output of this container is not shown to the host"),
     "E_MASKED": _Check(
-        "the runtime masks fewer paths than the one policies are made for",
+        "the runtime masks fewer paths than the supported runtime",
         "OCI/Linux/MaskedPaths",
         "masked",
     ),
     "E_MOUNT_EXTRA": _Check(
-        "compare volumeMounts of the container; something was mounted that the policy does not know"
+        "compare volumeMounts of the container; it has a mount that the policy does not know"
     ),
     "E_MOUNT_MISSING": _Check("compare volumeMounts and automountServiceAccountToken"),
     "E_NAMESPACES": _Check(
         "compare hostNetwork, hostPID and hostIPC of the pod", "OCI/Linux/Namespaces", "namespaces"
     ),
     "E_NNP": _Check("compare allowPrivilegeEscalation", _OCI + "NoNewPrivileges", "process/nnp"),
-    "E_ORDER": _Check("containers start in the order of the pod; look for one that failed before"),
+    "E_ORDER": _Check(
+        "containers start in the order of the pod; check whether an earlier one failed"
+    ),
     "E_PIDNS": _Check("compare shareProcessNamespace of the pod", "sandbox_pidns", "pidns"),
     "E_POD_NAME": _Check(
-        "the pod belongs to another object than the one the policy was generated for"
+        "the pod belongs to another object than the one for which the policy was generated"
     ),
     "E_POD_NAMESPACE": _Check("the pod runs in another namespace than the one in its YAML"),
     "E_READONLY": _Check(
-        "the runtime protects fewer paths than the one policies are made for",
+        "the runtime protects fewer paths than the supported runtime",
         "OCI/Linux/ReadonlyPaths",
         "readonly",
     ),
@@ -118,10 +118,10 @@ _CHECKS: Mapping[str, _Check] = {
         "compare securityContext.readOnlyRootFilesystem", "OCI/Root/Readonly", "rootfs_ro"
     ),
     "E_SELECT": _Check(
-        "the pod has a container that the policy does not know, as an injected sidecar"
+        "the pod has a container that the policy does not know, such as an injected sidecar"
     ),
     "E_STORAGE": _Check(
-        "the runtime provides volumes in another way than the one policies are made for",
+        "the runtime provides volumes in another way than the supported runtime",
         "storages",
         "storages",
     ),
@@ -131,18 +131,18 @@ _CHECKS: Mapping[str, _Check] = {
     ),
 }
 _MOUNT = _Check("the runtime provides the volume in another way")
-_OTHER = _Check("the runtime asked for something this policy never allows")
+_OTHER = _Check("the runtime requested something that the policy never allows")
 
 
 def read_log(text: str) -> Iterator[Request]:
-    """Yield the requests of an agent's `policy.jsonl`: one object with kind and request per line.
+    """Yield the requests of an agent's `policy.jsonl`, which has one object with kind and request per line.
 
-    Lines that are not of this form are skipped, because the agent's log may be cut.
+    Other lines are skipped, because the agent's log may be truncated.
     """
     for line in text.split("\n"):
         try:
             entry = json.loads(line)
-            # No request has half of a surrogate pair, and no engine takes one.
+            # Requests contain no unpaired surrogates, and engines do not accept them.
             json.dumps(entry, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             continue
@@ -153,9 +153,9 @@ def read_log(text: str) -> Iterator[Request]:
 def explain(
     policy: bytes, requests: Iterable[Request], *, engine: str = ENGINES[0]
 ) -> tuple[Explanation, ...]:
-    """Ask the policy for each request in order, as one guest would; return those it denies with reasons.
+    """Evaluate the requests in order, as in one guest; return those that the policy denies, with reasons.
 
-    Raises PolicyEngineError when the engine is missing or fails, ContrastError when the policy is not ours.
+    Raises PolicyEngineError if the engine is missing or fails, and UsageError if the policy is not ours.
     """
     block = parse_policy(policy)
     guest = PolicyEngine(policy, engine=engine)
@@ -174,10 +174,10 @@ def explain(
 
 
 def explain_event(policy: bytes, text: str) -> Explanation | None:
-    """Return the reasons of the denial line inside any text, as an event of the cluster; None without one.
+    """Return the reasons of the denial line in a text, such as an event of the cluster; None without one.
 
-    The request is not in the event, so that only what was expected is shown.
-    Raises ContrastError when the policy is not ours.
+    The text does not contain the request, so only expected values are shown.
+    Raises UsageError if the policy is not ours.
     """
     denial, entry = parse_denial(text), _ENTRY.search(text)
     if denial is None or entry is None:
@@ -253,7 +253,7 @@ def _mounts(
 
 
 def _container(block: Mapping[str, Any], request: Request, label: str) -> Mapping[str, Any]:
-    """Return the expectations the request was compared with; the label is the one of the denial."""
+    """Return the expectations with which the request was compared; label: of the denial."""
     name = _annotations(request).get(f"{_CRI}container-name", "" if label == "pause" else label)
     for container in block["containers"]:
         if container["name"] == name:
@@ -274,6 +274,6 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _list_at(value: Any, path: str) -> list[Any]:
-    """Return the list at a path, empty if something else is there: a request is whatever the host wrote."""
+    """Return the list at a path, [] if there is none; the host may have written anything."""
     found = _at(value, path)
     return found if isinstance(found, list) else []

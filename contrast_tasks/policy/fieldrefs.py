@@ -28,7 +28,7 @@ _FIXED_PATHS: dict[str, Parts] = {
     "status.podIPs": (ADDRESSES,),
 }
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
-# Labels that controllers add to the pods they make; an indexed Job adds its own as an annotation as well.
+# Labels that controllers add to their pods; an indexed Job also adds its label as an annotation.
 _STATEFUL_SET_LABELS: dict[str, Parts] = {
     "statefulset.kubernetes.io/pod-name": (POD_NAME,),
     "apps.kubernetes.io/pod-index": (NUMBER,),
@@ -37,7 +37,7 @@ _JOB_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 def field_value(context: PodContext, reference: Place) -> Parts:
-    """Return the value of a fieldRef; an unknown path or label is an error."""
+    """Return the value of a fieldRef; an unknown path or label becomes an error."""
     path = reference.text("fieldPath")
     if path in _FIXED_PATHS:
         return _FIXED_PATHS[path]
@@ -50,7 +50,7 @@ def field_value(context: PodContext, reference: Place) -> Parts:
         return _keyed_value(context, reference, *match.groups())
     reference.at("fieldPath").report(
         catalogue.FIELD_PATH,
-        f"fieldPath {path!r} is not known",
+        f"fieldPath {path!r} is unknown",
         f"known are {', '.join(sorted(_FIXED_PATHS))}, metadata.namespace, "
         "spec.serviceAccountName, metadata.labels['<key>'] and metadata.annotations['<key>']",
     )
@@ -79,10 +79,9 @@ def _keyed_value(context: PodContext, reference: Place, table: str, key: str) ->
 
 
 def resource_value(context: PodContext, container: Place, reference: Place) -> Parts:
-    """Return the value of a resourceFieldRef, computed from requests, limits and divisor.
+    """Return the value of a resourceFieldRef from requests, limits and divisor.
 
-    A limit that is not set is the node's capacity and hence any number; a request that is not set is the limit,
-    or 0.
+    An unset limit is the node's capacity, so any number. An unset request is the limit, or else 0.
     """
     owner = _named_container(context, container, reference)
     if owner is None:
@@ -91,7 +90,7 @@ def resource_value(context: PodContext, container: Place, reference: Place) -> P
     if table not in {"requests", "limits"} or not resource:
         reference.at("resource").report(
             catalogue.FIELD_PATH,
-            f"resource {reference.text('resource')!r} is not known",
+            f"resource {reference.text('resource')!r} is unknown",
             "write limits.<resource> or requests.<resource>",
         )
         return ()

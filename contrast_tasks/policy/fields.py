@@ -1,7 +1,7 @@
-"""Which fields of a pod mean something for the guest (docs/internals/policy.md 4.12).
+"""The fields of a pod, by their effect on the guest (docs/internals/policy.md 4.12).
 
-Every field is used, known to be irrelevant for the guest, weaker there, refused, or unknown. Unknown ones are
-errors: a field that is not understood may change what runs.
+A field is used, irrelevant for the guest, weaker there, refused, or unknown. Unknown fields are errors, since they may
+change what runs.
 """
 
 import difflib
@@ -56,7 +56,7 @@ _PROBE = (
     "failureThreshold terminationGracePeriodSeconds"
 )
 _HOOK = "exec httpGet tcpSocket sleep"
-# Members of what lies deeper and decides what runs, by its path; a list is marked by an asterisk.
+# Known members of nested objects that affect what runs, by path; an asterisk marks a list.
 _IN_POD = _members(
     {
         "securityContext/sysctls*": "name value",
@@ -88,7 +88,7 @@ _IN_CONTAINER = _members(
     }
 )
 
-# Refused fields and the values of them that change nothing.
+# Refused fields, with the values that are accepted because they change nothing.
 _REFUSED_POD: Mapping[str, tuple[Any, ...]] = {
     "hostPID": (False,),
     "hostIPC": (False,),
@@ -127,13 +127,13 @@ def check_container(container: Place, *, init: bool) -> None:
         container.at("restartPolicy").report(
             catalogue.UNSUPPORTED_FIELD,
             f"restartPolicy {restart!r} of a container is not supported",
-            "only Always in initContainers has a meaning here",
+            "only Always in initContainers is supported",
         )
     _check_inside(container, _IN_CONTAINER)
     if container.flag("stdin"):
         container.at("stdin").report(
             catalogue.WEAKER_IN_GUEST,
-            "the policy does not let the host write to standard input",
+            "the policy does not allow the host to write to standard input",
             hint="",
         )
 
@@ -145,7 +145,7 @@ def _check_inside(place: Place, members: _Members) -> None:
 
 
 def _places(place: Place, path: Sequence[str]) -> Iterator[Place]:
-    """Yield what lies at the path, once for every element of the lists on the way."""
+    """Yield the objects at a path, one for each element of the lists in it."""
     if not path:
         yield place
         return
@@ -171,7 +171,7 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
         near = difflib.get_close_matches(str(key), sorted(known | refused.keys()), n=1)
         field.report(
             catalogue.UNKNOWN_FIELD,
-            f"the field {key} is not known, so its effect on the guest is not either",
+            f"the field {key} is unknown, so its effect on the guest is unknown too",
             f"did you mean {near[0]}" if near else None,
         )
 

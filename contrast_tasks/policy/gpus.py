@@ -1,4 +1,4 @@
-"""Passed-through GPUs: which resources ask for them, and what a container gets with them (docs/internals/policy.md 4.13)."""
+"""Passed-through GPUs: the resources that request them, and what a container gets (docs/internals/policy.md 4.13)."""
 
 from decimal import Decimal
 
@@ -9,13 +9,13 @@ from contrast_tasks.policy.place import Place
 
 # Device nodes of passed-through devices; no volume may be attached there.
 DEVICE_PREFIX = "/dev/vfio/devices/vfio"
-# The device plugin names the PCI addresses, which are the host's choice.
+# The device plugin sets these to PCI addresses, which the host chooses.
 VARIABLES = r"PCI_RESOURCE_NVIDIA_COM[A-Z0-9_]*=[a-fA-F0-9:.,-]*"
 _VENDORS = ("nvidia.com/", "amd.com/gpu", "gpu.intel.com/")
 
 
 def container_gpus(context: PodContext, container: Place) -> int:
-    """Return how many GPUs the container's limits ask for; another resource of a vendor is an error."""
+    """Return the number of GPUs in the container's limits; another resource of a vendor becomes an error."""
     known = context.profile.gpu_resources
     resources = container.mapping("resources")
     for table in ("limits", "requests"):
@@ -23,7 +23,7 @@ def container_gpus(context: PodContext, container: Place) -> int:
             if str(name).startswith(_VENDORS) and name not in known:
                 resources.mapping(table).at(str(name)).report(
                     catalogue.UNSUPPORTED_FIELD,
-                    f"the resource {name} passes a device through that policies do not describe",
+                    f"the resource {name} passes through a device that policies do not describe",
                     f"known are {', '.join(known)}; remove it, or leave this workload out of the confidential ones",
                 )
     return sum(_count(resources.mapping("limits").at(name)) for name in known)

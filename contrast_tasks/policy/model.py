@@ -1,4 +1,4 @@
-"""What the policy generator is given: a pod, its images and its configuration, as plain values."""
+"""The input of the policy generator: a pod, its images and its configuration, as plain values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ ConfigKey = tuple[str, str | None, str]
 
 
 class ImageFacts(Record):
-    """What an image's configuration and layers say; everything of it that a policy depends on.
+    """Everything about an image that a policy depends on.
 
-    reference: as written in the pod; digest: `sha256:<64 hex>` or empty when unknown.
-    volumes: mount points of VOLUME; passwd, group: text of the files in the image, empty without such a file.
-    layers_diff_ids: uncompressed layer digests in order; None when they are not known.
+    reference: as written in the pod. digest: `sha256:<64 hex>`, "" if unknown. volumes: mount points of VOLUME.
+    passwd, group: text of the files in the image, "" if it has none.
+    layers_diff_ids: digests of the uncompressed layers in order, None if unknown.
     """
 
     reference: str
@@ -32,7 +32,7 @@ class ImageFacts(Record):
 
 
 class Owner(Record):
-    """The object that holds the pod template; namespace is None when the YAML names none."""
+    """The object with the pod template; namespace: None if the YAML names none."""
 
     kind: str
     name: str
@@ -41,13 +41,12 @@ class Owner(Record):
 
 
 class PolicyInput(Record):
-    """One pod template with all that its expectations are derived from.
+    """One pod template and everything else that its expectations are derived from.
 
-    images: by the reference as it stands in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace,
-    name); Secret values are already decoded from base64, ConfigMap binaryData are bytes.
-    block_claims: volumeMode by name of a StatefulSet's claim templates. indexed_job: the Job sets
-    JOB_COMPLETION_INDEX. service_account_automount: False when the ServiceAccount object says so.
-    path: where the template stands in its object.
+    images: by reference, as written in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace, name),
+    with base64 decoded; ConfigMap binaryData is bytes. block_claims: volumeMode of a StatefulSet's claim templates by
+    name. indexed_job: whether the Job sets JOB_COMPLETION_INDEX. service_account_automount: as the ServiceAccount
+    object sets it. path: of the template in its object.
     """
 
     pod_metadata: Mapping[str, Any]
@@ -62,12 +61,12 @@ class PolicyInput(Record):
 
 
 class Profile(Record):
-    """The runtime the policy is made for; it selects data, never other rules (docs/internals/policy.md 8).
+    """The runtime for which a policy is made; it selects data, never rules (docs/internals/policy.md 8).
 
-    shared_paths: prefixes below which the shim copies files. pause: the pause image as the guest sees it.
-    hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of pod annotations
-    that the runtime sends on. sandbox_storages: storages of CreateSandbox. requests: requests that are off unless
-    switched on here. gpu_resources: names of limits that count passed-through GPUs.
+    shared_paths: prefixes of the paths to which the shim copies files. pause: the pause image as the guest sees it.
+    hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of the pod annotations
+    that the runtime passes on. sandbox_storages: storages of CreateSandbox. requests: optional requests, and whether
+    they are allowed. gpu_resources: names of limits that request passed-through GPUs.
     """
 
     name: str
@@ -91,7 +90,7 @@ class Profile(Record):
     gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
 
     def paths_json(self) -> dict[str, Any]:
-        """Return the paths of the guest as the data block has them."""
+        """Return the paths of the guest in the form of the data block."""
         return {
             "root": self.root_prefix,
             "shared": list(self.shared_paths),

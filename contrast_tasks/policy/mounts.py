@@ -1,4 +1,4 @@
-"""Mount points of containers: those of the runtime, of the kubelet and of the pod (docs/internals/policy.md 4.5)."""
+"""The mounts of a container: from the runtime, the kubelet and the pod (docs/internals/policy.md 4.5)."""
 
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -53,9 +53,9 @@ _DEVICES = (
 
 
 def pause_mounts(*, privileged: bool) -> tuple[Mount, ...]:
-    """Return the mounts of the pause container; privileged: some container of the pod is."""
+    """Return the mounts of the pause container; privileged: whether any container of the pod is."""
     resolv = _file("/etc/resolv.conf", ("rbind", "ro", "nosuid", "nodev", "noexec"))
-    # Newer runtimes show /sys read-write to the pause container of a pod with a privileged container, older do not.
+    # In a pod with a privileged container, newer runtimes mount /sys read-write in the pause container.
     access = ("ro", "rw") if privileged else ("ro",)
     return _sorted((*_DEVICES, _sys(access), resolv))
 
@@ -63,9 +63,9 @@ def pause_mounts(*, privileged: bool) -> tuple[Mount, ...]:
 def container_mounts(
     context: PodContext, container: Place, image: ImageFacts
 ) -> tuple[tuple[Mount, ...], tuple[tuple[Volume, Mount], ...]]:
-    """Return all expected mounts sorted by destination, and the pod's own ones with their volumes.
+    """Return all expected mounts sorted by destination, and those of the pod's volumes with their volumes.
 
-    A mount of the pod replaces a default one at the same place.
+    A mount of a volume replaces a default mount with the same destination.
     """
     security = container.mapping("securityContext")
     privileged = security.flag("privileged")
@@ -159,7 +159,7 @@ def _is_clean(place: Place, path: str) -> bool:
     if isinstance(place.value, str):
         place.report(
             catalogue.MOUNT_PATH,
-            f"{path!r} is not an absolute path in its shortest form and printable",
+            f"{path!r} is not a printable absolute path in its shortest form",
             f"write {posixpath.normpath('/' + path)}" if path.strip("/") and not is_short else "",
         )
     else:

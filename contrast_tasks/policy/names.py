@@ -1,4 +1,4 @@
-"""Names the cluster gives to pods, and the spellings of a pinned image (docs/internals/policy.md 5, 6.2)."""
+"""The names that controllers give to pods, and the spellings of a pinned image (docs/internals/policy.md 5, 6.2)."""
 
 import re
 
@@ -7,7 +7,7 @@ from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.policy.model import Owner
 from contrast_tasks.policy.values import escape
 
-# Kubernetes makes suffixes from these characters only (apimachinery, util/rand).
+# Source: Kubernetes, apimachinery, util/rand: the characters of generated suffixes.
 _SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]+"
 _SAMPLE_HASH = "6c9d7f8b54"
 _SAMPLE_SUFFIX = "x2k9w"
@@ -19,19 +19,19 @@ _SUBDOMAIN = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
 
 
 def is_label(name: str) -> bool:
-    """Return whether the text is a DNS label, as names of containers and volumes are; they become parts of paths."""
+    """Return whether a text is a DNS label, as names of containers and volumes must be; they become parts of paths."""
     return _LABEL.fullmatch(name) is not None
 
 
 def is_subdomain(name: str) -> bool:
-    """Return whether the text is a DNS name, or the beginning of one as generateName is."""
+    """Return whether a text is a DNS name, or the beginning of one, such as generateName."""
     return _SUBDOMAIN.fullmatch(name) is not None
 
 
 def pod_name_pattern(owner: Owner, pod_name: str, generate_name: str) -> tuple[str, str] | None:
-    """Return the anchored pattern of the pod's name and a name that it matches; None without any name.
+    """Return the anchored pattern of the pod's name and a matching name, None if the object has no name.
 
-    pod_name and generate_name are those of a bare Pod's metadata; other kinds name their pods themselves.
+    pod_name, generate_name: of the metadata of a bare Pod; the controllers of other kinds name their pods.
     """
     if owner.kind == "Pod" and pod_name:
         return f"^{escape(pod_name)}$", pod_name
@@ -58,7 +58,7 @@ def _deployment(name: str) -> tuple[str, str]:
         return f"^{escape(name)}-{_SUFFIX}-{_SUFFIX}$", sample
     if len(name) + 1 >= _PREFIX_LENGTH:
         return f"^{escape(f'{name}-'[:_PREFIX_LENGTH])}{_SUFFIX}$", sample
-    # The cut falls into the hash or onto the dash behind it.
+    # The limit falls into the hash, or on the dash after it.
     return f"^{escape(name)}-{_SUFFIX}(?:-{_SUFFIX})?$", sample
 
 
@@ -74,10 +74,10 @@ def _job(owner: Owner) -> tuple[str, str]:
 
 
 def pull_sources(reference: str) -> tuple[str, ...]:
-    """Return the texts a pull of this reference may name, sorted.
+    """Return the spellings of this reference that an image pull may use, sorted.
 
-    With a digest the tag may be dropped by the runtime, but not replaced; without one only the tag binds. What is no
-    reference, which is an error elsewhere, has no other spelling.
+    If there is a digest, the runtime may drop the tag but not replace it. A malformed reference, which is an error
+    elsewhere, has only its own spelling.
     """
     try:
         parsed = parse_reference(reference)

@@ -1,4 +1,4 @@
-"""A value in a user's document together with its path, so that every complaint names its place."""
+"""A value in a user's document and its path, so that findings name their place."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from contrast_tasks.pointers import Path
 
 
 class Place:
-    """A JSON value and where it stands; an explicit null counts as absent, as Kubernetes reads it."""
+    """A JSON value and its path; null counts as absent, as in Kubernetes."""
 
     __slots__ = ("findings", "path", "value")
 
@@ -20,20 +20,20 @@ class Place:
         self.findings = findings
 
     def report(self, entry: Entry, message: str, hint: str | None = None) -> None:
-        """Note what is found at this place."""
+        """Add a finding at this place."""
         self.findings.report(entry, self.path, message, hint)
 
     def has(self, key: str) -> bool:
-        """Return whether the member is present and not null."""
+        """Return whether a member is present and not null."""
         return isinstance(self.value, dict) and self.value.get(key) is not None
 
     def at(self, key: str) -> "Place":
-        """Return the member, whose value is None when it is absent."""
+        """Return a member, with the value None if it is absent."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
         return Place(value, (*self.path, key), self.findings)
 
     def mapping(self, key: str) -> "Place":
-        """Return the member as a mapping, an empty one when absent; another type is an error."""
+        """Return a mapping, an empty one if the member is absent or of another type, which is an error."""
         place = self.at(key)
         if place.value is None:
             place.value = {}
@@ -43,7 +43,7 @@ class Place:
         return place
 
     def items(self, key: str) -> Iterator["Place"]:
-        """Yield the elements of the member, none when absent; another type than a list is an error."""
+        """Yield the elements of a list, none if the member is absent or of another type, which is an error."""
         place = self.at(key)
         if place.value is None:
             return
@@ -54,7 +54,7 @@ class Place:
             yield Place(value, (*place.path, index), self.findings)
 
     def entries(self, key: str) -> Iterator["Place"]:
-        """Yield the elements of the member that are mappings; others are errors."""
+        """Yield the mappings in a list; other elements are errors."""
         for place in self.items(key):
             if isinstance(place.value, dict):
                 yield place
@@ -62,7 +62,7 @@ class Place:
                 place.wrong("a mapping")
 
     def text(self, key: str, default: str = "") -> str:
-        """Return the member as text; another type is an error and gives the default."""
+        """Return a string, the default if the member is absent or of another type, which is an error."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
         if value is None:
             return default
@@ -72,7 +72,7 @@ class Place:
         return default
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return the member as a list of texts; elements of another type are errors."""
+        """Return the strings in a list; other elements are errors."""
         found = []
         for place in self.items(key):
             if isinstance(place.value, str):
@@ -82,7 +82,7 @@ class Place:
         return tuple(found)
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """Return the member as a boolean; another type is an error and gives the default."""
+        """Return a boolean, the default if the member is absent or of another type, which is an error."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
         if value is None:
             return default
@@ -92,7 +92,7 @@ class Place:
         return default
 
     def number(self, key: str) -> int | None:
-        """Return the member as an integer of at least 0; another value is an error and gives None."""
+        """Return an integer of at least 0, None if the member is absent or another value, which is an error."""
         value = self.value.get(key) if isinstance(self.value, dict) else None
         if value is None:
             return None
@@ -102,7 +102,7 @@ class Place:
         return None
 
     def wrong(self, wanted: str) -> None:
-        """Record that this place holds a value of another type."""
+        """Report that the value has another type than expected."""
         self.report(catalogue.WRONG_TYPE, f"expected {wanted}, found {_kind(self.value)}")
 
 

@@ -1,4 +1,4 @@
-"""Arguments, directory, capabilities and extra commands of a container's process (docs/internals/policy.md 4.3, 4.6, 4.11)."""
+"""The process of a container and its exec commands (docs/internals/policy.md 4.3, 4.6, 4.11)."""
 
 from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
@@ -30,7 +30,7 @@ def container_process(
 
 
 def pause_process(image: ImageFacts, user: User) -> Process:
-    """Return the expected process of the pause container, which the agent has built in."""
+    """Return the expected process of the pause container, which is part of the guest image."""
     return Process(
         args=image.entrypoint + image.cmd,
         cwd=image.working_dir or "/",
@@ -42,9 +42,9 @@ def pause_process(image: ImageFacts, user: User) -> Process:
 
 
 def exec_commands(container: Place, env: ContainerEnvironment) -> tuple[tuple[Value, ...], ...]:
-    """Return the commands of exec probes and lifecycle hooks, each once, in the order of the fields.
+    """Return the commands of exec probes and lifecycle hooks, each once.
 
-    Probes are expanded with the values written in `env`; hooks are not expanded.
+    Variables are expanded in probes, with the values written in `env`, but not in hooks.
     """
     commands: list[tuple[Value, ...]] = []
     for name in _PROBES:
@@ -62,7 +62,7 @@ def exec_commands(container: Place, env: ContainerEnvironment) -> tuple[tuple[Va
 
 
 def is_privileged(container: Place) -> bool:
-    """Return whether the container asks for all rights."""
+    """Return whether the container is privileged."""
     return container.mapping("securityContext").flag("privileged")
 
 
@@ -84,7 +84,7 @@ def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -
 
 
 def _no_new_privileges(security: Place) -> bool:
-    """Return the flag as the kubelet sets it: a privileged process may always gain rights."""
+    """Return no-new-privileges as the kubelet sets it: privileged processes and those with SYS_ADMIN may gain rights."""
     raised = security.flag("privileged") or "SYS_ADMIN" in security.mapping("capabilities").texts(
         "add"
     )
@@ -92,7 +92,7 @@ def _no_new_privileges(security: Place) -> bool:
 
 
 def _capabilities(security: Place) -> tuple[str, ...]:
-    """Return the effective set: everything when privileged, else the default, then added, then dropped ones."""
+    """Return the effective capabilities: all if privileged, otherwise the default, plus added, minus dropped ones."""
     asked = security.mapping("capabilities")
     add, drop = _cap_names(asked, "add"), _cap_names(asked, "drop")
     base = set(ALL_CAPS if security.flag("privileged") or "ALL" in add else DEFAULT_CAPS)
@@ -107,5 +107,5 @@ def _cap_names(asked: Place, key: str) -> set[str]:
         if place.value in ALL_CAPS or place.value == "ALL":
             names.add(place.value)
         else:
-            place.report(catalogue.CAPABILITY, f"{place.value!r} is no capability")
+            place.report(catalogue.CAPABILITY, f"{place.value!r} is not a capability")
     return names

@@ -1,11 +1,11 @@
-"""Runtime profiles: which runtime a policy is made for, and the constants of that runtime (docs/internals/policy.md 4-8)."""
+"""Runtime profiles and the constants of runtimes (docs/internals/policy.md 4-8)."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks.policy.model import Profile
 
-# containerd's default capabilities (docs/internals/policy.md 4.6), without the CAP_ prefix, which is written by some runtimes only.
+# containerd's default capabilities (docs/internals/policy.md 4.6), without the prefix CAP_, which only some runtimes write.
 DEFAULT_CAPS = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -87,7 +87,7 @@ SHM_STORAGE: Mapping[str, Any] = {
     "fs_group": None,
     "shared": False,
 }
-# What the host may ask for beyond the fixed answers of the rules; reading logs is decided per container.
+# The optional requests; whether the host may read logs is decided for each container.
 _REQUESTS = {
     "CloseStdinRequest": False,
     "GetDiagnosticDataRequest": False,

@@ -1,22 +1,8 @@
-"""Requests to the agent as the policy sees them: the JSON of protobuf messages (docs/internals/policy.md 3)."""
+"""Requests to the agent as a policy sees them: protobuf messages as JSON (docs/internals/policy.md 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-_NAMES = """
-AddARPNeighborsRequest AddSwapPathRequest AddSwapRequest CloseStdinRequest CopyFileRequest CreateContainerRequest
-CreateSandboxRequest DestroySandboxRequest ExecProcessRequest GetDiagnosticDataRequest GetIPTablesRequest
-GetMetricsRequest GetOOMEventRequest GuestDetailsRequest ListInterfacesRequest ListRoutesRequest
-MemAgentCompactConfig MemAgentMemcgConfig MemHotplugByProbeRequest OnlineCPUMemRequest PauseContainerRequest
-ReadStreamRequest RemoveContainerRequest RemoveStaleVirtiofsShareMountsRequest ReseedRandomDevRequest
-ResizeVolumeRequest ResumeContainerRequest SetGuestDateTimeRequest SetIPTablesRequest SetPolicyRequest
-SignalProcessRequest StartContainerRequest StartTracingRequest StatsContainerRequest StopTracingRequest
-TtyWinResizeRequest UpdateContainerRequest UpdateEphemeralMountsRequest UpdateInterfaceRequest UpdateRoutesRequest
-VolumeStatsRequest WaitProcessRequest WriteStreamRequest
-"""
-# Every message the agent asks a policy about (docs/internals/policy.md 2).
-REQUESTS = tuple(_NAMES.split())
 
 _PROCESS: Mapping[str, Any] = {
     "Terminal": False,
@@ -114,7 +100,7 @@ _TOP: Mapping[str, Mapping[str, Any]] = {
     "UpdateRoutesRequest": {"routes": None},
     "AddARPNeighborsRequest": {"neighbors": None},
 }
-# Members that are messages, or lists of messages, with the members they have when nothing is set.
+# Members that are messages or lists of messages, with the default values of their members.
 _NESTED: Mapping[str, Mapping[str, Any]] = {
     "OCI": _OCI,
     "Process": _PROCESS,
@@ -172,7 +158,7 @@ _NESTED: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request: the message name, its JSON, and what it is for, in words."""
+    """One request: the message's name, its JSON and a description of its purpose."""
 
     kind: str
     input: Mapping[str, Any]
@@ -180,9 +166,9 @@ class Request:
 
 
 def fill_defaults(kind: str, sparse: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request as the agent serialises it: absent members get protobuf's defaults.
+    """Return a request as the agent serialises it, with protobuf's defaults for absent members; null is kept.
 
-    Source: docs/internals/policy.md 3.1. Members that are given keep their value, also an explicit null.
+    Source: docs/internals/policy.md 3.1.
     """
     return {**_TOP.get(kind, {}), **{key: _filled(key, value) for key, value in sparse.items()}}
 

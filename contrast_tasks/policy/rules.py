@@ -1,4 +1,4 @@
-"""The fixed rules of every policy: a readable file for auditors, and the compact text that policies hold."""
+"""The rules that all policies share: a readable file for auditors, and the compact text that policies contain."""
 
 import re
 from functools import cache
@@ -7,7 +7,7 @@ from contrast_tasks.files import sha256_hex
 from contrast_tasks.resources import read_bytes
 
 _FILE = "templates/policy/rules.rego"
-# A quoted or raw string, which stays; or the end of a line with its comment, empty lines and the next indentation.
+# A quoted or raw string, which is kept; or a comment, line breaks and indentation.
 _STRING_OR_BREAK = re.compile(
     r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))+[ \t]*'
 )
@@ -15,7 +15,7 @@ _STRING_OR_BREAK = re.compile(
 
 @cache
 def compact_rules() -> str:
-    """Return the rules as policies hold them."""
+    """Return the rules as policies contain them."""
     return compact(read_bytes(_FILE).decode())
 
 
@@ -26,9 +26,9 @@ def rules_sha256() -> str:
 
 
 def compact(rego: str) -> str:
-    """Return Rego without comments, indentation and empty lines, one newline at the end.
+    """Return Rego without comments, indentation and empty lines, with a newline at the end.
 
-    Line breaks separate the clauses of a body and therefore stay, as does every character of a string.
+    Line breaks separate the clauses of a body, so they stay; strings stay unchanged.
     """
     kept = _STRING_OR_BREAK.sub(lambda found: found[1] or "\n", rego)
     return kept.strip("\n") + "\n"

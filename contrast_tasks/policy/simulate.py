@@ -1,7 +1,7 @@
-"""A pod's whole life as requests, made from the same expectations as its policy (docs/internals/policy.md 10.5).
+"""The requests of a pod's whole life, made from the expectations of its policy (docs/internals/policy.md 10.5).
 
-A policy that would deny its own pod is found here, before anything is deployed. What only the host knows is filled
-with samples; every identifier is made from the container's name, so that two runs give the same requests.
+They show before deployment whether a policy would deny its own pod. Values that only the host knows are samples, and
+identifiers are derived from names, so that each run makes the same requests.
 """
 
 import json
@@ -25,7 +25,7 @@ _REGULAR, _DIRECTORY, _SYMLINK = 0o100644, 0o041777, 0o120777
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """A request of the pod's own life that its policy denies."""
+    """A request of the pod's life that its policy denies; index: its position among the requests."""
 
     index: int
     request: Request
@@ -33,9 +33,9 @@ class Denial:
 
 
 def simulate(policy: bytes, data: PolicyData, *, engine: str = ENGINES[0]) -> tuple[Denial, ...]:
-    """Ask the policy for every request of the pod's life; return those it denies, in order.
+    """Evaluate the policy for each request of the pod's life; return those it denies, in order.
 
-    Raises PolicyEngineError when the engine is missing or fails.
+    Raises PolicyEngineError if the engine is missing or fails.
     """
     guest = PolicyEngine(policy, engine=engine)
     denials = []
@@ -153,7 +153,7 @@ class _Pod:
         yield _copy(place, f"{path}/key", "Symlink", _SYMLINK, "..data/key")
 
     def _copied(self, container: Container, mount: Mount) -> str:
-        """Return where the shim puts the file: 16 characters of its choice keep the names apart."""
+        """Return the path of a copied file; the shim adds 16 characters to make names unique."""
         identifier = self.container_id(container)
         key = sha256_hex(mount.destination.encode())[:16]
         return f"{self.data.profile.shared_paths[0]}{identifier}-{key}-{mount.source[1]}"

@@ -1,6 +1,5 @@
-"""The bytes of a policy: a header, the fixed rules and the data block; their SHA-256 is the pod's identity."""
+"""The text of a policy: a header, the rules and the data block. Its SHA-256 is the pod's identity."""
 
-import hashlib
 import json
 import re
 from typing import Any
@@ -16,7 +15,7 @@ _HEADER = re.compile(
 )
 _DATA = "policy_data := "
 _CONTAINER = "policy_container_"
-# Engines before Kata 3.30 take any line, unmodified regorus 0.9 no more than 1,024 columns (docs/internals/policy.md 1.1).
+# Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1).
 _COLUMNS = 200
 _LONGEST = 900
 _PIECE = 140
@@ -24,18 +23,18 @@ _JOIN = 'concat("", ['
 
 
 def render_policy(data: PolicyData) -> bytes:
-    """Return the policy text, UTF-8; equal expectations give equal bytes on any machine."""
+    """Return the policy in UTF-8; equal expectations give equal bytes on any machine."""
     return render_block(data.to_json())
 
 
 def render_block(block: dict[str, Any]) -> bytes:
-    """Return the policy text around a data block, the JSON of expectations."""
+    """Return the policy for a data block, the JSON form of expectations."""
     lines = [
         f"# contrast-tasks {__version__}, profile {block['profile']}, rules sha256:{rules_sha256()}\n",
         compact_rules(),
     ]
     containers = block["containers"]
-    # Engines read a nested literal twice per level, so each container stands by itself.
+    # Engines parse a nested literal twice for each level, so each container is a rule of its own.
     for index, container in enumerate(containers):
         lines.append(f"\n{_CONTAINER}{index} := ")
         _write(container, "", lines)
@@ -47,16 +46,11 @@ def render_block(block: dict[str, Any]) -> bytes:
     return "".join(lines).encode()
 
 
-def policy_hash(policy: bytes) -> str:
-    """Return the SHA-256 of the policy text as 64 hex digits: the manifest's key, the report's host data."""
-    return hashlib.sha256(policy).hexdigest()
-
-
 def has_our_rules(policy: bytes) -> bool:
-    """Return whether header and rules are, byte for byte, what this version writes in front of the data.
+    """Return whether a policy starts with exactly the header form and the rules of this version.
 
-    What the header says is not believed. Whoever relies on this must also parse the data to its end, with
-    `parse_policy`, so that no rule stands behind it.
+    The version and digest in the header are not trusted. The caller must also parse the data with `parse_policy`,
+    which ensures that no rule follows it.
     """
     header, _, rest = policy.partition(b"\n")
     starts = (f"{compact_rules()}\n{name}" for name in (f"{_CONTAINER}0 := ", _DATA))
@@ -66,22 +60,22 @@ def has_our_rules(policy: bytes) -> bool:
 
 
 def claimed_version(policy: bytes) -> str:
-    """Return the version that the first line of a policy names, which proves nothing; "" if there is none."""
+    """Return the version that the header of a policy claims, "" if there is none; it proves nothing."""
     found = _HEADER.match(policy)
     return found["version"].decode() if found else ""
 
 
 def parse_policy(policy: bytes) -> dict[str, Any]:
-    """Return the data block of a policy text, of the form of schemas/policy-data.schema.json.
+    """Return the data block of a policy, in the form of schemas/policy-data.schema.json.
 
-    Raises UsageError when the text is not one of ours.
+    Raises UsageError if the policy is not ours.
     """
     from contrast_tasks.schema import validate
 
     text = policy.decode(errors="replace")
     rules, found, block = text.partition(f"\n{_DATA}")
     if not found:
-        raise UsageError("the policy has no data block", hint="was it made by another tool")
+        raise UsageError("the policy has no data block", hint="use a policy that this tool made")
     pieces = rules.split(f"\n{_CONTAINER}")[1:]
     try:
         containers = [_load(piece.partition(" := ")[2]) for piece in pieces]
@@ -100,7 +94,7 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
 
 
 class _Name(str):
-    """The name of a rule in place of its value."""
+    """The name of a rule, written instead of its value."""
 
     __slots__ = ()
 
@@ -110,7 +104,7 @@ def _load(block: str) -> Any:
 
 
 def _write(value: Any, indent: str, out: list[str]) -> None:
-    """Write a JSON value: keys sorted, one member or element per line, short elements of lists compact."""
+    """Write a JSON value with sorted keys and one member or element per line; short elements of lists are compact."""
     deeper = indent + "  "
     if isinstance(value, dict) and value:
         out.append("{\n")
@@ -137,7 +131,7 @@ def _write(value: Any, indent: str, out: list[str]) -> None:
 
 
 def _write_pieces(value: str, indent: str, out: list[str]) -> None:
-    # A string cannot be broken over lines in Rego; one character takes up to six columns.
+    # Rego strings cannot span lines. A character takes up to six columns.
     pieces = [value[start : start + _PIECE] for start in range(0, len(value), _PIECE)]
     inner = ",\n".join(f"{indent}  {_compact(piece)}" for piece in pieces)
     out.append(f"{_JOIN}\n{inner}\n{indent}])")

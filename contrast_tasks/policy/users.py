@@ -19,7 +19,7 @@ class Account(Record):
 
 
 def parse_passwd(text: str) -> list[Account]:
-    """Read /etc/passwd; lines that are not of its form are skipped, as the runtime does."""
+    """Return the accounts in /etc/passwd; malformed lines are skipped, as in the runtime."""
     accounts = []
     for line in text.split("\n"):
         fields = line.split(":")
@@ -29,7 +29,7 @@ def parse_passwd(text: str) -> list[Account]:
 
 
 def parse_groups(text: str) -> list[tuple[str, int, tuple[str, ...]]]:
-    """Read /etc/group into (name, gid, members); lines that are not of its form are skipped."""
+    """Return (name, gid, members) of the groups in /etc/group; malformed lines are skipped, as in the runtime."""
     groups = []
     for line in text.split("\n"):
         fields = line.split(":")
@@ -58,11 +58,11 @@ def pause_user(image: ImageFacts, pod_security: Place) -> User:
 def container_user(
     container: Place, security: Place, pod_security: Place, image: ImageFacts
 ) -> User:
-    """Return the identity of a workload container as kubelet and containerd compute it.
+    """Return the identity of a workload container, as kubelet and containerd compute it.
 
-    The container's securityContext goes before the pod's, and both before the image. The group part of an image's
-    user is ignored; without runAsGroup the primary group is the one /etc/passwd has for the user.
-    Identities that only the image knows are errors with guest pull, because the host cannot see the image.
+    The container's securityContext overrides the pod's, and both override the image. The group part of an image's user
+    is ignored: without runAsGroup, the primary group is that of the user in /etc/passwd. Identities that only the image
+    defines become errors, because the host cannot see an image that the guest pulls.
     """
     accounts = parse_passwd(image.passwd)
     asked_uid = _first(security.number("runAsUser"), pod_security.number("runAsUser"))
@@ -116,7 +116,7 @@ def _extra_groups(pod_security: Place) -> set[int]:
 
 
 def _is_number(text: str) -> bool:
-    """Return whether the text is a number as /etc/passwd writes one; other digits than 0 to 9 are letters there."""
+    """Return whether a text consists of the digits 0 to 9 only; int() would also accept others."""
     return text.isascii() and text.isdigit()
 
 

@@ -1,16 +1,16 @@
-"""Texts of which a part is known to the host only, and the kubelet's `$(NAME)` expansion over them."""
+"""Texts with parts that only the host knows, and the kubelet's `$(NAME)` expansion of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from contrast_tasks.policy.expectations import Pattern, Value
 from contrast_tasks.records import Record
 
-# The characters that mean something in the agent's regular expressions; other escapes are errors there.
+# The special characters of the agent's regular expressions; escaping others is an error there.
 _SPECIAL = frozenset("\\.+*?()|[]{}^$#&-~")
 
 
 class Unknown(Record):
-    """A part only the host knows: a regular expression without anchors, and a text that it matches."""
+    """A part that only the host knows: a regular expression without anchors, and a text that it matches."""
 
     regex: str
     sample: str
@@ -18,8 +18,8 @@ class Unknown(Record):
 
 Parts = tuple[str | Unknown, ...]
 
-# Without counted repetitions, which cost the agent a hundred times more to compile. None of these matches a character
-# that means something to a shell or a line.
+# No counted repetitions: the agent takes a hundred times longer to compile them. None of these patterns matches a
+# character that is special to a shell, or a line break.
 _IPV4 = r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+"
 _IPV6 = "[0-9a-f:]+"
 _IP = f"(?:{_IPV4}|{_IPV6})"
@@ -43,8 +43,8 @@ _KINDS = (
     f"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?={_URL}"
     f"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp)|PORT=[0-9]+|ADDR={_IP})"
 )
-# Variables the kubelet sets for Services: for every Service of the namespace, or for the API server only; and the one
-# containerd sets to the name of the sandbox, which the pod does not fix. They are of a whole line, without anchors.
+# The variables that the kubelet sets for Services, either for all of the namespace or only for the API server, and
+# HOSTNAME, which containerd sets. The patterns match the whole `NAME=value`, without anchors.
 SERVICE_FAMILY = f"[A-Z][A-Z0-9_]*_(?:{_KINDS})|HOSTNAME={_DNS_NAME}"
 API_SERVER_FAMILY = f"KUBERNETES_(?:{_KINDS})|HOSTNAME={_DNS_NAME}"
 
@@ -55,24 +55,24 @@ def escape(text: str) -> str:
 
 
 def literal(parts: Parts) -> str | None:
-    """Return the text when all of it is known, else None."""
+    """Return the text if all of it is known, otherwise None."""
     if all(isinstance(part, str) for part in parts):
         return "".join(part for part in parts if isinstance(part, str))
     return None
 
 
 def regex_of(parts: Parts) -> str:
-    """Return the expression for the whole, without anchors."""
+    """Return the regular expression of all parts, without anchors."""
     return "".join(escape(part) if isinstance(part, str) else part.regex for part in parts)
 
 
 def sample_of(parts: Parts) -> str:
-    """Return one text that the whole matches."""
+    """Return a text that `regex_of(parts)` matches."""
     return "".join(part if isinstance(part, str) else part.sample for part in parts)
 
 
 def value_of(parts: Parts) -> Value:
-    """Return the text, or the anchored pattern when a part is unknown."""
+    """Return the text, or the anchored pattern if a part is unknown."""
     known = literal(parts)
     if known is not None:
         return known
@@ -80,9 +80,9 @@ def value_of(parts: Parts) -> Value:
 
 
 def expand(text: str, lookup: Callable[[str], Parts | None]) -> Parts:
-    """Replace `$(NAME)` as the kubelet does; `$$` is one dollar, an unresolved reference stays as it is.
+    """Expand `$(NAME)` as the kubelet does: `$$` becomes `$`, and an unresolved reference stays unchanged.
 
-    Source: Kubernetes, "Define dependent environment variables"; behaviour as in docs/internals/policy.md 4.3.
+    Source: Kubernetes, "Define dependent environment variables"; docs/internals/policy.md 4.3.
     """
     if "$" not in text:
         return (text,) if text else ()
@@ -126,10 +126,10 @@ def _merged(parts: Sequence[str | Unknown]) -> Parts:
 
 
 def service_value(name: str, *, links: bool) -> Parts | None:
-    """Return what a variable the kubelet sets for Services may hold, None when the name is not of that form.
+    """Return the value of a variable that the kubelet sets for Services, None for other names.
 
-    links: whether other Services than the API server's have variables. Those may also be missing, and then the
-    reference stays as it is.
+    links: whether the kubelet sets variables for Services other than the API server. Those may be missing, and then the
+    reference stays unchanged.
     """
     own = name.startswith("KUBERNETES_")
     if not own and not links:

@@ -1,4 +1,4 @@
-"""Volumes of a pod: what reaches the guest for each kind, and the storages that come with it (docs/internals/policy.md 4.5)."""
+"""The volumes of a pod: how each reaches the guest, and the storages it needs (docs/internals/policy.md 4.5)."""
 
 import posixpath
 from collections import Counter
@@ -15,7 +15,10 @@ from contrast_tasks.records import Record
 
 
 class Volume(Record):
-    """How a volume reaches the guest; readonly: the kubelet mounts it read-only whatever the mount says."""
+    """How a volume reaches the guest.
+
+    readonly: whether the kubelet always mounts it read-only. watched: whether its files may change later.
+    """
 
     name: str
     source: SourceKind
@@ -24,7 +27,7 @@ class Volume(Record):
 
 
 def volume_of(context: PodContext, mount: Place) -> Volume | None:
-    """Return the volume of a volumeMount; None after an error when it is missing or cannot be protected."""
+    """Return the volume of a volumeMount, None after an error if it is missing or cannot be protected."""
     name = mount.text("name")
     volume = context.volumes.get(name)
     if volume is None:
@@ -88,7 +91,7 @@ def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
 def container_storages(
     context: PodContext, mounts: Iterable[tuple[Volume, Mount]]
 ) -> tuple[Storage, ...]:
-    """Return the storages that must come with the container's mounts, sorted by kind and volume."""
+    """Return the storages that the container's mounts need, sorted by kind and volume."""
     uses = Counter((volume.source, volume.name) for volume, _ in mounts)
     fs_group = context.security.number("fsGroup")
     shares = (f"fsgid={fs_group}",) if fs_group else ()
@@ -111,7 +114,7 @@ def _empty_dir(volume: Place, name: str) -> Volume | None:
     if not is_label(name):
         volume.at("name").report(
             catalogue.VOLUME,
-            f"the volume's name {name!r} is no DNS label, and would be part of a path",
+            f"the volume's name {name!r} is not a DNS label, and would become part of a path",
             "write 1 to 63 lower-case letters, digits and dashes",
         )
         return None
@@ -133,7 +136,7 @@ def _refuse_file_system(mount: Place, name: str, kind: str) -> None:
 
 
 def _claim_mode(volume: Place) -> str:
-    """Return the volumeMode as far as the pod says it; a claim made elsewhere is taken as what it is used as."""
+    """Return the volumeMode of an ephemeral claim; a claim that is defined elsewhere is assumed to match its use."""
     if volume.has("ephemeral"):
         template = volume.mapping("ephemeral").mapping("volumeClaimTemplate")
         return template.mapping("spec").text("volumeMode", "Filesystem")

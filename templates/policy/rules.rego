@@ -1,29 +1,29 @@
 # Execution policy: what is not expected is denied.
 #
-# The expectations stand in `policy_data` behind these rules, which are the same for every pod. A policy holds the rules
-# without comments and indentation; its first line names their version and the SHA-256 of this file.
+# These rules are the same for every pod. In a policy they are followed by `policy_data`, the expectations of one pod. A
+# policy contains the rules without comments and indentation; its first line has their version and this file's SHA-256.
 #
 # How to read them:
-# - Each request of the Kata agent is one rule of its name. The request is allowed where that rule is true, or an object
-#   with `"allowed": true` and `ops`, the changes to the state.
-# - Most requests are judged by a set of codes, such as `create`. Each check adds its code when it holds; the request is
-#   allowed when the set holds all codes. A check that is false or undefined, or that meets a missing field or one of
-#   another type, adds nothing, and so denies.
-# - In functions, `want` is what the policy expects and `got` what the request has.
-# - No builtin is called and nothing is iterated before its type was checked: some engines raise an error there.
+# - Each request of the Kata agent is a rule of the same name. The request is allowed if the rule is true, or an object
+#   with `"allowed": true` and `ops`, the changes of the state.
+# - Most requests are decided by a set of codes, such as `create`. Each check adds its code if it succeeds, and the
+#   request is allowed if the set has all codes. A check that is false or undefined, for example because a field is
+#   missing or has another type, adds nothing, so the request is denied.
+# - In functions, `want` is what the policy expects and `got` what the request contains.
+# - Types are checked before a builtin is called or a value iterated, because some engines raise an error otherwise.
 
 package agent_policy
 
 import rego.v1
 
 #
-# Requests with one answer whatever they hold
+# Requests whose answer does not depend on their content
 #
 
-# The agent denies what the rules fail to judge.
+# The agent denies a request if the evaluation of the rules fails.
 default AllowRequestsFailingPolicy := false
 
-# They would read or change the guest from outside, or no runtime of ours makes them.
+# These would read or change the guest from outside, or the supported runtimes never make them.
 default AddSwapPathRequest := false
 default AddSwapRequest := false
 default GetIPTablesRequest := false
@@ -46,7 +46,7 @@ default UpdateContainerRequest := false
 default UpdateEphemeralMountsRequest := false
 default VolumeStatsRequest := false
 
-# They measure, wait for or end the guest, which the host can do anyway.
+# These measure, wait for or end the guest, which the host can do anyway.
 default DestroySandboxRequest := true
 default GetOOMEventRequest := true
 default GuestDetailsRequest := true
@@ -56,59 +56,59 @@ default StatsContainerRequest := true
 default TtyWinResizeRequest := true
 default WaitProcessRequest := true
 
-# The data may switch these on.
+# The data may allow these.
 CloseStdinRequest := policy_data.requests.CloseStdinRequest == true
 GetDiagnosticDataRequest := policy_data.requests.GetDiagnosticDataRequest == true
 WriteStreamRequest := policy_data.requests.WriteStreamRequest == true
 
 #
-# Denials: one line of codes and names, never values, because whoever reads the events of the host reads them too
+# Denials: one line with codes and names, but no values, because the host can read it
 #
 
-# Prints the line: the codes that are missing, each with the names it speaks of, cut to 400 characters.
+# Prints the line: the missing codes, each with the names it concerns; at most 400 characters.
 deny(request, container, codes, names) if {
 	labels := concat(",", [concat("", [code, listed(object.get(names, code, set()))]) | some code in codes])
 	print(substring(concat("", ["DENY ", request, " container=", container, " codes=", labels]), 0, 400))
 }
 
-# At most three names in brackets, nothing where there are none.
+# At most three names in brackets, "" if there are none.
 listed(names) := concat("", ["(", concat(" ", first_three(names)), ")"]) if { count(names) > 0 } else := ""
 
 first_three(names) := [name | some i, name in [printable(each) | some each in names]; i < 3]
 
-# A name of plain characters, a question mark for any other.
+# A name if all of its characters are harmless, otherwise a question mark.
 printable(name) := substring(name, 0, 60) if {
 	is_string(name)
 	regex.match(`^[A-Za-z0-9_./-]+$`, name)
 } else := "?"
 
 #
-# State, which an allowed request changes: the name of a created container under "c:<id>", that of a started one under
-# "r:<id>", true under "s:<name>" once it was started, and what the first request chose for the pod under "p:<what>"
+# State, changed by allowed requests: the name of a created container under "c:<id>", that of a started one under
+# "r:<id>", true under "s:<name>" after its first start, and what the first request chose for the pod under "p:<what>"
 #
 
 state_key(prefix, id) := concat("", [prefix, id]) if is_string(id)
 
-# The name of the container that was created under an id.
+# The name of the container that was created with an id.
 created_name(id) := data.pstate[state_key("c:", id)]
 
 is_started(id) if data.pstate[state_key("r:", id)] == created_name(id)
 
-# The instances of a container that were started and not removed.
+# The state keys of the instances of a container that were started and not removed.
 running(name) := {key |
 	some key, value in data.pstate
 	startswith(key, "r:")
 	value == name
 }
 
-# A container starts after those it waits for: init containers one by one, then the others.
+# A container starts after those it waits for: init containers one after another, then the others.
 predecessors_started(container) if {
 	every name in container.after {
 		data.pstate[state_key("s:", name)] == true
 	}
 }
 
-# A value the host may choose once for the pod.
+# A value that the host may choose, but only once for the pod.
 pin_agrees(key, value) if {
 	is_string(value)
 	object.get(data.pstate, key, value) == value
@@ -116,7 +116,7 @@ pin_agrees(key, value) if {
 
 pinned(what) := object.get(data.pstate, concat("", ["p:", what]), "")
 
-# The change of the state that sets a value.
+# The state change that sets a value.
 set_state(key, value) := {"op": "add", "path": concat("", ["/pstate/", key]), "value": value}
 
 #
@@ -129,12 +129,12 @@ container_of(id) := container_named(created_name(id))
 
 label_of(container) := "pause" if { container.name == "" } else := container.name
 
-# What a denial calls the container with the id of the request.
+# The name that a denial has for the container with the id of the request.
 target_label := label_of(container_of(input.container_id)) if {
 	is_object(container_of(input.container_id))
 } else := "?"
 
-# Lists that several containers have in common stand in the data once.
+# Lists that are equal in several containers are in the data once, under `shared`.
 own_or_shared(container, key) := policy_data.shared[key] if { container[key] == "shared" } else := container[key]
 
 set_of(list) := items if {
@@ -146,7 +146,7 @@ set_of(list) := items if {
 # Messages of the agent
 #
 
-# Members of the messages of today's agents.
+# The members of the messages of current agents.
 known_members := {message: set_of(split(text, " ")) | some message, text in {
 	"CreateContainerRequest": concat(" ", [
 		"container_id exec_id string_user devices storages OCI sandbox_pidns shared_mounts",
@@ -175,7 +175,7 @@ known_members := {message: set_of(split(text, " ")) | some message, text in {
 	"storages": "driver driver_options source fstype options mount_point fs_group shared",
 }}
 
-# A member that a later agent adds must be unset, as long as these rules do not know what it does.
+# A member that a newer agent adds must be unset, since these rules do not know its effect.
 members_known(message, got) if {
 	is_object(got)
 	every key in object.keys(got) - known_members[message] {
@@ -202,13 +202,13 @@ process_members_known(got) if {
 # Processes: what CreateContainer and ExecProcess have in common
 #
 
-# Patterns of the data may speak of the pod's identity.
+# Patterns in the data may refer to the pod's identity.
 with_identity(pattern, identity) := replace(
 	replace(replace(pattern, "$(name)", identity.name), "$(namespace)", identity.namespace),
 	"$(uid)", identity.uid,
 )
 
-# A part of the identity for use in a pattern; it holds no special character but the dot.
+# A part of the identity, escaped for a pattern; the dot is the only special character that it may contain.
 quoted(text) := replace(text, ".", `\.`) if {
 	is_string(text)
 	regex.match(`^[a-z0-9.-]*$`, text)
@@ -225,7 +225,7 @@ process_ok("E_RLIMITS", _, got) if {
 	is_number(got.OOMScoreAdj)
 }
 
-# Output reaches the host through ReadStream only, where it is judged.
+# Output may reach the host only through ReadStream, which has a check of its own.
 process_ok("E_STDIO", _, _) if {
 	every port in ["stdin_port", "stdout_port", "stderr_port"] {
 		input[port] == 0
@@ -240,7 +240,7 @@ process_ok("E_USER", want, got) if {
 	count(got.User.AdditionalGids) == count(set_of(got.User.AdditionalGids))
 }
 
-# Arguments: as many as expected, each the text or fitting the pattern.
+# As many arguments as expected, each equal to its text or matching its pattern.
 args_ok(want, got, identity) if {
 	is_array(got)
 	count(got) == count(want)
@@ -257,7 +257,7 @@ arg_ok(want, got, identity) if {
 	regex.match(with_identity(want.re, identity), got)
 }
 
-# Names of entries that are not expected, occur twice, are missing or are no `NAME=value` at all.
+# The names of variables that are unexpected, duplicate or missing; "?" for an entry that is not `NAME=value`.
 env_faults(want, got, identity) := (wrong | twice) | (required_variables(want.env) - set_of(names)) if {
 	is_array(got.Env)
 	names := [variable_name(entry) | some entry in got.Env]
@@ -293,7 +293,7 @@ variable_ok(env, entry, identity) if {
 	regex.match(with_identity(env.pattern[variable_name(entry)].re, identity), entry)
 }
 
-# Variables under names that neither pod nor image define.
+# Variables with names that neither pod nor image defines.
 undefined_variables(env, entries) := found if {
 	defined := {name | some kind in ["fixed", "optional", "pattern"]; some name, _ in env[kind]}
 	found := {entry |
@@ -304,7 +304,7 @@ undefined_variables(env, entries) := found if {
 	}
 }
 
-# Those that the kubelet sets for Services. All are matched at once, and one by one only to name the wrong ones.
+# Those that the kubelet sets for Services. All are matched at once; if that fails, one by one to find the wrong ones.
 of_services(entries, family) := entries if {
 	regex.match(concat("", ["^(?:", family, ")(?:\n(?:", family, "))*$"]), concat("\n", entries))
 } else := found if {
@@ -338,7 +338,7 @@ sandbox contains "E_SANDBOX" if object.get(data.pstate, "p:sandbox", null) == nu
 
 sandbox contains "E_FIELD" if members_known("CreateSandboxRequest", input)
 
-# Neither programs of the host's choice nor modules of the kernel.
+# The host can neither run a hook nor load a kernel module.
 sandbox contains "E_HOOKS" if input.guest_hook_path == ""
 
 sandbox contains "E_MODULES" if input.kernel_modules == []
@@ -352,7 +352,7 @@ hostname_ok(name) if {
 	regex.match(`^[a-z0-9.-]*$`, name)
 }
 
-# Name servers are the host's choice, in lines that resolv.conf has.
+# The host chooses the name servers, in lines that are valid in resolv.conf.
 sandbox contains "E_DNS" if {
 	is_array(input.dns)
 	every line in input.dns {
@@ -381,8 +381,8 @@ sandbox contains "E_SANDBOX_ID" if {
 }
 
 #
-# UpdateInterface, UpdateRoutes, AddARPNeighbors: the host routes as it likes, but never through or to the loopback
-# interface, where the containers of the pod trust each other
+# UpdateInterface, UpdateRoutes, AddARPNeighbors: the host may route as it likes, except through or to the loopback
+# interface, on which the containers of the pod trust each other
 #
 
 default UpdateInterfaceRequest := false
@@ -463,12 +463,12 @@ address_ok(text) if {
 	not regex.match(loopback, text)
 }
 
-# An address is written in full, so that it is read in one way only.
+# Addresses must be complete, so that all readers agree on them.
 ipv4 := `(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){3}`
 
 ipv6 := `[0-9A-Fa-f]*:[0-9A-Fa-f:]*:([0-9A-Fa-f:]*|[0-9]+(\.[0-9]+){3})`
 
-# 127.0.0.0/8 and ::1, also as IPv4 addresses inside of IPv6 ones.
+# 127.0.0.0/8 and ::1, also as IPv4 addresses embedded in IPv6 ones.
 loopback := concat("", [
 	`^(127\.|[0:]*:0{0,3}1$|[0:]*:0+\.0+\.0+\.0*1$`,
 	`|[0:]*:([Ff]{4}:)?(0:)?127\.|[0:]*:[Ff]{4}:(0:)?7[Ff][0-9A-Fa-f]{2}:)`,
@@ -486,7 +486,7 @@ CopyFileRequest if { copy == copy_codes } else := false if deny("CopyFileRequest
 
 copy contains "E_FIELD" if members_known("CopyFileRequest", input)
 
-# The path behind the shared folder, without parts that lead elsewhere.
+# The path below the shared folder has no parts that lead elsewhere.
 copy contains "E_PATH" if {
 	every part in split(copied_path, "/") {
 		not part in {"", ".", ".."}
@@ -513,7 +513,7 @@ copied_name := [name |
 	copied_top == concat("-", [copied_words[0], copied_words[1], name])
 ][0]
 
-# A container finds what was there when it started; only watched volumes change later.
+# Files must not change after their container has started, except in watched volumes.
 copy contains "E_LATE" if {
 	copied_top
 	not is_started(copied_words[0])
@@ -526,14 +526,14 @@ copy contains "E_FILE_TYPE" if {
 	object.get(input, "symlink_target", null) == null
 }
 
-# A link lies inside a copied directory and stays inside.
+# A link is inside a copied directory and must not lead out of it.
 copy contains "E_FILE_TYPE" if {
 	copied_kind == "Symlink"
 	copied_path != copied_top
 	link_ok
 }
 
-# Agents since 2026 give the file's type and the link's target; before, both are in the raw message.
+# Agents since 2026 state the file's type and the link's target; older ones have them only in the raw message.
 copied_kind := input.file_type if { is_string(input.file_type) } else := raw_kind if raw_message
 
 raw_message if {
@@ -560,7 +560,7 @@ link_ok if {
 	not raw_parent
 }
 
-# Two dots between slashes, or at an end.
+# Two dots between slashes, or at an end of the target.
 raw_parent if {
 	some i, byte in input.data
 	byte == 46
@@ -575,7 +575,7 @@ is_link_edge(i) if i >= count(input.data)
 
 is_link_edge(i) if input.data[i] == 47
 
-# No setuid file; the kubelet's volume directories are sticky, and setgid with an fsGroup.
+# No setuid, setgid or sticky files. The kubelet's volume directories are sticky, and setgid with an fsGroup.
 copy contains "E_MODE" if {
 	every key in ["file_mode", "dir_mode", "uid", "gid", "file_size", "offset"] {
 		is_number(input[key])
@@ -664,10 +664,10 @@ create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION":
 } else := {}
 
 #
-# CreateContainer: which container is asked for
+# CreateContainer: which container is requested
 #
 
-# The annotation only chooses whom to compare with; everything is compared.
+# The annotation only selects the expectations; everything else is then compared with them.
 expected := container_named(object.get(annotations, "io.kubernetes.cri.container-name", ""))
 
 expected_label := label_of(expected) if { is_object(expected) } else := "?"
@@ -700,7 +700,7 @@ create contains "E_FIELD" if {
 	all_members_known("Devices", linux.Devices)
 }
 
-# An id is used once, and is part of paths.
+# An id is used once and becomes part of paths.
 create contains "E_ID" if {
 	id_ok(input.container_id)
 	input.exec_id == input.container_id
@@ -721,7 +721,7 @@ type_keys := ["io.kubernetes.cri.container-type", "io.katacontainers.pkg.oci.con
 
 create contains "E_ORDER" if predecessors_started(expected)
 
-# A second instance of a container beside the first would share its identity.
+# A second instance that runs next to the first would share its identity.
 create contains "E_INSTANCE" if count(running(expected.name)) == 0
 
 #
@@ -738,7 +738,7 @@ sandbox_id := text_of(annotations["io.kubernetes.cri.sandbox-id"])
 
 sandbox_uid := text_of(object.get(annotations, "io.kubernetes.cri.sandbox-uid", ""))
 
-# The identity that patterns speak of.
+# The identity to which patterns refer.
 asking_pod := {
 	"name": quoted(sandbox_name),
 	"namespace": quoted(sandbox_namespace),
@@ -770,7 +770,7 @@ sandbox_is_pause if expected.kind != "pause"
 
 sandbox_is_pause if input.container_id == sandbox_id
 
-# The agent acts on annotations, so every one must be known.
+# The agent acts on annotations, so all of them must be known.
 create contains "E_ANNOTATION" if {
 	annotations
 	count(annotations_wrong) == 0
@@ -804,7 +804,7 @@ annotation_ok("io.kubernetes.cri.container-name", value) if {
 	value == expected.name
 }
 
-# What is pulled is judged by the storage that pulls it.
+# The image is checked in the storage that pulls it.
 annotation_ok("io.kubernetes.cri.image-name", _) if expected.kind != "pause"
 
 annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
@@ -821,7 +821,7 @@ annotation_ok("nerdctl/network-namespace", value) if {
 	regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value)
 }
 
-# These are judged by the checks of the pod's identity.
+# These are checked with the pod's identity.
 annotation_ok(key, _) if {
 	key in {
 		"io.kubernetes.cri.sandbox-name",
@@ -837,10 +837,10 @@ annotation_ok(key, value) if {
 
 annotation_ok(key, value) if regex.match(annotation_patterns[key], value)
 
-# Annotations of the pod that the runtime sends on.
+# Annotations of the pod that the runtime passes on.
 annotation_ok(key, value) if value == policy_data.pod.annotations[key]
 
-# Passed-through GPUs; their number is judged with the devices.
+# Passed-through GPUs; their number is checked with the devices.
 annotation_ok(key, value) if {
 	expected.gpus > 0
 	regex.match(`^cdi\.k8s\.io/vfio[0-9]+$`, key)
@@ -855,7 +855,7 @@ annotation_patterns := {
 }
 
 #
-# CreateContainer: the image, which the guest pulls, and the root it becomes
+# CreateContainer: the image, which the guest pulls, and the root file system
 #
 
 container_id := text_of(input.container_id)
@@ -868,7 +868,7 @@ pulls := [storage | some storage in storages; is_pull(storage)]
 
 create contains "E_IMG_COUNT" if count(pulls) == 1
 
-# By its digest, so that the registry cannot give another one.
+# By digest, so that the registry cannot substitute another image.
 create contains "E_IMG_REF" if {
 	every pull in pulls {
 		pull.source in expected.image
@@ -890,9 +890,8 @@ create contains "E_IMG_OPTS" if {
 
 pull_options_ok(options) if options == []
 
-# One JSON text, read as text: an object of strings, called metadata, and nothing beside it. The agent learns from it
-# whether this is the sandbox: both type annotations are in it exactly once, and what it repeats of other annotations
-# equals them.
+# A JSON text, checked as text: its only member is metadata, an object of strings. The agent reads from it whether this
+# is the sandbox, so it must contain both type annotations exactly once, and annotations that it repeats must be equal.
 pull_options_ok(options) if {
 	options == [options[0]]
 	is_string(options[0])
@@ -979,7 +978,7 @@ create contains "E_LSM" if {
 # CreateContainer: mounts
 #
 
-# Codes of what can be wrong with mounts, each with the destinations it is wrong for.
+# The codes for mounts, each with the destinations that fail the check.
 mount_faults := object.union(
 	{code: mounts_not(code) | some code in ["E_MOUNT_OPTS", "E_MOUNT_SRC", "E_MOUNT_TYPE"]},
 	{
@@ -1035,15 +1034,15 @@ mount_ok("E_MOUNT_OPTS", want, got) if {
 	[option | some option in got.options; not option in want.extra] in want.opts
 }
 
-# A text, as a file system of the kernel.
+# A fixed text, such as the name of a file system.
 source_ok("eq", want, got) if got == want
 
-# A directory in the guest's memory, made for the volume of that name.
+# A directory in the guest's memory, created for the volume of that name.
 source_ok("ephemeral", want, got) if got == concat("", [policy_data.paths.ephemeral, want])
 
 source_ok("local", want, got) if got in local_paths(want)
 
-# What the shim copied lies at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
+# Copied files are at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
 source_ok("file", want, got) if {
 	is_string(got)
 	some prefix in policy_data.paths.shared
@@ -1064,7 +1063,7 @@ local_paths(volume) := {path |
 # CreateContainer: storages other than the image, devices
 #
 
-# Each storage is one of a volume, and each volume has as many as its mounts need.
+# Each storage belongs to a volume, and each volume has as many storages as its mounts need.
 create contains "E_STORAGE" if {
 	every got in volume_storages {
 		some want in expected.storages
@@ -1089,7 +1088,7 @@ storage_places("ephemeral", volume) := {["ephemeral", "tmpfs", "tmpfs", path]} i
 
 storage_places("local", volume) := {["local", "local", "local", path] | some path in local_paths(volume)}
 
-# Block devices of volumes, under the paths the pod gives them.
+# Block devices of volumes, at the paths that the pod specifies.
 create contains "E_DEVICE" if {
 	is_array(input.devices)
 	is_array(linux.Devices)
@@ -1119,7 +1118,7 @@ device_node_ok(device) if {
 	gpu.container_path == device.Path
 }
 
-# Passed-through GPUs: each has an annotation under its number, and a device unless it was there when the guest started.
+# Passed-through GPUs: each has an annotation with its number, and a device unless the guest was started with it.
 gpus_ok if {
 	[count(gpu_marks), count({value | some _, value in gpu_marks})] == [expected.gpus, expected.gpus]
 	count(gpus) in {0, expected.gpus}
@@ -1174,7 +1173,7 @@ create contains "E_HOSTNAME" if hostname_ok(input.OCI.Hostname)
 
 create contains "E_HOOKS" if input.OCI.Hooks == null
 
-# Namespaces of the guest's own, each once; only the network's may be one that is there.
+# Each namespace once, and a new one; only the network namespace may already exist.
 create contains "E_NAMESPACES" if {
 	count(set_of(namespace_kinds)) == count(namespaces)
 	every namespace in namespaces {
@@ -1192,14 +1191,14 @@ namespace_ok(namespace) if {
 	is_string(namespace.Path)
 }
 
-# All containers of the pod share one network.
+# All containers of the pod share one network namespace.
 create contains "E_NETNS" if pin_agrees("p:netns", network_namespace)
 
 network_namespace := path if {
 	path := [each.Path | some each in namespaces; each.Type == "network"][0]
 } else := ""
 
-# Newer runtimes hide more of the kernel's files. Hidden files of the container's own would change what it does.
+# Newer runtimes mask more paths of the kernel. Masking the container's own files would change its behaviour.
 create contains "E_MASKED" if set_of(own_or_shared(expected, "masked")) - kernel_paths(linux.MaskedPaths) == set()
 
 create contains "E_READONLY" if {
@@ -1235,7 +1234,7 @@ create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] =
 
 create contains "E_PROPAGATION" if linux.RootfsPropagation == expected.propagation
 
-# Limits are the host's choice, devices and the like are not.
+# The host may choose limits, but no devices.
 create contains "E_RESOURCES" if {
 	got := linux.Resources
 	[got.Devices, got.Pids, got.BlockIO, got.Network] == [[], null, null, null]
@@ -1249,8 +1248,8 @@ create contains "E_CGROUP" if {
 create contains "E_PIDNS" if input.sandbox_pidns == expected.pidns
 
 #
-# StartContainer, SignalProcess, ReadStream, RemoveContainer: the life of a container. A second live instance of a name
-# is denied; a restart removes the first one before
+# StartContainer, SignalProcess, ReadStream, RemoveContainer: the life of a container. A second running instance is
+# denied; a restart removes the first instance before it creates the next
 #
 
 start_codes := {"E_ID", "E_INSTANCE", "E_ORDER"}
@@ -1278,7 +1277,7 @@ SignalProcessRequest if {
 	created_name(input.container_id)
 } else := false if deny("SignalProcessRequest", "?", {"E_ID"}, {})
 
-# The output of a container that handles secrets is not the host's to read.
+# The host must not read the output of containers that handle secrets.
 default ReadStreamRequest := false
 
 ReadStreamRequest if {
@@ -1310,7 +1309,7 @@ target := container_of(input.container_id)
 
 exec_process := input.process if is_object(input.process)
 
-# The identity of the request that created the container.
+# The identity in the request that created the container.
 created_pod := {
 	"name": quoted(pinned("name")),
 	"namespace": quoted(pinned("namespace")),
@@ -1347,7 +1346,7 @@ exec contains "E_TTY" if {
 	exec_process.ConsoleSize == null
 }
 
-# The agent gives it the capabilities of the container.
+# Null: the agent uses the capabilities of the container.
 exec contains "E_CAPS" if exec_process.Capabilities == null
 
 exec contains "E_CAPS" if {

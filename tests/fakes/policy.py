@@ -18,6 +18,20 @@ from contrast_tasks.policy.simulate import synthesise_lifecycle
 from contrast_tasks.policy.text import render_policy
 from contrast_tasks.prepare.policy_input import policy_input
 
+_NAMES = """
+AddARPNeighborsRequest AddSwapPathRequest AddSwapRequest CloseStdinRequest CopyFileRequest CreateContainerRequest
+CreateSandboxRequest DestroySandboxRequest ExecProcessRequest GetDiagnosticDataRequest GetIPTablesRequest
+GetMetricsRequest GetOOMEventRequest GuestDetailsRequest ListInterfacesRequest ListRoutesRequest
+MemAgentCompactConfig MemAgentMemcgConfig MemHotplugByProbeRequest OnlineCPUMemRequest PauseContainerRequest
+ReadStreamRequest RemoveContainerRequest RemoveStaleVirtiofsShareMountsRequest ReseedRandomDevRequest
+ResizeVolumeRequest ResumeContainerRequest SetGuestDateTimeRequest SetIPTablesRequest SetPolicyRequest
+SignalProcessRequest StartContainerRequest StartTracingRequest StatsContainerRequest StopTracingRequest
+TtyWinResizeRequest UpdateContainerRequest UpdateEphemeralMountsRequest UpdateInterfaceRequest UpdateRoutesRequest
+VolumeStatsRequest WaitProcessRequest WriteStreamRequest
+"""
+# Every message the agent asks a policy about (docs/internals/policy.md 2).
+REQUESTS = tuple(_NAMES.split())
+
 DIGEST = "sha256:" + "5a" * 32
 OTHER_DIGEST = "sha256:" + "5b" * 32
 

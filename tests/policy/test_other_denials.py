@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.requests import REQUESTS, fill_defaults
+from contrast_tasks.policy.requests import fill_defaults
 from contrast_tasks.policy.simulate import synthesise_lifecycle
-from tests.fakes.policy import bent, policy_of, rich, set_state, walked, web
+from tests.fakes.policy import REQUESTS, bent, policy_of, rich, set_state, walked, web
 
 LIFE = {request.purpose: request for request in synthesise_lifecycle(web())}
 RICH_LIFE = {request.purpose: request for request in synthesise_lifecycle(rich())}

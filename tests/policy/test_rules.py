@@ -6,9 +6,10 @@ import re
 import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.requests import REQUESTS
+from contrast_tasks.policy.requests import fill_defaults
 from contrast_tasks.policy.rules import compact, compact_rules, rules_sha256
 from contrast_tasks.resources import read_text
+from tests.fakes.policy import REQUESTS
 
 RULES = read_text("templates/policy/rules.rego")
 # docs/internals/policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
@@ -37,6 +38,22 @@ def test_every_rule_that_is_a_request_is_a_known_one() -> None:
     named = set(re.findall(r"^(?:default )?([A-Z]\w+)", RULES, flags=re.MULTILINE))
 
     assert named - set(REQUESTS) == {"AllowRequestsFailingPolicy"}
+
+
+def test_the_known_members_are_those_of_the_messages() -> None:
+    block = RULES.partition("known_members := {")[2].partition("\n}}")[0]
+    listed = {
+        message: set(" ".join(re.findall(r'"([^"]+)"', texts)).split())
+        for message, texts in re.findall(r'\n\t"(\w+)": (.*?)(?=,\n\t"|,$)', block, re.DOTALL)
+    }
+    requests = {kind: fill_defaults(kind, {}).keys() for kind in listed}
+    nested = {name: fill_defaults("", {name: {}})[name].keys() for name in listed}
+
+    # Agents before 2026 send the raw content of a file; members of device nodes have no defaults.
+    assert listed.pop("CopyFileRequest") == requests["CopyFileRequest"] | {"data"}
+    assert listed.pop("Devices") == {"Path", "Type", "Major", "Minor", "FileMode", "UID", "GID"}
+    assert listed == {name: set(requests[name] | nested[name]) for name in listed}
+    assert len(listed) == 14
 
 
 def test_failing_requests_are_never_tolerated() -> None:

@@ -1,4 +1,4 @@
-"""`./doitw test`: formatter, linter, type checker, layer contracts, tests; all of them, then one verdict."""
+"""`./doitw test`: run formatter, linter, type checker, layer contracts and tests, even after one of them fails."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from dev.checkout import ROOT
 
 
 class ChecksFailed(ContrastError):
-    """At least one check failed; what it said stands above."""
+    """At least one check failed; its output is on the terminal."""
 
 
 def _steps(words: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -29,7 +29,7 @@ def _steps(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _tests(pytest: list[str], words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the whole suite in three parts; words of the caller make it one run, as they say."""
+    """Return the whole suite in three runs, or one run with the words as pytest's arguments."""
     if words:
         return [("tests", [*pytest, *words])]
     both = [*pytest, "-n", "2", "--dist", "loadgroup", "-m"]
@@ -41,9 +41,9 @@ def _tests(pytest: list[str], words: Sequence[str]) -> list[tuple[str, list[str]
 
 
 def run_checks(words: Sequence[str] = ()) -> dict[str, Any]:
-    """Run every check; words go to pytest. Raises ChecksFailed naming those that failed."""
+    """Run every check; words: arguments for pytest. Raises ChecksFailed naming those that failed."""
     failed = []
-    # Thousands of tests and hundreds of processes load the same modules: compile each once.
+    # Hundreds of processes load the same modules, so bytecode is kept.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     for name, command in _steps(words):
         before = time.monotonic()
@@ -53,5 +53,5 @@ def run_checks(words: Sequence[str] = ()) -> dict[str, Any]:
         if code != 0:
             failed.append(name)
     if failed:
-        raise ChecksFailed(f"{', '.join(failed)} failed", hint="what they say stands above")
+        raise ChecksFailed(f"{', '.join(failed)} failed", hint="see their output above")
     return {"wrote": []}

@@ -1,4 +1,4 @@
-"""`./doitw lock_requirements`: requirements.lock from requirements.in, for every platform and with hashes."""
+"""`./doitw lock_requirements`: write requirements.lock from requirements.in, for all platforms, with hashes."""
 
 import subprocess
 import sys
@@ -13,11 +13,11 @@ LOCK = "requirements.lock"
 
 
 class NotLocked(ContrastError):
-    """uv could not resolve the requirements; what it said stands above."""
+    """uv could not resolve the requirements; its output is on the terminal."""
 
 
 def write_lock(words: Sequence[str] = ()) -> dict[str, Any]:
-    """Write the lock; what is pinned there stays, unless words, which go to uv, say `--upgrade`."""
+    """Write the lock, keeping the pinned versions; words: arguments for uv, as `--upgrade`."""
     before = (ROOT / LOCK).read_bytes()
     command = [
         *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "requirements.in"),
@@ -25,5 +25,5 @@ def write_lock(words: Sequence[str] = ()) -> dict[str, Any]:
         *("--no-header", "--no-annotate", "--quiet", *words),
     ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-        raise NotLocked("the requirements cannot be locked", hint="what uv says stands above")
+        raise NotLocked("the requirements cannot be locked", hint="see uv's output above")
     return {"wrote": [LOCK] if (ROOT / LOCK).read_bytes() != before else []}

@@ -1,4 +1,4 @@
-"""What attested TLS costs: handshakes with the user API, and certificates for workloads, one after the other."""
+"""The cost of attested TLS: sequential handshakes with the user API, and certificates for workloads."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ _SECONDS = 3.0
 
 
 def measure_attested(folder: Path) -> Iterator[Measured]:
-    """Yield the lines about a Coordinator process on this machine with simulated evidence."""
+    """Yield the measurements of a Coordinator process on this machine with simulated evidence."""
     processor = SimulatedProcessor.load_or_create(folder / "processor")
     manifest = Manifest(
         policies={
@@ -50,7 +50,7 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
 
         with connect("127.0.0.1", user, validators=validators, now=datetime.now(UTC)) as peer:
             userapi.set_manifest(peer.channel, render_manifest(manifest), _POLICIES, 30)
-        yield from _one_after_the_other("attested handshakes", shake, pid)
+        yield from _measure_rate("attested handshakes", shake, pid)
         issuer = processor.issuer(bytes.fromhex(_HASHES[1]))
         key = ec.generate_private_key(ec.SECP256R1())
 
@@ -66,14 +66,11 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
             ) as peer:
                 meshapi.new_mesh_cert(peer.channel, 30)
 
-        yield from _one_after_the_other("NewMeshCert, handshake included", certify, pid)
+        yield from _measure_rate("NewMeshCert, handshake included", certify, pid)
 
 
-def _one_after_the_other(name: str, call: Callable[[], None], pid: int) -> Iterator[Measured]:
-    """Yield how often one client gets its answer, and how often a core of the server could give it.
-
-    The first is what one client waits for, most of it on its own side; the second what the server could do for many.
-    """
+def _measure_rate(name: str, call: Callable[[], None], pid: int) -> Iterator[Measured]:
+    """Yield the rate of one client that calls in sequence, and the rate that one core of the server could sustain."""
     call()
     count, spent_s, before = 0, _processor_s(pid), time.perf_counter()
     while time.perf_counter() - before < _SECONDS:
@@ -86,14 +83,14 @@ def _one_after_the_other(name: str, call: Callable[[], None], pid: int) -> Itera
 
 
 def _processor_s(pid: int) -> float:
-    """Return the processor time a process has used so far, in user and system mode. Source: proc(5)."""
+    """Return the user and system time that a process has used. Source: proc(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def _coordinator(folder: Path) -> Iterator[tuple[int, int, int]]:
-    """Run a Coordinator; yields the ports of both APIs and its process id."""
+    """Run a Coordinator; yield the ports of user and mesh API and the process ID."""
     addresses = [
         part for name in ("--user-api", "--mesh-api", "--http") for part in (name, "127.0.0.1:0")
     ]
@@ -112,7 +109,7 @@ def _coordinator(folder: Path) -> Iterator[tuple[int, int, int]]:
             line = json.loads(text)
             if line["msg"] == "Coordinator started":
                 break
-        # A full pipe would stop the Coordinator.
+        # A full pipe would block the Coordinator.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         yield line["user_api"], line["mesh_api"], process.pid
     finally:

@@ -1,4 +1,4 @@
-"""What judging evidence costs, beside the bare signature verifications in it and, for TDX, beside dcap-qvl."""
+"""The cost of verifying evidence, compared with its bare signature verifications and, for TDX, with dcap-qvl."""
 
 import gc
 import importlib
@@ -54,7 +54,7 @@ class TdxSample:
     now: datetime
 
     def validator(self) -> TdxValidator:
-        """Return one that accepts the quote."""
+        """Return a validator that accepts the quote."""
         body = parse_quote(self.quote).body
         return TdxValidator(
             name="tdx-0",
@@ -71,7 +71,7 @@ class TdxSample:
 
     @property
     def verifications(self) -> int:
-        """Return how many ECDSA signatures there are to check: quote, QE report, certificates, TCB info, QE identity, lists."""
+        """Return the number of ECDSA signatures: quote, QE report, certificates, TCB info, QE identity, two lists."""
         bundle = self.collateral
         chains = (
             parse_quote(self.quote).pck_chain_pem,
@@ -79,12 +79,12 @@ class TdxSample:
             bundle.qe_identity_issuer_chain,
             bundle.pck_crl_issuer_chain,
         )
-        certificates = {one for chain in chains for one in load_chain(chain, "chain")}
+        certificates = {entry for chain in chains for entry in load_chain(chain, "chain")}
         return 2 + len(certificates) + 2 + 2
 
 
 def measure_evidence(folder: Path) -> Iterator[Measured]:
-    """Yield the lines about evidence; microseconds of processor time, the best of several rounds."""
+    """Yield the measurements of evidence: microseconds of processor time, the best of several rounds."""
     yield from _measure_snp()
     yield from _measure_tdx(_sample())
     yield from _measure_kept(folder)
@@ -103,8 +103,8 @@ def _measure_snp() -> Iterator[Measured]:
     def judge() -> None:
         validator.verify(document, REPORT_DATA, NOW)
 
-    yield _beside("SNP document, warm chain", microseconds(judge), bare, budget="600 us")
-    yield _beside("SNP document, cold caches", microseconds(judge, before=forget), bare)
+    yield _compared("SNP document, warm chain", microseconds(judge), bare, budget="600 us")
+    yield _compared("SNP document, cold caches", microseconds(judge, before=forget), bare)
 
 
 def _measure_tdx(sample: TdxSample) -> Iterator[Measured]:
@@ -119,18 +119,18 @@ def _measure_tdx(sample: TdxSample) -> Iterator[Measured]:
 
     yield Measured(name="bare P-256 verification", value=one, unit="us")
     yield Measured(name=f"{sample.verifications} bare P-256 verifications", value=every, unit="us")
-    yield _beside("TDX document, warm caches", microseconds(judge), one, budget="1500 us")
+    yield _compared("TDX document, warm caches", microseconds(judge), one, budget="1500 us")
     new = microseconds(judge, before=partial(forget, but=_COLLATERAL))
-    yield _beside("TDX document, new platform", new, every, budget="1500 us")
+    yield _compared("TDX document, new platform", new, every, budget="1500 us")
     cold = microseconds(judge, before=forget)
-    yield _beside("TDX document, cold caches", cold, every, budget="1500 us")
+    yield _compared("TDX document, cold caches", cold, every, budget="1500 us")
     peer = _dcap_qvl(sample)
     if peer is not None:
-        yield _beside("the same quote, dcap-qvl", microseconds(peer), every)
+        yield _compared("the same quote, dcap-qvl", microseconds(peer), every)
 
 
 def _dcap_qvl(sample: TdxSample) -> Callable[[], object] | None:
-    """Return the same verification by dcap-qvl, None where it has no wheel."""
+    """Return the same verification by dcap-qvl, None if it is not installed."""
     try:
         library: Any = importlib.import_module("dcap_qvl")
     except ImportError:
@@ -144,7 +144,7 @@ def _dcap_qvl(sample: TdxSample) -> Callable[[], object] | None:
 
 
 def _measure_kept(folder: Path) -> Iterator[Measured]:
-    """Yield what a Coordinator adds: collateral from its folder, which it reads for each handshake."""
+    """Yield the cost of reading collateral from the kept folder, which a Coordinator does for each handshake."""
     keep_collateral(EndorsementCache(folder / "kept"), Intel())
     kept = KeptEndorsements.in_folder(folder / "kept", lambda: NOW)
     fmspc = PckValues().fmspc
@@ -154,7 +154,7 @@ def _measure_kept(folder: Path) -> Iterator[Measured]:
 
 
 def _sample() -> TdxSample:
-    """Return a quote of real hardware, or a synthetic one where the test data is not at hand."""
+    """Return a quote of real hardware, or a synthetic one if the test data is missing."""
     if (_TDX / "v4-uptodate.quote.bin").is_file():
         return TdxSample(
             quote=(_TDX / "v4-uptodate.quote.bin").read_bytes(),
@@ -180,22 +180,19 @@ def _extend() -> None:
 def _bare(curve: ec.EllipticCurve, algorithm: HashAlgorithm) -> Callable[[], None]:
     key = ec.generate_private_key(curve)
     content = bytes(_SIGNED_BYTES)
-    signature, public, scheme = (
-        key.sign(content, ec.ECDSA(algorithm)),
-        key.public_key(),
-        ec.ECDSA(algorithm),
-    )
+    public, scheme = key.public_key(), ec.ECDSA(algorithm)
+    signature = key.sign(content, scheme)
     return lambda: public.verify(signature, content, scheme)
 
 
-def _beside(name: str, value: float, limit: float, *, budget: str = "") -> Measured:
-    return Measured(name=name, value=value, unit="us", ratio=value / limit, budget=budget)
+def _compared(name: str, value: float, base: float, *, budget: str = "") -> Measured:
+    return Measured(name=name, value=value, unit="us", ratio=value / base, budget=budget)
 
 
 def forget(*, but: str = "") -> None:
-    """Empty the bounded caches of the attestation package, `but` those of one module; unbounded ones hold constants."""
+    """Empty the bounded caches of the attestation package; but: a module that keeps its own. Unbounded ones hold constants."""
     if but and but not in sys.modules:
-        raise LookupError(f"there is no module {but} whose caches could be kept")
+        raise LookupError(f"module {but} is not loaded")
     for name, module in list(sys.modules.items()):
         if name.startswith("contrast_tasks.attestation.") and name != but:
             for member in vars(module).values():
@@ -205,7 +202,7 @@ def forget(*, but: str = "") -> None:
 
 
 def microseconds(call: Callable[[], object], *, before: Callable[[], None] | None = None) -> float:
-    """Return the processor time of one call: the best mean of several rounds of a tenth of a second."""
+    """Return the processor time of one call in microseconds: the best mean of several rounds of a tenth of a second."""
     means = []
     for _ in range(_WARM_UP):
         call()

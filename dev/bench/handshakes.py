@@ -1,7 +1,7 @@
-"""How many mutual attested handshakes a server manages per second and core, beside plain TLS 1.3 of the same stack.
+"""Mutual attested handshakes per second and core of a server, compared with plain TLS 1.3 of the same libraries.
 
-Evidence has the form of real hardware: reports signed with P-384, a certificate chain, a revocation list. Making a signature is
-the hardware's work, not the server's, so its time is left out on both sides.
+Evidence has the form of real hardware: reports signed with P-384, a certificate chain, a revocation list. Signing is the
+hardware's work, so its time is subtracted on both sides.
 """
 
 import socket
@@ -38,7 +38,7 @@ _CLIENTS = 2
 
 @dataclass(kw_only=True)
 class Hardware:
-    """An issuer whose time is known, so that it can be left out; `spent_s` is processor time."""
+    """An issuer that measures its own processor time, `spent_s`."""
 
     issuer: Issuer
     spent_s: float = 0.0
@@ -49,7 +49,7 @@ class Hardware:
         self.oid = self.issuer.oid
 
     def issue(self, report_data: bytes) -> bytes:
-        """Return the inner issuer's document, and note what it cost."""
+        """Return the inner issuer's document, and add the time it took."""
         start = time.thread_time()
         document = self.issuer.issue(report_data)
         with self._lock:
@@ -57,79 +57,60 @@ class Hardware:
         return document
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Seconds of processor time of one handshake, hardware's work left out."""
-
-    server_s: float
-    client_s: float
-
-
 def measure_handshakes(folder: Path) -> Iterator[Measured]:
-    """Yield the lines about handshakes; ratios are to the plain handshakes above them."""
+    """Yield the measurements of handshakes; ratios are to plain handshakes."""
     place = folder / "handshakes"
     SimulatedProcessor.load_or_create(place)
-    plain, ours = _best(_plain_contexts()), _best(_attested_sessions(place))
-    yield from _lines("plain mutual TLS 1.3", plain, None)
-    yield from _lines("mutual attested", ours, plain, budget="at least 450")
-    rates = {kind: _over_loopback(kind, place) for kind in ("plain", "attested")}
-    for kind, (rate, per_core) in rates.items():
-        known = kind != "plain"
-        for name, value, limit in (
-            (f"{kind}, loopback", rate, rates["plain"][0]),
-            (f"{kind}, loopback, server per core", per_core, rates["plain"][1]),
-        ):
-            yield Measured(
-                name=name, value=value, unit="per s", ratio=value / limit if known else None
-            )
+    plain, attested = _best(_plain_contexts()), _best(_attested_sessions(place))
+    for side in ("server", "client"):
+        yield _rate(f"plain mutual TLS 1.3, {side} per core", 1 / plain[side])
+    yield _rate(
+        "mutual attested, server per core",
+        1 / attested["server"],
+        1 / plain["server"],
+        budget="at least 450",
+    )
+    yield _rate("mutual attested, client per core", 1 / attested["client"], 1 / plain["client"])
+    base, base_per_core = _over_loopback("plain", place)
+    yield _rate("plain, loopback", base)
+    yield _rate("plain, loopback, server per core", base_per_core)
+    rate, per_core = _over_loopback("attested", place)
+    yield _rate("attested, loopback", rate, base)
+    yield _rate("attested, loopback, server per core", per_core, base_per_core)
 
 
-def _lines(name: str, cost: Cost, limit: Cost | None, *, budget: str = "") -> Iterator[Measured]:
-    yield Measured(
-        name=f"{name}, server per core",
-        value=1 / cost.server_s,
-        unit="per s",
-        ratio=limit.server_s / cost.server_s if limit else None,
-        budget=budget,
-    )
-    yield Measured(
-        name=f"{name}, client per core",
-        value=1 / cost.client_s,
-        unit="per s",
-        ratio=limit.client_s / cost.client_s if limit else None,
-    )
+def _rate(name: str, value: float, base: float | None = None, *, budget: str = "") -> Measured:
+    ratio = value / base if base else None
+    return Measured(name=name, value=value, unit="per s", ratio=ratio, budget=budget)
 
 
 class Side(Protocol):
-    """One side of a handshake over bytes."""
+    """One side of a handshake in memory."""
 
     def advance(self, received: bytes = b"") -> bool:
-        """Go as far as the bytes allow; True when the handshake is complete."""
+        """Continue with the received bytes; return whether the handshake is complete."""
 
     def pending(self) -> bytes:
-        """Return what waits for the peer."""
+        """Return the bytes to send."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maker:
-    """Makes the two sides of a new handshake; `hardware_s` tells what the hardware of both took so far."""
+    """Makes the two sides of a new handshake; `hardware_s` returns the time spent in the hardware of both so far."""
 
     server: Callable[[], Side]
     client: Callable[[], Side]
     hardware_s: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
 
 
-def _best(maker: Maker) -> Cost:
-    """Return the cheapest of several rounds in memory."""
+def _best(maker: Maker) -> dict[str, float]:
+    """Return the processor seconds of a handshake for "server" and "client", without the hardware's: the best round."""
     _round(maker, 10)
     rounds = [_round(maker, _PER_ROUND) for _ in range(_ROUNDS)]
-    return Cost(
-        server_s=min(cost.server_s for cost in rounds),
-        client_s=min(cost.client_s for cost in rounds),
-    )
+    return {side: min(cost[side] for cost in rounds) for side in ("server", "client")}
 
 
-def _round(maker: Maker, count: int) -> Cost:
+def _round(maker: Maker, count: int) -> dict[str, float]:
     spent = {"server": 0.0, "client": 0.0}
     before = maker.hardware_s()
 
@@ -150,13 +131,11 @@ def _round(maker: Maker, count: int) -> Cost:
         while not (ready and finished):
             ready, to_client = turn("server", server, to_server)
             finished, to_server = turn("client", client, to_client)
-    server_hardware, client_hardware = (
-        now - then for now, then in zip(maker.hardware_s(), before, strict=True)
-    )
-    return Cost(
-        server_s=(spent["server"] - server_hardware) / count,
-        client_s=(spent["client"] - client_hardware) / count,
-    )
+    hardware = (now - then for now, then in zip(maker.hardware_s(), before, strict=True))
+    return {
+        side: (spent_s - hardware_s) / count
+        for (side, spent_s), hardware_s in zip(spent.items(), hardware, strict=True)
+    }
 
 
 def _attested_sessions(place: Path) -> Maker:
@@ -188,7 +167,7 @@ def _validators(processor: SimulatedProcessor) -> Validators:
 
 
 class _Plain:
-    """One side of ordinary TLS, in the same steps as an attested one."""
+    """One side of plain TLS, with the interface of attested sessions."""
 
     def __init__(self, context: SSL.Context, *, serves: bool) -> None:
         self._connection = SSL.Connection(context, None)
@@ -223,7 +202,7 @@ def _plain_contexts() -> Maker:
 
 
 def _plain_context(method: int) -> SSL.Context:
-    """Return a context with a P-256 key, a certificate of its own and whatever certificate the peer has."""
+    """Return a context with a new P-256 key and certificate, that accepts any certificate of the peer."""
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -236,7 +215,7 @@ def _plain_context(method: int) -> SSL.Context:
 
 
 def _over_loopback(kind: str, place: Path) -> tuple[float, float]:
-    """Return handshakes per second, and per second of the server's processor time, with clients of this process."""
+    """Return handshakes per second, and per second of the server's processor time, with clients in this process."""
     maker = _plain_contexts() if kind == "plain" else _attested_sessions(place)
     server = subprocess.Popen(
         python("-m", "dev.bench.handshakes", kind, str(place)),
@@ -288,14 +267,14 @@ def _shake(port: int, maker: Maker) -> None:
         while not done:
             done = client.advance(wire.recv(READ_BYTES))
             wire.sendall(client.pending())
-        # The server has judged us when it closes or sends its settings.
+        # The server has verified the client when it sends its settings or closes.
         wire.shutdown(socket.SHUT_WR)
         while wire.recv(READ_BYTES):
             pass
 
 
 def _serve(kind: str, place: Path) -> None:
-    """Serve until standard input ends; each line asks for the processor time so far, hardware's left out."""
+    """Serve until stdin ends; answer each line with the processor time so far, without the hardware's."""
     if kind == "plain":
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         threading.Thread(target=_serve_plain, args=(listener,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What `generate` costs: nothing to do, one workload changed, everything new."""
+"""The cost of `generate` if nothing changed, one workload changed, or everything is new."""
 
 import itertools
 import resource
@@ -34,7 +34,7 @@ class _Bench:
         return self.generate("--quiet")
 
     def cold_processor_ms(self) -> float:
-        """Return the processor time of a cold run, which another process on the machine does not lengthen."""
+        """Return the processor time of a cold run, which does not depend on other processes."""
         self.forget()
         before = _children_s()
         self.generate("--quiet")
@@ -55,7 +55,7 @@ def _children_s() -> float:
 
 
 def measure_incremental(folder: Path) -> Iterator[Measured]:
-    """Yield the lines about `generate`."""
+    """Yield the measurements of `generate`."""
     one = _Bench(folder / "one", 1)
     yield measured("cold, 1 workload, processor", one.cold_processor_ms, count=3, budget="600 ms")
     small, large = _Bench(folder / "small", 4), _Bench(folder / "large", 1000)
@@ -66,7 +66,7 @@ def measure_incremental(folder: Path) -> Iterator[Measured]:
         "no-op, 1000 workloads, doit", lambda: large.generate("--quiet"), budget="16 x"
     )
     yield no_op
-    # Neither the index nor the snapshot trusts younger files; the first run after that writes the index once more.
+    # Neither index nor snapshot trusts files younger than two seconds; the first run after that writes the index again.
     for _ in range(2):
         time.sleep(2.1)
         small.generate("--quiet")

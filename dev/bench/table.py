@@ -1,4 +1,4 @@
-"""`./doitw bench`: one table, everything in one run on one machine, and the same as build/bench.json."""
+"""`./doitw bench`: measure everything in one run, print a table and write build/bench.json."""
 
 import platform
 import sys
@@ -24,7 +24,7 @@ _IMPORTS = {
 
 
 def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
-    """Measure, print a line as soon as it is known, write build/bench.json; words are not used."""
+    """Measure, print each line when it is known, and write build/bench.json; words: not used."""
     del words
     lines: list[Measured] = []
 

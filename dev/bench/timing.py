@@ -1,4 +1,4 @@
-"""How long a command takes, as the best of several runs, and as a ratio to `python -c pass` on the same machine."""
+"""The time that a command takes: the best of several runs, also as a ratio to `python -c pass` on the same machine."""
 
 import os
 import subprocess
@@ -29,12 +29,12 @@ class Measured:
     budget: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the members that are known."""
+        """Return the known members."""
         return {key: value for key, value in asdict(self).items() if value not in (None, "")}
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return an environment in which bytecode is kept, as on a user's machine."""
+    """Return the environment for measured commands, in which bytecode is kept as on a user's machine."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -44,7 +44,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
-    """Run one command; return the milliseconds it took. Raises CalledProcessError with its words if it fails."""
+    """Run one command and return the milliseconds it took. Raises CalledProcessError with its output if it fails."""
     before = time.perf_counter()
     subprocess.run(words, cwd=cwd, env=env, check=True, capture_output=True)
     return (time.perf_counter() - before) * 1000
@@ -53,9 +53,9 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
 def measured(
     name: str, measure: Callable[[], float], *, count: int = REPEATS, budget: str = ""
 ) -> Measured:
-    """Return the best of `count` runs, as a ratio to the best of as many runs of nothing in between.
+    """Return the best of `count` runs, with the ratio to the best of as many runs of `python -c pass`.
 
-    Taking turns keeps the ratio honest on a machine that is busy now and idle a minute later.
+    The runs alternate, so that changing load on the machine affects both.
     """
     base, value = [], []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""`./doitw demo`: the whole path on this machine, one line per step with what it proved."""
+"""`./doitw demo`: the whole walkthrough on this machine, with one line per step."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from dev.demo.run import run_demo
 
 
 def demo(project: Spec, *, keep: bool) -> dict[str, Any]:
-    """Run every step; the first that fails ends the demo, and everything it started is stopped."""
+    """Run every step. The first failure ends the demo and stops everything that it started."""
     context = Context(
         root=Path(project.root),
         cwd=Path(project.root),
@@ -54,7 +54,7 @@ def _generate(context: Context) -> None:
 
 
 class GenerateFailed(ContrastError):
-    """Generating failed; speaks and ends as `generate` would have done."""
+    """`generate` failed; has the message and exit code of its first failure."""
 
     def __init__(self, report: Report) -> None:
         first = next(iter(report.failures), None)

@@ -1,11 +1,10 @@
-"""What the demo proves from the outside, with the tools that a visitor has: HTTPS, curl, openssl, plain sockets.
+"""The demo's proofs from the outside, with a user's own tools: HTTPS, curl, openssl, plain sockets.
 
-Each function returns what was proven, or raises DemoFailed with what was found instead.
+Each function returns what was proven. Raises DemoFailed with what was found instead.
 """
 
 import contextlib
 import http.client
-import json
 import re
 import shutil
 import socket
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import ClusterError
 
 TIMEOUT_S = 15
@@ -26,7 +26,7 @@ FAVOURITE = ":joy:"
 
 
 class DemoFailed(ClusterError):
-    """A step of the demo did not show what it should."""
+    """A step of the demo did not prove what it should."""
 
 
 class _Frontend(http.client.HTTPSConnection):
@@ -38,7 +38,7 @@ class _Frontend(http.client.HTTPSConnection):
         self._place = place
 
     def connect(self) -> None:
-        """Connect to the address, and ask for the name."""
+        """Connect to the address, and require the name."""
         raw = socket.create_connection(self._place, TIMEOUT_S)
         self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
 
@@ -59,20 +59,22 @@ def _get(place: tuple[str, int], path: str, mesh_ca: Path) -> bytes:
 
 
 def _votes(place: tuple[str, int], shortcode: str, mesh_ca: Path) -> int:
-    rows = json.loads(_get(place, "/api/leaderboard", mesh_ca))
-    return next((int(row["votes"]) for row in rows if row["shortcode"] == shortcode), 0)
+    rows = parse_json(_get(place, "/api/leaderboard", mesh_ca)).items()
+    counts = {row.at("shortcode").text(): int(row.at("votes").text()) for row in rows}
+    return counts.get(shortcode, 0)
 
 
 def cast_votes(place: tuple[str, int], mesh_ca: Path) -> str:
-    """Vote through the front end and find the votes in the leaderboard, which a third service keeps."""
-    listed = [row["shortcode"] for row in json.loads(_get(place, "/api/list", mesh_ca))]
+    """Vote through the front end, and find the votes in the leaderboard of another service."""
+    emoji = parse_json(_get(place, "/api/list", mesh_ca)).items()
+    listed = [row.at("shortcode").text() for row in emoji]
     if FAVOURITE not in listed:
         raise DemoFailed(f"the front end lists {len(listed)} emoji, {FAVOURITE} is not among them")
     before = _votes(place, FAVOURITE, mesh_ca)
     for _ in range(VOTES):
         _get(place, f"/api/vote?choice={quote(FAVOURITE)}", mesh_ca)
     after = _votes(place, FAVOURITE, mesh_ca)
-    # The bot may vote for the same one meanwhile.
+    # The bot may vote for it too.
     if after < before + VOTES:
         raise DemoFailed(f"{FAVOURITE} has {after} votes, wanted at least {before + VOTES}")
     return f"{VOTES} votes for {FAVOURITE} went through web, emoji and voting: {after} in the leaderboard"
@@ -91,13 +93,13 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _curl(mesh_ca: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    # No settings of the user, no proxy: what counts is the certificate.
+    # Without the user's settings and proxy, so that only the certificate decides.
     fixed = ["curl", "-q", "-sS", "--noproxy", "*", "--max-time", str(TIMEOUT_S)]
     return _run([*fixed, "--cacert", str(mesh_ca), *arguments])
 
 
 def curl_by_name(place: tuple[str, int], mesh_ca: Path) -> str:
-    """Fetch the page under the name that the certificate carries."""
+    """Fetch the page under the name in the certificate."""
     target = f"{FRONTEND}:443:{place[0]}:{place[1]}"
     done = _curl(mesh_ca, ["--connect-to", target, f"https://{FRONTEND}/"])
     if done.returncode != 0 or "<html" not in done.stdout.lower():
@@ -106,7 +108,7 @@ def curl_by_name(place: tuple[str, int], mesh_ca: Path) -> str:
 
 
 def curl_by_address(place: tuple[str, int], mesh_ca: Path) -> str:
-    """Fetch the page under the address itself."""
+    """Fetch the page under its address."""
     done = _curl(mesh_ca, [f"https://{place[0]}:{place[1]}/"])
     if done.returncode != 0 or "<html" not in done.stdout.lower():
         raise DemoFailed(
@@ -158,7 +160,7 @@ def anonymous_refused(place: tuple[str, int], mesh_ca: Path) -> str:
             socket.create_connection(place, TIMEOUT_S) as raw,
             context.wrap_socket(raw) as client,
         ):
-            # In TLS 1.3 the client learns of its refusal when it reads.
+            # In TLS 1.3 the client sees the refusal only when it reads.
             answer = client.recv(100)
     except ssl.SSLError as err:
         reason = str(err.reason or err).lower().replace("_", " ")
@@ -171,7 +173,7 @@ def anonymous_refused(place: tuple[str, int], mesh_ca: Path) -> str:
 
 
 def missing_tools() -> list[str]:
-    """Return which of the visitor's tools are not installed."""
+    """Return the tools that are not installed."""
     return [tool for tool in ("curl", "openssl") if shutil.which(tool) is None]
 
 

@@ -1,10 +1,9 @@
-"""The demo: the whole path on this machine, from plain YAML to HTTPS under the mesh CA, each step with its proof.
+"""The demo: the whole walkthrough on this machine, from plain YAML to HTTPS under the mesh CA, each step with its proof.
 
     generate -> deploy -> set -> verify -> votes -> curl, openssl, refusals -> SAN for the address -> curl by address
 
-Nothing sleeps: every step waits for what it needs. What was started is stopped and the Coordinator's history forgotten,
-also when a step fails, when somebody presses Ctrl-C and when the demo is killed: the node holds the read end of a pipe
-that dies with us.
+At the end everything is stopped and the Coordinator's history deleted, also when a step fails, on Ctrl-C, and when the demo
+is killed: the node notices the end of this process by a pipe.
 """
 
 import contextlib
@@ -14,14 +13,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from contrast_tasks.client.history import MESH_CA_FILE
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import FOLDER, run_verify
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.deploy.apply import run_deploy, run_restart
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.file_errors import file_error
+from contrast_tasks.files import write_atomic
 from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
@@ -33,15 +33,15 @@ FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
 PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
 FRONTEND_WORKLOAD = "Deployment/web"
 READY_LIMIT_S = 60.0
-# Most services say CI=true, some CI=1.
+# Most services set CI=true, some CI=1.
 _NOT_CI = frozenset({"", "0", "false", "no"})
 _LOGS = "the logs of the pods are in .contrast/local/logs"
 
 Say = Callable[[str], None]
 LoadSettings = Callable[[Sequence[str]], Settings]
-"""Returns the settings under more lines of TOML, as `--set` takes them."""
+"""Returns the settings with additional lines of TOML, as of `--set`."""
 Generate = Callable[[Sequence[str]], None]
-"""Generates under more lines of TOML; raises ContrastError."""
+"""Generates with additional lines of TOML; raises ContrastError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class DemoStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """All steps passed; urls: where the front end is, if it was kept running."""
+    """All steps passed. urls: of the front end, if it keeps running."""
 
     steps: tuple[DemoStep, ...]
     seconds: float
@@ -66,7 +66,7 @@ class DemoResult:
 
 @dataclass(slots=True, kw_only=True)
 class _Log:
-    """Tells each step as it ends."""
+    """Reports each step when it ends."""
 
     say: Say
     clock: Callable[[], float]
@@ -79,7 +79,7 @@ class _Log:
         except ContrastError as err:
             err.hint = err.hint or _LOGS
             raise
-        except (OSError, ValueError, LookupError, TypeError, subprocess.SubprocessError) as err:
+        except (OSError, DecodeError, subprocess.SubprocessError) as err:
             if isinstance(err, OSError) and (refused := file_error(err)) is not None:
                 raise refused from err
             raise DemoFailed(f"step '{name}' could not be carried out: {err}", hint=_LOGS) from err
@@ -97,10 +97,10 @@ def run_demo(
     environ: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> DemoResult:
-    """Run every step and return what was proven; raise ContrastError at the first step that fails.
+    """Stop what runs here, run every step, and return what was proven. Raises ContrastError for the first failed step.
 
-    keep: leave everything running. What runs here already is stopped first. Without Envoy, curl or openssl the steps that need them are left out with one
-    warning, but never where CI is set.
+    keep: leave everything running. Without Envoy, curl or openssl the steps through the mesh are left out with a warning;
+    if CI is set, this is an error.
     """
     environ = os.environ if environ is None else environ
     settings = load(())
@@ -121,13 +121,12 @@ def run_demo(
         log=log,
         restore=lambda: generate(()),
     ) as client:
-        quiet = _Quiet()
-        log.step("set", lambda: _set(settings, quiet))
-        log.step("verify", lambda: _verify(settings, quiet))
+        log.step("set", lambda: _set(settings))
+        log.step("verify", lambda: _verify(settings))
         log.step("ready", lambda: _ready(client))
         urls: tuple[str, ...] = ()
         if with_mesh:
-            urls = _mesh_steps(load, generate, client, log, quiet)
+            urls = _mesh_steps(load, generate, client, log)
     seconds = clock() - begun
     say(f"all {len(log.steps)} steps passed in {seconds:.1f} s")
     if keep:
@@ -139,28 +138,22 @@ def run_demo(
     )
 
 
-class _Quiet:
-    """Keeps the lines of the stages: the demo has a line of its own for each step."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, line: str) -> None:
-        self.lines.append(line)
+def _ignore(_line: str) -> None:
+    """Drop a line of a command: the demo has its own line for each step."""
 
 
 def _is_complete(environ: Mapping[str, str], say: Say) -> bool:
-    """Return whether Envoy and the visitor's tools are there; raise in CI, where nothing may be left out."""
-    absent = _what_is_absent(environ)
-    if absent is None:
+    """Return whether Envoy and all tools are installed. Raises ContrastError in CI, where nothing may be left out."""
+    missing = _missing(environ)
+    if missing is None:
         return True
     if environ.get("CI", "").lower() not in _NOT_CI:
-        raise absent
-    say(f"warning: {absent}: the steps through the mesh are left out ({absent.hint})")
+        raise missing
+    say(f"warning: {missing}: the steps through the mesh are left out ({missing.hint})")
     return False
 
 
-def _what_is_absent(environ: Mapping[str, str]) -> ContrastError | None:
+def _missing(environ: Mapping[str, str]) -> ContrastError | None:
     from contrast_tasks.mesh.envoy_binary import EnvoyMissing, find_envoy
 
     try:
@@ -182,7 +175,7 @@ def _deployment(
     log: _Log,
     restore: Callable[[], None],
 ) -> Iterator[NodeClient]:
-    """Deploy from a clean state, and leave a clean state behind, whatever happens; only `keep` leaves it running."""
+    """Deploy from a clean state and leave a clean state, also after errors; keep: leave the deployment running."""
     client = NodeClient(paths=local_paths(settings.root))
     if client.shutdown():
         log.say("stopped what was running here, the demo begins anew")
@@ -219,7 +212,7 @@ def _deploy(
 ) -> str:
     done = run_deploy(
         settings,
-        say=_Quiet(),
+        say=_ignore,
         environ=environ,
         with_mesh=with_mesh,
         fresh=True,
@@ -229,16 +222,16 @@ def _deploy(
     return f"{pods} pods run with their policy hash as host data, the coordinator at {done.coordinator}"
 
 
-def _set(settings: Settings, say: Say) -> str:
-    done = run_set(settings, say=say)
+def _set(settings: Settings) -> str:
+    done = run_set(settings, say=_ignore)
     return (
         f"the coordinator proved its policy, manifest {done.manifest_sha256[:12]} is in force "
         f"(generation {done.generation})"
     )
 
 
-def _verify(settings: Settings, say: Say) -> str:
-    done = run_verify(settings, say=say)
+def _verify(settings: Settings) -> str:
+    done = run_verify(settings, say=_ignore)
     return (
         f"evidence accepted, the manifest in force is {settings.manifest} byte for byte, "
         f"mesh CA {done.mesh_ca_sha256[:12]} is in {FOLDER}/"
@@ -258,19 +251,19 @@ def _stop(client: NodeClient, restore: Callable[[], None]) -> str:
     client.shutdown()
     if left := [pid for pid in pids if is_alive(pid)]:
         raise DemoFailed(f"{len(left)} of {len(pids)} processes are left: {left}")
-    # The SAN of the demo is not in contrast.toml.
+    # The demo's SAN is not in contrast.toml.
     restore()
     return f"all {len(pids)} processes have ended, generated files are as contrast.toml says"
 
 
 def _endpoint(client: NodeClient, service: str, port: str) -> tuple[str, int]:
-    """Return where a Service leads on this machine."""
+    """Return the first endpoint of a Service on this machine."""
     try:
-        table = json.loads(client.paths.hosts.read_bytes())
-        address, number = table[service][port][0]
-    except (OSError, ValueError, KeyError, IndexError) as err:
+        endpoints = parse_json(client.paths.hosts.read_bytes()).at(service).at(port).items()
+        address, number = endpoints[0].items()
+    except (OSError, DecodeError, IndexError) as err:
         raise DemoFailed(f"the deployment has no Service {service} with port {port}") from err
-    return address, int(number)
+    return address.text(), number.integer()
 
 
 def _mesh_steps(
@@ -278,9 +271,8 @@ def _mesh_steps(
     generate: Generate,
     client: NodeClient,
     log: _Log,
-    quiet: Say,
 ) -> tuple[str, ...]:
-    """Prove what the mesh lets through and what not; return the URLs of the front end."""
+    """Prove what the mesh accepts and refuses; return the URLs of the front end."""
     settings = load(())
     mesh_ca = settings.root / FOLDER / MESH_CA_FILE
     web = _endpoint(client, FRONTEND_SERVICE, FRONTEND_PORT)
@@ -299,32 +291,25 @@ def _mesh_steps(
         sans = (*sans, web[0])
     override = f'workloads."{FRONTEND_WORKLOAD}".sans={json.dumps(list(sans))}'
     changed = load((override,))
-    old_ca = _kept_copy(client, mesh_ca)
-    log.step("update", lambda: _update(generate, changed, override, quiet))
-    log.step("restart", lambda: _restart(changed, quiet))
-    log.step("verify", lambda: _verify(changed, quiet))
+    old_ca = client.paths.base / "previous-mesh-ca.pem"
+    write_atomic(old_ca, mesh_ca.read_bytes())
+    log.step("update", lambda: _update(generate, changed, override))
+    log.step("restart", lambda: _restart(changed))
+    log.step("verify", lambda: _verify(changed))
     log.step("by address", lambda: proofs.curl_by_address(web, mesh_ca))
     log.step("old ca", lambda: proofs.curl_refuses(web, old_ca, "under the previous mesh CA"))
     return (f"https://{web[0]}:{web[1]}/",)
 
 
-def _kept_copy(client: NodeClient, mesh_ca: Path) -> Path:
-    from contrast_tasks.files import write_atomic
-
-    copy = client.paths.base / "previous-mesh-ca.pem"
-    write_atomic(copy, mesh_ca.read_bytes())
-    return copy
-
-
-def _update(generate: Generate, settings: Settings, override: str, say: Say) -> str:
+def _update(generate: Generate, settings: Settings, override: str) -> str:
     generate((override,))
-    done = run_set(settings, say=say)
+    done = run_set(settings, say=_ignore)
     return (
         f"the owner's key set the manifest with the new SAN, the mesh CA is now "
         f"{done.mesh_ca_sha256[:12]} (generation {done.generation})"
     )
 
 
-def _restart(settings: Settings, say: Say) -> str:
-    done = run_restart(settings, say=say, wait_s=READY_LIMIT_S)
+def _restart(settings: Settings) -> str:
+    done = run_restart(settings, say=_ignore, wait_s=READY_LIMIT_S)
     return f"{', '.join(done.restarted)} have certificates of the new mesh CA"

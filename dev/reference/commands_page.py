@@ -1,4 +1,4 @@
-"""docs/reference/commands.md: every command with its arguments, the tasks of this repository, the exit codes."""
+"""docs/reference/commands.md: every command with its arguments, the tasks of this repository, and the exit codes."""
 
 import argparse
 import inspect
@@ -17,8 +17,8 @@ from dev.reference.markdown import NOTICE, code, prose, table
 INTRODUCTION = f"""\
 # Commands
 
-Several commands may stand in one line and run in order until one fails: `{PROGRAM} generate deploy set verify`. Data goes to stdout,
-conversation to stderr. In this repository `./doitw` stands for `{PROGRAM}`.
+One line may have several commands, which run in order until one fails: `{PROGRAM} generate deploy set verify`. Data goes to stdout,
+messages to stderr. In this repository `./doitw` does the same as `{PROGRAM}`.
 """
 
 
@@ -70,10 +70,10 @@ def _argument(action: argparse.Action) -> tuple[str, str]:
 
 
 def _exit_codes() -> Iterator[tuple[str, str]]:
-    yield "0", "done"
-    codes = {plan.CHANGES: "`plan --detailed-exitcode` has found changes"}
+    yield "0", "success"
+    codes = {plan.CHANGES: "`plan --detailed-exitcode` found changes"}
     for severity in Severity:
-        codes[10 + severity.rank] = f"findings, the worst of them of severity {severity.value}"
+        codes[10 + severity.rank] = f"findings, the worst of severity {severity.value}"
     codes[main.INTERRUPTED] = "interrupted; finished work is kept"
     codes[main.TERMINATED] = "terminated; finished work is kept"
     for error in vars(errors).values():

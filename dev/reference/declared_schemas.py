@@ -1,7 +1,7 @@
-"""The JSON Schemas of documents whose members are declared: settings, manifest, reference values, lock file.
+"""The JSON Schemas of documents with declared members: settings, manifest, reference values, lock file.
 
-A value that only the user can know may be blank in a manifest that generate wrote and in a file of reference values, not in
-a manifest that is set.
+A value that only the user can know may be blank in a generated manifest and in a file of reference values, but not in a
+manifest that is set.
 """
 
 from collections.abc import Mapping
@@ -98,12 +98,12 @@ class _Schemas:
 
 
 def _or(value: object, schema: Schema) -> Schema:
-    """Return the schema of one value or something else; a plain anyOf would name no fault."""
+    """Return the schema that allows one value besides another schema; validators report an anyOf without the fault."""
     return {"if": {"const": value}, "then": True, "else": schema}
 
 
 def settings() -> Schema:
-    """Return the body of the settings' schema."""
+    """Return the body of the schema of contrast.toml."""
     return {
         "title": "Settings",
         "description": "contrast.toml. The loader judges by the same declarations.",
@@ -111,7 +111,7 @@ def settings() -> Schema:
     }
 
 
-def _some(name: str) -> Schema:
+def _at_least_one(name: str) -> Schema:
     return {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
 
 
@@ -121,10 +121,11 @@ def manifest(title: str, description: str, *, with_blanks: bool) -> Schema:
     body = schemas.of(Manifest)
     parts = schemas.parts
     parts["manifest"]["properties"]["Policies"]["minProperties"] = 1
-    hardware = [_some("snp"), _some("tdx")]
+    hardware = [_at_least_one("snp"), _at_least_one("tdx")]
+    simulated = _at_least_one("simulated")
     parts["referenceValues"] |= {
-        "anyOf": [*hardware, _some("simulated")],
-        "not": {"allOf": [_some("simulated"), {"anyOf": hardware}]},
+        "anyOf": [*hardware, simulated],
+        "not": {"allOf": [simulated, {"anyOf": hardware}]},
     }
     return {"title": title, "description": description, **body, "$defs": parts}
 

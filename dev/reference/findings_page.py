@@ -1,4 +1,4 @@
-"""docs/reference/findings.md: every finding of the catalogue, by code and rule."""
+"""docs/reference/findings.md: every finding of the catalogue."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from dev.reference.markdown import NOTICE, prose
 INTRODUCTION = """\
 # Findings
 
-A finding has a stable code and a rule, which says the same in words: `web.yml:87: error[G030 memory-limit]: ...`. Codes that begin with G and W
-are about Kubernetes objects, M about the manifest, S about files with a JSON Schema. An error keeps outputs from being written; a warning or a
-note does not.
+A finding has a stable code and the name of its rule: `web.yml:87: error[G030 memory-limit]: ...`. Codes that begin with G and W are about
+Kubernetes objects, M about the manifest, S about files with a JSON Schema. An error prevents outputs from being written; warnings and notes do
+not.
 """
 
 

@@ -1,4 +1,4 @@
-"""The few forms of Markdown that generated pages need."""
+"""Markdown for generated pages."""
 
 from collections.abc import Iterable, Sequence
 

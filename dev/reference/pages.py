@@ -1,4 +1,4 @@
-"""`./doitw docs`: writes docs/reference/ and schemas/ from the code, so that they say what it does and nothing else."""
+"""`./doitw docs`: write docs/reference/ and schemas/ from the code."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +27,7 @@ PAGES: Mapping[str, Callable[[Path], str]] = {
 
 
 def write_pages() -> dict[str, Any]:
-    """Write every page whose text is another one now."""
+    """Write every page whose text has changed."""
     wrote = [
         name for name, render in PAGES.items() if write_atomic(ROOT / name, render(ROOT).encode())
     ]

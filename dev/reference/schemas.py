@@ -1,7 +1,7 @@
-"""The JSON Schemas of what commands report, each complete in itself: no validator has to find another file.
+"""The JSON Schemas of what commands report, each complete without references to other files.
 
-Findings, reports, events and check.json are declared here, with the words the code has for severities and states. What
-they share with schemas that are written by hand, those have under the same name in `$defs`, and get it from here.
+Findings, reports, events and check.json are declared here, with severities and states from the code. Schemas that are
+written by hand get their shared parts in `$defs` from here.
 """
 
 import json
@@ -76,7 +76,7 @@ FINDINGS = array(part("finding"))
 
 
 def chosen(value: str, then: dict[str, Any]) -> dict[str, Any]:
-    """Return the rule that an object with this `event` follows a schema; a plain anyOf would name no fault."""
+    """Return the schema for objects with this `event`; validators report an anyOf without the fault."""
     return {
         "if": {"required": ["event"], "properties": {"event": {"const": value}}},
         "then": then,
@@ -87,7 +87,7 @@ BODIES: dict[str, dict[str, Any]] = {
     **DECLARED,
     "findings": {
         "title": "Findings",
-        "description": "What checks have to say about files: one finding, or a list of them.",
+        "description": "What checks report about files: one finding, or a list of them.",
         "if": {"type": "array"},
         "then": FINDINGS,
         "else": part("finding"),
@@ -138,7 +138,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-# Written by hand, but for what they share with the others.
+# Written by hand, except for their shared parts.
 BY_HAND = ("local-plan", "policy-data", "record")
 _WIDTH = 120
 
@@ -159,7 +159,7 @@ def render_schema(root: Path, name: str) -> str:
 
 
 def _text(value: Any, indent: str = "") -> str:
-    """Return JSON in which a value that fits into a line has one."""
+    """Return JSON with each value on one line if it fits."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(indent) + len(line) <= _WIDTH:
         return line
@@ -172,11 +172,11 @@ def _text(value: Any, indent: str = "") -> str:
 
 
 def _shared(body: Any) -> dict[str, Any]:
-    """Return the shared parts that a schema refers to, and those that they refer to."""
-    found: dict[str, Any] = {}
+    """Return the shared parts that a schema refers to, directly or through others."""
+    parts: dict[str, Any] = {}
     while True:
-        text = json.dumps([body, found])
+        text = json.dumps([body, parts])
         used = {name: shape for name, shape in SHARED.items() if f'"#/$defs/{name}"' in text}
-        if used == found:
-            return found
-        found = used
+        if used == parts:
+            return parts
+        parts = used

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
@@ -257,7 +258,7 @@ def test_a_failed_generate_starts_nothing(project: Project) -> None:
     [
         OSError("disk full"),
         subprocess.TimeoutExpired("curl", 20),
-        KeyError("Deployment/web"),
+        DecodeError("/web-svc: missing"),
         ContrastError("generate was called"),
     ],
     ids=lambda error: type(error).__name__,

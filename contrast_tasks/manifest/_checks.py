@@ -1,4 +1,4 @@
-"""What is wrong with the members of a manifest, one by one, by their declarations.
+"""Checks of a manifest's members, one by one, by their declarations.
 
 Source: docs/internals/manifest.md 2.1 (what the reference product lets pass), 2.2.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.catalogue import Entry
+from contrast_tasks.declare.problems import dotted
 from contrast_tasks.declare.shapes import Leaf, List
 from contrast_tasks.findings import Findings
 from contrast_tasks.json_text import shown
@@ -16,16 +17,10 @@ from contrast_tasks.pointers import Path
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 
 
-def dotted(path: Path) -> str:
-    """Return a path as people read it: `ReferenceValues.snp[0].MinimumTCB`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".")
-
-
 class Collector:
-    """What was found in one manifest; lenient: unknown members are warnings instead of errors.
+    """Collects the findings about one manifest; lenient: unknown members are warnings instead of errors.
 
-    setting: what contrast.toml calls the minimum TCB of the entry being judged, "" where it cannot give one.
+    setting: key in contrast.toml of the minimum TCB of the entry that is being checked, "" if there is none.
     """
 
     def __init__(self, findings: Findings[Path], *, lenient: bool = False) -> None:
@@ -47,14 +42,14 @@ class Collector:
         self.findings.report(entry, path, message, hint, is_milder=is_milder)
 
     def wrong_type(self, path: Path, value: Any, wanted: str) -> None:
-        """Add M003: a value has another type than the format knows."""
+        """Add M003: a value is of the wrong type."""
         self.report(catalogue.MEMBER_TYPE, path, f"is {shown(value)}, expected {wanted}")
 
     def members(self, value: Any, path: Path, record: type[Record]) -> dict[str, Any] | None:
-        """Return the members of an object under their proper names; None, with M003, if it is no object.
+        """Return the members of an object under their current names; None, with M003, for any other value.
 
-        Unknown members, among them known ones with other capitals, are M002: an error, or a warning when lenient.
-        An old spelling is a warning, and an error beside the proper one. A required member that is absent is M004.
+        An unknown member, or a known one in other capitals, is M002: an error, or a warning if lenient. An old spelling is
+        a warning, or an error if the current one occurs too. An absent required member is M004.
         """
         if not isinstance(value, dict):
             self.wrong_type(path, value, "an object")
@@ -63,16 +58,16 @@ class Collector:
         aliases = {old: member.name for member in record.members for old in member.old}
         found: dict[str, Any] = {}
         for name, element in value.items():
-            proper = aliases.get(name, "")
+            current = aliases.get(name, "")
             if name in known:
                 found[name] = element
-            elif proper and proper in value:
-                reason = f"is another spelling of '{proper}', which is there too"
+            elif current and current in value:
+                reason = f"is an old spelling of '{current}', which occurs too"
                 self.report(catalogue.TWO_SPELLINGS, (*path, name), reason)
-            elif proper:
-                reason = f"is an old spelling of '{proper}'"
+            elif current:
+                reason = f"is an old spelling of '{current}'"
                 self.report(catalogue.OLD_SPELLING, (*path, name), reason)
-                found[proper] = element
+                found[current] = element
             else:
                 self._unknown(name, path, known)
         for member in record.members:
@@ -92,7 +87,7 @@ class Collector:
             self.report(catalogue.WRONG_CAPITALS, place, reason, is_milder=self.lenient)
 
     def record(self, record: type[Record], value: Any, path: Path) -> dict[str, Any]:
-        """Add what is wrong with an object and each of its members; return the members."""
+        """Check an object and each of its members; return the members."""
         found = self.members(value, path, record)
         for member in record.members if found is not None else ():
             if found and member.name in found:
@@ -102,7 +97,7 @@ class Collector:
         return found or {}
 
     def member(self, member: Member, value: Any, path: Path) -> None:
-        """Add what is wrong with one member."""
+        """Check one member."""
         shape = member.shape
         if isinstance(shape, Leaf):
             self._leaf(member, shape, value, path)
@@ -125,12 +120,12 @@ class Collector:
                 elif self._leaf(member, shape.element, element, place) and (
                     shape.unique and element in value[:index]
                 ):
-                    self.report(_fault(member), place, "is listed before")
+                    self.report(_fault(member), place, "occurs before")
         elif value is not None or shape.null is REFUSED:
             self.wrong_type(path, value, "an array or null")
 
     def _leaf(self, member: Member, leaf: Leaf, value: Any, path: Path) -> bool:
-        """Return whether a value is accepted; the values that no machine has are reported and not accepted."""
+        """Return whether a value is accepted; a value that no machine has is reported and refused."""
         suspect = member.suspect
         if member.missing and value == member.blank:
             hint = self._hint(member.missing)
@@ -154,7 +149,7 @@ def _fault(member: Member) -> Entry:
 
 
 def _reason(leaf: Leaf, value: Any) -> str:
-    """Return what a value is and what was expected."""
+    """Return what is wrong with a value, and what was expected."""
     if leaf.explain is not None:
         return leaf.explain(value)
     wanted = f"expected {leaf.wanted}"

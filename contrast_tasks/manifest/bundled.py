@@ -1,7 +1,7 @@
-"""The reference values that ship with this package; where each is from stands beside them in templates/reference-values.
+"""The reference values that ship with this package; templates/reference-values names their sources.
 
-An entry named by a platform is its default. An entry named by a runtime handler is one release of the runtime, whose
-measurement holds for no other, so it serves where settings name it: `file = "bundled:<handler>"`.
+An entry under the name of a platform is its default. An entry under a runtime handler is for one release of the runtime,
+as its measurement holds for no other, and is used if settings name it: `file = "bundled:<handler>"`.
 """
 
 import json
@@ -23,12 +23,12 @@ def _document() -> Mapping[str, Any]:
 
 
 def bundled_names() -> tuple[str, ...]:
-    """Return the platforms and runtime handlers that there are values for, sorted."""
+    """Return the platforms and runtime handlers with bundled values, sorted."""
     return tuple(sorted(_document()))
 
 
 def bundled_content(name: str) -> bytes:
-    """Return a reference value file with the entry of one platform or handler; raises SettingsError if there is none."""
+    """Return a file of reference values with the entry of one platform or handler; raises SettingsError if there is none."""
     if name not in _document():
         raise SettingsError(
             f"no reference values for '{name}' are bundled, expected one of {', '.join(bundled_names())}"
@@ -37,6 +37,6 @@ def bundled_content(name: str) -> bytes:
 
 
 def bundled_minimum_tcb(platform: str, product: str) -> Mapping[str, int]:
-    """Return the members of MinimumTCB that are public for a platform's product, in the manifest's spelling."""
+    """Return the published members of MinimumTCB for a platform's product, in the manifest's spelling."""
     entries = _document().get(platform, {}).get("snp", ())
     return next((entry["MinimumTCB"] for entry in entries if entry["ProductName"] == product), {})

@@ -1,7 +1,7 @@
-"""The manifest's bytes: one canonical way to write them, one strict way to read them.
+"""The manifest's bytes: written in one canonical form, read strictly.
 
-The bytes are what is hashed, set and compared, so `render_manifest` is exact to the last newline.
-Source: docs/internals/manifest.md 4 (checked there against the reference product's encoder).
+The bytes are hashed, set and compared, so `render_manifest` is exact to the last newline.
+Source: docs/internals/manifest.md 4 (compared with the reference product's encoder).
 """
 
 import json
@@ -19,7 +19,7 @@ from contrast_tasks.manifest.validate import (
     validate_manifest,
 )
 
-# The reference encoder keeps its output safe inside HTML and JavaScript.
+# Like the reference product's encoder, which escapes for HTML and JavaScript.
 _ESCAPES = {
     ord(character): f"\\u{ord(character):04x}" for character in ("<", ">", "&", "\u2028", "\u2029")
 }
@@ -38,7 +38,7 @@ def check_manifest(
     lenient: bool = False,
     allow_multiple_coordinators: bool = False,
 ) -> tuple[Manifest | None, list[Finding]]:
-    """Return the manifest and every finding, warnings included, each with its line.
+    """Return the manifest and all findings, warnings included, with their lines.
 
     The manifest is None if there are errors other than missing values.
     """
@@ -66,10 +66,10 @@ def parse_manifest(
     tolerate_missing: bool = False,
     allow_multiple_coordinators: bool = False,
 ) -> Manifest:
-    """Return the manifest in `content`, which must keep every rule of `validate`.
+    """Return the manifest in `content` if it keeps every rule of `validate`.
 
-    tolerate_missing: accept values that only the user can know as missing.
-    Raises ManifestError with every finding: exit code 12, or 13 if values are only missing.
+    tolerate_missing: values that only the user knows may be missing.
+    Raises ManifestError with all findings: exit code 12, or 13 if values are only missing.
     """
     manifest, findings = check_manifest(
         content, file=file, allow_multiple_coordinators=allow_multiple_coordinators

@@ -1,4 +1,4 @@
-"""From workloads to the manifest's policies: default names and secret ids, and what happens when two are the same.
+"""From workloads to the manifest's policies: default names and secret ids, and the merging of equal policies.
 
 Source: docs/internals/manifest.md 1.1 (defaults), 6 (collisions).
 """
@@ -15,7 +15,7 @@ WILDCARD = "*"
 
 
 class WorkloadEntry(Record):
-    """One workload's identity: `name` is what people call it, `where` its place in the sources."""
+    """One workload's identity; name: for messages; where: its place in the sources."""
 
     name: str
     policy_hash_hex: str
@@ -33,17 +33,17 @@ def default_secret_id(api_version: str, kind: str, namespace: str, name: str) ->
 
 
 def default_sans(name: str, more: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the resource's name, `*`, then what the user declares, each once."""
+    """Return the resource's name, `*` and the names that the user declares, without repeats."""
     return tuple(dict.fromkeys((name, WILDCARD, *more)))
 
 
 def merge_entries(
     workloads: Iterable[WorkloadEntry],
 ) -> tuple[dict[str, PolicyEntry], list[Finding]]:
-    """Return the policies by hash, sorted, and what was found while merging.
+    """Return the policies, sorted by hash, and the findings of merging them.
 
-    Workloads with one policy become one entry: M018, a warning, with SANs united in sorted order and `*` last. They
-    must agree in role and secret id: M019, an error, otherwise.
+    Workloads with the same policy become one entry with all their SANs, sorted and `*` last: M018, a warning. If their roles
+    or secret ids differ: M019, an error.
     """
     groups: dict[str, list[WorkloadEntry]] = {}
     for workload in workloads:
@@ -83,5 +83,5 @@ def _collision(first: WorkloadEntry, other: WorkloadEntry) -> Finding:
     return Finding(
         catalogue.POLICY_SHARED,
         other.where,
-        f"{other.name} has the policy of {place}, the two are one identity",
+        f"{other.name} has the policy of {place}, so the two are one identity",
     )

@@ -15,12 +15,12 @@ def policy_hash_hex(policy: bytes) -> str:
 
 
 def manifest_hash(content: bytes) -> bytes:
-    """Return the SHA-256 (32 bytes) of the manifest's bytes as they are sent and stored."""
+    """Return the SHA-256 (32 bytes) of the manifest's bytes, as sent and stored."""
     return hashlib.sha256(content).digest()
 
 
 def transition_digest(manifest_hash: bytes, previous: bytes = NO_TRANSITION) -> bytes:
-    """Return SHA-256(manifest hash || previous transition digest), 32 bytes; the first has 32 zero bytes before it.
+    """Return SHA-256(manifest hash || previous transition digest), 32 bytes; before the first are 32 zero bytes.
 
     Raises ValueError unless both are 32 bytes long.
     """

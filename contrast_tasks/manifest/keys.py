@@ -1,4 +1,4 @@
-"""Owner keys: what of them enters the manifest, and how new ones are made.
+"""Owner keys: the form in which they enter the manifest, and how new ones are generated.
 
 Workload owner: SHA-256 of the SubjectPublicKeyInfo DER of an EC key. Seedshare owner: PKCS#1 RSAPublicKey DER.
 Source: docs/internals/manifest.md 1.4; docs/internals/generate.md 2.6.
@@ -57,8 +57,8 @@ def _private_pem(key: "EllipticCurvePrivateKey | RSAPrivateKey") -> bytes:
 def workload_owner_digest(pem: bytes, *, file: str = WORKLOAD_OWNER_FILE) -> str:
     """Return the SHA-256 over the key's SubjectPublicKeyInfo DER, 64 lower-case hex digits.
 
-    pem: private (SEC1 or PKCS#8) or public key; only the first block counts. The DER is encoded by us, so it does not
-    depend on how the file spells the key. Raises UsageError, naming `file`, for anything but an EC key.
+    pem: private (SEC1 or PKCS#8) or public key; only the first block counts. The DER is encoded again, so it does not
+    depend on the form of the file. Raises UsageError, naming `file`, for anything but an EC key.
     """
     from cryptography.hazmat.primitives import serialization
 
@@ -72,7 +72,7 @@ def workload_owner_digest(pem: bytes, *, file: str = WORKLOAD_OWNER_FILE) -> str
 def parse_workload_owner(
     pem: bytes, *, file: str = WORKLOAD_OWNER_FILE
 ) -> "EllipticCurvePrivateKey":
-    """Return the private key that proves ownership towards the Coordinator; raises UsageError for any other key."""
+    """Return the EC private key that proves ownership to the Coordinator; raises UsageError for any other key."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = _load(pem, file)
@@ -131,7 +131,7 @@ def _described(key: object) -> str:
 
 
 def _first_block(pem: bytes, file: str) -> tuple[str, bytes]:
-    """Return label and text of the first PEM block that is not EC PARAMETERS, which openssl writes before a key."""
+    """Return label and text of the first PEM block after EC PARAMETERS, which openssl writes before a key."""
     found = b""
     at = 0
     while True:
@@ -203,7 +203,7 @@ def is_seedshare_owner(value: object) -> bool:
 
 
 def seedshare_owner_problem(value: object) -> str:
-    """Return why a value is none, and what was expected; empty if it is one."""
+    """Return why a value is not a seed share owner key, and what was expected; empty if it is one."""
     wanted = "expected a PKCS#1 RSA public key in lower-case hex"
     if not isinstance(value, str) or not _HEX.issuperset(value) or len(value) % 2:
         return f"is {shown(value)}, {wanted}"
@@ -221,7 +221,7 @@ def seedshare_owner_problem(value: object) -> str:
 def parse_pkcs1(der: bytes) -> tuple[int, int]:
     """Return modulus and exponent of a PKCS#1 RSAPublicKey; raises ValueError for anything else.
 
-    Written out because manifests are validated where cryptography is not imported. Source: RFC 8017 A.1.1, X.690.
+    Parsed here because manifests are validated without importing cryptography. Source: RFC 8017 A.1.1, X.690.
     """
     body, rest = _der(der, 0x30)
     modulus, tail = _der(body, 0x02)
@@ -240,7 +240,7 @@ def parse_pkcs1(der: bytes) -> tuple[int, int]:
 
 
 def _der(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Return the contents of the first element, which must have `tag`, and what follows it."""
+    """Return the content of the first element, which must have `tag`, and the bytes after it."""
     if len(data) < 2 or data[0] != tag:  # noqa: PLR2004  # tag and length
         raise ValueError(f"expected a DER element with tag 0x{tag:02x}")
     length, at = data[1], 2

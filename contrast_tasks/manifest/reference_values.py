@@ -1,8 +1,8 @@
-"""The reference values of a platform: its defaults, then a file of measurements, then the user's settings.
+"""The reference values of a platform: its defaults, overridden by a file of measurements, overridden by the settings.
 
-No list of measurements of the reference product is published, so hardware platforms take theirs from a file (of a runtime
-release, calculated by `measure`, or one of the few that are bundled); what neither file nor settings know stays missing
-and is reported as such. Source: docs/internals/manifest.md 3, 9.4.
+The measurements of the reference product are not published as a list, so hardware platforms take theirs from a file: that of
+a runtime release, one calculated by `measure`, or one of the few that are bundled. A value in neither file nor settings
+stays missing and is reported. Source: docs/internals/manifest.md 3, 9.4.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from contrast_tasks.trusted_guests import (
     TdxReference,
 )
 
-# Those of AKS; our simulated processor reports no lower ones.
+# The levels of AKS; our simulated processor reports no lower ones.
 SIMULATED_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
 # SEPT_VE_DISABLE, bit 28, little-endian.
 TD_ATTRIBUTES = "0000001000000000"
@@ -44,7 +44,7 @@ _NO_OVERRIDES = ReferenceOverrides()
 
 
 class ProvidedValues(Record):
-    """What a reference value file says for one platform: partial entries in the manifest's spelling."""
+    """The entries of a file of reference values for one platform: partial, in the manifest's spelling."""
 
     snp: tuple[Mapping[str, Any], ...] = ()
     tdx: tuple[Mapping[str, Any], ...] = ()
@@ -78,11 +78,11 @@ class _File(NamedTuple):
 def parse_reference_values(
     content: bytes, *, file: str, platform: Platform | str
 ) -> ProvidedValues:
-    """Return what the file named by `[reference_values] file` says for a platform.
+    """Return the values for a platform in the file named by `[reference_values] file`.
 
-    The file holds `snp` and `tdx` lists, either for every platform or in one object per platform name or runtime
-    handler. k3s, rke2 and metal platforms of one kind share measurements, so each finds the others' entries.
-    Member names may be capitalised in any way. Raises SettingsError with the file and line.
+    The file has the lists `snp` and `tdx`, either for all platforms or in one object per platform name or runtime handler.
+    k3s, rke2 and metal platforms of one kind share measurements, so each may use the others' entries.
+    Member names may be in any case. Raises SettingsError with file and line.
     """
     wanted = find_platform(platform) if isinstance(platform, str) else platform
     try:
@@ -93,7 +93,7 @@ def parse_reference_values(
     source = _File(file, parsed)
     document = parsed.document
     if not isinstance(document, dict):
-        raise source.refused("is no JSON object, expected one")
+        raise source.refused("is not a JSON object")
     normal = _normal_document(source, document)
     for problem in problems_of_values(normal):
         raise source.refused(problem.message, to_pointer(problem.path), problem.hint)
@@ -104,9 +104,9 @@ def parse_reference_values(
 def provided_by(
     name: str, platform: Platform | str, *, read: Callable[[str], bytes]
 ) -> ProvidedValues:
-    """Return what the value of `[reference_values] file` stands for.
+    """Return the values that `[reference_values] file` names.
 
-    name: a path, which `read` turns into bytes, or `bundled:` and a runtime handler whose values ship with this package.
+    name: a path, which `read` turns into bytes, or `bundled:<runtime handler>` for values that ship with this package.
     """
     bundled = name.startswith(PREFIX)
     content = bundled_content(name.removeprefix(PREFIX)) if bundled else read(name)
@@ -135,19 +135,19 @@ def _normal_values(source: _File, values: Any, pointer: str) -> Any:
 
 
 def _normal(source: _File, entry: Any, record: type[Record], pointer: str) -> Any:
-    """Return an entry with its members, and those of its parts, spelled as in the manifest."""
+    """Return an entry with its members, and those of its parts, in the manifest's spelling."""
     if not isinstance(entry, dict):
         return entry
     known = {name.lower(): each for each in record.members for name in (each.name, *each.old)}
     normal: dict[str, Any] = {}
     for name, value in entry.items():
         member = known.get(name.lower())
-        proper = name if member is None else member.name
-        if proper in normal:
-            raise source.refused(f"holds '{proper}' in two spellings", f"{pointer}/{name}")
+        spelled = name if member is None else member.name
+        if spelled in normal:
+            raise source.refused(f"has '{spelled}' in two spellings", f"{pointer}/{name}")
         if member is not None and isinstance(member.shape, type):
             value = _normal(source, value, member.shape, f"{pointer}/{name}")  # noqa: PLW2901
-        normal[proper] = value
+        normal[spelled] = value
     return normal
 
 
@@ -178,15 +178,14 @@ def _platform_of(source: _File, key: str) -> str:
 
 
 def _family(name: str) -> str:
-    """Return what platforms with the same measurements have in common: all but the kind of cluster."""
+    """Return a platform's name without its kind of cluster: platforms of one family share measurements."""
     return name.partition("-")[2]
 
 
 def _chosen(source: _File, document: Mapping[str, Any], wanted: Platform) -> Mapping[str, Any]:
     names = {key: _platform_of(source, key) for key in document}
     exact = [key for key, name in names.items() if name == wanted.name]
-    kin = [key for key, name in names.items() if _family(name) == _family(wanted.name)]
-    keys = exact or kin
+    keys = exact or [key for key, name in names.items() if _family(name) == _family(wanted.name)]
     if not keys:
         message = f"has no values for platform '{wanted.name}', only for {', '.join(document)}"
         raise source.refused(message)
@@ -204,11 +203,11 @@ def defaults_for(
     local_root_sha256_hex: str | None = None,
     provided: ProvidedValues | None = None,
 ) -> ReferenceValues:
-    """Return the reference values of a platform; what nobody knows is missing (None or "").
+    """Return the reference values of a platform; an unknown value is missing (None or "").
 
-    overrides: the settings' [reference_values]; provided: what its file says. local_root_sha256_hex: SHA-256 of
-    the simulated processor's root certificate, needed by platform `local`, whose entry nothing else changes.
-    Raises ValueError without it there, SettingsError if settings ask for a product the platform does not have.
+    overrides: the settings' [reference_values]. provided: the values of its file. local_root_sha256_hex: SHA-256 of the
+    simulated processor's root certificate; platform `local` needs it, and nothing else changes its entry.
+    Raises ValueError for `local` without it, SettingsError if settings name a product that the platform does not have.
     """
     wanted = find_platform(platform) if isinstance(platform, str) else platform
     overrides = overrides or _NO_OVERRIDES
@@ -242,7 +241,7 @@ def simulated_reference(root_sha256_hex: str) -> SimulatedReference:
 def _products(
     wanted: Platform, overrides: ReferenceOverrides, provided: ProvidedValues
 ) -> tuple[str, ...]:
-    """Return the products with an entry: those the settings name, else those of the file, else the platform's."""
+    """Return the products that get an entry: those of the settings, else of the file, else of the platform."""
     for product in overrides.products or ():
         if product not in wanted.products:
             known = " and ".join(wanted.products)
@@ -280,7 +279,7 @@ def _snp(
 def _tdx(wanted: Platform, overrides: ReferenceOverrides, entry: Mapping[str, Any]) -> TdxReference:
     document = {
         "MrTd": "",
-        # RTMR3 is extended by nobody.
+        # RTMR3 is never extended.
         "Rtmrs": ["", "", "", "0" * 96],
         "MinimumQeSvn": 0,
         "MinimumPceSvn": 0,
@@ -291,7 +290,7 @@ def _tdx(wanted: Platform, overrides: ReferenceOverrides, entry: Mapping[str, An
         "MemoryIntegrity": False,
         **_known(entry),
     }
-    # An empty list leaves the file's.
+    # An empty list keeps the values of the file.
     declared = {key: value for key, value in overrides.tdx.items() if value != ()}
     return to_record(TdxReference, _declared(TdxReference, document, declared))
 
@@ -312,5 +311,5 @@ def _declared(
 
 
 def _known(members: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the members that hold a value; a file may spell out what it leaves to others as null or ""."""
+    """Return the members with a value; a file may write null or "" for values that it does not set."""
     return {name: value for name, value in (members or {}).items() if value not in (None, "")}

@@ -1,8 +1,8 @@
-"""Every rule a manifest must keep, each with a stable code; all findings are collected, never only the first.
+"""The rules of a manifest, each with a stable code; all findings are collected, not only the first.
 
 M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M010-M019 policies; M020, M021 the number of
 Coordinators; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated evidence.
-A value that only the user can know may be missing: `catalogue.MISSING_VALUES`.
+A value that only the user knows may be missing: `catalogue.MISSING_VALUES`.
 Source: docs/internals/manifest.md 2; M003, M004, M061 are ours.
 """
 
@@ -21,17 +21,20 @@ from contrast_tasks.trusted_guests import PRODUCTS, ReferenceValues
 
 FILE_NAME = "manifest.json"
 _HEX = frozenset("0123456789abcdefABCDEF")
-_NOBODY = {
-    "WorkloadOwnerKeyDigests": (catalogue.IMMUTABLE, "is empty, nobody may update this manifest"),
+_WITHOUT_OWNERS = {
+    "WorkloadOwnerKeyDigests": (
+        catalogue.IMMUTABLE,
+        "is empty, so this manifest can never be updated",
+    ),
     "SeedshareOwnerPubKeys": (
         catalogue.NO_RECOVERY,
-        "is empty, the Coordinator cannot be recovered",
+        "is empty, so the Coordinator cannot be recovered",
     ),
 }
 
 
 class ManifestError(FindingsError):
-    """A manifest breaks rules; carries every finding. Exit code 13 instead of 12 if values are only missing."""
+    """A manifest breaks rules; `findings` has all. The exit code is 13 instead of 12 if values are only missing."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         super().__init__(tuple(findings))
@@ -40,23 +43,23 @@ class ManifestError(FindingsError):
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         self.args = (f"manifest is not valid: {first.message}{more}",)
         self.where = first.where
-        self.hint = first.hint or "run 'contrast-tasks generate' to make the manifest anew"
+        self.hint = first.hint or "run 'contrast-tasks generate' to write the manifest again"
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # depends on the findings
-        """Return 13 when only values the user must fill in are missing, else 12."""
+        """Return 13 if only values that the user must fill in are missing, else 12."""
         if only_missing(self.findings):
             return MissingReferenceValues.exit_code
         return super().exit_code
 
 
 def is_missing(finding: Finding) -> bool:
-    """Return whether a finding says that a value only the user can know is not there yet."""
+    """Return whether a finding is about a missing value that only the user knows."""
     return finding.entry in catalogue.MISSING_VALUES
 
 
 def only_missing(findings: Iterable[Finding]) -> bool:
-    """Return whether there are errors and all of them are of the class missing."""
+    """Return whether there are errors and all of them are about missing values."""
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     return bool(errors) and all(map(is_missing, errors))
 
@@ -71,7 +74,7 @@ def validate_manifest(
 ) -> list[Finding]:
     """Return every finding about a manifest, in the order of its members.
 
-    manifest: the model, or a parsed JSON document. line: pointer to line in the file, when there is one.
+    manifest: the model, or a parsed JSON document. line: returns the line of a pointer in the file, if there is a file.
     lenient: unknown members are warnings instead of errors.
     """
     document = to_json(manifest) if isinstance(manifest, Manifest) else manifest
@@ -90,10 +93,10 @@ def validate_manifest(
     if "ReferenceValues" in top:
         _check_reference_values(check, top["ReferenceValues"])
     for member in Manifest.members:
-        if member.name in _NOBODY and member.name in top:
+        if member.name in _WITHOUT_OWNERS and member.name in top:
             check.member(member, top[member.name], (member.name,))
             if not top[member.name]:
-                entry, reason = _NOBODY[member.name]
+                entry, reason = _WITHOUT_OWNERS[member.name]
                 check.report(entry, (member.name,), reason)
     return check.findings
 
@@ -113,7 +116,7 @@ def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> No
         coordinators += members.get("Role") == ROLE_COORDINATOR
         secret = members.get("WorkloadSecretID")
         if isinstance(secret, str) and secret and secrets.setdefault(secret, key) != key:
-            reason = f"is the same as that of {secrets[secret]}, the two share their secret"
+            reason = f"is the same as that of {secrets[secret]}, so the two share their secret"
             check.report(catalogue.SHARED_SECRET_ID, (*path, key, "WorkloadSecretID"), reason)
     if coordinators == 0:
         hint = "add the Coordinator's resources to the sources, or set coordinator.include"
@@ -132,7 +135,7 @@ def _check_hash(check: Collector, key: str, path: Path) -> None:
         reason = f"key has {len(key)} hex digits, expected {2 * HASH.size_bytes}"
         check.report(catalogue.POLICY_HASH_LENGTH, path, reason)
     elif key != key.lower():
-        reason = "key has upper-case digits, expected lower case, which hashes are compared in"
+        reason = "key has upper-case digits, expected lower case, in which hashes are compared"
         check.report(catalogue.POLICY_HASH_CAPITALS, path, reason)
 
 
@@ -140,7 +143,7 @@ def _check_entry(check: Collector, value: Any, path: Path) -> dict[str, Any]:
     entry = check.record(PolicyEntry, value, path)
     sans = entry.get("SANs")
     if isinstance(sans, list) and len(set(map(str, sans))) != len(sans):
-        check.report(catalogue.DUPLICATE_SAN, (*path, "SANs"), "holds a name twice")
+        check.report(catalogue.DUPLICATE_SAN, (*path, "SANs"), "has a name twice")
     return entry
 
 

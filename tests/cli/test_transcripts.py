@@ -473,7 +473,7 @@ def test_a_manifest_with_an_extra_key_is_refused(terminal: Terminal, project: Fa
             " ReferenceValues, WorkloadOwnerKeyDigests, SeedshareOwnerPubKeys"
         ),
         "contrast-tasks: error: 1 error, 2 warnings",
-        "  hint: run 'contrast-tasks generate' to make the manifest anew",
+        "  hint: run 'contrast-tasks generate' to write the manifest again",
     ]
 
 
@@ -539,12 +539,12 @@ def test_a_first_run_shows_policies_then_files_then_one_summary(
         ),
         "wrote manifest.json",
         (
-            "manifest.json:70: warning[M051 immutable]: WorkloadOwnerKeyDigests: is empty, nobody may update"
-            " this manifest"
+            "manifest.json:70: warning[M051 immutable]: WorkloadOwnerKeyDigests: is empty, so this manifest"
+            " can never be updated"
         ),
         (
-            "manifest.json:71: warning[M053 no-recovery]: SeedshareOwnerPubKeys: is empty, the Coordinator"
-            " cannot be recovered"
+            "manifest.json:71: warning[M053 no-recovery]: SeedshareOwnerPubKeys: is empty, so the"
+            " Coordinator cannot be recovered"
         ),
         "generated 4 of 4 workloads, 13 files written, 2 warnings (<time>)",
     ]

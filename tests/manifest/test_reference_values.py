@@ -221,7 +221,7 @@ def test_a_tdx_entry_is_complete_with_file_and_settings() -> None:
 @pytest.mark.parametrize(
     ("content", "message", "line"),
     [
-        (b"[]", "is no JSON object", 1),
+        (b"[]", "is not a JSON object", 1),
         (b"{", "not valid JSON", 1),
         (b"{}", "is empty, expected snp or tdx", 1),
         (b'{\n"k3s-qemu-snq": {"snp": [{"ProductName": "Milan"}]}}', "neither a platform nor", 2),

@@ -41,7 +41,7 @@ def render_commands(root: Path) -> str:
             ((code(name), prose(does)) for name, does in own_tasks(root).items()),
         ),
     ]
-    lines += ["", "## Exit codes", "", *table(("code", "means"), _exit_codes())]
+    lines += ["", "## Exit codes", "", *table(("code", "meaning"), _exit_codes())]
     return "\n".join(lines) + "\n"
 
 
@@ -50,7 +50,7 @@ def _actions(command: str) -> list[argparse.Action]:
 
 
 def _arguments(actions: Iterable[argparse.Action]) -> list[str]:
-    return table(("argument", "says"), map(_argument, actions))
+    return table(("argument", "meaning"), map(_argument, actions))
 
 
 def _argument(action: argparse.Action) -> tuple[str, str]:

@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 class _Schemas:
     """The schemas of one file; records become parts of its `$defs`.
 
-    with_blanks: values that only the user can know may be blank. is_partial: no member is required.
+    with_blanks: values that only the user knows may be blank. is_partial: no member is required.
     """
 
     def __init__(self, *, with_blanks: bool = False, is_partial: bool = False) -> None:
@@ -106,7 +106,7 @@ def settings() -> Schema:
     """Return the body of the schema of contrast.toml."""
     return {
         "title": "Settings",
-        "description": "contrast.toml. The loader judges by the same declarations.",
+        "description": "contrast.toml. The program checks it by the declarations that this schema is made from.",
         **_Schemas(is_partial=True).of(SHAPE),
     }
 
@@ -136,7 +136,7 @@ def reference_values() -> Schema:
     return {
         "title": "Reference values",
         "description": "The file named by [reference_values] file: measurements by platform name or runtime handler, or "
-        "for every platform. Members are those of the manifest; upper and lower case are the same here.",
+        "for all platforms. Members are those of the manifest, in any case.",
         "type": "object",
         "minProperties": 1,
         "if": {"anyOf": [{"required": [name]} for name in FILE_ENTRY.keys]},
@@ -152,7 +152,7 @@ def lock() -> Schema:
     body = schemas.of(LockDocument)
     return {
         "title": "Lock file",
-        "description": "contrast.lock: what each image reference resolved to.",
+        "description": "contrast.lock: what each image reference resolves to.",
         **body,
         "$defs": schemas.parts,
     }
@@ -162,13 +162,13 @@ DECLARED = {
     "settings": settings(),
     "manifest": manifest(
         "Deployment manifest",
-        "manifest.json as it is set and verified. Rules a schema cannot say (one Coordinator, keys that parse) are in "
+        "manifest.json as it is set and verified. Rules that a schema cannot express (one Coordinator, keys that parse) are in "
         "contrast_tasks/manifest/validate.py.",
         with_blanks=False,
     ),
     "manifest.input": manifest(
         "Deployment manifest with values to fill in",
-        "manifest.json as generate may write it: values only the user can know may be null or empty.",
+        "manifest.json as generate may write it: values that only the user knows may be null or empty.",
         with_blanks=True,
     ),
     "reference-values": reference_values(),

@@ -6,7 +6,7 @@ NOTICE = "<!-- written by ./doitw docs from the code; edit that -->"
 
 
 def code(text: str) -> str:
-    """Return text in a code span of a table cell."""
+    """Return a code span for a table cell."""
     escaped = text.replace("|", "\\|")
     return f"`` {escaped} ``" if "`" in text else f"`{escaped}`"
 
@@ -17,7 +17,7 @@ def prose(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table; cells are Markdown already."""
+    """Return the lines of a table whose cells are Markdown."""
     return [
         f"| {' | '.join(head)} |",
         f"|{' --- |' * len(head)}",

@@ -23,7 +23,7 @@ RESULT = {"type": "object"}
 
 
 def table(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the schema of an object without further members."""
+    """Return the schema of an object that has no other members."""
     return {
         "type": "object",
         "additionalProperties": False,
@@ -117,7 +117,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "check": {
         "title": "Check",
-        "description": "build/check.json: what was found before the manifest was written; `missing` are values only the user can know.",
+        "description": "build/check.json: findings of the checks before the manifest is written; `missing`: values that only the user knows.",
         **table(
             {
                 "version": {"const": 1},

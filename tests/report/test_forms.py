@@ -297,7 +297,7 @@ def test_an_error_of_another_class_that_is_findings_is_said_once_with_its_own_hi
         Report(command="verify", findings=(plain,), failures=(Failure.of(ManifestError([plain])),))
     ) == [
         "contrast-tasks: error: 1 error",
-        "  hint: run 'contrast-tasks generate' to make the manifest anew",
+        "  hint: run 'contrast-tasks generate' to write the manifest again",
     ]
 
 

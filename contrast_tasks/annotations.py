@@ -4,6 +4,8 @@ from typing import Final
 
 PREFIX: Final = "contrast.edgeless.systems/"
 POD_ROLE: Final = PREFIX + "pod-role"
+# The role of the Coordinator's pod, in the annotation and in the manifest.
+ROLE_COORDINATOR: Final = "coordinator"
 SKIP_INITIALIZER: Final = PREFIX + "skip-initializer"
 SECURE_PV: Final = PREFIX + "secure-pv"
 WORKLOAD_SECRET_ID: Final = PREFIX + "workload-secret-id"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from contrast_tasks.client.deployed import coordinator_address, is_local
+from contrast_tasks.client.deployed import coordinator_address
 from contrast_tasks.client.session import Session, dial
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.files import norm_path
@@ -75,7 +75,7 @@ class Coordinator:
     ) -> Self:
         """Return the Coordinator at HOST:PORT; given None: the local deployment's. Raises ClusterError, UsageError."""
         host, port = coordinator_address(settings, given)
-        project = settings.root if given is None and is_local(settings) else None
+        project = settings.root if given is None and settings.is_local else None
         return cls(host=host, port=port, project=project, say=say, reach=reach)
 
     @property

@@ -1,6 +1,7 @@
-"""Where a deployment runs, on this machine or on a cluster, and its Coordinator's address."""
+"""The local deployment's pods, and the address of a Coordinator."""
 
 from contrast_tasks.addresses import USER_API_PORT, host_and_port
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.local.client import NodeClient
 from contrast_tasks.local.control import NodeAbsent
@@ -9,13 +10,6 @@ from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
-ROLE_COORDINATOR = "coordinator"
-
-
-def is_local(settings: Settings) -> bool:
-    """Return whether the deployment runs on this machine."""
-    return settings.platform == "local"
-
 
 def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
     """Return host and port of the user API at HOST[:PORT]; given None: of the local deployment's Coordinator.
@@ -23,7 +17,7 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
     Raises ClusterError if none runs here, UsageError for a malformed address.
     """
     if given is None:
-        if not is_local(settings):
+        if not settings.is_local:
             raise UsageError("no coordinator was given", hint="name it with -c HOST:PORT")
         for pod in running_pods(settings):
             if pod.role == ROLE_COORDINATOR:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
-from contrast_tasks.client.deployed import is_local
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
 from contrast_tasks.settings.model import Settings
@@ -27,7 +26,7 @@ def running_difference(
     coordinator: host:port; None: the local deployment's, which need not run. Connects once, without waiting.
     Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42), but only if `coordinator` is given.
     """
-    if coordinator is None and not is_local(settings):
+    if coordinator is None and not settings.is_local:
         return None
     try:
         found = Coordinator.find(settings, coordinator, say=say, reach=reach)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from contrast_tasks.addresses import USER_API_PORT
-from contrast_tasks.client.deployed import ROLE_COORDINATOR, is_local, running_pods
+from contrast_tasks.annotations import ROLE_COORDINATOR
+from contrast_tasks.client.deployed import running_pods
 from contrast_tasks.deploy.cluster import ROLLED_OUT, Cluster, Kubectl, Target
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import (
@@ -90,12 +91,12 @@ def run_deploy(
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
     Coordinator needs an owner's help, and then everything keeps running.
     """
-    if not is_local(settings) and (fresh or not with_mesh):
+    if not settings.is_local and (fresh or not with_mesh):
         option = "--fresh" if fresh else "--without-mesh"
         raise UsageError(f"{option} works on platform local only, this is {settings.platform}")
     objects = load_annotated(settings)
     refuse_without_policy(objects)
-    if not is_local(settings):
+    if not settings.is_local:
         return _deploy_to_cluster(settings, objects, cluster or Kubectl(), say)
     from contrast_tasks.deploy.local.start import LocalDeploy
 
@@ -166,7 +167,7 @@ def run_restart(
 
     wait_s: how long to wait until they are ready; 0 does not wait.
     """
-    if not is_local(settings):
+    if not settings.is_local:
         return _restart_in_cluster(settings, say, names, wait_s, cluster or Kubectl())
     client = NodeClient(paths=local_paths(settings.root))
     running = running_pods(settings)
@@ -217,7 +218,7 @@ def run_status(
     settings: Settings, *, wait_s: float = 0.0, cluster: Cluster | None = None
 ) -> StatusResult:
     """Return what runs; wait_s: how long to wait until every pod is ready."""
-    if not is_local(settings):
+    if not settings.is_local:
         return _status_of_cluster(settings, wait_s, cluster or Kubectl())
     client = NodeClient(paths=local_paths(settings.root))
     behind = ""
@@ -277,7 +278,7 @@ def _wait_until_ready(client: NodeClient, wait_s: float) -> str:
 
 def run_stop(settings: Settings, *, say: Say) -> bool:
     """Stop the local deployment; return False if none was running. Raises ClusterError on a cluster."""
-    if not is_local(settings):
+    if not settings.is_local:
         raise ClusterError(
             "stop works on platform local only",
             hint=f"use kubectl delete -f {settings.build_dir}/deployment",

@@ -34,7 +34,7 @@ _POD_KEYS: Final = (
 _TEMPLATE_KEYS: Final = ("pod-role", "workload-secret-id")
 _SERVICE_KEYS: Final = ("expose-service",)
 _ID_BLOCK: Final = "snp-id-block/"
-_CONFIDENTIAL_ROLES: Final = ("", "coordinator")
+_CONFIDENTIAL_ROLES: Final = ("", annotations.ROLE_COORDINATOR)
 _ROLES: Final = (*_CONFIDENTIAL_ROLES, "contrast-node-installer")
 
 
@@ -202,10 +202,10 @@ def _check_role(subject: Subject, place: Path) -> None:
         subject.report(
             catalogue.UNKNOWN_ROLE,
             path,
-            f"the role is {role!r}, expected coordinator",
+            f"the role is {role!r}, expected {annotations.ROLE_COORDINATOR}",
             did_you_mean(role, _ROLES[1:]) or None,
         )
-    elif role == "coordinator" and subject.obj["kind"] != "StatefulSet":
+    elif role == annotations.ROLE_COORDINATOR and subject.obj["kind"] != "StatefulSet":
         subject.report(
             catalogue.COORDINATOR_KIND,
             path,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube.check_annotations import check_confidential_role, check_runtime_class
@@ -94,14 +95,14 @@ def _without_ingress(
         )
         for doc in documents
         if (service := first.get(id(doc))) is not None
-        and doc.role != "coordinator"
+        and doc.role != ROLE_COORDINATOR
         and not has_ingress(doc)
         and is_confidential(doc)
     ]
 
 
 def _coordinators(documents: Iterable[DocIndex], *, needs_coordinator: bool) -> list[Finding]:
-    coordinators = [doc for doc in documents if doc.role == "coordinator"]
+    coordinators = [doc for doc in documents if doc.role == ROLE_COORDINATOR]
     if not coordinators and needs_coordinator:
         return [
             Finding(

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from contrast_tasks.annotations import POD_ROLE, PREFIX
+from contrast_tasks.annotations import POD_ROLE, PREFIX, ROLE_COORDINATOR
 from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
@@ -165,7 +165,7 @@ def role(obj: Mapping[str, Any]) -> str:
 
 def is_coordinator(obj: Mapping[str, Any]) -> bool:
     """Return whether an object is the Coordinator, which gets neither initializer nor mesh."""
-    return obj.get("kind") == "StatefulSet" and role(obj) == "coordinator"
+    return obj.get("kind") == "StatefulSet" and role(obj) == ROLE_COORDINATOR
 
 
 def runtime_class(obj: Mapping[str, Any]) -> str:

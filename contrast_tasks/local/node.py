@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.decode import DecodeError, Json
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import pretty_json, write_atomic
@@ -70,7 +71,7 @@ class Node:
 
     async def close(self) -> None:
         """Stop all pods, the Coordinator last."""
-        last = [name for name, pod in self._pods.items() if pod.plan.role == "coordinator"]
+        last = [name for name, pod in self._pods.items() if pod.plan.role == ROLE_COORDINATOR]
         await self._remove([name for name in self._pods if name not in last])
         await self._remove(last)
 

@@ -6,13 +6,13 @@ Source: docs/internals/manifest.md 1 (members), 1.4 (keys), 4.4 (what is left ou
 from collections.abc import Mapping
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.declare.shapes import ANY_TEXT, Leaf, List, Map, NullList, hex_digits, one_of
 from contrast_tasks.manifest.keys import is_seedshare_owner, seedshare_owner_problem
 from contrast_tasks.records import Record, member
 from contrast_tasks.sans import san_kind
 from contrast_tasks.trusted_guests import ReferenceValues
 
-ROLE_COORDINATOR = "coordinator"
 HASH = hex_digits(32, lower=True)
 _SAN = Leaf(
     "an IP address, a DNS name, '*' or a URI",

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
 from contrast_tasks.json_text import shown
 from contrast_tasks.manifest._checks import Collector
-from contrast_tasks.manifest.model import HASH, ROLE_COORDINATOR, Manifest, PolicyEntry
+from contrast_tasks.manifest.model import HASH, Manifest, PolicyEntry
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.trusted_guests import PRODUCTS, ReferenceValues
 

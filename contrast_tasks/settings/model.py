@@ -279,6 +279,11 @@ class Settings(Record):
     origins: Mapping[str, str] = {}
 
     @property
+    def is_local(self) -> bool:
+        """Return whether the deployment runs on this machine."""
+        return self.platform == "local"
+
+    @property
     def packed_layout(self) -> str:
         """Return the image layout that images are packed into."""
         return f"{self.build_dir}/images"
@@ -286,7 +291,7 @@ class Settings(Record):
     @property
     def layouts(self) -> tuple[str, ...]:
         """Return the image layouts to look up images in; on platform `local` the packed one is the last."""
-        packed = (self.packed_layout,) if self.platform == "local" else ()
+        packed = (self.packed_layout,) if self.is_local else ()
         return tuple(dict.fromkeys((*self.image_layouts, *packed)))
 
     def workload(self, key: str) -> WorkloadSettings | None:

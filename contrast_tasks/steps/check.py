@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
@@ -64,7 +65,9 @@ def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
 
 def _confidential(project: Project) -> Iterable[Finding]:
     workloads = project.index.workloads.values()
-    if not any(item.role != "coordinator" and project.is_confidential(item) for item in workloads):
+    if not any(
+        item.role != ROLE_COORDINATOR and project.is_confidential(item) for item in workloads
+    ):
         yield Finding(
             catalogue.NO_WORKLOAD,
             Location(file=project.settings.file),

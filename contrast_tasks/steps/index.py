@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contrast_tasks import catalogue, resources
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
@@ -159,7 +160,7 @@ def _template() -> bytes:
 
 def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> bool:
     place = Workload._fields.index("role")
-    return any(row[place] == "coordinator" for _, entry in files for row in entry["workloads"])
+    return any(row[place] == ROLE_COORDINATOR for _, entry in files for row in entry["workloads"])
 
 
 def _without_young(entry: Mapping[str, Any], now_ns: int) -> Mapping[str, Any]:

@@ -89,7 +89,7 @@ def _public(root: Path, names: Sequence[str], digest: Callable[..., str]) -> tup
 
 
 def _local_root(settings: Settings) -> str:
-    if settings.platform != "local":
+    if not settings.is_local:
         return ""
     from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 

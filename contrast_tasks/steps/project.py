@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.platforms import runtime_class
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
@@ -122,7 +123,7 @@ class Project(Record):
     def coordinator_namespace(self) -> str | None:
         """Return the namespace written at the Coordinator, None without one among the sources."""
         for workload in self.index.workloads.values():
-            if workload.role == "coordinator":
+            if workload.role == ROLE_COORDINATOR:
                 return workload.namespace
         return None
 
@@ -155,7 +156,7 @@ class Project(Record):
     @cached_property
     def own_components(self) -> tuple[str, ...]:
         """Return the images we can make ourselves: on platform `local` the components in use under their default names."""
-        if self.settings.platform != "local":
+        if not self.settings.is_local:
             return ()
         default = ComponentSettings()
         ours = {default.initializer, default.service_mesh, default.coordinator}

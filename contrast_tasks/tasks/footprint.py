@@ -38,7 +38,7 @@ def footprint(workspace: Workspace) -> set[str]:
     }
     if settings.reference_values is not None:
         found.add(settings.reference_values)
-    if settings.platform == "local":
+    if settings.is_local:
         found |= _below(root, root / PROCESSOR)
     for place in packed_places(project):
         found |= _below(root, place)

@@ -148,7 +148,7 @@ class ProjectInputs:
             **{name: _of(files) for name, files in names.items()},
             **{file: _file(root / file) for files in names.values() for file in files},
         }
-        if settings.platform == "local":
+        if settings.is_local:
             found = sorted(path for path in (root / PROCESSOR).glob("*") if path.is_file())
             parts["the simulated processor"] = _of([[path.name, _file(path)] for path in found])
         return inputs_of(parts)

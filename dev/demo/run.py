@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.history import MESH_CA_FILE
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import FOLDER, run_verify
@@ -104,7 +105,7 @@ def run_demo(
     """
     environ = os.environ if environ is None else environ
     settings = load(())
-    if settings.platform != "local":
+    if not settings.is_local:
         raise DemoFailed(
             f"the demo runs on platform local, contrast.toml says {settings.platform}",
             hint=f"use '{command('deploy set verify')}' on other platforms",
@@ -240,7 +241,7 @@ def _verify(settings: Settings) -> str:
 
 def _ready(client: NodeClient) -> str:
     pods = client.wait([], until="ready", timeout_s=READY_LIMIT_S)
-    attested = [pod for pod in pods if pod.role != "coordinator"]
+    attested = [pod for pod in pods if pod.role != ROLE_COORDINATOR]
     return f"{len(attested)} pods proved their policy to the coordinator and have certificates"
 
 

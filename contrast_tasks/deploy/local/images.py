@@ -53,8 +53,7 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
     from contrast_tasks.images.layout import find_layout, open_layouts
     from contrast_tasks.pods.references import parse_reference
 
-    names = dict.fromkeys((settings.packed_layout, *settings.image_layouts))
-    layouts = open_layouts(settings.root, names)
+    layouts = open_layouts(settings.root, settings.layouts)
     done: dict[str, UnpackedImage] = {}
 
     def unpacked(text: str) -> UnpackedImage:
@@ -66,7 +65,7 @@ def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
         layout = find_layout(layouts, reference)
         if layout is None:
             raise ImageError(
-                f"image {text} is in no image layout of {', '.join(names)}",
+                f"image {text} is in no image layout of {', '.join(settings.layouts)}",
                 hint="platform local runs images from layouts only; run lock",
             )
         image = layout.image(reference)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.environment import Configs
 from contrast_tasks.deploy.local.images import unpacker
 from contrast_tasks.deploy.local.pod_plan import Shared, all_ports, build_pod

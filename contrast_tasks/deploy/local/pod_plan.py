@@ -8,7 +8,7 @@ from typing import Any
 
 from contrast_tasks import variables
 from contrast_tasks.addresses import MESH_API_PORT, PROBES_PORT, USER_API_PORT
-from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.container_plan import (
     PathMap,
     command_line,

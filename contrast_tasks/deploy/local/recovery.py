@@ -4,7 +4,7 @@ import http.client
 from collections.abc import Callable, Sequence
 
 from contrast_tasks.addresses import PROBES_PORT
-from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, UsageError
 from contrast_tasks.local.client import NodeClient

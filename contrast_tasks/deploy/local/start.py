@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from contrast_tasks.client.deployed import ROLE_COORDINATOR
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.recovery import recover_if_needed
 from contrast_tasks.deploy.local.sidecar import mesh_config
 from contrast_tasks.errors import CoordinatorUnreachable

@@ -1,6 +1,6 @@
-"""Findings on mesh annotations that do not fit the pod around them, or the pods they lead to.
+"""Checks of mesh annotations against the pod, and against the workloads to which egress leads.
 
-The rules beyond the grammar are those of docs/internals/service-mesh.md 2.3 (last rows) and 9 (probes).
+Source: docs/internals/service-mesh.md 2.3 (last rows), 9 (probes).
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from contrast_tasks.mesh.place import Place, Spot
 
 
 def check_pod(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]) -> None:
-    """Note what does not fit between the mesh configuration and the pod it is meant for."""
+    """Report where the mesh configuration does not match its pod."""
     _check_ports(config, pod_spec, findings)
     _check_egress(config, pod_spec, findings)
     _check_probes(config, pod_spec, findings)
@@ -61,7 +61,7 @@ def _containers(pod_spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _ports(pod_spec: Mapping[str, Any]) -> dict[Any, int]:
-    # By number and by name, for probes that name their port.
+    # By number and by name, since probes may name a port.
     ports: dict[Any, int] = {}
     for container in _containers(pod_spec):
         for port in container.get("ports") or ():
@@ -87,8 +87,8 @@ def _check_ports(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Find
         Place(ADMIN_PORT, None, findings).report(
             catalogue.MESH_RESERVED_PORT,
             "",
-            f"{config.admin_port}, also a container port of the pod",
-            "a port of its own",
+            f"{config.admin_port}, which is also a container port of the pod",
+            "an unused port",
         )
 
 
@@ -105,7 +105,7 @@ def _check_egress(
             Place(EGRESS, number, findings).report(
                 catalogue.MESH_UNUSED_EGRESS,
                 "listen address",
-                f"{entry.listen}, which no environment variable or argument of the pod holds",
+                f"{entry.listen}, which no environment variable or argument of the pod contains",
                 "an application that connects to it",
             )
 

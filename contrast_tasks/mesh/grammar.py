@@ -4,8 +4,8 @@
     egress  = "" | name#ip:port#host:port joined by ##  ip in 127.0.0.0/8
     peers   = key=name,name joined by ##                key: egress name or ingress port
 
-An entry is split at its separators, without escapes or trimming. Everything wrong is noted, and what is wrong is left
-out of the result. Source: docs/internals/service-mesh.md 2 and 2.3 (column "ours"), 7 (peers).
+Entries are split at their separators, without escapes or trimming. Every fault is reported, and malformed entries are
+left out of the result. Source: docs/internals/service-mesh.md 2 and 2.3 (column "ours"), 7 (peers).
 """
 
 import ipaddress
@@ -44,7 +44,7 @@ _FIELDS: Final = 3
 
 
 class MeshError(UsageError):
-    """Mesh annotations that cannot be carried out; carries every error."""
+    """Malformed mesh annotations; findings: all errors."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         message = "; ".join(finding.message for finding in findings)
@@ -53,7 +53,7 @@ class MeshError(UsageError):
 
 
 def parse_mesh(values: Mapping[str, str], findings: Findings[Spot]) -> MeshConfig:
-    """Return the configuration that the annotations of one pod mean together; "" is the same as an absent one."""
+    """Return the configuration from the annotations of one pod; "" is the same as an absent annotation."""
     ingress = _ingress(values.get(INGRESS, ""), findings)
     egress = _egress(values.get(EGRESS, ""), findings)
     admin_port = _admin_port(values.get(ADMIN_PORT, ""), findings)
@@ -68,7 +68,7 @@ def parse_mesh(values: Mapping[str, str], findings: Findings[Spot]) -> MeshConfi
 
 
 def parse_environment(environ: Mapping[str, str]) -> MeshConfig:
-    """Return the configuration in a sidecar's environment; raises MeshError with every error."""
+    """Return the configuration from a sidecar's environment; raises MeshError with all errors."""
     findings = Findings[Spot](lambda spot: Location(file=str(spot)))
     values = {key: environ.get(variable, "") for key, variable in MESH_VARIABLES.items()}
     config = parse_mesh(values, findings)
@@ -105,7 +105,7 @@ def _egress(text: str, findings: Findings[Spot]) -> tuple[EgressEntry, ...]:
     for at, (name, listen, remote) in _entries(EGRESS, text, "name#ip:port#host:port", findings):
         is_usable = _check_name(name, at)
         if name in RESERVED_NAMES:
-            wanted = "a name the proxy does not use itself"
+            wanted = "a name that the proxy does not reserve"
             at.report(catalogue.MESH_RESERVED_NAME, "name", repr(name), wanted)
             is_usable = False
         near, far = _listen(listen, at), _remote(remote, at)
@@ -137,7 +137,7 @@ def _admin_port(text: str, findings: Findings[Spot]) -> int | None:
 
 
 def _pieces(key: str, text: str, findings: Findings[Spot]) -> Iterator[tuple[Place, str]]:
-    # Numbers count the pieces that are not empty, as a reader of the annotation would.
+    # Entries are numbered without the empty ones.
     pieces = text.split("##")
     if text and not all(pieces):
         Place(key, None, findings).report(
@@ -180,7 +180,7 @@ def _port(text: str, field: str, at: Place) -> int | None:
 
 
 def _free_port(text: str, field: str, at: Place) -> int | None:
-    """Return a port that Envoy leaves free."""
+    """Return a port that Envoy does not reserve."""
     port = _port(text, field, at)
     if port not in RESERVED_PORTS:
         return port
@@ -188,7 +188,7 @@ def _free_port(text: str, field: str, at: Place) -> int | None:
         catalogue.MESH_RESERVED_PORT,
         field,
         f"port {port}",
-        "a port the proxy does not use itself",
+        "a port that the proxy does not reserve",
         f"the proxy listens on {MTLS_PORT}, {TLS_PORT} and the admin port",
     )
     return None
@@ -215,7 +215,7 @@ def _listen(text: str, at: Place) -> tuple[str, int] | None:
     host, colon, port_text = text.rpartition(":")
     field = "listen address"
     try:
-        # Brackets are accepted around IPv6 only, so that such an address is told why it does not fit.
+        # An IPv6 address in brackets is parsed too, so that the finding can say why it is refused.
         inner = host[1:-1] if host.startswith("[") and ":" in host else host
         address = ipaddress.ip_address(inner) if colon else None
     except ValueError:
@@ -225,7 +225,7 @@ def _listen(text: str, at: Place) -> tuple[str, int] | None:
             catalogue.MESH_LISTEN,
             field,
             repr(text),
-            "an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
+            "an address of 127.0.0.0/8 and a port, such as 127.137.0.1:8081",
         )
         return None
     is_loopback = isinstance(address, ipaddress.IPv4Address) and address in _LOOPBACK
@@ -235,7 +235,7 @@ def _listen(text: str, at: Place) -> tuple[str, int] | None:
             field,
             repr(text),
             "an address of 127.0.0.0/8",
-            "unused addresses of 127.137.0.0/16 are customary",
+            "use an unused address of 127.137.0.0/16",
         )
     port = _free_port(port_text, "listen port", at)
     return (str(address), port) if is_loopback and port else None
@@ -274,23 +274,23 @@ def _check_admin_port(
     egress: Sequence[EgressEntry],
     findings: Findings[Spot],
 ) -> None:
-    # `admin#<port>#true` is how a pod lets others read the admin interface past the mesh (docs/internals/service-mesh.md 7).
+    # The ingress entry `admin#<port>#true` gives others access to the admin interface (docs/internals/service-mesh.md 7).
     at = Place(ADMIN_PORT, None, findings)
     for entry in ingress:
         if entry.port == port and entry.mode == "tls":
             at.report(
                 catalogue.MESH_RESERVED_PORT,
                 "",
-                f"{port}, also ingress entry {entry.name!r}",
-                "a port of its own",
+                f"{port}, which is also the port of ingress entry {entry.name!r}",
+                "an unused port",
             )
     for number, remote in enumerate(egress, start=1):
         if remote.listen_port == port:
             Place(EGRESS, number, findings).report(
                 catalogue.MESH_RESERVED_PORT,
                 "listen port",
-                f"{port}, also the admin port",
-                "a port of its own",
+                f"{port}, which is also the admin port",
+                "an unused port",
             )
 
 

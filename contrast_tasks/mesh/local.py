@@ -1,6 +1,6 @@
-"""The mesh of a pod without a network namespace: addresses of this machine in the place of the packet filter.
+"""The mesh of a pod on the local platform: addresses of this machine instead of a packet filter.
 
-The local backend writes it to the sidecar's environment, the sidecar reads it back:
+The local backend passes it to the sidecar in an environment variable:
 
     {"pod_address": "127.77.0.3", "app_address": "127.78.0.3", "ports": [8080],
      "resolve": {"emoji-svc:8080": ["127.77.0.4", 8080]},
@@ -18,11 +18,11 @@ from contrast_tasks.mesh.model import MeshConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalMesh:
-    """Where the proxy of one pod listens on this machine, and where it connects to.
+    """The addresses on which the proxy of one pod listens on this machine, and those to which it connects.
 
-    app_address: of the application behind the proxy, which holds pod_address. ports: protected ports of the pod.
-    resolve: `host:port` of a remote -> address and port of the pod behind it; other remotes are left to DNS.
-    egress: annotated listen address -> the one used here.
+    pod_address: of the proxy. app_address: of the application behind it. ports: protected ports of the pod.
+    resolve: `host:port` of a remote -> address and port of its pod; other remotes are resolved by DNS.
+    egress: annotated listen address -> the address used instead.
     """
 
     pod_address: str
@@ -32,11 +32,11 @@ class LocalMesh:
     egress: Mapping[str, str]
 
     def render(self) -> str:
-        """Return the text of the environment variable."""
+        """Return the value of the environment variable."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def moved(self, config: MeshConfig) -> MeshConfig:
-        """Return the configuration with its egress listeners at their addresses on this machine."""
+        """Return the configuration with the egress listen addresses of this machine."""
         entries = []
         for entry in config.egress:
             address, _, port = self.egress.get(entry.listen, entry.listen).rpartition(":")
@@ -45,8 +45,8 @@ class LocalMesh:
 
 
 def parse_local_mesh(text: str) -> LocalMesh:
-    """Return what `render` wrote; raise SettingsError, naming the place, for another text."""
+    """Return what `render` wrote; raises SettingsError for any other text."""
     try:
         return read_record(LocalMesh, parse_json(text))
     except DecodeError as err:
-        raise SettingsError(f"CONTRAST_LOCAL_MESH is not understood: {err}") from err
+        raise SettingsError(f"CONTRAST_LOCAL_MESH is malformed: {err}") from err

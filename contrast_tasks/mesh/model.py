@@ -1,4 +1,4 @@
-"""The parsed form of the service-mesh annotations; the one form that crosses from the grammar to Envoy.
+"""The parsed form of the service-mesh annotations, from which Envoy's configuration is made.
 
 Source: docs/internals/service-mesh.md 2.3, end.
 """
@@ -12,7 +12,7 @@ Mode = Literal["tls", "plain"]
 
 
 class IngressEntry(Record):
-    """One exempted port: `tls` is TLS without client certificate, `plain` is no TLS at all."""
+    """One exempted port; mode: `tls` for TLS without client certificate, `plain` for no TLS."""
 
     name: str
     port: int
@@ -20,10 +20,10 @@ class IngressEntry(Record):
 
 
 class EgressEntry(Record):
-    """One outbound connection: the application's loopback address and what lies behind it.
+    """One outbound connection, from a loopback address to a remote.
 
-    listen_ip: in 127.0.0.0/8; remote_host: DNS name, IPv4 or IPv6 address without brackets.
-    peers: names of which the other side's certificate must carry one; empty accepts every mesh certificate.
+    listen_ip: in 127.0.0.0/8. remote_host: DNS name, IPv4 address, or IPv6 address without brackets.
+    peers: the remote's certificate must have one of these names; () accepts any mesh certificate.
     """
 
     name: str
@@ -35,18 +35,18 @@ class EgressEntry(Record):
 
     @property
     def listen(self) -> str:
-        """Return `ip:port`, as the application writes it."""
+        """Return the listen address as `ip:port`."""
         return f"{self.listen_ip}:{self.listen_port}"
 
     @property
     def remote(self) -> str:
-        """Return `host:port`, an IPv6 address in brackets."""
+        """Return the remote as `host:port`, with an IPv6 address in brackets."""
         host = f"[{self.remote_host}]" if ":" in self.remote_host else self.remote_host
         return f"{host}:{self.remote_port}"
 
 
 class MeshConfig(Record):
-    """Everything the annotations of one pod say; ingress_peers maps a protected port to allowed client names."""
+    """The mesh configuration of one pod; ingress_peers: accepted client names by protected port."""
 
     ingress: tuple[IngressEntry, ...] = ()
     egress: tuple[EgressEntry, ...] = ()
@@ -54,5 +54,5 @@ class MeshConfig(Record):
     ingress_peers: Mapping[int, tuple[str, ...]] = {}
 
     def ports(self, mode: Mode) -> tuple[int, ...]:
-        """Return the ingress ports of a mode, each once, in order."""
+        """Return the distinct ingress ports of a mode, in order."""
         return tuple(dict.fromkeys(entry.port for entry in self.ingress if entry.mode == mode))

@@ -1,4 +1,4 @@
-"""Where a finding on a mesh annotation stands, and how it reads."""
+"""The place and message of findings on mesh annotations."""
 
 from contrast_tasks.catalogue import Entry
 from contrast_tasks.findings import Findings
@@ -9,7 +9,7 @@ Spot = str | tuple[str | int, ...]
 
 
 class Place(Record, kw_only=False):
-    """One annotation, or one entry of it counted from 1, that findings are about."""
+    """One annotation, or one of its entries; number: counts from 1."""
 
     key: str
     number: int | None
@@ -26,9 +26,9 @@ class Place(Record, kw_only=False):
         is_milder: bool = False,
         spot: Spot = "",
     ) -> None:
-        """Note what is found and wanted in a field of the entry, such as `listen port`.
+        """Add a finding on a field of the entry, such as `listen port`.
 
-        spot: where it stands, by default at the annotation.
+        spot: its place, by default that of the annotation.
         """
         number = "" if self.number is None else f" entry {self.number}"
         place = f"{self.key}{number} {field}".rstrip()

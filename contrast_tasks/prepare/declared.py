@@ -1,7 +1,7 @@
-"""What contrast.toml declares, written into a workload: runtime class, memory, annotations, environment.
+"""Apply the settings to a workload: runtime class, memory, annotations, environment.
 
-Values that already stand in the YAML are kept; one that differs from what the settings declare for this workload is
-an error naming both places. Source: docs/internals/graph.md 4; docs/internals/generate.md 5.1, 8.5, 10.1.
+Values in the YAML are kept. If one differs from what the settings declare for the workload, that is an error naming both
+places. Source: docs/internals/graph.md 4; docs/internals/generate.md 5.1, 8.5, 10.1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.model import Settings, WorkloadSettings, workload_key
 
-# Annotation to the key of a workload's table that declares it.
+# The setting of a workload that declares an annotation.
 _SETTING_OF = {
     annotations.EGRESS: "egress",
     annotations.INGRESS: "ingress",
@@ -31,10 +31,7 @@ _SETTING_OF = {
 def apply(
     subject: Subject, settings: Settings, declared: WorkloadSettings | None, runtime_class: str
 ) -> dict[str, Any]:
-    """Return the subject's object with the settings applied; conflicts become findings of the subject.
-
-    The object is the caller's own copy and changed in place.
-    """
+    """Return the subject's object with the settings applied; it is changed in place. Conflicts become findings."""
     obj = dict(subject.obj)
     spec = workloads.pod_spec(obj)
     if not spec:
@@ -50,14 +47,14 @@ def apply(
 
 
 def declared_places(declared: WorkloadSettings | None) -> dict[str, Location]:
-    """Return where the settings declare mesh annotations, by annotation key."""
+    """Return the places where the settings declare mesh annotations, by annotation."""
     if declared is None:
         return {}
     return {key: declared.place(_SETTING_OF[key]) for key in declared_annotations(declared)}
 
 
 def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
-    """Return a G006 finding for each [workloads] table that no workload of the sources answers to."""
+    """Return a G006 finding for each [workloads] table that matches no workload of the sources."""
     known = {
         workload_key(doc.key): doc.key
         for index in indexes
@@ -78,14 +75,14 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
 
 
 def other_versions(settings: Settings) -> list[Finding]:
-    """Return a G090 finding for each image of ours whose tag is not this tool's version; without a tag there is none."""
+    """Return a G090 finding for each image of ours whose tag is another version than that of this tool."""
     findings = []
     for setting in ("initializer", "service_mesh", "coordinator"):
         reference = getattr(settings.components, setting)
         try:
             tag = parse_reference(reference).tag
         except ImageError:
-            continue  # said where the image is used
+            continue  # reported where the image is used
         if tag is None or tag.removeprefix("v") == __version__ or _is_unreleased(tag):
             continue
         findings.append(
@@ -93,7 +90,7 @@ def other_versions(settings: Settings) -> list[Finding]:
                 catalogue.COMPONENT_VERSION,
                 settings.where(f"components.{setting}"),
                 f"components.{setting} is {reference}, expected the tag {__version__}: the injected"
-                " containers and what generates their policies are of one version",
+                " containers and the tool that generates their policies must have the same version",
             )
         )
     return findings
@@ -115,7 +112,7 @@ def _runtime_class(
     found = spec.get("runtimeClassName")
     is_ours = isinstance(found, str) and workloads.is_confidential_class(found)
     if declared is not None and chosen is not None and found and is_ours != chosen:
-        wanted = "a class of ours" if chosen else "none of ours"
+        wanted = "a confidential class" if chosen else "no confidential class"
         subject.report(
             catalogue.RUNTIME_CLASS_CONFLICT,
             (*subject.spec_path, "runtimeClassName"),
@@ -167,7 +164,7 @@ def _differs(wanted: str, *found: Any) -> bool:
             value is not None and parse_quantity(value) != parse_quantity(wanted) for value in found
         )
     except QuantityError:
-        # The unreadable quantity is a finding of its own.
+        # The malformed quantity is reported elsewhere.
         return False
 
 
@@ -197,7 +194,7 @@ def _annotation(
                 "change one of the two",
             )
     if not found:
-        # On the object, not the template, as the user document's own change does.
+        # On the object, not on the pod template, as users do by hand.
         _put(obj, ("metadata", "annotations", key), value)
 
 
@@ -216,7 +213,7 @@ def _environment(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:
 
 
 def add_variables(obj: Mapping[str, Any], entries: Sequence[Mapping[str, str]]) -> None:
-    """Add entries to the environment of every container that does not name their variables itself."""
+    """Add entries to the environment of every container, except for variables that it already has."""
     for _, container in workloads.mappings_at(workloads.pod_spec(obj), "containers"):
         names = {entry.get("name") for entry in _variables(container)}
         added = [dict(entry) for entry in entries if entry["name"] not in names]

@@ -1,4 +1,4 @@
-"""Which locked images a workload's references mean, pinning them, and what is told where one is missing."""
+"""The locked images of a workload's references: look them up, report missing ones, pin the references."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from contrast_tasks.settings.model import ComponentSettings, Settings
 
 
 def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yield path and reference of every container image of a pod, init containers first."""
+    """Yield the path and reference of every container image of a pod, init containers first."""
     spec, base = pod_spec(obj), spec_path(obj)
     for key in ("initContainers", "containers"):
         for number, container in mappings_at(spec, key):
@@ -27,7 +27,7 @@ def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
 
 
 def pin_images(obj: dict[str, Any], images: Mapping[str, LockedImage]) -> dict[str, Any]:
-    """Return the object with every reference in `images` replaced by the pinned one; the given one stays as it is."""
+    """Return a copy of the object in which each reference in `images` is pinned."""
     for path, reference in image_sites(obj):
         found, parsed = images.get(reference), parse_reference(reference)
         if found is not None and parsed.digest is None:
@@ -47,9 +47,9 @@ def _replaced(node: Any, path: Path, value: Any) -> Any:
 def resolve_images(
     document: Document, obj: Mapping[str, Any], lock: Lock, settings: Settings, *, is_ours: bool
 ) -> tuple[dict[str, LockedImage], list[Finding]]:
-    """Return the locked image of every reference of the prepared object, and what is missing.
+    """Return the locked image of each reference of the prepared object, and findings on missing ones.
 
-    is_ours: the document is a template of ours, whose references nobody can edit.
+    is_ours: whether the document is a template of this tool, whose references users cannot edit.
     """
     images: dict[str, LockedImage] = {}
     findings: list[Finding] = []
@@ -80,7 +80,7 @@ def resolve_images(
 
 
 def _component(settings: Settings, reference: str) -> str:
-    """Return the key of [components] that names the image, "" for any other image."""
+    """Return the key of [components] that names an image, "" for other images."""
     components = settings.components
     names = {
         components.initializer: "initializer",
@@ -91,7 +91,7 @@ def _component(settings: Settings, reference: str) -> str:
 
 
 def _component_finding(settings: Settings, setting: str, reference: str) -> Finding:
-    """Return what is missing of an image of ours, the same for every workload that gets it."""
+    """Return the finding on a missing image of ours, which is the same for all workloads with it."""
     key, hint = f"components.{setting}", None
     if reference == getattr(ComponentSettings(), setting):
         message = f"{key} is {reference} by default, found no entry for it in {settings.lock}"

@@ -1,6 +1,6 @@
-"""Whether the memory of a guest is enough for its images, where the guest pulls them, and its containers (G032).
+"""Check that a guest has enough memory for its containers, and for its images if the guest pulls them (G032).
 
-A guest has its platform's base memory, which it needs itself, and the sum of the main containers' limits.
+Besides the base memory, which the guest needs for itself, it has the sum of the main containers' limits.
 Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 """
 
@@ -18,7 +18,7 @@ from contrast_tasks.pods.injected import SERVICE_MESH
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 
 _MIB: Final = 1 << 20
-# The least that runs beside the images: one process, and Envoy, whose container declares no memory.
+# The least memory besides the images: for one process, and for Envoy, whose container declares none.
 # Source: docs/internals/runtime.md 8.
 _LEAST_BYTES: Final = 64 * _MIB
 _MESH_BYTES: Final = 66 * _MIB
@@ -30,10 +30,10 @@ def check_memory_bound(
     images: Mapping[str, LockedImage],
     platform: Platform,
 ) -> list[Finding]:
-    """Return an error if the images of a pod do not fit, a warning if its containers do not fit beside them.
+    """Return an error if the images of a pod do not fit, or a warning if they do not fit together with its containers.
 
-    obj: the prepared object; images: those of its containers by reference. Nothing is returned where limits are absent
-    or cannot be read, which are findings of their own.
+    obj: the prepared object. images: those of its containers, by reference. Missing or malformed limits are reported
+    elsewhere; then nothing is returned.
     """
     subject = Subject(document, obj)
     spec = subject.spec
@@ -69,7 +69,7 @@ def check_memory_bound(
 
 
 def image_bytes(images: Iterable[LockedImage]) -> tuple[int, int]:
-    """Return the unpacked size of images, layers they share counted once, and the largest layer as it is pulled."""
+    """Return the unpacked size of images, with shared layers counted once, and the compressed size of the largest layer."""
     layers = {layer.diff_id: layer for image in images for layer in image.layers}
     return (
         sum(layer.unpacked_bytes for layer in layers.values()),
@@ -104,7 +104,7 @@ def _sidecars(spec: Mapping[str, Any]) -> int:
 
 
 def _concurrent_bytes(spec: Mapping[str, Any]) -> int:
-    """Return what the containers that are no main ones declare at most at any one time."""
+    """Return the most memory that init containers and sidecars declare for any one time."""
     init = [item for _, item in _containers(spec, "initContainers")]
     largest = max(
         (_declared(item, "limits", "requests") for item in init if not _is_sidecar(item)), default=0

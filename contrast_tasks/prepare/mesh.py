@@ -1,4 +1,4 @@
-"""A workload's mesh annotations, read and judged: grammar, the pod around them, the pods they lead to.
+"""Read and check a workload's mesh annotations: their grammar, their pod, and the workloads to which egress leads.
 
 Source: docs/internals/service-mesh.md 1, 2.3, 9.
 """
@@ -23,9 +23,9 @@ _KEYS = (*annotations.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_P
 
 
 def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | None:
-    """Return the mesh configuration of a workload, None if it has no mesh; problems become findings.
+    """Return the mesh configuration of a workload, None if it has no mesh; faults become findings.
 
-    declared: places of annotations that come from the settings.
+    declared: places of the annotations that come from the settings.
     """
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
@@ -42,7 +42,7 @@ def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | Non
 
 
 def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Location]) -> None:
-    """Note mesh annotations of a pod that runs outside a confidential guest, where nothing would act on them."""
+    """Report mesh annotations of a pod that is not confidential, where they have no effect."""
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
     for key in _KEYS:
@@ -51,12 +51,12 @@ def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Locati
             subject.report(
                 catalogue.MESH_WITHOUT_RUNTIME_CLASS,
                 (),
-                f"the annotation {key} at {where} would do nothing without a runtime class of ours",
+                f"the annotation {key} at {where} has no effect without a confidential runtime class",
             )
 
 
 def report_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
-    """Note that the mesh a workload asks for is left out by the settings, so nothing protects its traffic."""
+    """Report that the settings disable the mesh that a workload requests, so its traffic is not protected."""
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
     key = next(key for key in annotations.MESH_KEYS if key in values)
@@ -64,7 +64,7 @@ def report_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
         Finding(
             catalogue.MESH_SKIPPED,
             places.get(key, location(subject.document)),
-            f"{subject.key}: {key} asks for the service mesh, and it is left out",
+            f"{subject.key}: {key} requests the service mesh, but the settings disable it",
         )
     )
 
@@ -131,7 +131,7 @@ def _peers_without_mesh(
                 catalogue.MESH_PEERS,
                 "",
                 "the annotation without a mesh",
-                "a servicemesh-ingress or servicemesh-egress annotation beside it",
+                "a servicemesh-ingress or servicemesh-egress annotation as well",
             )
     subject.findings.extend(findings)
 

@@ -1,4 +1,4 @@
-"""What a policy is derived from: the prepared object, its images from the lock file, its ConfigMaps and Secrets."""
+"""Make the input of the policy generator from a prepared object, its locked images, and its ConfigMaps and Secrets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +15,9 @@ def policy_input(
     configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
     service_account_automount: bool = True,
 ) -> PolicyInput:
-    """Return the input of a workload; images, configs, service_account_automount as in PolicyInput.
+    """Return the policy input of a workload; images, configs, service_account_automount: as in PolicyInput.
 
-    Raises KeyError if the object's kind runs no pods; a missing template gives an empty pod, which `derive` reports.
+    A missing pod template gives an empty pod, which `derive` reports. Raises KeyError if the object runs no pods.
     """
     metadata = workloads.mapping_at(obj, "metadata")
     job = workloads.job_spec(obj)
@@ -40,7 +40,7 @@ def policy_input(
 
 
 def image_facts(image: LockedImage, reference: str) -> ImageFacts:
-    """Return what the policy needs of a locked image that stands in the pod as `reference`."""
+    """Return the policy input for a locked image that the pod names as `reference`."""
     config = image.config
     return ImageFacts(
         reference=reference,

@@ -117,7 +117,7 @@ BAD_INPUT = [
         12,
         lines(
             f"{SHOP}:37: error[G040 mesh-listen]: Deployment/shelf: {ANNOTATIONS}servicemesh-egress entry 1"
-            " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
+            " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, such as 127.137.0.1:8081",
             f"  hint: {LISTEN_HINT}",
             ONE_ERROR,
         ),
@@ -129,7 +129,7 @@ BAD_INPUT = [
         12,
         lines(
             f"contrast.toml:15: error[G040 mesh-listen]: Deployment/shelf: {ANNOTATIONS}servicemesh-egress entry 1"
-            " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, as 127.137.0.1:8081",
+            " listen address: found '127.0.0.1', expected an address of 127.0.0.0/8 and a port, such as 127.137.0.1:8081",
             f"  hint: {LISTEN_HINT}",
             ONE_ERROR,
         ),

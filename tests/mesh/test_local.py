@@ -34,4 +34,4 @@ def test_a_malformed_local_mesh_is_refused_with_its_place(text: str, place: str)
     with pytest.raises(SettingsError) as caught:
         parse_local_mesh(text)
 
-    assert str(caught.value).startswith(f"CONTRAST_LOCAL_MESH is not understood: {place}")
+    assert str(caught.value).startswith(f"CONTRAST_LOCAL_MESH is malformed: {place}")

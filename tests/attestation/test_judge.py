@@ -381,7 +381,7 @@ def test_a_quote_without_collateral_is_refused_and_says_why_there_is_none(
         (
             {"rtmrs": (b"\x01" * 48, b"\x02" * 48, b"\x03" * 48, b"\x04" * 48)},
             "RTMR3",
-            "left alone",
+            "does not use",
         ),
     ],
 )

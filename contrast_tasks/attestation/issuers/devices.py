@@ -1,8 +1,7 @@
 """Evidence from /dev/sev-guest and /dev/tdx_guest, for kernels without configfs-tsm.
 
-Both devices speak by ioctl with structures that hold addresses, so the buffers are ctypes objects that live as long as
-the call. Firmware throttles requests: they are made one after the other, and EAGAIN and EBUSY are tried again after a
-pause, a bounded number of times.
+Both devices take ioctls with structures that hold addresses, so the buffers are ctypes objects that live as long as the call.
+Firmware throttles requests: they are serialised, and retried a bounded number of times after EAGAIN or EBUSY.
 
 Source: Linux <linux/sev-guest.h> and <linux/tdx-guest.h> (docs/internals/attestation.md 7); GHCB specification, certificate table.
 """
@@ -42,7 +41,7 @@ _RESPONSE_BYTES = 4000
 _RESPONSE_HEADER = 32
 _TABLE_BYTES = 4 * 4096
 _TDX_REPORT_BYTES = 1024
-# Upper half of exitinfo2; the lower is firmware's.
+# In the upper half of exitinfo2; the lower half is the firmware's status.
 _VMM_TABLE_TOO_SMALL = 1
 
 VCEK_GUID = UUID("63da758d-e664-4564-adc5-f4b93be8accd")
@@ -74,9 +73,9 @@ class _ExtendedRequest(ctypes.Structure):
 
 
 def parse_certificate_table(table: bytes) -> dict[UUID, bytes]:
-    """Return the certificates of a host's table by GUID; an empty table is normal on bare metal.
+    """Return the certificates in a host's table by GUID; an empty table is normal on bare metal.
 
-    Entries are 24 bytes (GUID, u32 offset, u32 length) and end with zeros; offsets lie behind the entries. Raises IssuerError.
+    Entries have 24 bytes (GUID, u32 offset, u32 length), the last one is zero, and the certificates follow. Raises IssuerError.
     """
     found: dict[UUID, bytes] = {}
     spans: list[tuple[UUID, int, int]] = []
@@ -97,7 +96,7 @@ def parse_certificate_table(table: bytes) -> dict[UUID, bytes]:
 
 
 class SevGuestDevice:
-    """SNP reports from /dev/sev-guest, with the host's certificates where it gives them."""
+    """SNP reports from /dev/sev-guest, with the host's certificates if it has any."""
 
     provider = SEV_GUEST
 
@@ -115,7 +114,7 @@ class SevGuestDevice:
         self._one_at_a_time = threading.Lock()
 
     def fetch(self, report_data: bytes) -> RawEvidence:
-        """Return a report of 0x4A0 bytes and the certificate table (may be empty)."""
+        """Return a report of 0x4A0 bytes and the certificate table, which may be empty."""
         require_report_data(report_data)
         table = ctypes.create_string_buffer(_TABLE_BYTES)
         request = _ExtendedRequest()
@@ -128,7 +127,7 @@ class SevGuestDevice:
             except _NoTableError:
                 response = self._call(_SNP_GET_REPORT, request)
                 return RawEvidence(provider=SEV_GUEST, report=response)
-        # A table that begins with an empty entry is one without certificates.
+        # A table that begins with a zero entry has no certificates.
         auxiliary = table.raw if any(table.raw[: _ENTRY.size]) else b""
         return RawEvidence(provider=SEV_GUEST, report=response, auxiliary=auxiliary)
 
@@ -160,7 +159,7 @@ class SevGuestDevice:
 
 
 class _NoTableError(Exception):
-    """The host has no certificate table that fits; a plain report is asked for."""
+    """The host has no certificate table, or one that is too large: request a plain report."""
 
 
 def _report_of(response: bytes) -> bytes:
@@ -173,7 +172,7 @@ def _report_of(response: bytes) -> bytes:
 
 
 class TdxGuestDevice:
-    """TDX quotes: the report from /dev/tdx_guest, made a quote by the host's quote generation service."""
+    """TDX quotes: a report from /dev/tdx_guest, turned into a quote by the host's quote generation service."""
 
     provider = TDX_GUEST
 
@@ -230,10 +229,10 @@ def find_source(
     devices: Path = Path("/dev"),
     quote: Callable[[bytes], bytes] | None = None,
 ) -> EvidenceSource:
-    """Return the best source this guest has: configfs-tsm if a driver serves it, then the devices.
+    """Return the guest's best source: configfs-tsm if a driver serves it, else a device.
 
-    quote: turns a TD report into a quote where /dev/tdx_guest must be used, by default over vsock. Raises IssuerError in no
-    kind of guest.
+    quote: turns a TD report into a quote if /dev/tdx_guest is used, by default over vsock. Raises IssuerError if this is no
+    confidential guest.
     """
     sev, tdx = devices / "sev-guest", devices / "tdx_guest"
     device: EvidenceSource | None = None
@@ -243,12 +242,12 @@ def find_source(
         device = TdxGuestDevice(quote or QuoteService(), tdx)
     if configfs.is_dir():
         source = ConfigfsSource(configfs)
-        # A kernel may have configfs-tsm while the guest's driver is older.
+        # A kernel may have configfs-tsm but an older guest driver that does not serve it.
         if device is None or source.has_provider():
             return source
     if device is None:
         raise IssuerError(
-            "this is no confidential guest: neither configfs-tsm nor sev-guest nor tdx_guest is there",
+            "this is no confidential guest: it has neither configfs-tsm nor sev-guest nor tdx_guest",
             hint="CONTRAST_EVIDENCE=simulated:DIR uses a simulated processor",
         )
     return device

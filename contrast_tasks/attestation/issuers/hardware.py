@@ -1,8 +1,7 @@
-"""Issuers of a real guest: hardware evidence put into the documents of attested TLS.
+"""Issuers of a real guest: hardware evidence in the documents of attested TLS.
 
-An SNP document carries the host's certificates if there are any. A host may give none, or one for another TCB than the report's; then
-the caller's lookup is asked. A certificate that it finds is remembered by chip and TCB; one that it does not find is looked up again
-next time.
+An SNP document carries the host's certificates. A host may have none, or one for another TCB than the report's; then the caller's
+lookup is used. Certificates from the lookup are cached by chip and TCB.
 """
 
 import contextlib
@@ -33,9 +32,9 @@ from contrast_tasks.errors import EvidenceRejected
 from contrast_tasks.evidence_documents import OID_SNP, OID_TDX, REPORT_DATA_BYTES
 
 CertificateLookup = Callable[[SnpReport], bytes]
-"""A report to its endorsement certificate (DER), empty if there is none to be had."""
+"""A report to its endorsement certificate (DER), empty if there is none."""
 CollateralLookup = Callable[[bytes, str], object]
-"""FMSPC and authority of a platform to its collateral; only that it is asked for matters here."""
+"""FMSPC and authority of a platform to its collateral; called only to start fetching."""
 
 _log = logging.getLogger("issuer")
 
@@ -55,7 +54,7 @@ class SnpIssuer:
         certificate: CertificateLookup | None = None,
         crl: CrlSource | None = None,
     ) -> None:
-        """Take reports from `source`; `certificate` and `crl` fill in what the host does not give."""
+        """Use reports from `source`; `certificate` and `crl` supply what the host does not."""
         self._source = source
         self._certificate = certificate
         self._crl = crl
@@ -67,10 +66,10 @@ class SnpIssuer:
         try:
             report = parse_report(raw.report)
         except MalformedEvidence as err:
-            raise IssuerError(f"the hardware gave a report we do not understand: {err}") from err
+            raise IssuerError(f"the hardware returned a malformed report: {err}") from err
         if report.report_data != report_data:
-            raise IssuerError("the hardware gave a report over other data than ours")
-        table = _table(raw.auxiliary)
+            raise IssuerError("the hardware returned a report for other report data")
+        table = _host_certificates(raw.auxiliary)
         is_vlek = report.key_kind == KIND_VLEK
         key = table.get(VLEK_GUID if is_vlek else VCEK_GUID, b"")
         if not is_vlek and not _fits(key, report):
@@ -90,7 +89,7 @@ class SnpIssuer:
         )
 
     def prepare(self) -> None:
-        """Look up everything that a document needs, so that fetching what is missing begins."""
+        """Look up everything that a document needs, which starts fetching what is missing."""
         with contextlib.suppress(IssuerError):
             self.issue(_NOTHING)
 
@@ -106,23 +105,23 @@ class SnpIssuer:
         return known
 
 
-def _table(content: bytes) -> Mapping[UUID, bytes]:
-    """Return the host's certificates, none if the table cannot be read: they can come from elsewhere."""
+def _host_certificates(content: bytes) -> Mapping[UUID, bytes]:
+    """Return the host's certificates, none if the table is malformed: other sources may have them."""
     try:
         return parse_certificate_table(content)
     except IssuerError as err:
-        _log.warning("%s; going on without it", err)
+        _log.warning("%s; continuing without it", err)
         return {}
 
 
 def _fits(certificate: bytes, report: SnpReport) -> bool:
-    """Return whether a certificate is for the report's chip and TCB; after an update of firmware the host's often is not."""
+    """Return whether a certificate is for the report's chip and TCB; the host's is often outdated after a firmware update."""
     try:
         endorsement = parse_endorsement(certificate)
         reported = ReportTcbs.of(report, line_of(report, endorsement)).reported
     except EvidenceRejected:
         return False
-    # A chip that hides its id is known by its TCB only.
+    # If the chip hides its id, only the TCB can be compared.
     same_chip = not any(report.chip_id) or report.chip_id.startswith(endorsement.hwid)
     return same_chip and endorsement.tcb == reported
 
@@ -135,15 +134,15 @@ class TdxIssuer:
     def __init__(
         self, source: EvidenceSource, *, collateral: CollateralLookup | None = None
     ) -> None:
-        """Take quotes from `source`; `collateral` is told which platform this is."""
+        """Use quotes from `source`; `prepare` calls `collateral` for this platform."""
         self._source = source
         self._collateral = collateral
 
     def prepare(self) -> None:
-        """Look up the collateral of this platform: its peers are likely to run on the same kind."""
+        """Look up the collateral of this platform, for its peers probably run on the same kind."""
         if self._collateral is None:
             return
-        # Nothing is verified here: what a host says of its platform decides only what is fetched early.
+        # Not verified: the host's claim about its platform only decides what is fetched early.
         with contextlib.suppress(IssuerError, EvidenceRejected):
             quote = parse_quote(self._source.fetch(_NOTHING).report)
             chain = parse_pck_chain(quote.pck_chain_pem)
@@ -155,10 +154,10 @@ class TdxIssuer:
         try:
             quote = parse_quote(raw.report)
             if quote.body.report_data != report_data:
-                raise IssuerError("the hardware gave a quote over other data than ours")
+                raise IssuerError("the hardware returned a quote for other report data")
             return render_tdx_document(quote)
         except MalformedEvidence as err:
-            raise IssuerError(f"the hardware gave a quote we do not understand: {err}") from err
+            raise IssuerError(f"the hardware returned a malformed quote: {err}") from err
 
 
 def issuer_of(
@@ -168,7 +167,7 @@ def issuer_of(
     crl: CrlSource | None = None,
     collateral: CollateralLookup | None = None,
 ) -> SnpIssuer | TdxIssuer:
-    """Return the issuer that fits the kind of guest."""
+    """Return the issuer for the guest's kind of hardware."""
     if source.provider == SEV_GUEST:
         return SnpIssuer(source, certificate=certificate, crl=crl)
     return TdxIssuer(source, collateral=collateral)

@@ -1,10 +1,10 @@
-"""Quotes from the host's quote generation service, for guests whose kernel gives them TD reports only.
+"""Quotes from the host's quote generation service, for guests whose kernel provides TD reports only.
 
 The service listens on vsock port 4050 of the host. A frame is the length of a message in 4 bytes, big-endian, then the message:
 a header (u16 major 1, u16 minor, u32 type, u32 size of the whole message, u32 error; little-endian), then for a request u32 report
 size, u32 size of a list of key ids (none), report; for a response u32 id size, u32 quote size, id, quote.
 
-The host can answer with anything. The issuer reads what it calls a quote, and a verifier judges it.
+Answers are not trusted: the issuer parses the quote, and the peer verifies it.
 
 Source: Intel DCAP, messages GET_QUOTE_REQ and GET_QUOTE_RESP of the quote generation service (docs/internals/attestation.md 3.4, 7).
 """
@@ -29,7 +29,7 @@ _MAXIMUM_MESSAGE_BYTES = 128 * 1024
 
 
 class QuoteService:
-    """Turns TD reports into quotes, over a connection for each."""
+    """Turns TD reports into quotes, with one connection for each."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class QuoteService:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use `connect` to reach the service, by default over vsock; it raises OSError."""
+        """Use `connect`, which may raise OSError, to reach the service; by default over vsock."""
         self._connect = connect or _vsock
         self._monotonic = monotonic
 
     def __call__(self, report: bytes) -> bytes:
-        """Return the quote over a TD report of 1024 bytes; raises IssuerError."""
+        """Return the quote for a TD report of 1024 bytes; raises IssuerError."""
         deadline_s = self._monotonic() + TIMEOUT_S
         try:
             with contextlib.closing(self._connect()) as connection:
@@ -58,7 +58,7 @@ class QuoteService:
         except OSError as err:
             raise IssuerError(
                 f"the quote generation service does not answer: {err.strerror or 'timed out'}",
-                hint="the host has to run it on vsock port 4050, and QEMU needs a vsock device",
+                hint="the host must run it on vsock port 4050, and QEMU needs a vsock device",
             ) from err
 
     def _receive(self, connection: socket.socket, size: int, deadline_s: float) -> bytes:
@@ -96,14 +96,14 @@ def _quote(message: bytes) -> bytes:
     if error:
         raise IssuerError(
             f"the quote generation service refused with error {error:#x}",
-            hint="look at the log of qgsd on the host; the platform may not be registered",
+            hint="see the log of qgsd on the host; the platform may not be registered",
         )
     if len(message) < start:
         raise IssuerError("the quote generation service answered with a header only")
     id_bytes, quote_bytes = _SIZES.unpack_from(message, _HEADER.size)
     if start + id_bytes + quote_bytes != len(message):
         raise IssuerError(
-            f"the quote generation service announces a quote of {quote_bytes} bytes, which is not what follows"
+            f"the quote generation service announced a quote of {quote_bytes} bytes, but sent another number of bytes"
         )
     return message[start + id_bytes :]
 

@@ -1,11 +1,10 @@
-"""A simulated SEV-SNP processor: real report format, real P-384 signatures, a certificate chain of its own.
+"""A simulated SEV-SNP processor: real report format, real P-384 signatures, its own certificate chain.
 
-Its chain has AMD's form in every respect that the verifier looks at (names, extensions, RSASSA-PSS, serial number 0, a
-revocation list), so exactly the code that checks AMD's chain checks this one; only the pinned root differs. Reports name processor
-family 0xff, which no reference value for hardware accepts. `generate` needs the root and nothing else: what signs reports is in
-`simulated_guest`, which brings protobuf with it.
+Its chain has AMD's form in everything that is verified (names, extensions, RSASSA-PSS, serial number 0, a revocation list), so
+the same code verifies both; only the pinned root differs. Its reports name processor family 0xff, which no reference value for
+hardware accepts. `generate` needs the root only, so the signing of reports is in `simulated_guest`, which imports protobuf.
 
-Whoever can read the directory can forge evidence of this processor. It is for development on one machine.
+Read access to the directory suffices to forge evidence of this processor. It is for development on one machine.
 """
 
 import contextlib
@@ -43,7 +42,7 @@ _KEY = "vcek.pem"
 
 
 class SimulatedProcessor:
-    """One processor with its endorsement key; make it with `load_or_create` or `load`."""
+    """One processor with its endorsement key; use `load_or_create` or `load` to get it."""
 
     def __init__(self, chain: Chain, key: ec.EllipticCurvePrivateKey) -> None:
         self.chain = chain
@@ -53,31 +52,31 @@ class SimulatedProcessor:
     def load_or_create(
         cls, directory: Path, *, now: datetime | None = None
     ) -> "SimulatedProcessor":
-        """Return the processor that lives in `directory`, making it on first use (a tenth of a second).
+        """Return the processor stored in `directory`; create it on first use, which takes a tenth of a second.
 
-        The directory appears whole or not at all, with mode 0700, files 0600; processes that come at the same time end up with
-        the same processor. now: the start of its certificates' validity, the present by default.
+        The directory (mode 0700, files 0600) is created atomically, so concurrent processes get the same processor.
+        now: the start of its certificates' validity, by default the current time.
         Raises ClusterError if the directory holds something else or cannot be written.
         """
-        if not _is_inhabited(directory):
+        if not _has_content(directory):
             _create(directory, now or datetime.now(UTC))
         return cls.load(directory)
 
     @classmethod
     def load(cls, directory: Path) -> "SimulatedProcessor":
-        """Return the processor that lives in `directory`; raises ClusterError if there is none or it is damaged."""
+        """Return the processor stored in `directory`; raises ClusterError if there is none or it is damaged."""
         try:
             ark, ask, vcek, crl = ((directory / name).read_bytes() for name in _CERTIFICATES)
             key = load_pem_private_key((directory / _KEY).read_bytes(), password=None)
         except (OSError, ValueError, TypeError) as err:
-            raise _damaged(directory, "it is not complete or not readable") from err
+            raise _damaged(directory, "it is incomplete or unreadable") from err
         processor = cls(Chain(ark_der=ark, ask_der=ask, vcek_der=vcek, crl_der=crl), key)  # type: ignore[arg-type]  # checked by _verify_whole
         processor._verify_whole(directory)
         return processor
 
     @cached_property
     def root_sha256_hex(self) -> str:
-        """Return the SHA-256 of the root certificate's DER form, which a manifest pins as RootSHA256."""
+        """Return the SHA-256 of the root certificate (DER), which a manifest pins as RootSHA256."""
         return sha256(self.chain.ark_der).hexdigest()
 
     def issuer(
@@ -89,8 +88,8 @@ class SimulatedProcessor:
     ) -> "SimulatedIssuer":
         """Return the issuer of one guest.
 
-        host_data: 32 bytes, the policy hash. measurement: 48 bytes, the simulated guest's by default.
-        guest_policy: the 64-bit word the guest is launched with.
+        host_data: the policy hash, 32 bytes. measurement: 48 bytes, by default the one of every simulated guest.
+        guest_policy: the 64-bit word that the guest is launched with.
         """
         from contrast_tasks.attestation.issuers.simulated_guest import new_guest
 
@@ -119,7 +118,7 @@ class SimulatedProcessor:
             raise _damaged(directory, "its key is not the one of its certificate")
 
 
-def _is_inhabited(directory: Path) -> bool:
+def _has_content(directory: Path) -> bool:
     try:
         return any(directory.iterdir())
     except FileNotFoundError:
@@ -140,7 +139,7 @@ def _create(directory: Path, now: datetime) -> None:
     try:
         for name, content in zip((*_CERTIFICATES, _KEY), contents, strict=True):
             _write_private(scratch / name, content)
-        # Whoever comes first wins; an empty directory in the way is replaced, a full one is not.
+        # The first process wins: renaming replaces an empty directory, but fails for one with content.
         with contextlib.suppress(OSError):
             scratch.rename(directory)
     finally:
@@ -158,5 +157,5 @@ def _write_private(path: Path, content: bytes) -> None:
 def _damaged(directory: Path, what: str) -> ClusterError:
     return ClusterError(
         f"no simulated processor in {directory}: {what}",
-        hint="remove the directory and deploy again; manifests that trust it have to be generated and set again",
+        hint="remove the directory and deploy again; manifests that trust it must be generated and set again",
     )

@@ -15,9 +15,9 @@ from contrast_tasks.attestation.snp.endorsement import LEVELS, OID_PREFIX
 from contrast_tasks.attestation.snp.lines import LINE_SIMULATED
 from contrast_tasks.attestation.snp.tcb import Tcb
 
-# AMD's keys have 4096 bits. These sign two certificates and a list, are then thrown away, and take a tenth of a second together.
+# AMD's keys have 4096 bits. These take a tenth of a second to generate, and are discarded after signing the chain.
 RSA_BITS = 2048
-# A recent machine: above every minimum that a reference value for it could ask for in earnest.
+# A recent machine, above every realistic minimum.
 SIMULATED_TCB = Tcb(bootloader=10, tee=1, snp=27, microcode=222)
 _PSS = padding.PSS(mgf=padding.MGF1(SHA384()), salt_length=48)
 _SKEW = timedelta(days=1)
@@ -28,7 +28,7 @@ _HWID_BYTES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """The public part of a processor: root, intermediate, endorsement certificate and revocation list, DER."""
+    """The public part of a processor in DER: root, intermediate, endorsement certificate, revocation list."""
 
     ark_der: bytes
     ask_der: bytes
@@ -37,7 +37,7 @@ class Chain:
 
 
 def new_chain(now: datetime, tcb: Tcb) -> tuple[Chain, ec.EllipticCurvePrivateKey]:
-    """Return a fresh chain for a chip with a random id, and its endorsement key; no other key survives."""
+    """Return a fresh chain for a chip with a random id, and its endorsement key; the other keys are discarded."""
     ark_key = rsa.generate_private_key(65537, RSA_BITS)
     ask_key = rsa.generate_private_key(65537, RSA_BITS)
     key = ec.generate_private_key(ec.SECP384R1())
@@ -53,7 +53,7 @@ def new_chain(now: datetime, tcb: Tcb) -> tuple[Chain, ec.EllipticCurvePrivateKe
 
 
 def vcek_extensions(product: str, tcb: Tcb, hwid: bytes) -> dict[str, bytes]:
-    """Return the values of a VCEK's extensions by the last part of their OID."""
+    """Return the values of a VCEK's extensions by the last part of their OIDs."""
     return {
         "1": der.encode(der.INTEGER, b"\0"),
         "2": der.encode(der.IA5_STRING, product.encode()),
@@ -76,7 +76,7 @@ def make_chain(
     extensions: dict[str, bytes],
     now: datetime,
 ) -> Chain:
-    """Return the certificates for given keys; the revocation list is empty and lasts as long as the root."""
+    """Return a chain for the given keys; the revocation list is empty and valid as long as the root."""
     ark_name, ask_name = amd_name(f"ARK-{line}"), amd_name(f"SEV-{line}")
     start = now - _SKEW
     return Chain(
@@ -96,7 +96,7 @@ def make_chain(
 
 
 def amd_name(common_name: str) -> x509.Name:
-    """Return a distinguished name as AMD writes it."""
+    """Return a distinguished name in AMD's form."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Engineering"),
@@ -183,7 +183,7 @@ def revocation_list(
 
 
 def _with_serial_zero(certificate: bytes, issuer_key: rsa.RSAPrivateKey) -> bytes:
-    """Return the certificate with serial number 0, signed anew: the library refuses to issue what AMD issues."""
+    """Return the certificate with serial number 0, signed again: the library refuses to issue one."""
     tbs, algorithm, _ = der.elements(der.only(certificate, der.SEQUENCE).content)
     version, _, *rest = der.elements(tbs.content)
     serial = der.encode(der.INTEGER, b"\0")

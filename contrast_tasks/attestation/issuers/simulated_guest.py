@@ -1,4 +1,4 @@
-"""Evidence of a guest on a simulated processor: one report per question, signed with the processor's key."""
+"""Evidence of a guest on a simulated processor: reports signed with the processor's key."""
 
 import secrets
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ _MEASUREMENT_BYTES = 48
 class SimulatedIssuer:
     """Signs reports of one simulated guest; safe to use from any thread.
 
-    template: the report with report data and signature zero; rest: the document without the report.
+    template: the report with zero report data and signature. rest: the document's bytes without the report.
     """
 
     template: SnpReport
@@ -43,9 +43,9 @@ class SimulatedIssuer:
     oid: str = OID_SNP
 
     def issue(self, report_data: bytes) -> bytes:
-        """Return a document over 64 bytes of report data, with the chain and revocation list in it."""
+        """Return a document for 64 bytes of report data, with chain and revocation list."""
         if len(report_data) != REPORT_DATA_BYTES:
-            raise ValueError(f"report data has 64 bytes, not {len(report_data)}")
+            raise ValueError(f"report data has {len(report_data)} bytes, wanted 64")
         report = sign_report(replace(self.template, report_data=report_data), self.key)
         return render_report_part(report) + self.rest
 
@@ -57,9 +57,9 @@ def new_guest(
     measurement: bytes,
     guest_policy: int,
 ) -> SimulatedIssuer:
-    """Return the issuer of a guest launched on the processor of `chain`; its arguments are those of `SimulatedProcessor.issuer`."""
+    """Return the issuer of a guest on the processor of `chain`; the other arguments are those of `SimulatedProcessor.issuer`."""
     if len(host_data) != HOST_DATA_BYTES or len(measurement) != _MEASUREMENT_BYTES:
-        raise ValueError("host data has 32 bytes and a measurement 48")
+        raise ValueError("wanted 32 bytes of host data and 48 bytes of measurement")
     tcb = SIMULATED_TCB.to_word()
     report = SnpReport(
         version=_REPORT_VERSION,
@@ -107,6 +107,6 @@ def new_guest(
 
 
 def sign_report(report: SnpReport, key: ec.EllipticCurvePrivateKey) -> SnpReport:
-    """Return `report` with a signature made by a P-384 key."""
+    """Return `report` signed with a P-384 key."""
     signature = key.sign(report.raw[:SIGNED_BYTES], ec.ECDSA(SHA384()))
     return replace(report, signature=render_signature(*decode_dss_signature(signature)))

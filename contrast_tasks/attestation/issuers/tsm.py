@@ -1,8 +1,8 @@
-"""Evidence through configfs-tsm, and what all sources of evidence have in common.
+"""Evidence through configfs-tsm, and what all sources of evidence share.
 
-A source turns 64 bytes of report data into the hardware's report or quote. configfs is preferred, because there the kernel
-speaks to firmware and host for both kinds of guest. Other processes may write to the same entry. The kernel counts all writes in
-`generation`: if the count is not that of our own writes, the report may not be ours.
+A source turns 64 bytes of report data into the hardware's report or quote. configfs is preferred: there the kernel handles
+firmware and host for both kinds of guest. Other processes may write to the same entry. The kernel counts all writes in
+`generation`; if the count differs from our own writes, the report may not be ours.
 
 Source: Linux ABI documentation of configfs-tsm, and of /dev/sev-guest (docs/internals/attestation.md 7).
 """
@@ -23,7 +23,7 @@ from contrast_tasks.evidence_documents import REPORT_DATA_BYTES
 
 CONFIGFS = Path("/sys/kernel/config/tsm/report")
 SEV_GUEST, TDX_GUEST = "sev_guest", "tdx_guest"
-# Between attempts where firmware or the host is busy; together well below what a handshake may take.
+# Between attempts while firmware or host are busy; together far less than a handshake may take.
 PAUSES_S = (0.1, 0.3, 0.9, 2.7)
 MAXIMUM_ATTEMPTS = len(PAUSES_S) + 1
 _MAXIMUM_BLOB_BYTES = 64 * 1024
@@ -32,20 +32,20 @@ T = TypeVar("T")
 
 
 class IssuerError(ContrastError):
-    """The guest cannot get evidence from its hardware."""
+    """The hardware provides no evidence."""
 
 
 class NoProvider(IssuerError):
-    """The kernel has configfs-tsm, but no driver behind it."""
+    """The kernel has configfs-tsm, but no driver for it."""
 
 
 class Busy(Exception):
-    """The hardware has nothing for us now, and may have the next time; the text says why in a few words."""
+    """The hardware cannot answer now; another attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawEvidence:
-    """What the hardware gave: an SNP report with the host's certificate table (may be empty), or a TDX quote."""
+    """An SNP report with the host's certificate table, which may be empty, or a TDX quote."""
 
     provider: str
     report: bytes
@@ -53,18 +53,18 @@ class RawEvidence:
 
 
 class EvidenceSource(Protocol):
-    """Gets evidence over 64 bytes of report data; may take as long as the hardware takes."""
+    """Gets evidence for 64 bytes of report data; blocks until the hardware answers."""
 
     @property
     def provider(self) -> str:
         """Return `sev_guest` or `tdx_guest`."""
 
     def fetch(self, report_data: bytes) -> RawEvidence:
-        """Return evidence or raise IssuerError."""
+        """Return evidence; raises IssuerError."""
 
 
 def fetch_patiently(attempt: Callable[[], T], sleep: Callable[[float], None]) -> T:
-    """Return what `attempt` returns, asking again after a pause while it raises Busy; raises IssuerError when that goes on."""
+    """Return what `attempt` returns; retry after a pause if it raises Busy. Raises IssuerError after the last attempt."""
     for pause_s in (*PAUSES_S, 0.0):
         try:
             return attempt()
@@ -81,18 +81,18 @@ def require_report_data(report_data: bytes) -> None:
 
 
 class KernelAttributes:
-    """The few file operations that configfs needs; a seam, because making a folder has effects there."""
+    """The file operations on configfs, where making a folder has side effects; tests replace them."""
 
     def make(self, folder: Path) -> None:
         """Make an entry; raises FileExistsError if the name is taken."""
         folder.mkdir()
 
     def remove(self, folder: Path) -> None:
-        """Remove an entry; its attributes go with it."""
+        """Remove an entry with its attributes."""
         folder.rmdir()
 
     def read(self, path: Path) -> bytes:
-        """Read to the end; binary attributes come in pieces of a page."""
+        """Read to the end; the kernel returns binary attributes in pieces of a page."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             pieces = []
@@ -103,7 +103,7 @@ class KernelAttributes:
             os.close(descriptor)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write in one call; configfs takes each call for a whole value."""
+        """Write in one call, since configfs takes each call as a complete value."""
         descriptor = os.open(path, os.O_WRONLY)
         try:
             if os.write(descriptor, content) != len(content):
@@ -139,7 +139,7 @@ class ConfigfsSource:
         return self._provider
 
     def has_provider(self) -> bool:
-        """Return False if the kernel says that it has no driver; any other fault is left for `fetch` to report."""
+        """Return False if the kernel has no driver; `fetch` reports any other error."""
         try:
             _ = self.provider
         except NoProvider:
@@ -149,7 +149,7 @@ class ConfigfsSource:
         return True
 
     def fetch(self, report_data: bytes) -> RawEvidence:
-        """Return a report or quote that was made for our report data and nobody else's."""
+        """Return a report or quote that was made for our report data."""
         require_report_data(report_data)
         with self._one_at_a_time:
             return fetch_patiently(
@@ -202,13 +202,13 @@ class ConfigfsSource:
                 raise Busy("firmware or host stayed busy") from err
             raise
         if self._generation(entry) != expected:
-            raise Busy("somebody else writes to our configfs entry")
+            raise Busy("another process writes to our configfs entry")
         if not report:
-            raise IssuerError("configfs gave an empty report")
+            raise IssuerError("configfs returned an empty report")
         return RawEvidence(provider=provider, report=report, auxiliary=auxiliary)
 
     def _auxiliary(self, entry: Path) -> bytes:
-        """Return the certificate table; bare metal hosts have none, older kernels not even the attribute."""
+        """Return the certificate table, empty if the host has none or the kernel lacks the attribute."""
         try:
             return self._attributes.read(entry / "auxblob")
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The boot option that OVMF measures into RTMR0 when it finds a kernel to start directly: its own setup application.
+"""The boot option that OVMF measures into RTMR0 before it starts a kernel directly: its setup application.
 
-Source: UEFI specification, EFI_LOAD_OPTION and "Media Device Path"; the two GUIDs are those of OVMF's firmware volume and of
-UiApp inside it. The value is the one that event logs of TDX guests under QEMU hold for Boot0000.
+Source: UEFI specification, EFI_LOAD_OPTION and "Media Device Path"; the two GUIDs belong to OVMF's firmware volume and to UiApp
+in it. Event logs of TDX guests under QEMU have the same value for Boot0000.
 """
 
 import struct
@@ -15,7 +15,7 @@ _END_OF_PATH = bytes((0x7F, 0xFF, 4, 0))
 
 
 def ui_app_boot_option() -> bytes:
-    """Return the measured value of Boot0000: attributes, length of the path, name, path."""
+    """Return the measured value of Boot0000: attributes, path length, name, path."""
     path = _node(_MEDIA_VOLUME, _FIRMWARE_VOLUME) + _node(_MEDIA_FILE, _UI_APP) + _END_OF_PATH
     attributes = _ACTIVE | _HIDDEN | _CATEGORY_APP
     return struct.pack("<IH", attributes, len(path)) + "UiApp\0".encode("utf-16-le") + path

@@ -1,8 +1,8 @@
-"""The TDX document in a certificate: a quote taken apart into a protobuf message, and put together again.
+"""The TDX document in a certificate: the fields of a quote as a protobuf message.
 
-A signature covers bytes, so a document is only a way to carry a quote: it is written back to the quote's bytes, and these are
-parsed and verified like any other. Sizes in the message must agree with what is there. The header tells which of the two messages
-it is: `QuoteV4`, or `QuoteV5` with a body that has a type.
+The signatures cover the quote's bytes, so a document is converted back to them, and these are parsed and verified like any
+quote. Sizes in the message must match the data. The version in the header selects the message: `QuoteV4`, or `QuoteV5`, which
+has a typed body.
 
 Source: docs/internals/attestation.md 3.6.
 """
@@ -37,12 +37,12 @@ _WHAT = "TDX document"
 
 
 def parse_document(document: bytes) -> TdxQuote:
-    """Return the quote a document carries; at most 64 KiB. Raises MalformedEvidence."""
+    """Return the quote in a document of at most 64 KiB. Raises MalformedEvidence."""
     return parse_quote(quote_bytes(document))
 
 
 def quote_bytes(document: bytes) -> bytes:
-    """Return the raw quote that a document was made from, without the trailing bytes."""
+    """Return the raw quote of a document; it has no trailing bytes. Raises MalformedEvidence."""
     if len(document) > MAX_DOCUMENT_BYTES:
         raise MalformedEvidence(
             f"TDX document has {len(document)} bytes, at most {MAX_DOCUMENT_BYTES}"
@@ -113,7 +113,7 @@ def _short(value: int, field: str) -> int:
 
 
 def _pair(value: bytes, field: str) -> bytes:
-    """Return a signature or a point, which is two numbers of 32 bytes."""
+    """Return a signature or a point, which must be two numbers of 32 bytes."""
     if len(value) != 64:  # noqa: PLR2004
         raise MalformedEvidence(f"TDX document: {field} has {len(value)} bytes, wanted 64")
     return value
@@ -127,7 +127,7 @@ def _require_size(found: int, content: bytes, field: str) -> None:
 
 
 def render_document(quote: TdxQuote) -> bytes:
-    """Return the document of a quote, fields in canonical order, without the trailing bytes."""
+    """Return the document of a quote without its trailing bytes, with fields in canonical order."""
     chain, auth = quote.pck_chain_raw, quote.qe_auth_data
     certification = tdx_pb2.QEReportCertificationData(
         qe_report=tdx_pb2.EnclaveReport(**_fields(quote.qe_report)),
@@ -168,6 +168,6 @@ def _descriptor(body: TdReport) -> tdx_pb2.TDQuoteBodyDescriptor:
 
 
 def _fields(structure: QuoteHeader | TdReport | QeReport) -> dict[str, Any]:
-    """Return the fields of a structure, which are called like those of its message; what a version does not have is left out."""
-    every = {name: getattr(structure, name) for name in structure.__dataclass_fields__}
-    return {name: value for name, value in every.items() if value != b""}
+    """Return the fields of a structure by the names in its message, without those that its version lacks."""
+    values = {name: getattr(structure, name) for name in structure.__dataclass_fields__}
+    return {name: value for name, value in values.items() if value != b""}

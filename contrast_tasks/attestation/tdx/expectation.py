@@ -1,4 +1,4 @@
-"""What a genuine quote claims, compared with one reference value: every comparison is made, each one is a Check.
+"""Compare a genuine quote with one reference value; all comparisons are made, and each gives a Check.
 
 Source: docs/internals/attestation.md 3.7.
 """
@@ -13,10 +13,10 @@ from contrast_tasks.attestation.tdx.flags import XFAM
 from contrast_tasks.attestation.tdx.quote import MEASUREMENT_BYTES, TdReport, TdxQuote
 from contrast_tasks.attestation.tdx.sgx_extension import PckFacts
 
-# SEPT_VE_DISABLE: the guest cannot be surprised by exceptions on its private pages.
+# SEPT_VE_DISABLE: the host cannot cause exceptions on the guest's private pages.
 TD_ATTRIBUTES = mask_of({28}).to_bytes(8, "little")
 _TD_DEBUG = mask_of({0})
-# DEBUG, SEPT_VE_DISABLE, PKS and PERFMON; everything else is reserved or unknown to us.
+# DEBUG, SEPT_VE_DISABLE, PKS and PERFMON; other bits are reserved or unknown.
 _TD_ATTRIBUTES_KNOWN = mask_of({0, 28, 30, 63})
 _XFAM_ALWAYS = mask_of({0, 1})
 _XFAM_KNOWN = mask_of(XFAM)
@@ -31,8 +31,8 @@ _HINTS = {
     "RTMR0": HINT_RUNTIME,
     "RTMR1": HINT_RUNTIME,
     "RTMR2": HINT_RUNTIME,
-    "RTMR3": "something in the guest extended a register that is left alone by the runtime",
-    "MRSEAM": "the host runs another TDX module: MrSeam is the SHA-384 of the module that the manifest trusts",
+    "RTMR3": "something in the guest extended a register that the runtime does not use",
+    "MRSEAM": "the host runs another TDX module than the manifest trusts: MrSeam is the module's SHA-384",
     "TEE_TCB_SVN": "too old: update the host's TDX module, or lower MinimumTeeTcbSvn",
     "PIID": "add the platform to AllowedPIIDs if the machine is yours",
 }
@@ -40,10 +40,10 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TdxExpectation:
-    """A reference value as bytes, made once per manifest; None leaves out a check that the manifest does not ask for.
+    """A reference value as bytes; None, False, 0 or an empty set means that a value is not checked.
 
     Lengths: mr_td, mr_seam and each of the four rtmrs 48; xfam, td_attributes 8; minimum_tee_tcb_svn, each of piids 16 bytes.
-    minimum_qe_svn, minimum_pce_svn: for two words of the header that are zero in practice; 0, as generated, asks nothing.
+    minimum_qe_svn, minimum_pce_svn: for two words of the header that are zero in practice.
     """
 
     mr_td: bytes
@@ -69,10 +69,10 @@ def claim_checks(
     report_data: bytes,
     evaluation_number: int | None,
 ) -> Iterator[Check]:
-    """Yield every comparison with the reference value.
+    """Yield the checks against the reference value.
 
-    facts: of the quote's PCK certificate. report_data: the 64 bytes wanted.
-    evaluation_number: the lowest in the collateral used, None if none was.
+    facts: of the quote's PCK certificate. report_data: the expected 64 bytes.
+    evaluation_number: the lowest in the collateral, None without collateral.
     """
     body = quote.body
     yield _equal("REPORTDATA", body.report_data, report_data)
@@ -115,7 +115,7 @@ def claim_checks(
 
 
 def hardening_checks(body: TdReport) -> Iterator[Check]:
-    """Yield what is asked of a TD whatever the manifest says: no DEBUG, no reserved bit of attributes or XFAM."""
+    """Yield the checks that do not depend on the manifest: no DEBUG, no reserved bit of attributes or XFAM."""
     attributes, xfam = _word(body.td_attributes), _word(body.xfam)
     debug = attributes & _TD_DEBUG
     yield _check("TDATTRIBUTES.DEBUG", not debug, str(debug), "0", reason="debug")
@@ -151,7 +151,7 @@ def _platform_checks(facts: PckFacts, expected: TdxExpectation) -> Iterator[Chec
 
 
 def _equal(field: str, found: bytes, wanted: bytes) -> Check:
-    # Written out: a quote that is accepted asks a dozen of these.
+    # Not through `_check`, for speed: an accepted quote takes a dozen of these.
     passed, text = found == wanted, found.hex()
     wanted_text = text if passed else wanted.hex()
     return Check(_reason(field), passed, text, wanted_text, _HINTS.get(field, ""), field)
@@ -161,9 +161,7 @@ def _at_least(field: str, found: int, least: int) -> Check:
     return _check(field, found >= least, str(found), f"at least {least}")
 
 
-def _check(
-    field: str, passed: bool, found: str, wanted: str, *, reason: str = ""
-) -> Check:  # the answer
+def _check(field: str, passed: bool, found: str, wanted: str, *, reason: str = "") -> Check:
     return Check(reason or _reason(field), passed, found, wanted, _HINTS.get(field, ""), field)
 
 

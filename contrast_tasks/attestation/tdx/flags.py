@@ -1,4 +1,4 @@
-"""The flags in a quote's words. Source: Intel TDX module specification; Intel SDM volume 3D for the enclave's."""
+"""The flags in a quote's words. Source: Intel TDX module specification; for enclaves, Intel SDM volume 3D."""
 
 from contrast_tasks.attestation.flags import Flag, Flags
 

@@ -1,17 +1,18 @@
-"""Calculate what a TDX guest's launch leaves in MRTD and RTMR0 to RTMR2, from the bytes it is started with.
+"""Calculate MRTD and RTMR0 to RTMR2 of a TDX guest from firmware, kernel, initrd and command line.
 
-MRTD is a SHA-384 over the module's own records of pages added and chunks extended, in the order QEMU walks the firmware's
-section table; which of the two orders inside a section depends on the host. A runtime measurement register is a chain: R = SHA-384(R || digest), starting at zeros. What firmware
-measures of the machine (ACPI tables, fw_cfg) depends on the exact firmware and QEMU build and comes in as digests.
+MRTD is a SHA-384 over the module's records of added pages and extended chunks, in the order of the firmware's section table;
+the order inside a section depends on the host. A runtime measurement register is a chain, R = SHA-384(R || digest), that starts
+at zeros. What firmware measures of the machine (ACPI tables, fw_cfg) depends on the builds of firmware and QEMU, so the caller
+gives its digests.
 
 Source: Intel TDX module specification (TDH.MEM.PAGE.ADD, TDH.MR.EXTEND), TDX virtual firmware design guide (metadata), and
-the UEFI and TCG event definitions named beside each constant.
+the UEFI and TCG event definitions named with each constant.
 """
 
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from contrast_tasks.errors import UsageError
@@ -37,14 +38,13 @@ SECTION_BFV, SECTION_CFV, SECTION_TD_HOB, SECTION_TEMP_MEMORY = 0, 1, 2, 3
 _EFI_GLOBAL = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 _EFI_IMAGE_SECURITY = UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
 SEPARATOR = bytes(4)
-# What firmware measures where a boot option is tried and boot services end (TCG PC Client Platform Firmware Profile).
+# Events when a boot option is started and when boot services end (TCG PC Client Platform Firmware Profile).
 CALLING_EFI_APPLICATION = b"Calling EFI Application from Boot Option"
 EXIT_BOOT_INVOKED = b"Exit Boot Services Invocation"
 EXIT_BOOT_SUCCEEDED = b"Exit Boot Services Returned with Success"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TdvfSection:
+class TdvfSection(NamedTuple):
     """One entry of the firmware's TDX metadata; offsets and sizes in bytes, `address` is guest physical."""
 
     data_offset: int
@@ -56,7 +56,7 @@ class TdvfSection:
 
 
 def tdvf_sections(firmware: bytes) -> tuple[TdvfSection, ...]:
-    """Return the sections of the TDX metadata that the table at the firmware's end points to, in file order."""
+    """Return the sections of the firmware's TDX metadata in file order; the table at its end points to them."""
     metadata = _footer_entry(firmware, _TDVF_GUID)
     if metadata is None or len(metadata) != 4:  # noqa: PLR2004  # u32
         raise UsageError(
@@ -75,20 +75,13 @@ def tdvf_sections(firmware: bytes) -> tuple[TdvfSection, ...]:
     sections = []
     for index in range(count):
         values = _SECTION.unpack_from(firmware, start + 16 + index * _SECTION.size)
-        section = TdvfSection(
-            data_offset=values[0],
-            raw_bytes=values[1],
-            address=values[2],
-            memory_bytes=values[3],
-            kind=values[4],
-            attributes=values[5],
-        )
-        _require_sane(section, len(firmware), index)
+        section = TdvfSection(*values)
+        _require_usable(section, len(firmware), index)
         sections.append(section)
     return tuple(sections)
 
 
-def _require_sane(section: TdvfSection, size: int, index: int) -> None:
+def _require_usable(section: TdvfSection, size: int, index: int) -> None:
     if section.data_offset + section.raw_bytes > size:
         raise UsageError(f"TDX metadata section {index} ends after the firmware image")
     if (
@@ -97,7 +90,7 @@ def _require_sane(section: TdvfSection, size: int, index: int) -> None:
         or section.raw_bytes > section.memory_bytes
     ):
         raise UsageError(
-            f"TDX metadata section {index} is not made of whole pages that hold its data"
+            f"TDX metadata section {index} does not consist of whole pages that hold its data"
         )
     if section.memory_bytes > _MOST_SECTION_BYTES:
         raise UsageError(
@@ -106,7 +99,10 @@ def _require_sane(section: TdvfSection, size: int, index: int) -> None:
 
 
 def _footer_entry(firmware: bytes, wanted: UUID) -> bytes | None:
-    """Return the data of one entry of OVMF's GUIDed table, which is read backwards from 32 bytes before the end."""
+    """Return the data of an entry in OVMF's GUIDed table, None if there is none.
+
+    The table is read backwards, from 32 bytes before the end of the image.
+    """
     end = len(firmware) - _FOOTER_END
     if end < _ENTRY_TAIL or firmware[end - _GUID_BYTES : end] != _FOOTER_GUID.bytes_le:
         return None
@@ -126,11 +122,11 @@ def _footer_entry(firmware: bytes, wanted: UUID) -> bytes | None:
 
 
 def mrtd(firmware: bytes, *, pages_first: bool = False) -> bytes:
-    """Return the 48 bytes of MRTD for a firmware image loaded by QEMU.
+    """Return MRTD, 48 bytes, for a firmware image that QEMU loads.
 
     Every page of every section is added; pages of sections with attribute bit 0 are also extended, 256 bytes at a time.
-    pages_first: hosts add all pages of a section before they extend the first, as the QEMU 8.2 of Canonical's TDX does; a Linux
-    host since 6.16 extends each page when it was added.
+    pages_first: the host adds all pages of a section before it extends the first, as QEMU 8.2 of Canonical's TDX does. Linux
+    hosts since 6.16 extend each page right after adding it.
     """
     state = hashlib.sha384()
     for section in tdvf_sections(firmware):
@@ -159,7 +155,7 @@ def _record(name: bytes, address: int) -> bytes:
 
 
 def extend(digests: Iterable[bytes], start: bytes = bytes(_REGISTER_BYTES)) -> bytes:
-    """Return a runtime measurement register after it was extended with each digest of 48 bytes in order."""
+    """Return a runtime measurement register after it was extended with each digest (48 bytes) in order."""
     register = start
     for digest in digests:
         if len(digest) != _REGISTER_BYTES:
@@ -174,14 +170,14 @@ def event(content: bytes) -> bytes:
 
 
 def variable_event(vendor: UUID, name: str, value: bytes = b"") -> bytes:
-    """Return the digest of a measured UEFI variable: vendor GUID, length of name (characters) and value, then both."""
+    """Return the digest of a UEFI variable: vendor GUID, lengths of name (characters) and value, name, value."""
     text = name.encode("utf-16-le")
     header = vendor.bytes_le + struct.pack("<QQ", len(name), len(value))
     return event(header + text + value)
 
 
 def secure_boot_events() -> tuple[bytes, ...]:
-    """Return the digests of the five variables of a firmware without secure boot: all of them empty."""
+    """Return the digests of the five secure boot variables, which are empty without secure boot."""
     return (
         *(variable_event(_EFI_GLOBAL, name) for name in ("SecureBoot", "PK", "KEK")),
         *(variable_event(_EFI_IMAGE_SECURITY, name) for name in ("db", "dbx")),
@@ -195,10 +191,10 @@ def rtmr0(
     boot_option: bytes,
     final_separator: bool = False,
 ) -> bytes:
-    """Return RTMR0: configuration volume, secure boot variables, separator, the machine, boot order.
+    """Return RTMR0: configuration volume, secure boot variables, separator, machine, boot order, boot option.
 
-    machine_digests: the digests (48 bytes each) that this firmware and QEMU build measure of ACPI and fw_cfg, in order.
-    boot_option: the measured value of Boot0000; final_separator: older firmware measures one more at the end.
+    machine_digests: what these builds of firmware and QEMU measure of ACPI and fw_cfg, 48 bytes each, in order.
+    boot_option: the measured value of Boot0000. final_separator: older firmware measures another separator at the end.
     """
     volumes = [section for section in tdvf_sections(firmware) if section.kind == SECTION_CFV]
     if len(volumes) != 1:
@@ -219,9 +215,9 @@ def rtmr0(
 
 
 def rtmr1(kernel: bytes, *, initrd_bytes: int) -> bytes:
-    """Return RTMR1: the kernel as QEMU hands it over, and the events of leaving firmware.
+    """Return RTMR1: the kernel as QEMU loads it, then the events at the end of boot services.
 
-    initrd_bytes: size of the initial ram disk, which QEMU writes into the kernel's header.
+    initrd_bytes: the size of the initrd, which QEMU writes into the kernel's header.
     """
     return extend(
         (
@@ -235,13 +231,13 @@ def rtmr1(kernel: bytes, *, initrd_bytes: int) -> bytes:
 
 
 def rtmr2(*, command_line: str, initrd: bytes) -> bytes:
-    """Return RTMR2: the command line as the EFI stub measures it (UTF-16, ` initrd=initrd` appended, NUL), then the initrd."""
+    """Return RTMR2: the command line as the EFI stub measures it (with ` initrd=initrd` and NUL, in UTF-16), then the initrd."""
     text = f"{command_line} initrd=initrd\0".encode("utf-16-le")
     return extend((event(text), event(initrd)))
 
 
 def patched_kernel(kernel: bytes, *, initrd_bytes: int) -> bytes:
-    """Return the kernel with the boot protocol fields that QEMU sets before firmware measures it.
+    """Return the kernel with the boot protocol fields that QEMU sets before the firmware measures it.
 
     Fields (Linux x86 boot protocol): 0x210 type of loader, 0x211 load flags, 0x224 heap end, 0x228 command line address,
     0x218 ram disk address (QEMU's placeholder), 0x21c ram disk size.
@@ -258,7 +254,7 @@ def patched_kernel(kernel: bytes, *, initrd_bytes: int) -> bytes:
 
 
 def authenticode_sha384(image: bytes) -> bytes:
-    """Return the Authenticode digest of a PE image: all of it but checksum, certificate table entry and signatures.
+    """Return the Authenticode digest of a PE image, over all but checksum, certificate table entry and signatures.
 
     Source: Windows Authenticode Portable Executable Signature Format, "Calculating the PE Image Hash".
     """

@@ -1,8 +1,7 @@
-"""The TDX quote, versions 4 and 5: bytes in, fields out, and back.
+"""The TDX quote, versions 4 and 5.
 
-A quote is a header, a TD report body and signature data that nest a QE report and a PCK certificate chain. Every length
-inside is given twice, once by the field itself and once by what contains it; both must agree. What follows the
-signature data is ignored: hosts pad it, and nothing signs it.
+A quote has a header, a TD report body, and signature data, which contain a QE report and a PCK certificate chain. Nested
+lengths must match exactly. Bytes after the signature data are ignored: hosts add padding, which is not signed.
 
 Source: Intel TDX DCAP quoting library API, appendix "Quote Format"; offsets are checked against real quotes in the tests.
 """
@@ -26,13 +25,13 @@ BODY_TYPE_TDX_1_5 = 3
 CERT_DATA_QE_REPORT = 6
 CERT_DATA_PCK_CHAIN = 5
 INTEL_QE_VENDOR_ID = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
-# What version 5 puts in front of the body: its type and its size.
+# Type and size of the body, which precede it in version 5.
 BODY_DESCRIPTOR = struct.Struct("<HI")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteHeader:
-    """The first 48 bytes; `qe_svn` and `pce_svn` are two reserved words that libraries named so, zero in practice."""
+    """The first 48 bytes; `qe_svn` and `pce_svn` are libraries' names for two reserved words, zero in practice."""
 
     version: Annotated[int, At(0, "H")]
     attestation_key_type: Annotated[int, At(2, "H")]
@@ -45,7 +44,7 @@ class QuoteHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TdReport:
-    """The TD report body; byte strings as in the quote, `tee_tcb_svn2` and `mr_service_td` only from TDX 1.5 (else empty)."""
+    """The TD report body, byte strings as in the quote; `tee_tcb_svn2` and `mr_service_td` are empty before TDX 1.5."""
 
     tee_tcb_svn: Annotated[bytes, At(0, "16s")]
     mr_seam: Annotated[bytes, At(16, "48s")]
@@ -65,7 +64,7 @@ class TdReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QeReport:
-    """The quoting enclave's own SGX report. Its reserved fields are signed like all others, and never looked at."""
+    """The quoting enclave's own SGX report. The reserved fields are signed too; their values are ignored."""
 
     cpu_svn: Annotated[bytes, At(0, "16s")]
     misc_select: Annotated[int, At(16, "I")]
@@ -92,9 +91,9 @@ BODIES = {BODY_TYPE_TDX_1_0: BODY_1_0, BODY_TYPE_TDX_1_5: BODY_1_5}
 class TdxQuote:
     """A parsed quote.
 
-    signed: the bytes the attestation key signed, header to end of body, as received.
-    signature, attestation_key: 64 bytes each, big-endian r||s and x||y; qe_report_raw: the 384 bytes as received.
-    pck_chain_raw: the certificates as sent, in PEM, often with a NUL at the end; trailing: whatever followed, never trusted.
+    signed: the bytes that the attestation key signed, from header to end of body, as received.
+    signature, attestation_key: 64 bytes each, big-endian r||s and x||y. qe_report_raw: the 384 bytes as received.
+    pck_chain_raw: PEM as received, often with a NUL at the end. trailing: the bytes after the quote, never trusted.
     """
 
     tee: ClassVar[str] = "TDX"
@@ -114,12 +113,12 @@ class TdxQuote:
 
     @property
     def report_data(self) -> bytes:
-        """Return the 64 bytes that the evidence binds."""
+        """Return the 64 bytes of report data."""
         return self.body.report_data
 
     @property
     def host_data(self) -> bytes:
-        """Return the 32 bytes that name the guest's policy; a verifier checks that the rest of MRCONFIGID is zero."""
+        """Return the 32 bytes that name the guest's policy; `claim_checks` checks that the rest of MRCONFIGID is zero."""
         return self.body.mr_config_id[:32]
 
     @property
@@ -129,7 +128,7 @@ class TdxQuote:
 
 
 class _Reader:
-    """Takes pieces off a buffer and says where it ran out."""
+    """Reads a buffer piece by piece, with errors that name the field where it ends."""
 
     def __init__(self, content: bytes, what: str) -> None:
         self._content = content
@@ -160,9 +159,9 @@ class _Reader:
 
 
 def parse_quote(raw: bytes) -> TdxQuote:
-    """Split a quote into its fields; versions 4 and 5 with a TDX body.
+    """Return the fields of a quote of version 4 or 5 with a TDX body.
 
-    raw: 0x3FC bytes to 64 KiB. Raises MalformedEvidence for anything whose lengths do not nest exactly.
+    raw: 0x3FC bytes to 64 KiB. Raises MalformedEvidence, also if nested lengths do not match exactly.
     """
     if not MINIMUM_QUOTE_BYTES <= len(raw) <= MAXIMUM_QUOTE_BYTES:
         raise MalformedEvidence(
@@ -195,11 +194,11 @@ def _parse_header(raw: bytes) -> QuoteHeader:
 
 
 def _described_layout(descriptor: bytes) -> Layout[TdReport]:
-    """Return the layout of the body that follows; raises MalformedEvidence unless type and size fit each other."""
+    """Return the layout of the body that follows; raises MalformedEvidence unless type and size match."""
     body_type, body_bytes = BODY_DESCRIPTOR.unpack(descriptor)
     layout = BODIES.get(body_type)
     if layout is None or layout.size_bytes != body_bytes:
-        wanted = " or ".join(f"{known} with {one.size_bytes}" for known, one in BODIES.items())
+        wanted = " or ".join(f"{kind} with {body.size_bytes}" for kind, body in BODIES.items())
         raise MalformedEvidence(
             f"TDX quote body type {body_type} has size {body_bytes}, wanted {wanted}"
         )
@@ -238,7 +237,7 @@ def _parse_signature_data(
 
 
 def _typed(reader: _Reader, wanted: int, what: str) -> bytes:
-    """Return certification data, which goes by its type and its size, if it is of the type wanted."""
+    """Return certification data after its type, which must be `wanted`, and its size."""
     found = reader.number(2, f"{what} type")
     if found != wanted:
         raise MalformedEvidence(f"TDX {what} has type {found}, wanted {wanted}")

@@ -1,4 +1,4 @@
-"""The SGX extension of a PCK certificate: which platform it is, and how patched.
+"""The SGX extension of a PCK certificate: identity and patch level of its platform.
 
 Source: Intel SGX PCK Certificate and CRL profile, 1.5.
 """
@@ -11,20 +11,20 @@ from contrast_tasks.attestation.errors import EndorsementRejected, MalformedEvid
 from contrast_tasks.attestation.pki import der
 
 SGX_EXTENSION = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
-# The same in DER; each member's own identifier has one more arc below 128, which is one more byte.
+# The same in DER; the identifier of each member has one more arc below 128, so one more byte.
 _PREFIX = bytes.fromhex("2a864886f84d010d01")
 _COMPONENTS = 16
 _ENUMERATED = 0x0A
 _PIID, _FLAGS = 6, 7
-_MULTI_BYTE = 0x80  # from here on an arc takes more than one byte
+_MULTI_BYTE = 0x80  # larger arcs take more than one byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PckFacts:
-    """What a PCK certificate says of its platform.
+    """The platform of a PCK certificate.
 
     ppid 16, cpu_svn 16, pce_id 2, fmspc 6 bytes; components: 16 SVNs; sgx_type: 0 standard, 1 scalable, 2 scalable with
-    integrity. platform_instance_id (16 bytes) and the three flags exist only under the Platform CA, else None.
+    integrity. platform_instance_id (16 bytes) and the three flags are None unless the Platform CA issued the certificate.
     """
 
     ppid: bytes
@@ -41,7 +41,7 @@ class PckFacts:
 
 
 def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
-    """Read the SGX extension 1.2.840.113741.1.13.1, a SEQUENCE of (OID, value) pairs."""
+    """Read the SGX extension of a certificate; raises EndorsementRejected without one, MalformedEvidence."""
     try:
         extension = leaf.extensions.get_extension_for_oid(SGX_EXTENSION).value
     except x509.ExtensionNotFound as err:
@@ -52,7 +52,7 @@ def parse_pck_facts(leaf: x509.Certificate) -> PckFacts:
 
 
 def parse_sgx_extension(content: bytes) -> PckFacts:
-    """Read what the extension holds, in DER; raises MalformedEvidence."""
+    """Read the content of the extension, a SEQUENCE of (OID, value) pairs; raises MalformedEvidence."""
     values = _pairs(der.only(content, der.SEQUENCE), _PREFIX)
     tcb = _pairs(_member(values, 2), _PREFIX + b"\2")
     flags = _pairs(values[_FLAGS], _PREFIX + b"\7") if _FLAGS in values else {}
@@ -75,7 +75,7 @@ _Members = dict[int, der.Element]
 
 
 def _pairs(sequence: der.Element, prefix: bytes) -> _Members:
-    """Return last arc -> value of a SEQUENCE of (OID, value) pairs below one OID; duplicates are refused."""
+    """Return the values of a SEQUENCE of (OID, value) pairs by the last arc of their distinct OIDs below `prefix`."""
     found: _Members = {}
     for pair in der.elements(der.expect(sequence, der.SEQUENCE).content):
         parts = list(der.elements(der.expect(pair, der.SEQUENCE).content))

@@ -1,8 +1,8 @@
-"""Judge a TDX quote: from a genuine, patched platform, in the state the manifest demands, for this key, now.
+"""Verify a TDX quote: from a genuine, patched platform, now, for this key, in the state that the manifest demands.
 
-`verify_genuine` answers the first part from the quote alone, `tcb_of` the second with Intel's collateral, `TdxValidator.judge` all
-of it. Everything is pure: bytes, expectations, collateral and the clock come in, a verdict or one typed error comes out. Without
-collateral the patch level is unknown, and unknown is a rejection.
+`verify_genuine` verifies the first part from the quote alone, `tcb_of` the second with Intel's collateral, `TdxValidator.judge`
+all of it. Nothing here does I/O: bytes, expectations, collateral and time come in, a verdict or one typed error comes out.
+Without collateral the patch level is unknown, and the quote is refused.
 
 Source: docs/internals/attestation.md 3.2 (signatures), 3.5 (status), 3.7 (claims).
 """
@@ -37,7 +37,7 @@ from contrast_tasks.attestation.verdict import Verdict, require_all, require_pol
 from contrast_tasks.evidence_documents import OID_TDX
 
 CollateralSource = Callable[[bytes, str], Collateral | None]
-"""FMSPC (6 bytes) and `platform` or `processor` to the collateral at hand; never fetches, never blocks."""
+"""FMSPC (6 bytes) and `platform` or `processor` to the cached collateral; never fetches, never blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +49,16 @@ class TdxVerdict(Verdict):
 
     @property
     def host_data(self) -> bytes:
-        """Return the first 32 bytes of MRCONFIGID; the other 16 were checked to be zero."""
+        """Return the first 32 bytes of MRCONFIGID; the other 16 are zero."""
         return self.quote.host_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TdxValidator:
-    """Judges documents against one reference value; immutable, so any number of handshakes may share it.
+    """Judges documents by one reference value; immutable, so handshakes can share it.
 
-    name: for messages, as `tdx-0`. root_spki: the pinned root key. collateral: what is at hand, None is nothing.
-    policy_hashes: if given, the policy must be one of these (hex). allow_v5: quotes of version 5, off by default.
+    name: for messages, as `tdx-0`. root_spki: the pinned root key. collateral: without it all evidence is refused.
+    policy_hashes: if given, the policy must be one of these (hex). allow_v5: accept quotes of version 5.
     """
 
     name: str
@@ -70,14 +70,14 @@ class TdxValidator:
     oid: str = OID_TDX
 
     def verify(self, document: bytes, report_data: bytes, now: datetime) -> TdxVerdict:
-        """Return the verdict on a document (protobuf) as it stands in a certificate extension; else as `judge`."""
+        """Return the verdict on a document (protobuf), the content of a certificate extension; otherwise as `judge`."""
         return self.judge(parse_document(document), report_data, now)
 
     def judge(self, quote: TdxQuote, report_data: bytes, now: datetime) -> TdxVerdict:
-        """Return the verdict if the quote is genuine, up to date and in the state demanded; never waits for the network.
+        """Return the verdict if the quote is genuine, up to date and in the demanded state; never uses the network.
 
-        report_data: the 64 bytes that the evidence has to bind.
-        Raises HardwareRejected; WrongPolicyHash if only the policy is not one of `policy_hashes`.
+        report_data: the 64 bytes that the evidence must hold.
+        Raises HardwareRejected, or WrongPolicyHash if only the policy is not one of `policy_hashes`.
         """
         chain = verify_genuine(quote, root_spki=self.root_spki, now=now, allow_v5=self.allow_v5)
         bundle = self.collateral(chain.facts.fmspc, chain.authority) if self.collateral else None
@@ -99,14 +99,14 @@ class TdxValidator:
 def verify_genuine(
     quote: TdxQuote, *, root_spki: bytes, now: datetime, allow_v5: bool = False
 ) -> PckChain:
-    """Verify that a genuine quoting enclave made the quote: body, QE report and PCK chain up to the pinned root.
+    """Verify that a genuine quoting enclave made the quote; return the PCK chain, verified up to the pinned root.
 
-    root_spki: DER SubjectPublicKeyInfo of the Intel SGX Root CA; allow_v5: quote version 5 is off by default.
-    Returns the verified chain. Raises SignatureRejected, EndorsementRejected or MalformedEvidence.
+    root_spki: DER SubjectPublicKeyInfo of the Intel SGX Root CA. allow_v5: accept quotes of version 5.
+    Raises SignatureRejected, EndorsementRejected or MalformedEvidence.
     """
     if quote.header.version == VERSION_5 and not allow_v5:
         raise MalformedEvidence(
-            "TDX quote version is 5, wanted 4; version 5 is not switched on",
+            "TDX quote version is 5, wanted 4; version 5 is not enabled",
             reason="quote-version",
             hint="to accept it, set reference_values.tdx.allow_quote_v5",
         )
@@ -134,7 +134,7 @@ def _verify_qe_report(quote: TdxQuote, chain: PckChain) -> None:
 
 @lru_cache(maxsize=256)
 def _require_signed_qe_report(report: bytes, signature: bytes, leaf: x509.Certificate) -> None:
-    """Verify once; a platform repeats its QE report, and what raises is not cached."""
+    """Verify once, for a platform repeats its QE report; failures are not cached."""
     _verify_signature(p256_key(leaf, "PCK certificate"), signature, report, "QE report")
 
 
@@ -161,11 +161,14 @@ def tcb_of(
     root_spki: bytes,
     now: datetime,
 ) -> tuple[PatchLevel, VerifiedCollateral]:
-    """Return the level the platform stands at. Raises CollateralUnavailable, CollateralRejected or TcbRejected."""
+    """Return the platform's patch level and the verified collateral.
+
+    Raises CollateralUnavailable, CollateralRejected or TcbRejected.
+    """
     if collateral is None:
         raise CollateralUnavailable(
             f"collateral not available for FMSPC {chain.facts.fmspc.hex()}",
-            hint="fetch it beforehand; verification never waits for the network",
+            hint="fetch it beforehand; verification never uses the network",
         )
     verified = verify_collateral(collateral, chain=chain, root_spki=root_spki, now=now)
     level = evaluate_tcb(
@@ -184,12 +187,10 @@ def require_up_to_date(level: PatchLevel) -> None:
     if level.status is TcbStatus.UpToDate:
         return
     advisories = f", advisories {', '.join(level.advisories)}" if level.advisories else ""
-    hint = "the levels are the newest that Intel lists: see the advisories for what has to be configured"
+    hint = "the levels are the newest that Intel lists: the advisories say what to configure"
     if level.lacking:
-        hint = (
-            f"too old: {'; '.join(level.lacking)}; update the host's firmware and microcode (BIOS), TDX module "
-            "or quoting enclave"
-        )
+        parts = "firmware and microcode (BIOS), TDX module or quoting enclave"
+        hint = f"too old: {'; '.join(level.lacking)}; update the host's {parts}"
     raise TcbRejected(
         f"TCB status is {level.status.name} (platform {level.platform.name}, module {level.module.name}, "
         f"quoting enclave {level.qe.name}), wanted UpToDate{advisories}",

@@ -148,7 +148,7 @@ def test_a_missing_file_is_told_and_not_repaired(place: Path, tmp_path: Path, na
     damaged = copy_of(place, tmp_path / "processor")
     (damaged / name).unlink()
 
-    with pytest.raises(ClusterError, match="not complete") as caught:
+    with pytest.raises(ClusterError, match="incomplete") as caught:
         SimulatedProcessor.load_or_create(damaged, now=NOW)
 
     assert "remove the directory" in caught.value.hint
@@ -192,13 +192,13 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_host_data_has_32_bytes(place: Path, size: int) -> None:
-    with pytest.raises(ValueError, match="host data has 32 bytes"):
+    with pytest.raises(ValueError, match="wanted 32 bytes of host data"):
         SimulatedProcessor.load(place).issuer(bytes(size))
 
 
 @pytest.mark.parametrize("size", [0, 32, 65])
 def test_report_data_has_64_bytes(place: Path, size: int) -> None:
-    with pytest.raises(ValueError, match="report data has 64 bytes"):
+    with pytest.raises(ValueError, match=f"report data has {size} bytes, wanted 64"):
         SimulatedProcessor.load(place).issuer(HOST_DATA).issue(bytes(size))
 
 

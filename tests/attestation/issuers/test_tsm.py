@@ -88,7 +88,7 @@ def test_an_intruder_that_never_rests_ends_in_an_error(tmp_path: Path) -> None:
     configfs = Configfs()
     configfs.intruders = 1000
 
-    with pytest.raises(IssuerError, match="somebody else writes"):
+    with pytest.raises(IssuerError, match="another process writes"):
         source(tmp_path, configfs).fetch(DATA)
 
     assert configfs.log.count("make") == MAXIMUM_ATTEMPTS

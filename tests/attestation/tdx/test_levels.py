@@ -137,7 +137,7 @@ def test_a_status_that_no_update_changes_says_so() -> None:
     with pytest.raises(TcbRejected) as caught:
         verify(INTEL, collateral=bundle)
 
-    assert "see the advisories" in caught.value.hint
+    assert "the advisories say" in caught.value.hint
 
 
 @pytest.mark.parametrize("place", ["tdxtcbcomponents", "sgxtcbcomponents"])

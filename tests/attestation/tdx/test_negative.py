@@ -144,7 +144,7 @@ def test_52_a_flipped_bit_in_any_signed_part_is_rejected(intel: Intel, part: str
     ("changes", "message"),
     [
         pytest.param({"version": 3}, "version is 3", id="version 3"),
-        pytest.param({"version": 5}, "not switched on", id="version 5"),
+        pytest.param({"version": 5}, "not enabled", id="version 5"),
         pytest.param({"key_type": 3}, "key type is 3", id="key type 3"),
         pytest.param({"tee_type": 0}, "TEE type is 0x0", id="SGX quote"),
     ],

@@ -1,7 +1,6 @@
 """`restart`: restart workloads, so that they get certificates of the mesh CA in force."""
 
 import argparse
-from dataclasses import asdict
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import seconds
@@ -29,9 +28,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.cli.summaries import restart_line
     from contrast_tasks.deploy.apply import run_restart
 
-    settings = context.settings()
-    result = run_restart(
-        settings, say=context.console.say, names=arguments.names, wait_s=arguments.wait
+    restarted = run_restart(
+        context.settings(), say=context.console.say, names=arguments.names, wait_s=arguments.wait
     )
-    context.console.say(restart_line(result, waited=bool(arguments.wait)))
-    return Report(command="restart", result=asdict(result))
+    context.console.say(restart_line(len(restarted), waited=bool(arguments.wait)))
+    return Report(command="restart", result={"restarted": restarted})

@@ -3,7 +3,7 @@
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
-from contrast_tasks.deploy.apply import RestartResult, StatusResult
+from contrast_tasks.deploy.apply import StatusResult
 from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.report.model import number_of
 
@@ -34,9 +34,8 @@ def recover_lines(done: RecoverResult) -> list[str]:
     return [*wrote, *([_rotated()] if done.restart else []), summary]
 
 
-def restart_line(done: RestartResult, *, waited: bool) -> str:
+def restart_line(count: int, *, waited: bool) -> str:
     """Return the summary of restart; waited: whether it waited until the workloads were ready."""
-    count = len(done.restarted)
     if not count:
         return "there is nothing to restart"
     ready = ", all ready" if waited else ""

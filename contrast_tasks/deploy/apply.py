@@ -8,7 +8,7 @@ from typing import TypeVar
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.deployed import running_pods
-from contrast_tasks.deploy.cluster import ROLLED_OUT, Cluster, Kubectl, Target
+from contrast_tasks.deploy.cluster import ROLLED_OUT, Kubectl, Target
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import (
     Annotated,
@@ -49,13 +49,6 @@ class DeployResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestartResult:
-    """The pods or workloads that were restarted."""
-
-    restarted: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult:
     """What runs. pods: on platform local; text: kubectl's output on a cluster.
 
@@ -76,7 +69,7 @@ def run_deploy(
     *,
     say: Say,
     environ: Mapping[str, str] | None = None,
-    cluster: Cluster | None = None,
+    cluster: Kubectl | None = None,
     with_mesh: bool = True,
     fresh: bool = False,
     trial: Tether | None = None,
@@ -121,7 +114,7 @@ def run_deploy(
 
 
 def _deploy_to_cluster(
-    settings: Settings, objects: Sequence[Annotated], cluster: Cluster, say: Say
+    settings: Settings, objects: Sequence[Annotated], cluster: Kubectl, say: Say
 ) -> DeployResult:
     changed = cluster.apply(deployment_folder(settings))
     for line in changed:
@@ -161,10 +154,11 @@ def run_restart(
     say: Say,
     names: Sequence[str] = (),
     wait_s: float = 60.0,
-    cluster: Cluster | None = None,
-) -> RestartResult:
-    """Restart workloads so that they fetch new certificates: all but the Coordinator, or the named ones.
+    cluster: Kubectl | None = None,
+) -> tuple[str, ...]:
+    """Restart workloads so that they fetch new certificates: the named ones, without names all but the Coordinator.
 
+    Return the names of the restarted pods, or of the workloads on a cluster.
     wait_s: how long to wait until they are ready; 0 does not wait.
     """
     if not settings.is_local:
@@ -187,12 +181,12 @@ def run_restart(
             recover_if_needed(settings, client, pod.address, say=say, had_certificates=others)
     if wait_s and restarted:
         client.wait(restarted, until="ready", timeout_s=wait_s)
-    return RestartResult(restarted=tuple(restarted))
+    return restarted
 
 
 def _restart_in_cluster(
-    settings: Settings, say: Say, names: Sequence[str], wait_s: float, cluster: Cluster
-) -> RestartResult:
+    settings: Settings, say: Say, names: Sequence[str], wait_s: float, cluster: Kubectl
+) -> tuple[str, ...]:
     workloads = [item for item in load_annotated(settings) if item.is_workload]
     if names:
         targets = _select(names, [(item.key, item.name, _target(item)) for item in workloads])
@@ -207,7 +201,7 @@ def _restart_in_cluster(
         say(f"restarted {name}")
     if wait_s:
         cluster.wait(targets, timeout_s=wait_s)
-    return RestartResult(restarted=restarted)
+    return restarted
 
 
 def _target(item: Annotated) -> Target:
@@ -215,7 +209,7 @@ def _target(item: Annotated) -> Target:
 
 
 def run_status(
-    settings: Settings, *, wait_s: float = 0.0, cluster: Cluster | None = None
+    settings: Settings, *, wait_s: float = 0.0, cluster: Kubectl | None = None
 ) -> StatusResult:
     """Return what runs; wait_s: how long to wait until every pod is ready."""
     if not settings.is_local:
@@ -239,7 +233,7 @@ def run_status(
     )
 
 
-def _status_of_cluster(settings: Settings, wait_s: float, cluster: Cluster) -> StatusResult:
+def _status_of_cluster(settings: Settings, wait_s: float, cluster: Kubectl) -> StatusResult:
     behind = ""
     if wait_s:
         targets = [_target(item) for item in load_annotated(settings) if item.is_workload]

@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
@@ -25,22 +24,6 @@ _CONFLICT = re.compile(r"Apply failed with \d+ conflict")
 
 Target = tuple[str, str, str]
 """Kind, namespace as written ("": that of the kubectl context) and name of a workload."""
-
-
-class Cluster(Protocol):
-    """What deploy, restart and status need of a cluster."""
-
-    def apply(self, folder: Path) -> list[str]:
-        """Apply all YAML files below `folder`; return a line for each changed object."""
-
-    def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
-        """Restart workloads and return their names. Raises ClusterError, before any restart, if one cannot be restarted."""
-
-    def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
-        """Return when all of them are rolled out. Raises ClusterError if that takes longer."""
-
-    def status(self) -> str:
-        """Return the pods' state as text."""
 
 
 def run_kubectl(arguments: Sequence[str]) -> str:
@@ -92,13 +75,16 @@ class Kubectl:
         self._clock = clock
 
     def apply(self, folder: Path) -> list[str]:
-        """Apply server-side, recursively."""
+        """Apply all YAML files below `folder` server-side; return a line for each changed object."""
         arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}"]
         output = self._run([*arguments, "--recursive", "-f", str(folder)])
         return [line for line in output.splitlines() if line and not line.endswith(" unchanged")]
 
     def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
-        """Restart by a new rollout, which bare pods and jobs do not have."""
+        """Restart workloads by new rollouts, and return their names.
+
+        Raises ClusterError before any restart if one of them has no rollouts, as bare pods and jobs.
+        """
         for kind, _, name in workloads:
             if kind not in ROLLED_OUT:
                 raise ClusterError(
@@ -110,7 +96,7 @@ class Kubectl:
         return tuple(name for _, _, name in workloads)
 
     def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
-        """Wait for one rollout after the other; workloads without rollouts are skipped."""
+        """Return when all workloads with rollouts are rolled out. Raises ClusterError if that takes longer."""
         end = self._clock() + timeout_s
         for workload in workloads:
             if workload[0] in ROLLED_OUT:
@@ -118,7 +104,7 @@ class Kubectl:
                 self._run(["rollout", "status", f"--timeout={left_s}s", *_named(workload)])
 
     def status(self) -> str:
-        """Return `kubectl get pods`."""
+        """Return the output of `kubectl get pods`."""
         return self._run(["get", "pods", "-o", "wide"])
 
 

@@ -27,9 +27,7 @@ async def _accepts(endpoint: Endpoint) -> bool:
         _, writer = await asyncio.open_connection(*endpoint)
     except OSError:
         return False
-    writer.close()
-    with contextlib.suppress(OSError, ssl.SSLError):
-        await writer.wait_closed()
+    await _close(writer)
     return True
 
 
@@ -50,10 +48,14 @@ async def _answers(probe: Probe) -> bool:
     except (OSError, ValueError):
         return False
     finally:
-        writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError):
-            await writer.wait_closed()
+        await _close(writer)
     return version.startswith(b"HTTP/") and rest[:1] in {b"2", b"3"}
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def succeeds(probe: Probe, run: RunCommand) -> bool:

@@ -312,5 +312,5 @@ def _update(generate: Generate, settings: Settings, override: str) -> str:
 
 
 def _restart(settings: Settings) -> str:
-    done = run_restart(settings, say=_ignore, wait_s=READY_LIMIT_S)
-    return f"{', '.join(done.restarted)} have certificates of the new mesh CA"
+    restarted = run_restart(settings, say=_ignore, wait_s=READY_LIMIT_S)
+    return f"{', '.join(restarted)} have certificates of the new mesh CA"

@@ -10,7 +10,7 @@ from contrast_tasks.client.audit import AuditResult
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
-from contrast_tasks.deploy.apply import DeployResult, RestartResult, StatusResult
+from contrast_tasks.deploy.apply import DeployResult, StatusResult
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.schema import validate
@@ -354,7 +354,7 @@ def test_nothing_running_is_one_line(
 
 
 def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = _replace(monkeypatch, "deploy.apply.run_restart", RestartResult(restarted=("web",)))
+    stage = _replace(monkeypatch, "deploy.apply.run_restart", ("web",))
 
     shown = terminal.run("restart", "web", "--wait", "3")
 

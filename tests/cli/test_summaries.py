@@ -8,7 +8,7 @@ from contrast_tasks.cli import summaries
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
-from contrast_tasks.deploy.apply import RestartResult, StatusResult
+from contrast_tasks.deploy.apply import StatusResult
 from contrast_tasks.local.messages import PodStatus
 
 IN_FORCE = "manifest aaaaaaaaaaaa is in force"
@@ -92,7 +92,7 @@ def test_recover_tells_that_workloads_need_a_restart(
     ],
 )
 def test_restart_is_summed_up(restarted: tuple[str, ...], waited: bool, line: str) -> None:
-    assert summaries.restart_line(RestartResult(restarted=restarted), waited=waited) == line
+    assert summaries.restart_line(len(restarted), waited=waited) == line
 
 
 def pod(name: str, *, ready: bool) -> PodStatus:

@@ -5,7 +5,7 @@ Source: docs/internals/generate.md 6 and 8.3.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.kube import workloads
@@ -21,15 +21,15 @@ from contrast_tasks.pods.volume_kinds import (
 )
 from contrast_tasks.pointers import Path
 
-_SECURE_PV_PARTS: Final = 2
-
 
 def check_volumes(subject: Subject) -> None:
     """Report unsupported volumes, mounts without a volume, and block devices that are mounted as file systems."""
     claims = workloads.claim_modes(subject.obj)
     _check_claim_templates(subject, claims)
     _check_types(subject)
-    kinds = _decrypted(subject) | dict(_volumes(subject))
+    kinds = dict(_volumes(subject))
+    if names := workloads.secure_pv(subject.obj):
+        kinds.setdefault(names[1], "emptyDir")  # added to the pod
     for path, container in containers(subject):
         for number, mount in workloads.mappings_at(container, "volumeMounts"):
             name = str(mount.get("name"))
@@ -51,11 +51,11 @@ def check_volumes(subject: Subject) -> None:
 
 
 def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
-    for name, mode in claims.items():
+    for number, (name, mode) in enumerate(claims.items()):
         if mode != "Block":
             subject.report(
                 catalogue.VOLUME_MODE,
-                _claim_path(subject, name),
+                ("spec", "volumeClaimTemplates", number),
                 f"claim template {name} has volumeMode {mode}, expected Block",
                 "set volumeMode: Block, and use the secure-pv annotation",
             )
@@ -94,8 +94,8 @@ def check_secure_pv(subject: Subject) -> None:
         ),
         (),
     )
-    parts = value.split(":")
-    if len(parts) != _SECURE_PV_PARTS or not all(parts):
+    names = workloads.secure_pv(subject.obj)
+    if names is None:
         subject.report(
             catalogue.SECURE_PV,
             place,
@@ -111,7 +111,7 @@ def check_secure_pv(subject: Subject) -> None:
             " initializer encrypts the volume",
             "remove one of the two",
         )
-    device, mount = parts
+    device, mount = names
     kinds, claims = dict(_volumes(subject)), workloads.claim_modes(subject.obj)
     if device not in claims and kinds.get(device) not in DEVICES:
         found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
@@ -130,21 +130,9 @@ def check_secure_pv(subject: Subject) -> None:
         )
 
 
-def _decrypted(subject: Subject) -> dict[str, str]:
-    device, colon, mount = (
-        workloads.annotations(subject.obj).get(annotations.SECURE_PV, "").partition(":")
-    )
-    return {mount: "emptyDir"} if device and colon and mount else {}
-
-
 def _volumes(subject: Subject) -> Iterator[tuple[str, str]]:
     for _, volume in workloads.mappings_at(subject.spec, "volumes"):
         yield str(volume.get("name")), kind_of(volume)
-
-
-def _claim_path(subject: Subject, name: str) -> Path:
-    names = list(workloads.claim_modes(subject.obj))
-    return ("spec", "volumeClaimTemplates", names.index(name))
 
 
 def _no_volume(

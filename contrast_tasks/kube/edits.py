@@ -15,6 +15,7 @@ from contrast_tasks.kube import emit, nodes
 from contrast_tasks.kube.documents import BYTE_ORDER_MARK, Chunk, Document, parse_documents, split
 from contrast_tasks.kube.extents import NotSpliceable
 from contrast_tasks.kube.splices import Splicer, block_style
+from contrast_tasks.pointers import replaced
 
 
 def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> str:
@@ -55,7 +56,7 @@ def _rewrite_chunk(
     now, _ = nodes.build(root)
     target = now
     for document in documents:
-        target = _replaced(target, document.path, wanted[document.index])
+        target = replaced(target, document.path, wanted[document.index])
     style = block_style(chunk.text, fallback_style)
     for is_coarse in (False, True):
         try:
@@ -70,16 +71,6 @@ def _rewrite_chunk(
             "a rewritten document differs from the wanted one when it is read again"
         )
     return dumped
-
-
-def _replaced(root: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    # Copies only along the path, so that the original stays unchanged.
-    if not path:
-        return new
-    head, *rest = path
-    copy: Any = dict(root) if isinstance(root, dict) else list(root)
-    copy[head] = _replaced(copy[head], tuple(rest), new)
-    return copy
 
 
 def _reads_as(text: str, wanted: Any) -> bool:

@@ -5,12 +5,15 @@ No-op runs import this module, so it imports YAML and the checks only where a fi
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.records import Record
+
+if TYPE_CHECKING:
+    from contrast_tasks.kube.documents import Document
 
 # Kinds where two definitions of one name make the outcome depend on the order of files.
 _EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
@@ -49,9 +52,9 @@ class DocIndex(Record):
     service_account: str = ""
     role: str = ""
     runtime_class: str = ""
-    pod_labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    selector: Mapping[str, str]
+    pod_labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    selector: Mapping[str, str] = {}
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -107,8 +110,7 @@ def index_file(text: str, file: str) -> FileIndex:
     found: list[DocIndex] = []
     for document in documents.parse_documents(text, file):
         obj = document.obj
-        runs_pods = workloads.is_workload(obj)
-        references = workloads.config_references(obj) if runs_pods else []
+        is_workload = workloads.is_workload(obj)
         found.append(
             DocIndex(
                 file=file,
@@ -119,27 +121,36 @@ def index_file(text: str, file: str) -> FileIndex:
                 namespace=workloads.namespace_of(obj),
                 name=document.name,
                 sha256=sha256_hex(document.text.encode()),
-                is_workload=runs_pods,
-                images=tuple(workloads.images(obj)) if runs_pods else (),
-                references=tuple(
-                    ConfigUse(
-                        kind=reference.kind,
-                        name=reference.name,
-                        optional=reference.optional,
-                        line=documents.line_of(document, reference.path),
-                    )
-                    for reference in references
-                ),
-                service_account=workloads.service_account(obj) if runs_pods else "",
-                role=workloads.role(obj) if runs_pods else "",
-                runtime_class=workloads.runtime_class(obj) if runs_pods else "",
-                pod_labels=_texts(workloads.pod_metadata(obj), "labels") if runs_pods else {},
-                annotations=workloads.annotations(obj) if runs_pods else {},
+                is_workload=is_workload,
                 selector=_selector(obj),
-                findings=() if runs_pods else tuple(check_plain(document)),
+                **(_pod(document) if is_workload else {"findings": tuple(check_plain(document))}),
             )
         )
     return FileIndex(file=file, documents=tuple(found))
+
+
+def _pod(document: "Document") -> dict[str, Any]:
+    from contrast_tasks.kube import workloads
+    from contrast_tasks.kube.documents import line_of
+
+    obj = document.obj
+    return {
+        "images": tuple(workloads.images(obj)),
+        "references": tuple(
+            ConfigUse(
+                kind=reference.kind,
+                name=reference.name,
+                optional=reference.optional,
+                line=line_of(document, reference.path),
+            )
+            for reference in workloads.config_references(obj)
+        ),
+        "service_account": workloads.service_account(obj),
+        "role": workloads.role(obj),
+        "runtime_class": workloads.runtime_class(obj),
+        "pod_labels": _texts(workloads.pod_metadata(obj), "labels"),
+        "annotations": workloads.annotations(obj),
+    }
 
 
 def duplicates(documents: Iterable[DocIndex]) -> list[Finding]:
@@ -202,7 +213,7 @@ def _document_json(doc: DocIndex) -> dict[str, Any]:
 
 
 def _document_from_json(document: Mapping[str, Any], file: str) -> DocIndex:
-    members = {"file": file, "pod_labels": {}, "annotations": {}, "selector": {}, **document}
+    members = {"file": file, **document}
     members["images"] = tuple(document.get("images", ()))
     members["references"] = tuple(ConfigUse(**use) for use in document.get("references", ()))
     members["findings"] = tuple(map(Finding.from_json, document.get("findings", ())))

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from contrast_tasks.annotations import POD_ROLE, PREFIX, ROLE_COORDINATOR
+from contrast_tasks.annotations import POD_ROLE, PREFIX, ROLE_COORDINATOR, SECURE_PV
 from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
@@ -155,6 +155,12 @@ def annotations(obj: Mapping[str, Any]) -> dict[str, str]:
             if key.startswith(PREFIX) and isinstance(value, str)
         }
     return effective
+
+
+def secure_pv(obj: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the names of the device and of the mount in a well-formed secure-pv annotation, None without one."""
+    device, _, mount = annotations(obj).get(SECURE_PV, "").partition(":")
+    return (device, mount) if device and mount and ":" not in mount else None
 
 
 def role(obj: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ Values in the YAML are kept. If one differs from what the settings declare for t
 places. Source: docs/internals/graph.md 4; docs/internals/generate.md 5.1, 8.5, 10.1.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contrast_tasks import __version__, annotations, catalogue
@@ -221,9 +221,8 @@ def add_variables(obj: Mapping[str, Any], entries: Sequence[Mapping[str, str]]) 
             container["env"] = [*workloads.items_at(container, "env"), *added]
 
 
-def _variables(container: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for _, entry in workloads.mappings_at(container, "env"):
-        yield entry
+def _variables(container: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [entry for _, entry in workloads.mappings_at(container, "env")]
 
 
 def _put(obj: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -12,7 +12,7 @@ from contrast_tasks.kube.check_containers import check_images
 from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
 from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.pointers import Path
+from contrast_tasks.pointers import Path, replaced
 from contrast_tasks.settings.model import ComponentSettings, Settings
 
 
@@ -31,17 +31,8 @@ def pin_images(obj: dict[str, Any], images: Mapping[str, LockedImage]) -> dict[s
     for path, reference in image_sites(obj):
         found, parsed = images.get(reference), parse_reference(reference)
         if found is not None and parsed.digest is None:
-            obj = _replaced(obj, path, str(parsed.pinned(found.digest)))
+            obj = replaced(obj, path, str(parsed.pinned(found.digest)))
     return obj
-
-
-def _replaced(node: Any, path: Path, value: Any) -> Any:
-    if not path:
-        return value
-    step, *rest = path
-    copy: Any = list(node) if isinstance(node, list) else dict(node)
-    copy[step] = _replaced(copy[step], tuple(rest), value)
-    return copy
 
 
 def resolve_images(

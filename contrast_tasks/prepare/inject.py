@@ -18,7 +18,6 @@ from contrast_tasks.pods.injected import INITIALIZER, SECRETS_VOLUME, SERVICE_ME
 from contrast_tasks.pods.volume_kinds import MEDIA, kind_of
 from contrast_tasks.settings.model import Settings
 
-_SECURE_PV_PARTS: Final = 2
 # Source: docs/internals/generate.md 8.3.
 _PROPAGATES: Final = ("HostToContainer", "Bidirectional")
 
@@ -37,7 +36,7 @@ def inject(
     if _has_clash(subject, settings):
         return obj
     has_initializer = settings.initializer and values.get(annotations.SKIP_INITIALIZER) != "true"
-    secure_pv = values.get(annotations.SECURE_PV)
+    secure_pv = workloads.secure_pv(obj)
     if not settings.initializer and secure_pv is not None:
         subject.report(
             catalogue.SECURE_PV,
@@ -53,7 +52,7 @@ def inject(
         for container in workloads.items_at(spec, "initContainers")
         if not isinstance(container, dict) or container.get("name") not in injected
     ]
-    first = [_initializer(secure_pv or "", mesh, settings, host_suffix)] if has_initializer else []
+    first = [_initializer(secure_pv, mesh, settings, host_suffix)] if has_initializer else []
     last = [_sidecar(values, mesh, settings)] if mesh is not None else []
     _ensure_secrets_volume(spec)
     for container in [*others, *workloads.items_at(spec, "containers")]:
@@ -61,9 +60,8 @@ def inject(
             _ensure_secrets_mount(container)
     spec["initContainers"] = [*first, *others, *last]
     if has_initializer and secure_pv is not None:
-        mount = secure_pv.rpartition(":")[2]
-        _ensure_state_volume(spec, mount)
-        _check_propagation(subject, mount)
+        _ensure_state_volume(spec, secure_pv[1])
+        _check_propagation(subject, secure_pv[1])
     return obj
 
 
@@ -88,7 +86,7 @@ def _template(name: str) -> dict[str, Any]:
 
 
 def _initializer(
-    secure_pv: str, mesh: MeshConfig | None, settings: Settings, host_suffix: str
+    secure_pv: tuple[str, str] | None, mesh: MeshConfig | None, settings: Settings, host_suffix: str
 ) -> dict[str, Any]:
     container = _template("initializer")
     container["image"] = settings.components.initializer
@@ -97,10 +95,9 @@ def _initializer(
         # The guest refuses incoming connections until the sidecar allows them; without a mesh the initializer does.
         container["env"].append({"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"})
     container["env"] += endorsement_variables(settings)
-    parts = secure_pv.split(":")
-    if len(parts) == _SECURE_PV_PARTS:
+    if secure_pv is not None:
         addition = _template("secure-pv")
-        addition["volumeDevices"][0]["name"], addition["volumeMounts"][0]["name"] = parts
+        addition["volumeDevices"][0]["name"], addition["volumeMounts"][0]["name"] = secure_pv
         addition["env"] = [*container["env"], *addition["env"]]
         addition["volumeMounts"] = [*container["volumeMounts"], *addition["volumeMounts"]]
         container |= addition
@@ -142,7 +139,7 @@ def _ensure_secrets_mount(container: dict[str, Any]) -> None:
 
 def _ensure_state_volume(spec: dict[str, Any], name: str) -> None:
     names = [volume.get("name") for _, volume in workloads.mappings_at(spec, "volumes")]
-    if name and name not in names:
+    if name not in names:
         spec["volumes"] = [*spec["volumes"], {"emptyDir": {"medium": "Memory"}, "name": name}]
 
 

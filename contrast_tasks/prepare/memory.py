@@ -38,7 +38,7 @@ def check_memory_bound(
     subject = Subject(document, obj)
     spec = subject.spec
     try:
-        main = [_declared(item, "limits") for _, item in _containers(spec, "containers")]
+        main = [_declared(item, "limits") for _, item in workloads.mappings_at(spec, "containers")]
         concurrent = _concurrent_bytes(spec)
         sidecars = _sidecars(spec)
     except QuantityError:
@@ -77,10 +77,6 @@ def image_bytes(images: Iterable[LockedImage]) -> tuple[int, int]:
     )
 
 
-def _containers(spec: Mapping[str, Any], key: str) -> Iterable[tuple[int, dict[str, Any]]]:
-    return workloads.mappings_at(spec, key)
-
-
 def _declared(container: Mapping[str, Any], *kinds: str) -> int:
     resources = workloads.mapping_at(container, "resources")
     for kind in kinds:
@@ -91,7 +87,10 @@ def _declared(container: Mapping[str, Any], *kinds: str) -> int:
 
 
 def _has_mesh(spec: Mapping[str, Any]) -> bool:
-    return any(item.get("name") == SERVICE_MESH for _, item in _containers(spec, "initContainers"))
+    return any(
+        item.get("name") == SERVICE_MESH
+        for _, item in workloads.mappings_at(spec, "initContainers")
+    )
 
 
 def _is_sidecar(container: Mapping[str, Any]) -> bool:
@@ -99,13 +98,13 @@ def _is_sidecar(container: Mapping[str, Any]) -> bool:
 
 
 def _sidecars(spec: Mapping[str, Any]) -> int:
-    init = (item for _, item in _containers(spec, "initContainers"))
+    init = (item for _, item in workloads.mappings_at(spec, "initContainers"))
     return sum(_declared(item, "limits", "requests") for item in init if _is_sidecar(item))
 
 
 def _concurrent_bytes(spec: Mapping[str, Any]) -> int:
     """Return the most memory that init containers and sidecars declare for any one time."""
-    init = [item for _, item in _containers(spec, "initContainers")]
+    init = [item for _, item in workloads.mappings_at(spec, "initContainers")]
     largest = max(
         (_declared(item, "limits", "requests") for item in init if not _is_sidecar(item)), default=0
     )

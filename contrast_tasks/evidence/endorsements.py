@@ -1,7 +1,7 @@
-"""Fetch what vendors publish about the processors behind evidence, and list what is kept of it.
+"""Fetch what vendors publish about the processors behind evidence; list and prune the cache.
 
-Source: docs/internals/attestation.md 2.5, 3.4. Fetching is for the time before a connection: `set`, `verify` and the Coordinator judge
-evidence by what is kept, and never wait for a vendor during a handshake.
+Fetching is for the time before a connection: `set`, `verify` and the Coordinator verify evidence with the cache, and never wait
+for a vendor during a handshake. Source: docs/internals/attestation.md 2.5, 3.4.
 """
 
 import contextlib
@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.files import sha256_hex
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
     from contrast_tasks.web.answers import Answer
 
-_OWN_FILE = re.compile(r"[0-9a-f]{64}\.json")
-# What `write_atomic` names a file that is not whole yet.
-_OWN_REST = re.compile(r"\.[0-9a-f]{64}\.json\..+")
+_CACHE_FILE = re.compile(r"[0-9a-f]{64}\.json")
+# `write_atomic` names its temporary files so.
+_TEMPORARY_FILE = re.compile(r"\.[0-9a-f]{64}\.json\..+")
 _LONGEST_WRITE = timedelta(hours=1)
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What was found for one piece of evidence. sources: where each thing came from; troubles, hints: what is missing."""
+    """The material for one piece of evidence: the origin of each part, and why others are missing, with hints."""
 
     evidence: str
     product: str
@@ -41,7 +39,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One publication in the cache; valid_until: UTC, empty where it does not say, and for what is damaged."""
+    """One publication in the cache; valid_until: UTC, empty if it is unlimited or the file is damaged."""
 
     url: str
     what: str
@@ -51,11 +49,11 @@ class Kept:
 
 
 class MaterialMissing(EvidenceRejected):
-    """Something that a verdict needs could not be had."""
+    """Material that a verdict needs is not available."""
 
 
 def fetch_endorsements(carried: "Carried", endorsements: "Endorsements", now: datetime) -> Fetched:
-    """Fetch and keep everything that a verdict on this evidence needs."""
+    """Fetch and cache the material for a verdict on evidence."""
     from contrast_tasks.attestation.endorsements.material import gather, line_of
     from contrast_tasks.attestation.snp.document import SnpDocument
     from contrast_tasks.attestation.trust_roots import bundled_roots
@@ -72,15 +70,15 @@ def fetch_endorsements(carried: "Carried", endorsements: "Endorsements", now: da
 
 
 def require_complete(fetched: Sequence[Fetched]) -> None:
-    """Raise MaterialMissing unless everything was to be had."""
-    troubles = [text for one in fetched for text in one.troubles]
+    """Raise MaterialMissing unless all material was available."""
+    troubles = [text for material in fetched for text in material.troubles]
     if troubles:
-        hints = dict.fromkeys(hint for one in fetched for hint in one.hints)
-        raise MaterialMissing("not to be had: " + "\n  ".join(troubles), hint="; ".join(hints))
+        hints = dict.fromkeys(hint for material in fetched for hint in material.hints)
+        raise MaterialMissing("not available: " + "\n  ".join(troubles), hint="; ".join(hints))
 
 
 def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
-    """Yield what the cache holds, by address; files that are not ours are passed over."""
+    """Yield the publications in the cache by address; files of another form are skipped."""
     from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
 
     for url, answer in sorted(EndorsementCache(folder).entries(), key=lambda entry: entry[0]):
@@ -88,27 +86,26 @@ def kept_endorsements(folder: Path, now: datetime) -> Iterator[Kept]:
 
 
 def prune(folder: Path, now: datetime) -> list[str]:
-    """Remove what has expired, is damaged, or was left over by a write that never ended. Return the names.
+    """Remove publications that are expired or damaged, and the rests of interrupted writes. Return the file names.
 
-    Files that we did not write stay, and so does what other processes write meanwhile.
+    Files of other programs stay, and so do files that other processes are writing.
     """
-    kept = {_file_of(one.url): one.usable for one in kept_endorsements(folder, now)}
+    from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
+
+    path_of = EndorsementCache(folder).path_of
+    usable = {path_of(kept.url) for kept in kept_endorsements(folder, now) if kept.usable}
     removed = []
     for path in sorted(folder.glob("*")) + sorted(folder.glob(".*")):
-        is_answer = bool(_OWN_FILE.fullmatch(path.name)) and not kept.get(path.name, False)
-        if (is_answer or _is_left_over(path, now)) and path.is_file():
+        is_unusable = bool(_CACHE_FILE.fullmatch(path.name)) and path not in usable
+        if (is_unusable or _is_left_over(path, now)) and path.is_file():
             with contextlib.suppress(OSError):
                 path.unlink()
                 removed.append(path.name)
     return removed
 
 
-def _file_of(url: str) -> str:
-    return f"{sha256_hex(url.encode())}.json"
-
-
 def _is_left_over(path: Path, now: datetime) -> bool:
-    if not _OWN_REST.fullmatch(path.name):
+    if not _TEMPORARY_FILE.fullmatch(path.name):
         return False
     try:
         written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -118,6 +115,8 @@ def _is_left_over(path: Path, now: datetime) -> bool:
 
 
 def _described(url: str, answer: "Answer", now: datetime) -> Kept:
+    from contrast_tasks.attestation.pki.forms import utc_text
+
     what, until = "publication", None
     try:
         what, until = _kind_and_end(url, answer)
@@ -128,13 +127,13 @@ def _described(url: str, answer: "Answer", now: datetime) -> Kept:
         url=url,
         what=what,
         size_bytes=len(answer.body),
-        valid_until=f"{until:{_TIME}}" if until else "",
+        valid_until=utc_text(until) if until else "",
         usable=usable,
     )
 
 
 def _kind_and_end(url: str, answer: "Answer") -> tuple[str, datetime | None]:
-    """Return what stands at an address and until when it may be used; raises EvidenceRejected if it does not parse."""
+    """Return the kind of a publication and the time it expires; raises EvidenceRejected if it does not parse."""
     from contrast_tasks.attestation.endorsements import pcs
     from contrast_tasks.attestation.pki.forms import load_crl
     from contrast_tasks.attestation.snp.endorsement import parse_endorsement

@@ -1,6 +1,5 @@
-"""Evidence in files: what it says, whether a manifest accepts it, and whether an index of vectors gives the listed verdicts."""
+"""Evidence in files: describe it, verify it with a manifest, and run the checks of an index of vectors."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import Location, UsageError
-from contrast_tasks.evidence.given import about, read_evidence
+from contrast_tasks.evidence.named_files import errors_name, read_evidence
+from contrast_tasks.json_text import NotJson, read_json
 
 if TYPE_CHECKING:
     from contrast_tasks.attestation.carriers import Carried
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckTotals:
-    """How many checks of an index came out as expected, and how many did not; `results` has each one as JSON values."""
+    """How many checks of an index gave the expected verdict, and how many did not; `results` has each one as JSON values."""
 
     passed: int
     failed: int
@@ -29,23 +29,23 @@ class CheckTotals:
 
 
 def show_evidence(path: Path) -> dict[str, Any]:
-    """Return what a file of evidence says; raises EvidenceRejected if it is nothing we know."""
+    """Return a description of an evidence file; raises EvidenceRejected if the format is unknown."""
     from contrast_tasks.attestation.describe import describe
 
-    with about(path):
+    with errors_name(path):
         return describe(read_evidence(path))
 
 
 def load_evidence(path: Path) -> "Carried":
-    """Return the evidence in a file; raises EvidenceRejected naming the file if there is none."""
+    """Return the evidence in a file; raises EvidenceRejected if there is none."""
     from contrast_tasks.attestation.carriers import open_carrier
 
-    with about(path):
+    with errors_name(path):
         return open_carrier(read_evidence(path))
 
 
 def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    """Yield a description as indented lines, one member each; booleans as yes and no, lists of objects one by one."""
+    """Yield a description as indented lines, one for each member; booleans are yes or no, objects in lists are numbered."""
     for name, value in description.items():
         label = f"{_INDENT * depth}{name}"
         if isinstance(value, Mapping) and value:
@@ -65,10 +65,10 @@ def text_lines(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 
 
 def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
-    """Run every check of `folder`/vectors.json; says a line per check and the totals, `N passed, N failed`.
+    """Run every check of `folder`/vectors.json; `say` gets a line for each check and the totals, `N passed, N failed`.
 
-    folder: or the index itself. roots: a folder of root certificates that takes the place of those that ship with the package.
-    A check that cannot be run counts as failed and says why. Raises UsageError naming the index for one of another form.
+    folder: may also be the index itself. roots: a folder of root certificates that replaces the ones in this package.
+    A check that cannot be run counts as failed, with a reason. Raises UsageError if the index has another form.
     """
     from contrast_tasks.attestation.trust_roots import bundled_roots, roots_from
     from contrast_tasks.evidence.vector_checks import run_checks
@@ -76,14 +76,15 @@ def check_vectors(folder: Path, *, roots: Path | None, say: Say) -> CheckTotals:
     index_path = folder if folder.is_file() else folder / INDEX_NAME
     folder = index_path.parent
     try:
-        index = json.loads(read_evidence(index_path))
-    except (ValueError, RecursionError) as err:
-        raise UsageError("it is not JSON", where=Location(file=str(index_path))) from err
+        index = read_json(read_evidence(index_path)).document
+    except NotJson as err:
+        where = Location(file=str(index_path), line=err.line)
+        raise UsageError(str(err), where=where) from err
     trusted = bundled_roots() if roots is None else roots_from(_certificate_files(roots))
     results = []
     checks = run_checks(index, lambda name: _inside(folder, name, index_path), trusted)
     passed = 0
-    with about(index_path):
+    with errors_name(index_path):
         for result in checks:
             passed += result.passed
             verdict = "ok" if result.passed else "FAILED"
@@ -125,11 +126,11 @@ def verify_evidence(
     allow_vlek: bool = False,
     allow_quote_v5: bool = False,
 ) -> dict[str, Any]:
-    """Return a description of evidence that one reference value of a manifest accepts.
+    """Return facts about evidence that one reference value of a manifest accepts.
 
-    report_data_hex: the 64 bytes it must bind; None takes those of the evidence itself, so nothing is said about whom it
-    was made for. collateral: a file with a bundle, in place of what Intel publishes now. allow_vlek, allow_quote_v5: see judge.
-    Raises EvidenceRejected with the first failing check of each reference value.
+    report_data_hex: the 64 bytes that the evidence must hold; None: not checked, so the evidence may be for any key.
+    collateral: a file with a bundle to use instead of what Intel publishes now. allow_vlek, allow_quote_v5: see
+    `judge_document`. Raises EvidenceRejected with the first failed check of each reference value.
     """
     from contrast_tasks.attestation.judge import judge_document
     from contrast_tasks.attestation.tdx.collateral import parse_collateral
@@ -139,9 +140,9 @@ def verify_evidence(
     judging = parse_manifest(read_evidence(manifest), file=str(manifest))
     bundle = None
     if collateral is not None:
-        with about(collateral):
+        with errors_name(collateral):
             bundle = parse_collateral(read_evidence(collateral))
-    with about(path):
+    with errors_name(path):
         return judge_document(
             read_evidence(path),
             judging,
@@ -168,7 +169,7 @@ def _report_data(text: str | None) -> bytes | None:
 
 def _certificate_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
-        raise UsageError("there is no such folder", where=Location(file=str(folder)))
+        raise UsageError("no such folder", where=Location(file=str(folder)))
     found = {
         path.name: read_evidence(path)
         for path in sorted(folder.iterdir())
@@ -183,13 +184,16 @@ def _certificate_files(folder: Path) -> dict[str, bytes]:
 
 
 def _inside(folder: Path, name: str, index: Path) -> bytes | None:
-    """Return a file that the index names, None if there is none; it must lie below the index's folder."""
+    """Return the bytes of a file that the index names, None if it does not exist.
+
+    Raises UsageError for a file outside the index's folder.
+    """
     path, where = folder / name, Location(file=str(index))
     try:
         is_inside = path.resolve().is_relative_to(folder.resolve())
         exists = path.exists()
-    except (OSError, ValueError) as err:  # a name too long, or with a zero byte
-        raise UsageError(f"names a file that cannot be: {name[:99]!r}", where=where) from err
+    except (OSError, ValueError) as err:  # the name is too long or has a zero byte
+        raise UsageError(f"names an impossible file name: {name[:99]!r}", where=where) from err
     if not is_inside:
         raise UsageError(f"names the file {name!r} outside its folder", where=where)
     return read_evidence(path) if exists else None

@@ -1,6 +1,6 @@
-"""Calculate the reference values of a runtime from the files its guests are started with, and write them for the settings.
+"""Calculate reference values of a runtime from the files that its guests are started with, and write them for the settings.
 
-Values that cannot be calculated, above all the machine's firmware levels, are listed with the way to learn them.
+Values that cannot be calculated, such as the machine's firmware levels, are listed with hints how to get them.
 """
 
 import json
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import UsageError
-from contrast_tasks.evidence.given import about, read_given
+from contrast_tasks.evidence.named_files import errors_name, read_file
 from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.platforms import Platform
 from contrast_tasks.settings.model import ReferenceOverrides
 
@@ -24,10 +25,11 @@ _MOST_VCPUS = 220
 class Guest:
     """What a guest is started with.
 
-    vcpus: numbers of virtual processors, one SEV-SNP entry each; any_vcpus: one entry for up to 220 of them. cpu: the processor model that QEMU shows the guest, empty for
-    the product's own; features: SEV_FEATURES. firmware_digest_hex: in place of the firmware's pages, where only the end of
-    the image is at hand. machine_digests: what TDX firmware measures of the machine, 48 bytes each in order; boot_option: the
-    measured value of Boot0000, None for OVMF's own. pages_first: the order in which a TDX host measures, see `mrtd`.
+    vcpus: numbers of virtual processors, one SEV-SNP entry each; any_vcpus: one entry for up to 220 of them.
+    cpu: QEMU's virtual processor model, empty for the product's own; features: SEV_FEATURES.
+    firmware_digest_hex: replaces the firmware's pages, if only the end of the image is available.
+    machine_digests: what TDX firmware measures of the machine, 48 bytes each, in order. boot_option: the measured value of
+    Boot0000, None for OVMF's own. final_separator: see `rtmr0`. pages_first: see `mrtd`.
     """
 
     firmware: Path
@@ -47,7 +49,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingValue:
-    """A value that a manifest needs and that is not known yet. name: dotted; hint: the way to learn it."""
+    """A value that a manifest needs and that is unknown. name: dotted; hint: how to get it."""
 
     name: str
     hint: str
@@ -65,14 +67,14 @@ def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
     if platform.name.startswith("aks-"):
         raise UsageError(
             f"guests of {platform.name} are measured from an IGVM image, not from firmware and kernel",
-            hint="take the values from the runtime release: [reference_values] file",
+            hint="use the values of the runtime release: [reference_values] file",
         )
     if guest.kernel is None and (guest.initrd or guest.command_line):
-        raise UsageError("--initrd and --append are measured with a kernel only, name it: --kernel")
+        raise UsageError("--initrd and --append are measured with a kernel only: give --kernel too")
     if guest.any_vcpus and (guest.vcpus != (1,) or guest.cpu or guest.features != 1):
         raise UsageError(
             "--any-vcpus measures the product's own processor, without --vcpus, --cpu and --features",
-            hint="whoever verifies extends the measurement by such processors, and by no others",
+            hint="verifiers extend the measurement by such processors only",
         )
     if platform.tee == "tdx":
         return {"tdx": [_tdx_entry(guest)]}
@@ -118,8 +120,8 @@ def _tdx_entry(guest: Guest) -> dict[str, Any]:
             "virtual processors and firmware digest are measured on SEV-SNP only",
             hint="on TDX the number of processors shows in the machine digests",
         )
-    firmware = read_given(guest.firmware)
-    with about(guest.firmware):
+    firmware = read_file(guest.firmware)
+    with errors_name(guest.firmware):
         mr_td = mrtd(firmware, pages_first=guest.pages_first).hex()
     return {
         "MrTd": mr_td,
@@ -134,7 +136,7 @@ def _rtmr0(guest: Guest, firmware: bytes) -> str:
     if not guest.machine_digests:
         return ""
     option = ui_app_boot_option() if guest.boot_option is None else guest.boot_option
-    with about(guest.firmware):
+    with errors_name(guest.firmware):
         return rtmr0(
             firmware,
             machine_digests=guest.machine_digests,
@@ -150,8 +152,8 @@ def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
         return "", ""
     if guest.initrd is None or guest.command_line is None:
         raise UsageError("RTMR1 and RTMR2 need kernel, initrd and command line, each of them")
-    kernel, initrd = read_given(guest.kernel), read_given(guest.initrd)
-    with about(guest.kernel):
+    kernel, initrd = read_file(guest.kernel), read_file(guest.initrd)
+    with errors_name(guest.kernel):
         first = rtmr1(kernel, initrd_bytes=len(initrd)).hex()
     return first, rtmr2(command_line=guest.command_line, initrd=initrd).hex()
 
@@ -159,7 +161,7 @@ def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
 def missing_values(
     platform: Platform, values: Mapping[str, Any], overrides: ReferenceOverrides | None = None
 ) -> list[MissingValue]:
-    """Return what a manifest with these values and the settings' own still lacks, by name."""
+    """Return what a manifest with these values and those of the settings still lacks."""
     from contrast_tasks.manifest.model import Manifest
     from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
     from contrast_tasks.manifest.validate import is_missing, validate_manifest
@@ -193,40 +195,36 @@ _RTMR_HINTS = {
 def render_values(platform: Platform, values: Mapping[str, Any], before: bytes | None) -> bytes:
     """Return a reference value file with these values under the platform's name.
 
-    before: the file as it is, whose values for other platforms are kept; None if there is none. Raises UsageError if it has
+    before: the existing file, whose values for other platforms are kept; None if there is none. Raises UsageError if it has
     another form.
     """
     document: dict[str, Any] = {}
     if before is not None:
         try:
-            document = json.loads(before, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as err:
-            raise UsageError("it is there already and is not JSON") from err
+            document = read_json(before).document
+        except NotJson as err:
+            raise UsageError(f"the existing file cannot be read: {err}") from err
         if not isinstance(document, dict) or {"snp", "tdx"} & document.keys():
             raise UsageError(
-                "it is there already and does not have one object for each platform",
-                hint="write to another file, or put what it holds below the platform's name",
+                "the existing file does not have one object for each platform",
+                hint="write to another file, or move its content below the platform's name",
             )
     return pretty_json(dict(sorted({**document, platform.name: values}.items())))
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def write_values(path: Path, platform: Platform, values: Mapping[str, Any]) -> bool:
-    """Write the values to a file that `[reference_values] file` can name; return whether anything changed."""
+    """Write the values to a file for `[reference_values] file`; return whether it changed."""
     from contrast_tasks.manifest.reference_values import parse_reference_values
 
-    before = read_given(path) if path.exists() else None
-    with about(path):
+    before = read_file(path) if path.exists() else None
+    with errors_name(path):
         content = render_values(platform, values, before)
     parse_reference_values(content, file=str(path), platform=platform)
     return write_atomic(path, content)
 
 
 def hex_digests(texts: Iterable[str], what: str) -> tuple[bytes, ...]:
-    """Return digests of 48 bytes from hex; raises UsageError naming what it is, for another length or no hex."""
+    """Return digests of 48 bytes from hex; raises UsageError naming `what` for other text."""
     found = tuple(hex_bytes(text, what) for text in texts)
     for digest in found:
         if len(digest) != _DIGEST_BYTES:
@@ -235,7 +233,7 @@ def hex_digests(texts: Iterable[str], what: str) -> tuple[bytes, ...]:
 
 
 def hex_bytes(text: str, what: str) -> bytes:
-    """Return the bytes of a hex text; raises UsageError naming what it is."""
+    """Return the bytes of a hex text; raises UsageError naming `what` for other text."""
     try:
         return bytes.fromhex(text)
     except ValueError as err:

@@ -1,10 +1,10 @@
-"""Run the checks of an index of evidence vectors: each question, the verdict expected and the one found.
+"""Run the checks of an index of evidence vectors and compare each verdict with the expected one.
 
 An index is JSON: `{"schema": 2, "vectors": [{"id", "tee": "snp"|"tdx", "files": [...], "checks": [{"check", "at", "options", "result",
-"reason"?}]}]}`. Questions are `genuine`, `chain`, `tcb` (TDX) and `default-policy`. AMD vectors come without revocation lists, so
-these are not asked for. A check that cannot be run (a missing file, an unknown question) has the verdict `error`,
-which is never the expected one, and the others go on. Only collateral may be missing: then the TCB is rejected.
-An index brings no trust with it: the `roots` of a vector are not read.
+"reason"?}]}]}`. The checks are `genuine`, `chain`, `tcb` (TDX) and `default-policy`. AMD vectors have no revocation lists, so
+revocation is not checked. A check that cannot be run (a missing file, an unknown check) has the verdict `error`, which is never
+expected; the others continue. Only collateral may be missing: then the TCB is rejected.
+An index is not trusted: the `roots` of a vector are ignored.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,18 +32,18 @@ from contrast_tasks.evidence.vector_files import VectorFiles, endorsement_of, is
 from contrast_tasks.trusted_guests import GuestPolicy, PlatformInfo
 
 Load = Callable[[str], bytes | None]
-"""File name, relative to the index, to its bytes, None if there is no such file; raises UsageError."""
+"""File name, relative to the index, to the file's bytes, None if it does not exist; raises UsageError."""
 
 _ZERO_TCB = Tcb(bootloader=0, tee=0, snp=0, microcode=0)
 _AKS_ABI_MINOR = 31
-# As generated for every TDX platform; nothing in the runtime extends RTMR3.
+# As generated for every TDX platform; the runtime does not extend RTMR3.
 _XFAM = bytes.fromhex("e702060000000000")
 _RTMR3 = bytes(48)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a check switches on that is off by default."""
+    """What a check accepts that is refused by default."""
 
     allow_vlek: bool = False
     allow_quote_v5: bool = False
@@ -54,10 +54,10 @@ _OPTIONS = tuple(Options.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check's outcome; results are `accept` or `reject`, reasons one word (empty where accepted or not given).
+    """The result of one check: verdicts `accept` or `reject`, and reasons of one word, empty if accepted or not given.
 
-    options: those switched on. found: also `error` where the check could not be run, with what is wrong in `detail`.
-    notes: what was not understood and did not matter.
+    options: those in effect. found: also `error` if the check could not be run; `detail` says why.
+    notes: what was ignored.
     """
 
     vector: str
@@ -73,29 +73,25 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """Return whether the verdict is the expected one; reasons are shown, not compared."""
+        """Return whether the verdict is the expected one; reasons are not compared."""
         return self.found in {"accept", "reject"} and self.found == self.expected
 
 
 def run_checks(index: Any, load: Load, roots: TrustRoots) -> Iterator[CheckResult]:
-    """Yield the outcome of every check of an index, in its order. Raises UsageError for an index of another form."""
+    """Yield the result of every check of an index in order. Raises UsageError if the index has another form."""
     for vector in _members(index, "vectors"):
         names = [str(name) for name in _members(vector, "files")]
-        checks = _members(vector, "checks") if "checks" in vector else []
-        if checks:
-            yield from _run_vector(vector, checks, names, load, roots)
+        if "checks" in vector:
+            yield from _run_vector(vector, _members(vector, "checks"), names, load, roots)
 
 
 def _members(document: Any, name: str) -> list[Any]:
     value = document.get(name) if isinstance(document, Mapping) else None
     if not isinstance(value, list):
-        owner = f"entry {document['id']!r}" if _has_id(document) else "the index"
+        has_id = isinstance(document, Mapping) and "id" in document
+        owner = f"entry {document['id']!r}" if has_id else "the index"
         raise UsageError(f"{owner} has no list {name!r}")
     return value
-
-
-def _has_id(document: Any) -> bool:
-    return isinstance(document, Mapping) and "id" in document
 
 
 def _run_vector(
@@ -110,26 +106,26 @@ def _run_vector(
         place = f"{err.where.file}: " if err.where is not None else ""
         trouble = f"{place}{err}"
     for check in checks:
-        said: Mapping[str, Any] = check if isinstance(check, Mapping) else {}
-        blank = CheckResult(
+        members: Mapping[str, Any] = check if isinstance(check, Mapping) else {}
+        result = CheckResult(
             vector=name,
-            check=str(said.get("check", "(none)")),
-            at=str(said.get("at", "(no instant)")),
-            expected=str(said.get("result", "(no result)")),
-            expected_reason=str(said.get("reason") or ""),
+            check=str(members.get("check", "(none)")),
+            at=str(members.get("at", "(no instant)")),
+            expected=str(members.get("result", "(no result)")),
+            expected_reason=str(members.get("reason") or ""),
             found="error",
             notes=notes,
         )
         try:
             if trouble:
-                raise UsageError(trouble)  # noqa: TRY301  # told for each of its checks
-            yield _answer(blank, vector, said, files, roots)
+                raise UsageError(trouble)  # noqa: TRY301  # the same for each check of the vector
+            yield _run_check(result, vector, members, files, roots)
         except UsageError as err:
-            yield replace(blank, detail=str(err))
+            yield replace(result, detail=str(err))
 
 
 def _files(names: list[str], load: Load) -> tuple[VectorFiles, tuple[str, ...]]:
-    """Return the files that are there and a note for each of collateral that is not; raises UsageError for another."""
+    """Return the existing files, and notes about missing collateral; raises UsageError if another file is missing."""
     found: dict[str, bytes] = {}
     notes = []
     for name in names:
@@ -137,56 +133,58 @@ def _files(names: list[str], load: Load) -> tuple[VectorFiles, tuple[str, ...]]:
         if content is not None:
             found[name] = content
         elif is_collateral(name):
-            notes.append(f"{name}: there is no such file, so no collateral")
+            notes.append(f"{name}: no such file, so there is no collateral")
         else:
             raise UsageError(f"{name}: cannot be read: no such file or directory")
     return VectorFiles.of(found), tuple(notes)
 
 
-def _answer(
-    blank: CheckResult,
+def _run_check(
+    result: CheckResult,
     vector: Mapping[str, Any],
     check: Mapping[str, Any],
     files: VectorFiles,
     roots: TrustRoots,
 ) -> CheckResult:
-    answers = _ANSWERS.get(str(vector.get("tee")))
-    if answers is None:
-        raise UsageError(f"tee is {vector.get('tee')!r}, wanted one of {', '.join(_ANSWERS)}")
-    question = answers.get(blank.check)
-    if question is None:
-        raise UsageError(f"unknown check {blank.check!r}, wanted one of {', '.join(answers)}")
-    if blank.expected not in {"accept", "reject"}:
-        raise UsageError(f"the result is {blank.expected!r}, wanted accept or reject")
-    now = _instant(blank.at)
+    verifications = _VERIFICATIONS.get(str(vector.get("tee")))
+    if verifications is None:
+        raise UsageError(f"tee is {vector.get('tee')!r}, wanted one of {', '.join(_VERIFICATIONS)}")
+    verify = verifications.get(result.check)
+    if verify is None:
+        raise UsageError(
+            f"unknown check {result.check!r}, wanted one of {', '.join(verifications)}"
+        )
+    if result.expected not in {"accept", "reject"}:
+        raise UsageError(f"the result is {result.expected!r}, wanted accept or reject")
+    now = _instant(result.at)
     options, notes = _options(check.get("options"))
     found, reason, detail = "accept", "", ""
     try:
-        question(files, roots, now, options)
+        verify(files, roots, now, options)
     except EvidenceRejected as err:
-        found, reason, detail = "reject", getattr(err, "reason", "rejected"), str(err)
+        found, reason, detail = "reject", err.reason, str(err)
     return replace(
-        blank,
+        result,
         options=tuple(name for name in _OPTIONS if getattr(options, name)),
         found=found,
         found_reason=reason,
         detail=detail,
-        notes=blank.notes + notes,
+        notes=result.notes + notes,
     )
 
 
-def _options(said: Any) -> tuple[Options, tuple[str, ...]]:
-    if said is None:
+def _options(members: Any) -> tuple[Options, tuple[str, ...]]:
+    if members is None:
         return Options(), ()
-    if not isinstance(said, Mapping):
-        raise UsageError(f"the options of a check are {said!r}, wanted an object")
+    if not isinstance(members, Mapping):
+        raise UsageError(f"the options of a check are {members!r}, wanted an object")
     for name in _OPTIONS:
-        if not isinstance(said.get(name), bool | None):
-            raise UsageError(f"the option {name} is {said[name]!r}, wanted true or false")
+        if not isinstance(members.get(name), bool | None):
+            raise UsageError(f"the option {name} is {members[name]!r}, wanted true or false")
     notes = tuple(
-        f"option {name!r} is not known and has no effect" for name in said if name not in _OPTIONS
+        f"option {name!r} is unknown and has no effect" for name in members if name not in _OPTIONS
     )
-    return Options(**{name: bool(said.get(name)) for name in _OPTIONS}), notes
+    return Options(**{name: bool(members.get(name)) for name in _OPTIONS}), notes
 
 
 def _instant(text: str) -> datetime:
@@ -212,7 +210,7 @@ def _trust(document: SnpDocument, roots: TrustRoots, options: Options) -> Trust:
 
 def _snp_chain(files: VectorFiles, roots: TrustRoots, now: datetime, _: Options) -> None:
     endorsement = files.endorsement()
-    # The name of the issuer tells the line for certain; in some certificates the product is another's.
+    # The issuer's name gives the line; the product in some certificates is wrong.
     issuer = endorsement.certificate.issuer_cn
     line = issuer.removeprefix("SEV-").removeprefix("VLEK-")
     verify_chain(endorsement, roots.anchor(line), ica_der=b"", ark_der=b"", now=now)
@@ -227,7 +225,7 @@ def _snp_default_policy(
 
 def _require_default_policy(genuine: GenuineReport) -> None:
     report = genuine.report
-    # Two policies are ever generated; the one whose ABI the report names is the one its manifest would have.
+    # Only two policies are ever generated; the report's ABI version selects the one that its manifest would have.
     minor = _AKS_ABI_MINOR if report.policy & 0xFF == _AKS_ABI_MINOR else 0
     expectation = SnpExpectation(
         measurement=report.measurement,
@@ -238,11 +236,7 @@ def _require_default_policy(genuine: GenuineReport) -> None:
     require_all(snp_claim_checks(report, genuine.tcbs, expectation, report.report_data))
 
 
-def _tdx_genuine(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
-    _genuine_quotes(files, roots, now, options)
-
-
-def _genuine_quotes(
+def _tdx_genuine(
     files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
 ) -> list[tuple[TdxQuote, PckChain]]:
     allow_v5 = options.allow_quote_v5
@@ -258,7 +252,7 @@ def _tdx_chain(files: VectorFiles, roots: TrustRoots, now: datetime, _: Options)
 
 
 def _tdx_tcb(files: VectorFiles, roots: TrustRoots, now: datetime, options: Options) -> None:
-    for quote, chain in _genuine_quotes(files, roots, now, options):
+    for quote, chain in _tdx_genuine(files, roots, now, options):
         _require_tcb(files, quote, chain, roots, now)
 
 
@@ -274,7 +268,7 @@ def _require_tcb(
 def _tdx_default_policy(
     files: VectorFiles, roots: TrustRoots, now: datetime, options: Options
 ) -> None:
-    for quote, chain in _genuine_quotes(files, roots, now, options):
+    for quote, chain in _tdx_genuine(files, roots, now, options):
         body = quote.body
         expected = TdxExpectation(
             mr_td=body.mr_td, mr_seam=body.mr_seam, rtmrs=(*body.rtmrs[:3], _RTMR3), xfam=_XFAM
@@ -291,8 +285,8 @@ def _tdx_default_policy(
         _require_tcb(files, quote, chain, roots, now)
 
 
-Answer = Callable[[VectorFiles, TrustRoots, datetime, Options], None]
-_ANSWERS: Mapping[str, Mapping[str, Answer]] = {
+_Verification = Callable[[VectorFiles, TrustRoots, datetime, Options], object]
+_VERIFICATIONS: Mapping[str, Mapping[str, _Verification]] = {
     "snp": {
         "genuine": _snp_genuine,
         "chain": _snp_chain,

@@ -1,8 +1,8 @@
-"""The files of one evidence vector, sorted by what they are: report, quote, document, certificates, collateral.
+"""The files of one evidence vector by kind: report, quote, document, certificates, collateral.
 
-The name of a file decides what it is, so that a malformed report is still judged as a report; its bytes decide where the name says
-nothing. The same evidence may be there in several forms (a report and a document); each of them is judged.
-Source of the endings: docs/internals/attestation.md 9.
+The name of a file decides its kind, so that a malformed report is still judged as a report; if the name does not tell, the bytes
+decide. The same evidence may come in several forms, as a report and a document; each is judged.
+Source of the suffixes: docs/internals/attestation.md 9.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ _REPORT, _CONTAINER, _QUOTE, _DOCUMENT, _CERTIFICATE, _COLLATERAL = (
     "certificate",
     "collateral",
 )
-_ENDINGS = {
+_SUFFIXES = {
     ".report.bin": _REPORT,
     ".quote.bin": _QUOTE,
     ".pb": _DOCUMENT,
@@ -53,14 +53,15 @@ class VectorFiles:
 
     @classmethod
     def of(cls, files: Mapping[str, bytes]) -> "VectorFiles":
-        """Sort file name to bytes."""
-        found: dict[str, list[bytes]] = {}
+        """Sort files, by their names, into kinds."""
+        by_kind: dict[str, tuple[bytes, ...]] = {}
         for name, content in files.items():
-            found.setdefault(_kind(name, content), []).append(content)
-        return cls(by_kind={kind: tuple(contents) for kind, contents in found.items()})
+            kind = _kind(name, content)
+            by_kind[kind] = (*by_kind.get(kind, ()), content)
+        return cls(by_kind=by_kind)
 
     def snp_documents(self) -> tuple[SnpDocument, ...]:
-        """Return every report and document, those without a certificate with that of another file; raises EvidenceRejected."""
+        """Return every report and document; one without a certificate gets that of another file. Raises EvidenceRejected."""
         documents = [parse_document(content) for content in self._all(_DOCUMENT)]
         reports = [
             *self._all(_REPORT),
@@ -68,29 +69,30 @@ class VectorFiles:
         ]
         bare = [SnpDocument(report=parse_report(report)) for report in reports]
         return tuple(
-            self._with_certificate(one, documents) for one in self._some(*bare, *documents)
+            self._with_certificate(document, documents)
+            for document in _require_any([*bare, *documents])
         )
 
     def _with_certificate(self, bare: SnpDocument, others: Sequence[SnpDocument]) -> SnpDocument:
         if bare.vcek_der or bare.vlek_der:
             return bare
         if not self._all(_CERTIFICATE):
-            beside = next((one for one in others if one.vcek_der or one.vlek_der), bare)
-            return replace(bare, vcek_der=beside.vcek_der, vlek_der=beside.vlek_der)
-        endorsement = self._endorsement()
+            source = next((other for other in others if other.vcek_der or other.vlek_der), bare)
+            return replace(bare, vcek_der=source.vcek_der, vlek_der=source.vlek_der)
+        endorsement = self._first_endorsement()
         content = endorsement.certificate.raw
         if endorsement.kind == KIND_VLEK:
             return replace(bare, vlek_der=content)
         return replace(bare, vcek_der=content)
 
     def endorsement(self) -> Endorsement:
-        """Return the endorsement certificate, alone or out of the document; raises EvidenceRejected."""
+        """Return the endorsement certificate, from a file of its own or from the document; raises EvidenceRejected."""
         if self._all(_CERTIFICATE):
-            return self._endorsement()
-        return endorsement_of(parse_document(self._some(*self._all(_DOCUMENT))[0]))
+            return self._first_endorsement()
+        return endorsement_of(parse_document(_require_any(self._all(_DOCUMENT))[0]))
 
-    def _endorsement(self) -> Endorsement:
-        """Return the first certificate that is an endorsement; with none, what is wrong with the first of all."""
+    def _first_endorsement(self) -> Endorsement:
+        """Return the first endorsement among the certificates; without one, raises the error of the first certificate."""
         first: MalformedEvidence | None = None
         for content in self._all(_CERTIFICATE):
             for der in [content] if content.startswith(_DER) else pem_to_der(content):
@@ -101,16 +103,16 @@ class VectorFiles:
         raise first or MalformedEvidence("the certificate file holds no certificate")
 
     def tdx_quotes(self) -> tuple[TdxQuote, ...]:
-        """Return every quote, raw or out of a document; raises EvidenceRejected."""
+        """Return every quote, raw or in a document; raises EvidenceRejected."""
         documents = (quote_bytes(content) for content in self._all(_DOCUMENT))
-        return tuple(parse_quote(raw) for raw in self._some(*self._all(_QUOTE), *documents))
+        return tuple(parse_quote(raw) for raw in _require_any([*self._all(_QUOTE), *documents]))
 
     def pck_chains_pem(self) -> tuple[bytes, ...]:
-        """Return chains of Intel's certificates, each leaf first: those of the quotes, else the files themselves as one."""
+        """Return Intel's certificate chains, leaf first: those of the quotes, else one of all certificate files."""
         certificates = self._all(_CERTIFICATE)
         if self._all(_QUOTE) or self._all(_DOCUMENT) or not certificates:
             return tuple(quote.pck_chain_pem for quote in self.tdx_quotes())
-        pem = (der_to_pem(one) if one.startswith(_DER) else one for one in certificates)
+        pem = (der_to_pem(each) if each.startswith(_DER) else each for each in certificates)
         return (b"".join(pem),)
 
     @property
@@ -121,10 +123,11 @@ class VectorFiles:
     def _all(self, kind: str) -> tuple[bytes, ...]:
         return self.by_kind.get(kind, ())
 
-    def _some(self, *found: T) -> tuple[T, ...]:
-        if not found:
-            raise MalformedEvidence("the vector names no file of evidence for this check")
-        return found
+
+def _require_any(evidence: Sequence[T]) -> Sequence[T]:
+    if not evidence:
+        raise MalformedEvidence("the vector names no file of evidence for this check")
+    return evidence
 
 
 def endorsement_of(document: SnpDocument) -> Endorsement:
@@ -132,7 +135,7 @@ def endorsement_of(document: SnpDocument) -> Endorsement:
     content = document.vlek_der or document.vcek_der
     if not content:
         raise EndorsementRejected(
-            "there is no endorsement certificate beside the report", reason="chain-incomplete"
+            "there is no endorsement certificate for the report", reason="chain-incomplete"
         )
     return parse_endorsement(content)
 
@@ -147,18 +150,18 @@ _BYTES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 
 
 def is_collateral(name: str) -> bool:
-    """Return whether a file is collateral by its name alone, for files that are missing."""
+    """Return whether the name of a file, which may not exist, is one of collateral."""
     return _kind_by_name(name) == _COLLATERAL
 
 
 def _kind_by_name(name: str) -> str | None:
     base = PurePosixPath(name).name.lower()
-    by_ending = (kind for ending, kind in _ENDINGS.items() if base.endswith(ending))
-    return next(by_ending, _COLLATERAL if _COLLATERAL in base else None)
+    by_suffix = (kind for suffix, kind in _SUFFIXES.items() if base.endswith(suffix))
+    return next(by_suffix, _COLLATERAL if _COLLATERAL in base else None)
 
 
 def _kind(name: str, content: bytes) -> str:
-    """Return what a file is; an unknown one counts as a report, and is refused as such."""
+    """Return the kind of a file; an unknown one counts as a report, so it is refused."""
     if content.startswith(HCL_MAGIC):
         return _CONTAINER
     by_bytes = (kind for kind, fits in _BYTES if fits(content))

@@ -200,7 +200,7 @@ def test_offline_and_with_nothing_kept_everything_missing_is_named(
     assert shown.code == 41
     assert shown.out == "report.bin: SEV-SNP report, Milan\n"
     assert shown.err == (
-        "contrast-tasks: error: not to be had: endorsement certificate: "
+        "contrast-tasks: error: not available: endorsement certificate: "
         f"{kds.SERVICE}{VCEK_PATH} is not in the cache, and fetching is off\n"
         f"  revocation list: {kds.SERVICE}{CRL_PATH} is not in the cache, and fetching is off\n"
         "  hint: run 'contrast-tasks endorsements fetch' where there is a network\n"
@@ -227,7 +227,7 @@ def test_a_wrong_answer_is_not_kept(
     kept = terminal.run("endorsements", "show")
 
     assert shown.code == 41
-    assert "not to be had: endorsement certificate:" in shown.err
+    assert "not available: endorsement certificate:" in shown.err
     assert message in shown.err
     assert kept.out.count("\n") == 1
 

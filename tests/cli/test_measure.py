@@ -162,9 +162,9 @@ def test_values_of_other_platforms_in_the_file_are_kept(outside: Terminal, files
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "it is there already and is not JSON"),
-        ('{"a": NaN}', "it is there already and is not JSON"),
-        pytest.param("[" * 100_000, "it is there already and is not JSON", id="deep"),
+        ("{", "the existing file cannot be read: "),
+        ('{"a": NaN}', "the existing file cannot be read: "),
+        pytest.param("[" * 100_000, "the existing file cannot be read: ", id="deep"),
         ('{"tdx": [{"MrTd": ""}]}', "does not have one object for each platform"),
         ("[]", "does not have one object for each platform"),
         ('{"moon": {"tdx": [{"MrTd": ""}]}}', "'moon' is neither a platform nor a runtime handler"),

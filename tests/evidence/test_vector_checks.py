@@ -213,7 +213,7 @@ def test_collateral_that_is_not_there_leaves_the_tcb_unknown_and_the_rest_as_it_
 
     assert [one.passed for one in results] == [True, True, True]
     assert [one.found_reason for one in results] == ["", *["collateral-unavailable"] * 2]
-    assert {one.notes for one in results} == {(f"{name}: there is no such file, so no collateral",)}
+    assert {one.notes for one in results} == {(f"{name}: no such file, so there is no collateral",)}
 
 
 @pytest.mark.parametrize("name", ["a.vcek.der", "b.report.bin", "b.pb", "b"])

@@ -1,4 +1,4 @@
-"""`generate`: run the graph up to the manifest, tell what changed, and remember when nothing did."""
+"""`generate`: run the graph up to the manifest, show what changed, and record a snapshot if nothing did."""
 
 import argparse
 import contextlib
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from contrast_tasks.tasks.workspace import Workspace
 
 EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
-# Below this a second process costs more than it saves.
+# For fewer workloads a second process costs more than it saves.
 _PARALLEL_FROM = 24
 _PROCESSES_AT_MOST = 8
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments; names are the reference product's where it has them."""
+    """Add the arguments, with the reference product's names where it has them."""
     configure_project(parser)
-    parser.add_argument("--always", action="store_true", help="run also what is up to date")
-    parser.add_argument("-n", "--processes", type=count, metavar="N", help="processes to use")
+    parser.add_argument("--always", action="store_true", help="also run tasks that are up to date")
+    parser.add_argument("-n", "--processes", type=count, metavar="N", help="number of processes")
 
 
 def configure_project(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is generated, for every command that generates first."""
+    """Add the arguments of every command that generates first."""
     parser.add_argument("paths", nargs="*", help="files and folders of the deployment")
     parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="where the manifest goes")
@@ -57,14 +57,14 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="FILE",
         dest="workload_owners",
-        help="who may update the manifest; made if it is not there",
+        help="key that may update the manifest; created if it does not exist",
     )
     parser.add_argument(
         "--add-seedshare-owner-key",
         action="append",
         metavar="FILE",
         dest="seedshare_owners",
-        help="who may recover the Coordinator; made if it is not there",
+        help="key that may recover the Coordinator; created if it does not exist",
     )
     parser.add_argument(
         "-d",
@@ -76,7 +76,7 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
 
 
 def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
-    """Return the settings the arguments stand for."""
+    """Return the settings that the arguments override: dotted keys with `__` for `.`."""
 
     def paths(values: list[str] | None) -> tuple[str, ...] | None:
         return tuple(context.path(value) for value in values) if values else None
@@ -96,18 +96,18 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
 
 
 def _check_paths(paths: Iterable[str], context: Context) -> None:
-    """Raise UsageError for a path that is not there, before anything is made for the others."""
+    """Raise UsageError for a path that does not exist, before anything is generated."""
     for path in paths:
         if not (context.cwd / path).exists():
             wanted = "a directory with .yml or .yaml files, or such a file"
             raise UsageError(
                 f"found nothing at '{path}', expected {wanted}",
-                hint="name the folder of the deployment, relative to where you stand",
+                hint="name the folder of the deployment, relative to the current directory",
             )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Generate; the exit code is 13 when values that only the user knows are missing."""
+    """Generate; exit with 13 if values are missing that only the user can know."""
     return generate(
         context,
         flags_of(arguments, context),
@@ -117,9 +117,9 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 class _Lines:
-    """Tells people what changed, stage by stage, and a machine every task as it ends.
+    """Shows people what changed, stage by stage, and writes each finished task to the event stream.
 
-    doit runs tasks that are ready in no fixed order, so the lines of a stage are held back and sorted.
+    doit runs tasks in no fixed order, so the lines of a stage are collected and sorted.
     """
 
     def __init__(self, context: Context) -> None:
@@ -129,14 +129,14 @@ class _Lines:
         self._files: list[str] = []
 
     def started(self, name: str) -> None:
-        """Say nothing; a task that takes long is told when it is done."""
+        """Show nothing; a task is shown when it has finished."""
 
     def finished(self, step: Step, values: dict[str, Any]) -> None:
-        """Take notice of one task, and tell what the stage before it changed."""
+        """Collect the lines of a task; if it ends a stage, show the stage's lines."""
         self._console.step(step)
         is_done = step.status in ("changed", "unchanged")
         if step.name == "check" and is_done:
-            # Not before: any other workload may still stop everything.
+            # Not earlier, because another workload may still fail.
             self._tell_all(self._policies)
         if step.name == "manifest" and is_done:
             self._tell_all(self._files)
@@ -163,7 +163,7 @@ class _Lines:
         lines.clear()
 
     def close(self) -> None:
-        """Tell what is left, and how much was left out."""
+        """Show the remaining lines, and the number of lines that were left out."""
         self._tell_all(self._files)
         if self._told > LINES_SHOWN:
             self._console.say(f"and {self._told - LINES_SHOWN} more")
@@ -177,7 +177,7 @@ def generate(
     processes: int | None = None,
     is_quiet: bool = False,
 ) -> Report:
-    """Run the graph and return the report; is_quiet: show no findings, because the caller has lines of its own."""
+    """Run the graph and return the report; is_quiet: show no findings."""
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.run import run_tasks
 
@@ -231,7 +231,7 @@ def generate(
 
 
 def _processes(tasks: Iterable[Any]) -> Callable[[Any], int]:
-    """Return a function that, from doit's record, says how many processes pay."""
+    """Return the function that chooses the number of processes from doit's record of earlier runs."""
     from contrast_tasks.tasks.run import processors
 
     def choose(record: Any) -> int:

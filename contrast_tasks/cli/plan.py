@@ -1,4 +1,4 @@
-"""`plan`: what the next `generate` would change, and then `set` at the Coordinator, without changing anything."""
+"""`plan`: show what `generate` would change, and what `set` would then change at the Coordinator."""
 
 import argparse
 from dataclasses import asdict

@@ -1,8 +1,8 @@
-"""The shortest way to say that nothing changed: a list of every file that counts, with its signature.
+"""The snapshot: a list of all files that `generate` depends on or writes, with their signatures.
 
-`generate` leaves it behind when it had nothing to do. When all signatures still hold and the command line and the
-environment are the same, the next `generate` is done before doit, YAML or the settings are even imported. Only the
-standard library may be imported here, and as little of it as possible. Source: docs/internals/graph.md 2.
+`generate` writes it when it had nothing to do. If all signatures, the command line and the environment are still the same,
+the next `generate` is done without importing doit, YAML or the settings. This module imports as little as possible, even of
+the standard library. Source: docs/internals/graph.md 2.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 SNAPSHOT = ".contrast/snapshot.json"
 VERSION = 1
-# Two changes within one tick of the file system's clock share a signature; such young files are not trusted.
+# Two changes within one tick of the file system's clock have the same signature, so young files are not trusted.
 _RACY_NS = 2_000_000_000
 _ABSENT = [-1, -1, -1, -1]
 
@@ -27,7 +27,7 @@ def _signature(path: str) -> list[int]:
 
 
 def _circumstances(words: Sequence[str], environ: Mapping[str, str]) -> list[object]:
-    """Return what else decides about the result, or about how it is told."""
+    """Return what else the result and its output depend on."""
     settings = sorted(
         (name, value) for name, value in environ.items() if name.startswith("CONTRAST_")
     )
@@ -39,7 +39,7 @@ def _circumstances(words: Sequence[str], environ: Mapping[str, str]) -> list[obj
 def unchanged(
     words: Sequence[str], root: str, *, environ: Mapping[str, str] | None = None
 ) -> str | None:
-    """Return the line to say when a `generate` has nothing to do; None when it has to look closer."""
+    """Return the line of a `generate` without anything to do, None if the graph must be run."""
     started = time.perf_counter()
     if not words or words[0] != "generate":
         return None
@@ -61,7 +61,7 @@ def unchanged(
 
 
 def up_to_date(workloads: int, note: str, elapsed_s: float) -> str:
-    """Return the one line of a run that had nothing to do; note: as `2 warnings`, or empty."""
+    """Return the line of a run without anything to do; note: as `2 warnings`, or empty."""
     middle = f", {note}" if note else ""
     plural = "" if workloads == 1 else "s"
     return f"up to date ({workloads} workload{plural}{middle}, {elapsed_s:.1f} s)"
@@ -77,9 +77,9 @@ def record(
     environ: Mapping[str, str],
     now_ns: int,
 ) -> bool:
-    """Write the snapshot over `paths` (relative to root, or absolute); return False if some are too young for it.
+    """Write the snapshot of `paths` (relative to root, or absolute); return False if some are too young.
 
-    An absent path counts: the snapshot holds while it stays absent.
+    A path may be absent; the snapshot is valid as long as it stays absent.
     """
     files = []
     for path in sorted(set(paths)):
@@ -101,7 +101,7 @@ def record(
 
 
 def forget(root: str) -> None:
-    """Remove the snapshot, because outputs are about to change."""
+    """Remove the snapshot."""
     try:
         os.unlink(os.path.join(root, SNAPSHOT))  # noqa: PTH108, PTH118
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A task of the pipeline or of the project's dodo.py, called by its name; words behind `--` go to the task."""
+"""A task of the pipeline or of the project's dodo.py, called by its name; words after `--` go to the task."""
 
 import argparse
 import ast
@@ -16,7 +16,7 @@ EXAMPLE = "test -- -k manifest"
 _DODO = "dodo.py"
 _PREFIX = "task_"
 _ELSEWHERE = {
-    "policy": "'simulate' asks policies for their pods' whole life, 'explain --policy' says why one denied a request",
+    "policy": "'simulate' checks policies against all requests, 'explain --policy' says why one denied a request",
     "demo": "it is a task of our repository: run './doitw demo' in a checkout",
 }
 
@@ -28,9 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def own_tasks(root: Path) -> dict[str, str]:
-    """Return the tasks the dodo.py of a project defines beside the pipeline, with what they say of themselves.
+    """Return the tasks that a project's dodo.py adds to the pipeline, with the first paragraph of their docstrings.
 
-    The file is read, not run, so help is quick and works when it cannot be loaded; then there are none.
+    The file is parsed, not run, so help is fast and works for a broken file too.
     """
     try:
         module = ast.parse((root / _DODO).read_bytes())
@@ -46,7 +46,7 @@ def own_tasks(root: Path) -> dict[str, str]:
 
 
 def _uses_pipeline(creator: ast.FunctionDef) -> bool:
-    """Return whether a creator hands out the pipeline, whose tasks have commands of their own."""
+    """Return whether a task creator yields the pipeline, whose tasks have commands of their own."""
     return any(isinstance(node, ast.Name) and node.id == "pipeline" for node in ast.walk(creator))
 
 
@@ -56,10 +56,10 @@ class _Lines:
         self.result: dict[str, Any] = {}
 
     def started(self, name: str) -> None:
-        """Say nothing; such tasks speak for themselves."""
+        """Show nothing, because these tasks have output of their own."""
 
     def finished(self, step: Step, values: dict[str, Any]) -> None:
-        """Tell what changed, and keep what a task gives as its result."""
+        """Show what the task wrote, and keep its result."""
         self.result.update(values.get("result") or {})
         self._console.step(step)
         for path in step.wrote:
@@ -67,7 +67,7 @@ class _Lines:
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
-    """Run the tasks; UsageError, with the nearest name, for one that does not exist."""
+    """Run the tasks. Raises UsageError, with the nearest name, for an unknown one."""
     from contrast_tasks.cli.arguments import parser_of_task
     from contrast_tasks.settings.model import FILE_NAME
     from contrast_tasks.tasks.face import DODO, load_tasks
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         by_name[first].pos_arg_val = selected[1:]
         selected = selected[:1]
     lines = _Lines(context)
-    # A machine's document has stdout for itself.
+    # In the other forms stdout is for the document.
     with nullcontext() if context.console.is_text else redirect_stdout(sys.stderr):
         run = run_tasks(tasks, selected, listener=lines, always=arguments.always)
     reporter = run.reporter

@@ -22,8 +22,6 @@ from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.settings.model import Settings
 
-START_LIMIT_S = 60.0
-
 Say = Callable[[str], None]
 Workload = TypeVar("Workload")
 
@@ -73,7 +71,6 @@ def run_deploy(
     with_mesh: bool = True,
     fresh: bool = False,
     trial: Tether | None = None,
-    start_limit_s: float = START_LIMIT_S,
 ) -> DeployResult:
     """Make what runs equal to the annotated YAML; unchanged pods keep running.
 
@@ -100,7 +97,6 @@ def run_deploy(
         environ=os.environ if environ is None else environ,
         with_mesh=with_mesh,
         fresh=fresh,
-        start_limit_s=start_limit_s,
     )
     pods, coordinator = local.run(trial)
     return DeployResult(
@@ -174,7 +170,7 @@ def run_restart(
         say(f"restarted {name}")
     for pod in running:
         if pod.role == ROLE_COORDINATOR and pod.name in restarted:
-            from contrast_tasks.deploy.local.recovery import recover_if_needed
+            from contrast_tasks.deploy.local.recovery import START_LIMIT_S, recover_if_needed
 
             client.wait([pod.name], until="started", timeout_s=START_LIMIT_S)
             others = [other.name for other in running if other.name not in restarted]

@@ -212,7 +212,7 @@ def test_a_log_without_a_denial_is_one_line(generated: Terminal, project: FakePr
     ("words", "message"),
     [
         pytest.param(["explain", DENIAL], "expected --policy with the workload", id="no-policy"),
-        pytest.param(["explain", "--policy", "x"], "expected also what was denied", id="no-denial"),
+        pytest.param(["explain", "--policy", "x"], "expected also what it denied", id="no-denial"),
         pytest.param(
             ["explain", DENIAL, "--policy", "Deployment/tell"],
             "did you mean 'Deployment/till'?",

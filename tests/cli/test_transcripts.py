@@ -337,7 +337,7 @@ BAD_INPUT = [
         lines(
             "contrast-tasks: error: found nothing at 'deploymint', expected a directory with .yml or"
             " .yaml files, or such a file",
-            "  hint: name the folder of the deployment, relative to where you stand",
+            "  hint: name the folder of the deployment, relative to the current directory",
         ),
         id="no-such-path",
     ),

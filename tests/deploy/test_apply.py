@@ -184,7 +184,6 @@ def local_deploy(project: Project, said: list[str], *, fresh: bool = False) -> L
         environ={},
         with_mesh=True,
         fresh=fresh,
-        start_limit_s=10,
     )
 
 

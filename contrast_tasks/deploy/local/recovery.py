@@ -11,6 +11,8 @@ from contrast_tasks.local.client import NodeClient
 from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.settings.model import Settings
 
+# How long a Coordinator may take to start.
+START_LIMIT_S = 60.0
 _PROBE_LIMIT_S = 10.0
 _RECOVER_LIMIT_S = 30.0
 

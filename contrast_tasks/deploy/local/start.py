@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
-from contrast_tasks.deploy.local.recovery import recover_if_needed
+from contrast_tasks.deploy.local.recovery import START_LIMIT_S, recover_if_needed
 from contrast_tasks.deploy.local.sidecar import mesh_config
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.kube import workloads
@@ -34,7 +34,6 @@ class LocalDeploy:
     environ: Mapping[str, str]
     with_mesh: bool
     fresh: bool
-    start_limit_s: float
 
     def run(self, trial: Tether | None) -> tuple[Applied, str]:
         """Return the changes and the Coordinator's address, "" if there is none."""
@@ -111,7 +110,7 @@ class LocalDeploy:
         applied = client.apply(plan)
         coordinators = [pod.name for pod in plan.pods if pod.role == ROLE_COORDINATOR]
         if coordinators:
-            client.wait(coordinators, until="started", timeout_s=self.start_limit_s)
+            client.wait(coordinators, until="started", timeout_s=START_LIMIT_S)
         for verb, names in (
             ("started", applied.started),
             ("replaced", applied.replaced),

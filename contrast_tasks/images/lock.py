@@ -55,11 +55,6 @@ class LockedImage(Record):
     group: str = member(ANY_TEXT, "text of /etc/group, empty if there is none")
 
     @property
-    def pinned(self) -> str:
-        """Return the reference with its digest, `name:tag@sha256:...`."""
-        return str(parse_reference(self.reference).pinned(self.digest))
-
-    @property
     def image_digest(self) -> str:
         """Return the digest of the linux/amd64 manifest."""
         return self.manifest_digest or self.digest

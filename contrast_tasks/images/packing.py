@@ -5,7 +5,7 @@ examples/emojivoto/deployment); the components are described below. The images c
 them with its own, and for a cluster they need a base image that has it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,12 +49,12 @@ def recipe_files(settings: Settings) -> tuple[str, ...]:
 
 def pack(settings: Settings) -> dict[str, Any]:
     """Write the layout; return `changed` and the digest of each image by reference. Raises ImageError."""
-    images = [_pack(recipe, _component_entries(recipe)) for recipe in component_recipes()]
+    images = [_pack(recipe, _PYTHON_ROOT, _OURS) for recipe in component_recipes()]
     for name in recipe_files(settings):
         folder = (settings.root / name).parent
         for recipe in parse_recipes((settings.root / name).read_bytes(), name):
             try:
-                images.append(_pack(recipe, _project_entries(recipe, folder)))
+                images.append(_pack(recipe, folder))
             except ImageError as err:
                 where = err.where or Location(file=name)
                 raise ImageError(
@@ -80,7 +80,7 @@ def pack_components(settings: Settings) -> bool:
     ]
     if not recipes:
         return False
-    images = [_pack(recipe, _component_entries(recipe)) for recipe in recipes]
+    images = [_pack(recipe, _PYTHON_ROOT, _OURS) for recipe in recipes]
     directory = settings.root / own
     return write_layout(directory, images, kept=_others(directory))
 
@@ -125,34 +125,26 @@ def _component(reference: str, module: str, *, data: tuple[str, ...] = ()) -> Im
     )
 
 
-def _pack(recipe: ImageRecipe, entries: Iterator[Entry]) -> PackedImage:
-    return pack_image(recipe.reference, recipe.config, [_ACCOUNTS, tuple(entries)])
+def _pack(recipe: ImageRecipe, folder: Path, packages: tuple[str, ...] = ()) -> PackedImage:
+    """Return the image of a recipe from the files in a folder.
+
+    packages: those below the folder to follow; by default each place of modules is the root of its packages.
+    """
+    entries = tuple(_entries(recipe, folder, packages))
+    return pack_image(recipe.reference, recipe.config, [_ACCOUNTS, entries])
 
 
-def _project_entries(recipe: ImageRecipe, folder: Path) -> Iterator[Entry]:
-    yield from _listed(recipe, folder)
-    for place, modules in recipe.modules.items():
-        yield from _module_entries(place, source_files(folder / place, modules))
-
-
-def _component_entries(recipe: ImageRecipe) -> Iterator[Entry]:
-    yield from _listed(recipe, _PYTHON_ROOT)
-    for place, modules in recipe.modules.items():
-        yield from _module_entries(place, source_files(_PYTHON_ROOT, modules, packages=_OURS))
-
-
-def _listed(recipe: ImageRecipe, folder: Path) -> Iterator[Entry]:
+def _entries(recipe: ImageRecipe, folder: Path, packages: tuple[str, ...]) -> Iterator[Entry]:
     for target, place in recipe.executables.items():
         yield Entry(path=target, content=_read(folder / place, place), executable=True)
     for target, place in recipe.files.items():
         for path, name in _tree(folder / place):
             joined = PurePosixPath(target, name).as_posix()
             yield Entry(path=joined, content=_read(path, f"{place}/{name}".rstrip("/")))
-
-
-def _module_entries(place: str, files: Mapping[str, bytes]) -> Iterator[Entry]:
-    for name, content in files.items():
-        yield Entry(path=f"{place}/{name}", content=content)
+    for place, modules in recipe.modules.items():
+        root = folder if packages else folder / place
+        for name, content in source_files(root, modules, packages=packages).items():
+            yield Entry(path=f"{place}/{name}", content=content)
 
 
 def _tree(place: Path) -> Iterator[tuple[Path, str]]:

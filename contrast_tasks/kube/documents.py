@@ -85,14 +85,6 @@ def parse_documents(text: str, file: str) -> list[Document]:
 
     Raises KubeError with every G003 finding: syntax, duplicate keys, missing apiVersion, kind or name.
     """
-    documents, findings = parse_stream(text, file)
-    if findings:
-        raise KubeError(findings)
-    return documents
-
-
-def parse_stream(text: str, file: str) -> tuple[list[Document], list[Finding]]:
-    """Return the objects that can be read, and a G003 finding for each fault."""
     documents: list[Document] = []
     findings: list[Finding] = []
     for chunk in split(text):
@@ -127,7 +119,9 @@ def parse_stream(text: str, file: str) -> tuple[list[Document], list[Finding]]:
                     node=node,
                 )
             )
-    return documents, findings
+    if findings:
+        raise KubeError(findings)
+    return documents
 
 
 def split(text: str) -> list[Chunk]:

@@ -56,7 +56,9 @@ def parse_mesh(values: Mapping[str, str], findings: Findings[Spot]) -> MeshConfi
     """Return the configuration from the annotations of one pod; "" is the same as an absent annotation."""
     ingress = _ingress(values.get(INGRESS, ""), findings)
     egress = _egress(values.get(EGRESS, ""), findings)
-    admin_port = _admin_port(values.get(ADMIN_PORT, ""), findings)
+    admin_port = None
+    if text := values.get(ADMIN_PORT):
+        admin_port = _free_port(text, "", Place(ADMIN_PORT, None, findings))
     if admin_port is not None:
         _check_admin_port(admin_port, ingress, egress, findings)
     return MeshConfig(
@@ -130,10 +132,6 @@ def _egress(text: str, findings: Findings[Spot]) -> tuple[EgressEntry, ...]:
                 )
             )
     return tuple(entries)
-
-
-def _admin_port(text: str, findings: Findings[Spot]) -> int | None:
-    return _free_port(text, "", Place(ADMIN_PORT, None, findings)) if text else None
 
 
 def _pieces(key: str, text: str, findings: Findings[Spot]) -> Iterator[tuple[Place, str]]:

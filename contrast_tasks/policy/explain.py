@@ -7,7 +7,6 @@ of the deployment.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine, parse_denial
@@ -18,8 +17,7 @@ _CRI = "io.kubernetes.cri."
 _ENTRY = re.compile(r"DENY (\w+) container=")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(NamedTuple):
     """One failed check: the names it concerns, the expected and the actual value, and advice."""
 
     code: str
@@ -29,8 +27,7 @@ class Reason:
     advice: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(NamedTuple):
     """A denied request, the label of its container, and the reasons, sorted by code."""
 
     request: Request
@@ -43,14 +40,7 @@ class Explanation:
             "kind": self.request.kind,
             "container": self.container,
             "reasons": [
-                {
-                    "code": reason.code,
-                    "names": list(reason.names),
-                    "expected": reason.expected,
-                    "actual": reason.actual,
-                    "advice": reason.advice,
-                }
-                for reason in self.reasons
+                {**reason._asdict(), "names": list(reason.names)} for reason in self.reasons
             ],
         }
 
@@ -187,7 +177,7 @@ def explain_event(policy: bytes, text: str) -> Explanation | None:
     request = Request(kind=entry[1], input={})
     container = _container(block, request, label)
     reasons = tuple(
-        replace(_reason(block, container, request, code, names), actual=None)
+        _reason(block, container, request, code, names)._replace(actual=None)
         for code, names in sorted(codes.items())
     )
     return Explanation(request=request, container=label, reasons=reasons)

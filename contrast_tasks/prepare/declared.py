@@ -18,7 +18,12 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.settings.model import Settings, WorkloadSettings, workload_key
+from contrast_tasks.settings.model import (
+    ComponentSettings,
+    Settings,
+    WorkloadSettings,
+    workload_key,
+)
 
 # The setting of a workload that declares an annotation.
 _SETTING_OF = {
@@ -77,7 +82,7 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
 def other_versions(settings: Settings) -> list[Finding]:
     """Return a G090 finding for each image of ours whose tag is another version than that of this tool."""
     findings = []
-    for setting in ("initializer", "service_mesh", "coordinator"):
+    for setting in ComponentSettings.parts:
         reference = getattr(settings.components, setting)
         try:
             tag = parse_reference(reference).tag

@@ -72,12 +72,7 @@ def resolve_images(
 
 def _component(settings: Settings, reference: str) -> str:
     """Return the key of [components] that names an image, "" for other images."""
-    components = settings.components
-    names = {
-        components.initializer: "initializer",
-        components.service_mesh: "service_mesh",
-        components.coordinator: "coordinator",
-    }
+    names = {getattr(settings.components, name): name for name in ComponentSettings.parts}
     return names.get(reference, "")
 
 

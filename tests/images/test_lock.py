@@ -246,11 +246,6 @@ def test_asking_for_a_malformed_reference_is_an_error() -> None:
         Lock([locked()]).resolve("emojivoto/web:")
 
 
-def test_a_locked_image_is_pinned_by_tag_and_digest() -> None:
-    assert locked().pinned == f"emojivoto/web:v11@{ONE}"
-    assert locked("emojivoto/web").pinned == f"emojivoto/web@{ONE}"
-
-
 def test_a_hundred_images_are_parsed_in_a_few_milliseconds() -> None:
     layers = tuple(
         Layer(digest=TWO, diff_id=THREE, size_bytes=n, unpacked_bytes=n) for n in range(12)

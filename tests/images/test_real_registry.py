@@ -110,7 +110,7 @@ def test_of_an_index_the_linux_amd64_image_is_described(host: str) -> None:
 
     with client() as registry:
         entry = describe(parse_reference(reference), registry)
-        pinned = describe(parse_reference(entry.pinned), registry)
+        pinned = describe(parse_reference(reference).pinned(entry.digest), registry)
 
     assert (entry.digest, entry.manifest_digest) == (index.digest, image.digest)
     assert pinned.layers == entry.layers

@@ -8,7 +8,6 @@ from contrast_tasks.kube.documents import (
     line_of,
     location,
     parse_documents,
-    parse_stream,
 )
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n"
@@ -171,10 +170,10 @@ def test_what_cannot_be_used_is_named_with_its_line(text: str, line: int, words:
 def test_all_broken_documents_are_named_not_only_the_first() -> None:
     text = f"{POD}x: [\n---\n{POD}---\nkind: Pod\n---\n{POD}kind: Pod\n"
 
-    documents, findings = parse_stream(text, "a.yml")
+    with pytest.raises(KubeError) as caught:
+        parse_documents(text, "a.yml")
 
-    assert len(documents) == 1
-    assert [finding.where.line for finding in findings] == [6, 12, 12, 18]
+    assert [finding.where.line for finding in caught.value.findings] == [6, 12, 12, 18]
 
 
 def test_an_alias_bomb_is_refused() -> None:

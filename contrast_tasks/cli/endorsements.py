@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     if arguments.action == "fetch":
         return _fetch(arguments, context)
     if arguments.files or arguments.coordinator or arguments.mirror:
-        raise UsageError(f"endorsements {arguments.action} takes no files and asks nobody")
+        raise UsageError(f"endorsements {arguments.action} takes no files, coordinator or mirrors")
     return _show(context) if arguments.action == "show" else _prune(context)
 
 
@@ -87,7 +87,7 @@ def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
 
     if not arguments.files and arguments.coordinator is None:
         raise UsageError(
-            "nothing says whose endorsements are wanted",
+            "no evidence was given to fetch endorsements for",
             hint="name a file with evidence, or a coordinator with -c HOST:PORT",
         )
     endorsements = endorsements_of(arguments, context)

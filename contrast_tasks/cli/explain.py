@@ -163,7 +163,7 @@ def text_lines(result: Mapping[str, Any]) -> Iterator[str]:
         suffix = f" of {container}" if container not in {"", "-", "?"} else ""
         yield f"{denied['kind']}{suffix} is denied"
         if not denied["reasons"]:
-            yield "  no policy of ours allows this request"
+            yield "  none of our rules allows this request"
         for reason in denied["reasons"]:
             names = f" ({', '.join(reason['names'])})" if reason["names"] else ""
             yield f"  {reason['code']}{names}: {reason['advice']}"

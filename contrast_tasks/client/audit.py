@@ -94,7 +94,7 @@ def _load_generations(place: Path) -> list[_Generation]:
             f"{place.name}/ has no manifest.{gap}.json, the history is not complete",
             hint=f"run '{command('verify')}' again",
         )
-    found = []
+    generations = []
     for number in numbers:
         content = (place / f"manifest.{number}.json").read_bytes()
         name = f"{place.name}/manifest.{number}.json"
@@ -104,8 +104,10 @@ def _load_generations(place: Path) -> list[_Generation]:
             # The error's own hint is about generating; this manifest comes from a Coordinator.
             error.hint = f"the file was changed: run '{command('verify')}' again"
             raise
-        found.append(_Generation(number=number, sha256=sha256_hex(content), manifest=manifest))
-    return found
+        generations.append(
+            _Generation(number=number, sha256=sha256_hex(content), manifest=manifest)
+        )
+    return generations
 
 
 def _load_policies(place: Path) -> dict[str, bytes]:
@@ -179,7 +181,7 @@ def _describe_owners(manifest: "Manifest") -> Iterator[str]:
         for digest in digests:
             yield f"  {label} by {kind} key {digest}"
         if not digests:
-            yield f"  {label} by nobody"
+            yield f"  {label} by no key"
 
 
 def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:

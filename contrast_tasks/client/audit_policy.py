@@ -80,7 +80,7 @@ def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:
         return
     yield "every inbound port needs a client certificate of the mesh, except:"
     for entry in mesh.ingress:
-        what = "plain, no TLS at all" if entry.mode == "plain" else "TLS, open to anybody"
+        what = "plain, no TLS at all" if entry.mode == "plain" else "TLS without client certificate"
         yield f"  port {entry.port} ({entry.name}): {what}"
     if not mesh.ingress:
         yield "  no port"

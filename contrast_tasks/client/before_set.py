@@ -64,9 +64,9 @@ def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
 
     for what, document in {"the manifest": manifest, **policies}.items():
         if len(document) > MAX_OBJECT_BYTES:
-            found = what if document is manifest else f"policy {what}"
+            name = what if document is manifest else f"policy {what}"
             raise UsageError(
-                f"{found} has {len(document)} bytes, a coordinator takes at most {MAX_OBJECT_BYTES}"
+                f"{name} has {len(document)} bytes, a coordinator takes at most {MAX_OBJECT_BYTES}"
             )
     size = sum(len(document) + _FRAME_BYTES for document in (manifest, *policies.values()))
     if size > MAX_REQUEST_BYTES:
@@ -82,7 +82,7 @@ def differences_from_generated(manifest: "Manifest", settings: Settings, name: s
     by_policy: dict[str, list[Record]] = {}
     for record in load_records(settings).values():
         by_policy.setdefault(record.policy_sha256, []).append(record)
-    found: list[str] = []
+    differences: list[str] = []
     for policy, records in by_policy.items():
         entry = manifest.policies.get(policy)
         if entry is None:
@@ -93,11 +93,13 @@ def differences_from_generated(manifest: "Manifest", settings: Settings, name: s
         keys = ", ".join(record.key for record in records)
         if set(entry.sans) != sans:
             here, there = " ".join(entry.sans), " ".join(records[0].sans)
-            found.append(f"{name} has SANs {here} for {keys}, generated was {there}")
+            differences.append(f"{name} has SANs {here} for {keys}, generated was {there}")
         if entry.workload_secret_id not in secret_ids:
             here, there = entry.workload_secret_id, records[0].workload_secret_id
-            found.append(f"{name} has WorkloadSecretID {here} for {keys}, generated was {there}")
-    return found
+            differences.append(
+                f"{name} has WorkloadSecretID {here} for {keys}, generated was {there}"
+            )
+    return differences
 
 
 def load_owner_key(

@@ -25,21 +25,21 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
         raise ClusterError(
             "no coordinator is deployed here", hint=f"start one with '{command('deploy')}'"
         )
-    found = host_and_port(given, USER_API_PORT)
-    if found is None or not found[1]:
+    address = host_and_port(given, USER_API_PORT)
+    if address is None or not address[1]:
         raise UsageError(
             f"coordinator is {given!r}, wanted host:port",
             hint="an address only, as 203.0.113.7:1313; one of IPv6 in brackets, as [2001:db8::7]:1313",
         )
-    return found
+    return address
 
 
 def address_of(given: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`. Raises UsageError for any other form; the port is required."""
-    found = host_and_port(given)
-    if found is None or not found[1]:
+    address = host_and_port(given)
+    if address is None or not address[1]:
         raise UsageError(f"coordinator is {given!r}, wanted HOST:PORT")
-    return found
+    return address
 
 
 def running_pods(settings: Settings) -> tuple[PodStatus, ...]:

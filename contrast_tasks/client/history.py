@@ -126,7 +126,7 @@ def _fault_of_authority(certificate: "x509.Certificate", name: str, now: datetim
     except (InvalidSignature, *PARSE_ERRORS):
         return "not signed by its own key"
     if found != wanted:
-        return f"of {found or 'nobody'}, expected {wanted}"
+        return f"of {found or '(no name)'}, expected {wanted}"
     if not constraints.value.ca:
         return "no certificate authority"
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc

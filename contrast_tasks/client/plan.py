@@ -29,11 +29,11 @@ def running_difference(
     if coordinator is None and not settings.is_local:
         return None
     try:
-        found = Coordinator.find(settings, coordinator, say=say, reach=reach)
+        target = Coordinator.find(settings, coordinator, say=say, reach=reach)
     except ClusterError:
         return None
     try:
-        return _difference(settings, planned, found)
+        return _difference(settings, planned, target)
     except ContrastError as err:
         if coordinator is not None:
             raise

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MARK = "# Observed by 'contrast-tasks probe'"
 _HEAD = (
     f"{_MARK} and confirmed.",
-    f"# {OBSERVED_NAME} is read beside {FILE_NAME}, which wins; in any other file these are lines for it.",
+    f"# {OBSERVED_NAME} is read with {FILE_NAME}, which has precedence; lines of any other file can be copied there.",
 )
 # Each machine adds its own to these; of all other values the last observation replaces earlier ones.
 _OF_EACH_MACHINE = ("allowed_chip_ids", "allowed_piids")

@@ -101,8 +101,10 @@ def _require_authority(certificate: "x509.Certificate", name: str, *, wanted: bo
     from cryptography import x509
 
     try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        is_authority = certificate.extensions.get_extension_for_class(
+            x509.BasicConstraints
+        ).value.ca
     except (x509.ExtensionNotFound, ValueError):
-        found = False
-    if found is not wanted:
+        is_authority = False
+    if is_authority is not wanted:
         raise BadCredentials(f"the {name} is {'not ' if wanted else ''}a certificate authority")

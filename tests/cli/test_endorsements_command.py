@@ -327,10 +327,10 @@ def test_lists_in_hex_are_kept_and_shown_as_lists(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fetch"], "nothing says whose endorsements are wanted"),
+        (["fetch"], "no evidence was given to fetch endorsements for"),
         (["burn"], "argument action: invalid choice: 'burn'"),
-        (["show", "report.bin"], "endorsements show takes no files and asks nobody"),
-        (["prune", "report.bin"], "endorsements prune takes no files and asks nobody"),
+        (["show", "report.bin"], "endorsements show takes no files, coordinator or mirrors"),
+        (["prune", "report.bin"], "endorsements prune takes no files, coordinator or mirrors"),
         (["fetch", "no.bin"], "no.bin: error: cannot be read: no such file or directory"),
         (["fetch", "-c", "nowhere"], "coordinator is 'nowhere', wanted HOST:PORT"),
         (["fetch", "report.bin", "--mirror", "https://a"], "wanted PREFIX=REPLACEMENT"),

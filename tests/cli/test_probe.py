@@ -33,7 +33,7 @@ AMD = FakeAmd()
 LEVELS = "minimum_tcb = { bootloader = 4, tee = 1, snp = 24, microcode = 219 }"
 SNIPPET = f"""\
 # Observed by 'contrast-tasks probe' and confirmed.
-# observed.toml is read beside contrast.toml, which wins; in any other file these are lines for it.
+# observed.toml is read with contrast.toml, which has precedence; lines of any other file can be copied there.
 
 [reference_values.snp.Milan]
 {LEVELS}

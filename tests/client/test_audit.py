@@ -50,8 +50,8 @@ def test_the_report_names_trust_owners_and_workloads(project: Project) -> None:
     assert (result.generations, result.workloads) == (1, 2)
     assert f"manifest 0  SHA-256 {manifest}\n" in result.text
     assert f"  trusts   a simulated processor with root {root}: proves nothing" in result.text
-    assert "  updates  by nobody\n" in result.text
-    assert "  recovery by nobody\n" in result.text
+    assert "  updates  by no key\n" in result.text
+    assert "  recovery by no key\n" in result.text
     assert f"\nweb  policy {WEB}\n  SANs     web *\n" in result.text
     assert "  secret   apps/v1/Deployment/default/web\n" in result.text
     assert "  role     coordinator\n" in result.text
@@ -239,7 +239,7 @@ def test_our_policies_are_described_container_by_container() -> None:
     assert found.rules.startswith(f"ours, of version {__version__}, SHA-256 ")
     assert found.mesh == (
         "every inbound port needs a client certificate of the mesh, except:",
-        "  port 8080 (web): TLS, open to anybody",
+        "  port 8080 (web): TLS without client certificate",
         "  port 9090 (m): plain, no TLS at all",
         "127.137.0.1:1 leads through the mesh to emoji-svc:2 (e)",
     )

@@ -93,7 +93,7 @@ def test_a_kept_demo_takes_over_what_runs_and_can_be_verified_again_and_stopped(
     assert "the coordinator's earlier history is forgotten" in demo.stdout
     assert "still running: https://" in demo.stdout
     assert demo.stdout.endswith("stop it with: ./doitw stop\n")
-    assert "port 8080 (web): TLS, open to anybody" in audit.stdout
+    assert "port 8080 (web): TLS without client certificate" in audit.stdout
     assert "rules    not those of this version" not in audit.stdout
 
 

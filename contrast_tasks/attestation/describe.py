@@ -283,7 +283,7 @@ def _amd_authority(content: bytes) -> Description:
         "issuer": certificate.issuer_cn,
         "not_before": utc_text(certificate.not_before),
         "not_after": utc_text(certificate.not_after),
-        "extensions": [extension.oid for extension in certificate.extensions],
+        "extensions": list(certificate.extensions),
     }
 
 

@@ -1,27 +1,9 @@
-"""The verdict on evidence by one reference value; the same for every kind of hardware.
+"""The end of every verdict: all checks must have passed, and the policy must be one of those allowed."""
 
-A verdict is always an acceptance. A refusal is one of the errors in `errors`.
-"""
-
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from contrast_tasks.attestation.checks import Check
 from contrast_tasks.attestation.errors import ClaimsRejected, WrongPolicyHash
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict(ABC):
-    """Evidence that the named reference value accepts; `checks` has all checks in order."""
-
-    reference_name: str
-    checks: tuple[Check, ...]
-
-    @property
-    @abstractmethod
-    def host_data(self) -> bytes:
-        """Return the 32 bytes that name the guest's policy."""
 
 
 def require_all(checks: Iterable[Check]) -> tuple[Check, ...]:

@@ -85,11 +85,7 @@ def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
 
 
 def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
-    from contrast_tasks.attestation.snp.measure import (
-        LaunchInputs,
-        ap_start_address,
-        launch_digest,
-    )
+    from contrast_tasks.attestation.snp.measure import ap_start_address, launch_digest
 
     if guest.machine_digests or guest.boot_option is not None or guest.pages_first:
         raise UsageError(
@@ -97,15 +93,16 @@ def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
         )
     if not 1 <= vcpus <= _MOST_VCPUS:
         raise UsageError(f"a guest has {vcpus} virtual processors, wanted 1 to {_MOST_VCPUS}")
-    inputs = LaunchInputs(
-        firmware=guest.firmware,
+    digest = launch_digest(
+        guest.firmware,
+        product=guest.cpu or product,
+        vcpus=vcpus,
         kernel=guest.kernel,
         initrd=guest.initrd,
         command_line=guest.command_line,
         features=guest.features,
         firmware_digest_hex=guest.firmware_digest_hex,
     )
-    digest = launch_digest(inputs, product=guest.cpu or product, vcpus=vcpus)
     if guest.any_vcpus:
         start = ap_start_address(guest.firmware).to_bytes(4, "big").hex()
         return {"ProductName": product, "TrustedMeasurement": digest.hex(), "APEIP": start}

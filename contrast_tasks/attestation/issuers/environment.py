@@ -100,16 +100,14 @@ def _hardware_issuer(
             hint="hardware itself reports the policy that its guest was started with",
         )
     from contrast_tasks.attestation.issuers.devices import find_source
-    from contrast_tasks.attestation.issuers.hardware import issuer_of
-    from contrast_tasks.attestation.issuers.tsm import IssuerError
+    from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer
+    from contrast_tasks.attestation.issuers.tsm import SEV_GUEST, IssuerError
 
     try:
-        return issuer_of(
-            (source or find_source)(),
-            certificate=supply.own_certificate,
-            crl=supply.crl,
-            collateral=supply.collateral,
-        )
+        hardware = (source or find_source)()
+        if hardware.provider == SEV_GUEST:
+            return SnpIssuer(hardware, certificate=supply.own_certificate, crl=supply.crl)
+        return TdxIssuer(hardware, collateral=supply.collateral)
     except IssuerError as err:
         named = _quoted(environ.get(variables.EVIDENCE, ""))
         raise SettingsError(

@@ -6,7 +6,7 @@ lookup is used. Certificates from the lookup are cached by chip and TCB.
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
 from contrast_tasks.attestation.errors import MalformedEvidence
@@ -17,24 +17,20 @@ from contrast_tasks.attestation.issuers.devices import (
     VLEK_GUID,
     parse_certificate_table,
 )
-from contrast_tasks.attestation.issuers.tsm import SEV_GUEST, EvidenceSource, IssuerError
+from contrast_tasks.attestation.issuers.tsm import EvidenceSource, IssuerError
 from contrast_tasks.attestation.snp.crl import CrlSource
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, SnpDocument, render_document
 from contrast_tasks.attestation.snp.endorsement import KIND_VLEK, parse_endorsement
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import SnpReport, parse_report
-from contrast_tasks.attestation.snp.verify import line_of
+from contrast_tasks.attestation.snp.verify import CertificateSource, line_of
 from contrast_tasks.attestation.tdx.document import render_document as render_tdx_document
 from contrast_tasks.attestation.tdx.pck import parse_pck_chain
 from contrast_tasks.attestation.tdx.quote import parse_quote
+from contrast_tasks.attestation.tdx.verify import CollateralSource
 from contrast_tasks.errors import EvidenceRejected
 from contrast_tasks.evidence_documents import OID_SNP, OID_TDX, REPORT_DATA_BYTES
-
-CertificateLookup = Callable[[SnpReport], bytes]
-"""A report to its endorsement certificate (DER), empty if there is none."""
-CollateralLookup = Callable[[bytes, str], object]
-"""FMSPC and authority of a platform to its collateral; called only to start fetching."""
 
 _log = logging.getLogger("issuer")
 
@@ -51,7 +47,7 @@ class SnpIssuer:
         self,
         source: EvidenceSource,
         *,
-        certificate: CertificateLookup | None = None,
+        certificate: CertificateSource | None = None,
         crl: CrlSource | None = None,
     ) -> None:
         """Use reports from `source`; `certificate` and `crl` supply what the host does not."""
@@ -132,7 +128,7 @@ class TdxIssuer:
     oid = OID_TDX
 
     def __init__(
-        self, source: EvidenceSource, *, collateral: CollateralLookup | None = None
+        self, source: EvidenceSource, *, collateral: CollateralSource | None = None
     ) -> None:
         """Use quotes from `source`; `prepare` calls `collateral` for this platform."""
         self._source = source
@@ -158,16 +154,3 @@ class TdxIssuer:
             return render_tdx_document(quote)
         except MalformedEvidence as err:
             raise IssuerError(f"the hardware returned a malformed quote: {err}") from err
-
-
-def issuer_of(
-    source: EvidenceSource,
-    *,
-    certificate: CertificateLookup | None = None,
-    crl: CrlSource | None = None,
-    collateral: CollateralLookup | None = None,
-) -> SnpIssuer | TdxIssuer:
-    """Return the issuer for the guest's kind of hardware."""
-    if source.provider == SEV_GUEST:
-        return SnpIssuer(source, certificate=certificate, crl=crl)
-    return TdxIssuer(source, collateral=collateral)

@@ -4,6 +4,7 @@ Everything that matters for trust is checked here and in `snp.endorsement`.
 Source: RFC 5280; docs/internals/attestation.md 2.5.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -31,19 +32,11 @@ _PSS = padding.PSS(mgf=padding.MGF1(SHA384()), salt_length=_SALT_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extension:
-    """One extension; `value` is the content of its OCTET STRING."""
-
-    oid: str
-    critical: bool
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """A parsed certificate; names are DER, for comparison, and common names text, for rules and messages.
 
     tbs: the signed bytes. signature: RSASSA-PSS with SHA-384, MGF1-SHA-384 and salt 48, as `parse_certificate` checks.
+    extensions: dotted OID to the content of the OCTET STRING.
     """
 
     raw: bytes
@@ -57,11 +50,7 @@ class Certificate:
     not_before: datetime
     not_after: datetime
     spki: bytes
-    extensions: tuple[Extension, ...]
-
-    def extension(self, oid: str) -> Extension | None:
-        """Return the extension with a dotted OID, None if there is none."""
-        return next((extension for extension in self.extensions if extension.oid == oid), None)
+    extensions: Mapping[str, bytes]
 
 
 @lru_cache(maxsize=128)
@@ -121,10 +110,8 @@ def verify_valid_at(certificate: Certificate, now: datetime) -> None:
 
 def verify_is_ca(certificate: Certificate) -> None:
     """Verify that the certificate may issue others; raises EndorsementRejected."""
-    extension = certificate.extension(_OID_BASIC_CONSTRAINTS)
-    members = (
-        list(der.elements(der.only(extension.value, der.SEQUENCE).content)) if extension else []
-    )
+    constraints = certificate.extensions.get(_OID_BASIC_CONSTRAINTS, der.encode(der.SEQUENCE))
+    members = list(der.elements(der.only(constraints, der.SEQUENCE).content))
     if not members or not der.boolean(members[0]):
         raise EndorsementRejected(f"certificate {certificate.subject_cn} is not a ca")
 
@@ -209,21 +196,19 @@ def _common_name(name: der.Element) -> str:
     return ""
 
 
-def _extensions(wrapper: der.Element) -> tuple[Extension, ...]:
-    found: dict[str, Extension] = {}
+def _extensions(wrapper: der.Element) -> dict[str, bytes]:
+    extensions: dict[str, bytes] = {}
     listing = der.only(der.expect(wrapper, _TAG_EXTENSIONS).content, der.SEQUENCE)
     for item in der.elements(listing.content):
         members = list(der.elements(der.expect(item, der.SEQUENCE).content))
         if len(members) not in {2, 3}:
             raise MalformedEvidence("a malformed extension", reason="certificate-form")
+        if len(members) == 3:  # noqa: PLR2004  # whether it is critical
+            der.boolean(members[1])
         oid = der.oid(members[0])
-        if oid in found:
+        if oid in extensions:
             raise MalformedEvidence(
                 f"the certificate has the extension {oid} twice", reason="duplicate-extension"
             )
-        found[oid] = Extension(
-            oid=oid,
-            critical=len(members) == 3 and der.boolean(members[1]),  # noqa: PLR2004
-            value=der.expect(members[-1], der.OCTET_STRING).content,
-        )
-    return tuple(found.values())
+        extensions[oid] = der.expect(members[-1], der.OCTET_STRING).content
+    return extensions

@@ -87,12 +87,12 @@ def parse_endorsement(raw: bytes) -> Endorsement:
     """Read an endorsement certificate; raises MalformedEvidence unless it has exactly AMD's form."""
     certificate = parse_certificate(raw)
     values: dict[str, bytes] = {}
-    for extension in certificate.extensions:
-        suffix = extension.oid.removeprefix(OID_PREFIX)
-        if suffix in _KNOWN and suffix != extension.oid:
-            values[suffix] = extension.value
-        elif extension.oid != _OID_AUTHORITY_KEY:
-            raise _malformed(f"has the unknown extension {extension.oid}")
+    for oid, value in certificate.extensions.items():
+        suffix = oid.removeprefix(OID_PREFIX)
+        if suffix in _KNOWN and suffix != oid:
+            values[suffix] = value
+        elif oid != _OID_AUTHORITY_KEY:
+            raise _malformed(f"has the unknown extension {oid}")
     missing = [suffix for suffix in _REQUIRED if suffix not in values]
     if missing:
         raise _malformed(f"lacks the extension {OID_PREFIX}{missing[0]}")

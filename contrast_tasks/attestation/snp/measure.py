@@ -6,7 +6,6 @@ parsing, which become errors that name the file.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +15,39 @@ from contrast_tasks.errors import Location, UsageError
 _SIGNATURE = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchInputs:
-    """What a guest is started with; without a kernel, no kernel hashes are measured.
-
-    firmware_digest_hex: the digest over the firmware's own pages (48 bytes), if only the end of the image is available.
-    """
-
-    firmware: Path
-    kernel: Path | None = None
-    initrd: Path | None = None
-    command_line: str | None = None
-    features: int = SEV_FEATURE_SNP
-    firmware_digest_hex: str = ""
-
-
-def launch_digest(inputs: LaunchInputs, *, product: str, vcpus: int = 1) -> bytes:
-    """Return the launch digest under QEMU, 48 bytes.
+def launch_digest(
+    firmware: Path,
+    *,
+    product: str,
+    vcpus: int = 1,
+    kernel: Path | None = None,
+    initrd: Path | None = None,
+    command_line: str | None = None,
+    features: int = SEV_FEATURE_SNP,
+    firmware_digest_hex: str = "",
+) -> bytes:
+    """Return the launch digest of a guest under QEMU, 48 bytes; without a kernel, no kernel hashes are measured.
 
     product: `Milan`, `Genoa`, QEMU's name of the virtual processor model, or its CPUID(1).EAX as `0xa00f11`.
+    firmware_digest_hex: the digest over the firmware's own pages (48 bytes), if only the end of the image is available.
     Raises UsageError naming the unusable file.
     """
     signature = cpu_signature(product)
-    for path in (inputs.firmware, inputs.kernel, inputs.initrd):
+    for path in (firmware, kernel, initrd):
         if path is not None and not path.is_file():
             raise UsageError("file does not exist", where=Location(file=str(path)))
     guest, vmm = _library()
     digest = _guarded(
-        inputs.firmware,
+        firmware,
         lambda: guest.snp_calc_launch_digest(
             vcpus,
             signature,
-            str(inputs.firmware),
-            str(inputs.kernel) if inputs.kernel else None,
-            str(inputs.initrd) if inputs.initrd else None,
-            inputs.command_line,
-            inputs.features,
-            inputs.firmware_digest_hex,
+            str(firmware),
+            str(kernel) if kernel else None,
+            str(initrd) if initrd else None,
+            command_line,
+            features,
+            firmware_digest_hex,
             vmm_type=vmm,
         ),
     )

@@ -33,7 +33,7 @@ from contrast_tasks.attestation.snp.expectation import (
 )
 from contrast_tasks.attestation.snp.lines import line_of_report
 from contrast_tasks.attestation.snp.report import SIGNED_BYTES, SnpReport, signature_scalars
-from contrast_tasks.attestation.verdict import Verdict, require_all, require_policy
+from contrast_tasks.attestation.verdict import require_all, require_policy
 from contrast_tasks.evidence_documents import OID_SNP
 
 _ECDSA = ec.ECDSA(SHA384())
@@ -54,9 +54,11 @@ class GenuineReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnpVerdict(Verdict):
-    """A report that one reference value accepts."""
+class SnpVerdict:
+    """A report that the named reference value accepts; `checks` has all checks in order."""
 
+    reference_name: str
+    checks: tuple[Check, ...]
     report: SnpReport
     line: str
     tcbs: ReportTcbs

@@ -105,30 +105,32 @@ def _lacking_svn(found: int, levels: tuple[IsvLevel, ...], what: str) -> list[st
     return [f"SVN of the {what} is {found}, wanted {min(wanted)}"]
 
 
-def _masked(value: bytes, mask: bytes) -> bytes:
-    return bytes(left & right for left, right in zip(value, mask, strict=True))
+def _require_masked(what: str, found: bytes, wanted: bytes, mask: bytes) -> None:
+    if bytes(byte & bits for byte, bits in zip(found, mask, strict=True)) != wanted:
+        raise TcbRejected(f"{what} is {found.hex()}, wanted {wanted.hex()} under mask {mask.hex()}")
+
+
+def _require_equal(what: str, found: bytes | int, wanted: bytes | int) -> None:
+    if found != wanted:
+        texts = [value.hex() if isinstance(value, bytes) else value for value in (found, wanted)]
+        raise TcbRejected(f"{what} is {texts[0]}, wanted {texts[1]}")
 
 
 def _qe_level(report: QeReport, identity: QeIdentity) -> IsvLevel:
-    misc_select = report.misc_select.to_bytes(4, "little")
-    if _masked(misc_select, identity.misc_select_mask) != identity.misc_select:
-        raise TcbRejected(
-            f"quoting enclave MISCSELECT is {misc_select.hex()}, wanted {identity.misc_select.hex()}"
-            f" under mask {identity.misc_select_mask.hex()}"
-        )
-    if _masked(report.attributes, identity.attributes_mask) != identity.attributes:
-        raise TcbRejected(
-            f"quoting enclave ATTRIBUTES are {report.attributes.hex()}, wanted {identity.attributes.hex()}"
-            f" under mask {identity.attributes_mask.hex()}"
-        )
-    if report.mr_signer != identity.mr_signer:
-        raise TcbRejected(
-            f"quoting enclave MRSIGNER is {report.mr_signer.hex()}, wanted {identity.mr_signer.hex()}"
-        )
-    if report.isv_prod_id != identity.isv_prod_id:
-        raise TcbRejected(
-            f"quoting enclave ISVPRODID is {report.isv_prod_id}, wanted {identity.isv_prod_id}"
-        )
+    _require_masked(
+        "quoting enclave MISCSELECT",
+        report.misc_select.to_bytes(4, "little"),
+        identity.misc_select,
+        identity.misc_select_mask,
+    )
+    _require_masked(
+        "quoting enclave ATTRIBUTES",
+        report.attributes,
+        identity.attributes,
+        identity.attributes_mask,
+    )
+    _require_equal("quoting enclave MRSIGNER", report.mr_signer, identity.mr_signer)
+    _require_equal("quoting enclave ISVPRODID", report.isv_prod_id, identity.isv_prod_id)
     for level in identity.levels:
         if level.isv_svn <= report.isv_svn:
             return level
@@ -200,13 +202,11 @@ def _module_level(svn: bytes, body: TdReport, tcb_info: TcbInfo) -> IsvLevel:
 
 
 def _require_module(body: TdReport, identity: ModuleIdentity) -> None:
-    if body.mr_signer_seam != identity.mr_signer:
-        raise TcbRejected(
-            f"MRSIGNERSEAM is {body.mr_signer_seam.hex()}, wanted {identity.mr_signer.hex()}"
-            f" of module {identity.name}"
-        )
-    if _masked(body.seam_attributes, identity.attributes_mask) != identity.attributes:
-        raise TcbRejected(
-            f"SEAMATTRIBUTES are {body.seam_attributes.hex()}, wanted {identity.attributes.hex()}"
-            f" under mask {identity.attributes_mask.hex()}"
-        )
+    what = f"of module {identity.name}"
+    _require_equal(f"MRSIGNERSEAM {what}", body.mr_signer_seam, identity.mr_signer)
+    _require_masked(
+        f"SEAMATTRIBUTES {what}",
+        body.seam_attributes,
+        identity.attributes,
+        identity.attributes_mask,
+    )

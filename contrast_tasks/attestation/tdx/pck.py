@@ -98,11 +98,8 @@ def load_chain(pem: bytes, what: str) -> list[x509.Certificate]:
 
 
 def parse_pck_chain(pem: bytes) -> PckChain:
-    """Return the content of a PCK chain; nothing is verified. Raises MalformedEvidence."""
-    certificates = load_chain(pem, "PCK chain")
-    if len(certificates) != _CHAIN_CERTIFICATES:
-        raise MalformedEvidence(f"PCK chain has {len(certificates)} certificates, wanted 3")
-    return PckChain.of(*certificates)
+    """Return the content of a PCK chain; nothing is verified. Raises MalformedEvidence or EndorsementRejected."""
+    return PckChain.of(*_chain_of(pem, _CHAIN_CERTIFICATES, "PCK chain"))
 
 
 def verify_pck_chain(pem: bytes, *, root_spki: bytes, now: datetime) -> PckChain:

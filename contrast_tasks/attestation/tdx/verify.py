@@ -16,6 +16,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contrast_tasks.attestation.checks import Check
 from contrast_tasks.attestation.errors import (
     CollateralUnavailable,
     MalformedEvidence,
@@ -33,7 +34,7 @@ from contrast_tasks.attestation.tdx.levels import PatchLevel, evaluate_tcb
 from contrast_tasks.attestation.tdx.pck import PckChain, has_signed, p256_key, verify_pck_chain
 from contrast_tasks.attestation.tdx.quote import INTEL_QE_VENDOR_ID, VERSION_5, TdxQuote
 from contrast_tasks.attestation.tdx.tcb import TcbStatus
-from contrast_tasks.attestation.verdict import Verdict, require_all, require_policy
+from contrast_tasks.attestation.verdict import require_all, require_policy
 from contrast_tasks.evidence_documents import OID_TDX
 
 CollateralSource = Callable[[bytes, str], Collateral | None]
@@ -41,9 +42,11 @@ CollateralSource = Callable[[bytes, str], Collateral | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TdxVerdict(Verdict):
-    """A quote that one reference value accepts."""
+class TdxVerdict:
+    """A quote that the named reference value accepts; `checks` has all checks in order."""
 
+    reference_name: str
+    checks: tuple[Check, ...]
     quote: TdxQuote
     patch_level: PatchLevel
 

@@ -2,12 +2,13 @@
 
 import struct
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from contrast_tasks.attestation.issuers.devices import ARK_GUID, ASK_GUID, VCEK_GUID, VLEK_GUID
-from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer, issuer_of
+from contrast_tasks.attestation.issuers.hardware import SnpIssuer, TdxIssuer
 from contrast_tasks.attestation.issuers.tsm import IssuerError, RawEvidence
 from contrast_tasks.attestation.snp.document import EXTRA_CRL, parse_document
 from contrast_tasks.attestation.snp.report import parse_report
@@ -138,8 +139,10 @@ def test_a_quote_over_other_data_is_never_issued() -> None:
         TdxIssuer(Quotes(lies=True)).issue(WANTED)
 
 
-@pytest.mark.parametrize("provider", ["sev_guest", "tdx_guest"])
-def test_what_the_hardware_gives_must_be_understood(provider: str) -> None:
+@pytest.mark.parametrize(
+    ("provider", "issuer"), [("sev_guest", SnpIssuer), ("tdx_guest", TdxIssuer)]
+)
+def test_what_the_hardware_gives_must_be_understood(provider: str, issuer: Any) -> None:
     class Noise:
         def __init__(self) -> None:
             self.provider = provider
@@ -148,4 +151,4 @@ def test_what_the_hardware_gives_must_be_understood(provider: str) -> None:
             return RawEvidence(provider=provider, report=bytes(2000))
 
     with pytest.raises(IssuerError, match="malformed"):
-        issuer_of(Noise()).issue(WANTED)
+        issuer(Noise()).issue(WANTED)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from contrast_tasks.attestation.snp.measure import (
-    LaunchInputs,
     ap_start_address,
     cpu_signature,
     launch_digest,
@@ -36,21 +35,21 @@ def cases() -> list[dict[str, Any]]:
     return list(json.loads((DATA / "expected.json").read_text())["cases"])
 
 
-def inputs_of(case: dict[str, Any], folder: Path) -> LaunchInputs:
+def inputs_of(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     kernel = initrd = None
     if case["kernel_and_initrd"] is not None:
         kernel, initrd = folder / "kernel", folder / "initrd"
         kernel.write_bytes(b"")
         initrd.write_bytes(b"")
     expected = json.loads((DATA / "expected.json").read_text())
-    return LaunchInputs(
-        firmware=DATA / expected["firmware"],
-        firmware_digest_hex=expected["ovmf_only_digest"],
-        kernel=kernel,
-        initrd=initrd,
-        command_line=case["cmdline"],
-        features=int(case["guest_features"], 16),
-    )
+    return {
+        "firmware": DATA / expected["firmware"],
+        "firmware_digest_hex": expected["ovmf_only_digest"],
+        "kernel": kernel,
+        "initrd": initrd,
+        "command_line": case["cmdline"],
+        "features": int(case["guest_features"], 16),
+    }
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def inputs_of(case: dict[str, Any], folder: Path) -> LaunchInputs:
 )
 @pytest.mark.parametrize("name", ["cpu", "vcpu_sig"])
 def test_the_digest_is_the_published_one(case: dict[str, Any], tmp_path: Path, name: str) -> None:
-    digest = launch_digest(inputs_of(case, tmp_path), product=case[name], vcpus=case["vcpus"])
+    digest = launch_digest(**inputs_of(case, tmp_path), product=case[name], vcpus=case["vcpus"])
 
     assert digest.hex() == case["launch_digest"]
 
@@ -97,30 +96,30 @@ def test_our_extension_by_processors_equals_the_librarys(product: str, tmp_path:
     inputs = inputs_of(
         {"kernel_and_initrd": "empty files", "cmdline": None, "guest_features": "0x1"}, tmp_path
     )
-    seed = launch_digest(inputs, product=product, vcpus=1)
+    seed = launch_digest(**inputs, product=product, vcpus=1)
 
     ours = list(
         digests_by_vcpus(
-            seed, ap_start_address(inputs.firmware), cpu_signature=CPU_SIGNATURES[product]
+            seed, ap_start_address(inputs["firmware"]), cpu_signature=CPU_SIGNATURES[product]
         )
     )
 
     assert len(ours) == MAXIMUM_VCPUS
     for vcpus in (1, 2, 3, 64, MAXIMUM_VCPUS):
-        assert ours[vcpus - 1] == launch_digest(inputs, product=product, vcpus=vcpus)
+        assert ours[vcpus - 1] == launch_digest(**inputs, product=product, vcpus=vcpus)
 
 
 def test_other_features_make_another_page(tmp_path: Path) -> None:
     inputs = inputs_of(
         {"kernel_and_initrd": None, "cmdline": None, "guest_features": "0x21"}, tmp_path
     )
-    seed = launch_digest(inputs, product="Milan", vcpus=1)
+    seed = launch_digest(**inputs, product="Milan", vcpus=1)
     page = vmsa_page(
-        ap_start_address(inputs.firmware), cpu_signature=CPU_SIGNATURES["Milan"], features=0x21
+        ap_start_address(inputs["firmware"]), cpu_signature=CPU_SIGNATURES["Milan"], features=0x21
     )
 
     assert extend_by_vmsa(seed, sha384(page).digest()) == launch_digest(
-        inputs, product="Milan", vcpus=2
+        **inputs, product="Milan", vcpus=2
     )
 
 
@@ -134,14 +133,14 @@ def test_a_digest_names_its_number_of_processors() -> None:
 
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(UsageError) as caught:
-        launch_digest(LaunchInputs(firmware=Path("no-such-firmware.fd")), product="Milan")
+        launch_digest(Path("no-such-firmware.fd"), product="Milan")
 
     assert str(caught.value.where) == "no-such-firmware.fd"
 
 
 def test_an_unknown_product_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="Milan, Genoa"):
-        launch_digest(LaunchInputs(firmware=DATA / "ovmf_amdsev_suffix.bin"), product="Rome")
+        launch_digest(DATA / "ovmf_amdsev_suffix.bin", product="Rome")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ def test_firmware_without_a_table_is_refused_with_its_name(content: bytes, tmp_p
     firmware.write_bytes(content)
 
     with pytest.raises(UsageError) as caught:
-        launch_digest(LaunchInputs(firmware=firmware), product="Milan")
+        launch_digest(firmware, product="Milan")
 
     assert caught.value.where is not None
     assert caught.value.where.file == str(firmware)

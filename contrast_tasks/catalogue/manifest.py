@@ -71,7 +71,7 @@ SHARED_SECRET_ID = define(
 POLICY_SHARED = define(
     "M018 policy-shared warning",
     "two workloads have the same policy and are one identity",
-    advice="make their pods differ if they must be told apart",
+    advice="make their pods differ if they must be distinguished",
 )
 POLICY_CONFLICT = define(
     "M019 policy-conflict error",

@@ -25,7 +25,7 @@ MESH_EMPTY_ENTRY = define(
 MESH_FIELDS = define(
     "G040 mesh-fields error",
     "an entry of a mesh annotation does not have three fields",
-    "entries are joined by exactly ##; a name holds no #",
+    "entries are joined by exactly ##; a name contains no #",
 )
 MESH_FLAG = define(
     "G040 mesh-flag error|warning",

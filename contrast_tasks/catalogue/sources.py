@@ -4,7 +4,7 @@ from contrast_tasks.catalogue.entry import define
 
 NO_SOURCES = define(
     "G001 no-sources error",
-    "a source does not exist, cannot be read or holds no YAML file",
+    "a source does not exist, cannot be read or contains no YAML file",
     "name the folder of the deployment in contrast.toml as sources, or on the command line",
 )
 NO_WORKLOAD = define(
@@ -146,7 +146,7 @@ CPU_LIMIT = define(
 SECURE_PV = define(
     "G050 secure-pv error",
     "the secure-pv annotation is malformed, or its volumes do not fit",
-    advice="name a block volume and the emptyDir to decrypt it into, as data:state",
+    advice="name a block volume and the emptyDir to decrypt it into, such as data:state",
 )
 SECURE_PV_MOUNT = define(
     "G050 secure-pv-mount warning",

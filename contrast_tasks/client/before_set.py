@@ -8,7 +8,7 @@ from contrast_tasks.client.input_files import read_input
 from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
-    Record,
+    WorkloadRecord,
     deployment_folder,
     load_annotated,
     load_records,
@@ -79,7 +79,7 @@ def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
 
 def differences_from_generated(manifest: "Manifest", settings: Settings, name: str) -> list[str]:
     """Return the differences between the manifest's entries and what was generated: allowed, but rarely intended."""
-    by_policy: dict[str, list[Record]] = {}
+    by_policy: dict[str, list[WorkloadRecord]] = {}
     for record in load_records(settings).values():
         by_policy.setdefault(record.policy_sha256, []).append(record)
     differences: list[str] = []

@@ -71,7 +71,7 @@ class ImageConfig(Record):
     working_dir: str = member(ANY_TEXT, "the folder it starts in", default="")
     user: str = member(ANY_TEXT, "the user, and the group after a colon", default="")
     volumes: tuple[str, ...] = member(TEXTS, "paths of volumes", default=())
-    exposed_ports: tuple[str, ...] = member(TEXTS, "ports, as 8080/tcp", default=())
+    exposed_ports: tuple[str, ...] = member(TEXTS, "ports, such as 8080/tcp", default=())
     os: str = member(ANY_TEXT, "the operating system", default="linux")
     architecture: str = member(ANY_TEXT, "the processor's architecture", default="amd64")
 

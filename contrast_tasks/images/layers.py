@@ -86,7 +86,7 @@ def member_path(name: str, subject: str) -> tuple[str, ...]:
     """
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
     if name.startswith("/") or ".." in parts or "\0" in name:
-        raise ImageError(f"{subject}: layer holds a path outside of its root, {name!r}")
+        raise ImageError(f"{subject}: layer contains a path outside of its root, {name!r}")
     return parts
 
 
@@ -101,5 +101,5 @@ def whiteout_target(parts: tuple[str, ...], subject: str) -> tuple[str, ...] | N
         return (*parts[:-1], "")
     name = parts[-1].removeprefix(WHITEOUT)
     if name in {"", ".", ".."}:
-        raise ImageError(f"{subject}: layer holds a whiteout of {name!r}")
+        raise ImageError(f"{subject}: layer contains a whiteout of {name!r}")
     return (*parts[:-1], name)

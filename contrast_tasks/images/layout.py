@@ -121,7 +121,7 @@ class Layout:
         with self._open(digest) as stream:
             content = stream.read()
         if digest_of(content) != digest:
-            found = f"layout {self.name} holds other bytes under {digest}"
+            found = f"layout {self.name} has other content under {digest}"
             raise ImageError(f"{subject}: {found}", hint="remove the layout and make it again")
         return content
 

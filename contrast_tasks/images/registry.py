@@ -91,7 +91,7 @@ def _request(
 ) -> Request:
     registry = reference.registry
     host = _HUB_HOST if registry == DEFAULT_REGISTRY else registry
-    # An IPv6 address stands in brackets, its port behind them.
+    # An IPv6 address is in brackets, followed by its port.
     name = host[: host.index("]") + 1] if host.startswith("[") else host.partition(":")[0]
     scheme = "http" if is_loopback(name) else "https"
     return Request(

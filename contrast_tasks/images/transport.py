@@ -242,7 +242,7 @@ def _location(answer: Answer, url: str, request: Request) -> str:
         target = urljoin(url, location)
         _origin(target)
     except ValueError as err:
-        found = f"redirected to {location!r}, which is no address"
+        found = f"redirected to {location!r}, which is not an address"
         raise ImageError(f"{request.subject}: {found}") from err
     return target
 

@@ -186,7 +186,7 @@ class Rootfs:
         source = self._parent(parts, member.name, create=False) / parts[-1] if parts else self._root
         mode = _mode(source)
         if mode is None or not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-            found = f"a hard link to {member.linkname!r}, which is no file"
+            found = f"a hard link to {member.linkname!r}, which is not a file"
             raise self._refuse(member.name, found)
         return source
 

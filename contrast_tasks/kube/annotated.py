@@ -3,20 +3,19 @@
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path, sha256_hex
+from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 
 POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotated:
+class Annotated(Record):
     """One Kubernetes object of the annotated YAML.
 
     policy_b64: the policy annotation of its pod template, "" if there is none or it runs no pods.
@@ -57,8 +56,7 @@ class Annotated:
             ) from err
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class WorkloadRecord(Record):
     """The record of one workload: its entry in the manifest."""
 
     id: str
@@ -142,16 +140,16 @@ def policies_of(objects: Sequence[Annotated]) -> dict[str, bytes]:
     return {sha256_hex(policy): policy for policy in policies}
 
 
-def load_records(settings: Settings) -> dict[str, Record]:
+def load_records(settings: Settings) -> dict[str, WorkloadRecord]:
     """Return the workload records by key; {} before the first generate.
 
     Raises UsageError naming a record that is malformed.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, WorkloadRecord] = {}
     for path in sorted((settings.root / settings.build_dir / "workloads").glob("**/*.json")):
         try:
             document = parse_json(path.read_bytes())
-            record = Record(
+            record = WorkloadRecord(
                 id=path.stem,
                 key=document.at("key").text(),
                 policy_sha256=document.at("policy_sha256").text(),

@@ -32,7 +32,7 @@ _POD_SPECS: Final[tuple[Path, ...]] = (
 
 
 def check_plain(document: Document) -> list[Finding]:
-    """Return the findings on an object that is no workload."""
+    """Return the findings on an object that is not a workload."""
     subject = Subject(document, document.obj)
     subject.findings.extend(check_annotations(document))
     if document.obj["apiVersion"] == "v1":

@@ -117,7 +117,7 @@ def kinds_of(volume: Mapping[str, Any]) -> list[str]:
 
 
 def kind_of(volume: Mapping[str, Any]) -> str:
-    """Return the kind of a volume, "none" if it has none; several are joined by "and", which is no known kind."""
+    """Return the kind of a volume, "none" if it has none; several are joined by "and", which is not a known kind."""
     return " and ".join(kinds_of(volume)) or "none"
 
 

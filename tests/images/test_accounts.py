@@ -74,5 +74,5 @@ def test_a_huge_file_is_refused() -> None:
 
 
 def test_a_path_outside_of_the_root_is_refused() -> None:
-    with pytest.raises(ImageError, match="image a: layer holds a path outside of its root"):
+    with pytest.raises(ImageError, match="image a: layer contains a path outside of its root"):
         read((file("../etc/passwd", PASSWD),))

@@ -94,5 +94,5 @@ def test_whiteouts_are_told_from_members(
 
 @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh..."])
 def test_a_whiteout_of_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ImageError, match="layer holds a whiteout of"):
+    with pytest.raises(ImageError, match="layer contains a whiteout of"):
         whiteout_target(("a", name), "image a")

@@ -113,7 +113,7 @@ def test_a_changed_manifest_is_refused(directory: Path) -> None:
     path = directory / "blobs/sha256" / digest.removeprefix("sha256:")
     path.write_bytes(path.read_bytes() + b"\n")
 
-    with pytest.raises(ImageError, match=f"holds other bytes under {digest}"):
+    with pytest.raises(ImageError, match=f"has other content under {digest}"):
         describe(REFERENCE, Layout(directory))
 
 

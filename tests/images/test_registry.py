@@ -465,7 +465,7 @@ def test_a_redirect_to_a_malformed_address_is_an_image_error(
     reference = server.add("shop/cart", "v1", IMAGE)
     server.mischief.fail_first = [(302, {"Location": location})]
 
-    assert f"redirected to '{location}', which is no address" in str(refusal(reference))
+    assert f"redirected to '{location}', which is not an address" in str(refusal(reference))
 
 
 def test_endless_redirects_are_refused(server: FakeRegistry) -> None:

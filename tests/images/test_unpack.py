@@ -187,8 +187,10 @@ ATTACKS = [
     pytest.param((hardlink("a", "../../etc/passwd"),), "outside of its root", id="hard link out"),
     pytest.param((hardlink("a", "/etc/passwd"),), "outside of its root", id="absolute hard link"),
     pytest.param((hardlink("a", "etc/passwd"),), "is not a directory", id="hard link to nothing"),
-    pytest.param((folder("d"), hardlink("a", "d")), "which is no file", id="hard link to a folder"),
-    pytest.param((hardlink("a", "."),), "which is no file", id="hard link to the root"),
+    pytest.param(
+        (folder("d"), hardlink("a", "d")), "which is not a file", id="hard link to a folder"
+    ),
+    pytest.param((hardlink("a", "."),), "which is not a file", id="hard link to the root"),
     pytest.param((special("a", tarfile.CHRTYPE),), "neither a file", id="character device"),
     pytest.param((special("a", tarfile.BLKTYPE),), "neither a file", id="block device"),
     pytest.param((special("a", tarfile.FIFOTYPE),), "neither a file", id="fifo"),

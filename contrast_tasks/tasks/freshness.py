@@ -5,7 +5,6 @@ doit only asks whether a target exists. Here an output that was edited, emptied 
 
 import hashlib
 import inspect
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,7 +37,7 @@ class Fresh:
     inputs: gives what the task is made of, asked when doit looks at the task, so after the tasks it depends on. What was
         true before the action is what gets recorded.
     outputs: the files the task writes, relative to the project.
-    results: where the task's inputs are kept, for `reasons`; kind: of its result there, "" if it has none.
+    results: where the task's result is kept with what it was made from; kind: of that result, "" if there is none.
     settles: the task completes its own inputs, as the one that makes a key when there is none; what is true after the
         action is recorded.
     """
@@ -57,6 +56,7 @@ class Fresh:
     ) -> None:
         self._now = inputs
         self._results = results
+        self._kind = kind
         self._result = results.path(kind, "") if kind else ""
         self._reasons: list[str] = []
         self._settles = settles
@@ -94,10 +94,11 @@ class Fresh:
         found = []
         now = self._now()
         if before != now.digest:
-            kept = self._results.get("inputs", before)
-            found = [] if kept is None else _differences(json.loads(kept), now.named)
-            if not found:
-                found = ["what it is made from changed"]
+            parts = (
+                self._results.made_from(self._kind, before) if self._kind else values.get("parts")
+            )
+            found = _differences(parts, now.named) if parts else []
+            found = found or ["what it is made from changed"]
         elif self._result and not _is_intact(f"{self._result}{before}", values.get("kept")):
             found.append("its result is gone or damaged")
         recorded = values.get("outputs")
@@ -124,14 +125,16 @@ class Fresh:
 
     def _record(self) -> dict[str, Any]:
         inputs = self._now() if self._settles or self._inputs is None else self._inputs
-        parts = json.dumps(inputs.named, separators=(",", ":"), ensure_ascii=False)
-        self._results.remember("inputs", inputs.digest, parts.encode(errors="surrogateescape"))
-        kept = {"kept": _state(f"{self._result}{inputs.digest}")} if self._result else {}
+        more = (
+            {"kept": _state(f"{self._result}{inputs.digest}")}
+            if self._kind
+            else {"parts": inputs.named}
+        )
         return {
             "inputs": inputs.digest,
             "outputs": {path: _state(path) for path in self._outputs},
             "why": self._reasons,
-            **kept,
+            **more,
         }
 
 

@@ -25,7 +25,7 @@ def check_sources(project: Spec) -> dict[str, Any]:
     findings = findings_of_sources(workspace)
     raise_errors(findings)
     content = canonical_json([finding.to_json() for finding in findings])
-    workspace.results.put("sources", workspace.inputs.sources().digest, content)
+    workspace.keep("sources", workspace.inputs.sources(), content)
     return {"wrote": []}
 
 
@@ -77,7 +77,7 @@ def prepare_keys(project: Spec) -> dict[str, Any]:
     public, made = prepare(workspace.project.settings)
     # The keys that were made are among what the result is made from.
     content = canonical_json(vars(public))
-    workspace.results.put("keys", workspace.inputs.keys().digest, content)
+    workspace.keep("keys", workspace.inputs.keys(), content)
     return {"wrote": made}
 
 
@@ -89,14 +89,15 @@ def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
     from contrast_tasks.steps.work import parse_head
 
     workspace = _open(project)
-    digest = workspace.inputs.workload(workload).digest
+    inputs = workspace.inputs.workload(workload)
+    digest = inputs.digest
     content = workspace.results.get("workload", digest)
     if content is None:
         content = workspace.shared.get("workload", digest)
         if content is None:
             content = _derive(workspace, workload)
             workspace.shared.remember("workload", digest, content)
-        workspace.results.put("workload", digest, content)
+        workspace.keep("workload", inputs, content)
     policy = parse_head(content).policy_sha256
     result = f"{project.state}/store/workload/{digest}"
     return {
@@ -139,7 +140,7 @@ def check_project(project: Spec) -> dict[str, Any]:
     from contrast_tasks.steps.keys import PublicKeys
 
     workspace = _open(project)
-    opened, inputs, results = workspace.project, workspace.inputs, workspace.results
+    opened, inputs = workspace.project, workspace.inputs
     place = opened.root / opened.paths.check
     frame_before = check.frame_before(place)
     if not frame_before:
@@ -156,7 +157,7 @@ def check_project(project: Spec) -> dict[str, Any]:
         frame_before=frame_before,
     )
     workspace.accept(heads)
-    results.put("check", inputs.check().digest, checked.manifest)
+    workspace.keep("check", inputs.check(), checked.manifest)
     changed = write_atomic(place, pretty_json(checked.outcome))
     path = opened.paths.check
     return {"wrote": [path] if changed else [], "outcome": path}

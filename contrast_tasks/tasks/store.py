@@ -1,12 +1,14 @@
 """The store of results: entries by kind and key, each of which checks itself when it is read.
 
-    line 1   contrast-store/1 <kind> <key> <SHA-256 of everything below>
+    line 1   contrast-store/2 <kind> <key> <SHA-256 of everything below>
+    line 2   what the key is the digest of, name -> digest, as JSON; {} for other keys
     rest     the content
 
 An entry that is damaged, or that stands where another one should, does not count. Losing the store costs time only.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,7 +16,8 @@ from pathlib import Path
 from contrast_tasks.files import replace_file, sha256_hex
 from contrast_tasks.records import Record
 
-_MAGIC = "contrast-store/1"
+NOTHING: Mapping[str, str] = {}
+_MAGIC = "contrast-store/2"
 
 
 class Store(Record, kw_only=False):
@@ -28,17 +31,29 @@ class Store(Record, kw_only=False):
 
     def get(self, kind: str, key: str) -> bytes | None:
         """Return the content of an entry, None if there is none that is intact."""
+        rest = self._intact(kind, key)
+        return None if rest is None else rest.partition(b"\n")[2]
+
+    def made_from(self, kind: str, key: str) -> Mapping[str, str]:
+        """Return what the key of an entry is the digest of; {} if that is not known."""
+        rest = self._intact(kind, key) or b"{}"
+        return dict(json.loads(rest.partition(b"\n")[0]))
+
+    def _intact(self, kind: str, key: str) -> bytes | None:
         try:
             entry = Path(self.path(kind, key)).read_bytes()
         except OSError:
             return None
-        first, _, content = entry.partition(b"\n")
-        return content if first == _first_line(kind, key, sha256_hex(content)) else None
+        first, _, rest = entry.partition(b"\n")
+        return rest if first == _first_line(kind, key, sha256_hex(rest)) else None
 
-    def put(self, kind: str, key: str, content: bytes) -> None:
+    def put(
+        self, kind: str, key: str, content: bytes, made_from: Mapping[str, str] = NOTHING
+    ) -> None:
         """Write an entry; raises OSError, naming the file, where that is not possible."""
-        first = _first_line(kind, key, sha256_hex(content))
-        replace_file(Path(self.path(kind, key)), first + b"\n" + content, is_synced=False)
+        rest = json.dumps(made_from, separators=(",", ":")).encode() + b"\n" + content
+        first = _first_line(kind, key, sha256_hex(rest))
+        replace_file(Path(self.path(kind, key)), first + b"\n" + rest, is_synced=False)
 
     def remember(self, kind: str, key: str, content: bytes) -> None:
         """Write an entry that only saves time: that it cannot be written is no error."""

@@ -16,7 +16,7 @@ from contrast_tasks.steps.index import Index, SourceFile, index_sources, read_fa
 from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
-from contrast_tasks.tasks.inputs import ProjectInputs
+from contrast_tasks.tasks.inputs import Inputs, ProjectInputs
 from contrast_tasks.tasks.store import Store, shared_folder
 
 if TYPE_CHECKING:
@@ -96,18 +96,18 @@ class Workspace(Record):
             )
         return content
 
+    def keep(self, kind: str, inputs: Inputs, content: bytes) -> None:
+        """Keep what a task made from the inputs."""
+        self.results.put(kind, inputs.digest, content, inputs.named)
+
     def prune(self) -> None:
         """Remove the results that are of no use any more, so that the project's store does not grow."""
         inputs, project = self.inputs, self.project
         workloads = [inputs.workload(name).digest for name in project.index.workloads]
-        whole = {"sources": inputs.sources(), "keys": inputs.keys(), "check": inputs.check()}
         self.results.keep("workload", workloads)
+        whole = {"sources": inputs.sources(), "keys": inputs.keys(), "check": inputs.check()}
         for kind, made in whole.items():
             self.results.keep(kind, (made.digest,))
-        others = (inputs.lock(), inputs.documents(), inputs.components(), inputs.manifest())
-        digests = {made.digest for made in (*whole.values(), *others)}
-        digests.update(inputs.output(source.file).digest for source in project.index.files)
-        self.results.keep("inputs", digests.union(workloads))
 
 
 def open_workspace(spec: Spec, *, is_fresh: bool = False) -> Workspace:

@@ -330,10 +330,7 @@ def _entries(project: FakeProject, kind: str) -> list[Path]:
     "name",
     [
         "doit.db",
-        *(
-            f"store/{kind}"
-            for kind in ("index", "code", "keys", "sources", "heads", "check", "inputs")
-        ),
+        *(f"store/{kind}" for kind in ("index", "code", "keys", "sources", "heads", "check")),
     ],
 )
 @pytest.mark.parametrize(

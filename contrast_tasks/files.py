@@ -34,7 +34,9 @@ def norm_path(path: str | os.PathLike[str], root: str | os.PathLike[str] = ".") 
     return Path(os.path.relpath(path, root)).as_posix()
 
 
-def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o644) -> bool:
+def write_atomic(
+    path: str | os.PathLike[str], content: bytes, *, mode: int = 0o644, is_synced: bool = True
+) -> bool:
     """Write `content` to `path` unless the file holds these bytes already; return whether it was written.
 
     Missing parent directories are made. An OSError always names `path`.
@@ -43,7 +45,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes, *, mode: int = 0o
     with contextlib.suppress(OSError):
         if target.read_bytes() == content:
             return False
-    replace_file(target, content, mode=mode)
+    replace_file(target, content, mode=mode, is_synced=is_synced)
     return True
 
 

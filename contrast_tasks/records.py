@@ -6,6 +6,7 @@ The type checker is told that records are keyword-only, frozen dataclasses; at r
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Record:
     members: "ClassVar[tuple[Member, ...]]" = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     _names: ClassVar[frozenset[str]] = frozenset()
+    _compared: "ClassVar[itemgetter[Any]]"
 
     def __init_subclass__(cls, *, first: tuple[str, ...] = (), kw_only: bool = True) -> None:
         """Collect the declarations; first: names of members that documents list before the inherited ones."""
@@ -75,6 +77,9 @@ class Record:
                 delattr(cls, name)
         cls.parts = (*cls.parts, *own)
         cls._names = frozenset(cls.parts)
+        compared = [name for name in cls.parts if name[0] != "_"]
+        if compared:
+            cls._compared = itemgetter(*compared)
         cls.defaults = {name: value for name, value in defaults.items() if value is not REQUIRED}
         ordered = dict.fromkeys((*first, *members))
         cls.members = tuple(members[name] for name in ordered)
@@ -94,14 +99,14 @@ class Record:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable, '{name}' cannot be deleted")
 
-    def _compared(self) -> list[Any]:
-        return [self.__dict__[name] for name in self.parts if name[0] != "_"]
-
     def __eq__(self, other: object) -> bool:
-        return other.__class__ is self.__class__ and self._compared() == other._compared()
+        compared = self._compared
+        return other.__class__ is self.__class__ and compared(self.__dict__) == compared(
+            other.__dict__
+        )
 
     def __hash__(self) -> int:
-        return hash((type(self), *self._compared()))
+        return hash((type(self), self._compared(self.__dict__)))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{n}={self.__dict__[n]!r}" for n in self.parts if n[0] != "_")
@@ -110,7 +115,9 @@ class Record:
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some parts."""
         changed = object.__new__(type(self))
-        changed.__dict__.update(self.__dict__)
+        own = self.__dict__
+        # Without what a cached_property keeps there too.
+        changed.__dict__.update({name: own[name] for name in self.parts})
         changed.__dict__.update(changes)
         if len(changed.__dict__) != len(self.parts):
             raise TypeError(f"{type(self).__name__} has no {[*changes.keys() - self._names]}")

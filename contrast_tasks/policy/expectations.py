@@ -5,7 +5,8 @@ read. What several containers have in common goes to `shared`, because annotatio
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from contrast_tasks.findings import Finding
 from contrast_tasks.pods.volume_kinds import DirectoryKind
@@ -74,7 +75,7 @@ class Process(Record):
     caps: tuple[str, ...]
 
 
-class Mount(Record):
+class Mount(NamedTuple):
     """One mount point.
 
     source: `eq` and the text, `file` and the base name of a copied file, or `ephemeral` or `local` and the volume.
@@ -146,15 +147,15 @@ class Container(Record):
     exec: tuple[tuple[Value, ...], ...]
     logs: bool
 
-    @property
+    @cached_property
     def nested(self) -> tuple[tuple[str, str], ...]:
         """Return the pairs (outer, inner) of mount points where one contains the other, sorted."""
         points = sorted(mount.destination for mount in self.mounts)
         return tuple(
             (outer, inner)
-            for outer in points
+            for outer, folder in [(point, point.rstrip("/") + "/") for point in points]
             for inner in points
-            if inner.startswith(outer.rstrip("/") + "/") and inner != outer
+            if inner.startswith(folder) and inner != outer
         )
 
 

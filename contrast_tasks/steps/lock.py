@@ -6,6 +6,7 @@ locked already are kept, unless a layout now holds another image: the lock is wh
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any
 
 from contrast_tasks.errors import ImageError
@@ -36,7 +37,13 @@ def read_lock(settings: Settings) -> Lock:
         content = path.read_bytes()
     except FileNotFoundError:
         return Lock()
-    return parse_lock(content, settings.lock)
+    return _parsed(content, settings.lock)
+
+
+@lru_cache(maxsize=1)
+def _parsed(content: bytes, file: str) -> Lock:
+    # Every workload of a run asks for it.
+    return parse_lock(content, file)
 
 
 def complete_lock(settings: Settings, references: Sequence[str]) -> dict[str, Any]:

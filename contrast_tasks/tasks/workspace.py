@@ -4,11 +4,11 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import GraphError
-from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
@@ -44,11 +44,14 @@ class Workspace(Record):
         """Return the documents of a source as checks over all sources see them."""
         from contrast_tasks.kube.index import FileIndex
 
-        project = self.project
-        content = self.memo.get("facts", _facts_key(project.code, source.file, source.digest))
-        if content is not None:
-            return FileIndex.from_json(json.loads(content))
-        return read_facts(read_source(project.settings, source), source.file)
+        digest, facts = self._facts.get(source.file, ("", {}))
+        if digest == source.digest:
+            return FileIndex.from_json(facts)
+        return read_facts(read_source(self.project.settings, source), source.file)
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Any]:
+        return _read_json(self.memo, "facts", self.project.code)
 
     def work(self, workload: str) -> Work:
         """Return the result of a workload; raises GraphError if there is none for the inputs as they are now."""
@@ -147,21 +150,24 @@ def open_project(spec: Spec) -> Project:
 
 
 def _index(settings: Settings, memo: Store, code: str) -> Index:
-    content = memo.get("index", code)
-    recorded = {} if content is None else json.loads(content)
-    found = index_sources(settings, recorded, now_ns=time.time_ns())
+    """Return the index of the sources; keeps it, and for each source its digest with the facts of its documents."""
+    found = index_sources(settings, _read_json(memo, "index", code), now_ns=time.time_ns())
     if found.is_new:
-        facts = {
-            file: _facts_key(code, file, entry["digest"]) for file, entry in found.entries.items()
-        }
-        for file, parsed in found.parsed.items():
-            memo.remember("facts", facts[file], canonical_json(parsed.to_json()))
-        text = json.dumps(found.entries, separators=(",", ":"))
-        memo.remember("index", code, text.encode())
-        memo.keep("index", (code,))
-        memo.keep("facts", facts.values())
+        if found.parsed:
+            known = _read_json(memo, "facts", code)
+            facts = {file: known[file] for file in found.entries if file in known}
+            for file, parsed in found.parsed.items():
+                facts[file] = [found.entries[file]["digest"], parsed.to_json()]
+            _remember_json(memo, "facts", code, facts)
+        _remember_json(memo, "index", code, found.entries)
     return found.index
 
 
-def _facts_key(code: str, file: str, digest: str) -> str:
-    return sha256_hex(f"{code}\n{file}\n{digest}".encode())
+def _read_json(memo: Store, kind: str, code: str) -> dict[str, Any]:
+    content = memo.get(kind, code)
+    return {} if content is None else dict(json.loads(content))
+
+
+def _remember_json(memo: Store, kind: str, code: str, document: Mapping[str, Any]) -> None:
+    memo.remember(kind, code, json.dumps(document, separators=(",", ":")).encode())
+    memo.keep(kind, (code,))

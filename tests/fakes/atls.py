@@ -31,7 +31,7 @@ class FakeEvidence:
 
 @dataclass(kw_only=True)
 class FakeIssuer:
-    """Issues documents that say what they are asked to say; `issued` counts them."""
+    """Issues documents with the requested report data and records it in `issued`."""
 
     oid: str = OID_SNP
     host_data: bytes = HOST_DATA
@@ -45,7 +45,7 @@ class FakeIssuer:
 
 @dataclass(kw_only=True)
 class ReplayingIssuer:
-    """Always issues the same document, whatever it is asked for."""
+    """Always issues the same document, for any report data."""
 
     document: bytes
     oid: str = OID_SNP
@@ -116,7 +116,7 @@ Forge = Callable[[PrivateKey, bytes], x509.Certificate]
 
 
 class ForgingServer(ServerSession):
-    """A one-sided server that presents whatever `forge` makes for the client's nonce."""
+    """A one-sided server that presents the certificate that `forge` makes for the client's nonce."""
 
     def __init__(self, forge: Forge) -> None:
         self._forge = forge
@@ -130,7 +130,7 @@ class ForgingServer(ServerSession):
 
 
 class ForgingClient(ClientSession):
-    """A client that trusts anybody and presents whatever `forge` makes for the server's nonce."""
+    """A client that accepts any server and presents the certificate that `forge` makes for the server's nonce."""
 
     def __init__(self, forge: Forge) -> None:
         self._forge = forge
@@ -145,7 +145,7 @@ class ForgingClient(ClientSession):
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What became of a handshake: the failures of both sides, and all bytes the server sent."""
+    """The result of a handshake: the failures of both sides, and all bytes that the server sent."""
 
     client_error: Exception | None = None
     server_error: Exception | None = None
@@ -159,7 +159,7 @@ class Outcome:
 
 
 def shake(client: ClientSession, server: ServerSession) -> Outcome:
-    """Let two sessions talk until both are done or one has failed and the other has heard of it."""
+    """Exchange the messages of two sessions until both are done, or one has failed and the other has its alert."""
     outcome = Outcome()
     to_server, to_client = b"", b""
     for _ in range(4):
@@ -217,6 +217,6 @@ def echo(server: grpc.Server, registry: Registry) -> None:
 
 
 def say(channel: grpc.Channel, request: bytes = b"hello") -> list[bytes]:
-    """Call Say; returns request, snapshot, host data and key as the server saw them."""
+    """Call Say; return request, snapshot, host data and key as the server received them."""
     call: Callable[..., bytes] = channel.unary_unary("/test.Echo/Say")
     return call(request, timeout=20).split(b"|")

@@ -1,4 +1,4 @@
-"""A synthetic AMD: root, intermediate, chip and reports that verify, each part replaceable by a lie."""
+"""A synthetic AMD: root, intermediate, chip and reports that verify; tests can replace each part by a wrong one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -50,7 +50,7 @@ def chip_key(name: str = "chip") -> ec.EllipticCurvePrivateKey:
 
 @dataclass(frozen=True, kw_only=True)
 class FakeAmd:
-    """A vendor whose processors are of one line; `owner` tells two vendors with the same names apart."""
+    """A vendor with processors of one line; vendors with the same names but another `owner` have other keys."""
 
     line: str = "Milan"
     owner: str = "genuine"
@@ -147,7 +147,7 @@ class FakeAmd:
 
 @dataclass(kw_only=True)
 class AmdIssuer:
-    """A guest on a processor of `vendor`; `lie` gets the honest document and what it was asked for, and returns what is sent."""
+    """A guest on a processor of `vendor`; `lie` maps the honest document and the report data to the document that is sent."""
 
     vendor: FakeAmd = field(default_factory=FakeAmd)
     host_data: bytes = HOST_DATA

@@ -1,4 +1,4 @@
-"""The kernel's configfs-tsm, imitated by a directory."""
+"""The kernel's configfs-tsm, simulated by a directory."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from contrast_tasks.attestation.issuers.tsm import KernelAttributes
 
 
 class Configfs(KernelAttributes):
-    """A directory whose entries behave like the kernel's: writes count, and reports follow what was written."""
+    """A directory whose entries behave like the kernel's: writes are counted, and reports hold the written report data."""
 
     def __init__(self, provider: bytes = b"sev_guest\n") -> None:
         self.provider = provider

@@ -1,4 +1,4 @@
-"""Small images that can be measured: an OVMF-like firmware with TDX metadata, a bzImage-like kernel."""
+"""Small images to measure: a firmware like OVMF with TDX metadata, a kernel like a bzImage."""
 
 import struct
 from uuid import UUID
@@ -15,7 +15,7 @@ _SECTIONS = (
 
 
 def tdx_firmware() -> bytes:
-    """Return an image of 20 KiB whose table at the end names its three sections."""
+    """Return an image of 20 KiB with a table of three sections at its end."""
     image = bytearray(index % 251 for index in range(_SIZE))
     metadata = struct.pack("<4sIII", b"TDVF", 16 + 32 * len(_SECTIONS), 1, len(_SECTIONS))
     metadata += b"".join(struct.pack("<IIQQII", *section) for section in _SECTIONS)

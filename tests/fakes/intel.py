@@ -186,7 +186,7 @@ ADDRESS = [x509.UniformResourceIdentifier("https://localhost/crl")]
 
 
 def scope(**restrictions: Any) -> x509.IssuingDistributionPoint:
-    """Return what a list says of its scope; without restrictions it is about every certificate of its issuer."""
+    """Return the scope of a revocation list; without restrictions, all certificates of its issuer."""
     values: dict[str, Any] = {
         "full_name": ADDRESS,
         "relative_name": None,
@@ -201,8 +201,8 @@ def scope(**restrictions: Any) -> x509.IssuingDistributionPoint:
 
 UNKNOWN_EXTENSION = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 
-# Extensions of a revocation list (value, critical) that make its silence about a certificate mean nothing.
-NARROWING: dict[str, tuple[x509.ExtensionType, bool]] = {
+# Extensions (value, critical) of a revocation list that is incomplete: a certificate missing from it may still be revoked.
+INCOMPLETE: dict[str, tuple[x509.ExtensionType, bool]] = {
     "changes since another list": (x509.DeltaCRLIndicator(1), True),
     "changes, not marked critical": (x509.DeltaCRLIndicator(1), False),
     "other issuers' certificates": (scope(indirect_crl=True), True),
@@ -217,7 +217,7 @@ NARROWING: dict[str, tuple[x509.ExtensionType, bool]] = {
     "authorities only": (scope(only_contains_ca_certs=True), True),
     "unknown and critical": (UNKNOWN_EXTENSION, True),
 }
-WHOLE: dict[str, tuple[x509.ExtensionType, bool]] = {
+COMPLETE: dict[str, tuple[x509.ExtensionType, bool]] = {
     "number": (x509.CRLNumber(1), False),
     "whole scope": (scope(), True),
     "unknown and not critical": (UNKNOWN_EXTENSION, False),
@@ -243,7 +243,7 @@ def moment(when: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """A TD report body as a host of this synthetic Intel would report it."""
+    """The TD report body of a guest on a host of this synthetic Intel."""
 
     tee_tcb_svn: bytes = bytes((6, 1, 3)) + bytes(13)
     mr_seam: bytes = b"\x5e" * 48
@@ -283,7 +283,7 @@ def qe_report(
 
 @dataclass(kw_only=True)
 class Intel:
-    """Keys and certificates of one synthetic vendor; make it once per test session, lies are made per call."""
+    """Keys and certificates of one synthetic vendor, made once per test session; each call can make one part wrong."""
 
     root_key: Key = field(default_factory=new_key)
     ca_key: Key = field(default_factory=new_key)

@@ -1,4 +1,4 @@
-"""A session with a Coordinator that presents whatever a test wants."""
+"""A session with a Coordinator whose answers the test chooses."""
 
 import secrets
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ AUTHORITY = new_authority()
 
 @dataclass
 class Liar:
-    """A session that presents whatever the test wants."""
+    """A session that presents the given history."""
 
     manifests: tuple[bytes, ...]
     policies: tuple[bytes, ...]

@@ -1,6 +1,6 @@
-"""Input that is wrong on purpose: by bytes, and by the structure of DER, protobuf, JSON and fixed layouts.
+"""Mutations of input for parsers: of bytes, and of structures in DER, protobuf, JSON and fixed layouts.
 
-A mutation by structure keeps the lengths around it right, so that it gets past the outermost reader and into the one it is meant for.
+A mutation of a structure keeps the enclosing lengths correct, so that it passes the outer parsers and reaches the inner one.
 """
 
 import json
@@ -16,7 +16,7 @@ _OCTET_STRING, _BIT_STRING = 0x04, 0x03
 
 
 def by_bytes(source: Random, content: bytes) -> bytes:
-    """Return `content` after one to three changes of the kinds that break parsers."""
+    """Return `content` after one to three random changes of bytes."""
     changed = bytearray(content)
     for _ in range(source.randint(1, 3)):
         at = source.randrange(len(changed) or 1)
@@ -47,7 +47,7 @@ def by_bytes(source: Random, content: bytes) -> bytes:
 
 
 def by_layout(*boundaries: int) -> Mutate:
-    """Return a mutation that overwrites, drops or repeats whole fields; `boundaries` are the offsets where they begin."""
+    """Return a mutation that overwrites, drops or repeats whole fields; `boundaries` are their offsets."""
 
     def mutate(source: Random, content: bytes) -> bytes:
         index = source.randrange(len(boundaries))
@@ -71,7 +71,7 @@ def by_layout(*boundaries: int) -> Mutate:
 
 
 def by_der(source: Random, content: bytes) -> bytes:
-    """Return DER with one element changed, dropped, repeated or spelled in BER, and the lengths around it right."""
+    """Return DER with one element changed, dropped, repeated or encoded in BER, and correct enclosing lengths."""
     tree = _elements(content)
     places = list(_places(tree))
     if not places:
@@ -102,7 +102,7 @@ def by_der(source: Random, content: bytes) -> bytes:
 
 
 class _Raw(tuple):  # type: ignore[type-arg]
-    """An element that is already encoded, in a form that DER does not have."""
+    """An element that is already encoded, not in DER."""
 
     __slots__ = ()
 
@@ -111,7 +111,7 @@ class _Raw(tuple):  # type: ignore[type-arg]
 
 
 def _elements(content: bytes) -> list[Any]:
-    """Return [(tag, bytes or elements)] of what is DER throughout, else []."""
+    """Return [(tag, bytes or elements)], empty unless all of `content` is DER."""
     found: list[Any] = []
     at = 0
     while at < len(content):

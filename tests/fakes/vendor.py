@@ -1,4 +1,4 @@
-"""Vendors' services on this machine: they answer each path as told, and remember what was asked."""
+"""Vendors' services on this machine: they send prepared answers, and record the requests."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +7,7 @@ from contrast_tasks.web.answers import Answer
 
 
 class _Loopback:
-    """A server on a free port that remembers what was asked; stop it when done."""
+    """A server on a free port that records the requested paths in `seen`; stop it when done."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -38,7 +38,7 @@ class _Loopback:
 
     @property
     def address(self) -> str:
-        """Return the prefix that stands for the vendor's own."""
+        """Return the address prefix that replaces the vendor's."""
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def stop(self) -> None:
@@ -49,7 +49,7 @@ class _Loopback:
 
 
 class FakeVendor(_Loopback):
-    """Serves `answers` by path; any other path is 404."""
+    """Serves `answers` by path, and 404 for other paths."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
@@ -60,7 +60,7 @@ class FakeVendor(_Loopback):
 
 
 class Vendor(_Loopback):
-    """Answers each path from a queue; the last answer of a queue stays."""
+    """Serves the answers of each path in order, and then the last one again."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
@@ -72,7 +72,7 @@ class Vendor(_Loopback):
 
 
 class Clock:
-    """Time that passes only by sleeping."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

@@ -1,7 +1,7 @@
 """The endorsement certificate that the host of an Azure guest offers.
 
-Nothing in the answer is trusted: its certificates are verified like those of a peer. Here only its form is checked, strictly, so
-that an answer of another service is told from certificates that do not verify.
+Nothing in the answer is trusted: its certificates are verified like those of a peer. Here only its form is checked, strictly, to
+distinguish the answer of another service from certificates that do not verify.
 
 Source: docs/internals/attestation.md 4 (`GET /metadata/THIM/amd/certification` on the link-local address, header `Metadata: true`).
 """

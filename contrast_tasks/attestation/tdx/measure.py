@@ -33,7 +33,7 @@ _MOST_SECTION_BYTES = 64 * 1024 * 1024
 _BOOT_HEADER_END = 0x268
 _PE32, _PE32_PLUS = 0x10B, 0x20B
 
-SECTION_BFV, SECTION_CFV, SECTION_TD_HOB, SECTION_TEMP_MEMORY = 0, 1, 2, 3
+_CONFIGURATION_VOLUME = 1  # the kind of a section
 
 _EFI_GLOBAL = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 _EFI_IMAGE_SECURITY = UUID("d719b2cb-3d3a-4596-a3bc-dad00e67656f")
@@ -196,7 +196,9 @@ def rtmr0(
     machine_digests: what these builds of firmware and QEMU measure of ACPI and fw_cfg, 48 bytes each, in order.
     boot_option: the measured value of Boot0000. final_separator: older firmware measures another separator at the end.
     """
-    volumes = [section for section in tdvf_sections(firmware) if section.kind == SECTION_CFV]
+    volumes = [
+        section for section in tdvf_sections(firmware) if section.kind == _CONFIGURATION_VOLUME
+    ]
     if len(volumes) != 1:
         raise UsageError(f"the firmware has {len(volumes)} configuration volumes, wanted 1")
     (volume,) = volumes

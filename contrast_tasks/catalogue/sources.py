@@ -228,11 +228,6 @@ UNKNOWN_ANNOTATION = define(
     "an annotation with the prefix of this tool has an unknown name",
     "remove it",
 )
-SCHEMA = define(
-    "S001 schema error",
-    "a file does not match its JSON Schema",
-    advice="compare it with the schema that the message names",
-)
 ANNOTATION_CONFLICT = define(
     "W101 annotation-conflict warning",
     "an annotation has one value on the object and another on its pod template",

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.tasks.run import run_tasks
 
     workspace = context.workspace(**generate.flags_of(arguments, context))
-    run = run_tasks(load_tasks(workspace), ["sources", "documents", "workload"])
+    run = run_tasks(load_tasks(workspace), ["sources", "lock", "workload"])
     reporter = run.reporter
     findings = sorted_findings([*reporter.findings, *passed_findings(workspace)])
     workspace.prune()

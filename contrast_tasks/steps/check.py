@@ -5,7 +5,6 @@
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,6 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
-from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import SourceFile
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, shown
@@ -75,31 +73,6 @@ def _confidential(project: Project) -> Iterable[Finding]:
         )
 
 
-def check_documents(settings: Settings) -> None:
-    """Validate settings and lock file by their schemas; raise FindingsError naming every difference."""
-    findings: list[Finding] = []
-    file = settings.root / settings.file
-    if file.is_file():
-        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        findings.extend(_schema_findings(document, "settings", settings.file))
-    lock = settings.root / settings.lock
-    if lock.is_file():
-        findings.extend(_schema_findings(json.loads(lock.read_bytes()), "lock", settings.lock))
-    raise_errors(findings)
-
-
-def _schema_findings(document: Any, schema: str, file: str) -> Iterable[Finding]:
-    from contrast_tasks.schema import validate
-
-    for pointer, message in validate(document, schema):
-        yield Finding(
-            catalogue.SCHEMA,
-            Location(file=file, pointer=pointer),
-            f"{pointer or 'the document'} {message}",
-            f"see schemas/{schema}.schema.json",
-        )
-
-
 class Checked(NamedTuple):
     """A manifest that may be written, and build/check.json as a JSON value."""
 
@@ -114,13 +87,12 @@ def check_project(
     *,
     accepted: Collection[str],
     of_sources: Sequence[Finding],
-    frame_before: str,
 ) -> Checked:
-    """Compose the manifest and validate everything.
+    """Compose the manifest and check everything.
 
-    heads: of every workload, by id; accepted: the ids of those that these checks accepted before.
-    of_sources: what `source_findings` found; frame_before: of the last outcome.
-    Values that only the user can know may be missing: the outcome lists them. Raises FindingsError for all else.
+    heads: of all workloads, by id. accepted: ids of the workloads that these checks accepted before.
+    of_sources: the result of `source_findings`.
+    Values that only the user knows may be missing: the outcome lists them. Raises FindingsError for any other error.
     """
     from contrast_tasks.manifest.codec import render_manifest
     from contrast_tasks.manifest.validate import is_missing
@@ -137,23 +109,14 @@ def check_project(
     missing = [finding for finding in findings if is_missing(finding)]
     found = sorted((finding for finding in findings if not is_missing(finding)), key=sort_key)
     raise_errors(found)
-    frame = _frame(manifest, project.code, is_complete=not missing)
     outcome = {
         "version": VERSION,
         "workloads": len(heads),
         "policies": len(manifest.policies),
         "manifest_sha256": sha256_hex(content),
-        "frame_sha256": frame,
         "findings": [finding.to_json() for finding in found],
         "missing": [finding.to_json() for finding in missing],
     }
-    if frame != frame_before:
-        schema = "manifest.input" if missing else "manifest"
-        different = [
-            *_schema_findings(json.loads(content), schema, paths.manifest),
-            *_schema_findings(outcome, "check", paths.check),
-        ]
-        raise_errors(different)
     return Checked(content, outcome)
 
 
@@ -198,21 +161,9 @@ def refuse_foreign(project: Project) -> None:
         )
 
 
-def _frame(manifest: "Manifest", code: str, *, is_complete: bool) -> str:
-    """Return the digest of all of a manifest but its policies, and of the rules.
-
-    The schema is asked when this changes. What it says of a single policy entry, the rules of `check_manifest` say
-    too (a test holds both together), and loading it takes longer than deriving a policy.
-    """
-    from contrast_tasks.manifest.codec import render_manifest
-
-    text = render_manifest(manifest.replace(policies={}))
-    return sha256_hex(f"{code} {is_complete} {sha256_hex(text)}".encode())
-
-
-def frame_before(path: Path) -> str:
-    """Return the frame's digest in an earlier build/check.json, "" if there is none that can be read."""
+def has_outcome(path: Path) -> bool:
+    """Return whether a file is the build/check.json of an earlier run."""
     try:
-        return str(json.loads(path.read_bytes())["frame_sha256"])
+        return bool(json.loads(path.read_bytes())["manifest_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return False

@@ -109,7 +109,7 @@ class Fresh:
             elif outputs.get(path) is None:
                 found.append(f"{path} was not among its outputs before")
             elif not _is_intact(path, outputs[path]):
-                found.append(f"{path} was changed by somebody else")
+                found.append(f"{path} was changed after it was written")
         if not found and len(outputs) != len(self._outputs):
             found.append("it had other outputs before")
         return found

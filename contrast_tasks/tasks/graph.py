@@ -1,8 +1,8 @@
 """The tasks of a project, built from its index: static, one per workload, one per output file.
 
-    lock ─┬> workload:<file>#<Kind>/<name> ─┐
-          └> documents                       ├> check ─> output:<file> ─> manifest ─> generate
-    keys, sources ───────────────────────────┘
+    lock ─> workload:<file>#<Kind>/<name> ─┐
+                                           ├> check ─> output:<file> ─> manifest ─> generate
+    keys, sources ─────────────────────────┘
 
 Nothing under build/ changes before `check` has accepted everything, and the manifest changes last.
 """
@@ -109,13 +109,6 @@ def generate_tasks(
         doc="complete the lock file from the layouts on disk",
     )
     yield make(
-        "documents",
-        "check_documents",
-        inputs.documents,
-        task_dep=["lock"],
-        doc="validate settings and lock file by their schemas",
-    )
-    yield make(
         "keys",
         "prepare_keys",
         inputs.keys,
@@ -143,7 +136,7 @@ def generate_tasks(
         inputs.check,
         outputs=(project.paths.check,),
         result="check",
-        task_dep=["sources", "documents", "keys", "workload"],
+        task_dep=["sources", "lock", "keys", "workload"],
         doc="check everything before anything is written",
     )
     outputs = [

@@ -153,13 +153,6 @@ class ProjectInputs:
             parts["the simulated processor"] = _of([[path.name, _file(path)] for path in found])
         return inputs_of(parts)
 
-    def documents(self) -> Inputs:
-        """Return the inputs of the validation of files that people and other commands write."""
-        root, settings = self._project.root, self._project.settings
-        names = (settings.file, settings.lock)
-        files = {name: _file(root / name) for name in names}
-        return inputs_of({"contrast-tasks itself": self._project.code, **files})
-
     def sources(self) -> Inputs:
         """Return the inputs of the checks over all sources: settings, and every document's facts."""
         index = self._project.index

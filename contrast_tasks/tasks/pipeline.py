@@ -61,14 +61,6 @@ def complete_lock(project: Spec) -> dict[str, Any]:
     return complete(opened.settings, opened.used_images)
 
 
-def check_documents(project: Spec) -> dict[str, Any]:
-    """Validate settings and lock file by their schemas."""
-    from contrast_tasks.steps.check import check_documents as check
-
-    check(_open(project).project.settings)
-    return {"wrote": []}
-
-
 def prepare_keys(project: Spec) -> dict[str, Any]:
     """Make the keys that are missing, and keep the public parts of all; return the files written."""
     from contrast_tasks.steps.keys import prepare_keys as prepare
@@ -142,8 +134,7 @@ def check_project(project: Spec) -> dict[str, Any]:
     workspace = _open(project)
     opened, inputs = workspace.project, workspace.inputs
     place = opened.root / opened.paths.check
-    frame_before = check.frame_before(place)
-    if not frame_before:
+    if not check.has_outcome(place):
         check.refuse_foreign(opened)
     of_sources = json.loads(workspace.result("sources", inputs.sources().digest))
     keys = json.loads(workspace.result("keys", inputs.keys().digest))
@@ -154,7 +145,6 @@ def check_project(project: Spec) -> dict[str, Any]:
         PublicKeys.from_json(keys),
         accepted=workspace.accepted(),
         of_sources=[Finding.from_json(finding) for finding in of_sources],
-        frame_before=frame_before,
     )
     workspace.accept(heads)
     workspace.keep("check", inputs.check(), checked.manifest)

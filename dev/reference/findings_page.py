@@ -9,8 +9,7 @@ INTRODUCTION = """\
 # Findings
 
 A finding has a stable code and the name of its rule: `web.yml:87: error[G030 memory-limit]: ...`. Codes that begin with G and W are about
-Kubernetes objects, M about the manifest, S about files with a JSON Schema. An error prevents outputs from being written; warnings and notes do
-not.
+Kubernetes objects, M about the manifest. An error prevents outputs from being written; warnings and notes do not.
 """
 
 

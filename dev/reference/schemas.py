@@ -126,13 +126,7 @@ BODIES: dict[str, dict[str, Any]] = {
                 "manifest_sha256": SHA256,
                 "findings": FINDINGS,
                 "missing": FINDINGS,
-            },
-            {
-                "frame_sha256": {
-                    "description": "Of the manifest without its policies, and of the rules it was judged by.",
-                    **SHA256,
-                }
-            },
+            }
         ),
     },
 }

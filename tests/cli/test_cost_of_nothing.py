@@ -63,10 +63,10 @@ def test_a_no_op_loads_no_heavy_module(terminal: Terminal, project: FakeProject)
     assert not loaded.intersection(FORBIDDEN)
 
 
-def test_without_a_registry_the_http_client_is_not_loaded(project: FakeProject) -> None:
+def test_a_first_run_loads_no_http_client_and_no_schema_validator(project: FakeProject) -> None:
     loaded = _modules(project, "generate", says="")
 
-    assert not loaded.intersection({"urllib3", "certifi"})
+    assert not loaded.intersection({"urllib3", "certifi", "jsonschema"})
 
 
 def test_a_no_op_from_the_snapshot_does_not_even_load_doit(

@@ -97,13 +97,13 @@ def test_an_output_changed_by_hand_is_named(generated: Terminal, project: FakePr
 
     shown = generated.run("explain", "manifest.json")
 
-    assert "will run because manifest.json was changed by somebody else" in shown.out
+    assert "will run because manifest.json was changed after it was written" in shown.out
 
 
 def test_a_run_that_was_asked_for_is_told_as_such(generated: Terminal) -> None:
     generated.run("generate", "--always")
 
-    shown = generated.run("explain", "documents")
+    shown = generated.run("explain", "sources")
 
     assert "ran last because everything was asked to run\n" in shown.out
 

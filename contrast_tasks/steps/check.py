@@ -1,4 +1,4 @@
-"""The checks that stand between the workloads' results and anything being written.
+"""The checks of all results, before anything is written.
 
 `check_sources` looks at the sources as a whole and runs even when a workload failed, so that one run reports everything.
 `check_project` looks at the results, composes the manifest and validates it; build/check.json tells what was found.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contrast_tasks.steps.keys import PublicKeys
 
 VERSION = 1
-# What another file cannot make untrue.
+# Findings that hold whatever an unreadable file may contain.
 _CERTAIN = frozenset(
     {
         catalogue.ANNOTATION_PLACE,
@@ -44,7 +44,7 @@ ReadFacts = Callable[[SourceFile], "FileIndex"]
 
 
 def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
-    """Return what the sources as a whole have to say, all severities: files, duplicates, what settings name."""
+    """Return the findings about the sources as a whole: unreadable files, duplicates, workloads that settings name."""
     from contrast_tasks.prepare.workload import check_sources as check_indexes
 
     index = project.index
@@ -56,7 +56,7 @@ def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
         *check_indexes([read_facts(source) for source in index.files], project.settings),
     ]
     if broken:
-        # What one file seems to lack may stand in the one that cannot be read.
+        # An object that seems to be missing may be in the file that cannot be read.
         found = [finding for finding in found if finding.entry in _CERTAIN]
     return broken + found
 
@@ -127,16 +127,17 @@ def _manifest_findings(
     accepted: Collection[str],
     file: str,
 ) -> Sequence[Finding]:
-    """Return what the rules say of the manifest, looking only at entries that were not accepted before if that will do.
+    """Return the findings about the manifest; check only the entries that were not accepted before if that is enough.
 
-    It will while no two workloads share a policy or a secret, so that each entry stands for itself, and nothing is found.
+    It is enough if no two workloads share a policy or a secret, so that entries do not affect each other, and nothing is
+    found.
     """
     from contrast_tasks.manifest.codec import check_manifest, render_manifest
 
     confidential = [head for head in heads.values() if head.policy_sha256]
     secrets = [head.workload_secret_id for head in confidential if head.workload_secret_id]
     if len(manifest.policies) == len(confidential) and len(set(secrets)) == len(secrets):
-        # The Coordinators are counted.
+        # The number of Coordinators is checked, so they are always included.
         new = {
             head.policy_sha256 for name, head in heads.items() if head.role or name not in accepted
         }
@@ -149,7 +150,7 @@ def _manifest_findings(
 
 
 def refuse_foreign(project: Project) -> None:
-    """Raise GraphError for files in a build directory that no generate has finished in yet: they would be removed."""
+    """Raise GraphError if a build directory that `generate` never finished in has other files, which it would remove."""
     from contrast_tasks.steps.manifest import not_generated
 
     foreign = not_generated(project)

@@ -1,4 +1,4 @@
-"""The index: which documents the sources hold, so that only changed files are parsed.
+"""The index of the documents in the sources, so that only changed files are parsed.
 
 It is a pure function of the sources' contents. A file whose signature is the recorded one is not read, and a file whose
 content is the recorded one is not parsed. The facts that only checks over all sources look at are handed out apart, so
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
 
 _COORDINATOR = "coordinator.yml"
-# How the Coordinator's template appears among the sources.
+# The name of the Coordinator's template among the sources.
 COORDINATOR_SOURCE = f"<{_COORDINATOR}>"
 
 # Two changes within one tick of the file system's clock share a change time; younger files are read again.
 _RACY_NS = 2_000_000_000
-# What workloads take values from; a change reaches those that name it.
+# Kinds that workloads take values from; a change concerns the workloads that name the object.
 _CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount")
 
 Entries = Mapping[str, Mapping[str, Any]]
@@ -75,7 +75,7 @@ class SourceFile(Record):
 
 
 class Index(Record):
-    """All sources in the order they were found; findings: what the search itself has to say.
+    """All sources in the order they were found; findings: those of the search itself.
 
     workloads: by id, the first of two with the same name. directories: every folder searched.
     configs, places: text digest, and (file, position), of each ConfigMap, Secret and ServiceAccount by
@@ -91,7 +91,7 @@ class Index(Record):
 
 
 class Indexed(Record):
-    """An index with what is worth keeping of it.
+    """An index, and the parts of it to keep.
 
     entries: what the next call may be given as `recorded`; is_new: whether they differ from those given.
     parsed: the facts of the sources that were parsed, by name.
@@ -139,7 +139,7 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
 
 
 def read_source(settings: Settings, source: SourceFile) -> bytes:
-    """Return the bytes of a source; raises GraphError if they are not the indexed ones any more."""
+    """Return the bytes of a source; raises GraphError if they are no longer the indexed ones."""
     file = source.file
     content = _template() if file == COORDINATOR_SOURCE else (settings.root / file).read_bytes()
     if sha256_hex(content) != source.digest:
@@ -148,7 +148,7 @@ def read_source(settings: Settings, source: SourceFile) -> bytes:
 
 
 def read_facts(content: bytes, file: str) -> "FileIndex":
-    """Return the facts of a source's documents; none for one that is not Kubernetes YAML."""
+    """Return the facts of a source's documents; no documents if it is not Kubernetes YAML."""
     parsed: dict[str, FileIndex] = {}
     _parsed(content, file, parsed)
     return parsed[file]
@@ -224,7 +224,7 @@ def _current(
 ) -> Mapping[str, Any]:
     status = os.stat(place)  # noqa: PTH116  # a thousand times per run
     if not stat.S_ISREG(status.st_mode):
-        # Reading a pipe would wait for whoever writes it.
+        # Reading a pipe would wait for a writer.
         raise OSError(errno.EINVAL, "it is not a regular file")
     signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     if entry is not None and entry["signature"] == signature:
@@ -238,7 +238,7 @@ def _current(
 
 
 def _parsed(content: bytes, path: str, parsed: "dict[str, FileIndex]") -> dict[str, Any]:
-    """Return the entry of a source but for its signature and digest; adds its facts to `parsed`."""
+    """Return the entry of a source without signature and digest; adds its facts to `parsed`."""
     from contrast_tasks.kube.documents import KubeError, decode
     from contrast_tasks.kube.index import FileIndex, index_file
 

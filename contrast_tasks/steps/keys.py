@@ -1,4 +1,4 @@
-"""The keys a deployment needs before it has a manifest: owner keys, and on platform `local` the simulated processor.
+"""The keys that a deployment needs before it has a manifest: owner keys, and on platform `local` the processor's.
 
 An owner key is made only when exactly one path of its kind is configured and nothing is there; an existing file is
 never touched. What the manifest needs of them is handed on, so that a change of one workload loads no cryptography.
@@ -20,7 +20,7 @@ PRIVATE_MODE = 0o600
 
 
 class PublicKeys(Record):
-    """What of the keys enters the manifest, in the order of the settings; None where updates are disabled.
+    """The parts of the keys that enter the manifest; workload_owners is None if updates are disabled.
 
     local_root_sha256: the simulated processor's root, "" on other platforms. All hex.
     """
@@ -31,7 +31,7 @@ class PublicKeys(Record):
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "PublicKeys":
-        """Read back the members as they stand in JSON."""
+        """Return the keys from their JSON form."""
         owners = document["workload_owners"]
         return cls(
             workload_owners=None if owners is None else tuple(owners),
@@ -41,7 +41,7 @@ class PublicKeys(Record):
 
 
 def prepare_keys(settings: Settings) -> tuple[PublicKeys, list[str]]:
-    """Make the keys that are missing; return the public parts of all, and the files written."""
+    """Create the missing keys; return the public parts of all keys, and the files written."""
     from contrast_tasks.manifest import keys
 
     root = settings.root

@@ -1,4 +1,4 @@
-"""Lock: what every image reference of the deployment stands for, written to contrast.lock.
+"""Lock: resolve each image reference of the deployment, and write contrast.lock.
 
 A reference is looked up in the OCI layouts of the settings first and in its registry otherwise. Entries that are
 locked already are kept, unless a layout now holds another image: the lock is what makes a tag mean one thing.
@@ -31,7 +31,7 @@ def open_registry(stack: ExitStack) -> ImageSource:
 
 
 def read_lock(settings: Settings) -> Lock:
-    """Return the lock file as it is now, an empty one if there is none; raises ImageError if it cannot be understood."""
+    """Return the lock file, an empty lock if there is none; raises ImageError if the file is not valid."""
     path = settings.root / settings.lock
     try:
         content = path.read_bytes()
@@ -42,12 +42,12 @@ def read_lock(settings: Settings) -> Lock:
 
 @lru_cache(maxsize=1)
 def _parsed(content: bytes, file: str) -> Lock:
-    # Every workload of a run asks for it.
+    # Cached: each workload of a run reads it.
     return parse_lock(content, file)
 
 
 def complete_lock(settings: Settings, references: Sequence[str]) -> dict[str, Any]:
-    """Bring the lock file up to date with the layouts on disk; what only a registry knows is left to `lock`.
+    """Update the lock file from the layouts on disk; images that only a registry has are left to `lock`.
 
     Generating never needs the network by surprise: the workload that uses such an image says so with its place.
     references: those in use. Nothing is dropped: one that is out of use now may stand in a file that cannot be read at
@@ -109,7 +109,7 @@ def run_lock(
 
 
 class _Resolver:
-    """Looks references up, where they may be looked up."""
+    """Resolves references from layouts, and from the registry if that is allowed."""
 
     def __init__(self, settings: Settings, stack: ExitStack, registry: OpenRegistry | None) -> None:
         self._settings = settings
@@ -119,7 +119,7 @@ class _Resolver:
         self._registry: ImageSource | None = None
 
     def resolve(self, reference: str, locked: LockedImage | None, *, update: bool) -> LockedImage:
-        """Return the entry of a reference, `locked` itself where that still holds."""
+        """Return the entry of a reference, `locked` itself if it still holds."""
         parsed = parse_reference(reference)
         layout = find_layout(self._layouts, parsed)
         if layout is not None:
@@ -133,7 +133,7 @@ class _Resolver:
 
     def _source(self, reference: ImageReference) -> ImageSource:
         if str(reference) in _OUR_NAMES:
-            # The public registry has under such a name whatever a stranger puts there.
+            # In the public registry a stranger may own such a name.
             raise ImageError(
                 f"image {reference}: is a default name of ours, which no layout has and no registry may be asked for",
                 hint="push that image to a registry of yours and name it in [components]",

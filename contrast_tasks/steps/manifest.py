@@ -1,6 +1,6 @@
-"""The manifest from the workloads' heads, the owner keys and the reference values; and the end of `generate`.
+"""The manifest from the workloads' heads, the owner keys and the reference values; and the last step of `generate`.
 
-`compose` is what the check step calls; `prune` removes what nothing generates any more.
+`compose` is what the check step calls; `prune` removes outputs that are no longer generated.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from contrast_tasks.steps.work import Head
 def compose(
     project: Project, heads: Mapping[str, Head], keys: PublicKeys
 ) -> tuple[Manifest, list[Finding]]:
-    """Return the manifest of the workloads and what was found while merging equal policies.
+    """Return the manifest of the workloads, and the findings of merging equal policies.
 
     heads: by workload id; those without a policy do not appear in the manifest.
     """
@@ -82,7 +82,7 @@ def _read(root: Path, name: str) -> bytes:
 
 
 def not_generated(project: Project) -> list[str]:
-    """Return what lies where only outputs go and is none of them, sorted."""
+    """Return the files in the folders of outputs that are no outputs, sorted."""
     expected, root, build = project.expected_outputs(), str(project.root), project.paths.build
     return sorted(
         name
@@ -93,7 +93,7 @@ def not_generated(project: Project) -> list[str]:
 
 
 def prune(project: Project) -> list[str]:
-    """Remove from the build directory what nothing generates any more; return the names of the files."""
+    """Remove outputs that are no longer generated from the build directory; return their names."""
     root, build = project.root, project.paths.build
     removed = not_generated(project)
     for name in removed:
@@ -103,7 +103,7 @@ def prune(project: Project) -> list[str]:
 
 
 def _names_below(root: str, folder: str) -> Iterator[str]:
-    """Yield what is no directory below a folder, relative to the root, with `/`."""
+    """Yield the files below a folder, relative to the root, with `/`."""
     with contextlib.suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as entries:
         for entry in entries:
             name = f"{folder}/{entry.name}"

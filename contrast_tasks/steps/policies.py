@@ -78,7 +78,7 @@ def _policy(
 def expectations_of(
     project: Project, workload: Workload, lock: Lock, obj: Mapping[str, Any]
 ) -> "PolicyData":
-    """Return what the policy of a workload is made from; obj: prepared, with its images pinned."""
+    """Return the inputs of a workload's policy; obj: prepared, with its images pinned."""
     from contrast_tasks.policy.derive import derive as derive_policy
     from contrast_tasks.policy.profiles import KATA_QEMU
     from contrast_tasks.prepare.policy_input import image_facts, policy_input
@@ -116,14 +116,14 @@ def _configs(
     found: dict[tuple[str, str | None, str], dict[str, str | bytes]] = {}
     for (kind, _, name), document in _used(project, workload, lock).items():
         if kind != "ServiceAccount":
-            # The check of the sources says the same; values that cannot be read give no policy.
+            # The checks of the sources report it; without the values there is no policy.
             raise_errors(check_plain(document))
             found[kind, workload.namespace or None, name] = config_data(document.obj)
     return found
 
 
 def _automounts(project: Project, workload: Workload, lock: Lock) -> bool:
-    """Return False if the pod's ServiceAccount is among the sources and says that no token is mounted."""
+    """Return False if the pod's ServiceAccount is among the sources and forbids mounting the token."""
     accounts = [
         document.obj
         for (kind, _, _), document in _used(project, workload, lock).items()
@@ -133,7 +133,7 @@ def _automounts(project: Project, workload: Workload, lock: Lock) -> bool:
 
 
 def _relative(finding: Finding, document: Document) -> Mapping[str, Any]:
-    """Return a finding with its line counted from the document's first and without the file.
+    """Return a finding without the file, and with its line counted from the document's first.
 
     One in the settings keeps file and pointer; the line is looked up when it is shown.
     """

@@ -56,7 +56,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
 
 
 def document_of(project: Project, workload: Workload, lock: Lock) -> Document:
-    """Return the document that a workload stands in."""
+    """Return the document of a workload."""
     return documents_of(project, workload.file, lock)[workload.position]
 
 
@@ -65,7 +65,7 @@ def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
     source = project.sources[file]
     name, text = (file, source.digest), None
     if file == COORDINATOR_SOURCE:
-        # What becomes of the template follows from settings and lock file too.
+        # The rendered template depends on settings and lock file too.
         template = decode(read_source(project.settings, source), file)
         text = _coordinator_as_deployed(template, project.settings, lock)
         name = (file, text)
@@ -80,7 +80,7 @@ def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
 
 
 def _coordinator_as_deployed(text: str, settings: Settings, lock: Lock) -> str:
-    """Return our Coordinator with its image, and with memory for it where it is unpacked in the guest's."""
+    """Return our Coordinator with its image, and with memory for it if it is unpacked inside the guest."""
     image = settings.components.coordinator
     text = text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
     if platform(settings.platform).pulls_in_guest:

@@ -1,4 +1,4 @@
-"""What the steps know of a project: settings, index, and where its files lie. Plain data."""
+"""A project as the steps see it: settings, index and the places of its files. Plain data."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _BUNDLED = "bundled:"
 
 
 class Spec(Record):
-    """What names a project: enough for another process to open the same one.
+    """The identity of a project, from which another process can open the same one.
 
     root: absolute path; overrides: TOML lines from --set; flags: (dotted key, value) pairs.
     state: folder of what is kept between runs, relative to root.
@@ -35,7 +35,7 @@ class Spec(Record):
 
 
 class Paths(Record):
-    """Where outputs lie, relative to the project, with `/`."""
+    """Paths of outputs, relative to the project, with `/`."""
 
     build: str
     manifest: str
@@ -77,7 +77,7 @@ class Project(Record):
 
     @cached_property
     def paths(self) -> Paths:
-        """Return where outputs lie."""
+        """Return the paths of outputs."""
         return Paths(build=self.settings.build_dir, manifest=self.settings.manifest)
 
     @cached_property
@@ -121,7 +121,7 @@ class Project(Record):
 
     @cached_property
     def coordinator_namespace(self) -> str | None:
-        """Return the namespace written at the Coordinator, None without one among the sources."""
+        """Return the namespace of the Coordinator in the sources, None if it has none or is not among them."""
         for workload in self.index.workloads.values():
             if workload.role == ROLE_COORDINATOR:
                 return workload.namespace
@@ -129,7 +129,7 @@ class Project(Record):
 
     @cached_property
     def component_images(self) -> tuple[str, ...]:
-        """Return the images of the containers we inject."""
+        """Return the images of the injected containers."""
         settings = self.settings
         return (
             *((settings.components.initializer,) if settings.initializer else ()),
@@ -137,14 +137,14 @@ class Project(Record):
         )
 
     def images_of(self, workload: Workload) -> tuple[str, ...]:
-        """Return every image reference the workload's policy may need."""
+        """Return every image reference that the workload's policy may need."""
         if workload.file == COORDINATOR_SOURCE:
             return (self.settings.components.coordinator,)
         return (*workload.images, *self.component_images)
 
     @cached_property
     def used_images(self) -> tuple[str, ...]:
-        """Return every image reference the lock must resolve, sorted."""
+        """Return every image reference that the lock must resolve, sorted."""
         used = {
             image
             for workload in self.index.workloads.values()
@@ -155,7 +155,7 @@ class Project(Record):
 
     @cached_property
     def own_components(self) -> tuple[str, ...]:
-        """Return the images we can make ourselves: on platform `local` the components in use under their default names."""
+        """Return the images to pack ourselves: on platform `local` the used components with their default names."""
         if not self.settings.is_local:
             return ()
         default = ComponentSettings()

@@ -13,7 +13,7 @@ _SUFFIXES = (".yml", ".yaml")
 
 
 class Found:
-    """What was found: the path below build/deployment by the path as shown, and every folder searched."""
+    """The sources: path below build/deployment by path as shown, and every folder searched."""
 
     def __init__(self) -> None:
         self.paths: dict[str, str] = {}
@@ -77,7 +77,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _unspeakable(path: str) -> Finding:
-    # Paths stand in task names, digests and reports, all of which are UTF-8.
+    # Paths are part of task names, digests and reports, all of which are UTF-8.
     shown = os.path.relpath(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
     return Finding(
         catalogue.NO_SOURCES,

@@ -1,4 +1,4 @@
-"""What crosses from a workload's costly step to the checks, the manifest and the outputs.
+"""The result of a workload's costly step, for the checks, the manifest and the outputs.
 
 line 1   the head as JSON: what checks and the manifest need, and nothing large
 line 2   the prepared object as JSON, images pinned
@@ -17,7 +17,7 @@ from contrast_tasks.steps.project import Project
 
 
 class Head(Record):
-    """What the manifest needs of a workload.
+    """The facts about a workload that the manifest needs.
 
     policy_sha256: 64 hex digits, "" without a policy. findings: as JSON, places relative to the document: line 1 is the
     document's first, the file is left to whoever knows where the document stands now.
@@ -43,25 +43,25 @@ class Work(Record):
 
 
 def render_work(work: Work) -> bytes:
-    """Return the form in which a work is kept."""
+    """Return the stored form of a work."""
     # The order of keys is the user's, so it is kept.
     obj = json.dumps(work.obj, separators=(",", ":"), ensure_ascii=False).encode()
     return b"\n".join((canonical_json(work.head.to_json()), obj, work.policy))
 
 
 def parse_work(content: bytes) -> Work:
-    """Return what `render_work` wrote."""
+    """Return the work that `render_work` wrote."""
     head, obj, policy = content.split(b"\n", 2)
     return Work(head=head_of(json.loads(head)), obj=json.loads(obj), policy=policy)
 
 
 def parse_head(content: bytes) -> Head:
-    """Return the head of what `render_work` wrote, without a look at the rest."""
+    """Return the head of a work that `render_work` wrote, without parsing the rest."""
     return head_of(json.loads(content.partition(b"\n")[0]))
 
 
 def head_of(document: Mapping[str, Any]) -> Head:
-    """Return the head that `document`, its JSON form, stands for."""
+    """Return the head from its JSON form."""
     return Head(
         policy_sha256=document["policy_sha256"],
         sans=tuple(document["sans"]),
@@ -72,7 +72,7 @@ def head_of(document: Mapping[str, Any]) -> Head:
 
 
 def placed(head: Head, workload: Workload) -> list[Finding]:
-    """Return a head's findings at the place where the workload's document stands now.
+    """Return a head's findings at the present place of the workload's document.
 
     One in the settings has file and pointer only; see `shown`.
     """
@@ -89,7 +89,7 @@ def _placed(document: Mapping[str, Any], workload: Workload) -> Finding:
 
 
 def shown(project: Project, head: Head, workload: Workload) -> list[Finding]:
-    """Return a head's findings with the lines that documents and settings have now."""
+    """Return a head's findings with the present lines of documents and settings."""
     return [_with_line(project, finding, workload) for finding in placed(head, workload)]
 
 

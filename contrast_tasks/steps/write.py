@@ -40,7 +40,7 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
         wanted[workload.position] = obj
     outputs[paths.deployment(source)] = rewrite(text, wanted, file).encode()
     _make_way(project.root, paths.build, paths.deployment(source))
-    # The record of the task holds their digests, so the next run notices what a power failure took.
+    # The record of the task has their digests, so the next run notices a file lost in a power failure.
     return [
         name
         for name, content in outputs.items()
@@ -64,7 +64,7 @@ def _make_way(root: Path, build: str, name: str) -> None:
 
 
 def with_policy(obj: dict[str, Any], policy: bytes) -> dict[str, Any]:
-    """Return the object with the policy in the annotations of its pod; the given object stays as it is."""
+    """Return a copy of the object with the policy in the annotations of its pod."""
     copy = dict(obj)
     level = copy
     for step in (*template_path(obj), "metadata", "annotations"):
@@ -75,7 +75,7 @@ def with_policy(obj: dict[str, Any], policy: bytes) -> dict[str, Any]:
 
 
 def record_of(workload: Workload, work: Work) -> dict[str, Any]:
-    """Return the record that crosses to the manifest and to deployment; schemas/record.schema.json."""
+    """Return the workload's record for deployment, as in schemas/record.schema.json."""
     return {
         "version": 1,
         "key": workload.key,

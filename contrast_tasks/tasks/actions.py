@@ -12,7 +12,7 @@ from contrast_tasks.errors import ContrastError
 
 
 class Failed(TaskFailed):  # type: ignore[misc]  # doit has no types
-    """A task that ended with an error raised on purpose; the error travels along, without a traceback."""
+    """A task that ended with an error raised on purpose; carries the error, without a traceback."""
 
     def __init__(self, error: ContrastError) -> None:
         super().__init__(str(error))

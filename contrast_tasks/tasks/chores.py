@@ -1,4 +1,4 @@
-"""Tasks for a dodo.py beside the pipeline: packing images, and chores that always run and speak for themselves."""
+"""Tasks for a dodo.py besides the pipeline: packing images, and chores that always run."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -31,7 +31,7 @@ def chore(
     switches: Mapping[str, str] = MappingProxyType({}),
     **arguments: Any,
 ) -> dict[str, Any]:
-    """Return a task that runs whenever it is asked for.
+    """Return a task that always runs.
 
     pos_arg: the argument that gets the words behind `--`. switches: arguments that are true where `--name` is given, and
     what each does. arguments: more arguments, as they are.

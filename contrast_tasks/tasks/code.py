@@ -1,4 +1,4 @@
-"""One digest over everything of ours that shapes an output: the code of the generating packages, schemas, templates.
+"""One digest over all of our files that affect an output: code of the generating packages, schemas, templates.
 
 A change of any of them makes every workload run again. The digest is kept by the signatures of the files, so that a
 run that does nothing reads none of them.
@@ -14,7 +14,7 @@ from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.tasks.store import Store
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# The ground floor, and the packages that the steps import; commands and reports shape no output.
+# The ground floor, and the packages that the steps import; commands and reports affect no output.
 FOLDERS = (
     "",
     "attestation",
@@ -37,7 +37,7 @@ Files = Iterator[tuple[str, os.stat_result]]
 
 
 def code_files() -> Files:
-    """Yield path and status of every file whose change makes everything generated out of date."""
+    """Yield path and status of every file whose change makes all outputs out of date."""
     for folder in FOLDERS:
         yield from _files(str(_PACKAGE / folder), is_deep=bool(folder))
     yield from resource_files()
@@ -52,7 +52,7 @@ def resource_files() -> Files:
 
 
 def all_code_files() -> Files:
-    """Yield path and status of every file of both packages, which images of our components are packed from."""
+    """Yield path and status of every file of both packages, from which our components' images are packed."""
     for folder in ("contrast_tasks", "coordinator"):
         yield from _files(str(_PACKAGE.parent / folder), is_deep=True, suffix="")
 

@@ -1,4 +1,4 @@
-"""What of doit is overridden, each with the fault of doit that it answers.
+"""The overridden parts of doit, each with the fault of doit that it answers.
 
 `ContentChecker`: doit trusts modification times, and records a file that changes while its task runs as done.
 `Database`: doit's sqlite3 backend asks for each task by a query of its own, and ends the run on a damaged file.
@@ -24,12 +24,12 @@ from doit.runner import MRunner
 from contrast_tasks.errors import GraphError
 from contrast_tasks.tasks.freshness import Fresh, Signature, content_digest, signature_of
 
-# A state no file can have: recorded when the file changed under its task, so that the task runs again.
+# A state that no file can have: recorded if the file changed during its task, so that the task runs again.
 _NEVER = ((-1, -1, -1, -1), "")
 
 
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
-    """Whether a file is the one that was seen before: by signature first, by content when that differs.
+    """Tells whether a file has changed: by its signature, and by its content if the signature differs.
 
     The signature holds the change time, which no ordinary program can set back, and what is recorded is the signature
     from before the action.
@@ -54,7 +54,7 @@ class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no t
         return bool(content_digest(file_path) != digest)
 
     def get_state(self, dep: str, current_state: Sequence[Any] | None) -> tuple[Any, ...] | None:
-        """Return what to record for an input of a finished task; None when the record still holds."""
+        """Return what to record for an input of a finished task; None if the record still holds."""
         now = signature_of(os.stat(dep))  # noqa: PTH116  # as above
         if self._before.get(dep, now) != now:
             return _NEVER
@@ -79,7 +79,7 @@ def _decoded(rows: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class Database:
-    """doit's record of finished tasks, in the table its own sqlite3 backend uses, by the protocol of doit.dependency.
+    """doit's record of finished tasks, in the table of its own sqlite3 backend, by the protocol of doit.dependency.
 
     All rows are read at once, since every task asks for its own; a file that is not a database, or holds rows nobody
     can read, is begun anew; nothing is written when nothing was recorded. Losing it costs one run over the store.
@@ -242,7 +242,7 @@ def _end_with_parent() -> None:
     signal_on_parent_death(signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
-        # It died before it was watched.
+        # The run died before it was watched.
         os._exit(1)
 
 

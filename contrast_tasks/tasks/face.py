@@ -1,4 +1,4 @@
-"""The pipeline for a dodo.py, and the graph our own command line runs.
+"""The pipeline for a dodo.py, and the graph that our own command line runs.
 
 A project's dodo.py needs two lines, and may add tasks of its own beside them:
 
@@ -49,12 +49,12 @@ _current: list[Spec] = []
 
 
 def current_spec() -> Spec:
-    """Return the project the running command is about; for plain doit the one in the current directory."""
+    """Return the project of the running command; for plain doit the one in the current directory."""
     return _current[-1] if _current else Spec(root=str(Path.cwd()))
 
 
 def pipeline(*, before_lock: Sequence[str] = ()) -> Iterator[TaskDict | Task]:
-    """Yield the pipeline's tasks; before_lock: names of tasks that make the images the lock file names."""
+    """Yield the pipeline's tasks; before_lock: names of tasks that make images of the lock file."""
     try:
         workspace = open_workspace(current_spec())
         yield from generate_tasks(workspace, before_lock=before_lock)
@@ -71,7 +71,7 @@ def task_contrast() -> Iterator[TaskDict | Task]:
 
 
 def load_tasks(workspace: Workspace) -> list[Task]:
-    """Return the tasks of a project: those of its dodo.py, or the pipeline alone where there is none.
+    """Return the tasks of a project: those of its dodo.py, or the pipeline if it has none.
 
     Raises GraphError if the dodo.py cannot be loaded or names a task twice.
     """

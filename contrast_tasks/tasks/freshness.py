@@ -87,7 +87,7 @@ class Fresh:
         return True
 
     def reasons(self, values: Mapping[str, Any]) -> list[str]:
-        """Return why the task has to run, in words; an empty list if it has nothing to do."""
+        """Return the reasons why the task has to run; an empty list if it has nothing to do."""
         before = values.get("inputs")
         if not isinstance(before, str):
             return [_FIRST]
@@ -120,7 +120,7 @@ class Fresh:
         return self._outputs
 
     def has_new_inputs(self, values: Mapping[str, Any]) -> bool:
-        """Return whether the inputs differ from the recorded ones; nothing is said about the outputs."""
+        """Return whether the inputs differ from the recorded ones; outputs are not looked at."""
         return values.get("inputs") != self._now().digest
 
     def _record(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Fresh:
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names that stand for something else than before, or in one of the two only."""
+    """Return the names whose values differ, or that only one of the mappings has."""
     return [f"{name} changed" for name in {**now, **before} if before.get(name) != now.get(name)]
 
 

@@ -21,7 +21,7 @@ from contrast_tasks.tasks.workspace import Workspace
 
 TaskDict = dict[str, Any]
 
-# Sources and workloads may be called what doit reserves: `=` in names, `*` in dependencies.
+# Names of sources and workloads may have characters that doit reserves: `=` in names, `*` in dependencies.
 _RESERVED = str.maketrans({"%": "%25", "=": "%3D", "*": "%2A", "?": "%3F", "[": "%5B", "]": "%5D"})
 
 
@@ -55,7 +55,7 @@ class _Tasks:
         subtask_of: str | None = None,
         **arguments: str,
     ) -> Task:
-        """Return one task; function: of `tasks.pipeline`; result: the kind of what it leaves in the store."""
+        """Return one task; function: of `tasks.pipeline`; result: the kind of its entry in the store."""
         path = f"contrast_tasks.tasks.pipeline:{function}"
         rule = Fresh(inputs, outputs, results=self._results, kind=result, settles=settles)
         return Task(
@@ -79,7 +79,7 @@ def _group(basename: str, doc: str, tasks: Sequence[Task]) -> TaskDict:
 def generate_tasks(
     workspace: Workspace, *, before_lock: Sequence[str] = ()
 ) -> Iterator[TaskDict | Task]:
-    """Yield the tasks of `generate`; before_lock: tasks that make what the lock is made from."""
+    """Yield the tasks of `generate`; before_lock: tasks that make inputs of the lock."""
     project, inputs = workspace.project, workspace.inputs
     make = _Tasks(workspace).task
     yield make(

@@ -1,4 +1,4 @@
-"""What each task is made of: name -> digest, in an order of its own; the names are for people.
+"""The inputs of each task: name -> digest, in a fixed order; the names are for people.
 
 Whether a task runs, the digest of its mapping decides; why it ran, the difference of two mappings tells. What does not
 apply to a task has no name in its mapping; a file that applies and is not there is "absent".
@@ -23,21 +23,21 @@ _ABSENT = "absent"
 
 
 class Inputs(Record, kw_only=False):
-    """What one task is made of, and the digest of that."""
+    """The inputs of one task, and their digest."""
 
     digest: str
     named: Mapping[str, str]
 
 
 def inputs_of(parts: Mapping[str, str]) -> Inputs:
-    """Return the parts with their digest, 64 hex digits."""
+    """Return the inputs with their digest, 64 hex digits."""
     # Neither names of files nor of Kubernetes objects hold a NUL, so no two mappings give one text.
     text = "\0".join([f"{name}\0{digest}" for name, digest in parts.items()])
     return Inputs(sha256_hex(text.encode()), parts)
 
 
 class ProjectInputs:
-    """What the tasks of one project are made of, as it is when asked: after the tasks that a task depends on."""
+    """The inputs of a project's tasks, determined when asked: after the tasks that a task depends on."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -49,7 +49,7 @@ class ProjectInputs:
         self._images: dict[tuple[str, ...], Mapping[str, str]] = {}
 
     def look_at_lock(self) -> None:
-        """See whether the lock file changed; a task of the run may have written it."""
+        """Read the lock file again if it changed; a task of the run may have written it."""
         try:
             status = os.stat(self._lock_path)  # noqa: PTH116  # asked by every task that runs
         except FileNotFoundError:
@@ -63,7 +63,7 @@ class ProjectInputs:
             self._workloads, self._images = {}, {}
 
     def workload(self, name: str) -> Inputs:
-        """Return the inputs of a workload's policy and object, for the lock file as `look_at_lock` saw it last."""
+        """Return the inputs of a workload's policy and object, by the lock file as `look_at_lock` last read it."""
         if self._lock_signature is None:
             self.look_at_lock()
         known = self._workloads.get(name)
@@ -78,7 +78,7 @@ class ProjectInputs:
         if entry.file == COORDINATOR_SOURCE:
             parts["that it is ours"] = ""
         if declared is not None:
-            # Where it is declared says nothing about what.
+            # The place of a declaration does not affect the policy.
             values = [_plain(getattr(declared, each.attribute)) for each in declared.members]
             parts[f'[workloads."{entry.key}"]'] = _of(values)
         for use in entry.uses:
@@ -114,7 +114,7 @@ class ProjectInputs:
         }
 
     def lock(self) -> Inputs:
-        """Return the inputs of the lock file's completion; looks at the lock file."""
+        """Return the inputs of the lock file's completion; calls `look_at_lock`."""
         self.look_at_lock()
         project, settings = self._project, self._project.settings
         return inputs_of(
@@ -192,7 +192,7 @@ class ProjectInputs:
         )
 
     def pack(self) -> Inputs:
-        """Return what images are packed from: our own code, and what images.toml names."""
+        """Return the inputs of packing images: our own code, and the files that images.toml names."""
         root = self._project.root
         files = {
             norm_path(path, root): _file(path)
@@ -204,7 +204,7 @@ class ProjectInputs:
 
 
 def packed_places(project: Project) -> list[Path]:
-    """Return what images are packed from: each images.toml beside the sources, and the files and folders it names.
+    """Return the inputs of packing images: each images.toml beside the sources, and the files and folders that it names.
 
     What else lies beside it counts for nothing; it may be what generate writes itself.
     """
@@ -217,7 +217,7 @@ def packed_places(project: Project) -> list[Path]:
 
 
 def _named_by(recipe: Path) -> set[str]:
-    # A recipe that is not understood names nothing; packing it says what is wrong.
+    # A malformed recipe names nothing; packing it reports the fault.
     try:
         images = tomllib.loads(recipe.read_text(encoding="utf-8"))["images"].values()
         return {
@@ -231,7 +231,7 @@ def _named_by(recipe: Path) -> set[str]:
 
 
 def _common(project: Project) -> dict[str, str]:
-    """Return what every workload depends on, each setting under its own name."""
+    """Return the inputs of every workload, each setting under its own name."""
     settings = project.settings
     components = settings.components
     named: dict[str, Any] = {
@@ -294,7 +294,7 @@ def _plain(value: Any) -> Any:
 
 
 def _composed(outcome: Path) -> str:
-    """Return the digest of the manifest in build/check.json, which the checks write when they are done."""
+    """Return the digest of the manifest in build/check.json, which the checks write at their end."""
     try:
         return str(json.loads(outcome.read_bytes())["manifest_sha256"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What the checks of the last `generate` had to say, read back from build/check.json for whoever shows it."""
+"""The findings of the last `generate`, read back from build/check.json."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from contrast_tasks.report.model import number_of
 
 
 def read_outcome(path: Path) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """Return the findings, and the values that only the user can know and that are missing."""
+    """Return the findings, and the missing values that only the user knows."""
     document = json.loads(path.read_bytes())
     found, missing = (
         tuple(Finding.from_json(finding) for finding in document[name])

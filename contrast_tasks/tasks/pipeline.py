@@ -1,4 +1,4 @@
-"""The actions of the pipeline: look for the result in the store, else take the step and keep what it made.
+"""The actions of the pipeline: each looks for its result in the store, else takes the step and keeps the result.
 
 The steps know neither digests nor the store, and are imported when an action runs.
 """
@@ -30,7 +30,7 @@ def check_sources(project: Spec) -> dict[str, Any]:
 
 
 def findings_of_sources(workspace: Workspace) -> list[Finding]:
-    """Return what the sources as a whole have to say, all severities."""
+    """Return the findings about the sources as a whole, of all severities."""
     from contrast_tasks.steps.check import source_findings
 
     return source_findings(workspace.project, workspace.read_facts)
@@ -54,7 +54,7 @@ def pack_images(project: Spec) -> dict[str, Any]:
 
 
 def complete_lock(project: Spec) -> dict[str, Any]:
-    """Bring the lock file up to date with the layouts on disk and the references in use."""
+    """Update the lock file from the layouts on disk and the references in use."""
     from contrast_tasks.steps.lock import complete_lock as complete
 
     opened = _open(project).project
@@ -62,12 +62,12 @@ def complete_lock(project: Spec) -> dict[str, Any]:
 
 
 def prepare_keys(project: Spec) -> dict[str, Any]:
-    """Make the keys that are missing, and keep the public parts of all; return the files written."""
+    """Create the missing keys, and keep the public parts of all; return the files written."""
     from contrast_tasks.steps.keys import prepare_keys as prepare
 
     workspace = _open(project)
     public, made = prepare(workspace.project.settings)
-    # The keys that were made are among what the result is made from.
+    # The new keys are inputs of the result.
     content = canonical_json(vars(public))
     workspace.keep("keys", workspace.inputs.keys(), content)
     return {"wrote": made}
@@ -118,7 +118,7 @@ def _derive(workspace: Workspace, workload: str) -> bytes:
 
 
 def _published(workspace: Workspace, workload: str) -> str:
-    """Return the SHA-256 hex of the policy that is written now, "" if none is."""
+    """Return the SHA-256 hex of the policy on disk, "" if there is none."""
     project = workspace.project
     try:
         return sha256_hex((project.root / project.paths.policy(workload)).read_bytes())
@@ -127,7 +127,7 @@ def _published(workspace: Workspace, workload: str) -> str:
 
 
 def check_project(project: Spec) -> dict[str, Any]:
-    """Compose the manifest and validate everything; keep the manifest, and write build/check.json."""
+    """Compose the manifest and check everything; keep the manifest, and write build/check.json."""
     from contrast_tasks.steps import check
     from contrast_tasks.steps.keys import PublicKeys
 
@@ -164,7 +164,7 @@ def write_outputs(project: Spec, file: str) -> dict[str, Any]:
 
 
 def write_manifest(project: Spec) -> dict[str, Any]:
-    """Put the checked manifest in place, then remove from the build directory what nothing generates any more.
+    """Write the checked manifest, then remove outputs that are no longer generated.
 
     Returns `edited`, the manifest's name, if what stood there was neither ours nor what is written now.
     """
@@ -174,7 +174,7 @@ def write_manifest(project: Spec) -> dict[str, Any]:
     opened, results = workspace.project, workspace.results
     name = opened.paths.manifest
     content = workspace.result("check", workspace.inputs.check().digest)
-    # The manifest as it was written last, by which one edited since is known.
+    # Digest of the manifest as last written, to notice one that was edited since.
     key = sha256_hex(name.encode())
     written = results.get("written", key)
     try:
@@ -194,7 +194,7 @@ def write_manifest(project: Spec) -> dict[str, Any]:
 
 
 def passed_findings(workspace: Workspace) -> list[Finding]:
-    """Return what the sources and the workloads that got through have to say; those that failed say it themselves."""
+    """Return the findings about the sources and the finished workloads; failed tasks report their own."""
     from contrast_tasks.steps.work import shown
 
     project = workspace.project

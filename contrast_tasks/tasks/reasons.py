@@ -1,4 +1,4 @@
-"""Why tasks ran when they last did, and why they will run next; nothing is run and nothing recorded."""
+"""The reasons why tasks last ran, and why they will run next; nothing is run or recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def _recorded(tasks: Sequence[Task], database: str) -> dict[str, dict[str, Any]]
 
 
 def _ordered(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks so that each comes after those it depends on; of equals in the given order."""
+    """Return the tasks with each after its dependencies, otherwise in the given order."""
     by_name = {task.name: task for task in tasks}
     ordered: dict[str, Task] = {}
 

@@ -23,7 +23,7 @@ def _end_on_sigterm() -> None:
 
 
 class Bug(ContrastError):
-    """Something nobody raised on purpose; `traceback` is shown, because it is ours to mend."""
+    """An unexpected exception; `traceback` is shown, since it is a bug of ours."""
 
     exit_code = 1
 
@@ -33,13 +33,13 @@ class Bug(ContrastError):
 
 
 class Listener(Protocol):
-    """Who wants to know while it happens."""
+    """Receives the events of a run as they happen."""
 
     def started(self, name: str) -> None:
-        """Take notice that a task begins."""
+        """Receive the begin of a task."""
 
     def finished(self, step: Step, values: dict[str, Any]) -> None:
-        """Take notice that a task ended, with what its action returned."""
+        """Receive the end of a task, with the result of its action."""
 
 
 class Reporter:
@@ -103,7 +103,7 @@ class Reporter:
         """
         del tasks, selected_tasks
         if self._is_plain:
-            # What ends a worker must not be lost among its queues.
+            # The signal that ends a worker must not be lost in its queues.
             os.register_at_fork(after_in_child=_end_on_sigterm)
             with contextlib.suppress(ValueError):  # in a thread signals are the caller's
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -135,7 +135,7 @@ class Reporter:
         self._finish(task, "not-run")
 
     def add_failure(self, task: Any, fail: Any) -> None:
-        """Record a failed task; one that waited for it is `not-run` and says nothing itself."""
+        """Record a failed task; a task that waited for it is `not-run` and has no message."""
         kind = fail.get_name()
         if kind == "UnmetDependency":
             self._finish(task, "not-run")
@@ -158,7 +158,7 @@ class Reporter:
         self._bug(exception.get_msg())
 
     def runtime_error(self, msg: str) -> None:
-        """Record an error of doit itself, as a cycle."""
+        """Record an error of doit itself, such as a cycle."""
         self._bug(msg)
 
     def _bug(self, message: str) -> None:

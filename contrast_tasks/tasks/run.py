@@ -29,7 +29,7 @@ DATABASE = ".contrast/doit.db"
 
 
 class Run(Record):
-    """A finished run: the reporter's record, and whether doit's database had to be begun anew."""
+    """A finished run: the reporter's record, and whether doit's database had to be created again."""
 
     reporter: Reporter
     rebuilt: bool

@@ -1,4 +1,4 @@
-"""The store of results: entries by kind and key, each of which checks itself when it is read.
+"""The store of results: entries by kind and key, each of which is verified when it is read.
 
     line 1   contrast-store/2 <kind> <key> <SHA-256 of everything below>
     line 2   what the key is the digest of, name -> digest, as JSON; {} for other keys
@@ -21,7 +21,7 @@ _MAGIC = "contrast-store/2"
 
 
 class Store(Record, kw_only=False):
-    """One folder of entries; kind and key are names of files, mostly a key is a digest of what made the content."""
+    """One folder of entries; kind and key are file names, and most keys are the digest of the content's inputs."""
 
     folder: str
 
@@ -30,7 +30,7 @@ class Store(Record, kw_only=False):
         return f"{self.folder}/{kind}/{key}"
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """Return the content of an entry, None if there is none that is intact."""
+        """Return the content of an entry, None if it is missing or damaged."""
         rest = self._intact(kind, key)
         return None if rest is None else rest.partition(b"\n")[2]
 
@@ -50,13 +50,13 @@ class Store(Record, kw_only=False):
     def put(
         self, kind: str, key: str, content: bytes, made_from: Mapping[str, str] = NOTHING
     ) -> None:
-        """Write an entry; raises OSError, naming the file, where that is not possible."""
+        """Write an entry; raises OSError, naming the file, on failure."""
         rest = json.dumps(made_from, separators=(",", ":")).encode() + b"\n" + content
         first = _first_line(kind, key, sha256_hex(rest))
         replace_file(Path(self.path(kind, key)), first + b"\n" + rest, is_synced=False)
 
     def remember(self, kind: str, key: str, content: bytes) -> None:
-        """Write an entry that only saves time: that it cannot be written is no error."""
+        """Write an entry that only saves time; failure is ignored."""
         with contextlib.suppress(OSError):
             self.put(kind, key, content)
 

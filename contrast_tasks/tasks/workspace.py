@@ -1,4 +1,4 @@
-"""An opened project with its store: what the tasks of one process share."""
+"""An opened project with its store, shared by the tasks of one process."""
 
 import json
 import os
@@ -22,13 +22,13 @@ from contrast_tasks.tasks.store import Store, shared_folder
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
 
-# Of these there is one entry, what was true last.
+# Key of kinds with one entry only: the last.
 _LAST = "last"
 _opened: "dict[Spec, Workspace]" = {}
 
 
 class Workspace(Record):
-    """A project, what its tasks are made of, and where results are kept.
+    """A project, the inputs of its tasks, and the stores of results.
 
     results: of tasks; memo: what is known of sources and code, also while `plan` keeps its results elsewhere; shared:
     results that serve other projects too. All three are stores of the same form.
@@ -41,7 +41,7 @@ class Workspace(Record):
     shared: Store
 
     def read_facts(self, source: SourceFile) -> "FileIndex":
-        """Return the documents of a source as checks over all sources see them."""
+        """Return the facts of a source's documents for the checks over all sources."""
         from contrast_tasks.kube.index import FileIndex
 
         digest, facts = self._facts.get(source.file, ("", {}))
@@ -80,7 +80,7 @@ class Workspace(Record):
         )
 
     def accept(self, heads: Mapping[str, Head]) -> None:
-        """Keep the heads that the checks accepted, so that neither they nor their results are looked at again."""
+        """Keep the heads that the checks accepted, so that they are not checked again."""
         kept = {self.inputs.workload(name).digest: head.to_json() for name, head in heads.items()}
         text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
         self.results.remember("heads", _LAST, text.encode())
@@ -90,7 +90,7 @@ class Workspace(Record):
         return {} if content is None else dict(json.loads(content))
 
     def result(self, kind: str, digest: str) -> bytes:
-        """Return what a task made from the inputs with this digest; raises GraphError if it is not there."""
+        """Return the result of a task for inputs with this digest; raises GraphError if it is missing."""
         content = self.results.get(kind, digest)
         if content is None:
             raise GraphError(
@@ -100,11 +100,11 @@ class Workspace(Record):
         return content
 
     def keep(self, kind: str, inputs: Inputs, content: bytes) -> None:
-        """Keep what a task made from the inputs."""
+        """Keep the result of a task for its inputs."""
         self.results.put(kind, inputs.digest, content, inputs.named)
 
     def prune(self) -> None:
-        """Remove the results that are of no use any more, so that the project's store does not grow."""
+        """Remove results that are no longer used, so that the project's store does not grow."""
         inputs, project = self.inputs, self.project
         workloads = [inputs.workload(name).digest for name in project.index.workloads]
         self.results.keep("workload", workloads)

@@ -6,6 +6,7 @@ A command ends at the name of the next one: `deploy set verify` are three. A pat
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 from contrast_tasks.cli.commands import (
@@ -86,6 +87,7 @@ _TASK = "run a task of the project's dodo.py"
 COMMON = ("output", "color", "project", "overrides", "quiet", "debug")
 
 
+@cache
 def parser_of(command: str) -> Parser:
     """Return the parser of a command; its help begins with an example."""
     module = command_module(command)

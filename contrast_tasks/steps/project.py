@@ -162,8 +162,12 @@ class Project(Record):
         ours = {default.initializer, default.service_mesh, default.coordinator}
         return tuple(sorted(ours.intersection(self.used_images)))
 
-    def outputs_of(self, source: SourceFile) -> list[str]:
-        """Return every file below the build directory that is made from one source."""
+    @cached_property
+    def outputs(self) -> Mapping[str, list[str]]:
+        """Return every file below the build directory that is made from a source, by the source's name."""
+        return {source.file: self._outputs_of(source) for source in self.index.files}
+
+    def _outputs_of(self, source: SourceFile) -> list[str]:
         paths = self.paths
         confidential = [
             item.id for item in self.workloads_in(source.file) if item.id in self.confidential
@@ -176,10 +180,7 @@ class Project(Record):
 
     def expected_outputs(self) -> set[str]:
         """Return every file below the build directory that a finished `generate` leaves there."""
-        expected = {self.paths.check}
-        for source in self.index.files:
-            expected.update(self.outputs_of(source))
-        return expected
+        return {self.paths.check}.union(*self.outputs.values())
 
 
 def runtime_class_of(settings: Settings) -> str:

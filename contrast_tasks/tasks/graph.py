@@ -144,7 +144,7 @@ def generate_tasks(
             f"output:{_name(source.file)}",
             "write_outputs",
             partial(inputs.output, source.file),
-            outputs=project.outputs_of(source),
+            outputs=project.outputs[source.file],
             task_dep=["check"],
             subtask_of="output",
             file=source.file,

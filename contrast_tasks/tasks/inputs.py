@@ -14,7 +14,6 @@ from typing import Any
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
-from contrast_tasks.records import Record
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
 from contrast_tasks.steps.project import PROCESSOR, Project
 from contrast_tasks.tasks.code import signature_of_all_code
@@ -22,18 +21,27 @@ from contrast_tasks.tasks.code import signature_of_all_code
 _ABSENT = "absent"
 
 
-class Inputs(Record, kw_only=False):
-    """The inputs of one task, and their digest."""
+class Inputs:
+    """The inputs of one task, in groups that tasks share, and their digest."""
 
-    digest: str
-    named: Mapping[str, str]
+    def __init__(self, digest: str, *groups: Mapping[str, str]) -> None:
+        self.digest = digest
+        self._groups = groups
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Return all inputs, name -> digest."""
+        return {name: digest for group in self._groups for name, digest in group.items()}
 
 
 def inputs_of(parts: Mapping[str, str]) -> Inputs:
     """Return the inputs with their digest, 64 hex digits."""
+    return Inputs(sha256_hex(_text(parts).encode()), parts)
+
+
+def _text(parts: Mapping[str, str]) -> str:
     # Neither names of files nor of Kubernetes objects hold a NUL, so no two mappings give one text.
-    text = "\0".join([f"{name}\0{digest}" for name, digest in parts.items()])
-    return Inputs(sha256_hex(text.encode()), parts)
+    return "\0".join([f"{name}\0{digest}" for name, digest in parts.items()])
 
 
 class ProjectInputs:
@@ -42,11 +50,12 @@ class ProjectInputs:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._common = _common(project)
+        self._common_text = _text(self._common)
         self._lock_path = str(project.root / project.settings.lock)
         self._lock_signature: tuple[int, ...] | None = None
         self._locked: dict[str, str] = {}
         self._workloads: dict[str, Inputs] = {}
-        self._images: dict[tuple[str, ...], Mapping[str, str]] = {}
+        self._images: dict[tuple[str, ...], tuple[Mapping[str, str], str]] = {}
 
     def look_at_lock(self) -> None:
         """Read the lock file again if it changed; a task of the run may have written it."""
@@ -74,7 +83,7 @@ class ProjectInputs:
     def _workload(self, entry: Workload) -> Inputs:
         configs = self._project.index.configs
         declared = self._project.workload_settings(entry)
-        parts = {**self._common, "its document": entry.digest}
+        parts = {"its document": entry.digest}
         if entry.file == COORDINATOR_SOURCE:
             parts["that it is ours"] = ""
         if declared is not None:
@@ -83,16 +92,16 @@ class ProjectInputs:
             parts[f'[workloads."{entry.key}"]'] = _of(values)
         for use in entry.uses:
             parts["/".join(use)] = configs.get(use, _ABSENT)
-        parts.update(self._lock_of(self._project.images_of(entry)))
-        return inputs_of(parts)
+        images, images_text = self._lock_of(self._project.images_of(entry))
+        text = f"{self._common_text}\0{_text(parts)}\0{images_text}"
+        return Inputs(sha256_hex(text.encode()), self._common, parts, images)
 
-    def _lock_of(self, references: tuple[str, ...]) -> Mapping[str, str]:
+    def _lock_of(self, references: tuple[str, ...]) -> tuple[Mapping[str, str], str]:
         known = self._images.get(references)
         if known is None:
             locked = self._locked
-            known = self._images[references] = {
-                f"the lock of image {name}": locked.get(name, _ABSENT) for name in references
-            }
+            images = {f"the lock of image {name}": locked.get(name, _ABSENT) for name in references}
+            known = self._images[references] = (images, _text(images))
         return known
 
     def output(self, file: str) -> Inputs:
@@ -187,7 +196,9 @@ class ProjectInputs:
                 "contrast-tasks itself": project.code,
                 "what the checks composed": _composed(project.root / project.paths.check),
                 "where the manifest goes": project.paths.manifest,
-                "which outputs there are": _of(sorted(project.expected_outputs())),
+                "which outputs there are": sha256_hex(
+                    "\0".join(sorted(project.expected_outputs())).encode()
+                ),
             }
         )
 

@@ -25,9 +25,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_/.][\x20-\x7e]*")
 _PLAIN_IN_FLOW: Final = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*")
 # Not printable in YAML, or a line break in one of its versions; JSON does not escape these.
 _ESCAPED: Final = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-_LITERAL_LINE: Final = re.compile(
-    r"(?:[\x21-\x7e\u00a1-\u2027\u202a-\ud7ff\ue000-\ufefe][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]*)?"
-)
+# Compiled when the first text of several lines is written, for its ranges take long.
+_LITERAL_LINE: Final = r"(?:[\x21-\x7e\u00a1-\u2027\u202a-\ud7ff\ue000-\ufefe][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]*)?"
 
 
 class BlockStyle(Record):
@@ -138,9 +137,9 @@ def _literal_lines(text: str, column: int) -> list[str]:
     lines = body.split("\n")
     if not lines[0] or not lines[-1]:
         return []
-    if not _LITERAL_LINE.fullmatch(lines[0]):
+    if not re.fullmatch(_LITERAL_LINE, lines[0]):
         return []
-    if not all(_LITERAL_LINE.fullmatch(line.lstrip(" ")) for line in lines):
+    if not all(re.fullmatch(_LITERAL_LINE, line.lstrip(" ")) for line in lines):
         return []
     header = " |" if text.endswith("\n") else " |-"
     return [header, *(" " * column + line if line else "" for line in lines)]

@@ -11,7 +11,6 @@ from typing import Any
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import write_atomic
-from contrast_tasks.images.describe import describe
 from contrast_tasks.images.layout import Layout, find_layout, open_layouts
 from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
 from contrast_tasks.images.resolve import ImageSource
@@ -120,6 +119,8 @@ class _Resolver:
 
     def resolve(self, reference: str, locked: LockedImage | None, *, update: bool) -> LockedImage:
         """Return the entry of a reference, `locked` itself if it still holds."""
+        from contrast_tasks.images.describe import describe
+
         parsed = parse_reference(reference)
         layout = find_layout(self._layouts, parsed)
         if layout is not None:

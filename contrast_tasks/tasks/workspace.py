@@ -12,7 +12,14 @@ from contrast_tasks.errors import GraphError
 from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.steps.index import Index, SourceFile, index_sources, read_facts, read_source
+from contrast_tasks.steps.index import (
+    Index,
+    Indexed,
+    SourceFile,
+    index_sources,
+    read_facts,
+    read_source,
+)
 from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
@@ -44,14 +51,14 @@ class Workspace(Record):
         """Return the facts of a source's documents for the checks over all sources."""
         from contrast_tasks.kube.index import FileIndex
 
-        digest, facts = self._facts.get(source.file, ("", {}))
+        digest, _, facts = self._facts.get(json.dumps(source.file), "").partition("\t")
         if digest == source.digest:
-            return FileIndex.from_json(facts)
+            return FileIndex.from_json(json.loads(facts))
         return read_facts(read_source(self.project.settings, source), source.file)
 
     @cached_property
-    def _facts(self) -> Mapping[str, Any]:
-        return _read_json(self.memo, "facts", self.project.code)
+    def _facts(self) -> Mapping[str, str]:
+        return _read_facts(self.memo, self.project.code)
 
     def work(self, workload: str) -> Work:
         """Return the result of a workload; raises GraphError if there is none for the inputs as they are now."""
@@ -150,24 +157,36 @@ def open_project(spec: Spec) -> Project:
 
 
 def _index(settings: Settings, memo: Store, code: str) -> Index:
-    """Return the index of the sources; keeps it, and for each source its digest with the facts of its documents."""
-    found = index_sources(settings, _read_json(memo, "index", code), now_ns=time.time_ns())
+    """Return the index of the sources; keeps it, and the facts of each source."""
+    content = memo.get("index", code)
+    recorded = {} if content is None else json.loads(content)
+    found = index_sources(settings, recorded, now_ns=time.time_ns())
     if found.is_new:
         if found.parsed:
-            known = _read_json(memo, "facts", code)
-            facts = {file: known[file] for file in found.entries if file in known}
-            for file, parsed in found.parsed.items():
-                facts[file] = [found.entries[file]["digest"], parsed.to_json()]
-            _remember_json(memo, "facts", code, facts)
-        _remember_json(memo, "index", code, found.entries)
+            _keep_facts(memo, code, found)
+        memo.remember("index", code, json.dumps(found.entries, separators=(",", ":")).encode())
+        memo.keep("index", (code,))
     return found.index
 
 
-def _read_json(memo: Store, kind: str, code: str) -> dict[str, Any]:
-    content = memo.get(kind, code)
-    return {} if content is None else dict(json.loads(content))
+def _keep_facts(memo: Store, code: str, found: Indexed) -> None:
+    """Keep a line for each source: name, digest, facts; tabs between, names and facts as JSON.
+
+    What did not change need not be read to be kept.
+    """
+    known, lines = _read_facts(memo, code), []
+    for file, entry in found.entries.items():
+        name, facts = json.dumps(file), found.parsed.get(file)
+        if facts is not None:
+            text = json.dumps(facts.to_json(), separators=(",", ":"))
+            lines.append(f"{name}\t{entry['digest']}\t{text}")
+        elif name in known:
+            lines.append(f"{name}\t{known[name]}")
+    memo.remember("facts", code, "\n".join(lines).encode())
+    memo.keep("facts", (code,))
 
 
-def _remember_json(memo: Store, kind: str, code: str, document: Mapping[str, Any]) -> None:
-    memo.remember(kind, code, json.dumps(document, separators=(",", ":")).encode())
-    memo.keep(kind, (code,))
+def _read_facts(memo: Store, code: str) -> dict[str, str]:
+    """Return digest and facts of each source, a tab between, by the JSON of its name."""
+    lines = (memo.get("facts", code) or b"").decode().split("\n")
+    return {name: rest for name, _, rest in [line.partition("\t") for line in lines]}

@@ -4,6 +4,7 @@ A field is used, irrelevant for the guest, weaker there, refused, or unknown. Un
 change what runs.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -167,8 +168,6 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
                     catalogue.UNSUPPORTED_FIELD, f"{key} is not supported in a confidential pod"
                 )
             continue
-        import difflib
-
         near = difflib.get_close_matches(str(key), sorted(known | refused.keys()), n=1)
         field.report(
             catalogue.UNKNOWN_FIELD,

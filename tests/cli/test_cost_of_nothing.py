@@ -69,6 +69,21 @@ def test_a_first_run_loads_no_http_client_and_no_schema_validator(project: FakeP
     assert not loaded.intersection({"urllib3", "certifi", "jsonschema"})
 
 
+def test_one_changed_workload_needs_no_keys_images_or_schemas(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    terminal.run("generate")
+    text = project.read("deployment/shop.yml")
+    project.write(
+        "shop.yml", text.replace("- name: shelf\n", "- name: shelf\n          args: [new]\n")
+    )
+
+    loaded = _modules(project, "generate", says="")
+
+    assert "yaml" in loaded
+    assert not loaded.intersection({"cryptography", "jsonschema", "urllib3", "tarfile"})
+
+
 def test_a_no_op_from_the_snapshot_does_not_even_load_doit(
     terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What a workload is, where its pod stands, and what the pod refers to."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -134,3 +135,39 @@ def test_images_are_listed_once_init_containers_first() -> None:
     )
 
     assert workloads.images(obj) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("obj", "wanted"),
+    [
+        pytest.param({"kind": "ConfigMap"}, {}, id="empty"),
+        pytest.param({"kind": "ConfigMap", "data": {"a": "b"}}, {"a": "b"}, id="text"),
+        pytest.param(
+            {"kind": "ConfigMap", "binaryData": {"a": base64.b64encode(b"\xff").decode()}},
+            {"a": b"\xff"},
+            id="binary",
+        ),
+        pytest.param(
+            {"kind": "Secret", "data": {"a": "Yg==", "c": "ZA=="}, "stringData": {"a": "e"}},
+            {"a": "e", "c": b"d"},
+            id="secret",
+        ),
+        pytest.param({"kind": "Secret", "data": {"a": 1}}, {}, id="no-text"),
+    ],
+)
+def test_config_data_is_decoded(obj: dict[str, object], wanted: dict[str, object]) -> None:
+    assert workloads.config_data(obj) == wanted
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ({}, "default"),
+        ({"serviceAccountName": "own"}, "own"),
+        ({"serviceAccount": "alias"}, "alias"),
+        ({"serviceAccountName": "own", "serviceAccount": "alias"}, "own"),
+        ({"serviceAccountName": "", "serviceAccount": None}, "default"),
+    ],
+)
+def test_the_service_account_is_named_by_either_field(spec: dict[str, object], name: str) -> None:
+    assert workloads.service_account({"kind": "Pod", "spec": spec}) == name

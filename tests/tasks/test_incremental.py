@@ -426,7 +426,7 @@ def test_facts_of_sources_that_are_gone_do_not_stay(
     gone = "deployment/till/till.yaml"
     assert all(gone in path.read_text() for path in _entries(project, "facts"))
     (project.root / gone).unlink()
-    project.write("deployment/new.yml", deployment("new"))
+    project.write("new.yml", deployment("new"))
 
     _generate(terminal)
 

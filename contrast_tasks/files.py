@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ def canonical_json(document: Any) -> bytes:  # any JSON value
 def pretty_json(document: Any) -> bytes:  # any JSON value
     """Return the byte form of JSON files for people: keys in the given order, two spaces, one newline at the end."""
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return the user's cache folder: CONTRAST_CACHE_DIR, else contrast-tasks below XDG_CACHE_HOME or ~/.cache."""
+    if chosen := environ.get("CONTRAST_CACHE_DIR"):
+        return Path(chosen)
+    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "~"), ".cache")  # noqa: PTH118
+    return Path(base).expanduser() / "contrast-tasks"
 
 
 def norm_path(path: str | os.PathLike[str], root: str | os.PathLike[str] = ".") -> str:

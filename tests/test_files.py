@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from contrast_tasks import files
 from contrast_tasks.files import (
+    cache_folder,
     canonical_json,
     norm_path,
     pretty_json,
@@ -175,3 +176,18 @@ def test_folders_outside_the_stop_are_left_alone(tmp_path: Path) -> None:
     remove_empty_parents(tmp_path / "other" / "gone", tmp_path / "build")
 
     assert (tmp_path / "other").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({"CONTRAST_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/contrast-tasks"),
+        ({"HOME": "/c"}, "/c/.cache/contrast-tasks"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/contrast-tasks"),
+    ],
+)
+def test_the_cache_folder_is_where_the_environment_says(
+    environ: dict[str, str], wanted: str
+) -> None:
+    assert str(cache_folder(environ)) == wanted

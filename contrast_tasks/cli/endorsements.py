@@ -65,10 +65,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 
 def _prune(context: Context) -> Report:
-    from contrast_tasks.attestation.endorsements.edge import cache_folder
+    from contrast_tasks.attestation.endorsements.edge import endorsements_folder
     from contrast_tasks.evidence.endorsements import prune
 
-    folder = cache_folder(context.environ)
+    folder = endorsements_folder(context.environ)
     removed = prune(folder, datetime.now(UTC))
     context.console.say(
         f"removed {number_of(len(removed), 'file')} from {folder}"
@@ -124,10 +124,10 @@ def _evidence(
 
 
 def _show(context: Context) -> Report:
-    from contrast_tasks.attestation.endorsements.edge import cache_folder
+    from contrast_tasks.attestation.endorsements.edge import endorsements_folder
     from contrast_tasks.evidence.endorsements import kept_endorsements
 
-    folder = cache_folder(context.environ)
+    folder = endorsements_folder(context.environ)
     kept = list(kept_endorsements(folder, datetime.now(UTC)))
     for entry in kept:
         state = "" if entry.usable else "not usable, "

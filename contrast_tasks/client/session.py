@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from contrast_tasks.attestation.carriers import Carried, evidence_of
-from contrast_tasks.attestation.endorsements.edge import cache_folder
+from contrast_tasks.attestation.endorsements.edge import endorsements_folder
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
 from contrast_tasks.attestation.errors import HardwareRejected
 from contrast_tasks.attestation.validators import validators_for
@@ -84,7 +84,7 @@ def dial(
     from contrast_tasks.atls.errors import OwnEvidenceRefused
 
     now = datetime.now(UTC)
-    kept = KeptEndorsements.in_folder(cache_folder(os.environ), lambda: now)
+    kept = KeptEndorsements.in_folder(endorsements_folder(os.environ), lambda: now)
     validators = validators_for(
         manifest,
         coordinator_only=True,

@@ -69,12 +69,3 @@ class Store(Record, kw_only=False):
 
 def _first_line(kind: str, key: str, digest: str) -> bytes:
     return f"{_MAGIC} {kind} {key} {digest}".encode(errors="replace")
-
-
-def shared_folder(environ: Mapping[str, str]) -> str:
-    """Return CONTRAST_CACHE_DIR, or contrast-tasks below XDG_CACHE_HOME or ~/.cache: what projects have in common."""
-    chosen = environ.get("CONTRAST_CACHE_DIR")
-    if chosen:
-        return chosen
-    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "~"), ".cache")  # noqa: PTH118
-    return str(Path(base).expanduser() / "contrast-tasks")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.errors import GraphError
+from contrast_tasks.files import cache_folder
 from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
@@ -24,7 +25,7 @@ from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
 from contrast_tasks.tasks.inputs import Inputs, ProjectInputs
-from contrast_tasks.tasks.store import Store, shared_folder
+from contrast_tasks.tasks.store import Store
 
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
@@ -146,7 +147,7 @@ def open_workspace(spec: Spec, *, is_fresh: bool = False) -> Workspace:
             inputs=ProjectInputs(project),
             results=results,
             memo=memo,
-            shared=Store(shared_folder(os.environ)),
+            shared=Store(str(cache_folder(os.environ))),
         )
     return workspace
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.tasks.store import Store, shared_folder
+from contrast_tasks.tasks.store import Store
 
 CONTENT = b"first\nsecond \xff\n"
 KEY = "cd" * 32
@@ -83,21 +83,6 @@ def test_an_interrupted_write_leaves_the_old_bytes(
 
     assert store.get("workload", KEY) == CONTENT
     assert list(_file(store).parent.iterdir()) == [_file(store)]
-
-
-@pytest.mark.parametrize(
-    ("environ", "wanted"),
-    [
-        ({"CONTRAST_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
-        ({"XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/contrast-tasks"),
-        ({"HOME": "/c"}, "/c/.cache/contrast-tasks"),
-        ({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/contrast-tasks"),
-    ],
-)
-def test_the_shared_store_lies_where_the_environment_says(
-    environ: dict[str, str], wanted: str
-) -> None:
-    assert shared_folder(environ) == wanted
 
 
 def _interrupt(*arguments: object) -> None:

@@ -11,15 +11,13 @@ from contrast_tasks.attestation.endorsements.fetch import (
     EndorsementCache,
     Endorsements,
 )
+from contrast_tasks.files import cache_folder
 from contrast_tasks.web.answers import Answer
 
 
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder for endorsements: below CONTRAST_CACHE_DIR, else the user's cache directory."""
-    if chosen := environ.get("CONTRAST_CACHE_DIR"):
-        return Path(chosen) / "endorsements"
-    base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "contrast-tasks" / "endorsements"
+def endorsements_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder of kept endorsements."""
+    return cache_folder(environ) / "endorsements"
 
 
 def http_get(url: str, timeout_s: float, *, proxy: str = "") -> Answer:
@@ -52,4 +50,4 @@ def open_endorsements(
     """
     get = None if offline else partial(http_get, proxy=proxy)
     access = Access(get=get, mirrors=mirrors, tell=tell)
-    return Endorsements(EndorsementCache(cache_folder(environ)), access)
+    return Endorsements(EndorsementCache(endorsements_folder(environ)), access)

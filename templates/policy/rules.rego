@@ -74,6 +74,7 @@ deny(request, container, codes, names) if {
 # At most three names in brackets, "" if there are none.
 listed(names) := concat("", ["(", concat(" ", first_three(names)), ")"]) if { count(names) > 0 } else := ""
 
+# Three names at most keep a denial short.
 first_three(names) := [name | some i, name in [printable(each) | some each in names]; i < 3]
 
 # A name if all of its characters are harmless, otherwise a question mark.
@@ -87,11 +88,13 @@ printable(name) := substring(name, 0, 60) if {
 # "r:<id>", true under "s:<name>" after its first start, and what the first request chose for the pod under "p:<what>"
 #
 
+# A key of the state; an id that is no text has none.
 state_key(prefix, id) := concat("", [prefix, id]) if is_string(id)
 
 # The name of the container that was created with an id.
 created_name(id) := data.pstate[state_key("c:", id)]
 
+# Whether the container with an id was created and started.
 is_started(id) if data.pstate[state_key("r:", id)] == created_name(id)
 
 # The state keys of the instances of a container that were started and not removed.
@@ -114,6 +117,7 @@ pin_agrees(key, value) if {
 	object.get(data.pstate, key, value) == value
 }
 
+# What the first request chose for the pod, "" before it.
 pinned(what) := object.get(data.pstate, concat("", ["p:", what]), "")
 
 # The state change that sets a value.
@@ -123,10 +127,13 @@ set_state(key, value) := {"op": "add", "path": concat("", ["/pstate/", key]), "v
 # Containers of the policy
 #
 
+# The expectations of the container with a name; undefined if the pod has none.
 container_named(name) := [each | some each in policy_data.containers; each.name == name][0]
 
+# The expectations of the container that was created with an id.
 container_of(id) := container_named(created_name(id))
 
+# The name that a denial has for a container; the pause container has none in the data.
 label_of(container) := "pause" if { container.name == "" } else := container.name
 
 # The name that a denial has for the container with the id of the request.
@@ -137,6 +144,7 @@ target_label := label_of(container_of(input.container_id)) if {
 # Lists that are equal in several containers are in the data once, under `shared`.
 own_or_shared(container, key) := policy_data.shared[key] if { container[key] == "shared" } else := container[key]
 
+# The items of a list as a set; undefined for anything else.
 set_of(list) := items if {
 	is_array(list)
 	items := {item | some item in list}
@@ -183,8 +191,10 @@ members_known(message, got) if {
 	}
 }
 
+# A message that is not there has no members.
 members_known(_, got) if got == null
 
+# The same for each message of a list.
 all_members_known(message, got) if {
 	is_array(got)
 	every item in got {
@@ -192,6 +202,7 @@ all_members_known(message, got) if {
 	}
 }
 
+# The same for a process and the messages in it.
 process_members_known(got) if {
 	members_known("Process", got)
 	members_known("User", got.User)
@@ -214,12 +225,16 @@ quoted(text) := replace(text, ".", `\.`) if {
 	regex.match(`^[a-z0-9.-]*$`, text)
 } else := "!"
 
+# The checks of every process, whoever starts it.
 process_codes := ["E_CWD", "E_NNP", "E_RLIMITS", "E_STDIO", "E_USER"]
 
+# The working directory decides what relative paths mean.
 process_ok("E_CWD", want, got) if got.Cwd == want.process.cwd
 
+# Whether the process may gain privileges, as by a setuid file.
 process_ok("E_NNP", want, got) if got.NoNewPrivileges == want.process.nnp
 
+# No resource limits; how early a process is killed is left to the host.
 process_ok("E_RLIMITS", _, got) if {
 	got.Rlimits == []
 	is_number(got.OOMScoreAdj)
@@ -250,6 +265,7 @@ args_ok(want, got, identity) if {
 	}
 }
 
+# One argument: the text itself, or a pattern with the pod's identity.
 arg_ok(want, got, _) if want == got
 
 arg_ok(want, got, identity) if {
@@ -276,13 +292,16 @@ env_faults(want, got, identity) := (wrong | twice) | (required_variables(want.en
 	}
 }
 
+# The name of a variable, "?" for an entry that is not `NAME=value`.
 variable_name(entry) := split(entry, "=")[0] if {
 	is_string(entry)
 	contains(entry, "=")
 } else := "?"
 
+# The names of variables that must be set.
 required_variables(env) := {name | some name, _ in env.fixed} | {name | some name, each in env.pattern; each.required}
 
+# A variable that has one of its permitted values, or matches the pattern of its name.
 variable_ok(env, entry, _) if {
 	some value in env.optional[variable_name(entry)]
 	entry == concat("=", [variable_name(entry), value])
@@ -315,6 +334,7 @@ of_services(entries, family) := entries if {
 # CreateSandbox: once, with the storages of the profile
 #
 
+# All checks of CreateSandbox.
 sandbox_codes := {
 	"E_DNS",
 	"E_FIELD",
@@ -327,6 +347,7 @@ sandbox_codes := {
 	"E_STORAGE",
 }
 
+# The first request of a pod; its storages and ids bind all that follow.
 default CreateSandboxRequest := false
 
 CreateSandboxRequest := {"allowed": true, "ops": ops} if {
@@ -334,19 +355,25 @@ CreateSandboxRequest := {"allowed": true, "ops": ops} if {
 	ops := [set_state("p:sandbox", true), set_state("p:sandbox_id", input.sandbox_id)]
 } else := false if deny("CreateSandboxRequest", "-", sandbox_codes - sandbox, {})
 
+# A pod has one sandbox.
 sandbox contains "E_SANDBOX" if object.get(data.pstate, "p:sandbox", null) == null
 
+# Nothing that these rules do not know.
 sandbox contains "E_FIELD" if members_known("CreateSandboxRequest", input)
 
-# The host can neither run a hook nor load a kernel module.
+# The host can run no hook in the guest.
 sandbox contains "E_HOOKS" if input.guest_hook_path == ""
 
+# No module is loaded into the guest's kernel.
 sandbox contains "E_MODULES" if input.kernel_modules == []
 
+# Containers do not share a process namespace by way of the sandbox.
 sandbox contains "E_PIDNS" if input.sandbox_pidns == false
 
+# The host names the pod, in characters that are valid in a host name.
 sandbox contains "E_HOSTNAME" if hostname_ok(input.hostname)
 
+# A host name in lower case; it may be empty.
 hostname_ok(name) if {
 	is_string(name)
 	regex.match(`^[a-z0-9.-]*$`, name)
@@ -361,12 +388,13 @@ sandbox contains "E_DNS" if {
 	}
 }
 
+# Exactly the storages of the profile, each once.
 sandbox contains "E_STORAGE" if {
 	count(sandbox_storages) == count(storages)
 	sandbox_storages == set_of(policy_data.sandbox.storages)
 }
 
-# Agents before 2026 have no field `shared`.
+# The storages of the request; agents before 2026 have no field `shared`.
 sandbox_storages := found if {
 	every storage in storages {
 		is_object(storage)
@@ -374,6 +402,7 @@ sandbox_storages := found if {
 	found := {object.union({"shared": false}, storage) | some storage in storages}
 }
 
+# The id becomes part of paths, and must be that of all later requests.
 sandbox contains "E_SANDBOX_ID" if {
 	pin_agrees("p:sandbox_id", input.sandbox_id)
 	count(input.sandbox_id) == 64
@@ -385,12 +414,14 @@ sandbox contains "E_SANDBOX_ID" if {
 # interface, on which the containers of the pod trust each other
 #
 
+# An interface may get any address but a loopback one.
 default UpdateInterfaceRequest := false
 
 UpdateInterfaceRequest if {
 	interface_ok(input.interface)
 } else := false if deny("UpdateInterfaceRequest", "-", {"E_INTERFACE"}, {})
 
+# Its names, flags, hardware address and addresses are well-formed, and none is the loopback interface's.
 interface_ok(got) if {
 	every name in [got.device, got.name] {
 		device_name_ok(name)
@@ -407,6 +438,7 @@ interface_ok(got) if {
 	}
 }
 
+# A route may lead anywhere but to the loopback interface and its addresses.
 default UpdateRoutesRequest := false
 
 UpdateRoutesRequest if {
@@ -416,6 +448,7 @@ UpdateRoutesRequest if {
 	}
 } else := false if deny("UpdateRoutesRequest", "-", {"E_ROUTE"}, {})
 
+# Source, destination and gateway are networks outside loopback, or empty.
 route_ok(got) if {
 	device_name_ok(got.device)
 	network_ok(got.source)
@@ -423,6 +456,7 @@ route_ok(got) if {
 	network_ok(got.gateway)
 }
 
+# A neighbor may be any but one on the loopback interface.
 default AddARPNeighborsRequest := false
 
 AddARPNeighborsRequest if {
@@ -431,8 +465,10 @@ AddARPNeighborsRequest if {
 	}
 } else := false if deny("AddARPNeighborsRequest", "-", {"E_NEIGHBOR"}, {})
 
+# The neighbors of the request; undefined unless they are a list.
 neighbors := input.neighbors.ARPNeighbors if is_array(input.neighbors.ARPNeighbors)
 
+# Address, state, flags and link address are well-formed, and nothing is the loopback interface's.
 neighbor_ok(got) if {
 	device_name_ok(got.device)
 	address_ok(got.toIPAddress.address)
@@ -443,12 +479,14 @@ neighbor_ok(got) if {
 	regex.match(`^[0-9A-Fa-f:]*$`, got.lladdr)
 }
 
+# The name of an interface other than loopback.
 device_name_ok(name) if {
 	is_string(name)
 	name != "lo"
 	regex.match(`^[A-Za-z0-9._@-]+$`, name)
 }
 
+# An address with or without a prefix length, or nothing.
 network_ok(text) if text == ""
 
 network_ok(text) if {
@@ -457,6 +495,7 @@ network_ok(text) if {
 	address_ok(split(text, "/")[0])
 }
 
+# An IPv4 or IPv6 address outside loopback.
 address_ok(text) if {
 	is_string(text)
 	regex.match(concat("", ["^(", ipv4, "|", ipv6, ")$"]), text)
@@ -466,6 +505,7 @@ address_ok(text) if {
 # Addresses must be complete, so that all readers agree on them.
 ipv4 := `(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){3}`
 
+# Hexadecimal groups with colons, the last perhaps in the form of an IPv4 address.
 ipv6 := `[0-9A-Fa-f]*:[0-9A-Fa-f:]*:([0-9A-Fa-f:]*|[0-9]+(\.[0-9]+){3})`
 
 # 127.0.0.0/8 and ::1, also as IPv4 addresses embedded in IPv6 ones.
@@ -478,12 +518,15 @@ loopback := concat("", [
 # CopyFile: <shared>/[watchable/]<id>-<16 characters>-<a name this pod mounts>[/...]
 #
 
+# All checks of CopyFile.
 copy_codes := {"E_FIELD", "E_FILE_TYPE", "E_LATE", "E_MODE", "E_NAME", "E_PATH"}
 
+# The host writes the files of ConfigMaps, Secrets and the like, and nothing else.
 default CopyFileRequest := false
 
 CopyFileRequest if { copy == copy_codes } else := false if deny("CopyFileRequest", "-", copy_codes - copy, {})
 
+# Nothing that these rules do not know.
 copy contains "E_FIELD" if members_known("CopyFileRequest", input)
 
 # The path below the shared folder has no parts that lead elsewhere.
@@ -494,6 +537,7 @@ copy contains "E_PATH" if {
 	[count(copied_words[0]), count(copied_words[1])] == [64, 16]
 }
 
+# The path below the shared folder; undefined if it is elsewhere or has another form.
 copied_path := [rest |
 	is_string(input.path)
 	some prefix in policy_data.paths.shared
@@ -502,12 +546,16 @@ copied_path := [rest |
 	regex.match(`^[a-z0-9]+-[a-z0-9]+-[^\x00-\x1f\x7f]+$`, rest)
 ][0]
 
+# Its first part, which names the container's id and the volume.
 copied_top := split(copied_path, "/")[0]
 
+# The words of the first part: id, key, name.
 copied_words := split(copied_top, "-")
 
+# Only what a container of this pod mounts may be written.
 copy contains "E_NAME" if copied_name
 
+# The name that the pod mounts, as the data has it.
 copied_name := [name |
 	some name in policy_data.copy.names
 	copied_top == concat("-", [copied_words[0], copied_words[1], name])
@@ -521,6 +569,7 @@ copy contains "E_LATE" if {
 
 copy contains "E_LATE" if copied_name in policy_data.copy.watched
 
+# Files and directories, which have no target.
 copy contains "E_FILE_TYPE" if {
 	copied_kind in {"Regular", "Directory"}
 	object.get(input, "symlink_target", null) == null
@@ -536,17 +585,20 @@ copy contains "E_FILE_TYPE" if {
 # Agents since 2026 state the file's type and the link's target; older ones have them only in the raw message.
 copied_kind := input.file_type if { is_string(input.file_type) } else := raw_kind if raw_message
 
+# Whether the request is one of an older agent.
 raw_message if {
 	object.get(input, "file_type", null) == null
 	is_array(input.data)
 	is_number(input.file_mode)
 }
 
+# The type by the bits of the mode, as in stat(2).
 raw_kind := [kind |
 	some kind, bits in {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
 	bits.and(input.file_mode, 61440) == bits
 ][0]
 
+# The target is relative, and no part of it leads upwards.
 link_ok if {
 	is_string(input.symlink_target)
 	regex.match(`^[^/\x00]+(/[^\x00]*)?$`, input.symlink_target)
@@ -569,6 +621,7 @@ raw_parent if {
 	is_link_edge(i + 2)
 }
 
+# Whether a place is outside the target, or a slash (47).
 is_link_edge(i) if i < 0
 
 is_link_edge(i) if i >= count(input.data)
@@ -589,6 +642,7 @@ copy contains "E_MODE" if {
 # CreateContainer: the answer
 #
 
+# All checks of CreateContainer.
 create_codes := {
 	"E_ANNOTATION",
 	"E_ARGS",
@@ -643,6 +697,7 @@ create_codes := {
 	"E_VERSION",
 }
 
+# A container is created as the pod describes it; what the host chose for the pod is kept in the state.
 default CreateContainerRequest := false
 
 CreateContainerRequest := {"allowed": true, "ops": ops} if {
@@ -658,6 +713,7 @@ CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	ops := [set_state(key, value) | some key, value in chosen]
 } else := false if deny("CreateContainerRequest", expected_label, create_codes - create, create_faults)
 
+# The names that a denial mentions.
 create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION": annotations_wrong}) if {
 	env_wrong
 	mount_faults
@@ -670,22 +726,21 @@ create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION":
 # The annotation only selects the expectations; everything else is then compared with them.
 expected := container_named(object.get(annotations, "io.kubernetes.cri.container-name", ""))
 
+# The name that a denial has for the requested container.
 expected_label := label_of(expected) if { is_object(expected) } else := "?"
 
+# The pod has a container of that name.
 create contains "E_SELECT" if is_object(expected)
 
+# Parts of the request that many rules use; each is undefined if it has another type.
 annotations := input.OCI.Annotations if is_object(input.OCI.Annotations)
-
 linux := input.OCI.Linux if is_object(input.OCI.Linux)
-
 process := input.OCI.Process if is_object(input.OCI.Process)
-
 mounts := input.OCI.Mounts if is_array(input.OCI.Mounts)
-
 storages := input.storages if is_array(input.storages)
-
 namespaces := linux.Namespaces if is_array(linux.Namespaces)
 
+# Nothing that these rules do not know, in any message of the request.
 create contains "E_FIELD" if {
 	members_known("CreateContainerRequest", input)
 	members_known("OCI", input.OCI)
@@ -707,18 +762,22 @@ create contains "E_ID" if {
 	not created_name(input.container_id)
 }
 
+# Characters that are safe in a path, and no leading dot.
 id_ok(id) if {
 	is_string(id)
 	count(id) <= 128
 	regex.match(`^[A-Za-z0-9][A-Za-z0-9._-]+$`, id)
 }
 
+# The pause container is created as the sandbox, every other as a container.
 create contains "E_TYPE" if {
 	[annotations[type_keys[0]], annotations[type_keys[1]]] == [expected.type.cri, expected.type.kata]
 }
 
+# The annotations by which containerd and Kata say so.
 type_keys := ["io.kubernetes.cri.container-type", "io.katacontainers.pkg.oci.container_type"]
 
+# No container is created before those it waits for were started.
 create contains "E_ORDER" if predecessors_started(expected)
 
 # A second instance that runs next to the first would share its identity.
@@ -728,14 +787,13 @@ create contains "E_INSTANCE" if count(running(expected.name)) == 0
 # CreateContainer: the pod's identity, annotations
 #
 
+# A value that is a text; undefined otherwise.
 text_of(value) := value if is_string(value)
 
+# The identity of the pod, as the request has it.
 sandbox_name := text_of(annotations["io.kubernetes.cri.sandbox-name"])
-
 sandbox_namespace := text_of(annotations["io.kubernetes.cri.sandbox-namespace"])
-
 sandbox_id := text_of(annotations["io.kubernetes.cri.sandbox-id"])
-
 sandbox_uid := text_of(object.get(annotations, "io.kubernetes.cri.sandbox-uid", ""))
 
 # The identity to which patterns refer.
@@ -745,6 +803,7 @@ asking_pod := {
 	"uid": quoted(sandbox_uid),
 }
 
+# The host chooses the pod's name once, in the form that its controller gives it.
 create contains "E_POD_NAME" if {
 	pin_agrees("p:name", sandbox_name)
 	regex.match(policy_data.pod.name_re, sandbox_name)
@@ -757,6 +816,7 @@ create contains "E_POD_NAMESPACE" if {
 	regex.match(`^[a-z0-9][a-z0-9-]*$`, sandbox_namespace)
 }
 
+# Every container belongs to the sandbox and the pod of the first request.
 create contains "E_SANDBOX_ID" if {
 	count(sandbox_id) == 64
 	regex.match(`^[a-z0-9]+$`, sandbox_id)
@@ -776,6 +836,7 @@ create contains "E_ANNOTATION" if {
 	count(annotations_wrong) == 0
 }
 
+# The keys of annotations that have another value, are unknown, or are missing.
 annotations_wrong contains key if {
 	some key, value in annotations
 	not annotation_text_ok(key, value)
@@ -786,19 +847,24 @@ annotations_wrong contains key if {
 	not annotations[key]
 }
 
+# Every value is a text.
 annotation_text_ok(key, value) if {
 	is_string(value)
 	annotation_ok(key, value)
 }
 
+# Each annotation has what the policy expects, or a value without effect in the guest.
 annotation_ok("io.kubernetes.cri.container-type", value) if value == expected.type.cri
 
+# The type again, as Kata calls it.
 annotation_ok("io.katacontainers.pkg.oci.container_type", value) if value == expected.type.kata
 
+# The folder of the container on the host.
 annotation_ok("io.katacontainers.pkg.oci.bundle_path", value) if {
 	value == concat("", ["/run/containerd/io.containerd.runtime.v2.task/k8s.io/", container_id])
 }
 
+# The name that selected the expectations; the pause container has none.
 annotation_ok("io.kubernetes.cri.container-name", value) if {
 	expected.kind != "pause"
 	value == expected.name
@@ -807,6 +873,7 @@ annotation_ok("io.kubernetes.cri.container-name", value) if {
 # The image is checked in the storage that pulls it.
 annotation_ok("io.kubernetes.cri.image-name", _) if expected.kind != "pause"
 
+# The folder of the pod's logs on the host, which repeats the pod's identity.
 annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
 	expected.kind == "pause"
 	regex.match(`^/var/log/pods/[a-z0-9._-]+$`, value)
@@ -816,6 +883,7 @@ annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
 	value == concat("", ["/var/log/pods/", sandbox_namespace, "_", sandbox_name, "_", uid])
 }
 
+# The network namespace on the host.
 annotation_ok("nerdctl/network-namespace", value) if {
 	expected.kind == "pause"
 	regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value)
@@ -835,6 +903,7 @@ annotation_ok(key, value) if {
 	regex.match(`^-?[0-9]+$`, value)
 }
 
+# Values that the host chooses, in a harmless form.
 annotation_ok(key, value) if regex.match(annotation_patterns[key], value)
 
 # Annotations of the pod that the runtime passes on.
@@ -847,6 +916,7 @@ annotation_ok(key, value) if {
 	regex.match(`^nvidia\.com/gpu=[0-9]+$`, value)
 }
 
+# The forms of these values.
 annotation_patterns := {
 	"io.kubernetes.cri.sandbox-uid": `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`,
 	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9._:/@-]+$`,
@@ -858,14 +928,19 @@ annotation_patterns := {
 # CreateContainer: the image, which the guest pulls, and the root file system
 #
 
+# The id of the container, if it is a text.
 container_id := text_of(input.container_id)
 
+# Where the guest mounts the image of the container.
 root_path := concat("", [policy_data.paths.root, container_id, "/rootfs"])
 
+# Whether a storage is an image that the guest pulls.
 is_pull(storage) if storage.driver == "image_guest_pull"
 
+# The images that the guest is to pull.
 pulls := [storage | some storage in storages; is_pull(storage)]
 
+# One image for each container.
 create contains "E_IMG_COUNT" if count(pulls) == 1
 
 # By digest, so that the registry cannot substitute another image.
@@ -875,12 +950,14 @@ create contains "E_IMG_REF" if {
 	}
 }
 
+# The image is mounted where the root file system is expected.
 create contains "E_IMG_MOUNT" if {
 	every pull in pulls {
 		pull.mount_point == root_path
 	}
 }
 
+# The image is pulled and mounted without options that change its meaning.
 create contains "E_IMG_OPTS" if {
 	every pull in pulls {
 		[pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
@@ -888,6 +965,7 @@ create contains "E_IMG_OPTS" if {
 	}
 }
 
+# Agents that need no metadata get none.
 pull_options_ok(options) if options == []
 
 # A JSON text, checked as text: its only member is metadata, an object of strings. The agent reads from it whether this
@@ -908,8 +986,10 @@ pull_options_ok(options) if {
 	}
 }
 
+# How often a JSON text has a key or a value that is equal to it.
 times_in(text, key) := count(split(text, concat("", [`"`, key, `"`]))) - 1
 
+# An annotation is absent from a JSON text, or is there once with the same value.
 repeated_ok(text, key) if times_in(text, key) == 0
 
 repeated_ok(text, key) if {
@@ -918,30 +998,38 @@ repeated_ok(text, key) if {
 	contains(text, concat("", [`"`, key, `":"`, annotations[key], `"`]))
 }
 
+# The root file system is the pulled image.
 create contains "E_ROOT_PATH" if input.OCI.Root.Path == root_path
 
+# It is read-only if the pod says so.
 create contains "E_ROOT_RO" if input.OCI.Root.Readonly == expected.rootfs_ro
 
 #
 # CreateContainer: the process
 #
 
+# The checks of every process.
 create contains code if {
 	some code in process_codes
 	process_ok(code, expected, process)
 }
 
+# Every variable is expected, and none is missing.
 create contains "E_ENV" if count(env_wrong) == 0
 
+# The names of variables for which that is not so.
 env_wrong := env_faults(expected, process, asking_pod)
 
+# The command of pod and image.
 create contains "E_ARGS" if args_ok(expected.process.args, process.Args, asking_pod)
 
+# A terminal if the pod has one; its size is left to the host.
 create contains "E_TTY" if {
 	process.Terminal == expected.process.tty
 	console_ok(process.ConsoleSize)
 }
 
+# A size for a terminal, none otherwise.
 console_ok(size) if size == null
 
 console_ok(size) if {
@@ -950,6 +1038,7 @@ console_ok(size) if {
 	is_number(size.Width)
 }
 
+# The capabilities of pod and runtime, no more and no less.
 create contains "E_CAPS" if {
 	every kind in ["Ambient", "Inheritable"] {
 		process.Capabilities[kind] == []
@@ -988,24 +1077,31 @@ mount_faults := object.union(
 	},
 )
 
+# A code for mounts is added if no destination fails its check.
 create contains code if {
 	mounts
 	some code, faults in mount_faults
 	count(faults) == 0
 }
 
+# No destination is mounted twice.
 create contains "E_MOUNT_DUP" if count(mount_destinations) == count(mounts)
 
+# The mounts that the container must have, by destination.
 expected_mounts := {mount.dst: mount | some mount in array.concat(common_mounts(expected), expected.mounts)}
 
+# The mounts that the runtime adds to every container.
 common_mounts(container) := policy_data.shared.mounts.all if {
 	container.kind == "pause"
 } else := array.concat(policy_data.shared.mounts.all, policy_data.shared.mounts.containers)
 
+# The destinations in the request.
 mount_destinations := {mount_destination(mount) | some mount in mounts}
 
+# The destination of a mount, "?" if it is no text.
 mount_destination(mount) := mount.destination if { is_string(mount.destination) } else := "?"
 
+# The destinations of mounts that fail the check of a code.
 mounts_not(code) := {got.destination |
 	some got in mounts
 	want := expected_mounts[mount_destination(got)]
@@ -1022,10 +1118,13 @@ mounts_hidden := {pair[1] |
 	j > i
 }
 
+# The type of the file system.
 mount_ok("E_MOUNT_TYPE", want, got) if got.type_ == want.type
 
+# What is mounted, in one of the ways below.
 mount_ok("E_MOUNT_SRC", want, got) if source_ok(want.src.kind, want.src.arg, got.source)
 
+# One of the lists of options that runtimes write for the mount.
 mount_ok("E_MOUNT_OPTS", want, got) if got.options in want.opts
 
 # Newer kernels add options to the cgroup mount.
@@ -1040,6 +1139,7 @@ source_ok("eq", want, got) if got == want
 # A directory in the guest's memory, created for the volume of that name.
 source_ok("ephemeral", want, got) if got == concat("", [policy_data.paths.ephemeral, want])
 
+# A directory of the guest, next to the copied files, for the volume of that name.
 source_ok("local", want, got) if got in local_paths(want)
 
 # Copied files are at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
@@ -1054,6 +1154,7 @@ source_ok("file", want, got) if {
 	rest == concat("-", [container_id, key, want])
 }
 
+# The paths that such a directory may have.
 local_paths(volume) := {path |
 	some prefix in policy_data.paths.shared
 	path := concat("", [prefix, sandbox_id, "/rootfs/local/", volume])
@@ -1074,18 +1175,22 @@ create contains "E_STORAGE" if {
 	}
 }
 
+# The storages that are no images.
 volume_storages := [storage | some storage in storages; not is_pull(storage)]
 
+# A storage has the options of its volume, and leads to a directory of the guest.
 storage_ok(want, got) if {
 	[got.options, got.driver_options, got.fs_group] == [want.options, [], null]
 	object.get(got, "shared", false) == false
 	[got.driver, got.source, got.fstype, got.mount_point] in storage_places(want.kind, want.volume)
 }
 
+# Driver, source, file system and place of a directory in memory.
 storage_places("ephemeral", volume) := {["ephemeral", "tmpfs", "tmpfs", path]} if {
 	path := concat("", [policy_data.paths.ephemeral, volume])
 }
 
+# The same for a directory next to the copied files.
 storage_places("local", volume) := {["local", "local", "local", path] | some path in local_paths(volume)}
 
 # Block devices of volumes, at the paths that the pod specifies.
@@ -1107,6 +1212,7 @@ create contains "E_DEVICE" if {
 	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
 }
 
+# A node of an expected block device, or of a passed-through GPU.
 device_node_ok(device) if {
 	device.Path in expected.devices
 	device.Type == "b"
@@ -1128,20 +1234,25 @@ gpus_ok if {
 	count({gpu.container_path | some gpu in gpus}) == count(gpus)
 }
 
+# Where the guest has passed-through devices.
 gpu_path := "/dev/vfio/devices/vfio"
 
+# Whether a device is passed through.
 is_gpu(device) if {
 	is_string(device.container_path)
 	startswith(device.container_path, gpu_path)
 }
 
+# The passed-through devices of the request.
 gpus := [device | some device in input.devices; is_gpu(device)]
 
+# The annotations that announce them, by number.
 gpu_marks := {trim_prefix(key, "cdi.k8s.io/vfio"): value |
 	some key, value in annotations
 	startswith(key, "cdi.k8s.io/vfio")
 }
 
+# A device that is announced, with addresses of host and guest as its only options.
 gpu_ok(gpu, number) if {
 	gpu_marks[number]
 	[gpu.type_, gpu.vm_path, gpu.id] == ["vfio-pci-gk", "", concat("", ["vfio", number])]
@@ -1156,21 +1267,26 @@ gpu_ok(gpu, number) if {
 # A PCI address of the host and one of the guest.
 gpu_option := `^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]=[0-9A-Fa-f]{2}/[0-9A-Fa-f]{2}$`
 
+# No mount is shared with another container.
 create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
 
 #
 # CreateContainer: the rest of the OCI specification
 #
 
+# A version 1 of the OCI specification.
 create contains "E_VERSION" if {
 	is_string(input.OCI.Version)
 	regex.match(`^1\.[0-9]+\.[0-9]+$`, input.OCI.Version)
 }
 
+# Nothing for other operating systems.
 create contains "E_OS" if [input.OCI.Solaris, input.OCI.Windows] == [null, null]
 
+# The host names the pod, in characters that are valid in a host name.
 create contains "E_HOSTNAME" if hostname_ok(input.OCI.Hostname)
 
+# The host can run no hook in the guest.
 create contains "E_HOOKS" if input.OCI.Hooks == null
 
 # Each namespace once, and a new one; only the network namespace may already exist.
@@ -1182,8 +1298,10 @@ create contains "E_NAMESPACES" if {
 	set_of(namespace_kinds) - {"network", "cgroup"} == set_of(expected.namespaces)
 }
 
+# The kinds of the namespaces; runtimes call the mount namespace by either name.
 namespace_kinds := [object.get({"mnt": "mount"}, each.Type, each.Type) | some each in namespaces]
 
+# A namespace without a path is a new one.
 namespace_ok(namespace) if namespace.Path == ""
 
 namespace_ok(namespace) if {
@@ -1194,6 +1312,7 @@ namespace_ok(namespace) if {
 # All containers of the pod share one network namespace.
 create contains "E_NETNS" if pin_agrees("p:netns", network_namespace)
 
+# The path of the network namespace on the host, "" for a new one.
 network_namespace := path if {
 	path := [each.Path | some each in namespaces; each.Type == "network"][0]
 } else := ""
@@ -1201,11 +1320,13 @@ network_namespace := path if {
 # Newer runtimes mask more paths of the kernel. Masking the container's own files would change its behaviour.
 create contains "E_MASKED" if set_of(own_or_shared(expected, "masked")) - kernel_paths(linux.MaskedPaths) == set()
 
+# Paths of the kernel that must be read-only are read-only or masked.
 create contains "E_READONLY" if {
 	protected := kernel_paths(linux.ReadonlyPaths) | kernel_paths(linux.MaskedPaths)
 	set_of(own_or_shared(expected, "readonly")) - protected == set()
 }
 
+# The paths of a list; undefined if one is not below /proc or /sys.
 kernel_paths(list) := set_of(list) if {
 	is_array(list)
 	every path in list {
@@ -1214,6 +1335,7 @@ kernel_paths(list) := set_of(list) if {
 	}
 }
 
+# Whether a path is below /proc or /sys, and does not lead out of it.
 is_kernel_path(parts) if {
 	parts[0] == ""
 	parts[1] in {"proc", "sys"}
@@ -1221,6 +1343,7 @@ is_kernel_path(parts) if {
 	not ".." in parts
 }
 
+# No kernel parameters but those of the policy.
 create contains "E_SYSCTL" if {
 	is_object(linux.Sysctl)
 	every key, value in linux.Sysctl {
@@ -1228,10 +1351,13 @@ create contains "E_SYSCTL" if {
 	}
 }
 
+# Users of the container are users of the guest.
 create contains "E_IDMAP" if [linux.UIDMappings, linux.GIDMappings] == [[], []]
 
+# No system call filter, cache allocation or mount label.
 create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] == [null, null, ""]
 
+# Whether mounts reach other containers is as the pod says.
 create contains "E_PROPAGATION" if linux.RootfsPropagation == expected.propagation
 
 # The host may choose limits, but no devices.
@@ -1240,11 +1366,13 @@ create contains "E_RESOURCES" if {
 	[got.Devices, got.Pids, got.BlockIO, got.Network] == [[], null, null, null]
 }
 
+# The path of the control group does not lead upwards.
 create contains "E_CGROUP" if {
 	is_string(linux.CgroupsPath)
 	not ".." in split(linux.CgroupsPath, "/")
 }
 
+# The containers share a process namespace if the pod says so.
 create contains "E_PIDNS" if input.sandbox_pidns == expected.pidns
 
 #
@@ -1252,8 +1380,10 @@ create contains "E_PIDNS" if input.sandbox_pidns == expected.pidns
 # denied; a restart removes the first instance before it creates the next
 #
 
+# All checks of StartContainer.
 start_codes := {"E_ID", "E_INSTANCE", "E_ORDER"}
 
+# A created container is started, once.
 default StartContainerRequest := false
 
 StartContainerRequest := {"allowed": true, "ops": ops} if {
@@ -1262,15 +1392,19 @@ StartContainerRequest := {"allowed": true, "ops": ops} if {
 	ops := [set_state(state_key("r:", input.container_id), name), set_state(state_key("s:", name), true)]
 } else := false if deny("StartContainerRequest", target_label, start_codes - start, {})
 
+# It was created, and not started before.
 start contains "E_ID" if {
 	created_name(input.container_id)
 	not is_started(input.container_id)
 }
 
+# Those it waits for were started.
 start contains "E_ORDER" if predecessors_started(container_of(input.container_id))
 
+# No other instance of it runs.
 start contains "E_INSTANCE" if count(running(created_name(input.container_id))) == 0
 
+# The host may send signals to containers that exist, as it may stop the guest.
 default SignalProcessRequest := false
 
 SignalProcessRequest if {
@@ -1284,6 +1418,7 @@ ReadStreamRequest if {
 	container_of(input.container_id).logs
 } else := false if deny("ReadStreamRequest", target_label, {"E_LOGS"}, {})
 
+# Removal is always allowed; the state forgets the container.
 default RemoveContainerRequest := true
 
 RemoveContainerRequest := {"allowed": true, "ops": ops} if {
@@ -1295,18 +1430,23 @@ RemoveContainerRequest := {"allowed": true, "ops": ops} if {
 # ExecProcess: probes and hooks of a container that was started
 #
 
+# All checks of ExecProcess.
 exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_FIELD", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
 
+# Only commands that the pod has as probes or hooks may be run.
 default ExecProcessRequest := false
 
 ExecProcessRequest if {
 	exec == exec_codes
 } else := false if deny("ExecProcessRequest", target_label, exec_codes - exec, exec_faults)
 
+# The names that a denial mentions.
 exec_faults := {"E_ENV": exec_env_wrong} if { exec_env_wrong } else := {}
 
+# The expectations of the container in which the process is to run.
 target := container_of(input.container_id)
 
+# The process of the request, if it is an object.
 exec_process := input.process if is_object(input.process)
 
 # The identity in the request that created the container.
@@ -1316,31 +1456,38 @@ created_pod := {
 	"uid": quoted(pinned("uid")),
 }
 
+# The checks of every process.
 exec contains code if {
 	some code in process_codes
 	process_ok(code, target, exec_process)
 }
 
+# Nothing that these rules do not know.
 exec contains "E_FIELD" if {
 	members_known("ExecProcessRequest", input)
 	process_members_known(exec_process)
 }
 
+# The container was started, and the process has an id of its own.
 exec contains "E_ID" if {
 	is_started(input.container_id)
 	id_ok(input.exec_id)
 	input.exec_id != input.container_id
 }
 
+# The command is one of the probes or hooks.
 exec contains "E_ARGS" if {
 	some command in target.exec
 	args_ok(command, exec_process.Args, created_pod)
 }
 
+# Every variable is expected, and none is missing.
 exec contains "E_ENV" if count(exec_env_wrong) == 0
 
+# The names of variables for which that is not so.
 exec_env_wrong := env_faults(target, exec_process, created_pod)
 
+# A terminal only where the container has one, and without a size.
 exec contains "E_TTY" if {
 	exec_process.Terminal in {false, target.process.tty}
 	exec_process.ConsoleSize == null
@@ -1355,4 +1502,5 @@ exec contains "E_CAPS" if {
 	}
 }
 
+# No label or profile for the process.
 exec contains "E_LSM" if [exec_process.SelinuxLabel, exec_process.ApparmorProfile] == ["", ""]

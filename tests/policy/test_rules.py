@@ -79,6 +79,27 @@ def test_lines_are_short_and_hold_one_clause() -> None:
     assert [line for line in bodies if not re.search(r"[\[{][^\[{]*\|[^\]}]*;", line)] == []
 
 
+def test_every_rule_has_the_sentence_that_says_what_it_is_for() -> None:
+    head = re.compile(r'(?:default )?(\w+)((?: contains |\()"\w[^"]*")?')
+    lines = RULES.splitlines()
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if (found := head.match(line)) and found[1] not in ("package", "import"):
+            first.setdefault(found[1] + (found[2] or ""), number)
+
+    unsaid = [lines[number] for number in first.values() if not _is_said(lines, number)]
+
+    assert unsaid == []
+    assert len(first) > 200
+
+
+def _is_said(lines: list[str], number: int) -> bool:
+    """Return whether a comment is above a line, or above the list of lines that it is in."""
+    while number and lines[number - 1] and not lines[number - 1].startswith(("#", "\t", "}")):
+        number -= 1
+    return lines[number - 1].startswith("# ")
+
+
 def test_every_group_of_rules_has_a_heading() -> None:
     headings = re.findall(r"\n\n#\n# (.*)", RULES)
 

@@ -78,12 +78,11 @@ def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:
     except MeshError as err:
         yield f"its configuration is invalid, the sidecar does not start: {err}"
         return
-    yield "every inbound port needs a client certificate of the mesh, except:"
+    exceptions = ", except:" if mesh.ingress else ""
+    yield f"every inbound port needs a client certificate of the mesh{exceptions}"
     for entry in mesh.ingress:
         what = "plain, no TLS at all" if entry.mode == "plain" else "TLS without client certificate"
         yield f"  port {entry.port} ({entry.name}): {what}"
-    if not mesh.ingress:
-        yield "  no port"
     for remote in mesh.egress:
         yield f"{remote.listen} leads through the mesh to {remote.remote} ({remote.name})"
     if mesh.admin_port is not None:

@@ -87,7 +87,7 @@ def _missing(document: Mapping[str, Any], *, has_file: bool) -> Iterator[tuple[L
     for key, example in (("platform", '"local"'), ("sources", '["deployment"]')):
         if key not in document:
             hint = "" if has_file else f"create {FILE_NAME} in the project's folder"
-            message = f"no {key} is set, expected as in {key} = {example}"
+            message = f"{key} is not set, expected as in {key} = {example}"
             yield Location(file=FILE_NAME), Problem((key,), message, hint)
 
 

@@ -1,8 +1,10 @@
+import ast
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contrast_tasks.attestation import validators
 from contrast_tasks.attestation.errors import (
     ClaimsRejected,
     CollateralUnavailable,
@@ -22,6 +24,7 @@ from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import MissingReferenceValues, UsageError
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.records import Record
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
     ReferenceValues,
@@ -285,3 +288,17 @@ def test_a_reference_value_opts_into_quotes_of_version_5(intel: Intel) -> None:
     with pytest.raises(MalformedEvidence, match="version"):
         strict.verify(document, b"\xda" * 64, NOW)
     assert opted.verify(document, b"\xda" * 64, NOW).host_data.hex() == COORDINATOR
+
+
+# What says for which machines a measurement was made; evidence has nothing to compare it with.
+_FOR_THE_READER = {"cpus", "platform"}
+
+
+@pytest.mark.parametrize("entry", [SnpReference, SimulatedReference, TdxReference])
+def test_no_member_of_a_reference_value_is_trusted_without_being_judged(
+    entry: type[Record],
+) -> None:
+    tree = ast.parse(Path(str(validators.__file__)).read_text())
+    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+    assert set(entry.parts) - read <= _FOR_THE_READER

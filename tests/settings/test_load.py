@@ -516,8 +516,8 @@ TOML = 'check quotes, brackets and = here and above; a line reads as platform = 
             "contrast.toml:1",
             "did you mean 'k3s-qemu-snp'?",
         ),
-        ('sources = ["a"]\n', "no platform is set", "contrast.toml", ""),
-        ('platform = "local"\n', "no sources is set", "contrast.toml", ""),
+        ('sources = ["a"]\n', "platform is not set", "contrast.toml", ""),
+        ('platform = "local"\n', "sources is not set", "contrast.toml", ""),
         ('platform = "local"\nsources = []\n', "at least one string", "contrast.toml:2", ""),
         (
             'platform = "local"\nsources = "a"\n',
@@ -648,12 +648,12 @@ def test_what_works_outside_of_a_project_needs_no_file(tmp_path: Path) -> None:
 def test_a_file_that_is_there_must_be_complete_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "contrast.toml").write_text('sources = ["a"]\n')
 
-    with pytest.raises(SettingsError, match="no platform is set"):
+    with pytest.raises(SettingsError, match="platform is not set"):
         load_settings(tmp_path, environ={}, is_project=False)
 
 
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no platform is set") as caught:
+    with pytest.raises(SettingsError, match="platform is not set") as caught:
         load(tmp_path, None)
 
     assert caught.value.hint == "create contrast.toml in the project's folder"

@@ -47,16 +47,18 @@ def render_block(block: dict[str, Any]) -> bytes:
 
 
 def has_our_rules(policy: bytes) -> bool:
-    """Return whether a policy starts with exactly the header form and the rules of this version.
+    """Return whether a policy is what this version writes for the data in it, so that nothing follows the rules but data.
 
-    The version and digest in the header are not trusted. The caller must also parse the data with `parse_policy`,
-    which ensures that no rule follows it.
+    The version and digest in the header are not trusted.
     """
     header, _, rest = policy.partition(b"\n")
-    starts = (f"{compact_rules()}\n{name}" for name in (f"{_CONTAINER}0 := ", _DATA))
-    return _HEADER.fullmatch(header) is not None and rest.startswith(
-        tuple(start.encode() for start in starts)
-    )
+    if _HEADER.fullmatch(header) is None:
+        return False
+    try:
+        rendered = render_block(parse_policy(policy))
+    except UsageError:
+        return False
+    return rendered.partition(b"\n")[2] == rest
 
 
 def claimed_version(policy: bytes) -> str:

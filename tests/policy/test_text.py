@@ -120,6 +120,11 @@ def test_the_rules_stand_in_the_policy_in_their_compact_form() -> None:
         (b"\ndefault ", b"\ndefault  "),
         (b"default SetPolicyRequest := false", b"default SetPolicyRequest := true"),
         (b"\npolicy_container_0 := ", b"\nSetPolicyRequest if true\npolicy_container_0 := "),
+        (
+            b"\npolicy_container_1 := ",
+            b"\npolicy_container_1 = policy_other\nSetPolicyRequest if 1 == 1\npolicy_other := ",
+        ),
+        (b"\npolicy_data := ", b"\npolicy_container_x if { 1 == 1 }\n\npolicy_data := "),
         (b"# contrast-tasks ", b"x"),
         (b"rules sha256:", b"rules sha256: "),
     ],

@@ -109,7 +109,21 @@ def _build(
             )
             for key, entry in document.get("workloads", {}).items()
         },
-        digest=sha256_hex(canonical_json(document)),
+        digests=_digests(document),
         origins=origins,
     )
     return settings.replace(workload_owner_keys=()) if settings.disable_updates else settings
+
+
+def _digests(document: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+
+    def visit(name: str, value: Any) -> None:
+        if isinstance(value, dict) and name != "workloads":
+            for key, each in value.items():
+                visit(f"{name}.{key}" if name else key, each)
+        else:
+            found[name] = sha256_hex(canonical_json(value))
+
+    visit("", document)
+    return found

@@ -175,7 +175,8 @@ class Settings(Record):
 
     workloads: by "<Kind>/<name>" or "<namespace>/<Kind>/<name>", without the namespace if it is `default`.
     mirrors: address to use instead of a vendor's, by the beginning of the latter. proxy: "" uses the environment's.
-    digest: SHA-256 hex of all values, without their origins and the contents of named files.
+    digests: SHA-256 hex of each value by its dotted key, of all workloads by `workloads`; contents of named files do not
+        count.
     origins: dotted key to "flag", "environment CONTRAST_X", "contrast.toml:7" or "default".
     """
 
@@ -275,7 +276,7 @@ class Settings(Record):
     workloads: Mapping[str, WorkloadSettings] = member(
         Map(_WORKLOAD_KEY, WorkloadSettings, chosen='"<Kind>/<name>"'), "", default={}
     )
-    digest: str = ""
+    digests: Mapping[str, str] = {}
     origins: Mapping[str, str] = {}
 
     @property

@@ -168,7 +168,7 @@ class ProjectInputs:
         return inputs_of(
             {
                 **self._common,
-                "a setting": self._project.settings.digest,
+                **_named(self._project.settings.digests),
                 "what the sources cannot be read for": _of(
                     [each.to_json() for each in index.findings]
                 ),
@@ -246,7 +246,7 @@ def _common(project: Project) -> dict[str, str]:
     settings = project.settings
     components = settings.components
     named: dict[str, Any] = {
-        "the platform": settings.platform,
+        "platform": settings.platform,
         "the runtime class": project.runtime_class,
         "[defaults] runtime_class": settings.runtime_class,
         "[defaults] memory": settings.memory,
@@ -261,6 +261,12 @@ def _common(project: Project) -> dict[str, str]:
     }
     values = {name: _of(value) for name, value in named.items()}
     return {"contrast-tasks itself": project.code, **values}
+
+
+def _named(digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of settings by the names that people see: `platform`, `[defaults] memory`."""
+    tables = ((key.partition("."), digest) for key, digest in digests.items())
+    return {f"[{table}] {name}" if name else table: digest for (table, _, name), digest in tables}
 
 
 def _locked(content: bytes, references: Iterable[str]) -> dict[str, str]:

@@ -71,6 +71,27 @@ def test_a_default_is_named_that_changed(generated: Terminal, key: str) -> None:
     assert f"will run because [{table}] {name} changed" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (
+            "reference_values.snp.Milan.minimum_tcb.snp=9",
+            "[reference_values] snp.Milan.minimum_tcb.snp",
+        ),
+        ("owners.disable_updates=false", "[owners] disable_updates"),
+        ('manifest="other.json"', "manifest"),
+        ('workloads."Deployment/shelf".secret_id="x"', "workloads"),
+        ('platform="metal-qemu-snp"', "platform"),
+    ],
+)
+def test_the_checks_name_the_setting_that_changed(
+    generated: Terminal, line: str, name: str
+) -> None:
+    shown = generated.run("explain", "sources", "--set", line)
+
+    assert f"will run because {name} changed" in shown.out
+
+
 def test_an_image_of_our_own_is_named_that_changed(generated: Terminal) -> None:
     words = ("--set", 'components.initializer="shop/init:v2"')
 

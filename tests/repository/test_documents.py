@@ -14,6 +14,11 @@ from contrast_tasks.settings.load import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+TEXTS = sorted(
+    path
+    for folder in ("", "docs", "examples", "contrast_tasks", "coordinator", "templates", "tests")
+    for path in ((ROOT / folder).rglob("*.md") if folder else ROOT.glob("*.md"))
+)
 BASE = 'platform = "k3s-qemu-snp"\nsources = ["deployment"]\n'
 _ENDS = {"|", "||", "&&", ">", ">>", "<", ";", "2>&1"}
 
@@ -65,12 +70,28 @@ def test_command_lines_are_understood(words: list[str]) -> None:
         parser.parse_args(rest if command in SUMMARIES else [command, *rest])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_to_files(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-    local = [link for link in links if not link.startswith(("http://", "https://"))]
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_to_headings_in_them(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", text, re.MULTILINE)
+    local = [link for pair in links for link in pair if link and "://" not in link]
 
-    assert [link for link in local if not (page.parent / link).exists()] == []
+    assert [link for link in local if not _is_there(page, link)] == []
+
+
+def _is_there(page: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = page.parent / file if file else page
+    return target.exists() and (not anchor or anchor in _anchors(target))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that a page's headings get: lower case, dashes for spaces, no other signs."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def sha256_hex(content: bytes) -> str:
@@ -14,7 +13,7 @@ def sha256_hex(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def canonical_json(document: Any) -> bytes:  # any JSON value
+def canonical_json(document: object) -> bytes:  # any JSON value
     """Return the byte form of a JSON value that is hashed: sorted keys, no spaces, UTF-8, no NaN."""
     text = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -22,7 +21,7 @@ def canonical_json(document: Any) -> bytes:  # any JSON value
     return text.encode()
 
 
-def pretty_json(document: Any) -> bytes:  # any JSON value
+def pretty_json(document: object) -> bytes:  # any JSON value
     """Return the byte form of JSON files for people: keys in the given order, two spaces, one newline at the end."""
     return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 

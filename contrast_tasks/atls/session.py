@@ -174,7 +174,7 @@ class ServerSession(Session):
         self.connection.set_accept_state()
         self._key, self._issuer, self._clock = key, issuer, clock
         self._validators: Validators | None = None
-        self._snapshot: Any = None
+        self._snapshot: object = None
         if require_client is not None:
             try:
                 self._validators, self._snapshot = require_client()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -37,7 +37,7 @@ class Validator(Protocol):
 Validators = Sequence[Validator]
 # Called once per connection, when its handshake starts. Returns the validators for the client and an object that stays
 # with the connection (the Coordinator's state). An exception refuses the connection.
-RequireClient = Callable[[], tuple[Validators, Any]]
+RequireClient = Callable[[], tuple[Validators, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class PeerIdentity:
     public_key_spki: bytes | None
     certificate_der: bytes | None
     evidence: Evidence | None
-    snapshot: Any
+    snapshot: object
 
 
 def utc_now() -> datetime:

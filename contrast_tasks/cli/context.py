@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks.cli.console import Console
 from contrast_tasks.records import Record
@@ -34,7 +34,7 @@ class Context(Record):
         """Return a path argument relative to the project, with `/`."""
         return Path(os.path.relpath(self.cwd / argument, self.root)).as_posix()
 
-    def spec(self, **flags: Any) -> "Spec":
+    def spec(self, **flags: object) -> "Spec":
         """Return the project with these flags: dotted keys with `__` for `.`; None: the flag was not given."""
         from contrast_tasks.steps.project import Spec
 
@@ -43,13 +43,13 @@ class Context(Record):
         )
         return Spec(root=str(self.root), overrides=self.overrides, flags=tuple(pairs))
 
-    def workspace(self, **flags: Any) -> "Workspace":
+    def workspace(self, **flags: object) -> "Workspace":
         """Return the project as it is now, with its store. Raises SettingsError for invalid settings."""
         from contrast_tasks.tasks.workspace import open_workspace
 
         return open_workspace(self.spec(**flags), is_fresh=True)
 
-    def settings(self, *, is_project: bool = True, **flags: Any) -> "Settings":
+    def settings(self, *, is_project: bool = True, **flags: object) -> "Settings":
         """Return the effective settings; is_project: whether contrast.toml must exist."""
         from contrast_tasks.settings.load import load_settings
 

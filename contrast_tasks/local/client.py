@@ -99,7 +99,7 @@ class NodeClient:
             process.poll()
         return True
 
-    def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
+    def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: object) -> dict[str, Any]:
         return ask(self.paths.control, {"op": op, **fields}, timeout_s=timeout_s)
 
 

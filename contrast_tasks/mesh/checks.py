@@ -110,7 +110,7 @@ def _check_egress(
             )
 
 
-def _is_reference(variable: Any) -> bool:
+def _is_reference(variable: object) -> bool:
     return isinstance(variable, dict) and isinstance(variable.get("valueFrom"), dict)
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.platforms import runtime_class
@@ -30,7 +29,7 @@ class Spec(Record):
 
     root: str
     overrides: tuple[str, ...] = ()
-    flags: tuple[tuple[str, Any], ...] = ()
+    flags: tuple[tuple[str, object], ...] = ()
     state: str = STATE
 
 

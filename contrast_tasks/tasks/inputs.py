@@ -245,7 +245,7 @@ def _common(project: Project) -> dict[str, str]:
     """Return the inputs of every workload, each setting under its own name."""
     settings = project.settings
     components = settings.components
-    named: dict[str, Any] = {
+    named: dict[str, object] = {
         "platform": settings.platform,
         "the runtime class": project.runtime_class,
         "[defaults] runtime_class": settings.runtime_class,
@@ -302,7 +302,7 @@ def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, s
     return found
 
 
-def _of(value: Any) -> str:
+def _of(value: object) -> str:
     return sha256_hex(canonical_json(value))
 
 

@@ -276,4 +276,8 @@ class ParallelRunner(MRunner):  # type: ignore[misc]  # doit has no types
     @staticmethod
     def Queue() -> Any:  # noqa: N802  # doit's name
         """Return a queue between the run and its workers."""
-        return _WatchedQueue(MRunner.Queue())
+        made = MRunner.Queue()
+        # A signal can interrupt the queue's own locking, after which an exit that flushes the queue would wait forever.
+        # Workers flush theirs all the same: they forget this when they start.
+        made.cancel_join_thread()
+        return _WatchedQueue(made)

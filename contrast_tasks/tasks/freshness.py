@@ -97,7 +97,8 @@ class Fresh:
             parts = (
                 self._results.made_from(self._kind, before) if self._kind else values.get("parts")
             )
-            found = _differences(parts, now.named) if parts else []
+            # Version 0.1.0 recorded them as a text.
+            found = _differences(parts, now.named) if isinstance(parts, dict) else []
             found = found or ["what it is made from changed"]
         elif self._result and not _is_intact(f"{self._result}{before}", values.get("kept")):
             found.append("its result is gone or damaged")

@@ -100,3 +100,10 @@ def test_a_damaged_record_is_not_fresh(output: Path, damaged: object) -> None:
     recorded = {"inputs": "1", "outputs": damaged}
 
     assert not _is_fresh(_rule("1", str(output)), recorded)
+
+
+@pytest.mark.parametrize("parts", ["5a5a 5b5b", None, 3], ids=str)
+def test_a_record_of_version_0_1_0_tells_no_more_than_that_inputs_changed(parts: object) -> None:
+    recorded = {"inputs": "1", "outputs": {}, "parts": parts}
+
+    assert _rule("2").reasons(recorded) == ["what it is made from changed"]

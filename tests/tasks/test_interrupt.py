@@ -201,3 +201,14 @@ def test_a_termination_of_plain_doit_ends_its_workers(
         process.wait()
 
     assert process.returncode == -signal.SIGINT
+
+
+def test_a_run_ends_although_nobody_reads_its_queue() -> None:
+    program = (
+        "from contrast_tasks.tasks.doit_overrides import ParallelRunner;"
+        " ParallelRunner.Queue().put(bytes(1 << 20))"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+
+    assert result.returncode == 0

@@ -17,6 +17,8 @@ A message is lower case, without a full stop, and says what was expected, what w
 what to do next and is shown on a line of its own.
 """
 
+from collections.abc import Sequence
+
 from contrast_tasks.records import Record
 
 
@@ -129,3 +131,12 @@ class NotAuthorised(ContrastError):
     """The presented key may not change the manifest in force."""
 
     exit_code = 43
+
+
+def did_you_mean(found: str, known: Sequence[str]) -> str:
+    """Return `did you mean '<nearest known>'?`, or an empty string if no known name is near."""
+    import difflib
+
+    near = difflib.get_close_matches(found.lower(), [name.lower() for name in known], n=1)
+    by_lower = {name.lower(): name for name in known}
+    return f"did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from contrast_tasks.errors import Location, SettingsError
+from contrast_tasks.errors import Location, SettingsError, did_you_mean
 from contrast_tasks.records import Record
 
 Tee = Literal["snp", "tdx", "simulated"]
@@ -81,15 +81,6 @@ PLATFORMS: tuple[Platform, ...] = (
 HANDLER_PREFIX = "contrast-cc-"
 _GENERIC_CLASS = "contrast-cc"
 NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
-
-
-def did_you_mean(found: str, known: tuple[str, ...]) -> str:
-    """Return `did you mean '<nearest known>'?`, or an empty string if no known name is near."""
-    import difflib
-
-    near = difflib.get_close_matches(found.lower(), [name.lower() for name in known], n=1)
-    by_lower = {name.lower(): name for name in known}
-    return f"did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
 def platform(name: str, *, where: Location | None = None) -> Platform:

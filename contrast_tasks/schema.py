@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import resources
-from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.errors import did_you_mean
 from contrast_tasks.pointers import to_pointer
 
 if TYPE_CHECKING:

@@ -9,14 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NoReturn
 
-from contrast_tasks.cli.commands import (
-    SUMMARIES,
-    CommandModule,
-    command_module,
-    did_you_mean,
-)
+from contrast_tasks.cli.commands import SUMMARIES, CommandModule, command_module
 from contrast_tasks.cli.console import FORMS
-from contrast_tasks.errors import UsageError
+from contrast_tasks.errors import UsageError, did_you_mean
 from contrast_tasks.report.hints import PROGRAM
 
 

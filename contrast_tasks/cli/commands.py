@@ -51,11 +51,3 @@ SUMMARIES: Mapping[str, str] = {
 def command_module(name: str) -> CommandModule:
     """Return the module of a command."""
     return importlib.import_module(f"contrast_tasks.cli.{name}")
-
-
-def did_you_mean(word: str, known: list[str]) -> str:
-    """Return a hint naming the nearest known word, or an empty string."""
-    import difflib
-
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else ""

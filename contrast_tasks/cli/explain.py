@@ -7,9 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.cli.commands import did_you_mean
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import UsageError
+from contrast_tasks.errors import UsageError, did_you_mean
 from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:

@@ -3,9 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.cli.commands import did_you_mean
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import GraphError, MismatchError, UsageError
+from contrast_tasks.errors import GraphError, MismatchError, UsageError, did_you_mean
 from contrast_tasks.report.model import Failure, Report
 
 if TYPE_CHECKING:

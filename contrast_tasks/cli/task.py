@@ -7,9 +7,9 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.cli.commands import SUMMARIES, did_you_mean
+from contrast_tasks.cli.commands import SUMMARIES
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import UsageError
+from contrast_tasks.errors import UsageError, did_you_mean
 from contrast_tasks.report.model import Report, Step, exit_code_of
 
 EXAMPLE = "test -- -k manifest"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from contrast_tasks.declare.shapes import Leaf, List, Map, Table
-from contrast_tasks.platforms import did_you_mean
+from contrast_tasks.errors import did_you_mean
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import REQUIRED, Record
 

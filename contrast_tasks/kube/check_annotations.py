@@ -7,11 +7,12 @@ Source: docs/internals/generate.md 5 and 6; docs/internals/service-mesh.md 1.
 from typing import Any, Final
 
 from contrast_tasks import annotations, catalogue
+from contrast_tasks.errors import did_you_mean
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.platforms import NAMES, did_you_mean
+from contrast_tasks.platforms import NAMES
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 from contrast_tasks.pointers import Path
 

@@ -10,9 +10,9 @@ from contrast_tasks import catalogue
 from contrast_tasks.catalogue import Entry
 from contrast_tasks.declare.problems import dotted
 from contrast_tasks.declare.shapes import Leaf, List
+from contrast_tasks.errors import did_you_mean
 from contrast_tasks.findings import Findings
 from contrast_tasks.json_text import shown
-from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contrast_tasks import __version__, annotations, catalogue
-from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.errors import ImageError, Location, did_you_mean
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.platforms import did_you_mean
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.model import (

@@ -15,6 +15,9 @@ EGRESS: Final = PREFIX + "servicemesh-egress"
 ADMIN_PORT: Final = PREFIX + "servicemesh-admin-interface-port"
 INGRESS_PEERS: Final = PREFIX + "servicemesh-ingress-peers"
 EGRESS_PEERS: Final = PREFIX + "servicemesh-egress-peers"
+# The annotation that the guest takes its policy from. Source: docs/internals/manifest.md 6.
+POLICY: Final = "io.katacontainers.config.agent.policy"
+
 # A workload with at least one of these gets the mesh.
 MESH_KEYS: Final = (INGRESS, EGRESS, ADMIN_PORT)
 

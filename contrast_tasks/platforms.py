@@ -38,7 +38,8 @@ class Platform(Record):
     legacy_tdx: bool = True
 
 
-_SNP = ("Milan", "Genoa")
+# Lines of AMD processors that a manifest can name.
+SNP_PRODUCTS = ("Milan", "Genoa")
 
 PLATFORMS: tuple[Platform, ...] = (
     Platform(
@@ -54,19 +55,23 @@ PLATFORMS: tuple[Platform, ...] = (
         pulls_in_guest=False,
         products=("Milan",),
     ),
-    Platform(name="k3s-qemu-snp", canonical="K3s-QEMU-SNP", tee="snp", products=_SNP),
+    Platform(name="k3s-qemu-snp", canonical="K3s-QEMU-SNP", tee="snp", products=SNP_PRODUCTS),
     Platform(
-        name="k3s-qemu-snp-gpu", canonical="K3s-QEMU-SNP-GPU", tee="snp", gpu=True, products=_SNP
+        name="k3s-qemu-snp-gpu",
+        canonical="K3s-QEMU-SNP-GPU",
+        tee="snp",
+        gpu=True,
+        products=SNP_PRODUCTS,
     ),
     Platform(name="k3s-qemu-tdx", canonical="K3s-QEMU-TDX", tee="tdx"),
     Platform(name="rke2-qemu-tdx", canonical="RKE2-QEMU-TDX", tee="tdx"),
-    Platform(name="metal-qemu-snp", canonical="Metal-QEMU-SNP", tee="snp", products=_SNP),
+    Platform(name="metal-qemu-snp", canonical="Metal-QEMU-SNP", tee="snp", products=SNP_PRODUCTS),
     Platform(
         name="metal-qemu-snp-gpu",
         canonical="Metal-QEMU-SNP-GPU",
         tee="snp",
         gpu=True,
-        products=_SNP,
+        products=SNP_PRODUCTS,
     ),
     Platform(name="metal-qemu-tdx", canonical="Metal-QEMU-TDX", tee="tdx"),
     Platform(
@@ -78,8 +83,10 @@ PLATFORMS: tuple[Platform, ...] = (
     ),
 )
 
-HANDLER_PREFIX = "contrast-cc-"
-_GENERIC_CLASS = "contrast-cc"
+# Source: docs/internals/generate.md 8.5. AKS has a class of its own.
+CONFIDENTIAL_CLASS = "contrast-cc"
+AKS_CLASS = "kata-cc-isolation"
+HANDLER_PREFIX = f"{CONFIDENTIAL_CLASS}-"
 NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
 
 
@@ -93,6 +100,11 @@ def platform(name: str, *, where: Location | None = None) -> Platform:
         hint=did_you_mean(name, NAMES),
         where=where,
     )
+
+
+def is_confidential_class(name: str) -> bool:
+    """Return whether a runtime class makes a pod confidential, on any platform."""
+    return name.startswith(CONFIDENTIAL_CLASS) or name == AKS_CLASS
 
 
 def platform_of_handler(handler: str) -> Platform:
@@ -115,7 +127,7 @@ def runtime_class(name: str, reference_values: Iterable[str] = ()) -> str:
     pods of any other class would run in guests that the manifest refuses. Source: docs/internals/runtime.md 2.
     """
     if name == "local":
-        return _GENERIC_CLASS
+        return CONFIDENTIAL_CLASS
     release = re.compile(rf"{re.escape(HANDLER_PREFIX + name)}-[0-9a-f]{{8}}", re.IGNORECASE)
     found = {value.lower() for value in reference_values if release.fullmatch(value)}
     return found.pop() if len(found) == 1 else f"{HANDLER_PREFIX}{name}"

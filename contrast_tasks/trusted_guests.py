@@ -9,9 +9,9 @@ from typing import Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.declare.shapes import ANY_TEXT, BOOL, List, hex_digits, integer, one_of
+from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.records import Record, Suspect, member
 
-PRODUCTS = ("Milan", "Genoa")
 # The reference product reads counts as signed 64-bit integers and refuses larger ones.
 _COUNT = integer(0, 2**63 - 1)
 _SVN = integer(0, 255)
@@ -180,7 +180,7 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
     """
 
     product_name: str = member(
-        one_of(*PRODUCTS),
+        one_of(*SNP_PRODUCTS),
         "the product line of the processors",
         name="ProductName",
         fault=catalogue.PRODUCT_NAME,

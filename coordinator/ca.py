@@ -20,11 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from contrast_tasks.api.ca_names import MESH_CA, ROOT_CA
 from contrast_tasks.errors import UsageError
 from contrast_tasks.sans import san_kind
-
-ROOT_NAME = "system:coordinator:root"
-MESH_NAME = "system:coordinator:intermediate"
 
 _BACKDATE = timedelta(hours=1)
 _CA_LIFETIME = timedelta(days=3650)
@@ -65,14 +63,14 @@ class CertificateAuthority:
         self._mesh_key = mesh_key
         self._random_bytes = random_bytes
         root = _sign_root(
-            _ca_builder(ROOT_NAME, ROOT_NAME, root_key, root_issued_at, root_serial), root_key
+            _ca_builder(ROOT_CA, ROOT_CA, root_key, root_issued_at, root_serial), root_key
         )
         intermediate = (
-            _ca_builder(ROOT_NAME, MESH_NAME, mesh_key, now, self._serial())
+            _ca_builder(ROOT_CA, MESH_CA, mesh_key, now, self._serial())
             .add_extension(_authority_key(root_key), critical=False)
             .sign(root_key, hashes.SHA384())
         )
-        self._mesh_ca = _ca_builder(MESH_NAME, MESH_NAME, mesh_key, now, self._serial()).sign(
+        self._mesh_ca = _ca_builder(MESH_CA, MESH_CA, mesh_key, now, self._serial()).sign(
             mesh_key, hashes.SHA384()
         )
         self.root_ca_pem = root.public_bytes(Encoding.PEM)
@@ -122,7 +120,7 @@ class CertificateAuthority:
             # All at once: add_extension compares each with all before it, and there are fifty.
             x509.CertificateBuilder(extensions=carried)
             .subject_name(_name(_common_name(names, sans, policy_hash)))
-            .issuer_name(_name(MESH_NAME))
+            .issuer_name(_name(MESH_CA))
             .public_key(key)
             .serial_number(self._serial())
             .not_valid_before(now - _BACKDATE)

@@ -12,9 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contrast_tasks.errors import UsageError
-
-_LABEL = b"seedshare"
-_MIN_RSA_BITS = 2048
+from contrast_tasks.manifest.keys import SEEDSHARE_BITS_MIN, SEEDSHARE_LABEL
 
 
 class BadOwnerKey(UsageError):
@@ -31,7 +29,9 @@ class EncryptedShare:
 
 def encrypt_seed(seed: bytes, owner_keys_hex: Sequence[str]) -> tuple[EncryptedShare, ...]:
     """Return one share per owner, in the given order; raises BadOwnerKey naming the position of a bad key."""
-    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
+    oaep = padding.OAEP(
+        mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=SEEDSHARE_LABEL
+    )
     return tuple(
         EncryptedShare(
             public_key_hex=key_hex, ciphertext=_owner_key(key_hex, position).encrypt(seed, oaep)
@@ -49,6 +49,6 @@ def _owner_key(key_hex: str, position: int) -> rsa.RSAPublicKey:
         raise BadOwnerKey(f"{place} is not the hex of a pkcs#1 public key") from err
     if not isinstance(key, rsa.RSAPublicKey):
         raise BadOwnerKey(f"{place} is not an rsa key")
-    if key.key_size < _MIN_RSA_BITS:
-        raise BadOwnerKey(f"{place} has {key.key_size} bits, wanted at least {_MIN_RSA_BITS}")
+    if key.key_size < SEEDSHARE_BITS_MIN:
+        raise BadOwnerKey(f"{place} has {key.key_size} bits, wanted at least {SEEDSHARE_BITS_MIN}")
     return key

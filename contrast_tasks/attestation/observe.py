@@ -36,7 +36,7 @@ from contrast_tasks.attestation.tdx.verify import tcb_of
 from contrast_tasks.attestation.tdx.verify import verify_genuine as verify_genuine_quote
 from contrast_tasks.attestation.trust_roots import TrustRoots, bundled_roots
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.trusted_guests import PRODUCTS
+from contrast_tasks.platforms import SNP_PRODUCTS
 
 # Reference values exist for lines without an FMC level only.
 _LEVELS = COMPONENTS[:-1]
@@ -133,7 +133,7 @@ def _lowest(genuine: GenuineReport) -> Tcb:
 
 def _report_overrides(genuine: GenuineReport) -> dict[str, Overrides]:
     line, report = genuine.line, genuine.report
-    if line not in PRODUCTS:
+    if line not in SNP_PRODUCTS:
         return {}
     minimum = _lowest(genuine)
     levels: Overrides = {"minimum_tcb": {name: getattr(minimum, name) for name in _LEVELS}}
@@ -154,7 +154,7 @@ def _report_warnings(genuine: GenuineReport, *, simulated: bool) -> tuple[str, .
     found = []
     if simulated:
         found.append("the machine is simulated: its evidence proves nothing about hardware")
-    elif genuine.line not in PRODUCTS:
+    elif genuine.line not in SNP_PRODUCTS:
         found.append(
             f"a manifest has no reference values for processors of the line {genuine.line}"
         )

@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from contrast_tasks.signatures import RACY_NS, signature_of
+
 SNAPSHOT = ".contrast/snapshot.json"
 VERSION = 1
-# Two changes within one tick of the file system's clock have the same signature, so young files are not trusted.
-_RACY_NS = 2_000_000_000
 _ABSENT = [-1, -1, -1, -1]
 
 
@@ -23,7 +23,7 @@ def _signature(path: str) -> list[int]:
         status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded on this path
     except OSError:
         return _ABSENT
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return [*signature_of(status)]
 
 
 def _circumstances(words: Sequence[str], environ: Mapping[str, str]) -> list[object]:
@@ -84,7 +84,7 @@ def record(
     files = []
     for path in sorted(set(paths)):
         signature = _signature(os.path.join(root, path))  # noqa: PTH118
-        if signature[2] > now_ns - _RACY_NS:
+        if signature[2] > now_ns - RACY_NS:
             return False
         files.append([path, *signature])
     document = {

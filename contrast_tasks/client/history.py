@@ -6,6 +6,7 @@ They are a second line of defence behind attestation.
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from contrast_tasks.api.ca_names import MESH_CA, ROOT_CA
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 ROOT_CA_FILE = "coordinator-root-ca.pem"
 MESH_CA_FILE = "mesh-ca.pem"
-# Common names of the certificates. Source: docs/internals/coordinator.md 7.1.
-_ROOT_NAME = "system:coordinator:root"
-_MESH_NAME = "system:coordinator:intermediate"
 
 
 def newest_transition(history: "ManifestHistory") -> bytes:
@@ -75,8 +73,8 @@ def check_certificates(root_ca_pem: bytes, mesh_ca_pem: bytes, subject: str, now
     """
     keys = []
     for what, pem, name in (
-        ("root ca", root_ca_pem, _ROOT_NAME),
-        ("mesh ca", mesh_ca_pem, _MESH_NAME),
+        ("root ca", root_ca_pem, ROOT_CA),
+        ("mesh ca", mesh_ca_pem, MESH_CA),
     ):
         certificate = _only_certificate(pem)
         if certificate is None:

@@ -24,14 +24,13 @@ from contrast_tasks.decode import Json, parse_json
 from contrast_tasks.errors import CoordinatorUnreachable, Location, UsageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.kube.annotated import load_records
+from contrast_tasks.manifest.keys import SEEDSHARE_LABEL
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-# Source: docs/internals/coordinator.md 5.5.
-_LABEL = b"seedshare"
 _SALT_BYTES = 32
 
 
@@ -194,7 +193,9 @@ def open_share(path: Path, key: "rsa.RSAPrivateKey", key_file: str) -> tuple[byt
             where=where,
             hint="use the key that was listed when the first manifest was set",
         )
-    oaep = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=_LABEL)
+    oaep = padding.OAEP(
+        mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=SEEDSHARE_LABEL
+    )
     try:
         seed = key.decrypt(shares[ours], oaep)
     except ValueError as err:

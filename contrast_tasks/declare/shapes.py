@@ -9,7 +9,7 @@ from typing import Any
 
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 
-_HEX = frozenset("0123456789abcdefABCDEF")
+HEX = frozenset("0123456789abcdefABCDEF")
 _HEX_LOWER = frozenset("0123456789abcdef")
 
 
@@ -112,7 +112,7 @@ def one_of(*values: Any, wanted: str = "") -> Leaf:
 
 def hex_digits(size_bytes: int, *, lower: bool = False) -> Leaf:
     """Return the leaf of bytes in hex; lower: refuse capitals, for values that are compared as text."""
-    digits, letters = 2 * size_bytes, _HEX_LOWER if lower else _HEX
+    digits, letters = 2 * size_bytes, _HEX_LOWER if lower else HEX
     return Leaf(
         f"{digits} {'lower-case ' if lower else ''}hex digits",
         lambda value: isinstance(value, str) and len(value) == digits and letters.issuperset(value),

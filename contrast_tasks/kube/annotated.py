@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.annotations import POLICY
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path, sha256_hex
+from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
-
-POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 
 
 class Annotated(Record):
@@ -50,7 +50,7 @@ class Annotated(Record):
             return base64.b64decode(self.policy_b64, validate=True)
         except binascii.Error as err:
             raise UsageError(
-                f"{self.key}: annotation {POLICY_ANNOTATION} is not base64",
+                f"{self.key}: annotation {POLICY} is not base64",
                 where=self.where,
                 hint="run generate again",
             ) from err
@@ -110,9 +110,9 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
                     is_workload=is_workload,
                     key=workloads.workload_key(obj),
                     role=workloads.role(obj) if is_workload else "",
-                    policy_b64=str(annotations.get(POLICY_ANNOTATION) or ""),
+                    policy_b64=str(annotations.get(POLICY) or ""),
                     is_confidential=is_workload
-                    and workloads.is_confidential_class(workloads.runtime_class(obj)),
+                    and is_confidential_class(workloads.runtime_class(obj)),
                 )
             )
     if not found:
@@ -128,7 +128,7 @@ def refuse_without_policy(objects: Sequence[Annotated]) -> None:
     for item in objects:
         if item.is_confidential and not item.policy_b64:
             raise UsageError(
-                f"{item.key} has no annotation {POLICY_ANNOTATION}; a host could start anything instead",
+                f"{item.key} has no annotation {POLICY}; a host could start anything instead",
                 where=item.where,
                 hint="run generate, and deploy its output",
             )

@@ -12,7 +12,13 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.platforms import NAMES
+from contrast_tasks.platforms import (
+    AKS_CLASS,
+    CONFIDENTIAL_CLASS,
+    HANDLER_PREFIX,
+    NAMES,
+    is_confidential_class,
+)
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 from contrast_tasks.pointers import Path
 
@@ -59,23 +65,23 @@ def check_annotations(document: Document) -> list[Finding]:
 
 def is_known_class(name: str) -> bool:
     """Return whether a runtime class of ours is the general one or that of a known platform."""
-    if name in {workloads.CONFIDENTIAL_PREFIX, workloads.AKS_CLASS}:
+    if name in {CONFIDENTIAL_CLASS, AKS_CLASS}:
         return True
-    rest = name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-").lower()
+    rest = name.removeprefix(HANDLER_PREFIX).lower()
     return rest in NAMES or rest.rpartition("-")[0] in NAMES
 
 
 def check_runtime_class(subject: Subject) -> None:
     """Report a runtime class of ours for an unknown platform."""
     name = workloads.runtime_class(subject.obj)
-    if not workloads.is_confidential_class(name) or is_known_class(name):
+    if not is_confidential_class(name) or is_known_class(name):
         return
     subject.report(
         catalogue.UNKNOWN_PLATFORM,
         (*subject.spec_path, "runtimeClassName"),
         f"the runtime class {name} is for an unknown platform, expected contrast-cc or"
         f" contrast-cc-<platform> with one of {', '.join(NAMES)}",
-        did_you_mean(name.removeprefix(workloads.CONFIDENTIAL_PREFIX + "-"), NAMES) or None,
+        did_you_mean(name.removeprefix(HANDLER_PREFIX), NAMES) or None,
     )
 
 

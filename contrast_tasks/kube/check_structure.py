@@ -11,6 +11,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
+from contrast_tasks.pods.containers import PROBES
 from contrast_tasks.pointers import Path
 
 # Source: RFC 1123 subdomain, as Kubernetes requires for names of objects that run pods.
@@ -21,7 +22,6 @@ _METADATA: Final = ("annotations", "labels")
 _AMOUNTS: Final = ("limits", "requests")
 _CONTAINER_OBJECTS: Final = ("env", "envFrom", "ports", "volumeMounts", "volumeDevices")
 _CONTAINER_TEXTS: Final = ("command", "args")
-_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROBE_ACTIONS: Final = ("httpGet", "tcpSocket", "grpc")
 
 
@@ -83,7 +83,7 @@ def _container(subject: Subject, path: Path, container: dict[str, Any]) -> None:
         _objects(subject, (*path, key), container.get(key))
     for position, port in workloads.mappings_at(container, "ports"):
         _scalar(subject, (*path, "ports", position, "name"), port.get("name"), "a string")
-    for key in _PROBES:
+    for key in PROBES:
         for action in _PROBE_ACTIONS:
             probe = workloads.mapping_at(workloads.mapping_at(container, key), action)
             _scalar(subject, (*path, key, action, "port"), probe.get("port"), "a port")

@@ -10,9 +10,6 @@ from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import Record
 
-# Source: docs/internals/generate.md 8.5. AKS has a class of its own.
-CONFIDENTIAL_PREFIX: Final = "contrast-cc"
-AKS_CLASS: Final = "kata-cc-isolation"
 _CONFIG_MAP: Final = ConfigSource("ConfigMap", "name")
 _SECRET: Final = ConfigSource("Secret", "name")
 
@@ -178,11 +175,6 @@ def runtime_class(obj: Mapping[str, Any]) -> str:
     """Return the runtime class of the pod, "" if there is none."""
     value = pod_spec(obj).get("runtimeClassName")
     return value if isinstance(value, str) else ""
-
-
-def is_confidential_class(name: str) -> bool:
-    """Return whether a runtime class makes a pod confidential, on any platform."""
-    return name.startswith(CONFIDENTIAL_PREFIX) or name == AKS_CLASS
 
 
 def images(obj: Mapping[str, Any]) -> list[str]:

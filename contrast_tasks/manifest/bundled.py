@@ -12,7 +12,6 @@ from typing import Any
 from contrast_tasks import resources
 from contrast_tasks.errors import SettingsError
 
-PREFIX = "bundled:"
 FILE = "templates/reference-values/bundled.json"
 
 

@@ -8,6 +8,7 @@ import hashlib
 import math
 from typing import TYPE_CHECKING
 
+from contrast_tasks.declare.shapes import HEX
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.json_text import shown
 
@@ -22,10 +23,11 @@ WORKLOAD_OWNER_FILE = "workload-owner.pem"
 SEEDSHARE_OWNER_FILE = "seedshare-owner.pem"
 SEEDSHARE_BITS = 4096
 SEEDSHARE_BITS_MIN = 2048
+# OAEP label of an encrypted seed. Source: docs/internals/coordinator.md 5.5.
+SEEDSHARE_LABEL = b"seedshare"
 _EXPONENT = 65537
 _PRIVATE = ("EC PRIVATE KEY", "RSA PRIVATE KEY", "PRIVATE KEY")
 _PUBLIC = ("PUBLIC KEY", "RSA PUBLIC KEY")
-_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def generate_workload_owner() -> bytes:
@@ -205,7 +207,7 @@ def is_seedshare_owner(value: object) -> bool:
 def seedshare_owner_problem(value: object) -> str:
     """Return why a value is not a seed share owner key, and what was expected; empty if it is one."""
     wanted = "expected a PKCS#1 RSA public key in lower-case hex"
-    if not isinstance(value, str) or not _HEX.issuperset(value) or len(value) % 2:
+    if not isinstance(value, str) or not HEX.issuperset(value) or len(value) % 2:
         return f"is {shown(value)}, {wanted}"
     if value != value.lower():
         return f"has upper-case hex digits, {wanted}"

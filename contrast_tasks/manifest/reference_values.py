@@ -13,7 +13,7 @@ from contrast_tasks.declare.problems import Problem, dotted, problems
 from contrast_tasks.declare.shapes import List, Table, measurable
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.json_text import JsonText, NotJson, read_json
-from contrast_tasks.manifest.bundled import PREFIX, bundled_content, bundled_minimum_tcb
+from contrast_tasks.manifest.bundled import bundled_content, bundled_minimum_tcb
 from contrast_tasks.platforms import (
     HANDLER_PREFIX,
     SIMULATED_MEASUREMENT,
@@ -23,7 +23,7 @@ from contrast_tasks.platforms import (
 from contrast_tasks.platforms import platform as find_platform
 from contrast_tasks.pointers import to_pointer
 from contrast_tasks.records import Member, Record
-from contrast_tasks.settings.model import ReferenceOverrides
+from contrast_tasks.settings.model import BUNDLED, ReferenceOverrides
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
     PlatformInfo,
@@ -108,8 +108,8 @@ def provided_by(
 
     name: a path, which `read` turns into bytes, or `bundled:<runtime handler>` for values that ship with this package.
     """
-    bundled = name.startswith(PREFIX)
-    content = bundled_content(name.removeprefix(PREFIX)) if bundled else read(name)
+    bundled = name.startswith(BUNDLED)
+    content = bundled_content(name.removeprefix(BUNDLED)) if bundled else read(name)
     return parse_reference_values(content, file=name, platform=platform)
 
 

@@ -12,16 +12,17 @@ from typing import Any
 from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.declare.documents import to_json
+from contrast_tasks.declare.shapes import HEX
 from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
 from contrast_tasks.json_text import shown
 from contrast_tasks.manifest._checks import Collector
 from contrast_tasks.manifest.model import HASH, Manifest, PolicyEntry
+from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
-from contrast_tasks.trusted_guests import PRODUCTS, ReferenceValues
+from contrast_tasks.trusted_guests import ReferenceValues
 
 FILE_NAME = "manifest.json"
-_HEX = frozenset("0123456789abcdefABCDEF")
 _WITHOUT_OWNERS = {
     "WorkloadOwnerKeyDigests": (
         catalogue.IMMUTABLE,
@@ -129,7 +130,7 @@ def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> No
 
 
 def _check_hash(check: Collector, key: str, path: Path) -> None:
-    if not _HEX.issuperset(key):
+    if not HEX.issuperset(key):
         reason = f"key is not hex, expected {HASH.wanted}"
         check.report(catalogue.POLICY_HASH_NOT_HEX, path, reason)
     elif len(key) != 2 * HASH.size_bytes:
@@ -174,5 +175,5 @@ def _check_reference_values(check: Collector, value: Any) -> None:
 
 def _setting_of_tcb(entry: Any) -> str:
     product = entry.get("ProductName") if isinstance(entry, dict) else None
-    name = product if product in PRODUCTS else PRODUCTS[0]
+    name = product if product in SNP_PRODUCTS else SNP_PRODUCTS[0]
     return f"reference_values.snp.{name}.minimum_tcb"

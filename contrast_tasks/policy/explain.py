@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine, parse_denial
+from contrast_tasks.policy.names import CRI_PREFIX
 from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.text import parse_policy
 
-_CRI = "io.kubernetes.cri."
 _ENTRY = re.compile(r"DENY (\w+) container=")
 
 
@@ -207,10 +207,10 @@ def _reason(
         expected, actual = _mounts(block, container, request, names)
     elif code == "E_POD_NAME":
         expected = block["pod"]["name_re"]
-        actual = _annotations(request).get(f"{_CRI}sandbox-name")
+        actual = _annotations(request).get(f"{CRI_PREFIX}sandbox-name")
     elif code == "E_POD_NAMESPACE":
         expected = block["pod"]["namespace"]
-        actual = _annotations(request).get(f"{_CRI}sandbox-namespace")
+        actual = _annotations(request).get(f"{CRI_PREFIX}sandbox-namespace")
     elif code == "E_ORDER":
         expected = container.get("after")
     return Reason(code=code, names=names, expected=expected, actual=actual, advice=check.advice)
@@ -244,7 +244,9 @@ def _mounts(
 
 def _container(block: Mapping[str, Any], request: Request, label: str) -> Mapping[str, Any]:
     """Return the expectations with which the request was compared; label: of the denial."""
-    name = _annotations(request).get(f"{_CRI}container-name", "" if label == "pause" else label)
+    name = _annotations(request).get(
+        f"{CRI_PREFIX}container-name", "" if label == "pause" else label
+    )
     for container in block["containers"]:
         if container["name"] == name:
             found: Mapping[str, Any] = container

@@ -7,6 +7,9 @@ from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.policy.model import Owner
 from contrast_tasks.policy.values import escape
 
+# Of annotations that containerd sets. Source: containerd, internal/cri/annotations.
+CRI_PREFIX = "io.kubernetes.cri."
+
 # Source: Kubernetes, apimachinery, util/rand: the characters of generated suffixes.
 _SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]+"
 _SAMPLE_HASH = "6c9d7f8b54"

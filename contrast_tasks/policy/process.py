@@ -1,6 +1,7 @@
 """The process of a container and its exec commands (docs/internals/policy.md 4.3, 4.6, 4.11)."""
 
 from contrast_tasks import catalogue
+from contrast_tasks.pods.containers import PROBES
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.environment import ContainerEnvironment
 from contrast_tasks.policy.expectations import Process, User, Value
@@ -10,7 +11,6 @@ from contrast_tasks.policy.profiles import ALL_CAPS, DEFAULT_CAPS
 from contrast_tasks.policy.users import container_user
 from contrast_tasks.policy.values import expand, value_of
 
-_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS = ("postStart", "preStop")
 
 
@@ -47,7 +47,7 @@ def exec_commands(container: Place, env: ContainerEnvironment) -> tuple[tuple[Va
     Variables are expanded in probes, with the values written in `env`, but not in hooks.
     """
     commands: list[tuple[Value, ...]] = []
-    for name in _PROBES:
+    for name in PROBES:
         action = container.mapping(name).mapping("exec")
         commands.append(
             tuple(value_of(expand(text, env.lookup_static)) for text in action.texts("command"))

@@ -15,10 +15,10 @@ from contrast_tasks.pods.volume_kinds import MADE_DIRECTORIES
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.expectations import Container, Mount, Pattern, PolicyData, Value
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
+from contrast_tasks.policy.names import CRI_PREFIX
 from contrast_tasks.policy.requests import Request, fill_defaults
 
 _UID = "31df313a-931f-4979-a405-cc3f3ccb6a56"
-_CRI = "io.kubernetes.cri."
 _PULL = "image_guest_pull"
 _REGULAR, _DIRECTORY, _SYMLINK = 0o100644, 0o041777, 0o120777
 
@@ -231,27 +231,27 @@ class _Pod:
         found = {
             "io.katacontainers.pkg.oci.bundle_path": f"{bundles}{identifier}",
             "io.katacontainers.pkg.oci.container_type": "pod_sandbox" if pause else "pod_container",
-            f"{_CRI}container-type": "sandbox" if pause else "container",
-            f"{_CRI}sandbox-id": self.sandbox_id,
-            f"{_CRI}sandbox-name": self.name,
-            f"{_CRI}sandbox-namespace": self.namespace,
-            f"{_CRI}sandbox-uid": _UID,
+            f"{CRI_PREFIX}container-type": "sandbox" if pause else "container",
+            f"{CRI_PREFIX}sandbox-id": self.sandbox_id,
+            f"{CRI_PREFIX}sandbox-name": self.name,
+            f"{CRI_PREFIX}sandbox-namespace": self.namespace,
+            f"{CRI_PREFIX}sandbox-uid": _UID,
         }
         if not pause:
             return found | {
-                f"{_CRI}container-name": container.name,
-                f"{_CRI}image-name": container.images[0],
+                f"{CRI_PREFIX}container-name": container.name,
+                f"{CRI_PREFIX}image-name": container.images[0],
                 **{f"cdi.k8s.io/vfio{n}": f"nvidia.com/gpu={n}" for n in range(container.gpus)},
             }
         return (
             found
             | dict(self.data.pod.annotations)
             | {
-                f"{_CRI}sandbox-cpu-period": "100000",
-                f"{_CRI}sandbox-cpu-quota": "0",
-                f"{_CRI}sandbox-cpu-shares": "2",
-                f"{_CRI}sandbox-log-directory": f"/var/log/pods/{self.namespace}_{self.name}_{_UID}",
-                f"{_CRI}sandbox-memory": "0",
+                f"{CRI_PREFIX}sandbox-cpu-period": "100000",
+                f"{CRI_PREFIX}sandbox-cpu-quota": "0",
+                f"{CRI_PREFIX}sandbox-cpu-shares": "2",
+                f"{CRI_PREFIX}sandbox-log-directory": f"/var/log/pods/{self.namespace}_{self.name}_{_UID}",
+                f"{CRI_PREFIX}sandbox-memory": "0",
                 "nerdctl/network-namespace": "/var/run/netns/cni-50720768-bd65-bf4b-6185-5d5a2adf5305",
             }
         )

@@ -15,6 +15,7 @@ from contrast_tasks.kube.check_annotations import is_known_class
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
+from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.model import (
@@ -41,7 +42,7 @@ def apply(
     if not spec:
         return obj
     _runtime_class(subject, spec, settings, declared, runtime_class)
-    if workloads.is_confidential_class(str(spec.get("runtimeClassName", ""))):
+    if is_confidential_class(str(spec.get("runtimeClassName", ""))):
         _memory(subject, spec, settings, declared)
     if declared is not None:
         for key, value in declared_annotations(declared).items():
@@ -114,7 +115,7 @@ def _runtime_class(
 ) -> None:
     chosen = declared.runtime_class if declared is not None else None
     found = spec.get("runtimeClassName")
-    is_ours = isinstance(found, str) and workloads.is_confidential_class(found)
+    is_ours = isinstance(found, str) and is_confidential_class(found)
     if declared is not None and chosen is not None and found and is_ours != chosen:
         wanted = "a confidential class" if chosen else "no confidential class"
         subject.report(

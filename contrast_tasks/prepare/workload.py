@@ -19,7 +19,7 @@ from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
-from contrast_tasks.platforms import platform
+from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare import declared, inject, mesh
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
@@ -64,7 +64,7 @@ def prepare(
     places = declared.declared_places(own_settings)
     obj = declared.apply(subject, settings, own_settings, runtime_class)
     subject = Subject(document, obj, findings)
-    if not workloads.is_confidential_class(workloads.runtime_class(obj)):
+    if not is_confidential_class(workloads.runtime_class(obj)):
         mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     findings.extend(check_workload(document, obj, platform=platform(settings.platform)))
@@ -84,7 +84,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
     """Return the findings that need all sources and the settings: G004 to G006, G042, G061, G080, G090, remotes."""
 
     def is_confidential(doc: DocIndex) -> bool:
-        if workloads.is_confidential_class(doc.runtime_class):
+        if is_confidential_class(doc.runtime_class):
             return True
         own_settings = settings.workload(doc.key)
         chosen = own_settings.runtime_class if own_settings is not None else None

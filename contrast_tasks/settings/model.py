@@ -24,13 +24,15 @@ from contrast_tasks.declare.shapes import (
     text,
 )
 from contrast_tasks.errors import Location
-from contrast_tasks.platforms import NAMES
+from contrast_tasks.platforms import NAMES, SNP_PRODUCTS
 from contrast_tasks.pods.quantities import MEMORY_PATTERN
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
-from contrast_tasks.trusted_guests import PRODUCTS, SnpReference, TdxReference
+from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
+# In front of the name of reference values that ship with this package, in place of a file.
+BUNDLED = "bundled:"
 FILE_NAME = "contrast.toml"
 _KINDS = tuple(sorted(WORKLOAD_KINDS))
 _NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
@@ -160,12 +162,12 @@ class ReferenceOverrides(Record):
     """
 
     products: tuple[str, ...] | None = member(
-        List(one_of(*PRODUCTS), "an array of Milan, Genoa or both", least=1),
+        List(one_of(*SNP_PRODUCTS), "an array of Milan, Genoa or both", least=1),
         "the SEV-SNP products to accept, of a platform with several",
         default=None,
     )
     snp: Mapping[str, Mapping[str, Any]] = member(
-        Map(one_of(*PRODUCTS), settable(SnpReference)), "", default={}
+        Map(one_of(*SNP_PRODUCTS), settable(SnpReference)), "", default={}
     )
     tdx: Mapping[str, Any] = member(settable(TdxReference), "", default={})
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from contrast_tasks.declare.problems import Problem
 
-_STATE = ".contrast"
+STATE = ".contrast"
 # `plan` runs a whole generate below the state.
-_PLAN = (_STATE, "plan")
+_PLAN = (STATE, "plan")
 _READ = ("contrast.toml", "observed.toml", "dodo.py")
-_YAML = (".yml", ".yaml")
+YAML_SUFFIXES = (".yml", ".yaml")
 # Written below the build directory, by generate and the images task.
 _BUILT = ("check.json", "deployment", "images", "policies", "workloads")
 _EXAMPLES = {"manifest": "manifest.json", "lock": "contrast.lock"}
@@ -81,7 +81,7 @@ def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> s
     around = (path, *path.parents)
     if any(part in around for part in generated):
         return "which is where other outputs go"
-    is_yaml = path.suffix in _YAML
+    is_yaml = path.suffix in YAML_SUFFIXES
     if any(path == source or (is_yaml and source in around) for source in sources):
         return "which is among the sources"
     return ""
@@ -89,6 +89,6 @@ def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> s
 
 def _in_state(key: str, name: str) -> Iterator[Problem]:
     parts = Path(name).parts
-    if parts[0] == _STATE and parts[: len(_PLAN)] != _PLAN:
-        message = f"{key} is '{name}', expected a place outside {_STATE}, where contrast-tasks keeps its state"
+    if parts[0] == STATE and parts[: len(_PLAN)] != _PLAN:
+        message = f"{key} is '{name}', expected a place outside {STATE}, where contrast-tasks keeps its state"
         yield Problem(path=(key,), message=message)

@@ -19,6 +19,7 @@ from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.signatures import RACY_NS, signature_of
 from contrast_tasks.steps.sources import Found, find_sources
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ _COORDINATOR = "coordinator.yml"
 # The name of the Coordinator's template among the sources.
 COORDINATOR_SOURCE = f"<{_COORDINATOR}>"
 
-# Two changes within one tick of the file system's clock share a change time; younger files are read again.
-_RACY_NS = 2_000_000_000
 # Kinds that workloads take values from; a change concerns the workloads that name the object.
 _CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount")
 
@@ -165,7 +164,7 @@ def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> b
 
 def _without_young(entry: Mapping[str, Any], now_ns: int) -> Mapping[str, Any]:
     signature = entry["signature"]
-    if signature and signature[2] > now_ns - _RACY_NS:
+    if signature and signature[2] > now_ns - RACY_NS:
         return {**entry, "signature": None}
     return entry
 
@@ -226,7 +225,7 @@ def _current(
     if not stat.S_ISREG(status.st_mode):
         # Reading a pipe would wait for a writer.
         raise OSError(errno.EINVAL, "it is not a regular file")
-    signature = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    signature = [*signature_of(status)]
     if entry is not None and entry["signature"] == signature:
         return entry
     with open(place, "rb") as stream:  # noqa: PTH123  # as above

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.steps.project import STATE, Project, Spec
+from contrast_tasks.settings.outputs import STATE
+from contrast_tasks.steps.project import Project, Spec
 
 PLAN = f"{STATE}/plan"
 

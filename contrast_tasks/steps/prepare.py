@@ -8,7 +8,7 @@ from contrast_tasks.findings import Finding, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document, decode, parse_documents
-from contrast_tasks.platforms import platform
+from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.memory import check_memory_bound, image_bytes
 from contrast_tasks.prepare.workload import prepare
@@ -43,7 +43,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         coordinator_namespace=project.coordinator_namespace,
     )
     findings, obj = list(prepared.findings), prepared.obj
-    is_confidential = workloads.is_confidential_class(workloads.runtime_class(obj))
+    is_confidential = is_confidential_class(workloads.runtime_class(obj))
     images: dict[str, LockedImage] = {}
     if is_confidential:
         is_ours = workload.file == COORDINATOR_SOURCE

@@ -6,18 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
-from contrast_tasks.platforms import runtime_class
+from contrast_tasks.platforms import is_confidential_class, runtime_class
 from contrast_tasks.records import Record
-from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.model import BUNDLED, ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 
 # The simulated processor of platform `local`, relative to the project.
 PROCESSOR = ".contrast/local/processor"
-STATE = ".contrast"
-
-# Runtime classes of confidential pods, as kube.workloads.is_confidential_class has them.
-_CLASSES = ("contrast-cc", "kata-cc-isolation")
-_BUNDLED = "bundled:"
 
 
 class Spec(Record):
@@ -112,7 +108,7 @@ class Project(Record):
 
     def _is_confidential(self, workload: Workload) -> bool:
         if workload.runtime_class:
-            return workload.runtime_class.startswith(_CLASSES)
+            return is_confidential_class(workload.runtime_class)
         declared = self.workload_settings(workload)
         if declared is not None and declared.runtime_class is not None:
             return declared.runtime_class
@@ -194,8 +190,8 @@ def _names_of_values(settings: Settings) -> list[str]:
     name = settings.reference_values
     if name is None:
         return []
-    if name.startswith(_BUNDLED):
-        return [name.removeprefix(_BUNDLED)]
+    if name.startswith(BUNDLED):
+        return [name.removeprefix(BUNDLED)]
     try:
         document = json.loads((settings.root / name).read_bytes())
     except (OSError, ValueError, RecursionError):

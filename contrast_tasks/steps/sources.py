@@ -8,8 +8,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.files import norm_path
 from contrast_tasks.findings import Finding
-
-_SUFFIXES = (".yml", ".yaml")
+from contrast_tasks.settings.outputs import YAML_SUFFIXES
 
 
 class Found:
@@ -36,7 +35,7 @@ def find_sources(root: Path, sources: Sequence[str]) -> Found:
         before = len(names)
         if os.path.isdir(top):  # noqa: PTH112
             _walk(top, names, found)
-        elif os.path.isfile(top) and top.endswith(_SUFFIXES):  # noqa: PTH113
+        elif os.path.isfile(top) and top.endswith(YAML_SUFFIXES):  # noqa: PTH113
             names.append(top)
         if len(names) == before:
             found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
@@ -58,7 +57,7 @@ def _walk(folder: str, names: list[str], found: Found) -> None:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if not is_folder and (not entry.name.endswith(_SUFFIXES) or entry.is_dir()):
+        if not is_folder and (not entry.name.endswith(YAML_SUFFIXES) or entry.is_dir()):
             continue
         if not _is_utf8(entry.name):
             found.findings.append(_unspeakable(entry.path))

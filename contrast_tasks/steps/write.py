@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.annotations import POLICY
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.kube.documents import decode
 from contrast_tasks.kube.edits import rewrite
@@ -16,9 +17,6 @@ from contrast_tasks.kube.workloads import template_path
 from contrast_tasks.steps.index import Workload, read_source
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Work, placed
-
-# Source: docs/internals/manifest.md 6, the annotation the agent takes its policy from.
-POLICY_ANNOTATION = "io.katacontainers.config.agent.policy"
 
 
 def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> list[str]:
@@ -70,7 +68,7 @@ def with_policy(obj: dict[str, Any], policy: bytes) -> dict[str, Any]:
     for step in (*template_path(obj), "metadata", "annotations"):
         inner = level.get(step)
         level[step] = level = dict(inner) if isinstance(inner, dict) else {}
-    level[POLICY_ANNOTATION] = base64.b64encode(policy).decode()
+    level[POLICY] = base64.b64encode(policy).decode()
     return copy
 
 

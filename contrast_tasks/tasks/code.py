@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contrast_tasks import __version__, resources
 from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.signatures import signature_of
 from contrast_tasks.tasks.store import Store
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -73,10 +74,7 @@ def signature_of_all_code() -> str:
 
 
 def _signature(files: Iterable[tuple[str, os.stat_result]]) -> str:
-    entries = sorted(
-        [path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        for path, status in files
-    )
+    entries = sorted([path, *signature_of(status)] for path, status in files)
     return sha256_hex(canonical_json([__version__, entries]))
 
 

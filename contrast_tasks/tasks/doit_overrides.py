@@ -23,7 +23,8 @@ from doit.runner import MRunner
 
 from contrast_tasks.errors import GraphError
 from contrast_tasks.files import canonical_json, sha256_hex
-from contrast_tasks.tasks.freshness import Fresh, Signature, content_digest, signature_of
+from contrast_tasks.signatures import Signature, signature_of
+from contrast_tasks.tasks.freshness import Fresh, content_digest
 
 # A state that no file can have: recorded if the file changed during its task, so that the task runs again.
 _NEVER = ((-1, -1, -1, -1), "")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from contrast_tasks.signatures import signature_of
 from contrast_tasks.tasks.inputs import Inputs
 from contrast_tasks.tasks.store import Store
 
@@ -16,13 +17,6 @@ _FIRST, _ASKED = "it had not run before", "everything was asked to run"
 _TAKES = [
     inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("task", "values")
 ]
-
-Signature = tuple[int, int, int, int]
-
-
-def signature_of(status: os.stat_result) -> Signature:
-    """Return (size in bytes, modification time in ns, change time in ns, inode)."""
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def content_digest(path: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.signatures import signature_of
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
 from contrast_tasks.steps.project import PROCESSOR, Project
 from contrast_tasks.tasks.code import signature_of_all_code
@@ -64,7 +65,7 @@ class ProjectInputs:
         except FileNotFoundError:
             signature: tuple[int, ...] = ()
         else:
-            signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            signature = signature_of(status)
         if signature != self._lock_signature:
             content = Path(self._lock_path).read_bytes() if signature else b""
             self._lock_signature = signature

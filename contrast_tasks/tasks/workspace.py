@@ -13,6 +13,7 @@ from contrast_tasks.files import cache_folder
 from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import (
     Index,
     Indexed,
@@ -21,7 +22,7 @@ from contrast_tasks.steps.index import (
     read_facts,
     read_source,
 )
-from contrast_tasks.steps.project import STATE, Project, Spec, runtime_class_of
+from contrast_tasks.steps.project import Project, Spec, runtime_class_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
 from contrast_tasks.tasks.inputs import Inputs, ProjectInputs

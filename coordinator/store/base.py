@@ -13,8 +13,8 @@ from typing import Protocol
 
 from contrast_tasks.errors import ClusterError
 
-_KEY = re.compile(r"[a-zA-Z0-9-]+/[a-zA-Z0-9-]+", re.ASCII)
-_FOLDER = re.compile(r"[a-zA-Z0-9-]+", re.ASCII)
+NAME = re.compile(r"[a-zA-Z0-9-]+", re.ASCII)
+_KEY = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
 
 
 class StoreError(ClusterError):
@@ -64,6 +64,6 @@ def split_key(key: str) -> tuple[str, str]:
 
 def check_folder(folder: str) -> str:
     """Return `folder`, InvalidKey if it cannot be the first part of a key."""
-    if not _FOLDER.fullmatch(folder):
+    if not NAME.fullmatch(folder):
         raise InvalidKey(f"invalid key folder {folder!r}: wanted letters, digits and dashes")
     return folder

@@ -7,15 +7,20 @@ compare-and-swap holds an flock on `<directory>/.lock`, which also holds between
 import contextlib
 import fcntl
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from contrast_tasks.files import write_atomic
-from coordinator.store.base import NotFound, StoreConflict, StoreError, check_folder, split_key
+from coordinator.store.base import (
+    NAME,
+    NotFound,
+    StoreConflict,
+    StoreError,
+    check_folder,
+    split_key,
+)
 
-_NAME = re.compile(r"[a-zA-Z0-9-]+", re.ASCII)
 _POLL_S = 0.01
 
 
@@ -65,9 +70,7 @@ class FileStore:
         """Return the sorted names of all keys below `folder`; half-written temporary files are not keys."""
         directory = self._directory / check_folder(folder)
         try:
-            return sorted(
-                entry.name for entry in directory.iterdir() if _NAME.fullmatch(entry.name)
-            )
+            return sorted(entry.name for entry in directory.iterdir() if NAME.fullmatch(entry.name))
         except FileNotFoundError:
             return []
         except OSError as err:

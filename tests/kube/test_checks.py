@@ -10,8 +10,7 @@ from contrast_tasks.kube.check_structure import check_structure
 from contrast_tasks.kube.checks import check_deployment, check_workload
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.index import DocIndex, FileIndex, index_file
-from contrast_tasks.kube.workloads import is_confidential_class
-from contrast_tasks.platforms import platform
+from contrast_tasks.platforms import is_confidential_class, platform
 
 DIGEST = "a@sha256:" + "0" * 64
 GOOD = f"""\

@@ -7,6 +7,7 @@ import pytest
 
 from contrast_tasks import annotations
 from contrast_tasks.kube import workloads
+from contrast_tasks.platforms import is_confidential_class
 
 PREFIX = "contrast.edgeless.systems/"
 
@@ -96,7 +97,7 @@ def test_only_a_stateful_set_can_be_the_coordinator() -> None:
     ],
 )
 def test_our_runtime_classes_are_known_by_prefix(name: str, expected: object) -> None:
-    assert workloads.is_confidential_class(name) is expected
+    assert is_confidential_class(name) is expected
 
 
 def test_every_reference_to_a_config_is_found() -> None:

@@ -25,7 +25,7 @@ _VERSION_WITH_MITIGATIONS = 5
 _ALGORITHM_P384_SHA384 = 1
 _SCALAR_BYTES, _SCALAR_FIELD_BYTES = 48, 72
 # The order of the group of P-384, FIPS 186-5.
-_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 _POLICY_RESERVED_ONE = 1 << 17
 _POLICY_KNOWN = ABI_VERSION | mask_of(GUEST_POLICY)
 _PLATFORM_KNOWN = mask_of(PLATFORM_INFO)
@@ -133,7 +133,7 @@ def signature_scalars(report: SnpReport) -> tuple[int, int]:
     for name, start in (("r", 0), ("s", _SCALAR_FIELD_BYTES)):
         part = report.signature[start : start + _SCALAR_FIELD_BYTES]
         value = int.from_bytes(part, "little")
-        if not 0 < value < _ORDER:
+        if not 0 < value < P384_ORDER:
             raise MalformedEvidence(
                 f"the signature's {name} is out of range", reason="signature-form"
             )

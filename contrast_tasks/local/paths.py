@@ -1,13 +1,13 @@
 """The files of the local backend, all below `.contrast/local/` of a project."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.records import Record
+from contrast_tasks.settings.outputs import LOCAL_STATE, PROCESSOR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPaths:
+class LocalPaths(Record):
     """The files and folders of one project's local backend.
 
     control: the daemon's socket; pid_file: its process IDs. network: the net in use and the pods' addresses. hosts:
@@ -41,7 +41,7 @@ class LocalPaths:
 def local_paths(project: Path) -> LocalPaths:
     """Make the private base folder of a project and return the paths. Raises ClusterError if that fails."""
     project = project.resolve()
-    base = project / ".contrast" / "local"
+    base = project / LOCAL_STATE
     try:
         base.mkdir(parents=True, exist_ok=True)
         base.chmod(0o700)
@@ -57,7 +57,7 @@ def local_paths(project: Path) -> LocalPaths:
         hosts=base / "hosts.json",
         logs=base / "logs",
         images=base / "images",
-        processor=base / "processor",
+        processor=project / PROCESSOR,
         state=base / "state",
         volumes=base / "volumes",
         configs=base / "configs",

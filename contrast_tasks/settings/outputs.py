@@ -11,6 +11,9 @@ from typing import Any
 from contrast_tasks.declare.problems import Problem
 
 STATE = ".contrast"
+# Of the local platform; the simulated processor has its keys and certificates there.
+LOCAL_STATE = f"{STATE}/local"
+PROCESSOR = f"{LOCAL_STATE}/processor"
 # `plan` runs a whole generate below the state.
 _PLAN = (STATE, "plan")
 _READ = ("contrast.toml", "observed.toml", "dodo.py")

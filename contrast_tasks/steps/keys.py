@@ -14,7 +14,7 @@ from typing import Any
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.steps.project import PROCESSOR
+from contrast_tasks.settings.outputs import PROCESSOR
 
 PRIVATE_MODE = 0o600
 

@@ -13,7 +13,6 @@ from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 
 # The simulated processor of platform `local`, relative to the project.
-PROCESSOR = ".contrast/local/processor"
 
 
 class Spec(Record):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from contrast_tasks.settings.load import OBSERVED_NAME
+from contrast_tasks.settings.outputs import PROCESSOR
 from contrast_tasks.steps.index import COORDINATOR_SOURCE
-from contrast_tasks.steps.project import PROCESSOR
 from contrast_tasks.tasks.code import all_code_files, resource_files
 from contrast_tasks.tasks.inputs import packed_places
 from contrast_tasks.tasks.workspace import Workspace

@@ -14,9 +14,10 @@ from typing import Any
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.settings.outputs import PROCESSOR
 from contrast_tasks.signatures import signature_of
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
-from contrast_tasks.steps.project import PROCESSOR, Project
+from contrast_tasks.steps.project import Project
 from contrast_tasks.tasks.code import signature_of_all_code
 
 _ABSENT = "absent"

@@ -249,8 +249,12 @@ def _end_with_parent() -> None:
 
     signal_on_parent_death(signal.SIGKILL)
     parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        # The run died before it was watched.
+    if parent is None:
+        return
+    # A run that died before it was watched sends no signal. `is_alive` asks a pipe whose other end the workers that were
+    # forked later hold too, so it may say yes for a moment longer; a forked worker knows its parent's id.
+    is_forked = multiprocessing.get_start_method() == "fork"
+    if os.getppid() != parent.pid if is_forked else not parent.is_alive():
         os._exit(1)
 
 

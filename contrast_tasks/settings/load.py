@@ -13,6 +13,7 @@ from contrast_tasks.declare.problems import Problem
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.pointers import Path as KeyPath
+from contrast_tasks.releases.choose import Unsupported, newest_with, releases_with, row_of
 from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.model import FILE_NAME, Settings, WorkloadSettings
@@ -55,6 +56,7 @@ def load_settings(
     if not is_project and content is None:
         document = {"platform": "", "sources": [], **document}
     found = list(_missing(document, has_file=content is not None))
+    found += _release_problems(document, origins, places)
     layers.put_defaults(document, origins)
     for problem in output_problems(root, document):
         where = places.get(problem.path, Location(file=FILE_NAME))
@@ -89,6 +91,27 @@ def _missing(document: Mapping[str, Any], *, has_file: bool) -> Iterator[tuple[L
             hint = "" if has_file else f"create {FILE_NAME} in the project's folder"
             message = f"{key} is not set, expected as in {key} = {example}"
             yield Location(file=FILE_NAME), Problem((key,), message, hint)
+
+
+def _release_problems(
+    document: dict[str, Any], origins: dict[str, str], places: Mapping[KeyPath, Location]
+) -> Iterator[tuple[Location, Problem]]:
+    """Put in the release that follows from the platform if none is set; yield a problem if the two do not fit."""
+    name = document.get("platform", "").lower()
+    runtime = document.setdefault("runtime", {})
+    if "release" not in runtime:
+        if name:
+            runtime["release"] = newest_with(name).name
+            origins["runtime.release"] = "default"
+        return
+    path = ("runtime", "release")
+    row = row_of(runtime["release"])
+    if isinstance(row, Unsupported):
+        yield places[path], Problem(path, f"runtime.release: {row.reason}", row.hint)
+    elif name and name not in row.platforms:
+        message = f"runtime.release is {runtime['release']}, which has no platform '{name}', expected one that has it"
+        hint = f"releases with it: {', '.join(releases_with(name))}; or choose another platform"
+        yield places[path], Problem(path, message, hint)
 
 
 def _build(

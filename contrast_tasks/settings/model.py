@@ -29,6 +29,8 @@ from contrast_tasks.pods.quantities import MEMORY_PATTERN
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
+from contrast_tasks.releases.choose import row_of
+from contrast_tasks.releases.table import RELEASE_NAMES, Release
 from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
 # In front of the name of reference values that ship with this package, in place of a file.
@@ -60,6 +62,7 @@ _PLATFORM = Leaf(
     known=NAMES,
     hint="local is this machine, the others name the runtime of a cluster",
 )
+_RELEASE = text("a release such as v1.21.0", r"v?[0-9]+(?:\.[0-9]+){1,2}", known=RELEASE_NAMES)
 _INNER_PATH = Leaf(
     "a relative path inside the project",
     _is_inner_path,
@@ -138,7 +141,10 @@ class WorkloadSettings(Record):
 
 
 class ComponentSettings(Record):
-    """Image references of our own containers."""
+    """Image references of the injected containers and of the Coordinator.
+
+    are_reference: they are the reference product's, and get what its own `generate` gives them.
+    """
 
     initializer: str = member(
         TEXT,
@@ -152,6 +158,12 @@ class ComponentSettings(Record):
         TEXT,
         "image of the Coordinator, if its resources are the ones added by generate",
         default=f"contrast-tasks/coordinator:{__version__}",
+    )
+    are_reference: bool = member(
+        BOOL,
+        "whether the three images are those of the reference product's release",
+        name="reference",
+        default=False,
     )
 
 
@@ -190,6 +202,12 @@ class Settings(Record):
     sources: tuple[str, ...] = member(
         List(TEXT, "an array of at least one string, none of them empty", least=1),
         "YAML files of the deployment, or folders with them; generate never writes there",
+    )
+    release_name: str = member(
+        _RELEASE,
+        "release of the runtime on the nodes; by default the newest that has the platform",
+        name="runtime.release",
+        default="",
     )
     file: str = FILE_NAME
     build_dir: str = member(_INNER_PATH, "folder of generated files", default="build")
@@ -285,6 +303,14 @@ class Settings(Record):
     def is_local(self) -> bool:
         """Return whether the deployment runs on this machine."""
         return self.platform == "local"
+
+    @property
+    def release(self) -> Release:
+        """Return the row of the runtime's release; settings without a platform have none and raise ValueError."""
+        row = row_of(self.release_name)
+        if isinstance(row, Release):
+            return row
+        raise ValueError(row.reason)
 
     @property
     def packed_layout(self) -> str:

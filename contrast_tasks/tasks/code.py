@@ -28,6 +28,7 @@ FOLDERS = (
     "pods",
     "policy",
     "prepare",
+    "releases",
     "settings",
     "steps",
     "web",

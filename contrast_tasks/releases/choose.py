@@ -1,0 +1,48 @@
+"""Which row of the table a setting means. Source: docs/internals/releases.md 9."""
+
+import re
+from typing import NamedTuple
+
+from contrast_tasks.errors import did_you_mean
+from contrast_tasks.releases.table import RELEASE_NAMES, RELEASES, UNSUPPORTED, Release
+
+_NAME = re.compile(r"v?(1\.(0|[1-9][0-9]*))(?:\.(0|[1-9][0-9]*))?")
+
+
+class Unsupported(NamedTuple):
+    """Why a release cannot be chosen, and what to do."""
+
+    reason: str
+    hint: str
+
+
+def newest_with(platform: str) -> Release:
+    """Return the newest release that has a platform."""
+    return next(row for row in reversed(RELEASES) if platform in row.platforms)
+
+
+def releases_with(platform: str) -> tuple[str, ...]:
+    """Return the releases that have a platform, oldest first."""
+    return tuple(row.name for row in RELEASES if platform in row.platforms)
+
+
+def row_of(name: str) -> Release | Unsupported:
+    """Return the row of a release, written as v1.13.0, 1.13.0 or v1.13; a patch release has the row of its minor release.
+
+    `Release.name` differs from the given name then, and the formats are assumed to be the same.
+    """
+    known = f"expected one of {', '.join(RELEASE_NAMES)}"
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return Unsupported(f"'{name}' is no release, {known}", did_you_mean(name, RELEASE_NAMES))
+    minor = f"v{found[1]}"
+    for row in RELEASES:
+        if row.name == f"{minor}.0":
+            return row
+    reason = dict(UNSUPPORTED).get(minor, "this version of the tool does not know its formats")
+    return Unsupported(f"release {name} is not supported: {reason}", f"{known}")
+
+
+def is_exact(name: str) -> bool:
+    """Return whether a release has a row of its own, so that nothing about it is assumed."""
+    return name in RELEASE_NAMES

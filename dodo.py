@@ -40,6 +40,11 @@ def task_bench() -> dict[str, Any]:
     return chore("dev.bench.table:run_bench", pos_arg="words")
 
 
+def task_release_fixtures() -> dict[str, Any]:
+    """Check what we make of files that releases of the reference product wrote; the word behind it is their folder."""
+    return chore("dev.fixtures.chore:run_release_fixtures", pos_arg="words")
+
+
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")

@@ -17,6 +17,13 @@ INGRESS_PEERS: Final = PREFIX + "servicemesh-ingress-peers"
 EGRESS_PEERS: Final = PREFIX + "servicemesh-egress-peers"
 # The annotation that the guest takes its policy from. Source: docs/internals/manifest.md 6.
 POLICY: Final = "io.katacontainers.config.agent.policy"
+# Those by which a guest is launched with its ID block, each followed by the product line of the processor; the runtime passes
+# them on to the guest. Source: docs/internals/releases.md 3.
+_HYPERVISOR: Final = "io.katacontainers.config.hypervisor."
+ID_BLOCK: Final = f"{_HYPERVISOR}snp_id_block_"
+ID_AUTH: Final = f"{_HYPERVISOR}snp_id_auth_"
+ID_GUEST_POLICY: Final = f"{_HYPERVISOR}snp_guest_policy_"
+ID_PREFIXES: Final = (ID_BLOCK, ID_AUTH, ID_GUEST_POLICY)
 
 # A workload with at least one of these gets the mesh.
 MESH_KEYS: Final = (INGRESS, EGRESS, ADMIN_PORT)

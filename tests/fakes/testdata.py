@@ -5,3 +5,4 @@ from pathlib import Path
 _ALL = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 ATTESTATION = _ALL / "attestation"
 PEER_POLICIES = _ALL / "policy" / "kata"
+RELEASES = _ALL / "releases"

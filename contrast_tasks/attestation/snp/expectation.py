@@ -10,7 +10,7 @@ from contrast_tasks.attestation.checks import HINT_DEBUG, HINT_REPORT_DATA, HINT
 from contrast_tasks.attestation.flags import Flag, Flags
 from contrast_tasks.attestation.snp.endorsement import KIND_VCEK, LINE_TURIN, Endorsement
 from contrast_tasks.attestation.snp.flags import GUEST_POLICY, PLATFORM_INFO
-from contrast_tasks.attestation.snp.id_block import accepted_id_key_digests
+from contrast_tasks.attestation.snp.id_block import id_key_digest
 from contrast_tasks.attestation.snp.report import SnpReport
 from contrast_tasks.attestation.snp.tcb import Tcb, parse_tcb
 from contrast_tasks.attestation.snp.vmsa import DIGEST_BYTES, MAXIMUM_VCPUS, vcpus_by_digest
@@ -204,13 +204,13 @@ def _id_key_check(report: SnpReport, expectation: SnpExpectation) -> Check:
     pinned = expectation.measurement
     if _is_trusted(report.measurement, expectation):
         pinned = report.measurement
-    accepted = accepted_id_key_digests(pinned, expectation.guest_policy) if pinned else ()
+    wanted = id_key_digest(pinned, expectation.guest_policy) if pinned else None
     found = report.id_key_digest
     return Check(
         "id-key-digest",
-        found in accepted,
+        found == wanted,
         found.hex() if any(found) else "zero (no id block)",
-        accepted[0].hex() if accepted else "the digest for the missing measurement",
+        "the digest for the missing measurement" if wanted is None else wanted.hex(),
         "the guest must be launched with the id block of its runtime release and guest policy",
     )
 

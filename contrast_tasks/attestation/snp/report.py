@@ -12,6 +12,7 @@ from contrast_tasks.attestation.flags import mask_of
 from contrast_tasks.attestation.layout import At, Layout
 from contrast_tasks.attestation.snp.endorsement import KIND_VCEK, KIND_VLEK
 from contrast_tasks.attestation.snp.flags import ABI_VERSION, GUEST_POLICY, PLATFORM_INFO
+from contrast_tasks.attestation.snp.p384 import ORDER
 
 REPORT_BYTES = 0x4A0
 SIGNED_BYTES = 0x2A0
@@ -24,8 +25,6 @@ _VERSION_WITH_CPUID = 3
 _VERSION_WITH_MITIGATIONS = 5
 _ALGORITHM_P384_SHA384 = 1
 _SCALAR_BYTES, _SCALAR_FIELD_BYTES = 48, 72
-# The order of the group of P-384, FIPS 186-5.
-P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 _POLICY_RESERVED_ONE = 1 << 17
 _POLICY_KNOWN = ABI_VERSION | mask_of(GUEST_POLICY)
 _PLATFORM_KNOWN = mask_of(PLATFORM_INFO)
@@ -133,7 +132,7 @@ def signature_scalars(report: SnpReport) -> tuple[int, int]:
     for name, start in (("r", 0), ("s", _SCALAR_FIELD_BYTES)):
         part = report.signature[start : start + _SCALAR_FIELD_BYTES]
         value = int.from_bytes(part, "little")
-        if not 0 < value < P384_ORDER:
+        if not 0 < value < ORDER:
             raise MalformedEvidence(
                 f"the signature's {name} is out of range", reason="signature-form"
             )

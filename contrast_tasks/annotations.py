@@ -15,11 +15,13 @@ EGRESS: Final = PREFIX + "servicemesh-egress"
 ADMIN_PORT: Final = PREFIX + "servicemesh-admin-interface-port"
 INGRESS_PEERS: Final = PREFIX + "servicemesh-ingress-peers"
 EGRESS_PEERS: Final = PREFIX + "servicemesh-egress-peers"
-# The annotation that the guest takes its policy from. Source: docs/internals/manifest.md 6.
+_HYPERVISOR: Final = "io.katacontainers.config.hypervisor."
+# The annotations that the guest takes its policy from, by release. Source: docs/internals/releases.md 1.1.
 POLICY: Final = "io.katacontainers.config.agent.policy"
+INITDATA: Final = f"{_HYPERVISOR}cc_init_data"
+POLICY_KEYS: Final = (POLICY, INITDATA)
 # Those by which a guest is launched with its ID block, each followed by the product line of the processor; the runtime passes
 # them on to the guest. Source: docs/internals/releases.md 3.
-_HYPERVISOR: Final = "io.katacontainers.config.hypervisor."
 ID_BLOCK: Final = f"{_HYPERVISOR}snp_id_block_"
 ID_AUTH: Final = f"{_HYPERVISOR}snp_id_auth_"
 ID_GUEST_POLICY: Final = f"{_HYPERVISOR}snp_guest_policy_"

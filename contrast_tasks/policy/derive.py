@@ -1,6 +1,7 @@
 """Derive the expectations that a pod's policy enforces from its template (docs/internals/policy.md 4)."""
 
 from contrast_tasks import catalogue
+from contrast_tasks.annotations import POLICY_KEYS
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Findings, raise_errors
 from contrast_tasks.pods.references import is_digest
@@ -34,12 +35,6 @@ from contrast_tasks.policy.process import (
 from contrast_tasks.policy.profiles import DEFAULT_SYSCTLS, MASKED_PATHS, READONLY_PATHS
 from contrast_tasks.policy.users import pause_user
 from contrast_tasks.policy.volumes import Volume, container_devices, container_storages
-
-# These annotations contain the policy, so they cannot be part of it.
-_OWN_ANNOTATIONS = (
-    "io.katacontainers.config.agent.policy",
-    "io.katacontainers.config.hypervisor.cc_init_data",
-)
 
 
 def derive(
@@ -110,7 +105,8 @@ def _identity(context: PodContext) -> PodIdentity:
     forwarded = {
         key: annotations.text(key)
         for key in sorted(annotations.value)
-        if key.startswith(context.profile.forwarded_annotations) and key not in _OWN_ANNOTATIONS
+        # The policy cannot contain itself.
+        if key.startswith(context.profile.forwarded_annotations) and key not in POLICY_KEYS
     }
     return PodIdentity(
         name_re=pattern[0],

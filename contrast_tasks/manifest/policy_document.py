@@ -6,7 +6,7 @@
     initdata   TOML with the text      base64 of the document in gzip
 
 The document's hash is the key of the manifest and the guest's host data; the Coordinator keeps the documents themselves.
-Source: docs/internals/releases.md 1.1, 1.3; docs/internals/policy.md 11.
+Source: docs/internals/releases.md 1.1, 1.3.
 """
 
 import base64

@@ -74,7 +74,7 @@ def test_another_spelling_of_the_same_document_has_a_hash_of_its_own() -> None:
     read = parse_initdata(MULTI_LINE)
 
     assert read.data == {"policy.rego": "package agent_policy\n"}
-    # The value of docs/internals/policy.md 11 for these bytes.
+    # The vector of the hash in tests/manifest/test_hashes.py.
     assert read.digest.hex() == "de13bc5f55d5ac001d039625810afd56336b0a9b7ba5eb547d294368d639c533"
 
 

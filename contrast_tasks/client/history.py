@@ -33,9 +33,12 @@ def newest_transition(history: "ManifestHistory") -> bytes:
 def check_history(history: "ManifestHistory", subject: str) -> None:
     """Raise MismatchError unless the history is consistent.
 
-    The policies must be exactly those that the manifests name, and the newest transition, if presented, must be the end of
-    the hash chain over all manifests. The manifests' contents are not checked here.
+    The policies must be exactly those that the manifests name. The newest transition, which older releases do not present,
+    must be the end of the hash chain over all manifests and come with a signature; by which key is the Coordinator's secret.
+    The manifests' contents are not checked here.
     """
+    from contrast_tasks.manifest.signing import is_signature
+
     presented = {sha256_hex(policy) for policy in history.policies}
     named: set[str] = set()
     for number, content in enumerate(history.manifests):
@@ -56,6 +59,8 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
             f"  expected  {transition.hex()}   from {len(history.manifests)} manifests\n"
             f"  presented {latest.transition_hash.hex()}"
         )
+    if latest is not None and not is_signature(latest.signature):
+        raise MismatchError(f"{subject} presents a newest transition without a signature over it")
 
 
 def _policy_hashes(manifest: bytes) -> set[str] | None:

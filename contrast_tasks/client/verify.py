@@ -20,8 +20,10 @@ from contrast_tasks.client.history import (
     check_certificates,
     check_history,
     is_same_key,
+    newest_transition,
 )
 from contrast_tasks.client.input_files import load_manifest
+from contrast_tasks.client.transitions import LATEST_FILE
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.report.hints import command
@@ -127,15 +129,20 @@ def _kept_manifests(folder: Path) -> list[bytes]:
 
 
 def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
-    """Return name and content of each file: manifests numbered from 0 (the oldest), policies named by their hash."""
+    """Return name and content of each file.
+
+    Manifests are numbered from 0 (the oldest), policies named by their hash; the hash of the latest transition, in hex without
+    a newline, is what the next update follows.
+    """
     return {
         **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
         **{f"policy.{sha256_hex(policy)}.rego": policy for policy in history.policies},
+        LATEST_FILE: newest_transition(history).hex().encode(),
     }
 
 
 def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
-    """Write manifests and policies, remove others, and return the names of the changed files."""
+    """Write the files, remove other manifests and policies, and return the names of the changed files."""
     files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():

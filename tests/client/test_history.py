@@ -1,5 +1,6 @@
 """What verify makes of a Coordinator that is genuine and lies."""
 
+import hashlib
 import ssl
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
 from coordinator.seedengine import SeedEngine
 from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
-from tests.fakes.liar import AUTHORITY, Liar, new_authority
+from tests.fakes.liar import AUTHORITY, SIGNATURE, Liar, new_authority
 
 
 def with_bytes(pem: bytes, old_hex: str, new_hex: str) -> bytes:
@@ -218,6 +219,63 @@ def test_a_history_that_does_not_lead_to_its_transition_is_refused(
             coordinator="host:1",
             reach=Reach(connect=liar.connect),
         )
+
+
+def transition_of(content: bytes) -> bytes:
+    """Return the hash of the first transition. Source: docs/internals/coordinator.md 8.1."""
+    return hashlib.sha256(hashlib.sha256(content).digest() + bytes(32)).digest()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_the_latest_transition_is_kept_whether_or_not_the_coordinator_tells_it(
+    project: Project, said: list[str], is_told: bool
+) -> None:
+    content = project.manifest.read_bytes()
+    wanted = transition_of(content)
+    liar = Liar(
+        manifests=(content,),
+        policies=(COORDINATOR_POLICY, WEB_POLICY),
+        transition=wanted if is_told else None,
+    )
+
+    run_verify(
+        project.settings, say=said.append, coordinator="host:1", reach=Reach(connect=liar.connect)
+    )
+
+    kept = (project.root / "verify" / "latest-transition").read_bytes()
+    assert kept == wanted.hex().encode()
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        pytest.param(b"", id="none"),
+        pytest.param(b"signature", id="text"),
+        pytest.param(SIGNATURE + b"\0", id="a byte too many"),
+        pytest.param(bytes.fromhex("3006020100020101"), id="a zero"),
+        pytest.param(bytes.fromhex("30060201ff020101"), id="a negative number"),
+    ],
+)
+def test_a_latest_transition_without_a_signature_is_refused(
+    project: Project, said: list[str], signature: bytes
+) -> None:
+    content = project.manifest.read_bytes()
+    liar = Liar(
+        manifests=(content,),
+        policies=(COORDINATOR_POLICY, WEB_POLICY),
+        transition=transition_of(content),
+        signature=signature,
+    )
+
+    with pytest.raises(MismatchError, match="without a signature"):
+        run_verify(
+            project.settings,
+            say=said.append,
+            coordinator="host:1",
+            reach=Reach(connect=liar.connect),
+        )
+
+    assert not (project.root / "verify" / "mesh-ca.pem").exists()
 
 
 FOREIGN = {"notes.txt", "manifest.prod.json", "manifest.07.json", "policy.draft.rego"}

@@ -94,6 +94,7 @@ def test_set_writes_the_certificates_and_verify_the_history(
     assert sorted(path.name for path in verify.iterdir()) == sorted(
         [
             "coordinator-root-ca.pem",
+            "latest-transition",
             "manifest.0.json",
             "mesh-ca.pem",
             f"policy.{COORDINATOR}.rego",

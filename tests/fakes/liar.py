@@ -33,6 +33,8 @@ def new_authority(
 
 
 AUTHORITY = new_authority()
+# Two numbers in DER; clients do not know the key that signs transitions.
+SIGNATURE = bytes.fromhex("3006020101020101")
 
 
 @dataclass
@@ -42,10 +44,13 @@ class Liar:
     manifests: tuple[bytes, ...]
     policies: tuple[bytes, ...]
     transition: bytes | None = None
+    signature: bytes = SIGNATURE
     root_ca_pem: bytes = AUTHORITY.root_ca_pem
     mesh_ca_pem: bytes = AUTHORITY.mesh_ca_pem
 
-    def set_manifest(self, manifest: bytes, policies: Any, previous: bytes) -> SetManifestResult:
+    def set_manifest(
+        self, manifest: bytes, policies: Any, previous: bytes, signature: bytes
+    ) -> SetManifestResult:
         raise AssertionError
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
@@ -58,7 +63,8 @@ class Liar:
             policies=self.policies,
             root_ca_pem=self.root_ca_pem,
             mesh_ca_pem=self.mesh_ca_pem,
-            latest_transition=latest and LatestTransition(transition_hash=latest, signature=b""),
+            latest_transition=latest
+            and LatestTransition(transition_hash=latest, signature=self.signature),
         )
 
     @contextmanager

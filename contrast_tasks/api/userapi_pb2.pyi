@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SetManifestRequest(_message.Message):
-    __slots__ = ("Manifest", "Policies", "PreviousTransitionHash")
+    __slots__ = ("Manifest", "Policies", "PreviousTransitionHash", "Signature")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     PREVIOUSTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     Manifest: bytes
     Policies: _containers.RepeatedScalarFieldContainer[bytes]
     PreviousTransitionHash: bytes
-    def __init__(self, Manifest: _Optional[bytes] = ..., Policies: _Optional[_Iterable[bytes]] = ..., PreviousTransitionHash: _Optional[bytes] = ...) -> None: ...
+    Signature: bytes
+    def __init__(self, Manifest: _Optional[bytes] = ..., Policies: _Optional[_Iterable[bytes]] = ..., PreviousTransitionHash: _Optional[bytes] = ..., Signature: _Optional[bytes] = ...) -> None: ...
 
 class SetManifestResponse(_message.Message):
     __slots__ = ("RootCA", "MeshCA", "SeedSharesDoc")

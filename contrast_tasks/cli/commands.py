@@ -37,6 +37,7 @@ SUMMARIES: Mapping[str, str] = {
     "status": "show what runs",
     "restart": "restart workloads, so that they get new certificates",
     "stop": "stop the deployment",
+    "sign": "sign the manifest, for a set without the owner's key",
     "set": "set the manifest at the Coordinator",
     "verify": "verify the Coordinator against a manifest, and fetch what is in force",
     "recover": "give a restarted Coordinator its seed back",

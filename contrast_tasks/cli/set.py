@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import seconds
+from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "set -c 203.0.113.7:1313 -m manifest.json"
@@ -15,6 +16,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     configure_coordinator(parser)
     parser.add_argument("--workload-owner-key", metavar="FILE", help="the owner's private key")
+    parser.add_argument(
+        "-s", "--signature", metavar="FILE", help="an owner's signature, made by sign"
+    )
+    parser.add_argument(
+        "--atomic", action="store_true", help="only if nothing was set since the last verify"
+    )
+    parser.add_argument(
+        "--latest-transition", metavar="HEX", help="with --atomic, instead of that in verify/"
+    )
     parser.add_argument("paths", nargs="*", help="annotated YAML or its sources")
 
 
@@ -37,8 +47,16 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.cli.summaries import set_lines
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.set import run_set
+    from contrast_tasks.client.transitions import expected_transition, read_signature
+    from contrast_tasks.client.verify import FOLDER
 
     settings = context.settings(is_project=False)
+    expected = None
+    if arguments.atomic:
+        expected = expected_transition(settings, arguments.latest_transition, FOLDER)
+    elif arguments.latest_transition is not None:
+        raise UsageError("set: --latest-transition is for --atomic only")
+    signature = file_argument(context, arguments.signature)
     result = run_set(
         settings,
         say=context.console.say,
@@ -47,6 +65,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         owner_key=file_argument(context, arguments.workload_owner_key),
         owner_key_name=arguments.workload_owner_key or "",
         paths=[context.cwd / path for path in arguments.paths],
+        expected=expected,
+        signature=b"" if signature is None else read_signature(signature, arguments.signature),
         reach=Reach(limit_s=arguments.timeout),
     )
     for line in set_lines(result, arguments.manifest or settings.manifest):

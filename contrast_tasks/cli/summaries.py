@@ -1,13 +1,24 @@
-"""The closing lines of set, verify, recover, restart and status: one per change, then a summary."""
+"""The closing lines of sign, set, verify, recover, restart and status: one per change, then a summary."""
 
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
+from contrast_tasks.client.sign import SignResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import StatusResult
 from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.report.model import number_of
 
 _SHORT = 12
+
+
+def sign_line(done: SignResult, manifest: str) -> str:
+    """Return the line of sign; manifest: its name in messages."""
+    what = (
+        f"the signature over {manifest}"
+        if done.is_signed
+        else f"what is to be signed for {manifest}"
+    )
+    return f"wrote {done.file}: {what}, transition {done.transition[:_SHORT]}"
 
 
 def set_lines(done: SetResult, manifest: str) -> list[str]:

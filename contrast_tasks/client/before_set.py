@@ -126,13 +126,20 @@ def load_owner_key(
     return parse_workload_owner(pem, file=name), name
 
 
-def lock_out_warnings(manifest: "Manifest", key: "EllipticCurvePrivateKey | None") -> list[str]:
-    """Return warnings about later updates that this manifest denies to the holder of `key` (None: no key)."""
+def lock_out_warnings(
+    manifest: "Manifest", key: "EllipticCurvePrivateKey | None", *, is_signed: bool = False
+) -> list[str]:
+    """Return warnings about later updates that this manifest denies to the holder of `key` (None: no key).
+
+    is_signed: an owner signed it elsewhere, so no key is expected here.
+    """
     from contrast_tasks.manifest.keys import workload_owner_digest
 
     listed = manifest.workload_owner_key_digests
     if not listed:
         return ["the manifest lists no workload owner keys: it can never be updated"]
+    if key is None and is_signed:
+        return []
     if key is None:
         return ["no workload owner key is here: this project cannot update the manifest later"]
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -149,3 +156,11 @@ def owner_hint(key: "EllipticCurvePrivateKey | None", file: str) -> str:
     if key is None:
         return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"
     return f"the manifest in force does not list the key in {file}"
+
+
+def signature_hint() -> str:
+    """Return the hint for a signed set that the Coordinator refused."""
+    return (
+        "the signature must be for this manifest after the latest transition, by a key that the manifest in force lists in "
+        f"full (WorkloadOwnerPubKeys): run '{command('verify')}', then '{command('sign')}' again"
+    )

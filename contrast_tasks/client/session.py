@@ -49,13 +49,21 @@ class Session:
     channel: "grpc.Channel"
 
     def set_manifest(
-        self, manifest: bytes, policies: Sequence[bytes], previous: bytes
+        self, manifest: bytes, policies: Sequence[bytes], previous: bytes, signature: bytes
     ) -> "SetManifestResult":
-        """Put the manifest in force; previous: the transition hash (32 bytes) it must follow, zeros for none."""
+        """Put the manifest in force; previous: the transition hash (32 bytes) it must follow, zeros for none.
+
+        signature: of an owner over the next transition, empty for none.
+        """
         from contrast_tasks.api import userapi
 
         return userapi.set_manifest(
-            self.channel, manifest, policies, CALL_LIMIT_S, previous_transition_hash=previous
+            self.channel,
+            manifest,
+            policies,
+            CALL_LIMIT_S,
+            previous_transition_hash=previous,
+            signature=signature,
         )
 
     def get_manifests(self) -> "ManifestHistory":

@@ -19,6 +19,7 @@ from contrast_tasks.client.before_set import (
     load_owner_key,
     lock_out_warnings,
     owner_hint,
+    signature_hint,
 )
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.history import (
@@ -67,13 +68,16 @@ def run_set(
     owner_key: Path | None = None,
     owner_key_name: str = "",
     paths: Sequence[Path] = (),
+    expected: bytes | None = None,
+    signature: bytes = b"",
     reach: Reach = USUAL_REACH,
 ) -> SetResult:
     """Set the manifest and write the CA certificates that belong to it.
 
     coordinator: host:port; None: the local deployment's. paths: annotated YAML with the policies, or its sources; by
     default generate's output. owner_key: PEM file, called `owner_key_name` in messages; by default the first of the
-    settings, if it exists.
+    settings, if it exists. expected: the transition (32 bytes, zeros for none) that must be the latest; None: whichever is.
+    signature: of an owner over the next transition, which then need not come with an owner's key.
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
     manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable; RequestRefused.
     """
@@ -89,7 +93,7 @@ def run_set(
     if differences:
         say("  hint: declare it in contrast.toml; the next generate writes the manifest anew")
     key, key_file = load_owner_key(settings, owner_key, owner_key_name)
-    for line in lock_out_warnings(parsed, key):
+    for line in lock_out_warnings(parsed, key, is_signed=bool(signature)):
         say(f"warning: {line}")
     target = Coordinator.find(settings, coordinator, say=say, reach=reach)
     update = _Update(
@@ -99,12 +103,14 @@ def run_set(
         policies=[policies[policy] for policy in sorted(parsed.policies)],
         has_seedshare_owners=bool(parsed.seedshare_owner_pub_keys),
         coordinator=target.address,
+        expected=expected,
+        signature=signature,
         say=say,
     )
     try:
         return target.ask(parsed, update.attempt, key)
     except NotAuthorised as err:
-        err.hint = err.hint or owner_hint(key, key_file)
+        err.hint = err.hint or (signature_hint() if signature else owner_hint(key, key_file))
         raise
 
 
@@ -122,6 +128,8 @@ class _Update:
     policies: Sequence[bytes]
     has_seedshare_owners: bool
     coordinator: str
+    expected: bytes | None
+    signature: bytes
     say: Callable[[str], None]
     sent_after: bytes | None = None
     share_files: tuple[str, ...] = ()
@@ -131,19 +139,44 @@ class _Update:
         before = _history(session)
         if before is not None and self._is_done(before):
             return self._finish_lost(before)
+        latest = NO_TRANSITION if before is None else newest_transition(before)
+        self._require_expected(latest, before)
         is_repeat = before is not None and before.manifests[-1:] == (self.content,)
         if is_repeat:
             self.say(
                 f"{self.name} is in force already, setting it again rotates the mesh CA all the same"
             )
-        self.sent_after = NO_TRANSITION if before is None else newest_transition(before)
-        done = session.set_manifest(self.content, self.policies, self.sent_after)
+        self.sent_after = latest
+        done = session.set_manifest(self.content, self.policies, latest, self.signature)
         if done.seed_shares is not None:
             # Written before everything else, because they are sent only once.
             self.share_files = self._write_shares(pretty_json(done.seed_shares))
         after = session.get_manifests()
         self._require_in_force(after, done)
         return self._result(after, is_repeat=is_repeat)
+
+    def _require_expected(self, latest: bytes, history: "ManifestHistory | None") -> None:
+        """Raise CoordinatorNotReady unless the latest transition is the expected one.
+
+        Coordinators of older releases do not know what is expected, so it is compared here too.
+        """
+        from contrast_tasks.api.errors import REASON_CONFLICT, CoordinatorNotReady
+
+        if self.expected is None:
+            return
+        if latest != self.expected:
+            raise CoordinatorNotReady(
+                f"coordinator {self.coordinator} has another latest transition than expected\n"
+                f"  expected  {self.expected.hex()}\n"
+                f"  presented {latest.hex()}",
+                hint=f"see what was set in between with '{command('verify')}', then set again",
+                reason=REASON_CONFLICT,
+            )
+        if history is not None and history.latest_transition is None:
+            self.say(
+                "warning: this coordinator is of a release that tells no latest transition: another update at this very "
+                "moment would not be noticed"
+            )
 
     def _is_done(self, history: "ManifestHistory") -> bool:
         if self.sent_after is None:

@@ -32,6 +32,7 @@ def test_field_numbers_are_those_of_the_wire_protocol() -> None:
         "Manifest": 1,
         "Policies": 2,
         "PreviousTransitionHash": 3,
+        "Signature": 4,
     }
     assert numbers(userapi_pb2.SetManifestResponse) == {
         "RootCA": 1,

@@ -4,6 +4,7 @@ It has the later spelling of the service only, sends no reason codes and no late
 previous transition, and issues its root certificate anew with every manifest. Source: docs/internals/coordinator.md 2.1, 2.3, 5.4.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from contrast_tasks.api import userapi
 from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.api.errors import CoordinatorNotReady
 from contrast_tasks.atls.server import Registry, serve
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.set import run_set
@@ -140,3 +142,25 @@ def test_a_rollback_shows_although_its_root_certificate_is_issued_anew(
         run_set(project.settings, say=said.append, coordinator=older)
         with pytest.raises(MismatchError, match="may have been rolled back"):
             run_verify(project.settings, say=said.append, coordinator=older)
+
+
+def test_an_expected_transition_is_compared_here_if_the_coordinator_does_not_know_it(
+    project: Project, coordinator: str, said: list[str]
+) -> None:
+    run_set(project.settings, say=said.append, coordinator=coordinator, expected=bytes(32))
+    first = transition_after(project.manifest.read_bytes(), bytes(32))
+
+    with pytest.raises(CoordinatorNotReady, match="another latest transition") as caught:
+        run_set(project.settings, say=said.append, coordinator=coordinator, expected=bytes(32))
+
+    assert caught.value.exit_code == 40
+    assert f"expected  {'00' * 32}" in str(caught.value)
+    assert f"presented {first.hex()}" in str(caught.value)
+    done = run_set(project.settings, say=said.append, coordinator=coordinator, expected=first)
+    assert done.generation == 2
+    assert "release that tells no latest transition" in "".join(said)
+
+
+def transition_after(manifest: bytes, previous: bytes) -> bytes:
+    """Return a transition hash. Source: docs/internals/coordinator.md 8.1."""
+    return hashlib.sha256(hashlib.sha256(manifest).digest() + previous).digest()

@@ -46,8 +46,10 @@ class Server:
         self.lost = list(lost)
         self.sets = 0
 
-    def set_manifest(self, manifest: bytes, policies: Any, previous: bytes) -> SetManifestResult:
-        del policies
+    def set_manifest(
+        self, manifest: bytes, policies: Any, previous: bytes, signature: bytes
+    ) -> SetManifestResult:
+        del policies, signature
         self.sets += 1
         if previous != newest_transition(self._history()):
             raise CoordinatorNotReady("does not match latest state")
@@ -186,10 +188,10 @@ def test_a_manifest_that_somebody_sets_in_between_is_not_overwritten(
 ) -> None:
     class Overtaken(Server):
         def set_manifest(
-            self, manifest: bytes, policies: Any, previous: bytes
+            self, manifest: bytes, policies: Any, previous: bytes, signature: bytes
         ) -> SetManifestResult:
             self.manifests += (b"{}",)
-            return super().set_manifest(manifest, policies, previous)
+            return super().set_manifest(manifest, policies, previous, signature)
 
     server = Overtaken()
 
@@ -224,9 +226,9 @@ def test_what_is_in_force_right_after_must_be_what_was_set(
 ) -> None:
     class Followed(Server):
         def set_manifest(
-            self, manifest: bytes, policies: Any, previous: bytes
+            self, manifest: bytes, policies: Any, previous: bytes, signature: bytes
         ) -> SetManifestResult:
-            done = super().set_manifest(manifest, policies, previous)
+            done = super().set_manifest(manifest, policies, previous, signature)
             self.manifests += (then.manifest or manifest,)
             self.authority = new_authority()
             return done
@@ -290,9 +292,9 @@ def test_sources_stand_for_what_was_generated_from_them(project: Project, said: 
 def test_a_ca_that_cannot_be_one_is_not_written(project: Project, said: list[str]) -> None:
     class Broken(Server):
         def set_manifest(
-            self, manifest: bytes, policies: Any, previous: bytes
+            self, manifest: bytes, policies: Any, previous: bytes, signature: bytes
         ) -> SetManifestResult:
-            done = super().set_manifest(manifest, policies, previous)
+            done = super().set_manifest(manifest, policies, previous, signature)
             return dataclasses.replace(done, mesh_ca_pem=b"nonsense")
 
     with pytest.raises(MismatchError, match="mesh ca that cannot be trusted"):

@@ -138,10 +138,30 @@ MEMORY_IMAGES = define(
     "the memory of the guest cannot hold the unpacked images",
     advice="raise memory limit and request of a main container",
 )
+CPU_COUNT = define(
+    "G033 cpu-count error",
+    "the CPU limits make a guest with more virtual CPUs than the runtime's release can measure",
+    "lower the limits",
+)
+CPU_GPUS = define(
+    "G033 cpu-gpus error",
+    "a guest has fewer virtual CPUs than GPUs",
+    "raise resources.limits.cpu",
+)
 CPU_LIMIT = define(
     "G033 cpu-limit error",
     "a CPU limit changes the measurement of the guest",
     "remove resources.limits.cpu; a request is fine",
+)
+CPU_LIMIT_TDX = define(
+    "G033 cpu-limit-tdx warning",
+    "a CPU limit changes the number of a TDX guest's virtual CPUs, which its reference values do not name",
+    "remove resources.limits.cpu, or measure the runtime with this number of virtual CPUs",
+)
+CPU_QUANTITY = define(
+    "G033 cpu-quantity error",
+    "a number of CPUs is malformed",
+    advice="write a number of CPUs, such as 1.5 or 1500m",
 )
 SECURE_PV = define(
     "G050 secure-pv error",

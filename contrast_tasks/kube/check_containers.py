@@ -1,4 +1,4 @@
-"""Checks on containers: names and images (G010, G011, G100), memory and CPU (G030, G031, G033).
+"""Checks on containers: names and images (G010, G011, G100), memory (G030, G031).
 
 Source: docs/internals/generate.md 6 and 10.1; docs/internals/runtime.md 8.
 """
@@ -124,19 +124,6 @@ def check_memory(subject: Subject) -> None:
                 f"container {name} has the memory request {request} and the limit {limit},"
                 " expected the same value",
                 f"set both to {limit}",
-            )
-
-
-def check_cpu(subject: Subject) -> None:
-    """Report CPU limits, which change the measured number of virtual CPUs."""
-    for path, container in containers(subject):
-        limit = _limits(container, "limits").get("cpu")
-        if limit is not None:
-            subject.report(
-                catalogue.CPU_LIMIT,
-                (*path, "resources", "limits", "cpu"),
-                f"container {container.get('name')} has the CPU limit {limit}, expected none:"
-                " it changes the guest's measurement",
             )
 
 

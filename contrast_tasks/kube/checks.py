@@ -12,16 +12,18 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube.check_annotations import check_confidential_role, check_runtime_class
-from contrast_tasks.kube.check_containers import check_cpu, check_identity, check_memory
+from contrast_tasks.kube.check_containers import check_identity, check_memory
 from contrast_tasks.kube.check_volumes import check_secure_pv, check_volumes
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates, selections
+from contrast_tasks.kube.processors import check_processors
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform
+from contrast_tasks.releases.table import Release
 
 
 def check_workload(
-    document: Document, obj: Mapping[str, Any], *, platform: Platform
+    document: Document, obj: Mapping[str, Any], *, platform: Platform, release: Release
 ) -> list[Finding]:
     """Return the findings on a confidential workload whose structure and annotations have been checked.
 
@@ -33,7 +35,7 @@ def check_workload(
     check_identity(subject)
     check_memory(subject)
     if platform.pulls_in_guest:
-        check_cpu(subject)
+        check_processors(subject, platform, release)
     check_volumes(subject)
     check_secure_pv(subject)
     return subject.findings

@@ -67,7 +67,8 @@ def prepare(
     if not is_confidential_class(workloads.runtime_class(obj)):
         mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
-    findings.extend(check_workload(document, obj, platform=platform(settings.platform)))
+    where = platform(settings.platform)
+    findings.extend(check_workload(document, obj, platform=where, release=settings.release))
     if workloads.is_coordinator(obj):
         declared.add_variables(obj, inject.endorsement_variables(settings))
         return Prepared(obj=obj, findings=tuple(findings))

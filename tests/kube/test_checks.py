@@ -11,6 +11,7 @@ from contrast_tasks.kube.checks import check_deployment, check_workload
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.index import DocIndex, FileIndex, index_file
 from contrast_tasks.platforms import is_confidential_class, platform
+from contrast_tasks.releases.table import V1_12, Release
 
 DIGEST = "a@sha256:" + "0" * 64
 GOOD = f"""\
@@ -40,11 +41,11 @@ VOLUME = "{name: scratch, emptyDir: {}}"
 PREFIX = "contrast.edgeless.systems/"
 
 
-def judged(text: str, name: str = "k3s-qemu-snp") -> list[Finding]:
+def judged(text: str, name: str = "k3s-qemu-snp", release: Release = V1_12) -> list[Finding]:
     document = parse_documents(text, "web.yml")[0]
     return [
         *check_structure(document),
-        *check_workload(document, document.obj, platform=platform(name)),
+        *check_workload(document, document.obj, platform=platform(name), release=release),
     ]
 
 

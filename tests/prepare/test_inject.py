@@ -15,6 +15,7 @@ MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
 SETTINGS = Settings(
     root=Path(),
     platform="local",
+    release_name="v1.21.0",
     sources=("d",),
     memory="700Mi",
     components=ComponentSettings(

@@ -28,6 +28,7 @@ SETTINGS = Settings(
     components=COMPONENTS,
     root=Path(),
     platform="k3s-qemu-snp",
+    release_name="v1.12.0",
     sources=("deployment",),
     memory="700Mi",
     workloads={

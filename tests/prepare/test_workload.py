@@ -40,6 +40,7 @@ def project(
     return Settings(
         root=Path(),
         platform="k3s-qemu-snp",
+        release_name="v1.12.0",
         sources=("deployment",),
         memory=memory,
         runtime_class=runtime_class,

@@ -233,6 +233,11 @@ ANNOTATION_PLACE = define(
     "an annotation is in a place where it has no effect",
     advice="move it to the workload it is meant for, or to its pod template",
 )
+ANNOTATION_RELEASE = define(
+    "G110 annotation-release error",
+    "an annotation is in a place where the runtime's release does not read it, or is not read by it at all",
+    advice="move it to where the release reads it, or set the release that the nodes have under [runtime]",
+)
 ANNOTATION_VALUE = define(
     "G110 annotation-value error",
     "an annotation has an invalid value",

@@ -38,7 +38,7 @@ _POD_KEYS: Final = (
     "workload-secret-id",
 )
 # Read from the pod template only; elsewhere they have no effect.
-_TEMPLATE_KEYS: Final = ("pod-role", "workload-secret-id")
+_TEMPLATE_KEYS: Final = (_STORE_SIZE, "pod-role", "workload-secret-id")
 _SERVICE_KEYS: Final = ("expose-service",)
 _ID_BLOCK: Final = "snp-id-block/"
 _CONFIDENTIAL_ROLES: Final = ("", annotations.ROLE_COORDINATOR)

@@ -9,6 +9,7 @@ from contrast_tasks.pods.volume_kinds import CONFIG_VOLUMES, ConfigSource
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import Record
+from contrast_tasks.releases.table import Place
 
 _CONFIG_MAP: Final = ConfigSource("ConfigMap", "name")
 _SECRET: Final = ConfigSource("Secret", "name")
@@ -132,6 +133,15 @@ def metadata_places(obj: Mapping[str, Any]) -> list[Path]:
 def annotation_places(obj: Mapping[str, Any]) -> list[Path]:
     """Return the paths of the annotation maps that can hold a workload's settings, the pod template's first."""
     return [(*place, "annotations") for place in metadata_places(obj)]
+
+
+def read_place(obj: Mapping[str, Any], at: Place) -> tuple[str, ...]:
+    """Return the path of the annotations that ask for mesh and volumes, where a release reads them.
+
+    Source: docs/internals/releases.md 6.
+    """
+    metadata = "metadata", "annotations"
+    return (*template_path(obj), *metadata) if at == "pod template" else metadata
 
 
 def annotations_at(obj: Mapping[str, Any], path: Path) -> dict[str, Any]:

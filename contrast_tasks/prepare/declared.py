@@ -46,7 +46,8 @@ def apply(
         _memory(subject, spec, settings, declared)
     if declared is not None:
         for key, value in declared_annotations(declared).items():
-            _annotation(subject, obj, key, value, declared.place(_SETTING_OF[key]))
+            place = workloads.read_place(obj, settings.release.annotations_at)
+            _annotation(subject, obj, (*place, key), value, declared.place(_SETTING_OF[key]))
         _environment(spec, declared.env)
     return obj
 
@@ -180,8 +181,10 @@ def declared_annotations(declared: WorkloadSettings) -> dict[str, str]:
 
 
 def _annotation(
-    subject: Subject, obj: dict[str, Any], key: str, value: str, declared: Location
+    subject: Subject, obj: dict[str, Any], path: tuple[str, ...], value: str, declared: Location
 ) -> None:
+    """Declare an annotation at its path for the release; a value that the file has wins, if it is the same."""
+    key = path[-1]
     places = workloads.annotation_places(obj)
     found = [
         (place, workloads.annotations_at(obj, place)[key])
@@ -199,8 +202,7 @@ def _annotation(
                 "change one of the two",
             )
     if not found:
-        # On the object, not on the pod template, as users do by hand.
-        _put(obj, ("metadata", "annotations", key), value)
+        _put(obj, path, value)
 
 
 def _environment(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import check_annotations
+from contrast_tasks.kube.check_release import check_release
 from contrast_tasks.kube.check_structure import check_structure
 from contrast_tasks.kube.checks import check_deployment, check_workload
 from contrast_tasks.kube.documents import Document
@@ -54,6 +55,7 @@ def prepare(
     subject = Subject(document, copy.deepcopy(document.obj))
     findings = subject.findings
     findings.extend(check_annotations(document))
+    findings.extend(check_release(document, settings.release, settings.platform))
     if not subject.spec:
         message = "found no pod spec, expected one"
         subject.report(catalogue.NO_CONTAINER, subject.spec_path, message, hint="")

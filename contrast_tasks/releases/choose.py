@@ -18,12 +18,17 @@ class Unsupported(NamedTuple):
 
 def newest_with(platform: str) -> Release:
     """Return the newest release that has a platform."""
-    return next(row for row in reversed(RELEASES) if platform in row.platforms)
+    return rows_with(platform)[-1]
 
 
 def releases_with(platform: str) -> tuple[str, ...]:
     """Return the releases that have a platform, oldest first."""
-    return tuple(row.name for row in RELEASES if platform in row.platforms)
+    return tuple(row.name for row in rows_with(platform))
+
+
+def rows_with(platform: str) -> tuple[Release, ...]:
+    """Return the rows of the releases that have a platform, oldest first."""
+    return tuple(row for row in RELEASES if platform in row.platforms)
 
 
 def row_of(name: str) -> Release | Unsupported:

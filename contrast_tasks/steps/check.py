@@ -27,6 +27,7 @@ VERSION = 1
 _CERTAIN = frozenset(
     {
         catalogue.ANNOTATION_PLACE,
+        catalogue.ANNOTATION_RELEASE,
         catalogue.ANNOTATION_VALUE,
         catalogue.COMPONENT_VERSION,
         catalogue.DUPLICATE,

@@ -215,7 +215,7 @@ def test_declared_variables_replace_and_add() -> None:
     ]
 
 
-def test_declared_annotations_stand_on_the_object() -> None:
+def test_declared_annotations_stand_on_the_object_up_to_v1_12() -> None:
     result = prepared(WEB, project(ingress="", egress="a#127.0.0.1:1#b:2", admin_port=9901))
 
     assert result.obj["metadata"]["annotations"] == {
@@ -226,8 +226,21 @@ def test_declared_annotations_stand_on_the_object() -> None:
     assert "metadata" not in result.obj["spec"]["template"]
 
 
-@pytest.mark.parametrize("place", ["object", "template"])
-def test_an_equal_annotation_in_the_yaml_is_honoured(place: str) -> None:
+def test_declared_annotations_stand_on_the_pod_template_from_v1_13() -> None:
+    settings = project(ingress="", admin_port=9901)
+
+    result = prepared(WEB, settings.replace(platform="metal-qemu-snp", release_name="v1.13.0"))
+
+    assert result.findings == ()
+    assert result.obj["spec"]["template"]["metadata"]["annotations"] == {
+        INGRESS: "",
+        PREFIX + "servicemesh-admin-interface-port": "9901",
+    }
+    assert "annotations" not in result.obj["metadata"]
+
+
+@pytest.mark.parametrize(("place", "release"), [("object", "v1.12.0"), ("template", "v1.21.0")])
+def test_an_equal_annotation_in_the_yaml_is_honoured(place: str, release: str) -> None:
     annotation = f"annotations: {{{INGRESS}: ''}}\n"
     text = (
         WEB.replace("  name: web\n", f"  {annotation}  name: web\n", 1)
@@ -235,7 +248,8 @@ def test_an_equal_annotation_in_the_yaml_is_honoured(place: str) -> None:
         else WEB.replace("  template:\n", f"  template:\n    metadata:\n      {annotation}")
     )
 
-    result = prepared(text, project(ingress=""))
+    settings = project(ingress="").replace(platform="metal-qemu-snp", release_name=release)
+    result = prepared(text, settings)
 
     assert result.findings == ()
     assert str(result.obj).count(INGRESS) == 1

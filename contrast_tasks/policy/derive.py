@@ -1,7 +1,7 @@
 """Derive the expectations that a pod's policy enforces from its template (docs/internals/policy.md 4)."""
 
 from contrast_tasks import catalogue
-from contrast_tasks.annotations import POLICY_KEYS
+from contrast_tasks.annotations import ID_PREFIXES, POLICY_KEYS
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Findings, raise_errors
 from contrast_tasks.pods.references import is_digest
@@ -105,8 +105,10 @@ def _identity(context: PodContext) -> PodIdentity:
     forwarded = {
         key: annotations.text(key)
         for key in sorted(annotations.value)
-        # The policy cannot contain itself.
-        if key.startswith(context.profile.forwarded_annotations) and key not in POLICY_KEYS
+        # The policy cannot contain itself, and the rules know the form of ID blocks.
+        if key.startswith(context.profile.forwarded_annotations)
+        and key not in POLICY_KEYS
+        and not key.startswith(ID_PREFIXES)
     }
     return PodIdentity(
         name_re=pattern[0],

@@ -6,7 +6,7 @@ Source: docs/internals/generate.md 5.1, 6, 8; docs/internals/graph.md 4.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contrast_tasks import annotations, catalogue
@@ -69,6 +69,7 @@ def prepare(
     if not is_confidential_class(workloads.runtime_class(obj)):
         mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
+    _remove_id_blocks(obj)
     where = platform(settings.platform)
     findings.extend(check_workload(document, obj, platform=where, release=settings.release))
     if workloads.is_coordinator(obj):
@@ -81,6 +82,14 @@ def prepare(
     suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace)
     obj = inject.inject(subject, config, settings, suffix)
     return Prepared(obj=obj, findings=tuple(findings), mesh=config)
+
+
+def _remove_id_blocks(obj: Mapping[str, Any]) -> None:
+    """Remove the annotations of an ID block that an earlier run left in the source; the output gets those of now."""
+    metadata = workloads.pod_metadata(obj)
+    found = workloads.mapping_at(metadata, "annotations")
+    for key in [key for key in found if str(key).startswith(annotations.ID_PREFIXES)]:
+        del found[key]
 
 
 def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:

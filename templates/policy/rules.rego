@@ -909,6 +909,12 @@ annotation_ok(key, value) if regex.match(annotation_patterns[key], value)
 # Annotations of the pod that the runtime passes on.
 annotation_ok(key, value) if value == policy_data.pod.annotations[key]
 
+# The ID block, which the firmware compared before the guest started; the agent does not act on it.
+annotation_ok(key, value) if {
+	regex.match(`^io\.katacontainers\.config\.hypervisor\.snp_(id_block|id_auth|guest_policy)_(Milan|Genoa)$`, key)
+	regex.match(`^[A-Za-z0-9+/]+={0,2}$`, value)
+}
+
 # Passed-through GPUs; their number is checked with the devices.
 annotation_ok(key, value) if {
 	expected.gpus > 0

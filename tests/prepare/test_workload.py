@@ -449,3 +449,16 @@ def test_mirrors_that_the_coordinator_names_itself_are_kept() -> None:
 def test_without_mirrors_nothing_is_told() -> None:
     assert TOLD["name"] not in str(spec_of(prepared(WEB, project())))
     assert "env" not in spec_of(prepared(COORDINATOR, project()))["containers"][0]
+
+
+def test_id_blocks_of_an_earlier_run_are_removed() -> None:
+    prefix = "io.katacontainers.config.hypervisor.snp_"
+    text = WEB.replace(
+        "  template:\n",
+        "  template:\n    metadata:\n      annotations:\n        kept: x\n"
+        f"        {prefix}id_block_Milan: AAAA\n        {prefix}guest_policy_Turin: '1'\n",
+    )
+
+    obj = prepared(text, project()).obj
+
+    assert obj["spec"]["template"]["metadata"]["annotations"] == {"kept": "x"}

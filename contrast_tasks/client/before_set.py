@@ -13,6 +13,7 @@ from contrast_tasks.kube.annotated import (
     load_annotated,
     load_records,
     policies_of,
+    refuse_unfit,
 )
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
@@ -28,14 +29,18 @@ _FRAME_BYTES = 8  # the most that protobuf adds to a document
 def deployed_policies(
     settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
 ) -> Mapping[str, bytes]:
-    """Return the policies of the annotated YAML by hash; for paths of source files, those of generate's output."""
-    policies = policies_of(load_annotated(settings, paths))
+    """Return the policies' documents of the annotated YAML by hash; for paths of source files, those of generate's output.
+
+    Raises UsageError for a confidential pod without policy, or with one that does not fit the release.
+    """
+    objects = load_annotated(settings, paths)
     written = deployment_folder(settings)
-    if policies or not paths or not written.is_dir():
-        return policies
-    names = ", ".join(norm_path(path, settings.root) for path in paths)
-    say(f"{names} has no policies, those of {norm_path(written, settings.root)} are taken")
-    return policies_of(load_annotated(settings))
+    if paths and written.is_dir() and not any(item.carried for item in objects):
+        names = ", ".join(norm_path(path, settings.root) for path in paths)
+        say(f"{names} has no policies, those of {norm_path(written, settings.root)} are taken")
+        objects = load_annotated(settings)
+    refuse_unfit(objects, settings)
+    return policies_of(objects)
 
 
 def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:

@@ -14,7 +14,7 @@ from contrast_tasks.kube.annotated import (
     Annotated,
     deployment_folder,
     load_annotated,
-    refuse_without_policy,
+    refuse_unfit,
 )
 from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.control import NodeAbsent
@@ -85,7 +85,7 @@ def run_deploy(
         option = "--fresh" if fresh else "--without-mesh"
         raise UsageError(f"{option} works on platform local only, this is {settings.platform}")
     objects = load_annotated(settings)
-    refuse_without_policy(objects)
+    refuse_unfit(objects, settings)
     if not settings.is_local:
         return _deploy_to_cluster(settings, objects, cluster or Kubectl(), say)
     from contrast_tasks.deploy.local.start import LocalDeploy

@@ -1,24 +1,33 @@
 """The output of generate, read back for later steps: the annotated objects and one record for each workload."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.annotations import POLICY
+from contrast_tasks.annotations import POLICY_KEYS
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
-from contrast_tasks.files import norm_path, sha256_hex
+from contrast_tasks.files import norm_path
+from contrast_tasks.manifest.policy_document import (
+    ANNOTATIONS,
+    DESCRIBED,
+    DocumentError,
+    PolicyDocument,
+    document_in,
+)
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.kube.documents import Document
 
 
 class Annotated(Record):
     """One Kubernetes object of the annotated YAML.
 
-    policy_b64: the policy annotation of its pod template, "" if there is none or it runs no pods.
+    carried: the annotations of its pod template that can hold a policy; none if it runs no pods.
     """
 
     obj: Mapping[str, Any]
@@ -26,8 +35,9 @@ class Annotated(Record):
     is_workload: bool
     key: str
     role: str
-    policy_b64: str
+    carried: Mapping[str, Any]
     is_confidential: bool
+    _document: "Document"
 
     @property
     def kind(self) -> str:
@@ -44,16 +54,25 @@ class Annotated(Record):
         """Return metadata.namespace, `default` if it is absent."""
         return str(self.obj["metadata"].get("namespace") or "default")
 
-    def policy(self) -> bytes:
-        """Return the decoded policy; raise UsageError if it is not base64."""
+    @cached_property
+    def policy(self) -> PolicyDocument | None:
+        """Return the policy in its annotations, None if there is none; raise UsageError if it cannot be read."""
         try:
-            return base64.b64decode(self.policy_b64, validate=True)
-        except binascii.Error as err:
-            raise UsageError(
-                f"{self.key}: annotation {POLICY} is not base64",
-                where=self.where,
-                hint="run generate again",
-            ) from err
+            return document_in(self.carried)
+        except DocumentError as err:
+            where, hint = self.place_of_policy, "run generate again"
+            raise UsageError(f"{self.key}: {err}", where=where, hint=hint) from err
+
+    @property
+    def place_of_policy(self) -> Location:
+        """Return the place of the annotation that can hold a policy, of the document if there is none."""
+        from contrast_tasks.kube import workloads
+        from contrast_tasks.kube.documents import location
+
+        for key in self.carried:
+            path = (*workloads.template_path(self.obj), "metadata", "annotations", key)
+            return location(self._document, path)
+        return self.where
 
 
 class WorkloadRecord(Record):
@@ -110,9 +129,10 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
                     is_workload=is_workload,
                     key=workloads.workload_key(obj),
                     role=workloads.role(obj) if is_workload else "",
-                    policy_b64=str(annotations.get(POLICY) or ""),
+                    carried={key: annotations[key] for key in POLICY_KEYS if annotations.get(key)},
                     is_confidential=is_workload
                     and is_confidential_class(workloads.runtime_class(obj)),
+                    _document=document,
                 )
             )
     if not found:
@@ -123,21 +143,49 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
     return tuple(found)
 
 
-def refuse_without_policy(objects: Sequence[Annotated]) -> None:
-    """Raise UsageError naming the first confidential pod without a policy annotation."""
+def refuse_unfit(objects: Sequence[Annotated], settings: Settings) -> None:
+    """Raise UsageError naming the first confidential pod whose policy is absent, or of another channel than the release's.
+
+    Outside of a project any channel is right, since nothing says which release runs.
+    """
+    runtime = f"release {settings.release_name} of the runtime" if settings.platform else ""
     for item in objects:
-        if item.is_confidential and not item.policy_b64:
+        if not item.is_confidential:
+            continue
+        found = item.policy
+        if found is None:
+            wanted = f"{ANNOTATIONS[settings.channel]}" if runtime else " or ".join(POLICY_KEYS)
             raise UsageError(
-                f"{item.key} has no annotation {POLICY}; a host could start anything instead",
+                f"{item.key} has no annotation {wanted}; a host could start anything instead",
                 where=item.where,
                 hint="run generate, and deploy its output",
+            )
+        if runtime and found.channel != settings.channel:
+            raise UsageError(
+                f"{item.key} has {DESCRIBED[found.channel]} in {ANNOTATIONS[found.channel]}, {runtime} expects"
+                f" {DESCRIBED[settings.channel]} in {ANNOTATIONS[settings.channel]}",
+                where=item.place_of_policy,
+                hint="run generate again, or correct [runtime] release",
             )
 
 
 def policies_of(objects: Sequence[Annotated]) -> dict[str, bytes]:
-    """Return the policies of all confidential pods by SHA-256 hex."""
-    policies = [item.policy() for item in objects if item.policy_b64]
-    return {sha256_hex(policy): policy for policy in policies}
+    """Return the policies' documents of all pods by their key in the manifest.
+
+    Raises UsageError for one that a Coordinator cannot know by its SHA-256.
+    """
+    policies: dict[str, bytes] = {}
+    for item in objects:
+        found = item.policy
+        if found is None:
+            continue
+        if found.algorithm != "sha256":
+            raise UsageError(
+                f"{item.key}: found initdata with algorithm {found.algorithm}, expected sha256 as in manifests",
+                where=item.place_of_policy,
+            )
+        policies[found.key_hex] = found.content
+    return policies
 
 
 def load_records(settings: Settings) -> dict[str, WorkloadRecord]:

@@ -12,6 +12,7 @@ from typing import Any
 from contrast_tasks.decode import Json, read_record
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.manifest.policy_document import DocumentError, parse_document
 
 Endpoint = tuple[str, int]
 """An address and a port."""
@@ -64,8 +65,8 @@ class PodPlan:
     """One pod.
 
     workload: `<Kind>/<name>` or `<namespace>/<Kind>/<name>`; address: the pod's own loopback address.
-    listens: all endpoints that its processes bind; policy: base64 of the policy, as in the annotation;
-    policy_sha256: hex digest of the generated policy, the host data of the pod's evidence.
+    listens: all endpoints that its processes bind; policy: base64 of its document;
+    policy_sha256: hex digest of the generated policy's document, the host data of the pod's evidence.
     """
 
     name: str
@@ -86,23 +87,27 @@ class PodPlan:
         return sha256_hex(canonical_json(asdict(self)))
 
     def measured_policy_sha256(self) -> str:
-        """Return the SHA-256 hex of the decoded policy annotation, "" for a pod that is not confidential.
+        """Return the SHA-256 hex of the policy's document, "" for a pod that is not confidential.
 
-        Raises ClusterError if it is absent, not base64, or not the policy that was generated.
+        Raises ClusterError if it is absent, not base64, not the one that was generated, or has no policy in it.
         """
         if not self.policy and not self.policy_sha256:
             return ""
         try:
-            policy = base64.b64decode(self.policy, validate=True)
+            content = base64.b64decode(self.policy, validate=True)
         except binascii.Error as err:
-            raise ClusterError(f"pod {self.name}: the policy annotation is not base64") from err
-        digest = sha256_hex(policy)
-        if not policy or digest != self.policy_sha256:
+            raise ClusterError(f"pod {self.name}: the policy is not base64") from err
+        digest = sha256_hex(content)
+        if not content or digest != self.policy_sha256:
             raise ClusterError(
-                f"pod {self.name}: its policy has hash {digest if policy else '(none)'}, "
+                f"pod {self.name}: its policy has hash {digest if content else '(none)'}, "
                 f"wanted {self.policy_sha256} as generated",
                 hint="run generate, then deploy again",
             )
+        try:
+            parse_document(content)
+        except DocumentError as err:
+            raise ClusterError(f"pod {self.name}: {err}", hint="run generate again") from err
         return digest
 
 

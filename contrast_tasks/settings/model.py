@@ -30,7 +30,7 @@ from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
 from contrast_tasks.releases.choose import row_of
-from contrast_tasks.releases.table import RELEASE_NAMES, Release
+from contrast_tasks.releases.table import RELEASE_NAMES, Channel, Release
 from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
 # In front of the name of reference values that ship with this package, in place of a file.
@@ -311,6 +311,11 @@ class Settings(Record):
         if isinstance(row, Release):
             return row
         raise ValueError(row.reason)
+
+    @property
+    def channel(self) -> Channel:
+        """Return how a pod's policy reaches its guest; raises ValueError as `release` does."""
+        return self.release.channel_of(self.platform)
 
     @property
     def packed_layout(self) -> str:

@@ -16,6 +16,7 @@ from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
+from contrast_tasks.manifest.policy_document import make_document
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.steps.index import Workload
 from contrast_tasks.steps.prepare import document_of, documents_of, prepare_workload
@@ -48,8 +49,9 @@ def derive(
     settings = project.workload_settings(workload)
     declared_id = settings.secret_id if settings is not None else None
     annotated_id = workloads.annotations(obj).get(annotations.WORKLOAD_SECRET_ID)
+    document_of_policy = make_document(policy, project.settings.channel) if policy else b""
     head = Head(
-        policy_sha256=policy_hash_hex(policy) if policy else "",
+        policy_sha256=policy_hash_hex(document_of_policy) if policy else "",
         sans=default_sans(document.name, settings.sans if settings is not None else ()),
         workload_secret_id=declared_id
         or annotated_id

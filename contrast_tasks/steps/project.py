@@ -8,6 +8,7 @@ from pathlib import Path
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.platforms import is_confidential_class, runtime_class
 from contrast_tasks.records import Record
+from contrast_tasks.releases.table import Channel
 from contrast_tasks.settings.model import BUNDLED, ComponentSettings, Settings, WorkloadSettings
 from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
@@ -33,6 +34,7 @@ class Paths(Record):
 
     build: str
     manifest: str
+    channel: Channel
 
     @property
     def check(self) -> str:
@@ -44,8 +46,13 @@ class Paths(Record):
         return f"{self.build}/workloads/{workload}.json"
 
     def policy(self, workload: str) -> str:
-        """Return the published policy of a workload."""
+        """Return the published policy of a workload, as text."""
         return f"{self.build}/policies/{workload}.rego"
+
+    def document(self, workload: str) -> str:
+        """Return the published document of a workload, whose SHA-256 is its key in the manifest; as plain it is the policy."""
+        suffix = {"plain": "rego", "gzip": "rego.gz", "initdata": "initdata.toml"}[self.channel]
+        return f"{self.build}/policies/{workload}.{suffix}"
 
     def deployment(self, source: SourceFile) -> str:
         """Return the annotated YAML of a source."""
@@ -72,7 +79,8 @@ class Project(Record):
     @cached_property
     def paths(self) -> Paths:
         """Return the paths of outputs."""
-        return Paths(build=self.settings.build_dir, manifest=self.settings.manifest)
+        settings = self.settings
+        return Paths(build=settings.build_dir, manifest=settings.manifest, channel=settings.channel)
 
     @cached_property
     def sources(self) -> Mapping[str, SourceFile]:
@@ -166,10 +174,11 @@ class Project(Record):
         confidential = [
             item.id for item in self.workloads_in(source.file) if item.id in self.confidential
         ]
+        policies = [*map(paths.policy, confidential), *map(paths.document, confidential)]
         return [
             paths.deployment(source),
             *map(paths.record, confidential),
-            *map(paths.policy, confidential),
+            *dict.fromkeys(policies),
         ]
 
     def expected_outputs(self) -> set[str]:

@@ -3,17 +3,18 @@
 The source's text is edited, never its earlier output, so that a mark that is not wanted any more is gone.
 """
 
-import base64
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.annotations import POLICY
+from contrast_tasks.annotations import POLICY_KEYS
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.kube.documents import decode
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.workloads import template_path
+from contrast_tasks.manifest.policy_document import annotation_of, make_document
+from contrast_tasks.releases.table import Channel
 from contrast_tasks.steps.index import Workload, read_source
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Work, placed
@@ -32,9 +33,11 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
         work = works[workload.id]
         obj = work.obj
         if work.policy:
-            obj = with_policy(obj, work.policy)
+            document = make_document(work.policy, paths.channel)
+            obj = with_document(obj, document, paths.channel)
             outputs[paths.record(workload.id)] = pretty_json(record_of(workload, work))
             outputs[paths.policy(workload.id)] = work.policy
+            outputs[paths.document(workload.id)] = document
         wanted[workload.position] = obj
     outputs[paths.deployment(source)] = rewrite(text, wanted, file).encode()
     _make_way(project.root, paths.build, paths.deployment(source))
@@ -61,14 +64,18 @@ def _make_way(root: Path, build: str, name: str) -> None:
         shutil.rmtree(path)
 
 
-def with_policy(obj: dict[str, Any], policy: bytes) -> dict[str, Any]:
-    """Return a copy of the object with the policy in the annotations of its pod."""
+def with_document(obj: dict[str, Any], document: bytes, channel: Channel) -> dict[str, Any]:
+    """Return a copy of the object with a policy's document in the annotations of its pod, and in no other annotation."""
     copy = dict(obj)
     level = copy
     for step in (*template_path(obj), "metadata", "annotations"):
         inner = level.get(step)
         level[step] = level = dict(inner) if isinstance(inner, dict) else {}
-    level[POLICY] = base64.b64encode(policy).decode()
+    key, value = annotation_of(document, channel)
+    for other in POLICY_KEYS:
+        if other != key:
+            level.pop(other, None)
+    level[key] = value
     return copy
 
 

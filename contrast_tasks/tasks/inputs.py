@@ -249,6 +249,7 @@ def _common(project: Project) -> dict[str, str]:
     components = settings.components
     named: dict[str, object] = {
         "platform": settings.platform,
+        "[runtime] release": settings.release_name,
         "the runtime class": project.runtime_class,
         "[defaults] runtime_class": settings.runtime_class,
         "[defaults] memory": settings.memory,
@@ -261,6 +262,11 @@ def _common(project: Project) -> dict[str, str]:
         "[endorsements] proxy": settings.proxy,
         "the namespace of the Coordinator": project.coordinator_namespace,
     }
+    if settings.channel == "gzip":
+        from contrast_tasks.manifest.compression import implementation
+
+        # The compressed bytes are hashed, and another version may find others.
+        named["zlib"] = implementation()
     values = {name: _of(value) for name, value in named.items()}
     return {"contrast-tasks itself": project.code, **values}
 

@@ -118,10 +118,10 @@ def _derive(workspace: Workspace, workload: str) -> bytes:
 
 
 def _published(workspace: Workspace, workload: str) -> str:
-    """Return the SHA-256 hex of the policy on disk, "" if there is none."""
+    """Return the SHA-256 hex of the policy's document on disk, "" if there is none."""
     project = workspace.project
     try:
-        return sha256_hex((project.root / project.paths.policy(workload)).read_bytes())
+        return sha256_hex((project.root / project.paths.document(workload)).read_bytes())
     except OSError:
         return ""
 

@@ -24,6 +24,12 @@ WEB_POLICY = b"package agent_policy\n# web\n"
 COORDINATOR = sha256_hex(COORDINATOR_POLICY)
 WEB = sha256_hex(WEB_POLICY)
 
+# The newest release whose annotation is the policy itself, so that a test reads what it writes.
+SETTINGS = """\
+platform = "local"
+sources = ["deployment"]
+runtime.release = "v1.11.0"
+"""
 _WORKLOAD = """\
 apiVersion: apps/v1
 kind: {kind}
@@ -58,7 +64,7 @@ class Project:
         self.owner_digests: tuple[str, ...] | None = ()
         self.seedshare_owners: tuple[str, ...] = ()
         self.root_sha256_hex = processor.root_sha256_hex
-        (root / "contrast.toml").write_text('platform = "local"\nsources = ["deployment"]\n')
+        (root / "contrast.toml").write_text(SETTINGS)
         self.write_workload("coordinator", "StatefulSet", COORDINATOR_POLICY)
         self.write_workload("web", "Deployment", WEB_POLICY)
         self.write_manifest()

@@ -9,9 +9,8 @@ from contrast_tasks.deploy.local.images import unpacker
 from contrast_tasks.deploy.local.pod_plan import Shared, all_ports, build_pod
 from contrast_tasks.deploy.local.sidecar import Hosts, egress_places
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.files import sha256_hex
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.annotated import Annotated, load_records, refuse_without_policy
+from contrast_tasks.kube.annotated import Annotated, load_records, refuse_unfit
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.local.messages import Endpoint, Plan
 from contrast_tasks.local.paths import LocalPaths
@@ -39,7 +38,7 @@ def build_plan(
     that are unpacked again and workloads that are not started.
     Raises UsageError, ClusterError or ImageError for pods that cannot run here.
     """
-    refuse_without_policy(objects)
+    refuse_unfit(objects, settings)
     _check_records(objects, settings)
     for item in objects:
         if item.kind in _NOT_STARTED:
@@ -70,15 +69,15 @@ def _check_records(objects: Sequence[Annotated], settings: Settings) -> None:
     """Raise ClusterError if a pod's policy is not the one that was generated for it."""
     records = load_records(settings)
     for item in objects:
-        if not item.policy_b64:
+        if item.policy is None:
             continue
         record = records.get(item.key)
-        found = sha256_hex(item.policy())
+        found = item.policy.key_hex
         if record is None or record.policy_sha256 != found:
             wanted = record.policy_sha256 if record else "none: the workload was not generated here"
             raise ClusterError(
                 f"{item.key}: its policy annotation has hash {found}, wanted {wanted}",
-                where=item.where,
+                where=item.place_of_policy,
                 hint="the file was edited after generate; run generate again",
             )
 

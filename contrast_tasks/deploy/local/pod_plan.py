@@ -1,5 +1,6 @@
 """How one pod of the annotated YAML becomes a plan for the local node."""
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ class _PodBuilder:
 
     def build(self) -> PodPlan:
         spec, item = self._spec, self._item
+        policy = item.policy
         containers = self._containers()
         grace_s = float(spec.get("terminationGracePeriodSeconds") or _DEFAULT_GRACE_S)
         has_mains = any(container.role == "main" for container in containers)
@@ -120,8 +122,8 @@ class _PodBuilder:
             grace_s=min(grace_s, _MAX_GRACE_S),
             listens=self._listens(),
             folders=tuple(sorted(folders)),
-            policy=item.policy_b64,
-            policy_sha256=sha256_hex(item.policy()) if item.policy_b64 else "",
+            policy=base64.b64encode(policy.content).decode() if policy else "",
+            policy_sha256=policy.key_hex if policy else "",
             containers=containers,
         )
 

@@ -20,6 +20,7 @@ from contrast_tasks.local.messages import ContainerPlan, Plan, PodPlan, parse_pl
 from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
+from tests.fakes.deployment import SETTINGS
 
 POLICY = b"package agent_policy\n"
 ADDRESSES = {"": "127.77.0.2", "web": "127.77.0.6", "emoji": "127.77.0.3", "web-0": "127.77.0.7"}
@@ -97,7 +98,7 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        (root / "contrast.toml").write_text('platform = "local"\nsources = ["deployment"]\n')
+        (root / "contrast.toml").write_text(SETTINGS)
         config = ImageConfig(
             entrypoint=("/usr/bin/app",),
             cmd=("--serve",),
@@ -602,7 +603,7 @@ def test_a_confidential_pod_without_policy_is_refused_with_its_place(project: Pr
 @pytest.mark.parametrize(
     ("policy", "error", "message"),
     [
-        ("not base64!", UsageError, "is not base64"),
+        ("not base64!", UsageError, "found no base64"),
         (base64.b64encode(b"other").decode(), ClusterError, f"wanted {sha256_hex(POLICY)}"),
     ],
 )

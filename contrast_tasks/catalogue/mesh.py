@@ -85,6 +85,11 @@ MESH_SKIPPED = define(
     "a workload has mesh annotations, but the settings disable the mesh",
     "generate without --skip-service-mesh, or remove defaults.service_mesh from the settings",
 )
+MESH_INGRESS_DISABLED = define(
+    "G040 mesh-ingress-disabled error",
+    "the ingress annotation is DISABLED, which the proxy of the runtime's release does not know",
+    advice="name each port with the flag true, or set the release that the nodes have under [runtime]",
+)
 MESH_UNKNOWN_PORT = define(
     "G040 mesh-unknown-port warning",
     "an ingress entry names a port that no container has",

@@ -17,7 +17,8 @@ def check_pod(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Finding
     """Report where the mesh configuration does not match its pod."""
     _check_ports(config, pod_spec, findings)
     _check_egress(config, pod_spec, findings)
-    _check_probes(config, pod_spec, findings)
+    if config.has_ingress:
+        _check_probes(config, pod_spec, findings)
 
 
 def check_remotes(
@@ -26,9 +27,9 @@ def check_remotes(
     unprotected: Mapping[tuple[str, str], str],
     findings: Findings[Spot],
 ) -> None:
-    """Report each egress entry that leads to a workload of the deployment without a mesh.
+    """Report each egress entry that leads to a workload of the deployment whose ingress has no mesh.
 
-    namespace: of the pod. unprotected: workloads without a mesh, by (namespace, name) of a Service that leads to them.
+    namespace: of the pod. unprotected: such workloads, by (namespace, name) of a Service that leads to them.
     """
     for number, entry in enumerate(config.egress, start=1):
         key = unprotected.get(_service(entry, namespace))
@@ -36,8 +37,8 @@ def check_remotes(
             Place(EGRESS, number, findings).report(
                 catalogue.MESH_UNPROTECTED_REMOTE,
                 "remote",
-                f"{entry.remote!r}, which leads to {key} without a mesh",
-                "a pod with a mesh annotation",
+                f"{entry.remote!r}, which leads to {key} without a mesh on its ingress",
+                "a pod whose proxy answers",
                 f"give {key} a servicemesh-ingress annotation, or connect to it directly",
             )
 

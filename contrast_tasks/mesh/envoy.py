@@ -87,7 +87,9 @@ def _admin_address(config: MeshConfig, local: LocalMesh | None) -> Resource:
 def _transparent_ingress(
     config: MeshConfig, secrets_directory: str, *, dual_stack: bool
 ) -> tuple[list[Resource], list[Resource]]:
-    """Return the two listeners behind the packet filter, and their clusters."""
+    """Return the two listeners behind the packet filter, and their clusters; none if nothing is to be redirected to them."""
+    if not config.has_ingress:
+        return [], []
     ip, more = ("::", {"ipv4_compat": True}) if dual_stack else ("0.0.0.0", {})  # noqa: S104
 
     def chain(name: str, *, require_client: bool, peers: Sequence[str] = ()) -> Resource:
@@ -144,13 +146,19 @@ def _transparent_ingress(
 def _local_ingress(
     config: MeshConfig, secrets_directory: str, local: LocalMesh
 ) -> tuple[list[Resource], list[Resource]]:
-    """Return a listener and a cluster for each port, in the mode of its ingress entry."""
+    """Return a listener and a cluster for each port, in the mode of its ingress entry.
+
+    Without ingress the listeners only pass on what reaches the application by itself in a guest, where the admin interface
+    is out of reach.
+    """
     listeners: list[Resource] = []
     clusters: list[Resource] = []
     for port in local.ports:
+        if not config.has_ingress and port == config.admin_port:
+            continue
         name = f"ingress_{local.pod_address}_{port}"
         chain: Resource = {"name": name, "filters": [_proxy(name, name)]}
-        if port not in config.ports("plain"):
+        if config.has_ingress and port not in config.ports("plain"):
             chain["transport_socket"] = downstream(
                 secrets_directory,
                 require_client=port not in config.ports("tls"),

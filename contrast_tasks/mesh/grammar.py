@@ -1,11 +1,13 @@
 """The grammar of the service-mesh annotations: one parser for `generate` and for the sidecar.
 
     ingress = "" | name#port#flag joined by ##          flag: false = TLS without client certificate, true = plain
+            | DISABLED                                  incoming connections are left alone
     egress  = "" | name#ip:port#host:port joined by ##  ip in 127.0.0.0/8
     peers   = key=name,name joined by ##                key: egress name or ingress port
 
 Entries are split at their separators, without escapes or trimming. Every fault is reported, and malformed entries are
-left out of the result. Source: docs/internals/service-mesh.md 2 and 2.3 (column "ours"), 7 (peers).
+left out of the result. Source: docs/internals/service-mesh.md 2 and 2.3 (column "ours"), 7 (peers);
+docs/internals/releases.md 6 (DISABLED).
 """
 
 import ipaddress
@@ -35,6 +37,8 @@ RESERVED_PORTS: Final = (MTLS_PORT, TLS_PORT)
 RESERVED_NAMES: Final = frozenset(
     {"ingress", "ingressWithoutClientAuth", "IngressCluster", "BlackHoleCluster"}
 )
+# As the whole value of the ingress annotation.
+INGRESS_DISABLED: Final = "DISABLED"
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
@@ -54,11 +58,16 @@ class MeshError(UsageError):
 
 def parse_mesh(values: Mapping[str, str], findings: Findings[Spot]) -> MeshConfig:
     """Return the configuration from the annotations of one pod; "" is the same as an absent annotation."""
-    ingress = _ingress(values.get(INGRESS, ""), findings)
+    text = values.get(INGRESS, "")
+    has_ingress = text != INGRESS_DISABLED
+    ingress = _ingress(text, findings) if has_ingress else ()
+    if not has_ingress and values.get(INGRESS_PEERS):
+        found, wanted = f"names of clients with ingress {INGRESS_DISABLED}", "no such annotation"
+        Place(INGRESS_PEERS, None, findings).report(catalogue.MESH_PEERS, "", found, wanted)
     egress = _egress(values.get(EGRESS, ""), findings)
     admin_port = None
-    if text := values.get(ADMIN_PORT):
-        admin_port = _free_port(text, "", Place(ADMIN_PORT, None, findings))
+    if admin_text := values.get(ADMIN_PORT):
+        admin_port = _free_port(admin_text, "", Place(ADMIN_PORT, None, findings))
     if admin_port is not None:
         _check_admin_port(admin_port, ingress, egress, findings)
     return MeshConfig(
@@ -66,6 +75,7 @@ def parse_mesh(values: Mapping[str, str], findings: Findings[Spot]) -> MeshConfi
         egress=_with_peers(egress, values.get(EGRESS_PEERS, ""), findings),
         admin_port=admin_port,
         ingress_peers=_ingress_peers(values.get(INGRESS_PEERS, ""), ingress, findings),
+        has_ingress=has_ingress,
     )
 
 

@@ -46,12 +46,17 @@ class EgressEntry(Record):
 
 
 class MeshConfig(Record):
-    """The mesh configuration of one pod; ingress_peers: accepted client names by protected port."""
+    """The mesh configuration of one pod.
+
+    ingress_peers: accepted client names by protected port. has_ingress: whether the proxy takes incoming connections;
+    otherwise they reach the application as they are, and only outgoing ones are protected.
+    """
 
     ingress: tuple[IngressEntry, ...] = ()
     egress: tuple[EgressEntry, ...] = ()
     admin_port: int | None = None
     ingress_peers: Mapping[int, tuple[str, ...]] = {}
+    has_ingress: bool = True
 
     def ports(self, mode: Mode) -> tuple[int, ...]:
         """Return the distinct ingress ports of a mode, in order."""

@@ -13,19 +13,20 @@ from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import DocIndex, FileIndex, selections
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh import checks
-from contrast_tasks.mesh.grammar import parse_mesh
+from contrast_tasks.mesh.grammar import INGRESS_DISABLED, parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.mesh.place import Place, Spot
 from contrast_tasks.prepare.declared import declared_annotations
+from contrast_tasks.releases.table import RELEASES, Release
 from contrast_tasks.settings.model import Settings
 
 _KEYS = (*annotations.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
 
 
-def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | None:
+def read(subject: Subject, declared: Mapping[str, Location], release: Release) -> MeshConfig | None:
     """Return the mesh configuration of a workload, None if it has no mesh; faults become findings.
 
-    declared: places of the annotations that come from the settings.
+    declared: places of the annotations that come from the settings. release: of the runtime, whose proxy reads them.
     """
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
@@ -35,6 +36,8 @@ def read(subject: Subject, declared: Mapping[str, Location]) -> MeshConfig | Non
     if values.get(annotations.EGRESS) == "":
         subject.findings.append(_empty_egress(subject, places))
     findings = _findings(subject, places)
+    if values.get(annotations.INGRESS) == INGRESS_DISABLED and not release.has_disabled_ingress:
+        _disabled_too_early(findings, release)
     config = parse_mesh(values, findings)
     checks.check_pod(config, subject.spec, findings)
     subject.findings.extend(findings)
@@ -70,14 +73,14 @@ def report_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
 
 
 def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
-    """Return a finding for each egress entry that leads to a workload of the sources without a mesh."""
+    """Return a finding for each egress entry that leads to a workload of the sources whose ingress has no mesh."""
     documents = [doc for index in indexes for doc in index.documents]
     meshes = {id(doc): _mesh_values(doc, settings) for doc in documents if doc.is_workload}
     unprotected = {
         (service.effective_namespace, service.name): doc.key
         for service, selected in selections(documents)
         for doc in reversed(selected)
-        if not meshes[id(doc)]
+        if not _has_ingress(meshes[id(doc)])
     }
     return [
         finding
@@ -101,6 +104,10 @@ def _mesh_values(doc: DocIndex, settings: Settings) -> dict[str, str]:
     declared = settings.workload(doc.key)
     values = {key: doc.annotations[key] for key in annotations.MESH_KEYS if key in doc.annotations}
     return values | declared_annotations(declared) if declared else values
+
+
+def _has_ingress(values: Mapping[str, str]) -> bool:
+    return bool(values) and values.get(annotations.INGRESS) != INGRESS_DISABLED
 
 
 def _places(subject: Subject, declared: Mapping[str, Location]) -> dict[str, Location]:
@@ -134,6 +141,17 @@ def _peers_without_mesh(
                 "a servicemesh-ingress or servicemesh-egress annotation as well",
             )
     subject.findings.extend(findings)
+
+
+def _disabled_too_early(findings: Findings[Spot], release: Release) -> None:
+    first = next(row.name for row in RELEASES if row.has_disabled_ingress)
+    Place(annotations.INGRESS, None, findings).report(
+        catalogue.MESH_INGRESS_DISABLED,
+        "",
+        f"{INGRESS_DISABLED}, which the proxy of release {release.name} refuses",
+        "entries of name#port#flag",
+        f'name the ports, each with the flag true, or set release = "{first}" or later under [runtime]',
+    )
 
 
 def _empty_egress(subject: Subject, places: Mapping[str, Location]) -> Finding:

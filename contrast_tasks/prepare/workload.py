@@ -75,7 +75,7 @@ def prepare(
     if workloads.is_coordinator(obj):
         declared.add_variables(obj, inject.endorsement_variables(settings))
         return Prepared(obj=obj, findings=tuple(findings))
-    config = mesh.read(subject, places)
+    config = mesh.read(subject, places, settings.release)
     if config is not None and not settings.service_mesh:
         mesh.report_skipped(subject, places)
         config = None

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.e2e
 POD, APP, EGRESS = "127.251.0.3", "127.252.0.3", "127.253.0.1"
 RENEWED, RENEWED_APP, RENEWED_EGRESS = "127.251.0.4", "127.252.0.4", "127.253.0.2"
 FOREIGN = "127.251.0.5"
+# Of a pod whose incoming connections are left alone, in front of the same application.
+UNTOUCHED, UNTOUCHED_EGRESS = "127.251.0.6", "127.253.0.3"
 PROTECTED, OPEN, PLAIN, OUT, GREETING = 8080, 8443, 8090, 8081, 8070
 RENEWAL_LIMIT_S = 20
 
@@ -89,7 +91,14 @@ def files_of(folder: Path, authority: Authority, name: str) -> SecretFiles:
 
 
 @contextlib.contextmanager
-def sidecar(folder: Path, *, pod: str, app: str, egress: str) -> Iterator[None]:
+def sidecar(
+    folder: Path,
+    *,
+    pod: str,
+    app: str,
+    egress: str,
+    ingress: str = f"web#{OPEN}#false##metrics#{PLAIN}#true",
+) -> Iterator[None]:
     """Run the sidecar of a pod whose secrets are in `folder`/contrast."""
     (folder / "run").mkdir()
     ports = [PROTECTED, OPEN, PLAIN, GREETING]
@@ -98,7 +107,7 @@ def sidecar(folder: Path, *, pod: str, app: str, egress: str) -> Iterator[None]:
         "app_address": app,
         "ports": ports,
         "resolve": {
-            f"emoji-svc:{PROTECTED}": [pod, PROTECTED],
+            f"emoji-svc:{PROTECTED}": [POD if ingress == "DISABLED" else pod, PROTECTED],
             f"emoji-svc:{GREETING}": [pod, GREETING],
             f"foreign-svc:{PROTECTED}": [FOREIGN, PROTECTED],
         },
@@ -111,7 +120,7 @@ def sidecar(folder: Path, *, pod: str, app: str, egress: str) -> Iterator[None]:
         "CONTRAST_MESH_DIR": str(folder / "run"),
         "CONTRAST_READY_FILE": str(folder / "run" / "ready"),
         "CONTRAST_LOCAL_MESH": json.dumps(local),
-        "CONTRAST_INGRESS_PROXY_CONFIG": f"web#{OPEN}#false##metrics#{PLAIN}#true",
+        "CONTRAST_INGRESS_PROXY_CONFIG": ingress,
         "CONTRAST_EGRESS_PROXY_CONFIG": f"emoji#{egress}:{OUT}#emoji-svc:{PROTECTED}"
         f"##foreign#{egress}:{OUT + 1}#foreign-svc:{PROTECTED}"
         f"##greeting#{egress}:{OUT + 2}#emoji-svc:{GREETING}"
@@ -317,6 +326,20 @@ def test_an_egress_to_a_certificate_of_a_foreign_ca_is_cut(mesh: Mesh, tmp_path:
 
     assert answer == b""
     assert [text for text in met if text] == []
+
+
+def test_with_ingress_disabled_connections_come_in_plain_and_leave_through_the_mesh(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    # docs/internals/releases.md 6.
+    files_of(tmp_path / "contrast", mesh.authority, "egress-only")
+
+    with sidecar(tmp_path, pod=UNTOUCHED, app=APP, egress=UNTOUCHED_EGRESS, ingress="DISABLED"):
+        incoming = [plain(port, UNTOUCHED) for port in (PROTECTED, OPEN, PLAIN)]
+        outgoing = plain(OUT, UNTOUCHED_EGRESS)
+
+    assert [b"from the application" in answer for answer in incoming] == [True] * 3
+    assert b"from the application" in outgoing
 
 
 def test_renewed_certificates_are_taken_without_a_restart(

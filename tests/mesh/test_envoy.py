@@ -178,6 +178,22 @@ def test_each_local_port_has_a_listener_in_the_annotated_mode() -> None:
     assert all(listener["enable_reuse_port"] is False for listener in listeners.values())
 
 
+def test_without_ingress_nothing_is_redirected_and_egress_stays() -> None:
+    egress = {**SEED_WEB, "ingress": "DISABLED"}
+
+    assert list(named(bootstrap_of(**egress), "listeners")) == ["egress_emoji", "egress_voting"]
+    assert list(named(bootstrap_of(**egress), "clusters")) == ["egress_emoji", "egress_voting"]
+
+
+def test_without_ingress_a_local_port_is_plain_and_the_admin_interface_out_of_reach() -> None:
+    local = replace(LOCAL, ports=(8080, 9901))
+
+    listeners = named(bootstrap_of(local, ingress="DISABLED", admin_port="9901"), "listeners")
+
+    assert list(listeners) == ["ingress_127.77.0.2_8080"]
+    assert "transport_socket" not in listeners["ingress_127.77.0.2_8080"]["filter_chains"][0]
+
+
 def test_a_moved_egress_listener_is_bound_at_its_new_place() -> None:
     local = replace(LOCAL, egress={"127.137.0.2:8081": "127.78.2.6:8081"})
     listeners = named(bootstrap_of(local, **SEED_WEB), "listeners")

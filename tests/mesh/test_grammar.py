@@ -47,6 +47,26 @@ def test_absent_and_empty_mean_the_defaults(values: dict[str, str]) -> None:
     assert mesh_of(**values) == MeshConfig()
 
 
+def test_disabled_as_the_whole_ingress_leaves_incoming_connections_alone() -> None:
+    config = mesh_of(ingress="DISABLED", egress=GOOD_EGRESS)
+
+    assert (config.has_ingress, config.ingress, len(config.egress)) == (False, (), 1)
+    assert mesh_of(ingress="").has_ingress
+
+
+@pytest.mark.parametrize("ingress", ["disabled", "DISABLED##web#8080#true", "DISABLED "])
+def test_disabled_in_any_other_form_is_an_error(ingress: str) -> None:
+    (finding,) = found_in(ingress=ingress)
+
+    assert finding.severity is Severity.ERROR
+
+
+def test_names_of_clients_make_no_sense_with_ingress_disabled() -> None:
+    (finding,) = found_in(ingress="DISABLED", ingress_peers="8080=web")
+
+    assert (finding.rule, finding.severity) == ("mesh-peers", Severity.ERROR)
+
+
 def test_an_ipv6_remote_is_shown_in_brackets() -> None:
     (entry,) = mesh_of(egress="six#127.137.0.3:1#[fd00::1]:8080").egress
 

@@ -406,7 +406,32 @@ def test_an_egress_is_judged_by_every_workload_behind_the_service() -> None:
     found = check_sources([index], project(egress="e#127.0.0.1:1#emoji-svc:8080"))
 
     (remote,) = (finding for finding in found if finding.rule == "mesh-unprotected-remote")
-    assert "leads to Deployment/bare without a mesh" in remote.message
+    assert "leads to Deployment/bare without a mesh on its ingress" in remote.message
+
+
+def test_an_egress_to_a_workload_that_takes_plain_connections_is_reported() -> None:
+    behind = WEB.replace("web", "plain").replace(
+        "  template:\n", "  template:\n    metadata: {labels: {app: emoji}}\n"
+    )
+    behind = behind.replace(
+        "metadata:\n", f"metadata:\n  annotations: {{{INGRESS}: DISABLED}}\n", 1
+    )
+    service = "apiVersion: v1\nkind: Service\nmetadata:\n  name: emoji-svc\nspec: {selector: {app: emoji}}\n"
+    index = index_file(f"{WEB}---\n{behind}---\n{service}", "web.yml")
+
+    found = check_sources([index], project(egress="e#127.0.0.1:1#emoji-svc:8080"))
+
+    assert "mesh-unprotected-remote" in {finding.rule for finding in found}
+
+
+def test_disabled_is_refused_by_releases_whose_proxy_refuses_it() -> None:
+    text = WEB.replace("  name: web\n", f"  annotations: {{{INGRESS}: DISABLED}}\n  name: web\n", 1)
+
+    (found,) = prepared(text, project()).findings
+
+    assert short((found,)) == ["web.yml:4 G040 mesh-ingress-disabled"]
+    assert "which the proxy of release v1.12.0 refuses" in found.message
+    assert 'set release = "v1.13.0" or later under [runtime]' in str(found.hint)
 
 
 MIRRORS = {"https://kdsintf.amd.com": "http://m/amd", "https://a": "https://b"}

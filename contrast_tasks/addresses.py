@@ -8,6 +8,7 @@ from typing import Final
 
 # Source: docs/internals/coordinator.md 1.
 USER_API_PORT: Final = 1313
+HTTP_API_PORT: Final = 1314
 MESH_API_PORT: Final = 7777
 PROBES_PORT: Final = 9102
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contrast_tasks import variables
-from contrast_tasks.addresses import MESH_API_PORT, PROBES_PORT, USER_API_PORT, host_and_port
+from contrast_tasks.addresses import (
+    HTTP_API_PORT,
+    MESH_API_PORT,
+    PROBES_PORT,
+    USER_API_PORT,
+    host_and_port,
+)
 from contrast_tasks.attestation.issuers.environment import DEFAULT_ENDORSEMENTS, kept_folder
 from contrast_tasks.errors import SettingsError
 
@@ -23,6 +29,7 @@ class Options:
 
     user_api: tuple[str, int]
     mesh_api: tuple[str, int]
+    http_api: tuple[str, int]
     http: tuple[str, int]
     state: Path
     endorsements: Path
@@ -46,6 +53,12 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
             help=f"{text} (default {default}, or {variable})",
         )
     parser.add_argument(
+        "--http-api",
+        metavar="HOST:PORT",
+        default=environ.get(variables.HTTP_API),
+        help=f"address of HTTP attestation (default port {HTTP_API_PORT} beside the user API, or {variables.HTTP_API})",
+    )
+    parser.add_argument(
         "--state",
         metavar="DIR",
         default=environ.get(variables.STATE) or _DEFAULT_STATE,
@@ -63,9 +76,13 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         help="accept a first manifest although the history lost its newest entry; the old seed is gone",
     )
     given = parser.parse_args(arguments)
+    user_api = _address("--user-api", given.user_api)
+    # Whoever leaves the choice of a port to the system means all of them.
+    beside = (user_api[0], HTTP_API_PORT if user_api[1] else 0)
     return Options(
-        user_api=_address("--user-api", given.user_api),
+        user_api=user_api,
         mesh_api=_address("--mesh-api", given.mesh_api),
+        http_api=_address("--http-api", given.http_api) if given.http_api else beside,
         http=_address("--http", given.http),
         state=Path(given.state),
         endorsements=Path(given.endorsements),

@@ -12,22 +12,13 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
 
-from contrast_tasks.errors import ClusterError
+from coordinator.listener import Answer, HttpListener, Request
 from coordinator.state import Status
 
 _READY = frozenset({"active", "final"})
-_REQUEST_TIMEOUT_S = 5.0
-
-
-class Answer(NamedTuple):
-    """An HTTP answer of the probe server."""
-
-    status: HTTPStatus
-    content_type: str
-    body: bytes
+# The kubelet asks one probe at a time, and Prometheus reads the metrics.
+_THREADS = 16
 
 
 class Probes:
@@ -77,67 +68,30 @@ class Probes:
             return self._seen[1]
 
 
-class ProbeServer:
-    """Serves probes on a TCP address from a thread of its own."""
+class ProbeServer(HttpListener):
+    """Serves probes on a TCP address from threads of its own."""
 
     def __init__(self, host: str, port: int, probes: Probes) -> None:
-        handler = type("_BoundHandler", (_Handler,), {"probes": probes})
-        try:
-            self._server = _Server((host, port), handler)
-        except OSError as err:
-            raise ClusterError(
-                f"cannot listen on {host}:{port}: {(err.strerror or str(err)).lower()}",
-                hint="stop what uses the port, or choose another with --http",
-            ) from err
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="probes", kwargs={"poll_interval": 0.1}
-        )
-
-    @property
-    def port(self) -> int:
-        """Return the port that is listened on."""
-        port: int = self._server.server_address[1]
-        return port
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop answering and release the port."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
+        super().__init__((host, port), _Methods(probes), threads=_THREADS, option="--http")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Methods:
+    """Answers GET and HEAD for probes."""
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore a client that hangs up."""
+    max_body_bytes = 0
 
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
 
-class _Handler(BaseHTTPRequestHandler):
-    probes: Probes
-    timeout = _REQUEST_TIMEOUT_S
-    server_version = "coordinator"
-    sys_version = ""
+    def answer(self, request: Request) -> Answer:
+        """Return the answer of the probes."""
+        if request.method not in ("GET", "HEAD"):
+            return self.refuse(HTTPStatus.NOT_IMPLEMENTED)
+        return self._probes.answer(request.path)
 
-    def do_GET(self) -> None:  # http.server's spelling
-        answer = self.probes.answer(self.path.partition("?")[0])
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-
-    do_HEAD = do_GET  # noqa: N815  # http.server's spelling
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's signature
-        """Log nothing: there is a probe every second."""
+    def refuse(self, status: HTTPStatus) -> Answer:
+        """Return an answer of a few words."""
+        return _json(status, {"status": status.phrase.lower()})
 
 
 def _json(status: HTTPStatus, document: dict[str, object]) -> Answer:

@@ -1,4 +1,4 @@
-"""The running Coordinator: both APIs, the probes and the watch of the history, started in order and stopped in reverse."""
+"""The running Coordinator: both APIs, HTTP attestation, the probes and the watch of the history, started in order and stopped in reverse."""
 
 import logging
 import threading
@@ -15,7 +15,9 @@ from contrast_tasks.attestation.issuers.environment import (
 )
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.codec import parse_manifest
+from coordinator.attest import Attestation
 from coordinator.history import History
+from coordinator.listener import HttpListener
 from coordinator.metrics import Metrics
 from coordinator.options import Options
 from coordinator.probes import Probes, ProbeServer
@@ -40,6 +42,8 @@ _log = logging.getLogger("coordinator")
 
 # For each of the two APIs; Kubernetes allows 30 s for everything by default.
 _GRACE_S = 10.0
+# Each may make evidence at the same time, which takes a hundred milliseconds.
+_HTTP_THREADS = 8
 
 
 def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]) -> None:
@@ -80,11 +84,21 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
             claims=claims_of,
         )
         stack.callback(mesh_api.stop, _GRACE_S)
+        http_api = HttpListener(
+            options.http_api, Attestation(guard, issuer), threads=_HTTP_THREADS, option="--http-api"
+        )
+        stack.callback(http_api.stop)
+        http_api.start()
         watcher.start()
         stack.callback(watcher.join)
         stack.callback(stop.set)
         started.set()
-        ports = {"user_api": user_api.port, "mesh_api": mesh_api.port, "http": probe_server.port}
+        ports = {
+            "user_api": user_api.port,
+            "mesh_api": mesh_api.port,
+            "http_api": http_api.port,
+            "http": probe_server.port,
+        }
         _log_start(guard, ports)
         wait()
         _log.info("Coordinator is stopping")

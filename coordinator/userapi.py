@@ -87,7 +87,7 @@ def get_manifests(
 ) -> pb.GetManifestsResponse:
     """Return all manifests up to the one in force, their policies, and the certificates of its generation."""
     state = guard.current()
-    manifests, policies = _documents(state, guard)
+    manifests, policies = documents(state, guard)
     return pb.GetManifestsResponse(
         Manifests=manifests,
         Policies=list(policies.values()),
@@ -121,7 +121,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     return pb.RecoverResponse()
 
 
-def _documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes]]:
+def documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes]]:
     """Return all manifests, oldest first, and the policies that they name, by hash and sorted by it."""
     transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
     manifests = [
@@ -135,8 +135,8 @@ def _check_history_size(
     old: State, manifest: bytes, policies: Mapping[str, bytes], guard: Guard
 ) -> None:
     """Refuse an update after which the history would be too large for GetManifests."""
-    manifests, documents = _documents(old, guard)
-    size = sum(map(len, (*manifests, manifest, *{**documents, **policies}.values())))
+    manifests, stored = documents(old, guard)
+    size = sum(map(len, (*manifests, manifest, *{**stored, **policies}.values())))
     if size > MAX_HISTORY_BYTES:
         raise Refusal(
             grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -11,10 +11,26 @@ def test_the_defaults_are_the_ports_of_the_reference_product() -> None:
 
     assert options.user_api == ("0.0.0.0", 1313)
     assert options.mesh_api == ("0.0.0.0", 7777)
+    assert options.http_api == ("0.0.0.0", 1314)
     assert options.http == ("0.0.0.0", 9102)
     assert options.endorsements == Path("/var/lib/contrast-endorsements")
     assert not options.force_new
     assert not options.with_metrics
+
+
+@pytest.mark.parametrize(
+    ("user_api", "wanted"),
+    [("127.0.0.1:5", ("127.0.0.1", 1314)), ("127.0.0.1:0", ("127.0.0.1", 0))],
+)
+def test_http_attestation_is_beside_the_user_api(user_api: str, wanted: tuple[str, int]) -> None:
+    assert parse_options(["--user-api", user_api], {}).http_api == wanted
+
+
+def test_http_attestation_has_an_address_of_its_own() -> None:
+    environ = {"CONTRAST_HTTP_API": "127.0.0.3:4"}
+
+    assert parse_options([], environ).http_api == ("127.0.0.3", 4)
+    assert parse_options(["--http-api", "127.0.0.3:5"], environ).http_api == ("127.0.0.3", 5)
 
 
 def test_an_option_wins_over_the_environment() -> None:

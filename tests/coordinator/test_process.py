@@ -310,7 +310,7 @@ def test_a_history_file_changed_on_disk_is_named_with_found_and_wanted(
     assert code == 0
 
 
-@pytest.mark.parametrize("option", ["--user-api", "--mesh-api", "--http"])
+@pytest.mark.parametrize("option", ["--user-api", "--mesh-api", "--http-api", "--http"])
 def test_a_port_in_use_ends_the_start_with_exit_code_30(
     tmp_path: Path, environ: dict[str, str], option: str
 ) -> None:

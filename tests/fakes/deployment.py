@@ -149,6 +149,7 @@ def running_coordinator(
     options = Options(
         user_api=("127.0.0.1", 0),
         mesh_api=("127.0.0.1", 0),
+        http_api=("127.0.0.1", 0),
         http=("127.0.0.1", 0),
         state=project.root / "state",
         endorsements=project.root / "endorsements",

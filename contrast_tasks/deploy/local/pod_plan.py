@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks import variables
-from contrast_tasks.addresses import MESH_API_PORT, PROBES_PORT, USER_API_PORT
+from contrast_tasks.addresses import HTTP_API_PORT, MESH_API_PORT, PROBES_PORT, USER_API_PORT
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.container_plan import (
     PathMap,
@@ -145,7 +145,7 @@ class _PodBuilder:
 
     def _listens(self) -> tuple[Endpoint, ...]:
         if self._is_coordinator:
-            ports = (USER_API_PORT, MESH_API_PORT, PROBES_PORT)
+            ports = (USER_API_PORT, HTTP_API_PORT, MESH_API_PORT, PROBES_PORT)
             return tuple((self._address, port) for port in ports)
         if not self._shared.with_mesh:
             return ()
@@ -275,6 +275,7 @@ class _PodBuilder:
             return {
                 variables.USER_API: f"{self._address}:{USER_API_PORT}",
                 variables.MESH_API: f"{self._address}:{MESH_API_PORT}",
+                variables.HTTP_API: f"{self._address}:{HTTP_API_PORT}",
                 variables.HTTP: f"{self._address}:{PROBES_PORT}",
                 variables.STATE: str(self._shared.paths.state),
             }

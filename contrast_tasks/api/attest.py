@@ -1,0 +1,134 @@
+"""HTTP attestation: one POST request, whose answer holds evidence and everything that the evidence vouches for.
+
+Anybody may terminate TLS in between, so nothing of the connection counts: the evidence is bound to the caller's nonce, to the
+history of manifests and to both CAs. Source: docs/internals/coordinator.md 12.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from contrast_tasks.decode import DecodeError, Json, parse_json
+from contrast_tasks.evidence_documents import REPORT_DATA_BYTES
+
+PATH = "/attest"
+CONTENT_TYPE = "application/json"
+NONCE_BYTES = 32
+MAX_REQUEST_BYTES = 1024
+
+# Codes of refusals, in the member `code`.
+NO_MANIFEST = "no_manifest"
+NEEDS_RECOVERY = "needs_recovery"
+INVALID_ARGUMENT = "invalid_argument"
+INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """An answer. document: the evidence; oid: of its kind, None if the answer does not tell.
+
+    manifests: oldest first; policies: all that they name.
+    """
+
+    document: bytes
+    oid: str | None
+    manifests: tuple[bytes, ...]
+    policies: tuple[bytes, ...]
+    root_ca_pem: bytes
+    mesh_ca_pem: bytes
+
+
+def report_data(
+    nonce: bytes, transition_hash: bytes, root_ca_pem: bytes, mesh_ca_pem: bytes
+) -> bytes:
+    """Return the report data that the evidence must hold, 64 bytes: a SHA-256 and zeros.
+
+    transition_hash: 32 bytes, the last of the chain over all manifests.
+    """
+    digest = hashlib.sha256(
+        nonce
+        + transition_hash
+        + hashlib.sha256(root_ca_pem).digest()
+        + hashlib.sha256(mesh_ca_pem).digest()
+    ).digest()
+    return digest.ljust(REPORT_DATA_BYTES, b"\0")
+
+
+def render_request(nonce: bytes) -> bytes:
+    """Return the body of a request."""
+    return json.dumps({"nonce": _encoded(nonce)}).encode()
+
+
+def parse_request(body: bytes) -> bytes:
+    """Return the nonce, 32 bytes. Raises DecodeError; other members are ignored."""
+    nonce = _decoded(parse_json(body).at("nonce"))
+    if len(nonce) != NONCE_BYTES:
+        raise DecodeError(f"/nonce: found {len(nonce)} bytes, wanted {NONCE_BYTES}")
+    return nonce
+
+
+def render_evidence(version: str, oid: str, document: bytes) -> bytes:
+    """Return the part of an answer that differs from one request to the next; `render_state` follows it."""
+    head = {
+        "version": version,
+        "attestation_type": [int(arc) for arc in oid.split(".")],
+        "raw_attestation_doc": _encoded(document),
+    }
+    return json.dumps(head)[:-1].encode() + b", "
+
+
+def render_state(
+    manifests: Iterable[bytes], policies: Iterable[bytes], root_ca_pem: bytes, mesh_ca_pem: bytes
+) -> bytes:
+    """Return the part of an answer that stays the same while a manifest is in force."""
+    tail = {
+        "manifests": [_encoded(content) for content in manifests],
+        "policies": [_encoded(content) for content in policies],
+        "root_ca": _encoded(root_ca_pem),
+        "mesh_ca": _encoded(mesh_ca_pem),
+    }
+    return json.dumps(tail)[1:].encode() + b"\n"
+
+
+def parse_answer(body: bytes) -> Attested:
+    """Return an answer. Raises DecodeError; members that are not known are ignored."""
+    document = parse_json(body)
+    kind = document.filled("attestation_type")
+    return Attested(
+        document=_decoded(document.at("raw_attestation_doc")),
+        oid=None if kind is None else ".".join(str(arc.integer()) for arc in kind.items()),
+        manifests=_list(document, "manifests"),
+        policies=_list(document, "policies"),
+        root_ca_pem=_decoded(document.at("root_ca")),
+        mesh_ca_pem=_decoded(document.at("mesh_ca")),
+    )
+
+
+def parse_refusal(body: bytes) -> tuple[str, str]:
+    """Return code and text of a refusal, each "" if the body does not hold it."""
+    try:
+        document = parse_json(body)
+        texts = [document.filled(name) for name in ("code", "error")]
+        code, text = ("" if each is None else each.text() for each in texts)
+    except DecodeError:
+        return "", ""
+    return code, text
+
+
+def _list(document: Json, name: str) -> tuple[bytes, ...]:
+    found = document.filled(name)
+    items: Sequence[Json] = () if found is None else found.items()
+    return tuple(_decoded(item) for item in items)
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _decoded(member: Json) -> bytes:
+    try:
+        return base64.b64decode(member.text(), validate=True)
+    except ValueError as err:
+        raise DecodeError(f"{member.pointer}: not standard base64") from err

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError, did_you_mean
+from contrast_tasks.manifest.policy_document import DocumentError, parse_document
 from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "explain Deployment/web"
 _DENIAL = "DENY "
+_POLICY_FILES = (".rego", ".rego.gz", ".toml")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -108,10 +110,13 @@ def _explain_denials(subjects: Iterable[str], name: str, context: Context) -> Re
 
 
 def _policy(name: str, context: Context) -> bytes:
-    """Return the policy in a file, or the generated policy of a workload."""
+    """Return the policy in a file, text, gzip or initdata, or the generated policy of a workload."""
     path = context.cwd / name
-    if path.is_file() or name.endswith(".rego"):
-        return read_file(path)
+    if path.is_file() or name.endswith(_POLICY_FILES):
+        try:
+            return parse_document(read_file(path)).policy
+        except DocumentError as err:
+            raise UsageError(f"{name} is {err}", hint="give it a file of verify/") from err
     project = context.workspace().project
     by_key = {workload.key: workload for workload in project.index.workloads.values()}
     if name not in by_key:

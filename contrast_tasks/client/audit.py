@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from contrast_tasks.client.audit_policy import describe_policy
 from contrast_tasks.client.audit_trust import describe_trust
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
-from contrast_tasks.client.verify import FOLDER, MANIFEST, POLICY
+from contrast_tasks.client.policy_files import load_policies
+from contrast_tasks.client.verify import FOLDER, MANIFEST
 from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageError
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.policy_document import DocumentError, parse_document
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import number_of
 from contrast_tasks.settings.model import Settings
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest, PolicyEntry
 
 _SHORT = 12
+_LONGEST = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
     """
     place = settings.root / FOLDER if folder is None else folder
     generations = _load_generations(place)
-    policies = _load_policies(place)
+    policies = load_policies(place)
     for generation in generations:
         if missing := sorted(generation.manifest.policies.keys() - policies.keys()):
             raise MismatchError(
@@ -110,21 +113,6 @@ def _load_generations(place: Path) -> list[_Generation]:
     return generations
 
 
-def _load_policies(place: Path) -> dict[str, bytes]:
-    policies: dict[str, bytes] = {}
-    for path in sorted(place.iterdir()):
-        if (match := POLICY.fullmatch(path.name)) is None:
-            continue
-        policies[match[1]] = path.read_bytes()
-        if (found := sha256_hex(policies[match[1]])) != match[1]:
-            raise MismatchError(
-                f"the policy has hash {found}, its name says {match[1]}",
-                where=Location(file=f"{place.name}/{path.name}"),
-                hint=f"the file was changed: run '{command('verify')}' again",
-            )
-    return policies
-
-
 def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
     count = len(generations)
     yield f"audit of {place.name}/: {number_of(count, 'manifest')}"
@@ -144,6 +132,10 @@ def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
 
 def _by_name(manifest: "Manifest") -> list[tuple[str, "PolicyEntry"]]:
     return sorted(manifest.policies.items(), key=lambda item: (_name(item[1]), item[0]))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _name(entry: "PolicyEntry") -> str:
@@ -225,15 +217,20 @@ def _entry_differences(
             yield f"{name}: {what} {was or '(none)'} became {now or '(none)'}"
 
 
-def _describe_workload(policy: str, entry: "PolicyEntry", text: bytes) -> Iterator[str]:
+def _describe_workload(policy: str, entry: "PolicyEntry", document: bytes) -> Iterator[str]:
     yield f"{_name(entry)}  policy {policy}"
     yield f"  SANs     {' '.join(entry.sans) or '(none)'}"
     if entry.role:
         yield f"  role     {entry.role}"
     yield f"  secret   {entry.workload_secret_id or '(none)'}"
     try:
-        described = describe_policy(text)
-    except ContrastError as err:
+        read = parse_document(document)
+        # Files beside the policy may open a shell into the guest.
+        yield from (
+            f"  guest    initdata has {name} too: {_cut(text)}" for name, text in read.others
+        )
+        described = describe_policy(read.policy)
+    except (ContrastError, DocumentError) as err:
         yield f"  policy   cannot be described: {err}; read the file itself"
         return
     if not entry.role:

@@ -23,6 +23,7 @@ from contrast_tasks.client.history import (
     newest_transition,
 )
 from contrast_tasks.client.input_files import load_manifest
+from contrast_tasks.client.policy_files import is_policy_file, policy_files
 from contrast_tasks.client.transitions import LATEST_FILE
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex, write_atomic
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 FOLDER = "verify"
 # File names below verify/; group 1 is the number (0: the oldest) or the SHA-256 hex.
 MANIFEST = re.compile(r"manifest\.(0|[1-9][0-9]*)\.json")
-POLICY = re.compile(r"policy\.([0-9a-f]{64})\.rego")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
     """
     return {
         **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
-        **{f"policy.{sha256_hex(policy)}.rego": policy for policy in history.policies},
+        **policy_files(history.policies),
         LATEST_FILE: newest_transition(history).hex().encode(),
     }
 
@@ -146,9 +146,8 @@ def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
     files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if path.name not in files and (
-            MANIFEST.fullmatch(path.name) or POLICY.fullmatch(path.name)
-        ):
+        is_ours = MANIFEST.fullmatch(path.name) or is_policy_file(path.name)
+        if is_ours and path.name not in files:
             path.unlink()
     return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
 

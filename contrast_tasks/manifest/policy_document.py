@@ -42,7 +42,8 @@ class DocumentError(ValueError):
 class PolicyDocument(Record):
     """A policy in its document.
 
-    content: the hashed bytes. policy: the text inside. algorithm, digest: of the hash over content.
+    content: the hashed bytes. policy: the text inside. algorithm, digest: of the hash over content. others: name and text
+    of the files that initdata has besides the policy.
     """
 
     channel: Channel
@@ -50,6 +51,7 @@ class PolicyDocument(Record):
     policy: bytes
     algorithm: str
     digest: bytes
+    others: tuple[tuple[str, str], ...] = ()
 
     @property
     def key_hex(self) -> str:
@@ -139,4 +141,5 @@ def _of_initdata(content: bytes) -> PolicyDocument:
         policy=read.data[POLICY_FILE].encode(),
         algorithm=read.algorithm,
         digest=read.digest,
+        others=tuple(item for item in sorted(read.data.items()) if item[0] != POLICY_FILE),
     )

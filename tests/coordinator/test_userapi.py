@@ -1,3 +1,4 @@
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from tests.fakes.coordinator import (
     tiny_manifest,
 )
 from tests.fakes.store import MemoryStore
+from tests.fakes.testdata import RELEASES
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -57,6 +59,23 @@ def refused(call: Callable[[], object]) -> Refusal:
     with pytest.raises(ContrastError) as caught:
         call()
     return refusal_from(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("v1.11.0/channel/metal-qemu-snp/web.policy.bin", id="plain"),
+        pytest.param("v1.13.0/channel/metal-qemu-snp/web.policy.bin", id="gzip"),
+        pytest.param("v1.21.0/channel/metal-qemu-snp/web.initdata.toml", id="initdata"),
+    ],
+)
+def test_documents_of_every_channel_are_known_by_their_hash(guard: Guard, name: str) -> None:
+    document = (RELEASES / name).read_bytes()
+    key = hashlib.sha256(document).hexdigest()
+
+    send(guard, tiny_manifest({key: {"SANs": ["web"]}}), document)
+
+    assert list(fetch(guard).Policies) == [document]
 
 
 def test_the_first_manifest_is_set_by_anybody(guard: Guard) -> None:

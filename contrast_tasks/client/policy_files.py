@@ -1,0 +1,86 @@
+"""The files of verify/ that hold policies, named by their key in the manifest.
+
+    policy.<hash>.rego      the policy as text; what is hashed too, unless there is a file in gzip beside it
+    policy.<hash>.rego.gz   gzip that is hashed; the text beside it is what is in it
+    initdata.<hash>.toml    initdata that is hashed, the policy in it
+
+Source: docs/internals/releases.md 2.6.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from contrast_tasks.errors import Location, MismatchError
+from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.policy_document import DocumentError, parse_document
+from contrast_tasks.report.hints import command
+
+_TEXT = re.compile(r"policy\.([0-9a-f]{64})\.rego")
+_GZIP = re.compile(r"policy\.([0-9a-f]{64})\.rego\.gz")
+_INITDATA = re.compile(r"initdata\.([0-9a-f]{64})\.toml")
+
+
+def is_policy_file(name: str) -> bool:
+    """Return whether a file of verify/ holds a policy, by its name."""
+    return any(form.fullmatch(name) for form in (_TEXT, _GZIP, _INITDATA))
+
+
+def policy_files(documents: Iterable[bytes]) -> Mapping[str, bytes]:
+    """Return name and content of the files for policies from a Coordinator, which are not judged."""
+    files: dict[str, bytes] = {}
+    for document in documents:
+        key = sha256_hex(document)
+        try:
+            read = parse_document(document)
+        except DocumentError:
+            files[f"policy.{key}.rego"] = document
+            continue
+        if read.channel == "initdata":
+            files[f"initdata.{key}.toml"] = document
+            continue
+        files[f"policy.{key}.rego"] = read.policy
+        if read.channel == "gzip":
+            files[f"policy.{key}.rego.gz"] = document
+    return files
+
+
+def load_policies(folder: Path) -> dict[str, bytes]:
+    """Return the documents in a folder by their key. Raises MismatchError for one that was changed."""
+    texts, documents = {}, {}
+    for path in sorted(folder.iterdir()):
+        if match := _TEXT.fullmatch(path.name):
+            texts[match[1]] = path
+        elif match := _GZIP.fullmatch(path.name) or _INITDATA.fullmatch(path.name):
+            documents[match[1]] = path
+    found = {key: _read(path, key) for key, path in documents.items()}
+    for key, path in texts.items():
+        if key not in found:
+            found[key] = _read(path, key)
+        elif path.read_bytes() != _text_in(found[key], documents[key]):
+            raise _changed(path, f"the policy is not the one in {documents[key].name}")
+    return found
+
+
+def _read(path: Path, key: str) -> bytes:
+    content = path.read_bytes()
+    found = sha256_hex(content)
+    if found != key:
+        raise _changed(path, f"the policy has hash {found}, its name says {key}")
+    return content
+
+
+def _text_in(document: bytes, path: Path) -> bytes:
+    try:
+        return parse_document(document).policy
+    except DocumentError as err:
+        raise _changed(path, str(err)) from err
+
+
+def _changed(path: Path, message: str) -> MismatchError:
+    # A file that another tool unpacked looks the same: without the gzip there is nothing to hash.
+    return MismatchError(
+        message,
+        where=Location(file=f"{path.parent.name}/{path.name}"),
+        hint=f"the file was changed, or unpacked by another tool: run '{command('verify')}' again",
+    )

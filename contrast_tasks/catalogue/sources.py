@@ -163,6 +163,11 @@ CPU_QUANTITY = define(
     "a number of CPUs is malformed",
     advice="write a number of CPUs, such as 1.5 or 1500m",
 )
+CPU_REFERENCE = define(
+    "G033 cpu-reference error",
+    "no reference value holds for the number of virtual CPUs of a guest",
+    "measure the runtime for this number too, or change the CPU limits",
+)
 SECURE_PV = define(
     "G050 secure-pv error",
     "the secure-pv annotation is malformed, or its volumes do not fit",

@@ -5,7 +5,7 @@ A row says only what differs from the row before it. Source: docs/internals/rele
 
 from typing import Literal
 
-from contrast_tasks.platforms import NAMES
+from contrast_tasks.platforms import NAMES, platform
 from contrast_tasks.records import Record
 
 Channel = Literal["plain", "gzip", "initdata"]
@@ -100,9 +100,13 @@ class Release(Record):
     has_secret_id: bool
     has_disabled_ingress: bool
 
-    def channel_of(self, platform: str) -> Channel:
+    def channel_of(self, name: str) -> Channel:
         """Return the channel of one platform."""
-        return dict(self.channels).get(platform, self.channel)
+        return dict(self.channels).get(name, self.channel)
+
+    def id_blocks_on(self, name: str) -> IdBlocks | None:
+        """Return how the pods of a platform bring ID blocks; None if they do not, as on all but SEV-SNP."""
+        return self.id_blocks if platform(name).tee == "snp" else None
 
 
 # Runs on this machine, with every release.

@@ -96,13 +96,14 @@ def check_project(
     """
     from contrast_tasks.manifest.codec import render_manifest
     from contrast_tasks.manifest.validate import is_missing
+    from contrast_tasks.steps.id_blocks import without_id_block
     from contrast_tasks.steps.manifest import compose
 
     paths, workloads = project.paths, project.index.workloads
     manifest, merged = compose(project, heads, keys)
     content = render_manifest(manifest)
     validated = _manifest_findings(manifest, content, heads, accepted, paths.manifest)
-    findings = [*of_sources, *merged, *validated]
+    findings = [*of_sources, *merged, *validated, *without_id_block(project, heads)]
     for name, head in heads.items():
         if head.findings:
             findings.extend(shown(project, head, workloads[name]))

@@ -21,6 +21,7 @@ from contrast_tasks.manifest.reference_values import (
 from contrast_tasks.steps.keys import PublicKeys
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head
+from contrast_tasks.trusted_guests import ReferenceValues
 
 
 def compose(
@@ -47,20 +48,27 @@ def compose(
             )
         )
     policies, findings = merge_entries(entries)
-    settings = project.settings
-    values = defaults_for(
-        settings.platform,
-        overrides=settings.reference_overrides,
-        local_root_sha256_hex=keys.local_root_sha256 or None,
-        provided=_provided(project),
-    )
     manifest = Manifest(
         policies=policies,
-        reference_values=values,
+        reference_values=reference_values(project, keys.local_root_sha256),
         workload_owner_key_digests=keys.workload_owners,
         seedshare_owner_pub_keys=keys.seedshare_owners,
     )
     return manifest, findings
+
+
+def reference_values(project: Project, local_root_sha256: str = "") -> ReferenceValues:
+    """Return the project's reference values; local_root_sha256: of the simulated processor, on platform `local`.
+
+    Raises SettingsError if their file cannot be read.
+    """
+    settings = project.settings
+    return defaults_for(
+        settings.platform,
+        overrides=settings.reference_overrides,
+        local_root_sha256_hex=local_root_sha256 or None,
+        provided=_provided(project),
+    )
 
 
 def _provided(project: Project) -> ProvidedValues | None:

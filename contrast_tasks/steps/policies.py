@@ -13,6 +13,7 @@ from contrast_tasks.images.lock import Lock
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.documents import Document, location
+from contrast_tasks.kube.processors import vcpus_of
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
@@ -59,9 +60,16 @@ def derive(
             str(obj["apiVersion"]), workload.kind, workload.namespace, workload.name
         ),
         role=workloads.role(obj),
+        vcpus=_vcpus(project, obj) if is_confidential else 1,
         findings=tuple(_relative(finding, document) for finding in findings),
     )
     return Work(head=head, obj=obj, policy=policy)
+
+
+def _vcpus(project: Project, obj: Mapping[str, Any]) -> int:
+    settings = project.settings
+    has_id_block = settings.release.id_blocks_on(settings.platform) is not None
+    return vcpus_of(workloads.pod_spec(obj)) if has_id_block else 1
 
 
 def _policy(

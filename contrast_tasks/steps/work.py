@@ -19,7 +19,7 @@ from contrast_tasks.steps.project import Project
 class Head(Record):
     """The facts about a workload that the manifest needs.
 
-    policy_sha256: 64 hex digits, "" without a policy. findings: as JSON, places relative to the document: line 1 is the
+    policy_sha256: 64 hex digits, "" without a policy. vcpus: of the guest, 1 where no ID block says so. findings: as JSON, places relative to the document: line 1 is the
     document's first, the file is left to whoever knows where the document stands now.
     """
 
@@ -27,6 +27,7 @@ class Head(Record):
     sans: tuple[str, ...]
     workload_secret_id: str
     role: str
+    vcpus: int = 1
     findings: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def head_of(document: Mapping[str, Any]) -> Head:
         sans=tuple(document["sans"]),
         workload_secret_id=document["workload_secret_id"],
         role=document["role"],
+        vcpus=document["vcpus"],
         findings=tuple(document["findings"]),
     )
 

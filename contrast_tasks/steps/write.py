@@ -14,7 +14,7 @@ from contrast_tasks.kube.documents import decode
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.workloads import template_path
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
-from contrast_tasks.releases.table import Channel
+from contrast_tasks.steps.id_blocks import id_block_annotations
 from contrast_tasks.steps.index import Workload, read_source
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Work, placed
@@ -34,7 +34,9 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
         obj = work.obj
         if work.policy:
             document = make_document(work.policy, paths.channel)
-            obj = with_document(obj, document, paths.channel)
+            key, value = annotation_of(document, paths.channel)
+            blocks = id_block_annotations(project, work.head.vcpus)
+            obj = with_annotations(obj, {key: value, **blocks})
             outputs[paths.record(workload.id)] = pretty_json(record_of(workload, work))
             outputs[paths.policy(workload.id)] = work.policy
             outputs[paths.document(workload.id)] = document
@@ -64,18 +66,16 @@ def _make_way(root: Path, build: str, name: str) -> None:
         shutil.rmtree(path)
 
 
-def with_document(obj: dict[str, Any], document: bytes, channel: Channel) -> dict[str, Any]:
-    """Return a copy of the object with a policy's document in the annotations of its pod, and in no other annotation."""
+def with_annotations(obj: dict[str, Any], added: Mapping[str, str]) -> dict[str, Any]:
+    """Return a copy of the object with its policy and more in the annotations of its pod, and with no other policy."""
     copy = dict(obj)
     level = copy
     for step in (*template_path(obj), "metadata", "annotations"):
         inner = level.get(step)
         level[step] = level = dict(inner) if isinstance(inner, dict) else {}
-    key, value = annotation_of(document, channel)
-    for other in POLICY_KEYS:
-        if other != key:
-            level.pop(other, None)
-    level[key] = value
+    for key in POLICY_KEYS:
+        level.pop(key, None)
+    level.update(added)
     return copy
 
 

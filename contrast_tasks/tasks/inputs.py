@@ -8,6 +8,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,24 @@ class ProjectInputs:
                 "contrast-tasks itself": project.code,
                 file: source.digest,
                 "where it is written": f"{project.paths.build} {source.output}",
+                **self._id_blocks,
                 **self._results_of(project.workloads_in(file)),
             }
         )
+
+    @cached_property
+    def _id_blocks(self) -> dict[str, str]:
+        """Return the inputs of ID blocks beside the number of processors: the reference values."""
+        project, settings = self._project, self._project.settings
+        if settings.release.id_blocks_on(settings.platform) is None:
+            return {}
+        own, prefix = settings.reference_values, "reference_values"
+        declared = {
+            key: digest
+            for key, digest in settings.digests.items()
+            if key.partition(".")[0] == prefix
+        }
+        return {**_named(declared), **({} if own is None else {own: _file(project.root / own)})}
 
     def _results_of(self, workloads: Iterable[Workload]) -> dict[str, str]:
         return {

@@ -3,9 +3,11 @@
 The steps know neither digests nor the store, and are imported when an action runs.
 """
 
+import contextlib
 import json
 from typing import Any
 
+from contrast_tasks.errors import SettingsError
 from contrast_tasks.files import canonical_json, pretty_json, sha256_hex, write_atomic
 from contrast_tasks.findings import Finding, Severity, raise_errors
 from contrast_tasks.steps.project import Spec
@@ -195,10 +197,14 @@ def write_manifest(project: Spec) -> dict[str, Any]:
 
 def passed_findings(workspace: Workspace) -> list[Finding]:
     """Return the findings about the sources and the finished workloads; failed tasks report their own."""
+    from contrast_tasks.steps.id_blocks import without_id_block
     from contrast_tasks.steps.work import shown
 
-    project = workspace.project
+    project, heads = workspace.project, workspace.heads(only_known=True)
     findings = findings_of_sources(workspace)
-    for name, head in workspace.heads(only_known=True).items():
+    for name, head in heads.items():
         findings.extend(shown(project, head, project.index.workloads[name]))
+    # What is wrong with the file of reference values is for the manifest to say.
+    with contextlib.suppress(SettingsError):
+        findings.extend(without_id_block(project, heads))
     return findings

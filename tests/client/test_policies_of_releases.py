@@ -12,6 +12,9 @@ from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.testdata import RELEASES
 
+if not RELEASES.is_dir():
+    pytest.skip("what releases wrote is not at hand", allow_module_level=True)
+
 POLICY = "io.katacontainers.config.agent.policy"
 INITDATA = "io.katacontainers.config.hypervisor.cc_init_data"
 WRITTEN = sorted(

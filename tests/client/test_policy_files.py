@@ -15,6 +15,9 @@ from contrast_tasks.manifest.model import PolicyEntry
 from tests.fakes.deployment import Project
 from tests.fakes.testdata import RELEASES
 
+if not RELEASES.is_dir():
+    pytest.skip("what releases wrote is not at hand", allow_module_level=True)
+
 PLAIN = (RELEASES / "v1.11.0/channel/metal-qemu-snp/web.policy.bin").read_bytes()
 GZIP = (RELEASES / "v1.13.0/channel/metal-qemu-snp/web.policy.bin").read_bytes()
 TOML = (RELEASES / "v1.21.0/channel/metal-qemu-snp/web.initdata.toml").read_bytes()

@@ -45,6 +45,11 @@ def task_release_fixtures() -> dict[str, Any]:
     return chore("dev.fixtures.chore:run_release_fixtures", pos_arg="words")
 
 
+def task_recorded() -> dict[str, Any]:
+    """Compare the model of the container runtime with recordings; the word behind it is their folder."""
+    return chore("dev.recorded.chore:run_recorded", pos_arg="words")
+
+
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")

@@ -1,0 +1,97 @@
+"""The bind mounts that the kubelet asks for. Source: Kubernetes, pkg/kubelet/kubelet_pods.go, `makeMounts`."""
+
+from collections.abc import Callable
+
+from contrast_tasks.decode import Json
+from contrast_tasks.pods.volume_kinds import kind_of
+from contrast_tasks.runtime.cri import Mount, Propagation
+from contrast_tasks.runtime.kubelet.expansion import expand
+from contrast_tasks.runtime.node import Drawn
+from contrast_tasks.runtime.objects import child, entries, flag, text
+from contrast_tasks.runtime.refusals import ContainerRefused
+
+_FOLDER = "/var/lib/kubelet/pods"
+_HOSTS = "/etc/hosts"
+TERMINATION_LOG = "/dev/termination-log"
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
+# Names of the volume plugins whose folders are not named like the volume's kind.
+_PLUGINS = {
+    "configMap": "configmap",
+    "downwardAPI": "downward-api",
+    "emptyDir": "empty-dir",
+    "hostPath": "host-path",
+}
+# Their files belong to the kubelet, which keeps them current.
+_WRITTEN_BY_KUBELET = ("configMap", "secret", "projected", "downwardAPI")
+_CLAIMS = ("persistentVolumeClaim", "ephemeral")
+_PROPAGATION: dict[str, Propagation] = {
+    "None": "private",
+    "HostToContainer": "slave",
+    "Bidirectional": "shared",
+}
+
+
+def container_mounts(
+    pod: Json, container: Json, drawn: Drawn, value_of: Callable[[str], str | None]
+) -> tuple[Mount, ...]:
+    """Return the mounts in the order in which they are sent; value_of: for variables in subPathExpr."""
+    folder = f"{_FOLDER}/{drawn.uid}"
+    name = text(container, "name")
+    volumes = {text(each, "name"): each for each in entries(child(pod, "spec"), "volumes")}
+    given = entries(container, "volumeMounts")
+    found = []
+    for index, place in enumerate(given):
+        mount = _mount(place, volumes, folder)
+        if text(place, "subPath") or _expanded(text(place, "subPathExpr"), value_of):
+            part = f"{folder}/volume-subpaths/{text(place, 'name')}/{name}/{index}"
+            mount = mount.replace(host_path=part)
+        found.append(mount)
+    # Compared as written, so a pod that mounts `/etc/hosts/` gets both.
+    if all(text(place, "mountPath") != _HOSTS for place in given):
+        found.append(Mount(host_path=f"{folder}/etc-hosts", container_path=_HOSTS))
+    log = text(container, "terminationMessagePath", TERMINATION_LOG)
+    own = f"{folder}/containers/{name}/{drawn.termination_log}"
+    return (*found, Mount(host_path=own, container_path=_absolute(log)))
+
+
+def _mount(place: Json, volumes: dict[str, Json], folder: str) -> Mount:
+    name = text(place, "name")
+    volume = volumes.get(name)
+    if volume is None:
+        raise ContainerRefused(f'no volume "{name}"', by="kubelet")
+    kind = kind_of(volume.value)
+    readonly = kind in _WRITTEN_BY_KUBELET or flag(child(volume, kind), "readOnly")
+    return Mount(
+        host_path=_host_path(volume, kind, folder),
+        container_path=_absolute(text(place, "mountPath")),
+        readonly=readonly or flag(place, "readOnly"),
+        propagation=_PROPAGATION[text(place, "mountPropagation", "None")],
+        recursive_readonly=text(place, "recursiveReadOnly") in {"Enabled", "IfPossible"},
+    )
+
+
+def _host_path(volume: Json, kind: str, folder: str) -> str:
+    name = text(volume, "name")
+    if kind == "hostPath":
+        return text(child(volume, kind), "path")
+    if kind in _CLAIMS:
+        return f"{folder}/volumes/kubernetes.io~csi/pvc-{name}/mount"
+    # A volume without a source is an emptyDir.
+    plugin = "emptyDir" if kind == "none" else kind
+    return f"{folder}/volumes/kubernetes.io~{_PLUGINS.get(plugin, plugin)}/{name}"
+
+
+def _expanded(written: str, value_of: Callable[[str], str | None]) -> str:
+    """Return a path with its variables; unlike elsewhere, an unknown one is an error."""
+
+    def required(name: str) -> str:
+        value = value_of(name)
+        if value is None:
+            raise ContainerRefused(f'missing value for "{name}"', by="kubelet")
+        return value
+
+    return expand(written, required)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"

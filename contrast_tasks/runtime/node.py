@@ -1,0 +1,125 @@
+"""The node on which a pod starts: its software, its configuration, what only the machine knows, and what it draws."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from contrast_tasks.records import Record
+from contrast_tasks.runtime.containerd_versions import CONTAINERD, Containerd
+from contrast_tasks.runtime.cri import Dns
+from contrast_tasks.runtime.kubelet_versions import KUBELET_1_36, Kubelet
+from contrast_tasks.runtime.objects import Namespace
+
+# In the order of their numbers. Source: linux/capability.h, of Linux 5.9 and later.
+KERNEL_CAPABILITIES: Final = (
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"),
+    *("SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW"),
+    *("IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT"),
+    *("SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD"),
+    *("LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG"),
+    *("WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE"),
+)
+
+
+class Image(Record):
+    """An image as the node sees it; members as in its configuration.
+
+    passwd, group: contents of /etc/passwd and /etc/group, None where the image has no such file or the node does not
+    unpack it, because the guest pulls it.
+    """
+
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    volumes: tuple[str, ...] = ()
+    passwd: str | None = None
+    group: str | None = None
+
+
+class Device(Record):
+    """A device node of the host and where a container sees it; kind: `c` or `b`, access: of `rwm`."""
+
+    path: str
+    kind: str
+    major: int
+    minor: int
+    file_mode: int
+    access: str = "rwm"
+    uid: int = 0
+    gid: int = 0
+
+
+class Handler(Record):
+    """A runtime handler of containerd's configuration.
+
+    forwarded: patterns of pod annotations that reach the runtime; `*` stands for any characters but a slash.
+    host_devices: privileged containers get all devices of the node.
+    """
+
+    forwarded: tuple[str, ...] = ()
+    host_devices: bool = True
+
+
+KATA: Final = Handler(forwarded=("io.katacontainers.*",), host_devices=False)
+RUNC: Final = Handler()
+
+
+class Node(Record):
+    """A node.
+
+    opens_ports: the switches enable_unprivileged_ports and enable_unprivileged_icmp, None for the version's default.
+    daemon_oom_score: that of containerd, below which restrict_oom_score does not let containers go.
+    resolver: the node's own resolv.conf, dns_server and domain those of the cluster.
+    capabilities: those that containerd itself has; "all" means these.
+    seccomp_profiles: documents by their path below the kubelet's folder.
+    """
+
+    containerd: Containerd = CONTAINERD[-1]
+    kubelet: Kubelet = KUBELET_1_36
+    handler: Handler = KATA
+    pause: Image = Image(entrypoint=("/pause",), user="65535:65535", working_dir="/")
+    pause_image: str = "registry.k8s.io/pause:3.10"
+    opens_ports: bool | None = None
+    restrict_oom_score: bool = False
+    daemon_oom_score: int = 0
+    name: str = "node"
+    hostname: str = "node"
+    address: str = "192.0.2.10"
+    cpus: int = 2
+    memory_bytes: int = 16 * 2**30
+    resolver: Dns = Dns(servers=("192.0.2.53",))
+    dns_server: str = "10.96.0.10"
+    domain: str = "cluster.local"
+    api_server: tuple[str, int] = ("10.96.0.1", 443)
+    capabilities: tuple[str, ...] = KERNEL_CAPABILITIES
+    devices: tuple[Device, ...] = ()
+    seccomp_profiles: Mapping[str, Any] = {}
+
+
+class Drawn(Record):
+    """What cluster and node draw for one pod: identifiers, addresses, names.
+
+    container_ids: by container name. devices: what volumes in block mode and device plugins give, by container name.
+    termination_log: name of the file with a container's last words. token_volume: that of the service account's token.
+    volume_id: name of the folder for a VOLUME of an image.
+    """
+
+    uid: str
+    sandbox_id: str
+    container_ids: Mapping[str, str]
+    sandbox_pid: str = "4711"
+    network_namespace: str = "cni-00000000-0000-0000-0000-000000000001"
+    addresses: tuple[str, ...] = ("10.244.0.14",)
+    termination_log: str = "0a1b2c3d"
+    token_volume: str = "kube-api-access-x7k2p"  # noqa: S105  # a volume's name
+    volume_id: str = "0" * 64
+    devices: Mapping[str, tuple[Device, ...]] = {}
+
+
+class Surroundings(NamedTuple):
+    """All that a pod's containers depend on besides the pod itself and its images."""
+
+    namespace: Namespace
+    node: Node
+    drawn: Drawn

@@ -34,8 +34,20 @@ def verdicts_on(case: Case) -> Iterator[Verdict]:
         node = machine(case, folder.name, _host_devices(case, recorded))
         made = _made(specify(case.pod, images, node, drawn, objects))
         for name in sorted(made.keys() | recorded.keys()):
-            reasons = differences(made.get(name), recorded.get(name))
-            yield Verdict(f"{case.path.name}/recorded/{folder.name}", name, "\n".join(reasons))
+            yield Verdict(
+                f"{case.path.name}/recorded/{folder.name}",
+                name,
+                _reason(made.get(name), recorded.get(name)),
+            )
+
+
+def _reason(made: Any, recorded: Any) -> str:
+    """Return where a file differs from its record, "" if it does not; None stands for a file that is not there."""
+    if recorded is None:
+        return "made, but not recorded"
+    if made is None:
+        return "recorded, but not made"
+    return "\n".join(differences(made, recorded))
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def differences(found: Any, recorded: Any, path: str = "") -> Iterator[str]:
     elif isinstance(recorded, str) and _SECCOMP.fullmatch(recorded):
         yield from differences(found, DEFAULT_SECCOMP, path)
     elif found != recorded:
-        yield f"{path}: found {_shown(found)}, recorded {_shown(recorded)}"
+        yield f"{path or 'text'}: found {_shown(found)}, recorded {_shown(recorded)}"
 
 
 def _shown(value: Any) -> str:

@@ -5,4 +5,5 @@ from pathlib import Path
 _ALL = Path(__file__).resolve().parents[3] / "shared" / "testdata"
 ATTESTATION = _ALL / "attestation"
 PEER_POLICIES = _ALL / "policy" / "kata"
+RECORDINGS = _ALL / "oci"
 RELEASES = _ALL / "releases"

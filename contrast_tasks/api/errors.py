@@ -98,14 +98,28 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     return failed
 
 
+def not_ready(call: str, text: str, reason: str) -> CoordinatorNotReady:
+    """Return the error for a Coordinator that answered that it cannot serve a call; reason "": the text may tell."""
+    reason = reason or _reason_in(text)
+    return CoordinatorNotReady(
+        f"coordinator refused {call}: {_printable(text)}",
+        hint=_HINTS.get(reason, ""),
+        reason=reason,
+        is_answer=True,
+    )
+
+
 def _reason(error: grpc.RpcError) -> str:
     for key, value in error.trailing_metadata() or ():
         if key == REASON_KEY and isinstance(value, str):
             return value
     if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-        text = error.details() or ""
-        return next((reason for phrase, reason in _REASON_IN_TEXT if phrase in text), "")
+        return _reason_in(error.details() or "")
     return ""
+
+
+def _reason_in(text: str) -> str:
+    return next((reason for phrase, reason in _REASON_IN_TEXT if phrase in text), "")
 
 
 def _printable(text: str) -> str:

@@ -108,14 +108,28 @@ def verify_peer_certificate(
     if validators is None:
         return None
     oid, document = _only_document(extensions)
-    fitting = [validator for validator in validators if validator.oid == oid]
+    return judge_document(document, oid, report_data(spki_der(certificate), nonce), validators, now)
+
+
+def judge_document(
+    document: bytes, oid: str | None, expected: bytes, validators: Validators, now: datetime
+) -> Evidence:
+    """Return the evidence in a document as the first accepting validator vouches for it.
+
+    oid: of its kind, None if the peer does not tell. expected: the report data, 64 bytes. validators: tried in order.
+    Raises BadPeerCertificate, EvidenceMissing, NoReferenceAccepted, or the error of the only validator of the right type.
+    """
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise BadPeerCertificate(
+            f"the evidence document has {len(document)} bytes, expected at most {MAX_DOCUMENT_BYTES}"
+        )
+    fitting = [validator for validator in validators if oid in (None, validator.oid)]
     if not fitting:
         wanted = ", ".join(sorted({validator.oid for validator in validators})) or "no type at all"
         raise EvidenceMissing(
             f"the peer's evidence is of type {oid}, but the reference values are for {wanted}",
             hint="generate the manifest for the platform that the peer runs on",
         )
-    expected = report_data(spki_der(certificate), nonce)
     rejections: dict[str, EvidenceRejected] = {}
     for validator in fitting:
         try:
@@ -138,9 +152,4 @@ def _only_document(extensions: x509.Extensions) -> tuple[str, bytes]:
     if len(found) > 1:
         raise BadPeerCertificate("the peer's certificate carries more than one evidence document")
     oid, value = found[0]
-    document = value.public_bytes()
-    if len(document) > MAX_DOCUMENT_BYTES:
-        raise BadPeerCertificate(
-            f"the evidence document has {len(document)} bytes, expected at most {MAX_DOCUMENT_BYTES}"
-        )
-    return oid, document
+    return oid, value.public_bytes()

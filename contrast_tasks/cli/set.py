@@ -28,9 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", help="annotated YAML or its sources")
 
 
-def configure_coordinator(parser: argparse.ArgumentParser) -> None:
+def configure_coordinator(
+    parser: argparse.ArgumentParser, *, place: str = "HOST:PORT", meaning: str = "its user API"
+) -> None:
     """Add the arguments that choose a Coordinator and a manifest."""
-    parser.add_argument("-c", "--coordinator", metavar="HOST:PORT", help="its user API")
+    parser.add_argument("-c", "--coordinator", metavar=place, help=meaning)
     parser.add_argument("-m", "--manifest", metavar="FILE", help="default: the project's own")
     parser.add_argument(
         "--timeout", type=seconds, default=180.0, metavar="SECONDS", help="how long to wait for it"

@@ -12,7 +12,8 @@ EXAMPLE = "verify -c 203.0.113.7:1313 -m manifest.json"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    configure_coordinator(parser)
+    meaning = "its user API, or http://HOST:PORT or an https:// address of its HTTP attestation"
+    configure_coordinator(parser, place="ADDRESS", meaning=meaning)
     parser.add_argument("--folder", metavar="DIR", help="folder for the history, default verify/")
 
 

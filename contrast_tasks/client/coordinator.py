@@ -117,19 +117,30 @@ class Coordinator:
         client_key: "PrivateKey | None" = None,
     ) -> Result:
         """Return the result of `call`, waiting for the Coordinator if need be. Raises what `session` raises."""
-        deadline = self.reach.clock() + self.reach.limit_s
-        is_told = False
-        while True:
-            try:
-                with self.session(manifest, client_key) as session:
-                    return call(session)
-            except CoordinatorUnreachable as err:
-                if not err.is_passing or self.reach.clock() + RETRY_S > deadline:
-                    raise
-                if not is_told:
-                    self.say(f"waiting for the coordinator: {err}")
-                    is_told = True
-            self.reach.pause(RETRY_S)
+
+        def attempt() -> Result:
+            with self.session(manifest, client_key) as session:
+                return call(session)
+
+        return until_reached(attempt, say=self.say, reach=self.reach)
+
+
+def until_reached(
+    attempt: Callable[[], Result], *, say: Callable[[str], None], reach: Reach
+) -> Result:
+    """Return the result of `attempt`, made again while the Coordinator is unreachable. Raises what the last one raises."""
+    deadline = reach.clock() + reach.limit_s
+    is_told = False
+    while True:
+        try:
+            return attempt()
+        except CoordinatorUnreachable as err:
+            if not err.is_passing or reach.clock() + RETRY_S > deadline:
+                raise
+            if not is_told:
+                say(f"waiting for the coordinator: {err}")
+                is_told = True
+        reach.pause(RETRY_S)
 
 
 def _log_hint(project: Path, *, is_damage: bool) -> str:

@@ -92,14 +92,7 @@ def dial(
     from contrast_tasks.atls.errors import OwnEvidenceRefused
 
     now = datetime.now(UTC)
-    kept = KeptEndorsements.in_folder(endorsements_folder(os.environ), lambda: now)
-    validators = validators_for(
-        manifest,
-        coordinator_only=True,
-        crl=kept.crl,
-        collateral=kept.collateral,
-        certificate=kept.certificate,
-    )
+    validators = coordinator_validators(manifest, now)
     with _connect(host, port, validators, now=now, client_key=client_key, trusted=manifest) as peer:
         try:
             yield Session(peer.channel)
@@ -111,6 +104,21 @@ def dial(
                     hint=_PORT_HINT,
                 ) from err
             raise
+
+
+def coordinator_validators(manifest: "Manifest", now: datetime) -> "Validators":
+    """Return what judges a Coordinator's evidence by a manifest: its reference values, and what vendors published.
+
+    The kept revocation lists and collateral are those of `endorsements fetch`.
+    """
+    kept = KeptEndorsements.in_folder(endorsements_folder(os.environ), lambda: now)
+    return validators_for(
+        manifest,
+        coordinator_only=True,
+        crl=kept.crl,
+        collateral=kept.collateral,
+        certificate=kept.certificate,
+    )
 
 
 def presented_evidence(
@@ -161,19 +169,23 @@ def _connect(
             # The peer presents no evidence at all, as any web server.
             raise type(err)(f"{stranger}: {err}", hint=_PORT_HINT) from err
         if trusted is not None:
-            err.hint = _hint_for(err, trusted, place)
-            # The validators do not know the address.
-            err.args = (f"coordinator {place}: {err}", *err.args[1:])
+            explain(err, trusted, place, user_api=place)
         raise
 
 
-def _hint_for(error: ContrastError, trusted: "Manifest", place: str) -> str:
+def explain(error: ContrastError, trusted: "Manifest", place: str, *, user_api: str) -> None:
+    """Add to an error of a validator what it does not know: the Coordinator's address, and what to do next."""
+    error.hint = _hint_for(error, trusted, user_api)
+    error.args = (f"coordinator {place}: {error}", *error.args[1:])
+
+
+def _hint_for(error: ContrastError, trusted: "Manifest", user_api: str) -> str:
     if isinstance(error, MismatchError):
         return error.hint
     # No vendor publishes anything about a simulated processor.
     is_hardware = not trusted.reference_values.simulated
     if is_hardware and isinstance(error, HardwareRejected) and error.reason in _NOT_AT_HAND:
-        fetch = command(f"endorsements fetch -c {place}")
+        fetch = command(f"endorsements fetch -c {user_api}")
         return f"run '{fetch}', then this again"
     return error.hint or (
         "is this manifest the one that the coordinator was deployed with, and of this version?"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrast_tasks.client.attest import history_over_http, is_url
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.history import (
     MESH_CA_FILE,
@@ -63,15 +64,21 @@ def run_verify(
 ) -> VerifyResult:
     """Verify that a genuine Coordinator has exactly the given manifest in force.
 
+    coordinator: host:port of its user API, or the URL under which its HTTP attestation is; None: the local deployment's.
     manifest: by default the project's own. folder: for the history, called `folder_name` in messages; by default verify/
     of the project.
     Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40).
     """
     given = load_manifest(settings, manifest)
     given.warn_if_simulated(say)
-    target = Coordinator.find(settings, coordinator, say=say, reach=reach)
-    subject = target.subject
-    history = target.ask(given.manifest, lambda session: session.get_manifests())
+    if coordinator is not None and is_url(coordinator):
+        address = coordinator
+        history = history_over_http(address, given.manifest, say=say, reach=reach)
+    else:
+        target = Coordinator.find(settings, coordinator, say=say, reach=reach)
+        address = target.address
+        history = target.ask(given.manifest, lambda session: session.get_manifests())
+    subject = f"coordinator {address}"
     place = settings.root / FOLDER if folder is None else folder
     shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
     if _is_of_other_root(place, history):
@@ -84,7 +91,7 @@ def run_verify(
     check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
     changed += write_certificates(place, history)
     return VerifyResult(
-        coordinator=target.address,
+        coordinator=address,
         folder=place,
         files=changed,
         generations=len(history.manifests),

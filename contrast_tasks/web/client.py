@@ -99,6 +99,7 @@ class HttpClient:
     ) -> Answer:
         """Return the answer to a GET, or to a POST if there is a `form`, whatever its status.
 
+        form: of another kind than a web form if the headers say so.
         direct: use no proxy. into: receives the body of a 200 answer, leaving `Answer.body` empty.
         At most 64 KiB are read of the body of other answers. Raises NoAnswer; CannotAsk if asking again does not help.
         """
@@ -111,7 +112,7 @@ class HttpClient:
             raise CannotAsk(f"the certificate authorities cannot be read: {_reason(err)}") from err
         sent = {"User-Agent": _USER_AGENT, **(headers or {})}
         if form is not None:
-            sent["Content-Type"] = "application/x-www-form-urlencoded"
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
         piece_s = bound.seconds if bound.piece_s is None else bound.piece_s
         timeout = urllib3.Timeout(connect=min(piece_s, _CONNECT_S), read=piece_s)
         with self._watch.within(bound.seconds):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import NamedTuple
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.files import sha256_hex
@@ -127,16 +128,32 @@ def running_coordinator(
     project: Project, *, host_data: str = COORDINATOR, processor: Path
 ) -> Iterator[str]:
     """Run the real Coordinator in a thread; yields host:port of its user API."""
+    with running_apis(project, host_data=host_data, processor=processor) as apis:
+        yield apis.user_api
+
+
+class Apis(NamedTuple):
+    """Where a Coordinator listens: host:port."""
+
+    user_api: str
+    http_api: str
+
+
+@contextmanager
+def running_apis(
+    project: Project, *, host_data: str = COORDINATOR, processor: Path
+) -> Iterator[Apis]:
+    """Run the real Coordinator in a thread; yields its addresses."""
     stop, ready = Event(), Event()
-    ports: list[int] = []
+    ports: list[Apis] = []
     failures: list[BaseException] = []
 
     class Ports(logging.Handler):
-        """Reads the port from the start-up message, as an operator would."""
+        """Reads the ports from the start-up message, as an operator would."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if hasattr(record, "user_api"):
-                ports.append(record.user_api)
+                ports.append(Apis(*(f"127.0.0.1:{getattr(record, name)}" for name in Apis._fields)))
 
     def wait() -> None:
         ready.set()
@@ -173,7 +190,7 @@ def running_coordinator(
     try:
         assert ready.wait(30)
         assert not failures, failures
-        yield f"127.0.0.1:{ports[0]}"
+        yield ports[0]
     finally:
         stop.set()
         thread.join(30)

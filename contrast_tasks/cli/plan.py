@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print one line per difference."""
     from contrast_tasks.client.plan import running_difference
+    from contrast_tasks.steps.id_blocks import refuse_without_id_block
     from contrast_tasks.steps.plan import PLAN, differences, plan_spec
     from contrast_tasks.tasks.graph import generate_tasks
     from contrast_tasks.tasks.run import run_tasks, tasks_from
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             findings=sorted_findings(reporter.findings),
             failures=reporter.failures(),
         )
+    refuse_without_id_block(planned, workspace.heads())
     found = differences(now, planned)
     running = running_difference(
         now.settings,

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.annotations import POLICY_KEYS
+from contrast_tasks.annotations import ID_PREFIXES, POLICY_KEYS
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path
@@ -16,7 +16,7 @@ from contrast_tasks.manifest.policy_document import (
     PolicyDocument,
     document_in,
 )
-from contrast_tasks.platforms import is_confidential_class
+from contrast_tasks.platforms import SNP_PRODUCTS, is_confidential_class
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Annotated(Record):
     """One Kubernetes object of the annotated YAML.
 
-    carried: the annotations of its pod template that can hold a policy; none if it runs no pods.
+    carried: the annotations of its pod template that can hold a policy, id_block: those of an ID block; none if it runs no
+    pods.
     """
 
     obj: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Annotated(Record):
     key: str
     role: str
     carried: Mapping[str, Any]
+    id_block: frozenset[str]
     is_confidential: bool
     _document: "Document"
 
@@ -66,10 +68,14 @@ class Annotated(Record):
     @property
     def place_of_policy(self) -> Location:
         """Return the place of the annotation that can hold a policy, of the document if there is none."""
+        return self.place_of(self.carried)
+
+    def place_of(self, annotations: Iterable[str]) -> Location:
+        """Return the place of the first of these annotations of the pod, of the document if there are none."""
         from contrast_tasks.kube import workloads
         from contrast_tasks.kube.documents import location
 
-        for key in self.carried:
+        for key in annotations:
             path = (*workloads.template_path(self.obj), "metadata", "annotations", key)
             return location(self._document, path)
         return self.where
@@ -130,6 +136,9 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
                     key=workloads.workload_key(obj),
                     role=workloads.role(obj) if is_workload else "",
                     carried={key: annotations[key] for key in POLICY_KEYS if annotations.get(key)},
+                    id_block=frozenset(
+                        key for key in annotations if str(key).startswith(ID_PREFIXES)
+                    ),
                     is_confidential=is_workload
                     and is_confidential_class(workloads.runtime_class(obj)),
                     _document=document,
@@ -144,7 +153,7 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
 
 
 def refuse_unfit(objects: Sequence[Annotated], settings: Settings) -> None:
-    """Raise UsageError naming the first confidential pod whose policy is absent, or of another channel than the release's.
+    """Raise UsageError naming the first confidential pod whose policy or ID block is absent or not what the release takes.
 
     Outside of a project any channel is right, since nothing says which release runs.
     """
@@ -167,6 +176,34 @@ def refuse_unfit(objects: Sequence[Annotated], settings: Settings) -> None:
                 where=item.place_of_policy,
                 hint="run generate again, or correct [runtime] release",
             )
+        if runtime and not settings.is_local:
+            _refuse_id_block(item, settings)
+
+
+def _refuse_id_block(item: Annotated, settings: Settings) -> None:
+    """Raise UsageError for a pod without an ID block on a runtime that has none itself, and for one elsewhere."""
+    runtime = f"release {settings.release_name} of the runtime"
+    if settings.release.id_blocks_on(settings.platform) is None:
+        for key in sorted(item.id_block):
+            raise UsageError(
+                f"{item.key} has the annotation {key}, which {runtime} refuses on {settings.platform}",
+                where=item.place_of([key]),
+                hint="run generate again, or correct [runtime] release",
+            )
+        return
+    if not any({prefix + name for prefix in ID_PREFIXES} <= item.id_block for name in SNP_PRODUCTS):
+        raise no_id_block(item.key, item.where, settings)
+
+
+def no_id_block(key: str, where: Location, settings: Settings) -> UsageError:
+    """Return the error for a pod without the ID block that the runtime needs."""
+    return UsageError(
+        f"{key} has no annotations with an ID block, expected those of Milan or Genoa: under release"
+        f" {settings.release_name} of the runtime its guest would start without one, and its evidence would"
+        " be refused",
+        where=where,
+        hint="give the runtime's measurements ([reference_values]), run generate, and deploy its output",
+    )
 
 
 def policies_of(objects: Sequence[Annotated]) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.attestation.snp.id_annotations import id_annotations, launch_digest
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
+from contrast_tasks.kube.annotated import no_id_block
 from contrast_tasks.platforms import platform
 from contrast_tasks.steps.manifest import reference_values
 from contrast_tasks.steps.project import Project
@@ -74,6 +75,21 @@ def without_id_block(project: Project, heads: Mapping[str, Head]) -> list[Findin
             )
         )
     return findings
+
+
+def refuse_without_id_block(project: Project, heads: Mapping[str, Head]) -> None:
+    """Raise UsageError naming the first workload that generate writes without the ID block that it needs.
+
+    heads: by workload id. It writes such pods while a measurement is missing; deploy and set refuse them.
+    """
+    settings = project.settings
+    if settings.release.id_blocks_on(settings.platform) is None:
+        return
+    for name, head in heads.items():
+        if head.policy_sha256 and not id_block_annotations(project, head.vcpus):
+            workload = project.index.workloads[name]
+            where = Location(file=workload.file, line=workload.line)
+            raise no_id_block(workload.key, where, settings)
 
 
 def _entries(project: Project) -> tuple[SnpReference, ...]:

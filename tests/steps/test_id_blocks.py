@@ -197,6 +197,20 @@ def test_a_missing_measurement_is_missing_and_no_other_error(
     assert blocks(templates(project, "cpu.yml")[0]) == {}
 
 
+@pytest.mark.parametrize("command", ["plan", "deploy"])
+def test_pods_without_a_block_are_not_deployed(
+    terminal: Terminal, project: FakeProject, command: str
+) -> None:
+    values = [{"ProductName": "Milan", "TrustedMeasurement": "", "APEIP": "0080b004"}]
+    prepare(project, "v1.21.0", values)
+    terminal.run("generate")
+
+    shown = terminal.run(command)
+
+    assert shown.code == 2
+    assert "has no annotations with an ID block" in shown.err
+
+
 def test_too_many_processors_are_an_error_at_the_limit(
     terminal: Terminal, project: FakeProject
 ) -> None:

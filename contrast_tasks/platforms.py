@@ -26,7 +26,6 @@ class Platform(Record):
     name: lower case, as in settings and runtime handlers. canonical: the spelling of the reference product.
     pulls_in_guest: images are unpacked in the guest's memory, so their unpacked size counts as memory.
     products: the processor lines, each with its reference values; empty for TDX.
-    legacy_tdx: the manifest has the minimum TEE TCB SVN of the older TDX entries.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Platform(Record):
     pulls_in_guest: bool = True
     gpu: bool = False
     products: tuple[str, ...] = ()
-    legacy_tdx: bool = True
 
 
 # Lines of AMD processors that a manifest can name.
@@ -79,7 +77,6 @@ PLATFORMS: tuple[Platform, ...] = (
         canonical="Metal-QEMU-TDX-GPU",
         tee="tdx",
         gpu=True,
-        legacy_tdx=False,
     ),
 )
 

@@ -141,6 +141,8 @@ class Member(Record, _Declaration):
     fault: finding to report for a malformed value, None for M003. missing: finding to report for `blank`, the placeholder
     of a value that only the user knows.
     settable: contrast.toml and a file of reference values may set it. measured: only the file may.
+    In members of the manifest: zero is what a release that has the member writes where there is no value; needed: such a
+    release refuses a manifest without it.
     """
 
     shape: Any
@@ -157,6 +159,8 @@ class Member(Record, _Declaration):
     suspect: Suspect | None = None
     settable: bool = False
     measured: bool = False
+    zero: Any = None
+    needed: bool = False
 
     @property
     def key(self) -> str:

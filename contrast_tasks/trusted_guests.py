@@ -8,7 +8,15 @@ Source: docs/internals/manifest.md 1.2, 1.3 (members, bits), 2.2 (codes of findi
 from typing import Any
 
 from contrast_tasks import catalogue
-from contrast_tasks.declare.shapes import ANY_TEXT, BOOL, List, hex_digits, integer, one_of
+from contrast_tasks.declare.shapes import (
+    ANY_TEXT,
+    BOOL,
+    List,
+    hex_digits,
+    integer,
+    one_of,
+    or_blank,
+)
 from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.records import Record, Suspect, member
 
@@ -17,7 +25,6 @@ _COUNT = integer(0, 2**63 - 1)
 _SVN = integer(0, 255)
 _SVN16 = integer(0, 65535)
 _ALL_ZERO = "0" * 96
-_ON, _OFF = (True,), (False,)
 
 
 def _optional(shape: Any, meaning: str, name: str, **more: Any) -> Any:
@@ -57,15 +64,27 @@ class SnpTcb(Record):
         return None not in (self.bootloader, self.tee, self.snp, self.microcode)
 
 
-def _policy(name: str, meaning: str, *permitted: int) -> Any:
-    """Declare one part of the guest policy; an absent member has the first permitted value."""
-    first = permitted[0]
+def _version(name: str, meaning: str) -> Any:
+    """Declare one part of the version of the firmware's ABI that a guest demands."""
     return member(
-        one_of(*permitted),
+        integer(0, 255),
         meaning,
         name=name,
-        default=first,
-        absent=first,
+        default=0,
+        absent=0,
+        written=True,
+        fault=catalogue.GUEST_POLICY,
+    )
+
+
+def _policy(name: str, meaning: str) -> Any:
+    """Declare one flag of the guest policy; an absent member is false."""
+    return member(
+        BOOL,
+        meaning,
+        name=name,
+        default=False,
+        absent=False,
         written=True,
         fault=catalogue.GUEST_POLICY,
     )
@@ -74,35 +93,38 @@ def _policy(name: str, meaning: str, *permitted: int) -> Any:
 class GuestPolicy(Record):
     """The SNP guest policy that a guest must have been launched with."""
 
-    abi_minor: int = _policy("ABIMinor", "lowest minor version of the firmware's ABI", 0, 31)
-    abi_major: int = _policy("ABIMajor", "lowest major version of the firmware's ABI", 0)
+    abi_minor: int = _version("ABIMinor", "lowest minor version of the firmware's ABI")
+    abi_major: int = _version("ABIMajor", "lowest major version of the firmware's ABI")
     smt: bool = member(
-        one_of(*_ON),
+        BOOL,
         "whether the guest may run on a processor with simultaneous multithreading",
         name="SMT",
         default=True,
         fault=catalogue.GUEST_POLICY,
+        zero=False,
     )
-    migrate_ma: bool = _policy("MigrateMA", "whether a migration agent may be used", *_OFF)
-    debug: bool = _policy("Debug", "whether the host may debug the guest", *_OFF)
-    single_socket: bool = _policy(
-        "SingleSocket", "whether the guest may run on one socket only", *_OFF
-    )
-    cxl_allowed: bool = _policy("CXLAllowed", "whether CXL devices may be used", *_OFF)
-    mem_aes_256_xts: bool = _policy("MemAES256XTS", "whether AES-256-XTS is required", *_OFF)
-    rapl_dis: bool = _policy("RAPLDis", "whether RAPL must be off", *_OFF)
+    migrate_ma: bool = _policy("MigrateMA", "whether a migration agent may be used")
+    debug: bool = _policy("Debug", "whether the host may debug the guest")
+    single_socket: bool = _policy("SingleSocket", "whether the guest may run on one socket only")
+    cxl_allowed: bool = _policy("CXLAllowed", "whether CXL devices may be used")
+    mem_aes_256_xts: bool = _policy("MemAES256XTS", "whether AES-256-XTS is required")
+    rapl_dis: bool = _policy("RAPLDis", "whether RAPL must be off")
     ciphertext_hiding_dram: bool = _policy(
-        "CipherTextHidingDRAM", "whether ciphertext hiding must be on", *_OFF
+        "CipherTextHidingDRAM", "whether ciphertext hiding must be on"
     )
-    page_swap_disable: bool = _policy(
-        "PageSwapDisable", "whether page swap commands must be off", *_OFF
-    )
+    page_swap_disable: bool = _policy("PageSwapDisable", "whether page swap commands must be off")
 
     def to_word(self) -> int:
         """Return the 64-bit policy: ABI minor in bits 0..7, major in 8..15, flags from 16; reserved bit 17 is 1."""
         minor, major, smt, *flags = (getattr(self, name) for name in self.parts)
         word = minor | major << 8 | smt << 16 | 1 << 17
         return int(word | sum(flag << bit for bit, flag in enumerate(flags, start=18)))
+
+
+FIXED_GUEST_POLICY = {part.name: (part.default,) for part in GuestPolicy.members} | {
+    "ABIMinor": (0, 31)
+}
+"""The values that a release with a fixed guest policy accepts. Source: docs/internals/releases.md 2.2."""
 
 
 def _info(name: str, bit: str, *, default: bool = False) -> Any:
@@ -169,14 +191,15 @@ class _SnpGuest(Record):
         default=PlatformInfo(),
         absent=None,
         settable=True,
+        zero=PlatformInfo(smt_enabled=False),
     )
 
 
 class SnpReference(_SnpGuest, first=("platform", "product_name")):
     """One acceptable kind of SEV-SNP guest.
 
-    allowed_chip_ids: None or empty allows any chip. apeip_hex: if present, the measurement is the digest for one virtual
-    processor. platform_info: None is unchecked.
+    allowed_chip_ids: None or empty allows any chip. apeip_hex: if neither None nor empty, the measurement is the digest for one
+    virtual processor. platform_info: None is unchecked.
     """
 
     product_name: str = member(
@@ -190,7 +213,8 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
         integer(0, 2**64 - 1),
         "mitigations that must be in effect, as a bit vector",
         "MinimumMitigationVector",
-        measured=True,
+        settable=True,
+        zero=0,
     )
     allowed_chip_ids: tuple[str, ...] | None = _optional(
         List(hex_digits(64), "an array of 128 hex digits each", null=None),
@@ -201,11 +225,12 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
         settable=True,
     )
     apeip_hex: str | None = _optional(
-        hex_digits(4),
+        or_blank(hex_digits(4), ""),
         "address of the first instruction of all virtual processors but the first",
         "APEIP",
         fault=catalogue.APEIP,
         measured=True,
+        zero="",
     )
     allow_vlek: bool | None = _optional(
         BOOL,
@@ -214,9 +239,15 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
         settable=True,
     )
     cpus: int | None = _optional(
-        _COUNT, "number of virtual processors that the measurement holds for", "CPUs", measured=True
+        _COUNT,
+        "number of virtual processors that the measurement holds for",
+        "CPUs",
+        measured=True,
+        zero=0,
     )
-    platform: str | None = _optional(ANY_TEXT, "the platform that the entry is for", "Platform")
+    platform: str | None = _optional(
+        ANY_TEXT, "the platform that the entry is for", "Platform", zero=""
+    )
 
 
 class SimulatedReference(_SnpGuest, first=("root_sha256_hex",)):
@@ -233,11 +264,15 @@ class SimulatedReference(_SnpGuest, first=("root_sha256_hex",)):
 class TdxReference(Record):
     """One acceptable kind of TDX guest; rtmrs_hex has four elements."""
 
-    platform: str | None = _optional(ANY_TEXT, "the platform that the entry is for", "Platform")
+    platform: str | None = _optional(
+        ANY_TEXT, "the platform that the entry is for", "Platform", zero=""
+    )
     min_tcb_evaluation_data_number: int | None = _optional(
         _COUNT,
         "lowest evaluation data number of the collateral that the platform is judged by",
         "MinTCBEvaluationDataNumber",
+        settable=True,
+        zero=0,
     )
     mr_td_hex: str = member(
         hex_digits(48),
@@ -262,6 +297,7 @@ class TdxReference(Record):
         "MinimumQeSvn",
         fault=catalogue.TDX_SVN,
         settable=True,
+        needed=True,
     )
     minimum_pce_svn: int | None = _optional(
         _SVN16,
@@ -269,6 +305,7 @@ class TdxReference(Record):
         "MinimumPceSvn",
         fault=catalogue.TDX_SVN,
         settable=True,
+        needed=True,
     )
     minimum_tee_tcb_svn_hex: str | None = _optional(
         hex_digits(16),
@@ -282,6 +319,8 @@ class TdxReference(Record):
             "is all ff, the placeholder that no platform reaches, attestation will fail",
         ),
         settable=True,
+        zero="",
+        needed=True,
     )
     mr_seam_hex: str = member(
         hex_digits(48),
@@ -302,6 +341,8 @@ class TdxReference(Record):
         "TdAttributes",
         fault=catalogue.TDX_FEATURES,
         settable=True,
+        zero="",
+        needed=True,
     )
     xfam_hex: str = member(
         hex_digits(8),
@@ -319,21 +360,28 @@ class TdxReference(Record):
         settable=True,
     )
     memory_integrity: bool | None = _optional(
-        BOOL, "whether memory integrity must be protected", "MemoryIntegrity", settable=True
+        BOOL,
+        "whether memory integrity must be protected",
+        "MemoryIntegrity",
+        settable=True,
+        zero=False,
     )
     smt_disabled: bool | None = _optional(
-        BOOL, "whether simultaneous multithreading must be off", "SMTDisabled"
+        BOOL,
+        "whether simultaneous multithreading must be off",
+        "SMTDisabled",
+        settable=True,
+        zero=False,
     )
     static_platform: bool | None = _optional(
         BOOL,
         "whether the platform must be one to which no processors can be added",
         "StaticPlatform",
+        settable=True,
+        zero=False,
     )
     allow_quote_v5: bool | None = _optional(
         BOOL, "whether quotes of version 5 are accepted too", "AllowQuoteV5", settable=True
-    )
-    cpus: int | None = _optional(
-        _COUNT, "number of virtual processors that the measurements hold for", "CPUs"
     )
 
 

@@ -47,7 +47,7 @@ def authorise_update(public_key_spki: bytes | None, in_force: "Manifest") -> Non
 
     public_key_spki: DER of the TLS client key, None if the caller sent no certificate.
     """
-    listed = in_force.workload_owner_key_digests or ()
+    listed = in_force.workload_owner_digests
     if not listed:
         raise _denied("validating peer: setting manifest is disabled")
     if public_key_spki is None:

@@ -193,7 +193,7 @@ class Guard:
             return Status(name=HistoryInconsistent.name, reason=str(err), generation=0)
         except StoreError:
             return Status(name="unknown", reason="the store cannot be read", generation=0)
-        name = "active" if state.manifest.workload_owner_key_digests else "final"
+        name = "active" if state.manifest.workload_owner_digests else "final"
         return Status(name=name, reason="", generation=state.generation)
 
     def update(

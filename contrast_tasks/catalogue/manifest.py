@@ -29,8 +29,8 @@ OLD_SPELLING = define(
 )
 TWO_SPELLINGS = define(
     "M002 two-spellings error",
-    "a member occurs under its old and its new name",
-    advice="remove the old one",
+    "a member occurs in two spellings with different values",
+    advice="give both the same value, or remove the one that your release does not read",
 )
 UNKNOWN_MEMBER = define(
     "M002 unknown-member error|warning", "a member is unknown", advice="remove it or correct it"
@@ -42,6 +42,21 @@ WRONG_CAPITALS = define(
 )
 MEMBER_TYPE = define("M003 wrong-type error", "a value is of the wrong type", advice=_GENERATE)
 ABSENT_MEMBER = define("M004 absent-member error", "a required member is missing", advice=_GENERATE)
+IGNORED_MEMBER = define(
+    "M005 ignored-member warning",
+    "the release does not read a member, so that it has no effect",
+    "write what the release reads: set runtime.release in contrast.toml, and generate again",
+)
+IGNORED_VALUE = define(
+    "M006 ignored-value error",
+    "a reference value is set that the release does not read, so that it would have no effect",
+    "remove it, or choose a release that reads it: runtime.release in contrast.toml",
+)
+OWN_MEMBER = define(
+    "M007 own-member error|note",
+    "a reference value is set that only our Coordinator honours, not that of the reference product",
+    "remove it unless the Coordinator is ours: components.reference = false",
+)
 NO_POLICIES = define(
     "M010 no-policies error", "there is no policy", advice="generate with a confidential workload"
 )
@@ -118,8 +133,8 @@ SVN_PLACEHOLDER = define(
     _MINIMUM_TCB,
 )
 GUEST_POLICY = define(
-    "M036 guest-policy error",
-    "the guest policy allows something that it must forbid",
+    "M036 guest-policy error|warning",
+    "the guest policy is not the one that the release prescribes; or, where it is free, the host may read the guest's memory",
     advice="write the value that the message names",
 )
 CHIP_ID = define(
@@ -175,8 +190,8 @@ TEE_TCB_SVN_PLACEHOLDER = define(
 )
 WORKLOAD_OWNER = define(
     "M050 workload-owner error",
-    "the digest of an owner key is malformed or occurs twice",
-    advice="write the SHA-256 of the public key in 64 lower-case hex digits, each once",
+    "the key of a workload owner, or its digest, is malformed or occurs twice",
+    advice="let generate write the list; the form that your release reads is in docs/reference/manifest.md",
 )
 IMMUTABLE = define(
     "M051 immutable warning",

@@ -61,15 +61,19 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.evidence.measure import measure, missing_values, write_values
     from contrast_tasks.files import pretty_json
     from contrast_tasks.platforms import platform as find_platform
+    from contrast_tasks.releases.choose import newest_with
 
     settings = context.settings_if_any()
     name = arguments.platform or (settings.platform if settings else None)
     if name is None:
         raise UsageError("no platform is set", hint="name it with --platform")
     platform = find_platform(name)
-    values = measure(platform, _guest(arguments, context))
+    # The project's release is that of its own platform.
+    is_own = settings is not None and settings.platform == platform.name
+    release = settings.release if settings and is_own else newest_with(platform.name)
+    values = measure(platform, _guest(arguments, context), release)
     overrides = settings.reference_overrides if settings else None
-    missing = missing_values(platform, values, overrides)
+    missing = missing_values(platform, values, release, overrides)
     if arguments.out is None:
         context.console.data(pretty_json({platform.name: values}).decode())
     else:

@@ -161,7 +161,7 @@ def _describe_generation(now: _Generation, before: _Generation | None) -> Iterat
 
 
 def _describe_owners(manifest: "Manifest") -> Iterator[str]:
-    updates = manifest.workload_owner_key_digests or ()
+    updates = manifest.workload_owner_digests
     # The manifest has the whole keys; owners can compare their digests.
     recovery = [
         sha256_hex(bytes.fromhex(key_hex)) for key_hex in manifest.seedshare_owner_pub_keys or ()
@@ -190,8 +190,8 @@ def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
         ("the reference values", before.reference_values, after.reference_values),
         (
             "the workload owner keys",
-            before.workload_owner_key_digests,
-            after.workload_owner_key_digests,
+            before.workload_owner_digests,
+            after.workload_owner_digests,
         ),
         (
             "the seed share owner keys",

@@ -140,7 +140,7 @@ def lock_out_warnings(
     """
     from contrast_tasks.manifest.keys import workload_owner_digest
 
-    listed = manifest.workload_owner_key_digests
+    listed = manifest.workload_owner_digests
     if not listed:
         return ["the manifest lists no workload owner keys: it can never be updated"]
     if key is None and is_signed:

@@ -40,6 +40,8 @@ def _absent(entry: Member, value: object) -> Any:
     """Return the attribute's value for a member that is absent (REQUIRED) or null (None)."""
     if value is None and isinstance(entry.shape, List):
         return entry.shape.null
+    if value is None and isinstance(entry.shape, Map):
+        return {}
     return entry.default if entry.absent is REQUIRED else entry.absent
 
 

@@ -196,7 +196,7 @@ def _measurable(shape: Any, entry: Member) -> Any:
     leaf: Leaf = hex_digits(shape.size_bytes, lower=True) if shape.size_bytes else shape
     if entry.suspect and entry.suspect.fault is entry.fault:
         leaf = _other_than(leaf, entry.suspect.value)
-    return _or_blank(leaf, entry.blank) if entry.missing else leaf
+    return or_blank(leaf, entry.blank) if entry.missing else leaf
 
 
 def _other_than(leaf: Leaf, refused: object) -> Leaf:
@@ -207,7 +207,8 @@ def _other_than(leaf: Leaf, refused: object) -> Leaf:
     )
 
 
-def _or_blank(leaf: Leaf, blank: object) -> Leaf:
+def or_blank(leaf: Leaf, blank: object) -> Leaf:
+    """Return the leaf that also takes one other value, which stands for no value."""
     return leaf.replace(
         accepts=lambda value: value == blank or leaf.accepts(value),
         # A validator's error about an anyOf does not name the fault.

@@ -7,14 +7,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import UsageError
 from contrast_tasks.evidence.named_files import errors_name, read_file
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.platforms import Platform
+from contrast_tasks.releases.table import RELEASES, Release
 from contrast_tasks.settings.model import ReferenceOverrides
+
+if TYPE_CHECKING:
+    from contrast_tasks.findings import Finding
 
 _ZERO_REGISTER = "00" * 48
 _DIGEST_BYTES = 48
@@ -55,9 +60,10 @@ class MissingValue:
     hint: str
 
 
-def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
+def measure(platform: Platform, guest: Guest, release: Release) -> dict[str, Any]:
     """Return the platform's part of a reference value file: `snp` or `tdx` entries in the manifest's spelling.
 
+    Only what the release reads is written: the number of processors and APEIP are in the manifests of some releases.
     Raises UsageError for files that cannot be measured, and for platforms whose values do not come from such files.
     """
     if platform.tee == "simulated":
@@ -78,10 +84,18 @@ def measure(platform: Platform, guest: Guest) -> dict[str, Any]:
         )
     if platform.tee == "tdx":
         return {"tdx": [_tdx_entry(guest)]}
+    members = release.manifest.snp
+    if guest.any_vcpus and "APEIP" not in members:
+        readers = ", ".join(row.name for row in RELEASES if "APEIP" in row.manifest.snp)
+        raise UsageError(
+            f"--any-vcpus writes APEIP, which release {release.name} does not read",
+            hint=f"measure each number of processors with --vcpus; releases that read it: {readers}",
+        )
+    # As releases list them: by the number of processors, then by product.
     entries = [
-        _snp_entry(guest, product, vcpus) for product in platform.products for vcpus in guest.vcpus
+        _snp_entry(guest, product, vcpus) for vcpus in guest.vcpus for product in platform.products
     ]
-    return {"snp": entries}
+    return {"snp": [{name: entry[name] for name in entry if name in members} for entry in entries]}
 
 
 def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:
@@ -156,7 +170,10 @@ def _rtmr1_and_2(guest: Guest) -> tuple[str, str]:
 
 
 def missing_values(
-    platform: Platform, values: Mapping[str, Any], overrides: ReferenceOverrides | None = None
+    platform: Platform,
+    values: Mapping[str, Any],
+    release: Release,
+    overrides: ReferenceOverrides | None = None,
 ) -> list[MissingValue]:
     """Return what a manifest with these values and those of the settings still lacks."""
     from contrast_tasks.manifest.model import Manifest
@@ -166,16 +183,23 @@ def missing_values(
     provided = parse_reference_values(
         json.dumps(values).encode(), file="the calculated values", platform=platform
     )
-    references = defaults_for(platform, overrides=overrides, provided=provided)
-    findings = validate_manifest(Manifest(policies={}, reference_values=references))
+    references = defaults_for(platform, release=release, overrides=overrides, provided=provided)
+    manifest = Manifest(policies={}, reference_values=references)
+    findings = validate_manifest(manifest, release=release)
     return [
         MissingValue(
             name=finding.message.partition(":")[0].removeprefix("ReferenceValues."),
-            hint=_RTMR_HINTS.get(finding.where.pointer.rpartition("/Rtmrs/")[2], finding.hint),
+            hint=_hint(finding),
         )
         for finding in findings
         if is_missing(finding) and finding.where.pointer.startswith("/ReferenceValues/")
     ]
+
+
+def _hint(finding: "Finding") -> str:
+    if finding.entry is not catalogue.MISSING_RTMR:
+        return finding.hint
+    return _RTMR_HINTS[finding.where.pointer.rpartition("/")[2]]
 
 
 _KERNEL_HINT = "give --kernel, --initrd and --append"

@@ -4,6 +4,7 @@ Source: docs/internals/manifest.md 2.1 (what the reference product lets pass), 2
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks import catalogue
@@ -13,18 +14,24 @@ from contrast_tasks.declare.shapes import Leaf, List
 from contrast_tasks.errors import did_you_mean
 from contrast_tasks.findings import Findings
 from contrast_tasks.json_text import shown
+from contrast_tasks.manifest.forms import Names, members_of, releases_with, spellings
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
+from contrast_tasks.releases.table import Release
 
 
 class Collector:
     """Collects the findings about one manifest; lenient: unknown members are warnings instead of errors.
 
-    setting: key in contrast.toml of the minimum TCB of the entry that is being checked, "" if there is none.
+    release: the one that reads the manifest, None for any. setting: key in contrast.toml of the minimum TCB of the entry that
+    is being checked, "" if there is none.
     """
 
-    def __init__(self, findings: Findings[Path], *, lenient: bool = False) -> None:
+    def __init__(
+        self, findings: Findings[Path], *, release: Release | None = None, lenient: bool = False
+    ) -> None:
         self.findings = findings
+        self.release = release
         self.lenient = lenient
         self.setting = ""
 
@@ -46,34 +53,50 @@ class Collector:
         self.report(catalogue.MEMBER_TYPE, path, f"is {shown(value)}, expected {wanted}")
 
     def members(self, value: Any, path: Path, record: type[Record]) -> dict[str, Any] | None:
-        """Return the members of an object under their current names; None, with M003, for any other value.
+        """Return the members of an object by the names that they have there; None, with M003, for any other value.
 
-        An unknown member, or a known one in other capitals, is M002: an error, or a warning if lenient. An old spelling is
-        a warning, or an error if the current one occurs too. An absent required member is M004.
+        Of two spellings of a member one is returned; different values are M002. An unknown member, or a known one in other
+        capitals, is M002 too: an error, or a warning if lenient. A member that the release does not read is left out with
+        M005, a warning. An absent required member is M004.
         """
         if not isinstance(value, dict):
             self.wrong_type(path, value, "an object")
             return None
-        known = tuple(member.name for member in record.members)
-        aliases = {old: member.name for member in record.members for old in member.old}
+        known = spellings(record)
+        read = self._read(record)
         found: dict[str, Any] = {}
         for name, element in value.items():
-            current = aliases.get(name, "")
-            if name in known:
-                found[name] = element
-            elif current and current in value:
-                reason = f"is an old spelling of '{current}', which occurs too"
-                self.report(catalogue.TWO_SPELLINGS, (*path, name), reason)
-            elif current:
-                reason = f"is an old spelling of '{current}'"
-                self.report(catalogue.OLD_SPELLING, (*path, name), reason)
-                found[current] = element
+            place = (*path, name)
+            entry = known.get(name)
+            if entry is None:
+                self._unknown(name, path, tuple(entry.name for entry in record.members))
+                continue
+            kept = name if not entry.old and name in read else _kept(entry, value, read)
+            if kept is None:
+                self._ignored(name, place, record)
+            elif kept != name:
+                if value[kept] != element:
+                    reason = f"differs from '{kept}', which is another spelling of it"
+                    self.report(catalogue.TWO_SPELLINGS, place, reason)
             else:
-                self._unknown(name, path, known)
-        for member in record.members:
-            if member.name not in found and member.absent is REQUIRED:
-                self.report(catalogue.ABSENT_MEMBER, path, f"has no '{member.name}'")
+                found[name] = element
+                if name != entry.name and name not in releases_with(record):
+                    reason = f"is an old spelling of '{entry.name}'"
+                    self.report(catalogue.OLD_SPELLING, place, reason)
+        for entry in record.members:
+            if entry.absent is REQUIRED and _spelling(entry, found) is None:
+                wanted = next((name for name in read if read[name] is entry), entry.name)
+                self.report(catalogue.ABSENT_MEMBER, path, f"has no '{wanted}'")
         return found
+
+    def _read(self, record: type[Record]) -> Names:
+        return members_of(record, self.release.manifest) if self.release else spellings(record)
+
+    def _ignored(self, name: str, place: Path, record: type[Record]) -> None:
+        readers = releases_with(record).get(name, ())
+        which = f"releases that do: {', '.join(readers)}" if readers else "no release does"
+        reason = f"release {self.release.name if self.release else ''} does not read it, {which}"
+        self.report(catalogue.IGNORED_MEMBER, place, reason)
 
     def _unknown(self, name: str, path: Path, known: tuple[str, ...]) -> None:
         same = next((entry for entry in known if entry.lower() == name.lower()), None)
@@ -87,14 +110,28 @@ class Collector:
             self.report(catalogue.WRONG_CAPITALS, place, reason, is_milder=self.lenient)
 
     def record(self, record: type[Record], value: Any, path: Path) -> dict[str, Any]:
-        """Check an object and each of its members; return the members."""
+        """Check an object and each of its members; return the members by their current names."""
         found = self.members(value, path, record)
-        for member in record.members if found is not None else ():
-            if found and member.name in found:
-                self.member(member, found[member.name], (*path, member.name))
+        if found is None:
+            return {}
+        current = {}
+        for member in record.members:
+            name = _spelling(member, found)
+            if name is not None:
+                current[member.name] = found[name]
+                self.member(member, found[name], (*path, name))
             elif isinstance(member.absent, Record) or (member.missing and member.blank is None):
                 self.member(member, None, (*path, member.name))
-        return found or {}
+            elif member.needed and self.release and member.name in self._read(record):
+                self._absent(member, path)
+        return current
+
+    def _absent(self, member: Member, path: Path) -> None:
+        """Report a member that the release demands, though others do without."""
+        if member.missing:
+            self.member(member, member.blank, (*path, member.name))
+        else:
+            self.report(catalogue.ABSENT_MEMBER, path, f"has no '{member.name}'")
 
     def member(self, member: Member, value: Any, path: Path) -> None:
         """Check one member."""
@@ -142,6 +179,17 @@ class Collector:
         if self.setting and entry in (catalogue.MISSING_MINIMUM_TCB, catalogue.SVN_PLACEHOLDER):
             return f"{entry.hint}, and set it in contrast.toml: {self.setting}"
         return None
+
+
+def _spelling(entry: Member, found: Mapping[str, Any]) -> str | None:
+    """Return the name under which a member was found, None if it is absent."""
+    return next((name for name in (entry.name, *entry.old) if name in found), None)
+
+
+def _kept(entry: Member, value: Mapping[str, Any], read: Names) -> str | None:
+    """Return the spelling of a member that counts: the first that is present and read."""
+    names = (entry.name, *entry.old)
+    return next((name for name in names if name in value and name in read), None)
 
 
 def _fault(member: Member) -> Entry:

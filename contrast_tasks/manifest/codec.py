@@ -1,16 +1,17 @@
 """The manifest's bytes: written in one canonical form, read strictly.
 
 The bytes are hashed, set and compared, so `render_manifest` is exact to the last newline.
-Source: docs/internals/manifest.md 4 (compared with the reference product's encoder).
+Source: docs/internals/manifest.md 4 (compared with the reference product's encoder); docs/internals/releases.md 2.
 """
 
 import json
 
 from contrast_tasks import catalogue
-from contrast_tasks.declare.documents import to_json, to_record
+from contrast_tasks.declare.documents import to_record
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.json_text import NotJson, read_json
+from contrast_tasks.manifest.forms import manifest_document
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.validate import (
     FILE_NAME,
@@ -18,6 +19,7 @@ from contrast_tasks.manifest.validate import (
     is_missing,
     validate_manifest,
 )
+from contrast_tasks.releases.table import ManifestForm, Release
 
 # Like the reference product's encoder, which escapes for HTML and JavaScript.
 _ESCAPES = {
@@ -25,21 +27,23 @@ _ESCAPES = {
 }
 
 
-def render_manifest(manifest: Manifest) -> bytes:
-    """Return the canonical bytes: two spaces, declared member order, sorted policies, one newline at the end."""
-    text = json.dumps(to_json(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+def render_manifest(manifest: Manifest, form: ManifestForm) -> bytes:
+    """Return the bytes that a release's own code would write: two spaces, sorted policies, one newline at the end."""
+    document = manifest_document(manifest, form)
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     return (text.translate(_ESCAPES) + "\n").encode()
 
 
 def check_manifest(
     content: bytes,
     *,
+    release: Release | None = None,
     file: str = FILE_NAME,
     lenient: bool = False,
-    allow_multiple_coordinators: bool = False,
 ) -> tuple[Manifest | None, list[Finding]]:
     """Return the manifest and all findings, warnings included, with their lines.
 
+    release: the one whose Coordinator reads it; None: a manifest of any release will do.
     The manifest is None if there are errors other than missing values.
     """
     try:
@@ -49,10 +53,10 @@ def check_manifest(
         return None, [Finding(catalogue.NOT_JSON, where, str(err))]
     findings = validate_manifest(
         parsed.document,
+        release=release,
         file=file,
         line=parsed.line,
         lenient=lenient,
-        allow_multiple_coordinators=allow_multiple_coordinators,
     )
     if any(entry.severity is Severity.ERROR and not is_missing(entry) for entry in findings):
         return None, findings
@@ -64,16 +68,13 @@ def parse_manifest(
     *,
     file: str = FILE_NAME,
     tolerate_missing: bool = False,
-    allow_multiple_coordinators: bool = False,
 ) -> Manifest:
-    """Return the manifest in `content` if it keeps every rule of `validate`.
+    """Return the manifest in `content`, of whichever release, if it keeps every rule of `validate`.
 
     tolerate_missing: values that only the user knows may be missing.
     Raises ManifestError with all findings: exit code 12, or 13 if values are only missing.
     """
-    manifest, findings = check_manifest(
-        content, file=file, allow_multiple_coordinators=allow_multiple_coordinators
-    )
+    manifest, findings = check_manifest(content, file=file)
     errors = [entry for entry in findings if entry.severity is Severity.ERROR]
     if manifest is None or (errors and not tolerate_missing):
         raise ManifestError(findings)

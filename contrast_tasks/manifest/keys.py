@@ -1,16 +1,16 @@
 """Owner keys: the form in which they enter the manifest, and how new ones are generated.
 
-Workload owner: SHA-256 of the SubjectPublicKeyInfo DER of an EC key. Seedshare owner: PKCS#1 RSAPublicKey DER.
+Workload owner: SubjectPublicKeyInfo DER of an EC key, or its SHA-256. Seedshare owner: PKCS#1 RSAPublicKey DER.
 Source: docs/internals/manifest.md 1.4; docs/internals/generate.md 2.6.
 """
 
-import hashlib
 import math
 from typing import TYPE_CHECKING
 
 from contrast_tasks.declare.shapes import HEX
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.json_text import shown
+from contrast_tasks.manifest.owners import owner_digest_hex
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -56,8 +56,8 @@ def _private_pem(key: "EllipticCurvePrivateKey | RSAPrivateKey") -> bytes:
     )
 
 
-def workload_owner_digest(pem: bytes, *, file: str = WORKLOAD_OWNER_FILE) -> str:
-    """Return the SHA-256 over the key's SubjectPublicKeyInfo DER, 64 lower-case hex digits.
+def workload_owner_hex(pem: bytes, *, file: str = WORKLOAD_OWNER_FILE) -> str:
+    """Return the key's SubjectPublicKeyInfo DER in lower-case hex; 240 digits for P-384.
 
     pem: private (SEC1 or PKCS#8) or public key; only the first block counts. The DER is encoded again, so it does not
     depend on the form of the file. Raises UsageError, naming `file`, for anything but an EC key.
@@ -68,7 +68,12 @@ def workload_owner_digest(pem: bytes, *, file: str = WORKLOAD_OWNER_FILE) -> str
     spki = public.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return hashlib.sha256(spki).hexdigest()
+    return spki.hex()
+
+
+def workload_owner_digest(pem: bytes, *, file: str = WORKLOAD_OWNER_FILE) -> str:
+    """Return the SHA-256 of the bytes that `workload_owner_hex` returns, 64 lower-case hex digits; raises what it raises."""
+    return owner_digest_hex(workload_owner_hex(pem, file=file))
 
 
 def parse_workload_owner(

@@ -9,6 +9,11 @@ from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.declare.shapes import ANY_TEXT, Leaf, List, Map, NullList, hex_digits, one_of
 from contrast_tasks.manifest.keys import is_seedshare_owner, seedshare_owner_problem
+from contrast_tasks.manifest.owners import (
+    is_workload_owner,
+    owner_digest_hex,
+    workload_owner_problem,
+)
 from contrast_tasks.records import Record, member
 from contrast_tasks.sans import san_kind
 from contrast_tasks.trusted_guests import ReferenceValues
@@ -18,6 +23,12 @@ _SAN = Leaf(
     "an IP address, a DNS name, '*' or a URI",
     lambda value: isinstance(value, str) and san_kind(value) is not None,
     {"type": "string", "minLength": 1},
+)
+_WORKLOAD_OWNER = Leaf(
+    "an ECDSA public key as SubjectPublicKeyInfo in lower-case hex",
+    is_workload_owner,
+    {"type": "string", "pattern": "^30(?:[0-9a-f]{2}){60,}$"},
+    explain=workload_owner_problem,
 )
 _SEEDSHARE_OWNER = Leaf(
     "a PKCS#1 RSA public key in lower-case hex",
@@ -57,7 +68,8 @@ class Manifest(Record):
     """The workloads of a deployment, and the guests that may claim to be one of them.
 
     policies: policy hash (32 bytes, lower-case hex) to entry. Owner lists: None is JSON `null`; without workload owners
-    the manifest cannot be updated, without seedshare owners the Coordinator cannot be recovered.
+    the manifest cannot be updated, without seedshare owners the Coordinator cannot be recovered. Workload owners are listed
+    by digest or by key, as the release has it; both count.
     """
 
     policies: Mapping[str, PolicyEntry] = member(
@@ -73,6 +85,15 @@ class Manifest(Record):
         "SHA-256 of the SubjectPublicKeyInfo of the keys whose owners may set another manifest",
         name="WorkloadOwnerKeyDigests",
         default=None,
+        absent=None,
+        fault=catalogue.WORKLOAD_OWNER,
+    )
+    workload_owner_pub_keys: tuple[str, ...] | None = member(
+        List(_WORKLOAD_OWNER, null=None, unique=True),
+        "the keys whose owners may set another manifest",
+        name="WorkloadOwnerPubKeys",
+        default=None,
+        absent=None,
         fault=catalogue.WORKLOAD_OWNER,
     )
     seedshare_owner_pub_keys: tuple[str, ...] | None = member(
@@ -83,6 +104,12 @@ class Manifest(Record):
         old=("SeedshareOwnerKeys",),
         fault=catalogue.SEEDSHARE_OWNER,
     )
+
+    @property
+    def workload_owner_digests(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each key whose owner may update, of both lists, sorted, in lower-case hex."""
+        keys = map(owner_digest_hex, self.workload_owner_pub_keys or ())
+        return tuple(sorted({*(self.workload_owner_key_digests or ()), *keys}))
 
     @property
     def coordinator_policy_hashes(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ a runtime release, one calculated by `measure`, or one of the few that are bundl
 stays missing and is reported. Source: docs/internals/manifest.md 3, 9.4.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from contrast_tasks.declare.documents import to_json, to_record
@@ -14,6 +14,7 @@ from contrast_tasks.declare.shapes import List, Table, measurable
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.json_text import JsonText, NotJson, read_json
 from contrast_tasks.manifest.bundled import bundled_content, bundled_minimum_tcb
+from contrast_tasks.manifest.forms import members_of
 from contrast_tasks.platforms import (
     HANDLER_PREFIX,
     SIMULATED_MEASUREMENT,
@@ -23,6 +24,8 @@ from contrast_tasks.platforms import (
 from contrast_tasks.platforms import platform as find_platform
 from contrast_tasks.pointers import to_pointer
 from contrast_tasks.records import Member, Record
+from contrast_tasks.releases.choose import newest_with, releases_with
+from contrast_tasks.releases.table import ManifestForm, Release
 from contrast_tasks.settings.model import BUNDLED, ReferenceOverrides
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
@@ -44,10 +47,19 @@ _NO_OVERRIDES = ReferenceOverrides()
 
 
 class ProvidedValues(Record):
-    """The entries of a file of reference values for one platform: partial, in the manifest's spelling."""
+    """The entries of a file of reference values for one platform: partial, in the manifest's spelling.
+
+    _pointer: of the table that has the lists. _locate: returns the place of a pointer in the file.
+    """
 
     snp: tuple[Mapping[str, Any], ...] = ()
     tdx: tuple[Mapping[str, Any], ...] = ()
+    _pointer: str = ""
+    _locate: Callable[[str], Location] = lambda pointer: Location(file="", pointer=pointer)
+
+    def place(self, path: Iterable[str | int]) -> Location:
+        """Return the place of a value, whose members have the manifest's spelling."""
+        return self._locate(self._pointer + to_pointer(path))
 
 
 _RECORDS: Mapping[str, type[Record]] = {"snp": SnpReference, "tdx": TdxReference}
@@ -70,15 +82,25 @@ class _File(NamedTuple):
     name: str
     parsed: JsonText
 
+    def place(self, pointer: str) -> Location:
+        line = self.parsed.line(self._spelled(pointer))
+        return Location(file=self.name, line=line, pointer=pointer)
+
+    def _spelled(self, pointer: str) -> str:
+        """Return a pointer with the members in the capitals of the file."""
+        spelled = {name.lower(): name for name in self.parsed.places.lines}
+        return spelled.get(pointer.lower(), pointer)
+
     def refused(self, message: str, pointer: str = "", hint: str = "") -> SettingsError:
-        where = Location(file=self.name, line=self.parsed.line(pointer), pointer=pointer)
-        return SettingsError(message, hint=hint, where=where)
+        return SettingsError(message, hint=hint, where=self.place(pointer))
 
 
 def parse_reference_values(
-    content: bytes, *, file: str, platform: Platform | str
+    content: bytes, *, file: str, platform: Platform | str, release: Release | None = None
 ) -> ProvidedValues:
     """Return the values for a platform in the file named by `[reference_values] file`.
+
+    release: the one of the runtime; None: the newest that has the platform.
 
     The file has the lists `snp` and `tdx`, either for all platforms or in one object per platform name or runtime handler.
     k3s, rke2 and metal platforms of one kind share measurements, so each may use the others' entries.
@@ -97,12 +119,22 @@ def parse_reference_values(
     normal = _normal_document(source, document)
     for problem in problems_of_values(normal):
         raise source.refused(problem.message, to_pointer(problem.path), problem.hint)
-    values = normal if _is_flat(normal) else _chosen(source, normal, wanted)
-    return ProvidedValues(snp=tuple(values.get("snp", ())), tdx=tuple(values.get("tdx", ())))
+    key = None if _is_flat(normal) else _chosen(source, normal, wanted, release)
+    values = normal if key is None else normal[key]
+    return ProvidedValues(
+        snp=tuple(values.get("snp", ())),
+        tdx=tuple(values.get("tdx", ())),
+        _pointer="" if key is None else to_pointer((key,)),
+        _locate=source.place,
+    )
 
 
 def provided_by(
-    name: str, platform: Platform | str, *, read: Callable[[str], bytes]
+    name: str,
+    platform: Platform | str,
+    *,
+    read: Callable[[str], bytes],
+    release: Release | None = None,
 ) -> ProvidedValues:
     """Return the values that `[reference_values] file` names.
 
@@ -110,7 +142,7 @@ def provided_by(
     """
     bundled = name.startswith(BUNDLED)
     content = bundled_content(name.removeprefix(BUNDLED)) if bundled else read(name)
-    return parse_reference_values(content, file=name, platform=platform)
+    return parse_reference_values(content, file=name, platform=platform, release=release)
 
 
 def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,8 +214,14 @@ def _family(name: str) -> str:
     return name.partition("-")[2]
 
 
-def _chosen(source: _File, document: Mapping[str, Any], wanted: Platform) -> Mapping[str, Any]:
+def _chosen(
+    source: _File, document: Mapping[str, Any], wanted: Platform, release: Release | None
+) -> str:
+    """Return the key of a platform's values."""
     names = {key: _platform_of(source, key) for key in document}
+    if release:
+        for key, name in names.items():
+            _check_handler(source, key, name, release)
     exact = [key for key, name in names.items() if name == wanted.name]
     keys = exact or [key for key, name in names.items() if _family(name) == _family(wanted.name)]
     if not keys:
@@ -192,19 +230,31 @@ def _chosen(source: _File, document: Mapping[str, Any], wanted: Platform) -> Map
     if any(document[key] != document[keys[0]] for key in keys):
         message = f"has different values for platform '{wanted.name}': {', '.join(keys)}"
         raise source.refused(message, f"/{keys[-1]}")
-    values: Mapping[str, Any] = document[keys[0]]
-    return values
+    return keys[0]
+
+
+def _check_handler(source: _File, key: str, name: str, release: Release) -> None:
+    """Refuse the runtime handler of a platform that the release does not have: its values are those of another release."""
+    if key.lower().startswith(HANDLER_PREFIX) and name not in release.platforms:
+        raise source.refused(
+            f"'{key}' is a runtime handler of platform '{name}', which release {release.name} does not have",
+            f"/{key}",
+            f"take the reference values of {release.name}, or set runtime.release in contrast.toml: "
+            f"{', '.join(releases_with(name))} have the platform",
+        )
 
 
 def defaults_for(
     platform: Platform | str,
     *,
+    release: Release | None = None,
     overrides: ReferenceOverrides | None = None,
     local_root_sha256_hex: str | None = None,
     provided: ProvidedValues | None = None,
 ) -> ReferenceValues:
     """Return the reference values of a platform; an unknown value is missing (None or "").
 
+    release: the one of the runtime, None for the newest that has the platform. Members that it does not have get no value.
     overrides: the settings' [reference_values]. provided: the values of its file. local_root_sha256_hex: SHA-256 of the
     simulated processor's root certificate; platform `local` needs it, and nothing else changes its entry.
     Raises ValueError for `local` without it, SettingsError if settings name a product that the platform does not have.
@@ -216,15 +266,17 @@ def defaults_for(
         if not local_root_sha256_hex:
             raise ValueError("the local platform needs the simulated processor's root")
         return ReferenceValues(simulated=(simulated_reference(local_root_sha256_hex),))
+    form = (release or newest_with(wanted.name)).manifest
     if wanted.tee == "tdx":
         entries = provided.tdx or ({},)
-        return ReferenceValues(tdx=tuple(_tdx(wanted, overrides, entry) for entry in entries))
+        return ReferenceValues(tdx=tuple(_tdx(wanted, form, overrides, entry) for entry in entries))
+    chosen = _products(wanted, overrides, provided)
+    # In the file's order, in which a release lists the numbers of processors and their products.
+    known = [entry for entry in provided.snp if entry["ProductName"] in chosen]
+    named = {entry["ProductName"] for entry in known}
+    blank = [{"ProductName": product} for product in chosen if product not in named]
     return ReferenceValues(
-        snp=tuple(
-            _snp(wanted, product, overrides, entry)
-            for product in _products(wanted, overrides, provided)
-            for entry in _of_product(provided, product)
-        )
+        snp=tuple(_snp(wanted, form, overrides, entry) for entry in (*known, *blank))
     )
 
 
@@ -255,44 +307,58 @@ def _products(
     return tuple(product for product in wanted.products if product in chosen)
 
 
-def _of_product(provided: ProvidedValues, product: str) -> Sequence[Mapping[str, Any]]:
-    return [entry for entry in provided.snp if entry["ProductName"] == product] or [{}]
-
-
 def _snp(
-    wanted: Platform, product: str, overrides: ReferenceOverrides, entry: Mapping[str, Any]
+    wanted: Platform, form: ManifestForm, overrides: ReferenceOverrides, entry: Mapping[str, Any]
 ) -> SnpReference:
-    is_aks = wanted.name.startswith("aks-")
+    is_aks, product = wanted.name.startswith("aks-"), entry["ProductName"]
     tcb = to_json(SnpTcb()) | dict(bundled_minimum_tcb(wanted.name, product))
     document = {
+        "Platform": wanted.canonical,
         "TrustedMeasurement": "",
+        # A measurement that says nothing of processors is that of a guest with one.
+        "CPUs": 1,
+        "MinimumMitigationVector": 0,
         **entry,
-        "ProductName": product,
         "MinimumTCB": tcb | _known(entry.get("MinimumTCB")),
         "GuestPolicy": to_json(GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0)),
         "PlatformInfo": to_json(PlatformInfo()) | _known(entry.get("PlatformInfo")),
     }
-    declared = overrides.snp.get(product, {})
-    return to_record(SnpReference, _declared(SnpReference, document, declared))
+    document = _declared(SnpReference, document, overrides.snp.get(product, {}))
+    return to_record(SnpReference, _of_release(SnpReference, document, form))
 
 
-def _tdx(wanted: Platform, overrides: ReferenceOverrides, entry: Mapping[str, Any]) -> TdxReference:
+def _tdx(
+    wanted: Platform, form: ManifestForm, overrides: ReferenceOverrides, entry: Mapping[str, Any]
+) -> TdxReference:
     document = {
+        "Platform": wanted.canonical,
+        "MinTCBEvaluationDataNumber": 0,
         "MrTd": "",
         # RTMR3 is never extended.
         "Rtmrs": ["", "", "", "0" * 96],
         "MinimumQeSvn": 0,
         "MinimumPceSvn": 0,
-        **({"MinimumTeeTcbSvn": ""} if wanted.legacy_tdx else {}),
+        "MinimumTeeTcbSvn": "",
         "MrSeam": "",
         "TdAttributes": TD_ATTRIBUTES,
         "Xfam": XFAM,
         "MemoryIntegrity": False,
+        "SMTDisabled": False,
+        "StaticPlatform": False,
         **_known(entry),
     }
     # An empty list keeps the values of the file.
     declared = {key: value for key, value in overrides.tdx.items() if value != ()}
-    return to_record(TdxReference, _declared(TdxReference, document, declared))
+    document = _declared(TdxReference, document, declared)
+    return to_record(TdxReference, _of_release(TdxReference, document, form))
+
+
+def _of_release(
+    record: type[Record], document: Mapping[str, Any], form: ManifestForm
+) -> dict[str, Any]:
+    """Return the members that a release has; `unread` reports those of others that somebody set."""
+    read = {entry.name for entry in members_of(record, form).values()}
+    return {name: value for name, value in document.items() if name in read}
 
 
 def _declared(

@@ -1,9 +1,9 @@
 """The rules of a manifest, each with a stable code; all findings are collected, not only the first.
 
-M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M010-M019 policies; M020, M021 the number of
-Coordinators; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated evidence.
-A value that only the user knows may be missing: `catalogue.MISSING_VALUES`.
-Source: docs/internals/manifest.md 2; M003, M004, M061 are ours.
+M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M005 member that the release does not read; M010-M019
+policies; M020, M021 the number of Coordinators; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated
+evidence. A value that only the user knows may be missing: `catalogue.MISSING_VALUES`.
+Source: docs/internals/manifest.md 2; docs/internals/releases.md 2.2 (what differs by release); M003 to M005, M061 are ours.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,22 +17,18 @@ from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
 from contrast_tasks.json_text import shown
 from contrast_tasks.manifest._checks import Collector
+from contrast_tasks.manifest.forms import manifest_document
 from contrast_tasks.manifest.model import HASH, Manifest, PolicyEntry
 from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
-from contrast_tasks.trusted_guests import ReferenceValues
+from contrast_tasks.releases.table import RELEASES, Release
+from contrast_tasks.trusted_guests import FIXED_GUEST_POLICY, GuestPolicy, ReferenceValues
 
 FILE_NAME = "manifest.json"
-_WITHOUT_OWNERS = {
-    "WorkloadOwnerKeyDigests": (
-        catalogue.IMMUTABLE,
-        "is empty, so this manifest can never be updated",
-    ),
-    "SeedshareOwnerPubKeys": (
-        catalogue.NO_RECOVERY,
-        "is empty, so the Coordinator cannot be recovered",
-    ),
-}
+_OWNERS = ("WorkloadOwnerKeyDigests", "WorkloadOwnerPubKeys")
+_RECOVERERS = "SeedshareOwnerPubKeys"
+# What gives the host access to the guest's memory.
+_DANGEROUS = ("MigrateMA", "Debug")
 
 
 class ManifestError(FindingsError):
@@ -69,41 +65,69 @@ def only_missing(findings: Iterable[Finding]) -> bool:
 def validate_manifest(
     manifest: Manifest | Mapping[str, Any],
     *,
+    release: Release | None = None,
     file: str = FILE_NAME,
     line: Callable[[str], int | None] = lambda _: None,
     lenient: bool = False,
-    allow_multiple_coordinators: bool = False,
 ) -> list[Finding]:
     """Return every finding about a manifest, in the order of its members.
 
-    manifest: the model, or a parsed JSON document. line: returns the line of a pointer in the file, if there is a file.
-    lenient: unknown members are warnings instead of errors.
+    manifest: the model, or a parsed JSON document. release: the one whose Coordinator reads it; None: a manifest of any release
+    will do. line: returns the line of a pointer in the file, if there is a file. lenient: unknown members are warnings.
     """
-    document = to_json(manifest) if isinstance(manifest, Manifest) else manifest
+    document = _document_of(manifest, release) if isinstance(manifest, Manifest) else manifest
 
     def locate(path: Path) -> Location:
         pointer = to_pointer(path)
         return Location(file=file, line=line(pointer), pointer=pointer)
 
-    check = Collector(Findings(locate), lenient=lenient)
+    check = Collector(Findings(locate), release=release, lenient=lenient)
     if not isinstance(document, dict):
         check.report(catalogue.NOT_JSON, (), f"is {shown(document)}, expected a JSON object")
         return check.findings
     top = check.members(document, (), Manifest) or {}
     if "Policies" in top:
-        _check_policies(check, top["Policies"], allow_multiple=allow_multiple_coordinators)
+        _check_policies(check, top["Policies"])
     if "ReferenceValues" in top:
-        _check_reference_values(check, top["ReferenceValues"])
-    for member in Manifest.members:
-        if member.name in _WITHOUT_OWNERS and member.name in top:
-            check.member(member, top[member.name], (member.name,))
-            if not top[member.name]:
-                entry, reason = _WITHOUT_OWNERS[member.name]
-                check.report(entry, (member.name,), reason)
+        _check_reference_values(check, top["ReferenceValues"], is_fixed=_is_fixed(top, release))
+    _check_owners(check, top)
     return check.findings
 
 
-def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> None:
+def _document_of(manifest: Manifest, release: Release | None) -> dict[str, Any]:
+    if release:
+        return manifest_document(manifest, release.manifest)
+    document: dict[str, Any] = to_json(manifest)
+    # One list is enough; which one depends on the release.
+    return {_OWNERS[0]: None, **document}
+
+
+def _is_fixed(top: Mapping[str, Any], release: Release | None) -> bool:
+    """Return whether every release that the manifest may be for prescribes the guest policy; its owner list tells them apart."""
+    rows = (release,) if release else RELEASES
+    return all(row.manifest.is_guest_policy_fixed for row in rows if row.manifest.owners in top)
+
+
+def _check_owners(check: Collector, top: Mapping[str, Any]) -> None:
+    for entry in Manifest.members:
+        name = next((name for name in (entry.name, *entry.old) if name in top), "")
+        if name and entry.name in (*_OWNERS, _RECOVERERS):
+            check.member(entry, top[name], (name,))
+            if entry.name == _RECOVERERS and not top[name]:
+                reason = "is empty, so the Coordinator cannot be recovered"
+                check.report(catalogue.NO_RECOVERY, (name,), reason)
+    lists = [name for name in _OWNERS if name in top]
+    if not lists and check.release is None:
+        reason = f"has neither '{_OWNERS[0]}' nor '{_OWNERS[1]}', expected one"
+        check.report(catalogue.ABSENT_MEMBER, (), reason)
+    elif not any(top[name] for name in lists):
+        name = lists[0] if lists else check.release.manifest.owners if check.release else ""
+        what = "is empty" if lists else "is absent"
+        reason = f"{what}, so this manifest can never be updated"
+        check.report(catalogue.IMMUTABLE, (name,), reason)
+
+
+def _check_policies(check: Collector, value: Any) -> None:
     path: Path = ("Policies",)
     if value is None or value == {}:
         check.report(catalogue.NO_POLICIES, path, "is empty, expected at least one policy")
@@ -124,7 +148,7 @@ def _check_policies(check: Collector, value: Any, *, allow_multiple: bool) -> No
         hint = "add the Coordinator's resources to the sources, or set coordinator.include"
         reason = "has no entry with the role coordinator, expected one"
         check.report(catalogue.NO_COORDINATOR_POLICY, path, reason, hint=hint)
-    elif coordinators > 1 and not allow_multiple:
+    elif coordinators > 1:
         reason = f"has {coordinators} entries with the role coordinator, expected one"
         check.report(catalogue.MANY_COORDINATORS, path, reason)
 
@@ -149,7 +173,7 @@ def _check_entry(check: Collector, value: Any, path: Path) -> dict[str, Any]:
     return entry
 
 
-def _check_reference_values(check: Collector, value: Any) -> None:
+def _check_reference_values(check: Collector, value: Any, *, is_fixed: bool) -> None:
     path: Path = ("ReferenceValues",)
     members = check.members({} if value is None else value, path, ReferenceValues)
     if members is None:
@@ -164,13 +188,35 @@ def _check_reference_values(check: Collector, value: Any) -> None:
         counts[name] = len(entries)
         for index, entry in enumerate(entries):
             check.setting = _setting_of_tcb(entry) if name == "snp" else ""
-            check.record(member.shape.element, entry, (*path, name, index))
+            found = check.record(member.shape.element, entry, (*path, name, index))
+            if isinstance(policy := found.get("GuestPolicy"), dict):
+                place = (*path, name, index, "GuestPolicy")
+                # Simulated evidence is ours and changes with no release.
+                _check_guest_policy(check, policy, place, is_fixed=is_fixed or name == "simulated")
     if not any(counts.values()):
         reason = "has no entry, expected at least one in snp or tdx"
         check.report(catalogue.NO_REFERENCE_VALUES, path, reason)
     if counts["simulated"] and (counts["snp"] or counts["tdx"]):
         reason = "mixes simulated entries with those of real hardware, expected one of the two"
         check.report(catalogue.MIXED_PLATFORMS, path, reason)
+
+
+def _check_guest_policy(
+    check: Collector, policy: Mapping[str, Any], path: Path, *, is_fixed: bool
+) -> None:
+    for member in GuestPolicy.members:
+        value = policy.get(member.name, member.absent)
+        permitted = FIXED_GUEST_POLICY[member.name]
+        if not member.shape.accepts(value) or value in permitted:
+            continue
+        if is_fixed:
+            wanted = " or ".join(map(shown, permitted))
+            reason = f"is {shown(value)}, expected {wanted}"
+            check.report(catalogue.GUEST_POLICY, (*path, member.name), reason)
+        elif member.name in _DANGEROUS:
+            reason = "is true, so the host may read the guest's memory"
+            place = (*path, member.name)
+            check.report(catalogue.GUEST_POLICY, place, reason, is_milder=True)
 
 
 def _setting_of_tcb(entry: Any) -> str:

@@ -20,6 +20,7 @@ from contrast_tasks.steps.work import Head, shown
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
     from contrast_tasks.manifest.model import Manifest
+    from contrast_tasks.releases.table import Release
     from contrast_tasks.steps.keys import PublicKeys
 
 VERSION = 1
@@ -101,8 +102,11 @@ def check_project(
 
     paths, workloads = project.paths, project.index.workloads
     manifest, merged = compose(project, heads, keys)
-    content = render_manifest(manifest)
-    validated = _manifest_findings(manifest, content, heads, accepted, paths.manifest)
+    release = project.settings.release
+    content = render_manifest(manifest, release.manifest)
+    validated = _manifest_findings(
+        manifest, content, heads, accepted, release=release, file=paths.manifest
+    )
     findings = [*of_sources, *merged, *validated, *without_id_block(project, heads)]
     for name, head in heads.items():
         if head.findings:
@@ -126,6 +130,8 @@ def _manifest_findings(
     content: bytes,
     heads: Mapping[str, Head],
     accepted: Collection[str],
+    *,
+    release: "Release",
     file: str,
 ) -> Sequence[Finding]:
     """Return the findings about the manifest; check only the entries that were not accepted before if that is enough.
@@ -143,11 +149,11 @@ def _manifest_findings(
             head.policy_sha256 for name, head in heads.items() if head.role or name not in accepted
         }
         entries = {name: entry for name, entry in manifest.policies.items() if name in new}
-        part = render_manifest(manifest.replace(policies=entries))
-        _, found = check_manifest(part, file=file)
+        part = render_manifest(manifest.replace(policies=entries), release.manifest)
+        _, found = check_manifest(part, release=release, file=file)
         if not found:
             return found
-    return check_manifest(content, file=file)[1]
+    return check_manifest(content, release=release, file=file)[1]
 
 
 def refuse_foreign(project: Project) -> None:

@@ -20,7 +20,7 @@ PRIVATE_MODE = 0o600
 
 
 class PublicKeys(Record):
-    """The parts of the keys that enter the manifest; workload_owners is None if updates are disabled.
+    """The parts of the keys that enter the manifest; workload_owners, whole public keys, is None if updates are disabled.
 
     local_root_sha256: the simulated processor's root, "" on other platforms. All hex.
     """
@@ -52,7 +52,7 @@ def prepare_keys(settings: Settings) -> tuple[PublicKeys, list[str]]:
     public = PublicKeys(
         workload_owners=None
         if settings.disable_updates
-        else _public(root, settings.workload_owner_keys, keys.workload_owner_digest),
+        else _public(root, settings.workload_owner_keys, keys.workload_owner_hex),
         seedshare_owners=_public(root, settings.seedshare_owner_keys, keys.seedshare_owner_hex),
         local_root_sha256=_local_root(settings),
     )
@@ -75,7 +75,7 @@ def _make_missing(root: Path, names: Sequence[str], generate: Callable[[], bytes
     return list(names)
 
 
-def _public(root: Path, names: Sequence[str], digest: Callable[..., str]) -> tuple[str, ...]:
+def _public(root: Path, names: Sequence[str], encode: Callable[..., str]) -> tuple[str, ...]:
     found = []
     for name in names:
         try:
@@ -84,7 +84,7 @@ def _public(root: Path, names: Sequence[str], digest: Callable[..., str]) -> tup
             message = f"owner key cannot be read: {error.strerror}"
             hint = "create it, or name one path only so that it is created"
             raise UsageError(message, hint=hint, where=Location(file=name)) from error
-        found.append(digest(pem, file=name))
+        found.append(encode(pem, file=name))
     return tuple(sorted(set(found)))
 
 

@@ -13,11 +13,14 @@ from contrast_tasks.files import remove_empty_parents
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.entries import WorkloadEntry, merge_entries
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.owners import owner_lists
 from contrast_tasks.manifest.reference_values import (
     ProvidedValues,
     defaults_for,
     provided_by,
 )
+from contrast_tasks.manifest.unread import unread_values
+from contrast_tasks.platforms import platform as find_platform
 from contrast_tasks.steps.keys import PublicKeys
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head
@@ -27,7 +30,7 @@ from contrast_tasks.trusted_guests import ReferenceValues
 def compose(
     project: Project, heads: Mapping[str, Head], keys: PublicKeys
 ) -> tuple[Manifest, list[Finding]]:
-    """Return the manifest of the workloads, and the findings of merging equal policies.
+    """Return the manifest of the workloads, and the findings about equal policies and reference values without effect.
 
     heads: by workload id; those without a policy do not appear in the manifest.
     """
@@ -48,26 +51,42 @@ def compose(
             )
         )
     policies, findings = merge_entries(entries)
+    settings, provided = project.settings, _provided(project)
+    findings += unread_values(
+        find_platform(settings.platform),
+        settings.release,
+        settings.reference_overrides,
+        provided,
+        where=settings.where,
+        is_reference=settings.components.are_reference,
+    )
     manifest = Manifest(
         policies=policies,
-        reference_values=reference_values(project, keys.local_root_sha256),
-        workload_owner_key_digests=keys.workload_owners,
+        reference_values=_values(project, provided, keys.local_root_sha256),
         seedshare_owner_pub_keys=keys.seedshare_owners,
+        **owner_lists(keys.workload_owners, settings.release.manifest),
     )
     return manifest, findings
 
 
-def reference_values(project: Project, local_root_sha256: str = "") -> ReferenceValues:
-    """Return the project's reference values; local_root_sha256: of the simulated processor, on platform `local`.
+def reference_values(project: Project) -> ReferenceValues:
+    """Return the reference values of a project on a platform other than `local`.
 
     Raises SettingsError if their file cannot be read.
     """
+    return _values(project, _provided(project))
+
+
+def _values(
+    project: Project, provided: ProvidedValues | None, local_root_sha256: str = ""
+) -> ReferenceValues:
     settings = project.settings
     return defaults_for(
         settings.platform,
+        release=settings.release,
         overrides=settings.reference_overrides,
         local_root_sha256_hex=local_root_sha256 or None,
-        provided=_provided(project),
+        provided=provided,
     )
 
 
@@ -75,7 +94,12 @@ def _provided(project: Project) -> ProvidedValues | None:
     name = project.settings.reference_values
     if name is None:
         return None
-    return provided_by(name, project.settings.platform, read=lambda path: _read(project.root, path))
+    return provided_by(
+        name,
+        project.settings.platform,
+        read=lambda path: _read(project.root, path),
+        release=project.settings.release,
+    )
 
 
 def _read(root: Path, name: str) -> bytes:

@@ -20,6 +20,7 @@ from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
+from contrast_tasks.releases.choose import newest_with
 from dev.bench.timing import Measured, environment, python
 from dev.checkout import ROOT
 
@@ -37,7 +38,7 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
             _HASHES[1]: PolicyEntry(sans=("web", "*"), workload_secret_id="web"),
         },
         reference_values=defaults_for("local", local_root_sha256_hex=processor.root_sha256_hex),
-        workload_owner_key_digests=(),
+        workload_owner_pub_keys=(),
         seedshare_owner_pub_keys=(),
     )
     validators = validators_for(manifest, coordinator_only=True)
@@ -49,7 +50,12 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
             connect("127.0.0.1", user, validators=validators, now=now).close()
 
         with connect("127.0.0.1", user, validators=validators, now=datetime.now(UTC)) as peer:
-            userapi.set_manifest(peer.channel, render_manifest(manifest), _POLICIES, 30)
+            userapi.set_manifest(
+                peer.channel,
+                render_manifest(manifest, newest_with("local").manifest),
+                _POLICIES,
+                30,
+            )
         yield from _measure_rate("attested handshakes", shake, pid)
         issuer = processor.issuer(bytes.fromhex(_HASHES[1]))
         key = ec.generate_private_key(ec.SECP256R1())

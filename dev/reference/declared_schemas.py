@@ -9,10 +9,12 @@ from typing import Any
 
 from contrast_tasks.declare.shapes import Leaf, List, Map, Table
 from contrast_tasks.images.lock import LockDocument
+from contrast_tasks.manifest.forms import releases_with
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.reference_values import FILE_ENTRY
 from contrast_tasks.records import REFUSED, REQUIRED, Member, Record
 from contrast_tasks.settings.model import SHAPE
+from contrast_tasks.trusted_guests import FIXED_GUEST_POLICY
 
 Schema = dict[str, Any]
 
@@ -72,7 +74,18 @@ class _Schemas:
         if name not in self.parts:
             self.parts[name] = {}
             self.parts[name] = self._table({each.name: each for each in record.members})
+            for member in record.members:
+                self._add_spellings(self.parts[name], member, record)
         return {"$ref": f"#/$defs/{name}"}
+
+    def _add_spellings(self, part: Schema, member: Member, record: type[Record]) -> None:
+        """Let a member have the names of other releases, too; one of them is enough."""
+        others = [name for name in member.old if name in releases_with(record)]
+        for name in others:
+            part["properties"][name] = part["properties"][member.name]
+            if member.name in part["required"]:
+                part["required"].remove(member.name)
+                part |= _or_required(name, member.name)
 
     def _is_required(self, member: Member) -> bool:
         if self.is_partial:
@@ -111,6 +124,11 @@ def settings() -> Schema:
     }
 
 
+def _or_required(one: str, other: str) -> Schema:
+    """Return what makes an object have at least one of two members."""
+    return {"if": {"required": [one]}, "then": True, "else": {"required": [other]}}
+
+
 def _at_least_one(name: str) -> Schema:
     return {"required": [name], "properties": {name: {"type": "array", "minItems": 1}}}
 
@@ -121,6 +139,17 @@ def manifest(title: str, description: str, *, with_blanks: bool) -> Schema:
     body = schemas.of(Manifest)
     parts = schemas.parts
     parts["manifest"]["properties"]["Policies"]["minProperties"] = 1
+    # The owner list tells whether the release prescribes the guest policy.
+    fixed = {"$ref": "#/$defs/fixedGuestPolicy"}
+    parts["fixedGuestPolicy"] = {
+        "properties": {name: {"enum": list(values)} for name, values in FIXED_GUEST_POLICY.items()}
+    }
+    guest = {"properties": {"GuestPolicy": fixed}}
+    parts["simulatedReference"] |= {"allOf": [guest]}
+    parts["manifest"] |= _or_required("WorkloadOwnerPubKeys", "WorkloadOwnerKeyDigests")
+    parts["manifest"]["else"] |= {
+        "properties": {"ReferenceValues": {"properties": {"snp": {"items": guest}}}}
+    }
     hardware = [_at_least_one("snp"), _at_least_one("tdx")]
     simulated = _at_least_one("simulated")
     parts["referenceValues"] |= {
@@ -162,7 +191,7 @@ DECLARED = {
     "settings": settings(),
     "manifest": manifest(
         "Deployment manifest",
-        "manifest.json as it is set and verified. Rules that a schema cannot express (one Coordinator, keys that parse) are in "
+        "manifest.json of any release, as it is set and verified. Rules that a schema cannot express (one Coordinator, keys that parse) are in "
         "contrast_tasks/manifest/validate.py.",
         with_blanks=False,
     ),

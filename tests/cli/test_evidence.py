@@ -15,6 +15,7 @@ from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import simulated_reference
+from contrast_tasks.releases.table import V1_16
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
     ReferenceValues,
@@ -58,7 +59,7 @@ def write_manifest(folder: Path, host_data_hex: str = HOST_DATA.hex(), **values:
         workload_owner_key_digests=(new_owner().digest_hex,),
     )
     path = folder / "judging.json"
-    path.write_bytes(render_manifest(manifest))
+    path.write_bytes(render_manifest(manifest, V1_16.manifest))
     return path
 
 

@@ -86,10 +86,9 @@ def test_what_cannot_be_calculated_is_named_one_by_one_with_the_way_to_learn_it(
     names = [line for line in shown.err.splitlines() if line.startswith("missing ")]
     assert shown.code == 0
     assert names == [
-        "missing tdx[0].Rtmrs[0]",
-        "missing tdx[0].Rtmrs[1]",
-        "missing tdx[0].Rtmrs[2]",
-        "missing tdx[0].MinimumTeeTcbSvn",
+        "missing tdx[0].Rtrms[0]",
+        "missing tdx[0].Rtrms[1]",
+        "missing tdx[0].Rtrms[2]",
         "missing tdx[0].MrSeam",
     ]
     assert "hint: give what the firmware measures of the machine with --machine-digest" in shown.err
@@ -190,7 +189,7 @@ def test_the_report_has_values_and_gaps_as_json(outside: Terminal, files: Path) 
     assert (shown.code, shown.err) == (0, "")
     assert result["platform"] == "k3s-qemu-tdx"
     assert result["values"]["tdx"][0]["MrTd"] == mrtd(tdx_firmware()).hex()
-    assert result["missing"][0]["name"] == "tdx[0].Rtmrs[0]"
+    assert result["missing"][0]["name"] == "tdx[0].Rtrms[0]"
     assert all(entry["hint"] for entry in result["missing"])
 
 
@@ -230,6 +229,7 @@ OTHER = "--firmware OVMF.fd"
         (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --vcpus 2", "the product's own processor"),
         (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --cpu EPYC-v4", "without --vcpus, --cpu"),
         (f"--platform k3s-qemu-tdx {OTHER} --any-vcpus", "measured on SEV-SNP only"),
+        (f"--platform k3s-qemu-snp {OTHER} --any-vcpus", "APEIP, which release v1.12.0 does not"),
         (f"--platform k3s-qemu-snp {OTHER} --vcpus many", "invalid int value: 'many'"),
         (f"--platform k3s-qemu-snp {OTHER} --features many", "--features is 'many', wanted"),
         (f"--platform k3s-qemu-snp {OTHER} --cpu Rome", "unknown product 'Rome', wanted one of"),
@@ -267,8 +267,11 @@ def expected() -> Any:
 
 @real_data
 def test_launch_digests_are_the_published_ones_for_each_product_and_number_of_processors(
-    outside: Terminal,
+    terminal: Terminal,
 ) -> None:
+    # The only release whose manifest names the number of processors.
+    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\nruntime.release = "v1.20.0"\n'
+    (terminal.root / "contrast.toml").write_text(head)
     published = {
         (case["cpu"], case["vcpus"]): case["launch_digest"]
         for case in expected()["cases"]
@@ -276,8 +279,8 @@ def test_launch_digests_are_the_published_ones_for_each_product_and_number_of_pr
     }
     counts = sorted({vcpus for cpu, vcpus in published if cpu == "EPYC-v4"})
 
-    shown = outside.run(
-        *("measure", "--platform", "metal-qemu-snp", "--cpu", "EPYC-v4"),
+    shown = terminal.run(
+        *("measure", "--cpu", "EPYC-v4"),
         *("--firmware", str(MEASURED / expected()["firmware"])),
         *("--firmware-digest", expected()["ovmf_only_digest"]),
         *(word for count in counts for word in ("--vcpus", str(count))),
@@ -286,7 +289,7 @@ def test_launch_digests_are_the_published_ones_for_each_product_and_number_of_pr
     entries = json.loads(shown.out)["metal-qemu-snp"]["snp"]
     assert shown.code == 0
     assert [(entry["ProductName"], entry["CPUs"]) for entry in entries] == [
-        (product, count) for product in ("Milan", "Genoa") for count in counts
+        (product, count) for count in counts for product in ("Milan", "Genoa")
     ]
     assert {entry["TrustedMeasurement"] for entry in entries} == {
         published["EPYC-v4", count] for count in counts
@@ -316,12 +319,12 @@ def test_missing_tcb_values_of_each_product_are_named(outside: Terminal) -> None
 def test_one_entry_can_stand_for_any_number_of_processors(outside: Terminal) -> None:
     firmware = MEASURED / expected()["firmware"]
     words = [
-        *("measure", "--platform", "k3s-qemu-snp", "--firmware", str(firmware)),
+        *("measure", "--platform", "metal-qemu-snp", "--firmware", str(firmware)),
         *("--firmware-digest", expected()["ovmf_only_digest"]),
     ]
 
-    seeds = json.loads(outside.run(*words, "--any-vcpus").out)["k3s-qemu-snp"]["snp"]
-    fours = json.loads(outside.run(*words, "--vcpus", "4").out)["k3s-qemu-snp"]["snp"]
+    seeds = json.loads(outside.run(*words, "--any-vcpus").out)["metal-qemu-snp"]["snp"]
+    fours = json.loads(outside.run(*words, "--vcpus", "4").out)["metal-qemu-snp"]["snp"]
 
     for seed, four in zip(seeds, fours, strict=True):
         signature = CPU_SIGNATURES[seed["ProductName"]]
@@ -422,7 +425,7 @@ def test_what_is_measured_of_a_td_is_in_the_manifest_and_what_is_missing_is_name
     (written,) = json.loads((terminal.root / "values.json").read_text())["k3s-qemu-tdx"]["tdx"]
     (entry,) = json.loads((terminal.root / "manifest.json").read_text())["ReferenceValues"]["tdx"]
     assert (measured.code, generated.code) == (0, 13)
-    assert (entry["MrTd"], entry["Rtmrs"]) == (written["MrTd"], written["Rtmrs"])
+    assert (entry["MrTd"], entry["Rtrms"]) == (written["MrTd"], written["Rtmrs"])
     assert "ReferenceValues.tdx[0].MrSeam" in generated.err
 
 

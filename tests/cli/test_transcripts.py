@@ -470,7 +470,7 @@ def test_a_manifest_with_an_extra_key_is_refused(terminal: Terminal, project: Fa
     assert [line for line in shown.err.splitlines() if "warning[" not in line] == [
         (
             "manifest.json:2: error[M002 unknown-member]: Extra: unknown member, expected one of Policies,"
-            " ReferenceValues, WorkloadOwnerKeyDigests, SeedshareOwnerPubKeys"
+            " ReferenceValues, WorkloadOwnerKeyDigests, WorkloadOwnerPubKeys, SeedshareOwnerPubKeys"
         ),
         "contrast-tasks: error: 1 error, 2 warnings",
         "  hint: run 'contrast-tasks generate' to write the manifest again",
@@ -539,11 +539,11 @@ def test_a_first_run_shows_policies_then_files_then_one_summary(
         ),
         "wrote manifest.json",
         (
-            "manifest.json:70: warning[M051 immutable]: WorkloadOwnerKeyDigests: is empty, so this manifest"
+            "manifest.json:69: warning[M051 immutable]: WorkloadOwnerKeyDigests: is empty, so this manifest"
             " can never be updated"
         ),
         (
-            "manifest.json:71: warning[M053 no-recovery]: SeedshareOwnerPubKeys: is empty, so the"
+            "manifest.json:70: warning[M053 no-recovery]: SeedshareOwnerPubKeys: is empty, so the"
             " Coordinator cannot be recovered"
         ),
         "generated 4 of 4 workloads, 13 files written, 2 warnings (<time>)",

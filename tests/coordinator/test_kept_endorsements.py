@@ -21,6 +21,7 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.snp.document import parse_document, render_document
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.releases.table import V1_16
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
     ReferenceValues,
@@ -190,7 +191,9 @@ def coordinator(
         assert ready.wait(30)
         told: Any = next(line for line in caplog.records if line.msg == "Coordinator started")
         with connect("127.0.0.1", told.user_api, validators=None, unverified=True, now=NOW) as peer:
-            userapi.set_manifest(peer.channel, render_manifest(manifest()), POLICIES, 10)
+            userapi.set_manifest(
+                peer.channel, render_manifest(manifest(), V1_16.manifest), POLICIES, 10
+            )
         kept = EndorsementCache(tmp_path / "kept")
         yield Running(mesh_api=told.mesh_api, kept=kept, vendor=vendor)
     finally:

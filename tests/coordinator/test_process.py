@@ -29,6 +29,7 @@ from contrast_tasks.errors import ContrastError, EvidenceRejected, NotAuthorised
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
+from contrast_tasks.releases.table import V1_16
 from coordinator.seedshares import EncryptedShare
 from tests.fakes.coordinator import Caller
 
@@ -159,7 +160,7 @@ def test_manifest_certificate_update_and_stop(
     tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
 ) -> None:
     manifest = make_manifest(processor, owner)
-    content = render_manifest(manifest)
+    content = render_manifest(manifest, V1_16.manifest)
     key = ec.generate_private_key(ec.SECP256R1())
     with started(tmp_path / "state", environ) as running:
         assert running.probe("startup") == 200
@@ -198,7 +199,7 @@ def test_what_must_be_refused_is_refused_and_changes_nothing(
     tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
 ) -> None:
     manifest = make_manifest(processor, owner)
-    content = render_manifest(manifest)
+    content = render_manifest(manifest, V1_16.manifest)
     extra = json.dumps(json.loads(content) | {"Extra": 1}, indent=2).encode()
     key = ec.generate_private_key(ec.SECP256R1())
     with started(tmp_path / "state", environ) as running:
@@ -247,7 +248,7 @@ def test_evidence_of_another_processor_is_not_accepted(
     key = ec.generate_private_key(ec.SECP256R1())
     with started(tmp_path / "state", environ) as running:
         with user_api(running, manifest) as channel:
-            userapi.set_manifest(channel, render_manifest(manifest), POLICIES, 10)
+            userapi.set_manifest(channel, render_manifest(manifest, V1_16.manifest), POLICIES, 10)
 
         with pytest.raises(EvidenceRejected):
             new_cert(running, other, key, WEB_POLICY)
@@ -263,7 +264,7 @@ def test_after_a_restart_a_seedshare_owner_recovers(
     seedshare_owner: Caller,
 ) -> None:
     manifest = make_manifest(processor, owner, seedshare_owner)
-    content = render_manifest(manifest)
+    content = render_manifest(manifest, V1_16.manifest)
     with started(tmp_path, environ) as running:
         with user_api(running, manifest) as channel:
             first = userapi.set_manifest(channel, content, POLICIES, 10)
@@ -296,7 +297,7 @@ def test_a_history_file_changed_on_disk_is_named_with_found_and_wanted(
     path = tmp_path / "policies" / WEB_HASH
     with started(tmp_path, environ) as running:
         with user_api(running, manifest) as channel:
-            userapi.set_manifest(channel, render_manifest(manifest), POLICIES, 10)
+            userapi.set_manifest(channel, render_manifest(manifest, V1_16.manifest), POLICIES, 10)
             path.write_bytes(b"package evil\n")
 
             with pytest.raises(CoordinatorFailed) as caught:

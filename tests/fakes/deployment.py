@@ -15,6 +15,7 @@ from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.keys import workload_owner_digest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
+from contrast_tasks.releases.table import V1_16
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from coordinator.options import Options
@@ -111,7 +112,8 @@ class Project:
                 reference_values=values,
                 workload_owner_key_digests=self.owner_digests,
                 seedshare_owner_pub_keys=self.seedshare_owners,
-            )
+            ),
+            V1_16.manifest,
         )
         self.manifest.write_bytes(content)
         return content

@@ -63,6 +63,12 @@ SIMULATED: dict[str, Any] = {
     "GuestPolicy": GUEST_POLICY,
     "PlatformInfo": PLATFORM_INFO,
 }
+# A P-384 key of the release fixtures, in the manifests of v1.20.0 and, as digest, of v1.9.0.
+OWNER = (
+    "3076301006072a8648ce3d020106052b810400220362000434254c0fbbbe98b04adf902cb8635f2e21922a7744c2d0d7aa729a2e68b35fcad2170c9e"
+    "f5bf91609ff08c5690ebf1265b7332f11ab2e5d6048eed83c713a3c2b7ad3e26ebbc7b6444b0372742f38bf7ea8ba732d575546b7325d8a4a79e50d8"
+)
+OWNER_DIGEST = "616b0295105f781f40850bf832eb0169890c25b56cc4d9ca6408a8116fb3510d"
 # A PKCS#1 RSAPublicKey with a modulus of 2048 bits (2**2047 + 1) and exponent 65537.
 RSA_KEY = "3082010a0282010100" + "80" + "00" * 254 + "01" + "0203010001"
 

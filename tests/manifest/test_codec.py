@@ -11,6 +11,7 @@ from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.codec import check_manifest, parse_manifest, render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.validate import ManifestError
+from contrast_tasks.releases.table import V1_9, V1_16, V1_21
 from contrast_tasks.schema import validate
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
@@ -24,6 +25,7 @@ from contrast_tasks.trusted_guests import (
 from tests.manifest.samples import (
     ABSENT,
     COORDINATOR,
+    OWNER,
     RSA_KEY,
     SIMULATED,
     SNP,
@@ -33,12 +35,17 @@ from tests.manifest.samples import (
     document,
 )
 
+TDX_16 = {name: TDX[name] for name in ("MrTd", "MrSeam", "Rtmrs", "Xfam", "AllowedPIIDs")}
 GOLDEN = Path(__file__).parents[1] / "golden" / "manifest"
 SNP0 = ("ReferenceValues", "snp", 0)
 
 
 def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
+
+
+# A member more or less is tested with the files of the releases.
+FORM = V1_16.manifest
 
 
 def sample(**values: Any) -> Manifest:
@@ -51,6 +58,7 @@ def sample(**values: Any) -> Manifest:
         },
         reference_values=ReferenceValues(**values),
         workload_owner_key_digests=("d4" * 32,),
+        workload_owner_pub_keys=(OWNER,),
         seedshare_owner_pub_keys=(RSA_KEY,),
     )
 
@@ -67,11 +75,10 @@ FULL_SNP = SnpReference(
     trusted_measurement_hex="6c" * 48,
     minimum_tcb=SnpTcb(bootloader=9, tee=0, snp=23, microcode=72),
     guest_policy=GuestPolicy(abi_minor=31),
-    platform_info=None,
     minimum_mitigation_vector=0,
     allowed_chip_ids=("ab" * 64,),
     apeip_hex="00c0ffee",
-    cpus=4,
+    allow_vlek=True,
 )
 TDX_ENTRY = TdxReference(
     mr_td_hex="1a" * 48,
@@ -82,8 +89,13 @@ TDX_ENTRY = TdxReference(
     minimum_pce_svn=0,
     minimum_tee_tcb_svn_hex="",
     td_attributes_hex="0000001000000000",
-    memory_integrity=False,
 )
+FORMS = {
+    "snp-with-missing-tcb": V1_16.manifest,
+    "snp-with-everything": V1_21.manifest,
+    "tdx-with-missing-values": V1_9.manifest,
+    "simulated": V1_21.manifest,
+}
 LOCAL = SimulatedReference(
     root_sha256_hex="c3" * 32,
     trusted_measurement_hex="6c" * 48,
@@ -104,21 +116,18 @@ LOCAL = SimulatedReference(
 def test_the_bytes_are_those_of_the_golden_file(
     name: str, manifest: Manifest, golden: Callable[[str, bytes], bytes]
 ) -> None:
-    found = render_manifest(manifest)
+    found = render_manifest(manifest, FORMS[name])
 
     assert found == golden(f"manifest/{name}.json", found)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["snp-with-missing-tcb", "snp-with-everything", "tdx-with-missing-values", "simulated"],
-)
+@pytest.mark.parametrize("name", FORMS)
 def test_a_golden_file_is_read_and_written_without_a_change(name: str) -> None:
     content = (GOLDEN / f"{name}.json").read_bytes()
 
     manifest = parse_manifest(content, tolerate_missing=True)
 
-    assert render_manifest(manifest) == content
+    assert render_manifest(manifest, FORMS[name]) == content
     assert validate(json.loads(content), "manifest.input") == []
 
 
@@ -130,7 +139,7 @@ def test_html_and_line_separator_characters_are_escaped_and_others_are_not() -> 
     )
     manifest = Manifest(policies={"ab" * 32: entry}, reference_values=ReferenceValues())
 
-    text = render_manifest(manifest).decode()
+    text = render_manifest(manifest, FORM).decode()
 
     assert (
         r'"WorkloadSecretID": "\u003ca\u003e\u0026\u2028\u2029\"\\\n\u0001'
@@ -147,12 +156,12 @@ def test_empty_lists_and_null_are_told_apart() -> None:
         seedshare_owner_pub_keys=(),
     )
 
-    assert render_manifest(none) == (
-        b'{\n  "Policies": {},\n  "ReferenceValues": {},\n'
+    assert render_manifest(none, FORM) == (
+        b'{\n  "Policies": null,\n  "ReferenceValues": {},\n'
         b'  "WorkloadOwnerKeyDigests": null,\n  "SeedshareOwnerPubKeys": null\n}\n'
     )
     assert b'"WorkloadOwnerKeyDigests": [],\n  "SeedshareOwnerPubKeys": []\n}\n' in render_manifest(
-        empty
+        empty, FORM
     )
 
 
@@ -167,19 +176,18 @@ def test_null_and_empty_lists_survive_reading_and_writing(
     value = changed(value, (*SNP0, "AllowedChipIDs"), chips)
     content = (json.dumps(value, indent=2) + "\n").encode()
 
-    assert render_manifest(parse_manifest(content)) == content
+    assert render_manifest(parse_manifest(content), FORM) == content
 
 
 @pytest.mark.parametrize(
-    "values",
-    [{"snp": [SNP, SNP]}, {"tdx": [TDX]}, {"simulated": [SIMULATED]}, {"snp": [SNP], "tdx": [TDX]}],
+    "values", [{"snp": [SNP, SNP]}, {"simulated": [SIMULATED]}, {"snp": [SNP], "tdx": [TDX_16]}]
 )
 def test_what_is_read_says_what_was_written(values: dict[str, Any]) -> None:
     value = document(**values)
 
     manifest = parse_manifest(encoded(value))
 
-    assert json.loads(render_manifest(manifest)) == value
+    assert json.loads(render_manifest(manifest, FORM)) == value
 
 
 def test_absent_guest_policy_members_are_false_and_not_their_defaults() -> None:
@@ -200,15 +208,16 @@ def test_absent_platform_info_stays_unchecked() -> None:
     assert entry.platform_info is None
 
 
-def test_old_spellings_are_read_and_written_as_the_new_ones() -> None:
-    value = document(tdx=[TDX])
+def test_an_old_spelling_is_read_and_written_as_the_release_spells_it() -> None:
+    value = document(tdx=[TDX_16])
     entry = value["ReferenceValues"]["tdx"][0]
     entry["Rtrms"] = entry.pop("Rtmrs")
     value["SeedshareOwnerKeys"] = value.pop("SeedshareOwnerPubKeys")
 
     manifest = parse_manifest(encoded(value))
 
-    assert json.loads(render_manifest(manifest)) == document(tdx=[TDX])
+    assert json.loads(render_manifest(manifest, FORM)) == document(tdx=[TDX_16])
+    assert b'"Rtrms": [' in render_manifest(manifest, V1_9.manifest)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +320,7 @@ TCBS = st.builds(
     snp=st.none() | st.integers(0, 255),
     microcode=st.none() | st.integers(0, 255),
 )
-INFOS = st.none() | st.builds(PlatformInfo)
+INFOS = st.builds(PlatformInfo)
 SNPS = st.builds(
     SnpReference,
     product_name=st.sampled_from(["Milan", "Genoa"]),
@@ -320,10 +329,9 @@ SNPS = st.builds(
     guest_policy=st.builds(GuestPolicy, abi_minor=st.sampled_from([0, 31])),
     platform_info=INFOS,
     allowed_chip_ids=st.none() | st.just(()) | st.just(("ab" * 64,)),
-    minimum_mitigation_vector=st.none() | st.integers(0, 2**64 - 1),
-    apeip_hex=st.none() | st.just("00c0ffee"),
-    cpus=st.none() | st.integers(0, 220),
-    platform=st.none() | TEXT,
+    minimum_mitigation_vector=st.integers(0, 2**64 - 1),
+    apeip_hex=st.just("") | st.just("00c0ffee"),
+    platform=TEXT,
 )
 TDXS = st.builds(
     TdxReference,
@@ -331,9 +339,13 @@ TDXS = st.builds(
     rtmrs_hex=st.tuples(HEX48, HEX48, HEX48, HEX48),
     mr_seam_hex=HEX48 | st.just(""),
     xfam_hex=st.just("e702060000000000"),
-    minimum_qe_svn=st.none() | st.integers(0, 65535),
+    platform=TEXT,
+    min_tcb_evaluation_data_number=st.integers(0, 2**63 - 1),
     allowed_piids=st.none() | st.just(("ab" * 16,)),
-    memory_integrity=st.none() | st.booleans(),
+    memory_integrity=st.booleans(),
+    smt_disabled=st.booleans(),
+    static_platform=st.booleans(),
+    allow_quote_v5=st.none() | st.booleans(),
 )
 MANIFESTS = st.builds(
     Manifest,
@@ -346,7 +358,7 @@ MANIFESTS = st.builds(
         tdx=st.lists(TDXS, max_size=2).map(tuple),
         simulated=st.just(()),
     ),
-    workload_owner_key_digests=st.none() | st.lists(HEX32, unique=True, max_size=2).map(tuple),
+    workload_owner_pub_keys=st.none() | st.just(()) | st.just((OWNER,)),
     seedshare_owner_pub_keys=st.none() | st.just((RSA_KEY,)),
 )
 
@@ -354,12 +366,12 @@ MANIFESTS = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(MANIFESTS)
 def test_any_manifest_survives_writing_and_reading(manifest: Manifest) -> None:
-    content = render_manifest(manifest)
+    content = render_manifest(manifest, V1_21.manifest)
 
     again = parse_manifest(content, tolerate_missing=True)
 
     assert again == manifest
-    assert render_manifest(again) == content
+    assert render_manifest(again, V1_21.manifest) == content
     assert validate(json.loads(content), "manifest.input") == []
 
 

@@ -13,6 +13,7 @@ from contrast_tasks.manifest.reference_values import (
 )
 from contrast_tasks.manifest.validate import is_missing, validate_manifest
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.releases.table import V1_11, V1_12, V1_20, V1_21, Release
 from contrast_tasks.settings.model import ReferenceOverrides
 from contrast_tasks.trusted_guests import GuestPolicy, PlatformInfo, SnpTcb
 
@@ -44,19 +45,21 @@ TDX_MISSING = ["tdx/0/MrTd", "tdx/0/Rtmrs/0", "tdx/0/Rtmrs/1", "tdx/0/Rtmrs/2", 
 
 
 @pytest.mark.parametrize(
-    ("platform", "wanted"),
+    ("platform", "release", "wanted"),
     [
-        ("aks-clh-snp", ["snp/0/TrustedMeasurement"]),
-        ("k3s-qemu-snp", SNP_MISSING),
-        ("metal-qemu-snp-gpu", SNP_MISSING),
-        ("k3s-qemu-tdx", [*TDX_MISSING, "tdx/0/MinimumTeeTcbSvn"]),
-        ("metal-qemu-tdx-gpu", TDX_MISSING),
+        ("aks-clh-snp", V1_12, ["snp/0/TrustedMeasurement"]),
+        ("k3s-qemu-snp", V1_12, SNP_MISSING),
+        ("metal-qemu-snp-gpu", V1_21, SNP_MISSING),
+        ("k3s-qemu-tdx", V1_11, [*TDX_MISSING, "tdx/0/MinimumTeeTcbSvn"]),
+        ("k3s-qemu-tdx", V1_12, TDX_MISSING),
+        ("metal-qemu-tdx-gpu", V1_21, TDX_MISSING),
     ],
+    ids=str,
 )
 def test_without_file_and_settings_what_nobody_knows_is_missing(
-    platform: str, wanted: list[str]
+    platform: str, release: Release, wanted: list[str]
 ) -> None:
-    assert sorted(missing(defaults_for(platform))) == sorted(wanted)
+    assert sorted(missing(defaults_for(platform, release=release))) == sorted(wanted)
 
 
 def test_aks_has_the_published_tcb_and_guest_policy() -> None:
@@ -77,12 +80,12 @@ def test_bare_metal_snp_has_one_entry_per_product() -> None:
 
 
 def test_tdx_has_the_published_constants() -> None:
-    (entry,) = defaults_for("k3s-qemu-tdx").tdx
+    (entry,) = defaults_for("k3s-qemu-tdx", release=V1_11).tdx
 
     assert entry.td_attributes_hex == "0000001000000000"
     assert entry.xfam_hex == "e702060000000000"
     assert (entry.minimum_qe_svn, entry.minimum_pce_svn) == (0, 0)
-    assert entry.memory_integrity is False
+    assert entry.memory_integrity is None
     assert entry.allow_quote_v5 is None
     assert entry.rtmrs_hex[3] == "00" * 48
 
@@ -95,7 +98,7 @@ def test_the_local_platform_trusts_the_given_root_and_is_complete() -> None:
     assert entry.root_sha256_hex == "c3" * 32
     assert entry.trusted_measurement_hex == SIMULATED_MEASUREMENT
     assert {item.code for item in validate_manifest(manifest)} == {"M010", "M020", "M051", "M053"}
-    assert b'"simulated"' in render_manifest(manifest)
+    assert b'"simulated"' in render_manifest(manifest, V1_21.manifest)
 
 
 def test_the_local_platform_needs_a_root() -> None:
@@ -158,7 +161,8 @@ def test_several_entries_of_one_product_are_kept() -> None:
         {"ProductName": "Milan", "TrustedMeasurement": "7d" * 48, "CPUs": 2},
     ]
 
-    values = defaults_for("k3s-qemu-snp", provided=provided({"snp": entries}))
+    file = provided({"snp": entries})
+    values = defaults_for("metal-qemu-snp", release=V1_20, provided=file)
 
     assert [entry.cpus for entry in values.snp] == [1, 2]
 
@@ -186,7 +190,7 @@ def test_settings_win_over_the_file() -> None:
         }
     )
 
-    (entry,) = defaults_for("k3s-qemu-snp", overrides=overrides, provided=file).snp
+    (entry,) = defaults_for("metal-qemu-snp", release=V1_21, overrides=overrides, provided=file).snp
 
     assert entry.minimum_tcb == SnpTcb(bootloader=9, tee=0, snp=23)
     assert entry.platform_info == PlatformInfo(tsme_enabled=True)

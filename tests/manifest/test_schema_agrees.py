@@ -16,7 +16,7 @@ from tests.manifest.samples import GUEST_POLICY, PLATFORM_INFO, SIMULATED, SNP, 
 pytestmark = pytest.mark.sweep
 
 # What names can stand in a certificate, how many entries have a role, and what is inside a key.
-BEYOND_A_SCHEMA = {"M015", "M020", "M021", "M052"}
+BEYOND_A_SCHEMA = {"M015", "M020", "M021", "M050", "M052"}
 FULL_SNP = SNP | {
     "Platform": "Metal-QEMU-SNP",
     "MinimumMitigationVector": 0,
@@ -32,7 +32,6 @@ FULL_TDX = TDX | {
     "SMTDisabled": False,
     "StaticPlatform": True,
     "AllowQuoteV5": False,
-    "CPUs": 2,
 }
 BASES = {
     "snp": document(snp=[FULL_SNP, SNP]),

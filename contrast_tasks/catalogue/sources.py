@@ -263,3 +263,8 @@ ANNOTATION_CONFLICT = define(
     "an annotation has one value on the object and another on its pod template",
     "keep one of the two",
 )
+POLICY_CHANNEL = define(
+    "W102 policy-channel warning",
+    "a source has a policy for the runtime of another release; the output has a new one instead",
+    "deploy what generate writes, not the source; or correct [runtime] release",
+)

@@ -13,6 +13,7 @@ from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube.check_annotations import check_confidential_role, check_runtime_class
 from contrast_tasks.kube.check_containers import check_identity, check_memory
+from contrast_tasks.kube.check_policy import check_policy
 from contrast_tasks.kube.check_volumes import check_secure_pv, check_volumes
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates, selections
@@ -32,6 +33,7 @@ def check_workload(
     subject = Subject(document, obj)
     check_runtime_class(subject)
     check_confidential_role(subject)
+    check_policy(subject, release.channel_of(platform.name))
     check_identity(subject)
     check_memory(subject)
     if platform.pulls_in_guest:

@@ -1,5 +1,7 @@
 """The whole path on the real example: generated, deployed, set, verified, voted, updated, stopped."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -51,6 +53,20 @@ def contrast_tasks(project: Path, *words: str, **environ: str) -> subprocess.Com
         check=False,
         timeout=120,
     )
+
+
+@pytest.mark.parametrize(("release", "suffix"), [("v1.11.0", ".rego"), ("v1.13.0", ".rego.gz")])
+def test_the_demo_passes_with_the_policy_channel_of_earlier_releases(
+    project: Path, release: str, suffix: str
+) -> None:
+    done = contrast_tasks(project, "demo", "--set", f'runtime.release = "{release}"')
+
+    assert done.returncode == 0, done.stderr
+    assert f"all {len(STEPS)} steps passed" in done.stdout + done.stderr
+    manifest = json.loads((project / "manifest.json").read_bytes())
+    policies = project.glob(f"build/policies/*{suffix}")
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in policies}
+    assert hashes == set(manifest["Policies"])
 
 
 def test_the_demo_proves_every_step_and_leaves_nothing_running(project: Path) -> None:

@@ -9,6 +9,7 @@ ROLE_COORDINATOR: Final = "coordinator"
 SKIP_INITIALIZER: Final = PREFIX + "skip-initializer"
 SECURE_PV: Final = PREFIX + "secure-pv"
 WORKLOAD_SECRET_ID: Final = PREFIX + "workload-secret-id"
+IMAGE_STORE_SIZE: Final = PREFIX + "image-store-size"
 
 INGRESS: Final = PREFIX + "servicemesh-ingress"
 EGRESS: Final = PREFIX + "servicemesh-egress"

@@ -218,6 +218,11 @@ UNKNOWN_PLATFORM = define(
     "a runtime class is for an unknown platform",
     "write contrast-cc",
 )
+IMAGE_STORE_ABSENT = define(
+    "G070 image-store-absent error",
+    "the settings ask for image stores, which the runtime's release does not have",
+    "remove defaults.image_store and --inject-image-store, or set a later release under [runtime]",
+)
 CONFIG_NOT_IN_SOURCES = define(
     "G080 config-missing error",
     "a workload refers to a ConfigMap or Secret that is not among the sources",

@@ -51,6 +51,15 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
             dest=name.replace("-", "_"),
             help=f"add no container for {what}",
         )
+    for word, wanted in (("inject", True), ("skip", False)):
+        parser.add_argument(
+            f"--{word}-image-store",
+            action="store_const",
+            const=wanted,
+            default=None,
+            dest="image_store",
+            help=f"{'add a' if wanted else 'add no'} volume that images are unpacked into",
+        )
     parser.add_argument(
         "-w",
         "--add-workload-owner-key",
@@ -89,6 +98,7 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
         "manifest": None if manifest is None else context.path(manifest),
         "defaults__initializer": arguments.initializer,
         "defaults__service_mesh": arguments.service_mesh,
+        "defaults__image_store": arguments.image_store,
         "owners__workload": paths(arguments.workload_owners),
         "owners__seedshare": paths(arguments.seedshare_owners),
         "owners__disable_updates": arguments.disable_updates,

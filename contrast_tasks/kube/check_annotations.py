@@ -114,19 +114,10 @@ def _check_place(subject: Subject, place: Path, known: tuple[str, ...]) -> None:
 def _check_store_size(subject: Subject, path: Path, value: str) -> None:
     key = _PREFIX + _STORE_SIZE
     try:
-        size_bytes = parse_bytes(value)
+        parse_bytes(value)
     except QuantityError as error:
         message = f"the annotation {key}: {error}"
         subject.report(catalogue.ANNOTATION_VALUE, path, message, error.hint)
-        return
-    if size_bytes:
-        # The store is optional (docs/internals/generate.md 8.4); this tool unpacks images in the guest's memory.
-        subject.report(
-            catalogue.ANNOTATION_WITHOUT_EFFECT,
-            path,
-            f"the annotation {key} is {value!r}, but no image store is added to pods; images count"
-            " towards the memory limit",
-        )
 
 
 def _check_type(subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Names of the containers and the volume that `generate` adds to pods."""
+"""Names of the containers and volumes that `generate` adds to pods."""
 
 from typing import Final
 
@@ -6,3 +6,6 @@ INITIALIZER: Final = "contrast-initializer"
 SERVICE_MESH: Final = "contrast-service-mesh"
 # Passes the certificates from the initializer to the other containers.
 SECRETS_VOLUME: Final = "contrast-secrets"
+# Keeps the block device attached that the guest unpacks images into.
+IMAGE_STORE: Final = "pvc-holder"
+IMAGE_STORE_VOLUME: Final = "image-store"

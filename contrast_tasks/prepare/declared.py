@@ -7,8 +7,8 @@ places. Source: docs/internals/graph.md 4; docs/internals/generate.md 5.1, 8.5, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contrast_tasks import __version__, annotations, catalogue
-from contrast_tasks.errors import ImageError, Location, did_you_mean
+from contrast_tasks import annotations, catalogue
+from contrast_tasks.errors import Location, did_you_mean
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import is_known_class
@@ -17,9 +17,7 @@ from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
-from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.model import (
-    ComponentSettings,
     Settings,
     WorkloadSettings,
     workload_key,
@@ -78,33 +76,6 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
         for key, declared in settings.workloads.items()
         if workload_key(key) not in known
     ]
-
-
-def other_versions(settings: Settings) -> list[Finding]:
-    """Return a G090 finding for each image of ours whose tag is another version than that of this tool."""
-    findings = []
-    for setting in ComponentSettings.parts:
-        reference = getattr(settings.components, setting)
-        try:
-            tag = parse_reference(reference).tag
-        except ImageError:
-            continue  # reported where the image is used
-        if tag is None or tag.removeprefix("v") == __version__ or _is_unreleased(tag):
-            continue
-        findings.append(
-            Finding(
-                catalogue.COMPONENT_VERSION,
-                settings.where(f"components.{setting}"),
-                f"components.{setting} is {reference}, expected the tag {__version__}: the injected"
-                " containers and the tool that generates their policies must have the same version",
-            )
-        )
-    return findings
-
-
-def _is_unreleased(tag: str) -> bool:
-    # Source: docs/internals/generate.md 6, VersionsMatch.
-    return "dev" in tag or "pre" in tag
 
 
 def _runtime_class(

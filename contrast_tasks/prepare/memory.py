@@ -5,23 +5,56 @@ Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from contrast_tasks import catalogue
+from contrast_tasks.errors import ImageError
 from contrast_tasks.findings import Finding
-from contrast_tasks.images.lock import LockedImage
+from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.platforms import Platform
-from contrast_tasks.pods.injected import SERVICE_MESH
+from contrast_tasks.platforms import Platform, platform
+from contrast_tasks.pods.injected import IMAGE_STORE, INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
+from contrast_tasks.settings.model import Settings
 
 _MIB: Final = 1 << 20
 # The least memory besides the images: for one process, and for Envoy, whose container declares none.
 # Source: docs/internals/runtime.md 8.
 _LEAST_BYTES: Final = 64 * _MIB
 _MESH_BYTES: Final = 66 * _MIB
+# Of the initializer, once it opens an encrypted volume and stays.
+_INITIALIZER_BYTES: Final = (50 * _MIB, 100 * _MIB)
+
+
+class ImageMemory(NamedTuple):
+    """What our own images take in a guest's memory, in MiB: unpacked, and while they are unpacked; 0 if they are elsewhere."""
+
+    initializer_mib: int = 0
+    service_mesh_mib: int = 0
+
+
+NOT_IN_GUEST: Final = ImageMemory()
+
+
+def image_memory(settings: Settings, lock: Lock) -> ImageMemory:
+    """Return the memory of our images by the lock file; the reference product's images have figures of their release."""
+    components = settings.components
+    if components.are_reference or not platform(settings.platform).pulls_in_guest:
+        return NOT_IN_GUEST
+    return ImageMemory(
+        locked_mib(lock, components.initializer), locked_mib(lock, components.service_mesh)
+    )
+
+
+def locked_mib(lock: Lock, reference: str) -> int:
+    """Return the memory of one image in MiB, 0 for one that is not locked, which is reported elsewhere."""
+    try:
+        image = lock.resolve(reference)
+    except ImageError:
+        image = None
+    return 0 if image is None else -(-sum(image_bytes([image])) // _MIB)
 
 
 def check_memory_bound(
@@ -48,7 +81,7 @@ def check_memory_bound(
     limits = sum(main)
     unpacked, unpacking = 0, 0
     if platform.pulls_in_guest:
-        unpacked, unpacking = image_bytes(images.values())
+        unpacked, unpacking = image_bytes(_in_memory(spec, images))
         concurrent = max(concurrent, _LEAST_BYTES + sidecars + _MESH_BYTES * _has_mesh(spec))
     path = (*subject.spec_path, "containers", 0, "resources", "limits", "memory")
     have = f"the memory limits of the main containers are {_mebibytes(limits)} in all"
@@ -77,7 +110,19 @@ def image_bytes(images: Iterable[LockedImage]) -> tuple[int, int]:
     )
 
 
+def _in_memory(spec: Mapping[str, Any], images: Mapping[str, LockedImage]) -> Iterable[LockedImage]:
+    """Return the images that are unpacked in memory: all, or that of the container which holds the store for the others."""
+    for _, item in workloads.mappings_at(spec, "initContainers"):
+        if item.get("name") == IMAGE_STORE:
+            return [images[item["image"]]] if item.get("image") in images else []
+    return images.values()
+
+
 def _declared(container: Mapping[str, Any], *kinds: str) -> int:
+    if container.get("name") in (INITIALIZER, SERVICE_MESH, IMAGE_STORE):
+        # What these declare is for their images too, which are counted by themselves; Envoy is counted where that is done.
+        is_initializer = container["name"] == INITIALIZER
+        return _INITIALIZER_BYTES[_is_sidecar(container)] if is_initializer else 0
     resources = workloads.mapping_at(container, "resources")
     for kind in kinds:
         value = workloads.mapping_at(resources, kind).get("memory")

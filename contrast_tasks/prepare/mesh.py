@@ -58,8 +58,11 @@ def refuse_without_runtime_class(subject: Subject, declared: Mapping[str, Locati
             )
 
 
-def report_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
-    """Report that the settings disable the mesh that a workload requests, so its traffic is not protected."""
+def report_skipped(subject: Subject, declared: Mapping[str, Location], *, is_local: bool) -> None:
+    """Report that the settings disable the mesh that a workload requests.
+
+    In a guest nobody lifts the rule against incoming connections then (docs/internals/releases.md 4).
+    """
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
     key = next(key for key in annotations.MESH_KEYS if key in values)
@@ -67,7 +70,8 @@ def report_skipped(subject: Subject, declared: Mapping[str, Location]) -> None:
         Finding(
             catalogue.MESH_SKIPPED,
             places.get(key, location(subject.document)),
-            f"{subject.key}: {key} requests the service mesh, but the settings disable it",
+            f"{subject.key}: {key} requests the service mesh, but the settings disable it: outgoing"
+            f" connections are not protected, and incoming ones {'neither' if is_local else 'are refused by the guest'}",
         )
     )
 

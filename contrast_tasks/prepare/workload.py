@@ -21,7 +21,9 @@ from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import is_confidential_class, platform
-from contrast_tasks.prepare import declared, inject, mesh
+from contrast_tasks.prepare import declared, inject, mesh, versions
+from contrast_tasks.prepare.containers import Containers, endorsement_variables
+from contrast_tasks.prepare.memory import NOT_IN_GUEST, ImageMemory
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 
@@ -44,11 +46,12 @@ def prepare(
     settings: Settings,
     runtime_class: str,
     coordinator_namespace: str | None = None,
+    memory: ImageMemory = NOT_IN_GUEST,
 ) -> Prepared:
     """Return a document prepared; the object is unchanged if it runs no pods.
 
     runtime_class: name of the platform's runtime handler. coordinator_namespace: as written in the Coordinator's
-    metadata, "" if that has none; None: the workload's own namespace.
+    metadata, "" if that has none; None: there is none among the sources. memory: what our own images take in the guest.
     """
     if not workloads.is_workload(document.obj):
         return Prepared(obj=document.obj, findings=tuple(check_annotations(document)))
@@ -73,14 +76,16 @@ def prepare(
     where = platform(settings.platform)
     findings.extend(check_workload(document, obj, platform=where, release=settings.release))
     if workloads.is_coordinator(obj):
-        declared.add_variables(obj, inject.endorsement_variables(settings))
+        versions.check_coordinator_version(subject, settings)
+        declared.add_variables(obj, endorsement_variables(settings))
+        inject.add_image_store(subject, obj, Containers(settings=settings, memory=memory))
         return Prepared(obj=obj, findings=tuple(findings))
     config = mesh.read(subject, places, settings.release)
     if config is not None and not settings.service_mesh:
-        mesh.report_skipped(subject, places)
+        mesh.report_skipped(subject, places, is_local=settings.is_local)
         config = None
-    suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace)
-    obj = inject.inject(subject, config, settings, suffix)
+    suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace, settings)
+    obj = inject.inject(subject, config, settings, suffix, memory)
     return Prepared(obj=obj, findings=tuple(findings), mesh=config)
 
 
@@ -115,13 +120,23 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
             needs_coordinator=not settings.include_coordinator,
         ),
         *declared.unknown_workloads(indexes, settings),
-        *declared.other_versions(settings),
+        *versions.other_versions(settings),
+        *versions.impossible_store(settings),
         *mesh.check_topology(indexes, settings),
     ]
 
 
-def _host_suffix(namespace: str, coordinator_namespace: str | None) -> str:
-    # Cluster DNS finds a Service of another namespace only as name.namespace.
+def _host_suffix(namespace: str, coordinator_namespace: str | None, settings: Settings) -> str:
+    """Return what follows the name of the Coordinator's Service; cluster DNS finds one of another namespace only by both.
+
+    Where no namespace is written the kubectl context decides, and the name alone is right in all of them. The reference
+    product writes `default` then, and to v1.15 no namespace at all. Source: docs/internals/releases.md 5.1.
+    """
+    has_namespace = settings.release.injected.host_has_namespace
+    if settings.components.are_reference:
+        return f".{coordinator_namespace or 'default'}" if has_namespace else ""
+    if has_namespace and coordinator_namespace:
+        return f".{coordinator_namespace}"
     own = namespace or "default"
     other = own if coordinator_namespace is None else coordinator_namespace or "default"
     return "" if own == other else f".{other}"

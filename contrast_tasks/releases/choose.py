@@ -6,6 +6,7 @@ from typing import NamedTuple
 from contrast_tasks.errors import did_you_mean
 from contrast_tasks.releases.table import RELEASE_NAMES, RELEASES, UNSUPPORTED, Release
 
+_PARTS = 3
 _NAME = re.compile(r"v?(1\.(0|[1-9][0-9]*))(?:\.(0|[1-9][0-9]*))?")
 
 
@@ -46,6 +47,12 @@ def row_of(name: str) -> Release | Unsupported:
             return row
     reason = dict(UNSUPPORTED).get(minor, "this version of the tool does not know its formats")
     return Unsupported(f"release {name} is not supported: {reason}", f"{known}")
+
+
+def full_name(name: str) -> str:
+    """Return the name of a release with all its parts, v1.13.0 for 1.13."""
+    parts = name.removeprefix("v").split(".")
+    return "v" + ".".join([*parts, "0"][:_PARTS])
 
 
 def is_exact(name: str) -> bool:

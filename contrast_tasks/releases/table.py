@@ -63,11 +63,15 @@ class Injected(Record):
 
 
 class CoordinatorForm(Record):
-    """The Coordinator's resources. Source: 5.5. ports: (name, number) in the order of the pod."""
+    """The Coordinator's resources. Source: 5.5, 6.
+
+    ports: (name, number) in the order of the pod. has_release_tag: its image must have the release as its tag.
+    """
 
     memory: Memory
     ports: tuple[tuple[str, int], ...]
     startup_failures: int = 60
+    has_release_tag: bool = False
 
 
 class Installer(Record):
@@ -223,6 +227,7 @@ V1_15 = V1_13.replace(
     name="v1.15.0",
     channel="initdata",
     manifest=V1_13.manifest.replace(tdx=("MrTd", "Rtmrs", "MrSeam", "TdAttributes", "Xfam")),
+    coordinator=V1_13.coordinator.replace(has_release_tag=True),
     injected=V1_13.injected.replace(secrets_medium="Memory"),
     installer=V1_13.installer.replace(has_api_access=False, has_imagepuller_config=True),
 )

@@ -241,6 +241,13 @@ class Settings(Record):
         name="defaults.service_mesh",
         default=True,
     )
+    image_store: bool | None = member(
+        BOOL,
+        "whether pods get a volume that images are unpacked into, instead of memory; by default as the runtime's release has"
+        " it: yes in v1.13 and v1.15, else no",
+        name="defaults.image_store",
+        default=None,
+    )
     image_layouts: tuple[str, ...] = member(
         _PATHS,
         "OCI image layouts to look up images in before asking their registry",
@@ -316,6 +323,14 @@ class Settings(Record):
     def channel(self) -> Channel:
         """Return how a pod's policy reaches its guest; raises ValueError as `release` does."""
         return self.release.channel_of(self.platform)
+
+    @property
+    def has_image_store(self) -> bool:
+        """Return whether pods get an image store, unless their annotation says otherwise."""
+        kind = self.release.injected.image_store
+        if self.is_local or kind is None:
+            return False
+        return kind == "default" if self.image_store is None else self.image_store
 
     @property
     def packed_layout(self) -> str:

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from contrast_tasks.errors import ImageError
 from contrast_tasks.findings import Finding, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document, decode, parse_documents
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.images import resolve_images
-from contrast_tasks.prepare.memory import check_memory_bound, image_bytes
+from contrast_tasks.prepare.memory import check_memory_bound, image_memory, locked_mib
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import ComponentSettings, Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
@@ -41,6 +40,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         settings=settings,
         runtime_class=project.runtime_class,
         coordinator_namespace=project.coordinator_namespace,
+        memory=image_memory(settings, lock),
     )
     findings, obj = list(prepared.findings), prepared.obj
     is_confidential = is_confidential_class(workloads.runtime_class(obj))
@@ -84,11 +84,6 @@ def _coordinator_as_deployed(text: str, settings: Settings, lock: Lock) -> str:
     image = settings.components.coordinator
     text = text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
     if platform(settings.platform).pulls_in_guest:
-        try:
-            locked = lock.resolve(image)
-        except ImageError:
-            locked = None
-        if locked is not None:
-            needed = _COORDINATOR_MEBIBYTES + -(-sum(image_bytes([locked])) // (1 << 20))
-            text = text.replace(f"memory: {_COORDINATOR_MEBIBYTES}Mi\n", f"memory: {needed}Mi\n")
+        needed = _COORDINATOR_MEBIBYTES + locked_mib(lock, image)
+        text = text.replace(f"memory: {_COORDINATOR_MEBIBYTES}Mi\n", f"memory: {needed}Mi\n")
     return text

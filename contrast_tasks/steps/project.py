@@ -131,17 +131,20 @@ class Project(Record):
 
     @cached_property
     def component_images(self) -> tuple[str, ...]:
-        """Return the images of the injected containers."""
+        """Return the images of the injected containers; that of the initializer holds the image store too."""
         settings = self.settings
+        has_initializer = settings.initializer or settings.has_image_store
         return (
-            *((settings.components.initializer,) if settings.initializer else ()),
+            *((settings.components.initializer,) if has_initializer else ()),
             *((settings.components.service_mesh,) if settings.service_mesh else ()),
         )
 
     def images_of(self, workload: Workload) -> tuple[str, ...]:
         """Return every image reference that the workload's policy may need."""
         if workload.file == COORDINATOR_SOURCE:
-            return (self.settings.components.coordinator,)
+            components = self.settings.components
+            store = (components.initializer,) if self.settings.has_image_store else ()
+            return (components.coordinator, *store)
         return (*workload.images, *self.component_images)
 
     @cached_property

@@ -271,6 +271,8 @@ def _common(project: Project) -> dict[str, str]:
         "[defaults] memory": settings.memory,
         "[defaults] initializer": settings.initializer,
         "[defaults] service_mesh": settings.service_mesh,
+        "[defaults] image_store": settings.image_store,
+        "[components] reference": components.are_reference,
         "[components] initializer": components.initializer,
         "[components] service_mesh": components.service_mesh,
         "[components] coordinator": components.coordinator,

@@ -231,7 +231,7 @@ def test_an_encrypted_volume_needs_the_initializer() -> None:
     ("value", "expected"),
     [
         ("0", []),
-        ("10Gi", ["annotation-without-effect warning"]),
+        ("10Gi", []),
         ("big", ["annotation-value error"]),
         ("-1Gi", ["annotation-value error"]),
     ],

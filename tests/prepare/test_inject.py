@@ -7,11 +7,14 @@ import pytest
 
 from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
+from contrast_tasks.prepare.memory import ImageMemory
 from contrast_tasks.prepare.workload import Prepared, prepare
 from contrast_tasks.settings.model import ComponentSettings, Settings
 
 PREFIX = "contrast.edgeless.systems/"
 MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
+# In other containers than the injected ones, from v1.20.
+READ_ONLY = {**MOUNT, "readOnly": True}
 SETTINGS = Settings(
     root=Path(),
     platform="local",
@@ -77,7 +80,7 @@ def test_the_initializer_is_the_specified_one() -> None:
             ],
             "image": "ours/initializer:1@sha256:" + "1" * 64,
             "name": "contrast-initializer",
-            "resources": {"requests": {"memory": "50Mi"}},
+            "resources": {"limits": {"memory": "64Mi"}, "requests": {"memory": "64Mi"}},
             "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
             "volumeMounts": [MOUNT],
         }
@@ -86,7 +89,7 @@ def test_the_initializer_is_the_specified_one() -> None:
         {"emptyDir": {"medium": "Memory"}, "name": "contrast-secrets"}
     ]
     assert [container["volumeMounts"] for container in spec_of(result)["containers"]] == [
-        [MOUNT]
+        [READ_ONLY]
     ] * 2
 
 
@@ -100,6 +103,7 @@ def test_the_sidecar_is_the_specified_one() -> None:
         "env": [{"name": "CONTRAST_INGRESS_PROXY_CONFIG", "value": "a#8080#true"}],
         "image": "ours/mesh:1",
         "name": "contrast-service-mesh",
+        "resources": {"limits": {"memory": "96Mi"}, "requests": {"memory": "96Mi"}},
         "restartPolicy": "Always",
         "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "privileged": True},
         "startupProbe": {
@@ -134,7 +138,7 @@ def test_users_init_containers_stand_in_between_in_their_order() -> None:
     result = prepared(mesh(), users)
 
     assert names_of(result) == ["contrast-initializer", "x", "w", "contrast-service-mesh"]
-    assert spec_of(result)["initContainers"][1]["volumeMounts"] == [MOUNT]
+    assert spec_of(result)["initContainers"][1]["volumeMounts"] == [READ_ONLY]
 
 
 def test_our_own_containers_of_another_version_are_replaced() -> None:
@@ -168,7 +172,7 @@ def test_a_mount_at_another_path_is_replaced_and_there_is_only_one() -> None:
 
     assert spec_of(result)["containers"][0]["volumeMounts"] == [
         {"name": "v", "mountPath": "/v"},
-        MOUNT,
+        READ_ONLY,
     ]
 
 
@@ -241,16 +245,27 @@ spec:
     [
         (None, "coordinator-ready"),
         ("", "coordinator-ready"),
-        ("default", "coordinator-ready"),
+        ("default", "coordinator-ready.default"),
         ("contrast", "coordinator-ready.contrast"),
     ],
 )
-def test_a_coordinator_of_another_namespace_is_called_by_its_full_name(
+def test_a_coordinator_with_a_namespace_is_called_by_its_full_name(
     coordinator: str | None, host: str
 ) -> None:
     result = prepared(namespace=coordinator)
 
     assert spec_of(result)["initContainers"][0]["env"][0]["value"] == host
+
+
+def test_up_to_v1_15_the_full_name_is_for_another_namespace_only() -> None:
+    old = SETTINGS.replace(release_name="v1.15.0")
+
+    hosts = [
+        spec_of(prepared(namespace=name, settings=old))["initContainers"][0]["env"][0]["value"]
+        for name in ("default", "contrast")
+    ]
+
+    assert hosts == ["coordinator-ready", "coordinator-ready.contrast"]
 
 
 def test_an_encrypted_volume_makes_the_initializer_stay() -> None:
@@ -268,7 +283,12 @@ def test_an_encrypted_volume_makes_the_initializer_stay() -> None:
     ]
     assert initializer["restartPolicy"] == "Always"
     assert initializer["securityContext"] == {"privileged": True}
-    assert initializer["env"][-1] == {"name": "CRYPTSETUP_DEVICE", "value": "/dev/csi0"}
+    assert [variable["name"] for variable in initializer["env"]] == [
+        "COORDINATOR_HOST",
+        "CRYPTSETUP_DEVICE",
+        "CONTRAST_SERVICE_MESH_DISABLED",
+    ]
+    assert initializer["env"][1]["value"] == "/dev/csi0"
     assert {"emptyDir": {"medium": "Memory"}, "name": "data"} in spec_of(result)["volumes"]
 
 
@@ -317,8 +337,9 @@ def test_a_mesh_that_the_settings_leave_out_is_told() -> None:
     assert [(each.rule, each.severity) for each in result.findings] == [
         ("mesh-skipped", Severity.WARNING)
     ]
+    # Nobody lifts the guest's rule against incoming connections (docs/internals/releases.md 4).
     (container,) = spec_of(result)["initContainers"]
-    assert {"name": "CONTRAST_SERVICE_MESH_DISABLED", "value": "true"} in container["env"]
+    assert [variable["name"] for variable in container["env"]] == ["COORDINATOR_HOST"]
     assert result.mesh is None
 
 
@@ -331,3 +352,114 @@ def test_a_decrypted_volume_that_would_never_appear_in_the_container_is_told() -
     for more, expected in (("", ["secure-pv-mount"]), (", mountPropagation: HostToContainer", [])):
         result = prepared(text=text.replace("image: a}", mounted[:-1] % more, 1))
         assert [each.rule for each in result.findings] == expected
+
+
+METAL = SETTINGS.replace(platform="metal-qemu-snp", release_name="v1.13.0")
+
+
+@pytest.mark.parametrize(
+    ("release", "asked", "has_store"),
+    [
+        # docs/internals/releases.md 5.3
+        ("v1.12.0", None, False),
+        ("v1.13.0", None, True),
+        ("v1.15.0", None, True),
+        ("v1.15.0", False, False),
+        ("v1.16.0", None, False),
+        ("v1.21.0", True, True),
+    ],
+)
+def test_pods_get_an_image_store_by_release_and_setting(
+    release: str, asked: bool | None, has_store: bool
+) -> None:
+    settings = METAL.replace(release_name=release, image_store=asked)
+
+    result = prepared(settings=settings)
+
+    assert result.findings == ()
+    assert ("pvc-holder" in names_of(result)) is has_store
+
+
+def test_the_store_comes_first_and_holds_as_much_as_the_annotation_says() -> None:
+    result = prepared(f'{{{PREFIX}image-store-size: "3Gi"}}', settings=METAL)
+    holder, initializer = spec_of(result)["initContainers"]
+
+    assert (holder["name"], initializer["name"]) == ("pvc-holder", "contrast-initializer")
+    assert holder["image"] == SETTINGS.components.initializer
+    claim = spec_of(result)["volumes"][-1]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert claim["resources"] == {"requests": {"storage": "3Gi"}}
+
+
+def test_a_pod_can_do_without_store() -> None:
+    assert names_of(prepared(f'{{{PREFIX}image-store-size: "0"}}', settings=METAL)) == [
+        "contrast-initializer"
+    ]
+
+
+def test_a_store_that_is_there_already_stays_as_it_is() -> None:
+    once = prepared(settings=METAL)
+    spec = spec_of(once)
+    there = (
+        "  initContainers: [{name: pvc-holder, image: x}]\n"
+        "  volumes: [{name: image-store, ephemeral: {}}]\n"
+    )
+
+    assert names_of(prepared("{}", there, settings=METAL)) == ["contrast-initializer", "pvc-holder"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["contrast-secrets", "image-store"]
+
+
+def test_a_size_without_a_store_is_told() -> None:
+    (finding,) = prepared(f'{{{PREFIX}image-store-size: "3Gi"}}').findings
+
+    assert (finding.rule, finding.where.line) == ("annotation-without-effect", 5)
+
+
+def test_a_pod_without_initializer_and_the_coordinator_get_a_store_too() -> None:
+    skipping = prepared(f'{{{PREFIX}skip-initializer: "true"}}', settings=METAL)
+    text = (
+        f"apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: coordinator}}\nspec:\n  template:\n"
+        f"    metadata:\n      annotations: {{{PREFIX}pod-role: coordinator}}\n"
+        "    spec:\n      containers:\n      - {name: coordinator, image: c}\n"
+    )
+    coordinator = prepared(text=text, settings=METAL).obj["spec"]["template"]["spec"]
+
+    assert names_of(skipping) == ["pvc-holder"]
+    assert [each["name"] for each in coordinator["initContainers"]] == ["pvc-holder"]
+
+
+@pytest.mark.parametrize(
+    "image", ["registry.example/contrast/initializer:v1.12.0@sha256:" + "3" * 64, "x/initializer:1"]
+)
+def test_an_initializer_that_the_reference_product_injected_is_replaced(image: str) -> None:
+    result = prepared(
+        "{}", f"  initContainers: [{{name: contrast-initializer, image: '{image}'}}]\n"
+    )
+
+    assert result.findings == ()
+    (container,) = spec_of(result)["initContainers"]
+    assert container["image"] == SETTINGS.components.initializer
+
+
+def test_a_mesh_without_initializer_leaves_the_application_as_it_is() -> None:
+    result = prepared(f'{{{PREFIX}skip-initializer: "true", {PREFIX}servicemesh-ingress: ""}}')
+
+    assert names_of(result) == ["contrast-service-mesh"]
+    assert not any("volumeMounts" in each for each in spec_of(result)["containers"])
+    assert [each["name"] for each in spec_of(result)["volumes"]] == ["contrast-secrets"]
+
+
+@pytest.mark.parametrize("release", ["v1.12.0", "v1.21.0"])
+def test_our_images_find_room_in_a_guest_that_pulls_them(release: str) -> None:
+    document = parse_documents(POD.format(annotations=mesh()), "web.yml")[0]
+
+    result = prepare(
+        document,
+        settings=METAL.replace(release_name=release),
+        runtime_class="contrast-cc-metal-qemu-snp-00000000",
+        memory=ImageMemory(initializer_mib=200, service_mesh_mib=300),
+    )
+
+    first, *_, last = spec_of(result)["initContainers"]
+    assert first["resources"]["requests"] == {"memory": "264Mi"}
+    assert ("limits" in first["resources"]) is (release == "v1.21.0")
+    assert ("resources" in last) is (release == "v1.21.0")

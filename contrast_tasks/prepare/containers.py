@@ -1,0 +1,148 @@
+"""The containers that `generate` adds to pods, as the runtime's release and the owner of the images have them.
+
+They are data in templates/inject/, to which settings, annotations and memory are added.
+Source: docs/internals/releases.md 5.1 to 5.3; docs/internals/generate.md 8.1 to 8.4.
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+import yaml
+
+from contrast_tasks import annotations, resources, variables
+from contrast_tasks.mesh.model import MeshConfig
+from contrast_tasks.pods.injected import SECRETS_VOLUME
+from contrast_tasks.prepare.memory import ImageMemory
+from contrast_tasks.records import Record
+from contrast_tasks.releases.table import Memory
+from contrast_tasks.settings.model import Settings
+
+# What our own processes take besides their images, in MiB: measured 45 for the initializer, 23 for the sidecar, and 66 for
+# Envoy (docs/internals/runtime.md 8).
+_INITIALIZER_MIB: Final = 64
+_SIDECAR_MIB: Final = 96
+_SECURE_PV: Final = Memory(request_mib=100)
+_DEFAULT_STORE_SIZE: Final = "10Gi"
+# Our image has an interpreter and no shell.
+_HOLD: Final = ["python3", "-c", "import signal; signal.pause()"]
+
+Container = dict[str, Any]
+"""A container or a volume of a pod, as YAML has it."""
+
+
+class Containers(Record):
+    """Makes the containers of pods; memory: what our own images take in the guest."""
+
+    settings: Settings
+    memory: ImageMemory
+
+    def initializer(
+        self, host_suffix: str, *, secure_pv: tuple[str, str] | None, has_mesh: bool
+    ) -> Container:
+        """Return the initializer.
+
+        host_suffix: "" or `.<namespace>`, appended to the Coordinator's host name. secure_pv: names of device and mount.
+        has_mesh: whether annotations ask for the mesh.
+        """
+        container = _template("initializer")
+        container["image"] = self.settings.components.initializer
+        container["env"][0]["value"] += host_suffix
+        form = self.settings.release.injected.initializer
+        if secure_pv is not None:
+            addition, form = _template("secure-pv"), _SECURE_PV
+            addition["volumeDevices"][0]["name"], addition["volumeMounts"][0]["name"] = secure_pv
+            for key in ("env", "volumeMounts"):
+                addition[key] = [*container[key], *addition[key]]
+            container |= addition
+        process_mib = _INITIALIZER_MIB if secure_pv is None else form.request_mib
+        container["resources"] = self._resources(form, process_mib, self.memory.initializer_mib)
+        if not has_mesh:
+            # The guest refuses incoming connections until the sidecar allows them; without a mesh the initializer does. If
+            # the settings leave out a sidecar that annotations ask for, nobody does (docs/internals/releases.md 4).
+            container["env"].append({"name": variables.MESH_DISABLED, "value": "true"})
+        container["env"] += endorsement_variables(self.settings)
+        return _ordered(container)
+
+    def sidecar(self, values: Mapping[str, str], mesh: MeshConfig) -> Container:
+        """Return the mesh sidecar; values: the pod's annotations."""
+        container = _template("service-mesh")
+        container["image"] = self.settings.components.service_mesh
+        given = {name: values.get(key) for key, name in annotations.MESH_VARIABLES.items()}
+        env = [{"name": name, "value": value} for name, value in given.items() if value]
+        if env:
+            container["env"] = env
+        if mesh.admin_port is not None:
+            container["ports"] = [{"containerPort": mesh.admin_port, "name": "contrast-admin"}]
+        if self.settings.components.are_reference:
+            container["args"] = ["-l", "debug"]
+        form = self.settings.release.injected.service_mesh
+        if form is not None:
+            container["resources"] = self._resources(
+                form, _SIDECAR_MIB, self.memory.service_mesh_mib
+            )
+        return _ordered(container)
+
+    def image_store(self, size: str | None) -> tuple[Container, Container]:
+        """Return the container that holds the image store, and the store's volume; size: by default 10Gi."""
+        container, volume = _template("image-store"), _template("image-store-volume")
+        container["image"] = self.settings.components.initializer
+        if not self.settings.components.are_reference:
+            container["command"] = [*_HOLD]
+        form = self.settings.release.injected.image_store_memory
+        if form is not None:
+            container["resources"] = self._resources(
+                form, _INITIALIZER_MIB, self.memory.initializer_mib
+            )
+        claim = volume["ephemeral"]["volumeClaimTemplate"]["spec"]
+        claim["resources"]["requests"]["storage"] = size or _DEFAULT_STORE_SIZE
+        return _ordered(container), volume
+
+    def folder(self, name: str) -> Container:
+        """Return the volume for certificates, or for what an encrypted volume holds; ours is always in memory."""
+        medium = self.settings.release.injected.secrets_medium
+        if not self.settings.components.are_reference:
+            medium = "Memory"
+        return {"emptyDir": {"medium": medium} if medium else {}, "name": name}
+
+    def secrets_mount(self) -> Container:
+        """Return the mount of the certificates in all containers but the injected ones."""
+        mount: Container = {"mountPath": "/contrast", "name": SECRETS_VOLUME}
+        is_read_only = self.settings.release.injected.is_mount_read_only
+        return {**mount, "readOnly": True} if is_read_only else mount
+
+    def _resources(self, form: Memory, process_mib: int, image_mib: int) -> Container:
+        """Return request and limit in the release's form, for ours with what our process and its image take."""
+        is_theirs = self.settings.components.are_reference
+        memory = {"memory": f"{form.request_mib if is_theirs else process_mib + image_mib}Mi"}
+        return (
+            {"limits": memory, "requests": {**memory}} if form.has_limit else {"requests": memory}
+        )
+
+
+def endorsement_variables(settings: Settings) -> list[dict[str, str]]:
+    """Return entries of a container's `env` that name mirrors and proxy of the vendors' services, for images of ours."""
+    pairs = sorted(settings.mirrors.items())
+    values = {
+        variables.ENDORSEMENTS_MIRRORS: " ".join(f"{prefix}={mirror}" for prefix, mirror in pairs),
+        variables.ENDORSEMENTS_PROXY: settings.proxy,
+    }
+    is_theirs = settings.components.are_reference
+    return [
+        {"name": name, "value": value} for name, value in values.items() if value and not is_theirs
+    ]
+
+
+@cache
+def _loaded(name: str) -> Any:
+    return yaml.load(resources.read_text(f"templates/inject/{name}.yml"), yaml.CSafeLoader)
+
+
+def _template(name: str) -> Container:
+    template: Container = copy.deepcopy(_loaded(name))
+    return template
+
+
+def _ordered(container: Container) -> Container:
+    return dict(sorted(container.items()))

@@ -10,6 +10,7 @@ from typing import Any
 
 from contrast_tasks.files import pretty_json, write_atomic
 from dev.bench.attested import measure_attested
+from dev.bench.channels import measure_channels
 from dev.bench.evidence import measure_evidence
 from dev.bench.incremental import measure_incremental
 from dev.bench.timing import Measured, environment, measured, python, run
@@ -32,7 +33,9 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
         lines.append(line)
         ratio = "" if line.ratio is None else f"{line.ratio:6.1f} x"
         budget = f"  (budget {line.budget})" if line.budget else ""
-        sys.stdout.write(f"{line.name:<36} {line.value:9.1f} {line.unit:<5} {ratio}{budget}\n")
+        sys.stdout.write(
+            f"{line.name:<36} {line.value:9.{2 if line.value < 1 else 1}f} {line.unit:<5} {ratio}{budget}\n"
+        )
         sys.stdout.flush()
 
     with tempfile.TemporaryDirectory() as place:
@@ -42,6 +45,8 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             words_of = python("-c", code)
             run(words_of, cwd=folder, env=env)
             tell(measured(name, partial(run, words_of, cwd=folder, env=env)))
+        for line in measure_channels():
+            tell(line)
         for line in measure_incremental(folder):
             tell(line)
         for line in measure_attested(folder):

@@ -91,11 +91,30 @@ def measure(platform: Platform, guest: Guest, release: Release) -> dict[str, Any
             f"--any-vcpus writes APEIP, which release {release.name} does not read",
             hint=f"measure each number of processors with --vcpus; releases that read it: {readers}",
         )
+    _check_number(guest, release)
     # As releases list them: by the number of processors, then by product.
     entries = [
         _snp_entry(guest, product, vcpus) for vcpus in guest.vcpus for product in platform.products
     ]
     return {"snp": [{name: entry[name] for name in entry if name in members} for entry in entries]}
+
+
+def _check_number(guest: Guest, release: Release) -> None:
+    """Raise UsageError for a number of processors of which the release's manifest or pods cannot tell."""
+    form = release.id_blocks
+    most = max(guest.vcpus)
+    if form is None or most == 1:
+        return
+    if not form.by_entry:
+        raise UsageError(
+            f"--vcpus {most} does not show in the manifest of release {release.name}, which holds the measurement"
+            " for one virtual processor",
+            hint="the others follow from it: use --any-vcpus",
+        )
+    if most > form.max_cpus:
+        raise UsageError(
+            f"--vcpus {most} is more than the guests of release {release.name} have, wanted 1 to {form.max_cpus}"
+        )
 
 
 def _snp_entry(guest: Guest, product: str, vcpus: int) -> dict[str, Any]:

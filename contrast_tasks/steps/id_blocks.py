@@ -63,7 +63,8 @@ def without_id_block(project: Project, heads: Mapping[str, Head]) -> list[Findin
             continue
         workload = project.index.workloads[name]
         numbers = ", ".join(map(str, sorted(known)))
-        option = f"--vcpus {count}" if form.by_entry else "--any-vcpus"
+        every = " ".join(f"--vcpus {number}" for number in sorted({*known, count}))
+        option = every if form.by_entry else "--any-vcpus"
         findings.append(
             Finding(
                 catalogue.CPU_REFERENCE,

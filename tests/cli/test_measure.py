@@ -230,6 +230,11 @@ OTHER = "--firmware OVMF.fd"
         (f"--platform k3s-qemu-snp {OTHER} --any-vcpus --cpu EPYC-v4", "without --vcpus, --cpu"),
         (f"--platform k3s-qemu-tdx {OTHER} --any-vcpus", "measured on SEV-SNP only"),
         (f"--platform k3s-qemu-snp {OTHER} --any-vcpus", "APEIP, which release v1.12.0 does not"),
+        (
+            f"--platform metal-qemu-snp {OTHER} --vcpus 4",
+            "does not show in the manifest of release v1.21.0",
+        ),
+        (f"--platform metal-qemu-snp {OTHER} --vcpus 1 --vcpus 2", "use --any-vcpus"),
         (f"--platform k3s-qemu-snp {OTHER} --vcpus many", "invalid int value: 'many'"),
         (f"--platform k3s-qemu-snp {OTHER} --features many", "--features is 'many', wanted"),
         (f"--platform k3s-qemu-snp {OTHER} --cpu Rome", "unknown product 'Rome', wanted one of"),
@@ -296,6 +301,16 @@ def test_launch_digests_are_the_published_ones_for_each_product_and_number_of_pr
     }
 
 
+def test_more_processors_than_the_release_has_are_refused(terminal: Terminal) -> None:
+    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\nruntime.release = "v1.20.0"\n'
+    (terminal.root / "contrast.toml").write_text(head)
+
+    shown = terminal.run("measure", "--firmware", "OVMF.fd", "--vcpus", "1", "--vcpus", "9")
+
+    assert shown.code == 2
+    assert "--vcpus 9 is more than the guests of release v1.20.0 have, wanted 1 to 8" in shown.err
+
+
 @real_data
 def test_missing_tcb_values_of_each_product_are_named(outside: Terminal) -> None:
     shown = outside.run(
@@ -318,13 +333,13 @@ def test_missing_tcb_values_of_each_product_are_named(outside: Terminal) -> None
 @real_data
 def test_one_entry_can_stand_for_any_number_of_processors(outside: Terminal) -> None:
     firmware = MEASURED / expected()["firmware"]
-    words = [
-        *("measure", "--platform", "metal-qemu-snp", "--firmware", str(firmware)),
-        *("--firmware-digest", expected()["ovmf_only_digest"]),
-    ]
+    words = ["--firmware", str(firmware), "--firmware-digest", expected()["ovmf_only_digest"]]
+    newest = ("measure", "--platform", "metal-qemu-snp", *words)
+    # Its newest release has an entry for each number.
+    older = ("measure", "--platform", "k3s-qemu-snp", *words)
 
-    seeds = json.loads(outside.run(*words, "--any-vcpus").out)["metal-qemu-snp"]["snp"]
-    fours = json.loads(outside.run(*words, "--vcpus", "4").out)["metal-qemu-snp"]["snp"]
+    seeds = json.loads(outside.run(*newest, "--any-vcpus").out)["metal-qemu-snp"]["snp"]
+    fours = json.loads(outside.run(*older, "--vcpus", "4").out)["k3s-qemu-snp"]["snp"]
 
     for seed, four in zip(seeds, fours, strict=True):
         signature = CPU_SIGNATURES[seed["ProductName"]]

@@ -159,7 +159,7 @@ def test_others_have_none_and_lose_those_of_the_source(
 @pytest.mark.parametrize(
     ("release", "dropped", "option"),
     [
-        pytest.param("v1.20.0", "CPUs", "--vcpus 3", id="no entry for three"),
+        pytest.param("v1.20.0", "CPUs", "--vcpus 1 --vcpus 3", id="no entry for three"),
         pytest.param("v1.21.0", "APEIP", "--any-vcpus", id="no start address"),
     ],
 )

@@ -20,6 +20,7 @@ from coordinator.history import History
 from coordinator.listener import HttpListener
 from coordinator.metrics import Metrics
 from coordinator.options import Options
+from coordinator.presence import LockPresence
 from coordinator.probes import Probes, ProbeServer
 from coordinator.state import Guard, HistoryInconsistent
 from coordinator.store.file import FileStore
@@ -71,6 +72,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
     )
     with ExitStack() as stack:
         stack.callback(supply.stop)
+        stack.callback(guard.presence.withdraw)
         probe_server = ProbeServer(*options.http, probes)
         stack.callback(probe_server.stop)
         probe_server.start()
@@ -109,6 +111,7 @@ def _open_guard(options: Options) -> Guard:
         History(FileStore(options.state)),
         parse=_parse_usable,
         now=lambda: datetime.now(UTC),
+        presence=LockPresence(options.state),
         force_new=options.force_new,
     )
 

@@ -14,6 +14,7 @@ the reference in memory. A crash between any two of these steps leaves the old m
 Source: docs/internals/coordinator.md 4.
 """
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -36,11 +37,14 @@ from coordinator.history import (
     sha256,
     sign_latest,
 )
+from coordinator.presence import ALONE, Presence
 from coordinator.seedengine import BadSeed, SeedEngine
 from coordinator.store.base import StoreError
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
+
+_log = logging.getLogger("coordinator.state")
 
 ParseManifest = Callable[[bytes], "Manifest"]
 
@@ -118,8 +122,8 @@ class Status:
 class Guard:
     """Holds the state. Once there is one, readers never wait for writers.
 
-    now, random_bytes: sources of time and randomness. parse: strict, bytes to Manifest. force_new: start over although
-    the store holds transitions without a head.
+    now, random_bytes: sources of time and randomness. parse: strict, bytes to Manifest. presence: of this Coordinator
+    among those on the same store. force_new: start over although the store holds transitions without a head.
     """
 
     def __init__(
@@ -129,9 +133,11 @@ class Guard:
         parse: ParseManifest,
         now: Callable[[], datetime],
         random_bytes: RandomBytes = secrets.token_bytes,
+        presence: Presence = ALONE,
         force_new: bool = False,
     ) -> None:
         self.history = history
+        self.presence = presence
         self.parse = parse
         self.now = now
         self.random_bytes = random_bytes
@@ -169,6 +175,7 @@ class Guard:
             if not self.is_current(state):
                 return False
             state.mark_stale()
+            self.presence.withdraw()
             return True
 
     def unrecovered(self) -> State | None:
@@ -238,7 +245,7 @@ class Guard:
                 self._unfinished.add(transition.digest.hex())
             self.history.put_transition(transition)
             self.history.swap_latest(None if old is None else old.latest, new.latest)
-            self._state = new
+            self._serve(new)
         return new
 
     def reset(self, old: State | None, make_engine: Callable[["Manifest"], SeedEngine]) -> State:
@@ -275,7 +282,7 @@ class Guard:
             self._require_unchanged(old)
             if self.history.latest_unverified() != head:
                 raise ConcurrentUpdate("the history moved on during recovery")
-            self._state = new
+            self._serve(new)
         return new
 
     def _authority(
@@ -290,6 +297,14 @@ class Guard:
             now=now,
             random_bytes=self.random_bytes,
         )
+
+    def _serve(self, new: State) -> None:
+        self._state = new
+        try:
+            self.presence.announce()
+        except StoreError as err:
+            # The state is in force all the same.
+            _log.warning("others cannot see that this coordinator serves: %s", err)
 
     def _require_unchanged(self, old: State | None) -> None:
         if self._state is not old:

@@ -15,7 +15,12 @@ from urllib.parse import quote, unquote
 import grpc
 
 from contrast_tasks.api import userapi_pb2 as pb
-from contrast_tasks.api.errors import REASON_CONFLICT, REASON_NO_MANIFEST, REASON_RECOVERED
+from contrast_tasks.api.errors import (
+    REASON_CONFLICT,
+    REASON_NO_MANIFEST,
+    REASON_PEERS,
+    REASON_RECOVERED,
+)
 from contrast_tasks.api.limits import MAX_HISTORY_BYTES, MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
@@ -107,6 +112,11 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         raise _precondition("no state to recover from", reason=REASON_NO_MANIFEST) from err
     except ConcurrentUpdate as err:
         raise _precondition("coordinator is already recovered", reason=REASON_RECOVERED) from err
+    # Before the caller is authorised, as the reference product has it: whoever asks learns no more than from verify.
+    if not request.Force and guard.presence.has_others():
+        raise _precondition(
+            "rejecting user recovery because recovered peers are available", reason=REASON_PEERS
+        )
 
     def make_engine(manifest: "Manifest") -> SeedEngine:
         # The caller is authorised before the seed is used.

@@ -18,6 +18,7 @@ REASON_KEY = "contrast-reason"
 REASON_NO_MANIFEST = "no-manifest"
 REASON_RECOVERY = "recovery-mode"
 REASON_RECOVERED = "already-recovered"
+REASON_PEERS = "peers-available"
 REASON_INCONSISTENT = "history-inconsistent"
 REASON_CONFLICT = "concurrent-update"
 REASON_OUTDATED = "outdated-snapshot"
@@ -51,6 +52,7 @@ class CoordinatorFailed(CoordinatorUnreachable):
 _HINTS = {
     REASON_NO_MANIFEST: "set a manifest first",
     REASON_RECOVERY: "the coordinator was restarted: recover it with a seed share owner key",
+    REASON_PEERS: "another coordinator of this deployment serves already; --force gives this one a mesh ca of its own",
     REASON_INCONSISTENT: "the coordinator's history lost its newest entry: restore it, or start with --force-new",
     REASON_CONFLICT: "another client set a manifest at the same time: verify, then set again",
 }
@@ -60,6 +62,7 @@ _REASON_IN_TEXT = (
     ("no state to recover from", REASON_NO_MANIFEST),
     ("in recovery mode", REASON_RECOVERY),
     ("already recovered", REASON_RECOVERED),
+    ("rejecting user recovery", REASON_PEERS),
     ("updated concurrently", REASON_CONFLICT),
     ("does not match latest state", REASON_CONFLICT),
 )

@@ -326,3 +326,20 @@ def test_a_key_that_cannot_be_used_is_named(
         run_recover(project.settings, say=quiet, coordinator="127.0.0.1:1")
 
     assert str(caught.value.where) == "seedshare-owner.pem"
+
+
+def test_a_second_coordinator_on_the_same_history_is_recovered_by_force_only(
+    project: Project, processor: Path
+) -> None:
+    with running_coordinator(project, processor=processor) as first:
+        done = run_set(project.settings, say=quiet, coordinator=first)
+        with running_coordinator(project, processor=processor) as second:
+            with pytest.raises(CoordinatorUnreachable, match="recovered peers") as caught:
+                run_recover(project.settings, say=quiet, coordinator=second)
+
+            forced = run_recover(project.settings, say=quiet, coordinator=second, force=True)
+
+    assert caught.value.exit_code == 40
+    assert "--force" in caught.value.hint
+    assert forced.manifest_sha256 == done.manifest_sha256
+    assert forced.mesh_ca_sha256 != done.mesh_ca_sha256

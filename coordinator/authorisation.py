@@ -1,6 +1,8 @@
-"""Who may update and who may recover: the owners of keys listed in the manifest, which they present as TLS client keys.
+"""Who may update and who may recover: the owners of keys that the manifest lists.
 
-TLS proves possession of the key; its digest identifies the owner. Source: docs/internals/coordinator.md 4.4, 6.1.
+An owner presents the key as TLS client key, of which TLS proves possession; its digest identifies the owner. Whoever updates
+may bring an owner's signature over the next transition instead, if the manifest lists full keys.
+Source: docs/internals/coordinator.md 4.4, 4.5, 6.1.
 """
 
 import hashlib
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
+from contrast_tasks.manifest.signing import is_text_signed, text_to_sign
 from coordinator.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -54,6 +57,24 @@ def authorise_update(public_key_spki: bytes | None, in_force: "Manifest") -> Non
         raise _denied("validating peer: no client certificate")
     if not _is_listed(key_digest_hex(public_key_spki), listed):
         raise _denied("validating peer: peer not authorized")
+
+
+def authorise_signature(
+    signature: bytes, manifest: bytes, previous: bytes, owners: "Manifest"
+) -> None:
+    """Refuse unless the signature is an owner's over the transition from `previous` (32 bytes) to the manifest.
+
+    owners: the manifest that lists the keys: the one in force, for the first set the new one. Digests of keys cannot verify
+    a signature. Every refusal has the same text, whatever is wrong.
+    """
+    listed = owners.workload_owner_pub_keys or ()
+    text = text_to_sign(manifest, previous)
+    keys = [load_der_public_key(bytes.fromhex(key)) for key in listed]
+    if not any(
+        isinstance(key, ec.EllipticCurvePublicKey) and is_text_signed(key, signature, text)
+        for key in keys
+    ):
+        raise _denied("validating manifest signature")
 
 
 def authorise_recovery(public_key_spki: bytes | None, persisted: "Manifest") -> None:

@@ -1,7 +1,7 @@
 """The user API's methods as functions of request, caller and guard; `transport` connects them to TLS and gRPC.
 
 Each takes one snapshot of the state. Everything is checked before anything is written; a refused request changes nothing.
-Source: docs/internals/coordinator.md 2.3, 4.3, 6.1.
+Source: docs/internals/coordinator.md 2.3, 4.3, 4.5, 6.1.
 """
 
 import json
@@ -26,7 +26,7 @@ from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
-from coordinator.authorisation import authorise_recovery, authorise_update
+from coordinator.authorisation import authorise_recovery, authorise_signature, authorise_update
 from coordinator.ca import BadName, general_names
 from coordinator.history import HASH_BYTES
 from coordinator.refusal import Refusal
@@ -48,13 +48,22 @@ _MAX_LISTED = 5
 def set_manifest(
     request: pb.SetManifestRequest, identity: PeerIdentity, guard: Guard
 ) -> pb.SetManifestResponse:
-    """Put a manifest in force: any caller may set the first, an owner of the one in force each later one."""
+    """Put a manifest in force: any caller may set the first, an owner of the one in force each later one.
+
+    A signature must be right, whoever sends it; it then takes the place of an owner's client key.
+    """
     _check_sizes(request)
     old = _in_force(guard)
     manifest = _parse_manifest(request.Manifest, guard)
-    _check_previous(request.PreviousTransitionHash, old)
-    if old is not None:
+    previous = NO_TRANSITION if old is None else old.latest.transition_hash
+    # Before the signature, which a newer transition makes wrong too.
+    _check_previous(request.PreviousTransitionHash, previous)
+    if request.Signature:
+        owners = manifest if old is None else old.manifest
+        authorise_signature(request.Signature, request.Manifest, previous, owners)
+    elif old is not None:
         authorise_update(identity.public_key_spki, old.manifest)
+    if old is not None:
         _check_seedshare_owners(manifest, old.manifest)
     policies = _match_policies(manifest, request.Policies)
     _check_names(manifest)
@@ -185,12 +194,11 @@ def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":
         raise _invalid(f"unmarshaling manifest: {err}") from err
 
 
-def _check_previous(expected: bytes, old: State | None) -> None:
+def _check_previous(expected: bytes, found: bytes) -> None:
     if not expected:
         return
     if len(expected) != HASH_BYTES:
         raise _invalid(f"previous transition hash has {len(expected)} bytes, wanted {HASH_BYTES}")
-    found = NO_TRANSITION if old is None else old.latest.transition_hash
     if expected != found:
         raise _precondition(
             f"previous transition {expected.hex()} does not match latest state {found.hex()}",

@@ -48,6 +48,11 @@ def run_sign(
     text = text_to_sign(given.content, previous)
     if not previous.strip(b"\0"):
         say("there is no latest transition: this is for the first manifest of a coordinator")
+    if not given.manifest.workload_owner_pub_keys:
+        say(
+            f"warning: {given.name} lists no owner's key in full (WorkloadOwnerPubKeys, from release 1.20 on): where it is in "
+            "force, no signature can be verified"
+        )
     content = text
     if not prepare:
         key, key_file = load_owner_key(settings, owner_key, owner_key_name)

@@ -66,11 +66,16 @@ def tiny_manifest(
     *,
     owners: Sequence[str] = (),
     seedshare_owners: Sequence[str] = (),
+    owner_keys: Sequence[str] = (),
 ) -> bytes:
-    """Return a manifest without reference values; only `parse_tiny` accepts it."""
+    """Return a manifest without reference values; only `parse_tiny` accepts it.
+
+    owners: digests, owner_keys: full keys of workload owners, in hex.
+    """
     document = {
         "Policies": policies if policies is not None else {POLICY_HASH: {"SANs": ["web", "*"]}},
         "WorkloadOwnerKeyDigests": list(owners),
+        "WorkloadOwnerPubKeys": list(owner_keys),
         "SeedshareOwnerPubKeys": list(seedshare_owners),
     }
     return json.dumps(document).encode()
@@ -91,6 +96,7 @@ def parse_tiny(content: bytes) -> Manifest:
             },
             reference_values=ReferenceValues(),
             workload_owner_key_digests=tuple(document["WorkloadOwnerKeyDigests"]),
+            workload_owner_pub_keys=tuple(document["WorkloadOwnerPubKeys"]),
             seedshare_owner_pub_keys=tuple(document["SeedshareOwnerPubKeys"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as err:

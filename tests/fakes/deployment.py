@@ -64,8 +64,11 @@ class Project:
             ),
         }
         self.owner_digests: tuple[str, ...] | None = ()
+        self.owner_keys: tuple[str, ...] | None = None
+        self.release = V1_16
         self.seedshare_owners: tuple[str, ...] = ()
         self.root_sha256_hex = processor.root_sha256_hex
+        root.mkdir(exist_ok=True)
         (root / "contrast.toml").write_text(SETTINGS)
         self.write_workload("coordinator", "StatefulSet", COORDINATOR_POLICY)
         self.write_workload("web", "Deployment", WEB_POLICY)
@@ -111,9 +114,10 @@ class Project:
                 policies=self.entries,
                 reference_values=values,
                 workload_owner_key_digests=self.owner_digests,
+                workload_owner_pub_keys=self.owner_keys,
                 seedshare_owner_pub_keys=self.seedshare_owners,
             ),
-            V1_16.manifest,
+            self.release.manifest,
         )
         self.manifest.write_bytes(content)
         return content

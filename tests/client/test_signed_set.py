@@ -1,0 +1,184 @@
+"""An owner signs, with a security module or with sign; somebody without the key sets, at the real Coordinator."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from contrast_tasks.api.errors import CoordinatorNotReady
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.client.set import run_set
+from contrast_tasks.client.sign import run_sign
+from contrast_tasks.client.transitions import expected_transition
+from contrast_tasks.client.verify import FOLDER, run_verify
+from contrast_tasks.errors import NotAuthorised
+from contrast_tasks.manifest.keys import generate_workload_owner
+from contrast_tasks.releases.table import V1_21
+from tests.fakes.deployment import Project, running_coordinator
+
+OWNER = generate_workload_owner()
+STRANGER = generate_workload_owner()
+
+
+def spki_hex(pem: bytes) -> str:
+    public = load_pem_private_key(pem, password=None).public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo).hex()
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("signed") / "processor"
+    SimulatedProcessor.load_or_create(folder)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, processor: Path) -> Project:
+    """Return a project without any key, whose manifest lists the owner's full key."""
+    project = Project(tmp_path / "project", SimulatedProcessor.load(processor))
+    project.release = V1_21
+    project.owner_digests = None
+    project.owner_keys = (spki_hex(OWNER),)
+    project.write_manifest()
+    return project
+
+
+@pytest.fixture
+def coordinator(project: Project, processor: Path) -> Iterator[str]:
+    """Run a Coordinator that has its first manifest, and verify it."""
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+        run_verify(project.settings, say=quiet, coordinator=address)
+        yield address
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def signed(project: Project, pem: bytes = OWNER, *, previous: bytes | None = None) -> bytes:
+    """Return an owner's signature, made in another folder than the project."""
+    key = project.root.parent / "owner.pem"
+    key.write_bytes(pem)
+    out = project.root.parent / "signature"
+    run_sign(
+        project.settings,
+        say=quiet,
+        out=out,
+        out_name="signature",
+        previous=expected_transition(project.settings, None, FOLDER)
+        if previous is None
+        else previous,
+        owner_key=key,
+    )
+    return out.read_bytes()
+
+
+def test_what_an_owner_signed_is_set_without_the_key(project: Project, coordinator: str) -> None:
+    said: list[str] = []
+
+    done = run_set(
+        project.settings, say=said.append, coordinator=coordinator, signature=signed(project)
+    )
+
+    assert done.generation == 2
+    assert not any("owner key is here" in line for line in said)
+
+
+def test_a_security_module_signs_what_was_prepared(project: Project, coordinator: str) -> None:
+    folder = project.root.parent
+    (folder / "module.pem").write_bytes(OWNER)
+    run_sign(
+        project.settings,
+        say=quiet,
+        out=folder / "next-transition",
+        out_name="next-transition",
+        previous=expected_transition(project.settings, None, FOLDER),
+        prepare=True,
+    )
+    command = ["openssl", "pkeyutl", "-sign", "-rawin", "-digest", "sha256"]
+    files = ["-inkey", "module.pem", "-in", "next-transition", "-out", "manifest.sig"]
+    subprocess.run([*command, *files], cwd=folder, check=True)
+
+    done = run_set(
+        project.settings,
+        say=quiet,
+        coordinator=coordinator,
+        signature=(folder / "manifest.sig").read_bytes(),
+        expected=expected_transition(project.settings, None, FOLDER),
+    )
+
+    assert done.generation == 2
+
+
+def test_a_signature_serves_once(project: Project, coordinator: str) -> None:
+    signature = signed(project)
+    run_set(project.settings, say=quiet, coordinator=coordinator, signature=signature)
+
+    with pytest.raises(NotAuthorised, match="validating manifest signature") as caught:
+        run_set(project.settings, say=quiet, coordinator=coordinator, signature=signature)
+
+    assert caught.value.exit_code == 43
+    assert "verify" in caught.value.hint
+    assert "sign" in caught.value.hint
+    with pytest.raises(CoordinatorNotReady, match="another latest transition"):
+        run_set(
+            project.settings,
+            say=quiet,
+            coordinator=coordinator,
+            signature=signature,
+            expected=expected_transition(project.settings, None, FOLDER),
+        )
+
+
+def test_after_another_verify_the_next_update_can_be_signed(
+    project: Project, coordinator: str
+) -> None:
+    run_set(project.settings, say=quiet, coordinator=coordinator, signature=signed(project))
+    run_verify(project.settings, say=quiet, coordinator=coordinator)
+
+    done = run_set(
+        project.settings,
+        say=quiet,
+        coordinator=coordinator,
+        signature=signed(project),
+        expected=expected_transition(project.settings, None, FOLDER),
+    )
+
+    assert done.generation == 3
+
+
+def test_a_strangers_signature_is_denied(project: Project, coordinator: str) -> None:
+    with pytest.raises(NotAuthorised, match="validating manifest signature"):
+        run_set(
+            project.settings,
+            say=quiet,
+            coordinator=coordinator,
+            signature=signed(project, STRANGER),
+        )
+
+
+def test_the_first_manifest_may_be_signed_too(project: Project, processor: Path) -> None:
+    with running_coordinator(project, processor=processor) as address:
+        done = run_set(
+            project.settings,
+            say=quiet,
+            coordinator=address,
+            signature=signed(project, previous=bytes(32)),
+            expected=bytes(32),
+        )
+
+    assert done.generation == 1
+
+
+def test_without_a_signature_nobody_without_the_key_may_update(
+    project: Project, coordinator: str
+) -> None:
+    with pytest.raises(NotAuthorised, match="no client certificate"):
+        run_set(project.settings, say=quiet, coordinator=coordinator)

@@ -20,11 +20,14 @@ from contrast_tasks.trusted_guests import SnpReference
 
 
 class _Known(NamedTuple):
+    """A project, the reference values of its platform, and the annotations made of them by number of processors."""
+
     project: Project
     entries: tuple[SnpReference, ...]
+    annotations: dict[int, Mapping[str, str]]
 
 
-# The outputs of a project are written one after the other, and all need the same entries.
+# The outputs of a project are written one after the other, and most need the same annotations.
 _last: list[_Known] = []
 
 
@@ -35,7 +38,12 @@ def id_block_annotations(project: Project, vcpus: int) -> Mapping[str, str]:
     """
     settings = project.settings
     form = settings.release.id_blocks_on(settings.platform)
-    return {} if form is None else id_annotations(_entries(project), vcpus, form)
+    if form is None:
+        return {}
+    _, entries, known = _known(project)
+    if vcpus not in known:
+        known[vcpus] = id_annotations(entries, vcpus, form)
+    return known[vcpus]
 
 
 def without_id_block(project: Project, heads: Mapping[str, Head]) -> list[Finding]:
@@ -47,7 +55,7 @@ def without_id_block(project: Project, heads: Mapping[str, Head]) -> list[Findin
     form = settings.release.id_blocks_on(settings.platform)
     if form is None:
         return []
-    entries = _entries(project)
+    entries = _known(project).entries
     known = {
         entry.cpus or 1
         for entry in entries
@@ -93,8 +101,7 @@ def refuse_without_id_block(project: Project, heads: Mapping[str, Head]) -> None
             raise no_id_block(workload.key, where, settings)
 
 
-def _entries(project: Project) -> tuple[SnpReference, ...]:
-    """Return the reference values of the project's platform."""
+def _known(project: Project) -> _Known:
     if not _last or _last[0].project is not project:
         wanted = platform(project.settings.platform).canonical.lower()
         found = tuple(
@@ -102,5 +109,5 @@ def _entries(project: Project) -> tuple[SnpReference, ...]:
             for entry in reference_values(project).snp
             if (entry.platform or wanted).lower() == wanted
         )
-        _last[:] = [_Known(project, found)]
-    return _last[0].entries
+        _last[:] = [_Known(project, found, {})]
+    return _last[0]

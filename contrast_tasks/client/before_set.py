@@ -9,7 +9,7 @@ from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
     WorkloadRecord,
-    deployment_folder,
+    deployment_places,
     load_annotated,
     load_records,
     policies_of,
@@ -34,10 +34,12 @@ def deployed_policies(
     Raises UsageError for a confidential pod without policy, or with one that does not fit the release.
     """
     objects = load_annotated(settings, paths)
-    written = deployment_folder(settings)
-    if paths and written.is_dir() and not any(item.carried for item in objects):
-        names = ", ".join(norm_path(path, settings.root) for path in paths)
-        say(f"{names} has no policies, those of {norm_path(written, settings.root)} are taken")
+    written = deployment_places(settings)
+    if paths and written and not any(item.carried for item in objects):
+        names, others = (
+            ", ".join(norm_path(path, settings.root) for path in each) for each in (paths, written)
+        )
+        say(f"{names} has no policies, those of {others} are taken")
         objects = load_annotated(settings)
     refuse_unfit(objects, settings)
     return policies_of(objects)

@@ -12,7 +12,7 @@ from contrast_tasks.deploy.cluster import ROLLED_OUT, Kubectl, Target
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import (
     Annotated,
-    deployment_folder,
+    deployment_places,
     load_annotated,
     refuse_unfit,
 )
@@ -112,7 +112,7 @@ def run_deploy(
 def _deploy_to_cluster(
     settings: Settings, objects: Sequence[Annotated], cluster: Kubectl, say: Say
 ) -> DeployResult:
-    changed = cluster.apply(deployment_folder(settings))
+    changed = cluster.apply(deployment_places(settings))
     for line in changed:
         say(line)
     return DeployResult(

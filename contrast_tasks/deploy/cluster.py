@@ -74,10 +74,11 @@ class Kubectl:
         self._run = run
         self._clock = clock
 
-    def apply(self, folder: Path) -> list[str]:
-        """Apply all YAML files below `folder` server-side; return a line for each changed object."""
+    def apply(self, places: Sequence[Path]) -> list[str]:
+        """Apply YAML files, and all below folders, server-side; return a line for each changed object."""
         arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}"]
-        output = self._run([*arguments, "--recursive", "-f", str(folder)])
+        files = [word for place in places for word in ("-f", str(place))]
+        output = self._run([*arguments, "--recursive", *files])
         return [line for line in output.splitlines() if line and not line.endswith(" unchanged")]
 
     def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:

@@ -92,9 +92,11 @@ class WorkloadRecord(Record):
     role: str
 
 
-def deployment_folder(settings: Settings) -> Path:
-    """Return the folder of the annotated YAML."""
-    return settings.root / settings.build_dir / "deployment"
+def deployment_places(settings: Settings) -> tuple[Path, ...]:
+    """Return the files and folders of the annotated YAML that exist: the sources if they are annotated in place."""
+    built = (f"{settings.build_dir}/deployment",)
+    places = (settings.root / name for name in (settings.sources if settings.in_place else built))
+    return tuple(place for place in places if place.exists())
 
 
 def _yaml_files(paths: Iterable[Path]) -> list[Path]:
@@ -116,8 +118,7 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
     from contrast_tasks.kube.documents import parse_documents
 
     found: list[Annotated] = []
-    generated = deployment_folder(settings)
-    for path in _yaml_files(paths or ([generated] if generated.is_dir() else [])):
+    for path in _yaml_files(paths or deployment_places(settings)):
         file = norm_path(path, settings.root)
         try:
             text = path.read_text()
@@ -145,9 +146,8 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
                 )
             )
     if not found:
-        place = ", ".join(norm_path(path, settings.root) for path in paths) or norm_path(
-            deployment_folder(settings), settings.root
-        )
+        named = (norm_path(path, settings.root) for path in paths or deployment_places(settings))
+        place = ", ".join(named) or f"{settings.build_dir}/deployment"
         raise UsageError(f"no Kubernetes objects in {place}", hint="run generate first")
     return tuple(found)
 

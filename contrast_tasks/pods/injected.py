@@ -9,3 +9,5 @@ SECRETS_VOLUME: Final = "contrast-secrets"
 # Keeps the block device attached that the guest unpacks images into.
 IMAGE_STORE: Final = "pvc-holder"
 IMAGE_STORE_VOLUME: Final = "image-store"
+# A shell in the guest, which only the reference product's command line adds.
+DEBUG_SHELL: Final = "contrast-debug-shell"

@@ -117,7 +117,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
             indexes,
             is_confidential=is_confidential,
             has_ingress=has_ingress,
-            needs_coordinator=not settings.include_coordinator,
+            needs_coordinator=not settings.adds_coordinator,
         ),
         *declared.unknown_workloads(indexes, settings),
         *versions.other_versions(settings),

@@ -201,7 +201,7 @@ class Settings(Record):
     )
     sources: tuple[str, ...] = member(
         List(TEXT, "an array of at least one string, none of them empty", least=1),
-        "YAML files of the deployment, or folders with them; generate never writes there",
+        "YAML files of the deployment, or folders with them; generate writes there only with output.in_place",
     )
     release_name: str = member(
         _RELEASE,
@@ -216,6 +216,18 @@ class Settings(Record):
         _INNER_PATH,
         "file with the digest and configuration of every image",
         default="contrast.lock",
+    )
+    in_place: bool = member(
+        BOOL,
+        "whether generate annotates the sources themselves; comments and formatting stay",
+        name="output.in_place",
+        default=False,
+    )
+    combined: str | None = member(
+        _INNER_PATH,
+        "file for all annotated YAML in one, in the order of the sources",
+        name="output.combined",
+        default=None,
     )
     runtime_class: bool = member(
         BOOL,
@@ -254,10 +266,16 @@ class Settings(Record):
         name="images.layouts",
         default=(),
     )
+    replacements: str | None = member(
+        TEXT,
+        "file with a line `original = replacement` for each image to use instead of another",
+        name="images.replacements",
+        default=None,
+    )
     components: ComponentSettings = member(ComponentSettings, "", default=ComponentSettings())
     include_coordinator: bool = member(
         BOOL,
-        "whether to add the Coordinator's resources if no source has them",
+        "whether to add the Coordinator's resources if no source has them; not with output.in_place",
         name="coordinator.include",
         default=True,
     )
@@ -331,6 +349,11 @@ class Settings(Record):
         if self.is_local or kind is None:
             return False
         return kind == "default" if self.image_store is None else self.image_store
+
+    @property
+    def adds_coordinator(self) -> bool:
+        """Return whether the Coordinator's resources are added; in place there is no file for them."""
+        return self.include_coordinator and not self.in_place
 
     @property
     def packed_layout(self) -> str:

@@ -20,7 +20,11 @@ _READ = ("contrast.toml", "observed.toml", "dodo.py")
 YAML_SUFFIXES = (".yml", ".yaml")
 # Written below the build directory, by generate and the images task.
 _BUILT = ("check.json", "deployment", "images", "policies", "workloads")
-_EXAMPLES = {"manifest": "manifest.json", "lock": "contrast.lock"}
+_EXAMPLES = {
+    "manifest": "manifest.json",
+    "lock": "contrast.lock",
+    "output.combined": "annotated.yml",
+}
 _OWNERS = ("workload", "seedshare")
 
 
@@ -44,12 +48,30 @@ def output_problems(root: Path, document: Mapping[str, Any]) -> Iterator[Problem
         if any(part in path.parents for part in generated):
             message = f"owners.{kind} has '{name}', expected a place where no outputs go"
             yield Problem(path=("owners", kind), message=message)
-    for key in ("lock", "manifest"):
-        path = at(document[key])
+    output = document.get("output", {})
+    files: list[tuple[tuple[str, ...], str]] = [(("lock",), document["lock"])]
+    files.append((("manifest",), document["manifest"]))
+    if output.get("combined") is not None:
+        files.append((("output", "combined"), output["combined"]))
+    for key, name in files:
+        path = at(name)
         reason = "which is build_dir" if path == build else _within(path, taken)
+        if key == ("output", "combined") and path.is_dir():
+            reason = reason or "which is a folder"
         reason = reason or _reason(path, generated, sources.values())
-        yield from _of_file(key, document[key], reason)
-        taken[path] = f"which is {key} too"
+        yield from _of_file(key, name, reason)
+        taken[path] = f"which is {'.'.join(key)} too"
+    if output.get("in_place"):
+        yield from _outside(Path(os.path.realpath(root)), sources)
+
+
+def _outside(root: Path, sources: Mapping[str, Path]) -> Iterator[Problem]:
+    """Yield each source that generate must not write in place."""
+    for source, path in sources.items():
+        if path != root and root not in path.parents:
+            message = f"sources has '{source}' and output.in_place is true, expected a place inside the project"
+            hint = "run in a folder that has the sources below it"
+            yield Problem(path=("sources",), message=message, hint=hint)
 
 
 def _of_build(
@@ -64,15 +86,16 @@ def _of_build(
             found = f"sources has '{source}' and build_dir is '{name}'"
             message = f"{found}, expected neither inside the other"
             yield Problem(path=("sources",), message=message)
-    yield from _in_state("build_dir", name)
+    yield from _in_state(("build_dir",), name)
 
 
-def _of_file(key: str, name: str, reason: str) -> Iterator[Problem]:
+def _of_file(key: tuple[str, ...], name: str, reason: str) -> Iterator[Problem]:
+    dotted = ".".join(key)
     if not reason:
         yield from _in_state(key, name)
         return
-    message = f"{key} is '{name}', {reason}, expected a file of its own"
-    yield Problem(path=(key,), message=message, hint=f'as {key} = "{_EXAMPLES[key]}"')
+    message = f"{dotted} is '{name}', {reason}, expected a file of its own"
+    yield Problem(path=key, message=message, hint=f'as {dotted} = "{_EXAMPLES[dotted]}"')
 
 
 def _within(path: Path, files: Mapping[Path, str]) -> str:
@@ -90,8 +113,8 @@ def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> s
     return ""
 
 
-def _in_state(key: str, name: str) -> Iterator[Problem]:
+def _in_state(key: tuple[str, ...], name: str) -> Iterator[Problem]:
     parts = Path(name).parts
     if parts[0] == STATE and parts[: len(_PLAN)] != _PLAN:
-        message = f"{key} is '{name}', expected a place outside {STATE}, where contrast-tasks keeps its state"
-        yield Problem(path=(key,), message=message)
+        message = f"{'.'.join(key)} is '{name}', expected a place outside {STATE}, where contrast-tasks keeps its state"
+        yield Problem(path=key, message=message)

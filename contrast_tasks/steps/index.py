@@ -20,6 +20,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.signatures import RACY_NS, signature_of
+from contrast_tasks.steps.in_place import Pins, pins_of, without_additions
 from contrast_tasks.steps.sources import Found, find_sources
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class SourceFile(Record):
     """One source.
 
     file: path as shown, relative to the project, or a name in angle brackets for a resource of ours.
-    output: path below build/deployment; digest: SHA-256 hex of the content.
+    output: path below build/deployment; digest: SHA-256 hex of the content, without what was added to it in place.
+    pins: (pinned, as the user wrote it) of the image references that were pinned in place.
     facts: digest of the documents but for their own digests: what checks over all sources look at.
     """
 
@@ -71,6 +73,7 @@ class SourceFile(Record):
     digest: str
     facts: str
     findings: tuple[Finding, ...] = ()
+    pins: tuple[tuple[str, str], ...] = ()
 
 
 class Index(Record):
@@ -110,23 +113,24 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
     """
     root = settings.root
     found = find_sources(root, settings.sources)
+    pins = pins_of(root / settings.lock) if settings.in_place else None
     entries: dict[str, Mapping[str, Any]] = {}
     parsed: dict[str, FileIndex] = {}
     files: list[tuple[SourceFile, Mapping[str, Any]]] = []
     for path, output in found.paths.items():
         try:
-            entry = _current(f"{root}{os.sep}{path}", path, recorded.get(path), parsed)
+            entry = _current(f"{root}{os.sep}{path}", path, recorded.get(path), parsed, pins)
         except OSError as error:
             found.findings.append(_unreadable(path, error))
             continue
         entries[path] = entry
         files.append((_source(path, output, entry), entry))
-    if settings.include_coordinator:
+    if settings.adds_coordinator:
         content, known = _template(), recorded.get(COORDINATOR_SOURCE)
         digest = sha256_hex(content)
         if known is None or known["digest"] != digest:
             facts = _parsed(content, COORDINATOR_SOURCE, parsed)
-            known = {"signature": None, "digest": digest, **facts}
+            known = {"signature": None, "lock": "", "pins": [], "digest": digest, **facts}
         entries[COORDINATOR_SOURCE] = known
         if not _has_coordinator(files):
             taken = {source.output for source, _ in files}
@@ -141,6 +145,8 @@ def read_source(settings: Settings, source: SourceFile) -> bytes:
     """Return the bytes of a source; raises GraphError if they are no longer the indexed ones."""
     file = source.file
     content = _template() if file == COORDINATOR_SOURCE else (settings.root / file).read_bytes()
+    if settings.in_place:
+        content = without_additions(content, file, dict(source.pins))
     if sha256_hex(content) != source.digest:
         raise GraphError(f"{file} changed while it was being read", hint="run again")
     return content
@@ -219,21 +225,30 @@ def _rows(facts: "FileIndex") -> tuple[list[Any], list[Any]]:
 
 
 def _current(
-    place: str, path: str, entry: Mapping[str, Any] | None, parsed: "dict[str, FileIndex]"
+    place: str,
+    path: str,
+    entry: Mapping[str, Any] | None,
+    parsed: "dict[str, FileIndex]",
+    pins: Pins | None,
 ) -> Mapping[str, Any]:
     status = os.stat(place)  # noqa: PTH116  # a thousand times per run
     if not stat.S_ISREG(status.st_mode):
         # Reading a pipe would wait for a writer.
         raise OSError(errno.EINVAL, "it is not a regular file")
     signature = [*signature_of(status)]
-    if entry is not None and entry["signature"] == signature:
+    lock = "" if pins is None else pins.state
+    if entry is not None and entry["signature"] == signature and entry["lock"] == lock:
         return entry
     with open(place, "rb") as stream:  # noqa: PTH123  # as above
         content = stream.read()
+    used = {} if pins is None else pins.used_in(content)
+    if pins is not None:
+        content = without_additions(content, path, used)
     digest = sha256_hex(content)
+    state = {"signature": signature, "lock": lock, "pins": [list(pin) for pin in used.items()]}
     if entry is not None and entry["digest"] == digest:
-        return {**entry, "signature": signature}
-    return {"signature": signature, "digest": digest, **_parsed(content, path, parsed)}
+        return {**entry, **state}
+    return {**state, "digest": digest, **_parsed(content, path, parsed)}
 
 
 def _parsed(content: bytes, path: str, parsed: "dict[str, FileIndex]") -> dict[str, Any]:
@@ -264,6 +279,7 @@ def _source(path: str, output: str, entry: Mapping[str, Any]) -> SourceFile:
         output=output,
         digest=entry["digest"],
         facts=entry["facts"],
+        pins=tuple((pin, name) for pin, name in entry["pins"]),
         findings=tuple(Finding.from_json(finding) for finding in entry["findings"]),
     )
 

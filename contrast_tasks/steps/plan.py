@@ -61,10 +61,11 @@ def differences(now: Project, planned: Project) -> list[Difference]:
     if before != after:
         found.append(_of_manifest(before, after))
     old, new = (_files(each) for each in (now, planned))
+    sources = _in_place(now)
     for name in sorted(old.keys() | new.keys()):
         what = _what(old.get(name), new.get(name))
         if what:
-            found.append(Difference(what=what, name=f"{now.paths.build}/{name}"))
+            found.append(Difference(what=what, name=sources.get(name, f"{now.paths.build}/{name}")))
     return found
 
 
@@ -97,12 +98,21 @@ def _of_manifest(before: bytes | None, after: bytes | None) -> Difference:
 
 def _files(project: Project) -> dict[str, bytes]:
     build = project.root / project.paths.build
-    return {
+    files = {
         path.relative_to(build).as_posix(): path.read_bytes()
         for folder in ("deployment", "policies")
         for path in sorted((build / folder).rglob("*"))
         if path.is_file()
     }
+    own = {name: (project.root / file).read_bytes() for name, file in _in_place(project).items()}
+    return {**files, **own}
+
+
+def _in_place(project: Project) -> dict[str, str]:
+    """Return the sources that are annotated in place, by the name of the output that they take the place of."""
+    if not project.paths.in_place:
+        return {}
+    return {f"deployment/{source.output}": source.file for source in project.index.files}
 
 
 def _read(project: Project, name: str) -> bytes | None:

@@ -10,6 +10,7 @@ from contrast_tasks.kube.documents import Document, decode, parse_documents
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.memory import check_memory_bound, image_memory, locked_mib
+from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import ComponentSettings, Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
@@ -35,6 +36,8 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
     """Return one workload prepared; raises FindingsError if a finding is an error."""
     settings = project.settings
     document = document_of(project, workload, lock)
+    # Those of the injected containers follow, which the settings name.
+    document = document.replace(obj=replace_images(document.obj, project.replacements))
     prepared = prepare(
         document,
         settings=settings,
@@ -42,7 +45,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         coordinator_namespace=project.coordinator_namespace,
         memory=image_memory(settings, lock),
     )
-    findings, obj = list(prepared.findings), prepared.obj
+    findings, obj = list(prepared.findings), replace_images(prepared.obj, project.replacements)
     is_confidential = is_confidential_class(workloads.runtime_class(obj))
     images: dict[str, LockedImage] = {}
     if is_confidential:

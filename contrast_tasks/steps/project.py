@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
+from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.platforms import is_confidential_class, runtime_class
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Channel
@@ -35,6 +36,7 @@ class Paths(Record):
     build: str
     manifest: str
     channel: Channel
+    in_place: bool = False
 
     @property
     def check(self) -> str:
@@ -56,7 +58,7 @@ class Paths(Record):
 
     def deployment(self, source: SourceFile) -> str:
         """Return the annotated YAML of a source."""
-        return f"{self.build}/deployment/{source.output}"
+        return source.file if self.in_place else f"{self.build}/deployment/{source.output}"
 
 
 class Project(Record):
@@ -80,7 +82,22 @@ class Project(Record):
     def paths(self) -> Paths:
         """Return the paths of outputs."""
         settings = self.settings
-        return Paths(build=settings.build_dir, manifest=settings.manifest, channel=settings.channel)
+        return Paths(
+            build=settings.build_dir,
+            manifest=settings.manifest,
+            channel=settings.channel,
+            in_place=settings.in_place and self._is_real,
+        )
+
+    @property
+    def _is_real(self) -> bool:
+        """Return whether outputs go where they belong, and not below the state, as for a plan."""
+        return self.spec.state == STATE
+
+    @property
+    def combined(self) -> str | None:
+        """Return the file of all annotated YAML in one, None without one."""
+        return self.settings.combined if self._is_real else None
 
     @cached_property
     def sources(self) -> Mapping[str, SourceFile]:
@@ -144,8 +161,28 @@ class Project(Record):
         if workload.file == COORDINATOR_SOURCE:
             components = self.settings.components
             store = (components.initializer,) if self.settings.has_image_store else ()
-            return (components.coordinator, *store)
-        return (*workload.images, *self.component_images)
+            named: tuple[str, ...] = (components.coordinator, *store)
+        else:
+            named = (*workload.images, *self.component_images)
+        if not self.replacements:
+            return named
+        return tuple(self.replacements.get(image, image) for image in named)
+
+    @cached_property
+    def replacements(self) -> Mapping[str, str]:
+        """Return the images to use instead of others; raises SettingsError and ImageError for the file of them."""
+        name = self.settings.replacements
+        if name is None:
+            return {}
+        from contrast_tasks.prepare.replacements import parse_replacements
+
+        try:
+            text = (self.root / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as err:
+            reason = getattr(err, "strerror", None) or "it is not UTF-8"
+            message = f"the replacements of images cannot be read: {reason.lower()}"
+            raise SettingsError(message, where=Location(file=name)) from err
+        return parse_replacements(text, name)
 
     @cached_property
     def used_images(self) -> tuple[str, ...]:

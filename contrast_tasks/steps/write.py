@@ -1,6 +1,7 @@
 """The outputs of one source: its YAML with objects prepared and policies attached, and a record and policy per workload.
 
-The source's text is edited, never its earlier output, so that a mark that is not wanted any more is gone.
+The source's text is edited, never its earlier output, so that a mark that is not wanted any more is gone. In place,
+where the two are one file, the earlier additions are taken out first.
 """
 
 import shutil
@@ -15,6 +16,7 @@ from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.workloads import template_path
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.steps.id_blocks import id_block_annotations
+from contrast_tasks.steps.in_place import write_source
 from contrast_tasks.steps.index import Workload, read_source
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Work, placed
@@ -41,10 +43,16 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
             outputs[paths.policy(workload.id)] = work.policy
             outputs[paths.document(workload.id)] = document
         wanted[workload.position] = obj
-    outputs[paths.deployment(source)] = rewrite(text, wanted, file).encode()
-    _make_way(project.root, paths.build, paths.deployment(source))
+    annotated = rewrite(text, wanted, file).encode()
+    written = []
+    if paths.in_place:
+        if write_source(project.root, file, annotated):
+            written.append(file)
+    else:
+        outputs[paths.deployment(source)] = annotated
+        _make_way(project.root, paths.build, paths.deployment(source))
     # The record of the task has their digests, so the next run notices a file lost in a power failure.
-    return [
+    return written + [
         name
         for name, content in outputs.items()
         if write_atomic(project.root / name, content, is_synced=False)

@@ -38,6 +38,8 @@ def footprint(workspace: Workspace) -> set[str]:
     }
     if settings.reference_values is not None:
         found.add(settings.reference_values)
+    if settings.replacements is not None:
+        found.add(settings.replacements)
     if settings.is_local:
         found |= _below(root, root / PROCESSOR)
     for place in packed_places(project):

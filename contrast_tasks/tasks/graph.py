@@ -1,7 +1,7 @@
 """The tasks of a project, built from its index: static, one per workload, one per output file.
 
     lock ─> workload:<file>#<Kind>/<name> ─┐
-                                           ├> check ─> output:<file> ─> manifest ─> generate
+                                           ├> check ─> output:<file> ─> combined ─> manifest ─> generate
     keys, sources ─────────────────────────┘
 
 Nothing under build/ changes before `check` has accepted everything, and the manifest changes last.
@@ -48,6 +48,7 @@ class _Tasks:
         inputs: Callable[[], Inputs],
         *,
         outputs: Sequence[str] = (),
+        sources: Sequence[str] = (),
         result: str = "",
         settles: bool = False,
         task_dep: Sequence[str] = (),
@@ -55,13 +56,16 @@ class _Tasks:
         subtask_of: str | None = None,
         **arguments: str,
     ) -> Task:
-        """Return one task; function: of `tasks.pipeline`; result: the kind of its entry in the store."""
+        """Return one task; function: of `tasks.pipeline`; result: the kind of its entry in the store.
+
+        sources: outputs that are the user's own files, which `clean` must not remove.
+        """
         path = f"contrast_tasks.tasks.pipeline:{function}"
         rule = Fresh(inputs, outputs, results=self._results, kind=result, settles=settles)
         return Task(
             name,
             [action(path, project=self._spec, **arguments)],
-            targets=outputs,
+            targets=[name for name in outputs if name not in sources],
             task_dep=task_dep,
             uptodate=[rule],
             clean=True,
@@ -145,6 +149,7 @@ def generate_tasks(
             "write_outputs",
             partial(inputs.output, source.file),
             outputs=project.outputs[source.file],
+            sources=(source.file,),
             task_dep=["check"],
             subtask_of="output",
             file=source.file,
@@ -153,12 +158,23 @@ def generate_tasks(
     ]
     yield _group("output", "write annotated YAML, records and policies", outputs)
     yield from outputs
+    written = ["output"]
+    if project.combined is not None:
+        yield make(
+            "combined",
+            "write_combined",
+            inputs.combined,
+            outputs=(project.combined,),
+            task_dep=written,
+            doc="write all annotated YAML to one file",
+        )
+        written = ["combined"]
     yield make(
         "manifest",
         "write_manifest",
         inputs.manifest,
         outputs=(project.paths.manifest,),
-        task_dep=["output"],
+        task_dep=written,
         doc="write the manifest, and remove outputs of what is gone",
     )
     yield {

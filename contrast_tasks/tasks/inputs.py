@@ -115,7 +115,7 @@ class ProjectInputs:
             {
                 "contrast-tasks itself": project.code,
                 file: source.digest,
-                "where it is written": f"{project.paths.build} {source.output}",
+                "where it is written": f"{project.paths.build} {project.paths.deployment(source)}",
                 **self._id_blocks,
                 **self._results_of(project.workloads_in(file)),
             }
@@ -206,6 +206,20 @@ class ProjectInputs:
             }
         )
 
+    def combined(self) -> Inputs:
+        """Return the inputs of the file with all annotated YAML; the order of the sources is that of its parts."""
+        project = self._project
+        return inputs_of(
+            {
+                "contrast-tasks itself": project.code,
+                "where it is written": str(project.combined),
+                **{
+                    f"the annotated {source.file}": self.output(source.file).digest
+                    for source in project.index.files
+                },
+            }
+        )
+
     def manifest(self) -> Inputs:
         """Return the inputs of the manifest's bytes and of the set of outputs."""
         project = self._project
@@ -286,6 +300,8 @@ def _common(project: Project) -> dict[str, str]:
         # The compressed bytes are hashed, and another version may find others.
         named["zlib"] = implementation()
     values = {name: _of(value) for name, value in named.items()}
+    if project.replacements:
+        values["the replacements of images"] = _of(dict(project.replacements))
     return {"contrast-tasks itself": project.code, **values}
 
 

@@ -130,11 +130,13 @@ def _published(workspace: Workspace, workload: str) -> str:
 
 def check_project(project: Spec) -> dict[str, Any]:
     """Compose the manifest and check everything; keep the manifest, and write build/check.json."""
-    from contrast_tasks.steps import check
+    from contrast_tasks.steps import check, in_place
     from contrast_tasks.steps.keys import PublicKeys
 
     workspace = _open(project)
     opened, inputs = workspace.project, workspace.inputs
+    if opened.paths.in_place:
+        in_place.refuse_unwritable(opened.root, opened.sources)
     place = opened.root / opened.paths.check
     if not check.has_outcome(place):
         check.refuse_foreign(opened)
@@ -163,6 +165,15 @@ def write_outputs(project: Spec, file: str) -> dict[str, Any]:
     workloads = workspace.project.workloads_in(file)
     works = {workload.id: workspace.work(workload.id) for workload in workloads}
     return {"wrote": write(workspace.project, file, works)}
+
+
+def write_combined(project: Spec) -> dict[str, Any]:
+    """Write the annotated YAML of all sources to one file."""
+    from contrast_tasks.steps.combine import write_combined as write
+
+    opened = _open(project).project
+    file = str(opened.combined)
+    return {"wrote": [file] if write(opened, file) else []}
 
 
 def write_manifest(project: Spec) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import STATE
+from contrast_tasks.steps.in_place import in_files
 from contrast_tasks.steps.index import (
     Index,
     Indexed,
@@ -29,6 +30,7 @@ from contrast_tasks.tasks.inputs import Inputs, ProjectInputs
 from contrast_tasks.tasks.store import Store
 
 if TYPE_CHECKING:
+    from contrast_tasks.findings import Finding
     from contrast_tasks.kube.index import FileIndex
 
 # Key of kinds with one entry only: the last.
@@ -61,6 +63,14 @@ class Workspace(Record):
     @cached_property
     def _facts(self) -> Mapping[str, str]:
         return _read_facts(self.memo, self.project.code)
+
+    def in_files(self, findings: "Iterable[Finding]") -> "list[Finding]":
+        """Return findings with the lines of the files as they are now, which differ where `generate` added to them."""
+        project = self.project
+        if not project.settings.in_place:
+            return list(findings)
+        pins = {source.file: dict(source.pins) for source in project.index.files}
+        return in_files(project.root, pins, findings)
 
     def work(self, workload: str) -> Work:
         """Return the result of a workload; raises GraphError if there is none for the inputs as they are now."""

@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 from contrast_tasks.cli.commands import SUMMARIES, CommandModule, command_module
 from contrast_tasks.cli.console import FORMS
+from contrast_tasks.cli.values import log_level
 from contrast_tasks.errors import UsageError, did_you_mean
 from contrast_tasks.report.hints import PROGRAM
+from contrast_tasks.settings.outputs import YAML_SUFFIXES
 
 
 class HelpShown(Exception):
@@ -21,6 +23,31 @@ class HelpShown(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+class _Form(argparse.Action):
+    """Takes the form of the output; for a command that writes one YAML file, also the name of that file.
+
+    The reference product's `--output` names the file, for which `-o` is the spelling here.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value where it belongs. Raises UsageError for what is neither."""
+        del option_string
+        if values in FORMS:
+            namespace.output = values
+        elif hasattr(namespace, "combined") and values.endswith(YAML_SUFFIXES):
+            namespace.combined = values
+        else:
+            parser.error(
+                f"argument --output: invalid choice: {values!r} (choose from {', '.join(FORMS)})"
+            )
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,10 +90,10 @@ class Parser(argparse.ArgumentParser):
 
 def _common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("for every command")
-    group.add_argument("--output", choices=FORMS, metavar="FORM", help=", ".join(FORMS))
+    group.add_argument("--output", action=_Form, metavar="FORM", help=", ".join(FORMS))
     when = ("auto", "always", "never")
     group.add_argument("--color", choices=when, metavar="WHEN", help=", ".join(when))
-    group.add_argument("--project", metavar="DIR", help="folder of contrast.toml")
+    group.add_argument(*PROJECT, metavar="DIR", dest="project", help="folder of contrast.toml")
     group.add_argument(
         "--set",
         action="append",
@@ -76,10 +103,17 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--quiet", action="store_true", default=None, help="only errors and data")
     group.add_argument("--debug", action="store_true", default=None, help="show tracebacks")
+    group.add_argument(
+        "--log-level",
+        type=log_level,
+        metavar="LEVEL",
+        help="debug as --debug, error as --quiet; info and warn change nothing",
+    )
 
 
 _TASK = "run a task of the project's dodo.py"
-COMMON = ("output", "color", "project", "overrides", "quiet", "debug")
+COMMON = ("output", "color", "project", "overrides", "quiet", "debug", "log_level")
+PROJECT = ("--project", "--workspace-dir")
 
 
 @cache

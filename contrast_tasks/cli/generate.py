@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.cli import snapshot
+from contrast_tasks.cli import reference_flags, snapshot
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import count
-from contrast_tasks.errors import MissingReferenceValues, UsageError
+from contrast_tasks.errors import GraphError, MissingReferenceValues, UsageError
 from contrast_tasks.report.model import (
     Failure,
     Report,
@@ -34,6 +34,10 @@ _PROCESSES_AT_MOST = 8
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, with the reference product's names where it has them."""
     configure_project(parser)
+    parser.add_argument(
+        "-o", metavar="FILE", dest="combined", help="also write all annotated YAML to one file"
+    )
+    reference_flags.configure(parser)
     parser.add_argument("--always", action="store_true", help="also run tasks that are up to date")
     parser.add_argument("-n", "--processes", type=count, metavar="N", help="number of processes")
 
@@ -43,6 +47,17 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", help="files and folders of the deployment")
     parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="where the manifest goes")
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        default=None,
+        help="annotate the files of the deployment themselves",
+    )
+    parser.add_argument(
+        "--image-replacements",
+        metavar="FILE",
+        help="lines of 'original = replacement', images to use instead of others",
+    )
     for name, what in (("initializer", "certificates"), ("service-mesh", "mutual TLS")):
         parser.add_argument(
             f"--skip-{name}",
@@ -60,7 +75,8 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
             dest="image_store",
             help=f"{'add a' if wanted else 'add no'} volume that images are unpacked into",
         )
-    parser.add_argument(
+    owners = parser.add_mutually_exclusive_group()
+    owners.add_argument(
         "-w",
         "--add-workload-owner-key",
         action="append",
@@ -75,7 +91,7 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
         dest="seedshare_owners",
         help="key that may recover the Coordinator; created if it does not exist",
     )
-    parser.add_argument(
+    owners.add_argument(
         "-d",
         "--disable-updates",
         action="store_true",
@@ -90,12 +106,16 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
     def paths(values: list[str] | None) -> tuple[str, ...] | None:
         return tuple(context.path(value) for value in values) if values else None
 
+    def path(value: str | None) -> str | None:
+        return None if value is None else context.path(value)
+
     _check_paths(arguments.paths, context)
-    manifest = arguments.manifest
     return {
         "sources": paths(arguments.paths),
         "platform": arguments.reference_values,
-        "manifest": None if manifest is None else context.path(manifest),
+        "manifest": path(arguments.manifest),
+        "output__in_place": arguments.in_place,
+        "images__replacements": path(arguments.image_replacements),
         "defaults__initializer": arguments.initializer,
         "defaults__service_mesh": arguments.service_mesh,
         "defaults__image_store": arguments.image_store,
@@ -118,9 +138,14 @@ def _check_paths(paths: Iterable[str], context: Context) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Generate; exit with 13 if values are missing that only the user can know."""
+    flags = {**flags_of(arguments, context), "output__combined": None}
+    if arguments.combined is not None:
+        flags["output__combined"] = context.path(arguments.combined)
+    for line in reference_flags.warnings_of(arguments):
+        context.console.say(line)
     return generate(
         context,
-        flags_of(arguments, context),
+        flags,
         always=arguments.always,
         processes=arguments.processes,
     )
@@ -203,16 +228,19 @@ def generate(
         always=always,
     )
     lines.close()
+    if project.paths.in_place and not run.reporter.errors:
+        _settle(context, workspace, flags)
     if run.rebuilt:
         context.console.say("the record of finished tasks was not readable and was begun anew")
     reporter = run.reporter
-    findings, failures = reporter.findings, reporter.failures()
+    findings, failures = tuple(workspace.in_files(reporter.findings)), reporter.failures()
     exit_code = exit_code_of(reporter.errors)
     result: dict[str, Any] = {"workloads": len(project.index.workloads)}
     steps = tuple(reporter.steps)
     idle = all(step.status == "up-to-date" for step in steps)
     if not failures:
-        found, missing = read_outcome(context.root / project.paths.check)
+        outcome = read_outcome(context.root / project.paths.check)
+        found, missing = (tuple(workspace.in_files(each)) for each in outcome)
         result["manifest"] = project.paths.manifest
         elapsed_s = time.perf_counter() - started
         note = counted(found)
@@ -238,6 +266,30 @@ def generate(
     )
     _remember(context, workspace, tasks, report, idle=idle and not always)
     return report
+
+
+def _settle(context: Context, workspace: "Workspace", flags: dict[str, Any]) -> None:
+    """Run again if sources annotated in place read otherwise now, as with a value of the settings in them.
+
+    The next run then has nothing to do. Raises GraphError if it would write a source again: that is a fault of ours.
+    """
+    from contrast_tasks.tasks.face import load_tasks
+    from contrast_tasks.tasks.run import run_tasks
+
+    before = {source.file: source.digest for source in workspace.project.index.files}
+    settled = context.workspace(**flags)
+    now = {source.file: source.digest for source in settled.project.index.files}
+    if now == before:
+        return
+    reporter = run_tasks(load_tasks(settled), ["generate"]).reporter
+    if reporter.errors:
+        raise reporter.errors[0]
+    changed = [path for step in reporter.steps for path in step.wrote if path in now]
+    if changed:
+        raise GraphError(
+            f"{changed[0]} changed again when it was read back, expected the same bytes",
+            hint="this is a bug: report it with the file as it was before",
+        )
 
 
 def _processes(tasks: Iterable[Any]) -> Callable[[Any], int]:

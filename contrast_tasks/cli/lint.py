@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     workspace = context.workspace(**generate.flags_of(arguments, context))
     run = run_tasks(load_tasks(workspace), ["sources", "lock", "workload"])
     reporter = run.reporter
-    findings = sorted_findings([*reporter.findings, *passed_findings(workspace)])
+    found = [*reporter.findings, *passed_findings(workspace)]
+    findings = sorted_findings(workspace.in_files(found))
     workspace.prune()
     others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
     failures = tuple(failure for failure in reporter.failures() if not failure.is_findings)

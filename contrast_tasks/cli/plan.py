@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         return Report(
             command="plan",
             exit_code=exit_code_of(reporter.errors),
-            findings=sorted_findings(reporter.findings),
+            findings=sorted_findings(workspace.in_files(reporter.findings)),
             failures=reporter.failures(),
         )
     refuse_without_id_block(planned, workspace.heads())

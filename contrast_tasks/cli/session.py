@@ -12,6 +12,7 @@ from typing import Any
 from contrast_tasks import __version__
 from contrast_tasks.cli.arguments import (
     COMMON,
+    PROJECT,
     HelpShown,
     parser_of,
     parser_of_task,
@@ -23,6 +24,7 @@ from contrast_tasks.cli.console import FORMS, Console
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.streams import OutputLost, put
 from contrast_tasks.cli.task import own_tasks
+from contrast_tasks.cli.values import LOG_LEVELS
 from contrast_tasks.errors import ContrastError, UsageError
 from contrast_tasks.file_errors import file_error
 from contrast_tasks.report.hints import PROGRAM
@@ -71,10 +73,9 @@ def _wanted_form(words: Sequence[str]) -> str:
 def _project_of(words: Sequence[str], root: str) -> Path:
     """Return the project's folder before the line is parsed, for the tasks in help texts."""
     for word, value in pairwise((*words, "")):
-        if word == "--project" and value:
-            return Path(value)
-        if word.startswith("--project="):
-            return Path(word.partition("=")[2])
+        name, equals, inline = word.partition("=")
+        if name in PROJECT and (inline if equals else value):
+            return Path(inline if equals else value)
     return Path(root)
 
 
@@ -107,11 +108,12 @@ def _context(
     if not place.is_dir():
         raise UsageError(f"project {common['project'] or root} is not a directory")
     os.chdir(place)
+    level = 0 if common["log_level"] is None else common["log_level"]
     default = "github" if os.environ.get("GITHUB_ACTIONS") == "true" else "text"
     console = Console(
         form=common["output"] or default,
         colour=common["color"] or "auto",
-        quiet=bool(common["quiet"]),
+        quiet=bool(common["quiet"]) or level >= LOG_LEVELS["error"],
     )
     return Context(
         root=place,
@@ -120,7 +122,7 @@ def _context(
         environ=os.environ,
         overrides=tuple(common["overrides"] or ()),
         argv=tuple(words),
-        debug=bool(common["debug"]),
+        debug=bool(common["debug"]) or level <= LOG_LEVELS["debug"],
     )
 
 

@@ -91,8 +91,17 @@ def test_every_command_has_a_module_an_example_and_help(command: str) -> None:
             ["generate", "--reference-values", "k3s-qemu-snp", "deployment/"], id="generate"
         ),
         pytest.param(
-            ["generate", "-w", "a.pem", "--add-seedshare-owner-key", "b.pem", "-d"], id="owners"
+            ["generate", "-w", "a.pem", "-w", "b.pem", "--add-seedshare-owner-key", "c.pem"],
+            id="owners",
         ),
+        pytest.param(
+            ["generate", "-d", "--add-seedshare-owner-key", "c.pem"], id="no-workload-owners"
+        ),
+        pytest.param(
+            ["generate", "-c", "cache.json", "-o", "all.yml", "--image-replacements", "images.txt"],
+            id="files",
+        ),
+        pytest.param(["--workspace-dir", "w", "--log-level", "debug", "generate"], id="global"),
         pytest.param(["set", "--workload-owner-key", "a.pem"], id="owner-key"),
     ],
 )

@@ -16,10 +16,15 @@ from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.pristine import pristine
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.steps.write import with_document
+from contrast_tasks.steps.write import with_annotations
 from tests.fakes.testdata import CORPUS, RELEASES
 
 POLICY = "io.katacontainers.config.agent.policy"
+ADDED = {
+    "io.katacontainers.config.hypervisor.cc_init_data": "H4sIAAAAAAAA",
+    "io.katacontainers.config.hypervisor.snp_id_block_Milan": "AAAA",
+    "io.katacontainers.config.hypervisor.snp_guest_policy_Milan": "196608",
+}
 SETTINGS = Settings(
     root=Path("/project"),
     platform="metal-qemu-snp",
@@ -40,7 +45,7 @@ def annotated(text: str) -> str:
         if workloads.is_workload(document.obj):
             handler = "contrast-cc-metal-qemu-snp-0123abcd"
             obj = prepare(document, settings=SETTINGS, runtime_class=handler).obj
-            wanted[document.index] = with_document(obj, b"package agent_policy\n", "plain")
+            wanted[document.index] = with_annotations(obj, ADDED)
     return rewrite(text, wanted)
 
 

@@ -1,58 +1,63 @@
 """Sources that `generate` annotates themselves: read without its earlier additions, and written over.
 
 The digest of a source is that of its pristine text, so the file's own new bytes make nothing stale. Lines of findings
-count in that text, and are looked up in the file when they are shown.
+count in that text, and are looked up in the file when they are shown. Source: docs/internals/generate.md 4.
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from contrast_tasks.errors import ContrastError, Location, SettingsError
+from contrast_tasks.errors import ImageError, Location, SettingsError
 from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.findings import Finding
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _MODE = 0o7777
+_PINNED = b"@sha256:"
 
 
-class Pins(NamedTuple):
-    """References as the user wrote them by the pinned form that `generate` writes; state: digest of the lock file."""
+class Pins:
+    """What `generate` pins by a lock file: references as the user wrote them, by the pinned form.
 
-    written: Mapping[str, str]
-    state: str
+    A pinned reference that the lock file has itself is the user's own.
+    state: digest of the lock file, which is parsed when a file is read that has a pinned reference.
+    """
+
+    def __init__(self, lock: Path) -> None:
+        try:
+            self._content = lock.read_bytes()
+        except OSError:
+            self._content = b""
+        self.state = sha256_hex(self._content)
 
     def used_in(self, content: bytes) -> dict[str, str]:
         """Return the pins that a file has."""
-        return {pin: name for pin, name in self.written.items() if pin.encode() in content}
+        if _PINNED not in content:
+            return {}
+        return {pin: name for pin, name in self._written.items() if pin.encode() in content}
 
+    @cached_property
+    def _written(self) -> Mapping[str, str]:
+        from contrast_tasks.images.lock import parse_lock
+        from contrast_tasks.pods.references import parse_reference
 
-def pins_of(lock: Path) -> Pins:
-    """Return what `generate` pins by a lock file; whatever is wrong with the file is for its own task to say.
-
-    A pinned reference that the lock file has itself is the user's own.
-    """
-    from contrast_tasks.pods.references import parse_reference
-
-    try:
-        content = lock.read_bytes()
-    except OSError:
-        return Pins({}, "no lock")
-    written: dict[str, str] = {}
-    try:
-        locked = {image["reference"]: image["digest"] for image in json.loads(content)["images"]}
-        for name, digest in locked.items():
-            reference = parse_reference(name)
-            pinned = str(reference.pinned(digest))
-            if reference.digest is None and pinned not in locked:
-                written[pinned] = name
-    except (ValueError, KeyError, TypeError, RecursionError, ContrastError):
+        try:
+            images = parse_lock(self._content).images
+        except ImageError:
+            # For the task of the lock to say.
+            return {}
         written = {}
-    return Pins(written, sha256_hex(content))
+        for name, image in images.items():
+            reference = parse_reference(name)
+            pinned = str(reference.pinned(image.digest))
+            if reference.digest is None and pinned not in images:
+                written[pinned] = name
+        return written
 
 
 def without_additions(content: bytes, file: str, written: Mapping[str, str]) -> bytes:

@@ -20,7 +20,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.signatures import RACY_NS, signature_of
-from contrast_tasks.steps.in_place import Pins, pins_of, without_additions
+from contrast_tasks.steps.in_place import Pins, without_additions
 from contrast_tasks.steps.sources import Found, find_sources
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
     """
     root = settings.root
     found = find_sources(root, settings.sources)
-    pins = pins_of(root / settings.lock) if settings.in_place else None
+    pins = Pins(root / settings.lock) if settings.in_place else None
     entries: dict[str, Mapping[str, Any]] = {}
     parsed: dict[str, FileIndex] = {}
     files: list[tuple[SourceFile, Mapping[str, Any]]] = []

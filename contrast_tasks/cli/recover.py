@@ -15,6 +15,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     configure_coordinator(parser)
     parser.add_argument("--seedshare-owner-key", metavar="FILE", help="the owner's private key")
     parser.add_argument("--seed", metavar="FILE", help="seed shares, default seed-shares.json")
+    parser.add_argument(
+        "--workload-owner-key",
+        metavar="FILE",
+        help="of the reference product; has no effect, and says so",
+    )
     parser.add_argument("--force", action="store_true", help="even if recovered peers exist")
 
 
@@ -24,6 +29,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.recover import run_recover
 
+    if arguments.workload_owner_key is not None:
+        context.console.say(
+            "warning: --workload-owner-key has no effect: the share's owner recovers, with --seedshare-owner-key"
+        )
     result = run_recover(
         context.settings(is_project=False),
         say=context.console.say,

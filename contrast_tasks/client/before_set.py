@@ -8,11 +8,11 @@ from contrast_tasks.client.input_files import read_input
 from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
+    Annotated,
     WorkloadRecord,
     deployment_places,
     load_annotated,
     load_records,
-    policies_of,
     refuse_unfit,
 )
 from contrast_tasks.report.hints import command
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _FRAME_BYTES = 8  # the most that protobuf adds to a document
 
 
-def deployed_policies(
+def deployed_objects(
     settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
-) -> Mapping[str, bytes]:
-    """Return the policies' documents of the annotated YAML by hash; for paths of source files, those of generate's output.
+) -> Sequence[Annotated]:
+    """Return the objects of the annotated YAML; for paths of source files, those of generate's output.
 
     Raises UsageError for a confidential pod without policy, or with one that does not fit the release.
     """
@@ -42,7 +42,7 @@ def deployed_policies(
         say(f"{names} has no policies, those of {others} are taken")
         objects = load_annotated(settings)
     refuse_unfit(objects, settings)
-    return policies_of(objects)
+    return objects
 
 
 def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:

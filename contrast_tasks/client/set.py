@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from contrast_tasks.client.before_set import (
     check_policies,
     check_size,
-    deployed_policies,
+    deployed_objects,
     differences_from_generated,
     load_owner_key,
     lock_out_warnings,
@@ -27,17 +27,20 @@ from contrast_tasks.client.history import (
     check_certificates,
     newest_transition,
 )
+from contrast_tasks.client.honoured import refuse_lost_owners, refuse_unhonoured
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.session import Session
 from contrast_tasks.client.verify import write_certificates
 from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
+from contrast_tasks.kube.annotated import policies_of
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
+    from contrast_tasks.manifest.model import Manifest
 
 SEED_SHARES_FILE = "seed-shares.json"
 SEED_SHARES_BACKUP = "seed-shares.json.backup"
@@ -84,8 +87,10 @@ def run_set(
     given = load_manifest(settings, manifest)
     given.warn_if_simulated(say)
     content, parsed, name = given
-    policies = deployed_policies(settings, paths, say)
+    objects = deployed_objects(settings, paths, say)
+    policies = policies_of(objects)
     check_policies(parsed, policies, name)
+    refuse_unhonoured(given, settings, objects, say)
     check_size(content, policies)
     differences = differences_from_generated(parsed, settings, name)
     for line in differences:
@@ -99,6 +104,7 @@ def run_set(
     update = _Update(
         root=settings.root,
         content=content,
+        manifest=parsed,
         name=name,
         policies=[policies[policy] for policy in sorted(parsed.policies)],
         has_seedshare_owners=bool(parsed.seedshare_owner_pub_keys),
@@ -124,6 +130,7 @@ class _Update:
 
     root: Path
     content: bytes
+    manifest: "Manifest"
     name: str
     policies: Sequence[bytes]
     has_seedshare_owners: bool
@@ -139,6 +146,8 @@ class _Update:
         before = _history(session)
         if before is not None and self._is_done(before):
             return self._finish_lost(before)
+        if before is not None and before.latest_transition is None:
+            refuse_lost_owners(self.manifest, self.name, f"coordinator {self.coordinator}")
         latest = NO_TRANSITION if before is None else newest_transition(before)
         self._require_expected(latest, before)
         is_repeat = before is not None and before.manifests[-1:] == (self.content,)

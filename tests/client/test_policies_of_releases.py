@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contrast_tasks.client.before_set import deployed_policies
+from contrast_tasks.client.before_set import deployed_objects
 from contrast_tasks.errors import UsageError
+from contrast_tasks.kube.annotated import policies_of
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.testdata import RELEASES
@@ -50,8 +51,8 @@ def test_the_policies_of_annotated_yaml_are_those_of_its_manifest(
     manifest = json.loads((RELEASES / release / f"{platform}.json").read_text())
     paths = outputs(release, platform)
 
-    without_project = deployed_policies(outside(tmp_path), paths, print)
-    in_project = deployed_policies(inside(tmp_path, release, platform), paths, print)
+    without_project = policies_of(deployed_objects(outside(tmp_path), paths, print))
+    in_project = policies_of(deployed_objects(inside(tmp_path, release, platform), paths, print))
 
     assert sorted(without_project) == sorted(manifest["Policies"])
     assert in_project == without_project
@@ -109,7 +110,7 @@ def test_a_policy_of_another_channel_is_refused_at_its_line(
     settings = inside(tmp_path, chosen, "metal-qemu-snp")
 
     with pytest.raises(UsageError) as caught:
-        deployed_policies(settings, paths, print)
+        policies_of(deployed_objects(settings, paths, print))
 
     assert message in str(caught.value)
     assert caught.value.where is not None
@@ -137,10 +138,10 @@ def test_a_pod_without_annotation_is_refused_by_name(
     changed = without_annotation(path, "egressonly", tmp_path)
 
     with pytest.raises(UsageError, match=f"Deployment/egressonly has no annotation {wanted};"):
-        deployed_policies(inside(tmp_path, release, "metal-qemu-snp"), [changed], print)
+        policies_of(deployed_objects(inside(tmp_path, release, "metal-qemu-snp"), [changed], print))
     (tmp_path / "contrast.toml").unlink()
     with pytest.raises(UsageError, match=f"has no annotation {POLICY} or {INITDATA};"):
-        deployed_policies(outside(tmp_path), [changed], print)
+        policies_of(deployed_objects(outside(tmp_path), [changed], print))
 
 
 def test_a_damaged_annotation_is_refused_at_its_line(tmp_path: Path) -> None:
@@ -149,6 +150,6 @@ def test_a_damaged_annotation_is_refused_at_its_line(tmp_path: Path) -> None:
     place.write_text(text.replace("cc_init_data: H4sI", "cc_init_data: H4sJ", 1))
 
     with pytest.raises(UsageError, match="cc_init_data: found damaged gzip") as caught:
-        deployed_policies(outside(tmp_path), [place], print)
+        policies_of(deployed_objects(outside(tmp_path), [place], print))
 
     assert str(caught.value.where) == f"app.yml:{line_of(place, INITDATA)}"

@@ -16,6 +16,7 @@ _MASKED: Final = (
 _POWERCAP: Final = "/sys/devices/virtual/powercap"
 _SCSI: Final = "/proc/scsi"
 _PROTECTED: Final = ("rbind", "ro", "nosuid", "nodev", "noexec")
+_SANDBOX: Final = "failed to generate sandbox container spec options: "
 _CREATE: Final = "failed to create containerd container: "
 # containerd 1.x reads /etc/passwd in a temporary mount of the image, whose name is in the error.
 _MOUNT: Final = "/var/lib/containerd/tmpmounts/containerd-mount<N>"
@@ -31,8 +32,10 @@ class Containerd(Record):
     opens_ports: the two switches for unprivileged ports and ping are on unless the configuration says otherwise.
     writable_sandbox_sys: /sys of a sandbox is writable where a container of the pod is privileged.
     names_pause_image: the sandbox carries the annotation with the pause image's name.
+    absolute_volumes: a VOLUME of an image that does not begin with a slash gets one.
     knows_recursive_readonly, knows_strict_groups: members of CRI that older versions ignore silently.
     unknown_user, no_passwd: the errors for a user by name that /etc/passwd lacks, and for an image without that file.
+    group_alone: how the error begins for a pod that names a group and no user; `{id}` stands for the sandbox.
     """
 
     name: str
@@ -43,9 +46,11 @@ class Containerd(Record):
     opens_ports: bool = False
     writable_sandbox_sys: bool = False
     names_pause_image: bool = False
+    absolute_volumes: bool = True
     knows_recursive_readonly: bool = False
     knows_strict_groups: bool = False
     unknown_user: str = f"{_CALLBACK}no users found"
+    group_alone: str = _SANDBOX
     no_passwd: str = f"{_CALLBACK}open {_MOUNT}/etc/passwd: no such file or directory"
 
 
@@ -56,6 +61,8 @@ CONTAINERD: Final = (
         sandbox_masked=(*_MASKED, _SCSI),
         sandbox_file_options=("rbind", "ro"),
         keeps_sandbox_tmpfs=True,
+        absolute_volumes=False,
+        group_alone="failed to generate sanbdox container spec options: ",  # as it is written there
     ),
     Containerd(name="1.7", oci_version="1.1.0", sandbox_masked=(*_MASKED, _POWERCAP, _SCSI)),
     Containerd(
@@ -67,6 +74,7 @@ CONTAINERD: Final = (
         names_pause_image=True,
         knows_recursive_readonly=True,
         knows_strict_groups=True,
+        group_alone=f'failed to start sandbox "{{id}}": {_SANDBOX}',
         unknown_user=f"{_CREATE}no users found",
         no_passwd=f"{_CREATE}statat etc: no such file or directory",
     ),

@@ -10,10 +10,9 @@ from contrast_tasks.decode import Json
 from contrast_tasks.records import Record
 from contrast_tasks.runtime.containerd.container import container_spec
 from contrast_tasks.runtime.containerd.sandbox import resolv_conf, sandbox_spec
-from contrast_tasks.runtime.cri import SandboxConfig
+from contrast_tasks.runtime.cri import ContainerConfig, SandboxConfig
 from contrast_tasks.runtime.kubelet.admission import admitted
-from contrast_tasks.runtime.kubelet.configs import container_config, sandbox_config
-from contrast_tasks.runtime.kubelet.quantities import containers_of
+from contrast_tasks.runtime.kubelet.configs import Asked, pod_configs
 from contrast_tasks.runtime.node import Drawn, Image, Node, Surroundings
 from contrast_tasks.runtime.objects import Namespace, child, text
 from contrast_tasks.runtime.refusals import ContainerRefused
@@ -45,32 +44,41 @@ def specify(
     pod: the document, with a name. images: by reference as the pod writes it. objects: ConfigMaps, Secrets, Services and
     ServiceAccounts of any namespace. Raises DecodeError for a member of another type than Kubernetes has.
     """
-    place = Json(pod)
-    namespace = Namespace(objects, text(child(place, "metadata"), "namespace", "default"))
-    around = Surroundings(namespace, node, drawn)
-    complete = admitted(place, namespace, drawn)
-    config = sandbox_config(complete, node, drawn)
+    asked = ask(pod, images, node, drawn, objects)
     try:
-        sandbox = sandbox_spec(config, node, drawn)
+        sandbox = sandbox_spec(asked.sandbox, node, drawn)
     except ContainerRefused as err:
         return PodSpecifications(sandbox=err, containers={}, resolv_conf="")
     return PodSpecifications(
         sandbox=sandbox,
         containers={
-            text(each, "name"): _container(
-                complete, each, images[text(each, "image")], config, around
-            )
-            for each in containers_of(complete)
+            name: config
+            if isinstance(config, ContainerRefused)
+            else _container(config, asked.sandbox, images[config.image], node, drawn)
+            for name, config in asked.containers.items()
         },
-        resolv_conf=resolv_conf(config.dns),
+        resolv_conf=resolv_conf(asked.sandbox.dns),
     )
 
 
+def ask(
+    pod: Mapping[str, Any],
+    images: Mapping[str, Image],
+    node: Node,
+    drawn: Drawn,
+    objects: Iterable[Mapping[str, Any]] = (),
+) -> Asked:
+    """Return what the kubelet asks of containerd for a pod; arguments as in `specify`."""
+    place = Json(pod)
+    namespace = Namespace(objects, text(child(place, "metadata"), "namespace", "default"))
+    around = Surroundings(namespace, node, drawn)
+    return pod_configs(admitted(place, namespace, drawn), images, around)
+
+
 def _container(
-    pod: Json, container: Json, image: Image, sandbox: SandboxConfig, around: Surroundings
+    config: ContainerConfig, sandbox: SandboxConfig, image: Image, node: Node, drawn: Drawn
 ) -> Spec | ContainerRefused:
     try:
-        config = container_config(pod, container, image, around)
-        return container_spec(config, sandbox, image, around.node, around.drawn)
+        return container_spec(config, sandbox, image, node, drawn)
     except ContainerRefused as err:
         return err

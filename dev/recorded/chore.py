@@ -1,6 +1,7 @@
 """`./doitw recorded DIR`: what the model of kubelet and containerd makes of recorded pods, beside what was recorded."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from dev.verdicts import Verdict, tell
 
 _ERROR = ".error.txt"
 _SANDBOX = "sandbox"
+# Errors have one placeholder for both.
+_IDENTIFIER = re.compile("<(?:SANDBOX|CONTAINER)-ID>")
 
 
 def run_recorded(words: Sequence[str] = ()) -> dict[str, Any]:
@@ -51,9 +54,11 @@ def _reason(made: Any, recorded: Any) -> str:
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
-    """Return the content of each file: JSON or text."""
+    """Return the content of each file: JSON or text, where the recorder's client has escaped quotes in errors."""
     return {
-        path.name: json.loads(path.read_text()) if path.suffix == ".json" else path.read_text()
+        path.name: json.loads(path.read_text())
+        if path.suffix == ".json"
+        else path.read_text().replace('\\"', '"')
         for path in folder.iterdir()
     }
 
@@ -63,7 +68,7 @@ def _made(result: PodSpecifications) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, spec in {_SANDBOX: result.sandbox, **result.containers}.items():
         if isinstance(spec, ContainerRefused):
-            found[f"{name}{_ERROR}"] = f"{spec}\n"
+            found[f"{name}{_ERROR}"] = _IDENTIFIER.sub("<ID>", f"{spec}\n")
         else:
             found[f"{name}.json"] = spec
     return found | ({"resolv.conf": result.resolv_conf} if result.resolv_conf else {})

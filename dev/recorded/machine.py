@@ -17,8 +17,9 @@ _RESOLVER = Dns(
     searches=("default.svc.cluster.local", "svc.cluster.local", "cluster.local"),
     options=("ndots:5",),
 )
+SECCOMP_PROFILES = {"profiles/audit.json": {"defaultAction": "SCMP_ACT_LOG"}}
 # Kind, major, minor, mode of the devices that a block volume and a device plugin gave.
-_DEVICES = {"/var/lib/kubelet/blk": ("b", 7, 0, 0o644), "/dev/null": ("c", 1, 3, 0o666)}
+DEVICES = {"/var/lib/kubelet/blk": ("b", 7, 0, 0o644), "/dev/null": ("c", 1, 3, 0o666)}
 
 
 def machine(case: Case, version: str, devices: Sequence[Mapping[str, Any]]) -> Node:
@@ -38,8 +39,8 @@ def machine(case: Case, version: str, devices: Sequence[Mapping[str, Any]]) -> N
         hostname="vm",
         resolver=_RESOLVER,
         capabilities=tuple(each for each in KERNEL_CAPABILITIES if each != "SYS_RESOURCE"),
-        devices=tuple(_host_device(each) for each in devices),
-        seccomp_profiles={"profiles/audit.json": {"defaultAction": "SCMP_ACT_LOG"}},
+        devices=tuple(host_device(each) for each in devices),
+        seccomp_profiles=SECCOMP_PROFILES,
     )
 
 
@@ -54,7 +55,7 @@ def placeholders(case: Case) -> Drawn:
         network_namespace="cni-<NETNS>",
         addresses=("10.88.77.2",),
         volume_id="<VOLUME-ID>",
-        devices={name: tuple(map(_given_device, _devices(case, name))) for name in names},
+        devices={name: tuple(each for _, each in asked_devices(case, name)) for name in names},
     )
 
 
@@ -63,8 +64,13 @@ def _devices(case: Case, container: str) -> Sequence[Mapping[str, Any]]:
     return found
 
 
+def asked_devices(case: Case, container: str) -> list[tuple[str, Device]]:
+    """Return the devices that the recorder asked for, each with its path on the machine."""
+    return [(each["host_path"], _given_device(each)) for each in _devices(case, container)]
+
+
 def _given_device(asked: Mapping[str, Any]) -> Device:
-    known = _DEVICES.get(asked["host_path"])
+    known = DEVICES.get(asked["host_path"])
     if known is None:
         raise UsageError(f"{asked['host_path']}: no device of the machine that is known")
     kind, major, minor, mode = known
@@ -72,7 +78,8 @@ def _given_device(asked: Mapping[str, Any]) -> Device:
     return Device(path=path, kind=kind, major=major, minor=minor, file_mode=mode, access=access)
 
 
-def _host_device(listed: Mapping[str, Any]) -> Device:
+def host_device(listed: Mapping[str, Any]) -> Device:
+    """Return a device as an OCI specification lists it."""
     return Device(
         path=listed["path"],
         kind=listed["type"],

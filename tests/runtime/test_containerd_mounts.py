@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.runtime import IMAGE, UID, VERSIONS, app, node_with, pod_of, sandbox
+from tests.fakes.runtime import IMAGE, UID, VERSIONS, app, node_with, pod_of, refusal, sandbox
 
 POD = f"/var/lib/kubelet/pods/{UID}"
 QUIET = {"automountServiceAccountToken": False}
@@ -83,6 +83,23 @@ def test_a_volume_of_the_image_gives_way_to_a_mount_in_any_spelling() -> None:
         *("/data", "/var/lib/x")
     ]
     assert at(spec, "/data")["options"] == ["rbind", "rprivate", "rw"]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("1.6.20", "rel"), ("1.7.29", "/rel"), ("2.4.2", "/rel")]
+)
+def test_a_relative_volume_of_the_image(version: str, expected: str) -> None:
+    spec = app(pod_with(), image=IMAGE.replace(volumes=("rel",)), node=node_with(version))
+
+    assert [each for each in destinations(spec) if "rel" in each] == [expected]
+
+
+def test_the_kubelet_refuses_recursive_readonly_for_a_mount_that_is_not_read_only() -> None:
+    mounts = [{"name": "v", "mountPath": "/d", "recursiveReadOnly": "IfPossible"}]
+
+    by, message = refusal(pod_of({"volumeMounts": mounts}, spec={"volumes": [{"name": "v"}]}))
+
+    assert (by, "it is not read-only" in message) == ("kubelet", True)
 
 
 @pytest.mark.parametrize(

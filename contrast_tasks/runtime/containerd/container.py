@@ -25,8 +25,8 @@ def container_spec(
 ) -> dict[str, Any]:
     """Return the content of a container's config.json; raises ContainerRefused where containerd makes none."""
     security = config.security
-    args = _arguments(config, image)
-    require_no_apparmor(None if security.privileged else security.apparmor)
+    args = _arguments(config, image, drawn.container_ids[config.name])
+    require_no_apparmor(security.apparmor)
     user = container_user(security, image, node.containerd)
     score = config.resources.oom_score_adj
     process: dict[str, Any] = {
@@ -52,7 +52,7 @@ def container_spec(
     }
 
 
-def _arguments(config: ContainerConfig, image: Image) -> list[str]:
+def _arguments(config: ContainerConfig, image: Image, identifier: str) -> list[str]:
     """Return the words of the process; an entry point of one empty word counts as none."""
     if config.command:
         return [*config.command, *config.args]
@@ -60,7 +60,9 @@ def _arguments(config: ContainerConfig, image: Image) -> list[str]:
     found = [*entrypoint, *(config.args or image.cmd)]
     if not found:
         raise ContainerRefused(
-            "failed to generate container spec: no command specified", by="containerd"
+            f'failed to generate container "{identifier}" spec: failed to generate spec: '
+            "no command specified",
+            by="containerd",
         )
     return found
 

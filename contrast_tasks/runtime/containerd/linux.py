@@ -10,6 +10,7 @@ from contrast_tasks.runtime.refusals import ContainerRefused
 
 NO_DEVICES: Final[Mapping[str, Any]] = {"allow": False, "access": "rwm"}
 ALL_DEVICES: Final[Mapping[str, Any]] = {"allow": True, "access": "rwm"}
+_SECCOMP_FOLDER: Final = "/var/lib/kubelet/seccomp"
 # Stands for containerd's default profile, whose text depends on kernel, processor and capabilities.
 DEFAULT_SECCOMP: Final = "default"
 
@@ -60,8 +61,11 @@ def seccomp_profile(profile: Profile, node: Node) -> Any:
     if profile.kind == "default":
         return DEFAULT_SECCOMP
     if profile.localhost not in node.seccomp_profiles:
+        path = f"{_SECCOMP_FOLDER}/{profile.localhost}"
         raise ContainerRefused(
-            f"failed to load local seccomp profile {profile.localhost!r}", by="containerd"
+            f'failed to create containerd container: cannot load seccomp profile "{path}": '
+            f"open {path}: no such file or directory",
+            by="containerd",
         )
     return node.seccomp_profiles[profile.localhost]
 

@@ -63,7 +63,10 @@ def container_mounts(
     destinations are written as CRI has them, and compared in their shortest form.
     """
     asked = {_clean(each.container_path) for each in config.mounts}
-    own = (*_own_mounts(config, sandbox, drawn), *_image_volumes(config, image, drawn))
+    own = (
+        *_own_mounts(config, sandbox, drawn),
+        *_image_volumes(config, image, node.containerd, drawn),
+    )
     extra = [each for each in own if _clean(each.container_path) not in asked]
     mounts = sorted((*config.mounts, *extra), key=_depth)
     covered = {_clean(each.container_path) for each in mounts}
@@ -92,11 +95,15 @@ def _own_mounts(config: ContainerConfig, sandbox: SandboxConfig, drawn: Drawn) -
     )
 
 
-def _image_volumes(config: ContainerConfig, image: Image, drawn: Drawn) -> tuple[Mount, ...]:
+def _image_volumes(
+    config: ContainerConfig, image: Image, version: Containerd, drawn: Drawn
+) -> tuple[Mount, ...]:
     folder = f"{_ROOT}/containers/{drawn.container_ids[config.name]}/volumes"
+    paths = sorted(image.volumes)
+    if version.absolute_volumes:
+        paths = [path if path.startswith("/") else _clean(f"/{path}") for path in paths]
     return tuple(
-        Mount(host_path=f"{folder}/{drawn.volume_id}", container_path=path)
-        for path in sorted(image.volumes)
+        Mount(host_path=f"{folder}/{drawn.volume_id}", container_path=path) for path in paths
     )
 
 

@@ -28,7 +28,7 @@ _OPEN_PORTS = {
 def sandbox_spec(config: SandboxConfig, node: Node, drawn: Drawn) -> dict[str, Any]:
     """Return the content of the sandbox's config.json; raises ContainerRefused where containerd makes none."""
     version, image = node.containerd, node.pause
-    user = sandbox_user(config, image, version)
+    user = sandbox_user(config, image, version, drawn.sandbox_id)
     score = max(_OOM_SCORE, node.daemon_oom_score) if node.restrict_oom_score else _OOM_SCORE
     spec: dict[str, Any] = {
         "ociVersion": version.oci_version,

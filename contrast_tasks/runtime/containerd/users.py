@@ -33,14 +33,14 @@ def container_user(security: Security, image: Image, version: Containerd) -> Use
     return User(uid, gid, tuple(sorted(found)))
 
 
-def sandbox_user(config: SandboxConfig, image: Image, version: Containerd) -> User:
+def sandbox_user(config: SandboxConfig, image: Image, version: Containerd, identifier: str) -> User:
     """Return the user of the sandbox: the pod's, else that of the pause image, whose group counts here.
 
-    The pod's groups count only where nobody names a user.
+    The pod's groups count only where nobody names a user. identifier: of the sandbox.
     """
     if config.user is None and config.group is not None:
         raise ContainerRefused(
-            "failed to generate sandbox container spec options: failed to generate user string: "
+            f"{version.group_alone.format(id=identifier)}failed to generate user string: "
             f'user group "{config.group}" is specified without user',
             by="containerd",
         )

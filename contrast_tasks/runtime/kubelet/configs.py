@@ -3,11 +3,15 @@
 Source: Kubernetes 1.36, pkg/kubelet/kuberuntime. User namespaces, memory QoS, swap and Windows are left out.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from contrast_tasks.decode import Json
 from contrast_tasks.runtime.cri import ContainerConfig, SandboxConfig
 from contrast_tasks.runtime.kubelet import security
 from contrast_tasks.runtime.kubelet.dns import pod_dns, pod_hostname
 from contrast_tasks.runtime.kubelet.expansion import expand
+from contrast_tasks.runtime.kubelet.quantities import containers_of
 from contrast_tasks.runtime.kubelet.resources import (
     cgroup_parent,
     container_resources,
@@ -25,6 +29,25 @@ from contrast_tasks.runtime.objects import (
     text,
     texts,
 )
+from contrast_tasks.runtime.refusals import ContainerRefused
+
+
+class Asked(NamedTuple):
+    """What the kubelet asks of the container runtime for a pod; containers in the order of their start."""
+
+    sandbox: SandboxConfig
+    containers: Mapping[str, ContainerConfig | ContainerRefused]
+
+
+def pod_configs(pod: Json, images: Mapping[str, Image], around: Surroundings) -> Asked:
+    """Return what the kubelet asks for an admitted pod."""
+    return Asked(
+        sandbox_config(pod, around.node, around.drawn),
+        {
+            text(each, "name"): _container(pod, each, images[text(each, "image")], around)
+            for each in containers_of(pod)
+        },
+    )
 
 
 def sandbox_config(pod: Json, node: Node, drawn: Drawn) -> SandboxConfig:
@@ -70,3 +93,12 @@ def container_config(
         resources=container_resources(pod, container, around.node),
         security=security.container_security(pod, container, image, around),
     )
+
+
+def _container(
+    pod: Json, container: Json, image: Image, around: Surroundings
+) -> ContainerConfig | ContainerRefused:
+    try:
+        return container_config(pod, container, image, around)
+    except ContainerRefused as err:
+        return err

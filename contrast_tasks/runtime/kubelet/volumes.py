@@ -60,13 +60,19 @@ def _mount(place: Json, volumes: dict[str, Json], folder: str) -> Mount:
     if volume is None:
         raise ContainerRefused(f'no volume "{name}"', by="kubelet")
     kind = kind_of(volume.value)
+    recursive = text(place, "recursiveReadOnly") in {"Enabled", "IfPossible"}
+    if recursive and not flag(place, "readOnly"):
+        raise ContainerRefused(
+            f'volume "{name}" requested recursive read-only mode, but it is not read-only',
+            by="kubelet",
+        )
     readonly = kind in _WRITTEN_BY_KUBELET or flag(child(volume, kind), "readOnly")
     return Mount(
         host_path=_host_path(volume, kind, folder),
         container_path=_absolute(text(place, "mountPath")),
         readonly=readonly or flag(place, "readOnly"),
         propagation=_PROPAGATION[text(place, "mountPropagation", "None")],
-        recursive_readonly=text(place, "recursiveReadOnly") in {"Enabled", "IfPossible"},
+        recursive_readonly=recursive,
     )
 
 

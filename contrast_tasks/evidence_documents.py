@@ -8,8 +8,10 @@ from typing import Protocol
 # Extensions of a certificate of attested TLS, by the kind of document they carry.
 OID_SNP = "1.3.9901.2.1"
 OID_TDX = "1.3.9901.2.2"
+# Of guests that nothing protects, in two spellings of the reference product; no validator takes them.
 OID_INSECURE = "1.3.9901.2.3"
-EVIDENCE_OIDS = frozenset({OID_SNP, OID_TDX, OID_INSECURE})
+OID_INSECURE_REPORT = "1.3.9901.2.99"
+EVIDENCE_OIDS = frozenset({OID_SNP, OID_TDX, OID_INSECURE, OID_INSECURE_REPORT})
 MAX_DOCUMENT_BYTES = 64 * 1024
 REPORT_DATA_BYTES = 64
 # The policy hash, a SHA-256.

@@ -5,7 +5,7 @@ with the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 7.3, 7.4.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -31,9 +31,18 @@ Claims = Callable[[Any], Iterable[Extension]]
 
 
 def new_mesh_cert(
-    _request: pb.NewMeshCertRequest, identity: PeerIdentity, guard: Guard, *, claims: Claims
+    _request: pb.NewMeshCertRequest,
+    identity: PeerIdentity,
+    guard: Guard,
+    *,
+    claims: Claims,
+    with_address: bool = False,
 ) -> pb.NewMeshCertResponse:
-    """Issue a certificate for the key of the caller's attested certificate and the names of its policy entry."""
+    """Issue a certificate for the key of the caller's attested certificate and the names of its policy entry.
+
+    with_address: also for the address that the caller connected from. The host's network decides on that, so it can make one
+    workload pass for another by address.
+    """
     state, evidence = identity.snapshot, identity.evidence
     if identity.public_key_spki is None or evidence is None or not isinstance(state, State):
         raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
@@ -64,7 +73,7 @@ def new_mesh_cert(
     try:
         chain = state.ca.issue(
             public_key_spki=identity.public_key_spki,
-            sans=entry.sans,
+            sans=_names(entry.sans, identity.address if with_address else None),
             policy_hash=policy_hash,
             extensions=extensions,
             now=guard.now(),
@@ -81,3 +90,7 @@ def new_mesh_cert(
         RootCACert=state.ca.root_ca_pem,
         WorkloadSecret=secret,
     )
+
+
+def _names(sans: Sequence[str], address: str | None) -> Sequence[str]:
+    return sans if address is None or address in sans else (*sans, address)

@@ -22,9 +22,10 @@ _SUMMARY = "Keep the manifest, and issue certificates to the workloads that it n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The addresses to listen on, the folders of state and endorsements, and two switches.
+    """The addresses to listen on, the folders of state and endorsements, and three switches.
 
     force_new: accept a first manifest although the history lost its head. with_metrics: serve /metrics.
+    with_address: certificates of workloads are also for the address they connect from.
     """
 
     user_api: tuple[str, int]
@@ -35,6 +36,7 @@ class Options:
     endorsements: Path
     force_new: bool
     with_metrics: bool
+    with_address: bool
 
 
 def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -88,6 +90,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         endorsements=Path(given.endorsements),
         force_new=given.force_new,
         with_metrics="CONTRAST_METRICS" in environ,
+        with_address="CONTRAST_PEER_ADDRESS" in environ,
     )
 
 

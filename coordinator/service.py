@@ -84,6 +84,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
             context=context,
             make_validators=lambda state: _validators_of(state, supply),
             claims=claims_of,
+            with_address=options.with_address,
         )
         stack.callback(mesh_api.stop, _GRACE_S)
         http_api = HttpListener(

@@ -61,10 +61,13 @@ def user_methods() -> tuple[Method, ...]:
     )
 
 
-def mesh_methods(claims: Claims) -> tuple[Method, ...]:
-    """Return the methods of the mesh API; peers' Recover is not offered and answers UNIMPLEMENTED."""
+def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method, ...]:
+    """Return the methods of the mesh API; peers' Recover is not offered and answers UNIMPLEMENTED.
+
+    with_address: certificates are for the caller's address too.
+    """
     parse = mesh_pb.NewMeshCertRequest.FromString
-    handler = partial(new_mesh_cert, claims=claims)
+    handler = partial(new_mesh_cert, claims=claims, with_address=with_address)
     return (Method(meshapi.SERVICES[0], "NewMeshCert", parse, handler),)
 
 
@@ -89,13 +92,20 @@ def serve_mesh_api(
     context: Context,
     make_validators: MakeValidators,
     claims: Claims,
+    with_address: bool = False,
 ) -> AtlsServer:
     """Start the mesh API: evidence on both sides, judged by the manifest in force when the handshake begins.
 
+    with_address: certificates are for the caller's address too.
     Raises ClusterError when the address cannot be bound.
     """
     return serve(
-        partial(_register, meshapi.SERVICES, mesh_methods(claims), context),
+        partial(
+            _register,
+            meshapi.SERVICES,
+            mesh_methods(claims, with_address=with_address),
+            context,
+        ),
         listen=listen,
         issuer=issuer,
         require_client=MeshGate(context.guard, make_validators),

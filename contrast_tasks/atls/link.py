@@ -1,9 +1,11 @@
 """One connection of a terminator: the handshake, then bytes in both directions between TLS and the plain gRPC server."""
 
 import asyncio
+import ipaddress
 import math
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from OpenSSL import SSL
 
@@ -163,6 +165,7 @@ class Link(asyncio.Protocol):
 
     async def _connect_backend(self, session: ServerSession, identity: PeerIdentity) -> None:
         loop = asyncio.get_running_loop()
+        identity = replace(identity, address=_address(self.transport))
         self._name = self._service.registry.add(identity)
         backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -241,3 +244,13 @@ def _step(
     except Exception as err:  # noqa: BLE001  # the connection's own handler raises it
         return session, False, session.pending(), err
     return session, complete, session.pending(), None
+
+
+def _address(transport: asyncio.Transport) -> str | None:
+    """Return the peer's IP address without a zone; IPv4 inside IPv6 as IPv4."""
+    found = transport.get_extra_info("peername")
+    try:
+        address = ipaddress.ip_address(str(found[0]).partition("%")[0])
+    except (TypeError, IndexError, ValueError):
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)

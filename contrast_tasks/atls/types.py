@@ -47,12 +47,14 @@ class PeerIdentity:
     public_key_spki: DER SubjectPublicKeyInfo of the client certificate, None without one; TLS proved possession of the key.
     certificate_der: that certificate. evidence: set if and only if the listener is mutual.
     snapshot: what the listener's `require_client` returned when this handshake began.
+    address: the IP address that the connection came from, None if it is unknown. The network says so, not the evidence.
     """
 
     public_key_spki: bytes | None
     certificate_der: bytes | None
     evidence: Evidence | None
     snapshot: object
+    address: str | None = None
 
 
 def utc_now() -> datetime:

@@ -69,6 +69,16 @@ def test_a_request_has_the_known_bytes_on_the_wire() -> None:
     assert request.SerializeToString() == b"\x0a\x02{}\x12\x01a\x12\x01b"
 
 
+def test_members_of_an_answer_that_are_not_known_are_ignored() -> None:
+    answer = userapi_pb2.GetManifestsResponse(Manifests=[b"{}"], RootCA=b"pem")
+
+    later = answer.SerializeToString() + b"\x32\x02\x08\x01\xa2\x06\x01x"
+
+    read = userapi_pb2.GetManifestsResponse.FromString(later)
+    assert (list(read.Manifests), read.RootCA) == ([b"{}"], b"pem")
+    assert not read.HasField("LatestTransition")
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [

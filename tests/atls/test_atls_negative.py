@@ -31,7 +31,7 @@ from contrast_tasks.atls.errors import (
 from contrast_tasks.atls.types import PrivateKey
 from contrast_tasks.attestation.errors import ClaimsRejected, MalformedEvidence
 from contrast_tasks.attestation.proto import sevsnp_pb2 as pb
-from contrast_tasks.evidence_documents import OID_INSECURE, OID_SNP, OID_TDX
+from contrast_tasks.evidence_documents import OID_INSECURE, OID_INSECURE_REPORT, OID_SNP, OID_TDX
 from tests.fakes.atls import (
     NOW,
     Forge,
@@ -121,7 +121,9 @@ def test_01_a_certificate_without_evidence_is_refused(side: str) -> None:
 
 
 @SIDES
-@pytest.mark.parametrize("oid", [OID_TDX, OID_INSECURE], ids=["tdx", "insecure"])
+@pytest.mark.parametrize(
+    "oid", [OID_TDX, OID_INSECURE, OID_INSECURE_REPORT], ids=["tdx", "insecure", "insecure report"]
+)
 def test_02_evidence_of_a_kind_without_reference_value_is_refused(side: str, oid: str) -> None:
     error, _ = meet(side, from_issuer(AmdIssuer(oid=oid)))
 
@@ -252,7 +254,7 @@ def test_12_evidence_over_another_digest_is_refused(
 
 
 @SIDES
-@pytest.mark.parametrize("other", [OID_TDX, OID_INSECURE])
+@pytest.mark.parametrize("other", [OID_TDX, OID_INSECURE, OID_INSECURE_REPORT])
 @pytest.mark.parametrize("good_first", [True, False], ids=["good first", "bad first"])
 def test_13_a_second_document_is_refused_beside_a_good_one(
     side: str, other: str, good_first: bool

@@ -19,7 +19,13 @@ from contrast_tasks.atls.certificate import (
 from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing, NoReferenceAccepted
 from contrast_tasks.atls.types import Evidence, PrivateKey
 from contrast_tasks.errors import EvidenceRejected
-from contrast_tasks.evidence_documents import MAX_DOCUMENT_BYTES, OID_INSECURE, OID_SNP, OID_TDX
+from contrast_tasks.evidence_documents import (
+    MAX_DOCUMENT_BYTES,
+    OID_INSECURE,
+    OID_INSECURE_REPORT,
+    OID_SNP,
+    OID_TDX,
+)
 from tests.fakes.atls import HOST_DATA, NOW, FakeIssuer, FakeValidator, ReplayingIssuer
 
 NONCE = bytes(range(32))
@@ -187,7 +193,7 @@ def test_a_certificate_without_evidence_is_rejected() -> None:
         verify(make_certificate(KEY, None, b"", NOW))
 
 
-@pytest.mark.parametrize("oid", [OID_TDX, OID_INSECURE])
+@pytest.mark.parametrize("oid", [OID_TDX, OID_INSECURE, OID_INSECURE_REPORT])
 def test_evidence_that_no_reference_value_speaks_of_is_rejected(oid: str) -> None:
     certificate = make_certificate(KEY, FakeIssuer(oid=oid), NONCE, NOW)
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import grpc
 import pytest
 from cryptography import x509
@@ -52,9 +54,14 @@ def call(
     *,
     host_data: bytes = bytes.fromhex(POLICY_HASH),
     spki: bytes | None = SPKI,
+    address: str | None = None,
+    with_address: bool = False,
 ) -> pb.NewMeshCertResponse:
-    identity = attested(spki, FakeEvidence(host_data=host_data), state)
-    return new_mesh_cert(pb.NewMeshCertRequest(), identity, guard, claims=claims)
+    identity = dataclasses.replace(
+        attested(spki, FakeEvidence(host_data=host_data), state), address=address
+    )
+    request = pb.NewMeshCertRequest()
+    return new_mesh_cert(request, identity, guard, claims=claims, with_address=with_address)
 
 
 def test_the_certificate_holds_key_and_names_of_the_policy_entry(
@@ -71,6 +78,26 @@ def test_the_certificate_holds_key_and_names_of_the_policy_entry(
     assert response.RootCACert == state.ca.root_ca_pem
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(response.MeshCACert))
     intermediate.verify_directly_issued_by(x509.load_pem_x509_certificate(response.RootCACert))
+
+
+@pytest.mark.parametrize(
+    ("address", "with_address", "wanted"),
+    [
+        ("10.0.0.7", False, ["203.0.113.34"]),
+        ("10.0.0.7", True, ["203.0.113.34", "10.0.0.7"]),
+        ("2001:db8::7", True, ["203.0.113.34", "2001:db8::7"]),
+        ("203.0.113.34", True, ["203.0.113.34"]),
+        (None, True, ["203.0.113.34"]),
+    ],
+)
+def test_the_callers_address_is_certified_only_where_it_is_wanted(
+    guard: Guard, state: State, address: str | None, with_address: bool, wanted: list[str]
+) -> None:
+    response = call(guard, state, address=address, with_address=with_address)
+
+    leaf = x509.load_pem_x509_certificate(response.CertChain)
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == wanted
 
 
 def test_the_certificate_holds_claims_policy_transition_and_secret_id(

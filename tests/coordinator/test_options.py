@@ -16,6 +16,7 @@ def test_the_defaults_are_the_ports_of_the_reference_product() -> None:
     assert options.endorsements == Path("/var/lib/contrast-endorsements")
     assert not options.force_new
     assert not options.with_metrics
+    assert not options.with_address
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_an_option_wins_over_the_environment() -> None:
         "CONTRAST_STATE": "/elsewhere",
         "CONTRAST_ENDORSEMENTS": "/kept",
         "CONTRAST_METRICS": "1",
+        "CONTRAST_PEER_ADDRESS": "1",
     }
 
     options = parse_options(["--user-api", "127.0.0.2:3", "--force-new"], environ)
@@ -50,6 +52,7 @@ def test_an_option_wins_over_the_environment() -> None:
     assert options.endorsements == Path("/kept")
     assert options.force_new
     assert options.with_metrics
+    assert options.with_address
 
 
 def test_the_folder_of_endorsements_is_an_option_too() -> None:

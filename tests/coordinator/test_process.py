@@ -195,6 +195,31 @@ def test_manifest_certificate_update_and_stop(
     assert "PRIVATE" not in log
 
 
+@pytest.mark.parametrize(
+    ("switch", "wanted"),
+    [({}, ["127.77.0.6"]), ({"CONTRAST_PEER_ADDRESS": "1"}, ["127.77.0.6", "127.0.0.1"])],
+    ids=["off", "on"],
+)
+def test_a_workloads_own_address_is_certified_when_switched_on(
+    tmp_path: Path,
+    environ: dict[str, str],
+    processor: SimulatedProcessor,
+    owner: Caller,
+    switch: dict[str, str],
+    wanted: list[str],
+) -> None:
+    manifest = make_manifest(processor, owner)
+    key = ec.generate_private_key(ec.SECP256R1())
+    with started(tmp_path / "state", environ | switch) as running:
+        with user_api(running, manifest) as channel:
+            userapi.set_manifest(channel, render_manifest(manifest, V1_16.manifest), POLICIES, 10)
+        cert = new_cert(running, processor, key, WEB_POLICY)
+
+    leaf = x509.load_pem_x509_certificates(cert.cert_chain_pem)[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == wanted
+
+
 def test_what_must_be_refused_is_refused_and_changes_nothing(
     tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
 ) -> None:

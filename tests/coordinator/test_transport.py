@@ -147,6 +147,22 @@ def test_other_methods_are_not_implemented(user_api: AtlsServer, path: str) -> N
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.parametrize(
+    "members",
+    [b"\xa2\x06\x01x", b"\x28\x01", b"\xa2\x06\x01x" * 1000],
+    ids=["of ours", "a number", "many"],
+)
+def test_members_of_a_request_that_are_not_known_are_ignored(
+    user_api: AtlsServer, members: bytes
+) -> None:
+    request = pb.SetManifestRequest(Manifest=tiny_manifest(), Policies=[POLICY])
+
+    with dial(user_api) as peer:
+        send_raw(peer, "/userapi.UserAPI/SetManifest", request.SerializeToString() + members)
+
+        assert userapi.get_manifests(peer.channel, 5).manifests == (tiny_manifest(),)
+
+
 def test_a_request_of_five_megabytes_is_read_and_one_of_seventeen_is_not(
     user_api: AtlsServer,
 ) -> None:

@@ -178,6 +178,7 @@ def running_apis(
         endorsements=project.root / "endorsements",
         force_new=False,
         with_metrics=False,
+        with_address=False,
     )
 
     def serve() -> None:

@@ -1,5 +1,6 @@
 """`explain` and `simulate`: why a task ran or will run, why a request was denied, what a pod's own life is answered."""
 
+import gzip
 import json
 import sys
 
@@ -82,6 +83,7 @@ def test_a_default_is_named_that_changed(generated: Terminal, key: str) -> None:
         ('manifest="other.json"', "manifest"),
         ('workloads."Deployment/shelf".secret_id="x"', "workloads"),
         ('platform="metal-qemu-snp"', "platform"),
+        ('runtime.release="v1.11.0"', "[runtime] release"),
     ],
 )
 def test_the_checks_name_the_setting_that_changed(
@@ -90,6 +92,12 @@ def test_the_checks_name_the_setting_that_changed(
     shown = generated.run("explain", "sources", "--set", line)
 
     assert f"will run because {name} changed" in shown.out
+
+
+def test_another_release_is_named_as_the_reason_for_another_policy(generated: Terminal) -> None:
+    shown = generated.run("explain", "Deployment/shelf", "--set", 'runtime.release="v1.9.0"')
+
+    assert "will run because [runtime] release changed" in shown.out
 
 
 def test_an_image_of_our_own_is_named_that_changed(generated: Terminal) -> None:
@@ -166,6 +174,38 @@ def test_a_denial_in_an_event_is_explained_by_the_policy(
     assert shown.out.startswith("CreateContainerRequest of web-svc is denied\n  E_ARGS: ")
     assert '    expected ["/bin/app"]\n' in shown.out
     assert "  E_ENV (X): " in shown.out
+
+
+@pytest.mark.parametrize("name", ["policy.rego.gz", "initdata.toml", "other.rego"])
+def test_the_policy_may_be_compressed_or_in_initdata(
+    terminal: Terminal, project: FakeProject, name: str
+) -> None:
+    policy = policy_of("web")
+    # What JSON escapes in a policy, TOML escapes in the same way.
+    initdata = f"version = '0.1.0'\nalgorithm = 'sha-512'\ndata = {{ 'policy.rego' = {json.dumps(policy.decode())} }}"
+    files = {
+        "policy.rego.gz": gzip.compress(policy),
+        "initdata.toml": initdata.encode(),
+        "other.rego": gzip.compress(policy),
+    }
+    (project.root / name).write_bytes(files[name])
+
+    shown = terminal.run("explain", DENIAL, "--policy", name)
+
+    assert shown.code == 0
+    assert '    expected ["/bin/app"]\n' in shown.out
+
+
+def test_a_file_without_a_policy_is_a_usage_error(terminal: Terminal, project: FakeProject) -> None:
+    (project.root / "initdata.toml").write_text("version = '0.1.0'\nalgorithm = 'sha256'\n[data]\n")
+
+    shown = terminal.run("explain", DENIAL, "--policy", "initdata.toml")
+
+    assert shown.code == 2
+    assert (
+        "initdata.toml is neither a policy nor initdata with one: found no 'policy.rego'"
+        in shown.err
+    )
 
 
 def test_a_log_of_requests_is_asked_again_and_both_sides_are_shown(

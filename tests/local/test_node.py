@@ -29,6 +29,8 @@ from contrast_tasks.local.control import NodeAbsent, ask, listening_socket
 from contrast_tasks.local.messages import ContainerPlan, Endpoint, Plan, PodPlan, Probe
 from contrast_tasks.local.paths import LocalPaths, local_paths
 from contrast_tasks.local.processes import is_alive, signal_group
+from contrast_tasks.manifest.policy_document import make_document
+from contrast_tasks.releases.table import Channel
 
 pytestmark = pytest.mark.e2e
 
@@ -253,6 +255,37 @@ def test_a_policy_other_than_the_generated_one_is_refused_before_anything_starts
 
     with pytest.raises(ClusterError, match=f"wanted {POLICY_HASH} as generated"):
         node.apply(plan(pod("web"), pod("emoji", policy=other)))
+
+    assert node.status() == ()
+
+
+@pytest.mark.parametrize("channel", ["plain", "gzip", "initdata"])
+def test_a_document_of_any_channel_is_accepted_by_its_hash(
+    channel: Channel, node: NodeClient
+) -> None:
+    document = make_document(POLICY, channel)
+    digest = hashlib.sha256(document).hexdigest()
+    carried = base64.b64encode(document).decode()
+
+    node.apply(plan(pod("web", policy=carried, policy_sha256=digest)))
+
+    assert [status.policy_sha256 for status in node.status()] == [digest]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(b"version = '0.1.0'\nalgorithm = 'sha256'\n\n[data]\n", id="initdata without"),
+        pytest.param(b"\x1f\x8b\x08", id="gzip without an end"),
+        pytest.param(b"nonsense", id="neither"),
+    ],
+)
+def test_a_document_without_a_policy_in_it_is_refused(node: NodeClient, document: bytes) -> None:
+    digest = hashlib.sha256(document).hexdigest()
+    carried = base64.b64encode(document).decode()
+
+    with pytest.raises(ClusterError, match="pod web: neither a policy nor initdata with one"):
+        node.apply(plan(pod("web", policy=carried, policy_sha256=digest)))
 
     assert node.status() == ()
 

@@ -176,3 +176,21 @@ def test_a_policy_in_the_source_is_replaced_and_one_of_another_channel_is_named_
     place = "deployment/till/till.yaml:14: warning[W102 policy-channel]: Deployment/till: "
     for err in (shown.err, linted.err):
         assert (f"{place}{warning}" in err) if warning else ("W102" not in err)
+
+
+def test_another_zlib_is_a_reason_only_where_compressed_bytes_are_hashed(
+    terminal: Terminal, project: FakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {}
+    for release in ("v1.11.0", "v1.13.0", "v1.21.0"):
+        choose(project, release, "metal-qemu-tdx")
+        terminal.run("generate")
+        with monkeypatch.context() as patched:
+            patched.setattr("contrast_tasks.manifest.compression.implementation", lambda: "9.9")
+            reasons[release] = terminal.run("explain", "Deployment/till").out.splitlines()[-1]
+
+    assert reasons == {
+        "v1.11.0": "  is up to date",
+        "v1.13.0": "  will run because zlib changed",
+        "v1.21.0": "  is up to date",
+    }

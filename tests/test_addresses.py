@@ -7,7 +7,7 @@ import pytest
 from contrast_tasks.addresses import host_and_port, is_address, is_proxy
 from contrast_tasks.attestation.endorsements.network import network_from_environment, parse_mirrors
 from contrast_tasks.errors import SettingsError, UsageError
-from contrast_tasks.prepare.inject import endorsement_variables
+from contrast_tasks.prepare.containers import endorsement_variables
 from contrast_tasks.settings.model import Settings
 
 ADDRESSES = ("https://a", "http://a:8080", "https://[::1]:8080/x", "https://a.example/path?x=y@z")

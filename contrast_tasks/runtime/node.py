@@ -72,7 +72,8 @@ class Node(Record):
     daemon_oom_score: that of containerd, below which restrict_oom_score does not let containers go.
     resolver: the node's own resolv.conf, dns_server and domain those of the cluster.
     capabilities: those that containerd itself has; "all" means these.
-    seccomp_profiles: documents by their path below the kubelet's folder.
+    seccomp_profiles: documents by their path below the kubelet's folder. apparmor: names of the profiles that the
+    kernel has loaded, None for a node without AppArmor.
     """
 
     containerd: Containerd = CONTAINERD[-1]
@@ -95,6 +96,7 @@ class Node(Record):
     capabilities: tuple[str, ...] = KERNEL_CAPABILITIES
     devices: tuple[Device, ...] = ()
     seccomp_profiles: Mapping[str, Any] = {}
+    apparmor: tuple[str, ...] | None = None
 
 
 class Drawn(Record):

@@ -242,6 +242,34 @@ def test_apparmor_on_a_node_without_it_is_refused(kind: str) -> None:
     app(pod_of({"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}))
 
 
+@pytest.mark.parametrize(
+    ("security", "expected"),
+    [
+        ({}, "cri-containerd.apparmor.d"),
+        ({"appArmorProfile": {"type": "RuntimeDefault"}}, "cri-containerd.apparmor.d"),
+        ({"appArmorProfile": {"type": "Unconfined"}}, None),
+        ({"appArmorProfile": {"type": "Localhost", "localhostProfile": "mine"}}, "mine"),
+        ({"privileged": True}, None),
+        ({"privileged": True, "appArmorProfile": {"type": "RuntimeDefault"}}, None),
+    ],
+)
+def test_apparmor_on_a_node_that_has_it(security: dict[str, Any], expected: str | None) -> None:
+    # Source: containerd 2.4, internal/cri/sputil, GenerateApparmorSpecOpts.
+    pod, node = pod_of({"securityContext": security}), node_with("2.4.2", apparmor=("mine",))
+
+    assert app(pod, node=node)["process"].get("apparmorProfile") == expected
+    assert "apparmorProfile" not in sandbox(pod, node=node)["process"]
+
+
+def test_an_apparmor_profile_that_is_not_loaded_is_refused() -> None:
+    profile = {"type": "Localhost", "localhostProfile": "other"}
+    pod = pod_of({"securityContext": {"appArmorProfile": profile}})
+
+    _, message = refusal(pod, node=node_with("2.4.2", apparmor=("mine",)))
+
+    assert message.endswith("apparmor profile not found other")
+
+
 LIMITS = {"cpu": "500m", "memory": "128Mi"}
 
 

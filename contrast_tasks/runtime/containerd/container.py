@@ -8,9 +8,9 @@ from contrast_tasks.runtime.containerd.environment import container_environment
 from contrast_tasks.runtime.containerd.linux import (
     ALL_DEVICES,
     NO_DEVICES,
+    apparmor_profile,
     cgroups_path,
     container_namespaces,
-    require_no_apparmor,
     seccomp_profile,
 )
 from contrast_tasks.runtime.containerd.mounts import container_mounts, rootfs_propagation
@@ -26,7 +26,7 @@ def container_spec(
     """Return the content of a container's config.json; raises ContainerRefused where containerd makes none."""
     security = config.security
     args = _arguments(config, image, drawn.container_ids[config.name])
-    require_no_apparmor(security.apparmor)
+    apparmor = apparmor_profile(security.apparmor, node, privileged=security.privileged)
     user = container_user(security, image, node.containerd)
     score = config.resources.oom_score_adj
     process: dict[str, Any] = {
@@ -37,6 +37,8 @@ def container_spec(
         "capabilities": container_capabilities(security, node.capabilities),
         "oomScoreAdj": max(score, node.daemon_oom_score) if node.restrict_oom_score else score,
     }
+    if apparmor:
+        process["apparmorProfile"] = apparmor
     if security.no_new_privileges:
         process["noNewPrivileges"] = True
     if config.tty:

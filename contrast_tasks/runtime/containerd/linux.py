@@ -10,6 +10,7 @@ from contrast_tasks.runtime.refusals import ContainerRefused
 
 NO_DEVICES: Final[Mapping[str, Any]] = {"allow": False, "access": "rwm"}
 ALL_DEVICES: Final[Mapping[str, Any]] = {"allow": True, "access": "rwm"}
+_DEFAULT_APPARMOR: Final = "cri-containerd.apparmor.d"
 _SECCOMP_FOLDER: Final = "/var/lib/kubelet/seccomp"
 # Stands for containerd's default profile, whose text depends on kernel, processor and capabilities.
 DEFAULT_SECCOMP: Final = "default"
@@ -70,11 +71,24 @@ def seccomp_profile(profile: Profile, node: Node) -> Any:
     return node.seccomp_profiles[profile.localhost]
 
 
-def require_no_apparmor(profile: Profile | None) -> None:
-    """Refuse a profile: the modelled nodes have no AppArmor, as guests have none."""
-    if profile is not None and profile.kind != "unconfined":
-        raise ContainerRefused(
-            "failed to get container spec opts: failed to generate apparmor spec opts: "
-            "apparmor is not supported",
-            by="containerd",
+def apparmor_profile(profile: Profile | None, node: Node, *, privileged: bool) -> str:
+    """Return the name of the AppArmor profile, "" for none.
+
+    A node without AppArmor refuses profiles; one with it applies containerd's own where the pod says nothing.
+    """
+    kind = profile.kind if profile else "default"
+    if node.apparmor is None:
+        if profile is None or kind == "unconfined":
+            return ""
+        raise _no_apparmor("failed to generate apparmor spec opts: apparmor is not supported")
+    if profile is None or kind != "localhost":
+        return "" if privileged or kind == "unconfined" else _DEFAULT_APPARMOR
+    if profile.localhost not in node.apparmor:
+        raise _no_apparmor(
+            f"failed to generate apparmor spec opts: apparmor profile not found {profile.localhost}"
         )
+    return profile.localhost
+
+
+def _no_apparmor(reason: str) -> ContainerRefused:
+    return ContainerRefused(f"failed to get container spec opts: {reason}", by="containerd")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -23,7 +24,8 @@ from tests.fakes.containerd.messages import PACKAGE, SECCOMP_FOLDER, compiled, m
 
 SOCKET = "/run/containerd/containerd.sock"
 SANDBOXES = Path("/var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes")
-DEADLINE_S = 30
+DEADLINE_S = 60
+AT_ONCE = 4
 
 
 class Pod(TypedDict):
@@ -60,8 +62,10 @@ def main(folder: Path) -> None:
     for strict in (False, True):
         pods = [each for each in job["pods"] if each["strict"] == strict]
         if pods:
-            with _containerd(folder, job, strict=strict) as node:
-                results |= {each["name"]: node.run(each) for each in pods}
+            daemon = _containerd(folder, job, strict=strict)
+            with daemon as node, ThreadPoolExecutor(AT_ONCE) as workers:
+                found = list(workers.map(node.run, pods))
+            results |= {pod["name"]: each for pod, each in zip(pods, found, strict=True)}
     (folder / "results.json").write_text(json.dumps(results))
 
 

@@ -249,8 +249,7 @@ def _step(
 def _address(transport: asyncio.Transport) -> str | None:
     """Return the peer's IP address without a zone; IPv4 inside IPv6 as IPv4."""
     found = transport.get_extra_info("peername")
-    try:
-        address = ipaddress.ip_address(str(found[0]).partition("%")[0])
-    except (TypeError, IndexError, ValueError):
+    if not found:
         return None
+    address = ipaddress.ip_address(found[0].partition("%")[0])
     return str(getattr(address, "ipv4_mapped", None) or address)

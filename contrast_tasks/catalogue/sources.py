@@ -200,8 +200,9 @@ UNKNOWN_ROLE = define(
 )
 NO_COORDINATOR = define(
     "G061 no-coordinator error",
-    "the sources have no Coordinator, and coordinator.include is false",
-    "set include = true under [coordinator], or add coordinator.yml to the sources",
+    "the sources have no Coordinator, and none is added to them",
+    "run 'contrast-tasks coordinator --write deployment/coordinator.yml', with the folder of the sources; or, unless they"
+    " are annotated in place, set include = true under [coordinator]",
 )
 SEVERAL_COORDINATORS = define(
     "G061 several-coordinators error",

@@ -110,7 +110,8 @@ class Release(Record):
 
     def id_blocks_on(self, name: str) -> IdBlocks | None:
         """Return how the pods of a platform bring ID blocks; None if they do not, as on all but SEV-SNP."""
-        return self.id_blocks if platform(name).tee == "snp" else None
+        has_them = name in self.platforms and platform(name).tee == "snp"
+        return self.id_blocks if has_them else None
 
 
 # Runs on this machine, with every release.

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA384
 
 from contrast_tasks.attestation.snp.id_annotations import id_annotations, launch_digest
 from contrast_tasks.declare.documents import to_record
-from contrast_tasks.releases.table import V1_20, V1_21, IdBlocks
+from contrast_tasks.platforms import NAMES
+from contrast_tasks.releases.table import V1_16, V1_20, V1_21, IdBlocks, Release
 from contrast_tasks.trusted_guests import GuestPolicy, SnpReference, SnpTcb
 from tests.fakes.testdata import RELEASES
 
@@ -163,3 +164,15 @@ def test_the_policy_of_the_entry_is_in_block_and_annotation() -> None:
     assert found[f"{PREFIX}guest_policy_Milan"] == "196639"  # 0x3001f
     block = base64.b64decode(found[f"{PREFIX}id_block_Milan"])
     assert int.from_bytes(block[0x58:], "little") == 0x3001F
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        pytest.param(V1_16, set(), id="v1.16"),
+        pytest.param(V1_20, {"metal-qemu-snp", "metal-qemu-snp-gpu"}, id="v1.20"),
+        pytest.param(V1_21, {"metal-qemu-snp", "metal-qemu-snp-gpu"}, id="v1.21"),
+    ],
+)
+def test_blocks_come_with_the_pods_of_these_platforms(release: Release, expected: set[str]) -> None:
+    assert {name for name in NAMES if release.id_blocks_on(name)} == expected

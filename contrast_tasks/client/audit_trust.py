@@ -26,6 +26,8 @@ def describe_trust(values: "ReferenceValues") -> Iterator[str]:
             yield f"  mitigations at least {snp.minimum_mitigation_vector:#x}"
         if snp.allow_vlek:
             yield "  also by the key of a cloud provider (VLEK), which names no chip"
+        if snp.cpus:
+            yield f"  measured for {snp.cpus} processors"
         if snp.apeip_hex:
             yield f"  for 1 to 220 processors, APEIP {snp.apeip_hex}"
     for tdx in values.tdx:

@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.manifest.codec import parse_manifest
-from coordinator.authorisation import key_digest_hex
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.trusted_guests import ReferenceValues
+from coordinator.authorisation import authorise_update, key_digest_hex
 from coordinator.refusal import Refusal
 from coordinator.userapi import set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
     Caller,
     make_guard,
+    new_owner,
 )
 
 
@@ -51,3 +54,30 @@ def test_bytes_that_are_no_manifest_are_invalid_and_leave_no_state(content: byte
 
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
     assert guard.status().name == "initial"
+
+
+def test_an_owner_listed_by_key_or_by_digest_may_update() -> None:
+    owner, other = new_owner(), new_owner()
+    by_key = Manifest(
+        policies={},
+        reference_values=ReferenceValues(),
+        workload_owner_pub_keys=(owner.spki.hex(),),
+        workload_owner_key_digests=(other.digest_hex,),
+    )
+
+    authorise_update(owner.spki, by_key)
+    authorise_update(other.spki, by_key)
+
+
+def test_whoever_is_in_neither_list_may_not_update() -> None:
+    owner = new_owner()
+    by_key = Manifest(
+        policies={},
+        reference_values=ReferenceValues(),
+        workload_owner_pub_keys=(owner.spki.hex(),),
+    )
+
+    with pytest.raises(Refusal, match="peer not authorized"):
+        authorise_update(new_owner().spki, by_key)
+    with pytest.raises(Refusal, match="setting manifest is disabled"):
+        authorise_update(owner.spki, by_key.replace(workload_owner_pub_keys=()))

@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         Chosen,
         overrides_of,
         probe,
+        read_by,
         render_overrides,
         require_own,
         with_earlier,
@@ -71,6 +72,13 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     _show(observation, f"{host}:{port}", context)
     chosen = Chosen(guest=arguments.with_guest, machine=arguments.pin_machine)
     overrides = overrides_of(observation, chosen)
+    settings = context.settings_if_any()
+    if settings and not settings.is_local:
+        overrides, ignored = read_by(settings.release, overrides)
+        for name in ignored:
+            context.console.say(
+                f"{name} is left out, release {settings.release_name} does not read it"
+            )
     if overrides and not arguments.show_only:
         overrides = with_earlier(path, overrides)
     text = render_overrides(overrides) if overrides else ""

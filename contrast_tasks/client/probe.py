@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from contrast_tasks.attestation.endorsements.fetch import Endorsements
     from contrast_tasks.attestation.observe import Observation
     from contrast_tasks.attestation.trust_roots import TrustRoots
+    from contrast_tasks.records import Record
+    from contrast_tasks.releases.table import Release
 
 _MARK = "# Observed by 'contrast-tasks probe'"
 _HEAD = (
@@ -68,6 +70,40 @@ def overrides_of(observation: "Observation", chosen: Chosen) -> dict[str, Any]:
     if chosen.machine:
         _merge(merged, observation.machine)
     return merged
+
+
+def read_by(release: "Release", overrides: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the overrides that a release reads, and the names of the others, which it would ignore."""
+    from contrast_tasks.trusted_guests import SnpReference, TdxReference
+
+    kept: dict[str, Any] = {}
+    ignored: list[str] = []
+    for tee, values in overrides.items():
+        if tee == "tdx":
+            kept[tee] = _read_values(release, TdxReference, values, ignored)
+        else:
+            kept[tee] = {
+                product: _read_values(release, SnpReference, each, ignored)
+                for product, each in values.items()
+            }
+    return kept, list(dict.fromkeys(ignored))
+
+
+def _read_values(
+    release: "Release", record: "type[Record]", values: Mapping[str, Any], ignored: list[str]
+) -> dict[str, Any]:
+    from contrast_tasks.manifest.forms import members_of
+
+    read = {entry.key for entry in members_of(record, release.manifest).values()}
+    ignored += (key for key in values if key not in read)
+    parts = {entry.key: entry.shape for entry in record.members}
+    return {
+        key: _read_values(release, parts[key], value, ignored)
+        if isinstance(value, Mapping)
+        else value
+        for key, value in values.items()
+        if key in read
+    }
 
 
 def with_earlier(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,9 +122,13 @@ def test_a_machine_is_shown_and_its_levels_are_written_as_settings(
     assert (terminal.root / "contrast.toml").read_bytes() == before
 
 
+METAL = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\n'
+
+
 def test_the_lines_are_settings_that_are_understood(
     terminal: Terminal, machine: AtlsServer, tmp_path: Path
 ) -> None:
+    (terminal.root / "contrast.toml").write_text(METAL)
     terminal.run(*words(machine, "--yes", "--with-guest", "--pin-machine"))
 
     head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\n'
@@ -137,6 +141,8 @@ def test_the_lines_are_settings_that_are_understood(
 
 
 def test_a_td_has_its_own_table(terminal: Terminal, intel: Intel, tmp_path: Path) -> None:
+    old = 'platform = "metal-qemu-tdx"\nsources = ["deployment"]\nruntime.release = "v1.11.0"\n'
+    (terminal.root / "contrast.toml").write_text(old)
     with serving(TdxMachine(intel=intel)) as server:
         shown = terminal.run(*words(server, "--yes", "--out", "td.toml", "--with-guest"))
 
@@ -149,6 +155,23 @@ def test_a_td_has_its_own_table(terminal: Terminal, intel: Intel, tmp_path: Path
     assert overrides["mr_seam"] == "5e" * 48
     assert overrides["minimum_tee_tcb_svn"] == Body().tee_tcb_svn.hex()
     assert overrides["rtmrs"] == tuple(rtmr.hex() for rtmr in Body().rtmrs)
+
+
+def test_what_the_release_does_not_read_is_left_out_and_named(
+    terminal: Terminal, intel: Intel
+) -> None:
+    # Source: docs/internals/releases.md 2.1, the members of v1.16.
+    new = 'platform = "metal-qemu-tdx"\nsources = ["deployment"]\nruntime.release = "v1.16.0"\n'
+    (terminal.root / "contrast.toml").write_text(new)
+    with serving(TdxMachine(intel=intel)) as server:
+        shown = terminal.run(*words(server, "--yes", "--out", "td.toml", "--with-guest"))
+
+    written = (terminal.root / "td.toml").read_text()
+    assert shown.code == 0
+    for name in ("minimum_tee_tcb_svn", "td_attributes"):
+        assert f"{name} is left out, release v1.16.0 does not read it\n" in shown.err
+        assert name not in written
+    assert "xfam = " in written
 
 
 def test_without_a_terminal_nothing_is_written_unless_told_to(
@@ -309,6 +332,7 @@ def test_what_nobody_confirmed_stays_missing(
 def test_another_kind_of_machine_and_another_machine_are_added(
     terminal: Terminal, machine: AtlsServer, intel: Intel
 ) -> None:
+    (terminal.root / "contrast.toml").write_text(METAL)
     earlier = (
         "# Observed by 'contrast-tasks probe' and confirmed.\n"
         "[reference_values.snp.Genoa]\n"

@@ -1,8 +1,16 @@
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from contrast_tasks.errors import UsageError
 from contrast_tasks.manifest.keys import generate_workload_owner
@@ -119,6 +127,35 @@ def test_a_new_key_reaches_the_manifest_and_runs_no_workload(
     ran = [task["name"] for task in json.loads(shown.out)["tasks"] if "date" not in task["status"]]
     assert json.loads(project.read("manifest.json"))["WorkloadOwnerKeyDigests"] != first
     assert sorted(ran) == ["check", "keys", "manifest"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "release", "name", "other"),
+    [
+        ("metal-qemu-snp", "v1.16.0", "WorkloadOwnerKeyDigests", "WorkloadOwnerPubKeys"),
+        ("metal-qemu-snp", "v1.20.0", "WorkloadOwnerPubKeys", "WorkloadOwnerKeyDigests"),
+    ],
+)
+def test_the_release_decides_whether_the_key_or_its_digest_is_listed(
+    terminal: Terminal, project: FakeProject, platform: str, release: str, name: str, other: str
+) -> None:
+    # Source: docs/internals/releases.md 2.3; cryptography makes the DER.
+    key = load_pem_private_key(generate_workload_owner(), None)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    (project.root / "workload-owner.pem").write_bytes(pem)
+    text = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    (project.root / "contrast.toml").write_text(text)
+
+    terminal.run(
+        *("generate", "--set", f'platform = "{platform}"'),
+        *("--set", f'runtime.release = "{release}"'),
+    )
+
+    manifest = json.loads(project.read("manifest.json"))
+    form = spki.hex() if name.endswith("PubKeys") else hashlib.sha256(spki).hexdigest()
+    assert manifest[name] == [form]
+    assert other not in manifest
 
 
 def test_platform_local_pins_the_root_of_a_processor_made_on_first_use(

@@ -13,7 +13,7 @@ from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.pointers import Path, replaced
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.model import COMPONENT_IMAGES, ComponentSettings, Settings
 
 
 def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -72,7 +72,7 @@ def resolve_images(
 
 def _component(settings: Settings, reference: str) -> str:
     """Return the key of [components] that names an image, "" for other images."""
-    names = {getattr(settings.components, name): name for name in ComponentSettings.parts}
+    names = {getattr(settings.components, name): name for name in COMPONENT_IMAGES}
     return names.get(reference, "")
 
 

@@ -8,7 +8,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.releases.choose import full_name
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.model import COMPONENT_IMAGES, Settings
 
 
 def other_versions(settings: Settings) -> list[Finding]:
@@ -23,7 +23,7 @@ def other_versions(settings: Settings) -> list[Finding]:
         wanted = __version__
         reason = "the injected containers and the tool that generates their policies must have the same version"
     findings = []
-    for setting in ComponentSettings.parts:
+    for setting in COMPONENT_IMAGES:
         reference = getattr(settings.components, setting)
         try:
             tag = parse_reference(reference).tag

@@ -167,6 +167,12 @@ class ComponentSettings(Record):
     )
 
 
+# The members that name an image.
+COMPONENT_IMAGES = tuple(
+    name for name in ComponentSettings.parts if isinstance(ComponentSettings.defaults[name], str)
+)
+
+
 class ReferenceOverrides(Record):
     """The [reference_values] table without `file`; products: None keeps the platform's.
 

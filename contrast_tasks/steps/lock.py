@@ -15,9 +15,9 @@ from contrast_tasks.images.layout import Layout, find_layout, open_layouts
 from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
 from contrast_tasks.images.resolve import ImageSource
 from contrast_tasks.pods.references import ImageReference, parse_reference
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.model import COMPONENT_IMAGES, ComponentSettings, Settings
 
-_OUR_NAMES = tuple(ComponentSettings.defaults.values())
+_OUR_NAMES = tuple(ComponentSettings.defaults[name] for name in COMPONENT_IMAGES)
 
 OpenRegistry = Callable[[ExitStack], ImageSource]
 

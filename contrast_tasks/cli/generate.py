@@ -20,6 +20,7 @@ from contrast_tasks.report.model import (
     sorted_findings,
 )
 from contrast_tasks.report.text import LINES_SHOWN
+from contrast_tasks.settings.model import FILE_NAME
 from contrast_tasks.tasks.outcome import lacking, read_outcome
 
 if TYPE_CHECKING:
@@ -143,12 +144,23 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         flags["output__combined"] = context.path(arguments.combined)
     for line in reference_flags.warnings_of(arguments):
         context.console.say(line)
-    return generate(
+    report = generate(
         context,
         flags,
         always=arguments.always,
         processes=arguments.processes,
     )
+    written = [step for step in report.steps if step.name.startswith("output:") and step.wrote]
+    if written and arguments.paths and _leaves_paths(context, flags):
+        named = " ".join(arguments.paths)
+        context.console.say(f"the annotated files are other ones; with --in-place {named} has them")
+    return report
+
+
+def _leaves_paths(context: Context, flags: dict[str, Any]) -> bool:
+    """Return whether a user without a settings file may take the named files for the annotated ones."""
+    settings = context.settings(**flags)
+    return not (settings.in_place or settings.combined or (context.root / FILE_NAME).is_file())
 
 
 class _Lines:

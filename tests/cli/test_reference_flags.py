@@ -198,3 +198,17 @@ def test_every_short_flag_means_what_the_reference_product_means(command: str) -
         assert options[short] is options[f"--{long}"]
     assert command_module(command).EXAMPLE.startswith(command)
     assert split_commands([command, "-m", "a.json"]) == [[command, "-m", "a.json"]]
+
+
+def test_without_a_settings_file_it_is_said_where_the_annotated_files_are(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "contrast.toml").unlink()
+    words = ("generate", "--reference-values", "k3s-qemu-snp", "--set", 'defaults.memory="64Mi"')
+
+    shown = terminal.run(*words, "deployment/")
+
+    assert shown.code == 13
+    assert "the annotated files are other ones; with --in-place deployment/ has them" in shown.err
+    again = terminal.run(*words, "deployment/")
+    assert "--in-place" not in again.err

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from contrast_tasks.records import Record
 from contrast_tasks.runtime.containerd_versions import CONTAINERD, Containerd
 from contrast_tasks.runtime.cri import Dns
-from contrast_tasks.runtime.kubelet_versions import KUBELET_1_36, Kubelet
+from contrast_tasks.runtime.kubelet_versions import KUBELETS, Kubelet
 from contrast_tasks.runtime.objects import Namespace
 
 # In the order of their numbers. Source: linux/capability.h, of Linux 5.9 and later.
@@ -77,7 +77,7 @@ class Node(Record):
     """
 
     containerd: Containerd = CONTAINERD[-1]
-    kubelet: Kubelet = KUBELET_1_36
+    kubelet: Kubelet = KUBELETS[-1]
     handler: Handler = KATA
     pause: Image = Image(entrypoint=("/pause",), user="65535:65535", working_dir="/")
     pause_image: str = "registry.k8s.io/pause:3.10"

@@ -94,12 +94,27 @@ def test_a_relative_volume_of_the_image(version: str, expected: str) -> None:
     assert [each for each in destinations(spec) if "rel" in each] == [expected]
 
 
-def test_the_kubelet_refuses_recursive_readonly_for_a_mount_that_is_not_read_only() -> None:
-    mounts = [{"name": "v", "mountPath": "/d", "recursiveReadOnly": "IfPossible"}]
+@pytest.mark.parametrize(
+    ("mount", "expected"),
+    [
+        ({"name": "v", "recursiveReadOnly": "IfPossible"}, "but it is not read-only"),
+        (
+            {"name": "v", "readOnly": True, "recursiveReadOnly": "Enabled"}
+            | {"mountPropagation": "HostToContainer"},
+            'but it is not compatible with propagation "HostToContainer"',
+        ),
+        ({"name": "no"}, 'cannot find volume "no" to mount into container "app"'),
+        ({"name": "v", "subPathExpr": "$(NO)"}, 'missing value for "NO"'),
+    ],
+)
+def test_mounts_that_the_kubelet_refuses(mount: dict[str, Any], expected: str) -> None:
+    # Source: Kubernetes, pkg/kubelet/kubelet_pods.go.
+    container = {"volumeMounts": [{"mountPath": "/d", **mount}]}
 
-    by, message = refusal(pod_of({"volumeMounts": mounts}, spec={"volumes": [{"name": "v"}]}))
+    by, message = refusal(pod_of(container, spec={"volumes": [{"name": "v"}]}))
 
-    assert (by, "it is not read-only" in message) == ("kubelet", True)
+    assert by == "kubelet"
+    assert message.endswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from contrast_tasks.runtime.kubelet.expansion import expand
 from tests.fakes.runtime import IMAGE, UID, app, node_with, pod_of, refusal
 
-CONFIG = {"kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "1", "b.c": "2", "=": "x"}}
+CONFIG = {"kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "1", "b.c": "2"}}
 SECRET = {
     "kind": "Secret",
     "metadata": {"name": "se", "namespace": "default"},

@@ -11,7 +11,7 @@ from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import UsageError
 from contrast_tasks.runtime.containerd_versions import containerd_version
 from contrast_tasks.runtime.cri import Dns
-from contrast_tasks.runtime.kubelet_versions import KUBELET_EARLIER
+from contrast_tasks.runtime.kubelet_versions import kubelet_version
 from contrast_tasks.runtime.node import RUNC, Device
 from tests.fakes.runtime import (
     REFERENCE,
@@ -89,15 +89,38 @@ def test_masked_paths_of_the_sandbox(version: str, count: int, last: set[str]) -
     assert last <= set(found)
 
 
-def test_masked_paths_of_containers_come_from_the_kubelet() -> None:
-    new = app(pod_of(), node=node_with("1.6.20", cpus=3))["linux"]
-    old = app(pod_of(), node=node_with("2.4.2", kubelet=KUBELET_EARLIER))["linux"]
+@pytest.mark.parametrize(
+    ("version", "count", "hidden", "shown"),
+    [
+        ("1.26.0", 9, set(), {"/proc/asound", "/proc/interrupts"}),
+        ("1.27.0", 10, {"/proc/asound"}, {"/proc/interrupts", "/sys/devices/virtual/powercap"}),
+        ("v1.33.0+k3s1", 11, {"/sys/devices/virtual/powercap"}, {"/proc/interrupts"}),
+        ("1.34.0", 15, {"/proc/interrupts"}, set()),
+        ("1.36.2", 15, {"/sys/devices/system/cpu/cpu2/thermal_throttle"}, set()),
+    ],
+)
+def test_masked_paths_of_containers_come_from_the_kubelet(
+    version: str, count: int, hidden: set[str], shown: set[str]
+) -> None:
+    # Source: Kubernetes of these versions, pkg/securitycontext/util.go.
+    node = node_with("1.6.20", cpus=3, kubelet=kubelet_version(version))
 
-    assert len(new["maskedPaths"]) == 15
-    assert new["maskedPaths"][-1] == "/sys/devices/system/cpu/cpu2/thermal_throttle"
-    assert "/proc/asound" in new["maskedPaths"]
-    assert "/proc/asound" not in old["maskedPaths"]
-    assert "/proc/asound" in old["readonlyPaths"]
+    linux = app(pod_of(), node=node)["linux"]
+
+    masked = set(linux["maskedPaths"])
+    assert len(masked) == count
+    assert hidden <= masked
+    assert not shown & masked
+    assert ("/proc/asound" in linux["readonlyPaths"]) == (version == "1.26.0")
+
+
+@pytest.mark.parametrize("version", ["1.25.9", "2.0", "latest"])
+def test_a_kubelet_without_a_row_is_refused(version: str) -> None:
+    with pytest.raises(UsageError, match="is not modelled"):
+        kubelet_version(version)
+
+
+def test_nothing_is_hidden_from_privileged_and_unmasked_containers() -> None:
     for pod in (pod_of(PRIVILEGED), pod_of({"securityContext": {"procMount": "Unmasked"}})):
         assert not {"maskedPaths", "readonlyPaths"} & set(app(pod)["linux"])
 
@@ -353,6 +376,9 @@ def test_an_amount_of_the_pod_as_a_whole_counts() -> None:
 
     found = sandbox(pod)
 
+    resources = app(pod)["linux"]["resources"]
+    assert resources["memory"] == {"limit": 8 * 2**20}
+    assert resources["cpu"]["quota"] == 200000
     assert found["annotations"]["io.kubernetes.cri.sandbox-memory"] == str(8 * 2**20)
     assert found["linux"]["cgroupsPath"].startswith("kubepods-pod")
 
@@ -416,6 +442,24 @@ CLUSTER = "default.svc.cluster.local svc.cluster.local cluster.local"
             {"dnsConfig": {"options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}},
             f"search {CLUSTER} corp\nnameserver 10.96.0.10\noptions ndots:2 edns0\n",
             id="an option of the same name",
+        ),
+        pytest.param(
+            {
+                "dnsPolicy": "None",
+                "dnsConfig": {
+                    "nameservers": [
+                        "192.0.2.1",
+                        "192.0.2.2",
+                        "192.0.2.1",
+                        "192.0.2.3",
+                        "192.0.2.4",
+                    ],
+                    "searches": ["a" * 254, *(f"{number:02}.test" for number in range(40))],
+                },
+            },
+            f"search {' '.join(f'{number:02}.test' for number in range(31))}\n"
+            "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n",
+            id="too many",
         ),
     ],
 )

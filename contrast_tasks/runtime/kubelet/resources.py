@@ -34,10 +34,12 @@ def sandbox_resources(pod: Json) -> Resources:
 
 def container_resources(pod: Json, container: Json, node: Node) -> Resources:
     """Return the resources of one container; all of its processes end together when memory runs out."""
+    spec = child(pod, "spec")
+    # A limit of the pod as a whole is that of each container that has none.
     return _resources(
         amount(container, "requests", "cpu"),
-        amount(container, "limits", "cpu"),
-        amount(container, "limits", "memory"),
+        amount(container, "limits", "cpu") or amount(spec, "limits", "cpu"),
+        amount(container, "limits", "memory") or amount(spec, "limits", "memory"),
     ).replace(oom_score_adj=_oom_score(pod, container, node), unified={"memory.oom.group": "1"})
 
 

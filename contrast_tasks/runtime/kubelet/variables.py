@@ -3,8 +3,6 @@
 Source: Kubernetes, pkg/kubelet/kubelet_pods.go; docs/internals/reality.md 1.8 and 1.12.
 """
 
-import re
-
 from contrast_tasks.decode import Json
 from contrast_tasks.runtime.kubelet.downward import field_value, resource_value
 from contrast_tasks.runtime.kubelet.expansion import expand
@@ -13,8 +11,6 @@ from contrast_tasks.runtime.node import Surroundings
 from contrast_tasks.runtime.objects import Namespace, child, entries, flag, text
 from contrast_tasks.runtime.refusals import ContainerRefused
 
-# Keys that envFrom turns into variables; others are left out. Source: Kubernetes, IsRelaxedEnvVarName.
-_NAME = re.compile(r"[ -<>-~]+")
 _KEYED = (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret"))
 _WHOLE = (("configMapRef", "ConfigMap"), ("secretRef", "Secret"))
 
@@ -50,9 +46,7 @@ def _from_objects(container: Json, namespace: Namespace) -> dict[str, str]:
             if reference is None:
                 continue
             for key, value in (_config(reference, kind, namespace) or {}).items():
-                name = f"{prefix}{key}"
-                if _NAME.fullmatch(name):
-                    found[name] = _as_text(value)
+                found[f"{prefix}{key}"] = _as_text(value)
     return found
 
 

@@ -41,7 +41,7 @@ def container_mounts(
     given = entries(container, "volumeMounts")
     found = []
     for index, place in enumerate(given):
-        mount = _mount(place, volumes, folder)
+        mount = _mount(place, volumes, folder, name)
         if text(place, "subPath") or _expanded(text(place, "subPathExpr"), value_of):
             part = f"{folder}/volume-subpaths/{text(place, 'name')}/{name}/{index}"
             mount = mount.replace(host_path=part)
@@ -54,26 +54,41 @@ def container_mounts(
     return (*found, Mount(host_path=own, container_path=_absolute(log)))
 
 
-def _mount(place: Json, volumes: dict[str, Json], folder: str) -> Mount:
+def _mount(place: Json, volumes: dict[str, Json], folder: str, container: str) -> Mount:
     name = text(place, "name")
     volume = volumes.get(name)
     if volume is None:
-        raise ContainerRefused(f'no volume "{name}"', by="kubelet")
-    kind = kind_of(volume.value)
-    recursive = text(place, "recursiveReadOnly") in {"Enabled", "IfPossible"}
-    if recursive and not flag(place, "readOnly"):
         raise ContainerRefused(
-            f'volume "{name}" requested recursive read-only mode, but it is not read-only',
-            by="kubelet",
+            f'cannot find volume "{name}" to mount into container "{container}"', by="kubelet"
         )
+    kind = kind_of(volume.value)
     readonly = kind in _WRITTEN_BY_KUBELET or flag(child(volume, kind), "readOnly")
     return Mount(
         host_path=_host_path(volume, kind, folder),
         container_path=_absolute(text(place, "mountPath")),
         readonly=readonly or flag(place, "readOnly"),
         propagation=_PROPAGATION[text(place, "mountPropagation", "None")],
-        recursive_readonly=recursive,
+        recursive_readonly=_is_recursive(place),
     )
+
+
+def _is_recursive(place: Json) -> bool:
+    """Return whether a mount shall be read-only with all below it; the runtime is taken to be able to."""
+    if text(place, "recursiveReadOnly", "Disabled") == "Disabled":
+        return False
+    propagation = text(place, "mountPropagation", "None")
+    reason = ""
+    if not flag(place, "readOnly"):
+        reason = "it is not read-only"
+    elif propagation != "None":
+        reason = f'it is not compatible with propagation "{propagation}"'
+    if reason:
+        raise ContainerRefused(
+            f'failed to resolve recursive read-only mode: volume "{text(place, "name")}" '
+            f"requested recursive read-only mode, but {reason}",
+            by="kubelet",
+        )
+    return True
 
 
 def _host_path(volume: Json, kind: str, folder: str) -> str:

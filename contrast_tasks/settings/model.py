@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from contrast_tasks import __version__, sans
-from contrast_tasks.addresses import is_address, is_proxy
+from contrast_tasks import __version__
 from contrast_tasks.declare.shapes import (
     ANY_TEXT,
     BOOL,
     TEXT,
-    Leaf,
     List,
     Map,
     Table,
@@ -21,79 +19,30 @@ from contrast_tasks.declare.shapes import (
     one_of,
     settable,
     table_of,
-    text,
 )
 from contrast_tasks.errors import Location
-from contrast_tasks.platforms import NAMES, SNP_PRODUCTS
-from contrast_tasks.pods.quantities import MEMORY_PATTERN
-from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
 from contrast_tasks.releases.choose import row_of
-from contrast_tasks.releases.table import RELEASE_NAMES, Channel, Release
+from contrast_tasks.releases.table import Channel, Release
+from contrast_tasks.settings.values import (
+    ADDRESS,
+    INNER_PATH,
+    PATHS,
+    PLATFORM,
+    PROXY,
+    QUANTITY,
+    RELEASE,
+    SAN,
+    VARIABLE,
+    WORKLOAD_KEY,
+)
 from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
 # In front of the name of reference values that ship with this package, in place of a file.
 BUNDLED = "bundled:"
 FILE_NAME = "contrast.toml"
-_KINDS = tuple(sorted(WORKLOAD_KINDS))
-_NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-
-
-def _any_case(words: tuple[str, ...]) -> str:
-    """Return the pattern of words in any case; JSON Schema has no flag for that."""
-    letters = (
-        f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in "|".join(words)
-    )
-    return f"^(?:{''.join(letters)})$"
-
-
-def _is_inner_path(value: Any) -> bool:
-    if not TEXT.accepts(value) or value.startswith("/"):
-        return False
-    parts = [part for part in value.split("/") if part not in ("", ".")]
-    return bool(parts) and ".." not in parts
-
-
-_PLATFORM = Leaf(
-    f"one of {', '.join(NAMES)}",
-    lambda value: isinstance(value, str) and value.lower() in NAMES,
-    {"type": "string", "pattern": _any_case(NAMES)},
-    known=NAMES,
-    hint="local is this machine, the others name the runtime of a cluster",
-)
-_RELEASE = text("a release such as v1.21.0", r"v?[0-9]+(?:\.[0-9]+){1,2}", known=RELEASE_NAMES)
-_INNER_PATH = Leaf(
-    "a relative path inside the project",
-    _is_inner_path,
-    {
-        "type": "string",
-        "pattern": r"^(?!/)(?!(?:[\s\S]*/)?\.\.(?:/|$))(?!(?:\.?/)*\.?$)[\s\S]*\S",
-    },
-)
-_PATHS = List(TEXT, "an array of strings that are not empty")
-_ADDRESS = Leaf(
-    "an address that begins with https:// or http:// and names no user",
-    lambda value: isinstance(value, str) and is_address(value),
-    {"type": "string", "pattern": r"^https?://[^@/\s]+(?:/\S*)?$"},
-)
-_PROXY = Leaf(
-    "an address that begins with http:// and names no user, as http://proxy.example:3128",
-    lambda value: isinstance(value, str) and is_proxy(value),
-    {"type": "string", "pattern": r"^http://[^@/\s]+/?$"},
-)
-_SAN = Leaf(
-    "an IP address, a DNS name or a URI",
-    lambda value: isinstance(value, str) and sans.san_kind(value) is not None,
-    sans.SCHEMA,
-)
-_QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
-_WORKLOAD_KEY = text(
-    '"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of ' + ", ".join(_KINDS),
-    rf"(?:{_NAME}/)?(?:{'|'.join(_KINDS)})/{_NAME}(?:\.{_NAME})*",
-    known=_KINDS,
-)
-_VARIABLE = text("the name of an environment variable", r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 class WorkloadSettings(Record):
@@ -117,15 +66,15 @@ class WorkloadSettings(Record):
         default=None,
     )
     env: Mapping[str, str] = member(
-        Map(_VARIABLE, ANY_TEXT), "variables added to every main container", default={}
+        Map(VARIABLE, ANY_TEXT), "variables added to every main container", default={}
     )
     sans: tuple[str, ...] = member(
-        List(_SAN, "an array of IP addresses, DNS names or URIs"),
+        List(SAN, "an array of IP addresses, DNS names or URIs"),
         "names and addresses to add to the workload's certificate",
         default=(),
     )
     memory: str | None = member(
-        _QUANTITY, "memory request and limit of main containers that have neither", default=None
+        QUANTITY, "memory request and limit of main containers that have neither", default=None
     )
     runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
     secret_id: str | None = member(
@@ -202,7 +151,7 @@ class Settings(Record):
 
     root: FilePath
     platform: str = member(
-        _PLATFORM,
+        PLATFORM,
         "where the deployment runs: local is this machine, the others name the runtime of a cluster",
     )
     sources: tuple[str, ...] = member(
@@ -210,16 +159,16 @@ class Settings(Record):
         "YAML files of the deployment, or folders with them; generate writes there only with output.in_place",
     )
     release_name: str = member(
-        _RELEASE,
+        RELEASE,
         "release of the runtime on the nodes; by default the newest that has the platform",
         name="runtime.release",
         default="",
     )
     file: str = FILE_NAME
-    build_dir: str = member(_INNER_PATH, "folder of generated files", default="build")
-    manifest: str = member(_INNER_PATH, "the generated manifest", default="manifest.json")
+    build_dir: str = member(INNER_PATH, "folder of generated files", default="build")
+    manifest: str = member(INNER_PATH, "the generated manifest", default="manifest.json")
     lock: str = member(
-        _INNER_PATH,
+        INNER_PATH,
         "file with the digest and configuration of every image",
         default="contrast.lock",
     )
@@ -230,7 +179,7 @@ class Settings(Record):
         default=False,
     )
     combined: str | None = member(
-        _INNER_PATH,
+        INNER_PATH,
         "file for all annotated YAML in one, in the order of the sources",
         name="output.combined",
         default=None,
@@ -242,7 +191,7 @@ class Settings(Record):
         default=True,
     )
     memory: str | None = member(
-        _QUANTITY,
+        QUANTITY,
         "memory request and limit of main containers that have neither",
         name="defaults.memory",
         default=None,
@@ -267,7 +216,7 @@ class Settings(Record):
         default=None,
     )
     image_layouts: tuple[str, ...] = member(
-        _PATHS,
+        PATHS,
         "OCI image layouts to look up images in before asking their registry",
         name="images.layouts",
         default=(),
@@ -286,13 +235,13 @@ class Settings(Record):
         default=True,
     )
     workload_owner_keys: tuple[str, ...] = member(
-        _PATHS,
+        PATHS,
         "keys whose owners may set another manifest; if one file is named and missing, it is created",
         name="owners.workload",
         default=("workload-owner.pem",),
     )
     seedshare_owner_keys: tuple[str, ...] = member(
-        _PATHS,
+        PATHS,
         "keys whose owners can recover the Coordinator; if one file is named and missing, it is created",
         name="owners.seedshare",
         default=("seedshare-owner.pem",),
@@ -313,19 +262,19 @@ class Settings(Record):
         ReferenceOverrides, "", name="reference_values", default=ReferenceOverrides()
     )
     mirrors: Mapping[str, str] = member(
-        Map(_ADDRESS, _ADDRESS, chosen='"<address>"'),
+        Map(ADDRESS, ADDRESS, chosen='"<address>"'),
         "address to use instead of a vendor's address that begins with the key",
         name="endorsements.mirrors",
         default={},
     )
     proxy: str = member(
-        _PROXY,
+        PROXY,
         "HTTP proxy for requests to vendors, of guests too; by default the environment's",
         name="endorsements.proxy",
         default="",
     )
     workloads: Mapping[str, WorkloadSettings] = member(
-        Map(_WORKLOAD_KEY, WorkloadSettings, chosen='"<Kind>/<name>"'), "", default={}
+        Map(WORKLOAD_KEY, WorkloadSettings, chosen='"<Kind>/<name>"'), "", default={}
     )
     digests: Mapping[str, str] = {}
     origins: Mapping[str, str] = {}

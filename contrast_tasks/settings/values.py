@@ -1,0 +1,73 @@
+"""What the values of settings look like: names, paths, addresses, quantities.
+
+Source: docs/internals/graph.md 4.
+"""
+
+from typing import Any
+
+from contrast_tasks import sans
+from contrast_tasks.addresses import is_address, is_proxy
+from contrast_tasks.declare.shapes import TEXT, Leaf, List, text
+from contrast_tasks.platforms import NAMES
+from contrast_tasks.pods.quantities import MEMORY_PATTERN
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.releases.table import RELEASE_NAMES
+
+_KINDS = tuple(sorted(WORKLOAD_KINDS))
+_NAME = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+
+
+def _any_case(words: tuple[str, ...]) -> str:
+    """Return the pattern of words in any case; JSON Schema has no flag for that."""
+    letters = (
+        f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in "|".join(words)
+    )
+    return f"^(?:{''.join(letters)})$"
+
+
+def _is_inner_path(value: Any) -> bool:
+    if not TEXT.accepts(value) or value.startswith("/"):
+        return False
+    parts = [part for part in value.split("/") if part not in ("", ".")]
+    return bool(parts) and ".." not in parts
+
+
+PLATFORM = Leaf(
+    f"one of {', '.join(NAMES)}",
+    lambda value: isinstance(value, str) and value.lower() in NAMES,
+    {"type": "string", "pattern": _any_case(NAMES)},
+    known=NAMES,
+    hint="local is this machine, the others name the runtime of a cluster",
+)
+RELEASE = text("a release such as v1.21.0", r"v?[0-9]+(?:\.[0-9]+){1,2}", known=RELEASE_NAMES)
+INNER_PATH = Leaf(
+    "a relative path inside the project",
+    _is_inner_path,
+    {
+        "type": "string",
+        "pattern": r"^(?!/)(?!(?:[\s\S]*/)?\.\.(?:/|$))(?!(?:\.?/)*\.?$)[\s\S]*\S",
+    },
+)
+PATHS = List(TEXT, "an array of strings that are not empty")
+ADDRESS = Leaf(
+    "an address that begins with https:// or http:// and names no user",
+    lambda value: isinstance(value, str) and is_address(value),
+    {"type": "string", "pattern": r"^https?://[^@/\s]+(?:/\S*)?$"},
+)
+PROXY = Leaf(
+    "an address that begins with http:// and names no user, as http://proxy.example:3128",
+    lambda value: isinstance(value, str) and is_proxy(value),
+    {"type": "string", "pattern": r"^http://[^@/\s]+/?$"},
+)
+SAN = Leaf(
+    "an IP address, a DNS name or a URI",
+    lambda value: isinstance(value, str) and sans.san_kind(value) is not None,
+    sans.SCHEMA,
+)
+QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
+WORKLOAD_KEY = text(
+    '"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of ' + ", ".join(_KINDS),
+    rf"(?:{_NAME}/)?(?:{'|'.join(_KINDS)})/{_NAME}(?:\.{_NAME})*",
+    known=_KINDS,
+)
+VARIABLE = text("the name of an environment variable", r"[-._a-zA-Z][-._a-zA-Z0-9]*")

@@ -163,7 +163,9 @@ def refuse_unfit(objects: Sequence[Annotated], settings: Settings) -> None:
             continue
         found = item.policy
         if found is None:
-            wanted = f"{ANNOTATIONS[settings.channel]}" if runtime else " or ".join(POLICY_KEYS)
+            wanted = " or ".join(POLICY_KEYS)
+            if runtime:
+                wanted = f"{ANNOTATIONS[settings.channel]} with {DESCRIBED[settings.channel]}, as {runtime} expects"
             raise UsageError(
                 f"{item.key} has no annotation {wanted}; a host could start anything instead",
                 where=item.where,

@@ -94,8 +94,9 @@ def _policy_as_written(content: bytes) -> str | None:
     try:
         # JSON has all the escapes that are written; rendering again shows whether there were others.
         policy = json.loads(content[len(_BEFORE_POLICY) : -1].decode())
-        is_same = render_initdata({POLICY_FILE: policy.encode()}) == content
-    except (ValueError, AttributeError):
+        is_text = isinstance(policy, str)
+        is_same = is_text and render_initdata({POLICY_FILE: policy.encode()}) == content
+    except ValueError:
         return None
     return policy if is_same else None
 

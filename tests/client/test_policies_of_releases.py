@@ -129,7 +129,12 @@ def without_annotation(path: Path, name: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("release", "wanted"),
-    [("v1.9.0", POLICY), ("v1.13.0", POLICY), ("v1.16.0", INITDATA), ("v1.21.0", INITDATA)],
+    [
+        ("v1.9.0", f"{POLICY} with the policy as text, as release v1.9.0"),
+        ("v1.13.0", f"{POLICY} with the policy in gzip, as release v1.13.0"),
+        ("v1.16.0", f"{INITDATA} with an initdata document, as release v1.16.0"),
+        ("v1.21.0", f"{INITDATA} with an initdata document, as release v1.21.0"),
+    ],
 )
 def test_a_pod_without_annotation_is_refused_by_name(
     tmp_path: Path, release: str, wanted: str
@@ -137,7 +142,7 @@ def test_a_pod_without_annotation_is_refused_by_name(
     path = outputs(release, "metal-qemu-snp")[0]
     changed = without_annotation(path, "egressonly", tmp_path)
 
-    with pytest.raises(UsageError, match=f"Deployment/egressonly has no annotation {wanted};"):
+    with pytest.raises(UsageError, match=f"Deployment/egressonly has no annotation {wanted} of"):
         policies_of(deployed_objects(inside(tmp_path, release, "metal-qemu-snp"), [changed], print))
     (tmp_path / "contrast.toml").unlink()
     with pytest.raises(UsageError, match=f"has no annotation {POLICY} or {INITDATA};"):

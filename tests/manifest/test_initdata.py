@@ -138,6 +138,9 @@ def test_each_algorithm_is_read_with_and_without_its_dash(written: str, algorith
             f"{HEAD}'policy.rego' = \"\\uD83D\\uDE00\"\n", "found no TOML", id="surrogates of JSON"
         ),
         pytest.param(f"{HEAD}'policy.rego' = 'x", "found no TOML", id="cut off"),
+        pytest.param(
+            f"{HEAD}'policy.rego' = 5\n", "of strings", id="number as it would be written"
+        ),
         pytest.param("a = " + "[" * 100_000, "nested too deeply", id="nested"),
     ],
 )

@@ -87,11 +87,29 @@ HANDLER_PREFIX = f"{CONFIDENTIAL_CLASS}-"
 NAMES: tuple[str, ...] = tuple(entry.name for entry in PLATFORMS)
 
 
+INSECURE: tuple[str, ...] = ("metal-qemu-insecure", "metal-qemu-insecure-gpu")
+WHY_NOT_INSECURE = "its pods run without a confidential guest, and the reference product's own generate refuses them"
+# Source: docs/internals/releases.md 4; the words of the platform's name are in another order there.
+INSECURE_CLASS = "contrast-insecure"
+
+
+def why_refused(name: object) -> str:
+    """Return why the settings refuse a platform that is known, "" for any other value."""
+    is_insecure = isinstance(name, str) and name.lower() in INSECURE
+    return f'is "{name}", which is refused: {WHY_NOT_INSECURE}' if is_insecure else ""
+
+
 def platform(name: str, *, where: Location | None = None) -> Platform:
     """Return the platform called `name`, in any case; raises SettingsError with the known names for any other."""
     for entry in PLATFORMS:
         if entry.name == name.lower():
             return entry
+    if name.lower() in INSECURE:
+        raise SettingsError(
+            f"platform '{name}' is refused: {WHY_NOT_INSECURE}",
+            hint=f"choose one of {', '.join(NAMES)}",
+            where=where,
+        )
     raise SettingsError(
         f"unknown platform '{name}', expected one of {', '.join(NAMES)}",
         hint=did_you_mean(name, NAMES),

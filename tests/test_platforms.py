@@ -97,3 +97,11 @@ def test_a_runtime_handler_tells_its_platform(handler: str, name: str) -> None:
 def test_another_runtime_class_is_no_handler(handler: str) -> None:
     with pytest.raises(SettingsError):
         platform_of_handler(handler)
+
+
+@pytest.mark.parametrize("name", ["metal-qemu-insecure", "metal-qemu-insecure-gpu"])
+def test_an_insecure_platform_is_known_and_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="its pods run without a confidential guest") as caught:
+        platform(name)
+
+    assert "choose one of local, " in caught.value.hint

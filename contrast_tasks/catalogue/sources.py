@@ -264,6 +264,16 @@ UNKNOWN_ANNOTATION = define(
     "an annotation with the prefix of this tool has an unknown name",
     "remove it",
 )
+UNSUPPORTED = define(
+    "G120 unsupported error",
+    "the deployment asks for something that does not work with its release and platform",
+    advice="docs/reference/platforms.md says what works where",
+)
+RELEASE_ASSUMED = define(
+    "G121 release-assumed warning",
+    "the formats of a patch release are taken to be those of its minor release",
+    "name the minor release if the nodes run it",
+)
 ANNOTATION_CONFLICT = define(
     "W101 annotation-conflict warning",
     "an annotation has one value on the object and another on its pod template",

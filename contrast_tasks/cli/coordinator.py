@@ -4,6 +4,7 @@ import argparse
 
 from contrast_tasks import resources
 from contrast_tasks.cli.context import Context
+from contrast_tasks.findings import raise_errors
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "coordinator --write deployment/coordinator.yml"
@@ -20,6 +21,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
     default = ComponentSettings()
     settings = context.settings_if_any()
+    if settings:
+        from contrast_tasks.prepare.support import check_coordinator
+
+        raise_errors(check_coordinator(settings))
     components = settings.components if settings else default
     text = resources.read_text("templates/coordinator/coordinator.yml").replace(
         f"image: {default.coordinator}\n", f"image: {components.coordinator}\n"

@@ -94,11 +94,12 @@ def _of_leaf(value: Any, shape: Leaf | List, path: Path, *, complete: bool) -> I
         message = f"{dotted(path)} holds {unencodable}, expected {shape.wanted} without"
         yield Problem(path, message)
     elif not shape.accepts(value):
-        hint = ""
+        reason, hint = f"is {shown(value)}, expected {shape.wanted}", ""
         if isinstance(shape, Leaf):
             near = did_you_mean(value, shape.known) if isinstance(value, str) else ""
             hint = near or shape.hint
-        yield Problem(path, f"{dotted(path)} is {shown(value)}, expected {shape.wanted}", hint)
+            reason = (shape.explain(value) if shape.explain else "") or reason
+        yield Problem(path, f"{dotted(path)} {reason}", hint)
 
 
 def _of_key(key: str, rule: Leaf, path: Path) -> Iterator[Problem]:

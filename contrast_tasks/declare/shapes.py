@@ -18,7 +18,7 @@ class Leaf(Record, kw_only=False):
 
     wanted: what it must be, in words. schema: the same as JSON Schema, as far as that can say it. known: texts to suggest
     for a similar one. hint: for a text similar to none of them. explain: returns why a value is refused, where
-    `is <value>, expected <wanted>` says too little. size_bytes: decoded size of hex, 0 for other values.
+    `is <value>, expected <wanted>` says too little, and "" where that is enough. size_bytes: decoded size of hex, 0 for other values.
     """
 
     wanted: str

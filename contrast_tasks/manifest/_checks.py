@@ -198,8 +198,8 @@ def _fault(member: Member) -> Entry:
 
 def _reason(leaf: Leaf, value: Any) -> str:
     """Return what is wrong with a value, and what was expected."""
-    if leaf.explain is not None:
-        return leaf.explain(value)
+    if leaf.explain is not None and (reason := leaf.explain(value)):
+        return reason
     wanted = f"expected {leaf.wanted}"
     if not leaf.size_bytes or not isinstance(value, str):
         return f"is {shown(value)}, {wanted}"

@@ -63,23 +63,28 @@ def report_skipped(subject: Subject, declared: Mapping[str, Location], *, is_loc
 
     In a guest nobody lifts the rule against incoming connections then (docs/internals/releases.md 4).
     """
-    values = workloads.annotations(subject.obj)
-    places = _places(subject, declared)
-    key = next(key for key in annotations.MESH_KEYS if key in values)
+    key, where = requested(subject, declared)
     subject.findings.append(
         Finding(
             catalogue.MESH_SKIPPED,
-            places.get(key, location(subject.document)),
+            where,
             f"{subject.key}: {key} requests the service mesh, but the settings disable it: outgoing"
             f" connections are not protected, and incoming ones {'neither' if is_local else 'are refused by the guest'}",
         )
     )
 
 
+def requested(subject: Subject, declared: Mapping[str, Location]) -> tuple[str, Location]:
+    """Return the first mesh annotation of a workload that has one, and its place."""
+    values = workloads.annotations(subject.obj)
+    key = next(key for key in annotations.MESH_KEYS if key in values)
+    return key, _places(subject, declared).get(key, location(subject.document))
+
+
 def check_topology(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
     """Return a finding for each egress entry that leads to a workload of the sources whose ingress has no mesh."""
     documents = [doc for index in indexes for doc in index.documents]
-    meshes = {id(doc): _mesh_values(doc, settings) for doc in documents if doc.is_workload}
+    meshes = {id(doc): mesh_values(doc, settings) for doc in documents if doc.is_workload}
     unprotected = {
         (service.effective_namespace, service.name): doc.key
         for service, selected in selections(documents)
@@ -104,7 +109,8 @@ def _remotes(
     return findings
 
 
-def _mesh_values(doc: DocIndex, settings: Settings) -> dict[str, str]:
+def mesh_values(doc: DocIndex, settings: Settings) -> dict[str, str]:
+    """Return the mesh annotations of a workload, with those that the settings declare for it."""
     declared = settings.workload(doc.key)
     values = {key: doc.annotations[key] for key in annotations.MESH_KEYS if key in doc.annotations}
     return values | declared_annotations(declared) if declared else values

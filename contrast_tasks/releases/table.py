@@ -89,6 +89,7 @@ class Release(Record):
     platforms: names as in `platforms`. channel: of platforms that `channels` does not name. annotations_at: where mesh and
     volume annotations are read; the pod's role, its secret id and its policy are always on the pod template.
     has_secret_id: whether the annotation workload-secret-id is read. has_disabled_ingress: whether DISABLED is understood.
+    has_guest_hooks: whether the runtime of GPU platforms names a folder of hooks in the guest. Source: 4.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Release(Record):
     installer: Installer
     has_secret_id: bool
     has_disabled_ingress: bool
+    has_guest_hooks: bool
 
     def channel_of(self, name: str) -> Channel:
         """Return the channel of one platform."""
@@ -190,6 +192,7 @@ V1_9 = Release(
     ),
     has_secret_id=False,
     has_disabled_ingress=False,
+    has_guest_hooks=True,
 )
 
 V1_10 = V1_9.replace(
@@ -231,6 +234,7 @@ V1_15 = V1_13.replace(
     coordinator=V1_13.coordinator.replace(has_release_tag=True),
     injected=V1_13.injected.replace(secrets_medium="Memory"),
     installer=V1_13.installer.replace(has_api_access=False, has_imagepuller_config=True),
+    has_guest_hooks=False,
 )
 
 V1_16 = V1_15.replace(

@@ -8,7 +8,7 @@ from typing import Any
 from contrast_tasks import sans
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.declare.shapes import TEXT, Leaf, List, text
-from contrast_tasks.platforms import NAMES
+from contrast_tasks.platforms import NAMES, why_refused
 from contrast_tasks.pods.quantities import MEMORY_PATTERN
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.releases.table import RELEASE_NAMES
@@ -38,6 +38,7 @@ PLATFORM = Leaf(
     {"type": "string", "pattern": _any_case(NAMES)},
     known=NAMES,
     hint="local is this machine, the others name the runtime of a cluster",
+    explain=why_refused,
 )
 RELEASE = text("a release such as v1.21.0", r"v?[0-9]+(?:\.[0-9]+){1,2}", known=RELEASE_NAMES)
 INNER_PATH = Leaf(

@@ -36,8 +36,10 @@ _CERTAIN = frozenset(
         catalogue.FOREIGN_PODS,
         catalogue.MESH_INGRESS_ABSENT,
         catalogue.NOT_CONFIDENTIAL,
+        catalogue.RELEASE_ASSUMED,
         catalogue.ROLE_PLACE,
         catalogue.UNKNOWN_ANNOTATION,
+        catalogue.UNSUPPORTED,
     }
 )
 

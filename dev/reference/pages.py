@@ -10,6 +10,7 @@ from dev.checkout import ROOT
 from dev.reference.commands_page import render_commands
 from dev.reference.findings_page import render_findings
 from dev.reference.manifest_page import render_manifest_page
+from dev.reference.platforms_page import render_platforms
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
 
@@ -18,6 +19,7 @@ PAGES: Mapping[str, Callable[[Path], str]] = {
     f"{FOLDER}/commands.md": render_commands,
     f"{FOLDER}/findings.md": render_findings,
     f"{FOLDER}/manifest.md": render_manifest_page,
+    f"{FOLDER}/platforms.md": render_platforms,
     f"{FOLDER}/settings.md": render_settings,
     **{
         f"schemas/{name}.schema.json": partial(render_schema, name=name)

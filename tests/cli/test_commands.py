@@ -377,7 +377,7 @@ def test_config_shows_where_each_value_comes_from(
     shown = terminal.run("config", "show", "--origin", "--set", 'defaults.memory="9Mi"')
 
     lines = shown.out.splitlines()
-    assert 'platform = "aks-clh-snp"  # contrast.toml:1' in lines
+    assert 'platform = "metal-qemu-snp"  # contrast.toml:1' in lines
     assert 'lock = "other.lock"  # environment CONTRAST_LOCK' in lines
     assert 'build_dir = "build"  # default' in lines
     assert 'workloads."Deployment/till".ingress = ""  # contrast.toml:15' in lines
@@ -500,3 +500,15 @@ def test_a_usage_error_is_told_in_the_form_that_was_asked_for(terminal: Terminal
 
     assert shown.code == 2
     assert json.loads(shown.out)["errors"][0]["kind"] == "UsageError"
+
+
+def test_a_coordinator_that_nobody_could_reach_is_not_rendered(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "contrast.toml").write_text('platform = "metal-qemu-snp"\nsources = ["d"]\n')
+
+    shown = terminal.run("coordinator", "--write", "coordinator.yml")
+
+    assert shown.code == 12
+    assert "contrast.toml:1: error[G120 unsupported]" in shown.err
+    assert not (project.root / "coordinator.yml").exists()

@@ -82,8 +82,8 @@ def test_a_default_is_named_that_changed(generated: Terminal, key: str) -> None:
         ("owners.disable_updates=false", "[owners] disable_updates"),
         ('manifest="other.json"', "manifest"),
         ('workloads."Deployment/shelf".secret_id="x"', "workloads"),
-        ('platform="metal-qemu-snp"', "platform"),
-        ('runtime.release="v1.11.0"', "[runtime] release"),
+        ('platform="k3s-qemu-snp"', "platform"),
+        ('runtime.release="v1.10.0"', "[runtime] release"),
     ],
 )
 def test_the_checks_name_the_setting_that_changed(

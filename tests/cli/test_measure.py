@@ -14,6 +14,7 @@ from contrast_tasks.schema import validate
 from tests.fakes.commands import Shown, Terminal
 from tests.fakes.firmware import kernel, tdx_firmware
 from tests.fakes.testdata import ATTESTATION
+from tests.fakes.workloads import COMPONENTS
 
 real_data = pytest.mark.skipif(
     not ATTESTATION.is_dir(), reason="test data of real hardware is not at hand"
@@ -349,14 +350,18 @@ def test_one_entry_can_stand_for_any_number_of_processors(outside: Terminal) -> 
     assert validate({"snp": seeds}, "reference-values") == []
 
 
+PROJECT = f"""\
+platform = "{{platform}}"
+sources = ["deployment"]
+runtime.release = "v1.11.0"
+components = {{{{ reference = true, {COMPONENTS} }}}}
+defaults.memory = "700Mi"
+"""
+
+
 def generate_with(terminal: Terminal, name: str) -> Shown:
-    lines = (
-        'platform = "metal-qemu-snp"',
-        'sources = ["deployment"]',
-        'defaults.memory = "700Mi"',
-        f'reference_values.file = "{name}"',
-    )
-    (terminal.root / "contrast.toml").write_text("\n".join(lines))
+    head = PROJECT.format(platform="metal-qemu-snp")
+    (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "{name}"\n')
     return terminal.run("generate")
 
 
@@ -390,7 +395,7 @@ def test_reference_values_that_are_not_there_are_a_usage_error(
 def test_what_is_measured_is_what_generate_takes_and_what_is_missing_has_a_code_of_its_own(
     terminal: Terminal,
 ) -> None:
-    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\ndefaults.memory = "700Mi"\n'
+    head = PROJECT.format(platform="metal-qemu-snp")
     (terminal.root / "contrast.toml").write_text(head)
     words = (
         *("measure", "--firmware", str(MEASURED / expected()["firmware"])),
@@ -430,7 +435,7 @@ def test_what_is_measured_is_what_generate_takes_and_what_is_missing_has_a_code_
 def test_what_is_measured_of_a_td_is_in_the_manifest_and_what_is_missing_is_named(
     terminal: Terminal, files: Path
 ) -> None:
-    head = 'platform = "k3s-qemu-tdx"\nsources = ["deployment"]\ndefaults.memory = "700Mi"\n'
+    head = PROJECT.format(platform="k3s-qemu-tdx")
     (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "values.json"\n')
     words = tdx_words(files, *kernel_words(files), *machine_words(), "--out", "values.json")
 
@@ -446,7 +451,7 @@ def test_what_is_measured_of_a_td_is_in_the_manifest_and_what_is_missing_is_name
 
 @real_data
 def test_an_entry_for_any_number_of_processors_is_in_the_manifest(terminal: Terminal) -> None:
-    head = 'platform = "metal-qemu-snp"\nsources = ["deployment"]\ndefaults.memory = "700Mi"\n'
+    head = PROJECT.format(platform="metal-qemu-snp").replace('se = "v1.11.0"', 'se = "v1.21.0"')
     (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "values.json"\n')
     words = (
         *("measure", "--firmware", str(MEASURED / expected()["firmware"]), "--any-vcpus"),

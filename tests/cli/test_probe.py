@@ -27,6 +27,7 @@ from tests.fakes.atls import echo
 from tests.fakes.attestation import CHIP_ID, HOST_DATA, MEASUREMENT, NOW, REPORT_DATA, FakeAmd
 from tests.fakes.commands import Terminal
 from tests.fakes.intel import Body, Intel, changed
+from tests.fakes.workloads import COMPONENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 AMD = FakeAmd()
@@ -268,9 +269,11 @@ def test_files_of_the_user_are_never_written(
     assert before is None or path.read_bytes() == before
 
 
-PROJECT = """\
+PROJECT = f"""\
 platform = "metal-qemu-snp"
 sources = ["deployment"]
+runtime.release = "v1.16.0"
+components = {{ reference = true, {COMPONENTS} }}
 defaults.memory = "700Mi"
 reference_values.products = ["Milan"]
 """
@@ -342,6 +345,7 @@ def test_another_kind_of_machine_and_another_machine_are_added(
         f'allowed_chip_ids = ["{"ab" * 64}"]\n'
     )
     (terminal.root / "observed.toml").write_text(earlier)
+    (terminal.root / "contrast.toml").write_text(PROJECT)
 
     terminal.run(*words(machine, "--yes", "--pin-machine"))
     with serving(TdxMachine(intel=intel)) as server:

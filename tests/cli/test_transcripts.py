@@ -16,7 +16,7 @@ from tests.fakes.workloads import IMAGE, FakeProject, deployment
 SHOP, TILL = "deployment/shop.yml", "deployment/till/till.yaml"
 SHELF = "metadata:\n  name: shelf\n"
 CONTAINER = "- name: shelf\n"
-MEMORY = "          resources:\n            limits:\n              memory: 64Mi\n            requests:\n              memory: 32Mi\n"
+MEMORY = "          resources:\n            limits:\n              memory: 160Mi\n            requests:\n              memory: 32Mi\n"
 PLATFORMS = (
     "local, aks-clh-snp, k3s-qemu-snp, k3s-qemu-snp-gpu, k3s-qemu-tdx, rke2-qemu-tdx,"
     " metal-qemu-snp, metal-qemu-snp-gpu, metal-qemu-tdx, metal-qemu-tdx-gpu"
@@ -141,8 +141,8 @@ BAD_INPUT = [
         12,
         lines(
             f"{SHOP}:53: error[G030 memory-request]: Deployment/shelf: container shelf has the memory request 32Mi"
-            " and the limit 64Mi, expected the same value",
-            "  hint: set both to 64Mi",
+            " and the limit 160Mi, expected the same value",
+            "  hint: set both to 160Mi",
             ONE_ERROR,
         ),
         id="memory-request-unlike-limit",
@@ -502,13 +502,11 @@ def test_missing_reference_values_are_told_and_everything_else_is_written(
     terminal: Terminal, project: FakeProject
 ) -> None:
     project.settings(
-        "[reference_values.snp.Milan.minimum_tcb]\nbootloader = 9\nsnp = 23\nmicrocode = 72\n",
-        platform='"metal-qemu-snp"',
+        minimum_tcb="{ bootloader = 9, snp = 23, microcode = 72 }",
     )
-    chosen = ("--set", 'reference_values.products=["Milan"]')
 
-    first = terminal.run("generate", *chosen)
-    second = terminal.run("generate", *chosen)
+    first = terminal.run("generate")
+    second = terminal.run("generate")
 
     assert first.code == second.code == 13
     assert (project.root / "manifest.json").exists()
@@ -539,11 +537,11 @@ def test_a_first_run_shows_policies_then_files_then_one_summary(
         ),
         "wrote manifest.json",
         (
-            "manifest.json:69: warning[M051 immutable]: WorkloadOwnerKeyDigests: is empty, so this manifest"
+            "manifest.json:67: warning[M051 immutable]: WorkloadOwnerKeyDigests: is empty, so this manifest"
             " can never be updated"
         ),
         (
-            "manifest.json:70: warning[M053 no-recovery]: SeedshareOwnerPubKeys: is empty, so the"
+            "manifest.json:68: warning[M053 no-recovery]: SeedshareOwnerPubKeys: is empty, so the"
             " Coordinator cannot be recovered"
         ),
         "generated 4 of 4 workloads, 13 files written, 2 warnings (<time>)",

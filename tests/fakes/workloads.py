@@ -10,25 +10,30 @@ from pathlib import Path
 
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.lock import Layer, Lock, LockedImage, render_lock
-from contrast_tasks.settings.model import ComponentSettings
 
 IMAGE = "shop/app:v1"
+# With the reference product's containers, because no cluster takes pods with ours.
 SETTINGS = """\
-platform = "aks-clh-snp"
+platform = "metal-qemu-snp"
 sources = ["deployment"]
-
-[defaults]
-memory = "64Mi"
-
+runtime.release = "v1.11.0"
+components = {{ reference = true, {images} }}
+reference_values.products = ["Milan"]
+defaults.memory = "160Mi"
 [owners]
 seedshare = []
 disable_updates = true
-
 [reference_values.snp.Milan]
 trusted_measurement = "{measurement}"
+minimum_tcb = {{ bootloader = 3, tee = 0, snp = 8, microcode = 115 }}
 """
-_COMPONENTS = ComponentSettings()
-IMAGES = (IMAGE, _COMPONENTS.initializer, _COMPONENTS.service_mesh, _COMPONENTS.coordinator)
+INITIALIZER = "reference/initializer:dev"
+SERVICE_MESH = "reference/service-mesh-proxy:dev"
+COORDINATOR = "reference/coordinator:dev"
+IMAGES = (IMAGE, INITIALIZER, SERVICE_MESH, COORDINATOR)
+COMPONENTS = (
+    f'initializer = "{INITIALIZER}", service_mesh = "{SERVICE_MESH}", coordinator = "{COORDINATOR}"'
+)
 
 
 def deployment(name: str, *, config: str = "", extra: str = "") -> str:
@@ -133,7 +138,7 @@ class FakeProject:
 
     def settings(self, more: str = "", **replaced: str) -> None:
         """Write contrast.toml, with more lines at its end and values of the first table replaced."""
-        text = SETTINGS.format(measurement="ab" * 48)
+        text = SETTINGS.format(measurement="ab" * 48, images=COMPONENTS)
         for key, value in replaced.items():
             text = "".join(
                 f"{key} = {value}\n" if line.startswith(f"{key} = ") else line

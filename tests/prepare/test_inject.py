@@ -25,6 +25,8 @@ SETTINGS = Settings(
         initializer="ours/initializer:1@sha256:" + "1" * 64, service_mesh="ours/mesh:1"
     ),
 )
+# An initializer of ours opens no encrypted volume.
+THEIRS = SETTINGS.replace(components=SETTINGS.components.replace(are_reference=True))
 POD = """\
 apiVersion: v1
 kind: Pod
@@ -272,6 +274,7 @@ def test_an_encrypted_volume_makes_the_initializer_stay() -> None:
     result = prepared(
         f'{{{PREFIX}secure-pv: "disk:data"}}',
         "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n",
+        settings=THEIRS,
     )
 
     assert result.findings == ()
@@ -350,7 +353,8 @@ def test_a_decrypted_volume_that_would_never_appear_in_the_container_is_told() -
     text = POD.format(annotations=value) + volume
 
     for more, expected in (("", ["secure-pv-mount"]), (", mountPropagation: HostToContainer", [])):
-        result = prepared(text=text.replace("image: a}", mounted[:-1] % more, 1))
+        text_with = text.replace("image: a}", mounted[:-1] % more, 1)
+        result = prepared(text=text_with, settings=THEIRS)
         assert [each.rule for each in result.findings] == expected
 
 

@@ -7,7 +7,7 @@ from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.platforms import platform
 from contrast_tasks.prepare.memory import check_memory_bound
 from tests.fakes.commands import Terminal
-from tests.fakes.workloads import FakeProject, locked
+from tests.fakes.workloads import COORDINATOR, FakeProject, locked
 
 MIB = 1 << 20
 POD = """\
@@ -131,17 +131,15 @@ def test_absent_limits_are_left_to_the_check_that_names_them() -> None:
     assert found(text, image("a:1", 5000)) == []
 
 
-def test_our_coordinator_has_memory_for_its_image_where_that_is_unpacked_in_the_guest(
+def test_the_coordinator_has_memory_for_its_image_where_that_is_unpacked_in_the_guest(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    coordinator = image("contrast-tasks/coordinator:0.1.0", 300, stored=100)
+    coordinator = image(COORDINATOR, 300, stored=100)
     project.lock(coordinator)
-    assert terminal.run("generate").code == 0
-    assert "memory: 200Mi" in project.read("build/deployment/coordinator.yml")
 
-    shown = terminal.run("generate", "--reference-values", "metal-qemu-snp")
+    shown = terminal.run("generate")
 
-    assert shown.code == 13
+    assert shown.code == 0, shown.err
     assert project.read("build/deployment/coordinator.yml").count("memory: 600Mi\n") == 2
 
 

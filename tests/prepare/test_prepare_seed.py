@@ -23,6 +23,7 @@ WHERE = Location(file="contrast.toml", line=1)
 COMPONENTS = ComponentSettings(
     initializer="contrast-tasks/initializer:0.1.0@sha256:" + "1" * 64,
     service_mesh="contrast-tasks/service-mesh:0.1.0@sha256:" + "2" * 64,
+    are_reference=True,
 )
 SETTINGS = Settings(
     components=COMPONENTS,

@@ -17,7 +17,12 @@ from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadS
 PREFIX = "contrast.edgeless.systems/"
 INGRESS = PREFIX + "servicemesh-ingress"
 WHERE = Location(file="contrast.toml", line=9)
-COMPONENTS = ComponentSettings(initializer="ours/initializer:1", service_mesh="ours/mesh:1")
+COMPONENTS = ComponentSettings(
+    initializer="theirs/initializer:dev",
+    service_mesh="theirs/mesh:dev",
+    coordinator="theirs/coordinator:dev",
+    are_reference=True,
+)
 CLASS = "contrast-cc-k3s-qemu-snp-0a1b2c3d"
 WEB = """\
 apiVersion: apps/v1
@@ -41,6 +46,7 @@ def project(
         root=Path(),
         platform="k3s-qemu-snp",
         release_name="v1.12.0",
+        components=COMPONENTS,
         sources=("deployment",),
         memory=memory,
         runtime_class=runtime_class,
@@ -56,7 +62,7 @@ def declaring(**declared: Any) -> Settings:
 def prepared(text: str, settings: Settings, namespace: str | None = None) -> Prepared:
     return prepare(
         parse_documents(text, "web.yml")[0],
-        settings=settings.replace(components=COMPONENTS),
+        settings=settings,
         runtime_class=CLASS,
         coordinator_namespace=namespace,
     )
@@ -445,7 +451,7 @@ COORDINATOR = WEB.replace("Deployment", "StatefulSet").replace(
 
 
 def test_guests_are_told_of_the_mirrors_that_stand_in_for_vendors() -> None:
-    mirrored = project().replace(mirrors=MIRRORS)
+    mirrored = project().replace(components=ComponentSettings(), mirrors=MIRRORS)
 
     workload = spec_of(prepared(WEB, mirrored))
     coordinator = spec_of(prepared(COORDINATOR, mirrored))
@@ -457,7 +463,7 @@ def test_guests_are_told_of_the_mirrors_that_stand_in_for_vendors() -> None:
 
 def test_guests_are_told_of_the_proxy_to_vendors() -> None:
     told = {"name": "CONTRAST_ENDORSEMENTS_PROXY", "value": "http://proxy.example:3128"}
-    proxied = project().replace(proxy="http://proxy.example:3128")
+    proxied = project().replace(components=ComponentSettings(), proxy="http://proxy.example:3128")
 
     assert told in spec_of(prepared(WEB, proxied))["initContainers"][0]["env"]
     assert spec_of(prepared(COORDINATOR, proxied))["containers"][0]["env"] == [told]

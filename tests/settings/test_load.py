@@ -820,6 +820,15 @@ def test_a_bad_override_is_refused_as_it_was_typed(
     assert caught.value.hint.startswith(hint)
 
 
+@pytest.mark.parametrize("name", ["metal-qemu-insecure", "Metal-QEMU-Insecure-GPU"])
+def test_an_insecure_platform_is_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=f'platform is "{name}", which is refused: ') as caught:
+        load(tmp_path, f'sources = ["a"]\nplatform = "{name}"\n')
+
+    assert "the reference product's own generate refuses them" in str(caught.value)
+    assert str(caught.value.where) == "contrast.toml:2"
+
+
 def test_a_bad_flag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match='platform is "moon"') as caught:
         load(tmp_path, flags={"platform": "moon"})

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.releases.choose import row_of
+from contrast_tasks.releases.table import Release
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject, deployment
 
@@ -18,7 +20,6 @@ INITDATA = "io.katacontainers.config.hypervisor.cc_init_data"
 RELEASES = [
     pytest.param("v1.9.0", "metal-qemu-tdx", "plain", id="v1.9"),
     pytest.param("v1.11.0", "metal-qemu-tdx", "plain", id="v1.11"),
-    pytest.param("v1.12.0", "aks-clh-snp", "plain", id="v1.12 aks"),
     pytest.param("v1.12.0", "rke2-qemu-tdx", "gzip", id="v1.12 rke2"),
     pytest.param("v1.13.0", "metal-qemu-tdx", "gzip", id="v1.13"),
     pytest.param("v1.16.0", "metal-qemu-tdx", "initdata", id="v1.16"),
@@ -27,12 +28,10 @@ RELEASES = [
 
 
 def choose(project: FakeProject, release: str, platform: str) -> None:
-    project.settings(platform=f'"{platform}"')
-    text = project.read("contrast.toml")
-    start = text.index("[reference_values")
-    values = text[start:] if platform == "aks-clh-snp" else ""
-    text = f'{text[:start]}\n[runtime]\nrelease = "{release}"\n\n{values}'
-    (project.root / "contrast.toml").write_text(text)
+    project.settings(**{"platform": f'"{platform}"', "runtime.release": f'"{release}"'})
+    lines = project.read("contrast.toml").partition("[reference_values.")[0].splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("reference_values."))
+    (project.root / "contrast.toml").write_text(f"{text}\n")
 
 
 def till(project: FakeProject) -> dict[str, Any]:
@@ -73,6 +72,13 @@ def test_annotation_files_record_and_manifest_have_the_channel_of_the_release(
     record = json.loads(outputs["build/workloads/Deployment.till.json"])
     assert record["policy_sha256"] == sha256_hex(content)
     assert sha256_hex(content) in json.loads(outputs["manifest.json"])["Policies"]
+
+
+def test_aks_keeps_plain_policies_where_the_others_pack_them() -> None:
+    release = row_of("v1.12.0")
+
+    assert isinstance(release, Release)
+    assert release.channel_of("aks-clh-snp") == "plain"
 
 
 def test_another_release_writes_every_policy_anew_and_removes_the_files_of_the_other_channel(

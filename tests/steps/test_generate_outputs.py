@@ -226,11 +226,11 @@ def test_the_initializer_finds_a_coordinator_in_another_namespace(
         "  name: shelf\nspec:", "  name: shelf\n  namespace: north\nspec:"
     )
     project.write("north.yml", other)
+    project.settings(**{"runtime.release": '"v1.16.0"'})
 
     _generate(terminal)
 
     assert "value: coordinator-ready.default\n" in project.read("build/deployment/north.yml")
-    assert "value: coordinator-ready\n" in project.read("build/deployment/till/till.yaml")
 
 
 def test_findings_keep_their_lines_when_the_document_moves(

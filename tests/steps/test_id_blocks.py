@@ -53,11 +53,11 @@ def prepare(
     """Write settings for a release and a file of reference values, and a workload with a limit of 1.5 CPUs."""
     kind = "tdx" if "tdx" in platform else "snp"
     (project.root / "values.json").write_text(json.dumps({kind: values}))
-    project.settings(f'\n[runtime]\nrelease = "{release}"\n', platform=f'"{platform}"')
-    text = project.read("contrast.toml")
-    start = text.index("[reference_values")
-    end = text.index("[runtime]")
-    text = f'{text[:start]}[reference_values]\nfile = "values.json"\n\n{text[end:]}'
+    project.settings(**{"platform": f'"{platform}"', "runtime.release": f'"{release}"'})
+    text = project.read("contrast.toml").partition("[reference_values.")[0]
+    text = text.replace(
+        'reference_values.products = ["Milan"]', 'reference_values.file = "values.json"'
+    )
     (project.root / "contrast.toml").write_text(text)
     project.write("cpu.yml", deployment("cpu", extra=LIMIT))
 

@@ -153,7 +153,7 @@ def test_an_edit_of_an_annotated_file_counts_as_one_of_the_pristine_file(
     terminal: Terminal, in_place: FakeProject, tmp_path: Path, pattern: str, new: str
 ) -> None:
     # Release v1.21.0 reads mesh annotations on the pod template, where they are beside the policy.
-    in_place.settings(IN_PLACE, platform='"metal-qemu-tdx"')
+    in_place.settings(IN_PLACE, **{"platform": '"metal-qemu-tdx"', "runtime.release": '"v1.21.0"'})
     shutil.rmtree(in_place.root / "deployment/till")
     text = deployment("shelf").replace(
         "    metadata:\n      labels:", f"    metadata:\n{MESH}      labels:"
@@ -185,7 +185,7 @@ def test_a_pod_that_is_no_longer_confidential_is_left_without_additions(
 ) -> None:
     generate(terminal)
     text = in_place.read("deployment/till/till.yaml")
-    line = "      runtimeClassName: contrast-cc-aks-clh-snp\n"
+    line = "      runtimeClassName: contrast-cc-metal-qemu-snp\n"
     assert line in text
     in_place.write("till/till.yaml", text.replace(line, ""))
 

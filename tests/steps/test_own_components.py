@@ -106,7 +106,7 @@ def test_a_hardware_platform_says_which_setting_names_our_images(terminal: Termi
     shown = terminal.run("generate", "--reference-values", "aks-clh-snp")
 
     assert shown.code == 12
-    assert [line for line in shown.err.splitlines() if "error[" in line] == [
+    assert [line for line in shown.err.splitlines() if "image-not-locked" in line] == [
         (
             f"contrast.toml: error[G010 image-not-locked]: components.{name} is {reference} by default,"
             " found no entry for it in contrast.lock"

@@ -115,7 +115,7 @@ def test_plain_doit_tells_what_the_manifest_lacks(terminal: Terminal, project: F
 
     assert "manifest.json:" in done.stdout
     assert "error[M032 missing-measurement]" in done.stdout
-    assert "the manifest lacks 1 value that only you can know" in done.stdout
+    assert "the manifest lacks 5 values that only you can know" in done.stdout
 
 
 def test_plain_doit_cleans_outputs_and_nothing_else(

@@ -1,0 +1,207 @@
+"""What does not work on a platform is refused before anything is deployed, with place, reason and way out.
+
+What works where: docs/internals/releases.md 4, policy.md 4.13 and 5, and the initializer's and the sidecar's own documents.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.findings import Finding
+from contrast_tasks.kube.documents import parse_documents
+from contrast_tasks.kube.index import index_file
+from contrast_tasks.platforms import PLATFORMS
+from contrast_tasks.prepare.workload import check_sources, prepare
+from contrast_tasks.settings.model import ComponentSettings, Settings
+
+THEIRS = ComponentSettings(
+    initializer="theirs/initializer",
+    service_mesh="theirs/mesh",
+    coordinator="theirs/coordinator",
+    are_reference=True,
+)
+OURS = ComponentSettings()
+CLUSTERS = [each.name for each in PLATFORMS if each.name not in ("local", "aks-clh-snp")]
+MESH = "annotations: {contrast.edgeless.systems/servicemesh-ingress: ''}"
+VOLUME = "annotations: {contrast.edgeless.systems/secure-pv: 'disk:data'}"
+CDI = "annotations: {cdi.k8s.io/gpu: 'nvidia.com/pgpu=0'}"
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  %s
+spec:
+  runtimeClassName: %s
+  containers:
+  - name: a
+    image: a
+    resources: {limits: {memory: 700Mi%s}, requests: {memory: 700Mi}}
+  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]
+"""
+
+
+def project(platform: str, release: str, components: ComponentSettings) -> Settings:
+    return Settings(
+        root=Path(),
+        platform=platform,
+        sources=("d",),
+        release_name=release,
+        components=components,
+        origins={"platform": "contrast.toml:1", "runtime.release": "contrast.toml:3"},
+    )
+
+
+def newest(platform: str) -> str:
+    """Return the last release with a platform, as docs/internals/releases.md 4 lists them."""
+    return "v1.12.0" if platform.startswith(("aks", "k3s", "rke2")) else "v1.21.0"
+
+
+def of_pod(
+    settings: Settings, metadata: str = "", limit: str = "", runtime_class: str = "contrast-cc"
+) -> list[Finding]:
+    text = POD % (metadata, runtime_class, limit)
+    result = prepare(
+        parse_documents(text, "web.yml")[0], settings=settings, runtime_class="contrast-cc"
+    )
+    return [each for each in result.findings if each.code == "G120"]
+
+
+def of_project(
+    settings: Settings, metadata: str = "", runtime_class: str = "contrast-cc"
+) -> list[Finding]:
+    index = index_file(POD % (metadata, runtime_class, ""), "web.yml")
+    return [each for each in check_sources([index], settings) if each.code in ("G120", "G121")]
+
+
+@pytest.mark.parametrize("platform", CLUSTERS)
+def test_no_pod_with_our_containers_is_made_for_a_cluster(platform: str) -> None:
+    settings = project(platform, newest(platform), OURS)
+
+    found = [each for each in of_project(settings) if "initializer" in each.message]
+
+    assert [str(each.where) for each in found] == ["contrast.toml:1"]
+    assert f"platform {platform} with release {newest(platform)}" in found[0].message
+    assert "reference = true under [components]" in found[0].hint
+
+
+def test_pods_without_our_containers_are_not_asked_for_others() -> None:
+    settings = project("metal-qemu-snp", "v1.21.0", OURS)
+    skipped = "annotations: {contrast.edgeless.systems/skip-initializer: 'true'}"
+
+    assert of_project(settings, skipped) == []
+    assert of_project(settings.replace(initializer=False)) == []
+    assert of_project(settings, runtime_class="runc") == []
+
+
+@pytest.mark.parametrize("platform", ["metal-qemu-snp", "k3s-qemu-snp", "metal-qemu-tdx"])
+def test_the_reference_products_containers_are_taken_on_a_cluster(platform: str) -> None:
+    settings = project(platform, newest(platform), THEIRS)
+
+    assert of_project(settings) == []
+    assert of_pod(settings, MESH) == []
+    assert of_pod(settings, VOLUME) == []
+
+
+@pytest.mark.parametrize("platform", ["metal-qemu-snp", "k3s-qemu-snp", "metal-qemu-tdx"])
+def test_a_mesh_with_our_sidecar_is_refused_at_its_annotation(platform: str) -> None:
+    (found,) = of_pod(project(platform, newest(platform), OURS), MESH)
+
+    assert str(found.where) == "web.yml:5"
+    assert "the sidecar sets up no packet filter in a guest" in found.message
+
+
+@pytest.mark.parametrize("platform", ["local", "metal-qemu-snp"])
+def test_an_encrypted_volume_that_our_initializer_cannot_open_is_refused(platform: str) -> None:
+    (found,) = of_pod(project(platform, "v1.21.0", OURS), VOLUME)
+
+    assert str(found.where) == "web.yml:5"
+    assert "remove the annotation secure-pv" in found.hint
+
+
+def test_the_local_platform_has_mesh_and_initializer_of_ours() -> None:
+    settings = project("local", "v1.21.0", OURS)
+
+    assert of_project(settings) == []
+    assert of_pod(settings, MESH) == []
+
+
+def test_the_local_platform_has_no_containers_of_the_reference_product() -> None:
+    (found,) = of_project(project("local", "v1.21.0", THEIRS))
+
+    assert "on this machine one is simulated" in found.message
+
+
+@pytest.mark.parametrize("release", ["v1.9.0", "v1.11.0", "v1.12.0"])
+def test_no_policy_is_made_for_aks(release: str) -> None:
+    (found,) = of_project(project("aks-clh-snp", release, THEIRS))
+
+    assert str(found.where) == "contrast.toml:1"
+    assert f"platform aks-clh-snp with release {release}" in found.message
+    assert "the node attaches layers as devices" in found.message
+
+
+@pytest.mark.parametrize(
+    ("platform", "release", "is_refused"),
+    [
+        ("k3s-qemu-snp-gpu", "v1.12.0", True),
+        ("metal-qemu-snp-gpu", "v1.9.0", True),
+        ("metal-qemu-snp-gpu", "v1.13.0", True),
+        ("metal-qemu-snp-gpu", "v1.15.0", False),
+        ("metal-qemu-tdx-gpu", "v1.16.0", False),
+        ("metal-qemu-snp", "v1.13.0", False),
+    ],
+)
+def test_a_runtime_that_names_hooks_in_the_guest_is_refused(
+    platform: str, release: str, *, is_refused: bool
+) -> None:
+    found = of_project(project(platform, release, THEIRS))
+
+    assert ["hooks" in each.message for each in found] == [True] * is_refused
+
+
+def test_a_gpu_is_refused_where_the_runtime_passes_none() -> None:
+    (found,) = of_pod(project("metal-qemu-snp", "v1.21.0", THEIRS), limit=", nvidia.com/pgpu: 1")
+
+    assert str(found.where) == "web.yml:11"
+    assert "set platform to metal-qemu-snp-gpu or metal-qemu-tdx-gpu" in found.hint
+
+
+def test_a_gpu_is_taken_where_the_runtime_passes_it() -> None:
+    settings = project("metal-qemu-snp-gpu", "v1.21.0", THEIRS)
+
+    assert of_pod(settings, limit=", nvidia.com/pgpu: 1") == []
+
+
+def test_a_cdi_annotation_that_policies_deny_is_refused() -> None:
+    (found,) = of_pod(project("metal-qemu-snp-gpu", "v1.21.0", THEIRS), CDI)
+
+    assert str(found.where) == "web.yml:5"
+    assert of_pod(project("metal-qemu-snp", "v1.21.0", THEIRS), CDI) == []
+
+
+def test_a_patch_release_is_taken_with_a_warning_that_names_the_assumption() -> None:
+    (found,) = of_project(project("k3s-qemu-snp", "v1.12.2", THEIRS))
+
+    assert (found.code, str(found.where)) == ("G121", "contrast.toml:3")
+    assert "runtime.release is v1.12.2" in found.message
+    assert "v1.12.0, whose formats it is taken to have" in found.message
+    assert of_project(project("k3s-qemu-snp", "v1.12.0", THEIRS)) == []
+
+
+def test_an_image_of_ours_is_not_taken_for_the_reference_products() -> None:
+    components = THEIRS.replace(initializer=OURS.initializer)
+
+    (found,) = of_project(project("metal-qemu-snp", "v1.21.0", components))
+
+    assert f"components.initializer is {OURS.initializer}" in found.message
+    assert found.hint == "set initializer under [components], with its digest"
+
+
+def test_an_insecure_runtime_class_is_refused() -> None:
+    settings = project("metal-qemu-snp", "v1.21.0", THEIRS)
+
+    (found,) = of_project(settings, runtime_class="contrast-insecure-metal-qemu-0a1b2c3d")
+
+    assert str(found.where) == "web.yml:1"
+    assert "its pods run without a confidential guest" in found.message

@@ -266,7 +266,11 @@ def test_a_reason_is_kept_and_turned_into_a_hint(
         ("coordinator is already recovered", "already-recovered"),
         ("coordinator state was updated concurrently", "concurrent-update"),
         ("previous transition does not match latest state", "concurrent-update"),
-        ("rejecting user recovery because 2 recovered peers are available", ""),
+        (
+            "rejecting user recovery because 2 recovered peers are available",
+            "peers-available",
+        ),
+        ("something that no release says", ""),
     ],
 )
 def test_a_coordinator_that_sends_no_reason_is_understood_by_its_words(

@@ -1,7 +1,7 @@
 """The reference values of a platform: its defaults, overridden by a file of measurements, overridden by the settings.
 
 The measurements of the reference product are not published as a list, so hardware platforms take theirs from a file: that of
-a runtime release, one calculated by `measure`, or one of the few that are bundled. A value in neither file nor settings
+a runtime release, or one calculated by `measure`. A value in neither file nor settings
 stays missing and is reported. Source: docs/internals/manifest.md 3, 9.4.
 """
 
@@ -13,10 +13,10 @@ from contrast_tasks.declare.problems import Problem, dotted, problems
 from contrast_tasks.declare.shapes import List, Table, measurable
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.json_text import JsonText, NotJson, read_json
-from contrast_tasks.manifest.bundled import bundled_content, bundled_minimum_tcb
 from contrast_tasks.manifest.forms import members_of
 from contrast_tasks.platforms import (
     HANDLER_PREFIX,
+    INSECURE_CLASS,
     SIMULATED_MEASUREMENT,
     Platform,
     platform_of_handler,
@@ -26,7 +26,7 @@ from contrast_tasks.pointers import to_pointer
 from contrast_tasks.records import Member, Record
 from contrast_tasks.releases.choose import newest_with, releases_with
 from contrast_tasks.releases.table import ManifestForm, Release
-from contrast_tasks.settings.model import BUNDLED, ReferenceOverrides
+from contrast_tasks.settings.model import ReferenceOverrides
 from contrast_tasks.trusted_guests import (
     GuestPolicy,
     PlatformInfo,
@@ -37,8 +37,8 @@ from contrast_tasks.trusted_guests import (
     TdxReference,
 )
 
-# The levels of AKS; our simulated processor reports no lower ones.
-SIMULATED_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
+# Source: docs/internals/manifest.md 3. Our simulated processor reports no lower ones.
+AKS_TCB = SnpTcb(bootloader=3, tee=0, snp=8, microcode=115)
 # SEPT_VE_DISABLE, bit 28, little-endian.
 TD_ATTRIBUTES = "0000001000000000"
 XFAM = "e702060000000000"
@@ -129,27 +129,16 @@ def parse_reference_values(
     )
 
 
-def provided_by(
-    name: str,
-    platform: Platform | str,
-    *,
-    read: Callable[[str], bytes],
-    release: Release | None = None,
-) -> ProvidedValues:
-    """Return the values that `[reference_values] file` names.
-
-    name: a path, which `read` turns into bytes, or `bundled:<runtime handler>` for values that ship with this package.
-    """
-    bundled = name.startswith(BUNDLED)
-    content = bundled_content(name.removeprefix(BUNDLED)) if bundled else read(name)
-    return parse_reference_values(content, file=name, platform=platform, release=release)
-
-
 def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, Any]:
     if _is_flat(document):
         normal: dict[str, Any] = _normal_values(source, document, "")
         return normal
-    return {key: _normal_values(source, value, f"/{key}") for key, value in document.items()}
+    # Guests without evidence have no values.
+    return {
+        key: _normal_values(source, value, f"/{key}")
+        for key, value in document.items()
+        if not key.lower().startswith(INSECURE_CLASS)
+    }
 
 
 def _normal_values(source: _File, values: Any, pointer: str) -> Any:
@@ -285,7 +274,7 @@ def simulated_reference(root_sha256_hex: str) -> SimulatedReference:
     return SimulatedReference(
         root_sha256_hex=root_sha256_hex,
         trusted_measurement_hex=SIMULATED_MEASUREMENT,
-        minimum_tcb=SIMULATED_TCB,
+        minimum_tcb=AKS_TCB,
         guest_policy=GuestPolicy(),
     )
 
@@ -311,7 +300,7 @@ def _snp(
     wanted: Platform, form: ManifestForm, overrides: ReferenceOverrides, entry: Mapping[str, Any]
 ) -> SnpReference:
     is_aks, product = wanted.name.startswith("aks-"), entry["ProductName"]
-    tcb = to_json(SnpTcb()) | dict(bundled_minimum_tcb(wanted.name, product))
+    tcb = to_json(AKS_TCB if is_aks else SnpTcb())
     document = {
         "Platform": wanted.canonical,
         "TrustedMeasurement": "",

@@ -40,8 +40,6 @@ from contrast_tasks.settings.values import (
 )
 from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
-# In front of the name of reference values that ship with this package, in place of a file.
-BUNDLED = "bundled:"
 FILE_NAME = "contrast.toml"
 
 
@@ -254,7 +252,7 @@ class Settings(Record):
     )
     reference_values: str | None = member(
         TEXT,
-        "file of reference values, or bundled:<runtime handler> for a published runtime",
+        "file of reference values, of the runtime's release",
         name="reference_values.file",
         default=None,
     )

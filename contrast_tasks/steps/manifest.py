@@ -17,7 +17,7 @@ from contrast_tasks.manifest.owners import owner_lists
 from contrast_tasks.manifest.reference_values import (
     ProvidedValues,
     defaults_for,
-    provided_by,
+    parse_reference_values,
 )
 from contrast_tasks.manifest.unread import unread_values
 from contrast_tasks.platforms import platform as find_platform
@@ -94,10 +94,10 @@ def _provided(project: Project) -> ProvidedValues | None:
     name = project.settings.reference_values
     if name is None:
         return None
-    return provided_by(
-        name,
-        project.settings.platform,
-        read=lambda path: _read(project.root, path),
+    return parse_reference_values(
+        _read(project.root, name),
+        file=name,
+        platform=project.settings.platform,
         release=project.settings.release,
     )
 

@@ -10,7 +10,7 @@ from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.platforms import is_confidential_class, runtime_class
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Channel
-from contrast_tasks.settings.model import BUNDLED, ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
 from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 
@@ -238,8 +238,6 @@ def _names_of_values(settings: Settings) -> list[str]:
     name = settings.reference_values
     if name is None:
         return []
-    if name.startswith(BUNDLED):
-        return [name.removeprefix(BUNDLED)]
     try:
         document = json.loads((settings.root / name).read_bytes())
     except (OSError, ValueError, RecursionError):

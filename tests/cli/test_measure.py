@@ -11,7 +11,7 @@ from contrast_tasks.attestation.tdx.boot_option import ui_app_boot_option
 from contrast_tasks.attestation.tdx.measure import mrtd, rtmr0, rtmr1, rtmr2
 from contrast_tasks.manifest.reference_values import defaults_for, parse_reference_values
 from contrast_tasks.schema import validate
-from tests.fakes.commands import Shown, Terminal
+from tests.fakes.commands import Terminal
 from tests.fakes.firmware import kernel, tdx_firmware
 from tests.fakes.testdata import ATTESTATION
 from tests.fakes.workloads import COMPONENTS
@@ -359,36 +359,14 @@ defaults.memory = "700Mi"
 """
 
 
-def generate_with(terminal: Terminal, name: str) -> Shown:
+def test_reference_values_that_are_not_there_are_a_usage_error(terminal: Terminal) -> None:
     head = PROJECT.format(platform="metal-qemu-snp")
-    (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "{name}"\n')
-    return terminal.run("generate")
+    (terminal.root / "contrast.toml").write_text(f'{head}reference_values.file = "no.json"\n')
 
-
-def test_a_bundled_runtime_makes_the_manifest_whole(terminal: Terminal) -> None:
-    shown = generate_with(terminal, "bundled:contrast-cc-metal-qemu-snp-7173acb5")
-
-    manifest = json.loads((terminal.root / "manifest.json").read_text())
-    (entry,) = manifest["ReferenceValues"]["snp"]
-    assert shown.code == 0, shown.err
-    assert entry["TrustedMeasurement"].startswith("6cf7f935")
-    assert entry["MinimumTCB"]["MicrocodeVersion"] == 115
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("bundled:moon", "no reference values for 'moon' are bundled, expected one of aks-clh-snp"),
-        ("no.json", "no.json: error: the reference values cannot be read: no such file"),
-    ],
-)
-def test_reference_values_that_are_not_there_are_a_usage_error(
-    terminal: Terminal, name: str, message: str
-) -> None:
-    shown = generate_with(terminal, name)
+    shown = terminal.run("generate")
 
     assert shown.code == 2
-    assert message in shown.err
+    assert "no.json: error: the reference values cannot be read: no such file" in shown.err
 
 
 @real_data

@@ -35,7 +35,7 @@ SETTINGS = {
     "coordinator": {"include": False},
     "owners": {"workload": ["a.pem"], "seedshare": ["b.pem"], "disable_updates": False},
     "reference_values": {
-        "file": "bundled:x",
+        "file": "values.json",
         "products": ["Milan"],
         "snp": {"Milan": SNP},
         "tdx": {

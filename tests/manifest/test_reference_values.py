@@ -71,6 +71,15 @@ def test_aks_has_the_published_tcb_and_guest_policy() -> None:
     assert entry.platform_info == PlatformInfo()
 
 
+def test_a_file_wins_over_the_levels_of_aks() -> None:
+    content = b'{"snp": [{"ProductName": "Milan", "MinimumTCB": {"SNPVersion": 24}}]}'
+    provided = parse_reference_values(content, file="own.json", platform="aks-clh-snp")
+
+    (entry,) = defaults_for("aks-clh-snp", provided=provided).snp
+
+    assert entry.minimum_tcb == SnpTcb(bootloader=3, tee=0, snp=24, microcode=115)
+
+
 def test_bare_metal_snp_has_one_entry_per_product() -> None:
     milan, genoa = defaults_for("metal-qemu-snp").snp
 
@@ -127,6 +136,20 @@ def test_values_are_found_by_platform_handler_and_relative(key: str) -> None:
     found = provided({key: values, "aks-clh-snp": {"snp": [{"ProductName": "Milan"}]}})
 
     assert found.snp == ({"ProductName": "Milan", "TrustedMeasurement": MEASUREMENT},)
+
+
+def test_the_insecure_runtimes_of_a_release_are_passed_over() -> None:
+    entry = {"snp": [{"ProductName": "Milan", "TrustedMeasurement": "ab" * 48}]}
+    document = {
+        "contrast-insecure-metal-qemu-0a1b2c3d": {"snp": [{}]},
+        "contrast-cc-metal-qemu-snp-0a1b2c3d": entry,
+    }
+
+    provided = parse_reference_values(
+        json.dumps(document).encode(), file="values.json", platform="metal-qemu-snp"
+    )
+
+    assert provided.snp == tuple(entry["snp"])
 
 
 def test_the_exact_platform_wins_over_its_relatives() -> None:

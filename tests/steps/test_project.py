@@ -52,16 +52,6 @@ def test_a_file_that_is_no_object_has_no_names(tmp_path: Path, content: str) -> 
     assert runtime_class_of(settings) == "contrast-cc-metal-qemu-snp"
 
 
-def test_pods_run_under_the_release_that_is_bundled(
-    terminal: Terminal, project: FakeProject
-) -> None:
-    words = ("--reference-values", "metal-qemu-snp", "--set")
-
-    terminal.run("generate", *words, f'reference_values.file="bundled:{HANDLER}"')
-
-    assert f"runtimeClassName: {HANDLER}\n" in project.read("build/deployment/shop.yml")
-
-
 def test_another_release_in_the_file_runs_every_workload(
     terminal: Terminal, project: FakeProject
 ) -> None:

@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     for key, origin in sorted(settings.origins.items()):
         value = effective(settings, key)
         values[key] = {"value": value, "origin": origin}
+        if (key, origin) == ("runtime.release", "default"):
+            origin = "default: the newest release with the platform"  # noqa: PLW2901
         line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
         context.console.data(f"{line}  # {origin}\n" if arguments.origin else f"{line}\n")
     return Report(command="config", result={"settings": values})

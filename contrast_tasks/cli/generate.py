@@ -47,6 +47,7 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every command that generates first."""
     parser.add_argument("paths", nargs="*", help="files and folders of the deployment")
     parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
+    parser.add_argument("--release", metavar="NAME", help="release of the runtime on the nodes")
     parser.add_argument("-m", "--manifest", metavar="FILE", help="where the manifest goes")
     parser.add_argument(
         "--in-place",
@@ -114,6 +115,7 @@ def flags_of(arguments: argparse.Namespace, context: Context) -> dict[str, Any]:
     return {
         "sources": paths(arguments.paths),
         "platform": arguments.reference_values,
+        "runtime__release": arguments.release,
         "manifest": path(arguments.manifest),
         "output__in_place": arguments.in_place,
         "images__replacements": path(arguments.image_replacements),

@@ -11,6 +11,7 @@ EXAMPLE = "runtime --installer NAME@sha256:DIGEST --write runtime.yml"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--reference-values", metavar="PLATFORM", help="the platform")
+    parser.add_argument("--release", metavar="NAME", help="release of the runtime to install")
     parser.add_argument(
         "--installer",
         required=True,
@@ -34,7 +35,9 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.platforms import platform
     from contrast_tasks.steps.project import runtime_class_of
 
-    settings = context.settings(platform=arguments.reference_values)
+    settings = context.settings(
+        platform=arguments.reference_values, runtime__release=arguments.release
+    )
     text = render_runtime(
         platform(settings.platform),
         arguments.handler or runtime_class_of(settings),

@@ -18,7 +18,7 @@ from contrast_tasks.platforms import INSECURE_CLASS, WHY_NOT_INSECURE
 from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.mesh import mesh_values, requested
 from contrast_tasks.releases import support
-from contrast_tasks.releases.choose import is_exact
+from contrast_tasks.releases.choose import full_name, is_exact
 from contrast_tasks.releases.support import Refusal
 from contrast_tasks.settings.model import ComponentSettings, Settings
 
@@ -122,7 +122,7 @@ def _has_our_container(doc: DocIndex, settings: Settings) -> bool:
 
 
 def _assumed(settings: Settings) -> Iterator[Finding]:
-    if not is_exact(settings.release_name):
+    if not is_exact(full_name(settings.release_name)):
         yield Finding(
             catalogue.RELEASE_ASSUMED,
             settings.where("runtime.release"),

@@ -379,6 +379,7 @@ def test_config_shows_where_each_value_comes_from(
     lines = shown.out.splitlines()
     assert 'platform = "metal-qemu-snp"  # contrast.toml:1' in lines
     assert 'lock = "other.lock"  # environment CONTRAST_LOCK' in lines
+    assert 'runtime.release = "v1.11.0"  # contrast.toml:3' in lines
     assert 'build_dir = "build"  # default' in lines
     assert 'workloads."Deployment/till".ingress = ""  # contrast.toml:15' in lines
     assert 'workloads."Deployment/till".env.A = "b"  # contrast.toml:16' in lines
@@ -512,3 +513,21 @@ def test_a_coordinator_that_nobody_could_reach_is_not_rendered(
     assert shown.code == 12
     assert "contrast.toml:1: error[G120 unsupported]" in shown.err
     assert not (project.root / "coordinator.yml").exists()
+
+
+def test_a_release_that_nobody_named_says_why_it_is_the_one(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    (project.root / "contrast.toml").write_text('platform = "rke2-qemu-tdx"\nsources = ["d"]\n')
+
+    shown = terminal.run("config", "show", "--origin")
+
+    line = 'runtime.release = "v1.12.0"  # default: the newest release with the platform'
+    assert line in shown.out.splitlines()
+
+
+def test_the_release_is_a_flag_too(terminal: Terminal) -> None:
+    shown = terminal.run("lint", "--release", "v1.18.0")
+
+    assert shown.code == 2
+    assert "command line: error: runtime.release: release v1.18.0 is not supported" in shown.err

@@ -186,7 +186,11 @@ def test_a_patch_release_is_taken_with_a_warning_that_names_the_assumption() -> 
     assert (found.code, str(found.where)) == ("G121", "contrast.toml:3")
     assert "runtime.release is v1.12.2" in found.message
     assert "v1.12.0, whose formats it is taken to have" in found.message
-    assert of_project(project("k3s-qemu-snp", "v1.12.0", THEIRS)) == []
+
+
+@pytest.mark.parametrize("name", ["v1.12.0", "1.12.0", "v1.12", "1.12"])
+def test_a_release_with_a_row_of_its_own_is_taken_without_a_word(name: str) -> None:
+    assert of_project(project("k3s-qemu-snp", name, THEIRS)) == []
 
 
 def test_an_image_of_ours_is_not_taken_for_the_reference_products() -> None:

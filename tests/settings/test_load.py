@@ -1086,3 +1086,41 @@ def test_the_password_of_a_proxy_in_the_environment_is_not_told(tmp_path: Path) 
         load(tmp_path, environ=environ)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v1.14.0", "release v1.14.0 is not supported: its manifest could not be checked"),
+        ("v1.18.0", "release v1.18.0 is not supported"),
+        ("v1.21.0", "runtime.release is v1.21.0, which has no platform 'k3s-qemu-snp'"),
+        ("newest", 'runtime.release is "newest", expected a release such as v1.21.0'),
+    ],
+)
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        pytest.param("file", "contrast.toml:4", id="file"),
+        pytest.param("environ", "environment CONTRAST_RUNTIME_RELEASE", id="environment"),
+        pytest.param("flags", "command line", id="flag"),
+        pytest.param("overrides", "--set runtime.release='{name}'", id="set"),
+    ],
+)
+def test_a_release_that_cannot_be_is_refused_wherever_it_is_named(
+    tmp_path: Path, name: str, message: str, given: str, place: str
+) -> None:
+    text = 'platform = "k3s-qemu-snp"\nsources = ["a"]\n'
+    form: dict[str, Any] = {
+        "environ": {"environ": {"CONTRAST_RUNTIME_RELEASE": name}},
+        "flags": {"flags": {"runtime.release": name}},
+        "overrides": {"overrides": (f"runtime.release='{name}'",)},
+        "file": {},
+    }[given]
+    if given == "file":
+        text += f'[runtime]\nrelease = "{name}"\n'
+
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text, **form)
+
+    assert message in str(caught.value)
+    assert str(caught.value.where) == place.format(name=name)

@@ -134,15 +134,11 @@ def platform_of_handler(handler: str) -> Platform:
     return platform(re.sub(r"-[0-9a-f]{8}$", "", handler.removeprefix(HANDLER_PREFIX)))
 
 
-def runtime_class(name: str, reference_values: Iterable[str] = ()) -> str:
-    """Return the runtime class of a platform's pods; `local` has the generic one.
+def handlers_among(names: Iterable[str], platform: str) -> tuple[str, ...]:
+    """Return the names that are a platform's runtime class with its 8 hex digits, in lower case and order.
 
-    reference_values: the names of the reference values in use. A measurement holds for one release of the runtime, and the
-    name of a release's class ends in a digest. If exactly one such class of the platform is among the names, it is returned:
-    pods of any other class would run in guests that the manifest refuses. Source: docs/internals/runtime.md 2.
+    The digits are those of one build of the runtime, and only its installer creates that class.
+    Source: docs/internals/runtime.md 2.
     """
-    if name == "local":
-        return CONFIDENTIAL_CLASS
-    release = re.compile(rf"{re.escape(HANDLER_PREFIX + name)}-[0-9a-f]{{8}}", re.IGNORECASE)
-    found = {value.lower() for value in reference_values if release.fullmatch(value)}
-    return found.pop() if len(found) == 1 else f"{HANDLER_PREFIX}{name}"
+    pattern = re.compile(rf"{re.escape(HANDLER_PREFIX + platform)}-[0-9a-f]{{8}}", re.IGNORECASE)
+    return tuple(sorted({name.lower() for name in names if pattern.fullmatch(name)}))

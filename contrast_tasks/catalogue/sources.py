@@ -214,6 +214,17 @@ RUNTIME_CLASS_CONFLICT = define(
     "a workload and the settings disagree on whether it is confidential",
     "change one of the two",
 )
+RUNTIME_CLASS_UNKNOWN = define(
+    "G070 runtime-class-unknown error",
+    "nothing says which runtime class the nodes have, so pods would name one that no installer creates",
+    advice="set class = \"contrast-cc-<platform>-<8 hex digits>\" under [runtime], as 'kubectl get runtimeclass' shows it,"
+    " or name the reference values by it",
+)
+OTHER_PLATFORM = define(
+    "G070 other-platform error",
+    "a runtime class is for another platform than that of the settings",
+    "write contrast-cc; pods of several platforms need a project each",
+)
 UNKNOWN_PLATFORM = define(
     "G070 unknown-platform error",
     "a runtime class is for an unknown platform",

@@ -33,14 +33,14 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the resources, or write them."""
     from contrast_tasks.deploy.runtime import render_runtime
     from contrast_tasks.platforms import platform
-    from contrast_tasks.steps.project import runtime_class_of
+    from contrast_tasks.steps.project import chosen_class, handlers_of
 
     settings = context.settings(
         platform=arguments.reference_values, runtime__release=arguments.release
     )
     text = render_runtime(
         platform(settings.platform),
-        arguments.handler or runtime_class_of(settings),
+        arguments.handler or chosen_class(settings, handlers_of(settings)),
         installer=arguments.installer,
         snapshotter=arguments.snapshotter,
     )

@@ -65,10 +65,13 @@ def check_annotations(document: Document) -> list[Finding]:
 
 def is_known_class(name: str) -> bool:
     """Return whether a runtime class of ours is the general one or that of a known platform."""
-    if name in {CONFIDENTIAL_CLASS, AKS_CLASS}:
-        return True
+    return name in {CONFIDENTIAL_CLASS, AKS_CLASS} or platform_in(name) in NAMES
+
+
+def platform_in(name: str) -> str:
+    """Return the platform that a runtime class names, with any suffix or none; "" for another class."""
     rest = name.removeprefix(HANDLER_PREFIX).lower()
-    return rest in NAMES or rest.rpartition("-")[0] in NAMES
+    return next((each for each in (rest, rest.rpartition("-")[0]) if each in NAMES), "")
 
 
 def check_runtime_class(subject: Subject) -> None:

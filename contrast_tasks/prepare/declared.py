@@ -11,7 +11,7 @@ from contrast_tasks import annotations, catalogue
 from contrast_tasks.errors import Location, did_you_mean
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.check_annotations import is_known_class
+from contrast_tasks.kube.check_annotations import is_known_class, platform_in
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
@@ -100,8 +100,25 @@ def _runtime_class(
     wanted_here = settings.runtime_class if chosen is None else chosen
     # A class for an unknown platform stays, so that the checks can name it.
     is_replaced = is_known_class(str(found)) if is_ours else not found and wanted_here
+    if is_replaced and is_ours and _is_of_another_platform(str(found), settings):
+        subject.report(
+            catalogue.OTHER_PLATFORM,
+            (*subject.spec_path, "runtimeClassName"),
+            f"the runtime class is {found}, where release {settings.release.name} means that platform; expected"
+            f" contrast-cc or one of {settings.platform}, which is set at {settings.where('platform')}",
+        )
     if is_replaced:
         spec["runtimeClassName"] = runtime_class
+
+
+def _is_of_another_platform(found: str, settings: Settings) -> bool:
+    """Return whether a release that has a class per platform would give the pod to another one.
+
+    Source: docs/internals/releases.md 4.
+    """
+    if settings.is_local or not settings.release.has_class_per_platform:
+        return False
+    return platform_in(found) not in ("", settings.platform)
 
 
 def _memory(

@@ -90,6 +90,7 @@ class Release(Record):
     volume annotations are read; the pod's role, its secret id and its policy are always on the pod template.
     has_secret_id: whether the annotation workload-secret-id is read. has_disabled_ingress: whether DISABLED is understood.
     has_guest_hooks: whether the runtime of GPU platforms names a folder of hooks in the guest. Source: 4.
+    has_class_per_platform: a runtime class that names a platform means it; before, all become the chosen one's (4).
     """
 
     name: str
@@ -105,6 +106,7 @@ class Release(Record):
     has_secret_id: bool
     has_disabled_ingress: bool
     has_guest_hooks: bool
+    has_class_per_platform: bool = False
 
     def channel_of(self, name: str) -> Channel:
         """Return the channel of one platform."""
@@ -290,6 +292,7 @@ V1_20 = V1_16.replace(
         is_guest_policy_fixed=False,
     ),
     id_blocks=IdBlocks(max_cpus=8, by_entry=True),
+    has_class_per_platform=True,
     injected=V1_16.injected.replace(
         initializer=Memory(request_mib=420),
         service_mesh=Memory(request_mib=400),

@@ -12,6 +12,7 @@ from contrast_tasks.declare.documents import to_record
 from contrast_tasks.declare.problems import Problem
 from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.files import canonical_json, sha256_hex
+from contrast_tasks.platforms import HANDLER_PREFIX, handlers_among
 from contrast_tasks.pointers import Path as KeyPath
 from contrast_tasks.releases.choose import Unsupported, newest_with, releases_with, row_of
 from contrast_tasks.settings import layers
@@ -57,6 +58,7 @@ def load_settings(
         document = {"platform": "", "sources": [], **document}
     found = list(_missing(document, has_file=content is not None))
     found += _release_problems(document, origins, places)
+    found += _class_problems(document, places)
     layers.put_defaults(document, origins)
     for problem in output_problems(root, document):
         where = places.get(problem.path, Location(file=FILE_NAME))
@@ -112,6 +114,20 @@ def _release_problems(
         message = f"runtime.release is {runtime['release']}, which has no platform '{name}', expected one that has it"
         hint = f"releases with it: {', '.join(releases_with(name))}; or choose another platform"
         yield places[path], Problem(path, message, hint)
+
+
+def _class_problems(
+    document: Mapping[str, Any], places: Mapping[KeyPath, Location]
+) -> Iterator[tuple[Location, Problem]]:
+    """Yield a problem if the runtime class is of another platform; `local` has none."""
+    name, found = document.get("platform", "").lower(), document.get("runtime", {}).get("class")
+    if found and name not in ("", "local") and not handlers_among([found], name):
+        path = ("runtime", "class")
+        message = f"runtime.class is {found}, expected one of platform {name}: {HANDLER_PREFIX}{name}-<8 hex digits>"
+        yield (
+            places[path],
+            Problem(path, message, "'kubectl get runtimeclass' shows those of the cluster"),
+        )
 
 
 def _build(

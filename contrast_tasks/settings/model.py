@@ -28,6 +28,7 @@ from contrast_tasks.releases.choose import row_of
 from contrast_tasks.releases.table import Channel, Release
 from contrast_tasks.settings.values import (
     ADDRESS,
+    HANDLER,
     INNER_PATH,
     PATHS,
     PLATFORM,
@@ -160,6 +161,12 @@ class Settings(Record):
         RELEASE,
         "release of the runtime on the nodes; by default the newest that has the platform",
         name="runtime.release",
+        default="",
+    )
+    handler: str = member(
+        HANDLER,
+        "runtime class that the installer on the nodes has created; by default the one that names the reference values",
+        name="runtime.class",
         default="",
     )
     file: str = FILE_NAME

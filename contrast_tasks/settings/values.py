@@ -8,7 +8,7 @@ from typing import Any
 from contrast_tasks import sans
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.declare.shapes import TEXT, Leaf, List, text
-from contrast_tasks.platforms import NAMES, why_refused
+from contrast_tasks.platforms import HANDLER_PREFIX, NAMES, why_refused
 from contrast_tasks.pods.quantities import MEMORY_PATTERN
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.releases.table import RELEASE_NAMES
@@ -41,6 +41,10 @@ PLATFORM = Leaf(
     explain=why_refused,
 )
 RELEASE = text("a release such as v1.21.0", r"v?[0-9]+(?:\.[0-9]+){1,2}", known=RELEASE_NAMES)
+HANDLER = text(
+    f"{HANDLER_PREFIX}<platform>-<8 hex digits>",
+    rf"{HANDLER_PREFIX}(?:{'|'.join(NAMES)})-[0-9a-f]{{8}}",
+)
 INNER_PATH = Leaf(
     "a relative path inside the project",
     _is_inner_path,

@@ -13,6 +13,7 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
+from contrast_tasks.platforms import HANDLER_PREFIX
 from contrast_tasks.steps.index import SourceFile
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, shown
@@ -38,6 +39,7 @@ _CERTAIN = frozenset(
         catalogue.NOT_CONFIDENTIAL,
         catalogue.RELEASE_ASSUMED,
         catalogue.ROLE_PLACE,
+        catalogue.RUNTIME_CLASS_UNKNOWN,
         catalogue.UNKNOWN_ANNOTATION,
         catalogue.UNSUPPORTED,
     }
@@ -56,6 +58,7 @@ def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
         broken.extend(source.findings)
     found = [
         *_confidential(project),
+        *_runtime_class(project),
         *check_indexes([read_facts(source) for source in index.files], project.settings),
     ]
     if broken:
@@ -73,6 +76,19 @@ def _confidential(project: Project) -> Iterable[Finding]:
             catalogue.NO_WORKLOAD,
             Location(file=project.settings.file),
             "found no workload that is confidential, expected at least one",
+        )
+
+
+def _runtime_class(project: Project) -> Iterable[Finding]:
+    if project.handler_fault and project.confidential:
+        settings = project.settings
+        key = "runtime.class" if settings.handler else "platform"
+        yield Finding(
+            catalogue.RUNTIME_CLASS_UNKNOWN,
+            settings.where(key),
+            project.handler_fault,
+            f'set class = "{HANDLER_PREFIX}{settings.platform}-<8 hex digits>" under [runtime], as'
+            " 'kubectl get runtimeclass' shows it, or name the reference values in their file by it",
         )
 
 

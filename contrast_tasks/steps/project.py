@@ -1,13 +1,18 @@
 """A project as the steps see it: settings, index and the places of its files. Plain data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import Location, SettingsError
-from contrast_tasks.platforms import is_confidential_class, runtime_class
+from contrast_tasks.platforms import (
+    CONFIDENTIAL_CLASS,
+    HANDLER_PREFIX,
+    handlers_among,
+    is_confidential_class,
+)
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Channel
 from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
@@ -64,14 +69,37 @@ class Paths(Record):
 class Project(Record):
     """An opened project.
 
-    code: digest of everything of ours that shapes an output; runtime_class: that of confidential pods.
+    code: digest of everything of ours that shapes an output. handlers: the platform's runtime classes that the reference
+    values name.
     """
 
     spec: Spec
     settings: Settings
     index: Index
     code: str
-    runtime_class: str
+    handlers: tuple[str, ...]
+
+    @cached_property
+    def runtime_class(self) -> str:
+        """Return that of confidential pods, one that no installer creates if it is not known; see `handler_fault`."""
+        return chosen_class(self.settings, self.handlers)
+
+    @cached_property
+    def handler_fault(self) -> str:
+        """Return why the runtime class of confidential pods is not known, "" if it is."""
+        settings, named = self.settings, self.handlers
+        if settings.is_local or (settings.handler and not named) or settings.handler in named:
+            return ""
+        listed = ", ".join(named)
+        if settings.handler:
+            return f"[runtime] class is {settings.handler}, and {settings.reference_values} has values for {listed}; expected the same"
+        if len(named) == 1:
+            return ""
+        found = f"{settings.reference_values} names {listed}" if named else "nothing names it"
+        return (
+            f"the runtime class of platform {settings.platform} ends in 8 hex digits, which differ from runtime to"
+            f" runtime; {found}, expected one"
+        )
 
     @property
     def root(self) -> Path:
@@ -226,12 +254,20 @@ class Project(Record):
         return {self.paths.check}.union(*self.outputs.values())
 
 
-def runtime_class_of(settings: Settings) -> str:
-    """Return the runtime class of confidential pods, which may follow from the names in the file of reference values.
+def handlers_of(settings: Settings) -> tuple[str, ...]:
+    """Return the platform's runtime classes that the reference values name; what is wrong with them the manifest says.
 
-    What is wrong with the file is for the manifest to say.
+    A measurement holds for one build of the runtime: pods of another class would run in guests that the manifest refuses.
     """
-    return runtime_class(settings.platform, _names_of_values(settings))
+    return handlers_among(_names_of_values(settings), settings.platform)
+
+
+def chosen_class(settings: Settings, handlers: Sequence[str]) -> str:
+    """Return the runtime class of confidential pods, without digits if it is not known; `local` has the generic one."""
+    if settings.is_local:
+        return CONFIDENTIAL_CLASS
+    only = handlers[0] if len(handlers) == 1 else f"{HANDLER_PREFIX}{settings.platform}"
+    return settings.handler or only
 
 
 def _names_of_values(settings: Settings) -> list[str]:

@@ -187,6 +187,7 @@ class ProjectInputs:
             {
                 **self._common,
                 **_named(self._project.settings.digests),
+                "the names of the reference values": _of(self._project.handlers),
                 "what the sources cannot be read for": _of(
                     [each.to_json() for each in index.findings]
                 ),

@@ -23,7 +23,7 @@ from contrast_tasks.steps.index import (
     read_facts,
     read_source,
 )
-from contrast_tasks.steps.project import Project, Spec, runtime_class_of
+from contrast_tasks.steps.project import Project, Spec, handlers_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
 from contrast_tasks.tasks.inputs import Inputs, ProjectInputs
@@ -151,7 +151,7 @@ def open_workspace(spec: Spec, *, is_fresh: bool = False) -> Workspace:
             settings=settings,
             index=_index(settings, memo, code),
             code=code,
-            runtime_class=runtime_class_of(settings),
+            handlers=handlers_of(settings),
         )
         workspace = _opened[spec] = Workspace(
             project=project,

@@ -407,7 +407,7 @@ def test_the_runtimes_resources_are_data_or_a_file(
 ) -> None:
     digest = f"@sha256:{'ab' * 32}"
     words = ["runtime", "--reference-values", "k3s-qemu-tdx", "--installer", f"r/i{digest}"]
-    words += ["--handler", "contrast-cc-k3s-qemu-tdx-1a2b3c4d"]
+    words += ["--set", 'runtime.class="contrast-cc-k3s-qemu-tdx-1a2b3c4d"']
 
     shown = terminal.run(*words)
     written = terminal.run(*words, "--write", "runtime.yml")

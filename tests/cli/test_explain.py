@@ -82,7 +82,7 @@ def test_a_default_is_named_that_changed(generated: Terminal, key: str) -> None:
         ("owners.disable_updates=false", "[owners] disable_updates"),
         ('manifest="other.json"', "manifest"),
         ('workloads."Deployment/shelf".secret_id="x"', "workloads"),
-        ('platform="k3s-qemu-snp"', "platform"),
+        ('platform="local"', "platform"),
         ('runtime.release="v1.10.0"', "[runtime] release"),
     ],
 )

@@ -354,6 +354,7 @@ PROJECT = f"""\
 platform = "{{platform}}"
 sources = ["deployment"]
 runtime.release = "v1.11.0"
+runtime.class = "contrast-cc-{{platform}}-7173acb5"
 components = {{{{ reference = true, {COMPONENTS} }}}}
 defaults.memory = "700Mi"
 """

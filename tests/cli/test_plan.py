@@ -100,7 +100,7 @@ def test_a_plan_that_cannot_be_made_says_why(terminal: Terminal, project: FakePr
 def test_planning_leaves_no_keys_and_no_lock_behind(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    text = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    text = project.read("contrast.toml").replace("owners.disable_updates = true\n", "")
     (project.root / "contrast.toml").write_text(text)
     lock = project.read("contrast.lock")
 

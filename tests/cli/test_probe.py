@@ -272,6 +272,7 @@ def test_files_of_the_user_are_never_written(
 PROJECT = f"""\
 platform = "metal-qemu-snp"
 sources = ["deployment"]
+runtime.class = "contrast-cc-metal-qemu-snp-7173acb5"
 runtime.release = "v1.16.0"
 components = {{ reference = true, {COMPONENTS} }}
 defaults.memory = "700Mi"

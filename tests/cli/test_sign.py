@@ -19,7 +19,7 @@ PREVIOUS = "5e" * 32
 @pytest.fixture
 def ready(terminal: Terminal, project: FakeProject) -> Terminal:
     """Return a terminal in a project that was generated, with an owner's key."""
-    settings = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    settings = project.read("contrast.toml").replace("owners.disable_updates = true\n", "")
     (project.root / "contrast.toml").write_text(settings)
     (project.root / "workload-owner.pem").write_bytes(generate_workload_owner())
     assert terminal.run("generate").code == 0

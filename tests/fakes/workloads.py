@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.lock import Layer, Lock, LockedImage, render_lock
+from contrast_tasks.platforms import NAMES
 
 IMAGE = "shop/app:v1"
 # With the reference product's containers, because no cluster takes pods with ours.
@@ -17,12 +18,12 @@ SETTINGS = """\
 platform = "metal-qemu-snp"
 sources = ["deployment"]
 runtime.release = "v1.11.0"
+runtime.class = "contrast-cc-{platform}-0a1b2c3d"
 components = {{ reference = true, {images} }}
 reference_values.products = ["Milan"]
 defaults.memory = "160Mi"
-[owners]
-seedshare = []
-disable_updates = true
+owners.seedshare = []
+owners.disable_updates = true
 [reference_values.snp.Milan]
 trusted_measurement = "{measurement}"
 minimum_tcb = {{ bootloader = 3, tee = 0, snp = 8, microcode = 115 }}
@@ -137,8 +138,14 @@ class FakeProject:
         return (self.root / name).read_text()
 
     def settings(self, more: str = "", **replaced: str) -> None:
-        """Write contrast.toml, with more lines at its end and values of the first table replaced."""
-        text = SETTINGS.format(measurement="ab" * 48, images=COMPONENTS)
+        """Write contrast.toml, with more lines at its end and values of the first table replaced.
+
+        The runtime class follows the platform.
+        """
+        platform = replaced.get("platform", "").strip('"')
+        if platform not in NAMES:
+            platform = "metal-qemu-snp"
+        text = SETTINGS.format(measurement="ab" * 48, images=COMPONENTS, platform=platform)
         for key, value in replaced.items():
             text = "".join(
                 f"{key} = {value}\n" if line.startswith(f"{key} = ") else line
@@ -193,7 +200,7 @@ def make_large_project(root: Path, *, workloads: int) -> FakeProject:
     text = "".join(
         line
         for line in project.read("contrast.toml").splitlines(keepends=True)
-        if not line.startswith(("[owners]", "seedshare", "disable_updates"))
+        if not line.startswith("owners.")
     )
     (root / "contrast.toml").write_text(text)
     project.lock()

@@ -84,11 +84,13 @@ def test_aks_keeps_plain_policies_where_the_others_pack_them() -> None:
 def test_another_release_writes_every_policy_anew_and_removes_the_files_of_the_other_channel(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    choose(project, "v1.21.0", "metal-qemu-tdx")
+    choose(project, "v1.16.0", "metal-qemu-tdx")
     terminal.run("generate")
 
     choose(project, "v1.13.0", "metal-qemu-tdx")
-    terminal.run("generate")
+    # Its pods get an image store by default, whose container is in the policy.
+    skipping = ("generate", "--skip-image-store")
+    terminal.run(*skipping)
 
     policies = sorted(name for name in project.outputs() if "/policies/Deployment.till" in name)
     assert policies == [
@@ -97,7 +99,7 @@ def test_another_release_writes_every_policy_anew_and_removes_the_files_of_the_o
     ]
     text = project.read("build/policies/Deployment.till.rego")
     assert document_of(till(project), "gzip")[1] == text
-    assert "up to date" in terminal.run("generate").err
+    assert "up to date" in terminal.run(*skipping).err
 
 
 def annotated(key: str, value: str) -> str:

@@ -116,7 +116,7 @@ def test_a_file_that_is_no_key_is_refused_by_name(project: FakeProject) -> None:
 def test_a_new_key_reaches_the_manifest_and_runs_no_workload(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    text = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    text = project.read("contrast.toml").replace("owners.disable_updates = true\n", "")
     (project.root / "contrast.toml").write_text(text)
     assert terminal.run("generate").code == 0
     first = json.loads(project.read("manifest.json"))["WorkloadOwnerKeyDigests"]
@@ -144,7 +144,7 @@ def test_the_release_decides_whether_the_key_or_its_digest_is_listed(
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     (project.root / "workload-owner.pem").write_bytes(pem)
-    text = project.read("contrast.toml").replace("disable_updates = true\n", "")
+    text = project.read("contrast.toml").replace("owners.disable_updates = true\n", "")
     (project.root / "contrast.toml").write_text(text)
 
     terminal.run(

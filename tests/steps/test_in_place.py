@@ -185,7 +185,7 @@ def test_a_pod_that_is_no_longer_confidential_is_left_without_additions(
 ) -> None:
     generate(terminal)
     text = in_place.read("deployment/till/till.yaml")
-    line = "      runtimeClassName: contrast-cc-metal-qemu-snp\n"
+    line = "      runtimeClassName: contrast-cc-metal-qemu-snp-0a1b2c3d\n"
     assert line in text
     in_place.write("till/till.yaml", text.replace(line, ""))
 

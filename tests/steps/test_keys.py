@@ -150,6 +150,7 @@ def test_the_release_decides_whether_the_key_or_its_digest_is_listed(
     terminal.run(
         *("generate", "--set", f'platform = "{platform}"'),
         *("--set", f'runtime.release = "{release}"'),
+        *("--set", f'runtime.class = "contrast-cc-{platform}-0a1b2c3d"'),
     )
 
     manifest = json.loads(project.read("manifest.json"))

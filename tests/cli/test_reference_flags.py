@@ -9,7 +9,7 @@ import yaml
 from contrast_tasks.cli.arguments import split_commands
 from contrast_tasks.cli.commands import command_module
 from tests.fakes.commands import Terminal
-from tests.fakes.workloads import FakeProject, locked
+from tests.fakes.workloads import COMPONENTS, FakeProject, locked
 
 REPLACED = "registry.example/app:v2"
 
@@ -204,11 +204,13 @@ def test_without_a_settings_file_it_is_said_where_the_annotated_files_are(
     terminal: Terminal, project: FakeProject
 ) -> None:
     (project.root / "contrast.toml").unlink()
-    words = ("generate", "--reference-values", "k3s-qemu-snp", "--set", 'defaults.memory="64Mi"')
+    words = ["generate", "--reference-values", "k3s-qemu-snp", "--set", 'defaults.memory="160Mi"']
+    words += ["--set", f"components = {{ reference = true, {COMPONENTS} }}"]
+    words += ["--set", 'runtime.class="contrast-cc-k3s-qemu-snp-0a1b2c3d"']
 
     shown = terminal.run(*words, "deployment/")
 
-    assert shown.code == 13
+    assert shown.code == 13, shown.err
     assert "the annotated files are other ones; with --in-place deployment/ has them" in shown.err
     again = terminal.run(*words, "deployment/")
     assert "--in-place" not in again.err

@@ -69,6 +69,7 @@ def read(shell: Terminal) -> dict[str, str]:
 
 
 def generate(shell: Terminal, platform: str) -> str:
+    shell.patch.setenv("CONTRAST_RUNTIME_CLASS", f"contrast-cc-{platform}-0a1b2c3d")
     shown = shell.run("generate", "--reference-values", platform, "deployment/")
     # Values of the reader's own machines are missing, and everything is written.
     assert shown.code == 13, shown.err

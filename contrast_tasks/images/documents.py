@@ -31,17 +31,41 @@ _PROCESS_KEYS = (
     *("Labels", "StopSignal"),
 )
 PLATFORM = ("linux", "amd64")  # of all confidential guests
+# Programs that write images spell the processor in these ways too. Source: containerd's names of platforms.
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64"}
+# What every amd64 processor runs; v2 and later want instructions that a node takes only when it is told to.
+_PLAIN_VARIANTS = ("", "v1")
 
 
 class Descriptor(Record):
-    """A reference to content by media type, digest and size."""
+    """A reference to content by media type, digest and size.
+
+    os, architecture, variant: "" for what is not said, which is all three of an entry without a platform.
+    """
 
     media_type: str
     digest: str
     size_bytes: int
     os: str = ""
     architecture: str = ""
+    variant: str = ""
     annotations: Mapping[str, str] = {}
+
+    @property
+    def names_platform(self) -> bool:
+        """Return whether the index says what the entry runs on."""
+        return bool(self.os or self.architecture)
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether the index says that every linux/amd64 machine runs the entry."""
+        return (self.os, self.architecture) == PLATFORM and self.variant in _PLAIN_VARIANTS
+
+    @property
+    def platform(self) -> str:
+        """Return the platform as `os/architecture` and the variant, `?` for what is not said."""
+        parts = (self.os or "?", self.architecture or "?", self.variant)
+        return "/".join(part for part in parts if part)
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor with the member names of the specification."""
@@ -106,26 +130,46 @@ def parse_index_or_manifest(content: bytes, subject: str) -> ImageManifest | tup
         )
 
 
-def choose_platform(index: Sequence[Descriptor], subject: str) -> Descriptor:
-    """Return the linux/amd64 image of an index; raises ImageError naming the platforms it has."""
-    for descriptor in index:
-        if (descriptor.os, descriptor.architecture) == PLATFORM:
-            return descriptor
-    platforms = sorted({f"{entry.os or '?'}/{entry.architecture or '?'}" for entry in index})
-    found = ", ".join(platforms) or "an empty index"
-    raise ImageError(f"{subject}: no image for {'/'.join(PLATFORM)}, found {found}")
+def candidates(index: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return the entries that may be the linux/amd64 image, likeliest first.
+
+    Those that say so come first, in the order of the index; of those without a platform the config decides. An entry
+    for newer processors only (variant v2 and later) does not stand for amd64 in general. Source: containerd, which
+    chooses on the node.
+    """
+    said = (entry for entry in index if entry.is_ours)
+    silent = (entry for entry in index if not entry.names_platform)
+    return (*said, *silent)
+
+
+def refuse_platforms(index: Sequence[Descriptor], subject: str) -> ImageError:
+    """Return the error for an index without a linux/amd64 image; it names the platforms that there are."""
+    found = ", ".join(sorted({entry.platform for entry in index})) or "an empty index"
+    return ImageError(f"{subject}: no image for {'/'.join(PLATFORM)}, found {found}")
+
+
+def is_our_config(content: bytes) -> bool:
+    """Return whether a config names linux/amd64; attestations and other things beside images have none that does."""
+    try:
+        document = parse_json(content)
+        _refuse_variants(document, _CONFIG_KEYS)
+        return _platform(document) == PLATFORM
+    except DecodeError:
+        return False
 
 
 def parse_config(content: bytes, subject: str) -> tuple[ImageConfig, tuple[str, ...]]:
-    """Return the config and the diff_ids: the digests of the uncompressed layers, from the bottom up."""
+    """Return the config and the diff_ids: the digests of the uncompressed layers, from the bottom up.
+
+    A config that leaves out os or architecture is taken: nodes go by the index, and run what it names.
+    """
     with _located(f"{subject}: config"):
         document = parse_json(content)
         _refuse_variants(document, _CONFIG_KEYS)
-        found = (_text(document, "os"), _text(document, "architecture"))
-        if found != PLATFORM:
-            raise ImageError(
-                f"{subject}: image is for {'/'.join(found)}, wanted {'/'.join(PLATFORM)}"
-            )
+        found = _platform(document)
+        if any(part not in {"", wanted} for part, wanted in zip(found, PLATFORM, strict=True)):
+            named = "/".join(part or "?" for part in found)
+            raise ImageError(f"{subject}: image is for {named}, wanted {'/'.join(PLATFORM)}")
         diff_ids = tuple(map(_digest, document.at("rootfs").at("diff_ids").items()))
         process = document.filled("config") or Json({})
         _refuse_variants(process, _PROCESS_KEYS)
@@ -185,15 +229,22 @@ def _descriptor(place: Json) -> Descriptor:
     if size.integer() < 0:
         raise DecodeError(f"{size.pointer}: found {size.value}, wanted a number of bytes")
     platform = place.filled("platform") or Json({})
+    os, architecture = _platform(platform)
     annotations = place.filled("annotations") or Json({})
     return Descriptor(
         media_type=_text(place, "mediaType"),
         digest=_digest(place.at("digest")),
         size_bytes=size.integer(),
-        os=_text(platform, "os"),
-        architecture=_text(platform, "architecture"),
+        os=os,
+        architecture=architecture,
+        variant=_text(platform, "variant").lower(),
         annotations={name: value.text() for name, value in annotations.members()},
     )
+
+
+def _platform(place: Json) -> tuple[str, str]:
+    architecture = _text(place, "architecture").lower()
+    return _text(place, "os").lower(), _ARCHITECTURES.get(architecture, architecture)
 
 
 def _digest(place: Json) -> str:

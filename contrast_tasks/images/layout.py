@@ -16,7 +16,12 @@ from contrast_tasks.images.documents import (
     digest_of,
     parse_index_or_manifest,
 )
-from contrast_tasks.images.resolve import ResolvedImage, check_blob, resolve_image
+from contrast_tasks.images.resolve import (
+    MAX_DOCUMENT_BYTES,
+    ResolvedImage,
+    check_blob,
+    resolve_image,
+)
 from contrast_tasks.pods.references import ImageReference, parse_reference
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -119,7 +124,10 @@ class Layout:
 
     def _read_blob(self, digest: str, subject: str) -> bytes:
         with self._open(digest) as stream:
-            content = stream.read()
+            content = stream.read(MAX_DOCUMENT_BYTES + 1)
+        if len(content) > MAX_DOCUMENT_BYTES:
+            found = f"{digest} has more than the {MAX_DOCUMENT_BYTES} bytes that are read"
+            raise ImageError(f"{subject}: layout {self.name}: {found}")
         if digest_of(content) != digest:
             found = f"layout {self.name} has other content under {digest}"
             raise ImageError(f"{subject}: {found}", hint="remove the layout and make it again")

@@ -1,6 +1,7 @@
 """Resolve a reference to its linux/amd64 image, in a layout or a registry."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 from contrast_tasks.errors import ImageError
@@ -8,10 +9,12 @@ from contrast_tasks.images.documents import (
     Descriptor,
     ImageConfig,
     ImageManifest,
-    choose_platform,
+    candidates,
     digest_of,
+    is_our_config,
     parse_config,
     parse_index_or_manifest,
+    refuse_platforms,
 )
 from contrast_tasks.pods.references import ImageReference
 from contrast_tasks.records import Record
@@ -19,6 +22,9 @@ from contrast_tasks.records import Record
 # Of a manifest or config. Source: OCI distribution specification, which recommends 4 MiB for manifests.
 MAX_DOCUMENT_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 20
+# Of one image: real indexes have one level, builders that join indexes make two, and few entries lack a platform.
+_MAX_DOCUMENTS = 32
+_MAX_LEVELS = 4
 
 
 class ImageSource(Protocol):
@@ -51,21 +57,15 @@ def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedIma
     """Return the image of a reference from its index, manifest and config; raises ImageError."""
     subject = f"image {reference}"
     content = source.manifest(reference)
-    manifest, manifest_digest = parse_index_or_manifest(content, subject), None
-    if not isinstance(manifest, ImageManifest):
-        manifest_digest = choose_platform(manifest, subject).digest
-        inner = source.manifest(reference.pinned(manifest_digest))
-        manifest = parse_index_or_manifest(inner, subject)
-        if not isinstance(manifest, ImageManifest):
-            raise ImageError(f"{subject}: its index names another index, wanted an image")
-    if manifest.config.size_bytes > MAX_DOCUMENT_BYTES:
-        found = f"{manifest.config.size_bytes} bytes, at most {MAX_DOCUMENT_BYTES} are read"
-        raise ImageError(f"{subject}: config has {found}")
-    with source.open_blob(reference, manifest.config) as stream:
-        config, diff_ids = parse_config(stream.read(), subject)
+    found, manifest_digest = parse_index_or_manifest(content, subject), None
+    if isinstance(found, ImageManifest):
+        manifest = found
+    else:
+        manifest_digest, manifest = _Search(reference, source).image_of(found)
+    config, diff_ids = parse_config(_config(reference, source, manifest), subject)
     if len(diff_ids) != len(manifest.layers):
-        found = f"{len(manifest.layers)} layers in the manifest, {len(diff_ids)} diff_ids"
-        raise ImageError(f"{subject}: {found} in the config")
+        counts = f"{len(manifest.layers)} layers in the manifest, {len(diff_ids)} diff_ids"
+        raise ImageError(f"{subject}: {counts} in the config")
     return ResolvedImage(
         reference=reference,
         source=source,
@@ -75,6 +75,50 @@ def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedIma
         layers=manifest.layers,
         diff_ids=diff_ids,
     )
+
+
+class _Search:
+    """Looks for the linux/amd64 image of an index, in the indexes that it names too."""
+
+    def __init__(self, reference: ImageReference, source: ImageSource) -> None:
+        self._reference = reference
+        self._source = source
+        self._subject = f"image {reference}"
+        self._left = _MAX_DOCUMENTS
+
+    def image_of(self, index: Sequence[Descriptor]) -> tuple[str, ImageManifest]:
+        """Return the digest of the image's manifest, and the manifest; raises ImageError if there is none."""
+        found = self._search(index, _MAX_LEVELS)
+        if found is None:
+            raise refuse_platforms(index, self._subject)
+        return found
+
+    def _search(self, index: Sequence[Descriptor], levels: int) -> tuple[str, ImageManifest] | None:
+        if levels == 0:
+            raise ImageError(f"{self._subject}: more than {_MAX_LEVELS} indexes inside each other")
+        for entry in candidates(index):
+            self._left -= 1
+            if self._left < 0:
+                found = f"its index names more than {_MAX_DOCUMENTS} images that could be meant"
+                raise ImageError(f"{self._subject}: {found}")
+            content = self._source.manifest(self._reference.pinned(entry.digest))
+            document = parse_index_or_manifest(content, self._subject)
+            if not isinstance(document, ImageManifest):
+                inner = self._search(document, levels - 1)
+                if inner is not None:
+                    return inner
+            elif entry.is_ours or is_our_config(_config(self._reference, self._source, document)):
+                return entry.digest, document
+        return None
+
+
+def _config(reference: ImageReference, source: ImageSource, manifest: ImageManifest) -> bytes:
+    size_bytes = manifest.config.size_bytes
+    if size_bytes > MAX_DOCUMENT_BYTES:
+        found = f"{size_bytes} bytes, at most {MAX_DOCUMENT_BYTES} are read"
+        raise ImageError(f"image {reference}: config has {found}")
+    with source.open_blob(reference, manifest.config) as stream:
+        return stream.read()
 
 
 def check_blob(stream: BinaryIO, descriptor: Descriptor, holder: str) -> None:

@@ -109,15 +109,26 @@ def make_image(
 
 def make_index(images: Mapping[tuple[str, str], MadeImage], *, docker: bool = False) -> MadeImage:
     """Make an index of images by (os, architecture)."""
+    entries = [
+        ({"os": os_name, "architecture": architecture}, image)
+        for (os_name, architecture), image in images.items()
+    ]
+    return make_index_of(*entries, docker=docker)
+
+
+def make_index_of(
+    *entries: tuple[Mapping[str, str] | None, MadeImage], docker: bool = False
+) -> MadeImage:
+    """Make an index of images or indexes, each with the platform that its entry names, None for none."""
     blobs: dict[str, bytes] = {}
-    entries = []
-    for (os_name, architecture), image in images.items():
+    written = []
+    for platform, image in entries:
         blobs |= image.blobs
-        platform = {"os": os_name, "architecture": architecture}
-        entry = {"mediaType": image.media_type, "digest": image.digest, "platform": platform}
-        entries.append(entry | {"size": len(image.manifest)})
+        entry: dict[str, Any] = {"mediaType": image.media_type, "digest": image.digest}
+        entry |= {"size": len(image.manifest)}
+        written.append(entry if platform is None else entry | {"platform": dict(platform)})
     kind = DOCKER_INDEX if docker else OCI_INDEX
-    document = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
+    document = {"schemaVersion": 2, "mediaType": kind, "manifests": written}
     content = json.dumps(document).encode()
     blobs[digest_of(content)] = content
     return MadeImage(manifest=content, media_type=kind, blobs=blobs)

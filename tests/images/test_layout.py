@@ -84,14 +84,6 @@ def test_of_an_index_the_linux_amd64_image_is_taken_and_both_digests_kept(tmp_pa
     assert layout.image(REFERENCE).layers[0].size_bytes == len(LAYER)
 
 
-def test_an_index_of_indexes_is_refused(tmp_path: Path) -> None:
-    inner = make_index({("linux", "amd64"): make_image()})
-    write_images(tmp_path, {NAME: make_index({("linux", "amd64"): inner})})
-
-    with pytest.raises(ImageError, match="its index names another index"):
-        describe(REFERENCE, Layout(tmp_path))
-
-
 def test_a_changed_layer_is_refused_by_digest(directory: Path) -> None:
     path = blob_of(directory, LAYER)
     path.write_bytes(LAYER[:-1] + b"x")

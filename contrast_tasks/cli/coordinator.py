@@ -2,7 +2,6 @@
 
 import argparse
 
-from contrast_tasks import resources
 from contrast_tasks.cli.context import Context
 from contrast_tasks.findings import raise_errors
 from contrast_tasks.report.model import Report
@@ -17,16 +16,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print coordinator.yml, or write it; generate adds it by itself unless [coordinator] include is false."""
+    from contrast_tasks.prepare.coordinator import render_coordinator
+    from contrast_tasks.releases.table import RELEASES
     from contrast_tasks.settings.model import ComponentSettings
 
-    default = ComponentSettings()
     settings = context.settings_if_any()
     if settings:
         from contrast_tasks.prepare.support import check_coordinator
 
         raise_errors(check_coordinator(settings))
-    components = settings.components if settings else default
-    text = resources.read_text("templates/coordinator/coordinator.yml").replace(
-        f"image: {default.coordinator}\n", f"image: {components.coordinator}\n"
-    )
+    components = settings.components if settings else ComponentSettings()
+    text = render_coordinator(settings.release if settings else RELEASES[-1], components)
     return context.deliver("coordinator", text, arguments.write)

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contrast_tasks import catalogue, resources
+from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
+from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.signatures import RACY_NS, signature_of
@@ -126,7 +127,7 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
         entries[path] = entry
         files.append((_source(path, output, entry), entry))
     if settings.adds_coordinator:
-        content, known = _template(), recorded.get(COORDINATOR_SOURCE)
+        content, known = _coordinator(settings), recorded.get(COORDINATOR_SOURCE)
         digest = sha256_hex(content)
         if known is None or known["digest"] != digest:
             facts = _parsed(content, COORDINATOR_SOURCE, parsed)
@@ -144,7 +145,8 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
 def read_source(settings: Settings, source: SourceFile) -> bytes:
     """Return the bytes of a source; raises GraphError if they are no longer the indexed ones."""
     file = source.file
-    content = _template() if file == COORDINATOR_SOURCE else (settings.root / file).read_bytes()
+    is_ours = file == COORDINATOR_SOURCE
+    content = _coordinator(settings) if is_ours else (settings.root / file).read_bytes()
     if settings.in_place:
         content = without_additions(content, file, dict(source.pins))
     if sha256_hex(content) != source.digest:
@@ -159,8 +161,8 @@ def read_facts(content: bytes, file: str) -> "FileIndex":
     return parsed[file]
 
 
-def _template() -> bytes:
-    return resources.read_bytes(f"templates/coordinator/{_COORDINATOR}")
+def _coordinator(settings: Settings) -> bytes:
+    return render_coordinator(settings.release, settings.components).encode()
 
 
 def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> bool:

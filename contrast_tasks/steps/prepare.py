@@ -8,16 +8,15 @@ from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document, decode, parse_documents
 from contrast_tasks.platforms import is_confidential_class, platform
+from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.memory import check_memory_bound, image_memory, locked_mib
 from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
 from contrast_tasks.steps.project import Project
 
-# As in templates/coordinator/coordinator.yml: what the process needs.
-_COORDINATOR_MEBIBYTES = 200
 _parsed: dict[tuple[str, str], list[Document]] = {}
 _PARSED_AT_MOST = 8
 
@@ -68,9 +67,8 @@ def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
     source = project.sources[file]
     name, text = (file, source.digest), None
     if file == COORDINATOR_SOURCE:
-        # The rendered template depends on settings and lock file too.
-        template = decode(read_source(project.settings, source), file)
-        text = _coordinator_as_deployed(template, project.settings, lock)
+        # Its memory depends on the lock file too.
+        text = _coordinator_as_deployed(project.settings, lock)
         name = (file, text)
     documents = _parsed.get(name)
     if documents is None:
@@ -82,11 +80,9 @@ def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
     return documents
 
 
-def _coordinator_as_deployed(text: str, settings: Settings, lock: Lock) -> str:
-    """Return our Coordinator with its image, and with memory for it if it is unpacked inside the guest."""
-    image = settings.components.coordinator
-    text = text.replace(f"image: {ComponentSettings().coordinator}\n", f"image: {image}\n")
+def _coordinator_as_deployed(settings: Settings, lock: Lock) -> str:
+    """Return our Coordinator with memory for its image if it is unpacked inside the guest."""
+    components, image_mib = settings.components, 0
     if platform(settings.platform).pulls_in_guest:
-        needed = _COORDINATOR_MEBIBYTES + locked_mib(lock, image)
-        text = text.replace(f"memory: {_COORDINATOR_MEBIBYTES}Mi\n", f"memory: {needed}Mi\n")
-    return text
+        image_mib = locked_mib(lock, components.coordinator)
+    return render_coordinator(settings.release, components, image_mib=image_mib)

@@ -228,9 +228,11 @@ def policy_of(name: str) -> bytes:
 
 def coordinator() -> PolicyData:
     """Return the expectations of the Coordinator's own StatefulSet as it is shipped."""
-    from contrast_tasks.resources import read_text
+    from contrast_tasks.prepare.coordinator import render_coordinator
+    from contrast_tasks.releases.table import RELEASES
+    from contrast_tasks.settings.model import ComponentSettings
 
-    text = read_text("templates/coordinator/coordinator.yml")
+    text = render_coordinator(RELEASES[-1], ComponentSettings())
     documents = [each for each in yaml.safe_load_all(text) if each["kind"] == "StatefulSet"]
     spec = documents[0]["spec"]["template"]["spec"]
     spec["containers"][0]["image"] += f"@{DIGEST}"

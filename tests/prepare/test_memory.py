@@ -1,11 +1,14 @@
 """Whether the memory of a guest can hold its images and what runs in it."""
 
+from pathlib import Path
+
 import pytest
 
-from contrast_tasks.images.lock import LockedImage
+from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.platforms import platform
-from contrast_tasks.prepare.memory import check_memory_bound
+from contrast_tasks.prepare.memory import check_memory_bound, image_memory
+from contrast_tasks.settings.model import ComponentSettings, Settings
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import COORDINATOR, FakeProject, locked
 
@@ -131,16 +134,42 @@ def test_absent_limits_are_left_to_the_check_that_names_them() -> None:
     assert found(text, image("a:1", 5000)) == []
 
 
-def test_the_coordinator_has_memory_for_its_image_where_that_is_unpacked_in_the_guest(
+def test_the_reference_products_coordinator_has_the_memory_of_its_release(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    coordinator = image(COORDINATOR, 300, stored=100)
-    project.lock(coordinator)
+    project.lock(image(COORDINATOR, 30, stored=10))
 
     shown = terminal.run("generate")
 
     assert shown.code == 0, shown.err
-    assert project.read("build/deployment/coordinator.yml").count("memory: 600Mi\n") == 2
+    assert project.read("build/deployment/coordinator.yml").count("memory: 200Mi\n") == 2
+
+
+def test_memory_for_our_own_images_is_what_they_take_unpacked_and_while_they_are() -> None:
+    ours = ComponentSettings(initializer="a:1", service_mesh="b:1")
+    settings = Settings(
+        root=Path(),
+        platform="metal-qemu-snp",
+        release_name="v1.21.0",
+        sources=(),
+        components=ours,
+    )
+    lock = Lock([image("a:1", 300, stored=100), image("b:1", 50, stored=7)])
+
+    assert image_memory(settings, lock) == (400, 57)
+    assert image_memory(settings.replace(platform="local"), lock) == (0, 0)
+    assert image_memory(settings.replace(components=ours.replace(are_reference=True)), lock) == (
+        0,
+        0,
+    )
+    assert image_memory(settings, Lock()) == (0, 0)
+
+
+def test_images_in_a_store_take_no_memory_but_that_of_what_holds_it() -> None:
+    holder = ", restartPolicy: Always"
+    store = INIT % ("pvc-holder", holder)
+
+    assert found(POD % (store, "1Mi"), image("a:1", 5000)) == []
 
 
 def test_images_that_do_not_fit_stop_everything(terminal: Terminal, project: FakeProject) -> None:

@@ -20,7 +20,11 @@ COORDINATOR = (
 
 def _settings(root: Path, *sources: str, include: bool = True) -> Settings:
     return Settings(
-        root=root, platform="local", sources=sources or ("deployment",), include_coordinator=include
+        root=root,
+        platform="local",
+        release_name="v1.21.0",
+        sources=sources or ("deployment",),
+        include_coordinator=include,
     )
 
 

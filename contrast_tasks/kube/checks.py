@@ -20,6 +20,7 @@ from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates
 from contrast_tasks.kube.processors import check_processors
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform
+from contrast_tasks.releases.support import SEVERAL_COORDINATORS
 from contrast_tasks.releases.table import Release
 
 
@@ -119,7 +120,8 @@ def _coordinators(documents: Iterable[DocIndex], *, needs_coordinator: bool) -> 
         Finding(
             catalogue.SEVERAL_COORDINATORS,
             doc.where,
-            f"found a second Coordinator {doc.key}, the first is at {coordinators[0].where}; expected one",
+            f"found a second Coordinator {doc.key}, the first is at {coordinators[0].where}; expected one:"
+            f" {SEVERAL_COORDINATORS}",
         )
         for doc in coordinators[1:]
     ]

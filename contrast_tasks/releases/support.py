@@ -115,6 +115,8 @@ CDI = Refusal(
     platforms=_names(lambda each: each.gpu),
 )
 
+SEVERAL_COORDINATORS = "no release of the runtime accepts a manifest with several Coordinators"
+
 PROJECT: tuple[Refusal, ...] = (POLICIES, HOOKS, SIMULATED)
 """What holds for every pod of a project."""
 REFUSALS: tuple[Refusal, ...] = (*PROJECT, CONTAINERS, MESH, VOLUMES, GPUS, CDI)

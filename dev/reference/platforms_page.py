@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contrast_tasks.platforms import INSECURE, PLATFORMS, WHY_NOT_INSECURE
 from contrast_tasks.releases.choose import newest_with
-from contrast_tasks.releases.support import CONTAINERS, PROJECT, REFUSALS
+from contrast_tasks.releases.support import CONTAINERS, PROJECT, REFUSALS, SEVERAL_COORDINATORS
 from contrast_tasks.releases.table import RELEASES, UNSUPPORTED, IdBlocks, Release
 from dev.reference.markdown import NOTICE, code, prose, table
 
@@ -49,7 +49,7 @@ def render_platforms(root: Path) -> str:
     lines += ["", "## What does not work", ""]
     rows = ((code(each.name), each.feature, each.reason, each.hint) for each in REFUSALS)
     lines += table(("name", "what", "why", "way out"), (tuple(map(prose, row)) for row in rows))
-    lines += ["", "No release accepts a manifest with several Coordinators.", ""]
+    lines += ["", f"{SEVERAL_COORDINATORS[0].upper()}{SEVERAL_COORDINATORS[1:]}.", ""]
     lines += ["## What is refused as a setting", ""]
     lines += table(
         ("setting", "why"),

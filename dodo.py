@@ -50,6 +50,11 @@ def task_recorded() -> dict[str, Any]:
     return chore("dev.recorded.chore:run_recorded", pos_arg="words")
 
 
+def task_layer_roots() -> dict[str, Any]:
+    """Compare the root hashes of layers on AKS with those of its own tools; the word behind it is the archives' folder."""
+    return chore("dev.layers.chore:run_layer_roots", pos_arg="words")
+
+
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")

@@ -13,6 +13,7 @@ from dev.bench.attested import measure_attested
 from dev.bench.channels import measure_channels
 from dev.bench.evidence import measure_evidence
 from dev.bench.incremental import measure_incremental
+from dev.bench.layers import measure_layers
 from dev.bench.manifests import measure_manifests
 from dev.bench.timing import Measured, environment, measured, python, run
 from dev.checkout import ROOT
@@ -46,7 +47,7 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             words_of = python("-c", code)
             run(words_of, cwd=folder, env=env)
             tell(measured(name, partial(run, words_of, cwd=folder, env=env)))
-        for line in (*measure_channels(), *measure_manifests()):
+        for line in (*measure_channels(), *measure_manifests(), *measure_layers()):
             tell(line)
         for line in measure_incremental(folder):
             tell(line)

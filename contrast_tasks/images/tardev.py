@@ -1,0 +1,118 @@
+"""Layers as the tardev snapshotter of AKS attaches them: each a device with dm-verity, named by its chain.
+
+The device holds the archive, an index of it and a tree of hashes; the guest checks every block that it reads against the root
+hash, which the policy names. Source: docs/internals/aks.md 1.4, 2.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from contrast_tasks.errors import ImageError
+from contrast_tasks.images.tar_headers import DamagedTar, TarPieces
+from contrast_tasks.images.tar_index import TarIndex
+from contrast_tasks.images.verity import VerityTree
+
+_PIECE_BYTES = 1 << 20
+_GZIP = 31  # zlib's window bits for one gzip member
+_COMPRESSION_HINT = "push the image with layers that are compressed with gzip, by docker push or buildx with compression=gzip"
+
+
+class LayerDevice(NamedTuple):
+    """What a layer becomes. diff_id: `sha256:<64 hex>` of the archive of `size` bytes; tail: what follows it before the tree.
+
+    root: of dm-verity, 64 hex digits. lost: what of the layer does not reach the guest, as in `TarIndex.lost`.
+    """
+
+    diff_id: str
+    size: int
+    tail: bytes
+    root: str
+    lost: tuple[str, ...]
+
+
+class LayerScanner:
+    """An archive that is given piece by piece."""
+
+    def __init__(self) -> None:
+        self._index = TarIndex()
+        self._members = TarPieces(self._index.add)
+        self._digest = hashlib.sha256()
+        self._tree = VerityTree()
+        self._size = 0
+
+    def update(self, piece: bytes) -> None:
+        """Take the next bytes; raises DamagedTar."""
+        self._digest.update(piece)
+        self._members.update(piece)
+        self._tree.update(piece)
+        self._size += len(piece)
+
+    def finish(self) -> LayerDevice:
+        """Return the device; raises DamagedTar if the archive ends inside a member."""
+        self._members.finish()
+        tail = self._index.tail(self._size)
+        self._tree.update(tail)
+        return LayerDevice(
+            diff_id=f"sha256:{self._digest.hexdigest()}",
+            size=self._size,
+            tail=tail,
+            root=self._tree.finish(),
+            lost=self._index.lost(),
+        )
+
+
+def layer_device(stream: BinaryIO, subject: str) -> LayerDevice:
+    """Return what the snapshotter makes of a layer as it is stored; raises ImageError with `subject` in front.
+
+    The snapshotter reads one gzip member. Layers in other forms, or of several members, do not reach the guest whole.
+    """
+    scanner = LayerScanner()
+    try:
+        for piece in _unzipped(stream):
+            scanner.update(piece)
+        return scanner.finish()
+    except _OtherForm as err:
+        raise ImageError(f"{subject}: {err}", hint=_COMPRESSION_HINT) from err
+    except (DamagedTar, zlib.error) as err:
+        raise ImageError(f"{subject}: layer is damaged: {err}") from err
+
+
+def layer_names(diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of each layer's device, 64 hex digits, from the bottom up: the SHA-256 of its chain id's text.
+
+    Source: OCI image specification 1.1, "Layer ChainID"; docs/internals/aks.md 1.4.
+    """
+    names, chain = [], ""
+    for diff_id in diff_ids:
+        chain = f"sha256:{_sha256(f'{chain} {diff_id}')}" if chain else diff_id
+        names.append(_sha256(chain))
+    return tuple(names)
+
+
+class _OtherForm(ValueError):
+    pass
+
+
+def _unzipped(stream: BinaryIO) -> Iterator[bytes]:
+    start = stream.read(4)
+    stream.seek(0)
+    if not start.startswith(b"\x1f\x8b"):
+        found = "zstd" if start == b"\x28\xb5\x2f\xfd" else "not gzip"
+        raise _OtherForm(f"the snapshotter of AKS reads layers with gzip only, found {found}")
+    unzip = zlib.decompressobj(_GZIP)
+    while not unzip.eof:
+        packed = unzip.unconsumed_tail or stream.read(_PIECE_BYTES)
+        if not packed:
+            raise zlib.error("the gzip stream ends early")
+        if piece := unzip.decompress(packed, _PIECE_BYTES):
+            yield piece
+    if unzip.unused_data or stream.read(1):
+        raise _OtherForm(
+            "the snapshotter of AKS reads one gzip member of a layer, found several, as eStargz has them"
+        )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -31,7 +31,7 @@ def check_release(document: Document, release: Release, platform: str) -> list[F
     read_at = workloads.read_place(subject.obj, release.annotations_at)
     for place in workloads.annotation_places(subject.obj):
         for key in workloads.annotations_at(subject.obj, place):
-            if key in _MOVED and place != read_at:
+            if key in _MOVED and place != read_at and release.ignores_other_places(platform):
                 _misplaced(subject, (*place, key), read_at, release, platform)
             elif key == annotations.WORKLOAD_SECRET_ID and not release.has_secret_id:
                 _unread_secret_id(subject, (*place, key), release, platform)

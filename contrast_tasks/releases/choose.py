@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from contrast_tasks.errors import did_you_mean
-from contrast_tasks.releases.table import RELEASE_NAMES, RELEASES, UNSUPPORTED, Release
+from contrast_tasks.releases.table import LOCAL, RELEASE_NAMES, RELEASES, UNSUPPORTED, Release
 
 _PARTS = 3
 _NAME = re.compile(r"v?(1\.(0|[1-9][0-9]*))(?:\.(0|[1-9][0-9]*))?")
@@ -20,6 +20,16 @@ class Unsupported(NamedTuple):
 def newest_with(platform: str) -> Release:
     """Return the newest release that has a platform."""
     return rows_with(platform)[-1]
+
+
+def default_for(platform: str) -> Release:
+    """Return the release to assume where none is set: the newest with the platform.
+
+    No release has `local`, which can stand for each of them; there it is the last whose policies are plain text, so that
+    what a host would see can be read.
+    """
+    rows = rows_with(platform)
+    return [row for row in rows if platform != LOCAL or row.channel == "plain"][-1]
 
 
 def releases_with(platform: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 A row says only what differs from the row before it. Source: docs/internals/releases.md, whose sections the parts name.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from contrast_tasks.platforms import NAMES, platform
 from contrast_tasks.records import Record
@@ -108,6 +108,10 @@ class Release(Record):
     has_guest_hooks: bool
     has_class_per_platform: bool = False
 
+    def ignores_other_places(self, platform: str) -> bool:
+        """Return whether annotations count nowhere but at `annotations_at`; our own platform reads both places."""
+        return platform != LOCAL
+
     def channel_of(self, name: str) -> Channel:
         """Return the channel of one platform."""
         return dict(self.channels).get(name, self.channel)
@@ -118,8 +122,8 @@ class Release(Record):
         return self.id_blocks if has_them else None
 
 
-# Runs on this machine, with every release.
-_LOCAL = "local"
+# This machine: ours, and so with every release.
+LOCAL: Final = "local"
 _CLUSTERS = ("aks", "k3s", "rke2")
 _EARLY = tuple(name for name in NAMES if name != "metal-qemu-tdx-gpu")
 _METAL = tuple(name for name in _EARLY if name.partition("-")[0] not in _CLUSTERS)

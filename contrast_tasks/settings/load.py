@@ -14,7 +14,7 @@ from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.platforms import HANDLER_PREFIX, handlers_among
 from contrast_tasks.pointers import Path as KeyPath
-from contrast_tasks.releases.choose import Unsupported, newest_with, releases_with, row_of
+from contrast_tasks.releases.choose import Unsupported, default_for, releases_with, row_of
 from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.model import FILE_NAME, Settings, WorkloadSettings
@@ -103,7 +103,7 @@ def _release_problems(
     runtime = document.setdefault("runtime", {})
     if "release" not in runtime:
         if name:
-            runtime["release"] = newest_with(name).name
+            runtime["release"] = default_for(name).name
             origins["runtime.release"] = "default"
         return
     path = ("runtime", "release")

@@ -159,7 +159,7 @@ class Settings(Record):
     )
     release_name: str = member(
         RELEASE,
-        "release of the runtime on the nodes; by default the newest that has the platform",
+        "release of the runtime on the nodes; by default the newest that has the platform, on `local` v1.11.0",
         name="runtime.release",
         default="",
     )

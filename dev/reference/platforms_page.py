@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from contrast_tasks.platforms import INSECURE, PLATFORMS, WHY_NOT_INSECURE
-from contrast_tasks.releases.choose import newest_with
+from contrast_tasks.releases.choose import default_for
 from contrast_tasks.releases.support import CONTAINERS, PROJECT, REFUSALS, SEVERAL_COORDINATORS
 from contrast_tasks.releases.table import RELEASES, UNSUPPORTED, IdBlocks, Release
 from dev.reference.markdown import NOTICE, code, prose, table
@@ -14,8 +14,8 @@ from dev.reference.markdown import NOTICE, code, prose, table
 INTRODUCTION = """\
 # Platforms and releases
 
-`platform` in `contrast.toml` says where a deployment runs, `release` under `[runtime]` which release of the runtime the nodes have. Channel, manifest, injected containers and ID blocks follow from the two. Without a release the newest that has the platform is taken;
-`contrast-tasks config show --origin` shows it. What does not work is an error [G120](findings.md) of `lint` and `generate`, with the way out.
+`platform` in `contrast.toml` says where a deployment runs, `release` under `[runtime]` which release of the runtime the nodes have. Channel, manifest, injected containers and ID blocks follow from the two. Without a release the newest that has the platform is taken, and on
+`local`, which can stand for every release, the last whose policies are plain text; `contrast-tasks config show --origin` shows it. On `local` mesh annotations count on the workload and on the pod template, whatever the release. What does not work is an error [G120](findings.md) of `lint` and `generate`, with the way out.
 
 A patch release has the formats of its minor release, as far as is known: v1.12.2 is taken as v1.12.0, with a warning [G121](findings.md).
 """
@@ -68,10 +68,11 @@ def _verdicts() -> Iterator[tuple[str, ...]]:
         having = [release for release in RELEASES if name in release.platforms]
         for alike, group in groupby(having, partial(_verdict, name)):
             names = [release.name for release in group]
-            newest = " (default)" if names[-1] == newest_with(name).name else ""
+            default = default_for(name).name
+            marked = f" (default {default})" if default in names else ""
             yield (
                 code(name),
-                f"{names[0] if len(names) == 1 else f'{names[0]} to {names[-1]}'}{newest}",
+                f"{names[0] if len(names) == 1 else f'{names[0]} to {names[-1]}'}{marked}",
                 *alike,
             )
 

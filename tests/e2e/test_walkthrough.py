@@ -111,8 +111,6 @@ class Shell:
             "NO_COLOR": "1",
             "CONTRAST_CACHE_DIR": str(folder / "cache"),
             "CONTRAST_OUTPUT_IN_PLACE": "true",
-            # The document is one of the time when mesh annotations stood on the workload.
-            "CONTRAST_RUNTIME_RELEASE": "v1.12.0",
             "CONTRAST_IMAGES_LAYOUTS": str(CHECKOUT / "build/images"),
         }
 

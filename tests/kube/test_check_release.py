@@ -100,7 +100,7 @@ def test_every_annotation_that_moved_is_looked_at(key: str) -> None:
 
 
 def test_the_message_names_both_ways_out() -> None:
-    (new,) = judged(at("workload"), "v1.21.0", "local")
+    (new,) = judged(at("workload"), "v1.21.0", "metal-qemu-snp")
     (old,) = judged(at("pod template"), "v1.12.0", "k3s-qemu-snp")
 
     assert new.message == (
@@ -112,6 +112,12 @@ def test_the_message_names_both_ways_out() -> None:
     )
     # No release with this platform reads it on the pod template.
     assert old.hint == "move it to metadata.annotations"
+
+
+@pytest.mark.parametrize("release", ["v1.11.0", "v1.21.0"])
+@pytest.mark.parametrize("place", ["workload", "pod template"])
+def test_the_local_platform_reads_both_places(release: str, place: str) -> None:
+    assert judged(at(place), release, "local") == []
 
 
 def test_a_secret_id_is_refused_where_it_would_be_ignored() -> None:

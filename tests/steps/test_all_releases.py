@@ -165,7 +165,7 @@ def test_the_page_of_platforms_says_the_same() -> None:
     page = (ROOT / "docs/reference/platforms.md").read_text()
     works = {}
     for platform, first, last, theirs in re.findall(
-        r"^\| `(\S+)` \| v1\.(\d+)\.0(?: to v1\.(\d+)\.0)?(?: \(default\))? \| .* \| (no|yes)[^|]*\|$",
+        r"^\| `(\S+)` \| v1\.(\d+)\.0(?: to v1\.(\d+)\.0)?(?: \(default [v.\d]+\))? \| .* \| (no|yes)[^|]*\|$",
         page,
         re.MULTILINE,
     ):

@@ -55,6 +55,12 @@ def task_layer_roots() -> dict[str, Any]:
     return chore("dev.layers.chore:run_layer_roots", pos_arg="words")
 
 
+def task_peer_suite() -> dict[str, Any]:
+    """Judge a peer's suite of policy cases by our rules; the word behind it is its folder."""
+    images = {"images": "file with the configurations of the images, a JSON object by reference"}
+    return chore("dev.peer.chore:run_peer_suite", pos_arg="words", options=images)
+
+
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,17 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     by_name = {task.name: task for task in tasks}
     if first not in by_name:
         raise _unknown(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])
-    known = {f"--{param['long']}" for param in by_name[first].params}
-    if unknown := [word for word in arguments.switches if word not in known]:
+    end = [*arguments.switches, "--"].index("--")
+    options, words = _options(arguments.switches[:end], by_name[first].params)
+    takes_words = by_name[first].pos_arg is not None
+    if unknown := [word for word in words if word.startswith("-") or not takes_words]:
         parser_of_task(first).refuse(unknown)
+    selected = [first, *options]
     # A task with a positional argument takes the rest of the line.
-    selected = [first, *arguments.switches, *arguments.names[1:]]
-    if by_name[first].pos_arg is not None:
-        by_name[first].pos_arg_val = selected[1:]
-        selected = selected[:1]
+    if takes_words:
+        by_name[first].pos_arg_val = [*arguments.names[1:], *words, *arguments.switches[end + 1 :]]
+    else:
+        selected += arguments.names[1:]
     lines = _Lines(context)
     # In the other forms stdout is for the document.
     with nullcontext() if context.console.is_text else redirect_stdout(sys.stderr):
@@ -97,13 +101,38 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     if idle and not reporter.errors:
         context.console.say("up to date")
     return Report(
-        command=" ".join(arguments.names) if by_name[first].pos_arg is None else first,
+        command=first if takes_words else " ".join(arguments.names),
         exit_code=exit_code_of(reporter.errors),
         findings=reporter.findings,
         failures=reporter.failures(),
         steps=tuple(reporter.steps),
         result=lines.result,
     )
+
+
+def _options(
+    words: Sequence[str], params: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[str]]:
+    """Return the options of a task, each with the word behind it if it takes one, and the other words.
+
+    Raises UsageError if that word is not there.
+    """
+    takes_value = {f"--{param['long']}": param["type"] is not bool for param in params}
+    options: list[str] = []
+    others: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, _ = word.partition("=")
+        if name not in takes_value or (equals and not takes_value[name]):
+            others.append(word)
+            continue
+        options.append(word)
+        if takes_value[name] and not equals:
+            if not left:
+                raise UsageError(f"{word} stands alone, expected its value behind it")
+            options.append(left.pop(0))
+    return options, others
 
 
 def _unknown(name: str, known: list[str]) -> UsageError:

@@ -29,18 +29,21 @@ def chore(
     *,
     pos_arg: str | None = None,
     switches: Mapping[str, str] = MappingProxyType({}),
+    options: Mapping[str, str] = MappingProxyType({}),
     **arguments: Any,
 ) -> dict[str, Any]:
     """Return a task that always runs.
 
     pos_arg: the argument that gets the words behind `--`. switches: arguments that are true where `--name` is given, and
-    what each does. arguments: more arguments, as they are.
+    what each does. options: arguments that are the word behind `--name`, "" without it, and what each is. arguments: more
+    arguments, as they are.
     """
     return {
         "actions": [action(stage, **arguments)],
         "params": [
-            {"name": name, "long": name, "type": bool, "default": False, "help": does}
-            for name, does in switches.items()
+            {"name": name, "long": name, "type": type(default), "default": default, "help": does}
+            for default, named in ((False, switches), ("", options))
+            for name, does in named.items()
         ],
         "uptodate": [False],
         "io": {"capture": False},

@@ -15,6 +15,12 @@ def test_each_check_has_a_line_and_the_count_is_the_last(
     ]
 
 
+def test_a_line_may_stand_before_the_count(capsys: pytest.CaptureFixture[str]) -> None:
+    tell([Verdict("a.json", "read")], before_total="1 was short")
+
+    assert capsys.readouterr().out.splitlines()[1:] == ["1 was short", "1 passed, 0 failed"]
+
+
 def test_a_failed_check_has_its_reason_in_its_line_and_ends_with_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

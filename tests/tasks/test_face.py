@@ -296,6 +296,49 @@ def test_a_chore_takes_switches_and_its_result_is_the_reports(
     assert shown.err == "said aloud\n"
 
 
+VALUE = """\
+from contrast_tasks.tasks.chores import chore
+from contrast_tasks.tasks.face import DOIT_CONFIG
+
+
+def task_own():
+    return chore("tests.tasks.test_face:sing", pos_arg="words", options={"voice": "whose"})
+"""
+
+
+def sing(words: list[str], *, voice: str) -> dict[str, object]:
+    return {"wrote": [], "result": {"words": words, "voice": voice}}
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "voice"),
+    [
+        ("la", ["la"], ""),
+        ("la --voice alto", ["la"], "alto"),
+        ("--voice alto la li", ["la", "li"], "alto"),
+        ("la --voice=alto", ["la"], "alto"),
+        ("-- la -x", ["la", "-x"], ""),
+    ],
+)
+def test_an_option_of_a_chore_may_stand_before_and_behind_its_words(
+    terminal: Terminal, project: FakeProject, line: str, words: list[str], voice: str
+) -> None:
+    (project.root / "dodo.py").write_text(VALUE)
+
+    shown = terminal.run("own", "--output", "json", *line.split())
+
+    assert json.loads(shown.out)["result"] == {"words": words, "voice": voice}
+
+
+@pytest.mark.parametrize("line", ["la --loud", "la --voice", "la -x"])
+def test_an_option_that_a_chore_does_not_have_is_a_usage_error(
+    terminal: Terminal, project: FakeProject, line: str
+) -> None:
+    (project.root / "dodo.py").write_text(VALUE)
+
+    assert terminal.run("own", *line.split()).code == 2
+
+
 def test_a_switch_that_a_task_does_not_have_is_a_usage_error(
     terminal: Terminal, project: FakeProject
 ) -> None:

@@ -24,8 +24,11 @@ class SomeFailed(ContrastError):
     """At least one check failed; each has its line on standard output."""
 
 
-def tell(verdicts: Iterable[Verdict]) -> dict[str, Any]:
-    """Print each verdict when it is known, then `N passed, N failed`. Raises SomeFailed if any failed."""
+def tell(verdicts: Iterable[Verdict], *, before_total: str = "") -> dict[str, Any]:
+    """Print each verdict when it is known, then `N passed, N failed`; before_total: a line before that, "" for none.
+
+    Raises SomeFailed if any failed.
+    """
     passed = failed = 0
     for verdict in verdicts:
         sys.stdout.write(f"{verdict}\n")
@@ -34,6 +37,8 @@ def tell(verdicts: Iterable[Verdict]) -> dict[str, Any]:
             failed += 1
         else:
             passed += 1
+    if before_total:
+        sys.stdout.write(f"{before_total}\n")
     total = f"{passed} passed, {failed} failed"
     sys.stdout.write(f"{total}\n")
     sys.stdout.flush()

@@ -25,6 +25,7 @@ class Platform(Record):
 
     name: lower case, as in settings and runtime handlers. canonical: the spelling of the reference product.
     pulls_in_guest: images are unpacked in the guest's memory, so their unpacked size counts as memory.
+    attaches_layers: the node attaches each layer as a device, whose root hash the policy names.
     products: the processor lines, each with its reference values; empty for TDX.
     """
 
@@ -32,6 +33,7 @@ class Platform(Record):
     canonical: str
     tee: Tee
     pulls_in_guest: bool = True
+    attaches_layers: bool = False
     gpu: bool = False
     products: tuple[str, ...] = ()
 
@@ -51,6 +53,7 @@ PLATFORMS: tuple[Platform, ...] = (
         canonical="AKS-CLH-SNP",
         tee="snp",
         pulls_in_guest=False,
+        attaches_layers=True,
         products=("Milan",),
     ),
     Platform(name="k3s-qemu-snp", canonical="K3s-QEMU-SNP", tee="snp", products=SNP_PRODUCTS),

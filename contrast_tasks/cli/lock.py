@@ -31,7 +31,11 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     project = workspace.project
     settings = project.settings
     result: dict[str, Any] = run_lock(
-        settings, project.used_images, offline=arguments.offline, update=arguments.update
+        settings,
+        project.used_images,
+        offline=arguments.offline,
+        update=arguments.update,
+        kept=workspace.shared,
     )
     for verb in ("added", "updated", "dropped"):
         for reference in result[verb]:

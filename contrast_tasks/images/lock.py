@@ -10,10 +10,20 @@ from typing import Any
 
 from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.declare.problems import problems
-from contrast_tasks.declare.shapes import ANY_TEXT, TEXT, Leaf, List, integer, one_of, table_of
+from contrast_tasks.declare.shapes import (
+    ANY_TEXT,
+    TEXT,
+    Leaf,
+    List,
+    hex_digits,
+    integer,
+    one_of,
+    table_of,
+)
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
 from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.lost import LOST
 from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.pods.references import ImageReference, is_digest, parse_reference
 from contrast_tasks.pointers import Path
@@ -34,6 +44,18 @@ class Layer(Record):
     diff_id: str = member(_DIGEST, "digest of the tar inside")
     size_bytes: int = member(_SIZE, "size of the layer as stored")
     unpacked_bytes: int = member(_SIZE, "size of the tar inside")
+    root: str | None = member(
+        hex_digits(32, lower=True),
+        "root hash of the layer's device, if the platform attaches layers as devices",
+        default=None,
+        absent=None,
+    )
+    lost: tuple[str, ...] = member(
+        List(one_of(*LOST)),
+        "what of the layer its device does not give to the guest",
+        default=(),
+        absent=(),
+    )
 
 
 class LockedImage(Record):

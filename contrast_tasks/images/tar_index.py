@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from contrast_tasks.images import lost
 from contrast_tasks.images.layers import OPAQUE, WHITEOUT
 from contrast_tasks.images.tar_headers import DamagedTar, TarMember
 
@@ -43,10 +44,6 @@ _KINDS = {
 _HARD_LINK = b"1"
 _CAPABILITY = b"SCHILY.xattr.security.capability"
 _U32 = 0xFFFFFFFF
-
-LOST_HIDDEN, LOST_SETUID, LOST_LINKS = "hidden", "setuid", "links"
-"""What the guest does not see of a layer as it is: files below a directory that has no entry or whose entry comes after
-them, setuid and setgid bits or file capabilities, the targets of two or more long symbolic links."""
 
 
 @dataclass(slots=True, eq=False)
@@ -144,13 +141,13 @@ class TarIndex:
         return tail + bytes(end - size - len(tail)) + super_block
 
     def lost(self) -> tuple[str, ...]:
-        """Return what the guest does not see of the layer, see LOST_HIDDEN."""
+        """Return what the guest does not see of the layer, as named in `images.lost`."""
         found = {
-            LOST_HIDDEN: self._is_hidden or any(not node.kind for node in self._visited()),
-            LOST_LINKS: len(self._long_links) > 1,
-            LOST_SETUID: self._is_privileged,
+            lost.HIDDEN: self._is_hidden or any(not node.kind for node in self._visited()),
+            lost.LINKS: len(self._long_links) > 1,
+            lost.SETUID: self._is_privileged,
         }
-        return tuple(name for name, is_lost in found.items() if is_lost)
+        return tuple(name for name in lost.LOST if found[name])
 
     def _point(self, node: _Node, member: TarMember, target: bytes) -> None:
         node.size = len(target)

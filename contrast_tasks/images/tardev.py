@@ -15,6 +15,7 @@ from contrast_tasks.images.tar_index import TarIndex
 from contrast_tasks.images.verity import VerityTree
 
 _PIECE_BYTES = 1 << 20
+_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _GZIP = 31  # zlib's window bits for one gzip member
 _COMPRESSION_HINT = "push the image with layers that are compressed with gzip, by docker push or buildx with compression=gzip"
 
@@ -63,14 +64,15 @@ class LayerScanner:
         )
 
 
-def layer_device(stream: BinaryIO, subject: str) -> LayerDevice:
+def layer_device(stream: BinaryIO, subject: str, *, may_be_plain: bool = False) -> LayerDevice:
     """Return what the snapshotter makes of a layer as it is stored; raises ImageError with `subject` in front.
 
     The snapshotter reads one gzip member. Layers in other forms, or of several members, do not reach the guest whole.
+    may_be_plain: accept one that is not compressed, since it will be when it is pushed.
     """
     scanner = LayerScanner()
     try:
-        for piece in _unzipped(stream):
+        for piece in _archive(stream, may_be_plain=may_be_plain):
             scanner.update(piece)
         return scanner.finish()
     except _OtherForm as err:
@@ -95,12 +97,19 @@ class _OtherForm(ValueError):
     pass
 
 
-def _unzipped(stream: BinaryIO) -> Iterator[bytes]:
+def _archive(stream: BinaryIO, *, may_be_plain: bool) -> Iterator[bytes]:
     start = stream.read(4)
     stream.seek(0)
-    if not start.startswith(b"\x1f\x8b"):
-        found = "zstd" if start == b"\x28\xb5\x2f\xfd" else "not gzip"
+    if start.startswith(_GZIP_MAGIC):
+        yield from _unzipped(stream)
+    elif start != _ZSTD_MAGIC and may_be_plain:
+        yield from iter(lambda: stream.read(_PIECE_BYTES), b"")
+    else:
+        found = "zstd" if start == _ZSTD_MAGIC else "no compression"
         raise _OtherForm(f"the snapshotter of AKS reads layers with gzip only, found {found}")
+
+
+def _unzipped(stream: BinaryIO) -> Iterator[bytes]:
     unzip = zlib.decompressobj(_GZIP)
     while not unzip.eof:
         packed = unzip.unconsumed_tail or stream.read(_PIECE_BYTES)

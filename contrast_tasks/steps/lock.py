@@ -1,21 +1,27 @@
 """Lock: resolve each image reference of the deployment, and write contrast.lock.
 
 A reference is looked up in the OCI layouts of the settings first and in its registry otherwise. Entries that are
-locked already are kept, unless a layout now holds another image: the lock is what makes a tag mean one thing.
+locked already are kept, unless a layout now holds another image: the lock is what makes a tag mean one thing. Where the
+platform attaches layers as devices, their root hashes are added to what is locked.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.images.layout import Layout, find_layout, open_layouts
 from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
 from contrast_tasks.images.resolve import ImageSource
+from contrast_tasks.platforms import platform
 from contrast_tasks.pods.references import ImageReference, parse_reference
 from contrast_tasks.settings.model import COMPONENT_IMAGES, ComponentSettings, Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.images.documents import Descriptor
+    from contrast_tasks.images.roots import Kept, Roots
 
 _OUR_NAMES = tuple(ComponentSettings.defaults[name] for name in COMPONENT_IMAGES)
 
@@ -45,17 +51,19 @@ def _parsed(content: bytes, file: str) -> Lock:
     return parse_lock(content, file)
 
 
-def complete_lock(settings: Settings, references: Sequence[str]) -> dict[str, Any]:
+def complete_lock(
+    settings: Settings, references: Sequence[str], *, kept: "Kept | None" = None
+) -> dict[str, Any]:
     """Update the lock file from the layouts on disk; images that only a registry has are left to `lock`.
 
     Generating never needs the network by surprise: the workload that uses such an image says so with its place.
     references: those in use. Nothing is dropped: one that is out of use now may stand in a file that cannot be read at
-    the moment.
+    the moment. kept: as in `run_lock`.
     """
     locked = read_lock(settings)
     layouts = open_layouts(settings.root, settings.layouts)
     found = [each for each in references if _is_resolvable(each, locked, layouts)]
-    result = run_lock(settings, [*found, *locked.images], offline=True)
+    result = run_lock(settings, [*found, *locked.images], offline=True, kept=kept)
     return {"wrote": [settings.lock] if result["changed"] else []}
 
 
@@ -74,11 +82,13 @@ def run_lock(
     offline: bool = False,
     update: bool = False,
     registry: OpenRegistry = open_registry,
+    kept: "Kept | None" = None,
 ) -> dict[str, Any]:
     """Resolve `references`, all that are in use, and write the lock file if it changes.
 
     Entries of other references are dropped. offline: ask no registry, what only one can tell is an error;
     update: ask registries again for references that are locked. The registry is opened only when it is needed.
+    kept: has root hashes of layers that were read before.
     Returns `changed` and the references `added`, `updated`, `kept` and `dropped`, each sorted.
     Raises ImageError for everything that cannot be resolved, all of it in one message; nothing is written then.
     """
@@ -87,11 +97,11 @@ def run_lock(
     problems: list[ImageError] = []
     with ExitStack() as stack:
         resolver = _Resolver(settings, stack, None if offline else registry)
+        roots = _roots(settings, before, kept)
         for reference in sorted(set(references)):
             try:
-                images.append(
-                    resolver.resolve(reference, before.images.get(reference), update=update)
-                )
+                image = resolver.resolve(reference, before.images.get(reference), update=update)
+                images.append(resolver.with_roots(image, roots) if roots else image)
             except ImageError as err:
                 problems.append(err)
     _raise_all(problems)
@@ -105,6 +115,14 @@ def run_lock(
         "kept": sorted(key for key in new.keys() & old.keys() if new[key] == old[key]),
         "dropped": sorted(old.keys() - new.keys()),
     }
+
+
+def _roots(settings: Settings, before: Lock, kept: "Kept | None") -> "Roots | None":
+    if not platform(settings.platform).attaches_layers:
+        return None
+    from contrast_tasks.images.roots import Roots
+
+    return Roots(before.images.values(), kept)
 
 
 class _Resolver:
@@ -131,6 +149,20 @@ class _Resolver:
         if locked is not None and not update:
             return locked
         return describe(parsed, self._source(parsed))
+
+    def with_roots(self, image: LockedImage, roots: "Roots") -> LockedImage:
+        """Return an entry with the root hashes of its layers; without those that only a registry could tell offline."""
+        parsed = parse_reference(image.reference)
+        layout = find_layout(self._layouts, parsed)
+
+        def open_layer(descriptor: "Descriptor") -> BinaryIO:
+            source = layout or self._source(parsed)
+            return source.open_blob(parsed, descriptor)
+
+        can_open = layout is not None or self._open is not None
+        # What a layout holds without compression is compressed when it is pushed.
+        may_be_plain = layout is not None
+        return roots.add_to(image, open_layer if can_open else None, may_be_plain=may_be_plain)
 
     def _source(self, reference: ImageReference) -> ImageSource:
         if str(reference) in _OUR_NAMES:

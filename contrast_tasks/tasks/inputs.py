@@ -15,6 +15,7 @@ from typing import Any
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
+from contrast_tasks.platforms import platform
 from contrast_tasks.settings.outputs import PROCESSOR
 from contrast_tasks.signatures import signature_of
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
@@ -148,6 +149,9 @@ class ProjectInputs:
             {
                 "contrast-tasks itself": project.code,
                 "the list of images in use": _of(project.used_images),
+                "whether the platform attaches layers": _of(
+                    platform(settings.platform).attaches_layers
+                ),
                 **self._layouts(),
                 settings.lock: _file(Path(self._lock_path)),
             }

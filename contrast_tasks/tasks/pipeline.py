@@ -59,8 +59,9 @@ def complete_lock(project: Spec) -> dict[str, Any]:
     """Update the lock file from the layouts on disk and the references in use."""
     from contrast_tasks.steps.lock import complete_lock as complete
 
-    opened = _open(project).project
-    return complete(opened.settings, opened.used_images)
+    workspace = _open(project)
+    opened = workspace.project
+    return complete(opened.settings, opened.used_images, kept=workspace.shared)
 
 
 def prepare_keys(project: Spec) -> dict[str, Any]:

@@ -195,13 +195,13 @@ LAYER = tar(file("a", b"content"))
 @pytest.mark.parametrize(
     ("stored", "problem"),
     [
-        (lambda: LAYER, "reads layers with gzip only, found not gzip"),
+        (lambda: LAYER, "reads layers with gzip only, found no compression"),
         (lambda: b"\x28\xb5\x2f\xfd" + LAYER, "found zstd"),
         (lambda: zipped(LAYER[:1000]) + zipped(LAYER[1000:]), "found several, as eStargz"),
         (lambda: zipped(LAYER) + b"\0", "found several"),
         (lambda: zipped(LAYER)[:-9], "layer is damaged: the gzip stream ends early"),
         (lambda: zipped(LAYER)[:12] + b"\xff" * 50, "layer is damaged"),
-        (lambda: b"", "found not gzip"),
+        (lambda: b"", "found no compression"),
     ],
 )
 def test_a_layer_that_the_snapshotter_does_not_read_whole_is_refused(
@@ -209,6 +209,12 @@ def test_a_layer_that_the_snapshotter_does_not_read_whole_is_refused(
 ) -> None:
     with pytest.raises(ImageError, match=f"image a: .*{problem}"):
         layer_device(io.BytesIO(stored()), "image a")
+
+
+def test_a_plain_archive_is_read_where_a_push_will_compress_it() -> None:
+    plain = layer_device(io.BytesIO(LAYER), "image a", may_be_plain=True)
+
+    assert plain == layer_device(io.BytesIO(zipped(LAYER)), "image a")
 
 
 def test_a_directory_with_two_names_in_itself_is_refused() -> None:

@@ -10,6 +10,7 @@ from contrast_tasks.images.registry import Registry
 from contrast_tasks.images.resolve import ImageSource
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.lock import run_lock
+from contrast_tasks.tasks.store import Store
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.fakes.registry import FakeRegistry
 
@@ -205,3 +206,95 @@ def test_our_default_names_are_asked_of_no_registry(tmp_path: Path) -> None:
 
     assert str(caught.value).startswith(f"image {reference}: is a default name of ours")
     assert caught.value.hint == "push that image to a registry of yours and name it in [components]"
+
+
+# What the node's own tools make of an archive of two zero blocks; docs/internals/aks.md 2.2.
+EMPTY_ROOT = "67450082ab56da1aecc5eae2f18d980cd9e7306e79334a1a826a91cfd90114a8"
+
+
+def on_aks(settings: Settings) -> Settings:
+    return settings.replace(platform="aks-clh-snp")
+
+
+def roots(settings: Settings) -> list[str | None]:
+    lock = parse_lock((settings.root / settings.lock).read_bytes())
+    return [layer.root for image in lock.images.values() for layer in image.layers]
+
+
+def test_root_hashes_are_locked_only_where_layers_are_attached(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=make_image([bytes(1024)]))
+
+    run_lock(settings, [CART])
+    before = roots(settings)
+    result = run_lock(on_aks(settings), [CART], registry=no_registry)
+
+    assert before == [None]
+    assert (result["updated"], roots(settings)) == ([CART], [EMPTY_ROOT])
+    assert run_lock(on_aks(settings), [CART])["changed"] is False
+
+
+def test_root_hashes_stay_locked_on_another_platform(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=make_image([bytes(1024)]))
+    run_lock(on_aks(settings), [CART])
+
+    assert run_lock(settings, [CART])["changed"] is False
+
+
+def test_a_layer_is_read_once_for_its_diff_id(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    with FakeRegistry() as server:
+        one = server.add("shop/one", "v1", make_image([bytes(1024)], compress=True))
+        settings = on_aks(project(tmp_path))
+        run_lock(settings, [one], registry=open_fake, kept=store)
+    (tmp_path / settings.lock).unlink()
+    cart = on_aks(project(tmp_path, cart=make_image([bytes(1024)])))
+
+    run_lock(cart.replace(platform="local"), [CART])
+    (blob,) = [path for path in blobs(tmp_path) if path.stat().st_size == 1024]
+    blob.unlink()
+    run_lock(cart, [CART], kept=store)
+
+    assert roots(cart) == [EMPTY_ROOT]
+
+
+def blobs(root: Path) -> list[Path]:
+    return sorted((root / "build/images/blobs/sha256").iterdir())
+
+
+def test_offline_an_image_stays_locked_without_roots_that_only_its_registry_could_tell(
+    tmp_path: Path,
+) -> None:
+    settings = project(tmp_path)
+    with FakeRegistry() as server:
+        reference = server.add("shop/remote", "v1", make_image([bytes(1024)], compress=True))
+        run_lock(settings, [reference], registry=open_fake)
+
+        offline = run_lock(on_aks(settings), [reference], offline=True)
+        before = roots(settings)
+        online = run_lock(on_aks(settings), [reference], registry=open_fake)
+
+    assert (offline["changed"], before) == (False, [None])
+    assert (online["updated"], roots(settings)) == ([reference], [EMPTY_ROOT])
+
+
+def test_a_layer_that_the_snapshotter_does_not_read_is_refused(tmp_path: Path) -> None:
+    settings = on_aks(project(tmp_path))
+    with FakeRegistry() as server:
+        reference = server.add("shop/plain", "v1", make_image([bytes(1024)]))
+
+        with pytest.raises(ImageError) as caught:
+            run_lock(settings, [reference], registry=open_fake)
+
+    problem = "the snapshotter of AKS reads layers with gzip only, found no compression"
+    assert str(caught.value) == f"image {reference}: {problem}"
+    assert "compressed with gzip" in caught.value.hint
+
+
+def test_what_does_not_reach_the_guest_is_locked_with_the_root(tmp_path: Path) -> None:
+    hidden = tar(file("bin/run", b"1"))
+    settings = on_aks(project(tmp_path, cart=make_image([hidden])))
+
+    run_lock(settings, [CART])
+
+    lock = parse_lock((tmp_path / settings.lock).read_bytes())
+    assert lock.images[CART].layers[0].lost == ("hidden",)

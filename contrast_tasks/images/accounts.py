@@ -3,11 +3,11 @@
 Policies resolve user names and groups with them (docs/internals/policy.md 4.4).
 """
 
-import tarfile
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from contrast_tasks.errors import ImageError
+from contrast_tasks.images.archives import Kind, Member
 from contrast_tasks.images.layers import member_path, open_layer, whiteout_target
 
 _FILES = (("etc", "passwd"), ("etc", "group"))
@@ -39,14 +39,14 @@ class Accounts:
         removed: set[tuple[str, ...]] = set()
         added: dict[tuple[str, ...], str] = {}
         with open_layer(stream, diff_id=diff_id, subject=subject) as (reader, members):
-            for archive, member in members:
+            for member in members:
                 parts = member_path(member.name, subject)
                 target = whiteout_target(parts, subject)
                 if target is not None:
                     removed.add(target)
                 elif parts in _FILES:
-                    added[parts] = _text(archive, member, subject)
-                elif parts == ("etc",) and not member.isdir():
+                    added[parts] = _text(member, subject)
+                elif parts == ("etc",) and member.kind is not Kind.FOLDER:
                     removed.add(parts)
         hiding = {("",), ("etc",), ("etc", "")}
         for name in _FILES:
@@ -57,12 +57,10 @@ class Accounts:
         return reader.size_bytes
 
 
-def _text(archive: tarfile.TarFile, member: tarfile.TarInfo, subject: str) -> str:
-    if not member.isreg():
+def _text(member: Member, subject: str) -> str:
+    if member.kind is not Kind.FILE:
         return ""
-    if member.size > _MAX_BYTES:
-        found = f"/{member.name} has {member.size} bytes, at most {_MAX_BYTES} are read"
+    if member.size_bytes > _MAX_BYTES:
+        found = f"{member.name!r} has {member.size_bytes} bytes, at most {_MAX_BYTES} are read"
         raise ImageError(f"{subject}: {found}")
-    stream = archive.extractfile(member)
-    content = stream.read() if stream else b""
-    return content.decode(errors="replace")
+    return member.content.read().decode(errors="replace")

@@ -4,89 +4,96 @@ A layer is a tar archive. Members whose name starts with `.wh.` are whiteouts, w
 Source: OCI image specification 1.1, "layer".
 """
 
-import gzip
 import hashlib
 import io
-import tarfile
-import zlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from contrast_tasks.errors import ImageError
+from contrast_tasks.images.archives import ArchiveError, Member, read_members
+from contrast_tasks.images.compression import decompressed
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 18
+# What a layer may unpack to: anything up to 1 GiB, and beyond that no more than what had to be downloaded accounts for.
+_ALWAYS_BYTES = 1 << 30
+_LARGEST_RATIO = 100
+# Of a member's path. The kernel has the second one; tools that walk trees fail at some depth.
+MAX_DEPTH = 256
+_MAX_PATH_BYTES = 4096
 
 
 class LayerReader(io.RawIOBase):
     """The uncompressed content of a layer, hashed and counted while it is read."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: io.RawIOBase | BinaryIO, *, max_bytes: int) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
+        self._max_bytes = max_bytes
         self.size_bytes = 0
 
     def readable(self) -> bool:
         """Return True, as io requires."""
         return True
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, b"" at the end."""
-        chunk = self._stream.read(size)
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # as io.BufferedReader calls it
+        """Fill the start of `buffer`; return the number of bytes, 0 at the end. Raises ArchiveError."""
+        chunk = self._stream.read(len(buffer)) or b""
         self._hash.update(chunk)
         self.size_bytes += len(chunk)
-        return chunk
+        if self.size_bytes > self._max_bytes:
+            raise ArchiveError(f"it unpacks to more than the {self._max_bytes} bytes allowed")
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
-    def finish(self) -> str:
-        """Read the rest and return the diff_id, `sha256:<64 hex>` of the whole content."""
-        while self.read(_CHUNK_BYTES):
-            pass
+    @property
+    def diff_id(self) -> str:
+        """Return `sha256:<64 hex>` of what was read so far."""
         return f"sha256:{self._hash.hexdigest()}"
 
 
 @contextmanager
 def open_layer(
     stream: BinaryIO, *, diff_id: str, subject: str
-) -> Iterator[tuple[LayerReader, Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]]]:
-    """Yield a reader and the members of a layer, each with the archive; on exit, check the content against `diff_id`.
+) -> Iterator[tuple[LayerReader, Iterator[Member]]]:
+    """Yield a reader and the members of a layer; on exit, read the rest and check all of it against `diff_id`.
 
-    A member's content must be extracted before the next member is taken. Raises ImageError if the archive is damaged,
-    its compression is unknown or its content does not match.
+    A member's content must be read before the next member is taken. Raises ImageError if the archive is damaged, its
+    compression is unknown, it unpacks to far more bytes than it has, or its content does not match.
     """
-    try:
-        reader = LayerReader(_decompressed(stream, subject))
-        with tarfile.open(fileobj=reader, mode="r|") as archive:
-            yield reader, ((archive, member) for member in archive)
-        found = reader.finish()
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, UnicodeError) as err:
-        raise ImageError(f"{subject}: layer is damaged: {err}") from err
-    if found != diff_id:
-        raise ImageError(f"{subject}: layer unpacks to {found}, the config wants {diff_id}")
-
-
-def _decompressed(stream: BinaryIO, subject: str) -> BinaryIO:
-    start = stream.read(4)
+    stored_bytes = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    if start.startswith(_GZIP_MAGIC):
-        return gzip.GzipFile(fileobj=stream, mode="rb")  # type: ignore[return-value]  # has the methods used here
-    if start == _ZSTD_MAGIC:
-        hint = "push the image with layers that are compressed with gzip"
-        raise ImageError(f"{subject}: layer is compressed with zstd, wanted gzip or tar", hint=hint)
-    return stream
+    try:
+        reader = LayerReader(
+            decompressed(stream), max_bytes=_ALWAYS_BYTES + _LARGEST_RATIO * stored_bytes
+        )
+        buffered = io.BufferedReader(reader, _CHUNK_BYTES)
+        yield reader, read_members(buffered)
+        while buffered.read(_CHUNK_BYTES):
+            pass
+    except ArchiveError as err:
+        raise ImageError(f"{subject}: layer is damaged: {err}") from err
+    if reader.diff_id != diff_id:
+        raise ImageError(
+            f"{subject}: layer unpacks to {reader.diff_id}, the config wants {diff_id}"
+        )
 
 
 def member_path(name: str, subject: str) -> tuple[str, ...]:
     """Return a member's name as path components without `.`, () for the root.
 
-    Raises ImageError for an absolute name or `..`.
+    A leading `/` is the layer's root, as for the programs that unpack it. Raises ImageError for `..`, which they read
+    in different ways, and for a path that is too long or too deep.
     """
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
-    if name.startswith("/") or ".." in parts or "\0" in name:
-        raise ImageError(f"{subject}: layer contains a path outside of its root, {name!r}")
+    if ".." in parts or "\0" in name:
+        raise ImageError(f"{subject}: layer contains a path outside of its root, {name[:200]!r}")
+    if len(parts) > MAX_DEPTH or len(name) > _MAX_PATH_BYTES:
+        found = f"of {len(parts)} components and {len(name)} characters, {name[:60]!r}"
+        raise ImageError(f"{subject}: layer contains a path {found}...")
     return parts
 
 

@@ -25,6 +25,7 @@ _CHUNK_BYTES = 1 << 20
 # Of one image: real indexes have one level, builders that join indexes make two, and few entries lack a platform.
 _MAX_DOCUMENTS = 32
 _MAX_LEVELS = 4
+_MAX_LAYERS = 500  # that a kernel can put on top of each other. Source: Linux, fs/overlayfs
 
 
 class ImageSource(Protocol):
@@ -66,6 +67,8 @@ def resolve_image(reference: ImageReference, source: ImageSource) -> ResolvedIma
     if len(diff_ids) != len(manifest.layers):
         counts = f"{len(manifest.layers)} layers in the manifest, {len(diff_ids)} diff_ids"
         raise ImageError(f"{subject}: {counts} in the config")
+    if len(diff_ids) > _MAX_LAYERS:
+        raise ImageError(f"{subject}: {len(diff_ids)} layers, at most {_MAX_LAYERS} are read")
     return ResolvedImage(
         reference=reference,
         source=source,

@@ -1,7 +1,8 @@
 """Unpack an image into a directory; the image cannot change anything outside of it.
 
 Rules, each with a test:
-- absolute names, `..`, device nodes, FIFOs and paths that leave the root through a link are refused;
+- a leading `/` of a name is the image's root;
+- `..`, device nodes, FIFOs, sparse files and paths that leave the root through a link are refused;
 - parent directories are resolved one by one, and links among them inside the root, as in a container;
 - an absolute link target is relative to the image's root and is written as such; one above the root is refused;
 - whiteouts affect only lower layers (OCI image specification 1.1, "Whiteouts");
@@ -12,14 +13,14 @@ import contextlib
 import os
 import shutil
 import stat
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.layers import member_path, open_layer, whiteout_target
+from contrast_tasks.images.archives import Kind, Member
+from contrast_tasks.images.layers import MAX_DEPTH, member_path, open_layer, whiteout_target
 from contrast_tasks.images.resolve import ResolvedImage
 
 _MAX_LINKS = 40  # the kernel's limit for resolving one path
@@ -65,7 +66,7 @@ class Rootfs:
     def apply(self, stream: BinaryIO, *, diff_id: str) -> None:
         """Apply one layer; `stream` is read twice, the first time for whiteouts."""
         with open_layer(stream, diff_id=diff_id, subject=self._subject) as (_, members):
-            for _, member in members:
+            for member in members:
                 self._members_left -= 1
                 if self._members_left < 0:
                     raise self._refuse(member.name, f"more than {MAX_MEMBERS} members")
@@ -74,10 +75,10 @@ class Rootfs:
                     self._white_out(target)
         stream.seek(0)
         with open_layer(stream, diff_id=diff_id, subject=self._subject) as (_, members):
-            for archive, member in members:
+            for member in members:
                 parts = member_path(member.name, self._subject)
                 if whiteout_target(parts, self._subject) is None:
-                    self._add(archive, member, parts)
+                    self._add(member, parts)
 
     def check_links(self) -> None:
         """Refuse links that lead out of the root, directly or through other links."""
@@ -95,22 +96,22 @@ class Rootfs:
     def _refuse(self, name: str, problem: str) -> ImageError:
         return ImageError(f"{self._subject}: cannot unpack {name!r}: {problem}")
 
-    def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo, parts: Sequence[str]) -> None:
+    def _add(self, member: Member, parts: Sequence[str]) -> None:
         if not parts:
-            if not member.isdir():
+            if member.kind is not Kind.FOLDER:
                 raise self._refuse(member.name, "the root is not a directory")
             return
         path = self._parent(parts, member.name, create=True) / parts[-1]
-        if member.isdir():
+        if member.kind is Kind.FOLDER:
             self._make_folder(path)
-        elif member.isreg():
+        elif member.kind is Kind.FILE:
             self._clear(path)
-            self._write(archive, member, path)
-        elif member.issym():
+            self._write(member, path)
+        elif member.kind is Kind.SYMLINK:
             link = self._link_text(member, path)
             self._clear(path)
             path.symlink_to(link)
-        elif member.islnk():
+        elif member.kind is Kind.HARDLINK:
             source = self._hard_link_source(member)
             if source != path:
                 self._clear(path)
@@ -140,6 +141,8 @@ class Rootfs:
                 target = str(path.readlink())
                 left += [item for item in reversed(target.split("/")) if item not in {"", "."}]
                 continue
+            if len(walked) == MAX_DEPTH:
+                raise self._refuse(name, "links lead to too deep a folder")
             if mode is None and create:
                 path.mkdir(mode=0o755)
             elif mode is None or not stat.S_ISDIR(mode):
@@ -156,20 +159,18 @@ class Rootfs:
             path.mkdir()
         path.chmod(0o755)
 
-    def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-        self._bytes_left -= member.size
+    def _write(self, member: Member, path: Path) -> None:
+        self._bytes_left -= member.size_bytes
         if self._bytes_left < 0:
             raise self._refuse(member.name, "the image unpacks to more bytes than allowed")
-        content = archive.extractfile(member)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
-            if content is not None:
-                shutil.copyfileobj(content, stream)
+            shutil.copyfileobj(member.content, stream)
             os.fchmod(stream.fileno(), (member.mode & 0o755) | 0o600)
 
-    def _link_text(self, member: tarfile.TarInfo, path: Path) -> str:
+    def _link_text(self, member: Member, path: Path) -> str:
         depth = len(path.parent.relative_to(self._root).parts)
-        target = member.linkname
+        target = member.link
         if "\0" in target:
             raise self._refuse(member.name, f"a link to {target!r}, which is not a file name")
         if target.startswith("/"):
@@ -178,15 +179,15 @@ class Rootfs:
         for part in target.split("/"):
             level += {"": 0, ".": 0, "..": -1}.get(part, 1)
             if level < 0:
-                raise self._refuse(member.name, f"a link out of the root, to {member.linkname!r}")
+                raise self._refuse(member.name, f"a link out of the root, to {member.link!r}")
         return target.rstrip("/") or "."
 
-    def _hard_link_source(self, member: tarfile.TarInfo) -> Path:
-        parts = member_path(member.linkname, self._subject)
+    def _hard_link_source(self, member: Member) -> Path:
+        parts = member_path(member.link, self._subject)
         source = self._parent(parts, member.name, create=False) / parts[-1] if parts else self._root
         mode = _mode(source)
         if mode is None or not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-            found = f"a hard link to {member.linkname!r}, which is not a file"
+            found = f"a hard link to {member.link!r}, which is not a file"
             raise self._refuse(member.name, found)
         return source
 

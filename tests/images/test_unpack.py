@@ -140,6 +140,25 @@ def test_a_path_through_a_link_is_followed_inside_of_the_root(tmp_path: Path) ->
     assert tree(root) == {"lib": "-> usr/lib", "usr/lib/a": "1", "usr/lib/b": "1"}
 
 
+def test_absolute_names_are_below_the_root(tmp_path: Path) -> None:
+    lower = (file("/a/b", b"1"), file("/a/c", b"1"), hardlink("d", "/a/c"))
+
+    assert tree(unpacked(tmp_path, lower, (file("/a/.wh.b"),))) == {"a/c": "1", "d": "1"}
+
+
+def test_links_cannot_make_folders_too_deep_to_remove_again(tmp_path: Path) -> None:
+    deep = "/".join("d" * 200)
+    members = [folder(deep)]
+    for number in range(8):
+        target = f"link{number - 1}/{deep}" if number else deep
+        members += [folder(target), symlink(f"link{number}", target)]
+
+    with pytest.raises(ImageError, match="links lead to too deep a folder"):
+        unpack(image_of(tmp_path / "layout", tuple(members)), tmp_path / "in" / "root")
+
+    assert list((tmp_path / "in").iterdir()) == []
+
+
 def test_a_directory_that_is_written_again_stays(tmp_path: Path) -> None:
     root = unpacked(tmp_path, (folder("./"), folder("a"), file("a/b", b"1")), (folder("a"),))
 
@@ -164,7 +183,8 @@ def test_hard_links_inside_are_kept(tmp_path: Path) -> None:
 ATTACKS = [
     pytest.param((file("../evil"),), "outside of its root", id="parent"),
     pytest.param((file("a/../../evil"),), "outside of its root", id="parent inside"),
-    pytest.param((file("/evil"),), "outside of its root", id="absolute"),
+    pytest.param((file("/../evil"),), "outside of its root", id="absolute parent"),
+    pytest.param((file("/".join("d" * 1500)),), "a path of 1500 components", id="deep path"),
     pytest.param((folder(".."),), "outside of its root", id="parent folder"),
     pytest.param((symlink("a", "../evil"),), "a link out of the root", id="link out"),
     pytest.param((symlink("a/b", "../../evil"),), "a link out of the root", id="link out, deeper"),
@@ -185,7 +205,9 @@ ATTACKS = [
         id="hard link of a link to a place where it points out",
     ),
     pytest.param((hardlink("a", "../../etc/passwd"),), "outside of its root", id="hard link out"),
-    pytest.param((hardlink("a", "/etc/passwd"),), "outside of its root", id="absolute hard link"),
+    pytest.param(
+        (hardlink("a", "/etc/passwd"),), "etc is not a directory", id="absolute hard link"
+    ),
     pytest.param((hardlink("a", "etc/passwd"),), "is not a directory", id="hard link to nothing"),
     pytest.param(
         (folder("d"), hardlink("a", "d")), "which is not a file", id="hard link to a folder"

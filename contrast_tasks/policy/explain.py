@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine, parse_denial
 from contrast_tasks.policy.names import CRI_PREFIX
-from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.text import parse_policy
 
 _ENTRY = re.compile(r"DENY (\w+) container=")

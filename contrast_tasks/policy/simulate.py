@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from contrast_tasks.agent_messages import Request, fill_defaults
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.pods.volume_kinds import MADE_DIRECTORIES
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.expectations import Container, Mount, Pattern, PolicyData, Value
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
 from contrast_tasks.policy.names import CRI_PREFIX
-from contrast_tasks.policy.requests import Request, fill_defaults
 
 _UID = "31df313a-931f-4979-a405-cc3f3ccb6a56"
 _PULL = "image_guest_pull"

@@ -73,7 +73,8 @@ class Node(Record):
     resolver: the node's own resolv.conf, dns_server and domain those of the cluster.
     capabilities: those that containerd itself has; "all" means these.
     seccomp_profiles: documents by their path below the kubelet's folder. apparmor: names of the profiles that the
-    kernel has loaded, None for a node without AppArmor.
+    kernel has loaded, None for a node without AppArmor. root_ca_bytes: size of the cluster's certificate.
+    volume_mode: permissions of the folders of volumes, None for what the kubelet gives them.
     """
 
     containerd: Containerd = CONTAINERD[-1]
@@ -97,6 +98,8 @@ class Node(Record):
     devices: tuple[Device, ...] = ()
     seccomp_profiles: Mapping[str, Any] = {}
     apparmor: tuple[str, ...] | None = None
+    root_ca_bytes: int = 1107
+    volume_mode: int | None = None
 
 
 class Drawn(Record):
@@ -104,7 +107,8 @@ class Drawn(Record):
 
     container_ids: by container name. devices: what volumes in block mode and device plugins give, by container name.
     termination_log: name of the file with a container's last words. token_volume: that of the service account's token.
-    volume_id: name of the folder for a VOLUME of an image.
+    volume_id: name of the folder for a VOLUME of an image. token_bytes: size of the token. stamp: name of the folder
+    that holds the files of a volume.
     """
 
     uid: str
@@ -115,6 +119,8 @@ class Drawn(Record):
     addresses: tuple[str, ...] = ("10.244.0.14",)
     termination_log: str = "0a1b2c3d"
     token_volume: str = "kube-api-access-x7k2p"  # noqa: S105  # a volume's name
+    token_bytes: int = 1194
+    stamp: str = "..2026_11_30_00_00_00.1234567890"
     volume_id: str = "0" * 64
     devices: Mapping[str, tuple[Device, ...]] = {}
 

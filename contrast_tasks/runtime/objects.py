@@ -83,6 +83,14 @@ class Namespace:
         data = {key: _decoded(value, f"/data/{key}") for key, value in encoded.items()}
         return {**data, **strings(found, "stringData")}
 
+    def files(self, kind: str, name: str) -> dict[str, str | bytes] | None:
+        """Return the entries that a volume of a ConfigMap or Secret has, binary ones too; None as in `config`."""
+        data = self.config(kind, name)
+        if data is None or kind == "Secret":
+            return data
+        encoded = strings(self._objects[kind, name], "binaryData")
+        return data | {key: _decoded(value, f"/binaryData/{key}") for key, value in encoded.items()}
+
     def services(self) -> list[Json]:
         """Return the Services, in the order of their names."""
         names = sorted(name for kind, name in self._objects if kind == "Service")

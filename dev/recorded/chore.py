@@ -1,4 +1,7 @@
-"""`./doitw recorded DIR`: what the model of kubelet and containerd makes of recorded pods, beside what was recorded."""
+"""`./doitw recorded DIR`: what the model makes of recorded pods, beside what was recorded.
+
+The folder holds recordings of containerd, or of Kata's shim; its files tell which.
+"""
 
 import json
 import re
@@ -12,6 +15,8 @@ from contrast_tasks.runtime.specifications import PodSpecifications, specify
 from dev.recorded.cases import Case, find_cases
 from dev.recorded.differences import differences
 from dev.recorded.machine import machine, placeholders
+from dev.recorded.shim import shim_verdicts
+from dev.recorded.shim_cases import PLAN, find_shim_cases
 from dev.verdicts import Verdict, tell
 
 _ERROR = ".error.txt"
@@ -24,7 +29,11 @@ def run_recorded(words: Sequence[str] = ()) -> dict[str, Any]:
     """Compare every case; words: the folder. Raises UsageError for another number of words, SomeFailed if one differs."""
     if len(words) != 1:
         raise UsageError(f"found {len(words)} words, expected one: the folder of the recordings")
-    return tell(verdict for case in find_cases(Path(words[0])) for verdict in verdicts_on(case))
+    folder = Path(words[0])
+    if any(folder.resolve().glob(f"**/{PLAN}")):
+        cases = find_shim_cases(folder)
+        return tell(verdict for case in cases for verdict in shim_verdicts(case))
+    return tell(verdict for case in find_cases(folder) for verdict in verdicts_on(case))
 
 
 def verdicts_on(case: Case) -> Iterator[Verdict]:

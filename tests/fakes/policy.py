@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
+from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.derive import derive, expect
 from contrast_tasks.policy.engine import PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.model import ImageFacts, PolicyInput
 from contrast_tasks.policy.profiles import KATA_QEMU
-from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.simulate import synthesise_lifecycle
 from contrast_tasks.policy.text import render_policy
 from contrast_tasks.prepare.policy_input import policy_input

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine, PolicyEngineError, apply_patch
-from contrast_tasks.policy.requests import fill_defaults
 from tests.fakes.policy import REQUESTS
 
 POLICY = b"""package agent_policy

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.engine import parse_denial
 from contrast_tasks.policy.explain import Explanation, explain, explain_event, read_log
-from contrast_tasks.policy.requests import Request
 from tests.fakes.policy import bent, policy_of, requests_before, rich, web
 
 

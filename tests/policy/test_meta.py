@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.text import render_policy
 from tests.fakes.policy import at, one_container, places, set_state, walk
 

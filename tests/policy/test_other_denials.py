@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.requests import fill_defaults
 from contrast_tasks.policy.simulate import synthesise_lifecycle
 from tests.fakes.policy import REQUESTS, bent, policy_of, rich, set_state, walked, web
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.model import ImageFacts, PolicyInput
-from contrast_tasks.policy.requests import fill_defaults
 from contrast_tasks.prepare.policy_input import policy_input
 from tests.fakes.peer import exact_policy, peer_policy
 from tests.fakes.testdata import PEER_POLICIES

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.requests import fill_defaults
 from contrast_tasks.policy.rules import compact, compact_rules, rules_sha256
 from contrast_tasks.resources import read_text
 from tests.fakes.policy import REQUESTS

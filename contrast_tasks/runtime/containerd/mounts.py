@@ -50,7 +50,7 @@ def sandbox_mounts(config: SandboxConfig, version: Containerd, drawn: Drawn) -> 
         *(each for each in _DEFAULTS if kept or each.destination != _SHM),
         _sys(writable=writable),
         OciMount(_SHM, "bind", _shm(config, drawn), options),
-        OciMount(_RESOLV, "bind", f"{_sandbox_folder(drawn)}/resolv.conf", options),
+        OciMount(_RESOLV, "bind", f"{sandbox_folder(drawn)}/resolv.conf", options),
     ]
 
 
@@ -85,7 +85,7 @@ def rootfs_propagation(mounts: Sequence[Mount]) -> str:
 
 
 def _own_mounts(config: ContainerConfig, sandbox: SandboxConfig, drawn: Drawn) -> tuple[Mount, ...]:
-    folder = _sandbox_folder(drawn)
+    folder = sandbox_folder(drawn)
     readonly = config.security.readonly_rootfs
     return (
         Mount(host_path=f"{folder}/hostname", container_path="/etc/hostname", readonly=readonly),
@@ -98,13 +98,16 @@ def _own_mounts(config: ContainerConfig, sandbox: SandboxConfig, drawn: Drawn) -
 def _image_volumes(
     config: ContainerConfig, image: Image, version: Containerd, drawn: Drawn
 ) -> tuple[Mount, ...]:
-    folder = f"{_ROOT}/containers/{drawn.container_ids[config.name]}/volumes"
+    folder = image_volume(config.name, drawn)
     paths = sorted(image.volumes)
     if version.absolute_volumes:
         paths = [path if path.startswith("/") else _clean(f"/{path}") for path in paths]
-    return tuple(
-        Mount(host_path=f"{folder}/{drawn.volume_id}", container_path=path) for path in paths
-    )
+    return tuple(Mount(host_path=folder, container_path=path) for path in paths)
+
+
+def image_volume(container: str, drawn: Drawn) -> str:
+    """Return the folder for a VOLUME of a container's image."""
+    return f"{_ROOT}/containers/{drawn.container_ids[container]}/volumes/{drawn.volume_id}"
 
 
 def _bind(mount: Mount, version: Containerd) -> OciMount:
@@ -136,7 +139,8 @@ def _shm(config: SandboxConfig, drawn: Drawn) -> str:
     return _SHM if config.namespaces.ipc == "node" else own
 
 
-def _sandbox_folder(drawn: Drawn) -> str:
+def sandbox_folder(drawn: Drawn) -> str:
+    """Return the folder with the files that containerd writes for a pod."""
     return f"{_ROOT}/sandboxes/{drawn.sandbox_id}"
 
 

@@ -3,12 +3,20 @@
 Source: Kubernetes, plugin/pkg/admission/serviceaccount.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from contrast_tasks.decode import Json
 from contrast_tasks.runtime.kubelet.volumes import TOKEN_PATH
 from contrast_tasks.runtime.node import Drawn
 from contrast_tasks.runtime.objects import Namespace, child, entries, text
+
+_NAMESPACE: Final = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
+ROOT_CA: Final = "kube-root-ca.crt"
+_TOKEN_SOURCES: Final = [
+    {"serviceAccountToken": {"path": "token"}},
+    {"configMap": {"name": ROOT_CA, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {"downwardAPI": {"items": [_NAMESPACE]}},
+]
 
 
 def admitted(pod: Json, namespace: Namespace, drawn: Drawn) -> Json:
@@ -25,7 +33,7 @@ def admitted(pod: Json, namespace: Namespace, drawn: Drawn) -> Json:
         wanted = asked.flag()
     if not wanted:
         return pod
-    volume = {"name": drawn.token_volume, "projected": {"sources": []}}
+    volume = {"name": drawn.token_volume, "projected": {"sources": _TOKEN_SOURCES}}
     changed: dict[str, Any] = {
         **spec.value,
         "volumes": [*(each.value for each in entries(spec, "volumes")), volume],

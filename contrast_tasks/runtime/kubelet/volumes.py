@@ -35,26 +35,48 @@ def container_mounts(
     pod: Json, container: Json, drawn: Drawn, value_of: Callable[[str], str | None]
 ) -> tuple[Mount, ...]:
     """Return the mounts in the order in which they are sent; value_of: for variables in subPathExpr."""
-    folder = f"{_FOLDER}/{drawn.uid}"
     name = text(container, "name")
     volumes = {text(each, "name"): each for each in entries(child(pod, "spec"), "volumes")}
     given = entries(container, "volumeMounts")
     found = []
     for index, place in enumerate(given):
-        mount = _mount(place, volumes, folder, name)
+        mount = _mount(place, volumes, drawn, name)
         if text(place, "subPath") or _expanded(text(place, "subPathExpr"), value_of):
-            part = f"{folder}/volume-subpaths/{text(place, 'name')}/{name}/{index}"
-            mount = mount.replace(host_path=part)
+            mount = mount.replace(host_path=sub_path(place, name, index, drawn))
         found.append(mount)
     # Compared as written, so a pod that mounts `/etc/hosts/` gets both.
     if all(text(place, "mountPath") != _HOSTS for place in given):
-        found.append(Mount(host_path=f"{folder}/etc-hosts", container_path=_HOSTS))
+        found.append(Mount(host_path=hosts_path(drawn), container_path=_HOSTS))
     log = text(container, "terminationMessagePath", TERMINATION_LOG)
-    own = f"{folder}/containers/{name}/{drawn.termination_log}"
-    return (*found, Mount(host_path=own, container_path=_absolute(log)))
+    return (*found, Mount(host_path=log_path(name, drawn), container_path=_absolute(log)))
 
 
-def _mount(place: Json, volumes: dict[str, Json], folder: str, container: str) -> Mount:
+def volume_paths(pod: Json, drawn: Drawn) -> dict[str, Json]:
+    """Return the volumes of a pod by their paths on the node."""
+    found = entries(child(pod, "spec"), "volumes")
+    return {_host_path(each, kind_of(each.value), drawn): each for each in found}
+
+
+def sub_path(mount: Json, container: str, index: int, drawn: Drawn) -> str:
+    """Return the path at which the kubelet provides a part of a volume; index: of the mount in its container."""
+    return f"{_folder(drawn)}/volume-subpaths/{text(mount, 'name')}/{container}/{index}"
+
+
+def hosts_path(drawn: Drawn) -> str:
+    """Return the path of the pod's /etc/hosts."""
+    return f"{_folder(drawn)}/etc-hosts"
+
+
+def log_path(container: str, drawn: Drawn) -> str:
+    """Return the path of the file for a container's last words."""
+    return f"{_folder(drawn)}/containers/{container}/{drawn.termination_log}"
+
+
+def _folder(drawn: Drawn) -> str:
+    return f"{_FOLDER}/{drawn.uid}"
+
+
+def _mount(place: Json, volumes: dict[str, Json], drawn: Drawn, container: str) -> Mount:
     name = text(place, "name")
     volume = volumes.get(name)
     if volume is None:
@@ -64,7 +86,7 @@ def _mount(place: Json, volumes: dict[str, Json], folder: str, container: str) -
     kind = kind_of(volume.value)
     readonly = kind in _WRITTEN_BY_KUBELET or flag(child(volume, kind), "readOnly")
     return Mount(
-        host_path=_host_path(volume, kind, folder),
+        host_path=_host_path(volume, kind, drawn),
         container_path=_absolute(text(place, "mountPath")),
         readonly=readonly or flag(place, "readOnly"),
         propagation=_PROPAGATION[text(place, "mountPropagation", "None")],
@@ -91,15 +113,20 @@ def _is_recursive(place: Json) -> bool:
     return True
 
 
-def _host_path(volume: Json, kind: str, folder: str) -> str:
-    name = text(volume, "name")
+def _host_path(volume: Json, kind: str, drawn: Drawn) -> str:
     if kind == "hostPath":
         return text(child(volume, kind), "path")
+    return volume_path(kind, text(volume, "name"), drawn)
+
+
+def volume_path(kind: str, name: str, drawn: Drawn) -> str:
+    """Return the folder of a volume on the node; of claims, where a driver has mounted it."""
+    folder = f"{_folder(drawn)}/volumes"
     if kind in _CLAIMS:
-        return f"{folder}/volumes/kubernetes.io~csi/pvc-{name}/mount"
+        return f"{folder}/kubernetes.io~csi/pvc-{name}/mount"
     # A volume without a source is an emptyDir.
     plugin = "emptyDir" if kind == "none" else kind
-    return f"{folder}/volumes/kubernetes.io~{_PLUGINS.get(plugin, plugin)}/{name}"
+    return f"{folder}/kubernetes.io~{_PLUGINS.get(plugin, plugin)}/{name}"
 
 
 def _expanded(written: str, value_of: Callable[[str], str | None]) -> str:

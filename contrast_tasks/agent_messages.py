@@ -1,8 +1,10 @@
-"""Requests to the agent as a policy sees them: protobuf messages as JSON (docs/internals/policy.md 3)."""
+"""Requests to the agent as a policy sees them: protobuf messages as JSON (docs/internals/policy.md 3).
+
+Both sides know these forms: the model of the runtime, which makes requests, and the policies, which judge them.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _PROCESS: Mapping[str, Any] = {
     "Terminal": False,
@@ -156,8 +158,7 @@ _NESTED: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """One request: the message's name, its JSON and a description of its purpose."""
 
     kind: str
@@ -171,6 +172,11 @@ def fill_defaults(kind: str, sparse: Mapping[str, Any]) -> dict[str, Any]:
     Source: docs/internals/policy.md 3.1.
     """
     return {**_TOP.get(kind, {}), **{key: _filled(key, value) for key, value in sparse.items()}}
+
+
+def filled_storage(**members: Any) -> dict[str, Any]:
+    """Return a storage with the default values of the members that are not given."""
+    return {**_STORAGE, **members}
 
 
 def _filled(name: str, value: Any) -> Any:

@@ -1,0 +1,29 @@
+"""The disks that a shim attaches to its guest, all to one SCSI controller."""
+
+from typing import Final
+
+_UNITS: Final = 256  # of one target
+
+
+class Disks:
+    """Which disks are attached, and for which containers; a new one gets the first address that is free."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._users: dict[str, set[str]] = {}
+
+    def attach(self, disk: str, container: str) -> str:
+        """Return the address of a disk, `target:unit`; disk: a folder or device of the host."""
+        if disk not in self._numbers:
+            used = set(self._numbers.values())
+            self._numbers[disk] = next(n for n in range(len(used) + 1) if n not in used)
+        self._users.setdefault(disk, set()).add(container)
+        target, unit = divmod(self._numbers[disk], _UNITS)
+        return f"{target}:{unit}"
+
+    def release(self, container: str) -> None:
+        """Detach the disks that only this container used."""
+        for disk, users in list(self._users.items()):
+            users.discard(container)
+            if not users:
+                del self._users[disk], self._numbers[disk]

@@ -1,0 +1,53 @@
+"""What differs between Kata's shims, one row each. Nothing else in this package knows a version of them.
+
+Source: recordings of the shim 4.1.0, stock and configured as in the reference product, and of 3.30.0 with its patches.
+Rows of older ones are read in docs/internals/policy.md 3.6, 5, 8 and docs/internals/releases.md 1.1, 1.4.
+"""
+
+from typing import Final, Literal
+
+from contrast_tasks.errors import UsageError
+from contrast_tasks.records import Record
+
+EmptyDirs = Literal["block-encrypted", "block-plain", "local"]
+"""Where the files of an emptyDir are: on a disk of its own, whose key the guest makes or not, or in the guest's folders."""
+
+
+class Shim(Record):
+    """One version of the shim with its configuration, as far as its requests differ from those of others.
+
+    describes_pull: the storage of an image says what the agent's own puller needs. repeats_network: the network is set up
+    again when the sandbox starts. sends_data: CopyFile requests reach a policy with the bytes of the file.
+    policy_in_bytes: the policy is sent as it is in the annotation, decoded but not read as text.
+    """
+
+    name: str
+    empty_dirs: EmptyDirs = "local"
+    describes_pull: bool = True
+    repeats_network: bool = False
+    sends_data: bool = False
+    policy_in_bytes: bool = False
+
+
+_STOCK: Final = Shim(name="stock-4.1.0", empty_dirs="block-encrypted")
+_V3_30: Final = Shim(name="contrast-3.30.0", describes_pull=False, repeats_network=True)
+_V3_22: Final = _V3_30.replace(name="contrast-3.22.0", sends_data=True)
+_V3_18: Final = _V3_22.replace(name="contrast-3.18.0", policy_in_bytes=True)
+
+SHIMS: Final = (
+    _V3_18.replace(name="contrast-3.17.0", policy_in_bytes=False),
+    _V3_18,
+    _V3_22,
+    _V3_30,
+    _STOCK,
+    _STOCK.replace(name="contrast-4.1.0", empty_dirs="local"),
+)
+
+
+def shim_version(name: str) -> Shim:
+    """Return the row of a name such as `stock-4.1.0`; raises UsageError for one without a row."""
+    for row in SHIMS:
+        if row.name == name:
+            return row
+    known = ", ".join(row.name for row in SHIMS)
+    raise UsageError(f"the shim {name} is not modelled", hint=f"modelled are {known}")

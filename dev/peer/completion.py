@@ -8,7 +8,7 @@ pause container's, and the host name.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contrast_tasks.policy.requests import fill_defaults
+from contrast_tasks.agent_messages import fill_defaults
 from dev.peer.disks import with_disks
 from dev.peer.honest import CRI, PULL, annotations_of, container_name
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.requests import Request
 from contrast_tasks.policy.simulate import synthesise_lifecycle
 
 CRI = "io.kubernetes.cri."

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from contrast_tasks.agent_messages import Request, fill_defaults
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.requests import Request, fill_defaults
 from contrast_tasks.policy.text import render_policy
 from dev.peer.completion import (
     completed_create,

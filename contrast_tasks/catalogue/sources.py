@@ -285,6 +285,11 @@ RELEASE_ASSUMED = define(
     "the formats of a patch release are taken to be those of its minor release",
     "name the minor release if the nodes run it",
 )
+UNREACHABLE = define(
+    "G122 unreachable warning",
+    "the guest images of the releases would let nobody reach this tool's containers",
+    advice="docs/reference/platforms.md says what works where",
+)
 ANNOTATION_CONFLICT = define(
     "W101 annotation-conflict warning",
     "an annotation has one value on the object and another on its pod template",

@@ -28,7 +28,12 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         value = effective(settings, key)
         values[key] = {"value": value, "origin": origin}
         if (key, origin) == ("runtime.release", "default"):
-            origin = "default: the newest release with the platform"  # noqa: PLW2901
+            of = (
+                "the last with plain policies"
+                if settings.is_local
+                else "the newest with the platform"
+            )
+            origin = f"default: {of}"  # noqa: PLW2901
         line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
         context.console.data(f"{line}  # {origin}\n" if arguments.origin else f"{line}\n")
     return Report(command="config", result={"settings": values})

@@ -3,7 +3,6 @@
 import argparse
 
 from contrast_tasks.cli.context import Context
-from contrast_tasks.findings import raise_errors
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "coordinator --write deployment/coordinator.yml"
@@ -17,14 +16,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print coordinator.yml, or write it; generate adds it by itself unless [coordinator] include is false."""
     from contrast_tasks.prepare.coordinator import render_coordinator
+    from contrast_tasks.prepare.support import check_coordinator
     from contrast_tasks.releases.table import RELEASES
-    from contrast_tasks.settings.model import ComponentSettings
+    from contrast_tasks.settings.components import ComponentSettings
 
     settings = context.settings_if_any()
-    if settings:
-        from contrast_tasks.prepare.support import check_coordinator
-
-        raise_errors(check_coordinator(settings))
+    findings = check_coordinator(settings) if settings else []
     components = settings.components if settings else ComponentSettings()
     text = render_coordinator(settings.release if settings else RELEASES[-1], components)
-    return context.deliver("coordinator", text, arguments.write)
+    report = context.deliver("coordinator", text, arguments.write)
+    return report.replace(findings=tuple(findings))

@@ -15,7 +15,8 @@ from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.releases.choose import Unsupported, row_of
 from contrast_tasks.releases.table import Release
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.client.input_files import ManifestFile

@@ -17,7 +17,8 @@ from contrast_tasks.images.modules import source_files
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image, write_layout
 from contrast_tasks.images.recipe import ImageRecipe, parse_recipes
 from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 RECIPE = "images.toml"
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from contrast_tasks import resources
 from contrast_tasks.releases.table import Release
-from contrast_tasks.settings.model import ComponentSettings
+from contrast_tasks.settings.components import ComponentSettings
 
 TEMPLATE: Final = "templates/coordinator/coordinator.yml"
 # What our own process takes besides its image, in MiB (docs/internals/runtime.md 5).

@@ -13,7 +13,8 @@ from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.workloads import mappings_at, pod_spec, spec_path
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.pointers import Path, replaced
-from contrast_tasks.settings.model import COMPONENT_IMAGES, ComponentSettings, Settings
+from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 
 def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

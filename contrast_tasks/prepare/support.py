@@ -20,7 +20,8 @@ from contrast_tasks.prepare.mesh import mesh_values, requested
 from contrast_tasks.releases import support
 from contrast_tasks.releases.choose import full_name, is_exact
 from contrast_tasks.releases.support import Refusal
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 _CDI_PREFIX = "cdi.k8s.io/"
 _GPU_PREFIX = "nvidia.com/"
@@ -110,7 +111,8 @@ def _holds(settings: Settings, refusal: Refusal) -> bool:
 
 def _finding(refusal: Refusal, settings: Settings, where: Location, about: str = "") -> Finding:
     message = refusal.message(settings.release_name, settings.platform)
-    return Finding(catalogue.UNSUPPORTED, where, f"{about}{message}", refusal.hint)
+    entry = catalogue.UNSUPPORTED if refusal.is_certain else catalogue.UNREACHABLE
+    return Finding(entry, where, f"{about}{message}", refusal.hint)
 
 
 def _has_our_container(doc: DocIndex, settings: Settings) -> bool:
@@ -148,9 +150,9 @@ def _unnamed(settings: Settings, confidential: Sequence[DocIndex]) -> Iterator[F
         if is_used and found == getattr(default, name):
             yield Finding(
                 catalogue.UNSUPPORTED,
-                settings.where("components.reference"),
-                f"components.reference is true and components.{name} is {found}, an image of this tool;"
-                f" expected that of the reference product's release {settings.release_name}",
+                settings.where(f"components.{name}"),
+                f"components.{name} is {found}, an image of this tool, and the others are the reference product's;"
+                f" expected that of release {settings.release_name}",
                 f"set {name} under [components], with its digest",
             )
 

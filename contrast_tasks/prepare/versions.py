@@ -8,7 +8,8 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.releases.choose import full_name
-from contrast_tasks.settings.model import COMPONENT_IMAGES, Settings
+from contrast_tasks.settings.components import COMPONENT_IMAGES
+from contrast_tasks.settings.model import Settings
 
 
 def other_versions(settings: Settings) -> list[Finding]:
@@ -18,7 +19,7 @@ def other_versions(settings: Settings) -> list[Finding]:
     """
     is_theirs = settings.components.are_reference
     if is_theirs:
-        wanted, reason = full_name(settings.release_name), "[components] reference says so"
+        wanted, reason = full_name(settings.release_name), "the images are the reference product's"
     else:
         wanted = __version__
         reason = "the injected containers and the tool that generates their policies must have the same version"

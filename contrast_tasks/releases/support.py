@@ -1,6 +1,6 @@
 """What does not work yet, by release and platform: the reason and the way out of each.
 
-`lint` and `generate` refuse it, and docs/reference/platforms.md lists it. Source: docs/internals/releases.md 4; docs/internals/policy.md 4.13, 5.
+`lint` and `generate` refuse it, or warn where it depends on the guest image, and docs/reference/platforms.md lists it. Source: docs/internals/releases.md 4; docs/internals/policy.md 4.13, 5.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ class Refusal(Record):
     """Something that a deployment may ask for and that does not work.
 
     feature: the subject of a sentence that ends in `does not work`. hint: the way out. platforms: where it does not work.
+    is_certain: False if it depends on the guest image, and is only warned of.
     of: whose injected containers do not do it, "" for either. is_in: whether it holds for a release.
     """
 
@@ -25,6 +26,7 @@ class Refusal(Record):
     platforms: tuple[str, ...]
     of: Literal["", "tool", "reference product"] = ""
     is_in: Callable[[Release], bool] = lambda _: True
+    is_certain: bool = True
 
     def holds(self, release: Release, platform: str, *, are_reference: bool) -> bool:
         """Return whether it is refused; are_reference: the injected containers are those of the reference product."""
@@ -50,7 +52,7 @@ _GPU_PLATFORMS = tuple(
     if any(name in row.platforms and not row.has_guest_hooks for row in RELEASES)
 )
 _USE_REFERENCE = (
-    "set reference = true under [components] in contrast.toml and name the release's three images"
+    "name the three images of the reference product's release under [components] in contrast.toml"
 )
 
 POLICIES = Refusal(
@@ -72,17 +74,18 @@ SIMULATED = Refusal(
     name="reference-containers",
     feature="a pod with the reference product's containers",
     reason="they ask a processor for evidence, and on this machine one is simulated",
-    hint="remove reference = true under [components]",
+    hint="remove their images from [components]",
     platforms=_names(lambda each: each.tee == "simulated"),
     of="reference product",
 )
 CONTAINERS = Refusal(
     name="containers",
     feature="a pod with this tool's Coordinator or initializer",
-    reason="the guest drops incoming connections until one of the pod's containers lets them in, and ours do not",
-    hint=_USE_REFERENCE,
+    reason="a guest image of the release drops incoming connections until one of the pod's containers lets them in, and ours do not",
+    hint=f"{_USE_REFERENCE}; a guest image of your own may let them in",
     platforms=_CLUSTERS,
     of="tool",
+    is_certain=False,
 )
 MESH = Refusal(
     name="service-mesh",

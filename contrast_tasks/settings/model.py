@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from contrast_tasks import __version__
 from contrast_tasks.declare.shapes import (
     ANY_TEXT,
     BOOL,
@@ -26,6 +25,7 @@ from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
 from contrast_tasks.releases.choose import row_of
 from contrast_tasks.releases.table import Channel, Release
+from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.values import (
     ADDRESS,
     HANDLER,
@@ -86,39 +86,6 @@ class WorkloadSettings(Record):
         """Return the place of a key of the table, with its pointer in the settings."""
         path = ("workloads", self._key, key)
         return self._places.get(path, self.where).replace(pointer=to_pointer(path))
-
-
-class ComponentSettings(Record):
-    """Image references of the injected containers and of the Coordinator.
-
-    are_reference: they are the reference product's, and get what its own `generate` gives them.
-    """
-
-    initializer: str = member(
-        TEXT,
-        "image of the container that fetches certificates",
-        default=f"contrast-tasks/initializer:{__version__}",
-    )
-    service_mesh: str = member(
-        TEXT, "image of the proxy container", default=f"contrast-tasks/service-mesh:{__version__}"
-    )
-    coordinator: str = member(
-        TEXT,
-        "image of the Coordinator, if its resources are the ones added by generate",
-        default=f"contrast-tasks/coordinator:{__version__}",
-    )
-    are_reference: bool = member(
-        BOOL,
-        "whether the three images are those of the reference product's release",
-        name="reference",
-        default=False,
-    )
-
-
-# The members that name an image.
-COMPONENT_IMAGES = tuple(
-    name for name in ComponentSettings.parts if isinstance(ComponentSettings.defaults[name], str)
-)
 
 
 class ReferenceOverrides(Record):

@@ -17,7 +17,8 @@ from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_loc
 from contrast_tasks.images.resolve import ImageSource
 from contrast_tasks.platforms import platform
 from contrast_tasks.pods.references import ImageReference, parse_reference
-from contrast_tasks.settings.model import COMPONENT_IMAGES, ComponentSettings, Settings
+from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.images.documents import Descriptor

@@ -15,7 +15,8 @@ from contrast_tasks.platforms import (
 )
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Channel
-from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings, WorkloadSettings
 from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contrast_tasks.platforms import INSECURE, PLATFORMS, WHY_NOT_INSECURE
 from contrast_tasks.releases.choose import default_for
-from contrast_tasks.releases.support import CONTAINERS, PROJECT, REFUSALS, SEVERAL_COORDINATORS
+from contrast_tasks.releases.support import PROJECT, REFUSALS, SEVERAL_COORDINATORS
 from contrast_tasks.releases.table import RELEASES, UNSUPPORTED, IdBlocks, Release
 from dev.reference.markdown import NOTICE, code, prose, table
 
@@ -20,8 +20,7 @@ INTRODUCTION = """\
 A patch release has the formats of its minor release, as far as is known: v1.12.2 is taken as v1.12.0, with a warning [G121](findings.md).
 """
 
-FOR_EVERY_POD = (*PROJECT, CONTAINERS)
-_CONTAINERS = "Own containers are those of this tool; those of the reference product are used with `[components] reference = true`. The names in the cells are explained below."
+_CONTAINERS = "Own containers are those of this tool; those of the reference product are used where `[components]` names them. The names in the cells are explained below."
 
 
 def render_platforms(root: Path) -> str:
@@ -89,11 +88,16 @@ def _works(release: Release, platform: str, *, are_reference: bool) -> str:
     refused = [
         each for each in REFUSALS if each.holds(release, platform, are_reference=are_reference)
     ]
-    fatal = [each for each in refused if each in FOR_EVERY_POD]
-    names = ", ".join(code(each.name) for each in fatal or refused)
+    fatal = [each for each in refused if each in PROJECT]
+    names = ", ".join(code(each.name) for each in fatal or refused if each.is_certain)
     if fatal:
         return f"no: {names}"
-    return f"yes, without {names}" if names else "yes"
+    unsure = (
+        ""
+        if all(each.is_certain for each in refused)
+        else ", with a guest image that lets connections in"
+    )
+    return f"yes, without {names}{unsure}" if names else f"yes{unsure}"
 
 
 def _registers(release: Release) -> str:

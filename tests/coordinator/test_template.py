@@ -8,11 +8,11 @@ import yaml
 
 from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.releases.table import RELEASES, V1_9, V1_16, V1_21, Release
-from contrast_tasks.settings.model import ComponentSettings
+from contrast_tasks.settings.components import ComponentSettings
 from coordinator.options import parse_options
 
 OURS = ComponentSettings()
-THEIRS = ComponentSettings(coordinator="reference/coordinator:v1.21.0", are_reference=True)
+THEIRS = ComponentSettings(coordinator="reference/coordinator:v1.21.0", are_declared_reference=True)
 Objects = Mapping[tuple[str, str], dict[str, Any]]
 
 

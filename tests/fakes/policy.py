@@ -230,7 +230,7 @@ def coordinator() -> PolicyData:
     """Return the expectations of the Coordinator's own StatefulSet as it is shipped."""
     from contrast_tasks.prepare.coordinator import render_coordinator
     from contrast_tasks.releases.table import RELEASES
-    from contrast_tasks.settings.model import ComponentSettings
+    from contrast_tasks.settings.components import ComponentSettings
 
     text = render_coordinator(RELEASES[-1], ComponentSettings())
     documents = [each for each in yaml.safe_load_all(text) if each["kind"] == "StatefulSet"]

@@ -15,7 +15,8 @@ from contrast_tasks.images.packing import (
 )
 from contrast_tasks.images.unpack import unpack
 from contrast_tasks.pods.references import parse_reference
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 from tests.fakes.images import make_image, write_images
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "emojivoto"

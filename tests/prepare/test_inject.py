@@ -9,7 +9,8 @@ from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.prepare.memory import ImageMemory
 from contrast_tasks.prepare.workload import Prepared, prepare
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 PREFIX = "contrast.edgeless.systems/"
 MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
@@ -26,7 +27,7 @@ SETTINGS = Settings(
     ),
 )
 # An initializer of ours opens no encrypted volume.
-THEIRS = SETTINGS.replace(components=SETTINGS.components.replace(are_reference=True))
+THEIRS = SETTINGS.replace(components=SETTINGS.components.replace(are_declared_reference=True))
 POD = """\
 apiVersion: v1
 kind: Pod

@@ -8,7 +8,8 @@ from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.platforms import platform
 from contrast_tasks.prepare.memory import check_memory_bound, image_memory
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import COORDINATOR, FakeProject, locked
 
@@ -158,7 +159,9 @@ def test_memory_for_our_own_images_is_what_they_take_unpacked_and_while_they_are
 
     assert image_memory(settings, lock) == (400, 57)
     assert image_memory(settings.replace(platform="local"), lock) == (0, 0)
-    assert image_memory(settings.replace(components=ours.replace(are_reference=True)), lock) == (
+    assert image_memory(
+        settings.replace(components=ours.replace(are_declared_reference=True)), lock
+    ) == (
         0,
         0,
     )

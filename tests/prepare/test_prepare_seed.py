@@ -14,7 +14,8 @@ from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.prepare.workload import prepare
-from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings, WorkloadSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "seed"
 VANILLA = (GOLDEN / "emojivoto-demo.yml").read_text()
@@ -23,7 +24,7 @@ WHERE = Location(file="contrast.toml", line=1)
 COMPONENTS = ComponentSettings(
     initializer="contrast-tasks/initializer:0.1.0@sha256:" + "1" * 64,
     service_mesh="contrast-tasks/service-mesh:0.1.0@sha256:" + "2" * 64,
-    are_reference=True,
+    are_declared_reference=True,
 )
 SETTINGS = Settings(
     components=COMPONENTS,

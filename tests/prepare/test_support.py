@@ -12,13 +12,14 @@ from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.index import index_file
 from contrast_tasks.platforms import PLATFORMS
 from contrast_tasks.prepare.workload import check_sources, prepare
-from contrast_tasks.settings.model import ComponentSettings, Settings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings
 
 THEIRS = ComponentSettings(
     initializer="theirs/initializer",
     service_mesh="theirs/mesh",
     coordinator="theirs/coordinator",
-    are_reference=True,
+    are_declared_reference=True,
 )
 OURS = ComponentSettings()
 CLUSTERS = [each.name for each in PLATFORMS if each.name not in ("local", "aks-clh-snp")]
@@ -71,18 +72,21 @@ def of_project(
     settings: Settings, metadata: str = "", runtime_class: str = "contrast-cc"
 ) -> list[Finding]:
     index = index_file(POD % (metadata, runtime_class, ""), "web.yml")
-    return [each for each in check_sources([index], settings) if each.code in ("G120", "G121")]
+    return [
+        each for each in check_sources([index], settings) if each.code in ("G120", "G121", "G122")
+    ]
 
 
 @pytest.mark.parametrize("platform", CLUSTERS)
-def test_no_pod_with_our_containers_is_made_for_a_cluster(platform: str) -> None:
+def test_a_guest_of_a_release_lets_nobody_reach_our_containers(platform: str) -> None:
     settings = project(platform, newest(platform), OURS)
 
     found = [each for each in of_project(settings) if "initializer" in each.message]
 
     assert [str(each.where) for each in found] == ["contrast.toml:1"]
     assert f"platform {platform} with release {newest(platform)}" in found[0].message
-    assert "reference = true under [components]" in found[0].hint
+    assert [(each.code, each.severity.value) for each in found] == [("G122", "warning")]
+    assert "under [components] in contrast.toml" in found[0].hint
 
 
 def test_pods_without_our_containers_are_not_asked_for_others() -> None:

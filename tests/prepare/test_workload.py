@@ -12,7 +12,8 @@ from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.index import index_file
 from contrast_tasks.prepare.workload import Prepared, check_sources, prepare
-from contrast_tasks.settings.model import ComponentSettings, Settings, WorkloadSettings
+from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.model import Settings, WorkloadSettings
 
 PREFIX = "contrast.edgeless.systems/"
 INGRESS = PREFIX + "servicemesh-ingress"
@@ -21,7 +22,7 @@ COMPONENTS = ComponentSettings(
     initializer="theirs/initializer:dev",
     service_mesh="theirs/mesh:dev",
     coordinator="theirs/coordinator:dev",
-    are_reference=True,
+    are_declared_reference=True,
 )
 CLASS = "contrast-cc-k3s-qemu-snp-0a1b2c3d"
 WEB = """\

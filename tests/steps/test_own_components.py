@@ -6,7 +6,7 @@ import pytest
 
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.lock import parse_lock
-from contrast_tasks.settings.model import ComponentSettings
+from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.steps.project import Spec
 from contrast_tasks.tasks.workspace import open_project
 from tests.fakes.commands import Terminal, quiet_environment

@@ -1,7 +1,8 @@
 """What differs between Kata's shims, one row each. Nothing else in this package knows a version of them.
 
 Source: recordings of the shim 4.1.0, stock and configured as in the reference product, and of 3.30.0 with its patches.
-Rows of older ones are read in docs/internals/policy.md 3.6, 5, 8 and docs/internals/releases.md 1.1, 1.4.
+Rows of older ones are read in docs/internals/policy.md 3.6, 5, 8 and docs/internals/releases.md 1.1, 1.4, those of AKS in
+docs/internals/aks.md 1.
 """
 
 from typing import Final, Literal
@@ -13,26 +14,35 @@ EmptyDirs = Literal["block-encrypted", "block-plain", "local"]
 """Where the files of an emptyDir are: on a disk of its own, whose key the guest makes or not, or in the guest's folders."""
 
 
+CopyForm = Literal["typed", "bytes", "link"]
+"""What a CopyFile request shows to a policy: type and target of the file, its bytes, or the target of a link alone."""
+
+
 class Shim(Record):
     """One version of the shim with its configuration, as far as its requests differ from those of others.
 
     describes_pull: the storage of an image says what the agent's own puller needs. repeats_network: the network is set up
-    again when the sandbox starts. sends_data: CopyFile requests reach a policy with the bytes of the file.
-    policy_in_bytes: the policy is sent as it is in the annotation, decoded but not read as text.
+    again when the sandbox starts. attaches_layers: the layers of images are disks, and the agent of such guests describes
+    the environment of a container beside the request. has_ports: the messages have members for ports of standard streams.
+    interface_path: the member for the PCI path of an interface. policy_in_bytes: the policy is sent as it is in the annotation, decoded but not read as text.
     """
 
     name: str
     empty_dirs: EmptyDirs = "local"
     describes_pull: bool = True
     repeats_network: bool = False
-    sends_data: bool = False
+    copy_form: CopyForm = "typed"
+    attaches_layers: bool = False
+    has_ports: bool = True
+    interface_path: Literal["devicePath", "pciPath"] = "devicePath"
     policy_in_bytes: bool = False
 
 
 _STOCK: Final = Shim(name="stock-4.1.0", empty_dirs="block-encrypted")
 _V3_30: Final = Shim(name="contrast-3.30.0", describes_pull=False, repeats_network=True)
-_V3_22: Final = _V3_30.replace(name="contrast-3.22.0", sends_data=True)
+_V3_22: Final = _V3_30.replace(name="contrast-3.22.0", copy_form="bytes")
 _V3_18: Final = _V3_22.replace(name="contrast-3.18.0", policy_in_bytes=True)
+_AKS: Final = Shim(name="aks-3.15", copy_form="link", attaches_layers=True)
 
 SHIMS: Final = (
     _V3_18.replace(name="contrast-3.17.0", policy_in_bytes=False),
@@ -41,6 +51,8 @@ SHIMS: Final = (
     _V3_30,
     _STOCK,
     _STOCK.replace(name="contrast-4.1.0", empty_dirs="local"),
+    _AKS.replace(name="aks-3.2", has_ports=False, interface_path="pciPath"),
+    _AKS,
 )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from contrast_tasks.agent_messages import Request
 from contrast_tasks.runtime.host_files import Entry
+from contrast_tasks.runtime.shim_versions import CopyForm
 
 GUEST_FOLDER = "/run/kata-containers/shared/containers/"
 # Largest part of a file in one request, in bytes.
@@ -15,11 +16,11 @@ _TYPES = {stat.S_IFREG: "Regular", stat.S_IFDIR: "Directory", stat.S_IFLNK: "Sym
 
 
 def copy_requests(
-    entries: Iterable[Entry], path: str, purpose: str, *, sends_data: bool
+    entries: Iterable[Entry], path: str, purpose: str, *, form: CopyForm
 ) -> Iterator[Request]:
     """Yield the requests that make a tree at a path of the guest, or some of its entries.
 
-    sends_data: the form before the agent read the message for its policy; the bytes of files are zeros here.
+    The bytes of files are zeros here.
     """
     for entry in entries:
         target = f"{path}/{entry.path}" if entry.path else path
@@ -33,7 +34,9 @@ def copy_requests(
                 "gid": entry.gid,
                 "offset": offset,
             }
-            if sends_data:
+            if form == "link":
+                message["symlink_src"] = entry.target or ""
+            elif form == "bytes":
                 part = bytes(min(_PART, entry.size - offset))
                 message["data"] = list(entry.target.encode() if entry.target else part)
             else:

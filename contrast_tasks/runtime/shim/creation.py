@@ -5,8 +5,10 @@ from typing import Any, Final, NamedTuple
 
 from contrast_tasks.agent_messages import Request, fill_defaults
 from contrast_tasks.annotations import POLICY_KEYS
-from contrast_tasks.runtime.shim.copies import copy_requests
+from contrast_tasks.runtime.shim.copies import GUEST_FOLDER, copy_requests
+from contrast_tasks.runtime.shim.forms import in_form
 from contrast_tasks.runtime.shim.images import pull_storage
+from contrast_tasks.runtime.shim.layers import layer_storages
 from contrast_tasks.runtime.shim.mounts import Copied, Guest, guest_mounts
 from contrast_tasks.runtime.shim.oci import shares_processes, specification
 from contrast_tasks.runtime.shim_versions import Shim
@@ -48,25 +50,29 @@ def creation(
     ]
     found = guest_mounts(spec["mounts"], guest)
     annotations = _annotations(identifier, spec)
-    root = f"/run/kata-containers/{identifier}/rootfs"
-    pull = pull_storage(annotations, root, rootfs, is_described=shim.describes_pull)
+    if shim.attaches_layers:
+        root = f"{GUEST_FOLDER}{identifier}"
+        image = layer_storages(rootfs, root, guest.layer_address)
+    else:
+        root = f"/run/kata-containers/{identifier}/rootfs"
+        image = (pull_storage(annotations, root, rootfs, is_described=shim.describes_pull),)
     message = {
         "container_id": identifier,
         "exec_id": identifier,
         "devices": devices,
-        "storages": [pull, *found.storages],
+        "storages": [*image, *found.storages],
         "OCI": specification(spec, mounts=found.mounts, annotations=annotations, root=root),
         "sandbox_pidns": shares_processes(spec),
     }
     kind = "CreateContainerRequest"
-    create = Request(kind, fill_defaults(kind, message), f"create {name}")
+    create = in_form(Request(kind, fill_defaults(kind, message), f"create {name}"), shim)
     return Creation((*_copies(found.copies, name, shim), create), found.copies)
 
 
 def _copies(copies: Sequence[Copied], name: str, shim: Shim) -> Iterator[Request]:
     for each in copies:
         purpose = f"copy {each.destination} of {name}"
-        yield from copy_requests(each.tree, each.folder, purpose, sends_data=shim.sends_data)
+        yield from copy_requests(each.tree, each.folder, purpose, form=shim.copy_form)
 
 
 def _device(given: Mapping[str, Any], guest: Guest) -> dict[str, Any]:

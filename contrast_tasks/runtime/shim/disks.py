@@ -1,8 +1,10 @@
-"""The disks that a shim attaches to its guest, all to one SCSI controller."""
+"""The disks that a shim attaches to its guest: all to one SCSI controller, or each to a PCI slot of its own."""
 
 from typing import Final
 
 _UNITS: Final = 256  # of one target
+# Slots of a PCI segment; the first segment is not used for disks that are attached later. docs/internals/aks.md 1.4.
+_SLOTS: Final = 31
 
 
 class Disks:
@@ -14,12 +16,20 @@ class Disks:
 
     def attach(self, disk: str, container: str) -> str:
         """Return the address of a disk, `target:unit`; disk: a folder or device of the host."""
+        target, unit = divmod(self._number(disk, container), _UNITS)
+        return f"{target}:{unit}"
+
+    def attach_to_pci(self, disk: str, container: str) -> str:
+        """Return the PCI address of a disk."""
+        segment, slot = divmod(self._number(disk, container), _SLOTS)
+        return f"{segment + 1:04x}:00:{slot + 1:02x}.0"
+
+    def _number(self, disk: str, container: str) -> int:
         if disk not in self._numbers:
             used = set(self._numbers.values())
             self._numbers[disk] = next(n for n in range(len(used) + 1) if n not in used)
         self._users.setdefault(disk, set()).add(container)
-        target, unit = divmod(self._numbers[disk], _UNITS)
-        return f"{target}:{unit}"
+        return self._numbers[disk]
 
     def release(self, container: str) -> None:
         """Detach the disks that only this container used."""

@@ -59,7 +59,8 @@ class Guest(NamedTuple):
     """What mounts depend on besides themselves.
 
     name_copy: gives a destination's copy its name in the guest. disk_address: the address of the disk for a folder of the
-    host, attached if it is not yet.
+    host, attached if it is not yet; layer_address: of the disk for a layer of that name. root_end: what follows an
+    identifier in the paths of root file systems.
     """
 
     empty_dirs: EmptyDirs
@@ -67,6 +68,8 @@ class Guest(NamedTuple):
     files: HostFiles
     name_copy: Callable[[str], str]
     disk_address: Callable[[str], str]
+    layer_address: Callable[[str], str]
+    root_end: str = "/rootfs"
 
 
 def guest_mounts(given: list[Mount], guest: Guest) -> GuestMounts:
@@ -135,7 +138,7 @@ def _memory_storage(source: str, guest: Guest) -> Mapping[str, Any]:
 
 
 def _local_storage(source: str, guest: Guest) -> Mapping[str, Any]:
-    folder = f"{GUEST_FOLDER}{guest.sandbox_id}/rootfs/local"
+    folder = f"{GUEST_FOLDER}{guest.sandbox_id}{guest.root_end}/local"
     return filled_storage(
         driver="local",
         source="local",

@@ -14,6 +14,7 @@ from contrast_tasks.runtime.host_files import HostFiles, Tree
 from contrast_tasks.runtime.shim.copies import copy_requests
 from contrast_tasks.runtime.shim.creation import Spec, creation, is_sandbox, name_of
 from contrast_tasks.runtime.shim.disks import Disks
+from contrast_tasks.runtime.shim.forms import in_form
 from contrast_tasks.runtime.shim.mounts import SHM_STORAGE, Copied, Guest
 from contrast_tasks.runtime.shim.network import Network, network_requests
 from contrast_tasks.runtime.shim.oci import executed, resources
@@ -70,7 +71,7 @@ class ShimService:
         self._sandbox_id = identifier
         yield _request("CheckRequest", "see whether the agent answers", service="")
         yield from self._policy(spec["annotations"])
-        yield from network_requests(self._host.network)
+        yield from self._network()
         yield self._create_sandbox(identifier, spec)
         yield _request(
             "GuestDetailsRequest",
@@ -80,7 +81,7 @@ class ShimService:
         )
         yield from self._create(identifier, spec, rootfs)
         if self._shim.repeats_network:
-            yield from network_requests(self._host.network)
+            yield from self._network()
 
     def start(self, identifier: str, *, tty: bool = False) -> Iterator[Request]:
         """Start a container."""
@@ -102,13 +103,14 @@ class ShimService:
         exec_id = f"00000000-0000-4000-8000-{self._executed:012x}"
         container.execs[key] = exec_id
         purpose = f"run {process['args'][0].rpartition('/')[2]} in {container.name}"
-        yield _request(
+        request = _request(
             "ExecProcessRequest",
             purpose,
             container_id=identifier,
             exec_id=exec_id,
             process=executed(process),
         )
+        yield in_form(request, self._shim)
         yield from self._read(identifier, exec_id, purpose, tty=tty)
 
     def exit(self, identifier: str, key: str = "") -> Iterator[Request]:
@@ -183,7 +185,7 @@ class ShimService:
                         new,
                         copied.folder,
                         f"copy {copied.destination} of {container.name}",
-                        sends_data=self._shim.sends_data,
+                        form=self._shim.copy_form,
                     )
 
     def _policy(self, annotations: Mapping[str, str]) -> Iterator[Request]:
@@ -193,7 +195,7 @@ class ShimService:
             yield _request("SetPolicyRequest", "set the policy", policy=policy)
 
     def _create_sandbox(self, identifier: str, spec: Spec) -> Request:
-        return _request(
+        request = _request(
             "CreateSandboxRequest",
             "create the sandbox",
             hostname=spec.get("hostname", ""),
@@ -201,6 +203,11 @@ class ShimService:
             storages=[SHM_STORAGE],
             sandbox_id=identifier,
         )
+        return in_form(request, self._shim)
+
+    def _network(self) -> Iterator[Request]:
+        for request in network_requests(self._host.network):
+            yield in_form(request, self._shim)
 
     def _create(
         self, identifier: str, spec: Spec, rootfs: Sequence[Mapping[str, Any]]
@@ -211,6 +218,8 @@ class ShimService:
             files=self._host.files,
             name_copy=lambda base: self._copy_name(identifier, base),
             disk_address=lambda disk: self._disks.attach(disk, identifier),
+            layer_address=lambda name: self._disks.attach_to_pci(name, identifier),
+            root_end="" if self._shim.attaches_layers else "/rootfs",
         )
         found = creation(identifier, spec, rootfs, shim=self._shim, guest=guest)
         self._containers[identifier] = _Running(spec, found.copies)

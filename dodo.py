@@ -61,6 +61,11 @@ def task_peer_suite() -> dict[str, Any]:
     return chore("dev.peer.chore:run_peer_suite", pos_arg="words", options=images)
 
 
+def task_judged() -> dict[str, Any]:
+    """Ask generated policies for the requests of recorded pods; the word behind it is the folder of the recordings."""
+    return chore("dev.judged.chore:run_judged", pos_arg="words")
+
+
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")

@@ -46,6 +46,15 @@ _LINUX: Mapping[str, Any] = {
     "MountLabel": "",
     "IntelRdt": None,
 }
+_RESOURCES: Mapping[str, Any] = {
+    "Devices": [],
+    "Memory": None,
+    "CPU": None,
+    "Pids": None,
+    "BlockIO": None,
+    "HugepageLimits": [],
+    "Network": None,
+}
 _OCI: Mapping[str, Any] = {
     "Version": "",
     "Process": None,
@@ -98,6 +107,7 @@ _TOP: Mapping[str, Mapping[str, Any]] = {
         "offset": 0,
     },
     "RemoveContainerRequest": {"container_id": "", "timeout": 0},
+    "UpdateContainerRequest": {"container_id": "", "resources": None},
     "UpdateInterfaceRequest": {"interface": None},
     "UpdateRoutesRequest": {"routes": None},
     "AddARPNeighborsRequest": {"neighbors": None},
@@ -118,15 +128,18 @@ _NESTED: Mapping[str, Mapping[str, Any]] = {
         "Permitted": [],
         "Ambient": [],
     },
-    "Resources": {
-        "Devices": [],
-        "Memory": None,
-        "CPU": None,
-        "Pids": None,
-        "BlockIO": None,
-        "HugepageLimits": [],
-        "Network": None,
+    "Resources": _RESOURCES,
+    "resources": _RESOURCES,
+    "Memory": {
+        **dict.fromkeys(("Limit", "Reservation", "Swap", "Kernel", "KernelTCP", "Swappiness"), 0),
+        "DisableOOMKiller": False,
     },
+    "CPU": {
+        **dict.fromkeys(("Shares", "Quota", "Period", "RealtimeRuntime", "RealtimePeriod"), 0),
+        "Cpus": "",
+        "Mems": "",
+    },
+    "HugepageLimits": {"Pagesize": "", "Limit": 0},
     "Mounts": {"destination": "", "source": "", "type_": "", "options": []},
     "Namespaces": {"Type": "", "Path": ""},
     "devices": {"id": "", "type_": "", "vm_path": "", "container_path": "", "options": []},

@@ -47,8 +47,13 @@ WEAKER_IN_GUEST = define(
 )
 IMAGE_USER = define(
     "G210 image-user error",
-    "user or groups are defined only by the image, so the host cannot know them",
+    "the user of the image is not in its /etc/passwd, so no runtime starts it",
     "set securityContext.runAsUser and runAsGroup of the container",
+)
+IMAGE_USER_NAME = define(
+    "G217 image-user-name warning",
+    "the user of the image is a name, which a node without the files of the image cannot look up",
+    "the guest pulls the image, so its node may not see them; set runAsUser and runAsGroup of the container",
 )
 ENV_NAME = define(
     "G211 env-name error",

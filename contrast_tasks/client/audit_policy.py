@@ -103,8 +103,11 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
         yield f"  image    {image}"
     yield f"  command  {' '.join(_word(word) for word in process['args'])}"
     user = process["user"]
-    yield f"  user     {user['uid']}:{user['gid']}, in {process['cwd']}"
-    names = sorted({*env["fixed"], *env["optional"], *env["pattern"]})
+    identities = (f"{user['uid']}:{each['gid']}" for each in user["groups"])
+    yield f"  user     {' or '.join(dict.fromkeys(identities))}, in {process['cwd']}"
+    first = (each if isinstance(each, str) else each["of"] for each in env["head"])
+    known = {each.partition("=")[0] for each in first}
+    names = sorted({*known, *env["fixed"], *env["optional"], *env["pattern"]})
     yield f"  env      {' '.join(names) or '(none)'}"
     mounts = (*container["mounts"], *shared["mounts"]["containers"], *shared["mounts"]["all"])
     for mount in sorted(mounts, key=lambda row: str(row["dst"])):

@@ -17,6 +17,7 @@ from contrast_tasks.policy.expectations import (
 )
 from contrast_tasks.policy.fields import check_container, check_pod
 from contrast_tasks.policy.gpus import container_gpus
+from contrast_tasks.policy.hostnames import pod_hostname
 from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
 from contrast_tasks.policy.mounts import SERVICE_ACCOUNT, container_mounts, pause_mounts
 from contrast_tasks.policy.names import (
@@ -32,7 +33,7 @@ from contrast_tasks.policy.process import (
     is_privileged,
     pause_process,
 )
-from contrast_tasks.policy.profiles import DEFAULT_SYSCTLS, MASKED_PATHS, READONLY_PATHS
+from contrast_tasks.policy.profiles import MASKED_PATHS, READONLY_PATHS
 from contrast_tasks.policy.users import pause_user
 from contrast_tasks.policy.volumes import Volume, container_devices, container_storages
 
@@ -115,6 +116,7 @@ def _identity(context: PodContext) -> PodIdentity:
         name_sample=pattern[1],
         namespace=owner.namespace or None,
         annotations=forwarded,
+        hostname=pod_hostname(context),
     )
 
 
@@ -152,7 +154,6 @@ def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
 
 def _pause(context: PodContext) -> Container:
     image = context.profile.pause
-    host_network = context.spec.flag("hostNetwork")
     return Container(
         name="",
         kind="pause",
@@ -164,9 +165,8 @@ def _pause(context: PodContext) -> Container:
         images=(image.reference,),
         rootfs_ro=True,
         pidns=False,
-        masked=(*MASKED_PATHS, "/proc/asound"),
-        readonly=tuple(path for path in READONLY_PATHS if path != "/proc/asound"),
-        namespaces=("ipc", "mount") if host_network else ("ipc", "mount", "uts"),
+        masked=MASKED_PATHS,
+        readonly=READONLY_PATHS,
         propagation="",
         devices=(),
         gpus=0,
@@ -197,7 +197,6 @@ def _container(
         pidns=context.spec.flag("shareProcessNamespace"),
         masked=() if privileged else MASKED_PATHS,
         readonly=() if privileged else READONLY_PATHS,
-        namespaces=("ipc", "mount", "uts"),
         propagation=_propagation(mounts),
         devices=container_devices(context, place),
         gpus=gpus,
@@ -247,7 +246,7 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
 
 
 def _sysctls(context: PodContext) -> dict[str, str]:
-    found = dict(DEFAULT_SYSCTLS)
+    found = {}
     for place in context.security.entries("sysctls"):
         value = place.value.get("value")
         if isinstance(value, bool) or not isinstance(value, str | int):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
-from contrast_tasks.policy.expectations import Environment, EnvPattern
+from contrast_tasks.policy.expectations import Environment, EnvPattern, FirstVariable
 from contrast_tasks.policy.fieldrefs import field_value, resource_value
 from contrast_tasks.policy.gpus import VARIABLES as GPU_VARIABLES
 from contrast_tasks.policy.model import ImageFacts
@@ -13,6 +13,7 @@ from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.profiles import DEFAULT_PATH
 from contrast_tasks.policy.values import (
     API_SERVER_FAMILY,
+    HOSTNAME,
     NUMBER,
     SERVICE_FAMILY,
     Parts,
@@ -41,14 +42,14 @@ KNOWN_FAMILIES = frozenset(
 class ContainerEnvironment:
     """The variables of one container.
 
-    given: those that the pod defines, in order of definition; they override those of the image.
+    given: those that the pod defines, in order of definition.
     maybe_absent: names of given variables that may be missing.
     """
 
     def __init__(self, context: PodContext, container: Place, image: ImageFacts) -> None:
         self._context = context
         self._container = container
-        self._image = _split(image.env)
+        self._image = image.env
         self.given: dict[str, Parts] = {}
         self.maybe_absent: set[str] = set()
         self._read_env_from()
@@ -73,25 +74,32 @@ class ContainerEnvironment:
         return found
 
     def expectation(self, *, tty: bool, gpus: int = 0) -> Environment:
-        """Return the expected environment of the process; the pod's variables override the image's."""
-        fixed = _split((DEFAULT_PATH,)) | self._image
-        if tty:
-            fixed["TERM"] = "xterm"
+        """Return the expected environment of the process.
+
+        A variable of the pod takes the place of containerd's own, and follows that of the image, which stays.
+        """
+        head = _Head(tty=tty)
+        head.add(self._image)
+        fixed: dict[str, str] = {}
         optional: dict[str, tuple[str, ...]] = {}
         patterns: dict[str, EnvPattern] = {}
         for name, parts in self.given.items():
-            known = literal(parts)
-            if known is None:
-                patterns[name] = _pattern(name, parts, required=name not in self.maybe_absent)
-                fixed.pop(name, None)
-            elif name in self.maybe_absent:
-                optional[name] = (known, fixed.pop(name)) if name in fixed else (known,)
-            else:
+            known, required = literal(parts), name not in self.maybe_absent
+            if name in head.own:
+                entry = _pattern(name, parts) if known is None else f"{name}={known}"
+                head.replace(name, entry, required=required)
+            elif known is None:
+                patterns[name] = _pattern(name, parts, required=required)
+            elif required:
                 fixed[name] = known
+            else:
+                optional[name] = (known,)
         family = SERVICE_FAMILY if self._context.service_links else API_SERVER_FAMILY
         if gpus:
             family += _GPU_FAMILY
-        return Environment(fixed=fixed, optional=optional, patterns=patterns, family=family)
+        return Environment(
+            head=head.entries(), fixed=fixed, optional=optional, patterns=patterns, family=family
+        )
 
     def _read_env_from(self) -> None:
         for source in self._container.entries("envFrom"):
@@ -192,15 +200,42 @@ class ContainerEnvironment:
 
 def image_environment(image: ImageFacts) -> Environment:
     """Return the environment of the pause container, which has only the image's variables."""
-    return Environment(fixed=_split((DEFAULT_PATH,)) | _split(image.env))
+    head = _Head(tty=False, hostname=False)
+    head.add(image.env)
+    return Environment(head=head.entries())
 
 
-def _split(entries: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for entry in entries:
-        name, _, value = entry.partition("=")
-        found[name] = value
-    return found
+class _Head:
+    """The variables at the beginning: containerd's own, in which others take places, then those of the image.
+
+    own: entries by name, the accepted ones for each; none if the image takes the variable away.
+    Source: docs/internals/reality.md 1.1.
+    """
+
+    def __init__(self, *, tty: bool, hostname: bool = True) -> None:
+        self.own: dict[str, tuple[str | EnvPattern, ...]] = {"PATH": (DEFAULT_PATH,)}
+        if tty:
+            self.own["TERM"] = ("TERM=xterm",)
+        if hostname:
+            self.own["HOSTNAME"] = (_pattern("HOSTNAME", (HOSTNAME,)),)
+        self._rest: list[FirstVariable] = []
+
+    def add(self, image: tuple[str, ...]) -> None:
+        """Add the entries of an image; without `=` an entry only takes away one of containerd's own."""
+        for entry in image:
+            name, has_value, _ = entry.partition("=")
+            if name in self.own:
+                self.own[name] = (entry,) if has_value else ()
+            elif has_value:
+                self._rest.append(FirstVariable(name=name, choices=(entry,)))
+
+    def replace(self, name: str, entry: str | EnvPattern, *, required: bool) -> None:
+        """Put the pod's variable in the place of containerd's own, or beside it if it may be absent."""
+        self.own[name] = (entry,) if required else (*self.own[name], entry)
+
+    def entries(self) -> tuple[FirstVariable, ...]:
+        own = (FirstVariable(name=name, choices=each) for name, each in self.own.items() if each)
+        return (*own, *self._rest)
 
 
 def _env_text(value: str | bytes, kind: str) -> str | None:
@@ -215,7 +250,7 @@ def _env_text(value: str | bytes, kind: str) -> str | None:
         return None
 
 
-def _pattern(name: str, parts: Parts, *, required: bool) -> EnvPattern:
+def _pattern(name: str, parts: Parts, *, required: bool = True) -> EnvPattern:
     return EnvPattern(
         regex=f"^{escape(name)}={regex_of(parts)}$",
         sample=f"{name}={sample_of(parts)}",

@@ -13,15 +13,15 @@ from contrast_tasks.pods.volume_kinds import DirectoryKind
 from contrast_tasks.policy.model import Profile
 from contrast_tasks.records import Record
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 ContainerKind = Literal["pause", "init", "sidecar", "main"]
-SourceKind = Literal["eq", "file"] | DirectoryKind
+SourceKind = Literal["eq", "file", "block"] | DirectoryKind
 
 
 class Pattern(Record):
     """A value that only the host knows: an anchored regular expression and a text that it matches.
 
-    In both, `$(name)`, `$(namespace)` and `$(uid)` are replaced by the pod's identity in the request.
+    In both, `$(name)`, `$(namespace)`, `$(uid)` and `$(hostname)` are replaced by the pod's identity in the request.
     """
 
     regex: str
@@ -39,6 +39,21 @@ class EnvPattern(Record):
     required: bool
 
 
+class FirstVariable(Record):
+    """A variable at a fixed position: its name and the entries `NAME=value` that are accepted there."""
+
+    name: str
+    choices: tuple[str | EnvPattern, ...]
+
+    def to_json(self) -> str | dict[str, Any]:
+        """Return the form of the data block: a text, a pattern, or several of them."""
+        known = [each if isinstance(each, str) else {"re": each.regex} for each in self.choices]
+        if len(known) > 1:
+            return {"of": f"{self.name}=", "any": known}
+        only = known[0]
+        return only if isinstance(only, str) else {"of": f"{self.name}=", **only}
+
+
 # A pattern that matches no variable: no character precedes the start of a text.
 NOTHING = "x^"
 
@@ -46,10 +61,12 @@ NOTHING = "x^"
 class Environment(Record):
     """The expected environment of a process.
 
+    head: those of runtime and image, which come first and in this order. The others come in any order:
     fixed: value by name of variables that must be present. optional: accepted values by name of those that may be absent.
     family: pattern, without anchors, of the whole `NAME=value` of variables with other names.
     """
 
+    head: tuple[FirstVariable, ...] = ()
     fixed: Mapping[str, str] = {}
     optional: Mapping[str, tuple[str, ...]] = {}
     patterns: Mapping[str, EnvPattern] = {}
@@ -57,11 +74,24 @@ class Environment(Record):
 
 
 class User(Record):
-    """The numeric identity of a process; gids: the additional groups, sorted."""
+    """The numeric identity of a process; gids: the additional groups, sorted.
+
+    unseen: group and additional groups where the node does not see the files of the image, None if nothing differs.
+    """
 
     uid: int
     gid: int
     gids: tuple[int, ...]
+    unseen: tuple[int, tuple[int, ...]] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of the data block."""
+        seen = (self.gid, self.gids)
+        groups = [seen] if self.unseen in (None, seen) else [seen, self.unseen]
+        return {
+            "uid": self.uid,
+            "groups": [{"gid": gid, "gids": list(gids)} for gid, gids in filter(None, groups)],
+        }
 
 
 class Process(Record):
@@ -78,8 +108,9 @@ class Process(Record):
 class Mount(NamedTuple):
     """One mount point.
 
-    source: `eq` and the text, `file` and the base name of a copied file, or `ephemeral` or `local` and the volume.
-    options: the accepted lists. extra: options that the kernel may add to them.
+    source: `eq` and the text, `file` and the base name of a copied file, or `ephemeral`, `local` or `block` and the volume.
+    options: the accepted lists. extra: options that the kernel may add to them. written: the destination as the pod has it,
+    if that is not the shortest form.
     """
 
     destination: str
@@ -87,10 +118,12 @@ class Mount(NamedTuple):
     source: tuple[SourceKind, str]
     options: tuple[tuple[str, ...], ...]
     extra: tuple[str, ...] = ()
+    written: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of the data block."""
         return {
+            **({"written": self.written} if self.written else {}),
             "dst": self.destination,
             "type": self.type,
             "src": {"kind": self.source[0], "arg": self.source[1]},
@@ -102,14 +135,15 @@ class Mount(NamedTuple):
 class Storage(Record):
     """A directory that the agent creates for a volume before the container starts.
 
-    kind: `ephemeral` for a separate file system in memory, `local` for the guest's disk. counts: accepted numbers of
-    such storages.
+    kind: `ephemeral` for a separate file system in memory, `local` for the guest's disk, `block` for a disk that the guest
+    encrypts. counts: accepted numbers of such storages. fs_group: of a disk, the group that owns its files.
     """
 
-    kind: DirectoryKind
+    kind: Literal["block"] | DirectoryKind
     volume: str
     options: tuple[str, ...]
     counts: tuple[int, ...]
+    fs_group: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the form of the data block."""
@@ -118,7 +152,14 @@ class Storage(Record):
             "volume": self.volume,
             "options": list(self.options),
             "counts": list(self.counts),
+            **({"fs_group": self._fs_group()} if self.kind == "block" else {}),
         }
+
+    def _fs_group(self) -> dict[str, int] | None:
+        # The runtime asks for the change always, whatever fsGroupChangePolicy says.
+        if self.fs_group is None:
+            return None
+        return {"group_id": self.fs_group, "group_change_policy": 0}
 
 
 class Container(Record):
@@ -140,7 +181,6 @@ class Container(Record):
     pidns: bool
     masked: tuple[str, ...]
     readonly: tuple[str, ...]
-    namespaces: tuple[str, ...]
     propagation: str
     devices: tuple[str, ...]
     gpus: int
@@ -163,12 +203,14 @@ class PodIdentity(Record):
     """The identity of the pod.
 
     name_re: anchored pattern of its name, which name_sample matches. namespace: None lets the first request choose it.
+    hostname: None is the pod's name.
     """
 
     name_re: str
     name_sample: str
     namespace: str | None
     annotations: Mapping[str, str]
+    hostname: Value | None = None
 
 
 class PolicyData(Record):
@@ -202,6 +244,8 @@ class PolicyData(Record):
                 "name_re": self.pod.name_re,
                 "namespace": self.pod.namespace,
                 "annotations": dict(self.pod.annotations),
+                "hostname": None if self.pod.hostname is None else _value_json(self.pod.hostname),
+                "sysctls": dict(self.sysctls),
             },
             "paths": self.profile.paths_json(),
             "shared": shared.to_json(),
@@ -221,7 +265,6 @@ class _Shared:
         self.masked = model.masked
         self.readonly = model.readonly
         self.family = model.env.family
-        self.sysctls = data.sysctls
         self.all = _common([each.mounts for each in data.containers])
         workloads = [each.mounts for each in data.containers if each.kind != "pause"]
         self.workloads = tuple(m for m in _common(workloads) if m not in self.all)
@@ -237,7 +280,6 @@ class _Shared:
             "family": self.family,
             "masked": list(self.masked),
             "readonly": list(self.readonly),
-            "sysctls": dict(self.sysctls),
             "mounts": {
                 "all": [mount.to_json() for mount in self.all],
                 "containers": [mount.to_json() for mount in self.workloads],
@@ -252,24 +294,17 @@ class _Shared:
         return {
             "name": each.name,
             "kind": each.kind,
-            "type": {
-                "cri": "sandbox" if pause else "container",
-                "kata": "pod_sandbox" if pause else "pod_container",
-            },
             "after": list(each.after),
             "process": {
                 "args": [_value_json(arg) for arg in process.args],
                 "cwd": process.cwd,
                 "tty": process.tty,
                 "nnp": process.nnp,
-                "user": {
-                    "uid": process.user.uid,
-                    "gid": process.user.gid,
-                    "gids": list(process.user.gids),
-                },
+                "user": process.user.to_json(),
                 "caps": _or_shared(process.caps, self.caps),
             },
             "env": {
+                "head": [each.to_json() for each in env.head],
                 "fixed": dict(env.fixed),
                 "optional": {name: list(values) for name, values in env.optional.items()},
                 "pattern": {
@@ -286,7 +321,6 @@ class _Shared:
             "pidns": each.pidns,
             "masked": _or_shared(each.masked, self.masked),
             "readonly": _or_shared(each.readonly, self.readonly),
-            "namespaces": list(each.namespaces),
             "propagation": each.propagation,
             "devices": list(each.devices),
             "gpus": each.gpus,

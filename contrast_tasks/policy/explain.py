@@ -79,7 +79,7 @@ _CHECKS: Mapping[str, _Check] = {
     "E_INSTANCE": _Check("another instance of the container is still running"),
     "E_LOGS": _Check("the output of this container is not shown to the host"),
     "E_MASKED": _Check(
-        "the runtime masks fewer paths than the supported runtime",
+        "the runtime masks other paths than the supported runtimes",
         "OCI/Linux/MaskedPaths",
         "masked",
     ),
@@ -87,9 +87,8 @@ _CHECKS: Mapping[str, _Check] = {
         "compare volumeMounts of the container; it has a mount that the policy does not know"
     ),
     "E_MOUNT_MISSING": _Check("compare volumeMounts and automountServiceAccountToken"),
-    "E_NAMESPACES": _Check(
-        "compare hostNetwork, hostPID and hostIPC of the pod", "OCI/Linux/Namespaces", "namespaces"
-    ),
+    "E_NAMESPACES": _Check("compare hostPID and hostIPC of the pod"),
+    "E_HOSTNAME": _Check("compare hostname, subdomain and setHostnameAsFQDN of the pod"),
     "E_NNP": _Check("compare allowPrivilegeEscalation", _OCI + "NoNewPrivileges", "process/nnp"),
     "E_ORDER": _Check(
         "containers start in the order of the pod; check whether an earlier one failed"
@@ -100,7 +99,7 @@ _CHECKS: Mapping[str, _Check] = {
     ),
     "E_POD_NAMESPACE": _Check("the pod runs in another namespace than the one in its YAML"),
     "E_READONLY": _Check(
-        "the runtime protects fewer paths than the supported runtime",
+        "the runtime protects other paths than the supported runtimes",
         "OCI/Linux/ReadonlyPaths",
         "readonly",
     ),

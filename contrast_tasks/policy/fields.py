@@ -29,12 +29,13 @@ def _members(table: Mapping[str, str]) -> _Members:
 
 _POD = _names(
     # Used.
-    "containers initContainers volumes securityContext hostNetwork shareProcessNamespace enableServiceLinks "
-    "automountServiceAccountToken serviceAccountName serviceAccount "
+    "containers initContainers volumes securityContext shareProcessNamespace enableServiceLinks "
+    "automountServiceAccountToken serviceAccountName serviceAccount hostname subdomain setHostnameAsFQDN "
+    "hostnameOverride "
     # Irrelevant for the guest: scheduling, names, limits.
-    "activeDeadlineSeconds affinity dnsConfig dnsPolicy hostAliases hostname imagePullSecrets nodeName nodeSelector "
+    "activeDeadlineSeconds affinity dnsConfig dnsPolicy hostAliases imagePullSecrets nodeName nodeSelector "
     "os overhead preemptionPolicy priority priorityClassName readinessGates resources restartPolicy runtimeClassName "
-    "schedulerName schedulingGates setHostnameAsFQDN subdomain terminationGracePeriodSeconds tolerations "
+    "schedulerName schedulingGates terminationGracePeriodSeconds tolerations "
     "topologySpreadConstraints"
 )
 _CONTAINER = _names(
@@ -92,6 +93,7 @@ _IN_CONTAINER = _members(
 _REFUSED_POD: Mapping[str, tuple[Any, ...]] = {
     "hostPID": (False,),
     "hostIPC": (False,),
+    "hostNetwork": (False,),
     "hostUsers": (True,),
     "ephemeralContainers": ([],),
     "resourceClaims": ([],),

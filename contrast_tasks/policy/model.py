@@ -6,6 +6,7 @@ from typing import Any
 from contrast_tasks.pods.injected import INITIALIZER
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import Record
+from contrast_tasks.releases.table import EmptyDir
 
 ConfigKey = tuple[str, str | None, str]
 
@@ -65,7 +66,7 @@ class Profile(Record):
 
     shared_paths: prefixes of the paths to which the shim copies files. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of the pod annotations
-    that the runtime passes on. sandbox_storages: storages of CreateSandbox. requests: optional requests, and whether
+    that the runtime passes on. empty_dir: how an emptyDir on disk reaches the guest. sandbox_storages: storages of CreateSandbox. requests: optional requests, and whether
     they are allowed. gpu_resources: names of limits that request passed-through GPUs.
     """
 
@@ -85,6 +86,7 @@ class Profile(Record):
     )
     hidden_logs: frozenset[str] = frozenset({INITIALIZER})
     forwarded_annotations: tuple[str, ...] = ("io.katacontainers.",)
+    empty_dir: EmptyDir = "local"
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = {}
     gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)

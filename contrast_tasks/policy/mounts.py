@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
@@ -18,6 +19,7 @@ _PROPAGATION = {
     "Bidirectional": "rshared",
 }
 
+_SHM = "/dev/shm"  # noqa: S108  # a mount point in the guest
 _DEVICES = (
     Mount(
         destination="/proc",
@@ -38,7 +40,7 @@ _DEVICES = (
         options=(("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),),
     ),
     Mount(
-        destination="/dev/shm",  # noqa: S108  # a mount point in the guest
+        destination=_SHM,
         type="bind",
         source=("eq", "/run/kata-containers/sandbox/shm"),
         options=(("rbind",),),
@@ -54,7 +56,9 @@ _DEVICES = (
 
 def pause_mounts(*, privileged: bool) -> tuple[Mount, ...]:
     """Return the mounts of the pause container; privileged: whether any container of the pod is."""
-    resolv = _file("/etc/resolv.conf", ("rbind", "ro", "nosuid", "nodev", "noexec"))
+    # containerd 1.6 writes only the first two options.
+    short = ("rbind", "ro")
+    resolv = _file("/etc/resolv.conf", (*short, "nosuid", "nodev", "noexec"), short)
     # In a pod with a privileged container, newer runtimes mount /sys read-write in the pause container.
     access = ("ro", "rw") if privileged else ("ro",)
     return _sorted((*_DEVICES, _sys(access), resolv))
@@ -70,7 +74,15 @@ def container_mounts(
     security = container.mapping("securityContext")
     privileged = security.flag("privileged")
     own = tuple(_volume_mounts(context, container))
-    expected = {mount.destination: mount for mount in _DEVICES}
+    places = {mount.destination for _, mount in own}
+    # A mount at /dev takes the place of those below it, but not that of the shared memory.
+    expected = {
+        mount.destination: mount
+        for mount in _DEVICES
+        if "/dev" not in places
+        or not mount.destination.startswith("/dev/")
+        or mount.destination == _SHM
+    }
     defaults = (
         _sys(("rw",) if privileged else ("ro",)),
         _cgroup("rw" if privileged else "ro"),
@@ -87,9 +99,9 @@ def _kubelet_files(context: PodContext, container: Place, *, readonly: bool) -> 
     yield _file("/etc/hosts", ("rbind", "rprivate", "rw"))
     yield _file("/etc/hostname", ("rbind", "rprivate", access))
     yield _file("/etc/resolv.conf", ("rbind", "rprivate", access))
-    log = container.text("terminationMessagePath") or "/dev/termination-log"
-    if _is_clean(container.at("terminationMessagePath"), log):
-        yield _file(log, ("rbind", "rprivate", "rw"))
+    log = _destination(container, "terminationMessagePath", "/dev/termination-log")
+    if log is not None:
+        yield _file(log.shortest, ("rbind", "rprivate", "rw"), written=log.written)
     automount = context.given.service_account_automount
     if context.spec.flag("automountServiceAccountToken", default=automount):
         yield _file(SERVICE_ACCOUNT, ("rbind", "rprivate", "ro"))
@@ -99,41 +111,42 @@ def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volu
     seen: set[str] = set()
     for place in container.entries("volumeMounts"):
         for key in ("subPath", "subPathExpr"):
-            if place.has(key):
+            if place.text(key):
                 place.at(key).report(
                     catalogue.UNSUPPORTED_FIELD,
                     f"{key} is not supported: the host would choose what is mounted",
                     "mount the whole volume and name the file in it",
                 )
-        destination = place.text("mountPath")
-        if not _is_clean(place.at("mountPath"), destination):
+        destination = _destination(place, "mountPath")
+        if destination is None:
             continue
-        if destination in seen:
-            place.report(catalogue.MOUNT_PATH, f"{destination} is mounted twice")
-        seen.add(destination)
+        if destination.shortest in seen:
+            place.report(catalogue.MOUNT_PATH, f"{destination.shortest} is mounted twice")
+        seen.add(destination.shortest)
         volume = volume_of(context, place)
         if volume is not None:
             yield volume, _volume_mount(place, destination, volume)
 
 
-def _volume_mount(place: Place, destination: str, volume: Volume) -> Mount:
-    named = place.text("mountPropagation", "None")
+def _volume_mount(place: Place, destination: "_Destination", volume: Volume) -> Mount:
+    named = place.text("mountPropagation") or "None"
     propagation = _PROPAGATION.get(named)
     if propagation is None:
         place.at("mountPropagation").wrong(f"one of {', '.join(_PROPAGATION)}")
         propagation = "rprivate"
-    recursive = place.text("recursiveReadOnly", "Disabled")
+    recursive = place.text("recursiveReadOnly") or "Disabled"
     if recursive != "Disabled":
         place.at("recursiveReadOnly").report(
             catalogue.UNSUPPORTED_FIELD, f"recursiveReadOnly: {recursive} is not supported", hint=""
         )
     access = "ro" if place.flag("readOnly") or volume.readonly else "rw"
-    name = posixpath.basename(destination) if volume.source == "file" else volume.name
+    name = posixpath.basename(destination.shortest) if volume.source == "file" else volume.name
     return Mount(
-        destination=destination,
+        destination=destination.shortest,
         type="local" if volume.source == "local" else "bind",
         source=(volume.source, name),
         options=(("rbind", propagation, access),),
+        written=destination.written,
     )
 
 
@@ -141,7 +154,7 @@ def _refuse_image_volumes(
     container: Place, image: ImageFacts, expected: Mapping[str, Mount]
 ) -> None:
     for path in sorted(image.volumes):
-        if path.rstrip("/") in expected or path in expected:
+        if _shortest(path) in expected:
             continue
         name = "data" + path.rstrip("/").replace("/", "-").replace("_", "-").replace(".", "-")
         container.report(
@@ -152,24 +165,46 @@ def _refuse_image_volumes(
         )
 
 
-def _is_clean(place: Place, path: str) -> bool:
-    is_short = path.startswith("/") and path != "/" and posixpath.normpath(path) == path
-    if is_short and path.isprintable():
-        return True
-    if isinstance(place.value, str):
-        place.report(
-            catalogue.MOUNT_PATH,
-            f"{path!r} is not a printable absolute path in its shortest form",
-            f"write {posixpath.normpath('/' + path)}" if path.strip("/") and not is_short else "",
+class _Destination(NamedTuple):
+    """A mount point: its shortest form, and what the runtime passes on if that is another, else ""."""
+
+    shortest: str
+    written: str
+
+
+def _destination(place: Place, key: str, default: str = "") -> _Destination | None:
+    """Return the mount point in a field, None after an error.
+
+    The kubelet puts a slash before a relative one and changes nothing else. Source: docs/internals/reality.md 1.14.
+    """
+    path = place.text(key) or default
+    if not path:
+        place.at(key).report(catalogue.MOUNT_PATH, "a path is missing")
+        return None
+    written = path if path.startswith("/") else f"/{path}"
+    shortest = _shortest(written)
+    if shortest == "/" or not written.isprintable() or ":" in written:
+        place.at(key).report(
+            catalogue.MOUNT_PATH, f"{path!r} is not a printable path below the root, without colons"
         )
-    else:
-        place.report(catalogue.MOUNT_PATH, "a path is missing")
-    return False
+        return None
+    return _Destination(shortest, "" if written == shortest else written)
 
 
-def _file(destination: str, options: tuple[str, ...]) -> Mount:
-    name = posixpath.basename(destination.rstrip("/"))
-    return Mount(destination=destination, type="bind", source=("file", name), options=(options,))
+def _shortest(path: str) -> str:
+    """Return an absolute path without repeated slashes and dots; POSIX would keep two leading slashes."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _file(destination: str, *options: tuple[str, ...], written: str = "") -> Mount:
+    name = posixpath.basename(destination)
+    return Mount(
+        destination=destination,
+        type="bind",
+        source=("file", name),
+        options=options,
+        written=written,
+    )
 
 
 def _sys(access: tuple[str, ...]) -> Mount:

@@ -68,14 +68,16 @@ def is_privileged(container: Place) -> bool:
 
 def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -> tuple[Value, ...]:
     command, args = container.texts("command"), container.texts("args")
+    # containerd takes an entry point of one empty word for none (docs/internals/reality.md 1.2).
+    entrypoint = () if image.entrypoint == ("",) else image.entrypoint
     given: list[Value] = [value_of(expand(text, env.lookup)) for text in (*command, *args)]
     result: tuple[Value, ...]
     if command:
         result = tuple(given)
     elif args:
-        result = (*image.entrypoint, *given)
+        result = (*entrypoint, *given)
     else:
-        result = (*image.entrypoint, *image.cmd)
+        result = (*entrypoint, *image.cmd)
     if not result:
         container.report(
             catalogue.NO_COMMAND, "neither the image nor the container says what to run"
@@ -84,18 +86,20 @@ def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -
 
 
 def _no_new_privileges(security: Place) -> bool:
-    """Return no-new-privileges as the kubelet sets it: privileged processes and those with SYS_ADMIN may gain rights."""
-    raised = security.flag("privileged") or "SYS_ADMIN" in security.mapping("capabilities").texts(
-        "add"
-    )
-    return not security.flag("allowPrivilegeEscalation", default=True) and not raised
+    """Return no-new-privileges as the kubelet sets it; the API server refuses it for privileged containers."""
+    return not security.flag("allowPrivilegeEscalation", default=True)
 
 
 def _capabilities(security: Place) -> tuple[str, ...]:
-    """Return the effective capabilities: all if privileged, otherwise the default, plus added, minus dropped ones."""
+    """Return the effective capabilities: all if privileged, otherwise the default, plus added, minus dropped ones.
+
+    Source: docs/internals/reality.md 1.3.
+    """
     asked = security.mapping("capabilities")
     add, drop = _cap_names(asked, "add"), _cap_names(asked, "drop")
-    base = set(ALL_CAPS if security.flag("privileged") or "ALL" in add else DEFAULT_CAPS)
+    if security.flag("privileged"):
+        return tuple(sorted(ALL_CAPS))
+    base = set(ALL_CAPS if "ALL" in add else DEFAULT_CAPS)
     if "ALL" in drop:
         base = set()
     return tuple(sorted((base | add) - drop - {"ALL"}))
@@ -104,8 +108,9 @@ def _capabilities(security: Place) -> tuple[str, ...]:
 def _cap_names(asked: Place, key: str) -> set[str]:
     names = set()
     for place in asked.items(key):
-        if place.value in ALL_CAPS or place.value == "ALL":
-            names.add(place.value)
+        name = place.value.upper() if isinstance(place.value, str) else place.value
+        if name in ALL_CAPS or name == "ALL":
+            names.add(name)
         else:
             place.report(catalogue.CAPABILITY, f"{place.value!r} is not a capability")
     return names

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks.policy.model import Profile
+from contrast_tasks.releases.table import EmptyDir, Release
 
 # containerd's default capabilities (docs/internals/policy.md 4.6), without the prefix CAP_, which only some runtimes write.
 DEFAULT_CAPS = (
@@ -64,18 +65,14 @@ MASKED_PATHS = (
     "/proc/timer_stats",
     "/sys/firmware",
 )
+# Runtimes have /proc/asound here or among the masked paths.
 READONLY_PATHS = (
-    "/proc/asound",
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
     "/proc/sys",
     "/proc/sysrq-trigger",
 )
-DEFAULT_SYSCTLS: Mapping[str, str] = {
-    "net.ipv4.ip_unprivileged_port_start": "0",
-    "net.ipv4.ping_group_range": "0 2147483647",
-}
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHM_STORAGE: Mapping[str, Any] = {
     "driver": "ephemeral",
@@ -95,4 +92,11 @@ _REQUESTS = {
 }
 
 KATA_QEMU = Profile(name="kata-qemu", sandbox_storages=(SHM_STORAGE,), requests=_REQUESTS)
-PROFILES: Mapping[str, Profile] = {KATA_QEMU.name: KATA_QEMU}
+KATA_QEMU_BLOCK = KATA_QEMU.replace(name="kata-qemu-block", empty_dir="block")
+_BY_EMPTY_DIR: Mapping[EmptyDir, Profile] = {"local": KATA_QEMU, "block": KATA_QEMU_BLOCK}
+PROFILES: Mapping[str, Profile] = {each.name: each for each in (KATA_QEMU, KATA_QEMU_BLOCK)}
+
+
+def profile_of(release: Release) -> Profile:
+    """Return the profile of the runtime of a release."""
+    return _BY_EMPTY_DIR[release.empty_dir]

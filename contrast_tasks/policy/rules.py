@@ -1,7 +1,15 @@
-"""The rules that all policies share: a readable file for auditors, and the compact text that policies contain."""
+"""The rules that all policies share: a readable file for auditors, and the compact text that policies contain.
+
+Annotations are limited in size, and every pod carries the rules. So the text has neither comments nor indentation, and the
+names that the file gives to rules and variables are replaced by short ones, which follow from the file alone.
+"""
 
 import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import count, product
+from string import ascii_lowercase, ascii_uppercase
 
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.resources import read_bytes
@@ -13,10 +21,39 @@ _STRING_OR_BREAK = re.compile(
 )
 
 
+_HEAD = re.compile(r"^(?:default )?([a-z_]\w*)")
+_STRING = re.compile(r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)')
+# A name that is no member of a value.
+_NAME = re.compile(r"(?<![\w.])[a-z_]\w*")
+# Blanks that separate nothing. Those beside a dash stay, since it may be the sign of a number.
+_BLANK = re.compile(r" *([:=!<>]=|[,:|&{}\[\]()+*<>]) *")
+# What the language and the agent name; data.pstate and the members of input are members of values.
+_FIXED = frozenset(
+    {
+        *("package", "import", "default", "if", "else", "some", "every", "in", "not", "with", "as"),
+        *(
+            "contains",
+            "set",
+            "true",
+            "false",
+            "null",
+            "agent_policy",
+            "policy_data",
+            "rego",
+            "data",
+        ),
+        *("input", "array", "bits", "object", "regex", "print", "concat", "count", "endswith"),
+        *("indexof", "is_array", "is_boolean", "is_null", "is_number", "is_object", "is_string"),
+        *("lower", "replace", "sort", "split", "sprintf", "startswith", "substring", "upper"),
+        *("trim_prefix", "trim_suffix"),
+    }
+)
+
+
 @cache
 def compact_rules() -> str:
     """Return the rules as policies contain them."""
-    return compact(read_bytes(_FILE).decode())
+    return shortened(compact(read_bytes(_FILE).decode()))
 
 
 @cache
@@ -32,3 +69,67 @@ def compact(rego: str) -> str:
     """
     kept = _STRING_OR_BREAK.sub(lambda found: found[1] or "\n", rego)
     return kept.strip("\n") + "\n"
+
+
+def shortened(rego: str) -> str:
+    """Return Rego, as `compact` returns it, with short names for its own rules and variables, and without needless blanks.
+
+    A rule is named by one or two letters, capital ones first, the shortest for the most frequent; the variables of a rule
+    by small letters in the order of their appearance. Names that the language or the agent knows, members of values and
+    strings stay. The result does not depend on anything but the text.
+    """
+    rules = list(_rules_of(_STRING.split(rego)))
+    heads = {found[1] for rule in rules if (found := _HEAD.match(rule[0]))} - _FIXED
+    used = Counter(
+        name
+        for rule in rules
+        for code in rule[::2]
+        for name in _NAME.findall(code)
+        if name in heads
+    )
+    names = dict(
+        zip((name for name, _ in used.most_common()), _short_names(ascii_uppercase), strict=False)
+    )
+    return "".join(_renamed(rule, names) for rule in rules)
+
+
+def _rules_of(parts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield each rule as texts of code and strings in turn; a rule begins at a line outside all brackets."""
+    rule, depth = [""], 0
+    for index, part in enumerate(parts):
+        if index % 2:
+            rule += [part, ""]
+            continue
+        for line in part.splitlines(keepends=True):
+            rule[-1] += line
+            depth += sum(line.count(each) for each in "([{") - sum(
+                line.count(each) for each in ")]}"
+            )
+            if not depth and line.endswith("\n"):
+                yield rule
+                rule = [""]
+    yield rule
+
+
+def _renamed(rule: Sequence[str], rules: Mapping[str, str]) -> str:
+    names = dict(rules)
+    unused = _short_names(ascii_lowercase)
+
+    def short(found: re.Match[str]) -> str:
+        name = found[0]
+        if name == "_" or name in _FIXED:
+            return name
+        if name not in names:
+            names[name] = next(unused)
+        return names[name]
+
+    texts = list(rule)
+    texts[::2] = [_BLANK.sub(r"\1", _NAME.sub(short, code)) for code in rule[::2]]
+    return "".join(texts)
+
+
+def _short_names(letters: str) -> Iterator[str]:
+    for length in count(1):
+        for each in product(letters, repeat=length):
+            if (name := "".join(each)) not in _FIXED:
+                yield name

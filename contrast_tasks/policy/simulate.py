@@ -49,11 +49,7 @@ def simulate(policy: bytes, data: PolicyData, *, engine: str = ENGINES[0]) -> tu
 def synthesise_lifecycle(data: PolicyData) -> list[Request]:
     """Return the requests of a pod from start to end, in the order of docs/internals/policy.md 2."""
     return [
-        Request(
-            kind=request.kind,
-            input=fill_defaults(request.kind, request.input),
-            purpose=request.purpose,
-        )
+        request._replace(input=fill_defaults(request.kind, request.input))
         for request in _Pod(data).life()
     ]
 
@@ -63,6 +59,9 @@ class _Pod:
         self.data = data
         self.name = data.pod.name_sample
         self.namespace = data.pod.namespace or "default"
+        self.hostname = self.name[:63].rstrip("-.")
+        if data.pod.hostname is not None:
+            self.hostname = self._text(data.pod.hostname)
         self.sandbox_id = sha256_hex(f"sandbox {self.namespace}/{self.name}".encode())
 
     def life(self) -> Iterator[Request]:
@@ -118,7 +117,7 @@ class _Pod:
         return _request(
             "CreateSandboxRequest",
             "create the sandbox",
-            hostname=self.name,
+            hostname=self.hostname,
             dns=["nameserver 10.0.0.10", "search default.svc.cluster.local", "options ndots:5"],
             storages=[dict(storage) for storage in self.data.profile.sandbox_storages],
             sandbox_id=self.sandbox_id,
@@ -186,7 +185,7 @@ class _Pod:
                 "Version": "1.1.0",
                 "Process": self._process(container),
                 "Root": {"Path": root, "Readonly": container.rootfs_ro},
-                "Hostname": self.name if container.kind == "pause" else "",
+                "Hostname": self.hostname if container.kind == "pause" else "",
                 "Mounts": [
                     {
                         "destination": mount.destination,
@@ -202,7 +201,20 @@ class _Pod:
         }
 
     def _storages(self, container: Container) -> Iterator[dict[str, Any]]:
+        disks = 0
         for storage in container.storages:
+            if storage.kind == "block":
+                disks += 1
+                yield {
+                    "driver": "scsi",
+                    "source": f"0:{disks}",
+                    "driver_options": ["encryption_key=ephemeral", "create_filesystem"],
+                    "fstype": "ext4",
+                    "mount_point": self._guest_path(storage.kind, storage.volume),
+                    "fs_group": storage.to_json()["fs_group"],
+                    "shared": True,
+                }
+                continue
             fstype = MADE_DIRECTORIES[storage.kind].fstype
             yield {
                 "driver": storage.kind,
@@ -213,6 +225,8 @@ class _Pod:
             }
 
     def _guest_path(self, kind: str, volume: str) -> str:
+        if kind == "block":
+            return f"/run/kata-containers/sandbox/storage/{volume.encode().hex()}"
         if kind == "ephemeral":
             return self.data.profile.ephemeral_path + volume
         return f"{self.data.profile.shared_paths[0]}{self.sandbox_id}/rootfs/local/{volume}"
@@ -277,13 +291,14 @@ class _Pod:
 
     def _environment(self, container: Container) -> list[str]:
         env = container.env
-        entries = [f"{name}={value}" for name, value in env.fixed.items()]
+        first = [each.choices[0] for each in env.head]
+        entries = [each if isinstance(each, str) else self._resolved(each.sample) for each in first]
+        entries += [f"{name}={value}" for name, value in env.fixed.items()]
         entries += [f"{name}={values[0]}" for name, values in env.optional.items()]
         entries += [self._resolved(pattern.sample) for pattern in env.patterns.values()]
         if container.kind == "pause":
             return entries
         service = {
-            "HOSTNAME": self.name,
             "KUBERNETES_PORT": "tcp://10.0.0.1:443",
             "KUBERNETES_PORT_443_TCP": "tcp://10.0.0.1:443",
             "KUBERNETES_PORT_443_TCP_ADDR": "10.0.0.1",
@@ -302,19 +317,27 @@ class _Pod:
 
     def _linux(self, container: Container, identifier: str) -> dict[str, Any]:
         return {
-            "Sysctl": dict(self.data.sysctls),
+            "Sysctl": dict(self.data.sysctls) if container.kind == "pause" else {},
             "Resources": {
                 "CPU": {"Shares": 2, "Quota": 0, "Period": 100000},
                 "Memory": {"Limit": 0, "Swap": 0},
             },
             "CgroupsPath": f"kubepods-burstable-pod{_UID.replace('-', '_')}.slice:cri-containerd:{identifier}",
-            "Namespaces": [{"Type": kind, "Path": ""} for kind in container.namespaces],
+            "Namespaces": [{"Type": kind, "Path": ""} for kind in ("ipc", "uts", "mount")],
             "Devices": [
-                {"Path": path, "Type": "b", "Major": 254, "Minor": index, "FileMode": 432}
+                {
+                    "Path": path,
+                    "Type": "b",
+                    "Major": 254,
+                    "Minor": index,
+                    "FileMode": 432,
+                    "UID": 0,
+                    "GID": 6,
+                }
                 for index, path in enumerate(container.devices)
             ],
             "RootfsPropagation": container.propagation,
-            "MaskedPaths": [*container.masked, "/sys/devices/virtual/powercap"],
+            "MaskedPaths": [*container.masked, *(["/proc/asound"] if container.masked else ())],
             "ReadonlyPaths": list(container.readonly),
         }
 
@@ -346,11 +369,8 @@ class _Pod:
         return self._resolved(value.sample) if isinstance(value, Pattern) else value
 
     def _resolved(self, sample: str) -> str:
-        return (
-            sample.replace("$(name)", self.name)
-            .replace("$(namespace)", self.namespace)
-            .replace("$(uid)", _UID)
-        )
+        sample = sample.replace("$(name)", self.name).replace("$(namespace)", self.namespace)
+        return sample.replace("$(uid)", _UID).replace("$(hostname)", self.hostname)
 
 
 def _gpu(number: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from contrast_tasks import __version__
@@ -13,12 +14,13 @@ from contrast_tasks.policy.rules import compact_rules, rules_sha256
 _HEADER = re.compile(
     rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{64}", re.ASCII
 )
-_DATA = "policy_data := "
+_DATA = "policy_data:="
 _CONTAINER = "policy_container_"
-# Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1).
-_COLUMNS = 200
-_LONGEST = 900
-_PIECE = 140
+# Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1). The longest ones are a key and
+# a string after it. A character of a piece takes up to twelve columns, which are two escapes.
+_COLUMNS = 300
+_LONGEST = 600
+_PIECE = 60
 _JOIN = 'concat("", ['
 
 
@@ -36,12 +38,13 @@ def render_block(block: dict[str, Any]) -> bytes:
     containers = block["containers"]
     # Engines parse a nested literal twice for each level, so each container is a rule of its own.
     for index, container in enumerate(containers):
-        lines.append(f"\n{_CONTAINER}{index} := ")
-        _write(container, "", lines)
+        lines.append(f"{_CONTAINER}{index}:=")
+        _write(container, lines)
         lines.append("\n")
-    names = [_Name(f"{_CONTAINER}{index}") for index in range(len(containers))]
-    lines.append(f"\n{_DATA}")
-    _write({**block, "containers": names}, "", lines)
+    names = ",".join(f"{_CONTAINER}{index}" for index in range(len(containers)))
+    lines.append(f'{_DATA}{{\n"containers":[{names}],\n')
+    _write_members({key: value for key, value in block.items() if key != "containers"}, lines)
+    lines.append("\n}")
     lines.append("\n")
     return "".join(lines).encode()
 
@@ -80,10 +83,9 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
         raise UsageError("the policy has no data block", hint="use a policy that this tool made")
     pieces = rules.split(f"\n{_CONTAINER}")[1:]
     try:
-        containers = [_load(piece.partition(" := ")[2]) for piece in pieces]
+        containers = [_load(piece.partition(":=")[2]) for piece in pieces]
         names = [f"{_CONTAINER}{index}" for index in range(len(containers))]
-        for name in names:
-            block = block.replace(f" {name}", f' "{name}"', 1)
+        block = block.replace(",".join(names), ",".join(map(_compact, names)), 1)
         document = _load(block)
     except ValueError as error:
         raise UsageError(f"the data block of the policy is {error}") from error
@@ -95,48 +97,44 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
     return document
 
 
-class _Name(str):
-    """The name of a rule, written instead of its value."""
-
-    __slots__ = ()
-
-
 def _load(block: str) -> Any:
     return parse_json(_without_joins(block)).value
 
 
-def _write(value: Any, indent: str, out: list[str]) -> None:
-    """Write a JSON value with sorted keys and one member or element per line; short elements of lists are compact."""
-    deeper = indent + "  "
-    if isinstance(value, dict) and value:
+def _write(value: Any, out: list[str]) -> None:
+    """Write a JSON value with sorted keys; members and elements that do not fit into one line get lines of their own."""
+    compact = _compact(value)
+    if len(compact) <= _COLUMNS or (isinstance(value, str) and len(compact) <= _LONGEST):
+        out.append(compact)
+    elif isinstance(value, dict):
         out.append("{\n")
-        for count, key in enumerate(sorted(value)):
-            out.append(f"{',' + chr(10) if count else ''}{deeper}{_compact(key)}: ")
-            _write(value[key], deeper, out)
-        out.append(f"\n{indent}}}")
-    elif isinstance(value, list) and value:
+        _write_members(value, out)
+        out.append("\n}")
+    elif isinstance(value, list):
         out.append("[\n")
-        for count, item in enumerate(value):
-            out.append(f"{',' + chr(10) if count else ''}{deeper}")
-            compact = item if isinstance(item, _Name) else _compact(item)
-            if len(compact) <= _COLUMNS:
-                out.append(compact)
-            else:
-                _write(item, deeper, out)
-        out.append(f"\n{indent}]")
+        for index, item in enumerate(value):
+            out.append(",\n" if index else "")
+            _write(item, out)
+        out.append("\n]")
     else:
-        compact = _compact(value)
-        if len(compact) <= _LONGEST:
-            out.append(compact)
+        _write_pieces(value, out)
+
+
+def _write_members(value: Mapping[str, Any], out: list[str]) -> None:
+    for index, key in enumerate(sorted(value)):
+        out.append(",\n" if index else "")
+        if len(_compact(key)) <= _COLUMNS:
+            out.append(_compact(key))
         else:
-            _write_pieces(value, indent, out)
+            _write_pieces(key, out)
+        out.append(":")
+        _write(value[key], out)
 
 
-def _write_pieces(value: str, indent: str, out: list[str]) -> None:
-    # Rego strings cannot span lines. A character takes up to six columns.
+def _write_pieces(value: str, out: list[str]) -> None:
+    # Rego strings cannot span lines.
     pieces = [value[start : start + _PIECE] for start in range(0, len(value), _PIECE)]
-    inner = ",\n".join(f"{indent}  {_compact(piece)}" for piece in pieces)
-    out.append(f"{_JOIN}\n{inner}\n{indent}])")
+    out.append(f"{_JOIN}\n" + ",\n".join(map(_compact, pieces)) + "\n])")
 
 
 def _without_joins(block: str) -> str:
@@ -145,17 +143,16 @@ def _without_joins(block: str) -> str:
     pieces: list[str] | None = None
     for line in block.split("\n"):
         if pieces is None:
-            if line.endswith(_JOIN):
-                lines.append(line.removesuffix(_JOIN))
-                pieces = []
-            else:
-                lines.append(line)
-        elif line.lstrip().startswith("])"):
-            lines[-1] += json.dumps("".join(pieces)) + line.lstrip().removeprefix("])")
-            pieces = None
+            lines.append(line)
+        elif line.startswith("])"):
+            lines[-1] += _compact("".join(pieces)) + line.removeprefix("])")
         else:
-            pieces.append(json.loads(line.strip().removesuffix(",")))
+            pieces.append(json.loads(line.removesuffix(",")))
+            continue
+        pieces = [] if lines[-1].endswith(_JOIN) else None
+        if pieces is not None:
+            lines[-1] = lines[-1].removesuffix(_JOIN)
     return "\n".join(lines)
 
 
-_compact = json.JSONEncoder(sort_keys=True, separators=(", ", ": "), allow_nan=False).encode
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

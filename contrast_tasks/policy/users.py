@@ -61,8 +61,8 @@ def container_user(
     """Return the identity of a workload container, as kubelet and containerd compute it.
 
     The container's securityContext overrides the pod's, and both override the image. The group part of an image's user
-    is ignored: without runAsGroup, the primary group is that of the user in /etc/passwd. Identities that only the image
-    defines become errors, because the host cannot see an image that the guest pulls.
+    is ignored: without runAsGroup, the primary group is that of the user in /etc/passwd. A node that does not see the files
+    of the image knows none of its groups (docs/internals/reality.md 1.11).
     """
     accounts = parse_passwd(image.passwd)
     asked_uid = _first(security.number("runAsUser"), pod_security.number("runAsUser"))
@@ -76,21 +76,19 @@ def container_user(
         for name, group_gid, members in parse_groups(image.group)
         if account and account.name in members and name != account.name
     }
-    if (asked_uid is None and uid != 0) or (asked_gid is None and gid != 0):
+    unseen_gid = asked_gid if asked_gid is not None else 0
+    if asked_uid is None and not _is_number(image.user.partition(":")[0] or "0"):
         container.report(
-            catalogue.IMAGE_USER,
-            f"the image runs as {uid}:{gid}, which the host cannot know when the guest pulls the image",
+            catalogue.IMAGE_USER_NAME,
+            f"the image names its user {image.user}; a node that does not unpack the image cannot start the container",
             f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container",
         )
-    unnamed = sorted(memberships - named - {gid})
-    if unnamed:
-        listed = ", ".join(map(str, unnamed))
-        container.report(
-            catalogue.IMAGE_USER,
-            f"the image's /etc/group adds the groups {listed}, which the host cannot know",
-            f"add supplementalGroups: [{listed}] to the pod's securityContext, or set another runAsUser",
-        )
-    return User(uid=uid, gid=gid, gids=tuple(sorted({gid} | named | memberships)))
+    return User(
+        uid=uid,
+        gid=gid,
+        gids=tuple(sorted({gid} | named | memberships)),
+        unseen=(unseen_gid, tuple(sorted({unseen_gid} | named))),
+    )
 
 
 def _image_uid(container: Place, image: ImageFacts, accounts: list[Account]) -> int:

@@ -29,6 +29,7 @@ _DNS_NAME = "[a-z0-9][a-z0-9.-]*"
 POD_NAME = Unknown(regex="$(name)", sample="$(name)")
 POD_NAMESPACE = Unknown(regex="$(namespace)", sample="$(namespace)")
 POD_UID = Unknown(regex="$(uid)", sample="$(uid)")
+HOSTNAME = Unknown(regex="$(hostname)", sample="$(hostname)")
 NODE_NAME = Unknown(regex=_DNS_NAME, sample="node-1")
 ADDRESS = Unknown(regex=_IP, sample="10.0.0.7")
 ADDRESSES = Unknown(regex=f"{_IP}(?:,{_IP})?", sample="10.0.0.7")
@@ -37,16 +38,16 @@ PORT = Unknown(regex="[0-9]+", sample="443")
 SERVICE_URL = Unknown(regex=_URL, sample="tcp://10.0.0.1:443")
 PROTOCOL = Unknown(regex="(?:tcp|udp|sctp)", sample="tcp")
 
+# The addresses of Services are the host's choice, so only their characters matter.
 _KINDS = (
-    f"SERVICE_HOST={_IP}"
-    "|SERVICE_PORT(?:_[A-Z0-9_]+)?=[0-9]+"
-    f"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?={_URL}"
-    f"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp)|PORT=[0-9]+|ADDR={_IP})"
+    r"SERVICE_(?:HOST=[0-9a-f:.]+|PORT(?:_[A-Z0-9_]+)?=[0-9]+)"
+    r"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://[\[\]0-9a-f:.]+:[0-9]+"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO=(?:tcp|udp|sctp)|PORT=[0-9]+|ADDR=[0-9a-f:.]+)"
 )
-# The variables that the kubelet sets for Services, either for all of the namespace or only for the API server, and
-# HOSTNAME, which containerd sets. The patterns match the whole `NAME=value`, without anchors.
-SERVICE_FAMILY = f"[A-Z][A-Z0-9_]*_(?:{_KINDS})|HOSTNAME={_DNS_NAME}"
-API_SERVER_FAMILY = f"KUBERNETES_(?:{_KINDS})|HOSTNAME={_DNS_NAME}"
+# The variables that the kubelet sets for Services, either for all of the namespace or only for the API server. The
+# patterns match the whole `NAME=value`, without anchors. Since Kubernetes 1.34 a Service's name may begin with a digit.
+SERVICE_FAMILY = f"[A-Z0-9][A-Z0-9_]*_(?:{_KINDS})"
+API_SERVER_FAMILY = f"KUBERNETES_(?:{_KINDS})"
 
 
 def escape(text: str) -> str:

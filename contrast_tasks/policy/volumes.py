@@ -44,7 +44,7 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
     if kind.reach is Reach.COPIED:
         return Volume(name=name, source="file", readonly=True, watched=True)
     if kind.reach is Reach.MADE:
-        return _empty_dir(volume, name)
+        return _empty_dir(context, volume, name)
     named = kind_of(volume.value)
     if kind.reach is Reach.DEVICE:
         _refuse_file_system(mount, name, named)
@@ -95,7 +95,7 @@ def container_storages(
     uses = Counter((volume.source, volume.name) for volume, _ in mounts)
     fs_group = context.security.number("fsGroup")
     shares = (f"fsgid={fs_group}",) if fs_group else ()
-    return tuple(
+    made = tuple(
         Storage(
             kind=kind,
             volume=name,
@@ -106,9 +106,21 @@ def container_storages(
         for (source, name), times in sorted(uses.items())
         if source == kind
     )
+    disks = tuple(
+        Storage(
+            kind="block",
+            volume=name,
+            options=(),
+            counts=tuple(range(1, times + 1)),
+            fs_group=fs_group,
+        )
+        for (source, name), times in sorted(uses.items())
+        if source == "block"
+    )
+    return made + disks
 
 
-def _empty_dir(volume: Place, name: str) -> Volume | None:
+def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
     empty_dir = volume.mapping("emptyDir")
     medium = empty_dir.text("medium")
     if not is_label(name):
@@ -118,7 +130,9 @@ def _empty_dir(volume: Place, name: str) -> Volume | None:
             "write 1 to 63 lower-case letters, digits and dashes",
         )
         return None
-    source = MEDIA.get(medium)
+    source: SourceKind | None = MEDIA.get(medium)
+    if source == "local":
+        source = context.profile.empty_dir
     if source is None:
         empty_dir.at("medium").report(
             catalogue.VOLUME, f"medium {medium!r} is not supported", "leave it out or use Memory"

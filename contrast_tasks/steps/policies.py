@@ -90,7 +90,7 @@ def expectations_of(
 ) -> "PolicyData":
     """Return the inputs of a workload's policy; obj: prepared, with its images pinned."""
     from contrast_tasks.policy.derive import derive as derive_policy
-    from contrast_tasks.policy.profiles import KATA_QEMU
+    from contrast_tasks.policy.profiles import profile_of
     from contrast_tasks.prepare.policy_input import image_facts, policy_input
 
     images = {
@@ -106,7 +106,7 @@ def expectations_of(
     )
     document = document_of(project, workload, lock)
     findings = Findings(partial(location, document), workloads.workload_key(document.obj))
-    return derive_policy(given, KATA_QEMU, findings)
+    return derive_policy(given, profile_of(project.settings.release), findings)
 
 
 def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, str, str], Document]:

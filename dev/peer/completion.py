@@ -5,6 +5,7 @@ the id of the container (the peer reads it from the path of the bundle), that of
 pause container's, and the host name.
 """
 
+import stat
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ _BUNDLE = "io.katacontainers.pkg.oci.bundle_path"
 _BUNDLES = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/"
 # The peer accepts any value; ours is the host name of the pod.
 _HOSTNAME = "HOSTNAME"
+# As in stat(2).
+_TYPES = {"Regular": stat.S_IFREG, "Directory": stat.S_IFDIR, "Symlink": stat.S_IFLNK}
 _GRANTED = ("Bounding", "Effective", "Permitted")
 
 
@@ -51,6 +54,12 @@ def completed_exec(request: Mapping[str, Any], created: Mapping[str, Any]) -> di
     if isinstance(process, dict) and isinstance(process["Env"], list):
         process["Env"] = _environment(created["OCI"]["Process"]["Env"], process["Env"])
     return found
+
+
+def completed_copy(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a CopyFileRequest with the bits for its type in the mode, from which the agent takes the type."""
+    found = fill_defaults("CopyFileRequest", request)
+    return {**found, "file_mode": found["file_mode"] or _TYPES.get(found["file_type"], 0)}
 
 
 def completed_sandbox(request: Mapping[str, Any], honest: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.text import render_policy
 from dev.peer.completion import (
+    completed_copy,
     completed_create,
     completed_exec,
     completed_sandbox,
@@ -54,6 +55,8 @@ class PeerGuest:
         if case.kind == "CreateSandboxRequest":
             honest = HonestPod(self._data, _NOBODY).sandbox()
             return self._both(case.kind, plain, completed_sandbox(case.request, honest), [])
+        if case.kind == "CopyFileRequest":
+            return self._both(case.kind, plain, completed_copy(case.request), [])
         identifier = str(case.request.get("container_id"))
         created = self._created.get(identifier)
         if created is None:

@@ -24,27 +24,26 @@ import rego.v1
 default AllowRequestsFailingPolicy := false
 
 # These would read or change the guest from outside, or the supported runtimes never make them.
-default AddSwapPathRequest := false
-default AddSwapRequest := false
-default GetIPTablesRequest := false
-default GetMetricsRequest := false
-default ListInterfacesRequest := false
-default ListRoutesRequest := false
-default MemAgentCompactConfig := false
-default MemAgentMemcgConfig := false
-default MemHotplugByProbeRequest := false
-default PauseContainerRequest := false
-default ReseedRandomDevRequest := false
-default ResizeVolumeRequest := false
-default ResumeContainerRequest := false
-default SetGuestDateTimeRequest := false
-default SetIPTablesRequest := false
-default SetPolicyRequest := false
-default StartTracingRequest := false
-default StopTracingRequest := false
-default UpdateContainerRequest := false
-default UpdateEphemeralMountsRequest := false
-default VolumeStatsRequest := false
+AddSwapPathRequest := refuse("AddSwapPathRequest")
+AddSwapRequest := refuse("AddSwapRequest")
+GetIPTablesRequest := refuse("GetIPTablesRequest")
+GetMetricsRequest := refuse("GetMetricsRequest")
+ListInterfacesRequest := refuse("ListInterfacesRequest")
+ListRoutesRequest := refuse("ListRoutesRequest")
+MemAgentCompactConfig := refuse("MemAgentCompactConfig")
+MemAgentMemcgConfig := refuse("MemAgentMemcgConfig")
+MemHotplugByProbeRequest := refuse("MemHotplugByProbeRequest")
+PauseContainerRequest := refuse("PauseContainerRequest")
+ReseedRandomDevRequest := refuse("ReseedRandomDevRequest")
+ResizeVolumeRequest := refuse("ResizeVolumeRequest")
+ResumeContainerRequest := refuse("ResumeContainerRequest")
+SetGuestDateTimeRequest := refuse("SetGuestDateTimeRequest")
+SetIPTablesRequest := refuse("SetIPTablesRequest")
+SetPolicyRequest := refuse("SetPolicyRequest")
+StartTracingRequest := refuse("StartTracingRequest")
+StopTracingRequest := refuse("StopTracingRequest")
+UpdateEphemeralMountsRequest := refuse("UpdateEphemeralMountsRequest")
+VolumeStatsRequest := refuse("VolumeStatsRequest")
 
 # These measure, wait for or end the guest, which the host can do anyway.
 default DestroySandboxRequest := true
@@ -57,9 +56,9 @@ default TtyWinResizeRequest := true
 default WaitProcessRequest := true
 
 # The data may allow these.
-CloseStdinRequest := policy_data.requests.CloseStdinRequest == true
-GetDiagnosticDataRequest := policy_data.requests.GetDiagnosticDataRequest == true
-WriteStreamRequest := policy_data.requests.WriteStreamRequest == true
+CloseStdinRequest := switched("CloseStdinRequest")
+GetDiagnosticDataRequest := switched("GetDiagnosticDataRequest")
+WriteStreamRequest := switched("WriteStreamRequest")
 
 #
 # Denials: one line with codes and names, but no values, because the host can read it
@@ -70,6 +69,12 @@ deny(request, container, codes, names) if {
 	labels := concat(",", [concat("", [code, listed(object.get(names, code, set()))]) | some code in codes])
 	print(substring(concat("", ["DENY ", request, " container=", container, " codes=", labels]), 0, 400))
 }
+
+# False, with a denial that says that the request is never allowed.
+refuse(request) := false if deny(request, target_label, {"E_REFUSED"}, {})
+
+# True if the data allows the request.
+switched(request) if { policy_data.requests[request] == true } else := refuse(request)
 
 # At most three names in brackets, "" if there are none.
 listed(names) := concat("", ["(", concat(" ", first_three(names)), ")"]) if { count(names) > 0 } else := ""
@@ -162,6 +167,10 @@ known_members := {message: set_of(split(text, " ")) | some message, text in {
 	]),
 	"CreateSandboxRequest": "hostname dns storages sandbox_pidns sandbox_id guest_hook_path kernel_modules",
 	"ExecProcessRequest": "container_id exec_id string_user process stdin_port stdout_port stderr_port",
+	"UpdateContainerRequest": "container_id resources",
+	"UpdateInterfaceRequest": "interface",
+	"UpdateRoutesRequest": "routes",
+	"AddARPNeighborsRequest": "neighbors",
 	"CopyFileRequest": "path file_type symlink_target file_size file_mode dir_mode uid gid offset data",
 	"OCI": "Version Process Root Hostname Mounts Hooks Annotations Linux Solaris Windows",
 	"Process": concat(" ", [
@@ -179,6 +188,15 @@ known_members := {message: set_of(split(text, " ")) | some message, text in {
 		"RootfsPropagation MaskedPaths ReadonlyPaths MountLabel IntelRdt",
 	]),
 	"Resources": "Devices Memory CPU Pids BlockIO HugepageLimits Network",
+	"CPU": "Shares Quota Period RealtimeRuntime RealtimePeriod Cpus Mems",
+	"Memory": "Limit Reservation Swap Kernel KernelTCP Swappiness DisableOOMKiller",
+	"HugepageLimits": "Pagesize Limit",
+	"interface": "device name IPAddresses mtu hwAddr devicePath type_ raw_flags",
+	"routes": "Routes",
+	"Routes": "dest gateway device source scope family flags mtu",
+	"neighbors": "ARPNeighbors",
+	"ARPNeighbors": "toIPAddress device lladdr state flags",
+	"IPAddresses": "family address mask",
 	"devices": "id type_ vm_path container_path options",
 	"storages": "driver driver_options source fstype options mount_point fs_group shared",
 }}
@@ -217,7 +235,7 @@ process_members_known(got) if {
 with_identity(pattern, identity) := replace(
 	replace(replace(pattern, "$(name)", identity.name), "$(namespace)", identity.namespace),
 	"$(uid)", identity.uid,
-)
+) if { not contains(pattern, "$(hostname)") } else := replace(pattern, "$(hostname)", identity.hostname)
 
 # A part of the identity, escaped for a pattern; the dot is the only special character that it may contain.
 quoted(text) := replace(text, ".", `\.`) if {
@@ -226,13 +244,10 @@ quoted(text) := replace(text, ".", `\.`) if {
 } else := "!"
 
 # The checks of every process, whoever starts it.
-process_codes := ["E_CWD", "E_NNP", "E_RLIMITS", "E_STDIO", "E_USER"]
+process_codes := ["E_CWD", "E_RLIMITS", "E_STDIO", "E_USER"]
 
 # The working directory decides what relative paths mean.
 process_ok("E_CWD", want, got) if got.Cwd == want.process.cwd
-
-# Whether the process may gain privileges, as by a setuid file.
-process_ok("E_NNP", want, got) if got.NoNewPrivileges == want.process.nnp
 
 # No resource limits; how early a process is killed is left to the host.
 process_ok("E_RLIMITS", _, got) if {
@@ -247,12 +262,14 @@ process_ok("E_STDIO", _, _) if {
 	}
 }
 
-# The numbers decide; a name would be looked up in a file of the image.
+# The numbers decide; a name would be looked up in a file of the image. Which groups come with the user depends on
+# whether the host sees the files of the image.
 process_ok("E_USER", want, got) if {
-	[got.User.UID, got.User.GID] == [want.process.user.uid, want.process.user.gid]
-	[got.User.Username, input.string_user] == ["", null]
-	set_of(got.User.AdditionalGids) == set_of(want.process.user.gids)
-	count(got.User.AdditionalGids) == count(set_of(got.User.AdditionalGids))
+	[got.User.UID, got.User.Username, input.string_user] == [want.process.user.uid, "", null]
+	some groups in want.process.user.groups
+	got.User.GID == groups.gid
+	set_of(got.User.AdditionalGids) == set_of(groups.gids)
+	count(got.User.AdditionalGids) == count(groups.gids)
 }
 
 # As many arguments as expected, each equal to its text or matching its pattern.
@@ -274,17 +291,42 @@ arg_ok(want, got, identity) if {
 }
 
 # The names of variables that are unexpected, duplicate or missing; "?" for an entry that is not `NAME=value`.
-env_faults(want, got, identity) := (wrong | twice) | (required_variables(want.env) - set_of(names)) if {
+# The list begins with the entries of runtime and image in their order. Those of pod and Services follow in any order.
+env_faults(want, got, identity) := (first | wrong) | (twice(names) | missing) if {
 	is_array(got.Env)
-	names := [variable_name(entry) | some entry in got.Env]
+	head := want.env.head
+	first := {variable_name(head_text(entry)) | some i, entry in head; not head_ok(entry, got.Env[i], identity)}
+	rest := [entry | some i, entry in got.Env; i >= count(head)]
+	names := [variable_name(entry) | some entry in rest]
+	missing := required_variables(want.env) - set_of(names)
 	fixed := {concat("=", [name, value]) | some name, value in want.env.fixed}
-	plain := fixed | of_services(undefined_variables(want.env, got.Env), own_or_shared(want.env, "family"))
+	plain := fixed | of_services(undefined_variables(want.env, rest), own_or_shared(want.env, "family"))
 	wrong := {variable_name(entry) |
-		some entry in got.Env
+		some entry in rest
 		not entry in plain
 		not variable_ok(want.env, entry, identity)
 	}
-	twice := {name |
+}
+
+# One of the entries at the beginning: a text, a pattern with the pod's identity, or one of several of them.
+head_ok(want, got, _) if want == got
+
+head_ok(want, got, identity) if {
+	is_string(got)
+	regex.match(with_identity(want.re, identity), got)
+}
+
+head_ok(want, got, identity) if {
+	some each in want.any
+	head_ok(each, got, identity)
+}
+
+# A text that begins with the name of such a variable.
+head_text(want) := want if { is_string(want) } else := want.of
+
+# Names that occur more than once.
+twice(names) := set() if { count(names) == count(set_of(names)) } else := found if {
+	found := {name |
 		some i, name in names
 		some j, other in names
 		i < j
@@ -312,7 +354,7 @@ variable_ok(env, entry, identity) if {
 	regex.match(with_identity(env.pattern[variable_name(entry)].re, identity), entry)
 }
 
-# Variables with names that neither pod nor image defines.
+# Variables with names that the pod does not define.
 undefined_variables(env, entries) := found if {
 	defined := {name | some kind in ["fixed", "optional", "pattern"]; some name, _ in env[kind]}
 	found := {entry |
@@ -352,7 +394,8 @@ default CreateSandboxRequest := false
 
 CreateSandboxRequest := {"allowed": true, "ops": ops} if {
 	sandbox == sandbox_codes
-	ops := [set_state("p:sandbox", true), set_state("p:sandbox_id", input.sandbox_id)]
+	chosen := {"p:sandbox": true, "p:sandbox_id": input.sandbox_id, "p:hostname": input.hostname}
+	ops := [set_state(key, value) | some key, value in chosen]
 } else := false if deny("CreateSandboxRequest", "-", sandbox_codes - sandbox, {})
 
 # A pod has one sandbox.
@@ -370,21 +413,21 @@ sandbox contains "E_MODULES" if input.kernel_modules == []
 # Containers do not share a process namespace by way of the sandbox.
 sandbox contains "E_PIDNS" if input.sandbox_pidns == false
 
-# The host names the pod, in characters that are valid in a host name.
-sandbox contains "E_HOSTNAME" if hostname_ok(input.hostname)
-
-# A host name in lower case; it may be empty.
-hostname_ok(name) if {
-	is_string(name)
-	regex.match(`^[a-z0-9.-]*$`, name)
+# The host name is compared with the pod's name when the pause container is created.
+sandbox contains "E_HOSTNAME" if {
+	pin_agrees("p:hostname", input.hostname)
+	regex.match(`^[a-z0-9.-]*$`, input.hostname)
 }
 
-# The host chooses the name servers, in lines that are valid in resolv.conf.
+# The host chooses the lines of resolv.conf. Only their number, length and characters are checked: the file may come
+# from the node, with comments, tabs and empty lines.
 sandbox contains "E_DNS" if {
 	is_array(input.dns)
+	count(input.dns) <= 256
 	every line in input.dns {
 		is_string(line)
-		regex.match(`^(nameserver|search|options)( [A-Za-z0-9.:_%/-]+)*$`, line)
+		count(line) <= 4096
+		regex.match(`^[^\x00-\x08\x0a-\x1f\x7f]*$`, line)
 	}
 }
 
@@ -418,11 +461,16 @@ sandbox contains "E_SANDBOX_ID" if {
 default UpdateInterfaceRequest := false
 
 UpdateInterfaceRequest if {
+	members_known("UpdateInterfaceRequest", input)
 	interface_ok(input.interface)
 } else := false if deny("UpdateInterfaceRequest", "-", {"E_INTERFACE"}, {})
 
 # Its names, flags, hardware address and addresses are well-formed, and none is the loopback interface's.
 interface_ok(got) if {
+	members_known("interface", got)
+	is_natural(got.mtu)
+	got.devicePath == ""
+	word_ok(got.type_)
 	every name in [got.device, got.name] {
 		device_name_ok(name)
 	}
@@ -432,8 +480,7 @@ interface_ok(got) if {
 	got.hwAddr != "00:00:00:00:00:00"
 	is_array(got.IPAddresses)
 	every ip in got.IPAddresses {
-		address_ok(ip.address)
-		is_string(ip.mask)
+		ip_ok(ip)
 		regex.match(`^[0-9]*$`, ip.mask)
 	}
 }
@@ -442,6 +489,8 @@ interface_ok(got) if {
 default UpdateRoutesRequest := false
 
 UpdateRoutesRequest if {
+	members_known("UpdateRoutesRequest", input)
+	members_known("routes", input.routes)
 	is_array(input.routes.Routes)
 	every route in input.routes.Routes {
 		route_ok(route)
@@ -450,6 +499,10 @@ UpdateRoutesRequest if {
 
 # Source, destination and gateway are networks outside loopback, or empty.
 route_ok(got) if {
+	members_known("Routes", got)
+	every key in ["family", "flags", "mtu", "scope"] {
+		is_natural(got[key])
+	}
 	device_name_ok(got.device)
 	network_ok(got.source)
 	network_ok(got.dest)
@@ -460,18 +513,19 @@ route_ok(got) if {
 default AddARPNeighborsRequest := false
 
 AddARPNeighborsRequest if {
-	every neighbor in neighbors {
+	members_known("AddARPNeighborsRequest", input)
+	members_known("neighbors", input.neighbors)
+	is_array(input.neighbors.ARPNeighbors)
+	every neighbor in input.neighbors.ARPNeighbors {
 		neighbor_ok(neighbor)
 	}
 } else := false if deny("AddARPNeighborsRequest", "-", {"E_NEIGHBOR"}, {})
 
-# The neighbors of the request; undefined unless they are a list.
-neighbors := input.neighbors.ARPNeighbors if is_array(input.neighbors.ARPNeighbors)
-
 # Address, state, flags and link address are well-formed, and nothing is the loopback interface's.
 neighbor_ok(got) if {
+	members_known("ARPNeighbors", got)
 	device_name_ok(got.device)
-	address_ok(got.toIPAddress.address)
+	ip_ok(got.toIPAddress)
 	got.toIPAddress.mask == ""
 	got.state in {2, 128}
 	got.flags in {0, 8, 128, 136}
@@ -479,11 +533,31 @@ neighbor_ok(got) if {
 	regex.match(`^[0-9A-Fa-f:]*$`, got.lladdr)
 }
 
+# An address of one of the two families, with a mask in text.
+ip_ok(got) if {
+	members_known("IPAddresses", got)
+	got.family in {0, 1}
+	is_string(got.mask)
+	address_ok(got.address)
+}
+
 # The name of an interface other than loopback.
 device_name_ok(name) if {
-	is_string(name)
 	name != "lo"
-	regex.match(`^[A-Za-z0-9._@-]+$`, name)
+	word_ok(name)
+	name != ""
+}
+
+# A word without special characters, or nothing.
+word_ok(text) if {
+	is_string(text)
+	regex.match(`^[A-Za-z0-9._@-]*$`, text)
+}
+
+# A whole number that is not negative, as builtins for bits need it.
+is_natural(value) if {
+	is_number(value)
+	regex.match(`^[0-9]+$`, sprintf("%v", [value]))
 }
 
 # An address with or without a prefix length, or nothing.
@@ -589,14 +663,17 @@ copied_kind := input.file_type if { is_string(input.file_type) } else := raw_kin
 raw_message if {
 	object.get(input, "file_type", null) == null
 	is_array(input.data)
-	is_number(input.file_mode)
 }
 
 # The type by the bits of the mode, as in stat(2).
 raw_kind := [kind |
-	some kind, bits in {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
+	is_natural(input.file_mode)
+	some kind, bits in file_kinds
 	bits.and(input.file_mode, 61440) == bits
 ][0]
+
+# These bits.
+file_kinds := {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
 
 # The target is relative, and no part of it leads upwards.
 link_ok if {
@@ -631,9 +708,9 @@ is_link_edge(i) if input.data[i] == 47
 # No setuid, setgid or sticky files. The kubelet's volume directories are sticky, and setgid with an fsGroup.
 copy contains "E_MODE" if {
 	every key in ["file_mode", "dir_mode", "uid", "gid", "file_size", "offset"] {
-		is_number(input[key])
-		input[key] >= 0
+		is_natural(input[key])
 	}
+	bits.and(input.file_mode, 61440) == file_kinds[copied_kind]
 	bits.and(input.file_mode, {"Regular": 3584, "Symlink": 0, "Directory": 2048}[copied_kind]) == 0
 	bits.and(input.dir_mode, 3584) == 0
 }
@@ -660,7 +737,6 @@ create_codes := {
 	"E_IMG_MOUNT",
 	"E_IMG_OPTS",
 	"E_IMG_REF",
-	"E_INSTANCE",
 	"E_LINUX",
 	"E_LSM",
 	"E_MASKED",
@@ -703,14 +779,17 @@ default CreateContainerRequest := false
 CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	create == create_codes
 	chosen := {
+		"p:hostname": hostname,
 		"p:name": sandbox_name,
 		"p:namespace": sandbox_namespace,
-		"p:netns": network_namespace,
 		"p:sandbox_id": sandbox_id,
 		"p:uid": sandbox_uid,
 		state_key("c:", input.container_id): expected.name,
 	}
-	ops := [set_state(key, value) | some key, value in chosen]
+	ops := array.concat(
+		[set_state(key, value) | some key, value in chosen],
+		[set_state(disk[0], disk[1]) | some disk in disks],
+	)
 } else := false if deny("CreateContainerRequest", expected_label, create_codes - create, create_faults)
 
 # The names that a denial mentions.
@@ -771,17 +850,19 @@ id_ok(id) if {
 
 # The pause container is created as the sandbox, every other as a container.
 create contains "E_TYPE" if {
-	[annotations[type_keys[0]], annotations[type_keys[1]]] == [expected.type.cri, expected.type.kata]
+	[annotations[type_keys[0]], annotations[type_keys[1]]] == types_of(expected)
 }
+
+# What both say.
+types_of(container) := ["sandbox", "pod_sandbox"] if {
+	container.kind == "pause"
+} else := ["container", "pod_container"]
 
 # The annotations by which containerd and Kata say so.
 type_keys := ["io.kubernetes.cri.container-type", "io.katacontainers.pkg.oci.container_type"]
 
 # No container is created before those it waits for were started.
 create contains "E_ORDER" if predecessors_started(expected)
-
-# A second instance that runs next to the first would share its identity.
-create contains "E_INSTANCE" if count(running(expected.name)) == 0
 
 #
 # CreateContainer: the pod's identity, annotations
@@ -801,6 +882,7 @@ asking_pod := {
 	"name": quoted(sandbox_name),
 	"namespace": quoted(sandbox_namespace),
 	"uid": quoted(sandbox_uid),
+	"hostname": quoted(hostname),
 }
 
 # The host chooses the pod's name once, in the form that its controller gives it.
@@ -853,11 +935,16 @@ annotation_text_ok(key, value) if {
 	annotation_ok(key, value)
 }
 
-# Each annotation has what the policy expects, or a value without effect in the guest.
-annotation_ok("io.kubernetes.cri.container-type", value) if value == expected.type.cri
+# Each annotation has what the policy expects, or a value without effect in the guest. Types and the identity of the
+# pod have checks of their own.
+annotation_ok(key, _) if key in checked_annotations
 
-# The type again, as Kata calls it.
-annotation_ok("io.katacontainers.pkg.oci.container_type", value) if value == expected.type.kata
+# These.
+checked_annotations := set_of(type_keys) | {
+	"io.kubernetes.cri.sandbox-name",
+	"io.kubernetes.cri.sandbox-namespace",
+	"io.kubernetes.cri.sandbox-id",
+}
 
 # The folder of the container on the host.
 annotation_ok("io.katacontainers.pkg.oci.bundle_path", value) if {
@@ -870,8 +957,16 @@ annotation_ok("io.kubernetes.cri.container-name", value) if {
 	value == expected.name
 }
 
-# The image is checked in the storage that pulls it.
-annotation_ok("io.kubernetes.cri.image-name", _) if expected.kind != "pause"
+# The image, in one of the spellings in which the guest may pull it.
+annotation_ok("io.kubernetes.cri.image-name", value) if {
+	expected.kind != "pause"
+	value in expected.image
+}
+
+# The file with the container's last words.
+annotation_ok("io.kubernetes.container.terminationMessagePath", value) if {
+	expected_mounts[object.get(written_mounts, value, value)].src.kind == "file"
+}
 
 # The folder of the pod's logs on the host, which repeats the pod's identity.
 annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
@@ -887,15 +982,6 @@ annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
 annotation_ok("nerdctl/network-namespace", value) if {
 	expected.kind == "pause"
 	regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value)
-}
-
-# These are checked with the pod's identity.
-annotation_ok(key, _) if {
-	key in {
-		"io.kubernetes.cri.sandbox-name",
-		"io.kubernetes.cri.sandbox-namespace",
-		"io.kubernetes.cri.sandbox-id",
-	}
 }
 
 annotation_ok(key, value) if {
@@ -926,7 +1012,6 @@ annotation_ok(key, value) if {
 annotation_patterns := {
 	"io.kubernetes.cri.sandbox-uid": `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`,
 	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9._:/@-]+$`,
-	"io.kubernetes.container.terminationMessagePath": `^/[A-Za-z0-9._/-]*$`,
 	"io.kubernetes.container.terminationMessagePolicy": `^(File|FallbackToLogsOnError)$`,
 }
 
@@ -974,34 +1059,34 @@ create contains "E_IMG_OPTS" if {
 # Agents that need no metadata get none.
 pull_options_ok(options) if options == []
 
-# A JSON text, checked as text: its only member is metadata, an object of strings. The agent reads from it whether this
-# is the sandbox, so it must contain both type annotations exactly once, and annotations that it repeats must be equal.
+# A JSON text, checked as text: its only member is metadata, in which the runtime repeats all annotations of the
+# container. The agent reads from it whether this is the sandbox. Quotes in names and values are escaped, so the
+# separators are unique.
 pull_options_ok(options) if {
 	options == [options[0]]
 	is_string(options[0])
-	startswith(options[0], `image_guest_pull={"metadata":{"`)
+	startswith(options[0], pull_prefix)
 	endswith(options[0], `"}}`)
-	[count(split(options[0], brace)) | some brace in ["{", "}"]] == [3, 3]
-	not contains(options[0], `\`)
-	not contains(options[0], `"io.kubernetes.cri-o.`)
-	every key, _ in object.union({"io.kubernetes.cri.container-name": ""}, annotations) {
-		repeated_ok(options[0], key)
-	}
-	every key in type_keys {
-		times_in(options[0], key) == 1
+	members := split(trim_suffix(trim_prefix(options[0], pull_prefix), `"}}`), `","`)
+	count(members) == count(set_of(members))
+	repeated := {concat(`":"`, [escaped(key), escaped(value)]) | some key, value in annotations}
+	repeated - set_of(members) == set()
+	every member in set_of(members) - repeated {
+		regex.match(snapshot_member, member)
 	}
 }
 
-# How often a JSON text has a key or a value that is equal to it.
-times_in(text, key) := count(split(text, concat("", [`"`, key, `"`]))) - 1
+# How that text begins.
+pull_prefix := `image_guest_pull={"metadata":{"`
 
-# An annotation is absent from a JSON text, or is there once with the same value.
-repeated_ok(text, key) if times_in(text, key) == 0
+# What a snapshotter of the host adds; the agent does not read it.
+snapshot_member := `^containerd\.io/snapshot[A-Za-z0-9./_-]*":"[A-Za-z0-9./_:@,+-]*$`
 
-repeated_ok(text, key) if {
-	times_in(text, key) == 1
-	is_string(annotations[key])
-	contains(text, concat("", [`"`, key, `":"`, annotations[key], `"`]))
+# A text as the runtime writes it in JSON.
+escaped(text) := replace(replace(replace(lines, "<", `\u003c`), ">", `\u003e`), "&", `\u0026`) if {
+	is_string(text)
+	quotes := replace(replace(text, `\`, `\\`), `"`, `\"`)
+	lines := replace(replace(replace(quotes, "\n", `\n`), "\r", `\r`), "\t", `\t`)
 }
 
 # The root file system is the pulled image.
@@ -1029,20 +1114,11 @@ env_wrong := env_faults(expected, process, asking_pod)
 # The command of pod and image.
 create contains "E_ARGS" if args_ok(expected.process.args, process.Args, asking_pod)
 
-# A terminal if the pod has one; its size is left to the host.
-create contains "E_TTY" if {
-	process.Terminal == expected.process.tty
-	console_ok(process.ConsoleSize)
-}
+# A terminal if the pod has one; its size comes with TtyWinResize.
+create contains "E_TTY" if [process.Terminal, process.ConsoleSize] == [expected.process.tty, null]
 
-# A size for a terminal, none otherwise.
-console_ok(size) if size == null
-
-console_ok(size) if {
-	expected.process.tty
-	is_number(size.Height)
-	is_number(size.Width)
-}
+# Whether the process may gain privileges, as by a setuid file.
+create contains "E_NNP" if process.NoNewPrivileges == expected.process.nnp
 
 # The capabilities of pod and runtime, no more and no less.
 create contains "E_CAPS" if {
@@ -1051,6 +1127,7 @@ create contains "E_CAPS" if {
 	}
 	every kind in ["Bounding", "Effective", "Permitted"] {
 		capability_names(process.Capabilities[kind]) == set_of(own_or_shared(expected.process, "caps"))
+		count(process.Capabilities[kind]) == count(set_of(process.Capabilities[kind]))
 	}
 }
 
@@ -1067,6 +1144,7 @@ capability_names(list) := names if {
 create contains "E_LSM" if {
 	process.SelinuxLabel == ""
 	is_string(process.ApparmorProfile)
+	regex.match(`^[A-Za-z0-9._/-]*$`, process.ApparmorProfile)
 }
 
 #
@@ -1093,6 +1171,13 @@ create contains code if {
 # No destination is mounted twice.
 create contains "E_MOUNT_DUP" if count(mount_destinations) == count(mounts)
 
+# containerd 1.6 has the shared memory of the pause container twice, which the runtime makes equal.
+create contains "E_MOUNT_DUP" if {
+	expected.kind == "pause"
+	twins := [mount | some mount in mounts; mount_destination(mount) == "/dev/shm"]
+	[count(twins), twins[0], count(mount_destinations) + 1] == [2, twins[1], count(mounts)]
+}
+
 # The mounts that the container must have, by destination.
 expected_mounts := {mount.dst: mount | some mount in array.concat(common_mounts(expected), expected.mounts)}
 
@@ -1104,11 +1189,16 @@ common_mounts(container) := policy_data.shared.mounts.all if {
 # The destinations in the request.
 mount_destinations := {mount_destination(mount) | some mount in mounts}
 
-# The destination of a mount, "?" if it is no text.
-mount_destination(mount) := mount.destination if { is_string(mount.destination) } else := "?"
+# The destination of a mount in its shortest form, "?" if it is no text.
+mount_destination(mount) := object.get(written_mounts, mount.destination, mount.destination) if {
+	is_string(mount.destination)
+} else := "?"
+
+# The shortest form of destinations that the pod writes in another, which the runtime passes on.
+written_mounts := {mount.written: mount.dst | some mount in expected.mounts; mount.written}
 
 # The destinations of mounts that fail the check of a code.
-mounts_not(code) := {got.destination |
+mounts_not(code) := {mount_destination(got) |
 	some got in mounts
 	want := expected_mounts[mount_destination(got)]
 	not mount_ok(code, want, got)
@@ -1118,9 +1208,9 @@ mounts_not(code) := {got.destination |
 mounts_hidden := {pair[1] |
 	some pair in array.concat(policy_data.shared.nested, expected.nested)
 	some i, child in mounts
-	child.destination == pair[1]
+	mount_destination(child) == pair[1]
 	some j, parent in mounts
-	parent.destination == pair[0]
+	mount_destination(parent) == pair[0]
 	j > i
 }
 
@@ -1148,6 +1238,9 @@ source_ok("ephemeral", want, got) if got == concat("", [policy_data.paths.epheme
 # A directory of the guest, next to the copied files, for the volume of that name.
 source_ok("local", want, got) if got in local_paths(want)
 
+# The place of a disk; the storages say of which one.
+source_ok("block", want, got) if got in block_places(want)
+
 # Copied files are at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
 source_ok("file", want, got) if {
 	is_string(got)
@@ -1172,6 +1265,7 @@ local_paths(volume) := {path |
 
 # Each storage belongs to a volume, and each volume has as many storages as its mounts need.
 create contains "E_STORAGE" if {
+	disks_ok
 	every got in volume_storages {
 		some want in expected.storages
 		storage_ok(want, got)
@@ -1199,6 +1293,42 @@ storage_places("ephemeral", volume) := {["ephemeral", "tmpfs", "tmpfs", path]} i
 # The same for a directory next to the copied files.
 storage_places("local", volume) := {["local", "local", "local", path] | some path in local_paths(volume)}
 
+# An empty disk, which the guest encrypts with a key of its own. The mounts of its volume, and no others, lead to it.
+storage_ok(want, got) if {
+	want.kind == "block"
+	[got.options, got.driver_options, got.fs_group] == [want.options, block_options, want.fs_group]
+	[got.fstype, got.shared] == ["ext4", true]
+	regex.match(block_sources[got.driver], text_of(got.source))
+	block_places(want.volume) == {got.mount_point}
+	regex.match(`^/run/kata-containers/sandbox/storage/[A-Za-z0-9_-]+=*$`, text_of(got.mount_point))
+}
+
+# What makes the guest encrypt and format a disk.
+block_options := ["encryption_key=ephemeral", "create_filesystem"]
+
+# The addresses of disks, by the driver that finds them.
+block_sources := {"scsi": "^[0-9]+:[0-9]+$", "blk": "^[0-9a-f][0-9a-f](/[0-9a-f][0-9a-f])*$"}
+
+# The places to which the mounts of a volume lead.
+block_places(volume) := {got.source |
+	some got in mounts
+	expected_mounts[mount_destination(got)].src == {"kind": "block", "arg": volume}
+}
+
+# The disks of the volumes, as changes of the state: a volume has the same disk in all containers.
+disks := {[state_key("v:", want.volume), storage.source] |
+	some want in expected.storages
+	some storage in volume_storages
+	want.kind == "block"
+	storage.mount_point in block_places(want.volume)
+}
+
+# Each volume has one disk, and each disk is of one volume.
+disks_ok if {
+	used := disks | {[key, value] | some key, value in data.pstate; startswith(key, "v:")}
+	[count({disk[0] | some disk in used}), count({disk[1] | some disk in used})] == [count(used), count(used)]
+}
+
 # Block devices of volumes, at the paths that the pod specifies.
 create contains "E_DEVICE" if {
 	is_array(input.devices)
@@ -1207,14 +1337,15 @@ create contains "E_DEVICE" if {
 	block := [device | some device in input.devices; not is_gpu(device)]
 	every device in block {
 		device.type_ in {"blk", "scsi"}
-		device.options == []
-		is_string(device.vm_path)
+		[device.options, device.vm_path] == [[], ""]
+		regex.match(`^[0-9A-Za-z:/._-]*$`, text_of(device.id))
 	}
 	count(block) == count(expected.devices)
 	{device.container_path | some device in block} == set_of(expected.devices)
 	every device in linux.Devices {
 		device_node_ok(device)
 	}
+	set_of(expected.devices) - {device.Path | some device in linux.Devices} == set()
 	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
 }
 
@@ -1222,12 +1353,21 @@ create contains "E_DEVICE" if {
 device_node_ok(device) if {
 	device.Path in expected.devices
 	device.Type == "b"
+	device_numbers_ok(device)
 }
 
 device_node_ok(device) if {
 	device.Type == "c"
+	device_numbers_ok(device)
 	some gpu in gpus
 	gpu.container_path == device.Path
+}
+
+# The numbers of the host's device; the guest puts in its own.
+device_numbers_ok(device) if {
+	every key in ["Major", "Minor", "FileMode", "UID", "GID"] {
+		is_natural(device[key])
+	}
 }
 
 # Passed-through GPUs: each has an annotation with its number, and a device unless the guest was started with it.
@@ -1283,78 +1423,132 @@ create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
 # A version 1 of the OCI specification.
 create contains "E_VERSION" if {
 	is_string(input.OCI.Version)
-	regex.match(`^1\.[0-9]+\.[0-9]+$`, input.OCI.Version)
+	regex.match(`^1\.[0-9]+\.[0-9]+(-dev|-rc\.[0-9]+)?([+]dev)?$`, input.OCI.Version)
 }
 
 # Nothing for other operating systems.
 create contains "E_OS" if [input.OCI.Solaris, input.OCI.Windows] == [null, null]
 
-# The host names the pod, in characters that are valid in a host name.
-create contains "E_HOSTNAME" if hostname_ok(input.OCI.Hostname)
+# The host name of the pod; only the pause container's request has it.
+create contains "E_HOSTNAME" if {
+	pin_agrees("p:hostname", hostname)
+	hostname_ok(policy_data.pod.hostname)
+	hostname_is_where_it_belongs
+}
+
+# Other containers get it by way of the pause container.
+hostname_is_where_it_belongs if expected.kind == "pause"
+
+hostname_is_where_it_belongs if input.OCI.Hostname == ""
+
+# The host name in the request of the pause container, which is kept for the others.
+hostname := text_of(input.OCI.Hostname) if { expected.kind == "pause" } else := pinned("hostname")
+
+# A host name that the pod sets, or of which it sets the form.
+hostname_ok(want) if want == hostname
+
+hostname_ok(want) if regex.match(with_identity(want.re, asking_pod), hostname)
+
+# The name of the pod, cut to 63 characters and without dashes and dots at the end.
+hostname_ok(want) if {
+	want == null
+	hostname == sandbox_name
+	count(hostname) <= 63
+}
+
+hostname_ok(want) if {
+	want == null
+	[count(sandbox_name) > 63, count(hostname) <= 63, startswith(sandbox_name, hostname)] == [true, true, true]
+	regex.match(`^[^.-]$`, substring(hostname, count(hostname) - 1, 1))
+	regex.match(`^[.-]*$`, substring(sandbox_name, count(hostname), 63 - count(hostname)))
+}
 
 # The host can run no hook in the guest.
 create contains "E_HOOKS" if input.OCI.Hooks == null
 
-# Each namespace once, and a new one; only the network namespace may already exist.
+# Each namespace once, and a new one.
 create contains "E_NAMESPACES" if {
 	count(set_of(namespace_kinds)) == count(namespaces)
 	every namespace in namespaces {
-		namespace_ok(namespace)
+		namespace.Path == ""
 	}
-	set_of(namespace_kinds) - {"network", "cgroup"} == set_of(expected.namespaces)
+	set_of(namespace_kinds) - {"cgroup", "network"} == {"ipc", "mount", "uts"}
 }
 
 # The kinds of the namespaces; runtimes call the mount namespace by either name.
 namespace_kinds := [object.get({"mnt": "mount"}, each.Type, each.Type) | some each in namespaces]
 
-# A namespace without a path is a new one.
-namespace_ok(namespace) if namespace.Path == ""
-
-namespace_ok(namespace) if {
-	namespace.Type == "network"
-	is_string(namespace.Path)
+# The containers use the network of the guest, so they share it. An entry would give one a network of its own.
+create contains "E_NETNS" if {
+	namespaces
+	not "network" in namespace_kinds
 }
 
-# All containers of the pod share one network namespace.
-create contains "E_NETNS" if pin_agrees("p:netns", network_namespace)
+# Paths of the kernel that are masked: those that all runtimes mask, and newer ones only if they are known. Masking
+# one of the container's own files would change its behaviour.
+create contains "E_MASKED" if masked_ok(own_or_shared(expected, "masked"), linux.MaskedPaths)
 
-# The path of the network namespace on the host, "" for a new one.
-network_namespace := path if {
-	path := [each.Path | some each in namespaces; each.Type == "network"][0]
-} else := ""
-
-# Newer runtimes mask more paths of the kernel. Masking the container's own files would change its behaviour.
-create contains "E_MASKED" if set_of(own_or_shared(expected, "masked")) - kernel_paths(linux.MaskedPaths) == set()
-
-# Paths of the kernel that must be read-only are read-only or masked.
-create contains "E_READONLY" if {
-	protected := kernel_paths(linux.ReadonlyPaths) | kernel_paths(linux.MaskedPaths)
-	set_of(own_or_shared(expected, "readonly")) - protected == set()
+# A privileged container sees all paths.
+masked_ok(want, got) if {
+	want == []
+	got == []
 }
 
-# The paths of a list; undefined if one is not below /proc or /sys.
-kernel_paths(list) := set_of(list) if {
-	is_array(list)
-	every path in list {
-		is_string(path)
-		is_kernel_path(split(path, "/"))
+masked_ok(want, got) if {
+	count(want) > 0
+	set_of(want) - set_of(got) == set()
+	count(got) == count(set_of(got))
+	every path in set_of(got) - set_of(want) {
+		path_may_be_masked(path)
 	}
 }
 
-# Whether a path is below /proc or /sys, and does not lead out of it.
-is_kernel_path(parts) if {
-	parts[0] == ""
-	parts[1] in {"proc", "sys"}
-	parts[2] != ""
-	not ".." in parts
+# The paths that only some runtimes mask.
+path_may_be_masked(path) if path in {"/proc/asound", "/proc/interrupts", "/sys/devices/virtual/powercap"}
+
+path_may_be_masked(path) if {
+	is_string(path)
+	regex.match(`^/sys/devices/system/cpu/cpu[0-9]+/thermal_throttle$`, path)
 }
 
-# No kernel parameters but those of the policy.
+# Paths of the kernel that are read-only; runtimes have /proc/asound in one of the two lists.
+create contains "E_READONLY" if readonly_ok(own_or_shared(expected, "readonly"), linux.ReadonlyPaths)
+
+# The same for those.
+readonly_ok(want, got) if {
+	got == []
+	want == got
+}
+
+readonly_ok(want, got) if {
+	count(want) > 0
+	set_of(got) - {"/proc/asound"} == set_of(want)
+	count(got) == count(set_of(got))
+	"/proc/asound" in set_of(got) | set_of(linux.MaskedPaths)
+}
+
+# Kernel parameters are set with the pause container: those of the pod, and perhaps the defaults of the runtime.
 create contains "E_SYSCTL" if {
+	expected.kind != "pause"
+	linux.Sysctl == {}
+}
+
+create contains "E_SYSCTL" if {
+	expected.kind == "pause"
 	is_object(linux.Sysctl)
-	every key, value in linux.Sysctl {
-		value == policy_data.shared.sysctls[key]
+	want := policy_data.pod.sysctls
+	every key, value in want {
+		linux.Sysctl[key] == value
 	}
+	every key, value in linux.Sysctl {
+		value == object.union(default_sysctls, want)[key]
+	}
+}
+
+# What newer runtimes set unless the pod does.
+default_sysctls := {
+	"net.ipv4.ip_unprivileged_port_start": "0",
+	"net.ipv4.ping_group_range": "0 2147483647",
 }
 
 # Users of the container are users of the guest.
@@ -1367,9 +1561,37 @@ create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] =
 create contains "E_PROPAGATION" if linux.RootfsPropagation == expected.propagation
 
 # The host may choose limits, but no devices.
-create contains "E_RESOURCES" if {
-	got := linux.Resources
+create contains "E_RESOURCES" if resources_ok(linux.Resources)
+
+# Limits of processor and memory.
+resources_ok(got) if {
 	[got.Devices, got.Pids, got.BlockIO, got.Network] == [[], null, null, null]
+	limits_ok("CPU", got.CPU)
+	limits_ok("Memory", got.Memory)
+	is_array(got.HugepageLimits)
+	every limit in got.HugepageLimits {
+		limits_ok("HugepageLimits", limit)
+	}
+}
+
+# A message that has only numbers, switches, and lists of processors or the like.
+limits_ok(message, got) if {
+	members_known(message, got)
+	every value in got {
+		limit_ok(value)
+	}
+}
+
+limits_ok(_, got) if got == null
+
+# One of them.
+limit_ok(value) if is_number(value)
+
+limit_ok(value) if is_boolean(value)
+
+limit_ok(value) if {
+	is_string(value)
+	regex.match(`^[0-9A-Za-z,-]*$`, value)
 }
 
 # The path of the control group does not lead upwards.
@@ -1410,6 +1632,31 @@ start contains "E_ORDER" if predecessors_started(container_of(input.container_id
 # No other instance of it runs.
 start contains "E_INSTANCE" if count(running(created_name(input.container_id))) == 0
 
+# All checks of UpdateContainer.
+update_codes := {"E_FIELD", "E_ID", "E_RESOURCES"}
+
+# The host may change the limits that it chose, and nothing else.
+default UpdateContainerRequest := false
+
+UpdateContainerRequest if {
+	update == update_codes
+} else := false if deny("UpdateContainerRequest", target_label, update_codes - update, {})
+
+# The container exists.
+update contains "E_ID" if created_name(input.container_id)
+
+# Nothing that these rules do not know.
+update contains "E_FIELD" if {
+	members_known("UpdateContainerRequest", input)
+	members_known("Resources", input.resources)
+}
+
+# Limits, as when the container was created.
+update contains "E_RESOURCES" if {
+	input.resources != null
+	resources_ok(input.resources)
+}
+
 # The host may send signals to containers that exist, as it may stop the guest.
 default SignalProcessRequest := false
 
@@ -1437,7 +1684,7 @@ RemoveContainerRequest := {"allowed": true, "ops": ops} if {
 #
 
 # All checks of ExecProcess.
-exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_FIELD", "E_ID", "E_LSM", "E_TTY"} | set_of(process_codes)
+exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_FIELD", "E_ID", "E_LSM", "E_NNP", "E_TTY"} | set_of(process_codes)
 
 # Only commands that the pod has as probes or hooks may be run.
 default ExecProcessRequest := false
@@ -1460,6 +1707,7 @@ created_pod := {
 	"name": quoted(pinned("name")),
 	"namespace": quoted(pinned("namespace")),
 	"uid": quoted(pinned("uid")),
+	"hostname": quoted(pinned("hostname")),
 }
 
 # The checks of every process.
@@ -1498,6 +1746,9 @@ exec contains "E_TTY" if {
 	exec_process.Terminal in {false, target.process.tty}
 	exec_process.ConsoleSize == null
 }
+
+# The Go runtime drops the container's setting, others keep it.
+exec contains "E_NNP" if exec_process.NoNewPrivileges in {false, target.process.nnp}
 
 # Null: the agent uses the capabilities of the container.
 exec contains "E_CAPS" if exec_process.Capabilities == null

@@ -260,12 +260,12 @@ def test_values_of_variables_stay_out_of_the_report() -> None:
     found = describe_policy(policy_of())
 
     assert "hidden" not in "\n".join(found.containers)
-    assert "  env      PATH SECRET" in found.containers
+    assert "  env      HOSTNAME PATH SECRET" in found.containers
 
 
 def test_rules_other_than_ours_are_told() -> None:
     policy = policy_of()
-    changed = policy.replace(b"\npolicy_data := ", b"\nx := true\npolicy_data := ", 1)
+    changed = policy.replace(b"\npolicy_data:=", b"\nx := true\npolicy_data:=", 1)
 
     found = describe_policy(policy.replace(b"default ", b"default  ", 1))
 
@@ -285,7 +285,7 @@ def test_devices_and_gpus_are_told() -> None:
 
 
 def test_rules_of_ours_over_weaker_data_are_told_apart() -> None:
-    text = policy_of().replace(b'"propagation": ""', b'"propagation": "rshared"', 1)
+    text = policy_of().replace(b'"propagation":""', b'"propagation":"rshared"', 1)
 
     found = describe_policy(text)
 
@@ -300,8 +300,8 @@ def test_what_our_generator_writes_is_not_weaker(spec: dict[str, object]) -> Non
 
 def test_a_mount_that_all_containers_have_is_told() -> None:
     text = policy_of().decode()
-    mount = '{"dst": "/usr/bin", "opts": [["rbind"]], "src": {"arg": "bin", "kind": "file"}, "type": "bind"}'
-    changed = text.replace('"all": [', f'"all": [\n{mount},', 1)
+    mount = '{"dst":"/usr/bin","opts":[["rbind"]],"src":{"arg":"bin","kind":"file"},"type":"bind"}'
+    changed = text.replace('"all":[', f'"all":[\n{mount},', 1)
 
     found = describe_policy(changed.encode())
 

@@ -87,7 +87,6 @@ CONFIGS = {
         ('env: [{name: A, value: x}, {name: B, value: "$(A)$(A)"}]', {"A": "x", "B": "xx"}),
         ('env: [{name: B, value: "$(A)"}, {name: A, value: x}]', {"B": "$(A)", "A": "x"}),
         ('env: [{name: A, value: x}, {name: A, value: "$(A)y"}]', {"A": "xy"}),
-        ("env: [{name: PATH, value: /mine}]", {"PATH": "/mine"}),
         ("env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k}}}]", {"A": "v"}),
         ("env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: e}}}]", {"A": ""}),
         ("env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: password}}}]", {"A": "p\xe4ss"}),
@@ -105,8 +104,7 @@ CONFIGS = {
             'envFrom: [{configMapRef: {name: c}}], env: [{name: A, value: "$(k)"}]',
             {"A": "v", "k": "v", "with-dash": "d", "e": ""},
         ),
-        ("tty: true", {"TERM": "xterm"}),
-        ("tty: true, env: [{name: TERM, value: dumb}]", {"TERM": "dumb"}),
+        ("env: [{name: TERM, value: dumb}]", {"TERM": "dumb"}),
         (
             "env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.serviceAccountName}}}]",
             {"A": "default"},
@@ -133,15 +131,56 @@ CONFIGS = {
 def test_variables_are_computed_as_the_kubelet_does(fields: str, fixed: dict[str, str]) -> None:
     env = app(fields, configs=CONFIGS, labels="{l: text}").env
 
-    expected = {"PATH": "/usr/local/bin:/usr/bin:/bin"} | fixed
-    assert dict(env.fixed) == expected
+    assert dict(env.fixed) == fixed
 
 
-def test_an_image_without_path_gets_the_runtimes() -> None:
-    env = app("", facts={"env": ("LANG=C",)}).env
+# The orders of testdata/oci: env-override, env-override-tty, env-dup-path, env-hostname-both, env-term-pod-no-tty.
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HOST = "^HOSTNAME=$(hostname)$"
 
-    assert env.fixed["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    assert env.fixed["LANG"] == "C"
+
+@pytest.mark.parametrize(
+    ("fields", "image", "head"),
+    [
+        pytest.param("", ("LANG=C",), [PATH, HOST, "LANG=C"], id="no path"),
+        pytest.param("", ("A=1", "PATH=/x"), ["PATH=/x", HOST, "A=1"], id="path in place"),
+        pytest.param("", ("PATH=/one", "PATH=/two"), ["PATH=/two", HOST], id="last path"),
+        pytest.param("", ("A=1", "A=2", "A=1"), [PATH, HOST, "A=1", "A=2", "A=1"], id="repeats"),
+        pytest.param("", ("ODD", "A="), [PATH, HOST, "A="], id="without value"),
+        pytest.param("", ("PATH",), [HOST], id="path taken away"),
+        pytest.param("", ("TERM=vt100",), [PATH, HOST, "TERM=vt100"], id="term without tty"),
+        pytest.param("tty: true", ("TERM=vt100",), [PATH, "TERM=vt100", HOST], id="term of image"),
+        pytest.param("tty: true", (), [PATH, "TERM=xterm", HOST], id="term"),
+        pytest.param(
+            "env: [{name: PORT, value: '8080'}]",
+            ("PORT=80",),
+            [PATH, HOST, "PORT=80"],
+            id="of image and pod",
+        ),
+        pytest.param(
+            "env: [{name: HOSTNAME, value: pod}, {name: PATH, value: /pod}]",
+            ("HOSTNAME=image",),
+            ["PATH=/pod", "HOSTNAME=pod"],
+            id="of all three",
+        ),
+        pytest.param(
+            "env: [{name: PATH, valueFrom: {configMapKeyRef: {name: c, key: k, optional: true}}}]",
+            (),
+            [f"{PATH} or PATH=v", HOST],
+            id="maybe absent",
+        ),
+    ],
+)
+def test_variables_of_runtime_and_image_come_first(
+    fields: str, image: tuple[str, ...], head: list[str]
+) -> None:
+    env = app(fields, facts={"env": image}, configs=CONFIGS).env
+
+    shown = [
+        " or ".join(text if isinstance(text, str) else text.regex for text in each.choices)
+        for each in env.head
+    ]
+    assert shown == head
 
 
 @pytest.mark.parametrize(
@@ -400,14 +439,52 @@ def test_identity_is_computed_as_kubelet_and_runtime_do(
     assert identity(fields, user, pod=pod) == expected
 
 
+# docs/internals/reality.md 1.11: with the image's files in sight, and without.
 @pytest.mark.parametrize(
-    ("user", "fields"),
-    [("1000", ""), ("web", ""), ("1000", "securityContext: {runAsUser: 1000}"), ("nobody", "")],
+    ("fields", "pod", "user", "unseen"),
+    [
+        pytest.param("", "", "1000", (0, (0,)), id="number of the image"),
+        pytest.param("securityContext: {runAsUser: 1000}", "", "", (0, (0,)), id="number"),
+        pytest.param(
+            "securityContext: {runAsUser: 1000, runAsGroup: 1001}",
+            "",
+            "",
+            (1001, (1001,)),
+            id="both",
+        ),
+        pytest.param(
+            "", "securityContext: {supplementalGroups: [7]}", "1000", (0, (0, 7)), id="pod's groups"
+        ),
+    ],
 )
-def test_an_identity_that_only_the_image_knows_is_an_error(user: str, fields: str) -> None:
-    found = codes(fields, facts={"user": user, "passwd": PASSWD, "group": ""})
+def test_a_node_without_the_images_files_knows_none_of_its_groups(
+    fields: str, pod: str, user: str, unseen: tuple[int, tuple[int, ...]]
+) -> None:
+    facts = {"user": user, "passwd": PASSWD, "group": GROUP}
 
-    assert found == [("G210", "/spec/containers/0")]
+    found = app(fields, pod=pod, facts=facts).process.user
+
+    assert found.unseen == unseen
+    assert found.to_json()["groups"][1] == {"gid": unseen[0], "gids": list(unseen[1])}
+
+
+def test_one_identity_is_written_once() -> None:
+    assert app("").process.user.to_json() == {"uid": 0, "groups": [{"gid": 0, "gids": [0]}]}
+
+
+def test_a_user_by_name_is_a_warning_with_its_number() -> None:
+    findings = one_container(
+        "", images={REFERENCE: image(REFERENCE, user="web", passwd=PASSWD, group=GROUP)}
+    ).findings
+
+    assert [(each.code, each.severity.value) for each in findings] == [("G217", "warning")]
+    assert "runAsUser: 1000, runAsGroup: 1001" in findings[0].hint
+
+
+def test_a_user_that_the_image_does_not_know_is_an_error() -> None:
+    found = codes("", facts={"user": "nobody", "passwd": PASSWD, "group": ""})
+
+    assert ("G210", "/spec/containers/0") in found
 
 
 @pytest.mark.parametrize("number", ["\u00b2", "\u0663", "-1", "+5", "0x1", ""])
@@ -425,19 +502,7 @@ def test_only_plain_numbers_count_in_the_images_accounts(number: str) -> None:
 
 @pytest.mark.parametrize("user", ["\u00b2", "\u0663", "+5"])
 def test_a_user_of_other_digits_is_a_name(user: str) -> None:
-    assert codes("", facts={"user": user}) == [("G210", "/spec/containers/0")]
-
-
-def test_groups_that_only_the_image_knows_are_an_error_with_a_fix() -> None:
-    fields = "securityContext: {runAsUser: 1000, runAsGroup: 1001}"
-    facts = {"passwd": PASSWD, "group": GROUP}
-
-    with pytest.raises(FindingsError) as caught:
-        app(fields, facts=facts)
-    fixed = app(fields, pod="securityContext: {supplementalGroups: [2000]}", facts=facts)
-
-    assert "supplementalGroups: [2000]" in caught.value.findings[0].hint
-    assert fixed.process.user.gids == (1001, 2000)
+    assert ("G210", "/spec/containers/0") in codes("", facts={"user": user})
 
 
 @pytest.mark.parametrize(
@@ -472,6 +537,13 @@ def test_the_pause_container_has_the_pods_or_its_own_identity(
         ("{capabilities: {add: [ALL], drop: [SYS_ADMIN]}}", set(ALL_CAPS) - {"SYS_ADMIN"}),
         ("{privileged: true}", set(ALL_CAPS)),
         ("{privileged: true, capabilities: {add: [NET_ADMIN]}}", set(ALL_CAPS)),
+        # testdata/oci: caps-privileged-drop, caps-lower, caps-drop-all-add-all.
+        ("{privileged: true, capabilities: {drop: [ALL]}}", set(ALL_CAPS)),
+        (
+            "{capabilities: {add: [net_admin], drop: [Mknod]}}",
+            {*DEFAULT_CAPS, "NET_ADMIN"} - {"MKNOD"},
+        ),
+        ("{capabilities: {drop: [all], add: [ALL]}}", set()),
     ],
 )
 def test_capabilities_are_dropped_and_added(security: str, caps: set[str]) -> None:
@@ -488,8 +560,9 @@ def test_the_kernel_has_41_capabilities() -> None:
         ("{}", False),
         ("{allowPrivilegeEscalation: true}", False),
         ("{allowPrivilegeEscalation: false}", True),
-        ("{allowPrivilegeEscalation: false, privileged: true}", False),
-        ("{allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN]}}", False),
+        # The API server refuses this one; the kubelet and containerd look at nothing else.
+        ("{allowPrivilegeEscalation: false, privileged: true}", True),
+        ("{allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN]}}", True),
     ],
 )
 def test_privilege_escalation_is_read_as_the_kubelet_does(security: str, nnp: bool) -> None:

@@ -86,10 +86,11 @@ def test_a_wrong_order_names_what_comes_before() -> None:
     ]
 
 
-def test_a_request_that_is_never_allowed_has_no_reasons() -> None:
+def test_a_request_that_is_never_allowed_says_so() -> None:
     (found,) = explain(policy_of("web"), [Request(kind="SetPolicyRequest", input={"policy": ""})])
 
-    assert found.reasons == ()
+    assert [each.code for each in found.reasons] == ["E_REFUSED"]
+    assert "never allows" in found.reasons[0].advice
 
 
 def test_a_log_is_read_and_broken_lines_are_skipped() -> None:

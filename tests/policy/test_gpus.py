@@ -16,6 +16,7 @@ DATA = one_container("resources: {limits: {nvidia.com/pgpu: 2}}")
 POLICY = render_policy(DATA)
 CREATE, STATE = next(step for step in walk(DATA, POLICY) if step[0].purpose == "create app")
 MARK = "OCI/Annotations/cdi.k8s.io~1vfio"
+NUMBERS = {"Major": 5, "Minor": 1, "FileMode": 432, "UID": 0, "GID": 0}
 THIRD = {
     "id": "vfio2",
     "type_": "vfio-pci-gk",
@@ -71,7 +72,7 @@ def test_gpus_may_be_plugged_in_while_the_guest_runs(engine: str) -> None:
         _to("OCI/Process/Env/+", "PCI_RESOURCE_NVIDIA_COM_GH100=0000:00:00.0,0000:01:00.0"),
         _to(
             "OCI/Linux/Devices",
-            [{"Path": "/dev/vfio/devices/vfio0", "Type": "c", "Major": 5, "Minor": 1}],
+            [{"Path": "/dev/vfio/devices/vfio0", "Type": "c"} | NUMBERS],
         ),
     ],
     ids=["there from the start", "order", "index", "function", "variable", "node"],

@@ -41,7 +41,8 @@ def ask(engine: str, purpose: str, added: dict[str, Any]) -> Decision:
     step, state = CREATES[purpose]
     found = {**step.input["OCI"]["Annotations"], **added}
     set_state(guest(engine), state)
-    return guest(engine).ask("CreateContainerRequest", bent(step.input, "OCI/Annotations", found))
+    changed = bent(bent(step.input, "OCI/Annotations", found), "storages/0/driver_options", [])
+    return guest(engine).ask("CreateContainerRequest", changed)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -15,7 +15,11 @@ PODS = {
     "vote-bot": lambda: emojivoto("vote-bot"),
     "coordinator": coordinator,
     "rich": rich,
-    "host-network": lambda: one_container("", pod="hostNetwork: true"),
+    "host-name": lambda: one_container("", pod="hostname: other"),
+    "full-host-name": lambda: one_container(
+        "", pod="hostname: a, subdomain: b, setHostnameAsFQDN: true".replace(", ", "\n")
+    ),
+    "long-name": lambda: one_container("", name=f"{'a' * 62}-{'b' * 30}"),
     "terminal": lambda: one_container("tty: true"),
     "shared-mount": lambda: one_container(
         "volumeMounts: [{name: s, mountPath: /s, mountPropagation: Bidirectional}]",
@@ -76,7 +80,7 @@ def test_a_policy_that_would_deny_its_own_pod_is_found() -> None:
     denials = simulate(render_policy(data), other)
 
     assert denials[0].request.purpose == "create web-svc"
-    assert set(denials[0].decision.codes) == {"E_IMG_REF"}
+    assert set(denials[0].decision.codes) == {"E_ANNOTATION", "E_IMG_REF"}
     assert [each.request.purpose for each in denials[1:3]] == [
         "start web-svc",
         "read output of web-svc",
@@ -95,9 +99,9 @@ def test_a_restarted_container_passes_after_its_removal(engine: str) -> None:
     again = bent(life[created].input, "container_id", new)
     again = _renamed(again, old, new)
 
-    assert not guest.ask("CreateContainerRequest", again).allowed
-    assert guest.ask("RemoveContainerRequest", {"container_id": old, "timeout": 0}).allowed
     assert guest.ask("CreateContainerRequest", again).allowed
+    assert not guest.ask("StartContainerRequest", {"container_id": new}).allowed
+    assert guest.ask("RemoveContainerRequest", {"container_id": old, "timeout": 0}).allowed
     assert guest.ask("StartContainerRequest", {"container_id": new}).allowed
 
 

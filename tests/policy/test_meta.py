@@ -25,7 +25,7 @@ FREE = {
     "CreateContainerRequest": (
         "OCI/Process/OOMScoreAdj OCI/Process/ApparmorProfile OCI/Process/Env/11 OCI/Linux/Resources/CPU* "
         "OCI/Linux/Resources/Memory* OCI/Linux/Resources/HugepageLimits OCI/Linux/Sysctl/* OCI/Linux/CgroupsPath "
-        "OCI/Linux/Devices/0 OCI/Linux/Devices/0/M* OCI/Linux/Devices/0/FileMode OCI/Linux/MaskedPaths/9 "
+        "OCI/Linux/Devices/0/M* OCI/Linux/Devices/0/FileMode OCI/Linux/Devices/0/?ID "
         "OCI/Annotations/io.kubernetes.cri.image-name devices/0/id storages/*/shared storages/0/driver_options/0"
     ),
     "CreateSandboxRequest": "dns/* storages/0/shared hostname",

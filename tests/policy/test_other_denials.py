@@ -141,11 +141,12 @@ def test_a_container_is_not_started_twice(running: PolicyEngine) -> None:
     assert set(decision.codes) == {"E_ID", "E_INSTANCE"}
 
 
-def test_a_second_instance_is_not_created_while_the_first_runs(running: PolicyEngine) -> None:
+def test_a_second_instance_is_not_started_while_the_first_runs(running: PolicyEngine) -> None:
     text = LIFE["create web-svc"].input
-    second = _renamed(text, APP, "f" * 64)
+    # The runtime may create the next one before it removes the one that has ended.
+    assert running.ask("CreateContainerRequest", _renamed(text, APP, "f" * 64)).allowed
 
-    decision = running.ask("CreateContainerRequest", second)
+    decision = running.ask("StartContainerRequest", {"container_id": "f" * 64})
 
     assert set(decision.codes) == {"E_INSTANCE"}
 
@@ -231,8 +232,10 @@ SANDBOX = LIFE["create the sandbox"].input
         ("E_STORAGE", "storages/+", SANDBOX["storages"][0]),
         ("E_STORAGE", "storages/+", None),
         ("E_DNS", "dns/0", "nameserver 10.0.0.1\nsearch evil.example"),
-        ("E_DNS", "dns/0", "sortlist 1.2.3.4"),
-        ("E_DNS", "dns/0", "nameserver  10.0.0.1"),
+        ("E_DNS", "dns/0", "nameserver 10.0.0.1\0"),
+        ("E_DNS", "dns/0", "#" * 4097),
+        ("E_DNS", "dns", [""] * 257),
+        ("E_DNS", "dns/0", 5),
         ("E_HOSTNAME", "hostname", "a b"),
         ("E_HOSTNAME", "hostname", "a\n127.0.0.1 evil"),
         ("E_SANDBOX_ID", "sandbox_id", "short"),
@@ -499,7 +502,7 @@ PROBE = RICH_LIFE["run check in app"].input
         ("E_USER", "process/User", None),
         ("E_USER", "string_user", {"uid": "0", "gid": "0", "additionalGids": []}),
         ("E_CWD", "process/Cwd", "/"),
-        ("E_NNP", "process/NoNewPrivileges", False),
+        ("E_NNP", "process/NoNewPrivileges", None),
         ("E_TTY", "process/Terminal", True),
         ("E_TTY", "process/ConsoleSize", {"Height": 1, "Width": 1}),
         ("E_LSM", "process/SelinuxLabel", "x"),

@@ -7,9 +7,9 @@ import pytest
 
 from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.rules import compact, compact_rules, rules_sha256
+from contrast_tasks.policy.rules import compact, compact_rules, rules_sha256, shortened
 from contrast_tasks.resources import read_text
-from tests.fakes.policy import REQUESTS
+from tests.fakes.policy import REQUESTS, policy_of, walked
 
 RULES = read_text("templates/policy/rules.rego")
 # docs/internals/policy.md 1.1: what every engine of interest has, with or without build features beyond `regex`.
@@ -29,9 +29,9 @@ def _code() -> str:
 
 def test_every_request_has_exactly_one_default_or_a_value() -> None:
     named = re.findall(r"^default (\w+Request|MemAgent\w+) :=", RULES, flags=re.MULTILINE)
-    switched = re.findall(r"^(\w+Request) := policy_data", RULES, flags=re.MULTILINE)
+    refused = re.findall(r'^(\w+) := (?:refuse|switched)\("\1"\)$', RULES, flags=re.MULTILINE)
 
-    assert sorted(named + switched) == sorted(REQUESTS)
+    assert sorted(named + refused) == sorted(REQUESTS)
 
 
 def test_every_rule_that_is_a_request_is_a_known_one() -> None:
@@ -49,11 +49,11 @@ def test_the_known_members_are_those_of_the_messages() -> None:
     requests = {kind: fill_defaults(kind, {}).keys() for kind in listed}
     nested = {name: fill_defaults("", {name: {}})[name].keys() for name in listed}
 
-    # Agents before 2026 send the raw content of a file; members of device nodes have no defaults.
+    # An address of an interface and one of a neighbour are the same message. Agents before 2026 send the raw content of a file; members of device nodes have no defaults.
     assert listed.pop("CopyFileRequest") == requests["CopyFileRequest"] | {"data"}
     assert listed.pop("Devices") == {"Path", "Type", "Major", "Minor", "FileMode", "UID", "GID"}
     assert listed == {name: set(requests[name] | nested[name]) for name in listed}
-    assert len(listed) == 14
+    assert len(listed) == 27
 
 
 def test_failing_requests_are_never_tolerated() -> None:
@@ -158,3 +158,34 @@ def test_every_engine_takes_both_forms(text: str, engine: str) -> None:
 
     assert guest.ask("GuestDetailsRequest", {}).allowed
     assert not guest.ask("CreateContainerRequest", {}).allowed
+
+
+@pytest.mark.parametrize(
+    ("rego", "short"),
+    [
+        ("first(one) := two if {\ntwo := one\n}\n", "A(a):=b if{\nb:=a\n}\n"),
+        ("rule := 1\nother := rule\n", "A:=1\nB:=A\n"),
+        ("f(a) := g(a)\ng(a) := f(a)\nh := f(1)\n", "A(a):=B(a)\nB(a):=A(a)\nC:=A(1)\n"),
+        ("default CopyFileRequest := false\n", "default CopyFileRequest:=false\n"),
+        ('x := input.x[0].y - 1\nz := "x"\n', 'A:=input.x[0].y - 1\nB:="x"\n'),
+        ("r if count(policy_data.r) > 0\n", "A if count(policy_data.r)>0\n"),
+        ("s := {each | some each in data.pstate}\n", "A:={a|some a in data.pstate}\n"),
+        ("t(_, `a`) if true\n", "A(_,`a`)if true\n"),
+    ],
+)
+def test_own_names_are_shortened_rule_by_rule(rego: str, short: str) -> None:
+    assert shortened(rego) == short
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_short_form_decides_as_the_readable_one(engine: str) -> None:
+    block = policy_of("rich").decode().partition(compact_rules())[2]
+    guests = [
+        PolicyEngine(f"{rules}{block}".encode(), engine=engine)
+        for rules in (RULES, compact_rules())
+    ]
+
+    for step, _ in walked("rich"):
+        decisions = [guest.ask(step.kind, step.input).allowed for guest in guests]
+        assert decisions == [True, True]
+    assert guests[0].state == guests[1].state

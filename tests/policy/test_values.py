@@ -117,7 +117,6 @@ def test_other_names_are_no_service_variables_without_links(name: str) -> None:
         "DB_PORT_53_UDP_PROTO=udp",
         "DB_PORT_53_UDP_PORT=53",
         "DB_PORT_53_UDP_ADDR=10.0.0.1",
-        "HOSTNAME=web-0",
     ],
 )
 def test_variables_of_services_are_recognised(entry: str) -> None:

@@ -1,7 +1,9 @@
 """OCI image layouts: a directory with each blob under its digest, and an index that names the images.
 
-An image's name is the annotation `org.opencontainers.image.ref.name` of its descriptor in index.json; the layouts of
-this tool use the whole reference. Source: OCI image specification 1.1, "image-layout".
+An image's name is an annotation of its descriptor in index.json. Which one, and how much of the name, depends on the
+program: this tool and skopeo write the whole reference as `org.opencontainers.image.ref.name`; docker save, buildx and
+containerd write only the tag there, and the reference as `io.containerd.image.name`. An entry whose name cannot be
+understood spoils no other. Source: OCI image specification 1.1, "image-layout"; containerd's exporter.
 """
 
 from collections.abc import Iterable
@@ -23,10 +25,13 @@ from contrast_tasks.images.resolve import (
     resolve_image,
 )
 from contrast_tasks.pods.references import ImageReference, parse_reference
+from contrast_tasks.settings.model import Settings
 
 REF_NAME = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
 LAYOUT_FILE = "oci-layout"
 LAYOUT_VERSION = "1.0.0"
+_MOST_SHOWN = 6
 
 
 class Layout:
@@ -35,10 +40,11 @@ class Layout:
     def __init__(self, directory: Path, *, name: str | None = None) -> None:
         """Read the index of the layout in `directory`; messages call it `name`.
 
-        Raises ImageError if it is not a layout or names two images alike.
+        Raises ImageError if it is not a layout.
         """
         self.directory = directory
         self.name = name or str(directory)
+        _refuse_archive(directory, self.name)
         marker_file = f"{self.name}/{LAYOUT_FILE}"
         try:
             marker = parse_json(_read(directory / LAYOUT_FILE, marker_file))
@@ -53,17 +59,10 @@ class Layout:
         if isinstance(index, ImageManifest):
             raise ImageError("found an image, wanted an index", where=Location(file=index_file))
         self._descriptors = index
-        self._by_name: dict[str, Descriptor] = {}
+        self._by_name: dict[str, list[Descriptor]] = {}
         for descriptor in index:
-            name = descriptor.annotations.get(REF_NAME, "")
-            if not name:
-                continue
-            canonical = parse_reference(name, where=Location(file=index_file)).canonical
-            if self._by_name.get(canonical, descriptor).digest != descriptor.digest:
-                raise ImageError(
-                    f"two images have the name {name}", where=Location(file=index_file)
-                )
-            self._by_name[canonical] = descriptor
+            for parsed in _names_of(descriptor):
+                self._by_name.setdefault(parsed.canonical, []).append(descriptor)
 
     @property
     def entries(self) -> tuple[Descriptor, ...]:
@@ -72,23 +71,39 @@ class Layout:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Return the names of all images, sorted."""
-        names = (entry.annotations.get(REF_NAME, "") for entry in self._descriptors)
-        return tuple(sorted(name for name in names if name))
+        """Return the names of all images as the layout has them, sorted."""
+        return tuple(sorted({name for entry in self._descriptors if (name := _shown(entry))}))
 
     def find(self, reference: ImageReference) -> Descriptor | None:
-        """Return the entry of a reference, by its digest if it has one, otherwise by its name."""
+        """Return the entry of a reference, by its digest if it has one, otherwise by its name.
+
+        Of entries of one name the one for linux/amd64 is returned; raises ImageError if that leaves more than one.
+        """
         if reference.digest is None:
-            return self._by_name.get(reference.canonical)
-        for name, descriptor in self._by_name.items():
-            parsed = parse_reference(name)
-            same = (parsed.registry, parsed.repository) == (
-                reference.registry,
-                reference.repository,
-            )
-            if same and descriptor.digest == reference.digest:
+            return self._only(self._by_name.get(reference.canonical, []), reference)
+        for descriptor in self._descriptors:
+            if descriptor.digest == reference.digest and _may_be(descriptor, reference):
                 return descriptor
         return None
+
+    def is_meant(self, reference: ImageReference) -> bool:
+        """Return whether an image that is not here seems to be meant: its repository is, or its tag without a name."""
+        for entry in self._descriptors:
+            names = _names_of(entry)
+            if any(_same_repository(name, reference) for name in names):
+                return True
+            tag = entry.annotations.get(REF_NAME)
+            if FULL_NAME not in entry.annotations and tag is not None and tag == reference.tag:
+                return True
+        return False
+
+    def _only(self, found: list[Descriptor], reference: ImageReference) -> Descriptor | None:
+        if len({each.digest for each in found}) > 1:
+            found = [each for each in found if each.is_ours] or found
+        if len({each.digest for each in found}) > 1:
+            where = Location(file=f"{self.name}/index.json")
+            raise ImageError(f"two images have the name {reference}", where=where)
+        return found[0] if found else None
 
     def manifest(self, reference: ImageReference) -> bytes:
         """Return the index or manifest of a reference; raises ImageError if the layout has none."""
@@ -96,7 +111,7 @@ class Layout:
             return self._read_blob(reference.digest, f"image {reference}")
         found = self.find(reference)
         if found is None:
-            raise ImageError(f"image {reference}: not in the layout {self.name}")
+            raise ImageError(f"image {reference}: not in the layout; {contents([self])}")
         return self._read_blob(found.digest, f"image {reference}")
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor) -> BinaryIO:
@@ -134,14 +149,99 @@ class Layout:
         return content
 
 
-def open_layouts(root: Path, names: Iterable[str]) -> list[Layout]:
-    """Return the layouts that exist among `names`, which are relative to `root`."""
-    return [Layout(root / name, name=name) for name in names if (root / name).is_dir()]
+def open_layouts(
+    root: Path, names: Iterable[str], *, optional: str = "", where: Location | None = None
+) -> list[Layout]:
+    """Return the layouts in the folders `names`, which are relative to `root`.
+
+    optional: the folder that may be absent. where: the place that names them. Raises ImageError for another absent one.
+    """
+    layouts = []
+    for name in names:
+        folder = root / name
+        if folder.is_dir():
+            layouts.append(Layout(folder, name=name))
+        elif folder.exists():
+            found = f"image layout {name}: found a file, wanted a folder"
+            raise ImageError(
+                found, hint=f"unpack it, for example with 'tar -xf {name}'", where=where
+            )
+        elif name != optional:
+            hint = "write the image there, or take the folder out of the list"
+            raise ImageError(
+                f"image layout {name}: there is no such folder", hint=hint, where=where
+            )
+    return layouts
+
+
+def declared_layouts(settings: Settings, *, but: str | None = None) -> list[Layout]:
+    """Return the layouts of the settings, without the one called `but`; raises ImageError for what is not one.
+
+    The layout that images are packed into may be absent, because a task makes it once there is something to pack.
+    """
+    names = [name for name in settings.layouts if name != but]
+    where = settings.where("images.layouts")
+    return open_layouts(settings.root, names, optional=settings.packed_layout, where=where)
 
 
 def find_layout(layouts: Iterable[Layout], reference: ImageReference) -> Layout | None:
     """Return the first layout that has an image of this reference."""
     return next((layout for layout in layouts if layout.find(reference) is not None), None)
+
+
+def contents(layouts: Iterable[Layout]) -> str:
+    """Return what layouts hold, in words: each with the names of its images."""
+    return "; ".join(f"{layout.name} has {_listed(layout)}" for layout in layouts)
+
+
+def _listed(layout: Layout) -> str:
+    names = list(layout.references)
+    unnamed = sum(not _shown(entry) for entry in layout.entries)
+    if unnamed:
+        names.append(f"{unnamed} without a name")
+    if len(names) > _MOST_SHOWN:
+        names[_MOST_SHOWN:] = [f"{len(names) - _MOST_SHOWN} more"]
+    return ", ".join(names) or "no image"
+
+
+def _names_of(entry: Descriptor) -> tuple[ImageReference, ...]:
+    """Return the references of an entry; beside a whole one, a name without a slash is only its tag."""
+    full, name = entry.annotations.get(FULL_NAME), entry.annotations.get(REF_NAME)
+    texts = [full, name if full is None or (name and "/" in name) else None]
+    return tuple(parsed for text in texts if text and (parsed := _parsed(text)) is not None)
+
+
+def _parsed(text: str) -> ImageReference | None:
+    try:
+        return parse_reference(text)
+    except ImageError:
+        return None
+
+
+def _may_be(entry: Descriptor, reference: ImageReference) -> bool:
+    """Return whether an entry may stand for a pinned reference: its names are of the repository, or it has none."""
+    names = _names_of(entry)
+    has_whole_name = any("/" in name.name for name in names)
+    return not has_whole_name or any(_same_repository(name, reference) for name in names)
+
+
+def _same_repository(one: ImageReference, other: ImageReference) -> bool:
+    return (one.registry, one.repository) == (other.registry, other.repository)
+
+
+def _shown(entry: Descriptor) -> str:
+    """Return the name of an entry for messages, "" for none."""
+    name = entry.annotations.get(FULL_NAME) or entry.annotations.get(REF_NAME, "")
+    return name if name.isprintable() else ascii(name)
+
+
+def _refuse_archive(directory: Path, name: str) -> None:
+    """Refuse what docker save wrote before it wrote layouts."""
+    if (directory / "manifest.json").is_file() and not (directory / LAYOUT_FILE).exists():
+        raise ImageError(
+            f"image layout {name}: found an archive of docker save, wanted an OCI layout",
+            hint="convert it with 'skopeo copy docker-archive:<file> oci:<folder>:<image>'",
+        )
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import norm_path
 from contrast_tasks.images.documents import Descriptor, ImageConfig
-from contrast_tasks.images.layout import REF_NAME, Layout, find_layout, open_layouts
+from contrast_tasks.images.layout import REF_NAME, Layout, declared_layouts, find_layout
 from contrast_tasks.images.modules import source_files
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image, write_layout
 from contrast_tasks.images.recipe import ImageRecipe, parse_recipes
@@ -73,7 +73,7 @@ def pack_components(settings: Settings) -> bool:
     another declared layout has are left out.
     """
     own = settings.packed_layout
-    elsewhere = open_layouts(settings.root, [name for name in settings.layouts if name != own])
+    elsewhere = declared_layouts(settings, but=own)
     recipes = [
         recipe
         for recipe in component_recipes()

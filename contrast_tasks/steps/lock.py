@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import write_atomic
-from contrast_tasks.images.layout import Layout, find_layout, open_layouts
+from contrast_tasks.images.layout import Layout, contents, declared_layouts, find_layout
 from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
-from contrast_tasks.images.resolve import ImageSource
+from contrast_tasks.images.resolve import ImageSource, ResolvedImage
 from contrast_tasks.platforms import platform
 from contrast_tasks.pods.references import ImageReference, parse_reference
 from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
@@ -62,18 +62,23 @@ def complete_lock(
     the moment. kept: as in `run_lock`.
     """
     locked = read_lock(settings)
-    layouts = open_layouts(settings.root, settings.layouts)
-    found = [each for each in references if _is_resolvable(each, locked, layouts)]
+    layouts = declared_layouts(settings)
+    found = [each for each in references if _concerns_layouts(each, locked, layouts)]
     result = run_lock(settings, [*found, *locked.images], offline=True, kept=kept)
     return {"wrote": [settings.lock] if result["changed"] else []}
 
 
-def _is_resolvable(reference: str, locked: Lock, layouts: Sequence[Layout]) -> bool:
+def _concerns_layouts(reference: str, locked: Lock, layouts: Sequence[Layout]) -> bool:
+    """Return whether a reference is locked, in a layout, or so near to one that the layout must be meant."""
     try:
         parsed = parse_reference(reference)
     except ImageError:
         return False
-    return reference in locked.images or find_layout(layouts, parsed) is not None
+    if reference in locked.images or find_layout(layouts, parsed) is not None:
+        return True
+    # What another spelling of the reference has locked is resolved.
+    is_open = locked.resolve(reference) is None and parsed.digest is None
+    return is_open and any(layout.is_meant(parsed) for layout in layouts)
 
 
 def run_lock(
@@ -131,7 +136,7 @@ class _Resolver:
 
     def __init__(self, settings: Settings, stack: ExitStack, registry: OpenRegistry | None) -> None:
         self._settings = settings
-        self._layouts: list[Layout] = open_layouts(settings.root, settings.layouts)
+        self._layouts = declared_layouts(settings)
         self._stack = stack
         self._open = registry
         self._registry: ImageSource | None = None
@@ -143,13 +148,18 @@ class _Resolver:
         parsed = parse_reference(reference)
         layout = find_layout(self._layouts, parsed)
         if layout is not None:
-            found = layout.find(parsed)
-            if locked is not None and found is not None and locked.digest == found.digest:
+            if locked is not None and _is_still(locked, layout.image(parsed)):
                 return locked
             return describe(parsed, layout)
         if locked is not None and not update:
             return locked
-        return describe(parsed, self._source(parsed))
+        source = self._source(parsed)
+        try:
+            return describe(parsed, source)
+        except ImageError as err:
+            if not self._layouts:
+                raise
+            raise ImageError(f"{err}; {contents(self._layouts)}", hint=err.hint) from err
 
     def with_roots(self, image: LockedImage, roots: "Roots") -> LockedImage:
         """Return an entry with the root hashes of its layers; without those that only a registry could tell offline."""
@@ -172,16 +182,26 @@ class _Resolver:
                 f"image {reference}: is a default name of ours, which no layout has and no registry may be asked for",
                 hint="push that image to a registry of yours and name it in [components]",
             )
-        if self._open is None:
-            searched = ", ".join(self._settings.layouts) or "no layouts"
-            found = (
-                f"it is neither locked nor in {searched}, and its registry may not be asked offline"
+        if reference.digest is None and any(each.is_meant(reference) for each in self._layouts):
+            # A registry would be asked in vain, perhaps for minutes, or would have another image of this name.
+            raise ImageError(
+                f"image {reference}: in no layout under this name; {contents(self._layouts)}",
+                hint="write the layout with the whole name of the image, or pin the image by its digest",
             )
+        if self._open is None:
+            searched = contents(self._layouts) or "there is no layout"
+            found = f"it is not locked, {searched}, and its registry may not be asked offline"
             hint = "run 'contrast-tasks lock' with a connection, or put the image into a layout"
             raise ImageError(f"image {reference}: {found}", hint=hint)
         if self._registry is None:
             self._registry = self._open(self._stack)
         return self._registry
+
+
+def _is_still(locked: LockedImage, found: ResolvedImage) -> bool:
+    """Return whether an entry describes an image; not if another image of its index was taken before."""
+    there = (found.digest, found.manifest_digest, found.config)
+    return (locked.digest, locked.manifest_digest, locked.config) == there
 
 
 def _raise_all(problems: Sequence[ImageError]) -> None:

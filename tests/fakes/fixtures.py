@@ -1,10 +1,13 @@
 """Fixtures that several folders of tests share; a folder's conftest.py imports those it uses."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.commands import Terminal, quiet_environment
+from tests.fakes.testdata import REPORTS
 from tests.fakes.workloads import FakeProject, make_project
 
 
@@ -22,3 +25,22 @@ def terminal(
 ) -> Terminal:
     quiet_environment(monkeypatch, tmp_path / "cache")
     return Terminal(project.root, capsys, monkeypatch)
+
+
+@pytest.fixture
+def reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Terminal]:
+    """Return the function that copies a case of testdata/reports and opens a terminal in it."""
+    quiet_environment(monkeypatch, tmp_path / "cache")
+
+    def opened(name: str) -> Terminal:
+        root = tmp_path / name
+        for file in (REPORTS / name).rglob("*"):
+            if file.is_file():
+                target = root / file.relative_to(REPORTS / name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)  # the modes stay behind: the cases may be read-only
+        return Terminal(root, capsys, monkeypatch)
+
+    return opened

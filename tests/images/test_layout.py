@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.errors import ImageError
+from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.describe import describe
-from contrast_tasks.images.layout import Layout, find_layout, open_layouts
+from contrast_tasks.images.layout import Layout, contents, find_layout, open_layouts
 from contrast_tasks.pods.references import parse_reference
 from tests.fakes.images import file, make_image, make_index, tar, write_images
 
@@ -174,22 +174,158 @@ def test_a_broken_layout_is_refused(
     assert str(directory) not in str(caught.value)
 
 
-def test_a_layout_that_gives_one_name_to_two_images_is_refused(directory: Path) -> None:
+def renamed(directory: Path, *annotations: dict[str, str]) -> Layout:
+    """Give the image of a layout these entries in its index, one for each set of annotations."""
+    index = json.loads((directory / "index.json").read_text())
+    entry = {key: value for key, value in index["manifests"][0].items() if key != "annotations"}
+    index["manifests"] = [entry | {"annotations": each} for each in annotations]
+    (directory / "index.json").write_text(json.dumps(index))
+    return Layout(directory, name="layout")
+
+
+REF, FULL = "org.opencontainers.image.ref.name", "io.containerd.image.name"
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        pytest.param([{REF: NAME}], id="skopeo, whole name"),
+        pytest.param([{REF: "v1", FULL: "docker.io/shop/cart:v1"}], id="docker save, buildx"),
+        pytest.param([{REF: NAME, FULL: "docker.io/shop/cart:v1"}], id="both whole"),
+        pytest.param([{FULL: "docker.io/shop/cart:v1"}], id="only containerd's"),
+        pytest.param([{REF: "1.0-RC1"}, {REF: NAME}], id="a tag with capitals beside it"),
+        pytest.param([{REF: "latest"}, {REF: NAME}], id="a tag beside it"),
+        pytest.param([{}, {REF: NAME}], id="an entry without a name beside it"),
+        pytest.param([{REF: "a b\n"}, {FULL: "!"}, {REF: NAME}], id="nonsense beside it"),
+        pytest.param([{REF: NAME}, {REF: NAME}], id="twice the same"),
+    ],
+)
+def test_an_image_is_found_whatever_program_wrote_the_layout(
+    directory: Path, annotations: list[dict[str, str]]
+) -> None:
+    layout = renamed(directory, *annotations)
+
+    assert layout.find(REFERENCE) is not None
+    assert describe(REFERENCE, layout).config.entrypoint == ("/bin/cart",)
+
+
+@pytest.mark.parametrize("annotations", [{REF: "v1"}, {}, {REF: "1.0-RC1"}, {REF: NAME}])
+def test_a_pinned_image_is_found_by_its_digest_alone_where_its_entry_has_no_whole_name(
+    directory: Path, annotations: dict[str, str]
+) -> None:
+    digest = Layout(directory).image(REFERENCE).digest
+    layout = renamed(directory, annotations)
+
+    assert layout.find(REFERENCE.pinned(digest)) is not None
+
+
+def test_beside_a_whole_name_a_tag_is_no_name(directory: Path) -> None:
+    layout = renamed(directory, {REF: "nginx", FULL: "docker.io/shop/cart:nginx"})
+
+    assert layout.find(parse_reference("nginx")) is None
+    assert layout.references == ("docker.io/shop/cart:nginx",)
+
+
+def test_of_entries_with_one_name_the_one_for_linux_amd64_is_found(tmp_path: Path) -> None:
+    arm, ours = make_image([]), make_image([LAYER])
+    write_images(tmp_path, {NAME: arm, "other": ours})
+    index = json.loads((tmp_path / "index.json").read_text())
+    for entry, architecture in zip(index["manifests"], ("arm64", "amd64"), strict=True):
+        entry["annotations"] = {REF: NAME}
+        entry["platform"] = {"os": "linux", "architecture": architecture}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+
+    found = Layout(tmp_path).find(REFERENCE)
+
+    assert found is not None
+    assert found.digest == ours.digest
+
+
+def test_a_name_of_two_images_is_refused_where_it_is_asked_for(directory: Path) -> None:
     index = json.loads((directory / "index.json").read_text())
     other = index["manifests"][0] | {"digest": "sha256:" + "0" * 64}
-    index["manifests"].append(other)
+    index["manifests"] += [other, index["manifests"][0] | {"annotations": {REF: "shop/till:v1"}}]
     (directory / "index.json").write_text(json.dumps(index))
+    layout = Layout(directory, name="layout")
 
-    with pytest.raises(ImageError, match="two images have the name shop/cart:v1"):
-        Layout(directory)
+    with pytest.raises(ImageError, match="two images have the name shop/cart:v1") as caught:
+        layout.find(REFERENCE)
+
+    assert str(caught.value.where) == "layout/index.json"
+    assert layout.find(parse_reference("shop/till:v1")) is not None
 
 
-def test_the_first_layout_that_has_an_image_is_found_and_missing_ones_are_left_out(
-    directory: Path,
+@pytest.mark.parametrize(
+    ("annotations", "reference"),
+    [
+        pytest.param({REF: "v1"}, "registry.example/shop/app:v1", id="its tag alone"),
+        pytest.param({REF: "1.0-RC1"}, "registry.example/shop/app:1.0-RC1", id="with capitals"),
+        pytest.param({REF: NAME}, "shop/cart:v2", id="another tag"),
+        pytest.param({REF: "v1", FULL: "a.example/b:v1"}, "a.example/b", id="no tag"),
+    ],
+)
+def test_a_layout_is_meant_that_has_the_repository_or_the_tag(
+    directory: Path, annotations: dict[str, str], reference: str
 ) -> None:
-    layouts = open_layouts(directory.parent, ["absent", "layout"])
+    layout = renamed(directory, annotations)
+
+    assert layout.find(parse_reference(reference)) is None
+    assert layout.is_meant(parse_reference(reference))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reference"),
+    [
+        pytest.param({REF: NAME}, "nginx:v1", id="tag of a whole name"),
+        pytest.param({REF: "v1", FULL: "a.example/b:v1"}, "nginx:v1", id="tag beside one"),
+        pytest.param({REF: "v2"}, "nginx:v1", id="another tag"),
+        pytest.param({REF: NAME}, "other.example/shop/cart:v1", id="another registry"),
+        pytest.param({}, "nginx:v1", id="no name"),
+        pytest.param({}, "nginx", id="no name, no tag"),
+    ],
+)
+def test_other_images_are_not_taken_for_those_of_a_layout(
+    directory: Path, annotations: dict[str, str], reference: str
+) -> None:
+    assert not renamed(directory, annotations).is_meant(parse_reference(reference))
+
+
+def test_what_layouts_have_is_told(directory: Path) -> None:
+    names = [{REF: f"shop/cart:v{number}"} for number in range(9)]
+
+    assert contents([renamed(directory, {}, {REF: "v1"}, {REF: "\x1b[31m"})]) == (
+        "layout has '\\x1b[31m', v1, 1 without a name"
+    )
+    assert contents([renamed(directory, *names)]) == (
+        "layout has shop/cart:v0, shop/cart:v1, shop/cart:v2, shop/cart:v3, shop/cart:v4, shop/cart:v5, 3 more"
+    )
+    assert contents([renamed(directory)]) == "layout has no image"
+    assert contents([]) == ""
+
+
+def test_an_archive_of_docker_save_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[]")
+
+    with pytest.raises(ImageError, match="found an archive of docker save, wanted an OCI layout"):
+        Layout(tmp_path)
+
+
+def test_the_first_layout_that_has_an_image_is_found(directory: Path) -> None:
+    layouts = open_layouts(directory.parent, ["packed", "layout"], optional="packed")
 
     assert [layout.name for layout in layouts] == ["layout"]
     assert find_layout(layouts, REFERENCE) is layouts[0]
     assert find_layout(layouts, parse_reference("shop/cart:v2")) is None
     assert layouts[0].references == (NAME,)
+
+
+def test_a_layout_that_is_not_there_is_refused(directory: Path) -> None:
+    (directory.parent / "images.tar").write_text("")
+
+    with pytest.raises(ImageError, match="image layout absent: there is no such folder") as caught:
+        open_layouts(directory.parent, ["absent"], where=Location(file="contrast.toml", line=3))
+    assert str(caught.value.where) == "contrast.toml:3"
+    with pytest.raises(
+        ImageError, match=r"image layout images\.tar: found a file, wanted a folder"
+    ):
+        open_layouts(directory.parent, ["images.tar"])

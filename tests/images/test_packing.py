@@ -303,6 +303,8 @@ OURS = (NAMES.coordinator, NAMES.initializer, NAMES.service_mesh)
 
 
 def own_project(root: Path) -> Settings:
+    if not (root / "mine").exists():
+        write_images(root / "mine", {})
     return Settings(root=root, platform="local", sources=("deployment",), image_layouts=("mine",))
 
 

@@ -9,7 +9,7 @@ from contrast_tasks.images.lock import parse_lock
 from contrast_tasks.images.registry import Registry
 from contrast_tasks.images.resolve import ImageSource
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.steps.lock import run_lock
+from contrast_tasks.steps.lock import complete_lock, run_lock
 from contrast_tasks.tasks.store import Store
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.fakes.registry import FakeRegistry
@@ -136,7 +136,7 @@ def test_offline_an_image_that_is_not_known_is_refused_with_the_way_out(tmp_path
         run_lock(settings, [CART, TILL], offline=True, registry=no_registry)
 
     assert str(caught.value) == (
-        f"image {TILL}: it is neither locked nor in build/images, "
+        f"image {TILL}: it is not locked, build/images has {CART}, "
         "and its registry may not be asked offline"
     )
     assert "contrast-tasks lock" in caught.value.hint
@@ -169,13 +169,60 @@ def test_everything_that_fails_is_reported_at_once_and_nothing_is_written(tmp_pa
     assert (tmp_path / "contrast.lock").read_bytes() == before
 
 
-def test_a_missing_layout_is_no_error_as_long_as_nothing_needs_it(tmp_path: Path) -> None:
+def test_a_layout_that_is_not_there_is_refused(tmp_path: Path) -> None:
     settings = Settings(
         root=tmp_path, platform="local", sources=("deployment",), image_layouts=("gone",)
     )
 
+    for run in (run_lock, complete_lock):
+        with pytest.raises(ImageError, match="image layout gone: there is no such folder"):
+            run(settings, [])
+    assert not (tmp_path / "contrast.lock").exists()
+
+
+def test_the_packed_layout_may_be_missing(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path, platform="local", sources=("deployment",))
+
     assert run_lock(settings, [])["changed"] is True
     assert json.loads((tmp_path / "contrast.lock").read_bytes()) == {"version": 1, "images": []}
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_no_registry_is_asked_for_what_a_layout_was_meant_to_have(
+    tmp_path: Path, update: bool
+) -> None:
+    settings = project(tmp_path, cart=image())
+
+    for act in (
+        lambda: run_lock(settings, ["shop/cart:v2"], registry=no_registry, update=update),
+        lambda: complete_lock(settings, ["shop/cart:v2"]),
+    ):
+        with pytest.raises(ImageError) as caught:
+            act()
+        assert str(caught.value) == (
+            "image shop/cart:v2: in no layout under this name; build/images has shop/cart:v1"
+        )
+        assert caught.value.hint.endswith("or pin the image by its digest")
+
+
+def test_a_pinned_image_is_asked_of_its_registry_all_the_same(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    other = make_image([], process={"Cmd": ["other"]})
+    with FakeRegistry() as server:
+        write_images(tmp_path / "build/images", {f"{server.host}/shop/cart:v1": image()})
+        pinned = f"{server.add('shop/cart', 'v2', other)}@{other.digest}"
+
+        result = run_lock(settings, [pinned], registry=open_fake)
+
+    assert result["added"] == [pinned]
+
+
+def test_what_the_layouts_have_is_told_where_a_registry_fails(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    with FakeRegistry() as server, pytest.raises(ImageError) as caught:
+        run_lock(settings, [f"{server.host}/shop/gone:v1"], registry=open_fake)
+
+    assert str(caught.value).endswith("(MANIFEST_UNKNOWN); build/images has shop/cart:v1")
 
 
 def test_a_damaged_lock_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:

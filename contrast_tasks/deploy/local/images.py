@@ -50,10 +50,10 @@ Unpack = Callable[[str], UnpackedImage]
 
 def unpacker(settings: Settings, paths: LocalPaths, say: Say) -> Unpack:
     """Return the function that unpacks images of the project's layouts, each into the folder of its digest."""
-    from contrast_tasks.images.layout import find_layout, open_layouts
+    from contrast_tasks.images.layout import declared_layouts, find_layout
     from contrast_tasks.pods.references import parse_reference
 
-    layouts = open_layouts(settings.root, settings.layouts)
+    layouts = declared_layouts(settings)
     done: dict[str, UnpackedImage] = {}
 
     def unpacked(text: str) -> UnpackedImage:

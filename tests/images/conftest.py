@@ -1,0 +1,3 @@
+from tests.fakes.fixtures import reported
+
+__all__ = ["reported"]

@@ -26,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of the runtime, default: that of the reference values",
     )
+    parser.add_argument(
+        "--target",
+        choices=("k3s", "rke2"),
+        default="",
+        help="also say where containerd is on nodes of this distribution",
+    )
     parser.add_argument("--write", metavar="FILE", help="write to FILE instead of stdout")
 
 
@@ -41,7 +47,9 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     text = render_runtime(
         platform(settings.platform),
         arguments.handler or chosen_class(settings, handlers_of(settings)),
+        settings.release,
         installer=arguments.installer,
         snapshotter=arguments.snapshotter,
+        target=arguments.target,
     )
     return context.deliver("runtime", text, arguments.write)

@@ -1,15 +1,17 @@
 """The Kubernetes resources of a platform's runtime: RuntimeClass and node installer.
 
-Source: docs/internals/runtime.md 1 (memory), 2 (RuntimeClass), 3 (DaemonSet), 4.5 (target configuration).
+Source: docs/internals/runtime.md 1 (memory), 2 (RuntimeClass), 3 (DaemonSet), 4.5 (target configuration);
+docs/internals/releases.md 4.
 """
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from contrast_tasks import resources
 from contrast_tasks.errors import UsageError
 from contrast_tasks.platforms import HANDLER_PREFIX, Platform
 from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.releases.table import Release
 from contrast_tasks.report.hints import command
 
 if TYPE_CHECKING:
@@ -28,13 +30,43 @@ def guest_memory_mib(platform: Platform) -> int:
     return 512 if platform.pulls_in_guest else 256
 
 
+class Target(NamedTuple):
+    """Where containerd is on nodes of a distribution of Kubernetes: its configuration, and the units that run it."""
+
+    name: str
+    containerd_config: str
+    units: str
+
+
+# Source: docs/internals/runtime.md 4.5.
+TARGETS: tuple[Target, ...] = (
+    Target(
+        "k3s",
+        "var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl",
+        "k3s.service,k3s-agent.service",
+    ),
+    Target(
+        "rke2",
+        "var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl",
+        "rke2-server.service,rke2-agent.service",
+    ),
+)
+
+
 def render_runtime(
-    platform: Platform, handler: str, *, installer: str, snapshotter: str | None
+    platform: Platform,
+    handler: str,
+    release: Release,
+    *,
+    installer: str,
+    snapshotter: str | None,
+    target: str = "",
 ) -> str:
     """Return the YAML of the resources.
 
     handler: name of the runtime, ending in its release's hash. installer, snapshotter: images with digest; the snapshotter
-    is for AKS only. Raises UsageError for an argument that does not suit the platform.
+    is for AKS only. target: the distribution of Kubernetes on the nodes of a metal platform, k3s or rke2. Raises UsageError
+    for an argument that does not suit release or platform.
     """
     if platform.tee == "simulated":
         raise UsageError(
@@ -59,8 +91,17 @@ def render_runtime(
                 f"{name} is {image}, expected an image with its digest",
                 hint="what installs the runtime is root on every node: write NAME@sha256:<digest>",
             )
+    if target and target not in release.installer.targets:
+        known = ", ".join(release.installer.targets) or "none"
+        raise UsageError(
+            f"--target is {target}, expected one that release {release.name} has: {known}",
+            hint="write the ConfigMap contrast-node-installer-target-config yourself, or leave --target out",
+        )
     return _template().render(
         handler=handler,
+        release=release.name,
+        form=release.installer,
+        target=next((each for each in TARGETS if each.name == target), None),
         display=platform.canonical,
         overhead_mib=guest_memory_mib(platform) + _HOST_MIB,
         node_selector=_AKS_SELECTOR if is_aks else "",

@@ -77,12 +77,17 @@ class CoordinatorForm(Record):
 
 
 class Installer(Record):
-    """The node installer. Source: 4. namespace: "" leaves it to the user. has_api_access: it watches pods."""
+    """The node installer. Source: 4.
+
+    namespace: "" leaves it to the user. has_api_access: it watches pods. targets: distributions of Kubernetes whose places on
+    a node a ConfigMap of the release names.
+    """
 
     namespace: str
     has_api_access: bool
     has_target_config: bool
     has_imagepuller_config: bool
+    targets: tuple[Literal["k3s", "rke2"], ...] = ()
 
 
 class Release(Record):
@@ -233,7 +238,7 @@ V1_13 = V1_12.replace(
         image_store="default", image_store_memory=Memory(request_mib=50)
     ),
     coordinator=V1_12.coordinator.replace(memory=Memory(request_mib=50)),
-    installer=V1_12.installer.replace(has_target_config=True),
+    installer=V1_12.installer.replace(has_target_config=True, targets=("k3s",)),
     has_disabled_ingress=True,
 )
 
@@ -308,6 +313,7 @@ V1_20 = V1_16.replace(
         image_store_memory=Memory(request_mib=420),
     ),
     coordinator=V1_16.coordinator.replace(memory=Memory(request_mib=400)),
+    installer=V1_16.installer.replace(targets=("k3s", "rke2")),
 )
 
 V1_21 = V1_20.replace(

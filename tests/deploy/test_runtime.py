@@ -9,6 +9,8 @@ import yaml
 from contrast_tasks.deploy.runtime import render_runtime
 from contrast_tasks.errors import UsageError
 from contrast_tasks.platforms import PLATFORMS, platform
+from contrast_tasks.releases.choose import newest_with
+from contrast_tasks.releases.table import V1_12, V1_13, V1_21, Release
 
 DIGEST = "@sha256:" + "ab" * 32
 INSTALLER, SNAPSHOTTER = f"example.org/node-installer{DIGEST}", f"example.org/snapshotter{DIGEST}"
@@ -22,12 +24,16 @@ def handler(name: str) -> str:
 def render(name: str) -> str:
     snapshotter = SNAPSHOTTER if name.startswith("aks") else None
     return render_runtime(
-        platform(name), handler(name), installer=INSTALLER, snapshotter=snapshotter
+        platform(name),
+        handler(name),
+        newest_with(name),
+        installer=INSTALLER,
+        snapshotter=snapshotter,
     )
 
 
 def documents(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    first, second = yaml.safe_load_all(render(name))
+    first, second, *_ = yaml.safe_load_all(render(name))
     return first, second
 
 
@@ -118,6 +124,52 @@ def test_what_only_the_release_knows_has_to_be_named(
     name: str, runtime: str, installer: str, snapshotter: str | None, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        render_runtime(platform(name), runtime, installer=installer, snapshotter=snapshotter)
+        render_runtime(
+            platform(name),
+            runtime,
+            newest_with(name),
+            installer=installer,
+            snapshotter=snapshotter,
+        )
 
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("release", "target", "expected"),
+    [
+        # docs/internals/releases.md 4
+        pytest.param(V1_13, "k3s", ("k3s.service,k3s-agent.service", "kube-system"), id="v1.13"),
+        pytest.param(V1_21, "rke2", ("rke2-server.service,rke2-agent.service", None), id="v1.21"),
+    ],
+)
+def test_a_distribution_has_its_places_in_a_config_map(
+    release: Release, target: str, expected: tuple[str, str | None]
+) -> None:
+    text = render_runtime(
+        platform("metal-qemu-snp"),
+        handler("metal-qemu-snp"),
+        release,
+        installer=INSTALLER,
+        snapshotter=None,
+        target=target,
+    )
+
+    (found,) = (each for each in yaml.safe_load_all(text) if each["kind"] == "ConfigMap")
+    assert found["metadata"]["name"] == "contrast-node-installer-target-config"
+    assert (found["data"]["systemd-unit-name"], found["metadata"].get("namespace")) == expected
+
+
+@pytest.mark.parametrize(("release", "target"), [(V1_12, "k3s"), (V1_13, "rke2")])
+def test_a_distribution_that_the_release_does_not_know_is_refused(
+    release: Release, target: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--target is {target}, expected one that release"):
+        render_runtime(
+            platform("metal-qemu-snp"),
+            handler("metal-qemu-snp"),
+            release,
+            installer=INSTALLER,
+            snapshotter=None,
+            target=target,
+        )

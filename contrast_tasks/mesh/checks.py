@@ -11,6 +11,7 @@ from contrast_tasks.annotations import ADMIN_PORT, EGRESS, INGRESS
 from contrast_tasks.findings import Findings
 from contrast_tasks.mesh.model import EgressEntry, MeshConfig
 from contrast_tasks.mesh.place import Place, Spot
+from contrast_tasks.pods.injected import SERVICE_MESH
 
 
 def check_pod(config: MeshConfig, pod_spec: Mapping[str, Any], findings: Findings[Spot]) -> None:
@@ -51,9 +52,10 @@ def _service(entry: EgressEntry, namespace: str) -> tuple[str, str]:
 
 
 def _numbered(pod_spec: Mapping[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield list, position and container; not the sidecar, which a file that was generated before has already."""
     for kind in ("initContainers", "containers"):
         for number, item in enumerate(pod_spec.get(kind) or ()):
-            if isinstance(item, dict):
+            if isinstance(item, dict) and item.get("name") != SERVICE_MESH:
                 yield kind, number, item
 
 

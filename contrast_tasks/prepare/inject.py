@@ -5,6 +5,7 @@ Source: docs/internals/generate.md 8.1-8.4, 8.8; docs/internals/releases.md 5; d
 """
 
 import copy
+from collections.abc import Collection
 from typing import Any, Final
 
 from contrast_tasks import annotations, catalogue
@@ -20,7 +21,7 @@ from contrast_tasks.pods.injected import (
 )
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 from contrast_tasks.prepare.clash import has_clash
-from contrast_tasks.prepare.containers import Containers
+from contrast_tasks.prepare.containers import Container, Containers
 from contrast_tasks.prepare.memory import ImageMemory
 from contrast_tasks.settings.model import Settings
 
@@ -57,15 +58,6 @@ def inject(
             "generate without --skip-initializer, or remove defaults.initializer from the settings",
         )
     containers = Containers(settings=settings, memory=memory)
-    replaced = {
-        *((INITIALIZER,) if has_initializer else ()),
-        *((SERVICE_MESH,) if has_initializer or mesh is not None else ()),
-    }
-    others = [
-        container
-        for container in workloads.items_at(spec, "initContainers")
-        if not isinstance(container, dict) or container.get("name") not in replaced
-    ]
     first, last = [], []
     if has_initializer:
         has_mesh = any(key in values for key in annotations.MESH_KEYS)
@@ -73,19 +65,45 @@ def inject(
         if secure_pv is not None:
             _ensure_volume(spec, containers.folder(secure_pv[1]))
             _check_propagation(subject, secure_pv[1])
-        for container in [*others, *workloads.items_at(spec, "containers")]:
-            if isinstance(container, dict) and container.get("name") != IMAGE_STORE:
-                _ensure_secrets_mount(container, containers.secrets_mount())
     if mesh is not None:
         last = [containers.sidecar(values, mesh)]
     if first or last:
-        wanted = containers.folder(SECRETS_VOLUME)
-        if not settings.components.are_reference:
-            _keep_in_memory(spec, wanted)
-        _ensure_volume(spec, wanted)
-        spec["initContainers"] = [*first, *others, *last]
+        _put_in(spec, first, last, containers)
     add_image_store(subject, obj, containers)
     return obj
+
+
+def _put_in(
+    spec: dict[str, Any],
+    first: list[Container],
+    last: list[Container],
+    containers: Containers,
+) -> None:
+    """Put containers in front of a pod's init containers and behind them, and certificates where the others find them."""
+    replaced = {*((INITIALIZER, SERVICE_MESH) if first else ()), *((SERVICE_MESH,) if last else ())}
+    holders, others = _others(spec, replaced)
+    # Without our initializer the pod has one of its own, and mounts what it wants itself.
+    for container in [*others, *workloads.items_at(spec, "containers")] if first else ():
+        if isinstance(container, dict):
+            _ensure_secrets_mount(container, containers.secrets_mount())
+    wanted = containers.folder(SECRETS_VOLUME)
+    if not containers.settings.components.are_reference:
+        _keep_in_memory(spec, wanted)
+    _ensure_volume(spec, wanted)
+    spec["initContainers"] = [*holders, *first, *others, *last]
+
+
+def _others(spec: dict[str, Any], replaced: Collection[str]) -> tuple[list[Any], list[Any]]:
+    """Return the init containers that stay: what holds an image store, into which the other images go, and the rest."""
+    holders: list[Any] = []
+    others: list[Any] = []
+    for container in workloads.items_at(spec, "initContainers"):
+        name = container.get("name") if isinstance(container, dict) else None
+        if name == IMAGE_STORE:
+            holders.append(container)
+        elif name not in replaced:
+            others.append(container)
+    return holders, others
 
 
 def add_image_store(subject: Subject, obj: dict[str, Any], containers: Containers) -> None:

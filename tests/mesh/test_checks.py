@@ -48,6 +48,14 @@ def test_a_pod_that_fits_has_no_findings() -> None:
     assert found_in(config, spec) == []
 
 
+def test_the_sidecar_of_a_pod_that_was_generated_before_is_not_part_of_it() -> None:
+    spec = pod()
+    ports = [{"containerPort": 9901, "name": "contrast-admin"}]
+    spec["initContainers"] = [{"name": "contrast-service-mesh", "ports": ports}]
+
+    assert found_in(mesh_of(admin_port="9901"), spec) == []
+
+
 def test_an_exempted_port_is_one_of_the_pods() -> None:
     found = found_in(mesh_of(ingress="web#8081#false"), pod())
 

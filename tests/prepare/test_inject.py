@@ -409,7 +409,7 @@ def test_a_store_that_is_there_already_stays_as_it_is() -> None:
         "  volumes: [{name: image-store, ephemeral: {}}]\n"
     )
 
-    assert names_of(prepared("{}", there, settings=METAL)) == ["contrast-initializer", "pvc-holder"]
+    assert names_of(prepared("{}", there, settings=METAL)) == ["pvc-holder", "contrast-initializer"]
     assert [volume["name"] for volume in spec["volumes"]] == ["contrast-secrets", "image-store"]
 
 

@@ -413,7 +413,7 @@ def test_the_runtimes_resources_are_data_or_a_file(
     written = terminal.run(*words, "--write", "runtime.yml")
 
     assert (shown.code, shown.err) == (0, "")
-    assert shown.out.startswith("# The runtime of platform K3s-QEMU-TDX:")
+    assert shown.out.startswith("# The runtime of platform K3s-QEMU-TDX, release v1.11.0:")
     assert (written.out, written.err) == ("", "wrote runtime.yml\n")
     assert project.read("runtime.yml") == shown.out
 

@@ -4,7 +4,8 @@ Rules, each with a test:
 - 429, 500, 502, 503, 504, lost connections and truncated answers are tried again, after Retry-After if given;
 - credentials are sent only to the host they belong to; after a redirect to another host, port or scheme they are not
   sent again, and a redirect from https to http is refused;
-- tokens are requested over https, or over http if the registry itself uses it (loopback only).
+- tokens are requested over https, or over http if the registry itself uses it (loopback only);
+- of several challenges Bearer is answered first, then Basic, each once for one request; others are passed over.
 """
 
 import base64
@@ -12,15 +13,16 @@ import ipaddress
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import certifi
 
-from contrast_tasks.decode import DecodeError, parse_json
+from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
+from contrast_tasks.images.challenges import Challenge, parse_challenges
 from contrast_tasks.images.credentials import Credential
 from contrast_tasks.web.answers import (
     OK,
@@ -45,8 +47,9 @@ _SLOWEST_BYTES_PER_S = 16 * 1024
 _UNAUTHORISED = 401
 _FORBIDDEN = 403
 _NOT_FOUND = 404
+_WRONG_METHOD = 405
 _CLIENT_ID = "contrast-tasks"
-_PARAMETER = re.compile(r'([A-Za-z_]+)=(?:"([^"]*)"|([^\s,"]+))')
+_MOST_SAID = 200  # characters of a registry's own message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,10 @@ class Request:
     subject: str
     accept: tuple[str, ...] = ()
     max_bytes: int
+
+
+class _NoToken(Exception):
+    """A token service gives no token; the text says why."""
 
 
 class Transport:
@@ -99,10 +106,14 @@ class Transport:
     def _attempt(self, request: Request, into: BinaryIO) -> Answer:
         place = (request.registry, request.repository)
         answer, host, has_left = self._follow(request, into, self._authorization.get(place))
-        if answer.status == _UNAUTHORISED and not has_left:
-            challenge = answer.headers.get("www-authenticate", "")
-            self._authorization[place] = self._authorise(request, challenge)
-            answer, host, _ = self._follow(request, into, self._authorization[place])
+        tried: set[str] = set()
+        while answer.status == _UNAUTHORISED and not has_left:
+            challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+            authorization = self._authorise(request, challenges, tried)
+            if authorization is None:
+                break
+            self._authorization[place] = authorization
+            answer, host, has_left = self._follow(request, into, authorization)
         _check_status(answer, host, request)
         return answer
 
@@ -158,54 +169,67 @@ class Transport:
         except NoAnswer as err:
             raise Passing(f"no answer from {parts.netloc}") from err
 
-    def _authorise(self, request: Request, challenge: str) -> str:
-        """Return the Authorization header that answers a challenge."""
+    def _authorise(
+        self, request: Request, challenges: Sequence[Challenge], tried: set[str]
+    ) -> str | None:
+        """Return the Authorization header that answers one of the challenges, None if all were answered before.
+
+        tried: schemes that were answered for this request; the new one is added.
+        """
         credential = self._find_credential(request.registry, request.repository)
-        scheme, _, rest = challenge.strip().partition(" ")
-        if scheme.lower() == "basic":
-            if credential is None:
+        offered = {each.scheme: each for each in reversed(challenges)}
+        bearer, has_basic = offered.get("bearer"), "basic" in offered
+        has_password = credential is not None and bool(credential.username)
+        if bearer is not None and "bearer" not in tried:
+            tried.add("bearer")
+            try:
+                return f"Bearer {self._token(request, bearer.parameters, credential)}"
+            except _NoToken as err:
+                if not (has_basic and has_password and "basic" not in tried):
+                    raise _no_access(request, str(err)) from err
+        if has_basic and "basic" not in tried:
+            tried.add("basic")
+            if credential is None or not has_password:
                 raise _no_access(request, "it wants a user name and password")
             return _basic(credential)
-        if scheme.lower() != "bearer":
-            raise _no_access(request, f"it asks for {scheme or 'nothing'!r}, which is unknown")
-        parameters: dict[str, str] = {}
-        for name, quoted, bare in _PARAMETER.findall(rest):
-            parameters.setdefault(name.lower(), quoted or bare)
-        realm = parameters.get("realm", "")
-        if not _is_token_service(realm, request.url):
-            raise _no_access(request, f"its token service is {realm!r}, wanted an https address")
-        return f"Bearer {self._token(request, realm, parameters, credential)}"
+        if not tried:
+            asked = ", ".join(offered) or "nothing"
+            raise _no_access(request, f"it asks for {asked!r}, which is unknown")
+        return None
 
     def _token(
-        self,
-        request: Request,
-        realm: str,
-        parameters: Mapping[str, str],
-        credential: Credential | None,
+        self, request: Request, parameters: Mapping[str, str], credential: Credential | None
     ) -> str:
+        """Return a token of the service that a challenge names; raises _NoToken, with what it says, if it gives none."""
+        realm = parameters.get("realm", "")
+        if not _is_token_service(realm, request.url):
+            raise _NoToken(f"its token service is {realm!r}, wanted an https address")
         scope = parameters.get("scope") or f"repository:{request.repository}:pull"
         query = {"service": parameters.get("service", ""), "scope": scope}
         if credential is not None and credential.identity_token:
-            form = query | {
-                "grant_type": "refresh_token",
-                "client_id": _CLIENT_ID,
-                "refresh_token": credential.identity_token,
-            }
-            answer = self._ask(realm, request, _MAX_TOKEN_BYTES, form=urlencode(form).encode())
+            secret = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
+            answer = self._post(request, realm, query | secret)
         else:
             headers = {} if credential is None else {"Authorization": _basic(credential)}
             url = f"{realm}{'&' if urlsplit(realm).query else '?'}{urlencode(query)}"
             answer = self._ask(url, request, _MAX_TOKEN_BYTES, headers=headers)
+            if answer.status == _WRONG_METHOD and credential is not None:
+                secret = {"username": credential.username, "password": credential.password}
+                answer = self._post(request, realm, query | {"grant_type": "password"} | secret)
         if answer.status in _TRANSIENT:
             host = urlsplit(realm).netloc
-            message = f"the token service {host} answered {answer.status}"
+            message = f"the token service {host} answered {answer.status}{_said_in(answer)}"
             raise Passing(message, asked_s=retry_after_s(answer))
         if answer.status != OK:
-            raise _no_access(request, f"its token service answered {answer.status}")
+            raise _NoToken(f"its token service answered {answer.status}{_said_in(answer)}")
         token = _token_of(answer.body)
         if token is None:
-            raise _no_access(request, "its token service gave no token")
+            raise _NoToken("its token service gave no token")
         return token
+
+    def _post(self, request: Request, realm: str, query: Mapping[str, str]) -> Answer:
+        form = urlencode({**query, "client_id": _CLIENT_ID}).encode()
+        return self._ask(realm, request, _MAX_TOKEN_BYTES, form=form)
 
 
 def _client(environ: Mapping[str, str]) -> HttpClient:
@@ -271,8 +295,8 @@ def _check_status(answer: Answer, host: str, request: Request) -> None:
     if status == OK:
         return
     if status in _TRANSIENT:
-        raise Passing(f"{host} answered {status}", asked_s=retry_after_s(answer))
-    code = _code_of(answer)
+        raise Passing(f"{host} answered {status}{_said_in(answer)}", asked_s=retry_after_s(answer))
+    code = _said_in(answer)
     if status in {_UNAUTHORISED, _FORBIDDEN}:
         raise _no_access(request, f"{host} answered {status}{code}")
     hint = "check the spelling of name and tag" if status == _NOT_FOUND else ""
@@ -284,13 +308,31 @@ def _no_access(request: Request, problem: str) -> ImageError:
     return ImageError(f"{request.subject}: no access to {request.registry}: {problem}", hint=hint)
 
 
-def _code_of(answer: Answer) -> str:
-    """Return the registry's own error code in brackets, for example ` (MANIFEST_UNKNOWN)`, "" without one."""
+def _said_in(answer: Answer) -> str:
+    """Return the registry's own code and message in brackets, as ` (MANIFEST_UNKNOWN: no such tag)`, "" without them.
+
+    It may write anything, so the message is shown as text in quotes, without line breaks and not without end.
+    """
     try:
-        code = parse_json(answer.body).at("errors").items()[0].at("code").text()
+        error = parse_json(answer.body).at("errors").items()[0]
+        code, message = _line(error.filled("code")), _line(error.filled("message"))
     except (DecodeError, IndexError):
-        return ""
-    return f" ({code})" if re.fullmatch(r"[A-Z_]{1,40}", code) else ""
+        code, message = "", ""
+    if not code:
+        challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+        code = next(
+            (each.parameters["error"] for each in challenges if "error" in each.parameters), ""
+        )
+    if not re.fullmatch(r"[A-Za-z_]{1,40}", code):
+        code = ""
+    shown = ascii(message) if message and message.casefold() != code.casefold() else ""
+    said = ": ".join(part for part in (code, shown) if part)
+    return f" ({said})" if said else ""
+
+
+def _line(place: Json | None) -> str:
+    text = place.text() if place else ""
+    return text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}..."
 
 
 def _token_of(body: bytes) -> str | None:

@@ -21,7 +21,7 @@ _MOST_DIGITS = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP answer; header names in lower case."""
+    """An HTTP answer; header names in lower case, values of equal names joined by commas (RFC 9110, 5.3)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

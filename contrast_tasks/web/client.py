@@ -131,7 +131,8 @@ class HttpClient:
             except (HTTPError, OSError, ValueError) as err:
                 raise self._failure(err) from err
             with closing(response):
-                received = {name.lower(): value for name, value in response.headers.items()}
+                merged = response.headers.itermerged()
+                received = {name.lower(): value for name, value in merged}
                 body = self._body(response, bound.max_bytes, into)
         return Answer(status=response.status, headers=received, body=body)
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -34,8 +34,10 @@ class Mischief:
     """What goes wrong; everything off makes an honest registry.
 
     fail_first: (status, headers) answered to the first requests of the API, one after the other.
-    truncate_first: so many blob answers end half way. password: wanted of user `me`, at the token service or as
-    Basic. redirect_blobs_to: base address that blob requests are sent to. Others replace one part of an answer.
+    get_token_status: the answer to GET at the token service, which POST still works at. fail_with: status and body of every
+    answer of the API. truncate_first: so many blob answers end half way. password: wanted of user `me`, at the token service or as
+    Basic. challenges: several headers instead of one, `{realm}` stands for the token service; challenges_for_bearer: those
+    of an answer to a token. redirect_blobs_to: base address that blob requests are sent to. Others replace one part of an answer.
     """
 
     fail_first: list[tuple[int, dict[str, str]]] = field(default_factory=list)
@@ -46,7 +48,12 @@ class Mischief:
     realm: str | None = None
     token_answer: bytes | None = None
     token_status: int = 200
+    get_token_status: int = 200
+    fail_with: tuple[int, bytes] | None = None
+    say_nothing: bool = False
     challenge: str | None = None
+    challenges: Sequence[str] = ()
+    challenges_for_bearer: Sequence[str] = ()
     redirect_blobs_to: str | None = None
     replace_blob: bytes | None = None
     replace_manifest: bytes | None = None
@@ -166,10 +173,13 @@ class _Answer:
             status, headers = mischief.fail_first.pop(0)
             self._send(status, b"", headers)
             return
+        if mischief.fail_with is not None:
+            self._send(*mischief.fail_with)
+            return
         if (mischief.wants_token or mischief.wants_basic) and not self._is_authorised():
             errors = {"errors": [{"code": "UNAUTHORIZED", "message": "who are you?"}]}
-            challenge = {"WWW-Authenticate": self._challenge(path)}
-            self._send(401, json.dumps(errors).encode(), challenge)
+            body = b"" if mischief.say_nothing else json.dumps(errors).encode()
+            self._send(401, body, self._challenges(path))
             return
         repository, kind, name = path.rsplit("/", 2)
         if kind == "manifests":
@@ -202,6 +212,16 @@ class _Answer:
         else:
             self._send(200, content if mischief.replace_blob is None else mischief.replace_blob)
 
+    def _challenges(self, path: str) -> list[tuple[str, str]]:
+        mischief = self._mischief
+        given = self._handler.headers.get("Authorization", "")
+        several = mischief.challenges
+        if given.startswith("Bearer") and mischief.challenges_for_bearer:
+            several = mischief.challenges_for_bearer
+        realm = f"{self._registry.address}/token"
+        texts = [text.replace("{realm}", realm) for text in several] or [self._challenge(path)]
+        return [("WWW-Authenticate", text) for text in texts]
+
     def _challenge(self, path: str) -> str:
         mischief = self._mischief
         if mischief.challenge is not None:
@@ -226,7 +246,14 @@ class _Answer:
         query = parse_qs(urlsplit(self._handler.path).query) | parse_qs(body.decode())
         asked_well = query.get("service") == ["fake"] and "scope" in query
         given = self._handler.headers.get("Authorization", "")
-        by_token = query.get("refresh_token") == [mischief.password or ""]
+        if mischief.get_token_status != 200 and self._handler.command == "GET":
+            self._send(mischief.get_token_status, b"")
+            return
+        by_password = (query.get("username"), query.get("password")) == (
+            ["me"],
+            [mischief.password],
+        )
+        by_token = by_password or query.get("refresh_token") == [mischief.password or ""]
         if mischief.password is not None and given != self._basic() and not by_token:
             self._send(401, b"")
         elif not asked_well:
@@ -239,13 +266,13 @@ class _Answer:
         self,
         status: int,
         content: bytes,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         *,
         cut: int | None = None,
     ) -> None:
         handler = self._handler
         handler.send_response_only(status)  # no date but the test's
-        for name, value in (headers or {}).items():
+        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()

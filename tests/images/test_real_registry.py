@@ -117,5 +117,5 @@ def test_of_an_index_the_linux_amd64_image_is_described(host: str) -> None:
 
 
 def test_an_unknown_tag_is_reported_with_the_registrys_code(host: str) -> None:
-    with client() as registry, pytest.raises(ImageError, match=r"404 \(MANIFEST_UNKNOWN\)"):
+    with client() as registry, pytest.raises(ImageError, match=r"404 \(MANIFEST_UNKNOWN: "):
         describe(parse_reference(f"{host}/shop/cart:none"), registry)

@@ -1,3 +1,4 @@
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,7 +247,8 @@ def test_an_image_that_is_not_there_is_reported_once_with_the_registrys_code(
         client.describe(f"{server.host}/shop/cart:v2")
 
     assert str(caught.value) == (
-        f"image {server.host}/shop/cart:v2: {server.host} answered 404 (MANIFEST_UNKNOWN)"
+        f"image {server.host}/shop/cart:v2: {server.host} answered 404"
+        " (MANIFEST_UNKNOWN: 'unknown')"
     )
     assert caught.value.hint == "check the spelling of name and tag"
     assert client.slept == []
@@ -318,7 +320,7 @@ def test_a_token_the_registry_does_not_take_is_tried_once(server: FakeRegistry) 
     server.mischief.wants_token = True
     server.mischief.token_answer = b'{"token": "another"}'
 
-    assert f"{server.host} answered 401 (UNAUTHORIZED)" in str(refusal(reference))
+    assert f"{server.host} answered 401 (UNAUTHORIZED: 'who are you?')" in str(refusal(reference))
     assert len(server.seen) == 3
 
 
@@ -403,6 +405,134 @@ def test_an_unknown_challenge_is_refused(server: FakeRegistry, challenge: str) -
     server.mischief.challenge = challenge
 
     assert "which is unknown" in str(refusal(reference, ME))
+
+
+BEARER = 'Bearer realm="{realm}",service="fake",scope="repository:shop/cart:pull"'
+BASIC = 'Basic realm="here"'
+
+
+@pytest.mark.parametrize(
+    "challenges",
+    [
+        pytest.param([BASIC, BEARER], id="two headers"),
+        pytest.param([f"{BASIC}, {BEARER}"], id="one header"),
+        pytest.param(["Negotiate", "NTLM", BEARER], id="unknown ones before it"),
+        pytest.param(['bEaReR  Realm = "{realm}" , Service="fake"'], id="blanks and capitals"),
+    ],
+)
+def test_a_public_image_is_read_with_a_token_whatever_else_is_offered(
+    server: FakeRegistry, challenges: list[str]
+) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_token = True
+    server.mischief.challenges = challenges
+
+    assert Client().describe(reference).digest == IMAGE.digest
+    assert sum(path == "/token" for path in server.paths()) == 1
+
+
+@pytest.mark.parametrize(
+    "challenges",
+    [
+        pytest.param(["Negotiate", BASIC], id="two headers"),
+        pytest.param([f"Negotiate, {BASIC}"], id="one header"),
+        pytest.param(["Negotiate oYH1MIHyoAMKAQE=", BASIC], id="with a token"),
+        pytest.param(['Digest realm="x", nonce="a, Bearer b", qop="auth"', BASIC], id="digest"),
+    ],
+)
+def test_basic_is_answered_whatever_else_is_offered(
+    server: FakeRegistry, challenges: list[str]
+) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_basic, server.mischief.password = True, "secret-word"
+    server.mischief.challenges = challenges
+
+    assert Client(ME).describe(reference).digest == IMAGE.digest
+    # Once it is known what is wanted, nothing else is tried.
+    api = [seen.authorization for seen in server.seen]
+    assert api[0] is None
+    assert None not in api[1:]
+
+
+def test_basic_is_answered_where_a_token_is_not_enough(server: FakeRegistry) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_basic, server.mischief.password = True, "secret-word"
+    server.mischief.challenges = [BEARER]
+    server.mischief.challenges_for_bearer = [BASIC]
+
+    assert Client(ME).describe(reference).digest == IMAGE.digest
+
+
+def test_basic_is_answered_where_the_token_service_refuses(server: FakeRegistry) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_basic, server.mischief.password = True, "secret-word"
+    server.mischief.challenges = [BASIC, BEARER]
+    server.mischief.token_status = 403
+
+    assert Client(ME).describe(reference).digest == IMAGE.digest
+
+
+@pytest.mark.parametrize("challenges", [[BEARER], [BASIC], [BASIC, BEARER]])
+def test_no_challenge_is_answered_again_and_again(
+    server: FakeRegistry, challenges: list[str]
+) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_basic, server.mischief.password = True, "another-word"
+    server.mischief.challenges = challenges
+
+    assert "no access to" in str(refusal(reference, ME))
+    assert len(server.seen) <= 4
+
+
+def test_a_token_service_that_wants_post_is_asked_by_post(server: FakeRegistry) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_token, server.mischief.password = True, "secret-word"
+    server.mischief.get_token_status = 405
+
+    assert Client(ME).describe(reference).digest == IMAGE.digest
+    *_, asked = [seen for seen in server.seen if seen.path == "/token"]
+    assert asked.method == "POST"
+    assert b"grant_type=password&username=me&password=secret-word" in asked.body
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"code": "DENIED", "message": "pay first"}, " (DENIED: 'pay first')"),
+        ({"code": "DENIED", "message": "denied"}, " (DENIED)"),
+        ({"code": "DENIED", "message": "\x1b[31m\n\u202e"}, r" (DENIED: '\x1b[31m\n\u202e')"),
+        ({"code": "a\nb", "message": "x" * 5000}, f" ('{'x' * 200}...')"),
+        ({"code": 5, "message": "pay"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_the_registry_says_is_shown_as_one_short_line(
+    server: FakeRegistry, body: dict[str, Any], said: str
+) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.fail_with = (403, json.dumps({"errors": [body]}).encode())
+
+    assert str(refusal(reference)).endswith(f"{server.host} answered 403{said}")
+
+
+def test_what_the_registry_says_of_too_many_requests_is_shown(server: FakeRegistry) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    said = {"errors": [{"code": "TOOMANYREQUESTS", "message": "pull rate limit"}]}
+    server.mischief.fail_with = (429, json.dumps(said).encode())
+
+    error = refusal(reference)
+
+    assert str(error).endswith("answered 429 (TOOMANYREQUESTS: 'pull rate limit'), 4 times")
+
+
+def test_why_a_token_is_not_enough_is_shown(server: FakeRegistry) -> None:
+    reference = server.add("shop/cart", "v1", IMAGE)
+    server.mischief.wants_basic = True
+    server.mischief.say_nothing = True
+    server.mischief.challenges = [BEARER]
+    server.mischief.challenges_for_bearer = [f'{BEARER},error="insufficient_scope"']
+
+    assert str(refusal(reference)).endswith("answered 401 (insufficient_scope)")
 
 
 def test_a_redirect_to_another_host_carries_no_credentials(server: FakeRegistry) -> None:

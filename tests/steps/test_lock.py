@@ -222,7 +222,9 @@ def test_what_the_layouts_have_is_told_where_a_registry_fails(tmp_path: Path) ->
     with FakeRegistry() as server, pytest.raises(ImageError) as caught:
         run_lock(settings, [f"{server.host}/shop/gone:v1"], registry=open_fake)
 
-    assert str(caught.value).endswith("(MANIFEST_UNKNOWN); build/images has shop/cart:v1")
+    assert str(caught.value).endswith(
+        "(MANIFEST_UNKNOWN: 'unknown'); build/images has shop/cart:v1"
+    )
 
 
 def test_a_damaged_lock_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:

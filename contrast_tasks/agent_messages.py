@@ -3,7 +3,7 @@
 Both sides know these forms: the model of the runtime, which makes requests, and the policies, which judge them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _PROCESS: Mapping[str, Any] = {
@@ -201,3 +201,24 @@ def _filled(name: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {**defaults, **{key: _filled(key, item) for key, item in value.items()}}
+
+
+def unknown_members(request: Request) -> list[str]:
+    """Return the paths of members that are set and that no known message has, sorted."""
+    top = _TOP.get(request.kind)
+    if top is None:
+        return []
+    return sorted(_unknown(request.input, top, ""))
+
+
+def _unknown(value: Any, known: Mapping[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _unknown(item, known, path)
+    if not isinstance(value, Mapping):
+        return
+    for key, item in value.items():
+        if key not in known and item not in (None, "", 0, False, [], {}):
+            yield f"{path}{key}"
+        elif key in _NESTED:
+            yield from _unknown(item, _NESTED[key], f"{path}{key}/")

@@ -235,7 +235,9 @@ def test_the_policy_may_be_named_by_its_workload(generated: Terminal) -> None:
         "Deployment/shelf",
     )
 
-    assert shown.out.startswith("CreateContainerRequest of shelf is denied\n  E_CWD: ")
+    assert shown.out.startswith(
+        "CreateContainerRequest of shelf in Deployment/shelf is denied\n  E_CWD: "
+    )
 
 
 def test_the_requests_of_a_guest_are_evaluated(terminal: Terminal, project: FakeProject) -> None:
@@ -272,7 +274,9 @@ def test_a_log_without_a_denial_is_one_line(generated: Terminal, project: FakePr
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param(["explain", DENIAL], "expected --policy with the workload", id="no-policy"),
+        pytest.param(
+            ["explain", DENIAL], "no generated policy has a container 'web-svc'", id="no-policy"
+        ),
         pytest.param(["explain", "--policy", "x"], "expected also what it denied", id="no-denial"),
         pytest.param(
             ["explain", DENIAL, "--policy", "Deployment/tell"],

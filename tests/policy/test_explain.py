@@ -1,12 +1,16 @@
 """A denied request is explained with both sides, and a cut log is read as far as it goes."""
 
 import json
+import re
 
 import pytest
 
 from contrast_tasks.agent_messages import Request
+from contrast_tasks.policy.advice import known_codes
+from contrast_tasks.policy.agent_log import read_log
 from contrast_tasks.policy.engine import parse_denial
-from contrast_tasks.policy.explain import Explanation, explain, explain_event, read_log
+from contrast_tasks.policy.explain import Explanation, explain, explain_text
+from contrast_tasks.resources import read_text
 from tests.fakes.policy import bent, policy_of, requests_before, rich, web
 
 
@@ -25,7 +29,7 @@ def test_both_sides_of_a_wrong_argument_are_shown() -> None:
     (reason,) = found.reasons
     assert found.container == "web-svc"
     assert (reason.code, reason.expected, reason.actual) == ("E_ARGS", ["/bin/app"], ["sh"])
-    assert "command and args" in reason.advice
+    assert "command or args" in reason.change
 
 
 def test_shared_expectations_are_filled_in() -> None:
@@ -141,9 +145,8 @@ def test_a_denial_is_found_in_an_event_of_the_cluster() -> None:
 def test_an_event_is_explained_by_what_was_expected() -> None:
     event = "blocked: DENY CreateContainerRequest container=web-svc codes=E_ARGS,E_ENV(WEB_PORT X)"
 
-    found = explain_event(policy_of("web"), event)
+    (found,) = explain_text(policy_of("web"), event)
 
-    assert found is not None
     assert (found.request.kind, found.container) == ("CreateContainerRequest", "web-svc")
     assert [(r.code, r.names, r.expected, r.actual) for r in found.reasons] == [
         ("E_ARGS", (), ["/bin/app"], None),
@@ -151,5 +154,76 @@ def test_an_event_is_explained_by_what_was_expected() -> None:
     ]
 
 
+def test_each_denial_of_a_text_is_explained_once() -> None:
+    one = "DENY CreateContainerRequest container=web-svc codes=E_CWD"
+    other = "DENY ExecProcessRequest container=web-svc codes=E_ARGS"
+
+    found = explain_text(policy_of("web"), f"Warning: {one}\nWarning: {one}\nWarning: {other}\n")
+
+    assert [each.request.kind for each in found] == ["CreateContainerRequest", "ExecProcessRequest"]
+
+
 def test_text_without_a_denial_is_no_event() -> None:
-    assert explain_event(policy_of("web"), "DENY everything") is None
+    assert explain_text(policy_of("web"), "DENY everything") == ()
+
+
+# The form of the log of agents until 2025: docs/internals/aks.md 1.
+def test_the_older_log_of_agents_is_read_as_far_as_it_goes() -> None:
+    text = (
+        '["ep":"GuestDetailsRequest",{"mem_block_size":true}],\n\n'
+        '["ep":"CreateContainerRequest",{"container_id":"a","OCI":{"Process":{"Args":["]"]}}}],\n\n'
+        '["ep":"StartContainerRequest",{"container_id":'
+    )
+
+    assert [(each.kind, each.input) for each in read_log(text)] == [
+        ("GuestDetailsRequest", {"mem_block_size": True}),
+        ("CreateContainerRequest", {"container_id": "a", "OCI": {"Process": {"Args": ["]"]}}}),
+    ]
+
+
+def _codes() -> set[str]:
+    return set(re.findall(r'"(E_[A-Z_]+)"', read_text("templates/policy/rules.rego")))
+
+
+def test_every_code_of_the_rules_has_advice_and_says_what_would_allow_the_request() -> None:
+    assert _codes() <= known_codes()
+
+
+@pytest.mark.parametrize("kind", ["CreateContainerRequest", "ExecProcessRequest"])
+@pytest.mark.parametrize("code", sorted(_codes()))
+def test_what_a_code_expects_of_a_container_is_shown(kind: str, code: str) -> None:
+    names = {"E_ENV": "(WEB_PORT)", "E_ANNOTATION": "(a)"}.get(code, "")
+    names = "(/contrast)" if code.startswith("E_MOUNT") and code != "E_MOUNT_DUP" else names
+
+    (found,) = explain_text(policy_of("web"), f"DENY {kind} container=web-svc codes={code}{names}")
+
+    (reason,) = found.reasons
+    assert reason.change
+    # A policy for any namespace and without a host name of its own has nothing to show for these.
+    assert reason.expected is not None or code in {"E_POD_NAMESPACE", "E_HOSTNAME"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ("shared_mounts", [{"name": "x"}], "E_SHARED_MOUNTS"),
+        ("OCI/Hooks", {"Prestart": []}, "E_HOOKS"),
+        ("OCI/Version", "2.0.0", "E_VERSION"),
+        ("OCI/Linux/CgroupsPath", "/a/../b", "E_CGROUP"),
+        ("OCI/Linux/Namespaces", [], "E_NAMESPACES"),
+        ("OCI/Annotations/a", "b", "E_ANNOTATION"),
+        ("OCI/Novelty", 1, "E_FIELD"),
+        ("storages", [], "E_IMG_COUNT"),
+    ],
+)
+def test_what_was_asked_for_is_shown_beside_it(path: str, value: object, code: str) -> None:
+    reasons = {each.code: each for each in _explained(path, value).reasons}
+
+    assert reasons[code].actual is not None
+    assert reasons[code].expected is not None
+
+
+def test_an_unknown_member_is_named_with_its_path() -> None:
+    reasons = {each.code: each for each in _explained("OCI/Process/Novelty", 1).reasons}
+
+    assert reasons["E_FIELD"].actual == ["OCI/Process/Novelty"]

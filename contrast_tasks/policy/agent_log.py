@@ -1,4 +1,4 @@
-"""Requests in the agent's own log, and denials in texts such as the events of a cluster (docs/internals/policy.md 1.7, 10.5)."""
+"""Requests in the agent's own log, and denials in texts such as the events of a cluster (docs/internals/policy.md 10.5)."""
 
 import json
 import re

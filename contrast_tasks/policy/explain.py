@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from contrast_tasks.agent_messages import Request, unknown_members
-from contrast_tasks.policy.advice import Check, check_of
+from contrast_tasks.policy.advice import check_of
 from contrast_tasks.policy.agent_log import Denial, find_denials
+from contrast_tasks.policy.check import Check
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.names import CRI_PREFIX
 from contrast_tasks.policy.text import parse_policy

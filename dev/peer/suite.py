@@ -76,22 +76,25 @@ def _read(suite: Path, folder: Path) -> PeerPod:
     if len(pods) != 1:
         raise UsageError(f"{folder}/pod.yaml has {len(pods)} objects with a pod, expected one")
     cases = _load_json(folder / _CASES)
-    try:
-        read = tuple(
-            PeerCase(
-                str(each.get("description", "")),
-                str(each["kind"]),
-                dict(each["request"]),
-                bool(each["allowed"]),
-            )
-            for each in cases
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
+    if not isinstance(cases, list) or not all(map(_is_case, cases)):
         raise UsageError(
             f"{folder / _CASES} is malformed, expected objects with kind, request and allowed"
-        ) from err
+        )
+    read = tuple(
+        PeerCase(str(each.get("description")), each["kind"], each["request"], each["allowed"])
+        for each in cases
+    )
     others = tuple(each for each in documents if each is not pods[0])
     return PeerPod(folder.relative_to(suite).as_posix(), pods[0], others, read)
+
+
+def _is_case(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("kind"), str)
+        and isinstance(value.get("request"), dict)
+        and isinstance(value.get("allowed"), bool)
+    )
 
 
 def _load_json(file: Path) -> Any:

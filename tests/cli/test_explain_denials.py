@@ -11,6 +11,11 @@ from tests.fakes.workloads import IMAGE, FakeProject, deployment
 TILL = "deployment/till/till.yaml"
 MESSAGE = "CreateContainerRequest is blocked by policy: policy.rego:57: "
 
+CHANGE = (
+    "write the value that is asked for into workingDir of the container, if it is meant; then generate, "
+    "apply the YAML that it writes, and set the manifest"
+)
+
 
 def _event(container: str, codes: str, kind: str = "CreateContainerRequest") -> str:
     return f'{MESSAGE}DENY {kind} container={container} codes={codes}": unknown'
@@ -33,8 +38,7 @@ def test_the_workload_is_found_by_the_name_of_its_container(generated: Terminal)
             '    expected "/"',
             f"    from     image {IMAGE}: its working dir is /",
             f"    from     {TILL}:16: the container has no workingDir",
-            "    change   write the value that is asked for into workingDir of the container, if it is meant; "
-            "then generate, apply the YAML that it writes, and set the manifest",
+            f"    change   {CHANGE}",
         ],
     )
 

@@ -110,6 +110,12 @@ BY_HOST: Mapping[str, Check] = {
         "neighbors outside of lo, with permanent or reachable addresses",
         "neighbors",
     ),
+    "E_NAMESPACES": fixed(
+        "the namespaces differ",
+        "new ones for ipc, uts and mounts, each once",
+        f"{LINUX}Namespaces",
+        change="take hostPID and hostIPC out of the pod",
+    ),
     "E_NETNS": fixed(
         "the container is to have a network of its own",
         "the network of the guest",
@@ -164,6 +170,12 @@ BY_HOST: Mapping[str, Check] = {
         "stdin_port",
         "stdout_port",
         "stderr_port",
+    ),
+    "E_TYPE": fixed(
+        "the runtime mistakes a container for the sandbox, or the other way round",
+        "sandbox for the pause container, container for all others",
+        "OCI/Annotations/io.kubernetes.cri.container-type",
+        "OCI/Annotations/io.katacontainers.pkg.oci.container_type",
     ),
     "E_VERSION": fixed(
         "the specification is not of version 1", "1.x.y", "OCI/Version", change=NEWER

@@ -105,12 +105,6 @@ BY_POD: Mapping[str, Check] = {
         "/copy/names",
         ("path",),
     ),
-    "E_NAMESPACES": field(
-        "the namespaces differ",
-        "hostNetwork, hostPID and hostIPC of the pod",
-        "namespaces",
-        f"{LINUX}Namespaces",
-    ),
     "E_NNP": field(
         "whether the process may gain privileges differs",
         "allowPrivilegeEscalation of the container",
@@ -174,7 +168,7 @@ BY_POD: Mapping[str, Check] = {
     "E_SYSCTL": field(
         "kernel parameters differ",
         "securityContext.sysctls of the pod",
-        "/shared/sysctls",
+        "/pod/sysctls",
         f"{LINUX}Sysctl",
     ),
     "E_TTY": field(
@@ -183,15 +177,6 @@ BY_POD: Mapping[str, Check] = {
         "process/tty",
         f"{PROCESS}Terminal",
         f"{PROCESS}ConsoleSize",
-    ),
-    "E_TYPE": Check(
-        "the runtime mistakes a container for the sandbox, or the other way round",
-        NEVER,
-        "type",
-        (
-            "OCI/Annotations/io.kubernetes.cri.container-type",
-            "OCI/Annotations/io.katacontainers.pkg.oci.container_type",
-        ),
     ),
     "E_USER": Check(
         "user or groups differ from those of the pod and its image",

@@ -61,9 +61,6 @@ class HonestPod:
             storage["driver_options"] = [
                 each for each in storage["driver_options"] if not each.startswith(PULL)
             ]
-        if container:
-            # Kernel parameters are set with the pause container.
-            found["OCI"]["Linux"]["Sysctl"] = {}
         return found
 
     def before(self, container: str) -> Iterator[Request]:

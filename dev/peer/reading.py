@@ -3,6 +3,7 @@
 - An image without a digest, or a user that only the image knows, is no error.
 - A path that an image declares as VOLUME is a directory that the runtime copies or shares.
 - The propagation of an emptyDir's mount is ignored.
+- An emptyDir on disk is a block device that the guest encrypts.
 - Any name may be copied to the shared folder.
 """
 
@@ -15,12 +16,10 @@ from contrast_tasks.kube.workloads import config_data, pod_spec
 from contrast_tasks.policy.derive import expect
 from contrast_tasks.policy.expectations import Container, Mount, PolicyData
 from contrast_tasks.policy.model import ConfigKey, ImageFacts, PolicyInput
-from contrast_tasks.policy.profiles import KATA_QEMU, PROFILES
+from contrast_tasks.policy.profiles import KATA_QEMU_BLOCK
 from contrast_tasks.prepare.policy_input import policy_input
 from dev.peer.suite import PeerPod
 
-# The peer's emptyDirs on disk are block devices that the guest encrypts.
-_PROFILE = "kata-qemu-block"
 _COPY = "CopyFileRequest"
 
 
@@ -38,7 +37,7 @@ def given(pod: PeerPod, images: Mapping[str, Mapping[str, Any]]) -> PolicyInput:
 def expected(pod: PeerPod, images: Mapping[str, Mapping[str, Any]]) -> PolicyData:
     """Return what our rules are to expect of the pod; images: as in `given`."""
     read = given(pod, images)
-    data = expect(read, PROFILES.get(_PROFILE, KATA_QEMU))
+    data = expect(read, KATA_QEMU_BLOCK)
     names = {
         posixpath.basename(str(case.request.get("path"))).split("-", 2)[-1]
         for case in pod.cases

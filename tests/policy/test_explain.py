@@ -94,7 +94,7 @@ def test_a_request_that_is_never_allowed_says_so() -> None:
     (found,) = explain(policy_of("web"), [Request(kind="SetPolicyRequest", input={"policy": ""})])
 
     assert [each.code for each in found.reasons] == ["E_REFUSED"]
-    assert "never allows" in found.reasons[0].advice
+    assert "never allowed" in found.reasons[0].advice
 
 
 def test_a_log_is_read_and_broken_lines_are_skipped() -> None:

@@ -64,43 +64,36 @@ class SnpTcb(Record):
         return None not in (self.bootloader, self.tee, self.snp, self.microcode)
 
 
-def _version(name: str, meaning: str) -> Any:
-    """Declare one part of the version of the firmware's ABI that a guest demands."""
+def _policy(name: str, meaning: str, *, shape: Any = BOOL, absent: Any = False) -> Any:
+    """Declare one flag or number of the guest policy; an absent member is false, or 0."""
     return member(
-        integer(0, 255),
+        shape,
         meaning,
         name=name,
-        default=0,
-        absent=0,
+        default=absent,
+        absent=absent,
         written=True,
         fault=catalogue.GUEST_POLICY,
-    )
-
-
-def _policy(name: str, meaning: str) -> Any:
-    """Declare one flag of the guest policy; an absent member is false."""
-    return member(
-        BOOL,
-        meaning,
-        name=name,
-        default=False,
-        absent=False,
-        written=True,
-        fault=catalogue.GUEST_POLICY,
+        settable=True,
     )
 
 
 class GuestPolicy(Record):
     """The SNP guest policy that a guest must have been launched with."""
 
-    abi_minor: int = _version("ABIMinor", "lowest minor version of the firmware's ABI")
-    abi_major: int = _version("ABIMajor", "lowest major version of the firmware's ABI")
+    abi_minor: int = _policy(
+        "ABIMinor", "lowest minor version of the firmware's ABI", shape=_SVN, absent=0
+    )
+    abi_major: int = _policy(
+        "ABIMajor", "lowest major version of the firmware's ABI", shape=_SVN, absent=0
+    )
     smt: bool = member(
         BOOL,
         "whether the guest may run on a processor with simultaneous multithreading",
         name="SMT",
         default=True,
         fault=catalogue.GUEST_POLICY,
+        settable=True,
         zero=False,
     )
     migrate_ma: bool = _policy("MigrateMA", "whether a migration agent may be used")
@@ -182,7 +175,10 @@ class _SnpGuest(Record):
         settable=True,
     )
     guest_policy: GuestPolicy = member(
-        GuestPolicy, "the policy that the guest was launched with", name="GuestPolicy"
+        GuestPolicy,
+        "the policy that the guest was launched with",
+        name="GuestPolicy",
+        settable=True,
     )
     platform_info: PlatformInfo | None = member(
         PlatformInfo,
@@ -246,7 +242,7 @@ class SnpReference(_SnpGuest, first=("platform", "product_name")):
         zero=0,
     )
     platform: str | None = _optional(
-        ANY_TEXT, "the platform that the entry is for", "Platform", zero=""
+        ANY_TEXT, "the platform that the entry is for", "Platform", measured=True, zero=""
     )
 
 
@@ -265,7 +261,7 @@ class TdxReference(Record):
     """One acceptable kind of TDX guest; rtmrs_hex has four elements."""
 
     platform: str | None = _optional(
-        ANY_TEXT, "the platform that the entry is for", "Platform", zero=""
+        ANY_TEXT, "the platform that the entry is for", "Platform", measured=True, zero=""
     )
     min_tcb_evaluation_data_number: int | None = _optional(
         _COUNT,

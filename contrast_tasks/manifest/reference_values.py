@@ -121,12 +121,29 @@ def parse_reference_values(
         raise source.refused(problem.message, to_pointer(problem.path), problem.hint)
     key = None if _is_flat(normal) else _chosen(source, normal, wanted, release)
     values = normal if key is None else normal[key]
+    pointer = "" if key is None else to_pointer((key,))
+    for kind in _RECORDS:
+        for index, entry in enumerate(values.get(kind, ())):
+            _check_platform(source, entry, wanted, f"{pointer}/{kind}/{index}/Platform")
     return ProvidedValues(
         snp=tuple(values.get("snp", ())),
         tdx=tuple(values.get("tdx", ())),
-        _pointer="" if key is None else to_pointer((key,)),
+        _pointer=pointer,
         _locate=source.place,
     )
+
+
+def _check_platform(
+    source: _File, entry: Mapping[str, Any], wanted: Platform, pointer: str
+) -> None:
+    """Refuse an entry that says to be for another platform; the chosen one is named in the manifest."""
+    found = entry.get("Platform") or wanted.canonical
+    if found.lower() != wanted.name:
+        raise source.refused(
+            f"is for platform '{found}', expected '{wanted.canonical}'",
+            pointer,
+            "give values in one object per platform",
+        )
 
 
 def _normal_document(source: _File, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,14 +319,15 @@ def _snp(
     is_aks, product = wanted.name.startswith("aks-"), entry["ProductName"]
     tcb = to_json(AKS_TCB if is_aks else SnpTcb())
     document = {
-        "Platform": wanted.canonical,
         "TrustedMeasurement": "",
         # A measurement that says nothing of processors is that of a guest with one.
         "CPUs": 1,
         "MinimumMitigationVector": 0,
-        **entry,
+        **_known(entry),
+        "Platform": wanted.canonical,
         "MinimumTCB": tcb | _known(entry.get("MinimumTCB")),
-        "GuestPolicy": to_json(GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0)),
+        "GuestPolicy": to_json(GuestPolicy(abi_minor=_AKS_ABI_MINOR if is_aks else 0))
+        | _known(entry.get("GuestPolicy")),
         "PlatformInfo": to_json(PlatformInfo()) | _known(entry.get("PlatformInfo")),
     }
     document = _declared(SnpReference, document, overrides.snp.get(product, {}))
@@ -320,7 +338,6 @@ def _tdx(
     wanted: Platform, form: ManifestForm, overrides: ReferenceOverrides, entry: Mapping[str, Any]
 ) -> TdxReference:
     document = {
-        "Platform": wanted.canonical,
         "MinTCBEvaluationDataNumber": 0,
         "MrTd": "",
         # RTMR3 is never extended.
@@ -335,6 +352,7 @@ def _tdx(
         "SMTDisabled": False,
         "StaticPlatform": False,
         **_known(entry),
+        "Platform": wanted.canonical,
     }
     # An empty list keeps the values of the file.
     declared = {key: value for key, value in overrides.tdx.items() if value != ()}

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from contrast_tasks.manifest.reference_values import (
 )
 from contrast_tasks.manifest.validate import is_missing, validate_manifest
 from contrast_tasks.platforms import SIMULATED_MEASUREMENT
+from contrast_tasks.releases.table import RELEASES as RELEASE_ROWS
 from contrast_tasks.releases.table import V1_11, V1_12, V1_20, V1_21, Release
 from contrast_tasks.settings.model import ReferenceOverrides
 from contrast_tasks.trusted_guests import GuestPolicy, PlatformInfo, SnpTcb
+from tests.fakes.testdata import RELEASES
 
 MEASUREMENT = "6c" * 48
 TDX_FILE = {
@@ -188,6 +191,48 @@ def test_several_entries_of_one_product_are_kept() -> None:
     values = defaults_for("metal-qemu-snp", release=V1_20, provided=file)
 
     assert [entry.cpus for entry in values.snp] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=f"{path.parent.name} {path.stem}")
+        for path in sorted(RELEASES.glob("v1.*.0/*-qemu-*.json"))
+        if ".default" not in path.name
+    ],
+)
+def test_the_values_of_a_release_give_the_entries_of_its_manifest(path: Path) -> None:
+    """A release's own file names a handler and has every member of an entry (docs/internals/manifest.md 3)."""
+    theirs = json.loads(path.read_text())["ReferenceValues"]
+    handler = f"contrast-cc-{path.stem}-0a1b2c3d"
+    release = next(row for row in RELEASE_ROWS if row.name == path.parent.name)
+    content = json.dumps({handler: theirs}).encode()
+
+    file = parse_reference_values(content, file="rv.json", platform=path.stem, release=release)
+    values = defaults_for(path.stem, release=release, provided=file)
+
+    manifest = Manifest(policies={}, reference_values=values)
+    assert json.loads(render_manifest(manifest, release.manifest))["ReferenceValues"] == theirs
+
+
+def test_settings_and_file_may_demand_another_guest_policy() -> None:
+    """From v1.20 it is the user's (docs/internals/releases.md 2.2); values of bits: docs/internals/manifest.md 1.2.2."""
+    file = provided({"snp": [{"productName": "Milan", "guestPolicy": {"abiMinor": 31}}]})
+    overrides = ReferenceOverrides(snp={"Milan": {"guest_policy": {"single_socket": True}}})
+
+    (entry,) = defaults_for("metal-qemu-snp", release=V1_21, overrides=overrides, provided=file).snp
+
+    assert entry.guest_policy.to_word() == 31 | 1 << 16 | 1 << 17 | 1 << 20
+
+
+def test_an_entry_for_another_platform_is_refused_with_its_line() -> None:
+    content = b'{"snp": [{"ProductName": "Milan",\n"Platform": "Metal-QEMU-SNP-GPU"}]}'
+
+    with pytest.raises(SettingsError, match="expected 'Metal-QEMU-SNP'") as caught:
+        parse_reference_values(content, file="rv.json", platform="metal-qemu-snp")
+
+    assert caught.value.where is not None
+    assert caught.value.where.line == 2
 
 
 def test_settings_win_over_the_file() -> None:

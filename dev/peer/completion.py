@@ -63,8 +63,13 @@ def completed_copy(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed_sandbox(request: Mapping[str, Any], honest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a CreateSandboxRequest with all members; honest: that of the pod."""
-    return fill_defaults("CreateSandboxRequest", {**honest, **request})
+    """Return a CreateSandboxRequest with all members and storages; honest: that of the pod."""
+    found = fill_defaults("CreateSandboxRequest", {**honest, **request})
+    storages = found["storages"]
+    if isinstance(storages, list):
+        missing = [each for each in honest["storages"] if each not in storages]
+        found["storages"] = [*storages, *missing]
+    return found
 
 
 def _is_pull(storage: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _DRIVERS = {"blk", "scsi"}
+_NOWHERE = "no disk of its own"
 
 
 def with_disks(found: dict[str, Any], asked: Mapping[str, Any], honest: Mapping[str, Any]) -> None:
@@ -31,6 +32,8 @@ def with_disks(found: dict[str, Any], asked: Mapping[str, Any], honest: Mapping[
             if each["mount_point"] == mount["source"] and id(each) not in taken
         ]
         if len(mine) != 1:
+            # The disk of another mount, or of none: with the peer an error, with ours perhaps the disk of the volume.
+            mount["source"] = _NOWHERE
             continue
         taken.append(id(mine[0]))
         disk = first.setdefault(volumes[mount["destination"]], mine[0])

@@ -9,6 +9,7 @@
 
 import copy
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from contrast_tasks.prepare.policy_input import policy_input
 from dev.peer.suite import PeerPod
 
 _COPY = "CopyFileRequest"
+# The name of a volume or file, behind the id of its container and 16 characters.
+_COPIED = re.compile(r"/[0-9a-z]+-[0-9a-z]+-([^/]+)")
 
 
 def given(pod: PeerPod, images: Mapping[str, Mapping[str, Any]]) -> PolicyInput:
@@ -38,18 +41,15 @@ def expected(pod: PeerPod, images: Mapping[str, Mapping[str, Any]]) -> PolicyDat
     """Return what our rules are to expect of the pod; images: as in `given`."""
     read = given(pod, images)
     data = expect(read, KATA_QEMU_BLOCK)
-    names = {
-        posixpath.basename(str(case.request.get("path"))).split("-", 2)[-1]
-        for case in pod.cases
-        if case.kind == _COPY
-    }
+    paths = [str(case.request.get("path")) for case in pod.cases if case.kind == _COPY]
+    names = {found[1] for path in paths if (found := _COPIED.search(path))}
     return data.replace(
-        containers=tuple(_with_image_volumes(each, read) for each in data.containers),
+        containers=tuple(_as_peer(each, read) for each in data.containers),
         copy_names=tuple(sorted({*data.copy_names, *names})),
     )
 
 
-def _with_image_volumes(container: Container, read: PolicyInput) -> Container:
+def _as_peer(container: Container, read: PolicyInput) -> Container:
     spec = read.pod_spec
     places = (*spec.get("initContainers", ()), *spec.get("containers", ()))
     images = {each.get("name"): each.get("image") for each in places}
@@ -60,7 +60,10 @@ def _with_image_volumes(container: Container, read: PolicyInput) -> Container:
         for path in (image.volumes if image else ())
         if path not in mounted
     )
-    return container.replace(mounts=(*container.mounts, *own))
+    # The peer knows only the groups of a host that sees the files of the image.
+    user = container.process.user.replace(unseen=None)
+    process = container.process.replace(user=user)
+    return container.replace(mounts=(*container.mounts, *own), process=process)
 
 
 def _facts(reference: str, image: Mapping[str, Any]) -> ImageFacts:

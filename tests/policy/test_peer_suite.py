@@ -131,6 +131,12 @@ SYSCTLS = ("createcontainer/sysctls", "sysctls listed in yaml or settings")
         (DISKS, "storages/0/driver_options", ["create_filesystem"], "E_STORAGE"),
         (DISKS, "storages/3/source", "not a disk", "E_STORAGE"),
         (DISKS, "OCI/Mounts/0/source", "/run/kata-containers/sandbox/storage/other", "E_STORAGE"),
+        (
+            DISKS,
+            "OCI/Mounts/1/source",
+            "/run/kata-containers/sandbox/storage/MDAvMDA=",
+            "E_STORAGE",
+        ),
         (SYSCTLS, "OCI/Linux/Sysctl/kernel.shmmax", "1", "E_SYSCTL"),
     ],
 )

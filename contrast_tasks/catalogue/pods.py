@@ -85,3 +85,13 @@ SECRET_IN_POLICY = define(
     "values of a Secret become part of the policy, which the host can read",
     "mount the Secret as a volume, or use the workload secret",
 )
+LAYERS_INCOMPLETE = define(
+    "W121 layers-incomplete warning",
+    "a layer of an image has something that the guests of the platform do not see",
+    "build the image so that it does without; the container may fail otherwise",
+)
+MANY_LAYERS = define(
+    "W122 many-layers warning",
+    "an image or a pod has more layers than the guests of the platform are known to mount",
+    "build the images with fewer layers",
+)

@@ -290,6 +290,11 @@ UNREACHABLE = define(
     "the guest images of the releases would let nobody reach this tool's containers",
     advice="docs/reference/platforms.md says what works where",
 )
+SERVICE_ENDED = define(
+    "W103 service-ended warning",
+    "the service on which the platform's pods ran has ended",
+    "choose another platform for new deployments",
+)
 ANNOTATION_CONFLICT = define(
     "W101 annotation-conflict warning",
     "an annotation has one value on the object and another on its pod template",

@@ -1,4 +1,4 @@
-"""Layers as the tardev snapshotter of AKS attaches them: each a device with dm-verity, named by its chain.
+"""Layers as the tardev snapshotter of AKS attaches them: each a device with dm-verity.
 
 The device holds the archive, an index of it and a tree of hashes; the guest checks every block that it reads against the root
 hash, which the policy names. Source: docs/internals/aks.md 1.4, 2.
@@ -6,7 +6,7 @@ hash, which the policy names. Source: docs/internals/aks.md 1.4, 2.
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from contrast_tasks.errors import ImageError
@@ -81,18 +81,6 @@ def layer_device(stream: BinaryIO, subject: str, *, may_be_plain: bool = False) 
         raise ImageError(f"{subject}: layer is damaged: {err}") from err
 
 
-def layer_names(diff_ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the name of each layer's device, 64 hex digits, from the bottom up: the SHA-256 of its chain id's text.
-
-    Source: OCI image specification 1.1, "Layer ChainID"; docs/internals/aks.md 1.4.
-    """
-    names, chain = [], ""
-    for diff_id in diff_ids:
-        chain = f"sha256:{_sha256(f'{chain} {diff_id}')}" if chain else diff_id
-        names.append(_sha256(chain))
-    return tuple(names)
-
-
 class _OtherForm(ValueError):
     pass
 
@@ -121,7 +109,3 @@ def _unzipped(stream: BinaryIO) -> Iterator[bytes]:
         raise _OtherForm(
             "the snapshotter of AKS reads one gzip member of a layer, found several, as eStargz has them"
         )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

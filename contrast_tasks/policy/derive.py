@@ -18,6 +18,7 @@ from contrast_tasks.policy.expectations import (
 from contrast_tasks.policy.fields import check_container, check_pod
 from contrast_tasks.policy.gpus import container_gpus
 from contrast_tasks.policy.hostnames import pod_hostname
+from contrast_tasks.policy.layers import check_disks, image_layers
 from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
 from contrast_tasks.policy.mounts import SERVICE_ACCOUNT, container_mounts, pause_mounts
 from contrast_tasks.policy.names import (
@@ -149,6 +150,7 @@ def _containers(context: PodContext) -> tuple[tuple[Container, ...], set[str]]:
         watched |= {mount.source[1] for volume, mount in mounts if volume.watched}
         if index < inits:
             previous = name
+    check_disks(context.spec, containers)
     return tuple(containers), watched
 
 
@@ -163,6 +165,7 @@ def _pause(context: PodContext) -> Container:
         mounts=pause_mounts(privileged=any(map(is_privileged, context.containers))),
         storages=(),
         images=(image.reference,),
+        layers=image_layers(context, context.spec, image),
         rootfs_ro=True,
         pidns=False,
         masked=MASKED_PATHS,
@@ -193,6 +196,7 @@ def _container(
         mounts=mounts,
         storages=container_storages(context, own),
         images=pull_sources(image.reference),
+        layers=image_layers(context, place.at("image"), image),
         rootfs_ro=place.mapping("securityContext").flag("readOnlyRootFilesystem"),
         pidns=context.spec.flag("shareProcessNamespace"),
         masked=() if privileged else MASKED_PATHS,
@@ -237,7 +241,7 @@ def _image(context: PodContext, place: Place) -> ImageFacts:
             catalogue.IMAGE_FACTS,
             f"the lock file describes {facts.digest}, but the image is pinned to {digest}",
         )
-    if facts.layers_diff_ids == ():
+    if facts.layers == ():
         where.report(
             catalogue.IMAGE_WITHOUT_LAYERS,
             "the image has no layers; some runtimes attach a device of the host instead",

@@ -165,7 +165,8 @@ class Storage(Record):
 class Container(Record):
     """The expectations of one container; the name of the pause container is "".
 
-    after: names of containers that must start before it. images: accepted sources of the image pull.
+    after: names of containers that must start before it. images: accepted sources of the image pull. layers: name and root
+    hash of each layer, the top one first, where the node attaches them, and None elsewhere.
     propagation: the expected RootfsPropagation. gpus: number of passed-through GPUs.
     """
 
@@ -177,6 +178,7 @@ class Container(Record):
     mounts: tuple[Mount, ...]
     storages: tuple[Storage, ...]
     images: tuple[str, ...]
+    layers: tuple[tuple[str, str], ...] | None
     rootfs_ro: bool
     pidns: bool
     masked: tuple[str, ...]
@@ -317,6 +319,7 @@ class _Shared:
             "nested": [list(pair) for pair in each.nested if pair not in self.nested],
             "storages": [storage.to_json() for storage in each.storages],
             "image": list(each.images),
+            **({} if each.layers is None else {"layers": [list(layer) for layer in each.layers]}),
             "rootfs_ro": each.rootfs_ro,
             "pidns": each.pidns,
             "masked": _or_shared(each.masked, self.masked),

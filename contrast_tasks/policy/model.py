@@ -11,12 +11,23 @@ from contrast_tasks.releases.table import EmptyDir
 ConfigKey = tuple[str, str | None, str]
 
 
+class LayerFacts(Record):
+    """A layer: the digest of its archive, the root hash of its device, and what the device does not give to the guest.
+
+    root: 64 hex digits, None if unknown. lost: in words.
+    """
+
+    diff_id: str
+    root: str | None = None
+    lost: tuple[str, ...] = ()
+
+
 class ImageFacts(Record):
     """Everything about an image that a policy depends on.
 
     reference: as written in the pod. digest: `sha256:<64 hex>`, "" if unknown. volumes: mount points of VOLUME.
     passwd, group: text of the files in the image, "" if it has none.
-    layers_diff_ids: digests of the uncompressed layers in order, None if unknown.
+    layers: from the bottom up, None if unknown.
     """
 
     reference: str
@@ -27,7 +38,7 @@ class ImageFacts(Record):
     working_dir: str = ""
     user: str = ""
     volumes: tuple[str, ...] = ()
-    layers_diff_ids: tuple[str, ...] | None = None
+    layers: tuple[LayerFacts, ...] | None = None
     passwd: str = ""
     group: str = ""
 
@@ -66,12 +77,17 @@ class Profile(Record):
 
     shared_paths: prefixes of the paths to which the shim copies files. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of the pod annotations
-    that the runtime passes on. empty_dir: how an emptyDir on disk reaches the guest. sandbox_storages: storages of CreateSandbox. requests: optional requests, and whether
-    they are allowed. gpu_resources: names of limits that request passed-through GPUs.
+    that the runtime passes on. empty_dir: how an emptyDir on disk reaches the guest. sandbox_storages: storages of
+    CreateSandbox. requests: optional requests, and whether they are allowed. gpu_resources: names of limits that request
+    passed-through GPUs. root_end: what follows a container's id in the path of its root file system. layer_folder: pattern of
+    the folder that options name where the node attaches the layers of images as devices, "" where the guest pulls images
+    (docs/internals/aks.md 1.4).
     """
 
     name: str
     root_prefix: str = "/run/kata-containers/"
+    root_end: str = "/rootfs"
+    layer_folder: str = ""
     shared_paths: tuple[str, ...] = (
         "/run/kata-containers/shared/containers/",
         "/run/kata-containers/shared/containers/passthrough/",
@@ -97,4 +113,10 @@ class Profile(Record):
             "root": self.root_prefix,
             "shared": list(self.shared_paths),
             "ephemeral": self.ephemeral_path,
+            **self._layer_paths(),
         }
+
+    def _layer_paths(self) -> dict[str, str]:
+        if not self.layer_folder:
+            return {}
+        return {"layers": self.layer_folder, "root_end": self.root_end}

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from contrast_tasks.policy.model import Profile
+from contrast_tasks.platforms import Platform
+from contrast_tasks.policy.model import LayerFacts, Profile
 from contrast_tasks.releases.table import EmptyDir, Release
 
 # containerd's default capabilities (docs/internals/policy.md 4.6), without the prefix CAP_, which only some runtimes write.
@@ -94,9 +95,30 @@ _REQUESTS = {
 KATA_QEMU = Profile(name="kata-qemu", sandbox_storages=(SHM_STORAGE,), requests=_REQUESTS)
 KATA_QEMU_BLOCK = KATA_QEMU.replace(name="kata-qemu-block", empty_dir="block")
 _BY_EMPTY_DIR: Mapping[EmptyDir, Profile] = {"local": KATA_QEMU, "block": KATA_QEMU_BLOCK}
-PROFILES: Mapping[str, Profile] = {each.name: each for each in (KATA_QEMU, KATA_QEMU_BLOCK)}
+_SNAPSHOTTER = r"/var/lib/containerd/io\.containerd\.snapshotter\.v1\.tardev"
+# The pause image of the node's containerd: mcr.microsoft.com/oss/kubernetes/pause:3.6. Source: docs/internals/aks.md 1.4.
+_AKS_PAUSE = KATA_QEMU.pause.replace(
+    layers=(
+        LayerFacts(
+            diff_id="sha256:9760f55e20e3f4eb6b837e1b323b3c6f29b1ef4a4617fe98625ead879e91b1c1",
+            root="817250f1a3e336da76f5bd3fa784e1b26d959b9c131876815ba2604048b70c18",
+        ),
+    )
+)
+# The folder has no effect in the guest; it is that of the stock snapshotter, or of one that the runtime's handler brings.
+KATA_AKS = KATA_QEMU.replace(
+    name="kata-aks",
+    root_prefix="/run/kata-containers/shared/containers/",
+    root_end="",
+    layer_folder=f"^{_SNAPSHOTTER}(-contrast-cc-aks-clh-snp(-[0-9a-f]+)?)?/layers$",
+    shared_paths=("/run/kata-containers/shared/containers/",),
+    pause=_AKS_PAUSE,
+)
+PROFILES: Mapping[str, Profile] = {
+    each.name: each for each in (KATA_QEMU, KATA_QEMU_BLOCK, KATA_AKS)
+}
 
 
-def profile_of(release: Release) -> Profile:
-    """Return the profile of the runtime of a release."""
-    return _BY_EMPTY_DIR[release.empty_dir]
+def profile_of(release: Release, platform: Platform) -> Profile:
+    """Return the profile of the runtime of a release on a platform."""
+    return KATA_AKS if platform.attaches_layers else _BY_EMPTY_DIR[release.empty_dir]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from contrast_tasks.images.lock import LockedImage
+from contrast_tasks.images.lock import Layer, LockedImage
+from contrast_tasks.images.lost import WORDS
 from contrast_tasks.kube import workloads
-from contrast_tasks.policy.model import ConfigKey, ImageFacts, Owner, PolicyInput
+from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, Owner, PolicyInput
 
 
 def policy_input(
@@ -51,7 +52,15 @@ def image_facts(image: LockedImage, reference: str) -> ImageFacts:
         working_dir=config.working_dir,
         user=config.user,
         volumes=config.volumes,
-        layers_diff_ids=tuple(layer.diff_id for layer in image.layers),
+        layers=tuple(_layer(each) for each in image.layers),
         passwd=image.passwd,
         group=image.group,
+    )
+
+
+def _layer(layer: Layer) -> LayerFacts:
+    return LayerFacts(
+        diff_id=layer.diff_id,
+        root=layer.root,
+        lost=tuple(WORDS[each] for each in layer.lost),
     )

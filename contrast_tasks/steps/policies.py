@@ -18,6 +18,7 @@ from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.manifest.policy_document import make_document
+from contrast_tasks.platforms import platform
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.steps.index import Workload
 from contrast_tasks.steps.prepare import document_of, documents_of, prepare_workload
@@ -106,7 +107,9 @@ def expectations_of(
     )
     document = document_of(project, workload, lock)
     findings = Findings(partial(location, document), workloads.workload_key(document.obj))
-    return derive_policy(given, profile_of(project.settings.release), findings)
+    settings = project.settings
+    profile = profile_of(settings.release, platform(settings.platform))
+    return derive_policy(given, profile, findings)
 
 
 def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, str, str], Document]:

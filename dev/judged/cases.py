@@ -18,7 +18,7 @@ from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.model import ConfigKey, ImageFacts, Profile
+from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, Profile
 from contrast_tasks.policy.profiles import ALL_CAPS, KATA_QEMU, KATA_QEMU_BLOCK
 from contrast_tasks.policy.text import render_policy
 from contrast_tasks.prepare.policy_input import policy_input
@@ -106,7 +106,7 @@ class Case(NamedTuple):
             working_dir=config.working_dir,
             user=config.user,
             volumes=config.volumes,
-            layers_diff_ids=tuple(diff_ids),
+            layers=tuple(LayerFacts(diff_id=each) for each in diff_ids),
             **users,
         )
 

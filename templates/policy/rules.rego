@@ -159,6 +159,16 @@ set_of(list) := items if {
 # Messages of the agent
 #
 
+# The message of the request. Agents of guests whose layers are attached wrap the one that creates a container.
+asked := input.base if { is_wrapped } else := input
+
+# Whether it is wrapped. No message has a member of that name itself.
+is_wrapped if {
+	policy_data.paths.layers
+	is_object(input.base.OCI)
+	object.keys(input) == {"base", "env_map"}
+}
+
 # The members of the messages of current agents.
 known_members := {message: set_of(split(text, " ")) | some message, text in {
 	"CreateContainerRequest": concat(" ", [
@@ -171,7 +181,7 @@ known_members := {message: set_of(split(text, " ")) | some message, text in {
 	"UpdateInterfaceRequest": "interface",
 	"UpdateRoutesRequest": "routes",
 	"AddARPNeighborsRequest": "neighbors",
-	"CopyFileRequest": "path file_type symlink_target file_size file_mode dir_mode uid gid offset data",
+	"CopyFileRequest": "path file_type symlink_target file_size file_mode dir_mode uid gid offset data symlink_src",
 	"OCI": "Version Process Root Hostname Mounts Hooks Annotations Linux Solaris Windows",
 	"Process": concat(" ", [
 		"Terminal ConsoleSize User Args Env Cwd Capabilities Rlimits",
@@ -257,15 +267,24 @@ process_ok("E_RLIMITS", _, got) if {
 
 # Output may reach the host only through ReadStream, which has a check of its own.
 process_ok("E_STDIO", _, _) if {
-	every port in ["stdin_port", "stdout_port", "stderr_port"] {
-		input[port] == 0
+	every port in stdio_ports {
+		asked[port] == 0
 	}
 }
+
+# One generation of agents whose layers are attached knows no ports.
+process_ok("E_STDIO", _, _) if {
+	policy_data.paths.layers
+	stdio_ports & object.keys(asked) == set()
+}
+
+# The members for them.
+stdio_ports := {"stdin_port", "stdout_port", "stderr_port"}
 
 # The numbers decide; a name would be looked up in a file of the image. Which groups come with the user depends on
 # whether the host sees the files of the image.
 process_ok("E_USER", want, got) if {
-	[got.User.UID, got.User.Username, input.string_user] == [want.process.user.uid, "", null]
+	[got.User.UID, got.User.Username, asked.string_user] == [want.process.user.uid, "", null]
 	some groups in want.process.user.groups
 	got.User.GID == groups.gid
 	set_of(got.User.AdditionalGids) == set_of(groups.gids)
@@ -469,7 +488,7 @@ UpdateInterfaceRequest if {
 interface_ok(got) if {
 	members_known("interface", got)
 	is_natural(got.mtu)
-	got.devicePath == ""
+	device_path_ok(got)
 	word_ok(got.type_)
 	every name in [got.device, got.name] {
 		device_name_ok(name)
@@ -483,6 +502,16 @@ interface_ok(got) if {
 		ip_ok(ip)
 		regex.match(`^[0-9]*$`, ip.mask)
 	}
+}
+
+# The interface is no device of the host.
+device_path_ok(got) if got.devicePath == ""
+
+# One generation of agents whose layers are attached has another name for it.
+device_path_ok(got) if {
+	policy_data.paths.layers
+	object.keys(got) & {"devicePath", "pciPath"} == {"pciPath"}
+	got.pciPath == ""
 }
 
 # A route may lead anywhere but to the loopback interface and its addresses.
@@ -500,13 +529,23 @@ UpdateRoutesRequest if {
 # Source, destination and gateway are networks outside loopback, or empty.
 route_ok(got) if {
 	members_known("Routes", got)
-	every key in ["family", "flags", "mtu", "scope"] {
+	every key in ["family", "flags", "scope"] {
 		is_natural(got[key])
 	}
+	route_mtu_ok(got)
 	device_name_ok(got.device)
 	network_ok(got.source)
 	network_ok(got.dest)
 	network_ok(got.gateway)
+}
+
+# The size of packets on a route.
+route_mtu_ok(got) if is_natural(got.mtu)
+
+# Agents whose layers are attached do not know it.
+route_mtu_ok(got) if {
+	policy_data.paths.layers
+	not "mtu" in object.keys(got)
 }
 
 # A neighbor may be any but one on the loopback interface.
@@ -647,6 +686,7 @@ copy contains "E_LATE" if copied_name in policy_data.copy.watched
 copy contains "E_FILE_TYPE" if {
 	copied_kind in {"Regular", "Directory"}
 	object.get(input, "symlink_target", null) == null
+	object.get(input, "symlink_src", "") == ""
 }
 
 # A link is inside a copied directory and must not lead out of it.
@@ -665,6 +705,20 @@ raw_message if {
 	is_array(input.data)
 }
 
+# Agents of guests whose layers are attached show the target of a link, and nothing else of the file.
+raw_message if {
+	object.get(input, "file_type", null) == null
+	is_link_text
+	is_number(input.file_mode)
+}
+
+# Whether they do.
+is_link_text if {
+	policy_data.paths.layers
+	object.keys(input) & {"file_type", "symlink_target", "data"} == set()
+	is_string(input.symlink_src)
+}
+
 # The type by the bits of the mode, as in stat(2).
 raw_kind := [kind |
 	is_natural(input.file_mode)
@@ -677,16 +731,28 @@ file_kinds := {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
 
 # The target is relative, and no part of it leads upwards.
 link_ok if {
-	is_string(input.symlink_target)
-	regex.match(`^[^/\x00]+(/[^\x00]*)?$`, input.symlink_target)
-	not ".." in split(input.symlink_target, "/")
+	object.get(input, "symlink_src", "") == ""
+	target_ok(input.symlink_target)
+}
+
+link_ok if {
+	is_link_text
+	target_ok(input.symlink_src)
 }
 
 link_ok if {
 	raw_message
+	object.get(input, "symlink_src", "") == ""
 	input.data[0] > 0
 	input.data[0] != 47
 	not raw_parent
+}
+
+# A target as text.
+target_ok(target) if {
+	is_string(target)
+	regex.match(`^[^/\x00]+(/[^\x00]*)?$`, target)
+	not ".." in split(target, "/")
 }
 
 # Two dots between slashes, or at an end of the target.
@@ -784,7 +850,7 @@ CreateContainerRequest := {"allowed": true, "ops": ops} if {
 		"p:namespace": sandbox_namespace,
 		"p:sandbox_id": sandbox_id,
 		"p:uid": sandbox_uid,
-		state_key("c:", input.container_id): expected.name,
+		state_key("c:", asked.container_id): expected.name,
 	}
 	ops := array.concat(
 		[set_state(key, value) | some key, value in chosen],
@@ -812,33 +878,33 @@ expected_label := label_of(expected) if { is_object(expected) } else := "?"
 create contains "E_SELECT" if is_object(expected)
 
 # Parts of the request that many rules use; each is undefined if it has another type.
-annotations := input.OCI.Annotations if is_object(input.OCI.Annotations)
-linux := input.OCI.Linux if is_object(input.OCI.Linux)
-process := input.OCI.Process if is_object(input.OCI.Process)
-mounts := input.OCI.Mounts if is_array(input.OCI.Mounts)
-storages := input.storages if is_array(input.storages)
+annotations := asked.OCI.Annotations if is_object(asked.OCI.Annotations)
+linux := asked.OCI.Linux if is_object(asked.OCI.Linux)
+process := asked.OCI.Process if is_object(asked.OCI.Process)
+mounts := asked.OCI.Mounts if is_array(asked.OCI.Mounts)
+storages := asked.storages if is_array(asked.storages)
 namespaces := linux.Namespaces if is_array(linux.Namespaces)
 
 # Nothing that these rules do not know, in any message of the request.
 create contains "E_FIELD" if {
-	members_known("CreateContainerRequest", input)
-	members_known("OCI", input.OCI)
-	members_known("Root", input.OCI.Root)
+	members_known("CreateContainerRequest", asked)
+	members_known("OCI", asked.OCI)
+	members_known("Root", asked.OCI.Root)
 	members_known("Linux", linux)
 	members_known("Resources", linux.Resources)
 	process_members_known(process)
 	all_members_known("Mounts", mounts)
 	all_members_known("storages", storages)
-	all_members_known("devices", input.devices)
+	all_members_known("devices", asked.devices)
 	all_members_known("Namespaces", namespaces)
 	all_members_known("Devices", linux.Devices)
 }
 
 # An id is used once and becomes part of paths.
 create contains "E_ID" if {
-	id_ok(input.container_id)
-	input.exec_id == input.container_id
-	not created_name(input.container_id)
+	id_ok(asked.container_id)
+	asked.exec_id == asked.container_id
+	not created_name(asked.container_id)
 }
 
 # Characters that are safe in a path, and no leading dot.
@@ -910,7 +976,7 @@ create contains "E_SANDBOX_ID" if {
 # The pause container has the id of the sandbox.
 sandbox_is_pause if expected.kind != "pause"
 
-sandbox_is_pause if input.container_id == sandbox_id
+sandbox_is_pause if asked.container_id == sandbox_id
 
 # The agent acts on annotations, so all of them must be known.
 create contains "E_ANNOTATION" if {
@@ -1016,14 +1082,17 @@ annotation_patterns := {
 }
 
 #
-# CreateContainer: the image, which the guest pulls, and the root file system
+# CreateContainer: the image and the root file system. The guest pulls the image, or the node attaches its layers
 #
 
 # The id of the container, if it is a text.
-container_id := text_of(input.container_id)
+container_id := text_of(asked.container_id)
 
 # Where the guest mounts the image of the container.
-root_path := concat("", [policy_data.paths.root, container_id, "/rootfs"])
+root_path := concat("", [policy_data.paths.root, container_id, root_end])
+
+# What follows an id in the paths of root file systems.
+root_end := object.get(policy_data.paths, "root_end", "/rootfs")
 
 # Whether a storage is an image that the guest pulls.
 is_pull(storage) if storage.driver == "image_guest_pull"
@@ -1032,10 +1101,14 @@ is_pull(storage) if storage.driver == "image_guest_pull"
 pulls := [storage | some storage in storages; is_pull(storage)]
 
 # One image for each container.
-create contains "E_IMG_COUNT" if count(pulls) == 1
+create contains "E_IMG_COUNT" if {
+	not layers
+	count(pulls) == 1
+}
 
 # By digest, so that the registry cannot substitute another image.
 create contains "E_IMG_REF" if {
+	not layers
 	every pull in pulls {
 		pull.source in expected.image
 	}
@@ -1043,6 +1116,7 @@ create contains "E_IMG_REF" if {
 
 # The image is mounted where the root file system is expected.
 create contains "E_IMG_MOUNT" if {
+	not layers
 	every pull in pulls {
 		pull.mount_point == root_path
 	}
@@ -1050,6 +1124,7 @@ create contains "E_IMG_MOUNT" if {
 
 # The image is pulled and mounted without options that change its meaning.
 create contains "E_IMG_OPTS" if {
+	not layers
 	every pull in pulls {
 		[pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
 		pull_options_ok(pull.driver_options)
@@ -1089,11 +1164,81 @@ escaped(text) := replace(replace(replace(lines, "<", `\u003c`), ">", `\u003e`), 
 	lines := replace(replace(replace(quotes, "\n", `\n`), "\r", `\r`), "\t", `\t`)
 }
 
-# The root file system is the pulled image.
-create contains "E_ROOT_PATH" if input.OCI.Root.Path == root_path
+# The layers of the image, the top one first, each with its name and root hash; undefined where the guest pulls.
+layers := expected.layers if policy_data.paths.layers
+
+# Their storages and the overlay of them come first.
+is_of_image(_, storage) if is_pull(storage)
+
+is_of_image(i, _) if i <= count(layers)
+
+# A storage for each layer and one for the overlay.
+create contains "E_IMG_COUNT" if {
+	count(storages) > count(layers)
+	count(pulls) == 0
+}
+
+# Each layer in its place, with the root hash against which the guest checks what it reads, on a disk of its own.
+create contains "E_IMG_REF" if {
+	every i, layer in layers {
+		storage_members(storages[i]) == ["blk", "tar", layer_options(layer), layer_path(layer)]
+		regex.match(`^000[1-9]:00:[01][0-9a-f]\.0$`, text_of(storages[i].source))
+	}
+	count({storages[i].source | some i, _ in layers}) == count(layers)
+}
+
+# The overlay is mounted where the root file system is expected.
+create contains "E_IMG_MOUNT" if {
+	storages[count(layers)].mount_point == root_path
+}
+
+# It has the layers in their order, and nothing else.
+create contains "E_IMG_OPTS" if {
+	overlay := storages[count(layers)]
+	overlay.source == "none"
+	storage_members(overlay) == ["overlayfs", "fuse3.kata-overlay", overlay.options, overlay.mount_point]
+	overlay.options == array.concat([overlay.options[0]], overlay_options)
+	startswith(overlay.options[0], layer_folder_option)
+	regex.match(policy_data.paths.layers, trim_prefix(overlay.options[0], layer_folder_option))
+}
+
+# The members of a storage that say what is mounted where, if the others are unset.
+storage_members(storage) := [storage.driver, storage.fstype, storage.options, storage.mount_point] if {
+	[storage.driver_options, storage.fs_group, object.get(storage, "shared", false)] == [[], null, false]
+}
+
+# The option with the folder of the layers on the node, which has no effect in the guest.
+layer_folder_option := "io.katacontainers.fs-opt.layer-src-prefix="
+
+# The options of a layer's storage.
+layer_options(layer) := [
+	"ro",
+	"io.katacontainers.fs-opt.block_device=file",
+	"io.katacontainers.fs-opt.is-layer",
+	concat("", ["io.katacontainers.fs-opt.root-hash=", layer[1]]),
+]
+
+# Where the guest mounts a layer.
+layer_path(layer) := concat("", ["/run/kata-containers/sandbox/layers/", layer[0]])
+
+# The options of the overlay behind the first: its layers, that it is writable, and their names again.
+overlay_options := array.concat(
+	[option |
+		some layer in layers
+		described := base64.encode(concat(",", array.concat([layer[0], "tar"], layer_options(layer))))
+		option := concat("", ["io.katacontainers.fs-opt.layer=", described])
+	],
+	[
+		"io.katacontainers.fs-opt.overlay-rw",
+		concat("", ["lowerdir=", concat(":", [layer[0] | some layer in layers])]),
+	],
+)
+
+# The root file system is the image.
+create contains "E_ROOT_PATH" if asked.OCI.Root.Path == root_path
 
 # It is read-only if the pod says so.
-create contains "E_ROOT_RO" if input.OCI.Root.Readonly == expected.rootfs_ro
+create contains "E_ROOT_RO" if asked.OCI.Root.Readonly == expected.rootfs_ro
 
 #
 # CreateContainer: the process
@@ -1256,7 +1401,7 @@ source_ok("file", want, got) if {
 # The paths that such a directory may have.
 local_paths(volume) := {path |
 	some prefix in policy_data.paths.shared
-	path := concat("", [prefix, sandbox_id, "/rootfs/local/", volume])
+	path := concat("", [prefix, sandbox_id, root_end, "/local/", volume])
 }
 
 #
@@ -1276,7 +1421,7 @@ create contains "E_STORAGE" if {
 }
 
 # The storages that are no images.
-volume_storages := [storage | some storage in storages; not is_pull(storage)]
+volume_storages := [storage | some i, storage in storages; not is_of_image(i, storage)]
 
 # A storage has the options of its volume, and leads to a directory of the guest.
 storage_ok(want, got) if {
@@ -1331,10 +1476,10 @@ disks_ok if {
 
 # Block devices of volumes, at the paths that the pod specifies.
 create contains "E_DEVICE" if {
-	is_array(input.devices)
+	is_array(asked.devices)
 	is_array(linux.Devices)
 	gpus_ok
-	block := [device | some device in input.devices; not is_gpu(device)]
+	block := [device | some device in asked.devices; not is_gpu(device)]
 	every device in block {
 		device.type_ in {"blk", "scsi"}
 		[device.options, device.vm_path] == [[], ""]
@@ -1390,7 +1535,7 @@ is_gpu(device) if {
 }
 
 # The passed-through devices of the request.
-gpus := [device | some device in input.devices; is_gpu(device)]
+gpus := [device | some device in asked.devices; is_gpu(device)]
 
 # The annotations that announce them, by number.
 gpu_marks := {trim_prefix(key, "cdi.k8s.io/vfio"): value |
@@ -1414,7 +1559,7 @@ gpu_ok(gpu, number) if {
 gpu_option := `^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]=[0-9A-Fa-f]{2}/[0-9A-Fa-f]{2}$`
 
 # No mount is shared with another container.
-create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
+create contains "E_SHARED_MOUNTS" if asked.shared_mounts == []
 
 #
 # CreateContainer: the rest of the OCI specification
@@ -1422,12 +1567,12 @@ create contains "E_SHARED_MOUNTS" if input.shared_mounts == []
 
 # A version 1 of the OCI specification.
 create contains "E_VERSION" if {
-	is_string(input.OCI.Version)
-	regex.match(`^1\.[0-9]+\.[0-9]+(-dev|-rc\.[0-9]+)?([+]dev)?$`, input.OCI.Version)
+	is_string(asked.OCI.Version)
+	regex.match(`^1\.[0-9]+\.[0-9]+(-dev|-rc\.[0-9]+)?([+]dev)?$`, asked.OCI.Version)
 }
 
 # Nothing for other operating systems.
-create contains "E_OS" if [input.OCI.Solaris, input.OCI.Windows] == [null, null]
+create contains "E_OS" if [asked.OCI.Solaris, asked.OCI.Windows] == [null, null]
 
 # The host name of the pod; only the pause container's request has it.
 create contains "E_HOSTNAME" if {
@@ -1439,10 +1584,10 @@ create contains "E_HOSTNAME" if {
 # Other containers get it by way of the pause container.
 hostname_is_where_it_belongs if expected.kind == "pause"
 
-hostname_is_where_it_belongs if input.OCI.Hostname == ""
+hostname_is_where_it_belongs if asked.OCI.Hostname == ""
 
 # The host name in the request of the pause container, which is kept for the others.
-hostname := text_of(input.OCI.Hostname) if { expected.kind == "pause" } else := pinned("hostname")
+hostname := text_of(asked.OCI.Hostname) if { expected.kind == "pause" } else := pinned("hostname")
 
 # A host name that the pod sets, or of which it sets the form.
 hostname_ok(want) if want == hostname
@@ -1464,7 +1609,7 @@ hostname_ok(want) if {
 }
 
 # The host can run no hook in the guest.
-create contains "E_HOOKS" if input.OCI.Hooks == null
+create contains "E_HOOKS" if asked.OCI.Hooks == null
 
 # Each namespace once, and a new one.
 create contains "E_NAMESPACES" if {
@@ -1601,7 +1746,7 @@ create contains "E_CGROUP" if {
 }
 
 # The containers share a process namespace if the pod says so.
-create contains "E_PIDNS" if input.sandbox_pidns == expected.pidns
+create contains "E_PIDNS" if asked.sandbox_pidns == expected.pidns
 
 #
 # StartContainer, SignalProcess, ReadStream, RemoveContainer: the life of a container. A second running instance is

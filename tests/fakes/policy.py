@@ -12,7 +12,7 @@ from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.derive import derive, expect
 from contrast_tasks.policy.engine import PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.model import ImageFacts, PolicyInput
+from contrast_tasks.policy.model import ImageFacts, LayerFacts, PolicyInput
 from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.simulate import synthesise_lifecycle
 from contrast_tasks.policy.text import render_policy
@@ -62,7 +62,7 @@ def image(reference: str, **facts: Any) -> ImageFacts:
         "entrypoint": ("/bin/app",),
         "env": ("PATH=/usr/local/bin:/usr/bin:/bin",),
         "working_dir": "/srv",
-        "layers_diff_ids": ("sha256:" + "11" * 32,),
+        "layers": (LayerFacts(diff_id="sha256:" + "11" * 32),),
     }
     known |= facts
     return ImageFacts(reference=reference, digest=reference.partition("@")[2], **known)

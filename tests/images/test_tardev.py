@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.tar_headers import MAX_EXTENSION_BYTES, DamagedTar
-from contrast_tasks.images.tardev import LayerDevice, LayerScanner, layer_device, layer_names
+from contrast_tasks.images.tardev import LayerDevice, LayerScanner, layer_device
+from contrast_tasks.pods.layer_names import layer_names
 from tests.fakes.images import file, folder, hardlink, symlink, tar
 from tests.fakes.testdata import AKS
 

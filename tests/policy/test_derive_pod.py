@@ -605,7 +605,7 @@ def test_a_container_without_name_or_image_is_an_error(spec: str, code: str) -> 
 
 
 def test_an_image_without_layers_is_an_error() -> None:
-    images = {REFERENCE: image(REFERENCE, layers_diff_ids=())}
+    images = {REFERENCE: image(REFERENCE, layers=())}
 
     assert failures("", images=images) == [("G010", "/spec/containers/0/image")]
 

@@ -16,7 +16,7 @@ RULES = read_text("templates/policy/rules.rego")
 _BUILTINS = (
     "array.concat bits.and concat contains count endswith indexof is_array is_boolean is_null is_number is_object "
     "is_string lower object.get object.keys object.union print regex.match replace sort split sprintf startswith "
-    "substring trim_prefix trim_suffix upper"
+    "substring trim_prefix trim_suffix upper base64.encode"
 )
 ALLOWED_BUILTINS = frozenset(_BUILTINS.split())
 
@@ -49,8 +49,10 @@ def test_the_known_members_are_those_of_the_messages() -> None:
     requests = {kind: fill_defaults(kind, {}).keys() for kind in listed}
     nested = {name: fill_defaults("", {name: {}})[name].keys() for name in listed}
 
-    # An address of an interface and one of a neighbour are the same message. Agents before 2026 send the raw content of a file; members of device nodes have no defaults.
-    assert listed.pop("CopyFileRequest") == requests["CopyFileRequest"] | {"data"}
+    # An address of an interface and one of a neighbour are the same message. Agents before 2026 send the raw content of a
+    # file, those of AKS the target of a link; members of device nodes have no defaults.
+    older = {"data", "symlink_src"}
+    assert listed.pop("CopyFileRequest") == requests["CopyFileRequest"] | older
     assert listed.pop("Devices") == {"Path", "Type", "Major", "Minor", "FileMode", "UID", "GID"}
     assert listed == {name: set(requests[name] | nested[name]) for name in listed}
     assert len(listed) == 27

@@ -7,4 +7,4 @@ def test_the_facts_of_an_image_are_those_of_the_lock() -> None:
 
     assert facts.reference == "a:1@x"
     assert facts.env == ("PATH=/usr/bin:/bin", "A=b")
-    assert facts.layers_diff_ids == (locked("a:1").layers[0].diff_id,)
+    assert [each.diff_id for each in facts.layers or ()] == [locked("a:1").layers[0].diff_id]

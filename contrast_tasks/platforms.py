@@ -1,6 +1,6 @@
 """The platforms a deployment can be generated for; names as the reference product spells them, plus `local`.
 
-Source: docs/internals/manifest.md 3.1 (names, entries per platform), 3.4 (handlers), 3.5 (`local`).
+Source: docs/internals/manifest.md 3.1 (names, entries per platform), 3.4 (handlers), 3.5 (`local`); docs/internals/aks.md 5.
 """
 
 import re
@@ -26,6 +26,7 @@ class Platform(Record):
     name: lower case, as in settings and runtime handlers. canonical: the spelling of the reference product.
     pulls_in_guest: images are unpacked in the guest's memory, so their unpacked size counts as memory.
     attaches_layers: the node attaches each layer as a device, whose root hash the policy names.
+    ended: when the service on which its pods ran has ended, "" for others.
     products: the processor lines, each with its reference values; empty for TDX.
     """
 
@@ -34,6 +35,7 @@ class Platform(Record):
     tee: Tee
     pulls_in_guest: bool = True
     attaches_layers: bool = False
+    ended: str = ""
     gpu: bool = False
     products: tuple[str, ...] = ()
 
@@ -54,6 +56,7 @@ PLATFORMS: tuple[Platform, ...] = (
         tee="snp",
         pulls_in_guest=False,
         attaches_layers=True,
+        ended="March 2026",
         products=("Milan",),
     ),
     Platform(name="k3s-qemu-snp", canonical="K3s-QEMU-SNP", tee="snp", products=SNP_PRODUCTS),

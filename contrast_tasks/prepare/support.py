@@ -14,7 +14,7 @@ from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
-from contrast_tasks.platforms import INSECURE_CLASS, WHY_NOT_INSECURE
+from contrast_tasks.platforms import INSECURE_CLASS, WHY_NOT_INSECURE, platform
 from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.mesh import mesh_values, requested
 from contrast_tasks.releases import support
@@ -87,6 +87,7 @@ def check_project(
         refused.append(support.CONTAINERS)
     return [
         *_assumed(settings),
+        *_ended(settings),
         *_unnamed(settings, confidential),
         *_insecure(documents),
         *(
@@ -130,6 +131,16 @@ def _assumed(settings: Settings) -> Iterator[Finding]:
             settings.where("runtime.release"),
             f"runtime.release is {settings.release_name}, whose formats were not checked; expected"
             f" {settings.release.name}, whose formats it is taken to have",
+        )
+
+
+def _ended(settings: Settings) -> Iterator[Finding]:
+    if ended := platform(settings.platform).ended:
+        yield Finding(
+            catalogue.SERVICE_ENDED,
+            settings.where("platform"),
+            f"the service of platform {settings.platform} ended in {ended}; what is generated for it was tested against"
+            " recorded requests only, on no node",
         )
 
 

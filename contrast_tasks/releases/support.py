@@ -55,13 +55,6 @@ _USE_REFERENCE = (
     "name the three images of the reference product's release under [components] in contrast.toml"
 )
 
-POLICIES = Refusal(
-    name="policies",
-    feature="a policy",
-    reason="it describes images that the guest pulls, and there the node attaches layers as devices",
-    hint="choose a k3s, rke2 or metal platform",
-    platforms=("aks-clh-snp",),
-)
 HOOKS = Refusal(
     name="guest-hooks",
     feature="a pod",
@@ -120,6 +113,6 @@ CDI = Refusal(
 
 SEVERAL_COORDINATORS = "no release of the runtime accepts a manifest with several Coordinators"
 
-PROJECT: tuple[Refusal, ...] = (POLICIES, HOOKS, SIMULATED)
+PROJECT: tuple[Refusal, ...] = (HOOKS, SIMULATED)
 """What holds for every pod of a project."""
 REFUSALS: tuple[Refusal, ...] = (*PROJECT, CONTAINERS, MESH, VOLUMES, GPUS, CDI)

@@ -15,7 +15,7 @@ INTRODUCTION = """\
 # Platforms and releases
 
 `platform` in `contrast.toml` says where a deployment runs, `release` under `[runtime]` which release of the runtime the nodes have. Channel, manifest, injected containers and ID blocks follow from the two. Without a release the newest that has the platform is taken, and on
-`local`, which can stand for every release, the last whose policies are plain text; `contrast-tasks config show --origin` shows it. On `local` mesh annotations count on the workload and on the pod template, whatever the release. What does not work is an error [G120](findings.md) of `lint` and `generate`, with the way out.
+`local`, which can stand for every release, the last whose policies are plain text; `contrast-tasks config show --origin` shows it. On `local` mesh annotations count on the workload and on the pod template, whatever the release. What does not work is an error [G120](findings.md) of `lint` and `generate`, with the way out. `aks-clh-snp` is a legacy platform: its service ended in March 2026, which is a warning [W103](findings.md).
 
 A patch release has the formats of its minor release, as far as is known: v1.12.2 is taken as v1.12.0, with a warning [G121](findings.md).
 """

@@ -22,7 +22,7 @@ THEIRS = ComponentSettings(
     are_declared_reference=True,
 )
 OURS = ComponentSettings()
-CLUSTERS = [each.name for each in PLATFORMS if each.name not in ("local", "aks-clh-snp")]
+CLUSTERS = [each.name for each in PLATFORMS if each.name != "local"]
 MESH = "annotations: {contrast.edgeless.systems/servicemesh-ingress: ''}"
 VOLUME = "annotations: {contrast.edgeless.systems/secure-pv: 'disk:data'}"
 CDI = "annotations: {cdi.k8s.io/gpu: 'nvidia.com/pgpu=0'}"
@@ -136,13 +136,16 @@ def test_the_local_platform_has_no_containers_of_the_reference_product() -> None
     assert "on this machine one is simulated" in found.message
 
 
-@pytest.mark.parametrize("release", ["v1.9.0", "v1.11.0", "v1.12.0"])
-def test_no_policy_is_made_for_aks(release: str) -> None:
-    (found,) = of_project(project("aks-clh-snp", release, THEIRS))
+@pytest.mark.parametrize("platform", [each.name for each in PLATFORMS])
+def test_that_a_service_has_ended_is_said_once(platform: str) -> None:
+    settings = project(platform, newest(platform), THEIRS)
 
-    assert str(found.where) == "contrast.toml:1"
-    assert f"platform aks-clh-snp with release {release}" in found.message
-    assert "the node attaches layers as devices" in found.message
+    found = [each for each in check_sources([], settings) if each.code == "W103"]
+
+    assert [str(each.where) for each in found] == (
+        ["contrast.toml:1"] if platform == "aks-clh-snp" else []
+    )
+    assert all("ended in March 2026" in each.message for each in found)
 
 
 @pytest.mark.parametrize(

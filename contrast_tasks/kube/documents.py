@@ -1,7 +1,7 @@
 """The Kubernetes documents of one file, with the lines of their keys.
 
 The text is split at its `---` lines first, so that one malformed document does not hide the faults of others. Empty
-documents are left out and each `kind: List` is expanded; `Document.index` counts the resulting objects from 0.
+documents are left out and lists of any kind are expanded; `Document.index` counts the resulting objects from 0.
 """
 
 import re
@@ -23,6 +23,12 @@ BYTE_ORDER_MARK: Final = "\ufeff"
 _SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
 # Names become path segments in the API server and in our outputs. Source: Kubernetes API, "path segment names".
 _NOT_A_SEGMENT = re.compile(r"\A\.\.?\Z|[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Files joined by `cat` have byte order marks at the start of a document too, where kubectl passes over them.
+_INNER_MARK = re.compile(r"(^---[^\r\n]*(?:\r\n|\n))\ufeff|(?<=\n)\ufeff(?=---|#|%)", re.MULTILINE)
+# JSON writes a character beyond U+FFFF as two escapes, which YAML does not know.
+_PAIR = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+)
 _BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
 
 
@@ -70,14 +76,30 @@ class Document(Record):
 
 
 def decode(content: bytes, file: str) -> str:
-    """Return the text of a file; raises KubeError if it is not UTF-8."""
+    """Return the text of a file, without what only kubectl's own decoder passes over; raises KubeError if it is not UTF-8.
+
+    Byte order marks inside of the file are left out, and in JSON, pairs of escapes are the character that they mean.
+    """
     try:
-        return content.decode()
+        return _plain(content.decode())
     except UnicodeDecodeError as err:
         line = content.count(b"\n", 0, err.start) + 1
         message = f"found byte 0x{content[err.start]:02x}, expected UTF-8 text"
         finding = _finding(file, line, message, "save the file as UTF-8")
         raise KubeError([finding]) from err
+
+
+def _plain(text: str) -> str:
+    if BYTE_ORDER_MARK in text[1:]:
+        text = _INNER_MARK.sub(lambda match: match[1] or "", text)
+    if "\\u" in text and text.lstrip(f"{BYTE_ORDER_MARK} \t\r\n").startswith("{"):
+        text = _PAIR.sub(_character, text)
+    return text
+
+
+def _character(match: re.Match[str]) -> str:
+    high, low = int(match[2], 16) - 0xD800, int(match[3], 16) - 0xDC00
+    return match[1] + chr(0x10000 + (high << 10) + low)
 
 
 def parse_documents(text: str, file: str) -> list[Document]:
@@ -183,17 +205,24 @@ def _text_of(node: yaml.Node, chunk: Chunk, *, whole: bool) -> str:
 
 
 def _expand(node: yaml.Node, obj: Any, path: Path) -> Iterator[tuple[Path, yaml.Node, Any]]:
-    is_list = isinstance(obj, dict) and obj.get("kind") == "List" and obj.get("apiVersion") == "v1"
-    if (
-        not is_list
-        or not isinstance(node, yaml.MappingNode)
-        or not isinstance(obj.get("items"), list)
-    ):
+    """Yield the objects of a list of any kind, others as they are.
+
+    Items of a list such as ConfigMapList need no kind of their own. Source: Kubernetes, apimachinery's unstructured lists.
+    """
+    kind = obj.get("kind") if isinstance(obj, dict) else None
+    items = obj.get("items") if isinstance(kind, str) and kind.endswith("List") else None
+    if not isinstance(node, yaml.MappingNode) or not isinstance(items, list):
         yield path, node, obj
         return
-    items = next(value for key, _, value in nodes.entries(node) if key == "items")
-    for position, (child, member) in enumerate(zip(items.value, obj["items"], strict=True)):
-        yield from _expand(child, member, (*path, "items", position))
+    inner = str(kind).removesuffix("List")
+    children = next(value for key, _, value in nodes.entries(node) if key == "items")
+    for position, (child, member) in enumerate(zip(children.value, items, strict=True)):
+        if inner and obj.get("apiVersion") and isinstance(member, dict) and not member.get("kind"):
+            implied = {"apiVersion": obj["apiVersion"], "kind": inner}
+            given = {key: value for key, value in member.items() if key not in implied or value}
+            yield (*path, "items", position), child, implied | given
+        else:
+            yield from _expand(child, member, (*path, "items", position))
 
 
 def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
@@ -213,6 +242,11 @@ def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
         yield _finding(
             file, line, f"found {found}, expected a mapping with a name", "add metadata.name"
         )
+        return
+    if metadata.get("generateName") and not metadata.get("name"):
+        message = "found metadata.generateName, expected metadata.name"
+        hint = "kubectl apply takes no generateName; give the object a name"
+        yield _finding(file, line, message, hint)
         return
     for key in ("name", "namespace") if metadata.get("namespace") is not None else ("name",):
         yield from _text_member(metadata, key, f"metadata.{key}", line, file)

@@ -23,6 +23,8 @@ DEPTH_LIMIT: Final = 100
 # shallow enough.
 _FEW: Final = DEPTH_LIMIT // 2
 _INDENTED: Final = re.compile(rf"^[ \t?:-]{{{_FEW}}}", re.MULTILINE)
+# From here on Go writes whole numbers with an exponent. Source: Go's encoding/json.
+_WHOLE: Final = 1e21
 _TRUE: Final = frozenset({"y", "yes", "true", "on"})
 
 
@@ -129,7 +131,9 @@ def same(left: Any, right: Any) -> bool:
 def _number(kind: str, text: str) -> int | float:
     plain = text.replace("_", "").lower()
     if kind == "float":
-        return float(plain)
+        number = float(plain)
+        # In JSON, 8.0 is 8: kubectl takes `0008`, which is no octal, and `1e3` where a whole number is wanted.
+        return int(number) if abs(number) < _WHOLE and number.is_integer() else number
     sign, digits = (-1, plain[1:]) if plain[0] == "-" else (1, plain.lstrip("+"))
     for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
         if digits.startswith(prefix):

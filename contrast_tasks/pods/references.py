@@ -65,8 +65,10 @@ class ImageReference(Record):
 
 def _split_name(name: str) -> tuple[str, str]:
     head, slash, rest = name.partition("/")
-    # A host has a dot or a colon, or is "localhost"; anything else is the first part of the path.
-    if not slash or not ("." in head or ":" in head or head == "localhost"):
+    # A host has a dot, a colon or a capital letter, or is "localhost"; anything else is the first part of the path.
+    # Source: distribution/reference 0.5, which Docker, containerd and the kubelet use.
+    is_host = "." in head or ":" in head or head == "localhost" or head != head.lower()
+    if not slash or not is_host:
         return DEFAULT_REGISTRY, name
     host = DEFAULT_REGISTRY if head in {"docker.io", "index.docker.io"} else head
     return host, rest

@@ -4,21 +4,23 @@ Its result depends on nothing but what `tasks.inputs` names, so it may be shared
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import annotations, catalogue
+from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Findings, FindingsError, raise_errors
 from contrast_tasks.images.lock import Lock
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.documents import Document, location
+from contrast_tasks.kube.origins import origin
 from contrast_tasks.kube.processors import vcpus_of
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.manifest.policy_document import make_document
 from contrast_tasks.platforms import platform
+from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.steps.index import Workload
 from contrast_tasks.steps.prepare import document_of, documents_of, prepare_workload
@@ -106,7 +108,11 @@ def expectations_of(
         service_account_automount=_automounts(project, workload, lock),
     )
     document = document_of(project, workload, lock)
-    findings = Findings(partial(location, document), workloads.workload_key(document.obj))
+
+    def locate(path: Path) -> Location:
+        return location(document, origin(path, obj, document.obj))
+
+    findings = Findings(locate, workloads.workload_key(document.obj))
     settings = project.settings
     profile = profile_of(settings.release, platform(settings.platform))
     return derive_policy(given, profile, findings)

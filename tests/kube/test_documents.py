@@ -1,5 +1,7 @@
 """Reading files of Kubernetes documents: what is found, where, and what is refused."""
 
+import json
+
 import pytest
 
 from contrast_tasks.kube.documents import (
@@ -52,6 +54,111 @@ def test_a_file_without_objects_has_none(text: str) -> None:
     assert parse_documents(text, "a.yml") == []
 
 
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {k: "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"\ufeff{POD}---\n\ufeff{POD}", id="after the marker"),
+        pytest.param(f"{POD}--- # next\r\n\ufeff{POD}", id="after a comment"),
+        pytest.param(f"{POD}\ufeff---\n{POD}", id="before the marker"),
+        pytest.param(f"{POD}---\n\ufeff# head\n{POD}", id="before a comment"),
+        pytest.param(f"{POD}---\n\ufeff---\n{POD}", id="between two markers"),
+    ],
+)
+def test_files_joined_with_their_byte_order_marks_are_read(text: str) -> None:
+    found = parse_documents(decode(text.encode(), "a.yml"), "a.yml")
+
+    assert [document.name for document in found] == ["a", "a"]
+    assert text.count("\n", 0, text.rindex("apiVersion")) + 1 == found[1].line
+
+
+def test_a_byte_order_mark_inside_of_a_value_stays() -> None:
+    text = f'{CONFIG}"\ufeffa\ufeff"}}\n'
+
+    assert parse_documents(decode(text.encode(), "a.yml"), "a.yml")[0].obj["data"] == {
+        "k": "\ufeffa\ufeff"
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\\\uD83D\uDE00", "\\\U0001f600"),
+        (r"\\ud83d\\ude00", r"\ud83d\ude00"),
+        (r"\u00fc\u2028\/", "\u00fc\u2028/"),
+    ],
+)
+def test_escapes_of_json_are_read_as_json(written: str, value: str) -> None:
+    # The right value is that of Python's own reader of JSON.
+    text = (
+        ' {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},'
+        f' "data": {{"k": "{written}"}}}}'
+    )
+    assert json.loads(text)["data"]["k"] == value
+
+    assert parse_documents(decode(text.encode(), "a.yml"), "a.yml")[0].obj["data"]["k"] == value
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0008", 8),
+        ("0010", 8),
+        ("1e3", 1000),
+        ("8.0", 8),
+        ("-1E2", -100),
+        ("09.50", 9.5),
+        ("1e-3", 0.001),
+        ("1e21", 1e21),
+    ],
+)
+def test_whole_numbers_are_whole_however_they_are_written(written: str, value: float) -> None:
+    found = parse_documents(f"{POD}spec: {{count: {written}}}\n", "a.yml")[0].obj["spec"]["count"]
+
+    assert (type(found), found) == (type(value), value)
+
+
+def test_a_generated_name_is_refused_by_its_name() -> None:
+    text = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
+
+    assert lines_of(text) == ["1: found metadata.generateName, expected metadata.name"]
+
+
+@pytest.mark.parametrize("kind", ["List", "PodList", "MixedList"])
+def test_lists_of_any_kind_are_expanded(kind: str) -> None:
+    items = f"- {POD.rstrip()}".replace("\n", "\n  ")
+    found = parse_documents(f"apiVersion: v1\nkind: {kind}\nitems:\n{items}\n{items}\n", "a.yml")
+
+    assert [(each.kind, each.name, each.line, each.path) for each in found] == [
+        ("Pod", "a", 4, ("items", 0)),
+        ("Pod", "a", 8, ("items", 1)),
+    ]
+
+
+def test_items_of_a_list_of_one_kind_have_it_by_default() -> None:
+    text = (
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleList\nitems:\n- metadata: {name: a}\n"
+        "  rules: []\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n"
+    )
+
+    first, second = parse_documents(text, "a.yml")
+
+    assert first.obj == {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "a"},
+        "rules": [],
+    }
+    assert (second.kind, second.obj["apiVersion"]) == ("Pod", "v1")
+    assert lines_of("apiVersion: v1\nkind: List\nitems:\n- metadata: {name: a}\n") == [
+        "4: found no apiVersion, expected a string",
+        "4: found no kind, expected a string",
+    ]
+
+
 def test_a_list_is_expanded() -> None:
     text = (
         "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata:\n"
@@ -68,7 +175,7 @@ def test_a_list_is_expanded() -> None:
     [
         ("2024-01-01", "2024-01-01"),
         ("1:30", "1:30"),
-        ("1e3", 1000.0),
+        ("1e3", 1000),
         ("0777", 511),
         ("0o17", 15),
         ("0x1F", 31),
@@ -79,7 +186,7 @@ def test_a_list_is_expanded() -> None:
         ("~", None),
         ("=", "="),
         ("!!str 1", "1"),
-        ("08", 8.0),
+        ("08", 8),
     ],
 )
 def test_scalars_are_what_kubectl_takes_them_for(scalar: str, value: object) -> None:

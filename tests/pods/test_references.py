@@ -21,6 +21,10 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         pytest.param(f"ghcr.io/a/b@{DIGEST}", "ghcr.io", "a/b", None, DIGEST, id="digest"),
         pytest.param(f"ghcr.io/a/b:c@{DIGEST}", "ghcr.io", "a/b", "c", DIGEST, id="tag and digest"),
         pytest.param("a__b/c-d--e.f", "docker.io", "a__b/c-d--e.f", None, None, id="separators"),
+        # Source: distribution/reference 3.0; before 2.8.2 such a name was malformed.
+        pytest.param("MYREG/shop/app:v1", "MYREG", "shop/app", "v1", None, id="capitals"),
+        pytest.param("myReg/app", "myReg", "app", None, None, id="one capital"),
+        pytest.param("myreg/shop/app", "docker.io", "myreg/shop/app", None, None, id="none"),
         pytest.param("index.docker.io/a/b", "docker.io", "a/b", None, None, id="old hub name"),
     ],
 )

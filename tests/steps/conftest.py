@@ -1,3 +1,3 @@
-from tests.fakes.fixtures import project, terminal
+from tests.fakes.fixtures import project, reported, terminal
 
-__all__ = ["project", "terminal"]
+__all__ = ["project", "reported", "terminal"]

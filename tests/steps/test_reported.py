@@ -1,0 +1,73 @@
+"""What users of other tools reported about sources: cases of testdata/reports as their expected.txt say.
+
+Most of them are written for a platform that the policy has rules of its own for. Where the rules are those of every
+platform, the case runs on `local` too.
+"""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.commands import Terminal
+
+Reported = Callable[[str], Terminal]
+
+
+def on_local(terminal: Terminal) -> Terminal:
+    """Move a case to platform local."""
+    settings = terminal.root / "contrast.toml"
+    text = settings.read_text().replace('platform = "aks-clh-snp"', 'platform = "local"')
+    settings.write_text(re.sub(r"\n\[reference_values[^[]*", "\n", text))
+    return terminal
+
+
+def said(terminal: Terminal, command: str = "generate") -> list[str]:
+    """Return what a command says of the case's source, without the file's name."""
+    shown = terminal.run(command)
+    found = shown.err.splitlines()
+    return [line.removeprefix("deployment/a.yml:") for line in found if line.startswith("deploy")]
+
+
+def test_02_whole_numbers_are_those_that_kubectl_reads(reported: Reported) -> None:
+    assert said(reported("02-not-octal-0008")) == []
+
+    terminal = on_local(reported("02-not-octal-0008"))
+    assert terminal.run("generate").code == 0
+    policy = (terminal.root / "build/policies/Deployment.nooctal.rego").read_text()
+    assert set(re.findall(r'"gid":\d+|"uid":\d+', policy)) == {'"gid":1000', '"uid":8'}
+    assert terminal.run("simulate").code == 0
+
+
+def test_07_a_generated_name_is_refused_by_its_name(reported: Reported) -> None:
+    (line, *_) = said(reported("07-generate-name-job"))
+
+    assert line.startswith("1: error[G003 yaml]: found metadata.generateName")
+
+
+def test_16b_a_first_part_with_capitals_is_a_registry(reported: Reported) -> None:
+    assert [
+        line for line in said(reported("16b-image-upper-host")) if "image-reference" in line
+    ] == []
+
+
+def test_23b_documents_after_a_byte_order_mark_are_read(reported: Reported) -> None:
+    terminal = reported("23b-bom-at-second-document")
+
+    assert said(terminal) == []
+    assert "\n3 workloads checked" in terminal.run("lint").err  # with the Coordinator
+    assert on_local(terminal).run("generate").code == 0
+    found = {path.name for path in (terminal.root / "build/policies").glob("Deployment.*")}
+    assert found == {"Deployment.one.rego", "Deployment.three.rego"}
+
+
+@pytest.mark.parametrize("command", ["generate", "lint"])
+def test_95_findings_in_init_containers_name_the_right_one(
+    reported: Reported, command: str
+) -> None:
+    found = said(reported("95-init-finding-line"), command)
+
+    assert [line for line in found if "subPath" in line and not line.startswith("20: ")] == []
+    assert [line for line in found if "absent" in line and line[:4] not in {"24: ", "25: "}] == []
+    assert any("subPath" in line for line in found)
+    assert any("absent" in line for line in found)

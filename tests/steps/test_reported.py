@@ -23,9 +23,12 @@ def on_local(terminal: Terminal) -> Terminal:
 
 
 def said(terminal: Terminal, command: str = "generate") -> list[str]:
-    """Return what a command says of the case's source, without the file's name."""
+    """Return what a command says of the case's source, without the file's name.
+
+    That the locks of the cases have no root hashes of layers, which the platform needs, is left out.
+    """
     shown = terminal.run(command)
-    found = shown.err.splitlines()
+    found = [line for line in shown.err.splitlines() if "lacks the root hashes" not in line]
     return [line.removeprefix("deployment/a.yml:") for line in found if line.startswith("deploy")]
 
 

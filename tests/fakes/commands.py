@@ -45,6 +45,7 @@ def quiet_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in [name for name in os.environ if name.startswith("CONTRAST_")]:
         patch.delenv(name)
     patch.delenv("GITHUB_ACTIONS", raising=False)
+    patch.setenv("CONTAINERS_REGISTRIES_CONF", str(folder / "no-registries.conf"))
     patch.setenv("NO_COLOR", "1")
     patch.setenv("CONTRAST_CACHE_DIR", str(folder))
     # What survives a power failure is not what these tests are about, and waiting for the disk is most of their time.

@@ -1,11 +1,6 @@
 """The registry client against the reference implementation of a registry, the Debian package docker-registry."""
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import urllib3
@@ -16,50 +11,17 @@ from contrast_tasks.images.documents import digest_of
 from contrast_tasks.images.registry import Registry
 from contrast_tasks.pods.references import parse_reference
 from tests.fakes.images import MadeImage, file, make_image, make_index, tar
+from tests.fakes.real_registry import needs_registry, real_registry
 
-PROGRAM = shutil.which("docker-registry")
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(PROGRAM is None, reason="docker-registry is not installed (apt package)"),
-]
+pytestmark = [pytest.mark.e2e, needs_registry]
 
 LAYER = tar(file("etc/passwd", b"root:x:0:0::/:\n"), file("bin/cart", b"x" * 4000))
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a registry on a free port; give its host and port."""
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = folder / "config.yml"
-    config.write_text(
-        "version: 0.1\n"
-        "log: {level: error, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
-        f'http: {{addr: "127.0.0.1:{port}"}}\n'
-    )
-    assert PROGRAM is not None
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, "serve", str(config)], stdout=log, stderr=log)
-    try:
-        _wait_for(port, process, folder / "log")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail(f"docker-registry did not start: {log.read_text()}")
+    with real_registry(tmp_path_factory.mktemp("registry")) as host:
+        yield host
 
 
 def push(host: str, repository: str, tag: str, image: MadeImage) -> str:

@@ -1,6 +1,7 @@
 import pytest
 
 from contrast_tasks.errors import ImageError
+from contrast_tasks.images.mirrors import Mirrors
 from contrast_tasks.images.registry import _request
 from contrast_tasks.images.transport import _check_redirect, _origin, is_loopback
 from contrast_tasks.pods.references import parse_reference
@@ -31,7 +32,10 @@ def test_anything_else_is_not(host: str | None) -> None:
     ],
 )
 def test_only_a_registry_on_this_machine_is_asked_over_plain_http(reference: str, url: str) -> None:
-    assert _request(parse_reference(reference), "x", 1).url == url
+    parsed = parse_reference(reference)
+    (place,) = Mirrors().places(parsed)
+
+    assert _request(parsed, place, "x", 1, ()).url == url
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ class Release(Record):
     empty_dir: what the runtime makes of an emptyDir on disk. Source: 1.4.
     has_secret_id: whether the annotation workload-secret-id is read. has_disabled_ingress: whether DISABLED is understood.
     has_guest_hooks: whether the runtime of GPU platforms names a folder of hooks in the guest. Source: 4.
+    shim: the row of the runtime's model. Source: 1.4. containerd: the version that nodes had at the time (assumed).
     has_class_per_platform: a runtime class that names a platform means it; before, all become the chosen one's (4).
     """
 
@@ -115,6 +116,8 @@ class Release(Record):
     has_secret_id: bool
     has_disabled_ingress: bool
     has_guest_hooks: bool
+    shim: str
+    containerd: str
     has_class_per_platform: bool = False
 
     def ignores_other_places(self, platform: str) -> bool:
@@ -208,6 +211,8 @@ V1_9 = Release(
     has_secret_id=False,
     has_disabled_ingress=False,
     has_guest_hooks=True,
+    shim="contrast-3.17.0",
+    containerd="1.7",
 )
 
 V1_10 = V1_9.replace(
@@ -216,7 +221,7 @@ V1_10 = V1_9.replace(
     has_secret_id=True,
 )
 
-V1_11 = V1_10.replace(name="v1.11.0")
+V1_11 = V1_10.replace(name="v1.11.0", shim="contrast-3.18.0")
 
 V1_12 = V1_11.replace(
     name="v1.12.0",
@@ -250,6 +255,8 @@ V1_15 = V1_13.replace(
     injected=V1_13.injected.replace(secrets_medium="Memory"),
     installer=V1_13.installer.replace(has_api_access=False, has_imagepuller_config=True),
     has_guest_hooks=False,
+    shim="contrast-3.22.0",
+    containerd="2",
 )
 
 V1_16 = V1_15.replace(
@@ -318,6 +325,7 @@ V1_20 = V1_16.replace(
 
 V1_21 = V1_20.replace(
     name="v1.21.0",
+    shim="contrast-3.30.0",
     manifest=V1_20.manifest.replace(
         snp=(
             "Platform",

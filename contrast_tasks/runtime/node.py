@@ -105,7 +105,8 @@ class Node(Record):
 class Drawn(Record):
     """What cluster and node draw for one pod: identifiers, addresses, names.
 
-    container_ids: by container name. devices: what volumes in block mode and device plugins give, by container name.
+    container_ids: by container name. devices: what volumes in block mode and device plugins give, by container name; device_variables: what
+    device plugins tell it.
     termination_log: name of the file with a container's last words. token_volume: that of the service account's token.
     volume_id: name of the folder for a VOLUME of an image. token_bytes: size of the token. stamp: name of the folder
     that holds the files of a volume.
@@ -123,6 +124,7 @@ class Drawn(Record):
     stamp: str = "..2026_11_30_00_00_00.1234567890"
     volume_id: str = "0" * 64
     devices: Mapping[str, tuple[Device, ...]] = {}
+    device_variables: Mapping[str, Mapping[str, str]] = {}
 
 
 class Surroundings(NamedTuple):

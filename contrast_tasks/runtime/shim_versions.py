@@ -24,7 +24,7 @@ class Shim(Record):
     describes_pull: the storage of an image says what the agent's own puller needs. repeats_network: the network is set up
     again when the sandbox starts. attaches_layers: the layers of images are disks, and the agent of such guests describes
     the environment of a container beside the request. has_ports: the messages have members for ports of standard streams.
-    interface_path: the member for the PCI path of an interface. policy_in_bytes: the policy is sent as it is in the annotation, decoded but not read as text.
+    interface_path: the member for the PCI path of an interface.
     """
 
     name: str
@@ -35,17 +35,16 @@ class Shim(Record):
     attaches_layers: bool = False
     has_ports: bool = True
     interface_path: Literal["devicePath", "pciPath"] = "devicePath"
-    policy_in_bytes: bool = False
 
 
 _STOCK: Final = Shim(name="stock-4.1.0", empty_dirs="block-encrypted")
 _V3_30: Final = Shim(name="contrast-3.30.0", describes_pull=False, repeats_network=True)
 _V3_22: Final = _V3_30.replace(name="contrast-3.22.0", copy_form="bytes")
-_V3_18: Final = _V3_22.replace(name="contrast-3.18.0", policy_in_bytes=True)
+_V3_18: Final = _V3_22.replace(name="contrast-3.18.0")
 _AKS: Final = Shim(name="aks-3.15", copy_form="link", attaches_layers=True)
 
 SHIMS: Final = (
-    _V3_18.replace(name="contrast-3.17.0", policy_in_bytes=False),
+    _V3_18.replace(name="contrast-3.17.0"),
     _V3_18,
     _V3_22,
     _V3_30,

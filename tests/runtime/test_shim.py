@@ -38,14 +38,14 @@ def test_the_lines_of_resolv_conf_are_split_at_newlines_and_nothing_else() -> No
 
 
 @pytest.mark.parametrize(
-    ("shim", "policy"),
-    [("stock-4.1.0", "package a\n"), ("contrast-3.18.0", list(b"package a\n"))],
+    ("content", "policy"),
+    [(b"package a\n", "package a\n"), (b"\x1f\x8b\x08\xff", [0x1F, 0x8B, 0x08, 0xFF])],
 )
-def test_a_policy_comes_before_the_network_and_nowhere_else(shim: str, policy: object) -> None:
+def test_a_policy_comes_before_the_network_and_nowhere_else(content: bytes, policy: object) -> None:
     key = "io.katacontainers.config.agent.policy"
-    annotations = {key: base64.b64encode(b"package a\n").decode(), "io.katacontainers.x": "y"}
+    annotations = {key: base64.b64encode(content).decode(), "io.katacontainers.x": "y"}
 
-    requests = list(service_of(shim).create(SANDBOX, spec_of("sandbox", annotations=annotations)))
+    requests = list(service_of().create(SANDBOX, spec_of("sandbox", annotations=annotations)))
 
     assert kinds(requests)[:3] == ["Check", "SetPolicy", "UpdateInterface"]
     assert requests[1].input == {"policy": policy}

@@ -33,6 +33,7 @@ def container_variables(pod: Json, container: Json, around: Surroundings) -> dic
         if value is not None:
             name = text(entry, "name")
             own[name] = known[name] = value
+    own = {**around.drawn.device_variables.get(text(container, "name"), {}), **own}
     rest = sorted(service.keys() - own.keys())
     return dict(sorted(own.items())) | {name: service[name] for name in rest}
 

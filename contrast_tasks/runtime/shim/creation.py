@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from contrast_tasks.agent_messages import Request, fill_defaults
 from contrast_tasks.annotations import POLICY_KEYS
 from contrast_tasks.runtime.shim.copies import GUEST_FOLDER, copy_requests
+from contrast_tasks.runtime.shim.devices import guest_devices
 from contrast_tasks.runtime.shim.forms import in_form
 from contrast_tasks.runtime.shim.images import pull_storage
 from contrast_tasks.runtime.shim.layers import layer_storages
@@ -45,11 +46,11 @@ def creation(
 ) -> Creation:
     """Return the requests for a container; rootfs: the mounts of its root file system."""
     name = name_of(spec)
-    devices = [
-        _device(each, guest) for each in spec["linux"].get("devices", ()) if each["type"] == "b"
-    ]
+    linux = spec["linux"]
+    devices = guest_devices(linux.get("devices", []), guest.disk_address)
     found = guest_mounts(spec["mounts"], guest)
-    annotations = _annotations(identifier, spec)
+    annotations = _annotations(identifier, spec) | devices.marks
+    spec = {**spec, "linux": {**linux, "devices": devices.kept}}
     if shim.attaches_layers:
         root = f"{GUEST_FOLDER}{identifier}"
         image = layer_storages(rootfs, root, guest.layer_address)
@@ -59,7 +60,7 @@ def creation(
     message = {
         "container_id": identifier,
         "exec_id": identifier,
-        "devices": devices,
+        "devices": devices.attached,
         "storages": [*image, *found.storages],
         "OCI": specification(spec, mounts=found.mounts, annotations=annotations, root=root),
         "sandbox_pidns": shares_processes(spec),
@@ -73,16 +74,6 @@ def _copies(copies: Sequence[Copied], name: str, shim: Shim) -> Iterator[Request
     for each in copies:
         purpose = f"copy {each.destination} of {name}"
         yield from copy_requests(each.tree, each.folder, purpose, form=shim.copy_form)
-
-
-def _device(given: Mapping[str, Any], guest: Guest) -> dict[str, Any]:
-    return {
-        "id": guest.disk_address(f"{given['major']}:{given['minor']}"),
-        "type_": "scsi",
-        "vm_path": "",
-        "container_path": given["path"],
-        "options": [],
-    }
 
 
 def _annotations(identifier: str, spec: Spec) -> dict[str, str]:

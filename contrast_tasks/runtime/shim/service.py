@@ -20,6 +20,7 @@ from contrast_tasks.runtime.shim.network import Network, network_requests
 from contrast_tasks.runtime.shim.oci import executed, resources
 from contrast_tasks.runtime.shim_versions import Shim
 
+_GZIP: Final = b"\x1f\x8b"  # of gzip
 _READ_BYTES: Final = 32768
 _KILL: Final = 9
 
@@ -191,7 +192,8 @@ class ShimService:
     def _policy(self, annotations: Mapping[str, str]) -> Iterator[Request]:
         if POLICY in annotations:
             content = base64.b64decode(annotations[POLICY])
-            policy = list(content) if self._shim.policy_in_bytes else content.decode()
+            # A compressed policy needs a message with bytes in place of text.
+            policy = list(content) if content.startswith(_GZIP) else content.decode()
             yield _request("SetPolicyRequest", "set the policy", policy=policy)
 
     def _create_sandbox(self, identifier: str, spec: Spec) -> Request:

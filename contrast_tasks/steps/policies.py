@@ -128,6 +128,11 @@ def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, s
     return found
 
 
+def objects_used(project: Project, workload: Workload, lock: Lock) -> list[dict[str, Any]]:
+    """Return the ConfigMaps, Secrets and ServiceAccounts among the sources that a workload names."""
+    return [document.obj for document in _used(project, workload, lock).values()]
+
+
 def _configs(
     project: Project, workload: Workload, lock: Lock
 ) -> dict[tuple[str, str | None, str], dict[str, str | bytes]]:

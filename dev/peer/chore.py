@@ -12,7 +12,7 @@ from contrast_tasks.errors import UsageError
 from contrast_tasks.kube.workloads import images as images_of
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngineError
 from dev.peer.judge import Answer, PeerGuest
-from dev.peer.reading import expected
+from dev.peer.reading import expected, lived
 from dev.peer.suite import PeerCase, PeerPod, read_images, read_suite
 from dev.verdicts import Verdict, tell
 
@@ -61,7 +61,8 @@ def verdicts_on(
             reason = f"the file of images has no {missing[0]}"
             yield Verdict(pod.name, case.description, reason)
         return
-    guest = PeerGuest(expected(pod, images), engine=engine)
+    data = expected(pod, images)
+    guest = PeerGuest(data, lived(pod, images, data), engine=engine)
     for case in pod.cases:
         try:
             answer = guest.ask(case)

@@ -1,16 +1,22 @@
 """What an honest runtime would ask for a pod, under the names that requests at hand have for it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from contrast_tasks.agent_messages import Request
-from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.simulate import synthesise_lifecycle
+from contrast_tasks.runtime.containerd_versions import containerd_version
+from contrast_tasks.runtime.controllers import pod_of
+from contrast_tasks.runtime.drawing import drawn_for
+from contrast_tasks.runtime.life import Cluster, live
+from contrast_tasks.runtime.node import Image, Node
+from contrast_tasks.runtime.shim_versions import shim_version
 
 CRI = "io.kubernetes.cri."
 PULL = "image_guest_pull"
 """The driver of a storage for which the guest pulls an image, and the beginning of its option."""
+# The suite is of the time of both: disks for emptyDirs, and one mount at /dev/shm.
+_NODE, _SHIM = Node(containerd=containerd_version("1.7")), shim_version("stock-4.1.0")
 _CREATE, _SANDBOX = "CreateContainerRequest", "CreateSandboxRequest"
 
 
@@ -23,16 +29,31 @@ class PodNames(NamedTuple):
     sandbox: str
 
 
+class Lived(NamedTuple):
+    """A pod that lives: the object that has it, its images by reference, and the objects beside it.
+
+    after: the containers that each one waits for.
+    """
+
+    workload: Mapping[str, Any]
+    images: Mapping[str, Image]
+    objects: Sequence[Mapping[str, Any]]
+    after: Mapping[str, Sequence[str]]
+
+
 class HonestPod:
     """The requests of an honest runtime for one pod; names: of the pod, "" where a sample will do."""
 
-    def __init__(self, data: PolicyData, names: PodNames) -> None:
-        pod = data.pod.replace(
-            name_sample=names.name or data.pod.name_sample,
-            namespace=names.namespace or data.pod.namespace,
-        )
-        life = synthesise_lifecycle(data.replace(pod=pod))
-        creates = [each.input for each in life if each.kind == _CREATE]
+    def __init__(self, lived: Lived, names: PodNames) -> None:
+        pod = pod_of(lived.workload)
+        metadata = pod["metadata"]
+        metadata["name"] = names.name or metadata["name"]
+        metadata["namespace"] = names.namespace or metadata["namespace"]
+        objects = [_moved(each, metadata["namespace"]) for each in lived.objects]
+        cluster = Cluster(node=_NODE, shim=_SHIM, objects=objects)
+        life = live(pod, lived.images, cluster, drawn_for(pod)).requests
+        # A container that is restarted is created twice.
+        creates = [each.input for each in reversed(life) if each.kind == _CREATE]
         drawn = names_in(next(each for each in creates if not container_name(each)))
         self._changes = [
             (old, new)
@@ -41,7 +62,7 @@ class HonestPod:
         ]
         self._sandbox = next(each.input for each in life if each.kind == _SANDBOX)
         self._creates = {container_name(each): each for each in creates}
-        self._after = {each.name: each.after for each in data.containers}
+        self._after = lived.after
 
     def has(self, container: str) -> bool:
         """Return whether the pod has a container of that name; the pause container has the name ""."""
@@ -81,6 +102,10 @@ class HonestPod:
         for name in self._after[container]:
             found += [each for each in (*self._predecessors(name), name) if each not in found]
         return found
+
+
+def _moved(document: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:
+    return {**document, "metadata": {**document["metadata"], "namespace": namespace}}
 
 
 def annotations_of(request: Mapping[str, Any]) -> Mapping[str, Any]:

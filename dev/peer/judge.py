@@ -15,7 +15,7 @@ from dev.peer.completion import (
     completed_sandbox,
     identifier_in,
 )
-from dev.peer.honest import HonestPod, PodNames, container_name, names_in
+from dev.peer.honest import HonestPod, Lived, PodNames, container_name, names_in
 from dev.peer.suite import PeerCase
 
 _NOBODY = PodNames("", "", "", "")
@@ -39,8 +39,8 @@ class _Created(NamedTuple):
 class PeerGuest:
     """The guest of one pod of the suite. As with the peer, it keeps the pod's name, namespace and network namespace."""
 
-    def __init__(self, data: PolicyData, *, engine: str = ENGINES[0]) -> None:
-        self._data = data
+    def __init__(self, data: PolicyData, lived: Lived, *, engine: str = ENGINES[0]) -> None:
+        self._lived = lived
         self._policy = render_policy(data)
         self._engine = engine
         self._created: dict[str, _Created] = {}
@@ -53,7 +53,7 @@ class PeerGuest:
             return self._create(case.request)
         plain = fill_defaults(case.kind, case.request)
         if case.kind == "CreateSandboxRequest":
-            honest = HonestPod(self._data, _NOBODY).sandbox()
+            honest = HonestPod(self._lived, _NOBODY).sandbox()
             return self._both(case.kind, plain, completed_sandbox(case.request, honest), [])
         if case.kind == "CopyFileRequest":
             return self._both(case.kind, plain, completed_copy(case.request), [])
@@ -83,11 +83,11 @@ class PeerGuest:
         if not container:
             names = names._replace(sandbox=identifier)
         plain = fill_defaults(kind, request)
-        pod = HonestPod(self._data, names)
+        pod = HonestPod(self._lived, names)
         if not pod.has(container):
             return self._both(kind, plain, plain, [])
         first = self._pod or names
-        before = HonestPod(self._data, names._replace(name=first.name, namespace=first.namespace))
+        before = HonestPod(self._lived, names._replace(name=first.name, namespace=first.namespace))
         completed = completed_create(request, pod.create(container, identifier))
         network = _take_network(completed, self._network)
         answer = self._both(kind, plain, completed, list(before.before(container)))

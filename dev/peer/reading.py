@@ -19,6 +19,8 @@ from contrast_tasks.policy.expectations import Container, Mount, PolicyData
 from contrast_tasks.policy.model import ConfigKey, ImageFacts, PolicyInput
 from contrast_tasks.policy.profiles import KATA_QEMU_BLOCK
 from contrast_tasks.prepare.policy_input import policy_input
+from contrast_tasks.runtime.node import Image
+from dev.peer.honest import Lived
 from dev.peer.suite import PeerPod
 
 _COPY = "CopyFileRequest"
@@ -46,6 +48,34 @@ def expected(pod: PeerPod, images: Mapping[str, Mapping[str, Any]]) -> PolicyDat
     return data.replace(
         containers=tuple(_as_peer(each, read) for each in data.containers),
         copy_names=tuple(sorted({*data.copy_names, *names})),
+    )
+
+
+def lived(pod: PeerPod, images: Mapping[str, Mapping[str, Any]], data: PolicyData) -> Lived:
+    """Return the pod as a runtime gets it; data: what our rules expect of it."""
+    changed = copy.deepcopy(dict(pod.pod))
+    _drop_propagation(pod_spec(changed))
+    # Kubernetes takes nothing but text here.
+    for each in (pod_spec(changed).get("securityContext") or {}).get("sysctls", ()):
+        each["value"] = str(each["value"])
+    return Lived(
+        changed,
+        {reference: _image(_facts(reference, image)) for reference, image in images.items()},
+        pod.objects,
+        {each.name: each.after for each in data.containers},
+    )
+
+
+def _image(facts: ImageFacts) -> Image:
+    return Image(
+        entrypoint=facts.entrypoint,
+        cmd=facts.cmd,
+        env=facts.env,
+        working_dir=facts.working_dir,
+        user=facts.user,
+        volumes=facts.volumes,
+        passwd=facts.passwd,
+        group=facts.group,
     )
 
 

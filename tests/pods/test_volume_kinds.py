@@ -14,9 +14,9 @@ from contrast_tasks.pods.volume_kinds import (
     Reach,
     kind_of,
 )
-from contrast_tasks.policy.simulate import simulate
+from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import DIGEST, one_container
+from tests.fakes.policy import DIGEST, life_of, one_container
 
 # Kubernetes API reference, core/v1 Volume: all members but the name.
 _API = """
@@ -78,7 +78,7 @@ def test_checks_and_policy_take_an_allowed_kind_by_the_same_use(kind: str) -> No
     data = one_container(use, pod=f"volumes: [{{name: v, {kind}: {source}}}]")
 
     assert _checked(kind, use) == []
-    assert simulate(render_policy(data), data) == ()
+    assert denials(render_policy(data), life_of(data)) == ()
 
 
 @pytest.mark.parametrize("kind", sorted(set(API_KINDS) - set(ALLOWED)))

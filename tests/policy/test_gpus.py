@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
-from contrast_tasks.policy.simulate import simulate
+from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import bent, one_container, set_state, walk
+from tests.fakes.policy import bent, life_of, one_container, set_state, walk
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 DATA = one_container("resources: {limits: {nvidia.com/pgpu: 2}}")
@@ -58,7 +58,7 @@ def _renumbered(request: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_gpus_may_be_plugged_in_while_the_guest_runs(engine: str) -> None:
-    assert simulate(POLICY, DATA, engine=engine) == ()
+    assert denials(POLICY, life_of(DATA), engine=engine) == ()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,9 +4,20 @@ import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.simulate import simulate, synthesise_lifecycle
+from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import bent, coordinator, derived, emojivoto, one_container, rich, web
+from tests.fakes.policy import (
+    DIGEST,
+    bent,
+    coordinator,
+    derived,
+    emojivoto,
+    image,
+    life_of,
+    one_container,
+    rich,
+    web,
+)
 
 PODS = {
     "emoji": lambda: emojivoto("emoji"),
@@ -36,13 +47,14 @@ PODS = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("version", ["1.6", "1.7", "2"])
 @pytest.mark.parametrize("pod", PODS)
-def test_every_request_of_a_pods_life_is_allowed(pod: str, engine: str) -> None:
+def test_every_request_of_a_pods_life_is_allowed(pod: str, version: str, engine: str) -> None:
     data = PODS[pod]()
 
-    denials = simulate(render_policy(data), data, engine=engine)
+    found = denials(render_policy(data), life_of(data, containerd=version), engine=engine)
 
-    assert [(each.request.purpose, each.decision.prints) for each in denials] == []
+    assert [(each.request.purpose, each.decision) for each in found] == []
 
 
 @pytest.mark.parametrize(
@@ -52,15 +64,13 @@ def test_every_request_of_a_pods_life_is_allowed(pod: str, engine: str) -> None:
 def test_names_of_every_kind_and_length_pass(kind: str, name: str) -> None:
     data = one_container("", kind=kind, name=name)
 
-    denials = simulate(render_policy(data), data)
-
-    assert denials == ()
+    assert denials(render_policy(data), life_of(data)) == ()
 
 
 def test_containers_are_started_in_the_order_of_the_pod() -> None:
-    starts = [r.purpose for r in synthesise_lifecycle(web()) if r.kind == "StartContainerRequest"]
+    starts = [r.purpose for r in life_of(web()) if r.kind == "StartContainerRequest"]
 
-    assert starts == [
+    assert starts[:4] == [
         "start pause",
         "start contrast-initializer",
         "start contrast-service-mesh",
@@ -68,29 +78,61 @@ def test_containers_are_started_in_the_order_of_the_pod() -> None:
     ]
 
 
-def test_the_synthesised_life_is_the_same_every_time() -> None:
-    assert synthesise_lifecycle(web()) == synthesise_lifecycle(emojivoto("web"))
+def test_the_life_is_the_same_every_time() -> None:
+    assert life_of(web()) == life_of(emojivoto("web"))
+
+
+def _web_with(**changes: object) -> bytes:
+    """Return a policy of the web pod whose main container differs from what was derived."""
+    data = web()
+    main = data.containers[-1].replace(**changes)
+    return render_policy(data.replace(containers=(*data.containers[:-1], main)))
 
 
 def test_a_policy_that_would_deny_its_own_pod_is_found() -> None:
-    data = web()
-    main = data.containers[-1].replace(images=("example.com/other@sha256:00",))
-    other = data.replace(containers=(*data.containers[:-1], main))
+    found = denials(_web_with(images=("example.com/other@sha256:00",)), life_of(web()))
 
-    denials = simulate(render_policy(data), other)
+    assert found[0].request.purpose == "create web-svc"
+    assert found[0].decision is not None
+    assert "E_IMG_REF" in found[0].decision.codes
+    assert found[1].request.purpose == "start web-svc"
 
-    assert denials[0].request.purpose == "create web-svc"
-    assert set(denials[0].decision.codes) == {"E_ANNOTATION", "E_IMG_REF"}
-    assert [each.request.purpose for each in denials[1:3]] == [
-        "start web-svc",
-        "read output of web-svc",
-    ]
+
+def test_rules_that_want_no_empty_dns_line_are_found() -> None:
+    text = render_policy(web()).decode()
+    line = r"`^[^\x00-\x08\x0a-\x1f\x7f]*$`"
+    assert line in text
+
+    found = denials(text.replace(line, line.replace("*$", "+$")).encode(), life_of(web()))
+
+    assert found[0].request.kind == "CreateSandboxRequest"
+    assert found[0].decision is not None
+    assert set(found[0].decision.codes) == {"E_DNS"}
+
+
+def test_an_environment_in_another_order_than_containerds_is_found() -> None:
+    reference = f"example.com/app:1@{DIGEST}"
+    given = image(reference, env=("PATH=/bin", "HOME=/root", "PORT=80"))
+    data = one_container(
+        'env: [{name: PORT, value: "8080"}]',
+        images={reference: given},
+    )
+    main = data.containers[-1]
+    swapped = main.env.replace(head=tuple(reversed(main.env.head)))
+    wrong = data.replace(containers=(*data.containers[:-1], main.replace(env=swapped)))
+
+    assert denials(render_policy(data), life_of(data)) == ()
+    found = denials(render_policy(wrong), life_of(data))
+
+    assert found[0].request.purpose == "create app"
+    assert found[0].decision is not None
+    assert set(found[0].decision.codes) == {"E_ENV"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_restarted_container_passes_after_its_removal(engine: str) -> None:
     data = emojivoto("vote-bot")
-    life = synthesise_lifecycle(data)
+    life = [each for each in life_of(data) if each.kind != "ReadStreamRequest"]
     guest = PolicyEngine(render_policy(data), engine=engine)
     created = next(i for i, r in enumerate(life) if r.purpose == "create vote-bot")
     for request in life[: created + 2]:
@@ -108,7 +150,7 @@ def test_a_restarted_container_passes_after_its_removal(engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_creation_that_failed_in_the_guest_can_be_repeated(engine: str) -> None:
     data = emojivoto("vote-bot")
-    life = synthesise_lifecycle(data)
+    life = [each for each in life_of(data) if each.kind != "ReadStreamRequest"]
     guest = PolicyEngine(render_policy(data), engine=engine)
     created = next(i for i, r in enumerate(life) if r.purpose == "create vote-bot")
     for request in life[: created + 1]:
@@ -125,7 +167,7 @@ def test_both_engines_keep_the_same_state() -> None:
     states = []
     for engine in ENGINES:
         guest = PolicyEngine(render_policy(data), engine=engine)
-        for request in synthesise_lifecycle(data)[:-12]:
+        for request in life_of(data)[:60]:
             guest.ask(request.kind, request.input)
         states.append(guest.state)
 

@@ -7,12 +7,22 @@ import pytest
 
 from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.simulate import synthesise_lifecycle
-from tests.fakes.policy import REQUESTS, bent, policy_of, rich, set_state, walked, web
+from tests.fakes.policy import (
+    REQUESTS,
+    bent,
+    by_purpose,
+    life_of,
+    policy_of,
+    rich,
+    set_state,
+    walked,
+    web,
+)
 
-LIFE = {request.purpose: request for request in synthesise_lifecycle(web())}
-RICH_LIFE = {request.purpose: request for request in synthesise_lifecycle(rich())}
+LIFE = by_purpose(life_of(web()))
+RICH_LIFE = by_purpose(life_of(rich()))
 APP = LIFE["create web-svc"].input["container_id"]
+RICH_APP = RICH_LIFE["create app"].input["container_id"]
 MESH = LIFE["create contrast-service-mesh"].input["container_id"]
 INITIALIZER = LIFE["create contrast-initializer"].input["container_id"]
 ALWAYS_DENIED = """
@@ -31,6 +41,7 @@ def guest_after(purpose: str | None, engine: str, *, pod: str = "web") -> Policy
     for (request, _), (_, after) in pairwise(steps):
         if request.purpose == purpose:
             set_state(guest, after)
+            break
     return guest
 
 
@@ -46,12 +57,12 @@ def fresh(engine: str) -> PolicyEngine:
 
 @pytest.fixture(scope="module")
 def running(engine: str) -> PolicyEngine:
-    return guest_after("wait for web-svc", engine)
+    return guest_after("read output of web-svc", engine)
 
 
 @pytest.fixture(scope="module")
 def running_rich(engine: str) -> PolicyEngine:
-    return guest_after("wait for app", engine, pod="rich")
+    return guest_after("read output of app", engine, pod="rich")
 
 
 @pytest.mark.parametrize("kind", ALWAYS_DENIED)
@@ -203,8 +214,10 @@ def test_an_unknown_container_is_not_signalled_or_read(running: PolicyEngine, ki
     ).allowed
 
 
-def test_output_of_the_initializer_is_not_read(running: PolicyEngine) -> None:
-    decision = running.ask(
+def test_output_of_the_initializer_is_not_read(engine: str) -> None:
+    started = guest_after("start contrast-initializer", engine)
+
+    decision = started.ask(
         "ReadStreamRequest", {"container_id": INITIALIZER, "exec_id": "", "len": 9}
     )
 
@@ -535,7 +548,9 @@ def test_a_probe_of_another_container_is_denied(running: PolicyEngine) -> None:
 
 
 def test_the_hook_is_allowed_and_not_expanded(running_rich: PolicyEngine) -> None:
-    assert running_rich.ask("ExecProcessRequest", RICH_LIFE["run stop in app"].input).allowed
+    hook = {**RICH_LIFE["run stop in app"].input, "container_id": RICH_APP}
+
+    assert running_rich.ask("ExecProcessRequest", hook).allowed
 
 
 def test_a_probe_does_not_run_before_its_container_started(engine: str) -> None:

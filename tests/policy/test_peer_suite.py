@@ -10,7 +10,7 @@ from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.engine import ENGINES
 from dev.peer.chore import Counts, run_peer_suite, verdicts_on
 from dev.peer.judge import PeerGuest
-from dev.peer.reading import expected
+from dev.peer.reading import expected, lived
 from dev.peer.suite import PeerCase, PeerPod, read_images, read_suite
 from tests.fakes.testdata import PEER_POLICIES
 
@@ -144,7 +144,9 @@ def test_a_completed_request_is_still_denied_for_what_is_wrong_in_it(
     place: tuple[str, str], path: str, value: object, code: str
 ) -> None:
     case = _case(*place)
-    guest = PeerGuest(expected(_pod(place[0]), IMAGES))
+    pod = _pod(place[0])
+    data = expected(pod, IMAGES)
+    guest = PeerGuest(data, lived(pod, IMAGES, data))
 
     answer = guest.ask(case._replace(request=_bent(case.request, path, value)))
 

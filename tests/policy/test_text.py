@@ -14,7 +14,7 @@ from contrast_tasks import __version__
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.rules import compact_rules, rules_sha256
-from contrast_tasks.policy.simulate import simulate
+from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import (
     claimed_version,
     has_our_rules,
@@ -26,6 +26,7 @@ from tests.fakes.policy import (
     coordinator,
     derived,
     emojivoto,
+    life_of,
     one_container,
     policy_of,
     rich,
@@ -61,7 +62,7 @@ def test_long_values_are_broken_and_still_enforced(value: str, engine: str) -> N
     policy = render_policy(data)
 
     assert max(map(len, policy.decode().splitlines())) < 1000
-    assert simulate(policy, data, engine=engine) == ()
+    assert denials(policy, life_of(data), engine=engine) == ()
     assert parse_policy(policy)["containers"][1]["env"]["fixed"]["LONG"] == value
 
 
@@ -78,7 +79,7 @@ def test_long_names_are_broken_and_still_enforced(name: str, value: str, engine:
     policy = render_policy(data)
 
     assert max(map(len, policy.decode().splitlines())) < 1000
-    assert simulate(policy, data, engine=engine) == ()
+    assert denials(policy, life_of(data), engine=engine) == ()
     assert parse_policy(policy)["containers"][1]["env"]["fixed"] == {name: value}
 
 

@@ -93,6 +93,11 @@ class PolicyEngine:
             self._publish()
         return _decision(allowed=value, prints=() if value else prints)
 
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put the guest into a state that it had before."""
+        self.state = dict(state)
+        self._publish()
+
     def _publish(self) -> None:
         self._engine.clear_data()
         self._engine.add_data_json(json.dumps({"pstate": self.state}))

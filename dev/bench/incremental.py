@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from dev.bench.timing import REPEATS, Measured, environment, measured, python, run
+from dev.bench.timing import REPEATS, Measured, environment, measured, peak_mib, python, run
 from tests.fakes.workloads import FakeProject, make_large_project
 
+_SIMULATED = 40
 _EDITED = "deployment/group-000/apps-0000.yml"
 
 
@@ -47,6 +48,17 @@ class _Bench:
         self.generate("--quiet")
         return (_children_s() - before) * 1000
 
+    def cold_memory_mib(self) -> float:
+        """Return the memory of a cold run."""
+        self.forget()
+        words = python("-m", "contrast_tasks", "generate", "--quiet")
+        return peak_mib(words, cwd=self.project.root, env=self._env)
+
+    def simulate(self) -> float:
+        """Return the milliseconds in which the policies of all workloads are checked."""
+        words = python("-m", "contrast_tasks", "simulate")
+        return run(words, cwd=self.project.root, env=self._env)
+
     def edit(self, number: int) -> None:
         path = self.project.root / _EDITED
         head, found, rest = path.read_text().partition("- name: app-0000\n")
@@ -81,6 +93,25 @@ def measure_incremental(folder: Path) -> Iterator[Measured]:
         "no-op, 1000 workloads, doit", lambda: large.generate("--quiet"), budget="16 x"
     )
     yield no_op
+    yield Measured(
+        name="generate: a workload of 1000, cold", value=cold.value / 1000, budget="5 ms"
+    )
+    yield Measured(
+        name="generate: a workload of 1000, cached", value=no_op.value / 1000, budget="1 ms"
+    )
+    yield Measured(
+        name="generate: memory, 1000 workloads, cold",
+        value=large.cold_memory_mib(),
+        unit="MiB",
+        budget="300 MiB",
+    )
+    simulated = _Bench(folder / "simulated", _SIMULATED)
+    simulated.cold()
+    yield Measured(
+        name=f"simulate: a workload of {_SIMULATED}",
+        value=simulated.simulate() / _SIMULATED,
+        budget="60 ms",
+    )
     # Neither index nor snapshot trusts files younger than two seconds; the first run after that writes the index again.
     for _ in range(2):
         time.sleep(2.1)

@@ -15,6 +15,7 @@ from dev.bench.evidence import measure_evidence
 from dev.bench.incremental import measure_incremental
 from dev.bench.layers import measure_layers
 from dev.bench.manifests import measure_manifests
+from dev.bench.policies import measure_policies
 from dev.bench.timing import Measured, environment, measured, python, run
 from dev.checkout import ROOT
 
@@ -47,7 +48,12 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             words_of = python("-c", code)
             run(words_of, cwd=folder, env=env)
             tell(measured(name, partial(run, words_of, cwd=folder, env=env)))
-        for line in (*measure_channels(), *measure_manifests(), *measure_layers()):
+        for line in (
+            *measure_channels(),
+            *measure_policies(),
+            *measure_manifests(),
+            *measure_layers(),
+        ):
             tell(line)
         for line in measure_incremental(folder):
             tell(line)

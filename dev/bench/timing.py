@@ -18,7 +18,7 @@ REPEATS = 7
 class Measured:
     """One line of the table.
 
-    value: milliseconds, or events per second where `unit` says so. ratio: to `python -c pass`, for times.
+    value: milliseconds, or what `unit` says: bytes, MiB or events per second. ratio: to `python -c pass`, for times.
     budget: what it should be at most, in words.
     """
 
@@ -48,6 +48,18 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
     before = time.perf_counter()
     subprocess.run(words, cwd=cwd, env=env, check=True, capture_output=True)
     return (time.perf_counter() - before) * 1000
+
+
+def peak_mib(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
+    """Run one command and return the memory that its largest process had at most. Raises CalledProcessError if it fails."""
+    with subprocess.Popen(
+        words, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return used.ru_maxrss / 1024
 
 
 def measured(

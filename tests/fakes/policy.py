@@ -336,8 +336,7 @@ def walk(data: PolicyData, policy: bytes) -> tuple[tuple[Request, str], ...]:
 
 def set_state(guest: PolicyEngine, state: str) -> None:
     """Put a guest into a state of `walk`; both engines keep the same one (test_lifecycle)."""
-    guest.state = json.loads(state)
-    guest._publish()  # the product never sets a state
+    guest.restore(json.loads(state))
 
 
 def requests_before(data: PolicyData, purpose: str) -> tuple[list[Request], Request]:

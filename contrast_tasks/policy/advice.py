@@ -19,6 +19,12 @@ _OTHERS: Mapping[tuple[str, str], Check] = {
         "exec",
         ("process/Args",),
     ),
+    ("ExecProcessRequest", "E_REFUSED"): fixed(
+        "no container of the pod has a probe or hook that runs a command",
+        "no command",
+        "process/Args",
+        change=f"write the command into a probe or hook of the container, if it is meant; then {AGAIN}. 'kubectl exec' stays denied",
+    ),
     ("ExecProcessRequest", "E_CAPS"): fixed(
         "a command gets the capabilities of its container", "none", "process/Capabilities"
     ),

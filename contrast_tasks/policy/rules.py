@@ -12,6 +12,7 @@ from itertools import count, product
 from string import ascii_lowercase, ascii_uppercase
 
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.policy.rule_parts import Unused, without
 from contrast_tasks.resources import read_bytes
 
 _FILE = "templates/policy/rules.rego"
@@ -21,6 +22,11 @@ _STRING_OR_BREAK = re.compile(
 )
 
 
+_NOTHING = Unused()
+# Breaks behind an opening bracket or a comma, those before a closing one, and the comma before it.
+_BREAK = re.compile(r"(?<=[{\[(,|])\n|,?\n(?=[}\])])")
+# Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1).
+_COLUMNS = 900
 _HEAD = re.compile(r"^(?:default )?([a-z_]\w*)")
 _STRING = re.compile(r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)')
 # A name that is no member of a value.
@@ -62,9 +68,15 @@ _FIXED = frozenset(
 
 
 @cache
-def compact_rules() -> str:
-    """Return the rules as policies contain them."""
-    return shortened(compact(read_bytes(_FILE).decode()))
+def compact_rules(unused: Unused = _NOTHING) -> str:
+    """Return the rules as policies contain them; unused: what the data of the policy has no use for."""
+    clauses = ["".join(each) for each in _rules_of(_STRING.split(compact(_readable())))]
+    return tightened(shortened("".join(without(clauses, unused))))
+
+
+@cache
+def _readable() -> str:
+    return read_bytes(_FILE).decode()
 
 
 @cache
@@ -102,6 +114,27 @@ def shortened(rego: str) -> str:
         zip((name for name, _ in used.most_common()), _short_names(ascii_uppercase), strict=False)
     )
     return "".join(_renamed(rule, names) for rule in rules)
+
+
+def tightened(rego: str) -> str:
+    """Return Rego, as `shortened` returns it, without line breaks that separate nothing, and with strings that need no escapes.
+
+    Compressed, both kinds of brackets and quotes take less if there is one form of each. Quotes are escaped in initdata.
+    """
+    return "".join(_tightened(rule) for rule in _rules_of(_STRING.split(rego)))
+
+
+def _tightened(rule: Sequence[str]) -> str:
+    texts = [part if index % 2 else _BREAK.sub("", part) for index, part in enumerate(rule)]
+    tight = "".join(unescaped(part) if index % 2 else part for index, part in enumerate(texts))
+    if all(len(line) <= _COLUMNS for line in tight.split("\n")):
+        return tight
+    return "".join(rule)
+
+
+def unescaped(string: str) -> str:
+    """Return a string in the form without escapes, if it has none."""
+    return string if set(string[1:-1]) & {"\\", "`"} else f"`{string[1:-1]}`"
 
 
 def _rules_of(parts: Sequence[str]) -> Iterator[list[str]]:

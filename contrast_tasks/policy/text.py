@@ -9,10 +9,11 @@ from contrast_tasks import __version__
 from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.rules import compact_rules, rules_sha256
+from contrast_tasks.policy.rule_parts import unused_by
+from contrast_tasks.policy.rules import compact_rules, rules_sha256, unescaped
 
 _HEADER = re.compile(
-    rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{64}", re.ASCII
+    rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{16}", re.ASCII
 )
 _DATA = "policy_data:="
 _CONTAINER = "policy_container_"
@@ -22,6 +23,10 @@ _COLUMNS = 300
 _LONGEST = 600
 _PIECE = 60
 _JOIN = 'concat("", ['
+# Of the digest in the header, which is for people.
+_DIGITS = 16
+# A JSON string, or one without escapes, which Rego has too.
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`([^`\n]*)`')
 
 
 def render_policy(data: PolicyData) -> bytes:
@@ -32,8 +37,8 @@ def render_policy(data: PolicyData) -> bytes:
 def render_block(block: dict[str, Any]) -> bytes:
     """Return the policy for a data block, the JSON form of expectations."""
     lines = [
-        f"# contrast-tasks {__version__}, profile {block['profile']}, rules sha256:{rules_sha256()}\n",
-        compact_rules(),
+        f"# contrast-tasks {__version__}, profile {block['profile']}, rules sha256:{rules_sha256()[:_DIGITS]}\n",
+        compact_rules(unused_by(block)),
     ]
     containers = block["containers"]
     # Engines parse a nested literal twice for each level, so each container is a rule of its own.
@@ -42,7 +47,7 @@ def render_block(block: dict[str, Any]) -> bytes:
         _write(container, lines)
         lines.append("\n")
     names = ",".join(f"{_CONTAINER}{index}" for index in range(len(containers)))
-    lines.append(f'{_DATA}{{\n"containers":[{names}],\n')
+    lines.append(f"{_DATA}{{\n`containers`:[{names}],\n")
     _write_members({key: value for key, value in block.items() if key != "containers"}, lines)
     lines.append("\n}")
     lines.append("\n")
@@ -98,6 +103,7 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
 
 
 def _load(block: str) -> Any:
+    block = _STRING.sub(lambda found: found[0] if found[1] is None else f'"{found[1]}"', block)
     return parse_json(_without_joins(block)).value
 
 
@@ -145,7 +151,7 @@ def _without_joins(block: str) -> str:
         if pieces is None:
             lines.append(line)
         elif line.startswith("])"):
-            lines[-1] += _compact("".join(pieces)) + line.removeprefix("])")
+            lines[-1] += _encode("".join(pieces)) + line.removeprefix("])")
         else:
             pieces.append(json.loads(line.removesuffix(",")))
             continue
@@ -155,4 +161,9 @@ def _without_joins(block: str) -> str:
     return "\n".join(lines)
 
 
-_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def _compact(value: Any) -> str:
+    """Return a value as Rego: JSON, but strings without escapes as they are."""
+    return _STRING.sub(lambda found: unescaped(found[0]), _encode(value))

@@ -1,6 +1,5 @@
 """Find the workload whose policy denied something, from nothing but what was denied."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -84,7 +83,7 @@ def _generated(
         except OSError:
             continue
         # Parsing takes long where there are many.
-        if all(json.dumps(name).encode() in policy for name in containers):
+        if all(name.encode() in policy for name in containers):
             block = parse_policy(policy)
             if containers <= {each["name"] for each in block["containers"]}:
                 yield workload, block

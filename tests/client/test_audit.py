@@ -285,7 +285,7 @@ def test_devices_and_gpus_are_told() -> None:
 
 
 def test_rules_of_ours_over_weaker_data_are_told_apart() -> None:
-    text = policy_of().replace(b'"propagation":""', b'"propagation":"rshared"', 1)
+    text = policy_of().replace(b"`propagation`:``", b"`propagation`:`rshared`", 1)
 
     found = describe_policy(text)
 
@@ -301,7 +301,7 @@ def test_what_our_generator_writes_is_not_weaker(spec: dict[str, object]) -> Non
 def test_a_mount_that_all_containers_have_is_told() -> None:
     text = policy_of().decode()
     mount = '{"dst":"/usr/bin","opts":[["rbind"]],"src":{"arg":"bin","kind":"file"},"type":"bind"}'
-    changed = text.replace('"all":[', f'"all":[\n{mount},', 1)
+    changed = text.replace("`all`:[", f"`all`:[\n{mount},", 1)
 
     found = describe_policy(changed.encode())
 

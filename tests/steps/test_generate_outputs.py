@@ -173,7 +173,7 @@ def test_what_stands_in_a_broken_file_does_not_hide_a_misplaced_annotation(
 def test_values_of_config_maps_are_in_the_policy(terminal: Terminal, project: FakeProject) -> None:
     _generate(terminal)
 
-    assert '"apple":"1"' in project.read("build/policies/Deployment.till.rego")
+    assert "`apple`:`1`" in project.read("build/policies/Deployment.till.rego")
     assert "apple" not in project.read("build/policies/Deployment.shelf.rego")
 
 

@@ -68,8 +68,9 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
             dest=name.replace("-", "_"),
             help=f"add no container for {what}",
         )
+    stores = parser.add_mutually_exclusive_group()
     for word, wanted in (("inject", True), ("skip", False)):
-        parser.add_argument(
+        stores.add_argument(
             f"--{word}-image-store",
             action="store_const",
             const=wanted,

@@ -59,6 +59,7 @@ def load_settings(
     found = list(_missing(document, has_file=content is not None))
     found += _release_problems(document, origins, places)
     found += _class_problems(document, places)
+    found += _owner_problems(document, origins, places)
     layers.put_defaults(document, origins)
     for problem in output_problems(root, document):
         where = places.get(problem.path, Location(file=FILE_NAME))
@@ -128,6 +129,22 @@ def _class_problems(
             places[path],
             Problem(path, message, "'kubectl get runtimeclass' shows those of the cluster"),
         )
+
+
+def _owner_problems(
+    document: Mapping[str, Any], origins: Mapping[str, str], places: Mapping[KeyPath, Location]
+) -> Iterator[tuple[Location, Problem]]:
+    """Yield a problem if a flag names owners of a manifest that nobody may update: they would be left out."""
+    owners = document.get("owners", {})
+    path, denied = ("owners", "workload"), ("owners", "disable_updates")
+    if (
+        owners.get("workload")
+        and owners.get("disable_updates")
+        and origins[".".join(path)] == "flag"
+    ):
+        message = f"owners.workload names keys, but owners.disable_updates is true at {places[denied]}, expected one of the two"
+        hint = "a manifest without updates lists no owner: remove disable_updates, or name no key"
+        yield places[path], Problem(path, message, hint)
 
 
 def _build(

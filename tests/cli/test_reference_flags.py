@@ -47,11 +47,30 @@ def test_the_cache_of_layers_has_no_effect_and_that_is_said(
     assert not (project.root / "layers-cache.json").exists()
 
 
-def test_owner_keys_and_no_updates_exclude_each_other(terminal: Terminal) -> None:
-    shown = terminal.run("generate", "-w", "a.pem", "-d")
+@pytest.mark.parametrize(
+    "words",
+    [["-w", "a.pem", "-d"], ["--inject-image-store", "--skip-image-store"]],
+    ids=["owners", "image-store"],
+)
+def test_flags_that_contradict_each_other_exclude_each_other(
+    terminal: Terminal, words: list[str]
+) -> None:
+    shown = terminal.run("generate", *words)
 
     assert shown.code == 2
     assert "not allowed with" in shown.err
+
+
+def test_an_owner_key_is_not_dropped_where_the_settings_deny_updates(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    assert "owners.disable_updates = true" in project.read("contrast.toml")
+
+    shown = terminal.run("generate", "-w", "owner.pem")
+
+    assert shown.code == 2
+    assert "owners.disable_updates is true at contrast.toml:" in shown.err
+    assert not (project.root / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("flag", ["-o", "--output"])

@@ -179,8 +179,11 @@ def _check_reference_values(check: Collector, value: Any, *, is_fixed: bool) -> 
     if members is None:
         return
     counts = {}
+    release = check.release
     for member in ReferenceValues.members:
         name = member.name
+        # Simulated evidence is ours and changes with no release.
+        check.release = None if name == "simulated" else release
         entries = members.get(name)
         if not isinstance(entries, list):
             check.member(member, entries, (*path, name))
@@ -191,8 +194,8 @@ def _check_reference_values(check: Collector, value: Any, *, is_fixed: bool) -> 
             found = check.record(member.shape.element, entry, (*path, name, index))
             if isinstance(policy := found.get("GuestPolicy"), dict):
                 place = (*path, name, index, "GuestPolicy")
-                # Simulated evidence is ours and changes with no release.
                 _check_guest_policy(check, policy, place, is_fixed=is_fixed or name == "simulated")
+    check.release = release
     if not any(counts.values()):
         reason = "has no entry, expected at least one in snp or tdx"
         check.report(catalogue.NO_REFERENCE_VALUES, path, reason)

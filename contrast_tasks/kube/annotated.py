@@ -115,16 +115,16 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
     Raises UsageError if there are none, and FindingsError for malformed YAML.
     """
     from contrast_tasks.kube import workloads
-    from contrast_tasks.kube.documents import parse_documents
+    from contrast_tasks.kube.documents import decode, parse_documents
 
     found: list[Annotated] = []
     for path in _yaml_files(paths or deployment_places(settings)):
         file = norm_path(path, settings.root)
         try:
-            text = path.read_text()
+            content = path.read_bytes()
         except OSError as err:
             raise UsageError(f"cannot read {file}: {err.strerror}") from err
-        for document in parse_documents(text, file):
+        for document in parse_documents(decode(content, file), file):
             obj = document.obj
             is_workload = workloads.is_workload(obj)
             metadata = workloads.pod_metadata(obj) if is_workload else {}

@@ -105,7 +105,7 @@ def _runtime_class(
             catalogue.OTHER_PLATFORM,
             (*subject.spec_path, "runtimeClassName"),
             f"the runtime class is {found}, where release {settings.release.name} means that platform; expected"
-            f" contrast-cc or one of {settings.platform}, which is set at {settings.where('platform')}",
+            f" contrast-cc or a class of {settings.platform}, which is set at {settings.where('platform')}",
         )
     if is_replaced:
         spec["runtimeClassName"] = runtime_class

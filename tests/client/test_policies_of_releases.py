@@ -9,6 +9,7 @@ import yaml
 from contrast_tasks.client.before_set import deployed_objects
 from contrast_tasks.errors import UsageError
 from contrast_tasks.kube.annotated import policies_of
+from contrast_tasks.kube.documents import KubeError
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.testdata import RELEASES
@@ -158,3 +159,15 @@ def test_a_damaged_annotation_is_refused_at_its_line(tmp_path: Path) -> None:
         policies_of(deployed_objects(outside(tmp_path), [place], print))
 
     assert str(caught.value.where) == f"app.yml:{line_of(place, INITDATA)}"
+
+
+def test_yaml_that_is_no_text_is_refused_at_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "app.yml"
+    file.write_bytes(b"kind: Pod\nmetadata: \xff\n")
+
+    with pytest.raises(KubeError) as caught:
+        deployed_objects(outside(tmp_path), [file], print)
+
+    (finding,) = caught.value.findings
+    assert (finding.where.file, finding.where.line) == ("app.yml", 2)
+    assert "expected UTF-8" in finding.message

@@ -178,6 +178,14 @@ class Request(NamedTuple):
     input: Mapping[str, Any]
     purpose: str = ""
 
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """Return the message; agents on AKS show some of them wrapped (docs/internals/aks.md 1.2)."""
+        wrapped = self.input.get("base")
+        if isinstance(wrapped, Mapping) and self.input.keys() == {"base", "env_map"}:
+            return wrapped
+        return self.input
+
 
 def fill_defaults(kind: str, sparse: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request as the agent serialises it, with protobuf's defaults for absent members; null is kept.
@@ -208,7 +216,7 @@ def unknown_members(request: Request) -> list[str]:
     top = _TOP.get(request.kind)
     if top is None:
         return []
-    return sorted(_unknown(request.input, top, ""))
+    return sorted(_unknown(request.message, top, ""))
 
 
 def _unknown(value: Any, known: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -41,6 +41,27 @@ _OTHERS: Mapping[tuple[str, str], Check] = {
         "containers share a process namespace by way of the sandbox", "false", "sandbox_pidns"
     ),
 }
+# Where the node attaches the layers of an image, which the guest does not pull.
+_OF_LAYERS: Mapping[str, Check] = {
+    "E_IMG_COUNT": fixed(
+        "an image has a storage for each layer and one for the overlay",
+        "the layers, then the overlay",
+        *STORAGES,
+        change=RUNTIME,
+    ),
+    "E_IMG_OPTS": fixed(
+        "the overlay has other layers or options",
+        "the layers in their order, overlay-rw and lowerdir",
+        *STORAGES,
+        change=RUNTIME,
+    ),
+    "E_IMG_REF": Check(
+        "the node attaches other layers than those of the pinned image",
+        f"run lock to pin the image that is meant; then {AGAIN}",
+        "layers",
+        STORAGES,
+    ),
+}
 _UNKNOWN = Check(
     "the code is cut off, or of another version",
     "none here: use the contrast-tasks that wrote the policy",
@@ -52,8 +73,10 @@ def known_codes() -> frozenset[str]:
     return frozenset(_CHECKS)
 
 
-def check_of(kind: str, code: str) -> Check:
-    """Return what a code checks in a request of that kind."""
+def check_of(kind: str, code: str, *, has_layers: bool = False) -> Check:
+    """Return what a code checks in a request of that kind; has_layers: of a container whose layers the node attaches."""
+    if has_layers and code in _OF_LAYERS:
+        return _OF_LAYERS[code]
     found = _OTHERS.get((kind, code)) or _CHECKS.get(code, _UNKNOWN)
     if kind == "ExecProcessRequest":
         return found._replace(

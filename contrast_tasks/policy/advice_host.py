@@ -28,6 +28,7 @@ BY_HOST: Mapping[str, Check] = {
         "Regular, Directory, or a Symlink without .. below a copied directory",
         "file_type",
         "symlink_target",
+        "symlink_src",
     ),
     "E_HOOKS": fixed(
         "the host wants to run a hook in the guest", "none", "OCI/Hooks", "guest_hook_path"

@@ -89,7 +89,7 @@ def _explanation(block: Mapping[str, Any], denial: Denial, request: Request | No
     container = _container(block, asked, denial.container)
     reasons = []
     for code, names in sorted(denial.codes.items()):
-        check = check_of(denial.kind, code)
+        check = check_of(denial.kind, code, has_layers="layers" in container)
         expected, actual = _values(block, container, asked, code, names)
         if request is None:
             actual = None
@@ -105,7 +105,7 @@ def _values(
     names: tuple[str, ...],
 ) -> tuple[Any, Any]:
     """Return what is expected and what is asked for; None for what is not known."""
-    check = check_of(request.kind, code)
+    check = check_of(request.kind, code, has_layers="layers" in container)
     if code == "E_ENV":
         return _variables(container, request, names)
     if code == "E_ANNOTATION":
@@ -118,11 +118,18 @@ def _values(
     actual = _asked(request, check)
     if check.asked == ("storages",) and isinstance(actual, list):
         is_image = code.startswith("E_IMG")
-        actual = [each for each in actual if _is_pull(each) == is_image]
+        actual = [
+            each
+            for index, each in enumerate(actual)
+            if _is_of_image(container, index, each) == is_image
+        ]
     return _wanted(block, container, check.wanted), actual
 
 
-def _is_pull(storage: Any) -> bool:
+def _is_of_image(container: Mapping[str, Any], index: int, storage: Any) -> bool:
+    """Return whether a storage is of the image: the one that is pulled, or a layer or the overlay, which come first."""
+    if "layers" in container:
+        return index <= len(container["layers"])
     return isinstance(storage, Mapping) and storage.get("driver") == _PULL
 
 
@@ -139,7 +146,7 @@ def _wanted(block: Mapping[str, Any], container: Mapping[str, Any], wanted: str)
 
 def _asked(request: Request, check: Check) -> Any:
     """Return the value of the request, or several by the last part of their paths; None if there is none."""
-    found = {path.rpartition("/")[2]: _at(request.input, path) for path in check.asked}
+    found = {path.rpartition("/")[2]: _at(request.message, path) for path in check.asked}
     known = {name: value for name, value in found.items() if value is not None}
     if len(check.asked) == 1 or len(known) == 1:
         return next(iter(known.values()), None)
@@ -150,7 +157,7 @@ def _variables(
     container: Mapping[str, Any], request: Request, names: tuple[str, ...]
 ) -> tuple[Any, Any]:
     member = "process/Env" if request.kind == "ExecProcessRequest" else "OCI/Process/Env"
-    entries = _list_at(request.input, member)
+    entries = _list_at(request.message, member)
     expected = {name: _variable(container.get("env", {}), name) for name in names}
     return expected, [each for each in entries if str(each).partition("=")[0] in names]
 
@@ -181,7 +188,7 @@ def _mounts(
     known = [*shared["all"], *shared["containers"], *container.get("mounts", [])]
     expected = [each for each in known if each["dst"] in names]
     places = {*names, *(each["written"] for each in expected if "written" in each)}
-    asked = [each for each in _list_at(request.input, "OCI/Mounts") if isinstance(each, Mapping)]
+    asked = [each for each in _list_at(request.message, "OCI/Mounts") if isinstance(each, Mapping)]
     if not names:
         # The code for doubled mounts names none.
         paths = [str(each.get("destination")) for each in asked]
@@ -202,7 +209,7 @@ def _container(block: Mapping[str, Any], request: Request, label: str) -> Mappin
 
 
 def _annotations(request: Request) -> Mapping[str, Any]:
-    found = _at(request.input, _ANNOTATIONS)
+    found = _at(request.message, _ANNOTATIONS)
     return found if isinstance(found, Mapping) else {}
 
 

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.findings import FindingsError
+from contrast_tasks.policy.agent_log import read_log
 from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
+from contrast_tasks.policy.explain import explain
+from contrast_tasks.policy.model import LayerFacts
 from contrast_tasks.policy.profiles import KATA_AKS, KATA_QEMU
 from contrast_tasks.policy.text import render_policy
 from tests.fakes.aks import (
@@ -502,9 +506,6 @@ def test_the_names_of_the_layers_are_in_the_policy_once() -> None:
 
 
 def test_a_layer_without_a_root_hash_is_an_error() -> None:
-    from contrast_tasks.findings import FindingsError
-    from contrast_tasks.policy.model import LayerFacts
-
     layers = (*(FACTS.layers or ())[:1], LayerFacts(diff_id="sha256:" + "11" * 32))
 
     with pytest.raises(FindingsError) as caught:
@@ -539,3 +540,22 @@ def test_pods_of_other_platforms_have_no_layers() -> None:
         each.layers is None
         for each in derived(f"containers: [{{name: app, image: '{FACTS.reference}'}}]").containers
     )
+
+
+@pytest.mark.parametrize("is_logged", [False, True])
+def test_a_denied_layer_is_explained_with_both_sides(*, is_logged: bool) -> None:
+    requests = [r for r in life("aks-3.2").until(CREATE) if r.kind != "CheckRequest"]
+    changed = storages(lambda own: [own[1], *own[1:]])(copy.deepcopy(dict(requests[-1].input)))
+    asked_for = [*requests[:-1], requests[-1]._replace(input=changed)]
+    if is_logged:
+        # The agent's own form, docs/internals/aks.md 1.8.
+        text = "".join(f'["ep":"{each.kind}",{json.dumps(each.input)}],\n\n' for each in asked_for)
+        asked_for = list(read_log(text))
+
+    (found,) = explain(policy(), asked_for)
+
+    (reason,) = found.reasons
+    assert (found.container, reason.code) == ("busybox", "E_IMG_REF")
+    assert reason.expected == [list(UPPER), list(LOWER)]
+    assert [each["fstype"] for each in reason.actual] == ["tar", "tar", "fuse3.kata-overlay"]
+    assert "other layers than those of the pinned image" in reason.advice

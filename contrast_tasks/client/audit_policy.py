@@ -101,6 +101,9 @@ def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Itera
     by_digest = {image.rpartition("@")[2]: image for image in sorted(container["image"], key=len)}
     for image in sorted(by_digest.values()):
         yield f"  image    {image}"
+    # Where the node attaches layers, their root hashes say what runs, not the name of the image.
+    for _, root in container.get("layers", ()):
+        yield f"  layer    root hash {root}"
     yield f"  command  {' '.join(_word(word) for word in process['args'])}"
     user = process["user"]
     identities = (f"{user['uid']}:{each['gid']}" for each in user["groups"])

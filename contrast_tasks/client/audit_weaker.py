@@ -9,6 +9,7 @@ from typing import Any
 
 from contrast_tasks.policy.environment import KNOWN_FAMILIES
 from contrast_tasks.policy.expectations import NOTHING
+from contrast_tasks.policy.model import Profile
 from contrast_tasks.policy.profiles import MASKED_PATHS, PROFILES, READONLY_PATHS
 
 PRIVILEGED = "SYS_ADMIN"
@@ -39,6 +40,8 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
                 yield f"path {name} is {path!r}, profile {profile.name} has {wanted.get(name)!r}"
         if data["sandbox"]["storages"] != [dict(each) for each in profile.sandbox_storages]:
             yield f"the sandbox has other storages than profile {profile.name}"
+        if profile.layer_folder:
+            yield from _pause_layers(data["containers"][0], profile)
     for name, value in sorted(data["pod"]["sysctls"].items()):
         yield f"kernel setting {name} is {value}"
     previous = ""
@@ -48,6 +51,13 @@ def weaker_lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{label}: {line}" for line in _container(container, data["shared"], after))
         if container["kind"] in {"init", "sidecar"}:
             previous = container["name"]
+
+
+def _pause_layers(container: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+    """Yield a line if the pause container has other layers than those of the profile."""
+    wanted = [layer.root for layer in reversed(profile.pause.layers or ())]
+    if [root for _, root in container.get("layers", ())] != wanted:
+        yield f"{PAUSE}: it has other layers than profile {profile.name}"
 
 
 def _container(

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.client.audit_policy import describe_policy
 from contrast_tasks.client.audit_weaker import weaker_lines
 from contrast_tasks.policy.text import parse_policy, render_policy
+from tests.fakes.aks import LOWER, UPPER, policy_data
 from tests.fakes.policy import bent, one_container, policy_of, rich
 
 WEB = parse_policy(policy_of("web"))
@@ -64,3 +66,19 @@ def test_what_the_pod_itself_asked_for_is_told_too() -> None:
 
 def test_a_privileged_sidecar_is_told_by_its_capabilities_only() -> None:
     assert list(weaker_lines(WEB)) == []
+
+
+def test_other_layers_of_the_pause_container_are_told_on_aks() -> None:
+    data = parse_policy(render_policy(policy_data()))
+    other = bent(data, "containers/0/layers/0/1", "0" * 64)
+
+    assert list(weaker_lines(data)) == []
+    assert list(weaker_lines(other)) == ["pause: it has other layers than profile kata-aks"]
+
+
+def test_the_root_hashes_of_layers_are_shown_on_aks() -> None:
+    described = describe_policy(render_policy(policy_data()))
+
+    assert [line for line in described.containers if "layer" in line] == [
+        f"  layer    root hash {root}" for _, root in (UPPER, LOWER)
+    ]

@@ -1197,9 +1197,10 @@ create contains "E_IMG_OPTS" if {
 	overlay := storages[count(layers)]
 	overlay.source == "none"
 	storage_members(overlay) == ["overlayfs", "fuse3.kata-overlay", overlay.options, overlay.mount_point]
-	overlay.options == array.concat([overlay.options[0]], overlay_options)
-	startswith(overlay.options[0], layer_folder_option)
-	regex.match(policy_data.paths.layers, trim_prefix(overlay.options[0], layer_folder_option))
+	folder := text_of(overlay.options[0])
+	overlay.options == array.concat([folder], overlay_options)
+	startswith(folder, layer_folder_option)
+	regex.match(policy_data.paths.layers, trim_prefix(folder, layer_folder_option))
 }
 
 # The members of a storage that say what is mounted where, if the others are unset.

@@ -32,7 +32,7 @@ from tests.fakes.aks import (
     life,
     policy_data,
 )
-from tests.fakes.policy import bent, derived, policy_of, set_state, walked
+from tests.fakes.policy import at, bent, derived, places, policy_of, set_state, walked
 from tests.fakes.testdata import AKS
 
 AT_HAND = pytest.mark.skipif(not AKS.is_dir(), reason="the recorded requests are not at hand")
@@ -559,3 +559,31 @@ def test_a_denied_layer_is_explained_with_both_sides(*, is_logged: bool) -> None
     assert reason.expected == [list(UPPER), list(LOWER)]
     assert [each["fstype"] for each in reason.actual] == ["tar", "tar", "fuse3.kata-overlay"]
     assert "other layers than those of the pinned image" in reason.advice
+
+
+# What the host may choose: names of an interface and its kind, numbers of bytes and the modes of files.
+FREE = {
+    "copy /cm of busybox": {*("file_size", "offset", "dir_mode", "uid", "gid")},
+    "configure eth0": {*("device", "name", "type_", "family", "mtu")},
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("purpose", [CREATE, *FREE])
+def test_values_of_other_types_are_denied_without_an_error(purpose: str, engine: str) -> None:
+    name, request, state = steps("aks-3.2")[purpose]
+    guest = PolicyEngine(policy(), engine=engine)
+    # Of the request that creates a container, what these agents have of their own.
+    inside = request["base"]["storages"] if purpose == CREATE else request
+    paths = [path for path, _ in places(inside) if path[-1] not in FREE.get(purpose, ())]
+    if purpose == CREATE:
+        paths = [("base", "storages", *path) for path in paths]
+        paths += [("base",), ("base", "OCI"), ("base", "storages")]
+
+    for path in paths:
+        for value in (None, 5, "x", ["x"], {"x": []}, True):
+            changed = copy.deepcopy(request)
+            at(changed, path)[path[-1]] = value
+            if changed != request:
+                set_state(guest, state)
+                assert not guest.ask(name, changed).allowed, (path, value)

@@ -63,7 +63,10 @@ def task_peer_suite() -> dict[str, Any]:
 
 def task_judged() -> dict[str, Any]:
     """Ask generated policies for the requests of recorded pods; the word behind it is the folder of the recordings."""
-    return chore("dev.judged.chore:run_judged", pos_arg="words")
+    bends = {
+        "bends": "also bend the requests in this many ways, drawn at random, which must be denied"
+    }
+    return chore("dev.judged.chore:run_judged", pos_arg="words", options=bends)
 
 
 def task_lock_requirements() -> dict[str, Any]:

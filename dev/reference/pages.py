@@ -9,6 +9,7 @@ from contrast_tasks.files import write_atomic
 from dev.checkout import ROOT
 from dev.reference.commands_page import render_commands
 from dev.reference.findings_page import render_findings
+from dev.reference.host_choices_page import render_host_choices
 from dev.reference.manifest_page import render_manifest_page
 from dev.reference.platforms_page import render_platforms
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
@@ -18,6 +19,7 @@ FOLDER = "docs/reference"
 PAGES: Mapping[str, Callable[[Path], str]] = {
     f"{FOLDER}/commands.md": render_commands,
     f"{FOLDER}/findings.md": render_findings,
+    f"{FOLDER}/host-choices.md": render_host_choices,
     f"{FOLDER}/manifest.md": render_manifest_page,
     f"{FOLDER}/platforms.md": render_platforms,
     f"{FOLDER}/settings.md": render_settings,

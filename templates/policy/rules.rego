@@ -1588,7 +1588,9 @@ hostname_is_where_it_belongs if expected.kind == "pause"
 hostname_is_where_it_belongs if asked.OCI.Hostname == ""
 
 # The host name in the request of the pause container, which is kept for the others.
-hostname := text_of(asked.OCI.Hostname) if { expected.kind == "pause" } else := pinned("hostname")
+hostname := text_of(asked.OCI.Hostname) if expected.kind == "pause"
+
+hostname := pinned("hostname") if expected.kind != "pause"
 
 # A host name that the pod sets, or of which it sets the form.
 hostname_ok(want) if want == hostname

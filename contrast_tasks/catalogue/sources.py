@@ -235,10 +235,15 @@ IMAGE_STORE_ABSENT = define(
     "the settings ask for image stores, which the runtime's release does not have",
     "remove defaults.image_store and --inject-image-store, or set a later release under [runtime]",
 )
+ANNOTATIONS_TOO_LARGE = define(
+    "G081 annotations-size error",
+    "the annotations of a pod are larger than the API server accepts",
+    "split the pod, or shorten variables and commands of its containers",
+)
 CONFIG_NOT_IN_SOURCES = define(
-    "G080 config-missing error",
+    "G080 config-missing error|note",
     "a workload refers to a ConfigMap or Secret that is not among the sources",
-    advice="add it to the sources, or mark the reference optional: true",
+    advice="add it to the sources, or mark the reference optional: true; one that is only mounted may be made later",
 )
 COMPONENT_VERSION = define(
     "G090 component-version error",

@@ -151,6 +151,8 @@ def _missing_configs(documents: Sequence[DocIndex]) -> list[Finding]:
                     Location(file=doc.file, line=use.line),
                     f"{doc.key} refers to the {use.kind} {use.name}, expected it among the sources",
                     hint,
+                    # Contents of volumes are no part of a policy, and a controller may make the object.
+                    is_milder=use.is_mounted,
                 )
             )
     return findings

@@ -20,12 +20,13 @@ _EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
 
 
 class ConfigUse(Record):
-    """A pod's reference to a ConfigMap or Secret of its namespace."""
+    """A pod's reference to a ConfigMap or Secret of its namespace; is_mounted: as files, not as variables."""
 
     kind: str
     name: str
     optional: bool
     line: int
+    is_mounted: bool = False
 
 
 class DocIndex(Record):
@@ -141,6 +142,7 @@ def _pod(document: "Document") -> dict[str, Any]:
                 kind=reference.kind,
                 name=reference.name,
                 optional=reference.optional,
+                is_mounted="volumes" in reference.path,
                 line=line_of(document, reference.path),
             )
             for reference in workloads.config_references(obj)

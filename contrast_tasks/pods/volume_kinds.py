@@ -110,10 +110,10 @@ CONFIG_VOLUMES: Final = {name: kind.config for name, kind in VOLUME_KINDS.items(
 def kinds_of(volume: Mapping[str, Any]) -> list[str]:
     """Return the kinds of a volume; the API server accepts exactly one.
 
-    `emptyDir:` without a value counts. Source: Kubernetes, API defaults of core/v1 Volume.
+    One without a kind is an emptyDir. Source: Kubernetes, API defaults of core/v1 Volume.
     """
     kinds = [key for key, value in volume.items() if key != "name" and value is not None]
-    return kinds or ["emptyDir"] * ("emptyDir" in volume)
+    return kinds or ["emptyDir"]
 
 
 def kind_of(volume: Mapping[str, Any]) -> str:

@@ -121,7 +121,10 @@ class ContainerEnvironment:
         for key in sorted(entries):
             value = _env_text(entries[key], kind)
             name = f"{prefix}{key}"
-            if value is not None and _LATER_ENV_NAME.fullmatch(name):
+            if not _LATER_ENV_NAME.fullmatch(name):
+                continue
+            self._check_text(reference, f"{kind} {reference.text('name')}", key, entries[key], kind)
+            if value is not None:
                 optional = reference.flag("optional") or not _ENV_NAME.fullmatch(name)
                 self._set(name, (value,) if value else (), optional=optional)
 
@@ -132,6 +135,12 @@ class ContainerEnvironment:
                 entry.at("name").report(catalogue.ENV_NAME, f"{name!r} is not a name of a variable")
                 continue
             value = entry.text("value")
+            if "\0" in value:
+                entry.at("value").report(
+                    catalogue.CONFIG_VALUE,
+                    f"the value of {name} has a NUL character, so the container does not start",
+                    "remove it",
+                )
             if value:
                 self._set(name, expand(value, self.lookup))
             elif entry.has("valueFrom"):
@@ -165,6 +174,10 @@ class ContainerEnvironment:
             return None
         key = reference.text("key")
         value = _env_text(entries[key], kind) if key in entries else None
+        if key in entries and self._check_text(
+            reference, f"{kind} {reference.text('name')}", key, entries[key], kind
+        ):
+            return None
         if value is None and not reference.flag("optional"):
             known = ", ".join(sorted(entries)) or "no key"
             reference.report(
@@ -189,6 +202,25 @@ class ContainerEnvironment:
                 f"values of Secret {name} become part of the policy, which the host can read",
             )
         return entries
+
+    def _check_text(
+        self, reference: Place, where: str, key: str, value: str | bytes, kind: str
+    ) -> bool:
+        """Report a value that no variable can have; binary data of a ConfigMap is none (docs/internals/reality.md 1.6)."""
+        if isinstance(value, bytes) and kind == "ConfigMap":
+            return False
+        if _env_text(value, kind) is None:
+            fault = "is not UTF-8 text, so the policy cannot know what becomes of it"
+        elif "\0" in str(_env_text(value, kind)):
+            fault = "has a NUL character, so the container does not start"
+        else:
+            return False
+        reference.report(
+            catalogue.CONFIG_VALUE,
+            f"the value {key!r} of {where} {fault}",
+            "mount it as a file instead of a variable",
+        )
+        return True
 
     def _set(self, name: str, parts: Parts, *, optional: bool = False) -> None:
         self.given[name] = parts

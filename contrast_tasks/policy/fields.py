@@ -165,7 +165,9 @@ def _known(place: Place, known: frozenset[str], refused: Mapping[str, tuple[Any,
             continue
         field = place.at(str(key))
         if key in refused:
-            if value not in refused[key]:
+            # A zero value is not set, except where `false` says something else than nothing.
+            is_unset = value in ("", 0, [], {}) and key != "hostUsers"
+            if not is_unset and value not in refused[key]:
                 field.report(
                     catalogue.UNSUPPORTED_FIELD, f"{key} is not supported in a confidential pod"
                 )

@@ -11,22 +11,30 @@ from contrast_tasks.policy.place import Place
 DEVICE_PREFIX = "/dev/vfio/devices/vfio"
 # The device plugin sets these to PCI addresses, which the host chooses.
 VARIABLES = r"PCI_RESOURCE_NVIDIA_COM[A-Z0-9_]*=[a-fA-F0-9:.,-]*"
-_VENDORS = ("nvidia.com/", "amd.com/gpu", "gpu.intel.com/")
 
 
 def container_gpus(context: PodContext, container: Place) -> int:
-    """Return the number of GPUs in the container's limits; another resource of a vendor becomes an error."""
+    """Return the number of GPUs in the container's limits; another resource of a device plugin becomes an error."""
     known = context.profile.gpu_resources
     resources = container.mapping("resources")
     for table in ("limits", "requests"):
         for name in resources.mapping(table).value:
-            if str(name).startswith(_VENDORS) and name not in known:
+            if _is_extended(str(name)) and name not in known:
                 resources.mapping(table).at(str(name)).report(
                     catalogue.UNSUPPORTED_FIELD,
                     f"the resource {name} passes through a device that policies do not describe",
                     f"known are {', '.join(known)}; remove it, or leave this workload out of the confidential ones",
                 )
     return sum(_count(resources.mapping("limits").at(name)) for name in known)
+
+
+def _is_extended(name: str) -> bool:
+    """Return whether a device plugin may stand behind a resource: its name has a domain that is not Kubernetes' own.
+
+    Source: Kubernetes, IsExtendedResourceName; docs/internals/reality.md 1.13.
+    """
+    domain, slash, _ = name.partition("/")
+    return bool(slash) and domain != "kubernetes.io" and not domain.endswith(".kubernetes.io")
 
 
 def _count(place: Place) -> int:

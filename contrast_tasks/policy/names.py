@@ -38,7 +38,9 @@ def pod_name_pattern(owner: Owner, pod_name: str, generate_name: str) -> tuple[s
     """
     if owner.kind == "Pod" and pod_name:
         return f"^{escape(pod_name)}$", pod_name
-    prefix = generate_name if owner.kind == "Pod" else owner.name
+    # The API server completes the name of a Job as it completes that of a pod; others need one.
+    own = owner.name or (owner.generate_name if owner.kind == "Job" else "")
+    prefix = generate_name if owner.kind == "Pod" else own
     if not prefix:
         return None
     if owner.kind == "Deployment":
@@ -66,6 +68,9 @@ def _deployment(name: str) -> tuple[str, str]:
 
 
 def _job(owner: Owner) -> tuple[str, str]:
+    if not owner.name:
+        made, sample = _generated(owner.generate_name)
+        return f"{made[:-1]}(?:-[0-9]+)?-{_SUFFIX}$", f"{sample}-{_SAMPLE_SUFFIX}"
     number = "-[0-9]+" if owner.kind == "CronJob" else ""
     prefix = f"{owner.name}-27000000" if number else owner.name
     if len(prefix) + 12 > _PREFIX_LENGTH:

@@ -18,14 +18,18 @@ from contrast_tasks.kube.processors import vcpus_of
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
-from contrast_tasks.manifest.policy_document import make_document
+from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
 from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.images import image_sites, pin_images
+from contrast_tasks.releases.table import Channel
 from contrast_tasks.steps.index import Workload
 from contrast_tasks.steps.prepare import document_of, documents_of, prepare_workload
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, Work
+
+# Source: Kubernetes, apimachinery, api/validation: TotalAnnotationSizeLimitB.
+_ANNOTATION_BYTES = 256 * 1024
 
 if TYPE_CHECKING:
     from contrast_tasks.policy.expectations import PolicyData
@@ -54,6 +58,17 @@ def derive(
     declared_id = settings.secret_id if settings is not None else None
     annotated_id = workloads.annotations(obj).get(annotations.WORKLOAD_SECRET_ID)
     document_of_policy = make_document(policy, project.settings.channel) if policy else b""
+    if policy:
+        size = _annotation_bytes(obj, document_of_policy, project.settings.channel)
+        if size > _ANNOTATION_BYTES:
+            place = location(document, workloads.template_path(document.obj))
+            message = (
+                f"{workloads.workload_key(obj)} gets annotations of {size:,} bytes, expected at most"
+                f" {_ANNOTATION_BYTES:,}; most of them are its policy"
+            )
+            raise FindingsError(
+                [*findings, Finding(catalogue.ANNOTATIONS_TOO_LARGE, place, message)]
+            )
     head = Head(
         policy_sha256=policy_hash_hex(document_of_policy) if policy else "",
         sans=default_sans(document.name, settings.sans if settings is not None else ()),
@@ -67,6 +82,13 @@ def derive(
         findings=tuple(_relative(finding, document) for finding in findings),
     )
     return Work(head=head, obj=obj, policy=policy)
+
+
+def _annotation_bytes(obj: Mapping[str, Any], document: bytes, channel: Channel) -> int:
+    """Return the size of the pod's annotations with its policy, as the API server counts: names and values."""
+    key, value = annotation_of(document, channel)
+    given = {**workloads.annotations(obj), key: value}
+    return sum(len(name.encode()) + len(text.encode()) for name, text in given.items())
 
 
 def _vcpus(project: Project, obj: Mapping[str, Any]) -> int:

@@ -79,7 +79,6 @@ def test_a_good_workload_has_no_findings() -> None:
         pytest.param("      volumes:", "      initContainers:\n      - {name: web, image: a}\n      volumes:", ["12 G100 container-clash"], id="name-twice"),
         pytest.param("      volumes:", "      initContainers:\n      - {name: a, image: a, resources: {limits: {memory: 1Gi}}}\n      volumes:", ["20 G031 memory-limit-ignored"], id="limit-on-init"),
         pytest.param(VOLUME, "{name: scratch, hostPath: {path: /}}", ["20 G020 volume-type"], id="host-path"),
-        pytest.param(VOLUME, "{name: scratch}", ["20 G020 volume-type"], id="volume-without-type"),
         pytest.param(VOLUME, "{name: scratch, persistentVolumeClaim: {claimName: c}}", ["18 G020 volume-mode"], id="claim-as-file-system"),
         pytest.param(VOLUME, "{name: scratch, emptyDir: {}, hostPath: {path: /}}", ["20 G020 volume-type"], id="volume-of-two-types"),
         pytest.param(VOLUME, "{name: scratch, hostPath: {path: /}, emptyDir: null}", ["20 G020 volume-type"], id="one-type-and-null"),
@@ -435,15 +434,15 @@ def test_there_is_one_coordinator() -> None:
     assert deployed(COORDINATOR, other) == ["1.yml:1 G061 error"]
 
 
-def test_a_config_that_is_nowhere_is_an_error_unless_optional() -> None:
+def test_a_mounted_config_that_is_nowhere_is_a_note_unless_optional() -> None:
     used = swapped(VOLUME, VOLUME + "\n      - {name: v, configMap: {name: c}}")
 
-    assert deployed(used) == ["0.yml:21 G080 error"]
+    assert deployed(used) == ["0.yml:21 G080 note"]
     assert deployed(used, CONFIG) == []
     assert deployed(used, CONFIG.replace("name: c", "name: c, namespace: x")) == [
-        "0.yml:21 G080 error"
+        "0.yml:21 G080 note"
     ]
-    assert deployed(used, CONFIG.replace("ConfigMap", "Secret")) == ["0.yml:21 G080 error"]
+    assert deployed(used, CONFIG.replace("ConfigMap", "Secret")) == ["0.yml:21 G080 note"]
     assert deployed(used.replace("{name: c}", "{name: c, optional: true}")) == []
     assert deployed(used.replace("{name: c}", "{name: kube-root-ca.crt}")) == []
 

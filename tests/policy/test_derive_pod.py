@@ -230,12 +230,6 @@ def test_devices_of_block_claims_are_expected() -> None:
         ),
         (
             "volumeMounts: [{name: v, mountPath: /m}]",
-            "volumes: [{name: v}]",
-            "G020",
-            "/spec/volumes/0",
-        ),
-        (
-            "volumeMounts: [{name: v, mountPath: /m}]",
             CLAIM,
             "G020",
             "/spec/containers/0/volumeMounts/0",

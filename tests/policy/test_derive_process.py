@@ -73,7 +73,9 @@ CONFIGS = {
         "bad name": "x",
         "e": "",
     },
-    ("Secret", None, "s"): {"password": b"p\xc3\xa4ss", "raw": b"\xff"},
+    ("Secret", None, "s"): {"password": b"p\xc3\xa4ss"},
+    ("Secret", None, "binary"): {"raw": b"\xff"},
+    ("Secret", None, "nul"): {"end": b"a\0b"},
 }
 
 
@@ -286,6 +288,13 @@ def test_names_that_only_later_kubelets_accept_may_be_absent() -> None:
     env = app("envFrom: [{configMapRef: {name: c}}]", configs=CONFIGS).env
 
     assert env.optional == {"9": ("nine",), "bad name": ("x",)}
+
+
+@pytest.mark.parametrize("name", ["binary", "nul"])
+def test_a_value_that_no_variable_can_have_is_an_error(name: str) -> None:
+    found = codes(f"envFrom: [{{secretRef: {{name: {name}}}}}]", configs=CONFIGS)
+
+    assert ("G080", "/spec/containers/0/envFrom/0/secretRef") in found
 
 
 def test_secret_values_in_the_environment_are_warned_of() -> None:

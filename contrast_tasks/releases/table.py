@@ -98,7 +98,7 @@ class Release(Record):
     empty_dir: what the runtime makes of an emptyDir on disk. Source: 1.4.
     has_secret_id: whether the annotation workload-secret-id is read. has_disabled_ingress: whether DISABLED is understood.
     has_guest_hooks: whether the runtime of GPU platforms names a folder of hooks in the guest. Source: 4.
-    shim: the row of the runtime's model. Source: 1.4. containerd: the version that nodes had at the time (assumed).
+    shim: the row of the runtime's model, of platforms that `shims` does not name. Source: 1.4. containerd: the version that nodes had at the time (assumed).
     has_class_per_platform: a runtime class that names a platform means it; before, all become the chosen one's (4).
     """
 
@@ -117,6 +117,7 @@ class Release(Record):
     has_disabled_ingress: bool
     has_guest_hooks: bool
     shim: str
+    shims: tuple[tuple[str, str], ...] = ()
     containerd: str
     has_class_per_platform: bool = False
 
@@ -127,6 +128,10 @@ class Release(Record):
     def channel_of(self, name: str) -> Channel:
         """Return the channel of one platform."""
         return dict(self.channels).get(name, self.channel)
+
+    def shim_of(self, name: str) -> str:
+        """Return the row of the runtime's model for one platform."""
+        return dict(self.shims).get(name, self.shim)
 
     def id_blocks_on(self, name: str) -> IdBlocks | None:
         """Return how the pods of a platform bring ID blocks; None if they do not, as on all but SEV-SNP."""
@@ -212,6 +217,7 @@ V1_9 = Release(
     has_disabled_ingress=False,
     has_guest_hooks=True,
     shim="contrast-3.17.0",
+    shims=(("aks-clh-snp", "aks-3.2"),),
     containerd="1.7",
 )
 
@@ -221,7 +227,7 @@ V1_10 = V1_9.replace(
     has_secret_id=True,
 )
 
-V1_11 = V1_10.replace(name="v1.11.0", shim="contrast-3.18.0")
+V1_11 = V1_10.replace(name="v1.11.0", shim="contrast-3.18.0", shims=(("aks-clh-snp", "aks-3.15"),))
 
 V1_12 = V1_11.replace(
     name="v1.12.0",
@@ -238,6 +244,7 @@ V1_13 = V1_12.replace(
     name="v1.13.0",
     platforms=_METAL,
     channels=(),
+    shims=(),
     annotations_at="pod template",
     injected=V1_12.injected.replace(
         image_store="default", image_store_memory=Memory(request_mib=50)

@@ -20,6 +20,7 @@ from contrast_tasks.runtime.node import Drawn, Image, Node, Surroundings
 from contrast_tasks.runtime.node_files import host_files
 from contrast_tasks.runtime.objects import Namespace, child, entries, flag, text, texts
 from contrast_tasks.runtime.refusals import ContainerRefused
+from contrast_tasks.runtime.shim.layers import snapshot_mount
 from contrast_tasks.runtime.shim.network import Network
 from contrast_tasks.runtime.shim.service import Host, ShimService
 from contrast_tasks.runtime.shim_versions import Shim
@@ -61,14 +62,20 @@ def live(
     place = Json(pod)
     namespace = Namespace(cluster.objects, text(child(place, "metadata"), "namespace", "default"))
     around = Surroundings(namespace, node, drawn)
-    found = _Pod(Written(admitted(place, namespace, drawn), around), specs, specs.sandbox, cluster)
+    written = Written(admitted(place, namespace, drawn), around)
+    found = _Pod(written, specs, specs.sandbox, cluster, images)
     requests = tuple(found.live())
     return PodLife(requests, found.refused)
 
 
 class _Pod:
     def __init__(
-        self, written: Written, specs: PodSpecifications, sandbox: Spec, cluster: Cluster
+        self,
+        written: Written,
+        specs: PodSpecifications,
+        sandbox: Spec,
+        cluster: Cluster,
+        images: Mapping[str, Image],
     ) -> None:
         self._written = written
         self._drawn = written.around.drawn
@@ -79,13 +86,16 @@ class _Pod:
             cluster.shim,
             Host(files=files, network=cluster.network, resolv_conf=specs.resolv_conf),
         )
+        self._cluster = cluster
+        self._images = images
         self._ids = dict(self._drawn.container_ids)
         self.refused: dict[str, ContainerRefused] = {}
 
     def live(self) -> Iterator[Request]:
         spec = child(self._written.pod, "spec")
         sandbox = self._drawn.sandbox_id
-        yield from self._shim.create(sandbox, self._sandbox)
+        pause = self._root_of(self._cluster.node.pause)
+        yield from self._shim.create(sandbox, self._sandbox, pause)
         yield from self._shim.start(sandbox)
         running: list[Json] = []
         for each in entries(spec, "initContainers"):
@@ -133,7 +143,8 @@ class _Pod:
             self.refused[name] = made
             return
         spec = _renamed(made, self._drawn.container_ids[name], self._ids[name])
-        yield from self._shim.create(self._id(container), spec)
+        root = self._root_of(self._images[text(container, "image")])
+        yield from self._shim.create(self._id(container), spec, root)
         yield from self._shim.start(self._id(container), tty=flag(container, "tty"))
         yield from self._execute(container, "postStart", _hook(container, "postStart"))
         yield from self._execute(container, _PROBES[0], _probe(container, _PROBES[0]))
@@ -157,6 +168,12 @@ class _Pod:
             old, new = volume_tree(volume, self._written), volume_tree(volume, later)
             if old != new:
                 yield from self._shim.changed(path, new)
+
+    def _root_of(self, image: Image) -> list[Mapping[str, Any]]:
+        """Return the mounts of a root file system; a guest that pulls the image itself ignores them."""
+        if not self._cluster.shim.attaches_layers:
+            return []
+        return [snapshot_mount(image.layers, self._cluster.node.snapshots)]
 
     def _id(self, container: Json) -> str:
         return self._ids[text(container, "name")]

@@ -24,7 +24,7 @@ class Image(Record):
     """An image as the node sees it; members as in its configuration.
 
     passwd, group: contents of /etc/passwd and /etc/group, None where the image has no such file or the node does not
-    unpack it, because the guest pulls it.
+    unpack it, because the guest pulls it. layers: name and root hash of each, the top one first, where nodes attach them.
     """
 
     entrypoint: tuple[str, ...] = ()
@@ -35,6 +35,7 @@ class Image(Record):
     volumes: tuple[str, ...] = ()
     passwd: str | None = None
     group: str | None = None
+    layers: tuple[tuple[str, str], ...] = ()
 
 
 class Device(Record):
@@ -65,6 +66,18 @@ KATA: Final = Handler(forwarded=("io.katacontainers.*",), host_devices=False)
 RUNC: Final = Handler()
 
 
+PAUSE: Final = Image(entrypoint=("/pause",), user="65535:65535", working_dir="/")
+# That of nodes which attach layers. Source: docs/internals/aks.md 1.4.
+AKS_PAUSE: Final = PAUSE.replace(
+    layers=(
+        (
+            "5a5aad80055ff20012a50dc25f8df7a29924474324d65f7d5306ee8ee27ff71d",
+            "817250f1a3e336da76f5bd3fa784e1b26d959b9c131876815ba2604048b70c18",
+        ),
+    )
+)
+
+
 class Node(Record):
     """A node.
 
@@ -74,13 +87,14 @@ class Node(Record):
     capabilities: those that containerd itself has; "all" means these.
     seccomp_profiles: documents by their path below the kubelet's folder. apparmor: names of the profiles that the
     kernel has loaded, None for a node without AppArmor. root_ca_bytes: size of the cluster's certificate.
-    volume_mode: permissions of the folders of volumes, None for what the kubelet gives them.
+    volume_mode: permissions of the folders of volumes, None for what the kubelet gives them. snapshots: the folder of
+    the snapshotter that keeps the layers of images as files.
     """
 
     containerd: Containerd = CONTAINERD[-1]
     kubelet: Kubelet = KUBELETS[-1]
     handler: Handler = KATA
-    pause: Image = Image(entrypoint=("/pause",), user="65535:65535", working_dir="/")
+    pause: Image = PAUSE
     pause_image: str = "registry.k8s.io/pause:3.10"
     opens_ports: bool | None = None
     restrict_oom_score: bool = False
@@ -100,6 +114,7 @@ class Node(Record):
     apparmor: tuple[str, ...] | None = None
     root_ca_bytes: int = 1107
     volume_mode: int | None = None
+    snapshots: str = "/var/lib/containerd/io.containerd.snapshotter.v1.tardev"
 
 
 class Drawn(Record):

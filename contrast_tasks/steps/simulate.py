@@ -6,13 +6,14 @@ from typing import Any, Final, NamedTuple
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
+from contrast_tasks.pods.layer_names import layer_names
 from contrast_tasks.policy.simulate import Judged, simulate
 from contrast_tasks.prepare.images import image_sites
 from contrast_tasks.runtime.containerd_versions import containerd_version
 from contrast_tasks.runtime.controllers import pod_of, with_addresses
 from contrast_tasks.runtime.drawing import drawn_for
 from contrast_tasks.runtime.life import Cluster, live
-from contrast_tasks.runtime.node import Image, Node
+from contrast_tasks.runtime.node import AKS_PAUSE, PAUSE, Image, Node
 from contrast_tasks.runtime.refusals import ContainerRefused
 from contrast_tasks.runtime.shim_versions import shim_version
 from contrast_tasks.steps.index import Workload
@@ -50,16 +51,19 @@ def simulate_workload(
     """
     settings = project.settings
     release = settings.release
-    pulls_in_guest = platform(settings.platform).pulls_in_guest
+    here = platform(settings.platform)
     images = {
-        reference: _image(found, is_seen=not pulls_in_guest)
+        reference: _image(found, is_seen=not here.pulls_in_guest)
         for _, reference in image_sites(work.obj)
         if (found := lock.resolve(reference)) is not None
     }
     pod = pod_of(work.obj)
     cluster = Cluster(
-        node=Node(containerd=containerd_version(containerd or release.containerd)),
-        shim=shim_version(release.shim),
+        node=Node(
+            containerd=containerd_version(containerd or release.containerd),
+            pause=AKS_PAUSE if here.attaches_layers else PAUSE,
+        ),
+        shim=shim_version(release.shim_of(here.name)),
         objects=(
             *objects_used(project, workload, lock),
             *with_addresses(_telling(services, pod, images.values())),
@@ -113,6 +117,8 @@ def _telling(
 def _image(image: LockedImage, *, is_seen: bool) -> Image:
     """Return an image as its node knows it; is_seen: the node unpacks it, and so knows its users."""
     config = image.config
+    names = layer_names([each.diff_id for each in image.layers])
+    roots = [each.root or "" for each in image.layers]
     return Image(
         entrypoint=config.entrypoint,
         cmd=config.cmd,
@@ -122,4 +128,5 @@ def _image(image: LockedImage, *, is_seen: bool) -> Image:
         volumes=config.volumes,
         passwd=(image.passwd or None) if is_seen else None,
         group=(image.group or None) if is_seen else None,
+        layers=tuple(reversed([each for each in zip(names, roots, strict=True) if each[1]])),
     )

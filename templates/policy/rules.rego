@@ -1,7 +1,8 @@
 # Execution policy: what is not expected is denied.
 #
 # These rules are the same for every pod. In a policy they are followed by `policy_data`, the expectations of one pod. A
-# policy contains the rules without comments and indentation; its first line has their version and this file's SHA-256.
+# policy contains the rules without comments and indentation, with short names, and without what can never hold for its
+# data; its first line has their version and the beginning of this file's SHA-256.
 #
 # How to read them:
 # - Each request of the Kata agent is a rule of the same name. The request is allowed if the rule is true, or an object

@@ -38,7 +38,8 @@ def test_02_whole_numbers_are_those_that_kubectl_reads(reported: Reported) -> No
     terminal = on_local(reported("02-not-octal-0008"))
     assert terminal.run("generate").code == 0
     policy = (terminal.root / "build/policies/Deployment.nooctal.rego").read_text()
-    assert set(re.findall(r'"gid":\d+|"uid":\d+', policy)) == {'"gid":1000', '"uid":8'}
+    ids = re.findall(r"[`\"](gid|uid)[`\"]: ?(\d+)", policy)
+    assert set(ids) == {("gid", "1000"), ("uid", "8")}
     assert terminal.run("simulate").code == 0
 
 

@@ -399,6 +399,17 @@ MAIN: list[tuple[str, str, Change]] = [
         to("OCI/Linux/Namespaces/+", {"Type": "mnt", "Path": ""}),
     ),
     (
+        "N62 network namespace of its own",
+        "E_NETNS",
+        to("OCI/Linux/Namespaces/+", {"Type": "network", "Path": ""}),
+    ),
+    ("hostname of another pod", "E_HOSTNAME", to("OCI/Hostname", "other")),
+    (
+        "last words elsewhere",
+        "E_ANNOTATION",
+        to(ANNOTATIONS + "io.kubernetes.container.terminationMessagePath", "/../x"),
+    ),
+    (
         "N62 network namespace",
         "E_NETNS",
         to("OCI/Linux/Namespaces/+", {"Type": "network", "Path": "/run/netns/x"}),

@@ -148,6 +148,22 @@ def test_a_release_gets_its_manifest_and_channel_or_the_reason(
     assert has_blocks is (minor >= 20 and kind == "snp")
 
 
+@pytest.mark.parametrize("minor", [10, 12])
+def test_pods_on_aks_are_let_live_by_their_policies(
+    terminal: Terminal, project: FakeProject, minor: int
+) -> None:
+    """The model of the shim of AKS asks, as the release's generation does (docs/internals/aks.md 1)."""
+    configure(project, minor, "aks-clh-snp")
+    assert terminal.run("generate").code == 0
+
+    shown = terminal.run("simulate")
+
+    assert shown.code == 0, shown.err
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert lines
+    assert all(allowed == asked for _, allowed, _, asked, *_ in lines)
+
+
 @pytest.mark.parametrize("minor", FORMS)
 def test_this_machine_has_every_release(
     terminal: Terminal, project: FakeProject, minor: int

@@ -184,7 +184,7 @@ def _check_surrogates(text: str) -> None:
 
 
 def _integer(text: str) -> int | Fraction:
-    return int(text) if len(text) <= _DIGITS_MAX else Fraction(text)
+    return int(text) if len(text.removeprefix("-")) <= _DIGITS_MAX else Fraction(text)
 
 
 def _line_of_constant(text: str) -> int | None:

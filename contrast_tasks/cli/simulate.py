@@ -11,8 +11,8 @@ from contrast_tasks.report.model import Failure, Report
 
 if TYPE_CHECKING:
     from contrast_tasks.images.lock import Lock
+    from contrast_tasks.simulation import Simulation
     from contrast_tasks.steps.index import Workload
-    from contrast_tasks.steps.simulate import Simulation
     from contrast_tasks.steps.work import Work
     from contrast_tasks.tasks.workspace import Workspace
 
@@ -71,8 +71,8 @@ def _simulated(
     workspace: "Workspace", works: "Works", containerd: str
 ) -> "Iterator[tuple[str, Simulation]]":
     """Yield the simulation of each workload in order; many are made on all processors."""
+    from contrast_tasks.simulation import simulate_workload
     from contrast_tasks.steps.lock import read_lock
-    from contrast_tasks.steps.simulate import simulate_workload
 
     lock = read_lock(workspace.project.settings)
     services = _services(workspace, lock)

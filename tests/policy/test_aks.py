@@ -568,6 +568,7 @@ FREE = {
 }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("purpose", [CREATE, *FREE])
 def test_values_of_other_types_are_denied_without_an_error(purpose: str, engine: str) -> None:

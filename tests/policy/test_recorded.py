@@ -40,6 +40,7 @@ def test_every_recorded_request_is_decided_as_it_should_be(case: Case, engine: s
     assert verdicts
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", BENT, ids=_name)
 def test_what_is_bent_is_denied_unless_the_host_may_choose_it(case: Case) -> None:
     verdicts = list(verdicts_on_bends(case, BENDS))
@@ -51,6 +52,7 @@ def test_at_least_two_thousand_are_bent() -> None:
     assert len(BENT) * BENDS >= 2000
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", COMPARED, ids=_name)
 def test_both_engines_decide_alike_on_what_is_bent(case: Case) -> None:
     drawn, policy = random.Random(case.name), case.policy()  # repeatable, not secret

@@ -71,6 +71,7 @@ def test_clauses_that_never_hold_are_left_out(
     assert without(clauses, unused) == kept
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", PODS)
 def test_every_request_and_every_bent_one_is_decided_as_by_all_rules(

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
-from contrast_tasks.errors import ImageError, MismatchError
+from contrast_tasks.errors import MismatchError
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.releases.choose import Unsupported, row_of
 from contrast_tasks.releases.table import Release
-from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.components import is_reference_image
 from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -93,21 +93,11 @@ def _reference_coordinator(settings: Settings, objects: Iterable[Annotated]) -> 
 
 
 def _is_theirs(image: str, settings: Settings) -> bool:
-    """Return whether an image is the reference product's; a release's tag alone does not say so, as ours may have it."""
+    """Return whether an image is the reference product's."""
     components = settings.components
     if image.partition("@")[0] == components.coordinator.partition("@")[0]:
         return components.are_reference
-    try:
-        reference = parse_reference(image)
-    except ImageError:
-        return False
-    own = parse_reference(ComponentSettings().coordinator).repository
-    path = f"/{reference.repository}"
-    return (
-        path.endswith(f"/{ROLE_COORDINATOR}")
-        and not path.endswith(f"/{own}")
-        and (reference.tag or "").startswith("v1.")
-    )
+    return is_reference_image(image)
 
 
 def _lost(manifest: "Manifest", release: Release) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import shutil
 import socket
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,26 +28,47 @@ def real_registry(folder: Path, *, htpasswd: str = "") -> Iterator[str]:
     config = folder / "config.yml"
     config.write_text(
         "version: 0.1\n"
-        "log: {level: error, accesslog: {disabled: true}}\n"
+        "log: {level: info, accesslog: {disabled: true}}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
         f'http: {{addr: "127.0.0.1:{port}"}}\n' + (auth if htpasswd else "")
     )
     assert PROGRAM is not None
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, "serve", str(config)], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [PROGRAM, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    log = _Log(process)
     try:
-        _wait_for(port, process, folder / "log")
+        log.wait_for_start()
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(timeout=10)
+        log.thread.join(timeout=10)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail(f"docker-registry did not start: {log.read_text()}")
+class _Log:
+    """The registry's messages, read so that it never waits for a reader; one of them says that it listens."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._lines: list[bytes] = []
+        self._told = threading.Event()
+        self._listens = False
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stderr:
+            for line in stderr:
+                self._lines.append(line)
+                if b"listening on" in line:
+                    self._listens = True
+                    self._told.set()
+        self._told.set()
+
+    def wait_for_start(self) -> None:
+        """Wait for the message, or for the registry's end, which fails the test."""
+        self._told.wait(timeout=20)
+        if not self._listens:
+            pytest.fail(f"docker-registry did not start: {b''.join(self._lines).decode()}")

@@ -1,9 +1,10 @@
 """testdata/reports/50: a registry that asks for credentials in ways that were reported, each as expected.txt says."""
 
 import json
+import os
+import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,19 +23,20 @@ SERVER = REPORTS / "50-registry-auth" / "server.py"
 @contextmanager
 def serving(mode: str, folder: Path) -> Iterator[int]:
     """Run the case's registry in a mode; give its port."""
-    port_file = folder / "port"
+    # The server opens the pipe when it listens, and writes its port.
+    port_pipe = folder / "port"
+    os.mkfifo(port_pipe)
+    reader = os.open(port_pipe, os.O_RDONLY | os.O_NONBLOCK)
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), mode, str(port_file)], stderr=subprocess.DEVNULL
+        [sys.executable, str(SERVER), mode, str(port_pipe)], stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 20
-        while not (port_file.exists() and port_file.read_text()):
-            assert time.monotonic() < deadline, "the registry did not start"
-            time.sleep(0.02)
-        yield int(port_file.read_text())
+        assert select.select([reader], [], [], 20)[0], "the registry did not start"
+        yield int(os.read(reader, 16))
     finally:
         process.kill()
         process.wait()
+        os.close(reader)
 
 
 def locked(

@@ -12,7 +12,7 @@ from tests.fakes.testdata import RELEASES
 if not RELEASES.is_dir():
     pytest.skip("what releases wrote is not at hand", allow_module_level=True)
 
-# One platform of each release whose channel differs from the release before, with the channel that releases.md 1.1 says.
+# One platform of each release whose channel differs from the release before, with the channel of docs/internals/releases.md 1.1.
 RECORDED: list[tuple[str, str, Channel]] = [
     ("v1.9.0", "metal-qemu-snp", "plain"),
     ("v1.11.0", "metal-qemu-tdx", "plain"),

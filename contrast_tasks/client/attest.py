@@ -21,6 +21,7 @@ from contrast_tasks.errors import (
     MismatchError,
     UsageError,
 )
+from contrast_tasks.releases.choose import first_with
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory
@@ -130,7 +131,8 @@ def _error(url: str, answer: "Answer") -> ContrastError:
         return CoordinatorFailed(
             f"coordinator {url} failed to attest", hint="see the coordinator's log"
         )
+    first = first_with(lambda row: "httpapi" in dict(row.coordinator.ports))
     return NoCoordinator(
         f"this is no coordinator's HTTP attestation: {url}: HTTP status {answer.status}",
-        hint=f"{_HINT}; releases before 1.16 have none",
+        hint=f"{_HINT}; releases before {first} have none",
     )

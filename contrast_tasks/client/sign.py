@@ -13,6 +13,7 @@ from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.errors import UsageError
 from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.manifest.signing import sign_text, text_to_sign
+from contrast_tasks.releases.choose import first_with
 from contrast_tasks.settings.model import Settings
 
 
@@ -49,8 +50,9 @@ def run_sign(
     if not previous.strip(b"\0"):
         say("there is no latest transition: this is for the first manifest of a coordinator")
     if not given.manifest.workload_owner_pub_keys:
+        first = first_with(lambda row: row.manifest.owners == "WorkloadOwnerPubKeys")
         say(
-            f"warning: {given.name} lists no owner's key in full (WorkloadOwnerPubKeys, from release 1.20 on): where it is in "
+            f"warning: {given.name} lists no owner's key in full (WorkloadOwnerPubKeys, from release {first} on): where it is in "
             "force, no signature can be verified"
         )
     content = text

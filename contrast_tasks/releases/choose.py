@@ -1,6 +1,7 @@
 """Which row of the table a setting means. Source: docs/internals/releases.md 9."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from contrast_tasks.errors import did_you_mean
@@ -40,6 +41,11 @@ def releases_with(platform: str) -> tuple[str, ...]:
 def rows_with(platform: str) -> tuple[Release, ...]:
     """Return the rows of the releases that have a platform, oldest first."""
     return tuple(row for row in RELEASES if platform in row.platforms)
+
+
+def first_with(has: Callable[[Release], bool]) -> str:
+    """Return the name of the first release of which something holds."""
+    return next(row.name for row in RELEASES if has(row))
 
 
 def row_of(name: str) -> Release | Unsupported:

@@ -23,8 +23,8 @@ from contrast_tasks.errors import Location
 from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
-from contrast_tasks.releases.choose import row_of
-from contrast_tasks.releases.table import Channel, Release
+from contrast_tasks.releases.choose import default_for, row_of
+from contrast_tasks.releases.table import LOCAL, RELEASES, Channel, Release
 from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.values import (
     ADDRESS,
@@ -42,6 +42,8 @@ from contrast_tasks.settings.values import (
 from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
 FILE_NAME = "contrast.toml"
+
+_WITH_IMAGE_STORE = [row.name for row in RELEASES if row.injected.image_store == "default"]
 
 
 class WorkloadSettings(Record):
@@ -126,7 +128,8 @@ class Settings(Record):
     )
     release_name: str = member(
         RELEASE,
-        "release of the runtime on the nodes; by default the newest that has the platform, on `local` v1.11.0",
+        "release of the runtime on the nodes; by default the newest that has the platform, on `local`"
+        f" {default_for(LOCAL).name}",
         name="runtime.release",
         default="",
     )
@@ -183,7 +186,7 @@ class Settings(Record):
     image_store: bool | None = member(
         BOOL,
         "whether pods get a volume that images are unpacked into, instead of memory; by default as the runtime's release has"
-        " it: yes in v1.13 and v1.15, else no",
+        f" it: yes in {' and '.join(_WITH_IMAGE_STORE)}, else no",
         name="defaults.image_store",
         default=None,
     )

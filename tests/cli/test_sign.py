@@ -46,7 +46,7 @@ def test_openssl_verifies_the_signature_with_the_owners_public_key(
     assert shown.err.splitlines() == [
         # The project's platform is one of release 1.12.
         (
-            "warning: manifest.json lists no owner's key in full (WorkloadOwnerPubKeys, from release 1.20 on): where it is "
+            "warning: manifest.json lists no owner's key in full (WorkloadOwnerPubKeys, from release v1.20.0 on): where it is "
             "in force, no signature can be verified"
         ),
         f"wrote manifest.sig: the signature over manifest.json, transition {text[:12].decode()}",

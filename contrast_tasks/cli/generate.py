@@ -133,7 +133,7 @@ def _check_paths(paths: Iterable[str], context: Context) -> None:
     """Raise UsageError for a path that does not exist, before anything is generated."""
     for path in paths:
         if not (context.cwd / path).exists():
-            wanted = "a directory with .yml or .yaml files, or such a file"
+            wanted = "a directory with .yml, .yaml or .json files, or such a file"
             raise UsageError(
                 f"found nothing at '{path}', expected {wanted}",
                 hint="name the folder of the deployment, relative to the current directory",

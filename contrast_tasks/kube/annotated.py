@@ -19,6 +19,7 @@ from contrast_tasks.manifest.policy_document import (
 from contrast_tasks.platforms import SNP_PRODUCTS, is_confidential_class
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.outputs import SOURCE_SUFFIXES
 
 if TYPE_CHECKING:
     from contrast_tasks.kube.documents import Document
@@ -48,8 +49,13 @@ class Annotated(Record):
 
     @property
     def name(self) -> str:
-        """Return metadata.name."""
-        return str(self.obj["metadata"]["name"])
+        """Return metadata.name, or the beginning of it that metadata.generateName is."""
+        return str(self.obj["metadata"].get("name") or self.obj["metadata"]["generateName"])
+
+    @property
+    def has_generated_name(self) -> bool:
+        """Return whether the API server completes the name."""
+        return not self.obj["metadata"].get("name")
 
     @property
     def namespace(self) -> str:
@@ -99,11 +105,11 @@ def deployment_places(settings: Settings) -> tuple[Path, ...]:
     return tuple(place for place in places if place.exists())
 
 
-def _yaml_files(paths: Iterable[Path]) -> list[Path]:
+def _files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += [file for file in path.rglob("*") if file.suffix in {".yml", ".yaml"}]
+            found += [file for file in path.rglob("*") if file.suffix in SOURCE_SUFFIXES]
         else:
             found.append(path)
     return sorted(set(found))
@@ -118,7 +124,7 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
     from contrast_tasks.kube.documents import decode, parse_documents
 
     found: list[Annotated] = []
-    for path in _yaml_files(paths or deployment_places(settings)):
+    for path in _files(paths or deployment_places(settings)):
         file = norm_path(path, settings.root)
         try:
             content = path.read_bytes()
@@ -150,6 +156,24 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
         place = ", ".join(named) or f"{settings.build_dir}/deployment"
         raise UsageError(f"no Kubernetes objects in {place}", hint="run generate first")
     return tuple(found)
+
+
+def files_to_create(objects: Sequence[Annotated], settings: Settings) -> list[Path]:
+    """Return the files whose objects have names that the API server completes, which `kubectl apply` refuses.
+
+    Raises UsageError for a file that has objects of both kinds, since kubectl takes a file as a whole.
+    """
+    generated = {item.where.file: item for item in objects if item.has_generated_name}
+    for item in objects:
+        found = generated.get(item.where.file)
+        if found is not None and not item.has_generated_name:
+            raise UsageError(
+                f"{found.key} has metadata.generateName, and {item.key} in the same file has a name; expected them in two"
+                " files: kubectl creates the one and applies the other",
+                where=found.where,
+                hint="move it to a file of its own in the sources, or give it a name",
+            )
+    return [settings.root / file for file in generated]
 
 
 def refuse_unfit(objects: Sequence[Annotated], settings: Settings) -> None:

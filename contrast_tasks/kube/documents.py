@@ -2,10 +2,12 @@
 
 The text is split at its `---` lines first, so that one malformed document does not hide the faults of others. Empty
 documents are left out and lists of any kind are expanded; `Document.index` counts the resulting objects from 0.
+JSON is read as the YAML that it is; a file may have several objects one after the other, as kubectl reads them.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -29,6 +31,8 @@ _INNER_MARK = re.compile(r"(^---[^\r\n]*(?:\r\n|\n))\ufeff|(?<=\n)\ufeff(?=---|#
 _PAIR = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 )
+# Kinds that end by themselves, so that each run may be an object of its own.
+_GENERATED = ("Job", "Pod")
 _BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
 
 
@@ -71,8 +75,20 @@ class Document(Record):
 
     @property
     def name(self) -> str:
-        """Return metadata.name."""
-        return str(self.obj["metadata"]["name"])
+        """Return metadata.name, or the beginning of it that metadata.generateName is."""
+        return object_name(self.obj)
+
+
+def object_name(obj: Mapping[str, Any]) -> str:
+    """Return metadata.name, or the beginning of it that metadata.generateName is; the API server appends to that."""
+    metadata = obj["metadata"]
+    return str(metadata.get("name") or metadata["generateName"])
+
+
+def has_generated_name(obj: Mapping[str, Any]) -> bool:
+    """Return whether the API server completes the name, so that each `kubectl create` makes another object."""
+    metadata = obj["metadata"]
+    return bool(metadata.get("generateName")) and not metadata.get("name")
 
 
 def decode(content: bytes, file: str) -> str:
@@ -149,7 +165,7 @@ def parse_documents(text: str, file: str) -> list[Document]:
 def split(text: str) -> list[Chunk]:
     """Split a text at its document markers; joined, the chunks are the text without its byte order mark."""
     body = text.removeprefix(BYTE_ORDER_MARK)
-    starts = [match.start() for match in _SEPARATOR.finditer(body)]
+    starts = [*_json_starts(body)] or [match.start() for match in _SEPARATOR.finditer(body)]
     if not starts or starts[0] > 0:
         starts.insert(0, 0)
     chunks: list[Chunk] = []
@@ -159,6 +175,26 @@ def split(text: str) -> list[Chunk]:
         chunks.append(Chunk(start=start, first_line=line, text=piece))
         line += piece.count("\n")
     return chunks
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is JSON objects and nothing else."""
+    return next(_json_starts(text), None) is not None
+
+
+def _json_starts(text: str) -> Iterator[int]:
+    """Yield 0 and the ends of all objects but the last if a text is nothing but JSON objects."""
+    if not text.lstrip().startswith("{"):
+        return
+    decoder, start, ends = json.JSONDecoder(), text.index("{"), [0]
+    while start < len(text):
+        try:
+            _, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            return
+        ends.append(end)
+        start = len(text) - len(text[end:].lstrip())
+    yield from ends[:-1]
 
 
 def line_of(document: Document, path: Sequence[str | int]) -> int:
@@ -243,12 +279,13 @@ def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
             file, line, f"found {found}, expected a mapping with a name", "add metadata.name"
         )
         return
-    if metadata.get("generateName") and not metadata.get("name"):
-        message = "found metadata.generateName, expected metadata.name"
+    own = "generateName" if has_generated_name(obj) else "name"
+    if own == "generateName" and obj.get("kind") not in _GENERATED:
+        message = f"found metadata.generateName, expected metadata.name: only {' and '.join(_GENERATED)} may go without"
         hint = "kubectl apply takes no generateName; give the object a name"
         yield _finding(file, line, message, hint)
         return
-    for key in ("name", "namespace") if metadata.get("namespace") is not None else ("name",):
+    for key in (own, "namespace") if metadata.get("namespace") is not None else (own,):
         yield from _text_member(metadata, key, f"metadata.{key}", line, file)
         value = metadata.get(key)
         if isinstance(value, str) and _NOT_A_SEGMENT.search(value):

@@ -2,9 +2,10 @@
 
 Comments, order of keys, quoting and line endings outside the changed lines stay. Each result is parsed again and
 compared with the wanted object. Where they differ, as around anchors, whole values are rewritten instead of lines in
-them; if that fails too, the whole document is.
+them; if that fails too, the whole document is. JSON has no comments, so it is written anew, with its own indentation.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +13,19 @@ import yaml
 
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.kube import emit, nodes
-from contrast_tasks.kube.documents import BYTE_ORDER_MARK, Chunk, Document, parse_documents, split
+from contrast_tasks.kube.documents import (
+    BYTE_ORDER_MARK,
+    Chunk,
+    Document,
+    is_json,
+    parse_documents,
+    split,
+)
 from contrast_tasks.kube.extents import NotSpliceable
 from contrast_tasks.kube.splices import Splicer, block_style
 from contrast_tasks.pointers import replaced
+
+_INDENT = re.compile(r"\n([ \t]+)\"")
 
 
 def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> str:
@@ -57,6 +67,8 @@ def _rewrite_chunk(
     target = now
     for document in documents:
         target = replaced(target, document.path, wanted[document.index])
+    if is_json(chunk.text):
+        return _json(chunk.text, target)
     style = block_style(chunk.text, fallback_style)
     for is_coarse in (False, True):
         try:
@@ -71,6 +83,15 @@ def _rewrite_chunk(
             "a rewritten document differs from the wanted one when it is read again"
         )
     return dumped
+
+
+def _json(text: str, target: Any) -> str:
+    """Return a target as JSON with the indentation of a text, and with what surrounds the object there."""
+    body = text.strip()
+    indent = _INDENT.search(body)
+    made = emit.json_text(target, indent[1] if indent else None, is_dense='": ' not in body)
+    before, _, after = text.partition(body)
+    return f"{before}{made}{after}"
 
 
 def _reads_as(text: str, wanted: Any) -> bool:

@@ -59,6 +59,13 @@ def quoted(text: str) -> str:
     )
 
 
+def json_text(value: Any, indent: str | None, *, is_dense: bool = False) -> str:
+    """Return a value as JSON, with everything escaped that YAML cannot print; is_dense: without blanks."""
+    separators = (",", ":") if is_dense and indent is None else None
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def single_quoted(text: str) -> str:
     """Return `text` in single quotes, or in double quotes if single ones cannot hold it on one line."""
     if all(" " <= char <= "~" for char in text):

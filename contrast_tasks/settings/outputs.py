@@ -18,6 +18,8 @@ PROCESSOR = f"{LOCAL_STATE}/processor"
 _PLAN = (STATE, "plan")
 _READ = ("contrast.toml", "observed.toml", "dodo.py")
 YAML_SUFFIXES = (".yml", ".yaml")
+# Of sources, as kubectl reads them from a folder.
+SOURCE_SUFFIXES = (*YAML_SUFFIXES, ".json")
 # Written below the build directory, by generate and the images task.
 _BUILT = ("check.json", "deployment", "images", "policies", "workloads")
 _EXAMPLES = {
@@ -107,8 +109,8 @@ def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> s
     around = (path, *path.parents)
     if any(part in around for part in generated):
         return "which is where other outputs go"
-    is_yaml = path.suffix in YAML_SUFFIXES
-    if any(path == source or (is_yaml and source in around) for source in sources):
+    is_read = path.suffix in SOURCE_SUFFIXES
+    if any(path == source or (is_read and source in around) for source in sources):
         return "which is among the sources"
     return ""
 

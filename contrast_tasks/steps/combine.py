@@ -3,10 +3,10 @@
 Source: docs/internals/generate.md 2.1.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from contrast_tasks.files import write_atomic
-from contrast_tasks.kube.documents import BYTE_ORDER_MARK, decode
+from contrast_tasks.kube.documents import BYTE_ORDER_MARK, decode, is_json, split
 from contrast_tasks.steps.project import Project
 
 
@@ -22,8 +22,8 @@ def write_combined(project: Project, file: str) -> bool:
 def joined(texts: Iterable[str]) -> str:
     """Return YAML texts as one stream; a text with directives needs an end of document before it."""
     stream = ""
-    for text in texts:
-        body = text.removeprefix(BYTE_ORDER_MARK)
+    for part in (part for text in texts for part in _parts(text)):
+        body = part.removeprefix(BYTE_ORDER_MARK)
         if stream and not stream.endswith("\n"):
             stream += "\n"
         if stream and body.startswith("%"):
@@ -32,3 +32,11 @@ def joined(texts: Iterable[str]) -> str:
             stream += "---\n"
         stream += body
     return stream
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield the parts of a file that need a marker between them: JSON may have several objects without any."""
+    if is_json(text):
+        yield from (f"{chunk.text.strip()}\n" for chunk in split(text))
+    else:
+        yield text

@@ -8,7 +8,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.files import norm_path
 from contrast_tasks.findings import Finding
-from contrast_tasks.settings.outputs import YAML_SUFFIXES
+from contrast_tasks.settings.outputs import SOURCE_SUFFIXES
 
 
 class Found:
@@ -21,7 +21,7 @@ class Found:
 
 
 def find_sources(root: Path, sources: Sequence[str]) -> Found:
-    """Find the YAML files below the sources, in lexical order, each once by its real path.
+    """Find the YAML and JSON files below the sources, in lexical order, each once by its real path.
 
     The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
     sources stay apart. Source: docs/internals/generate.md 3.
@@ -35,7 +35,7 @@ def find_sources(root: Path, sources: Sequence[str]) -> Found:
         before = len(names)
         if os.path.isdir(top):  # noqa: PTH112
             _walk(top, names, found)
-        elif os.path.isfile(top) and top.endswith(YAML_SUFFIXES):  # noqa: PTH113
+        elif os.path.isfile(top) and top.endswith(SOURCE_SUFFIXES):  # noqa: PTH113
             names.append(top)
         if len(names) == before:
             found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
@@ -57,7 +57,7 @@ def _walk(folder: str, names: list[str], found: Found) -> None:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if not is_folder and (not entry.name.endswith(YAML_SUFFIXES) or entry.is_dir()):
+        if not is_folder and (not entry.name.endswith(SOURCE_SUFFIXES) or entry.is_dir()):
             continue
         if not _is_utf8(entry.name):
             found.findings.append(_unspeakable(entry.path))
@@ -87,9 +87,9 @@ def _unspeakable(path: str) -> Finding:
 
 
 def _nothing_in(source: str, *, exists: bool) -> Finding:
-    wanted = "a directory with .yml or .yaml files, or such a file"
+    wanted = "a directory with .yml, .yaml or .json files, or such a file"
     return Finding(
         catalogue.NO_SOURCES,
         Location(file=source),
-        f"found {'no YAML file' if exists else 'nothing'} at '{source}', expected {wanted}",
+        f"found {'no YAML or JSON file' if exists else 'nothing'} at '{source}', expected {wanted}",
     )

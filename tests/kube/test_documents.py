@@ -121,10 +121,57 @@ def test_whole_numbers_are_whole_however_they_are_written(written: str, value: f
     assert (type(found), found) == (type(value), value)
 
 
-def test_a_generated_name_is_refused_by_its_name() -> None:
-    text = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
+@pytest.mark.parametrize(("api", "kind"), [("batch/v1", "Job"), ("v1", "Pod")])
+def test_what_ends_by_itself_may_have_a_generated_name(api: str, kind: str) -> None:
+    text = f"apiVersion: {api}\nkind: {kind}\nmetadata: {{generateName: nightly-, name: ''}}\n"
 
-    assert lines_of(text) == ["1: found metadata.generateName, expected metadata.name"]
+    [found] = parse_documents(text, "a.yml")
+
+    assert found.name == "nightly-"
+
+
+def test_a_generated_name_of_what_stays_is_refused_by_its_name() -> None:
+    text = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  generateName: web-\n"
+
+    [line] = lines_of(text)
+    assert line.startswith("1: found metadata.generateName, expected metadata.name")
+
+
+# As kubectl's decoder reads a file: JSON with tabs, and one object behind the other.
+JSON = """{
+\t"apiVersion": "v1", "kind": "ConfigMap",
+\t"metadata": {"name": "a"},
+\t"data": {"path": "a\\/b", "smile": "\\ud83d\\ude00"}
+}
+{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}}
+  {
+  "apiVersion": "v1", "kind": "Secret",
+  "metadata": {"name": "c"}
+}
+"""
+
+
+def test_json_may_have_several_objects() -> None:
+    found = parse_documents(decode(JSON.encode(), "a.json"), "a.json")
+
+    places = [(each.name, each.line, line_of(each, ("metadata", "name"))) for each in found]
+    assert places == [("a", 2, 3), ("b", 6, 6), ("c", 8, 9)]
+    assert found[0].obj["data"] == {"path": "a/b", "smile": "\U0001f600"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        pytest.param('{\n "apiVersion": "v1"\n "kind": "Pod"\n}\n', 3, "invalid yaml", id="comma"),
+        pytest.param('{\n "name": "package"\n}\n', 2, "no apiVersion", id="other"),
+        pytest.param("[\n 1\n]\n", 1, "a sequence", id="list"),
+    ],
+)
+def test_json_that_is_no_object_is_named_with_its_line(text: str, line: int, words: str) -> None:
+    first, *_ = lines_of(text)
+
+    assert first.startswith(f"{line if words != 'no apiVersion' else 1}: ")
+    assert words in first
 
 
 @pytest.mark.parametrize("kind", ["List", "PodList", "MixedList"])

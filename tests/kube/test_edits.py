@@ -321,3 +321,34 @@ def test_around_anchors_a_value_is_written_anew_and_what_surrounds_it_stays() ->
         "    - <<: *c",
         "      name: d",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(
+            '{\n\t"kind": "Pod",\n\t"apiVersion": "v1",\n\t"metadata": {"name": "a"}\n}\n',
+            '{\n\t"kind": "Pod",\n\t"apiVersion": "v1",\n\t"metadata": {\n\t\t"name": "a",\n\t\t"x": "\\u2028"\n\t}\n}\n',
+            id="indented",
+        ),
+        pytest.param(
+            '{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}',
+            '{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","x":"\\u2028"}}',
+            id="dense",
+        ),
+    ],
+)
+def test_json_stays_json(before: str, after: str) -> None:
+    assert edit(before, put("metadata", "x", value="\u2028")) == after
+
+
+def test_only_the_changed_object_of_a_json_file_is_written_anew() -> None:
+    other = '{ "kind": "Pod", "apiVersion":"v1", "metadata":{"name":"a"} }'
+    text = f"{other}\n{other}\n"
+
+    result = edit(text, put("metadata", "name", value="b"), 1)
+
+    assert (
+        result
+        == f"{other}\n{json.dumps({'kind': 'Pod', 'apiVersion': 'v1', 'metadata': {'name': 'b'}})}\n"
+    )

@@ -107,8 +107,10 @@ def test_a_name_that_is_not_utf8_is_an_error_that_can_be_shown(
     ("prepare", "source", "message"),
     [
         pytest.param([], "nowhere", "found nothing at 'nowhere'", id="absent"),
-        pytest.param(["d/a.txt"], "d", "found no YAML file at 'd'", id="no-yaml"),
-        pytest.param(["a.json"], "a.json", "found no YAML file at 'a.json'", id="other-suffix"),
+        pytest.param(["d/a.txt"], "d", "found no YAML or JSON file at 'd'", id="no-yaml"),
+        pytest.param(
+            ["a.txt"], "a.txt", "found no YAML or JSON file at 'a.txt'", id="other-suffix"
+        ),
     ],
 )
 def test_a_source_without_yaml_is_an_error(

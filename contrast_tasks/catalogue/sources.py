@@ -4,7 +4,7 @@ from contrast_tasks.catalogue.entry import define
 
 NO_SOURCES = define(
     "G001 no-sources error",
-    "a source does not exist, cannot be read or contains no YAML file",
+    "a source does not exist, cannot be read or contains no YAML or JSON file",
     "name the folder of the deployment in contrast.toml as sources, or on the command line",
 )
 NO_WORKLOAD = define(
@@ -80,6 +80,11 @@ WORKLOAD_NAME = define(
     "G012 name error",
     "the name of a workload is not a DNS name, or is too long",
     "rename it; Kubernetes refuses it too",
+)
+GENERATED_NAME = define(
+    "G013 generated-name warning",
+    "the API server completes the name of a Job or Pod, which kubectl apply does not accept",
+    "deploy creates another one at each run, as 'kubectl create -f' does; give it a name to have it once",
 )
 MOUNT_WITHOUT_VOLUME = define(
     "G020 mount-without-volume error",

@@ -13,6 +13,7 @@ from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import (
     Annotated,
     deployment_places,
+    files_to_create,
     load_annotated,
     refuse_unfit,
 )
@@ -112,7 +113,13 @@ def run_deploy(
 def _deploy_to_cluster(
     settings: Settings, objects: Sequence[Annotated], cluster: Kubectl, say: Say
 ) -> DeployResult:
-    changed = cluster.apply(deployment_places(settings))
+    created = files_to_create(objects, settings)
+    if created:
+        files = dict.fromkeys(settings.root / item.where.file for item in objects)
+        applied = [file for file in files if file not in created]
+        changed = [*(cluster.apply(applied) if applied else ()), *cluster.create(created)]
+    else:
+        changed = cluster.apply(deployment_places(settings))
     for line in changed:
         say(line)
     return DeployResult(

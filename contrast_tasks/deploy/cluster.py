@@ -74,8 +74,13 @@ class Kubectl:
         self._run = run
         self._clock = clock
 
+    def create(self, files: Sequence[Path]) -> list[str]:
+        """Create the objects of files, whose names the API server completes; return a line for each."""
+        words = [word for file in files for word in ("-f", str(file))]
+        return self._run(["create", f"--field-manager={FIELD_MANAGER}", *words]).splitlines()
+
     def apply(self, places: Sequence[Path]) -> list[str]:
-        """Apply YAML files, and all below folders, server-side; return a line for each changed object."""
+        """Apply files, and all below folders, server-side; return a line for each changed object."""
         arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}"]
         files = [word for place in places for word in ("-f", str(place))]
         output = self._run([*arguments, "--recursive", *files])

@@ -9,14 +9,19 @@ from typing import Any, Final
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.documents import Document, has_generated_name
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.containers import PROBES
 from contrast_tasks.pointers import Path
 
 # Source: RFC 1123 subdomain, as Kubernetes requires for names of objects that run pods.
 _NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+# A generated name goes on behind its beginning.
+_BEGINNING: Final = re.compile(rf"(?:{_NAME.pattern}[-.]?)?")
 _KEY_LENGTH: Final = 240
+# Kinds whose names become labels of their pods; a CronJob's Jobs have eleven characters more.
+# Source: Kubernetes, pkg/apis/batch/validation.
+_NAME_LENGTHS: Final = {"Job": 63, "CronJob": 52}
 _POD_OBJECTS: Final = ("initContainers", "containers", "volumes")
 _METADATA: Final = ("annotations", "labels")
 _AMOUNTS: Final = ("limits", "requests")
@@ -45,20 +50,40 @@ def check_structure(document: Document) -> list[Finding]:
 
 
 def _name(subject: Subject, name: str) -> None:
-    if _NAME.fullmatch(name) is None:
+    is_generated = has_generated_name(subject.obj)
+    place = ("metadata", "generateName" if is_generated else "name")
+    most = _NAME_LENGTHS.get(subject.obj["kind"], len(name))
+    if (_BEGINNING if is_generated else _NAME).fullmatch(name) is None:
         subject.report(
             catalogue.WORKLOAD_NAME,
-            ("metadata", "name"),
+            place,
             f"the name {name!r} becomes a DNS name, expected lower-case letters, digits, '-' and '.'",
+        )
+    elif len(name) > most and not is_generated:
+        subject.report(
+            catalogue.WORKLOAD_NAME,
+            place,
+            f"the name of the {subject.obj['kind']} has {len(name)} characters, expected at most {most}",
+            "shorten it; Kubernetes refuses it too",
         )
     elif len(subject.key) > _KEY_LENGTH:
         subject.report(
             catalogue.WORKLOAD_NAME,
-            ("metadata", "name"),
+            place,
             f"kind, namespace and name have {len(subject.key)} characters, expected at most {_KEY_LENGTH}:"
             " they become a file name",
             "shorten the name",
         )
+
+
+def check_generated_name(document: Document) -> list[Finding]:
+    """Return the finding on a name that the API server completes: `kubectl apply` refuses such an object."""
+    if not has_generated_name(document.obj):
+        return []
+    subject = Subject(document, document.obj)
+    message = f"found metadata.generateName {document.name!r}, which kubectl apply does not accept; expected metadata.name"
+    subject.report(catalogue.GENERATED_NAME, ("metadata", "generateName"), message)
+    return subject.findings
 
 
 def _metadata(subject: Subject, place: Path) -> None:

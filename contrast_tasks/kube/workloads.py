@@ -110,8 +110,9 @@ def namespace_of(obj: Mapping[str, Any]) -> str:
 
 
 def workload_key(obj: Mapping[str, Any]) -> str:
-    """Return `Deployment/web`, with a namespace in the file `shop/Deployment/web`."""
-    name = f"{obj['kind']}/{obj['metadata']['name']}"
+    """Return `Deployment/web`, with a namespace in the file `shop/Deployment/web`; `Job/nightly-` for generateName."""
+    metadata = obj["metadata"]
+    name = f"{obj['kind']}/{metadata.get('name') or metadata['generateName']}"
     namespace = namespace_of(obj)
     return f"{namespace}/{name}" if namespace else name
 

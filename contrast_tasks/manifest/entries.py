@@ -10,6 +10,7 @@ from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.model import PolicyEntry
 from contrast_tasks.records import Record
+from contrast_tasks.sans import san_kind
 
 WILDCARD = "*"
 
@@ -33,8 +34,13 @@ def default_secret_id(api_version: str, kind: str, namespace: str, name: str) ->
 
 
 def default_sans(name: str, more: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the resource's name, `*` and the names that the user declares, without repeats."""
-    return tuple(dict.fromkeys((name, WILDCARD, *more)))
+    """Return the resource's name, `*` and the names that the user declares, without repeats.
+
+    Names of objects may be longer than a label of DNS, all digits, or the beginning of a generated one. No certificate
+    can have such a name, and no Service, so nobody can ask for it.
+    """
+    own = () if san_kind(name) is None else (name,)
+    return tuple(dict.fromkeys((*own, WILDCARD, *more)))
 
 
 def merge_entries(

@@ -2,6 +2,7 @@
 
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Pattern, Value
+from contrast_tasks.policy.names import job_name
 from contrast_tasks.policy.values import escape
 
 _LENGTH = 63
@@ -19,9 +20,8 @@ def pod_hostname(context: PodContext) -> Value | None:
     own = spec.text("hostname")
     fixed: Value | None = own[:_LENGTH].rstrip("-.") if own else None
     if not own and context.given.indexed_job:
-        number = "-[0-9]+" if owner.kind == "CronJob" else ""
-        sample = f"{owner.name}{'-27000000' if number else ''}-0"
-        fixed = Pattern(regex=f"^{escape(owner.name)}{number}-[0-9]+$", sample=sample)
+        pattern, sample = job_name(owner)
+        fixed = Pattern(regex=f"^{pattern}-[0-9]+$", sample=f"{sample}-0")
     if not (spec.flag("setHostnameAsFQDN") and spec.text("subdomain")):
         return fixed
     # The domain of the cluster is the node's setting.

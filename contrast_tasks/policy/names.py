@@ -67,18 +67,26 @@ def _deployment(name: str) -> tuple[str, str]:
     return f"^{escape(name)}-{_SUFFIX}(?:-{_SUFFIX})?$", sample
 
 
+def job_name(owner: Owner) -> tuple[str, str]:
+    """Return the pattern, without anchors, of the name of a Job, or of a CronJob's Jobs, and a name that it matches."""
+    if owner.kind == "CronJob":
+        return f"{escape(owner.name)}-[0-9]+", f"{owner.name}-27000000"
+    if owner.name:
+        return escape(owner.name), owner.name
+    pattern, sample = _generated(owner.generate_name)
+    return pattern[1:-1], sample
+
+
 def _job(owner: Owner) -> tuple[str, str]:
-    if not owner.name:
-        made, sample = _generated(owner.generate_name)
-        return f"{made[:-1]}(?:-[0-9]+)?-{_SUFFIX}$", f"{sample}-{_SAMPLE_SUFFIX}"
-    number = "-[0-9]+" if owner.kind == "CronJob" else ""
-    prefix = f"{owner.name}-27000000" if number else owner.name
+    own, prefix = job_name(owner)
     if len(prefix) + 12 > _PREFIX_LENGTH:
         kept = f"{owner.name}-"[:_PREFIX_LENGTH]
         tail = "" if len(kept) == _PREFIX_LENGTH else "[0-9-]*"
+        if not owner.name:
+            kept = owner.generate_name[:_PREFIX_LENGTH]
+            tail = f"(?:{_SUFFIX}[0-9-]*)?"
         return f"^{escape(kept)}{tail}{_SUFFIX}$", f"{prefix}-"[:_PREFIX_LENGTH] + _SAMPLE_SUFFIX
-    pattern = f"^{escape(owner.name)}{number}(?:-[0-9]+)?-{_SUFFIX}$"
-    return pattern, f"{prefix}-{_SAMPLE_SUFFIX}"
+    return f"^{own}(?:-[0-9]+)?-{_SUFFIX}$", f"{prefix}-{_SAMPLE_SUFFIX}"
 
 
 def pull_sources(reference: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_annotations import check_annotations
 from contrast_tasks.kube.check_release import check_release
-from contrast_tasks.kube.check_structure import check_structure
+from contrast_tasks.kube.check_structure import check_generated_name, check_structure
 from contrast_tasks.kube.checks import check_deployment, check_workload
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.index import DocIndex, FileIndex
@@ -65,6 +65,8 @@ def prepare(
         return Prepared(obj=document.obj, findings=tuple(findings))
     if structure := check_structure(document):
         return Prepared(obj=document.obj, findings=(*findings, *structure))
+    if not settings.is_local:
+        findings.extend(check_generated_name(document))
     own_settings = settings.workload(subject.key)
     places = declared.declared_places(own_settings)
     obj = declared.apply(subject, settings, own_settings, runtime_class)

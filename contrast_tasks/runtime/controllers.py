@@ -28,15 +28,16 @@ def pod_of(workload: Mapping[str, Any]) -> dict[str, Any]:
     kind, metadata = text(place, "kind"), child(place, "metadata")
     template = child(place, *WORKLOAD_KINDS[kind].template)
     own = child(template, "metadata")
-    name = _name(kind, metadata, own)
-    labels = {**strings(own, "labels"), **_labels(kind, text(metadata, "name"), name)}
+    owner = text(metadata, "name") or _generated(text(metadata, "generateName"))
+    name = _name(kind, owner)
+    labels = {**strings(own, "labels"), **_labels(kind, owner, name)}
     annotations = strings(own, "annotations")
     spec = dict(child(template, "spec").value)
     if kind == "StatefulSet":
         spec = _of_set(spec, child(place, "spec"), name)
     elif _is_indexed(place, kind):
         annotations[_INDEX] = "0"
-        spec = _indexed(spec, text(metadata, "name"))
+        spec = _indexed(spec, owner)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -61,11 +62,10 @@ def with_addresses(services: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any
     return tuple(found)
 
 
-def _name(kind: str, metadata: Json, own: Json) -> str:
-    name = text(metadata, "name")
+def _name(kind: str, name: str) -> str:
     match kind:
         case "Pod":
-            return name or _generated(text(own, "generateName"))
+            return name
         case "StatefulSet":
             return f"{name}-0"
         case "Deployment":

@@ -26,6 +26,9 @@ class FakeKubectl:
         return self.output
 
 
+JOB = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
     return SimulatedProcessor.load_or_create(tmp_path_factory.mktemp("cluster") / "processor")
@@ -248,3 +251,32 @@ def test_what_kubectl_says_is_told_with_the_way_out(
         run_kubectl(["apply", "-f", "build"])
 
     assert (str(caught.value), caught.value.hint) == (message, hint)
+
+
+def test_objects_whose_names_the_server_completes_are_created(project: Project) -> None:
+    kubectl = FakeKubectl()
+    folder = project.root / "build" / "deployment"
+    (folder / "job.yml").write_text(JOB)
+
+    run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+
+    own = "--field-manager=contrast-tasks"
+    assert kubectl.asked == [
+        [
+            *("apply", "--server-side", own, "--recursive"),
+            *("-f", str(folder / "coordinator.yml"), "-f", str(folder / "web.yml")),
+        ],
+        ["create", own, "-f", str(folder / "job.yml")],
+    ]
+
+
+def test_a_file_that_must_be_both_applied_and_created_is_refused(project: Project) -> None:
+    kubectl = FakeKubectl()
+    file = project.root / "build" / "deployment" / "web.yml"
+    file.write_text(f"{file.read_text()}---\n{JOB}")
+
+    with pytest.raises(UsageError, match=r"Job/nightly- has metadata\.generateName") as error:
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+
+    assert "a file of its own" in error.value.hint
+    assert kubectl.asked == []

@@ -113,6 +113,27 @@ def test_what_is_wrong_is_found_at_its_line(old: str, new: str, expected: list[s
     assert sorted(short(judged(swapped(old, new)))) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "metadata", "found"),
+    [
+        # Source: Kubernetes, pkg/apis/batch/validation; names become labels of pods.
+        ("Job", f"name: {'j' * 63}", []),
+        ("Job", f"name: {'j' * 64}", ["3 G012 name"]),
+        ("CronJob", f"name: {'j' * 52}", []),
+        ("CronJob", f"name: {'j' * 53}", ["3 G012 name"]),
+        ("Job", "generateName: nightly-", []),
+        ("Job", "generateName: a.b.", []),
+        ("Job", "generateName: Nightly-", ["3 G012 name"]),
+    ],
+)
+def test_names_of_jobs_and_generated_ones_have_their_own_rules(
+    kind: str, metadata: str, found: list[str]
+) -> None:
+    text = f"apiVersion: batch/v1\nkind: {kind}\nmetadata: {{{metadata}}}\nspec: {{}}\n"
+
+    assert short(check_structure(parse_documents(text, "a.yml")[0])) == found
+
+
 def test_all_findings_of_a_workload_are_listed() -> None:
     text = (
         swapped("1024Mi", "1Mi")

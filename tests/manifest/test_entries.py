@@ -41,6 +41,11 @@ def test_declared_sans_follow_the_name_and_the_wildcard() -> None:
     assert default_sans("web", ["203.0.113.34", "web"]) == ("web", "*", "203.0.113.34")
 
 
+@pytest.mark.parametrize("name", ["n" * 64, "2048", "nightly-"])
+def test_a_name_that_no_certificate_can_have_is_left_out(name: str) -> None:
+    assert default_sans(name, ["own"]) == ("*", "own")
+
+
 def test_policies_are_sorted_and_keep_the_order_of_their_sans() -> None:
     policies, findings = merge_entries(
         [workload("b", "bb", "b", "*", "1.2.3.4"), workload("a", "aa", "a", "*")]

@@ -8,7 +8,7 @@ import pytest
 
 from contrast_tasks.findings import FindingsError
 from contrast_tasks.policy.derive import derive
-from contrast_tasks.policy.expectations import Mount, PolicyData
+from contrast_tasks.policy.expectations import Mount, Pattern, PolicyData
 from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.prepare.policy_input import policy_input
@@ -649,6 +649,32 @@ def test_a_generated_name_is_matched() -> None:
     pod["metadata"] = {"generateName": "job-"}
 
     assert re.search(derive(given(pod), KATA_QEMU).pod.name_re, "job-x2k9w")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "mode", "good", "bad", "host"),
+    [
+        ("nightly-", "NonIndexed", "nightly-x2k9w-b4c5d", "nightly-x2k9w", None),
+        ("nightly-", "Indexed", "nightly-x2k9w-7-b4c5d", "x-x2k9w-7-b4c5d", "nightly-x2k9w-7"),
+        ("n" * 60, "NonIndexed", "n" * 58 + "b4c5d", "n" * 57 + "b4c5d", None),
+        ("n" * 50, "Indexed", f"{'n' * 50}x2k9w-12b4c5d", f"{'n' * 49}x2k9w-12b4c5d", None),
+    ],
+)
+def test_a_job_with_a_generated_name_has_pods_of_it(
+    prefix: str, mode: str, good: str, bad: str, host: str | None
+) -> None:
+    """Each of the two names is cut to 58 characters before five are drawn (Kubernetes, apiserver/pkg/storage/names)."""
+    job = workload(f"containers: [{{name: app, image: '{REFERENCE}'}}]", kind="Job")
+    job["metadata"] = {"generateName": prefix}
+    job["spec"]["completionMode"] = mode
+
+    pod = derive(given(job), KATA_QEMU).pod
+
+    assert re.search(pod.name_re, good)
+    assert not re.search(pod.name_re, bad)
+    if host is not None:
+        assert isinstance(pod.hostname, Pattern)
+        assert re.search(pod.hostname.regex, host)
 
 
 def test_a_pod_without_any_name_is_an_error() -> None:

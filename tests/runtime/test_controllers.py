@@ -55,6 +55,17 @@ def test_a_pod_may_ask_for_a_generated_name() -> None:
     assert re.fullmatch(f"job-{DRAWN}{{5}}", pod_of(pod)["metadata"]["name"])
 
 
+def test_a_job_may_ask_for_a_generated_name() -> None:
+    job = workload("Job", completionMode="Indexed")
+    job["metadata"] = {"generateName": "nightly-"}
+
+    pod = pod_of(job)
+
+    assert re.fullmatch(f"nightly-{DRAWN}{{5}}-{DRAWN}{{5}}", pod["metadata"]["name"])
+    assert re.fullmatch(f"nightly-{DRAWN}{{5}}", pod["metadata"]["labels"]["job-name"])
+    assert pod["spec"]["hostname"] == f"{pod['metadata']['labels']['job-name']}-0"
+
+
 def test_a_set_gives_its_pod_a_host_name_a_domain_and_its_claims() -> None:
     claims = [{"metadata": {"name": "data"}, "spec": {}}]
 

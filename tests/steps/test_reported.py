@@ -43,10 +43,17 @@ def test_02_whole_numbers_are_those_that_kubectl_reads(reported: Reported) -> No
     assert terminal.run("simulate").code == 0
 
 
-def test_07_a_generated_name_is_refused_by_its_name(reported: Reported) -> None:
-    (line, *_) = said(reported("07-generate-name-job"))
+def test_07_the_pods_of_a_generated_name_have_its_pattern(reported: Reported) -> None:
+    """The characters of a suffix are those of Kubernetes' apimachinery, util/rand."""
+    terminal = reported("07-generate-name-job")
+    (line,) = said(terminal)
+    assert line.startswith("4: warning[G013 generated-name]: Job/nightly-: ")
 
-    assert line.startswith("1: error[G003 yaml]: found metadata.generateName")
+    assert on_local(terminal).run("generate").code == 0
+    suffix = "[bcdfghjklmnpqrstvwxz2456789]+"
+    policy = (terminal.root / "build/policies/Job.nightly-.rego").read_text()
+    assert rf"^nightly\\-{suffix}(?:-[0-9]+)?-{suffix}$" in policy
+    assert terminal.run("simulate").code == 0
 
 
 def test_16b_a_first_part_with_capitals_is_a_registry(reported: Reported) -> None:

@@ -123,6 +123,17 @@ def parse_documents(text: str, file: str) -> list[Document]:
 
     Raises KubeError with every G003 finding: syntax, duplicate keys, missing apiVersion, kind or name.
     """
+    documents, findings = read_documents(text, file)
+    if findings:
+        raise KubeError(findings)
+    return documents
+
+
+def read_documents(text: str, file: str) -> tuple[list[Document], list[Finding]]:
+    """Return the objects of one file that can be read, and the G003 findings on the others.
+
+    With a finding they are good for checks only: what stands in the rest of the file is unknown.
+    """
     documents: list[Document] = []
     findings: list[Finding] = []
     for chunk in split(text):
@@ -157,9 +168,7 @@ def parse_documents(text: str, file: str) -> list[Document]:
                     node=node,
                 )
             )
-    if findings:
-        raise KubeError(findings)
-    return documents
+    return documents, findings
 
 
 def split(text: str) -> list[Chunk]:

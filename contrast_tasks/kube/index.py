@@ -104,12 +104,23 @@ def index_file(text: str, file: str) -> FileIndex:
 
     Raises KubeError with every G003 finding of the file.
     """
+    from contrast_tasks.kube.documents import KubeError
+
+    index, faults = index_readable(text, file)
+    if faults:
+        raise KubeError(faults)
+    return index
+
+
+def index_readable(text: str, file: str) -> tuple[FileIndex, list[Finding]]:
+    """Return the index of the documents of one file that can be read, and the G003 findings on the others."""
     from contrast_tasks.files import sha256_hex
     from contrast_tasks.kube import documents, workloads
     from contrast_tasks.kube.check_plain import check_plain
 
     found: list[DocIndex] = []
-    for document in documents.parse_documents(text, file):
+    readable, faults = documents.read_documents(text, file)
+    for document in readable:
         obj = document.obj
         is_workload = workloads.is_workload(obj)
         found.append(
@@ -127,7 +138,7 @@ def index_file(text: str, file: str) -> FileIndex:
                 **(_pod(document) if is_workload else {"findings": tuple(check_plain(document))}),
             )
         )
-    return FileIndex(file=file, documents=tuple(found))
+    return FileIndex(file=file, documents=tuple(found)), faults
 
 
 def _pod(document: "Document") -> dict[str, Any]:

@@ -78,7 +78,8 @@ def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -
         result = (*entrypoint, *given)
     else:
         result = (*entrypoint, *image.cmd)
-    if not result:
+    # What an unknown image runs is unknown; that it is unknown has been said.
+    if not result and image.digest:
         container.report(
             catalogue.NO_COMMAND, "neither the image nor the container says what to run"
         )

@@ -30,8 +30,9 @@ def image_sites(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
 def pin_images(obj: dict[str, Any], images: Mapping[str, LockedImage]) -> dict[str, Any]:
     """Return a copy of the object in which each reference in `images` is pinned."""
     for path, reference in image_sites(obj):
-        found, parsed = images.get(reference), parse_reference(reference)
-        if found is not None and parsed.digest is None:
+        found = images.get(reference)
+        # One without an entry may be malformed.
+        if found is not None and (parsed := parse_reference(reference)).digest is None:
             obj = replaced(obj, path, str(parsed.pinned(found.digest)))
     return obj
 

@@ -31,13 +31,15 @@ from contrast_tasks.settings.model import Settings
 class Prepared(Record):
     """A prepared document.
 
-    obj: as it will be deployed, without a policy and with image references as written; not usable if a finding is an
-    error. mesh: the mesh configuration, None without a sidecar.
+    obj: as it will be deployed, without a policy and with image references as written; not to be deployed if a finding is
+    an error. mesh: the mesh configuration, None without a sidecar. is_whole: whether the structure was right, so that obj
+    has everything that was added to it.
     """
 
     obj: dict[str, Any]
     findings: tuple[Finding, ...] = ()
     mesh: MeshConfig | None = None
+    is_whole: bool = True
 
 
 def prepare(
@@ -62,9 +64,9 @@ def prepare(
     if not subject.spec:
         message = "found no pod spec, expected one"
         subject.report(catalogue.NO_CONTAINER, subject.spec_path, message, hint="")
-        return Prepared(obj=document.obj, findings=tuple(findings))
+        return Prepared(obj=document.obj, findings=tuple(findings), is_whole=False)
     if structure := check_structure(document):
-        return Prepared(obj=document.obj, findings=(*findings, *structure))
+        return Prepared(obj=document.obj, findings=(*findings, *structure), is_whole=False)
     if not settings.is_local:
         findings.extend(check_generated_name(document))
     own_settings = settings.workload(subject.key)

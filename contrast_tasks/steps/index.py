@@ -155,7 +155,7 @@ def read_source(settings: Settings, source: SourceFile) -> bytes:
 
 
 def read_facts(content: bytes, file: str) -> "FileIndex":
-    """Return the facts of a source's documents; no documents if it is not Kubernetes YAML."""
+    """Return the facts of a source's documents that can be read."""
     parsed: dict[str, FileIndex] = {}
     _parsed(content, file, parsed)
     return parsed[file]
@@ -256,12 +256,13 @@ def _current(
 def _parsed(content: bytes, path: str, parsed: "dict[str, FileIndex]") -> dict[str, Any]:
     """Return the entry of a source without signature and digest; adds its facts to `parsed`."""
     from contrast_tasks.kube.documents import KubeError, decode
-    from contrast_tasks.kube.index import FileIndex, index_file
+    from contrast_tasks.kube.index import FileIndex, index_readable
 
     findings: tuple[Finding, ...] = ()
     facts = FileIndex(file=path, documents=())
     try:
-        facts = index_file(decode(content, path), path)
+        facts, faults = index_readable(decode(content, path), path)
+        findings = tuple(faults)
     except KubeError as error:
         findings = tuple(error.findings)
     parsed[path] = facts

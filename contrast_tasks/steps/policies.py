@@ -3,13 +3,13 @@
 Its result depends on nothing but what `tasks.inputs` names, so it may be shared between projects.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import annotations, catalogue
-from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Findings, FindingsError, raise_errors
-from contrast_tasks.images.lock import Lock
+from contrast_tasks.errors import ImageError, Location
+from contrast_tasks.findings import Finding, Findings, FindingsError, Severity, raise_errors
+from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.documents import Document, location
@@ -30,6 +30,10 @@ from contrast_tasks.steps.work import Head, Work
 
 # Source: Kubernetes, apimachinery, api/validation: TotalAnnotationSizeLimitB.
 _ANNOTATION_BYTES = 256 * 1024
+_IMAGE_ABSENT = frozenset(
+    {catalogue.IMAGE_NOT_LOCKED, catalogue.IMAGE_NOT_PINNED, catalogue.IMAGE_REFERENCE}
+)
+_OF_ABSENT_IMAGE = frozenset({catalogue.IMAGE_FACTS, catalogue.IMAGE_NOT_PINNED})
 
 if TYPE_CHECKING:
     from contrast_tasks.policy.expectations import PolicyData
@@ -38,22 +42,27 @@ if TYPE_CHECKING:
 def derive(
     project: Project, workload: Workload, lock: Lock, *, sources_fail: Callable[[], bool]
 ) -> Work:
-    """Return the result for one workload; raises FindingsError if a finding is an error.
+    """Return the result for one workload.
 
     sources_fail: whether the checks over all sources find an error; asked only if it matters.
+    Raises FindingsError with the findings of the preparation and of the policy if one of them is an error.
     """
-    document, obj, images, findings, is_confidential = prepare_workload(project, workload, lock)
+    prepared = prepare_workload(project, workload, lock)
+    document, obj, findings = prepared.document, prepared.obj, prepared.findings
+    is_confidential = prepared.is_confidential
     policy = b""
-    if is_confidential:
-        obj = pin_images(obj, images)
-        policy, more = _policy(project, workload, lock, obj)
+    if is_confidential and prepared.is_whole:
+        obj = pin_images(obj, prepared.images)
+        expectations, more = _expectations(project, workload, lock, obj)
         if any(finding.entry == catalogue.CONFIG_VALUE for finding in more) and sources_fail():
             # Those checks name the absent ConfigMap at its line, or the file that cannot be read and may hold it.
             more = [finding for finding in more if finding.entry != catalogue.CONFIG_VALUE]
-        findings += more
+        findings += _unsaid(more, findings)
         raise_errors(findings)
-        if not policy:
+        if expectations is None:
             raise FindingsError(findings)
+        policy = _rendered(expectations)
+    raise_errors(findings)
     settings = project.workload_settings(workload)
     declared_id = settings.secret_id if settings is not None else None
     annotated_id = workloads.annotations(obj).get(annotations.WORKLOAD_SECRET_ID)
@@ -97,31 +106,61 @@ def _vcpus(project: Project, obj: Mapping[str, Any]) -> int:
     return vcpus_of(workloads.pod_spec(obj)) if has_id_block else 1
 
 
-def _policy(
+def _expectations(
     project: Project, workload: Workload, lock: Lock, obj: Mapping[str, Any]
-) -> tuple[bytes, list[Finding]]:
-    """Return the policy's text, b"" if a finding is an error, and the findings at their lines."""
-    from contrast_tasks.policy.text import render_policy
-
+) -> "tuple[PolicyData | None, list[Finding]]":
+    """Return what the policy is made of, None if a finding is an error, and the findings at their lines."""
     try:
         expectations = expectations_of(project, workload, lock, obj)
     except FindingsError as error:
-        return b"", list(error.findings)
-    return render_policy(expectations), list(expectations.findings)
+        return None, list(error.findings)
+    return expectations, list(expectations.findings)
+
+
+def _rendered(expectations: "PolicyData") -> bytes:
+    from contrast_tasks.policy.text import render_policy
+
+    return render_policy(expectations)
+
+
+def _unsaid(found: Iterable[Finding], said: Iterable[Finding]) -> list[Finding]:
+    """Return the findings of the derivation but for what the preparation has an error for already.
+
+    The two have the same code for the same fault, at the same place or around it. An image without an entry in the lock file
+    is one fault, wherever it is written.
+    """
+    errors = [finding for finding in said if finding.severity is Severity.ERROR]
+    lacks_image = any(finding.entry in _IMAGE_ABSENT for finding in errors)
+    return [
+        finding
+        for finding in found
+        if not any(_is_around(each, finding) for each in errors)
+        and not (lacks_image and finding.entry in _OF_ABSENT_IMAGE)
+    ]
+
+
+def _is_around(outer: Finding, inner: Finding) -> bool:
+    if outer.code != inner.code or outer.where.file != inner.where.file:
+        return False
+    place = outer.where.pointer
+    return inner.where.pointer == place or inner.where.pointer.startswith(f"{place}/")
 
 
 def expectations_of(
     project: Project, workload: Workload, lock: Lock, obj: Mapping[str, Any]
 ) -> "PolicyData":
-    """Return the inputs of a workload's policy; obj: prepared, with its images pinned."""
-    from contrast_tasks.policy.derive import derive as derive_policy
+    """Return what a workload's policy is made of; obj: prepared, with its images pinned.
+
+    Raises FindingsError with all findings if at least one is an error.
+    """
+    from contrast_tasks.policy.derive import expect
     from contrast_tasks.policy.profiles import profile_of
     from contrast_tasks.prepare.policy_input import image_facts, policy_input
 
     images = {
         reference: image_facts(found, reference)
         for _, reference in image_sites(obj)
-        if (found := lock.resolve(reference)) is not None
+        if (found := _locked(lock, reference)) is not None
     }
     given = policy_input(
         obj,
@@ -137,7 +176,18 @@ def expectations_of(
     findings = Findings(locate, workloads.workload_key(document.obj))
     settings = project.settings
     profile = profile_of(settings.release, platform(settings.platform))
-    return derive_policy(given, profile, findings)
+    broken = _broken_configs(project, workload, lock)
+    expectations = expect(given, profile, findings)
+    raise_errors((*broken, *expectations.findings))
+    return expectations
+
+
+def _locked(lock: Lock, reference: str) -> LockedImage | None:
+    try:
+        return lock.resolve(reference)
+    except ImageError:
+        # The preparation says that it is malformed.
+        return None
 
 
 def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, str, str], Document]:
@@ -158,14 +208,30 @@ def objects_used(project: Project, workload: Workload, lock: Lock) -> list[dict[
 def _configs(
     project: Project, workload: Workload, lock: Lock
 ) -> dict[tuple[str, str | None, str], dict[str, str | bytes]]:
-    """Return the data of the ConfigMaps and Secrets a workload names, under the namespace it writes itself."""
+    """Return the data of the ConfigMaps and Secrets a workload names, under the namespace it writes itself.
+
+    One with an error has no usable data, and counts as absent.
+    """
     found: dict[tuple[str, str | None, str], dict[str, str | bytes]] = {}
     for (kind, _, name), document in _used(project, workload, lock).items():
-        if kind != "ServiceAccount":
-            # The checks of the sources report it; without the values there is no policy.
-            raise_errors(check_plain(document))
+        if kind != "ServiceAccount" and not _errors_in(document):
             found[kind, workload.namespace or None, name] = config_data(document.obj)
     return found
+
+
+def _broken_configs(project: Project, workload: Workload, lock: Lock) -> list[Finding]:
+    """Return the errors in the ConfigMaps and Secrets a workload names; without their values there is no policy."""
+    used = _used(project, workload, lock).items()
+    return [
+        finding
+        for (kind, _, _), document in used
+        if kind != "ServiceAccount"
+        for finding in _errors_in(document)
+    ]
+
+
+def _errors_in(document: Document) -> list[Finding]:
+    return [finding for finding in check_plain(document) if finding.severity is Severity.ERROR]
 
 
 def _automounts(project: Project, workload: Workload, lock: Lock) -> bool:

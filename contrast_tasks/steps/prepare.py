@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from contrast_tasks.findings import Finding, raise_errors
+from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.documents import Document, decode, parse_documents
+from contrast_tasks.kube.documents import Document, decode, read_documents
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.prepare.images import resolve_images
@@ -22,17 +22,22 @@ _PARSED_AT_MOST = 8
 
 
 class PreparedWorkload(NamedTuple):
-    """The document as written, and the object made of it; images: by reference, {} if it gets no policy."""
+    """The document as written, and the object made of it.
+
+    images: by reference, {} if it gets no policy. is_whole: whether a policy can be derived of the object, so that findings
+    of the derivation say something; only without an error among `findings` it may be written.
+    """
 
     document: Document
     obj: dict[str, Any]
     images: Mapping[str, LockedImage]
     findings: list[Finding]
     is_confidential: bool
+    is_whole: bool
 
 
 def prepare_workload(project: Project, workload: Workload, lock: Lock) -> PreparedWorkload:
-    """Return one workload prepared; raises FindingsError if a finding is an error."""
+    """Return one workload prepared, also if a finding is an error."""
     settings = project.settings
     document = document_of(project, workload, lock)
     # Those of the injected containers follow, which the settings name.
@@ -53,8 +58,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         findings += missing
         if not missing:
             findings += check_memory_bound(document, obj, images, platform(settings.platform))
-    raise_errors(findings)
-    return PreparedWorkload(document, obj, images, findings, is_confidential)
+    return PreparedWorkload(document, obj, images, findings, is_confidential, prepared.is_whole)
 
 
 def document_of(project: Project, workload: Workload, lock: Lock) -> Document:
@@ -73,7 +77,8 @@ def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
     documents = _parsed.get(name)
     if documents is None:
         text = text or decode(read_source(project.settings, source), file)
-        documents = parse_documents(text, file)
+        # Of a file with a broken document too: its other workloads are checked, and nothing is written.
+        documents, _ = read_documents(text, file)
         while len(_parsed) >= _PARSED_AT_MOST:
             del _parsed[next(iter(_parsed))]
         _parsed[name] = documents

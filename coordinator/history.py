@@ -5,13 +5,14 @@
     transitions/<sha256>  manifest hash (32) and previous transition hash (32, zeros for the first)
     transitions/latest    newest transition hash (32) and the Coordinator's signature over it
     metadata/<sha256>     not of the reference product: when the first transition was made, signed
+    metadata/unfinished   not of the reference product: first transitions that got no head, 32 bytes each
 
 An attacker who can write to the store can delete objects but not change them unnoticed: every read hashes the content
 again, every hash is linked to the head, and the head is signed. Source: docs/internals/coordinator.md 8.1.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -28,6 +29,7 @@ Documents = Literal["manifests", "policies"]
 
 HASH_BYTES = 32
 LATEST_KEY = "transitions/latest"
+_UNFINISHED_KEY = "metadata/unfinished"
 
 # A cycle would need a collision; the bound turns one into an error instead of a loop.
 _MAX_CHAIN = 100_000
@@ -92,9 +94,9 @@ class History:
         """Return the manifest or policy with this SHA-256."""
         return self._content(f"{folder}/{digest.hex()}", digest)
 
-    def put(self, folder: Documents, content: bytes) -> None:
-        """Store a manifest or policy under its hash."""
-        self.store.set(f"{folder}/{sha256(content).hex()}", content)
+    def put(self, folder: Documents, contents: Iterable[bytes]) -> None:
+        """Store manifests or policies, each under its hash."""
+        self.store.set_all({f"{folder}/{sha256(content).hex()}": content for content in contents})
 
     def transition(self, digest: bytes) -> Transition:
         """Return the transition with this hash."""
@@ -144,10 +146,31 @@ class History:
             digest = transition.previous
         raise self._corrupt(f"transitions/{digest.hex()}", f"chain longer than {_MAX_CHAIN}")
 
+    def begin(self, first_transition: bytes) -> None:
+        """Note that a first set begins: until its head is written, nobody can have got an answer."""
+        unfinished = self._unfinished()
+        if first_transition.hex() not in _hashes_in(unfinished):
+            self.store.set(_UNFINISHED_KEY, unfinished + first_transition)
+
+    def end_begin(self) -> None:
+        """Note that the first set has its head."""
+        self.store.set(_UNFINISHED_KEY, b"")
+
     def orphans(self) -> set[str]:
-        """Return the hashes (hex) of all transitions if the head is missing, an empty set if there is one."""
+        """Return the hashes (hex) of transitions that had a head which is missing now, an empty set if there is one.
+
+        First sets that ended before their head was written leave transitions too, which are not orphans.
+        """
         names = set(self.store.names("transitions"))
-        return set() if "latest" in names else names
+        if not names or "latest" in names:
+            return set()
+        return names - _hashes_in(self._unfinished())
+
+    def _unfinished(self) -> bytes:
+        try:
+            return self.store.get(_UNFINISHED_KEY)
+        except NotFound:
+            return b""
 
     def put_first_time(
         self, key: ec.EllipticCurvePrivateKey, first_transition: bytes, moment: datetime
@@ -197,6 +220,11 @@ class History:
 def sha256(content: bytes) -> bytes:
     """Return the 32-byte digest."""
     return hashlib.sha256(content).digest()
+
+
+def _hashes_in(content: bytes) -> set[str]:
+    starts = range(0, len(content), HASH_BYTES)
+    return {content[start : start + HASH_BYTES].hex() for start in starts}
 
 
 def _sign(key: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:

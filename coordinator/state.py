@@ -10,7 +10,8 @@ served; each other state has its class of error.
 
 A State never changes, except that it can become stale. An update first builds keys, certificates and the signed head. It
 then writes the documents, swaps the head (the store's compare-and-swap decides between Coordinators), and finally swaps
-the reference in memory. A crash between any two of these steps leaves the old manifest in force.
+the reference in memory. A crash between any two of these steps leaves the old manifest in force; if there was none, the
+next first set starts over.
 Source: docs/internals/coordinator.md 4.
 """
 
@@ -143,8 +144,6 @@ class Guard:
         self.random_bytes = random_bytes
         self._force_new = force_new
         self._state: State | None = None
-        # First transitions of this process whose head could not be written: they do not mean that a head was deleted.
-        self._unfinished: set[str] = set()
         self._lock = threading.Lock()
 
     def current(self) -> State:
@@ -237,15 +236,16 @@ class Guard:
             self._require_unchanged(old)
             if old is not None and old.is_stale:
                 raise Stale("another coordinator has set a newer manifest")
-            for policy in policies:
-                self.history.put("policies", policy)
-            self.history.put("manifests", manifest_bytes)
+            self.history.put("policies", policies)
+            self.history.put("manifests", [manifest_bytes])
             if old is None:
                 self.history.put_first_time(engine.transaction_key, transition.digest, issued_at)
-                self._unfinished.add(transition.digest.hex())
+                self.history.begin(transition.digest)
             self.history.put_transition(transition)
             self.history.swap_latest(None if old is None else old.latest, new.latest)
             self._serve(new)
+            if old is None:
+                self._end_begin()
         return new
 
     def reset(self, old: State | None, make_engine: Callable[["Manifest"], SeedEngine]) -> State:
@@ -306,6 +306,13 @@ class Guard:
             # The state is in force all the same.
             _log.warning("others cannot see that this coordinator serves: %s", err)
 
+    def _end_begin(self) -> None:
+        try:
+            self.history.end_begin()
+        except StoreError as err:
+            # It matters only if somebody deletes the head before the second set.
+            _log.warning("the end of the first set could not be noted: %s", err)
+
     def _require_unchanged(self, old: State | None) -> None:
         if self._state is not old:
             raise ConcurrentUpdate("the state was changed by another request")
@@ -314,7 +321,7 @@ class Guard:
         """Return why there is no state; raises StoreError."""
         if self.history.latest_unverified() is not None:
             return InRecovery("the coordinator was restarted and holds no keys")
-        if self.history.orphans() - self._unfinished and not self._force_new:
+        if self.history.orphans() and not self._force_new:
             return HistoryInconsistent(
                 "the history holds transitions, but its newest entry is missing",
                 hint="restore transitions/latest, or start with --force-new and lose the old seed",

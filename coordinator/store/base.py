@@ -9,6 +9,7 @@ StoreError            the store cannot be read or written
 """
 
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 from contrast_tasks.errors import ClusterError
@@ -37,10 +38,13 @@ class Store(Protocol):
     """A key-value store; every method raises StoreError, InvalidKey for a malformed key."""
 
     def get(self, key: str) -> bytes:
-        """Return the value, NotFound if there is none."""
+        """Return the value, NotFound if there is none; reads no more than one object may have."""
 
     def set(self, key: str, value: bytes) -> None:
         """Store the value; readers see the old one or the new one, never a part."""
+
+    def set_all(self, values: Mapping[str, bytes]) -> None:
+        """Store each value as `set` does, in any order; after an error some may be stored."""
 
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
         """Replace `old` by `new`; raises StoreConflict if the value is another. A missing value counts as empty."""

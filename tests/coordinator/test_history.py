@@ -45,8 +45,8 @@ def test_the_first_and_second_transition_of_an_empty_object_are_the_known_vector
 
 
 def test_documents_are_kept_under_their_hash(history: History, store: MemoryStore) -> None:
-    history.put("manifests", b"{}")
-    history.put("policies", b"package x")
+    history.put("manifests", [b"{}"])
+    history.put("policies", [b"package x"])
 
     assert store.get(f"manifests/{hashlib.sha256(b'{}').hexdigest()}") == b"{}"
     assert history.content("manifests", sha256(b"{}")) == b"{}"
@@ -62,7 +62,7 @@ def test_a_missing_document_is_not_found(history: History) -> None:
 
 def test_a_file_removed_from_disk_is_named(tmp_path: Path) -> None:
     history = History(FileStore(tmp_path))
-    history.put("policies", b"package x")
+    history.put("policies", [b"package x"])
     path = tmp_path / "policies" / hashlib.sha256(b"package x").hexdigest()
     path.unlink()
 
@@ -76,7 +76,7 @@ def test_a_file_removed_from_disk_is_named(tmp_path: Path) -> None:
 def test_a_changed_document_is_an_error_with_found_and_wanted(
     history: History, store: MemoryStore, changed: bytes
 ) -> None:
-    history.put("manifests", b"{}")
+    history.put("manifests", [b"{}"])
     wanted = sha256(b"{}").hex()
 
     store.set(f"manifests/{wanted}", changed)
@@ -90,7 +90,7 @@ def test_a_changed_document_is_an_error_with_found_and_wanted(
 
 def test_a_file_changed_on_disk_is_named(tmp_path: Path) -> None:
     history = History(FileStore(tmp_path))
-    history.put("manifests", b"{}")
+    history.put("manifests", [b"{}"])
     path = tmp_path / "manifests" / sha256(b"{}").hex()
 
     path.write_bytes(b"{  }")

@@ -144,7 +144,11 @@ def test_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -
         slow.current()
 
 
-@pytest.mark.parametrize("fail_at", range(1, 6))
+# policy, manifest, time, mark of the beginning, transition, head
+FIRST_SET_WRITES = 6
+
+
+@pytest.mark.parametrize("fail_at", range(1, FIRST_SET_WRITES + 1))
 def test_a_failure_at_any_write_of_the_first_set_leaves_no_manifest(fail_at: int) -> None:
     store = BreakingStore()
     store.fail_at = fail_at
@@ -159,17 +163,44 @@ def test_a_failure_at_any_write_of_the_first_set_leaves_no_manifest(fail_at: int
     assert update(guard, None).generation == 1
 
 
-def test_a_first_set_that_crashed_before_its_head_is_not_taken_for_the_first_start() -> None:
+@pytest.mark.parametrize("fail_at", range(1, FIRST_SET_WRITES + 1))
+def test_a_first_set_that_crashed_at_any_write_starts_over_after_a_restart(fail_at: int) -> None:
     store = BreakingStore()
-    store.fail_at = 5
-    with pytest.raises(StoreError):
-        update(make_guard(store), None)
+    store.fail_at = fail_at
+    for content in (MANIFEST, OTHER):
+        with pytest.raises(StoreError):
+            update(make_guard(store), None, content)
+        store.fail_at = store.writes + fail_at
     store.fail_at = None
 
     restarted = make_guard(store)
 
-    with pytest.raises(HistoryInconsistent):
+    with pytest.raises(NoManifest):
         restarted.current()
+    assert update(restarted, None).generation == 1
+
+
+def test_a_first_set_counts_as_done_once_it_has_its_head() -> None:
+    store = BreakingStore()
+    store.fail_at = FIRST_SET_WRITES + 1
+
+    state = update(guard := make_guard(store), None)
+
+    assert guard.current() is state
+    assert make_guard(store).status().name == "recovery"
+
+
+def test_a_head_deleted_after_crashed_first_sets_is_not_taken_for_another() -> None:
+    store = BreakingStore()
+    store.fail_at = FIRST_SET_WRITES
+    with pytest.raises(StoreError):
+        update(make_guard(store), None)
+    store.fail_at = None
+    update(make_guard(store), None)
+
+    del store._values["transitions/latest"]
+
+    assert make_guard(store).status().name == "inconsistent"
 
 
 @pytest.mark.parametrize("fail_at", range(1, 5))

@@ -30,6 +30,24 @@ def test_a_value_is_returned_and_replaced(store: Store) -> None:
     assert store.get("foo/bar") == b"v2"
 
 
+def test_many_values_are_stored_at_once(store: Store) -> None:
+    store.set("foo/old", b"old")
+
+    store.set_all({"foo/old": b"new", **{f"bar/{number}": b"%d" % number for number in range(99)}})
+
+    assert store.get("foo/old") == b"new"
+    assert [store.get(f"bar/{number}") for number in range(99)] == [
+        b"%d" % number for number in range(99)
+    ]
+
+
+def test_of_many_values_one_with_a_malformed_key_stores_none(store: Store) -> None:
+    with pytest.raises(InvalidKey):
+        store.set_all({"foo/bar": b"v1", "../etc": b"v2"})
+
+    assert store.names("foo") == []
+
+
 def test_swap_from_nothing_creates_the_value(store: Store) -> None:
     store.compare_and_swap("foo/bar", b"", b"v1")
 
@@ -159,6 +177,16 @@ def test_a_first_value_is_durable_with_every_directory_it_needed(
     folders = [path for path in synced if Path(path).is_dir()]
     state = tmp_path / "a" / "state"
     assert folders == [str(path) for path in (tmp_path, tmp_path / "a", state, state / "policies")]
+
+
+def test_a_value_larger_than_any_object_is_not_read_whole(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    store.set("foo/bar", b"v1")
+    with (tmp_path / "foo" / "bar").open("r+b") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(StoreError, match="has more than 1048575 bytes"):
+        store.get("foo/bar")
 
 
 def test_a_held_lock_ends_the_swap_with_an_error_that_names_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A store in memory, which keeps the contract of every store."""
 
 import threading
+from collections.abc import Mapping
 
 from coordinator.store.base import NotFound, StoreConflict, check_folder, split_key
 
@@ -25,6 +26,13 @@ class MemoryStore:
         split_key(key)
         with self._lock:
             self._values[key] = value
+
+    def set_all(self, values: Mapping[str, bytes]) -> None:
+        """Store each value."""
+        for key in values:
+            split_key(key)
+        for key, value in values.items():
+            self.set(key, value)
 
     def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
         """Replace `old` by `new`, StoreConflict if another value stands there."""

@@ -4,6 +4,7 @@ Checks, policies, simulation and the local platform use it. A new kind needs an 
 tests/pods/test_volume_kinds.py, and rules in templates/policy/rules.rego if it reaches the guest in a new way.
 """
 
+import posixpath
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
@@ -15,6 +16,7 @@ class Reach(Enum):
     COPIED = "the runtime copies its files into the guest and keeps them current; containers only read them"
     MADE = "the guest creates it as an empty directory"
     DEVICE = "a block device, which is attached under volumeDevices and never mounted"
+    GUEST = "a folder or device of the guest's own, at the path that the volume names"
     SHARED = "a file system that the host can read and change; refused"
 
 
@@ -65,6 +67,9 @@ _NO_DISK: Final = (
     " the secure-pv annotation"
 )
 _FILES: Final = VolumeKind(Reach.SHARED, _NO_FILES)
+# The shim leaves mounts of these folders as they are, and the guest mounts its own. Source: docs/internals/policy.md 4.5.
+_GUESTS_OWN: Final = ("/dev", "/sys")
+_OWN: Final = VolumeKind(Reach.GUEST)
 _DISK: Final = VolumeKind(Reach.SHARED, _NO_DISK)
 
 # Source: Kubernetes API reference, core/v1 Volume.
@@ -122,5 +127,24 @@ def kind_of(volume: Mapping[str, Any]) -> str:
 
 
 def known_kind(volume: Mapping[str, Any]) -> VolumeKind:
-    """Return the entry of a volume's kind; an unknown kind is refused in the same way as shared files."""
-    return VOLUME_KINDS.get(kind_of(volume), _FILES)
+    """Return the entry of a volume's kind; an unknown kind is refused in the same way as shared files.
+
+    A hostPath of a folder that the guest has itself means that one.
+    """
+    kind = kind_of(volume)
+    if kind == "hostPath" and guest_path(volume):
+        return _OWN
+    return VOLUME_KINDS.get(kind, _FILES)
+
+
+def guest_path(volume: Mapping[str, Any]) -> str:
+    """Return the path of a hostPath that means the guest's own folder or device, "" for any other.
+
+    Only one in its shortest form, since the path is compared as text along the way.
+    """
+    source = volume.get("hostPath")
+    path = source.get("path") if isinstance(source, dict) else None
+    if not isinstance(path, str) or posixpath.normpath(path) != path:
+        return ""
+    is_own = any(path == each or path.startswith(f"{each}/") for each in _GUESTS_OWN)
+    return path if is_own else ""

@@ -185,7 +185,7 @@ def _container(
     env = ContainerEnvironment(context, place, image)
     process = container_process(context, place, image, env)
     mounts, own = container_mounts(context, place, image)
-    privileged, gpus = is_privileged(place), container_gpus(context, place)
+    privileged, gpus = is_privileged(place), container_gpus(place)
     name = place.text("name")
     return Container(
         name=name,

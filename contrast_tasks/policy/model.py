@@ -78,10 +78,9 @@ class Profile(Record):
     shared_paths: prefixes of the paths to which the shim copies files. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of the pod annotations
     that the runtime passes on. empty_dir: how an emptyDir on disk reaches the guest. sandbox_storages: storages of
-    CreateSandbox. requests: optional requests, and whether they are allowed. gpu_resources: names of limits that request
-    passed-through GPUs. root_end: what follows a container's id in the path of its root file system. layer_folder: pattern of
-    the folder that options name where the node attaches the layers of images as devices, "" where the guest pulls images
-    (docs/internals/aks.md 1.4).
+    CreateSandbox. requests: optional requests, and whether they are allowed. root_end: what follows a container's id in the
+    path of its root file system. layer_folder: pattern of the folder that options name where the node attaches the layers of
+    images as devices, "" where the guest pulls images (docs/internals/aks.md 1.4).
     """
 
     name: str
@@ -105,7 +104,6 @@ class Profile(Record):
     empty_dir: EmptyDir = "local"
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = {}
-    gpu_resources: tuple[str, ...] = ("nvidia.com/pgpu",)
 
     def paths_json(self) -> dict[str, Any]:
         """Return the paths of the guest in the form of the data block."""

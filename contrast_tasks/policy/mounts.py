@@ -110,13 +110,6 @@ def _kubelet_files(context: PodContext, container: Place, *, readonly: bool) -> 
 def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volume, Mount]]:
     seen: set[str] = set()
     for place in container.entries("volumeMounts"):
-        for key in ("subPath", "subPathExpr"):
-            if place.text(key):
-                place.at(key).report(
-                    catalogue.UNSUPPORTED_FIELD,
-                    f"{key} is not supported: the host would choose what is mounted",
-                    "mount the whole volume and name the file in it",
-                )
         destination = _destination(place, "mountPath")
         if destination is None:
             continue
@@ -125,7 +118,37 @@ def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volu
         seen.add(destination.shortest)
         volume = volume_of(context, place)
         if volume is not None:
-            yield volume, _volume_mount(place, destination, volume)
+            # The kubelet updates whole volumes, never a part of one that is mounted by itself.
+            is_part = _check_part(place, volume)
+            kept = volume.replace(watched=volume.watched and not is_part)
+            yield kept, _volume_mount(place, destination, kept)
+
+
+def _check_part(place: Place, volume: Volume) -> bool:
+    """Return whether a part of a volume is mounted; report one that the host would choose.
+
+    Files that the runtime copies are the host's choice in any case, and it copies a part as it copies the whole. Other volumes
+    are made in the guest, and the shim cannot tell their parts from folders of the host.
+    """
+    keys = [key for key in ("subPath", "subPathExpr") if place.text(key)]
+    for key in keys:
+        path = place.text(key)
+        if volume.source != "file":
+            place.at(key).report(
+                catalogue.UNSUPPORTED_FIELD,
+                f"{key} is not supported for this volume: the host would choose what is mounted",
+                "mount the whole volume and name the file in it; only configMap, secret, projected and downwardAPI may"
+                " be mounted in part",
+            )
+        elif path.startswith("/") or ".." in path.split("/"):
+            place.at(key).report(
+                catalogue.MOUNT_PATH,
+                f"{key} is {path!r}, which leads out of the volume",
+                "write a relative path without '..'",
+            )
+    if len(keys) > 1:
+        place.report(catalogue.MOUNT_PATH, "found subPath and subPathExpr, expected one", "")
+    return bool(keys)
 
 
 def _volume_mount(place: Place, destination: "_Destination", volume: Volume) -> Mount:
@@ -140,7 +163,9 @@ def _volume_mount(place: Place, destination: "_Destination", volume: Volume) -> 
             catalogue.UNSUPPORTED_FIELD, f"recursiveReadOnly: {recursive} is not supported", hint=""
         )
     access = "ro" if place.flag("readOnly") or volume.readonly else "rw"
-    name = posixpath.basename(destination.shortest) if volume.source == "file" else volume.name
+    name = volume.path or volume.name
+    if volume.source == "file":
+        name = posixpath.basename(destination.shortest)
     return Mount(
         destination=destination.shortest,
         type="local" if volume.source == "local" else "bind",

@@ -5,7 +5,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 from contrast_tasks import catalogue
-from contrast_tasks.pods.volume_kinds import MADE_DIRECTORIES, MEDIA, Reach, kind_of, known_kind
+from contrast_tasks.pods.volume_kinds import (
+    MADE_DIRECTORIES,
+    MEDIA,
+    Reach,
+    guest_path,
+    kind_of,
+    known_kind,
+)
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount, SourceKind, Storage
 from contrast_tasks.policy.gpus import DEVICE_PREFIX
@@ -17,13 +24,15 @@ from contrast_tasks.records import Record
 class Volume(Record):
     """How a volume reaches the guest.
 
-    readonly: whether the kubelet always mounts it read-only. watched: whether its files may change later.
+    readonly: whether the kubelet always mounts it read-only. watched: whether its files may change later. path: in the guest,
+    of a volume that means the guest's own folder.
     """
 
     name: str
     source: SourceKind
     readonly: bool = False
     watched: bool = False
+    path: str = ""
 
 
 def volume_of(context: PodContext, mount: Place) -> Volume | None:
@@ -45,6 +54,14 @@ def volume_of(context: PodContext, mount: Place) -> Volume | None:
         return Volume(name=name, source="file", readonly=True, watched=True)
     if kind.reach is Reach.MADE:
         return _empty_dir(context, volume, name)
+    if kind.reach is Reach.GUEST:
+        path = guest_path(volume.value)
+        volume.report(
+            catalogue.WEAKER_IN_GUEST,
+            f"volume {name!r} is {path} of the guest, not of the node",
+            hint="",
+        )
+        return Volume(name=name, source="eq", path=path)
     named = kind_of(volume.value)
     if kind.reach is Reach.DEVICE:
         _refuse_file_system(mount, name, named)

@@ -107,7 +107,7 @@ CDI = Refusal(
     name="cdi-annotations",
     feature="a CDI annotation of a pod",
     reason="the runtime passes it on to the guest, where policies allow only those that the runtime makes itself",
-    hint="remove the annotation; the limit nvidia.com/pgpu alone asks for GPUs",
+    hint="remove the annotation; limits such as nvidia.com/pgpu alone ask for GPUs",
     platforms=_names(lambda each: each.gpu),
 )
 

@@ -374,6 +374,18 @@ def test_devices_of_block_claims_are_expected() -> None:
             "/spec/containers/0/resources/limits/nvidia.com~1gpu",
         ),
         (
+            "resources: {limits: {nvidia.com/mig-1g.5gb: 1}}",
+            "",
+            "G202",
+            "/spec/containers/0/resources/limits/nvidia.com~1mig-1g.5gb",
+        ),
+        (
+            "resources: {limits: {nvidia.com/gpu.shared: 1}}",
+            "",
+            "G202",
+            "/spec/containers/0/resources/limits/nvidia.com~1gpu.shared",
+        ),
+        (
             "resources: {limits: {nvidia.com/pgpu: 500m}}",
             "",
             "G200",

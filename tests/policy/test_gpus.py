@@ -157,6 +157,9 @@ def test_a_container_without_gpus_gets_none(engine: str) -> None:
         ("{nvidia.com/pgpu: 1}", 1),
         ('{nvidia.com/pgpu: "8"}', 8),
         ("{nvidia.com/pgpu: 0}", 0),
+        ("{nvidia.com/GH100_H100_PCIE: 1}", 1),
+        ("{nvidia.com/GA102GL_A10: 2, nvidia.com/GH100_H100L_94GB: 1}", 3),
+        ("{nvidia.com/mine: 1}", 1),
         ("{memory: 1Gi, cpu: 2}", 0),
     ],
 )

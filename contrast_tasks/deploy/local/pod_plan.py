@@ -192,11 +192,11 @@ class _PodBuilder:
         where = f"{self._item.key} container {name}"
         image = self._shared.unpack(container["image"])
         own = self._folder / name
-        mounts = self._mounts(container, where)
+        declared = environment(container, self._facts, where)
+        mounts = self._mounts(container, declared, where)
         if name in {INITIALIZER, SERVICE_MESH}:
             mounts = {path: str(own / marker) for path, marker in _MARKERS.items()} | mounts
         paths = PathMap(mounts=mounts, rootfs=image.rootfs)
-        declared = environment(container, self._facts, where)
         env = {
             name: paths.translate_value(value) for name, value in {**image.env, **declared}.items()
         }
@@ -233,7 +233,9 @@ class _PodBuilder:
             readiness=probe("readinessProbe"),
         )
 
-    def _mounts(self, container: Mapping[str, Any], where: str) -> dict[str, str]:
+    def _mounts(
+        self, container: Mapping[str, Any], env: Mapping[str, str], where: str
+    ) -> dict[str, str]:
         mounts: dict[str, str] = {}
         for mount in container.get("volumeMounts") or ():
             name = mount["name"]
@@ -242,7 +244,8 @@ class _PodBuilder:
                 if name not in workloads.claim_modes(self._item.obj):
                     raise ClusterError(f"{where}: there is no volume {name}")
                 self._volumes[name] = str(self._shared.paths.volumes / f"{self._name}-{name}")
-            place, sub_path = self._volumes[name], mount.get("subPath")
+            place = self._volumes[name]
+            sub_path = mount.get("subPath") or expand_variables(mount.get("subPathExpr") or "", env)
             path = expand_variables(str(mount["mountPath"]), {}).rstrip("/")
             mounts[path or "/"] = f"{place}/{sub_path}" if sub_path else place
         return mounts

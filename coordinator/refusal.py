@@ -7,6 +7,7 @@ from contrast_tasks.api.errors import (
     REASON_INCONSISTENT,
     REASON_NO_MANIFEST,
     REASON_RECOVERY,
+    REASON_ROLLED_BACK,
 )
 from contrast_tasks.errors import ContrastError
 from coordinator.history import HistoryCorrupt
@@ -15,6 +16,7 @@ from coordinator.state import (
     HistoryInconsistent,
     InRecovery,
     NoManifest,
+    RolledBack,
 )
 from coordinator.store.base import StoreConflict, StoreError
 
@@ -36,6 +38,7 @@ _TOLD: tuple[tuple[type[ContrastError], tuple[grpc.StatusCode, str, str]], ...] 
     (NoManifest, (_UNMET, "no manifest configured", REASON_NO_MANIFEST)),
     (InRecovery, (_UNMET, "coordinator is in recovery mode", REASON_RECOVERY)),
     (HistoryInconsistent, (_UNMET, "", REASON_INCONSISTENT)),
+    (RolledBack, (_UNMET, "", REASON_ROLLED_BACK)),
     (ConcurrentUpdate, _CONCURRENT),
     (StoreConflict, _CONCURRENT),
     (HistoryCorrupt, (grpc.StatusCode.DATA_LOSS, "", "")),

@@ -80,6 +80,10 @@ class HistoryInconsistent(StateUnavailable):
     name = "inconsistent"
 
 
+class RolledBack(ContrastError):
+    """The newest manifest of the store is not, and does not come after, one that the caller has seen in force."""
+
+
 class ConcurrentUpdate(ContrastError):
     """The state in force is not the one that the change was based on."""
 
@@ -248,12 +252,19 @@ class Guard:
                 self._end_begin()
         return new
 
-    def reset(self, old: State | None, make_engine: Callable[["Manifest"], SeedEngine]) -> State:
+    def reset(
+        self,
+        old: State | None,
+        make_engine: Callable[["Manifest"], SeedEngine],
+        *,
+        known: bytes = b"",
+    ) -> State:
         """Load the newest manifest from the store and serve it with a new mesh CA.
 
         old: the result of `unrecovered`. make_engine: authorises the caller against the stored manifest and returns
-        the engine of the seed that the caller sent. Raises BadSeed if the head is not signed by that seed's key,
-        HistoryCorrupt, ConcurrentUpdate, and whatever make_engine and parse raise.
+        the engine of the seed that the caller sent. known: a transition (32 bytes) that the newest one must be or come
+        after; empty for none. Raises BadSeed if the head is not signed by that seed's key, RolledBack, HistoryCorrupt,
+        ConcurrentUpdate, and whatever make_engine and parse raise.
         """
         head = self.history.latest_unverified()
         if head is None:
@@ -266,6 +277,12 @@ class Guard:
         if not head.is_signed_by(transaction_key):
             raise BadSeed(_not_signed(head, transaction_key))
         chain = [digest for digest, _ in self.history.walk(head.transition_hash)]
+        if known and known not in chain:
+            # A signature proves only that the head was the newest once.
+            raise RolledBack(
+                f"the newest transition of the store, {head.transition_hash.hex()}, does not come after "
+                f"{known.hex()}, which the caller knows: the store was rolled back"
+            )
         now = self.now()
         issued_at = self.history.first_time(transaction_key, chain[-1]) or now
         new = State(

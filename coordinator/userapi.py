@@ -121,6 +121,9 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         raise _precondition("no state to recover from", reason=REASON_NO_MANIFEST) from err
     except ConcurrentUpdate as err:
         raise _precondition("coordinator is already recovered", reason=REASON_RECOVERED) from err
+    if request.KnownTransition and len(request.KnownTransition) != HASH_BYTES:
+        found = len(request.KnownTransition)
+        raise _invalid(f"known transition has {found} bytes, wanted {HASH_BYTES}")
     # Before the caller is authorised, as the reference product has it: whoever asks learns no more than from verify.
     if not request.Force and guard.presence.has_others():
         raise _precondition(
@@ -133,7 +136,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         return SeedEngine(request.Seed, request.Salt)
 
     try:
-        new = guard.reset(old, make_engine)
+        new = guard.reset(old, make_engine, known=request.KnownTransition)
     except BadSeed as err:
         raise _invalid(str(err)) from err
     _log.info("Recover succeeded", extra={"generation": new.generation})

@@ -19,6 +19,7 @@ REASON_NO_MANIFEST = "no-manifest"
 REASON_RECOVERY = "recovery-mode"
 REASON_RECOVERED = "already-recovered"
 REASON_PEERS = "peers-available"
+REASON_ROLLED_BACK = "rolled-back"
 REASON_INCONSISTENT = "history-inconsistent"
 REASON_CONFLICT = "concurrent-update"
 REASON_OUTDATED = "outdated-snapshot"
@@ -53,6 +54,7 @@ _HINTS = {
     REASON_NO_MANIFEST: "set a manifest first",
     REASON_RECOVERY: "the coordinator was restarted: recover it with a seed share owner key",
     REASON_PEERS: "another coordinator of this deployment serves already; --force gives this one a mesh ca of its own",
+    REASON_ROLLED_BACK: "restore the newer history; an owner accepts the older one with recover --accept-rollback",
     REASON_INCONSISTENT: "the coordinator's history lost its newest entry: restore it, or start with --force-new",
     REASON_CONFLICT: "another client set a manifest at the same time: verify, then set again",
 }

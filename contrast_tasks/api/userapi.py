@@ -110,17 +110,24 @@ def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
 
 
 def recover(
-    channel: grpc.Channel, *, seed: bytes, salt: bytes, timeout_s: float, force: bool = False
+    channel: grpc.Channel,
+    *,
+    seed: bytes,
+    salt: bytes,
+    timeout_s: float,
+    force: bool = False,
+    known_transition: bytes = b"",
 ) -> None:
     """Recover a restarted Coordinator; the channel's client key must be that of a seed share owner.
 
-    seed: 64 bytes, decrypted from a share; salt: 32 bytes. The mesh CA changes, so workloads must restart.
+    seed: 64 bytes, decrypted from a share; salt: 32 bytes. known_transition: one that the caller has seen (32 bytes), after
+    which the Coordinator's must come; empty for none. The mesh CA changes, so workloads must restart.
     """
     call_unary(
         channel,
         SERVICES,
         "Recover",
-        pb.RecoverRequest(Seed=seed, Salt=salt, Force=force),
+        pb.RecoverRequest(Seed=seed, Salt=salt, Force=force, KnownTransition=known_transition),
         pb.RecoverResponse.FromString,
         timeout_s=timeout_s,
     )

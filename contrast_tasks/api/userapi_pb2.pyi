@@ -71,14 +71,16 @@ class LatestTransition(_message.Message):
     def __init__(self, TransitionHash: _Optional[bytes] = ..., Signature: _Optional[bytes] = ...) -> None: ...
 
 class RecoverRequest(_message.Message):
-    __slots__ = ("Seed", "Salt", "Force")
+    __slots__ = ("Seed", "Salt", "Force", "KnownTransition")
     SEED_FIELD_NUMBER: _ClassVar[int]
     SALT_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    KNOWNTRANSITION_FIELD_NUMBER: _ClassVar[int]
     Seed: bytes
     Salt: bytes
     Force: bool
-    def __init__(self, Seed: _Optional[bytes] = ..., Salt: _Optional[bytes] = ..., Force: _Optional[bool] = ...) -> None: ...
+    KnownTransition: bytes
+    def __init__(self, Seed: _Optional[bytes] = ..., Salt: _Optional[bytes] = ..., Force: _Optional[bool] = ..., KnownTransition: _Optional[bytes] = ...) -> None: ...
 
 class RecoverResponse(_message.Message):
     __slots__ = ()

@@ -20,6 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of the reference product; has no effect, and says so",
     )
+    parser.add_argument(
+        "--accept-rollback",
+        action="store_true",
+        help="even if its history lacks what the last set or verify saw: a manifest replaced since then is in force again",
+    )
     parser.add_argument("--force", action="store_true", help="even if recovered peers exist")
 
 
@@ -41,6 +46,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         owner_key=file_argument(context, arguments.seedshare_owner_key),
         seed_shares=file_argument(context, arguments.seed),
         force=arguments.force,
+        accept_rollback=arguments.accept_rollback,
         reach=Reach(limit_s=arguments.timeout),
     )
     for line in recover_lines(result):

@@ -15,6 +15,7 @@ from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
 from contrast_tasks.client.input_files import load_manifest, read_input
 from contrast_tasks.client.set import SEED_SHARES_FILE
+from contrast_tasks.client.transitions import known_transition
 from contrast_tasks.client.verify import (
     FOLDER,
     run_verify,
@@ -58,12 +59,14 @@ def run_recover(
     owner_key: Path | None = None,
     seed_shares: Path | None = None,
     force: bool = False,
+    accept_rollback: bool = False,
     reach: Reach = USUAL_REACH,
 ) -> RecoverResult:
     """Recover the Coordinator, then verify that the manifest in force is the given one.
 
     owner_key: RSA key of a seed share owner, by default the first of the settings; seed_shares: by default
-    seed-shares.json. force: recover even if recovered peers exist. Raises UsageError if no share is for the key,
+    seed-shares.json. force: recover even if recovered peers exist. accept_rollback: even if the Coordinator's history
+    does not come after what the last `set` or `verify` saw. Raises UsageError if no share is for the key,
     NotAuthorised, EvidenceRejected, MismatchError, CoordinatorUnreachable.
     """
     from contrast_tasks.api.errors import REASON_RECOVERED
@@ -73,10 +76,11 @@ def run_recover(
     key, key_file = _load_key(settings, owner_key)
     seed, salt = open_share(seed_shares or settings.root / SEED_SHARES_FILE, key, key_file)
     target = Coordinator.find(settings, coordinator, say=say, reach=reach)
+    known = b"" if accept_rollback else known_transition(settings, FOLDER)
     try:
         target.ask(
             given.manifest,
-            lambda session: session.recover(seed=seed, salt=salt, force=force),
+            lambda session: session.recover(seed=seed, salt=salt, force=force, known=known),
             key,
         )
     except CoordinatorUnreachable as err:
@@ -91,6 +95,7 @@ def run_recover(
         say=lambda _line: None,
         coordinator=target.address,
         manifest=manifest,
+        accept_rollback=accept_rollback,
         reach=reach,
     )
     return RecoverResult(
@@ -132,8 +137,11 @@ def recover_local(
         say=say,
         reach=Reach(limit_s=timeout_s),
     )
+    known = known_transition(settings, FOLDER)
     target.ask(
-        given.manifest, lambda session: session.recover(seed=seed, salt=salt, force=False), key
+        given.manifest,
+        lambda session: session.recover(seed=seed, salt=salt, force=False, known=known),
+        key,
     )
     history = target.ask(given.manifest, lambda session: session.get_manifests())
     if history.manifests[-1:] == (given.content,):

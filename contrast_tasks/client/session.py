@@ -72,11 +72,18 @@ class Session:
 
         return userapi.get_manifests(self.channel, CALL_LIMIT_S)
 
-    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
-        """Give a restarted Coordinator its seed back."""
+    def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
+        """Give a restarted Coordinator its seed back; known: a transition seen before (32 bytes), empty for none."""
         from contrast_tasks.api import userapi
 
-        userapi.recover(self.channel, seed=seed, salt=salt, timeout_s=CALL_LIMIT_S, force=force)
+        userapi.recover(
+            self.channel,
+            seed=seed,
+            salt=salt,
+            timeout_s=CALL_LIMIT_S,
+            force=force,
+            known_transition=known,
+        )
 
 
 @contextmanager

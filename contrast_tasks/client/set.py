@@ -30,7 +30,8 @@ from contrast_tasks.client.history import (
 from contrast_tasks.client.honoured import refuse_lost_owners, refuse_unhonoured
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.session import Session
-from contrast_tasks.client.verify import write_certificates
+from contrast_tasks.client.transitions import LATEST_FILE
+from contrast_tasks.client.verify import FOLDER, write_certificates
 from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
 from contrast_tasks.kube.annotated import policies_of
@@ -233,7 +234,11 @@ class _Update:
             is_repeat=is_repeat,
             manifest_sha256=sha256_hex(self.content),
             mesh_ca_sha256=certificate_sha256(history.mesh_ca_pem),
-            files=(*write_certificates(self.root, history), *self.share_files),
+            files=(
+                *write_certificates(self.root, history),
+                *self._write(f"{FOLDER}/{LATEST_FILE}", newest_transition(history).hex().encode()),
+                *self.share_files,
+            ),
         )
 
     def _write_shares(self, content: bytes) -> tuple[str, ...]:

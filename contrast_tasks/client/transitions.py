@@ -30,6 +30,12 @@ def expected_transition(settings: Settings, given_hex: str | None, folder: str) 
     return _parse(content.decode("ascii", "replace").strip(), name)
 
 
+def known_transition(settings: Settings, folder: str) -> bytes:
+    """Return the transition (32 bytes) that the last `set` or `verify` saw, empty if there was none. Raises UsageError."""
+    known = expected_transition(settings, None, folder)
+    return b"" if known == NO_TRANSITION else known
+
+
 def read_signature(path: Path, name: str) -> bytes:
     """Return an owner's signature from a file. Raises UsageError unless it is ASN.1 DER; name: of the file in messages."""
     content = read_input(path, name, "signature", hint=f"'{command('sign')}' makes one")

@@ -60,13 +60,14 @@ def run_verify(
     manifest: Path | None = None,
     folder: Path | None = None,
     folder_name: str = "",
+    accept_rollback: bool = False,
     reach: Reach = USUAL_REACH,
 ) -> VerifyResult:
     """Verify that a genuine Coordinator has exactly the given manifest in force.
 
     coordinator: host:port of its user API, or the URL under which its HTTP attestation is; None: the local deployment's.
     manifest: by default the project's own. folder: for the history, called `folder_name` in messages; by default verify/
-    of the project.
+    of the project. accept_rollback: replace the kept history by an older one.
     Raises EvidenceRejected (41), MismatchError (42), CoordinatorUnreachable (40).
     """
     given = load_manifest(settings, manifest)
@@ -83,7 +84,7 @@ def run_verify(
     shown = FOLDER if folder is None else (folder_name or str(folder)).rstrip("/")
     if _is_of_other_root(place, history):
         say(f"{subject} has another root CA than the one in {shown}/: it began a new history")
-    else:
+    elif not accept_rollback:
         refuse_rollback(history, place, subject=subject, folder=shown)
     changed = write_history(place, history)
     check_history(history, subject)

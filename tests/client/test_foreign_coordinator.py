@@ -124,7 +124,7 @@ def test_the_reference_products_coordinator_can_be_set_updated_and_verified(
     again = run_verify(project.settings, say=said.append, coordinator=coordinator)
 
     assert (first.generation, second.generation, again.generations) == (1, 2, 2)
-    assert first.files == ("coordinator-root-ca.pem", "mesh-ca.pem")
+    assert first.files == ("coordinator-root-ca.pem", "mesh-ca.pem", "verify/latest-transition")
     assert seen.root_ca_sha256 != again.root_ca_sha256
     assert again.mesh_ca_sha256 == second.mesh_ca_sha256
 

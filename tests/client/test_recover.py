@@ -139,6 +139,33 @@ def test_a_coordinator_that_needs_no_recovery_says_so(project: Project, processo
     assert caught.value.hint == "see what it has in force with 'contrast-tasks verify'"
 
 
+def test_a_restored_older_history_is_recovered_only_on_purpose(
+    project: Project, processor: Path
+) -> None:
+    """Whoever can write to the store restores a manifest that was replaced; only a client knows of the newer one."""
+    latest = project.root / "state" / "transitions" / "latest"
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+        older = latest.read_bytes()
+        revoked = project.manifest.read_bytes()
+        project.manifest.write_bytes(revoked + b"\n")
+        run_set(project.settings, say=quiet, coordinator=address)
+    latest.write_bytes(older)
+    with running_coordinator(project, processor=processor) as address:
+        with pytest.raises(CoordinatorUnreachable, match="was rolled back") as caught:
+            run_recover(project.settings, say=quiet, coordinator=address)
+        with pytest.raises(CoordinatorUnreachable, match="recovery mode"):
+            run_verify(project.settings, say=quiet, coordinator=address)
+
+        project.manifest.write_bytes(revoked)
+        done = run_recover(project.settings, say=quiet, coordinator=address, accept_rollback=True)
+        run_verify(project.settings, say=quiet, coordinator=address)
+
+    assert caught.value.exit_code == 40
+    assert "--accept-rollback" in caught.value.hint
+    assert done.generation == 1
+
+
 def test_a_coordinator_without_a_history_has_nothing_to_recover(
     project: Project, processor: Path
 ) -> None:

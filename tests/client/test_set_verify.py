@@ -89,7 +89,7 @@ def test_set_writes_the_certificates_and_verify_the_history(
 
     assert (done.generation, found.generations) == (1, 1)
     assert done.mesh_ca_sha256 == found.mesh_ca_sha256
-    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem")
+    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem", "verify/latest-transition")
     verify = project.root / "verify"
     assert sorted(path.name for path in verify.iterdir()) == sorted(
         [
@@ -144,7 +144,7 @@ def test_an_update_changes_the_mesh_ca_and_keeps_the_root(
 
     after = run_verify(project.settings, say=said.append, coordinator=coordinator)
     assert done.generation == 2
-    assert done.files == ("mesh-ca.pem",)
+    assert done.files == ("mesh-ca.pem", "verify/latest-transition")
     assert after.root_ca_sha256 == before.root_ca_sha256
     assert after.mesh_ca_sha256 != before.mesh_ca_sha256
     assert (project.root / "verify" / "manifest.1.json").exists()

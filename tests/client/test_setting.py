@@ -155,7 +155,12 @@ def test_seed_shares_are_kept_before_anything_else_can_fail(
     document = json.loads((project.root / "seed-shares.json").read_bytes())
     assert document == SHARES
     assert (done.generation, len(server.manifests)) == (1, 1)
-    assert done.files == ("coordinator-root-ca.pem", "mesh-ca.pem", "seed-shares.json")
+    assert done.files == (
+        "coordinator-root-ca.pem",
+        "mesh-ca.pem",
+        "verify/latest-transition",
+        "seed-shares.json",
+    )
     assert [line for line in said if "seed shares were lost" in line] == []
 
 

@@ -14,6 +14,7 @@ from coordinator.state import (
     HistoryInconsistent,
     InRecovery,
     NoManifest,
+    RolledBack,
     State,
 )
 from coordinator.store.base import StoreConflict, StoreError
@@ -296,6 +297,36 @@ def test_recovery_with_another_seed_is_refused(store: MemoryStore) -> None:
     assert f"found a signature over {head.transition_hash.hex()}" in text
     assert "wanted one by the key with sha256 " in text
     assert restarted.status().name == "recovery"
+
+
+def test_a_restored_older_head_is_not_served_to_who_knows_a_newer_one(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    first = update(guard, None)
+    older = store.get("transitions/latest")
+    second = update(guard, first, OTHER)
+    store.set("transitions/latest", older)
+    restarted = make_guard(store)
+
+    with pytest.raises(RolledBack) as caught:
+        restarted.reset(None, lambda _manifest: ENGINE, known=second.latest.transition_hash)
+
+    assert first.latest.transition_hash.hex() in str(caught.value)
+    assert second.latest.transition_hash.hex() in str(caught.value)
+    assert restarted.status().name == "recovery"
+
+
+@pytest.mark.parametrize("seen", [0, 1, 2])
+def test_who_knows_any_transition_up_to_the_newest_recovers(store: MemoryStore, seen: int) -> None:
+    guard = make_guard(store)
+    states = [update(guard, None)]
+    for _ in range(2):
+        states.append(update(guard, states[-1]))
+    restarted = make_guard(store)
+
+    known = states[seen].latest.transition_hash
+    after = restarted.reset(None, lambda _manifest: ENGINE, known=known)
+
+    assert after.generation == 3
 
 
 def test_there_is_nothing_to_recover_from_at_first(guard: Guard) -> None:

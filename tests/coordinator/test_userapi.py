@@ -513,6 +513,34 @@ def test_a_seedshare_owner_recovers_the_same_manifest_and_root(
     assert str(again) == "coordinator is already recovered"
 
 
+def test_a_history_without_what_the_caller_knows_is_refused_as_rolled_back(
+    restarted: tuple[Guard, pb.SetManifestResponse], seedshare_owner: Caller
+) -> None:
+    guard, first = restarted
+    seed, salt = seed_of(first, seedshare_owner)
+    request = pb.RecoverRequest(Seed=seed, Salt=salt, KnownTransition=b"\x11" * 32)
+
+    refusal = refused(lambda: recover(request, seedshare_owner.identity, guard))
+
+    assert refusal.code is PRECONDITION
+    assert refusal.reason == "rolled-back"
+    assert "11" * 32 in str(refusal)
+    assert guard.status().name == "recovery"
+
+
+def test_a_known_transition_of_the_wrong_length_is_invalid(
+    restarted: tuple[Guard, pb.SetManifestResponse], seedshare_owner: Caller
+) -> None:
+    guard, first = restarted
+    seed, salt = seed_of(first, seedshare_owner)
+    request = pb.RecoverRequest(Seed=seed, Salt=salt, KnownTransition=bytes(31))
+
+    refusal = refused(lambda: recover(request, seedshare_owner.identity, guard))
+
+    assert refusal.code is INVALID
+    assert str(refusal) == "known transition has 31 bytes, wanted 32"
+
+
 def test_there_is_nothing_to_recover_before_the_first_set(
     guard: Guard, seedshare_owner: Caller
 ) -> None:

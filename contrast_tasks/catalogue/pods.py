@@ -55,6 +55,11 @@ IMAGE_USER_NAME = define(
     "the user of the image is a name, which a node without the files of the image cannot look up",
     "the guest pulls the image, so its node may not see them; set runAsUser and runAsGroup of the container",
 )
+SERVICE_LINK = define(
+    "G218 service-link warning",
+    "the kubelet sets a variable for a Service, and an image or another Service of the namespace has it too",
+    advice="set enableServiceLinks: false in the pod, give the variable under env of the container, or rename the Service",
+)
 ENV_NAME = define(
     "G211 env-name error",
     "the name of an environment variable is malformed",

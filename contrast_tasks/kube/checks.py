@@ -4,7 +4,7 @@
 Source: docs/internals/generate.md 6.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from contrast_tasks import catalogue
@@ -20,6 +20,7 @@ from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates
 from contrast_tasks.kube.processors import check_processors
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform
+from contrast_tasks.pods.service_links import link_variables
 from contrast_tasks.releases.support import SEVERAL_COORDINATORS
 from contrast_tasks.releases.table import Release
 
@@ -61,6 +62,7 @@ def check_deployment(
         *duplicates(documents),
         *_not_confidential(documents, is_confidential),
         *_without_ingress(documents, is_confidential, has_ingress),
+        *_clashing_services(documents, is_confidential),
         *_coordinators(documents, needs_coordinator=needs_coordinator),
         *_missing_configs(documents),
         *(finding for doc in documents for finding in doc.findings),
@@ -104,6 +106,44 @@ def _without_ingress(
         and not has_ingress(doc)
         and is_confidential(doc)
     ]
+
+
+def _clashing_services(
+    documents: Sequence[DocIndex], is_confidential: Callable[[DocIndex], bool]
+) -> Iterator[Finding]:
+    """Yield a finding for each Service with variables of another one, where confidential pods get them.
+
+    Services `redis` and `redis-service` both give REDIS_SERVICE_PORT; whose value arrives is left to chance.
+    """
+    services = [doc for doc in documents if doc.ports]
+    told: set[str] = set()
+    if services:
+        told = {
+            doc.effective_namespace
+            for doc in documents
+            if doc.is_workload
+            and doc.role != ROLE_COORDINATOR
+            and not doc.has_no_links
+            and is_confidential(doc)
+        }
+    first: dict[tuple[str, str], DocIndex] = {}
+    for doc in services:
+        if doc.effective_namespace not in told:
+            continue
+        shared: dict[int, tuple[DocIndex, list[str]]] = {}
+        for variable in link_variables(doc.name, doc.ports):
+            other = first.setdefault((doc.effective_namespace, variable), doc)
+            if other.name != doc.name:
+                shared.setdefault(id(other), (other, []))[1].append(variable)
+        for other, variables in shared.values():
+            yield Finding(
+                catalogue.SERVICE_LINK,
+                doc.where,
+                f"the Services {doc.name} and {other.name} at {other.where} both set {', '.join(variables)} in pods of"
+                f" their namespace; which of the two values arrives is left to chance",
+                f"set enableServiceLinks: false in the pods, give {', '.join(variables)} under env of containers that read"
+                " it, or rename one of the two",
+            )
 
 
 def _coordinators(documents: Iterable[DocIndex], *, needs_coordinator: bool) -> list[Finding]:

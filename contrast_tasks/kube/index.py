@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
+from contrast_tasks.pods.service_links import ServicePort
 from contrast_tasks.records import Record
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class DocIndex(Record):
     """One Kubernetes object.
 
     index, line: as in kube.documents.Document. sha256: of the object's own text, comments included.
-    namespace: as written, "" if absent. selector: of a Service.
+    namespace: as written, "" if absent. selector, ports: of a Service; ports only if it has an address, for which the
+    kubelet sets variables in the pods, has_no_links: those that want none.
     images, references, service_account, role, runtime_class, pod_labels, annotations: of the pod; the annotations
     are the effective ones with our prefix.
     findings: of an object that runs no pods; workloads are checked once the settings are applied.
@@ -55,7 +57,9 @@ class DocIndex(Record):
     runtime_class: str = ""
     pod_labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
+    has_no_links: bool = False
     selector: Mapping[str, str] = {}
+    ports: tuple[ServicePort, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -135,6 +139,7 @@ def index_readable(text: str, file: str) -> tuple[FileIndex, list[Finding]]:
                 sha256=sha256_hex(document.text.encode()),
                 is_workload=is_workload,
                 selector=_selector(obj),
+                ports=tuple(_ports(obj)),
                 **(_pod(document) if is_workload else {"findings": tuple(check_plain(document))}),
             )
         )
@@ -163,6 +168,7 @@ def _pod(document: "Document") -> dict[str, Any]:
         "runtime_class": workloads.runtime_class(obj),
         "pod_labels": _texts(workloads.pod_metadata(obj), "labels"),
         "annotations": workloads.annotations(obj),
+        "has_no_links": workloads.pod_spec(obj).get("enableServiceLinks") is False,
     }
 
 
@@ -210,6 +216,20 @@ def _selector(obj: Mapping[str, Any]) -> dict[str, str]:
     return _texts(spec, "selector") if is_service and isinstance(spec, dict) else {}
 
 
+def _ports(obj: Mapping[str, Any]) -> Iterator[ServicePort]:
+    """Yield the ports of a Service; one without an address of its own has none."""
+    spec = obj.get("spec")
+    if obj.get("kind") != "Service" or obj.get("apiVersion") != "v1" or not isinstance(spec, dict):
+        return
+    if spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName":
+        return
+    ports = spec.get("ports")
+    for port in ports if isinstance(ports, list) else ():
+        if isinstance(port, dict) and isinstance(port.get("port"), int):
+            protocol = str(port.get("protocol") or "TCP").upper()
+            yield ServicePort(port["port"], str(port.get("name") or ""), protocol)
+
+
 def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:
     found = obj.get(key)
     items = found.items() if isinstance(found, dict) else ()
@@ -219,6 +239,7 @@ def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:
 def _document_json(doc: DocIndex) -> dict[str, Any]:
     members = {name: getattr(doc, name) for name in doc.parts if name != "file"}
     members["images"] = list(doc.images)
+    members["ports"] = [list(port) for port in doc.ports]
     members["references"] = [vars(reference) for reference in doc.references]
     members["findings"] = [finding.to_json() for finding in doc.findings]
     always = {"index", "line", "kind", "api_version", "namespace", "name", "sha256", "is_workload"}
@@ -229,5 +250,6 @@ def _document_from_json(document: Mapping[str, Any], file: str) -> DocIndex:
     members = {"file": file, **document}
     members["images"] = tuple(document.get("images", ()))
     members["references"] = tuple(ConfigUse(**use) for use in document.get("references", ()))
+    members["ports"] = tuple(ServicePort(*port) for port in document.get("ports", ()))
     members["findings"] = tuple(map(Finding.from_json, document.get("findings", ())))
     return DocIndex(**members)

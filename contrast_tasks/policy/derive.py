@@ -19,6 +19,7 @@ from contrast_tasks.policy.fields import check_container, check_pod
 from contrast_tasks.policy.gpus import container_gpus
 from contrast_tasks.policy.hostnames import pod_hostname
 from contrast_tasks.policy.layers import check_disks, image_layers
+from contrast_tasks.policy.links import report_links
 from contrast_tasks.policy.model import ImageFacts, PolicyInput, Profile
 from contrast_tasks.policy.mounts import SERVICE_ACCOUNT, container_mounts, pause_mounts
 from contrast_tasks.policy.names import (
@@ -183,6 +184,7 @@ def _container(
 ) -> tuple[Container, tuple[tuple[Volume, Mount], ...]]:
     image = _image(context, place)
     env = ContainerEnvironment(context, place, image)
+    report_links(context, place, image, env)
     process = container_process(context, place, image, env)
     mounts, own = container_mounts(context, place, image)
     privileged, gpus = is_privileged(place), container_gpus(place)

@@ -58,7 +58,8 @@ class PolicyInput(Record):
     images: by reference, as written in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace, name),
     with base64 decoded; ConfigMap binaryData is bytes. block_claims: volumeMode of a StatefulSet's claim templates by
     name. indexed_job: whether the Job sets JOB_COMPLETION_INDEX. service_account_automount: as the ServiceAccount
-    object sets it. path: of the template in its object.
+    object sets it. services: name and place of the Service of the namespace that sets a variable, by the variable.
+    path: of the template in its object.
     """
 
     pod_metadata: Mapping[str, Any]
@@ -69,6 +70,7 @@ class PolicyInput(Record):
     block_claims: Mapping[str, str] = {}
     indexed_job: bool = False
     service_account_automount: bool = True
+    services: Mapping[str, str] = {}
     path: Path = ()
 
 

@@ -1,12 +1,14 @@
 """Make the input of the policy generator from a prepared object, its locked images, and its ConfigMaps and Secrets."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from contrast_tasks.images.lock import Layer, LockedImage
 from contrast_tasks.images.lost import WORDS
 from contrast_tasks.kube import workloads
 from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, Owner, PolicyInput
+
+NO_SERVICES: Final[Mapping[str, str]] = {}
 
 
 def policy_input(
@@ -15,8 +17,9 @@ def policy_input(
     images: Mapping[str, ImageFacts],
     configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
     service_account_automount: bool = True,
+    services: Mapping[str, str] = NO_SERVICES,
 ) -> PolicyInput:
-    """Return the policy input of a workload; images, configs, service_account_automount: as in PolicyInput.
+    """Return the policy input of a workload; images, configs, service_account_automount, services: as in PolicyInput.
 
     A missing pod template gives an empty pod, which `derive` reports. Raises KeyError if the object runs no pods.
     """
@@ -36,6 +39,7 @@ def policy_input(
         block_claims=workloads.claim_modes(obj),
         indexed_job=job.get("completionMode") == "Indexed",
         service_account_automount=service_account_automount,
+        services=services,
         path=workloads.template_path(obj),
     )
 

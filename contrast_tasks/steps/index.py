@@ -17,6 +17,7 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
+from contrast_tasks.pods.service_links import ServicePort
 from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
@@ -27,12 +28,13 @@ from contrast_tasks.steps.sources import Found, find_sources
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
 
+LIMIT_RANGE = "LimitRange"
 _COORDINATOR = "coordinator.yml"
 # The name of the Coordinator's template among the sources.
 COORDINATOR_SOURCE = f"<{_COORDINATOR}>"
 
-# Kinds that workloads take values from; a change concerns the workloads that name the object.
-_CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount")
+# Kinds that workloads take values from; a change concerns the workloads that name the object, or all of the namespace.
+_CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount", LIMIT_RANGE)
 
 Entries = Mapping[str, Mapping[str, Any]]
 
@@ -60,6 +62,15 @@ class Workload(NamedTuple):
     uses: tuple[tuple[str, str, str], ...]
 
 
+class Service(NamedTuple):
+    """A Service for which the kubelet sets variables; place: file and line."""
+
+    namespace: str
+    name: str
+    place: str
+    ports: tuple[ServicePort, ...]
+
+
 class SourceFile(Record):
     """One source.
 
@@ -81,8 +92,8 @@ class Index(Record):
     """All sources in the order they were found; findings: those of the search itself.
 
     workloads: by id, the first of two with the same name. directories: every folder searched.
-    configs, places: text digest, and (file, position), of each ConfigMap, Secret and ServiceAccount by
-    (kind, namespace, name).
+    configs, places: text digest, and (file, position), of each ConfigMap, Secret, ServiceAccount and LimitRange by
+    (kind, namespace, name). services: those with an address.
     """
 
     files: tuple[SourceFile, ...]
@@ -91,6 +102,7 @@ class Index(Record):
     workloads: Mapping[str, Workload] = MappingProxyType({})
     configs: Mapping[tuple[str, str, str], str] = MappingProxyType({})
     places: Mapping[tuple[str, str, str], tuple[str, int]] = MappingProxyType({})
+    services: tuple[Service, ...] = ()
 
 
 class Indexed(Record):
@@ -181,6 +193,7 @@ def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: Found) 
     workloads: dict[str, Workload] = {}
     configs: dict[tuple[str, str, str], str] = {}
     places: dict[tuple[str, str, str], tuple[str, int]] = {}
+    services: list[Service] = []
     for source, entry in files:
         for *members, images, used in entry["workloads"]:
             workload = Workload._make([*members, tuple(images), tuple(map(tuple, used))])
@@ -188,6 +201,9 @@ def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: Found) 
         for kind, namespace, name, digest, position in entry["configs"]:
             configs.setdefault((kind, namespace, name), digest)
             places.setdefault((kind, namespace, name), (source.file, position))
+        for namespace, name, line, ports in entry["services"]:
+            ports_of = tuple(ServicePort(*port) for port in ports)
+            services.append(Service(namespace, name, f"{source.file}:{line}", ports_of))
     return Index(
         files=tuple(source for source, _ in files),
         findings=tuple(found.findings),
@@ -195,12 +211,13 @@ def _index(files: Sequence[tuple[SourceFile, Mapping[str, Any]]], found: Found) 
         workloads=workloads,
         configs=configs,
         places=places,
+        services=tuple(services),
     )
 
 
-def _rows(facts: "FileIndex") -> tuple[list[Any], list[Any]]:
-    """Return the rows of Workload and of configs that a file's documents give."""
-    workloads, configs = [], []
+def _rows(facts: "FileIndex") -> dict[str, list[Any]]:
+    """Return the rows of workloads, of configs and of Services that a file's documents give."""
+    workloads, configs, services = [], [], []
     for doc in facts.documents:
         if doc.is_workload:
             account = ("ServiceAccount", doc.effective_namespace, doc.service_account)
@@ -223,7 +240,10 @@ def _rows(facts: "FileIndex") -> tuple[list[Any], list[Any]]:
             workloads.append(list(workload))
         elif doc.kind in _CONFIG_KINDS:
             configs.append([doc.kind, doc.effective_namespace, doc.name, doc.sha256, doc.index])
-    return workloads, configs
+        elif doc.ports:
+            ports = [list(port) for port in doc.ports]
+            services.append([doc.effective_namespace, doc.name, doc.line, ports])
+    return {"workloads": workloads, "configs": configs, "services": services}
 
 
 def _current(
@@ -266,12 +286,10 @@ def _parsed(content: bytes, path: str, parsed: "dict[str, FileIndex]") -> dict[s
     except KubeError as error:
         findings = tuple(error.findings)
     parsed[path] = facts
-    workloads, configs = _rows(facts)
     documents = [{**document, "sha256": ""} for document in facts.to_json()["documents"]]
     return {
         "facts": sha256_hex(canonical_json(documents)),
-        "workloads": workloads,
-        "configs": configs,
+        **_rows(facts),
         "findings": [finding.to_json() for finding in findings],
     }
 

@@ -167,6 +167,7 @@ def expectations_of(
         images=images,
         configs=_configs(project, workload, lock),
         service_account_automount=_automounts(project, workload, lock),
+        services=project.namespaces.services(workload),
     )
     document = document_of(project, workload, lock)
 
@@ -191,9 +192,9 @@ def _locked(lock: Lock, reference: str) -> LockedImage | None:
 
 
 def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, str, str], Document]:
-    """Return the documents among the sources that a workload names, by (kind, namespace, name)."""
+    """Return the documents among the sources that a workload takes values from, by (kind, namespace, name)."""
     found = {}
-    for use in workload.uses:
+    for use in project.namespaces.uses(workload):
         if use in project.index.places:
             file, position = project.index.places[use]
             found[use] = documents_of(project, file, lock)[position]
@@ -201,7 +202,7 @@ def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, s
 
 
 def objects_used(project: Project, workload: Workload, lock: Lock) -> list[dict[str, Any]]:
-    """Return the ConfigMaps, Secrets and ServiceAccounts among the sources that a workload names."""
+    """Return the objects among the sources that a workload takes values from, but Services."""
     return [document.obj for document in _used(project, workload, lock).values()]
 
 
@@ -214,7 +215,7 @@ def _configs(
     """
     found: dict[tuple[str, str | None, str], dict[str, str | bytes]] = {}
     for (kind, _, name), document in _used(project, workload, lock).items():
-        if kind != "ServiceAccount" and not _errors_in(document):
+        if kind in ("ConfigMap", "Secret") and not _errors_in(document):
             found[kind, workload.namespace or None, name] = config_data(document.obj)
     return found
 

@@ -19,6 +19,7 @@ from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.model import Settings, WorkloadSettings
 from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
+from contrast_tasks.steps.namespaces import Namespaces
 
 # The simulated processor of platform `local`, relative to the project.
 
@@ -148,6 +149,11 @@ class Project(Record):
     def workload_settings(self, workload: Workload) -> WorkloadSettings | None:
         """Return what contrast.toml declares for a workload."""
         return self.settings.workload(workload.key)
+
+    @cached_property
+    def namespaces(self) -> Namespaces:
+        """Return what workloads get from objects of their namespace."""
+        return Namespaces(self.index)
 
     @cached_property
     def confidential(self) -> frozenset[str]:

@@ -16,6 +16,7 @@ from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.files import canonical_json, norm_path, sha256_hex
 from contrast_tasks.platforms import platform
+from contrast_tasks.pods.service_links import is_link
 from contrast_tasks.settings.outputs import PROCESSOR
 from contrast_tasks.signatures import signature_of
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
@@ -58,6 +59,7 @@ class ProjectInputs:
         self._lock_path = str(project.root / project.settings.lock)
         self._lock_signature: tuple[int, ...] | None = None
         self._locked: dict[str, str] = {}
+        self._links: dict[str, list[str]] = {}
         self._workloads: dict[str, Inputs] = {}
         self._images: dict[tuple[str, ...], tuple[Mapping[str, str], str]] = {}
 
@@ -72,7 +74,7 @@ class ProjectInputs:
         if signature != self._lock_signature:
             content = Path(self._lock_path).read_bytes() if signature else b""
             self._lock_signature = signature
-            self._locked = _locked(content, self._project.used_images)
+            self._locked, self._links = _locked(content, self._project.used_images)
             self._workloads, self._images = {}, {}
 
     def workload(self, name: str) -> Inputs:
@@ -94,9 +96,15 @@ class ProjectInputs:
             # The place of a declaration does not affect the policy.
             values = [_plain(getattr(declared, each.attribute)) for each in declared.members]
             parts[f'[workloads."{entry.key}"]'] = _of(values)
-        for use in entry.uses:
+        namespaces = self._project.namespaces
+        for use in namespaces.uses(entry):
             parts["/".join(use)] = configs.get(use, _ABSENT)
-        images, images_text = self._lock_of(self._project.images_of(entry))
+        used = self._project.images_of(entry)
+        for variable in sorted({name for image in used for name in self._links.get(image, ())}):
+            parts[f"the Service that sets {variable}"] = namespaces.services(entry).get(
+                variable, _ABSENT
+            )
+        images, images_text = self._lock_of(used)
         text = f"{self._common_text}\0{_text(parts)}\0{images_text}"
         return Inputs(sha256_hex(text.encode()), self._common, parts, images)
 
@@ -316,25 +324,31 @@ def _named(digests: Mapping[str, str]) -> dict[str, str]:
     return {f"[{table}] {name}" if name else table: digest for (table, _, name), digest in tables}
 
 
-def _locked(content: bytes, references: Iterable[str]) -> dict[str, str]:
-    """Return the digest of the lock's entry of each reference that has one.
+def _locked(
+    content: bytes, references: Iterable[str]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the digest of the lock's entry of each reference that has one, and its variables that a Service could set.
 
     Only references spelled otherwise than in the file need it parsed in earnest. Whatever is wrong with the file is for
     the tasks of the lock and of the workload to say.
     """
     try:
-        entries = {
-            image["reference"]: sha256_hex(canonical_json(image))
-            for image in json.loads(content)["images"]
-        }
+        images = {image["reference"]: image for image in json.loads(content)["images"]}
+        images |= _spelled_otherwise(content, [name for name in references if name not in images])
+        digests = {name: sha256_hex(canonical_json(image)) for name, image in images.items()}
+        links = {name: _links(image["config"]["env"]) for name, image in images.items()}
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    others = [reference for reference in references if reference not in entries]
-    return {**entries, **_spelled_otherwise(content, others)}
+        return {}, {}
+    return digests, links
 
 
-def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _links(env: Iterable[str]) -> list[str]:
+    names = (entry.partition("=")[0] for entry in env)
+    return [name for name in names if is_link(name)]
+
+
+def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     lock = None
     for reference in references:
         from contrast_tasks.images.lock import parse_lock
@@ -345,7 +359,7 @@ def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, s
         except ContrastError:
             continue
         if image is not None:
-            found[reference] = sha256_hex(canonical_json(to_json(image)))
+            found[reference] = to_json(image)
     return found
 
 

@@ -102,13 +102,16 @@ def check_memory(subject: Subject) -> None:
             if limit is not None:
                 found = f"the memory limit {limit}, which means no limit"
                 spot = (*place, "limits", "memory")
-            wanted = request if request and _size(request) else "700Mi"
+            has_request = bool(request and _size(request))
+            wanted = request if has_request else "700Mi"
+            # The default is for containers that say nothing.
+            table = f'[workloads."{subject.key}"]' if has_request else "[defaults]"
             subject.report(
                 catalogue.MEMORY_LIMIT,
                 spot,
                 f"container {name} has {found}, expected limit and request of the same value",
-                f"set resources.limits.memory and resources.requests.memory to {wanted}, or memory in"
-                " contrast.toml",
+                f"set resources.limits.memory and resources.requests.memory to {wanted}"
+                + f', or memory = "{wanted}" under {table} in contrast.toml' * (limit is None),
             )
         elif request is None:
             subject.report(

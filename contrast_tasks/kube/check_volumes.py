@@ -39,7 +39,8 @@ def check_volumes(subject: Subject) -> None:
                     catalogue.VOLUME_MODE,
                     place,
                     f"container {container.get('name')} mounts the claim {name} as a file system,"
-                    " expected a block device under volumeDevices",
+                    " expected a block device that is encrypted in the guest",
+                    _way_out(name),
                 )
             elif name not in kinds:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
@@ -48,6 +49,14 @@ def check_volumes(subject: Subject) -> None:
             if name not in kinds and name not in claims:
                 place = (*path, "volumeDevices", number)
                 _no_volume(subject, place, container, name, [*kinds, *claims])
+
+
+def _way_out(claim: str) -> str:
+    """Return what to write instead of a mount of a claim; the initializer adds the device and the volume behind it."""
+    return (
+        f"set volumeMode: Block in the claim, add the annotation {annotations.SECURE_PV}: {claim}:{claim}-open, and"
+        f" mount {claim}-open here with mountPropagation: HostToContainer; if the data need not outlive the pod, use an emptyDir"
+    )
 
 
 def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:

@@ -140,11 +140,11 @@ def known_kind(volume: Mapping[str, Any]) -> VolumeKind:
 def guest_path(volume: Mapping[str, Any]) -> str:
     """Return the path of a hostPath that means the guest's own folder or device, "" for any other.
 
-    Only one in its shortest form, since the path is compared as text along the way.
+    Only one in its shortest form, but for a slash at its end, since the path is compared as text along the way.
     """
     source = volume.get("hostPath")
     path = source.get("path") if isinstance(source, dict) else None
-    if not isinstance(path, str) or posixpath.normpath(path) != path:
+    if not isinstance(path, str) or posixpath.normpath(path) != path.rstrip("/"):
         return ""
     is_own = any(path == each or path.startswith(f"{each}/") for each in _GUESTS_OWN)
     return path if is_own else ""

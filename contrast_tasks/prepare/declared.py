@@ -132,12 +132,13 @@ def _memory(
         limit = workloads.mapping_at(resources, "limits").get("memory")
         request = workloads.mapping_at(resources, "requests").get("memory")
         own = declared.memory if declared is not None else None
-        if declared is not None and own is not None and _differs(own, limit, request):
+        differing = _differing(own, {"limit": limit, "request": request}) if own else ""
+        if declared is not None and differing:
             path = (*subject.spec_path, "containers", number, "resources")
             subject.report(
                 catalogue.MEMORY_CONFLICT,
                 path,
-                f"container {container.get('name')} has the memory {limit or request} here, and memory"
+                f"container {container.get('name')} has the memory {differing} here, and memory"
                 f" is {own} at {declared.place('memory')}; expected one value",
             )
             continue
@@ -152,14 +153,16 @@ def _memory(
                 _put(container, ("resources", "requests", "memory"), value)
 
 
-def _differs(wanted: str, *found: Any) -> bool:
-    try:
-        return any(
-            value is not None and parse_quantity(value) != parse_quantity(wanted) for value in found
-        )
-    except QuantityError:
-        # The malformed quantity is reported elsewhere.
-        return False
+def _differing(wanted: str, found: Mapping[str, Any]) -> str:
+    """Return name and value of the first amount that is another one, "" if there is none."""
+    for name, value in found.items():
+        try:
+            if value is not None and parse_quantity(value) != parse_quantity(wanted):
+                return f"{name} {value}"
+        except QuantityError:
+            # The malformed quantity is reported elsewhere.
+            return ""
+    return ""
 
 
 def declared_annotations(declared: WorkloadSettings) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Names of the environment variables that one program of this project sets and another reads.
 
-The programs document their meaning: coordinator/options.py, guest/initializer.py, guest/sidecar.py and
-attestation/issuers/environment.py. local/shim/sitecustomize.py runs inside applications and repeats its two names.
+The programs document their meaning: coordinator/options.py, guest/initializer.py, guest/sidecar.py,
+packet_filter/deny.py and attestation/issuers/environment.py. local/shim/sitecustomize.py runs inside applications and repeats its two names.
 """
 
 from typing import Final
@@ -17,6 +17,7 @@ MESH_DISABLED: Final = "CONTRAST_SERVICE_MESH_DISABLED"
 MESH_DIR: Final = "CONTRAST_MESH_DIR"
 READY_FILE: Final = "CONTRAST_READY_FILE"
 LOCAL_MESH: Final = "CONTRAST_LOCAL_MESH"
+PACKET_FILTER: Final = "CONTRAST_PACKET_FILTER"
 ENVOY_BIN: Final = "CONTRAST_ENVOY_BIN"
 
 USER_API: Final = "CONTRAST_USER_API"

@@ -4,7 +4,8 @@ Its own evidence comes from the confidential guest it runs in, unless CONTRAST_E
 simulated processor. It judges peers by the evidence they present, by the kept endorsements, and by what a background thread
 has fetched from the vendors (CONTRAST_ENDORSEMENTS_FETCH=off forbids that); a handshake never waits for the network.
 Standard output stays empty; the log goes to standard error.
-Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address cannot be bound; 1 a bug of ours.
+Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address cannot be bound or
+the packet filter not opened; 1 a bug of ours.
 """
 
 import logging

@@ -15,6 +15,7 @@ from contrast_tasks.attestation.issuers.environment import (
 )
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.manifest.codec import parse_manifest
+from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
 from coordinator.attest import Attestation
 from coordinator.history import History
 from coordinator.listener import HttpListener
@@ -50,11 +51,15 @@ _HTTP_THREADS = 8
 def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]) -> None:
     """Serve until `wait` returns; everything that was started has stopped when this returns.
 
-    Raises ClusterError if an address cannot be bound, SettingsError for unusable evidence settings.
+    Raises ClusterError if an address cannot be bound or the guest's rule against connections not lifted, SettingsError for
+    unusable evidence settings.
     """
     guard = _open_guard(options)
     supply = supply_from_environment(environ, folder=options.endorsements, clock=guard.now)
     issuer = issuer_from_environment(environ, supply=supply)
+    if is_in_guest(environ):
+        # No initializer and no sidecar does it for the Coordinator.
+        _log.info("Incoming connections are let in", extra={"rules": lift_deny()})
     prepare(issuer, supply, wait_s=0)
     methods = (*user_methods(), *mesh_methods(claims_of))
     metrics = Metrics([(method.service, method.name) for method in methods])

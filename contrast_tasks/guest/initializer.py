@@ -10,6 +10,7 @@ CONTRAST_RETRY_SECONDS       pause between attempts, default 5
 CONTRAST_ENDORSEMENTS        folder of endorsements that the host does not deliver, default /var/lib/contrast-endorsements
 CONTRAST_ENDORSEMENTS_FETCH  on or off: ask the vendor for endorsements missing there; mirrors: see network.py
 CONTRAST_EVIDENCE            hardware (default) or a simulated processor
+CONTRAST_SERVICE_MESH_DISABLED  the pod has no mesh: lift the guest's rule against incoming connections, see packet_filter/deny.py
 
 CRYPTSETUP_DEVICE            an encrypted volume; refused, because this version cannot open one
 
@@ -35,6 +36,7 @@ from contrast_tasks.files import write_atomic
 from contrast_tasks.guest.credentials import verify_credentials
 from contrast_tasks.guest.process import Say, Terminated, begin
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -171,6 +173,8 @@ def run(environ: Mapping[str, str], say: Say) -> None:
         raise VolumeNotOpened(f"cannot open the encrypted volume on {device}: not supported yet")
     supply = supply_from_environment(environ)
     issuer = issuer_from_environment(environ, supply)
+    if environ.get(variables.MESH_DISABLED) and is_in_guest(environ):
+        say(f"incoming connections are let in, the guest's rule was there {lift_deny()} times")
     prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
     credentials = obtain(

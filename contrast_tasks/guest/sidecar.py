@@ -7,7 +7,9 @@ CONTRAST_SECRETS_DIR    folder of the initializer's files, default /contrast
 CONTRAST_MESH_DIR       folder for Envoy's files, default /
 CONTRAST_READY_FILE     written when all listeners are active, default /ready
 CONTRAST_ENVOY_BIN      the Envoy binary, default: that of the image
-CONTRAST_LOCAL_MESH     set by the local backend, see mesh/local.py
+CONTRAST_LOCAL_MESH     addresses instead of a packet filter, set by the local backend, see mesh/local.py
+CONTRAST_EVIDENCE       hardware (default) or a simulated processor
+CONTRAST_PACKET_FILTER  on: this is a pod's own network namespace although the processor is simulated
 
 Exit status: Envoy's own; 0 after SIGTERM or SIGINT; 1 if Envoy cannot be started.
 Source: docs/internals/service-mesh.md 4.
@@ -21,9 +23,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from contrast_tasks import variables
-from contrast_tasks.errors import ClusterError, ContrastError
+from contrast_tasks.attestation.issuers.environment import (
+    issuer_from_environment,
+    supply_from_environment,
+)
+from contrast_tasks.errors import ClusterError, ContrastError, SettingsError
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.guest.envoy_admin import active_listeners
+from contrast_tasks.guest.packet_filter import intercept
 from contrast_tasks.guest.process import Say, Terminated, begin, pause, wait_until
 from contrast_tasks.guest.secret_files import SecretFiles
 from contrast_tasks.linux import bound_to_parent
@@ -31,7 +38,9 @@ from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
 from contrast_tasks.mesh.envoy_binary import find_envoy
 from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
 from contrast_tasks.mesh.grammar import parse_environment
+from contrast_tasks.mesh.interception import Interception
 from contrast_tasks.mesh.local import parse_local_mesh
+from contrast_tasks.packet_filter.deny import is_in_guest
 
 FILES_LIMIT_S = 5.0
 READY_LIMIT_S = 60.0
@@ -90,23 +99,24 @@ def envoy_arguments(envoy: Path, extra: Sequence[str]) -> list[str]:
 def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
     """Run Envoy until it ends or a signal arrives; return the exit status."""
     local_text = environ.get(variables.LOCAL_MESH)
-    if local_text is None:
-        raise ClusterError(
-            "the packet filter that brings a guest's traffic to envoy is not installed",
-            hint="this version runs the mesh on platform local only",
-        )
-    local = parse_local_mesh(local_text)
+    local = None if local_text is None else parse_local_mesh(local_text)
     config = parse_environment(environ)
     files = SecretFiles.below(Path(environ.get(variables.SECRETS_DIR) or "/contrast"))
     folder = Path(environ.get(variables.MESH_DIR) or "/")
     ready = Path(environ.get(variables.READY_FILE) or "/ready")
     ready.unlink(missing_ok=True)
     envoy = find_envoy(environ)
+    interception = Interception()
+    if local is None:
+        _require_guest(environ)
+        interception = intercept(config, say)
     await_files(files)
     secrets = folder / _SECRETS_FOLDER
     for name, secret in secret_files(tls_paths(files)).items():
         write_atomic(secrets / name, pretty_json(secret))
-    bootstrap = render_bootstrap(config, secrets_directory=str(secrets), local=local)
+    bootstrap = render_bootstrap(
+        config, secrets_directory=str(secrets), local=local, interception=interception
+    )
     write_atomic(folder / _BOOTSTRAP_FILE, pretty_json(bootstrap))
     count = len(bootstrap["static_resources"]["listeners"])
     endpoint = admin_endpoint(config, local)
@@ -129,6 +139,16 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
             _stop(process)
     say(f"error: envoy ended with status {status}")
     return status if status > 0 else 1
+
+
+def _require_guest(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError outside of a guest, where the packet filter belongs to somebody else."""
+    issuer_from_environment(environ, supply_from_environment(environ))
+    if not is_in_guest(environ):
+        raise SettingsError(
+            "this is no guest, so the sidecar leaves its packet filter alone and cannot protect anything",
+            hint=f"{variables.PACKET_FILTER}=on says that this network namespace is the pod's own",
+        )
 
 
 def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -1,6 +1,6 @@
 """The Envoy bootstrap of one pod, from its mesh configuration, with static resources only.
 
-In a guest, the packet filter redirects connections to two transparent listeners: 15006 requires a client certificate,
+In a guest, the packet filter brings connections to two listeners: 15006 requires a client certificate,
 15007 does not. On the local platform there is no packet filter, so a pod has one listener for each port.
 Source: docs/internals/service-mesh.md 7 and its additions 1-7, 5 (IPv6), 8 (DNS).
 """
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from contrast_tasks.mesh.envoy_tls import downstream, upstream
 from contrast_tasks.mesh.grammar import MTLS_PORT, TLS_PORT
+from contrast_tasks.mesh.interception import Interception
 from contrast_tasks.mesh.local import LocalMesh
 from contrast_tasks.mesh.model import EgressEntry, MeshConfig
 
@@ -32,6 +33,7 @@ _KEEPALIVE_OPTIONS: Final = [
     {"level": level, "name": name, "int_value": value, "state": "STATE_PREBIND"}
     for level, name, value in ((1, 9, 1), (6, 4, 60), (6, 5, 10), (6, 6, 6))
 ]
+_GUEST: Final = Interception()
 _KEEPALIVE: Final = {"keepalive_time": 60, "keepalive_interval": 10, "keepalive_probes": 6}
 
 Resource = dict[str, Any]
@@ -43,15 +45,15 @@ def render_bootstrap(
     *,
     secrets_directory: str,
     local: LocalMesh | None = None,
-    dual_stack: bool = True,
+    interception: Interception = _GUEST,
 ) -> Resource:
     """Return the bootstrap as a JSON value.
 
     secrets_directory: has the files of `envoy_tls.secret_files`. local: addresses of a pod on the local platform.
-    dual_stack: whether the transparent listeners accept IPv6 too.
+    interception: how connections are brought to a guest's listeners.
     """
     if local is None:
-        listeners, clusters = _transparent_ingress(config, secrets_directory, dual_stack=dual_stack)
+        listeners, clusters = _guest_ingress(config, secrets_directory, interception)
     else:
         config = local.moved(config)
         listeners, clusters = _local_ingress(config, secrets_directory, local)
@@ -84,13 +86,13 @@ def _admin_address(config: MeshConfig, local: LocalMesh | None) -> Resource:
     return {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}
 
 
-def _transparent_ingress(
-    config: MeshConfig, secrets_directory: str, *, dual_stack: bool
+def _guest_ingress(
+    config: MeshConfig, secrets_directory: str, interception: Interception
 ) -> tuple[list[Resource], list[Resource]]:
     """Return the two listeners behind the packet filter, and their clusters; none if nothing is to be redirected to them."""
     if not config.has_ingress:
         return [], []
-    ip, more = ("::", {"ipv4_compat": True}) if dual_stack else ("0.0.0.0", {})  # noqa: S104
+    ip, more = ("::", {"ipv4_compat": True}) if interception.dual_stack else ("0.0.0.0", {})  # noqa: S104
 
     def chain(name: str, *, require_client: bool, peers: Sequence[str] = ()) -> Resource:
         socket = downstream(secrets_directory, require_client=require_client, peers=peers)
@@ -113,7 +115,7 @@ def _transparent_ingress(
         return {
             "name": name,
             "address": _address(ip, port, **more),
-            "transparent": True,
+            **({"transparent": True} if interception.is_transparent else {}),
             "listener_filters": [
                 {"name": "envoy.filters.listener.original_dst", "typed_config": original_dst}
             ],

@@ -232,15 +232,25 @@ def test_a_malformed_annotation_is_said_with_its_entry(
     assert "99999" in said
 
 
-def test_without_a_packet_filter_a_guests_sidecar_refuses_to_start(
-    environ: dict[str, str], run_module: Callable[..., tuple[int, str]]
+@pytest.mark.parametrize("named", ["", "simulated"])
+def test_outside_of_a_guest_the_packet_filter_is_left_alone(
+    environ: dict[str, str],
+    named: str,
+    processor_folder: Path,
+    run_module: Callable[..., tuple[int, str]],
 ) -> None:
     del environ["CONTRAST_LOCAL_MESH"]
+    if named:
+        environ["CONTRAST_EVIDENCE"] = f"simulated:{processor_folder}"
+        environ["CONTRAST_HOST_DATA"] = "0" * 64
+    else:
+        # Hardware is looked for, and this machine may have some.
+        environ["CONTRAST_PACKET_FILTER"] = "off"
 
     status, said = run_module("contrast_tasks.guest.sidecar", environ)
 
     assert status == 1
-    assert "the packet filter that brings a guest's traffic to envoy is not installed" in said
+    assert "this is no guest" in said or "which needs hardware" in said
 
 
 @pytest.mark.parametrize("name", ["key.pem", "certChain.pem", "mesh-ca.pem"])

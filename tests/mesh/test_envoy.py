@@ -9,6 +9,7 @@ import pytest
 
 from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
 from contrast_tasks.mesh.envoy_tls import TlsPaths, secret_files
+from contrast_tasks.mesh.interception import Interception
 from contrast_tasks.mesh.local import LocalMesh
 from tests.fakes.mesh import mesh_of
 
@@ -206,7 +207,9 @@ def test_a_moved_egress_listener_is_bound_at_its_new_place() -> None:
 
 
 def test_without_ipv6_the_transparent_listeners_are_on_ipv4() -> None:
-    bootstrap = render_bootstrap(mesh_of(), secrets_directory="/run/mesh", dual_stack=False)
+    bootstrap = render_bootstrap(
+        mesh_of(), secrets_directory="/run/mesh", interception=Interception(dual_stack=False)
+    )
 
     addresses = [
         entry["address"]["socket_address"] for entry in named(bootstrap, "listeners").values()

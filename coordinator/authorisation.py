@@ -7,7 +7,7 @@ Source: docs/internals/coordinator.md 4.4, 4.5, 6.1.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
@@ -53,10 +53,7 @@ def authorise_update(public_key_spki: bytes | None, in_force: "Manifest") -> Non
     listed = in_force.workload_owner_digests
     if not listed:
         raise _denied("validating peer: setting manifest is disabled")
-    if public_key_spki is None:
-        raise _denied("validating peer: no client certificate")
-    if not _is_listed(key_digest_hex(public_key_spki), listed):
-        raise _denied("validating peer: peer not authorized")
+    _authorise(public_key_spki, listed)
 
 
 def authorise_signature(
@@ -79,12 +76,26 @@ def authorise_signature(
 
 def authorise_recovery(public_key_spki: bytes | None, persisted: "Manifest") -> None:
     """Refuse unless the caller's key is a seed share owner of the manifest in the history."""
-    listed = persisted.seedshare_owner_pub_keys or ()
+    _authorise(public_key_spki, _seedshare_digests(persisted))
+
+
+def authorise_shares(public_key_spki: bytes | None, in_force: "Manifest") -> None:
+    """Refuse unless the caller's key is a seed share owner or a workload owner of the manifest in force."""
+    _authorise(
+        public_key_spki, (*_seedshare_digests(in_force), *(in_force.workload_owner_digests or ()))
+    )
+
+
+def _seedshare_digests(manifest: "Manifest") -> list[str]:
+    # Hex, as a manifest with other keys is not parsed.
+    listed = manifest.seedshare_owner_pub_keys or ()
+    return [hashlib.sha256(bytes.fromhex(key)).hexdigest() for key in listed]
+
+
+def _authorise(public_key_spki: bytes | None, listed: Sequence[str]) -> None:
     if public_key_spki is None:
         raise _denied("validating peer: no client certificate")
-    # Hex, as a manifest with other keys is not parsed.
-    digests = [hashlib.sha256(bytes.fromhex(key)).hexdigest() for key in listed]
-    if not _is_listed(key_digest_hex(public_key_spki), digests):
+    if not _is_listed(key_digest_hex(public_key_spki), listed):
         raise _denied("validating peer: peer not authorized")
 
 

@@ -27,6 +27,7 @@ from coordinator.state import Guard, HistoryInconsistent
 from coordinator.store.file import FileStore
 from coordinator.transport import (
     Context,
+    extension_methods,
     mesh_methods,
     serve_mesh_api,
     serve_user_api,
@@ -61,7 +62,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         # No initializer and no sidecar does it for the Coordinator.
         _log.info("Incoming connections are let in", extra={"rules": lift_deny()})
     prepare(issuer, supply, wait_s=0)
-    methods = (*user_methods(), *mesh_methods(claims_of))
+    methods = (*user_methods(), *extension_methods(), *mesh_methods(claims_of))
     metrics = Metrics([(method.service, method.name) for method in methods])
     context = Context(guard=guard, metrics=metrics)
     started, stop = threading.Event(), threading.Event()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 import grpc
 from google.protobuf.message import DecodeError
 
+from contrast_tasks.api import ext_pb2 as ext_pb
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
@@ -27,7 +28,7 @@ from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.state import Guard, State
-from coordinator.userapi import get_manifests, recover, set_manifest
+from coordinator.userapi import get_manifests, get_seed_shares, recover, set_manifest
 
 _log = logging.getLogger("coordinator.transport")
 
@@ -61,6 +62,12 @@ def user_methods() -> tuple[Method, ...]:
     )
 
 
+def extension_methods() -> tuple[Method, ...]:
+    """Return the methods that the reference product does not have, served beside the user API."""
+    parse = ext_pb.GetSeedSharesRequest.FromString
+    return (Method(userapi.EXTENSION, "GetSeedShares", parse, get_seed_shares),)
+
+
 def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method, ...]:
     """Return the methods of the mesh API; peers' Recover is not offered and answers UNIMPLEMENTED.
 
@@ -77,7 +84,7 @@ def serve_user_api(listen: tuple[str, int], *, issuer: Issuer, context: Context)
     Raises ClusterError when the address cannot be bound.
     """
     return serve(
-        partial(_register, userapi.SERVICES, user_methods(), context),
+        partial(_register_user_api, context),
         listen=listen,
         issuer=issuer,
         clock=context.guard.now,
@@ -135,6 +142,11 @@ class MeshGate:
             built = (state, self._make(state))
             self._built = built
         return built[1], state
+
+
+def _register_user_api(context: Context, server: grpc.Server, registry: Registry) -> None:
+    _register(userapi.SERVICES, user_methods(), context, server, registry)
+    _register((userapi.EXTENSION,), extension_methods(), context, server, registry)
 
 
 def _register(

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 import grpc
 
+from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import (
     REASON_CONFLICT,
@@ -26,7 +27,12 @@ from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
-from coordinator.authorisation import authorise_recovery, authorise_signature, authorise_update
+from coordinator.authorisation import (
+    authorise_recovery,
+    authorise_shares,
+    authorise_signature,
+    authorise_update,
+)
 from coordinator.ca import BadName, general_names
 from coordinator.history import HASH_BYTES
 from coordinator.refusal import Refusal
@@ -86,14 +92,25 @@ def set_manifest(
         "SetManifest succeeded",
         extra={"generation": new.generation, "transition": new.latest.transition_hash.hex()},
     )
-    response = pb.SetManifestResponse(RootCA=new.ca.root_ca_pem, MeshCA=new.ca.mesh_ca_pem)
-    if shares:
-        response.SeedSharesDoc.salt = engine.salt
-        response.SeedSharesDoc.SeedShares.extend(
-            pb.SeedShare(PublicKey=share.public_key_hex, EncryptedSeed=share.ciphertext)
-            for share in shares
-        )
-    return response
+    return pb.SetManifestResponse(
+        RootCA=new.ca.root_ca_pem,
+        MeshCA=new.ca.mesh_ca_pem,
+        SeedSharesDoc=_render_shares(engine, shares) if shares else None,
+    )
+
+
+def get_seed_shares(
+    _request: ext.GetSeedSharesRequest, identity: PeerIdentity, guard: Guard
+) -> ext.GetSeedSharesResponse:
+    """Return the seed for its owners once more: the answer of the first set may have been lost.
+
+    They are encrypted anew, as the seed is at hand and each share is for one owner only.
+    """
+    state = guard.current()
+    authorise_shares(identity.public_key_spki, state.manifest)
+    shares = _encrypt_seed(state.engine, state.manifest)
+    _log.info("GetSeedShares succeeded", extra={"generation": state.generation})
+    return ext.GetSeedSharesResponse(SeedSharesDoc=_render_shares(state.engine, shares))
 
 
 def get_manifests(
@@ -239,6 +256,16 @@ def _encrypt_seed(engine: SeedEngine, manifest: "Manifest") -> tuple[EncryptedSh
         return encrypt_seed(engine.seed, manifest.seedshare_owner_pub_keys or ())
     except BadOwnerKey as err:
         raise _invalid(f"initializing seed engine: {err}") from err
+
+
+def _render_shares(engine: SeedEngine, shares: Iterable[EncryptedShare]) -> pb.SeedShareDocument:
+    return pb.SeedShareDocument(
+        salt=engine.salt,
+        SeedShares=[
+            pb.SeedShare(PublicKey=share.public_key_hex, EncryptedSeed=share.ciphertext)
+            for share in shares
+        ],
+    )
 
 
 def _listing(hashes: list[str]) -> str:

@@ -44,10 +44,14 @@ class CoordinatorNotReady(CoordinatorUnreachable):
 
 
 class CoordinatorFailed(CoordinatorUnreachable):
-    """The Coordinator failed to do what was asked. is_damage: its stored state can no longer be read."""
+    """The Coordinator failed to do what was asked.
+
+    is_damage: its stored state can no longer be read. is_unknown: it has no such call.
+    """
 
     is_passing = False
     is_damage = False
+    is_unknown = False
 
 
 _HINTS = {
@@ -100,6 +104,7 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
         return CoordinatorNotReady(message, hint=hint, reason=reason, is_answer=is_answer)
     failed = CoordinatorFailed(message, hint=_HINTS.get(reason, "see the coordinator's log"))
     failed.is_damage = code is grpc.StatusCode.DATA_LOSS
+    failed.is_unknown = code is grpc.StatusCode.UNIMPLEMENTED
     return failed
 
 

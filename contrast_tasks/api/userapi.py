@@ -7,11 +7,13 @@ from typing import Any
 
 import grpc
 
+from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.calls import call_unary
 
 # Later releases of the reference product renamed the package, and with it the path on the wire.
 SERVICES = ("userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI")
+EXTENSION = "contrast.ext.v1.CoordinatorExt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,23 @@ def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
         if latest is None
         else LatestTransition(transition_hash=latest.TransitionHash, signature=latest.Signature),
     )
+
+
+def get_seed_shares(channel: grpc.Channel, timeout_s: float) -> dict[str, Any]:
+    """Return the content of seed-shares.json once more; the channel's client key must be an owner's.
+
+    Raises NotAuthorised, CoordinatorNotReady, CoordinatorFailed; `is_unknown` of the last tells that the Coordinator has no
+    such call.
+    """
+    response = call_unary(
+        channel,
+        (EXTENSION,),
+        "GetSeedShares",
+        ext.GetSeedSharesRequest(),
+        ext.GetSeedSharesResponse.FromString,
+        timeout_s=timeout_s,
+    )
+    return _seed_shares(response.SeedSharesDoc)
 
 
 def recover(

@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="even if its history lacks what the last set or verify saw: a manifest replaced since then is in force again",
     )
+    parser.add_argument(
+        "--fetch-shares",
+        action="store_true",
+        help="only write seed-shares.json again, from a coordinator that serves: the first set did not get them",
+    )
     parser.add_argument("--force", action="store_true", help="even if recovered peers exist")
 
 
@@ -38,6 +43,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         context.console.say(
             "warning: --workload-owner-key has no effect: the share's owner recovers, with --seedshare-owner-key"
         )
+    if arguments.fetch_shares:
+        return _fetch(arguments, context)
     result = run_recover(
         context.settings(is_project=False),
         say=context.console.say,
@@ -52,3 +59,20 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     for line in recover_lines(result):
         context.console.say(line)
     return Report(command="recover", result=asdict(result))
+
+
+def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
+    from contrast_tasks.client.coordinator import Reach
+    from contrast_tasks.client.recover import fetch_shares
+
+    files = fetch_shares(
+        context.settings(is_project=False),
+        say=context.console.say,
+        coordinator=arguments.coordinator,
+        manifest=file_argument(context, arguments.manifest),
+        owner_key=file_argument(context, arguments.seedshare_owner_key),
+        reach=Reach(limit_s=arguments.timeout),
+    )
+    for line in [f"wrote {file}" for file in files] or ["the seed shares are here already"]:
+        context.console.say(line)
+    return Report(command="recover", result={"files": files})

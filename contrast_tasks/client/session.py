@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.attestation.carriers import Carried, evidence_of
 from contrast_tasks.attestation.endorsements.edge import endorsements_folder
@@ -71,6 +71,12 @@ class Session:
         from contrast_tasks.api import userapi
 
         return userapi.get_manifests(self.channel, CALL_LIMIT_S)
+
+    def get_seed_shares(self) -> dict[str, Any]:
+        """Return the content of seed-shares.json once more."""
+        from contrast_tasks.api import userapi
+
+        return userapi.get_seed_shares(self.channel, CALL_LIMIT_S)
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
         """Give a restarted Coordinator its seed back; known: a transition seen before (32 bytes), empty for none."""

@@ -4,7 +4,6 @@ The client attests the Coordinator against the manifest it is about to set. Befo
 deployment must have the same policies.
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,11 +28,12 @@ from contrast_tasks.client.history import (
 )
 from contrast_tasks.client.honoured import refuse_lost_owners, refuse_unhonoured
 from contrast_tasks.client.input_files import load_manifest
+from contrast_tasks.client.seed_shares import SEED_SHARES_FILE, are_same_seed, write_shares
 from contrast_tasks.client.session import Session
 from contrast_tasks.client.transitions import LATEST_FILE
 from contrast_tasks.client.verify import FOLDER, write_certificates
 from contrast_tasks.errors import MismatchError, NotAuthorised
-from contrast_tasks.files import pretty_json, sha256_hex, write_atomic
+from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.kube.annotated import policies_of
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.report.hints import command
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
     from contrast_tasks.manifest.model import Manifest
 
-SEED_SHARES_FILE = "seed-shares.json"
-SEED_SHARES_BACKUP = "seed-shares.json.backup"
 _SHORT = 12
 
 
@@ -146,7 +144,7 @@ class _Update:
         """Set the manifest, or finish an earlier attempt whose answer was lost."""
         before = _history(session)
         if before is not None and self._is_done(before):
-            return self._finish_lost(before)
+            return self._finish_lost(session, before)
         if before is not None and before.latest_transition is None:
             refuse_lost_owners(self.manifest, self.name, f"coordinator {self.coordinator}")
         latest = NO_TRANSITION if before is None else newest_transition(before)
@@ -159,8 +157,11 @@ class _Update:
         self.sent_after = latest
         done = session.set_manifest(self.content, self.policies, latest, self.signature)
         if done.seed_shares is not None:
-            # Written before everything else, because they are sent only once.
-            self.share_files = self._write_shares(pretty_json(done.seed_shares))
+            # Written before everything else: without them a restarted Coordinator is lost.
+            self.share_files = write_shares(self.root, done.seed_shares)
+        elif is_repeat or not (self.root / SEED_SHARES_FILE).exists():
+            # An earlier `set` may have ended before it got the answer.
+            self._regain_shares(session)
         after = session.get_manifests()
         self._require_in_force(after, done)
         return self._result(after, is_repeat=is_repeat)
@@ -195,15 +196,36 @@ class _Update:
             manifest_hash(self.content), self.sent_after
         )
 
-    def _finish_lost(self, history: "ManifestHistory") -> SetResult:
+    def _finish_lost(self, session: Session, history: "ManifestHistory") -> SetResult:
         self._check_certificates(history)
         self.say("the coordinator had set it, only its answer was lost")
-        if self.sent_after == NO_TRANSITION and self.has_seedshare_owners and not self.share_files:
-            self.say(
-                "warning: the seed shares were lost with the answer: this coordinator cannot be recovered after a "
-                "restart, begin a new history while that costs nothing"
-            )
+        if self.sent_after == NO_TRANSITION and not self.share_files:
+            self._regain_shares(session)
         return self._result(history, is_repeat=False)
+
+    def _regain_shares(self, session: Session) -> None:
+        """Write the seed shares again, unless those of the same seed are here."""
+        from contrast_tasks.api.errors import CoordinatorFailed
+
+        if not self.has_seedshare_owners:
+            return
+        try:
+            shares = session.get_seed_shares()
+        except (NotAuthorised, CoordinatorFailed) as err:
+            if (self.root / SEED_SHARES_FILE).exists():
+                return
+            self.say(
+                f"warning: {SEED_SHARES_FILE} is not here, without it this coordinator cannot be recovered: {err}"
+            )
+            if isinstance(err, NotAuthorised):
+                self.say(
+                    f"  hint: an owner of the seed writes it with '{command('recover --fetch-shares')}'"
+                )
+            else:
+                self.say("  hint: begin a new history while that costs nothing")
+            return
+        if not are_same_seed(self.root, shares):
+            self.share_files = write_shares(self.root, shares)
 
     def _require_in_force(self, history: "ManifestHistory", done: "SetManifestResult") -> None:
         for answer in (done, history):
@@ -240,16 +262,6 @@ class _Update:
                 *self.share_files,
             ),
         )
-
-    def _write_shares(self, content: bytes) -> tuple[str, ...]:
-        """Write the shares of a new Coordinator, and keep a copy of earlier ones."""
-        backup: tuple[str, ...] = ()
-        # A fault of the earlier file must not keep the new shares from being written.
-        with contextlib.suppress(OSError):
-            earlier = (self.root / SEED_SHARES_FILE).read_bytes()
-            if earlier != content:
-                backup = self._write(SEED_SHARES_BACKUP, earlier)
-        return (*self._write(SEED_SHARES_FILE, content), *backup)
 
     def _write(self, file: str, content: bytes) -> tuple[str, ...]:
         return (file,) if write_atomic(self.root / file, content) else ()

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.client.recover import recover_local, run_recover
+from contrast_tasks.client.recover import fetch_shares, recover_local, run_recover
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import run_verify
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
@@ -137,6 +137,23 @@ def test_a_coordinator_that_needs_no_recovery_says_so(project: Project, processo
         f"coordinator {address} is not in recovery mode, there is nothing to recover"
     )
     assert caught.value.hint == "see what it has in force with 'contrast-tasks verify'"
+
+
+def test_an_owner_gets_lost_seed_shares_again(project: Project, processor: Path) -> None:
+    shares = project.root / "seed-shares.json"
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+        shares.unlink()
+
+        assert fetch_shares(project.settings, say=quiet, coordinator=address) == (shares.name,)
+        assert fetch_shares(project.settings, say=quiet, coordinator=address) == ()
+
+        (project.root / "seedshare-owner.pem").write_bytes(pem(STRANGER))
+        with pytest.raises(NotAuthorised):
+            fetch_shares(project.settings, say=quiet, coordinator=address)
+        (project.root / "seedshare-owner.pem").write_bytes(pem(OWNER))
+    with running_coordinator(project, processor=processor) as address:
+        assert run_recover(project.settings, say=quiet, coordinator=address).generation == 1
 
 
 def test_a_restored_older_history_is_recovered_only_on_purpose(

@@ -11,14 +11,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contrast_tasks.api.errors import CoordinatorNotReady
+from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady
 from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.coordinator import Reach
 from contrast_tasks.client.history import newest_transition
 from contrast_tasks.client.session import Session
 from contrast_tasks.client.set import SetResult, run_set
-from contrast_tasks.errors import CoordinatorUnreachable, MismatchError, UsageError
+from contrast_tasks.errors import (
+    ContrastError,
+    CoordinatorUnreachable,
+    MismatchError,
+    NotAuthorised,
+    UsageError,
+)
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.model import PolicyEntry
 from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
@@ -37,13 +43,14 @@ OWNER = (
 class Server:
     """A Coordinator that carries out what it is asked for, and whose answers can be lost.
 
-    lost: the names of calls whose next answer is lost. overtake: called before each set.
+    lost: the names of calls whose next answer is lost. refusal: of the seed shares.
     """
 
     def __init__(self, *, lost: Sequence[str] = ()) -> None:
         self.authority = new_authority()
         self.manifests: tuple[bytes, ...] = ()
         self.lost = list(lost)
+        self.refusal: ContrastError | None = None
         self.sets = 0
 
     def set_manifest(
@@ -70,7 +77,12 @@ class Server:
             raise CoordinatorNotReady("no manifest configured", reason="no-manifest")
         return self._history()
 
-    def recover(self, *, seed: bytes, salt: bytes, force: bool) -> None:
+    def get_seed_shares(self) -> dict[str, Any]:
+        if self.refusal is not None:
+            raise self.refusal
+        return {**SHARES, "SeedShares": [{"PublicKey": OWNER, "EncryptedSeed": "ZnJlc2g="}]}
+
+    def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
         raise AssertionError
 
     @contextmanager
@@ -133,15 +145,61 @@ def test_an_update_whose_answer_was_lost_is_not_made_twice(
     assert said[-1] == "the coordinator had set it, only its answer was lost"
 
 
-def test_seed_shares_that_were_lost_with_the_answer_are_told(
+def test_seed_shares_that_were_lost_with_the_answer_are_asked_for_again(
     project: Project, said: list[str]
 ) -> None:
+    done = set_at(Server(lost=["set"]), project, said)
+
+    assert done.generation == 1
+    assert done.files[-1] == "seed-shares.json"
+    document = json.loads((project.root / "seed-shares.json").read_bytes())
+    assert document["salt"] == SHARES["salt"]
+    assert [line for line in said if line.startswith("warning: seed-shares.json")] == []
+
+
+def test_seed_shares_that_an_earlier_run_lost_come_with_the_next_set(
+    project: Project, said: list[str]
+) -> None:
+    server = Server()
+    set_at(server, project, said)
+    (project.root / "seed-shares.json").unlink()
+
+    done = set_at(server, project, said)
+
+    assert done.generation == 2
+    assert done.files[-1] == "seed-shares.json"
+
+
+def test_seed_shares_of_the_same_seed_are_left_as_they_are(
+    project: Project, said: list[str]
+) -> None:
+    server = Server()
+    set_at(server, project, said)
+
+    done = set_at(server, project, said)
+
+    assert "seed-shares.json" not in done.files
+    assert json.loads((project.root / "seed-shares.json").read_bytes()) == SHARES
+
+
+@pytest.mark.parametrize(
+    ("refusal", "hint"),
+    [
+        (NotAuthorised("no owner"), "an owner of the seed writes it with"),
+        (CoordinatorFailed("no such call"), "begin a new history"),
+    ],
+)
+def test_seed_shares_that_nobody_gets_again_are_told(
+    project: Project, said: list[str], refusal: ContrastError, hint: str
+) -> None:
     server = Server(lost=["set"])
+    server.refusal = refusal
 
     done = set_at(server, project, said)
 
     assert done.generation == 1
-    assert said[-1].startswith("warning: the seed shares were lost with the answer")
+    assert said[-2].startswith("warning: seed-shares.json is not here")
+    assert hint in said[-1]
     assert not (project.root / "seed-shares.json").exists()
 
 
@@ -161,7 +219,7 @@ def test_seed_shares_are_kept_before_anything_else_can_fail(
         "verify/latest-transition",
         "seed-shares.json",
     )
-    assert [line for line in said if "seed shares were lost" in line] == []
+    assert [line for line in said if line.startswith("warning: seed-shares.json")] == []
 
 
 def test_the_shares_of_an_earlier_coordinator_stay_beside_those_of_a_new_one(

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
@@ -18,7 +19,7 @@ from coordinator.history import HistoryCorrupt, sha256
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard
-from coordinator.userapi import get_manifests, recover, set_manifest
+from coordinator.userapi import get_manifests, get_seed_shares, recover, set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
     OTHER_POLICY,
@@ -107,6 +108,32 @@ def test_the_first_set_returns_the_seed_for_each_owner_and_later_ones_do_not(
     ]
     assert len(first.SeedSharesDoc.salt) == 32
     assert not second.HasField("SeedSharesDoc")
+
+
+def regain(guard: Guard, by: PeerIdentity) -> ext.GetSeedSharesResponse:
+    return get_seed_shares(ext.GetSeedSharesRequest(), by, guard)
+
+
+def test_owners_get_the_same_seed_once_more(
+    guard: Guard, owner: Caller, seedshare_owner: Caller
+) -> None:
+    manifest = tiny_manifest(
+        owners=[owner.digest_hex], seedshare_owners=[seedshare_owner.pkcs1_hex]
+    )
+    first = seed_of(send(guard, manifest), seedshare_owner)
+
+    for caller in (owner, seedshare_owner):
+        assert seed_of(regain(guard, caller.identity), seedshare_owner) == first
+
+
+def test_nobody_else_gets_the_seed_shares(
+    guard: Guard, owner: Caller, seedshare_owner: Caller, other_seedshare_owner: Caller
+) -> None:
+    assert refused(lambda: regain(guard, seedshare_owner.identity)).code is PRECONDITION
+    send(guard, tiny_manifest(seedshare_owners=[seedshare_owner.pkcs1_hex]))
+
+    for stranger in (NOBODY, owner.identity, other_seedshare_owner.identity):
+        assert refused(partial(regain, guard, stranger)).code is DENIED
 
 
 @pytest.mark.parametrize(
@@ -478,7 +505,9 @@ def restarted(
     return make_guard(store), send(make_guard(store), manifest)
 
 
-def seed_of(response: pb.SetManifestResponse, owner: Caller) -> tuple[bytes, bytes]:
+def seed_of(
+    response: pb.SetManifestResponse | ext.GetSeedSharesResponse, owner: Caller
+) -> tuple[bytes, bytes]:
     (share,) = response.SeedSharesDoc.SeedShares
     encrypted = EncryptedShare(public_key_hex=share.PublicKey, ciphertext=share.EncryptedSeed)
     assert isinstance(owner.key, rsa.RSAPrivateKey)

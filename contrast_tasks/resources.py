@@ -1,4 +1,4 @@
-"""The data files of the package, schemas/ and templates/, in a wheel or in a checkout."""
+"""The data files of the package, components/, schemas/ and templates/, in a wheel or in a checkout."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def root() -> Traversable:
-    """Return the folder that holds `schemas` and `templates`."""
+    """Return the folder that holds `components`, `schemas` and `templates`."""
     packaged = files("contrast_tasks") / "_data"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[1]
 

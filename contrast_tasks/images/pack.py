@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import canonical_json, write_atomic
@@ -30,11 +30,19 @@ from contrast_tasks.pods.references import parse_reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One regular file of a layer; path: relative to the image's root, with `/`."""
+    """One file, symbolic link or folder of a layer; path: relative to the image's root, with `/`.
+
+    link: what a symbolic link points to. is_folder: also where no file lies below it; is_shared: anybody may write there, and
+    remove only what is his own, as in /tmp. owner: number of its user and group.
+    """
 
     path: str
-    content: bytes
+    content: bytes = b""
     executable: bool = False
+    link: str = ""
+    is_folder: bool = False
+    is_shared: bool = False
+    owner: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,43 +61,62 @@ class PackedImage:
 def render_layer(entries: Iterable[Entry]) -> bytes:
     """Return the tar archive of the entries and their directories, sorted by path.
 
-    Raises ImageError for an absolute path, one that contains `..`, and a duplicate (also as directory and file).
+    Raises ImageError for an absolute path, one that contains `..`, and a duplicate (also as directory and file); the same
+    folder may occur several times.
     """
     files: dict[str, Entry] = {}
+    folders: dict[str, Entry] = {}
     for entry in entries:
         parts = entry.path.split("/")
         if any(part in {"", ".", ".."} for part in parts):
             raise ImageError(f"cannot pack {entry.path!r}: wanted a plain relative path")
+        if entry.is_folder:
+            folders[entry.path] = _either(entry, folders.get(entry.path))
+            continue
         if entry.path in files:
             raise ImageError(f"cannot pack {entry.path!r}: it occurs twice")
         files[entry.path] = entry
-    folders = {parent.as_posix() for path in files for parent in Path(path).parents} - {"."}
-    for path in sorted(folders & files.keys()):
+    for path in [*files, *folders]:
+        for parent in PurePosixPath(path).parents[:-1]:
+            folders.setdefault(parent.as_posix(), Entry(path=parent.as_posix(), is_folder=True))
+    for path in sorted(folders.keys() & files.keys()):
         raise ImageError(f"cannot pack {path!r}: it is a file and a directory")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(folders | files.keys()):
-            _add(archive, path, files.get(path))
+        for _, entry in sorted((folders | files).items()):
+            _add(archive, entry)
     return buffer.getvalue()
 
 
-def _add(archive: tarfile.TarFile, path: str, entry: Entry | None) -> None:
+def _either(entry: Entry, other: Entry | None) -> Entry:
+    """Return which of two descriptions of a folder holds: the one that shares it or gives it away."""
+    return other if other is not None and (other.is_shared or other.owner) else entry
+
+
+def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     # A fresh TarInfo has owner 0:0, no names and time 0.
-    member = tarfile.TarInfo(path)
-    if entry is None:
+    member = tarfile.TarInfo(entry.path)
+    member.uid = member.gid = entry.owner
+    if entry.is_folder:
         member.type = tarfile.DIRTYPE
-        member.mode = 0o755
+        member.mode = 0o1777 if entry.is_shared else 0o755
         archive.addfile(member)
-        return
-    member.mode = 0o755 if entry.executable else 0o644
-    member.size = len(entry.content)
-    archive.addfile(member, io.BytesIO(entry.content))
+    elif entry.link:
+        member.type, member.linkname, member.mode = tarfile.SYMTYPE, entry.link, 0o777
+        archive.addfile(member)
+    else:
+        member.mode = 0o755 if entry.executable else 0o644
+        member.size = len(entry.content)
+        archive.addfile(member, io.BytesIO(entry.content))
 
 
 def pack_image(
-    reference: str, config: ImageConfig, layers: Sequence[Sequence[Entry]]
+    reference: str, config: ImageConfig, layers: Sequence[Sequence[Entry]], *, title: str = ""
 ) -> PackedImage:
-    """Return the image; layers: from the bottom up. Equal layers of two images become one blob."""
+    """Return the image; layers: from the bottom up. Equal layers of two images become one blob.
+
+    title: what the image's label says, by default the reference; with one of its own an image is the same in every registry.
+    """
     parse_reference(reference)
     blobs: dict[str, bytes] = {}
 
@@ -100,7 +127,7 @@ def pack_image(
 
     layer_descriptors = [add(render_layer(entries), OCI_LAYER) for entries in layers]
     diff_ids = [descriptor.digest for descriptor in layer_descriptors]  # not compressed
-    labels = {"org.opencontainers.image.title": reference}
+    labels = {"org.opencontainers.image.title": title or reference}
     config_descriptor = add(canonical_json(render_config(config, diff_ids, labels)), OCI_CONFIG)
     manifest = {
         "schemaVersion": 2,

@@ -13,7 +13,17 @@ modules = { "app" = ["shop.cart"] }                       # Python modules below
                                                           # the image, with the modules that they import
 ```
 
-`cmd` and `volumes` may be set too.
+`cmd` and `volumes` may be set too. What a cluster needs besides, taken by `images build` and left out by packing for
+platform `local`, whose pods run with this machine's programs:
+
+```toml
+packages = ["python3-minimal"]                            # of Debian, with what they depend on; see packages.lock
+links = { "usr/bin/sh" = "busybox" }                      # symbolic links
+users = { redis = 999 }                                   # added to /etc/passwd and /etc/group
+folders = { "data" = 999 }                                # and the user that owns each
+```
+
+The Python packages that `modules` import come along; `programs` takes single files out of others.
 """
 
 import tomllib
@@ -21,7 +31,7 @@ from collections.abc import Mapping
 
 from contrast_tasks.declare.documents import to_record
 from contrast_tasks.declare.problems import problems
-from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS, Leaf, Map, Table
+from contrast_tasks.declare.shapes import ANY_TEXT, TEXT, TEXTS, Leaf, Map, Table, integer, text
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.pods.references import parse_reference
@@ -34,6 +44,10 @@ _PATH = Leaf(
     ),
     {"type": "string"},
 )
+
+_PROGRAM = text("a Python package and a file in it, as NAME:PATH", r"[a-z0-9.-]+:[^:]+")
+_USER = text("the name of a user", r"[a-z_][a-z0-9_-]*")
+_ID = integer(0, 65534)
 
 
 class ImageRecipe(Record):
@@ -52,6 +66,26 @@ class ImageRecipe(Record):
         "folder, with the same path in image and project -> modules below it, whose imports are followed",
         default={},
     )
+    packages: tuple[str, ...] = member(
+        TEXTS, "packages of Debian; what they depend on comes along", default=()
+    )
+    programs: Mapping[str, str] = member(
+        Map(ANY_TEXT, _PROGRAM), "path in the image -> Python package:file in its wheel", default={}
+    )
+    links: Mapping[str, str] = member(
+        Map(ANY_TEXT, TEXT), "path in the image -> what the symbolic link points to", default={}
+    )
+    users: Mapping[str, int] = member(
+        Map(_USER, _ID), "name of a user and of its group -> number", default={}
+    )
+    folders: Mapping[str, int] = member(
+        Map(ANY_TEXT, _ID), "folder -> number of the user that owns it", default={}
+    )
+
+    @property
+    def name(self) -> str:
+        """Return the image's name without its tag, as packages.lock has it."""
+        return self.reference.rpartition(":")[0] or self.reference
 
 
 _IMAGES = Map(

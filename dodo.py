@@ -72,3 +72,13 @@ def task_judged() -> dict[str, Any]:
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")
+
+
+def task_lock_packages() -> dict[str, Any]:
+    """Write packages.lock of our components, the example's images and the tests' images; words name the files to write."""
+    return chore("dev.packages.chore:run_lock_packages", pos_arg="words")
+
+
+def task_other_images() -> dict[str, Any]:
+    """Write redis, nginx and postgres of Debian's packages to an OCI layout; the word behind it is its folder."""
+    return chore("dev.others.layout:run_other_images", pos_arg="words")

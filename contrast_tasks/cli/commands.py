@@ -30,6 +30,7 @@ SUMMARIES: Mapping[str, str] = {
     "explain": "tell why a task ran or will run, or why a request was denied",
     "simulate": "check each pod's policy against all requests of the pod's life",
     "lock": "resolve image references in the lock file, from layouts and registries",
+    "images": "make images of our components and of the project, for clusters",
     "config": "show the effective settings and where each comes from",
     "runtime": "print the Kubernetes resources that install the runtime on the nodes",
     "coordinator": "print the Kubernetes resources of the Coordinator",

@@ -132,16 +132,20 @@ class Registry:
 def _request(
     reference: ImageReference, place: Place, path: str, max_bytes: int, accept: tuple[str, ...]
 ) -> Request:
-    registry = place.registry
-    host = _HUB_HOST if registry == DEFAULT_REGISTRY else registry
-    # An IPv6 address is in brackets, followed by its port.
-    name = host[: host.index("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    scheme = "http" if is_loopback(name) else "https"
     return Request(
-        url=f"{scheme}://{host}/v2/{place.repository}/{path}",
-        registry=registry,
+        url=f"{api_address(place.registry)}/{place.repository}/{path}",
+        registry=place.registry,
         repository=place.repository,
         subject=f"image {reference}",
         accept=accept,
         max_bytes=max_bytes,
     )
+
+
+def api_address(registry: str) -> str:
+    """Return the address of a registry's API, without `/` at its end."""
+    host = _HUB_HOST if registry == DEFAULT_REGISTRY else registry
+    # An IPv6 address is in brackets, followed by its port.
+    name = host[: host.index("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    scheme = "http" if is_loopback(name) else "https"
+    return f"{scheme}://{host}/v2"

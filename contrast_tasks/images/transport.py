@@ -9,6 +9,7 @@ Rules, each with a test:
 """
 
 import base64
+import io
 import ipaddress
 import os
 import re
@@ -54,7 +55,10 @@ _MOST_SAID = 200  # characters of a registry's own message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One GET request; `registry` and `repository`: whose credentials it may carry; `subject`: its name in errors."""
+    """One request; `registry` and `repository`: whose credentials it may carry; `subject`: its name in errors.
+
+    method, body, media_type: of a request that writes; expected: the status codes of success.
+    """
 
     url: str
     registry: str
@@ -62,6 +66,10 @@ class Request:
     subject: str
     accept: tuple[str, ...] = ()
     max_bytes: int
+    method: str = "GET"
+    body: bytes | None = None
+    media_type: str = ""
+    expected: frozenset[int] = frozenset({OK})
 
 
 class _NoToken(Exception):
@@ -103,6 +111,20 @@ class Transport:
             raise ImageError(message, hint="try again later") from err
         return answer.headers
 
+    def send(self, request: Request) -> Answer:
+        """Return the answer to a request that writes, or that asks for headers; its status is an expected one.
+
+        Raises ImageError.
+        """
+        with io.BytesIO() as nothing:
+            try:
+                return self._retries.run(
+                    lambda: self._attempt(request, nothing), tell=lambda _: None
+                )
+            except GaveUp as err:
+                message = f"{request.subject}: {err}, {self._retries.attempts} times"
+                raise ImageError(message, hint="try again later") from err
+
     def _attempt(self, request: Request, into: BinaryIO) -> Answer:
         place = (request.registry, request.repository)
         answer, host, has_left = self._follow(request, into, self._authorization.get(place))
@@ -125,10 +147,20 @@ class Transport:
         headers = {"Accept": ", ".join(request.accept)} if request.accept else {}
         if authorization:
             headers["Authorization"] = authorization
+        if request.media_type:
+            headers["Content-Type"] = request.media_type
         for _ in range(_MAX_REDIRECTS + 1):
             into.seek(0)
             into.truncate()
-            answer = self._ask(url, request, request.max_bytes, headers=headers, into=into)
+            answer = self._ask(
+                url,
+                request,
+                max(request.max_bytes, len(request.body or b"")),
+                headers=headers,
+                form=request.body,
+                method=request.method,
+                into=into,
+            )
             if answer.status not in _REDIRECTS:
                 return answer, urlsplit(url).netloc, has_left
             url, previous = _location(answer, url, request), url
@@ -146,6 +178,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         form: bytes | None = None,
+        method: str = "",
         into: BinaryIO | None = None,
     ) -> Answer:
         parts = urlsplit(url)
@@ -154,7 +187,7 @@ class Transport:
         direct = is_loopback(parts.hostname)
         try:
             return self._client.ask(
-                url, bound, headers=headers, form=form, direct=direct, into=into
+                url, bound, headers=headers, form=form, method=method, direct=direct, into=into
             )
         except NotTrusted as err:
             raise ImageError(
@@ -205,6 +238,9 @@ class Transport:
         if not _is_token_service(realm, request.url):
             raise _NoToken(f"its token service is {realm!r}, wanted an https address")
         scope = parameters.get("scope") or f"repository:{request.repository}:pull"
+        if request.method != "GET":
+            # One token for all requests of a push, of which some only read.
+            scope = f"repository:{request.repository}:pull,push"
         query = {"service": parameters.get("service", ""), "scope": scope}
         if credential is not None and credential.identity_token:
             secret = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
@@ -292,7 +328,7 @@ def _check_redirect(before: str, after: str, subject: str) -> None:
 
 def _check_status(answer: Answer, host: str, request: Request) -> None:
     status = answer.status
-    if status == OK:
+    if status in request.expected:
         return
     if status in _TRANSIENT:
         raise Passing(f"{host} answered {status}{_said_in(answer)}", asked_s=retry_after_s(answer))

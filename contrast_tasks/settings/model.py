@@ -30,6 +30,7 @@ from contrast_tasks.settings.values import (
     ADDRESS,
     HANDLER,
     INNER_PATH,
+    MIRROR,
     PATHS,
     PLATFORM,
     PROXY,
@@ -201,6 +202,12 @@ class Settings(Record):
         "file with a line `original = replacement` for each image to use instead of another",
         name="images.replacements",
         default=None,
+    )
+    debian_mirror: str = member(
+        MIRROR,
+        "address of a mirror of Debian's archives, for `images build`; `{archive}` stands for the archive's name",
+        name="images.debian_mirror",
+        default="https://deb.debian.org/{archive}",
     )
     components: ComponentSettings = member(ComponentSettings, "", default=ComponentSettings())
     include_coordinator: bool = member(

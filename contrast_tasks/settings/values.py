@@ -59,6 +59,10 @@ ADDRESS = Leaf(
     lambda value: isinstance(value, str) and is_address(value),
     {"type": "string", "pattern": r"^https?://[^@/\s]+(?:/\S*)?$"},
 )
+MIRROR = text(
+    "an address that begins with https:// or http://, with {archive} where the archive's name stands",
+    r"https?://[^@/\s]+(?:/\S*)?",
+)
 PROXY = Leaf(
     "an address that begins with http:// and names no user, as http://proxy.example:3128",
     lambda value: isinstance(value, str) and is_proxy(value),

@@ -94,12 +94,13 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         form: bytes | None = None,
+        method: str = "",
         direct: bool = False,
         into: BinaryIO | None = None,
     ) -> Answer:
         """Return the answer to a GET, or to a POST if there is a `form`, whatever its status.
 
-        form: of another kind than a web form if the headers say so.
+        form: the body, of another kind than a web form if the headers say so. method: another one than these two.
         direct: use no proxy. into: receives the body of a 200 answer, leaving `Answer.body` empty.
         At most 64 KiB are read of the body of other answers. Raises NoAnswer; CannotAsk if asking again does not help.
         """
@@ -118,7 +119,7 @@ class HttpClient:
         with self._watch.within(bound.seconds):
             try:
                 response = manager.urlopen(
-                    "GET" if form is None else "POST",
+                    method or ("GET" if form is None else "POST"),
                     url,
                     body=form,
                     headers=sent,

@@ -1,0 +1,120 @@
+"""Make whole images: into an OCI layout, into a registry, and their bills of materials beside them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from contrast_tasks import __version__
+from contrast_tasks.errors import UsageError
+from contrast_tasks.files import write_atomic
+from contrast_tasks.images.base.downloads import Downloads
+from contrast_tasks.images.components import component_recipes
+from contrast_tasks.images.pack import write_layout
+from contrast_tasks.images.push import Pusher
+from contrast_tasks.images.whole import Assembly, Plan, WholeImage, component_plans, project_plans
+from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.settings.components import COMPONENT_IMAGES
+from contrast_tasks.settings.model import Settings
+
+Say = Callable[[str], None]
+
+
+class Wanted(NamedTuple):
+    """One image to make. name: as the user calls it; reference: its new name. key: of [components], "" for the project's own."""
+
+    name: str
+    plan: Plan
+    reference: str
+    key: str
+
+
+class Built(NamedTuple):
+    """An image that was made. reference: with its digest where it was pushed. size_bytes: of all its layers."""
+
+    name: str
+    key: str
+    original: str
+    reference: str
+    digest: str
+    size_bytes: int
+
+
+def wanted_images(
+    settings: Settings, names: Sequence[str], *, registry: str, tag: str
+) -> tuple[Wanted, ...]:
+    """Return the images of these names, of all without any: our components first, then those of images.toml.
+
+    registry: registry and path that new names begin with, "" keeps the names. tag: of the components. Raises UsageError for
+    an unknown name, and ImageError.
+    """
+    known: dict[str, Wanted] = {}
+    for key, plan in zip(_component_keys(), component_plans(), strict=True):
+        name = plan.recipe.name.rpartition("/")[2]
+        reference = f"{plan.recipe.name}:{tag or __version__}"
+        reference = f"{registry}/{name}:{tag or __version__}" if registry else reference
+        known[name] = Wanted(name, plan, reference, key)
+    for plan in project_plans(settings):
+        original = plan.recipe.reference
+        reference = f"{registry}/{original}" if registry else original
+        known[plan.recipe.name] = Wanted(plan.recipe.name, plan, reference, "")
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"there is no image {name}", hint=f"images are {', '.join(sorted(known))}"
+            )
+    chosen = tuple(known[name] for name in dict.fromkeys(names or known))
+    for each in chosen:
+        parse_reference(each.reference)
+    return chosen
+
+
+def _component_keys() -> tuple[str, ...]:
+    """Return the members of [components] in the order of the recipes."""
+    names = [recipe.name.rpartition("/")[2].replace("-", "_") for recipe in component_recipes()]
+    return tuple(name for name in names if name in COMPONENT_IMAGES)
+
+
+def build(
+    wanted: Sequence[Wanted],
+    downloads: Downloads,
+    *,
+    layout: Path | None,
+    sboms: Path | None,
+    pusher: Pusher | None,
+    say: Say,
+) -> tuple[Built, ...]:
+    """Make the images and write them to a layout, to a registry or both; sboms: folder for bills of materials.
+
+    Raises ImageError; what was pushed before stays, and a second run sends only what is missing.
+    """
+    assembly = Assembly(downloads)
+    assembly.fetch(each.plan for each in wanted)
+    made = [(each, assembly.make(each.plan, each.reference)) for each in wanted]
+    if layout is not None:
+        write_layout(layout, [image.packed for _, image in made])
+    built = []
+    for each, image in made:
+        if sboms is not None:
+            write_atomic(sboms / f"{each.name.replace('/', '-')}.spdx.json", image.sbom)
+        reference = each.reference
+        if pusher is not None:
+            reference = pusher.push(image.packed)
+            say(f"pushed {reference}")
+        built.append(_described(each, image, reference))
+    return tuple(built)
+
+
+def _described(wanted: Wanted, image: WholeImage, reference: str) -> Built:
+    return Built(
+        name=wanted.name,
+        key=wanted.key,
+        original=wanted.plan.recipe.reference,
+        reference=reference,
+        digest=image.packed.descriptor.digest,
+        size_bytes=sum(map(len, image.packed.blobs.values())),
+    )
+
+
+def components_of(built: Sequence[Built]) -> Mapping[str, str]:
+    """Return the members of [components] that were made, with their references."""
+    return {each.key: each.reference for each in built if each.key}

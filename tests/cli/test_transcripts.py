@@ -233,8 +233,8 @@ BAD_INPUT = [
         ["generate"],
         12,
         lines(
-            "deployment: error[G001 no-sources]: found nothing at 'deployment', expected a directory with .yml or"
-            " .yaml files, or such a file",
+            "deployment: error[G001 no-sources]: found nothing at 'deployment', expected a directory with .yml, .yaml or"
+            " .json files, or such a file",
             "  hint: name the folder of the deployment in contrast.toml as sources, or on the command line",
             ONE_ERROR,
         ),
@@ -335,8 +335,8 @@ BAD_INPUT = [
         ["generate", "deploymint"],
         2,
         lines(
-            "contrast-tasks: error: found nothing at 'deploymint', expected a directory with .yml or"
-            " .yaml files, or such a file",
+            "contrast-tasks: error: found nothing at 'deploymint', expected a directory with .yml, .yaml or"
+            " .json files, or such a file",
             "  hint: name the folder of the deployment, relative to the current directory",
         ),
         id="no-such-path",

@@ -69,6 +69,11 @@ def task_judged() -> dict[str, Any]:
     return chore("dev.judged.chore:run_judged", pos_arg="words", options=bends)
 
 
+def task_corpus() -> dict[str, Any]:
+    """Lint real deployments, and look at each refusal; the word behind it is their folder, further ones are platforms."""
+    return chore("dev.corpus.chore:run_corpus", pos_arg="words")
+
+
 def task_lock_requirements() -> dict[str, Any]:
     """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")

@@ -279,6 +279,14 @@ def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
             "write each object as a document of its own, separated by lines of ---",
         )
         return
+    if not obj.keys() & {"apiVersion", "kind", "metadata"}:
+        yield _finding(
+            file,
+            line,
+            "found no Kubernetes object, expected apiVersion, kind and metadata",
+            "name only the files of the deployment as sources, or write the three",
+        )
+        return
     for key in ("apiVersion", "kind"):
         yield from _text_member(obj, key, key, line, file)
     metadata = obj.get("metadata")

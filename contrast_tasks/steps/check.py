@@ -63,8 +63,20 @@ def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
     ]
     if broken:
         # An object that seems to be missing may be in the file that cannot be read.
-        found = [finding for finding in found if finding.entry in _CERTAIN]
+        found = [
+            _doubted(finding)
+            for finding in found
+            if finding.entry in {*_CERTAIN, catalogue.CONFIG_NOT_IN_SOURCES}
+        ]
     return broken + found
+
+
+def _doubted(finding: Finding) -> Finding:
+    """Return a finding on a missing object with the hint that it may not be missing."""
+    if finding.entry in _CERTAIN:
+        return finding
+    hint = f"unless a document has it that cannot be read yet: {finding.hint}"
+    return finding.replace(hint=hint)
 
 
 def _confidential(project: Project) -> Iterable[Finding]:

@@ -20,8 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("action", choices=("build",))
     parser.add_argument(
-        "names",
-        nargs="*",
+        "--only",
+        action="append",
+        default=[],
         metavar="NAME",
         help="coordinator, initializer, service-mesh or an image of images.toml; all by default",
     )
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
     settings = context.settings(is_project=False, images__debian_mirror=arguments.mirror)
     registry = (arguments.registry or "").rstrip("/")
-    wanted = wanted_images(settings, arguments.names, registry=registry, tag=arguments.tag)
+    wanted = wanted_images(settings, arguments.only, registry=registry, tag=arguments.tag)
     layout = _folder(arguments.layout, context)
     if layout is None and not registry:
         layout = context.root / settings.build_dir / "whole"

@@ -54,11 +54,9 @@ class Machine(NamedTuple):
         return done.stdout
 
 
-def prepare(folder: Path) -> Machine:
-    """Have apt read the index; raises AptFailed if a signature does not verify."""
-    for name in ("lists/partial", "cache/archives/partial", "etc/preferences.d", "etc/apt.conf.d"):
-        (folder / name).mkdir(parents=True)
-    sources = "".join(
+def debians_own() -> str:
+    """Return apt's sources for Debian's release with its security updates."""
+    return "".join(
         f"deb [arch=amd64 signed-by={_KEYS}] {_MIRROR}/{archive} {suite} main\n"
         for archive, suite in (
             ("debian", SUITE),
@@ -66,7 +64,13 @@ def prepare(folder: Path) -> Machine:
             ("debian-security", f"{SUITE}-security"),
         )
     )
-    (folder / "sources.list").write_text(sources)
+
+
+def prepare(folder: Path, *, sources: str = "") -> Machine:
+    """Have apt read the index; raises AptFailed if a signature does not verify. sources: Debian's own by default."""
+    for name in ("lists/partial", "cache/archives/partial", "etc/preferences.d", "etc/apt.conf.d"):
+        (folder / name).mkdir(parents=True)
+    (folder / "sources.list").write_text(sources or debians_own())
     (folder / "status").write_text("")
     (folder / "apt.conf").write_text(
         f'Dir "{folder}"; Dir::State "{folder}"; Dir::State::Lists "lists"; Dir::Cache "cache";\n'
@@ -80,8 +84,13 @@ def prepare(folder: Path) -> Machine:
     return machine
 
 
-def closure(machine: Machine, roots: Sequence[str]) -> tuple[DebianPackage, ...]:
-    """Return the packages and what they depend on, sorted by name, without what only scripts need."""
+def closure(
+    machine: Machine, roots: Sequence[str], *, mirror: str = _MIRROR
+) -> tuple[DebianPackage, ...]:
+    """Return the packages and what they depend on, sorted by name, without what only scripts need.
+
+    mirror: address that paths of packages are relative to.
+    """
     left_out = [
         name
         for name in (*_FOR_SCRIPTS, *_FOR_SCRIPTS_OF_SERVERS, *_FOR_UNUSED_MODULES)
@@ -93,7 +102,7 @@ def closure(machine: Machine, roots: Sequence[str]) -> tuple[DebianPackage, ...]
     found = [match for line in lines if (match := _LINE.fullmatch(line.strip()))]
     if len(found) != len(lines):
         raise AptFailed(f"apt-get printed {lines[0]!r}, expected addresses with SHA-256")
-    packages = [_package(match) for match in found]
+    packages = [_package(match, mirror) for match in found]
     return tuple(sorted(packages, key=lambda each: each.name))
 
 
@@ -104,9 +113,9 @@ def _installed(name: str) -> str:
     )
 
 
-def _package(match: re.Match[str]) -> DebianPackage:
+def _package(match: re.Match[str], mirror: str) -> DebianPackage:
     name, version, _ = match["file"].split("_")
-    archive, _, path = unquote(match["uri"]).removeprefix(f"{_MIRROR}/").partition("/")
+    archive, _, path = unquote(match["uri"]).removeprefix(f"{mirror}/").partition("/")
     return DebianPackage(
         name=name,
         version=unquote(version),

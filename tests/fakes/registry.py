@@ -58,6 +58,7 @@ class Mischief:
     replace_blob: bytes | None = None
     replace_manifest: bytes | None = None
     state_digest: str | None = None
+    upload_at: str | None = None
 
 
 class FakeRegistry:
@@ -79,6 +80,12 @@ class FakeRegistry:
                 _Answer(registry, self).get()
 
             def do_POST(self) -> None:
+                _Answer(registry, self).get()
+
+            def do_HEAD(self) -> None:
+                _Answer(registry, self).get()
+
+            def do_PUT(self) -> None:
                 _Answer(registry, self).get()
 
             def log_message(self, *_: object) -> None:
@@ -126,6 +133,12 @@ class FakeRegistry:
 
     def manifest(self, repository: str, name: str) -> tuple[str, bytes] | None:
         return self._manifests.get((repository, name))
+
+    def keep(self, repository: str, name: str, media_type: str, content: bytes) -> None:
+        self._manifests[repository, name] = (media_type, content)
+
+    def keep_blob(self, digest: str, content: bytes) -> None:
+        self._blobs[digest] = content
 
     def blob(self, digest: str) -> bytes | None:
         return self._blobs.get(digest)
@@ -181,6 +194,9 @@ class _Answer:
             body = b"" if mischief.say_nothing else json.dumps(errors).encode()
             self._send(401, body, self._challenges(path))
             return
+        if self._handler.command in {"POST", "PUT"}:
+            self._push(path)
+            return
         repository, kind, name = path.rsplit("/", 2)
         if kind == "manifests":
             self._manifest(repository, name)
@@ -211,6 +227,25 @@ class _Answer:
             self._send(200, content, cut=len(content) // 2)
         else:
             self._send(200, content if mischief.replace_blob is None else mischief.replace_blob)
+
+    def _push(self, path: str) -> None:
+        """Take what is pushed: an upload, a blob at the place that was given for it, a manifest."""
+        seen = self._registry.seen[-1]
+        query = parse_qs(urlsplit(seen.path).query)
+        repository, kind, name = path.rsplit("/", 2)
+        if seen.method == "POST":
+            place = self._mischief.upload_at or f"/v2/{repository}/uploads/1?state=x"
+            self._send(202, b"", {"Location": place})
+        elif kind == "manifests":
+            media_type = seen.headers["Content-Type"]
+            self._registry.keep(repository, name, media_type, seen.body)
+            self._send(201, b"")
+        else:
+            digest = query.get("digest", [""])[0]
+            is_it = digest_of(seen.body) == digest and query.get("state") == ["x"]
+            if is_it:
+                self._registry.keep_blob(digest, seen.body)
+            self._send(201 if is_it else 400, b"")
 
     def _challenges(self, path: str) -> list[tuple[str, str]]:
         mischief = self._mischief
@@ -276,6 +311,7 @@ class _Answer:
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        handler.wfile.write(content[:cut])
+        if handler.command != "HEAD":
+            handler.wfile.write(content[:cut])
         if cut is not None:
             handler.close_connection = True

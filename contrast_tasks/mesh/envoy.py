@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from contrast_tasks.mesh.envoy_tls import downstream, upstream
-from contrast_tasks.mesh.grammar import MTLS_PORT, TLS_PORT
+from contrast_tasks.mesh.grammar import MTLS_PORT, RESERVED_PORTS, TLS_PORT
 from contrast_tasks.mesh.interception import Interception
 from contrast_tasks.mesh.local import LocalMesh
 from contrast_tasks.mesh.model import EgressEntry, MeshConfig
@@ -104,7 +104,8 @@ def _guest_ingress(
 
     def listener(name: str, port: int, *, require_client: bool) -> Resource:
         chains = [chain(name, require_client=require_client)]
-        ports = {str(port): _string_action(_BLACK_HOLE_CHAIN)}
+        # Envoy would connect to itself.
+        ports = {str(own): _string_action(_BLACK_HOLE_CHAIN) for own in RESERVED_PORTS}
         for pinned, peers in sorted(config.ingress_peers.items()) if require_client else ():
             pinned_name = f"{name}_{pinned}"
             chains.append(chain(pinned_name, require_client=True, peers=peers))

@@ -7,21 +7,31 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
+from socketserver import TCPServer, ThreadingTCPServer
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.secret_files import SecretFiles
+from tests.fakes import mesh_traffic
 from tests.fakes.mesh_pki import Authority
+from tests.fakes.mesh_traffic import (
+    ANSWER,
+    App,
+    Greeting,
+    ask,
+    connect,
+    files_of,
+    negotiated,
+    serving,
+    shaken,
+    tls_server,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -43,27 +53,6 @@ class Mesh:
     web: SecretFiles
 
 
-class App(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b"from the application"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Greeting(StreamRequestHandler):
-    """Speaks first, and says how much came when the other side has closed its half."""
-
-    def handle(self) -> None:
-        self.wfile.write(b"hello\n")
-        received = self.rfile.read()
-        self.wfile.write(b"%d bytes\n" % len(received))
-
-
 @pytest.fixture(scope="module")
 def applications() -> Iterator[None]:
     servers: list[TCPServer] = [
@@ -73,21 +62,8 @@ def applications() -> Iterator[None]:
         ThreadingTCPServer((APP, GREETING), Greeting),
         ThreadingHTTPServer((RENEWED_APP, PROTECTED), App),
     ]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
-    for thread in threads:
-        thread.start()
-    yield
-    for server, thread in zip(servers, threads, strict=True):
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def files_of(folder: Path, authority: Authority, name: str) -> SecretFiles:
-    key = ec.generate_private_key(ec.SECP256R1())
-    files = SecretFiles.below(folder)
-    write_credentials(files, authority.issue(key.public_key(), sans=(name, "*")), key)
-    return files
+    with serving(*servers):
+        yield
 
 
 @contextlib.contextmanager
@@ -158,60 +134,16 @@ def mesh(applications: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         )
 
 
-def ask(connection: socket.socket) -> bytes:
-    """Return the answer to one GET; a refused client sees it at the first read at the latest."""
-    connection.settimeout(10)
-    with connection:
-        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        answer = b""
-        while part := connection.recv(4096):
-            answer += part
-    return answer
-
-
-def negotiated(port: int, newest: ssl.TLSVersion) -> str | None:
-    """Return the version that a client which knows nothing newer gets, or what it is told instead."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        # Old versions are what this is for.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = newest
-    try:
-        with context.wrap_socket(socket.create_connection((POD, port))) as connection:
-            return connection.version()
-    except ssl.SSLError as error:
-        return error.reason
-
-
 def plain(port: int, address: str = POD) -> bytes:
-    return ask(socket.create_connection((address, port)))
-
-
-def shaken(
-    port: int, mesh: Mesh, *, client: SecretFiles | None, name: str = "emoji"
-) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=str(mesh.web.mesh_ca))
-    if client is not None:
-        context.load_cert_chain(client.cert_chain, client.key)
-    raw = socket.create_connection((POD, port))
-    return context.wrap_socket(raw, server_hostname=name)
+    return mesh_traffic.plain(address, port)
 
 
 def tls(port: int, mesh: Mesh, *, client: SecretFiles | None, name: str = "emoji") -> bytes:
-    return ask(shaken(port, mesh, client=client, name=name))
+    return ask(shaken(connect(POD, port), mesh.web.mesh_ca, client=client, name=name))
 
 
 def alert(mesh: Mesh, *, client: SecretFiles | None) -> str:
-    """Return the alert a refused client reads; in TLS 1.3 that is after its own handshake."""
-    with shaken(PROTECTED, mesh, client=client) as connection:
-        connection.settimeout(10)
-        with pytest.raises(ssl.SSLError) as caught:
-            connection.recv(1)
-    return str(caught.value.reason)
+    return mesh_traffic.alert(shaken(connect(POD, PROTECTED), mesh.web.mesh_ca, client=client))
 
 
 def test_a_mesh_certificate_opens_a_protected_port(mesh: Mesh) -> None:
@@ -219,12 +151,7 @@ def test_a_mesh_certificate_opens_a_protected_port(mesh: Mesh) -> None:
 
 
 def test_plain_tcp_to_a_protected_port_gets_nothing_from_the_application(mesh: Mesh) -> None:
-    try:
-        answer = plain(PROTECTED)
-    except OSError:
-        answer = b""
-
-    assert answer == b""
+    assert plain(PROTECTED) == b""
 
 
 def test_tls_without_client_certificate_is_refused(mesh: Mesh) -> None:
@@ -251,12 +178,7 @@ def test_a_false_port_asks_for_no_client_certificate(mesh: Mesh) -> None:
 
 
 def test_plain_http_to_a_false_port_gets_nothing_from_the_application(mesh: Mesh) -> None:
-    try:
-        answer = plain(OPEN)
-    except OSError:
-        answer = b""
-
-    assert answer == b""
+    assert plain(OPEN) == b""
 
 
 def test_a_true_port_is_plain(mesh: Mesh) -> None:
@@ -268,8 +190,7 @@ def test_the_applications_own_connection_leaves_through_the_mesh(mesh: Mesh) -> 
 
 
 def test_an_egress_pinned_to_another_name_is_cut(mesh: Mesh) -> None:
-    with contextlib.suppress(ConnectionError):
-        assert plain(OUT + 3, EGRESS) == b""
+    assert plain(OUT + 3, EGRESS) == b""
 
 
 def test_another_name_than_the_certificates_is_refused(mesh: Mesh) -> None:
@@ -289,7 +210,7 @@ def test_another_name_than_the_certificates_is_refused(mesh: Mesh) -> None:
 def test_browsers_may_come_with_tls_1_2_and_workloads_with_1_3_only(
     mesh: Mesh, port: int, newest: ssl.TLSVersion, answer: str
 ) -> None:
-    assert negotiated(port, newest) == answer
+    assert negotiated(connect(POD, port), newest) == answer
 
 
 def test_a_server_may_speak_first_and_a_client_may_close_its_half(mesh: Mesh) -> None:
@@ -306,26 +227,11 @@ def test_a_server_may_speak_first_and_a_client_may_close_its_half(mesh: Mesh) ->
 
 def test_an_egress_to_a_certificate_of_a_foreign_ca_is_cut(mesh: Mesh, tmp_path: Path) -> None:
     files = files_of(tmp_path, Authority(now=mesh.authority.now), "foreign-svc")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(files.cert_chain, files.key)
-    met: list[str] = []
 
-    def serve(server: socket.socket) -> None:
-        raw, _ = server.accept()
-        with raw, contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as peer:
-            met.append(peer.recv(100).decode())
+    with tls_server(FOREIGN, PROTECTED, files) as met:
+        answer = plain(OUT + 1, EGRESS)
 
-    with socket.create_server((FOREIGN, PROTECTED)) as server:
-        thread = threading.Thread(target=serve, args=[server])
-        thread.start()
-        try:
-            answer = plain(OUT + 1, EGRESS)
-        except OSError:
-            answer = b""
-        thread.join()
-
-    assert answer == b""
-    assert [text for text in met if text] == []
+    assert (answer, met) == (b"", [])
 
 
 def test_with_ingress_disabled_connections_come_in_plain_and_leave_through_the_mesh(
@@ -352,11 +258,9 @@ def test_renewed_certificates_are_taken_without_a_restart(
     after = files_of(tmp_path / "after", new, "web")
 
     def answers(client: SecretFiles) -> bool:
-        context = ssl.create_default_context(cafile=str(client.mesh_ca))
-        context.load_cert_chain(client.cert_chain, client.key)
-        raw = socket.create_connection((RENEWED, PROTECTED))
         try:
-            return ask(context.wrap_socket(raw, server_hostname="emoji")).endswith(b"application")
+            connection = shaken(connect(RENEWED, PROTECTED), client.mesh_ca, client=client)
+            return ask(connection).endswith(ANSWER)
         except OSError:
             return False
 

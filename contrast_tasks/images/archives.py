@@ -10,7 +10,7 @@ Source: POSIX.1-2017, "ustar" and "pax" of `pax`; GNU tar, "Basic Tar Format"; G
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -84,7 +84,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One member; link: where a link points, as written; mode: permission bits."""
+    """One member; link: where a link points, as written; mode: permission bits.
+
+    header, records: what else its header has, for those who unpack files with their owners.
+    """
 
     name: str
     kind: Kind
@@ -92,6 +95,32 @@ class Member:
     mode: int
     link: str
     content: Content
+    header: bytes
+    records: Mapping[bytes, bytes]
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """Return the numbers of user and group; raises ArchiveError."""
+        fields = ((b"uid", slice(108, 116)), (b"gid", slice(116, 124)))
+        uid, gid = (
+            _decimal(self.records[name]) if self.records.get(name) else _number(self.header[field])
+            for name, field in fields
+        )
+        return uid, gid
+
+    @property
+    def mtime_s(self) -> int:
+        """Return the time of the last change in seconds since 1970, 0 for an earlier one; raises ArchiveError."""
+        record = self.records.get(b"mtime", b"").partition(b".")[0]
+        if record:
+            return _decimal(record) if record.isdigit() else 0
+        # The two highest bits of a number to the base 256: that it is one, and its sign.
+        return 0 if self.header[136] & 0xC0 == 0xC0 else _number(self.header[136:148])  # noqa: PLR2004
+
+    @property
+    def capabilities(self) -> bytes:
+        """Return the extended attribute `security.capability`, b"" for none."""
+        return self.records.get(b"SCHILY.xattr.security.capability", b"")
 
 
 def read_members(stream: BinaryIO) -> Iterator[Member]:
@@ -172,6 +201,8 @@ def _member(
         mode=_number(block[100:108]) & 0o7777,
         link=link.decode(errors="surrogateescape"),
         content=Content(stream, size_bytes),
+        header=block,
+        records=records,
     )
 
 

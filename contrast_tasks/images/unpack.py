@@ -7,6 +7,10 @@ Rules, each with a test:
 - an absolute link target is relative to the image's root and is written as such; one above the root is refused;
 - whiteouts affect only lower layers (OCI image specification 1.1, "Whiteouts");
 - owners, times, setuid, setgid and sticky bits are dropped: all files belong to the calling user.
+
+For a container, whose root the directory becomes, these differ: links stay as they are, because the kernel resolves them inside
+the root; permissions, times and capabilities of files are kept, and owners where the caller may set them; devices and the like
+are left out below /dev, over which every container has a file system of its own.
 """
 
 import contextlib
@@ -16,7 +20,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.archives import Kind, Member
@@ -27,8 +31,13 @@ _MAX_LINKS = 40  # the kernel's limit for resolving one path
 MAX_BYTES = 8 << 30
 MAX_MEMBERS = 1_000_000
 
+Use = Literal["here", "container", "container of one user"]
+"""Who will read the files: programs of this machine, or a container, whose owners exist, or one that has only one user."""
 
-def unpack(image: ResolvedImage, target: Path, *, max_bytes: int = MAX_BYTES) -> None:
+
+def unpack(
+    image: ResolvedImage, target: Path, *, use: Use = "here", max_bytes: int = MAX_BYTES
+) -> None:
     """Unpack all layers into the new directory `target`, or leave nothing behind on failure. Raises ImageError.
 
     max_bytes: limit for all regular files together.
@@ -38,11 +47,12 @@ def unpack(image: ResolvedImage, target: Path, *, max_bytes: int = MAX_BYTES) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        rootfs = Rootfs(work, subject=f"image {image.reference}", max_bytes=max_bytes)
+        rootfs = Rootfs(work, subject=f"image {image.reference}", use=use, max_bytes=max_bytes)
         for descriptor, diff_id in zip(image.layers, image.diff_ids, strict=True):
             with image.source.open_blob(image.reference, descriptor) as stream:
                 rootfs.apply(stream, diff_id=diff_id)
-        rootfs.check_links()
+        if use == "here":
+            rootfs.check_links()
         work.chmod(0o755)
         work.rename(target)
     except OSError as err:
@@ -57,9 +67,13 @@ def unpack(image: ResolvedImage, target: Path, *, max_bytes: int = MAX_BYTES) ->
 class Rootfs:
     """A directory to which layers are applied, from the bottom up."""
 
-    def __init__(self, root: Path, *, subject: str, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, root: Path, *, subject: str, use: Use = "here", max_bytes: int = MAX_BYTES
+    ) -> None:
         self._root = root
         self._subject = subject
+        self._is_container = use != "here"
+        self._sets_owners = use == "container"
         self._bytes_left = max_bytes
         self._members_left = MAX_MEMBERS
 
@@ -101,9 +115,11 @@ class Rootfs:
             if member.kind is not Kind.FOLDER:
                 raise self._refuse(member.name, "the root is not a directory")
             return
+        if self._is_container and member.kind is Kind.OTHER and parts[0] == "dev":
+            return
         path = self._parent(parts, member.name, create=True) / parts[-1]
         if member.kind is Kind.FOLDER:
-            self._make_folder(path)
+            self._make_folder(member, path)
         elif member.kind is Kind.FILE:
             self._clear(path)
             self._write(member, path)
@@ -111,6 +127,8 @@ class Rootfs:
             link = self._link_text(member, path)
             self._clear(path)
             path.symlink_to(link)
+            if self._sets_owners:
+                os.lchown(path, *member.owner)
         elif member.kind is Kind.HARDLINK:
             source = self._hard_link_source(member)
             if source != path:
@@ -128,9 +146,9 @@ class Rootfs:
             part = left.pop()
             if part == "..":
                 # In a container, the parent of the root is the root itself; here it would be outside.
-                if not walked:
+                if not walked and not self._is_container:
                     raise self._refuse(name, "a link out of the root")
-                walked.pop()
+                walked = walked[:-1]
                 continue
             path = self._root.joinpath(*walked, part)
             mode = _mode(path)
@@ -139,6 +157,8 @@ class Rootfs:
                 if links > _MAX_LINKS:
                     raise self._refuse(name, "too many links on the way")
                 target = str(path.readlink())
+                if target.startswith("/"):
+                    walked = []
                 left += [item for item in reversed(target.split("/")) if item not in {"", "."}]
                 continue
             if len(walked) == MAX_DEPTH:
@@ -150,14 +170,33 @@ class Rootfs:
             walked.append(part)
         return self._root.joinpath(*walked)
 
-    def _make_folder(self, path: Path) -> None:
+    def _make_folder(self, member: Member, path: Path) -> None:
         mode = _mode(path)
-        if mode is not None and stat.S_ISLNK(mode) and path.is_dir():
-            return  # a lower layer has a link to a directory, which stays in use
+        # A lower layer has a link to a directory, which stays in use; in a container it cannot be followed here.
+        if (
+            mode is not None
+            and stat.S_ISLNK(mode)
+            and (self._is_folder_inside(path) if self._is_container else path.is_dir())
+        ):
+            return
         if mode is None or not stat.S_ISDIR(mode):
             self._clear(path)
             path.mkdir()
-        path.chmod(0o755)
+        if not self._is_container:
+            path.chmod(0o755)
+            return
+        if self._sets_owners:
+            os.chown(path, *member.owner)
+        path.chmod(member.mode)
+
+    def _is_folder_inside(self, link: Path) -> bool:
+        """Return whether a link leads to a directory when it is resolved inside the root."""
+        parts = (*link.relative_to(self._root).parts, "x")
+        try:
+            self._parent(parts, str(link), create=False)
+        except ImageError:
+            return False
+        return True
 
     def _write(self, member: Member, path: Path) -> None:
         self._bytes_left -= member.size_bytes
@@ -166,13 +205,26 @@ class Rootfs:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
             shutil.copyfileobj(member.content, stream)
-            os.fchmod(stream.fileno(), (member.mode & 0o755) | 0o600)
+            if not self._is_container:
+                os.fchmod(stream.fileno(), (member.mode & 0o755) | 0o600)
+                return
+            stream.flush()
+            if self._sets_owners:
+                os.fchown(stream.fileno(), *member.owner)
+            # In this order, because a new owner takes permissions and capabilities away.
+            os.fchmod(stream.fileno(), member.mode)
+            if member.capabilities and self._sets_owners:
+                os.setxattr(stream.fileno(), "security.capability", member.capabilities)
+            # Python compiles a module anew whose time is not the one that its compiled form names.
+            os.utime(stream.fileno(), (member.mtime_s, member.mtime_s))
 
     def _link_text(self, member: Member, path: Path) -> str:
         depth = len(path.parent.relative_to(self._root).parts)
         target = member.link
         if "\0" in target:
             raise self._refuse(member.name, f"a link to {target!r}, which is not a file name")
+        if self._is_container:
+            return target or "."
         if target.startswith("/"):
             target = "../" * depth + target.lstrip("/")
         level = depth

@@ -113,7 +113,7 @@ def parse_json(content: bytes | str) -> Json:
 def read_record(kind: type[Record], place: Json) -> Record:
     """Return a dataclass read from an object with exactly its fields as members.
 
-    Field types: str, int, float, bool, X | None, tuple[X, ...], tuple[X, Y], Mapping[str, X] and dataclasses.
+    Field types: str, int, float, bool, Any, X | None, tuple[X, ...], tuple[X, Y], Mapping[str, X] and dataclasses.
     Raises DecodeError.
     """
     hints = get_type_hints(kind)
@@ -132,6 +132,8 @@ _SCALARS: Mapping[type, Callable[[Json], Any]] = {
 
 
 def _read(hint: Any, place: Json) -> Any:
+    if hint is Any:
+        return place.value
     if hint in _SCALARS:
         return _SCALARS[hint](place)
     inner = get_args(hint)

@@ -19,25 +19,26 @@ _INDEX: Final = "batch.kubernetes.io/job-completion-index"
 _INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
 
 
-def pod_of(workload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the first pod of a workload, with a name and a namespace.
+def pod_of(workload: Mapping[str, Any], *, index: int = 0, suffix: str = _SUFFIX) -> dict[str, Any]:
+    """Return one pod of a workload, by default the first, with a name and a namespace.
 
-    workload: a Pod, or an object with a pod template. Raises DecodeError for a member of another type than Kubernetes has.
+    workload: a Pod, or an object with a pod template. index: among the pods of a StatefulSet or indexed Job. suffix: what the
+    cluster draws for a generated name. Raises DecodeError for a member of another type than Kubernetes has.
     """
     place = Json(workload)
     kind, metadata = text(place, "kind"), child(place, "metadata")
     template = child(place, *WORKLOAD_KINDS[kind].template)
     own = child(template, "metadata")
-    owner = text(metadata, "name") or _generated(text(metadata, "generateName"))
-    name = _name(kind, owner)
-    labels = {**strings(own, "labels"), **_labels(kind, owner, name)}
+    owner = text(metadata, "name") or _generated(text(metadata, "generateName"), suffix)
+    name = _name(kind, owner, index, suffix)
+    labels = {**strings(own, "labels"), **_labels(kind, owner, name, index)}
     annotations = strings(own, "annotations")
     spec = dict(child(template, "spec").value)
     if kind == "StatefulSet":
         spec = _of_set(spec, child(place, "spec"), name)
     elif _is_indexed(place, kind):
-        annotations[_INDEX] = "0"
-        spec = _indexed(spec, owner)
+        annotations[_INDEX] = str(index)
+        spec = _indexed(spec, owner, index)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -62,31 +63,31 @@ def with_addresses(services: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any
     return tuple(found)
 
 
-def _name(kind: str, name: str) -> str:
+def _name(kind: str, name: str, index: int, suffix: str) -> str:
     match kind:
         case "Pod":
             return name
         case "StatefulSet":
-            return f"{name}-0"
+            return f"{name}-{index}"
         case "Deployment":
-            return _generated(f"{name}-{_HASH}-")
+            return _generated(f"{name}-{_HASH}-", suffix)
         case "CronJob":
-            return _generated(f"{name}-{_MINUTES}-")
-    return _generated(f"{name}-")
+            return _generated(f"{name}-{_MINUTES}-", suffix)
+    return _generated(f"{name}-", suffix)
 
 
-def _generated(prefix: str) -> str:
-    return prefix[:_PREFIX] + _SUFFIX
+def _generated(prefix: str, suffix: str) -> str:
+    return prefix[:_PREFIX] + suffix
 
 
-def _labels(kind: str, owner: str, pod: str) -> dict[str, str]:
+def _labels(kind: str, owner: str, pod: str, index: int) -> dict[str, str]:
     match kind:
         case "Deployment":
             return {"pod-template-hash": _HASH}
         case "StatefulSet":
             return {
                 "statefulset.kubernetes.io/pod-name": pod,
-                "apps.kubernetes.io/pod-index": "0",
+                "apps.kubernetes.io/pod-index": str(index),
                 "controller-revision-hash": f"{owner}-{_HASH}",
             }
         case "DaemonSet":
@@ -121,7 +122,7 @@ def _is_indexed(workload: Json, kind: str) -> bool:
     return kind in {"Job", "CronJob"} and text(job, "completionMode") == "Indexed"
 
 
-def _indexed(spec: dict[str, Any], job: str) -> dict[str, Any]:
+def _indexed(spec: dict[str, Any], job: str, index: int) -> dict[str, Any]:
     """Return the spec of a pod of an indexed Job, whose containers are told their index."""
     reference = {"fieldPath": f"metadata.annotations['{_INDEX}']"}
     variable = {"name": _INDEX_VARIABLE, "valueFrom": {"fieldRef": reference}}
@@ -136,4 +137,4 @@ def _indexed(spec: dict[str, Any], job: str) -> dict[str, Any]:
         for key in ("initContainers", "containers")
         if spec.get(key)
     }
-    return {**spec, "hostname": spec.get("hostname") or f"{job}-0", **changed}
+    return {**spec, "hostname": spec.get("hostname") or f"{job}-{index}", **changed}

@@ -332,7 +332,7 @@ def test_new_limits_come_without_processors() -> None:
 
 
 def test_a_changed_volume_is_copied_into_each_container_that_mounts_it() -> None:
-    old = atomic_tree({"f": (1, 0o644)}, "..1")
+    old = atomic_tree({"f": (b"1", 0o644)}, "..1")
     service = running(files=HostFiles(trees={CONFIG: old, "/folder": one_folder()}))
     for each in (APP, OTHER):
         mounts = [
@@ -341,7 +341,9 @@ def test_a_changed_volume_is_copied_into_each_container_that_mounts_it() -> None
         ]
         list(service.create(each, spec_of(mounts=mounts)))
 
-    requests = list(service.changed(CONFIG, atomic_tree({"f": (2, 0o644), "g": (1, 0o644)}, "..2")))
+    requests = list(
+        service.changed(CONFIG, atomic_tree({"f": (b"22", 0o644), "g": (b"1", 0o644)}, "..2"))
+    )
 
     paths = [each.input["path"].rpartition("-c/")[2] for each in requests]
     assert paths == ["..2", "..2/f", "..2/g", "..data", "g"] * 2

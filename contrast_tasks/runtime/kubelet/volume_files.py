@@ -28,8 +28,8 @@ _FOLDER_OF_GROUP: Final = stat.S_ISGID | 0o770
 # Stands for the content of an object that is not known.
 _UNKNOWN: Final = {"key": b"?"}
 
-Contents = Mapping[str, tuple[int, int]]
-"""Size and mode by path below the volume."""
+Contents = Mapping[str, tuple[bytes, int]]
+"""Content and mode by path below the volume."""
 
 
 class Written(NamedTuple):
@@ -52,9 +52,20 @@ def volume_tree(volume: Json, written: Written) -> Tree:
     mode = written.around.node.volume_mode
     if mode is None:
         mode = _ANYONE | (_STICKY if kind in _IN_MEMORY else 0)
-    place = child(volume, kind)
-    contents = _SOURCES[kind](place, number(place, "defaultMode") or 0o644, written)
+    contents = volume_contents(volume, written)
     return _owned(atomic_tree(contents, written.around.drawn.stamp, mode), written.group)
+
+
+def volume_contents(volume: Json, written: Written) -> Contents:
+    """Return what the kubelet writes into a volume, {} for one whose content is not the kubelet's.
+
+    The content of tokens and certificates of a cluster, and of objects that are not known, is made up.
+    """
+    kind = kind_of(volume.value)
+    if kind not in _SOURCES:
+        return {}
+    place = child(volume, kind)
+    return _SOURCES[kind](place, number(place, "defaultMode") or 0o644, written)
 
 
 def atomic_tree(contents: Contents, stamp: str, mode: int = 0o755) -> Tree:
@@ -64,12 +75,14 @@ def atomic_tree(contents: Contents, stamp: str, mode: int = 0o755) -> Tree:
         stamp: Entry(stamp, FOLDER),
         DATA: Entry(DATA, LINK, target=stamp),
     }
-    for path, (size, permissions) in contents.items():
+    for path, (content, permissions) in contents.items():
         *folders, _ = path.split("/")
         for depth in range(len(folders)):
             below = f"{stamp}/{'/'.join(folders[: depth + 1])}"
             found[below] = Entry(below, FOLDER)
-        found[f"{stamp}/{path}"] = Entry(f"{stamp}/{path}", stat.S_IFREG | permissions, size)
+        found[f"{stamp}/{path}"] = Entry(
+            f"{stamp}/{path}", stat.S_IFREG | permissions, len(content)
+        )
         top = path.partition("/")[0]
         found[top] = Entry(top, LINK, target=f"{DATA}/{top}")
     return in_order(found)
@@ -90,27 +103,27 @@ def _config(kind: str, name: str) -> "Callable[[Json, int, Written], Contents]":
     def contents(place: Json, mode: int, written: Written) -> Contents:
         data = written.around.namespace.files(kind, text(place, name))
         known = _UNKNOWN if data is None else data
-        sizes = {key: _size(each) for key, each in known.items()}
+        values = {key: _encoded(each) for key, each in known.items()}
         if data is None and text(place, name) == ROOT_CA:
-            sizes = {"ca.crt": written.around.node.root_ca_bytes}
+            values = {"ca.crt": bytes(written.around.node.root_ca_bytes)}
         items = entries(place, "items")
         if not items:
-            return {key: (size, mode) for key, size in sizes.items()}
+            return {key: (value, mode) for key, value in values.items()}
         return {
-            text(each, "path"): (sizes.get(text(each, "key"), 1), number(each, "mode") or mode)
+            text(each, "path"): (values.get(text(each, "key"), b"?"), number(each, "mode") or mode)
             for each in items
         }
 
     return contents
 
 
-def _size(value: str | bytes) -> int:
-    return len(value.encode() if isinstance(value, str) else value)
+def _encoded(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _downward(place: Json, mode: int, written: Written) -> Contents:
     return {
-        text(each, "path"): (len(_value(each, written).encode()), number(each, "mode") or mode)
+        text(each, "path"): (_value(each, written).encode(), number(each, "mode") or mode)
         for each in entries(place, "items")
     }
 
@@ -131,7 +144,7 @@ def _value(item: Json, written: Written) -> str:
 
 
 def _projected(place: Json, mode: int, written: Written) -> Contents:
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[bytes, int]] = {}
     for source in entries(place, "sources"):
         for kind, contents in _PROJECTED.items():
             part = source.filled(kind)
@@ -141,7 +154,7 @@ def _projected(place: Json, mode: int, written: Written) -> Contents:
 
 
 def _token(place: Json, mode: int, written: Written) -> Contents:
-    return {text(place, "path"): (written.around.drawn.token_bytes, mode)}
+    return {text(place, "path"): (bytes(written.around.drawn.token_bytes), mode)}
 
 
 _PROJECTED: Final = {

@@ -1,4 +1,4 @@
-"""One running container of a local pod: a process group with its exit status and log."""
+"""One running container of a local pod: a process with its exit status and log."""
 
 import asyncio
 import contextlib
@@ -14,15 +14,52 @@ _LOG_TAIL_BYTES = 2000
 
 
 class RunningContainer:
-    """A container's process; `exited` is set to its exit status, negative for a signal."""
+    """A container's first process; `exited` is set to its exit status, negative for a signal."""
+
+    def __init__(self, plan: ContainerPlan, *, log: Path) -> None:
+        self.plan = plan
+        self.log = log
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def pid(self) -> int:
+        """Return the process ID."""
+        raise NotImplementedError
+
+    def signal(self, signum: int) -> None:
+        """Send a signal, if there still is somebody to get it."""
+        raise NotImplementedError
+
+    async def wait(self) -> int:
+        """Return the exit status once the process has ended."""
+        return await asyncio.shield(self.exited)
+
+    async def stop(self, grace_s: float) -> None:
+        """End the process: SIGTERM, and SIGKILL after `grace_s` seconds."""
+        if self.exited.done():
+            return
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.wait()
+        if not self.exited.done():
+            self.signal(signal.SIGKILL)
+            await self.wait()
+
+    def failure(self, status: int) -> "ContainerFailed":
+        """Return the error for an exit status, with the last line of the log."""
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        line = last_line(self.log)
+        return ContainerFailed(self.plan.name, how + (f": {line}" if line else ""))
+
+
+class ProcessContainer(RunningContainer):
+    """A container that is a process group of this machine; signals go to the group."""
 
     def __init__(
         self, plan: ContainerPlan, *, env: Mapping[str, str], log: Path, folder: Path
     ) -> None:
-        self.plan = plan
-        self.log = log
-        loop = asyncio.get_running_loop()
-        self.exited: asyncio.Future[int] = loop.create_future()
+        super().__init__(plan, log=log)
         cwd = Path(plan.working_dir or folder)
         try:
             self._process = spawn(plan.argv, env=env, cwd=cwd, log=log)
@@ -30,7 +67,7 @@ class RunningContainer:
             program = err.filename or plan.argv[0]
             raise ContainerFailed(plan.name, f"cannot start {program}: {err.strerror}") from err
         self._watch = os.pidfd_open(self._process.pid)
-        loop.add_reader(self._watch, self._on_exit)
+        asyncio.get_running_loop().add_reader(self._watch, self._on_exit)
 
     @property
     def pid(self) -> int:
@@ -48,27 +85,9 @@ class RunningContainer:
         if not self.exited.done():
             self.exited.set_result(status)
 
-    async def wait(self) -> int:
-        """Return the exit status once the process has ended."""
-        return await asyncio.shield(self.exited)
-
-    async def stop(self, grace_s: float) -> None:
-        """End the process: SIGTERM to its group, SIGKILL after `grace_s` seconds."""
-        if self.exited.done():
-            return
-        signal_group(self.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await self.wait()
-        if not self.exited.done():
-            signal_group(self.pid, signal.SIGKILL)
-            await self.wait()
-
-    def failure(self, status: int) -> "ContainerFailed":
-        """Return the error for an exit status, with the last line of the log."""
-        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        line = last_line(self.log)
-        return ContainerFailed(self.plan.name, how + (f": {line}" if line else ""))
+    def signal(self, signum: int) -> None:
+        """Send a signal to the whole group."""
+        signal_group(self.pid, signum)
 
 
 class ContainerFailed(Exception):

@@ -8,18 +8,15 @@ restartPolicy the pod then starts again, after a pause that doubles each time, o
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-from contrast_tasks import variables
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.local.container import ContainerFailed, RunningContainer, last_line
 from contrast_tasks.local.messages import ContainerPlan, PodPlan, PodStatus
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.local.probes import RunCommand, until_success
-from contrast_tasks.local.processes import MARK, kill_marked
+from contrast_tasks.local.probes import ProbedContainer, until_success
+from contrast_tasks.local.sandbox import Sandbox
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
@@ -42,10 +39,17 @@ class Phase(Enum):
 class RunningPod:
     """A pod that starts when it is created, with empty logs.
 
-    changed: called whenever the result of `status()` changes.
+    sandbox: where its containers run. changed: called whenever the result of `status()` changes.
     """
 
-    def __init__(self, plan: PodPlan, *, paths: LocalPaths, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        plan: PodPlan,
+        *,
+        paths: LocalPaths,
+        sandbox: Sandbox,
+        changed: Callable[[], None],
+    ) -> None:
         self.plan = plan
         self.phase = Phase.PENDING
         self.restarts = 0
@@ -53,7 +57,7 @@ class RunningPod:
         self._paths = paths
         self._changed = changed
         self._containers: list[RunningContainer] = []
-        self._mark = f"{paths.project}:{plan.name}"
+        self._sandbox = sandbox
         for container in plan.containers:
             paths.log(plan.name, container.name).unlink(missing_ok=True)
         self._task = asyncio.create_task(self._supervise(), name=plan.name)
@@ -75,6 +79,7 @@ class RunningPod:
             policy_sha256=self.plan.policy_sha256,
             digest=self.plan.digest,
             pids={container.plan.name: container.pid for container in self._running()},
+            hidden=self._sandbox.hidden,
         )
 
     async def stop(self, *, keeps_files: bool = False) -> None:
@@ -116,91 +121,52 @@ class RunningPod:
 
         Raises ContainerFailed when a container ends that should not.
         """
-        host_data = self.plan.measured_policy_sha256()
-        self._prepare_folders()
+        await self._sandbox.open()
         self._enter(Phase.INITIALIZING)
         for plan in self.plan.containers:
             if plan.role == "init":
-                await self._run_to_end(self._start(plan, host_data))
+                await self._run_to_end(await self._start(plan))
             elif plan.role == "sidecar":
-                self._start(plan, host_data)
-                await self._pass_startup(plan, host_data)
+                await self._start(plan)
+                await self._pass_startup(plan)
         self._enter(Phase.STARTING)
         plans = [plan for plan in self.plan.containers if plan.role == "main"]
-        mains = [self._start(plan, host_data) for plan in plans]
+        mains = [await self._start(plan) for plan in plans]
         for plan in plans:
-            await self._pass_startup(plan, host_data)
+            await self._pass_startup(plan)
         self._enter(Phase.RUNNING)
         for plan in plans:
             if plan.readiness is not None:
-                probing = until_success(plan.readiness, self._probe_command(plan, host_data))
+                probing = until_success(plan.readiness, self._probed(plan))
                 await self._while_running(probing, ended_well=mains)
         if not all(container.exited.done() for container in mains):
             self._enter(Phase.READY)
             await self._while_running(asyncio.Event().wait(), ended_well=mains)
 
-    def _prepare_folders(self) -> None:
-        # emptyDir volumes and start-up markers must not survive a restart of the pod.
-        folder_of_pod = self._paths.pod(self.plan.name)
-        shutil.rmtree(folder_of_pod, ignore_errors=True)
-        for folder in (str(folder_of_pod), *self.plan.folders):
-            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o755)
-
-    def _start(self, plan: ContainerPlan, host_data: str) -> RunningContainer:
-        self._check_image(plan)
-        container = self._process(plan, host_data)
+    async def _start(self, plan: ContainerPlan) -> RunningContainer:
+        container = await self._sandbox.start(plan)
         self._containers.append(container)
         self._changed()
         return container
 
-    def _check_image(self, plan: ContainerPlan) -> None:
-        """Raise ContainerFailed unless the container's image is unpacked in the folder of its digest."""
-        if not plan.image_digest:
-            return
-        unpacked = self._paths.images / plan.image_digest.removeprefix("sha256:")
-        if Path(plan.rootfs).parent != unpacked or not Path(plan.rootfs).is_dir():
-            raise ContainerFailed(
-                plan.name,
-                f"has no unpacked image {plan.image_digest}, found {plan.rootfs or 'none'}",
-            )
-
-    def _process(self, plan: ContainerPlan, host_data: str) -> RunningContainer:
-        env = {**plan.env, variables.LOCAL_HOSTS: str(self._paths.hosts), MARK: self._mark}
-        if plan.attested and host_data:
-            env[variables.EVIDENCE] = f"simulated:{self._paths.processor}"
-            env[variables.HOST_DATA] = host_data
-        return RunningContainer(
-            plan,
-            env=env,
-            log=self._paths.log(self.plan.name, plan.name),
-            folder=self._paths.pod(self.plan.name),
+    def _probed(self, plan: ContainerPlan) -> ProbedContainer:
+        return ProbedContainer(
+            run=lambda command: self._sandbox.execute(plan, command),
+            has_file=lambda path: self._sandbox.has_file(plan, path),
         )
-
-    def _probe_command(self, plan: ContainerPlan, host_data: str) -> RunCommand:
-        """Return the function that runs a command as in the container and returns its exit status."""
-
-        async def run(command: tuple[str, ...]) -> int:
-            process = self._process(replace(plan, role="probe", argv=command), host_data)
-            try:
-                return await process.wait()
-            finally:
-                await process.stop(0)
-
-        return run
 
     async def _run_to_end(self, container: RunningContainer) -> None:
         await self._while_running(container.wait(), ignore=container)
         if (status := container.exited.result()) != 0:
             raise container.failure(status)
 
-    async def _pass_startup(self, plan: ContainerPlan, host_data: str) -> None:
+    async def _pass_startup(self, plan: ContainerPlan) -> None:
         """Return when the start-up probe has succeeded. Raises ContainerFailed if that takes too long."""
         if (probe := plan.startup) is None:
             return
         try:
             async with asyncio.timeout(probe.limit_s):
-                command = self._probe_command(plan, host_data)
-                await self._while_running(until_success(probe, command))
+                await self._while_running(until_success(probe, self._probed(plan)))
         except TimeoutError:
             message = f"did not pass its start-up probe in {probe.limit_s:g} s"
             raise ContainerFailed(plan.name, message) from None
@@ -248,7 +214,7 @@ class RunningPod:
             stopping = [each for each in self._containers if each.plan.role in roles]
             await asyncio.gather(*(each.stop(self.plan.grace_s) for each in stopping))
         self._containers.clear()
-        kill_marked(self._mark)
+        await self._sandbox.close()
 
     def _running(self) -> list[RunningContainer]:
         return [container for container in self._containers if not container.exited.done()]

@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from typing import NamedTuple
 
 from contrast_tasks.local.messages import Endpoint, Probe
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25
 
-RunCommand = Callable[[tuple[str, ...]], Awaitable[int]]
+
+class ProbedContainer(NamedTuple):
+    """What probes ask of a container: to run a command and return its status, and whether it has a file."""
+
+    run: Callable[[tuple[str, ...]], Awaitable[int]]
+    has_file: Callable[[str], Awaitable[bool]]
 
 
 def _unverified() -> ssl.SSLContext:
@@ -58,12 +63,12 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def succeeds(probe: Probe, run: RunCommand) -> bool:
+async def succeeds(probe: Probe, container: ProbedContainer) -> bool:
     """Return whether the probe succeeds at one attempt, within its time limit."""
     try:
         async with asyncio.timeout(probe.timeout_s):
             if probe.kind == "exec":
-                return await _exec(probe.command, run)
+                return await _exec(probe.command, container)
             if probe.kind == "tcp":
                 return all([await _accepts(endpoint) for endpoint in probe.endpoints])
             return await _answers(probe)
@@ -71,16 +76,16 @@ async def succeeds(probe: Probe, run: RunCommand) -> bool:
         return False
 
 
-async def _exec(command: tuple[str, ...], run: RunCommand) -> bool:
+async def _exec(command: tuple[str, ...], container: ProbedContainer) -> bool:
     # `test -f` is the most common exec probe, and starting a process for each attempt is expensive.
     if command[:2] == ("test", "-f") and len(command) == 3:  # noqa: PLR2004
-        return Path(command[2]).is_file()  # noqa: ASYNC240  # one stat call
-    return await run(command) == 0
+        return await container.has_file(command[2])
+    return await container.run(command) == 0
 
 
-async def until_success(probe: Probe, run: RunCommand) -> None:
+async def until_success(probe: Probe, container: ProbedContainer) -> None:
     """Return when the probe succeeds; there is no time limit."""
     pause_s = FIRST_PAUSE_S
-    while not await succeeds(probe, run):
+    while not await succeeds(probe, container):
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)

@@ -11,12 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.local.messages import Endpoint, Probe
-from contrast_tasks.local.probes import succeeds, until_success
+from contrast_tasks.local.probes import ProbedContainer, succeeds, until_success
 from tests.fakes.mesh_pki import Authority
 
 
-async def no_command(command: tuple[str, ...]) -> int:
+async def nothing(command: object) -> int:
     raise AssertionError(command)
+
+
+async def here(path: str) -> bool:
+    return Path(path).is_file()  # noqa: ASYNC240  # one stat call
+
+
+def container(run: Callable[[tuple[str, ...]], Awaitable[int]] = nothing) -> ProbedContainer:
+    return ProbedContainer(run=run, has_file=here)
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -64,7 +72,7 @@ def ask(serve: Serve, context: ssl.SSLContext | None = None, **probe: object) ->
     async def run() -> bool:
         async with serving(serve, context) as endpoint:
             wanted = Probe(endpoints=(endpoint,), **{"timeout_s": 5.0, **probe})  # type: ignore[arg-type]  # a table of fields
-            return await succeeds(wanted, no_command)
+            return await succeeds(wanted, container())
 
     return asyncio.run(run())
 
@@ -118,8 +126,8 @@ def test_a_tcp_probe_wants_every_endpoint_to_accept() -> None:
     async def run() -> tuple[bool, bool]:
         async with serving(silent) as there:
             gone = ("127.0.0.2", there[1])
-            both = await succeeds(Probe(kind="tcp", endpoints=(there, gone)), no_command)
-            one = await succeeds(Probe(kind="tcp", endpoints=(there,)), no_command)
+            both = await succeeds(Probe(kind="tcp", endpoints=(there, gone)), container())
+            one = await succeeds(Probe(kind="tcp", endpoints=(there,)), container())
         return one, both
 
     assert asyncio.run(run()) == (True, False)
@@ -133,16 +141,16 @@ def test_an_exec_probe_wants_status_0(status: int, expected: bool) -> None:
 
     probe = Probe(kind="exec", command=("check", "it"))
 
-    assert asyncio.run(succeeds(probe, command)) is expected
+    assert asyncio.run(succeeds(probe, container(command))) is expected
 
 
 def test_a_file_probe_costs_no_process(tmp_path: Path) -> None:
     probe = Probe(kind="exec", command=("test", "-f", str(tmp_path / "ready")))
 
-    before = asyncio.run(succeeds(probe, no_command))
+    before = asyncio.run(succeeds(probe, container()))
     (tmp_path / "ready").touch()
 
-    assert (before, asyncio.run(succeeds(probe, no_command))) == (False, True)
+    assert (before, asyncio.run(succeeds(probe, container()))) == (False, True)
 
 
 def test_a_probe_is_asked_until_it_succeeds() -> None:
@@ -151,6 +159,6 @@ def test_a_probe_is_asked_until_it_succeeds() -> None:
     async def command(_words: tuple[str, ...]) -> int:
         return answers.pop(0)
 
-    asyncio.run(until_success(Probe(kind="exec", command=("check",)), command))
+    asyncio.run(until_success(Probe(kind="exec", command=("check",)), container(command)))
 
     assert answers == []

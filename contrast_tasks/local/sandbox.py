@@ -1,0 +1,33 @@
+"""Where the containers of a pod run: the seam between a pod's life and what isolates it.
+
+`pod.py` decides what runs when; a sandbox starts it. There are two: processes of this machine, `process_sandbox.py`, and
+containers in namespaces, `isolated/pod_sandbox.py`.
+"""
+
+from typing import Protocol
+
+from contrast_tasks.local.container import RunningContainer
+from contrast_tasks.local.messages import ContainerPlan
+
+
+class Sandbox(Protocol):
+    """The surroundings of one pod; each method raises ContainerFailed or ContrastError."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Return the containers whose output the pod's policy hides on a cluster."""
+
+    async def open(self) -> None:
+        """Make it, empty: nothing of an earlier run is left."""
+
+    async def start(self, plan: ContainerPlan) -> RunningContainer:
+        """Start a container."""
+
+    async def execute(self, plan: ContainerPlan, command: tuple[str, ...]) -> int:
+        """Run a command in a running container and return its exit status."""
+
+    async def has_file(self, plan: ContainerPlan, path: str) -> bool:
+        """Return whether a running container has a regular file at `path`."""
+
+    async def close(self) -> None:
+        """End what is left of a pod whose containers have been stopped."""

@@ -42,6 +42,10 @@ class NodeClient:
             return False
         return True
 
+    def is_isolated(self) -> bool:
+        """Return whether the node gives pods namespaces of their own."""
+        return bool(self._ask("status")["isolated"])
+
     def status(self) -> tuple[PodStatus, ...]:
         """Return all pods."""
         return _pods(self._ask("status"))
@@ -148,22 +152,31 @@ class Tether:
 
 
 def ensure_node(
-    paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
+    paths: LocalPaths,
+    *,
+    owner_fd: int | None = None,
+    is_trial: bool = False,
+    users: str | None = None,
 ) -> tuple[NodeClient, bool]:
     """Return a client of the project's node, and whether the node was started now; arguments as `start_node`."""
     client = NodeClient(paths=paths)
     if client.is_running():
         return client, False
-    return start_node(paths, owner_fd=owner_fd, is_trial=is_trial), True
+    return start_node(paths, owner_fd=owner_fd, is_trial=is_trial, users=users), True
 
 
 def start_node(
-    paths: LocalPaths, *, owner_fd: int | None = None, is_trial: bool = False
+    paths: LocalPaths,
+    *,
+    owner_fd: int | None = None,
+    is_trial: bool = False,
+    users: str | None = None,
 ) -> NodeClient:
     """Start a node in the background and return when it serves.
 
     owner_fd: read end of a Tether; unless let go, the node stops everything when the write end closes.
     is_trial: unless let go, the node deletes the Coordinator's history when it ends.
+    users: which users exist in its namespaces (`Ability.users`), None for a node without namespaces.
     Raises ClusterError with the node's own reason if it cannot start; no process is left then.
     """
     paths.logs.mkdir(parents=True, exist_ok=True)
@@ -173,6 +186,7 @@ def start_node(
     argv += ["--project", str(paths.project), "--ready-fd", str(node_end)]
     argv += [] if owner_fd is None else ["--owner-fd", str(owner_fd)]
     argv += ["--trial"] if is_trial else []
+    argv += [] if users is None else ["--users", users]
     log = paths.logs / "node.log"
     try:
         with log.open("ab") as stream:

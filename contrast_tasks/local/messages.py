@@ -37,11 +37,50 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """An image of an isolated pod: where it is, and its configuration with the names that images use.
+
+    layout: folder of the OCI layout. reference: pinned. is_stand_in: it has no root file system of its own and gets this
+    machine's, read-only, underneath. passwd, group: content of its files, None without one.
+    """
+
+    layout: str
+    reference: str
+    digest: str
+    is_stand_in: bool
+    entrypoint: tuple[str, ...]
+    cmd: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    volumes: tuple[str, ...]
+    passwd: str | None
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What an isolated pod needs beside its containers' roles and probes; the node derives everything else from it.
+
+    document: the Pod as a cluster would have it. images: by reference as the pod writes it. objects: the ConfigMaps, Secrets
+    and ServiceAccounts that it names. containerd, shim: versions of the node that is modelled. claims: folder or file of each
+    claim by name.
+    """
+
+    document: Any
+    images: Mapping[str, ImagePlan]
+    objects: tuple[Any, ...]
+    containerd: str
+    shim: str
+    claims: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerPlan:
-    """One container as a process.
+    """One container.
 
     role: `init` runs to its end, `sidecar` is an init container that keeps running, `main` is any other.
-    argv, env, working_dir: complete; paths are those of this machine.
+    argv, env, working_dir: complete, with paths of this machine; empty in an isolated pod, whose document has them.
     image_digest: `sha256:...` of the unpacked image, empty for our own components.
     unpacking: 64 hex digits, new each time the image is unpacked.
     attested: whether the container may ask the simulated processor for evidence.
@@ -67,6 +106,7 @@ class PodPlan:
     workload: `<Kind>/<name>` or `<namespace>/<Kind>/<name>`; address: the pod's own loopback address.
     listens: all endpoints that its processes bind; policy: base64 of its document;
     policy_sha256: hex digest of the generated policy's document, the host data of the pod's evidence.
+    isolation: None for a pod of processes, whose containers are complete.
     """
 
     name: str
@@ -80,11 +120,16 @@ class PodPlan:
     policy: str
     policy_sha256: str
     containers: tuple[ContainerPlan, ...]
+    isolation: Isolation | None = None
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 hex over the whole plan of the pod."""
         return sha256_hex(canonical_json(asdict(self)))
+
+    def policy_document(self) -> bytes:
+        """Return the policy's document, b"" for a pod without one; `measured_policy_sha256` checks it."""
+        return base64.b64decode(self.policy)
 
     def measured_policy_sha256(self) -> str:
         """Return the SHA-256 hex of the policy's document, "" for a pod that is not confidential.
@@ -115,15 +160,16 @@ class PodPlan:
 class Plan:
     """All pods and host names of a deployment.
 
-    hosts: name -> port (text) -> endpoints, tried in order.
+    hosts: name -> port (text) -> endpoints on this machine, tried in order. services: the Services, for isolated pods.
     """
 
     pods: tuple[PodPlan, ...]
     hosts: Mapping[str, Mapping[str, tuple[Endpoint, ...]]]
+    services: tuple[Any, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of schemas/local-plan.schema.json."""
-        return {"version": 1, **asdict(self)}
+        return {"version": 2, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +187,7 @@ class PodStatus:
     """One pod as the node sees it.
 
     started: all containers run or have succeeded. ready: the pod serves or has succeeded. message: explains the phase.
-    pids: of the running containers by name.
+    pids: of the running containers by name, as the node numbers them. hidden: containers whose output the policy hides.
     """
 
     name: str
@@ -156,6 +202,7 @@ class PodStatus:
     policy_sha256: str
     digest: str
     pids: Mapping[str, int]
+    hidden: tuple[str, ...] = ()
 
     def has_reached(self, until: str) -> bool:
         """Return whether the pod is `started` or `ready`."""
@@ -176,4 +223,4 @@ def parse_plan(document: Any) -> Plan:
             f"the deployment cannot run here: {pointer}: {message}",
             hint="if it could before the last update, stop the running local backend and deploy again",
         )
-    return read_record(Plan, Json({key: document[key] for key in ("pods", "hosts")}))
+    return read_record(Plan, Json({key: document[key] for key in ("pods", "hosts", "services")}))

@@ -58,11 +58,11 @@ def candidates(project: Path, recorded: int | None) -> Iterator[int]:
 
 @dataclass(slots=True, kw_only=True)
 class Network:
-    """The net that a node holds, and the table of addresses."""
+    """The net that a node holds, and the table of addresses; holder: None where another process holds it."""
 
     file: Path
     net: int
-    holder: socket.socket
+    holder: socket.socket | None
     hosts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -83,7 +83,8 @@ class Network:
 
     def close(self) -> None:
         """Release the net."""
-        self.holder.close()
+        if self.holder is not None:
+            self.holder.close()
 
     def allocate(self, names: Iterable[str]) -> dict[str, str]:
         """Return an address for each pod name; a name always gets the same one.
@@ -102,6 +103,12 @@ class Network:
                 self.hosts[name] = free
         self.save()
         return {name: pod_address(self.net, self.hosts[name]) for name in names}
+
+
+def loopback_network(file: Path, net: int) -> Network:
+    """Return the table of a net that this node's other process holds."""
+    _, hosts = _recorded(file)
+    return Network(file=file, net=net, holder=None, hosts=hosts)
 
 
 def pod_address(net: int, host: int) -> str:

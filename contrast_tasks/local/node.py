@@ -13,21 +13,23 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.decode import DecodeError, Json
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.local.ground import Ground, ProcessGround
 from contrast_tasks.local.messages import Applied, Plan, PodPlan, parse_plan
-from contrast_tasks.local.network import COORDINATOR_HOST, Network, busy_endpoint, pod_address
+from contrast_tasks.local.network import COORDINATOR_HOST, Network, pod_address
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.local.pod import Phase, RunningPod
 
 
 class Node:
-    """Runs pods.
+    """Runs pods; ground: what they stand on, by default this machine itself.
 
     ending: set when the node has to stop. was_let_go: it may outlive its starter. is_lost: its socket is gone.
     """
 
-    def __init__(self, paths: LocalPaths, network: Network) -> None:
+    def __init__(self, paths: LocalPaths, network: Network, ground: Ground | None = None) -> None:
         self._paths = paths
         self._network = network
+        self._ground: Ground = ground or ProcessGround(paths)
         self._pods: dict[str, RunningPod] = {}
         self._changes = asyncio.Event()
         self._order = asyncio.Lock()
@@ -69,15 +71,25 @@ class Node:
         await self._remove(names)
         return {"stopped": names}
 
+    async def open(self) -> None:
+        """Make what pods need. Raises ClusterError."""
+        await self._ground.open()
+
     async def close(self) -> None:
         """Stop all pods, the Coordinator last."""
         last = [name for name, pod in self._pods.items() if pod.plan.role == ROLE_COORDINATOR]
         await self._remove([name for name in self._pods if name not in last])
         await self._remove(last)
+        await self._ground.close()
 
     def _status(self) -> dict[str, Any]:
         pods = [asdict(pod.status()) for _, pod in sorted(self._pods.items())]
-        return {"project": str(self._paths.project), "net": self._network.net, "pods": pods}
+        return {
+            "project": str(self._paths.project),
+            "net": self._network.net,
+            "isolated": self._ground.is_isolated,
+            "pods": pods,
+        }
 
     def _addresses(self, names: Sequence[str]) -> dict[str, str]:
         coordinator = pod_address(self._network.net, COORDINATOR_HOST)
@@ -100,6 +112,7 @@ class Node:
         self._refuse_busy([wanted[name] for name in started], leaving=[*stopped, *replaced])
         await self._remove([*stopped, *replaced])
         self._refuse_busy([wanted[name] for name in [*started, *replaced]], leaving=[])
+        await self._ground.apply(plan)
         write_atomic(self._paths.hosts, pretty_json(plan.hosts))
         for name in [*started, *replaced]:
             self._start(wanted[name])
@@ -115,7 +128,7 @@ class Node:
         freed = {endpoint for name in leaving for endpoint in self._pods[name].plan.listens}
         for pod in pods:
             wanted = [endpoint for endpoint in pod.listens if endpoint not in freed]
-            if (busy := busy_endpoint(wanted)) is not None:
+            if (busy := self._ground.busy(wanted)) is not None:
                 raise ClusterError(
                     f"{busy[0]}:{busy[1]} is in use, pod {pod.name} needs it",
                     hint="stop the process that listens there, then deploy again",
@@ -129,7 +142,12 @@ class Node:
         return names
 
     def _start(self, plan: PodPlan) -> None:
-        self._pods[plan.name] = RunningPod(plan, paths=self._paths, changed=self._changed)
+        self._pods[plan.name] = RunningPod(
+            plan,
+            paths=self._paths,
+            sandbox=self._ground.sandbox(plan),
+            changed=self._changed,
+        )
 
     async def _remove(self, names: Sequence[str]) -> None:
         pods = [self._pods[name] for name in names]
@@ -170,5 +188,6 @@ class Node:
         return {"reached": reached, **self._status()}
 
     def _changed(self) -> None:
+        self._ground.pods_changed([(pod.plan, pod.status()) for pod in self._pods.values()])
         self._changes.set()
         self._changes = asyncio.Event()

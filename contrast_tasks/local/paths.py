@@ -12,7 +12,7 @@ class LocalPaths(Record):
 
     control: the daemon's socket; pid_file: its process IDs. network: the net in use and the pods' addresses. hosts:
     cluster names for applications. images: unpacked, one folder per digest. processor: keys and certificates of the
-    simulated processor. state: the Coordinator's history. volumes: of claims; configs: of ConfigMaps and Secrets.
+    simulated processor. run: where a node of namespaces mounts its own memory. state: the Coordinator's history. volumes: of claims; configs: of ConfigMaps and Secrets.
     """
 
     project: Path
@@ -24,6 +24,7 @@ class LocalPaths(Record):
     hosts: Path
     logs: Path
     images: Path
+    run: Path
     processor: Path
     state: Path
     volumes: Path
@@ -57,6 +58,7 @@ def local_paths(project: Path) -> LocalPaths:
         hosts=base / "hosts.json",
         logs=base / "logs",
         images=base / "images",
+        run=base / "run",
         processor=project / PROCESSOR,
         state=base / "state",
         volumes=base / "volumes",

@@ -191,6 +191,13 @@ class Settings(Record):
         name="defaults.image_store",
         default=None,
     )
+    isolation: str = member(
+        one_of("auto", "namespaces", "processes"),
+        "what pods of platform local are: namespaces of this machine, or its processes; auto takes namespaces where they can"
+        " be had",
+        name="local.isolation",
+        default="processes",
+    )
     image_layouts: tuple[str, ...] = member(
         PATHS,
         "OCI image layouts to look up images in before asking their registry",

@@ -12,7 +12,7 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated, load_records, refuse_unfit
 from contrast_tasks.kube.workloads import config_data
-from contrast_tasks.local.messages import Endpoint, Plan
+from contrast_tasks.local.messages import Endpoint, Plan, PodPlan
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.settings.model import Settings
@@ -20,6 +20,8 @@ from contrast_tasks.settings.model import Settings
 # Kinds whose pods do not start right after `kubectl apply`.
 _NOT_STARTED = frozenset({"CronJob"})
 _CLUSTER_DOMAIN = "svc.cluster.local"
+
+_NamedPod = tuple[Annotated, str, int]
 
 
 def build_plan(
@@ -31,8 +33,9 @@ def build_plan(
     environ: Mapping[str, str],
     say: Callable[[str], None],
     with_mesh: bool = True,
+    isolated: bool = False,
 ) -> Plan:
-    """Return the plan of all pods.
+    """Return the plan of all pods; isolated: for a node of namespaces.
 
     addresses_of: returns the pods' addresses; the Coordinator's is under the empty name. say: receives lines about images
     that are unpacked again and workloads that are not started.
@@ -44,12 +47,16 @@ def build_plan(
         if item.kind in _NOT_STARTED:
             say(f"{item.key} is not started: platform local keeps no schedule")
     pods = _named_pods(objects)
-    assigned = addresses_of([name for item, name in pods if item.role != ROLE_COORDINATOR])
+    assigned = addresses_of([name for item, name, _ in pods if item.role != ROLE_COORDINATOR])
     addresses = {
-        name: assigned["" if item.role == ROLE_COORDINATOR else name] for item, name in pods
+        name: assigned["" if item.role == ROLE_COORDINATOR else name] for item, name, _ in pods
     }
-    hosts = _service_table(objects, pods, addresses)
-    specs = [(name, workloads.pod_spec(item.obj)) for item, name in pods]
+    hosts = _service_table(objects, [(item, name) for item, name, _ in pods], addresses)
+    if isolated:
+        services = tuple(dict(item.obj) for item in objects if item.kind == "Service")
+        plans = _isolated_pods(objects, pods, addresses, settings, paths, with_mesh=with_mesh)
+        return Plan(pods=plans, hosts=hosts, services=services)
+    specs = [(name, workloads.pod_spec(item.obj)) for item, name, _ in pods]
     shared = Shared(
         paths=paths,
         unpack=unpacker(settings, paths, say),
@@ -60,8 +67,36 @@ def build_plan(
         with_mesh=with_mesh,
     )
     return Plan(
-        pods=tuple(build_pod(item, name, addresses[name], shared) for item, name in pods),
+        pods=tuple(build_pod(item, name, addresses[name], shared) for item, name, _ in pods),
         hosts=hosts,
+    )
+
+
+def _isolated_pods(
+    objects: Sequence[Annotated],
+    pods: Sequence[_NamedPod],
+    addresses: Mapping[str, str],
+    settings: Settings,
+    paths: LocalPaths,
+    *,
+    with_mesh: bool,
+) -> tuple[PodPlan, ...]:
+    from contrast_tasks.deploy.local.isolated_pod import (
+        IsolatedShared,
+        build_isolated_pod,
+        image_finder,
+    )
+    from contrast_tasks.steps.lock import read_lock
+
+    shared = IsolatedShared(
+        settings=settings,
+        paths=paths,
+        objects=objects,
+        find_image=image_finder(settings, read_lock(settings)),
+        with_mesh=with_mesh,
+    )
+    return tuple(
+        build_isolated_pod(item, name, index, addresses[name], shared) for item, name, index in pods
     )
 
 
@@ -82,20 +117,20 @@ def _check_records(objects: Sequence[Annotated], settings: Settings) -> None:
             )
 
 
-def _named_pods(objects: Sequence[Annotated]) -> list[tuple[Annotated, str]]:
-    """Return every pod with its name, the Coordinator first; one per replica.
+def _named_pods(objects: Sequence[Annotated]) -> list[_NamedPod]:
+    """Return every pod with its name and its place among the replicas, the Coordinator first.
 
     The name is that of the workload, or is made of its whole key if other workloads have the same name.
     """
     items = [item for item in objects if item.is_workload and item.kind not in _NOT_STARTED]
     plain = [item.name for item in items]
-    pods: list[tuple[Annotated, str]] = []
+    pods: list[_NamedPod] = []
     for item in sorted(items, key=lambda item: (item.role != ROLE_COORDINATOR, item.key)):
         unique = plain.count(item.name) == 1
         name = item.name if unique else item.key.replace("/", "-").lower()
         replicas = _replicas(item)
         names = [name] if replicas == 1 else [f"{name}-{number}" for number in range(replicas)]
-        pods += [(item, name) for name in names]
+        pods += [(item, name, index) for index, name in enumerate(names)]
     return pods
 
 

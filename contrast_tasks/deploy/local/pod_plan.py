@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,41 @@ class Shared:
     with_mesh: bool
 
 
+def with_roles(
+    spec: Mapping[str, Any], *, with_mesh: bool, is_coordinator: bool
+) -> list[tuple[Mapping[str, Any], str]]:
+    """Return the containers that run, in the order of their start, each with its role."""
+    inits = [
+        (container, "sidecar" if container.get("restartPolicy") == "Always" else "init")
+        for container in spec.get("initContainers") or ()
+        if with_mesh or container["name"] == INITIALIZER
+    ]
+    mains = [
+        (container, "main")
+        for container in spec.get("containers") or ()
+        if with_mesh or is_coordinator
+    ]
+    return [*inits, *mains]
+
+
+def restart_policy(spec: Mapping[str, Any], containers: Sequence[ContainerPlan]) -> str:
+    """Return when a pod starts again; one of which only init containers run does not."""
+    has_mains = any(container.role == "main" for container in containers)
+    return str(spec.get("restartPolicy") or "Always") if has_mains else "Never"
+
+
+def grace_s(spec: Mapping[str, Any]) -> float:
+    """Return how long containers may take to end."""
+    return min(float(spec.get("terminationGracePeriodSeconds") or _DEFAULT_GRACE_S), _MAX_GRACE_S)
+
+
+def listening_ports(spec: Mapping[str, Any], *, is_coordinator: bool) -> tuple[int, ...]:
+    """Return the ports on which a pod serves, as declared."""
+    if is_coordinator:
+        return (USER_API_PORT, HTTP_API_PORT, MESH_API_PORT, PROBES_PORT)
+    return tuple(sorted(set(all_ports(spec).values())))
+
+
 def all_ports(spec: Mapping[str, Any]) -> dict[str, int]:
     """Return the declared TCP ports of all main containers by name."""
     ports: dict[str, int] = {}
@@ -106,8 +141,6 @@ class _PodBuilder:
         spec, item = self._spec, self._item
         policy = item.policy
         containers = self._containers()
-        grace_s = float(spec.get("terminationGracePeriodSeconds") or _DEFAULT_GRACE_S)
-        has_mains = any(container.role == "main" for container in containers)
         folders = {
             *self._volumes.values(),
             *(str(self._folder / container.name) for container in containers),
@@ -118,8 +151,8 @@ class _PodBuilder:
             workload=item.key,
             role=item.role,
             address=self._address,
-            restart_policy=str(spec.get("restartPolicy") or "Always") if has_mains else "Never",
-            grace_s=min(grace_s, _MAX_GRACE_S),
+            restart_policy=restart_policy(spec, containers),
+            grace_s=grace_s(spec),
             listens=self._listens(),
             folders=tuple(sorted(folders)),
             policy=base64.b64encode(policy.content).decode() if policy else "",
@@ -128,28 +161,17 @@ class _PodBuilder:
         )
 
     def _containers(self) -> tuple[ContainerPlan, ...]:
-        with_mesh = self._shared.with_mesh
-        inits = [
-            self._container(
-                container, "sidecar" if container.get("restartPolicy") == "Always" else "init"
-            )
-            for container in self._spec.get("initContainers") or ()
-            if with_mesh or container["name"] == INITIALIZER
-        ]
-        mains = [
-            self._container(container, "main")
-            for container in self._spec.get("containers") or ()
-            if with_mesh or self._is_coordinator
-        ]
-        return (*inits, *mains)
+        found = with_roles(
+            self._spec, with_mesh=self._shared.with_mesh, is_coordinator=self._is_coordinator
+        )
+        return tuple(self._container(container, role) for container, role in found)
 
     def _listens(self) -> tuple[Endpoint, ...]:
+        declared = listening_ports(self._spec, is_coordinator=self._is_coordinator)
         if self._is_coordinator:
-            ports = (USER_API_PORT, HTTP_API_PORT, MESH_API_PORT, PROBES_PORT)
-            return tuple((self._address, port) for port in ports)
+            return tuple((self._address, port) for port in declared)
         if not self._shared.with_mesh:
             return ()
-        declared = sorted(all_ports(self._spec).values())
         egress = [place.rpartition(":") for place in self._egress.values()]
         return (
             *((address, port) for address in self._addresses() for port in declared),

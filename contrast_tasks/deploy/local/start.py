@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.recovery import START_LIMIT_S, recover_if_needed
 from contrast_tasks.deploy.local.sidecar import mesh_config
-from contrast_tasks.errors import CoordinatorUnreachable
+from contrast_tasks.errors import ClusterError, CoordinatorUnreachable
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.local.client import NodeClient, Tether, ensure_node
@@ -43,6 +43,7 @@ class LocalDeploy:
                 local_paths(self.settings.root),
                 owner_fd=tether.read_end,
                 is_trial=trial is not None,
+                users=self._users(),
             )
             try:
                 if self.fresh:
@@ -61,6 +62,22 @@ class LocalDeploy:
         if help_needed is not None:
             raise help_needed
         return applied, address
+
+    def _users(self) -> str | None:
+        """Return which users exist in the node's namespaces, None where pods are to be processes."""
+        wanted = self.settings.isolation
+        if wanted == "processes":
+            return None
+        from contrast_tasks.local.isolated.ability import find_ability
+
+        found = find_ability()
+        if not isinstance(found, str):
+            return found.users
+        if wanted == "namespaces":
+            where = self.settings.where("local.isolation")
+            raise ClusterError(f"pods cannot have namespaces here: {found}", where=where)
+        self.say(f"pods are processes without namespaces or policies here: {found}")
+        return None
 
     def _require_envoy(self) -> None:
         """Raise EnvoyMissing before anything is started; without Envoy pods with a mesh never become ready."""
@@ -104,6 +121,7 @@ class LocalDeploy:
             environ=self.environ,
             say=self.say,
             with_mesh=self.with_mesh,
+            isolated=client.is_isolated(),
         )
 
     def _apply(self, client: NodeClient, plan: Plan) -> Applied:

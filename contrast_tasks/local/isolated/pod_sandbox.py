@@ -1,0 +1,321 @@
+"""A sandbox of namespaces: one pod as a node would run it, each request asked of its policy first.
+
+The model of the runtime makes specifications of the pod's document; `guest.py` asks the policy for the requests that Kata's shim
+would make of them; what is allowed is run by runc. Identifiers are new each time, as those of a new sandbox are.
+"""
+
+import asyncio
+import json
+import secrets
+import shutil
+import stat
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from contrast_tasks import variables
+from contrast_tasks.agent_messages import Request
+from contrast_tasks.annotations import ROLE_COORDINATOR
+from contrast_tasks.decode import Json
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.local.container import ContainerFailed
+from contrast_tasks.local.isolated.ability import Ability
+from contrast_tasks.local.isolated.bridge import (
+    DNS_ADDRESS,
+    MTU,
+    NODE_ADDRESS,
+    PodNetwork,
+    make_pod,
+    remove_pod,
+)
+from contrast_tasks.local.isolated.container import Runc, RuncContainer
+from contrast_tasks.local.isolated.guest import Denied, Guest
+from contrast_tasks.local.isolated.host_files import PodFiles
+from contrast_tasks.local.isolated.machine_files import machine_mounts
+from contrast_tasks.local.isolated.names import DOMAIN
+from contrast_tasks.local.isolated.roots import Roots
+from contrast_tasks.local.isolated.runc_config import Additions, runc_config, runc_process
+from contrast_tasks.local.messages import ContainerPlan, Isolation, PodPlan
+from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.records import Record
+from contrast_tasks.runtime.containerd_versions import containerd_version
+from contrast_tasks.runtime.cri import Dns
+from contrast_tasks.runtime.kubelet.admission import admitted
+from contrast_tasks.runtime.kubelet.quantities import containers_of
+from contrast_tasks.runtime.kubelet.volume_files import Written
+from contrast_tasks.runtime.node import Drawn, Image, Node, Surroundings
+from contrast_tasks.runtime.node_files import host_files
+from contrast_tasks.runtime.objects import Namespace, child, text
+from contrast_tasks.runtime.refusals import ContainerRefused
+from contrast_tasks.runtime.shim.network import Network, Route
+from contrast_tasks.runtime.shim.service import Host, ShimService
+from contrast_tasks.runtime.shim_versions import shim_version
+from contrast_tasks.runtime.specifications import PodSpecifications, specify
+
+# Where the simulated processor is in containers that may ask it for evidence: what hardware would answer for.
+_PROCESSOR: Final = "/run/contrast-processor"
+_STATE: Final = "/var/lib/contrast-coordinator"
+_NODE_NAME: Final = "local"
+_RETRY_SECONDS: Final = "0.5"
+
+
+class Grounds(Record):
+    """What all sandboxes of a node share; services: returns the Services with their addresses."""
+
+    paths: LocalPaths
+    folder: Path
+    ability: Ability
+    roots: Roots
+    runc: Runc
+    environ: Mapping[str, str]
+    services: Any
+    group: str
+
+
+class PodSandbox:
+    """The namespaces, files, guest and containers of one pod."""
+
+    def __init__(self, plan: PodPlan, isolation: Isolation, grounds: Grounds, place: int) -> None:
+        self._plan = plan
+        self._isolation = isolation
+        self._grounds = grounds
+        self._folder = grounds.folder / "pods" / plan.name
+        names = grounds.folder / "namespaces" / plan.name
+        self._pod = PodNetwork(
+            place=place, network=names / "net", uts=names / "uts", ipc=names / "ipc"
+        )
+        self._containers: dict[str, RuncContainer] = {}
+        self._opened: _Opened | None = None
+        self._host_data = ""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Return the containers whose output the policy hides."""
+        return tuple(sorted(self._opened.guest.hidden)) if self._opened else ()
+
+    async def open(self) -> None:
+        """Make the pod's network and files, and create its sandbox in the guest."""
+        await self.close()
+        self._host_data = self._plan.measured_policy_sha256()
+        opened = _Opened(self._plan, self._isolation, self._grounds, self._pod)
+        self._opened = opened
+        opened.write_files(self._folder / "node")
+        await make_pod(self._pod, opened.hostname or _NODE_NAME)
+        self._ask(opened.create_sandbox(), "")
+
+    async def start(self, plan: ContainerPlan) -> RuncContainer:
+        """Create and start a container."""
+        opened = self._in_use()
+        spec = opened.spec(plan.name)
+        identifier = opened.identifier(plan.name)
+        self._ask(opened.shim.create(identifier, spec), plan.name)
+        self._ask(opened.shim.start(identifier), plan.name)
+        own = self._folder / "containers" / plan.name
+        image = self._isolation.images[opened.image_of(plan.name)]
+        root = await self._grounds.roots.mount(image, own)
+        try:
+            config = runc_config(
+                spec,
+                root=root,
+                pod=self._pod,
+                place=opened.files.place,
+                ability=self._grounds.ability,
+                group=f"{self._grounds.group}/{identifier[:16]}",
+                sysctls=opened.sysctls,
+                additions=self._additions(plan, is_stand_in=image.is_stand_in),
+            )
+        except ClusterError as err:
+            raise ContainerFailed(plan.name, f"cannot run here: {err} ({err.hint})") from err
+        container = RuncContainer(
+            plan,
+            identifier=identifier,
+            log=self._grounds.paths.log(self._plan.name, plan.name),
+            runc=self._grounds.runc,
+        )
+        self._containers[plan.name] = container
+        await container.start(own / "bundle", config)
+        return container
+
+    async def execute(self, plan: ContainerPlan, command: tuple[str, ...]) -> int:
+        """Run a command in a container, if the policy allows it; its output is dropped."""
+        opened = self._in_use()
+        process = {**opened.spec(plan.name)["process"], "args": list(command)}
+        identifier = opened.identifier(plan.name)
+        key = secrets.token_hex(8)
+        self._ask(opened.shim.execute(identifier, key, process), plan.name)
+        file = self._folder / "containers" / plan.name / f"exec-{key}.json"
+        file.write_text(json.dumps(runc_process(process, self._grounds.ability, {})))
+        try:
+            status, _ = await self._grounds.runc.call("exec", "--process", str(file), identifier)
+        finally:
+            file.unlink()
+        self._ask(opened.shim.exit(identifier, key), plan.name)
+        return status
+
+    async def has_file(self, plan: ContainerPlan, path: str) -> bool:
+        """Return whether a container has a file, as `test -f` would find it; the policy is asked for that command."""
+        opened = self._in_use()
+        process = {**opened.spec(plan.name)["process"], "args": ["test", "-f", path]}
+        identifier = opened.identifier(plan.name)
+        key = secrets.token_hex(8)
+        self._ask(opened.shim.execute(identifier, key, process), plan.name)
+        self._ask(opened.shim.exit(identifier, key), plan.name)
+        pid = self._containers[plan.name].pid
+        try:
+            found = Path(f"/proc/{pid}/root", path.lstrip("/")).stat()  # noqa: ASYNC240  # one call
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode)
+
+    async def close(self) -> None:
+        """Remove containers, namespaces and files; asks the policy about none of it, because a host can always do that."""
+        self._opened = None
+        for name, container in self._containers.items():
+            await container.remove()
+            await self._grounds.roots.unmount(self._folder / "containers" / name)
+        self._containers.clear()
+        await remove_pod(self._pod)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _in_use(self) -> "_Opened":
+        if self._opened is None:
+            raise ContainerFailed(self._plan.name, "has no sandbox")
+        return self._opened
+
+    def _ask(self, requests: Iterable[Request], container: str) -> None:
+        """Ask the policy; a denial is logged and raised as the failure of the container."""
+        try:
+            self._in_use().guest.ask(requests)
+        except Denied as err:
+            log = self._grounds.paths.log(self._plan.name, container or "sandbox")
+            with log.open("a") as stream:
+                stream.write(f"{err.line}\n")
+            raise ContainerFailed(container or "sandbox", f"is refused: {err}") from err
+
+    def _additions(self, plan: ContainerPlan, *, is_stand_in: bool) -> Additions:
+        paths = self._grounds.paths
+        given: dict[str, str] = {}
+        mounts: list[Mapping[str, Any]] = []
+        if is_stand_in:
+            mounts += machine_mounts(self._grounds.environ)
+        if plan.attested and self._host_data:
+            given |= {
+                variables.EVIDENCE: f"simulated:{_PROCESSOR}",
+                variables.HOST_DATA: self._host_data,
+                variables.RETRY_SECONDS: _RETRY_SECONDS,
+            }
+            mounts.append(_bind(_PROCESSOR, paths.processor, "ro"))
+        if self._plan.role == ROLE_COORDINATOR and plan.role == "main":
+            paths.state.mkdir(parents=True, exist_ok=True)
+            mounts.append(_bind(_STATE, paths.state, "rw"))
+        return Additions(variables=given, mounts=mounts)
+
+
+class _Opened:
+    """A pod of which a node has made specifications."""
+
+    def __init__(
+        self, plan: PodPlan, isolation: Isolation, grounds: Grounds, pod: PodNetwork
+    ) -> None:
+        document = isolation.document
+        place = Json(document)
+        metadata = child(place, "metadata")
+        self._objects = (*isolation.objects, *grounds.services())
+        namespace = Namespace(self._objects, text(metadata, "namespace", "default"))
+        self._names = [text(each, "name") for each in containers_of(place)]
+        self._images = {text(each, "name"): text(each, "image") for each in containers_of(place)}
+        drawn = Drawn(
+            uid=str(uuid.uuid4()),
+            sandbox_id=secrets.token_hex(32),
+            container_ids={name: secrets.token_hex(32) for name in self._names},
+            addresses=(pod.address, pod.address_6),
+            termination_log=secrets.token_hex(4),
+            volume_id=secrets.token_hex(32),
+        )
+        node = Node(
+            containerd=containerd_version(isolation.containerd),
+            name=_NODE_NAME,
+            hostname=_NODE_NAME,
+            address=NODE_ADDRESS,
+            resolver=Dns(servers=(DNS_ADDRESS,)),
+            dns_server=DNS_ADDRESS,
+            domain=DOMAIN,
+        )
+        images = {
+            reference: Image(
+                entrypoint=each.entrypoint,
+                cmd=each.cmd,
+                env=each.env,
+                working_dir=each.working_dir,
+                user=each.user,
+                volumes=each.volumes,
+                passwd=each.passwd,
+                group=each.group,
+            )
+            for reference, each in isolation.images.items()
+        }
+        self._drawn = drawn
+        self._specs: PodSpecifications = specify(document, images, node, drawn, self._objects)
+        if isinstance(self._specs.sandbox, ContainerRefused):
+            raise ContainerFailed("sandbox", _refusal(self._specs.sandbox))
+        self._sandbox = self._specs.sandbox
+        self.hostname: str = self._sandbox.get("hostname", "")
+        self.sysctls: Mapping[str, str] = self._sandbox["linux"].get("sysctl", {})
+        self._written = Written(
+            admitted(place, namespace, drawn), Surroundings(namespace, node, drawn)
+        )
+        self._host_files = host_files(self._written, self.hostname, self._specs.resolv_conf)
+        network = Network(
+            mac=pod.mac,
+            mtu=MTU,
+            addresses=(f"{pod.address}/24", f"{pod.address_6}/64"),
+            routes=(Route("0.0.0.0/0", gateway=NODE_ADDRESS),),
+            neighbours=(),
+        )
+        self.shim = ShimService(
+            shim_version(isolation.shim),
+            Host(files=self._host_files, network=network, resolv_conf=self._specs.resolv_conf),
+        )
+        self.guest = Guest(plan.policy_document())
+        self._claims = isolation.claims
+        self.files: PodFiles
+
+    def write_files(self, base: Path) -> None:
+        """Write what containers will mount."""
+        self.files = PodFiles(base, self._written, self._claims)
+        self.files.write(self._host_files, self.hostname, self._specs.resolv_conf)
+        self.files.lead_parts()
+
+    def create_sandbox(self) -> Iterable[Request]:
+        """Return the requests of a new sandbox."""
+        sandbox = self._drawn.sandbox_id
+        return (*self.shim.create(sandbox, self._sandbox), *self.shim.start(sandbox))
+
+    def spec(self, container: str) -> dict[str, Any]:
+        """Return a container's specification; raises ContainerFailed if the node makes none."""
+        made = self._specs.containers[container]
+        if isinstance(made, ContainerRefused):
+            raise ContainerFailed(container, _refusal(made))
+        return made
+
+    def identifier(self, container: str) -> str:
+        """Return a container's identifier."""
+        return self._drawn.container_ids[container]
+
+    def image_of(self, container: str) -> str:
+        """Return the reference of a container's image."""
+        return self._images[container]
+
+
+def _refusal(error: ContainerRefused) -> str:
+    return f"is not made by {error.by}: {error}"
+
+
+def _bind(destination: str, source: Path, access: str) -> dict[str, Any]:
+    return {
+        "destination": destination,
+        "type": "bind",
+        "source": str(source),
+        "options": ["rbind", access],
+    }

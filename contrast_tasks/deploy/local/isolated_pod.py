@@ -24,7 +24,7 @@ from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.local.isolated.bridge import place_of, pod_address
 from contrast_tasks.local.messages import ContainerPlan, ImagePlan, Isolation, PodPlan
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.pods.injected import INITIALIZER
+from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.pods.volume_kinds import Reach, kind_of, known_kind
 from contrast_tasks.runtime.controllers import pod_of
@@ -150,7 +150,7 @@ def _container(
         argv=(),
         env={},
         working_dir="",
-        attested=item.role == ROLE_COORDINATOR or name == INITIALIZER,
+        attested=item.role == ROLE_COORDINATOR or name in {INITIALIZER, SERVICE_MESH},
         startup=probe("startupProbe"),
         readiness=probe("readinessProbe"),
     )

@@ -27,6 +27,7 @@ TOOLS: Final = {
     "mount": "util-linux",
     "ip": "iproute2",
     "runc": "runc",
+    "iptables": "iptables",
 }
 _TRIAL_LIMIT_S: Final = 20
 _NAMESPACES: Final = (
@@ -45,6 +46,9 @@ ip link add contrast1 master contrast0 type veth peer name contrast2
 mount -t overlay overlay -o "$2lowerdir=lower,upperdir=upper,workdir=work" merged
 mount --rbind / root
 unshare --net=net --uts=uts --ipc=ipc true
+filter() { iptables-legacy "$@" 2>/dev/null || iptables "$@"; }
+filter -t filter -I INPUT -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
+filter -t mangle -A PREROUTING -p tcp -j TPROXY --on-port 15006
 printf %s "$3" > bundle/config.json
 exec runc --root "$1/runc" run --bundle bundle "contrast-trial-$$"
 """

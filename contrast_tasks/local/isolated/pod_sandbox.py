@@ -26,6 +26,7 @@ from contrast_tasks.local.isolated.bridge import (
     MTU,
     NODE_ADDRESS,
     PodNetwork,
+    call,
     make_pod,
     remove_pod,
 )
@@ -38,6 +39,8 @@ from contrast_tasks.local.isolated.roots import Roots
 from contrast_tasks.local.isolated.runc_config import Additions, runc_config, runc_process
 from contrast_tasks.local.messages import ContainerPlan, Isolation, PodPlan
 from contrast_tasks.local.paths import LocalPaths
+from contrast_tasks.packet_filter.deny import DENY, TABLE
+from contrast_tasks.packet_filter.tools import find_tools
 from contrast_tasks.records import Record
 from contrast_tasks.runtime.containerd_versions import containerd_version
 from contrast_tasks.runtime.cri import Dns
@@ -102,6 +105,8 @@ class PodSandbox:
         self._opened = opened
         opened.write_files(self._folder / "node")
         await make_pod(self._pod, opened.hostname or _NODE_NAME)
+        if self._host_data:
+            await self._deny_incoming()
         self._ask(opened.create_sandbox(), "")
 
     async def start(self, plan: ContainerPlan) -> RuncContainer:
@@ -178,6 +183,19 @@ class PodSandbox:
         await remove_pod(self._pod)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
+    async def _deny_incoming(self) -> None:
+        """Drop new connections to the pod until one of its containers lifts that, as a guest does."""
+        rule = ("-w", "10", "-t", TABLE, *DENY.line("-I").split())
+        refusals = []
+        for tool in find_tools("IPv4"):
+            try:
+                await call(["nsenter", f"--net={self._pod.network}", tool.program, *rule])
+            except ClusterError as err:
+                refusals.append(str(err))
+            else:
+                return
+        raise ClusterError("; ".join(refusals) or "there is no iptables")
+
     def _in_use(self) -> "_Opened":
         if self._opened is None:
             raise ContainerFailed(self._plan.name, "has no sandbox")
@@ -204,6 +222,7 @@ class PodSandbox:
                 variables.EVIDENCE: f"simulated:{_PROCESSOR}",
                 variables.HOST_DATA: self._host_data,
                 variables.RETRY_SECONDS: _RETRY_SECONDS,
+                variables.PACKET_FILTER: "on",
             }
             mounts.append(_bind(_PROCESSOR, paths.processor, "ro"))
         if self._plan.role == ROLE_COORDINATOR and plan.role == "main":

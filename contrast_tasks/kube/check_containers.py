@@ -82,11 +82,15 @@ def check_identity(subject: Subject) -> None:
 
 
 def check_memory(subject: Subject) -> None:
-    """Report memory limits that are missing, have no effect, or differ from the request."""
+    """Report memory limits that are missing, have no effect, or differ from the request.
+
+    With a limit of the pod as a whole (Kubernetes 1.34) the containers need none.
+    """
+    has_whole = _check_whole(subject)
     for path, container in containers(subject):
         name = container.get("name")
-        limit = _amount(subject, path, container, "limits")
-        request = _amount(subject, path, container, "requests")
+        limit = _amount(subject, path, f"container {name}", container, "limits")
+        request = _amount(subject, path, f"container {name}", container, "requests")
         place = (*path, "resources")
         if "initContainers" in path:
             if limit is not None:
@@ -96,6 +100,8 @@ def check_memory(subject: Subject) -> None:
                     (*place, "limits", "memory"),
                     f"{kind} {name} has the memory limit {limit}, which does not enlarge the guest",
                 )
+        elif has_whole and limit is None:
+            continue
         elif limit is None or _size(limit) == 0:
             found = "no memory limit" if request is None else f"the request {request} and no limit"
             spot: Path = (*place, "requests", "memory") if request else place
@@ -113,29 +119,43 @@ def check_memory(subject: Subject) -> None:
                 f"set resources.limits.memory and resources.requests.memory to {wanted}"
                 + f', or memory = "{wanted}" under {table} in contrast.toml' * (limit is None),
             )
-        elif request is None:
-            subject.report(
-                catalogue.MEMORY_REQUEST,
-                (*place, "limits", "memory"),
-                f"container {name} has the memory limit {limit} and no request, expected both",
-                f"set resources.requests.memory to {limit}",
-            )
-        elif _size(request) != _size(limit):
-            subject.report(
-                catalogue.MEMORY_REQUEST_DIFFERS,
-                (*place, "requests", "memory"),
-                f"container {name} has the memory request {request} and the limit {limit},"
-                " expected the same value",
-                f"set both to {limit}",
-            )
+        else:
+            _check_request(subject, place, f"container {name}", request, limit)
 
 
-def _limits(container: dict[str, Any], kind: str) -> dict[str, Any]:
-    return workloads.mapping_at(workloads.mapping_at(container, "resources"), kind)
+def _check_whole(subject: Subject) -> bool:
+    """Return whether the pod as a whole has a memory limit, and report a request that is not the same."""
+    limit = _amount(subject, subject.spec_path, "the pod", subject.spec, "limits")
+    request = _amount(subject, subject.spec_path, "the pod", subject.spec, "requests")
+    if limit is None or _size(limit) == 0:
+        return False
+    _check_request(subject, (*subject.spec_path, "resources"), "the pod", request, limit)
+    return True
 
 
-def _amount(subject: Subject, path: Path, container: dict[str, Any], kind: str) -> Any:
-    value = _limits(container, kind).get("memory")
+def _check_request(subject: Subject, place: Path, owner: str, request: Any, limit: Any) -> None:
+    if request is None:
+        subject.report(
+            catalogue.MEMORY_REQUEST,
+            (*place, "limits", "memory"),
+            f"{owner} has the memory limit {limit} and no request, expected both",
+            f"set resources.requests.memory to {limit}",
+        )
+    elif _size(request) != _size(limit):
+        subject.report(
+            catalogue.MEMORY_REQUEST_DIFFERS,
+            (*place, "requests", "memory"),
+            f"{owner} has the memory request {request} and the limit {limit}, expected the same value",
+            f"set both to {limit}",
+        )
+
+
+def _limits(holder: dict[str, Any], kind: str) -> dict[str, Any]:
+    return workloads.mapping_at(workloads.mapping_at(holder, "resources"), kind)
+
+
+def _amount(subject: Subject, path: Path, owner: str, holder: dict[str, Any], kind: str) -> Any:
+    value = _limits(holder, kind).get("memory")
     if value is None:
         return None
     try:
@@ -144,7 +164,7 @@ def _amount(subject: Subject, path: Path, container: dict[str, Any], kind: str) 
         subject.report(
             catalogue.MEMORY_QUANTITY,
             (*path, "resources", kind, "memory"),
-            f"container {container.get('name')}: {err} in resources.{kind}.memory",
+            f"{owner}: {err} in resources.{kind}.memory",
             err.hint,
         )
     return value

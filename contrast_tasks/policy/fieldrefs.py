@@ -27,6 +27,8 @@ _FIXED_PATHS: dict[str, Parts] = {
     "status.podIP": (ADDRESS,),
     "status.podIPs": (ADDRESSES,),
 }
+# Resources of which a container without a limit may use all that the node has.
+_OF_NODE = frozenset({"cpu", "memory", "ephemeral-storage"})
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 # Labels that controllers add to their pods; an indexed Job also adds its label as an annotation.
 _STATEFUL_SET_LABELS: dict[str, Parts] = {
@@ -81,7 +83,8 @@ def _keyed_value(context: PodContext, reference: Place, table: str, key: str) ->
 def resource_value(context: PodContext, container: Place, reference: Place) -> Parts:
     """Return the value of a resourceFieldRef from requests, limits and divisor.
 
-    An unset limit is the node's capacity, so any number. An unset request is the limit, or else 0.
+    A limit that is not set, or zero, is what the node has, so any number; a request that is not set is the limit, or else 0.
+    Source: Kubernetes, pkg/api/v1/resource, MergeContainerResourceLimits.
     """
     owner = _named_container(context, container, reference)
     if owner is None:
@@ -103,8 +106,12 @@ def resource_value(context: PodContext, container: Place, reference: Place) -> P
         place = resources.mapping(name).at(resource)
         if place.value is not None:
             value = _quantity(place)
-            return () if value is None else (str(rounded_up(value / unit)),)
-    return ("0",) if table == "requests" else (NUMBER,)
+            if value is None:
+                return ()
+            if value or table == "requests":
+                return (str(rounded_up(value / unit)),)
+    is_of_node = table == "limits" and resource in _OF_NODE
+    return (NUMBER,) if is_of_node else ("0",)
 
 
 def _quantity(place: Place) -> Decimal | None:

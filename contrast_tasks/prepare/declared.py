@@ -17,6 +17,7 @@ from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
+from contrast_tasks.prepare.limit_ranges import LimitRanges
 from contrast_tasks.settings.model import (
     Settings,
     WorkloadSettings,
@@ -32,16 +33,23 @@ _SETTING_OF = {
 
 
 def apply(
-    subject: Subject, settings: Settings, declared: WorkloadSettings | None, runtime_class: str
+    subject: Subject,
+    settings: Settings,
+    declared: WorkloadSettings | None,
+    runtime_class: str,
+    ranges: LimitRanges,
 ) -> dict[str, Any]:
-    """Return the subject's object with the settings applied; it is changed in place. Conflicts become findings."""
+    """Return the subject's object with the settings applied; it is changed in place. Conflicts become findings.
+
+    Memory that all pods have by default is for those for which neither pod nor namespace says anything.
+    """
     obj = dict(subject.obj)
     spec = workloads.pod_spec(obj)
     if not spec:
         return obj
     _runtime_class(subject, spec, settings, declared, runtime_class)
     if is_confidential_class(str(spec.get("runtimeClassName", ""))):
-        _memory(subject, spec, settings, declared)
+        _memory(subject, spec, settings, declared, ranges)
     if declared is not None:
         for key, value in declared_annotations(declared).items():
             place = workloads.read_place(obj, settings.release.annotations_at)
@@ -126,7 +134,11 @@ def _memory(
     spec: dict[str, Any],
     settings: Settings,
     declared: WorkloadSettings | None,
+    ranges: LimitRanges,
 ) -> None:
+    whole = workloads.mapping_at(workloads.mapping_at(spec, "resources"), "limits").get("memory")
+    has_other = whole is not None or ranges.gives("limits", "memory")
+    default = None if has_other else settings.memory
     for number, container in workloads.mappings_at(spec, "containers"):
         resources = workloads.mapping_at(container, "resources")
         limit = workloads.mapping_at(resources, "limits").get("memory")
@@ -144,7 +156,7 @@ def _memory(
             continue
         value = limit
         if limit is None and request is None:
-            value = own or settings.memory
+            value = own or default
         elif limit is None:
             value = own
         if value is not None:

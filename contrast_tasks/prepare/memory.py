@@ -1,6 +1,7 @@
 """Check that a guest has enough memory for its containers, and for its images if the guest pulls them (G032).
 
-Besides the base memory, which the guest needs for itself, it has the sum of the main containers' limits.
+Besides the base memory, which the guest needs for itself, it has the sum of the main containers' limits, or the limit of
+the pod as a whole where there is one.
 Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 """
 
@@ -72,19 +73,23 @@ def check_memory_bound(
     spec = subject.spec
     try:
         main = [_declared(item, "limits") for _, item in workloads.mappings_at(spec, "containers")]
+        whole = _declared(spec, "limits")
         concurrent = _concurrent_bytes(spec)
         sidecars = _sidecars(spec)
     except QuantityError:
         return []
-    if not all(main):
+    if not whole and not all(main):
         return []
-    limits = sum(main)
+    limits = whole or sum(main)
     unpacked, unpacking = 0, 0
     if platform.pulls_in_guest:
         unpacked, unpacking = image_bytes(_in_memory(spec, images))
         concurrent = max(concurrent, _LEAST_BYTES + sidecars + _MESH_BYTES * _has_mesh(spec))
-    path = (*subject.spec_path, "containers", 0, "resources", "limits", "memory")
+    owner = subject.spec_path if whole else (*subject.spec_path, "containers", 0)
+    path = (*owner, "resources", "limits", "memory")
     have = f"the memory limits of the main containers are {_mebibytes(limits)} in all"
+    if whole:
+        have = f"the memory limit of the pod as a whole is {_mebibytes(limits)}"
     wanted = _mebibytes(unpacked + unpacking + concurrent)
     hint = f"raise resources.limits.memory and resources.requests.memory by {_mebibytes(unpacked + unpacking + concurrent - limits)}"
     if limits < unpacked:

@@ -23,6 +23,7 @@ from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare import declared, inject, mesh, support, versions
 from contrast_tasks.prepare.containers import Containers, endorsement_variables
+from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import NOT_IN_GUEST, ImageMemory
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
@@ -49,11 +50,13 @@ def prepare(
     runtime_class: str,
     coordinator_namespace: str | None = None,
     memory: ImageMemory = NOT_IN_GUEST,
+    ranges: LimitRanges = NO_RANGES,
 ) -> Prepared:
     """Return a document prepared; the object is unchanged if it runs no pods.
 
     runtime_class: name of the platform's runtime handler. coordinator_namespace: as written in the Coordinator's
     metadata, "" if that has none; None: there is none among the sources. memory: what our own images take in the guest.
+    ranges: those of the workload's namespace.
     """
     if not workloads.is_workload(document.obj):
         return Prepared(obj=document.obj, findings=tuple(check_annotations(document)))
@@ -71,14 +74,16 @@ def prepare(
         findings.extend(check_generated_name(document))
     own_settings = settings.workload(subject.key)
     places = declared.declared_places(own_settings)
-    obj = declared.apply(subject, settings, own_settings, runtime_class)
+    obj = declared.apply(subject, settings, own_settings, runtime_class, ranges)
     subject = Subject(document, obj, findings)
     if not is_confidential_class(workloads.runtime_class(obj)):
         mesh.refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     _remove_id_blocks(obj)
     where = platform(settings.platform)
-    findings.extend(check_workload(document, obj, platform=where, release=settings.release))
+    admitted = ranges.admitted(obj)
+    found = check_workload(document, admitted, platform=where, release=settings.release)
+    findings.extend(ranges.named(found, obj))
     if workloads.is_coordinator(obj):
         versions.check_coordinator_version(subject, settings)
         declared.add_variables(obj, endorsement_variables(settings))

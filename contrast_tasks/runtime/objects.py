@@ -96,6 +96,11 @@ class Namespace:
         names = sorted(name for kind, name in self._objects if kind == "Service")
         return [self._objects["Service", name] for name in names]
 
+    def limit_ranges(self) -> list[Json]:
+        """Return the LimitRanges, in the order of their names."""
+        names = sorted(name for kind, name in self._objects if kind == "LimitRange")
+        return [self._objects["LimitRange", name] for name in names]
+
     def mounts_token(self, account: str) -> bool:
         """Return whether pods of a ServiceAccount get its token unless they say otherwise."""
         found = self._objects.get(("ServiceAccount", account))

@@ -19,8 +19,12 @@ class Namespaces:
 
     def uses(self, workload: Workload) -> tuple[Use, ...]:
         """Return what a workload takes values from: the objects that it names, and the LimitRanges of its namespace."""
-        ranges = self._ranges.get(workload.namespace or "default", ())
+        ranges = self.ranges(workload)
         return (*workload.uses, *ranges) if ranges else workload.uses
+
+    def ranges(self, workload: Workload) -> tuple[Use, ...]:
+        """Return the LimitRanges of a workload's namespace, in the order of their names."""
+        return self._ranges.get(workload.namespace or "default", ())
 
     def services(self, workload: Workload) -> Mapping[str, str]:
         """Return name and place of the Service that sets a variable in the workload's pods, by the variable."""

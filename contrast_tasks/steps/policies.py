@@ -24,7 +24,12 @@ from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.releases.table import Channel
 from contrast_tasks.steps.index import Workload
-from contrast_tasks.steps.prepare import document_of, documents_of, prepare_workload
+from contrast_tasks.steps.prepare import (
+    document_of,
+    documents_of,
+    limit_ranges,
+    prepare_workload,
+)
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, Work
 
@@ -87,7 +92,7 @@ def derive(
             str(obj["apiVersion"]), workload.kind, workload.namespace, workload.name
         ),
         role=workloads.role(obj),
-        vcpus=_vcpus(project, obj) if is_confidential else 1,
+        vcpus=_vcpus(project, workload, lock, obj) if is_confidential else 1,
         findings=tuple(_relative(finding, document) for finding in findings),
     )
     return Work(head=head, obj=obj, policy=policy)
@@ -100,14 +105,15 @@ def _annotation_bytes(obj: Mapping[str, Any], document: bytes, channel: Channel)
     return sum(len(name.encode()) + len(text.encode()) for name, text in given.items())
 
 
-def _vcpus(project: Project, obj: Mapping[str, Any]) -> int:
+def _vcpus(project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]) -> int:
     settings = project.settings
-    has_id_block = settings.release.id_blocks_on(settings.platform) is not None
-    return vcpus_of(workloads.pod_spec(obj)) if has_id_block else 1
+    if settings.release.id_blocks_on(settings.platform) is None:
+        return 1
+    return vcpus_of(workloads.pod_spec(limit_ranges(project, workload, lock).admitted(obj)))
 
 
 def _expectations(
-    project: Project, workload: Workload, lock: Lock, obj: Mapping[str, Any]
+    project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]
 ) -> "tuple[PolicyData | None, list[Finding]]":
     """Return what the policy is made of, None if a finding is an error, and the findings at their lines."""
     try:
@@ -147,7 +153,7 @@ def _is_around(outer: Finding, inner: Finding) -> bool:
 
 
 def expectations_of(
-    project: Project, workload: Workload, lock: Lock, obj: Mapping[str, Any]
+    project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]
 ) -> "PolicyData":
     """Return what a workload's policy is made of; obj: prepared, with its images pinned.
 
@@ -163,7 +169,7 @@ def expectations_of(
         if (found := _locked(lock, reference)) is not None
     }
     given = policy_input(
-        obj,
+        limit_ranges(project, workload, lock).admitted(obj),
         images=images,
         configs=_configs(project, workload, lock),
         service_account_automount=_automounts(project, workload, lock),
@@ -226,7 +232,7 @@ def _broken_configs(project: Project, workload: Workload, lock: Lock) -> list[Fi
     return [
         finding
         for (kind, _, _), document in used
-        if kind != "ServiceAccount"
+        if kind in ("ConfigMap", "Secret")
         for finding in _errors_in(document)
     ]
 

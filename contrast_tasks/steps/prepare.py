@@ -10,6 +10,7 @@ from contrast_tasks.kube.documents import Document, decode, read_documents
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.prepare.images import resolve_images
+from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import check_memory_bound, image_memory, locked_mib
 from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
@@ -42,12 +43,14 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
     document = document_of(project, workload, lock)
     # Those of the injected containers follow, which the settings name.
     document = document.replace(obj=replace_images(document.obj, project.replacements))
+    ranges = limit_ranges(project, workload, lock)
     prepared = prepare(
         document,
         settings=settings,
         runtime_class=project.runtime_class,
         coordinator_namespace=project.coordinator_namespace,
         memory=image_memory(settings, lock),
+        ranges=ranges,
     )
     findings, obj = list(prepared.findings), replace_images(prepared.obj, project.replacements)
     is_confidential = is_confidential_class(workloads.runtime_class(obj))
@@ -57,8 +60,17 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         images, missing = resolve_images(document, obj, lock, settings, is_ours=is_ours)
         findings += missing
         if not missing:
-            findings += check_memory_bound(document, obj, images, platform(settings.platform))
+            seen, where = ranges.admitted(obj), platform(settings.platform)
+            findings += check_memory_bound(document, seen, images, where)
     return PreparedWorkload(document, obj, images, findings, is_confidential, prepared.is_whole)
+
+
+def limit_ranges(project: Project, workload: Workload, lock: Lock) -> LimitRanges:
+    """Return the LimitRanges of a workload's namespace."""
+    places = [project.index.places[use] for use in project.namespaces.ranges(workload)]
+    if not places:
+        return NO_RANGES
+    return LimitRanges(documents_of(project, file, lock)[position].obj for file, position in places)
 
 
 def document_of(project: Project, workload: Workload, lock: Lock) -> Document:

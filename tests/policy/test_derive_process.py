@@ -221,10 +221,27 @@ def test_labels_that_a_stateful_set_adds_are_known() -> None:
     assert env.patterns["A"].sample == "A=$(name)"
 
 
-def test_an_unset_limit_is_any_number() -> None:
-    env = app("env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]").env
+@pytest.mark.parametrize("limit", ["", "resources: {limits: {cpu: 0}}, "])
+@pytest.mark.parametrize("name", ["cpu", "memory", "ephemeral-storage"])
+def test_an_unset_limit_is_any_number(name: str, limit: str) -> None:
+    """The node's; a limit of zero is none (Kubernetes, pkg/api/v1/resource, MergeContainerResourceLimits)."""
+    limit = limit.replace("cpu", name)
+    env = app(
+        f"{limit}env: [{{name: A, valueFrom: {{resourceFieldRef: {{resource: limits.{name}}}}}}}]"
+    ).env
 
     assert env.patterns["A"].regex == "^A=[0-9]+$"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    ["requests.cpu", "requests.memory", "requests.ephemeral-storage", "limits.hugepages-2Mi"],
+)
+def test_what_no_node_gives_is_zero(resource: str) -> None:
+    """As above: only limits of three resources are taken from the node."""
+    env = app(f"env: [{{name: A, valueFrom: {{resourceFieldRef: {{resource: {resource}}}}}}}]").env
+
+    assert env.fixed["A"] == "0"
 
 
 def test_an_optional_reference_that_is_found_may_still_be_absent() -> None:

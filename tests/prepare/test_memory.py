@@ -75,6 +75,22 @@ def test_images_and_processes_fit_into_the_limits_of_the_main_containers(
     assert [line.split(":")[0].removeprefix("11 G032 ") for line in result] == expected
 
 
+@pytest.mark.parametrize(("limit", "has_room"), [("764Mi", True), ("763Mi", False)])
+def test_a_limit_of_the_whole_pod_counts_instead_of_those_of_containers(
+    limit: str, has_room: bool
+) -> None:
+    """Kubernetes 1.34: the sandbox gets the pod's limit, whatever its containers have."""
+    text = POD % (INIT % ("i", ""), "5Gi") + f"  resources: {{limits: {{memory: {limit}}}}}\n"
+
+    result = found(text, image("a:1", 300), image("b:1", 300, stored=100))
+
+    assert (result == []) is has_room
+    if not has_room:
+        assert result[0].startswith(
+            "13 G032 memory-bound warning: Pod/web: the memory limit of the pod as a whole is 763Mi, expected at least 764Mi"
+        )
+
+
 def test_a_layer_of_two_images_counts_once() -> None:
     text = POD % (INIT % ("i", ""), "266Mi")
 

@@ -256,8 +256,13 @@ def test_resources_of_the_container(resource: str, divisor: str | None, expected
     assert own(container) == {"K": expected}
 
 
-def test_a_limit_that_is_not_set_is_what_the_node_has() -> None:
-    pod = pod_of(key_of("resourceFieldRef", resource="limits.memory"))
+@pytest.mark.parametrize("limits", [{}, {"memory": 0}])
+def test_a_limit_that_is_not_set_is_what_the_node_has(limits: dict[str, int]) -> None:
+    container = {
+        **key_of("resourceFieldRef", resource="limits.memory"),
+        "resources": {"limits": limits},
+    }
+    pod = pod_of(container)
 
     env = app(pod, node=node_with("2.4.2", memory_bytes=4096))["process"]["env"]
 

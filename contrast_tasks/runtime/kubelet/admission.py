@@ -1,6 +1,6 @@
 """What the API server makes of a pod before a kubelet sees it, as far as containers are made of it.
 
-Source: Kubernetes, plugin/pkg/admission/serviceaccount.
+Source: Kubernetes, plugin/pkg/admission/serviceaccount and limitranger, SetDefaults_LimitRangeItem.
 """
 
 from typing import Any, Final
@@ -20,10 +20,12 @@ _TOKEN_SOURCES: Final = [
 
 
 def admitted(pod: Json, namespace: Namespace, drawn: Drawn) -> Json:
-    """Return the pod with the token of its ServiceAccount, unless pod or account refuse it.
+    """Return the pod with the resources that LimitRanges give, and the token of its ServiceAccount unless one refuses it.
 
     A container that mounts something of its own at the token's path does not get it.
     """
+    for limit_range in namespace.limit_ranges():
+        pod = _limited(pod, limit_range)
     spec = child(pod, "spec")
     asked = spec.get("automountServiceAccountToken")
     account = text(spec, "serviceAccountName") or text(spec, "serviceAccount", "default")
@@ -49,3 +51,30 @@ def _with_token(container: Json, volume: str) -> Any:
         return container.value
     token = {"name": volume, "mountPath": TOKEN_PATH, "readOnly": True}
     return {**container.value, "volumeMounts": [*(each.value for each in mounts), token]}
+
+
+def _limited(pod: Json, limit_range: Json) -> Json:
+    """Return the pod with the resources that its containers get of one LimitRange."""
+    limits: dict[str, Any] = {}
+    requests: dict[str, Any] = {}
+    for item in entries(child(limit_range, "spec"), "limits"):
+        if text(item, "type") == "Container":
+            most = {**child(item, "max").value, **child(item, "default").value}
+            limits |= most
+            requests |= {**child(item, "min").value, **most, **child(item, "defaultRequest").value}
+    if not limits and not requests:
+        return pod
+    spec = child(pod, "spec")
+    changed: dict[str, Any] = {**spec.value}
+    for key in ("initContainers", "containers"):
+        changed[key] = [_with_resources(each, limits, requests) for each in entries(spec, key)]
+    return Json({**pod.value, "spec": changed})
+
+
+def _with_resources(container: Json, limits: dict[str, Any], requests: dict[str, Any]) -> Any:
+    resources = child(container, "resources")
+    own = child(resources, "limits").value
+    # What a container may use it requests, unless it says otherwise; that was filled in before.
+    asked = {**own, **child(resources, "requests").value}
+    given = {"limits": {**limits, **own}, "requests": {**requests, **asked}}
+    return {**container.value, "resources": {**resources.value, **given}}

@@ -39,14 +39,14 @@ def field_value(pod: Json, path: str, around: Surroundings) -> str:
 def resource_value(pod: Json, container: Json, reference: Json, node: Node) -> str:
     """Return the value of a resourceFieldRef in units of its divisor, rounded up.
 
-    A limit that is not set is what the node has, a request that is not set is 0.
+    A limit that is not set, or zero, is what the node has, a request that is not set is 0.
     """
     other = text(reference, "containerName")
     if other:
         container = next(c for c in containers_of(pod) if text(c, "name") == other)
     kind, _, resource = text(reference, "resource").partition(".")
     found = amount(container, kind, resource)
-    if found is None:
+    if found is None or (kind == "limits" and not found):
         whole = {"cpu": node.cpus, "memory": node.memory_bytes}
         found = Decimal(whole.get(resource, 0) if kind == "limits" else 0)
     divisor = reference.filled("divisor")

@@ -16,10 +16,10 @@ from contrast_tasks.api import attest
 from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
+from coordinator.history import HistoryCorrupt
 from coordinator.listener import Answer, Request
 from coordinator.refusal import refusal_from
 from coordinator.state import Guard, InRecovery, NoManifest, State
-from coordinator.userapi import documents
 
 _log = logging.getLogger("coordinator.attest")
 
@@ -75,9 +75,14 @@ class Attestation:
         with self._lock:
             if self._rendered is None or self._rendered[0] is not state:
                 self._rendered = None
-                manifests, policies = documents(state, self._guard)
+                if not state.documents.is_whole:
+                    # The answer has no member for gaps; the user API has.
+                    raise HistoryCorrupt("the history has a gap")
                 rest = attest.render_state(
-                    manifests, policies.values(), state.ca.root_ca_pem, state.ca.mesh_ca_pem
+                    state.documents.manifests,
+                    state.documents.policies.values(),
+                    state.ca.root_ca_pem,
+                    state.ca.mesh_ca_pem,
                 )
                 self._rendered = (state, rest)
             return self._rendered[1]

@@ -12,6 +12,7 @@ again, every hash is linked to the head, and the head is signed. Source: docs/in
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from contrast_tasks.errors import Location
 from contrast_tasks.manifest.hashes import NO_TRANSITION, transition_digest
 from coordinator.store.base import NotFound, Store, StoreError
 
-Documents = Literal["manifests", "policies"]
+Folder = Literal["manifests", "policies"]
 
 HASH_BYTES = 32
 LATEST_KEY = "transitions/latest"
@@ -35,6 +36,9 @@ _UNFINISHED_KEY = "metadata/unfinished"
 _MAX_CHAIN = 100_000
 _RESTORE = "restore the object from a backup of the state"
 _TIME_BYTES = 8
+# Interrupted first sets leave one each.
+_MAX_TIMES = 1000
+_HASH = re.compile(r"[0-9a-f]{64}")
 _TIME_LABEL = b"contrast-tasks first transition time"
 
 
@@ -90,11 +94,11 @@ class History:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def content(self, folder: Documents, digest: bytes) -> bytes:
+    def content(self, folder: Folder, digest: bytes) -> bytes:
         """Return the manifest or policy with this SHA-256."""
         return self._content(f"{folder}/{digest.hex()}", digest)
 
-    def put(self, folder: Documents, contents: Iterable[bytes]) -> None:
+    def put(self, folder: Folder, contents: Iterable[bytes]) -> None:
         """Store manifests or policies, each under its hash."""
         self.store.set_all({f"{folder}/{sha256(content).hex()}": content for content in contents})
 
@@ -180,18 +184,19 @@ class History:
         signature = _sign(key, sha256(_TIME_LABEL + first_transition + seconds))
         self.store.set(f"metadata/{first_transition.hex()}", seconds + signature)
 
-    def first_time(
-        self, key: ec.EllipticCurvePublicKey, first_transition: bytes
-    ) -> datetime | None:
-        """Return when the first transition was made, None if that is not stored or not signed by `key`."""
-        try:
-            raw = self.store.get(f"metadata/{first_transition.hex()}")
-        except NotFound:
-            return None
-        seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
-        if not _is_signed(key, signature, sha256(_TIME_LABEL + first_transition + seconds)):
-            return None
-        return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
+    def first_time(self, key: ec.EllipticCurvePublicKey) -> datetime | None:
+        """Return when the first transition was made, None if that is not stored or not signed by `key`.
+
+        The first transition itself may be lost; no other has a time signed by this key.
+        """
+        for name in self.store.names("metadata")[:_MAX_TIMES]:
+            if not _HASH.fullmatch(name):
+                continue
+            raw = self.store.get(f"metadata/{name}")
+            seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
+            if _is_signed(key, signature, sha256(_TIME_LABEL + bytes.fromhex(name) + seconds)):
+                return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
+        return None
 
     def _content(self, key: str, digest: bytes) -> bytes:
         try:

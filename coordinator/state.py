@@ -18,7 +18,7 @@ Source: docs/internals/coordinator.md 4.
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash
 from coordinator.ca import CertificateAuthority, RandomBytes
+from coordinator.documents import Documents, read_documents
 from coordinator.history import (
     LATEST_KEY,
     History,
@@ -92,7 +93,7 @@ class ConcurrentUpdate(ContrastError):
 class State:
     """One generation. A handler takes one State per request and never asks the Guard again.
 
-    manifest_bytes: exactly as sent. generation: 1 for the first manifest. root_issued_at: time of the first set.
+    manifest_bytes: exactly as sent. documents: of all generations. generation: 1 for the first manifest. root_issued_at: time of the first set.
     """
 
     engine: SeedEngine
@@ -101,6 +102,7 @@ class State:
     ca: CertificateAuthority
     transition: Transition
     latest: LatestTransition
+    documents: Documents
     generation: int
     root_issued_at: datetime
     _stale: threading.Event = field(default_factory=threading.Event)
@@ -213,7 +215,7 @@ class Guard:
         engine: SeedEngine,
         manifest: "Manifest",
         manifest_bytes: bytes,
-        policies: Iterable[bytes],
+        policies: Sequence[bytes],
     ) -> State:
         """Put a manifest in force that the caller has validated, and return the new state.
 
@@ -233,6 +235,9 @@ class Guard:
             ca=self._authority(engine, issued_at, now),
             transition=transition,
             latest=sign_latest(engine.transaction_key, transition.digest),
+            documents=(Documents() if old is None else old.documents).followed_by(
+                transition, manifest_bytes, policies
+            ),
             generation=1 if old is None else old.generation + 1,
             root_issued_at=issued_at,
         )
@@ -276,15 +281,15 @@ class Guard:
         transaction_key = engine.transaction_key.public_key()
         if not head.is_signed_by(transaction_key):
             raise BadSeed(_not_signed(head, transaction_key))
-        chain = [digest for digest, _ in self.history.walk(head.transition_hash)]
-        if known and known not in chain:
+        documents = read_documents(self.history, head.transition_hash)
+        if known and known not in documents.transitions:
             # A signature proves only that the head was the newest once.
             raise RolledBack(
                 f"the newest transition of the store, {head.transition_hash.hex()}, does not come after "
                 f"{known.hex()}, which the caller knows: the store was rolled back"
             )
         now = self.now()
-        issued_at = self.history.first_time(transaction_key, chain[-1]) or now
+        issued_at = self.history.first_time(transaction_key) or now
         new = State(
             engine=engine,
             manifest=manifest,
@@ -292,7 +297,8 @@ class Guard:
             ca=self._authority(engine, issued_at, now),
             transition=newest,
             latest=head,
-            generation=len(chain),
+            documents=documents,
+            generation=len(documents.generations),
             root_issued_at=issued_at,
         )
         with self._lock:

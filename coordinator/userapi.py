@@ -4,7 +4,6 @@ Each takes one snapshot of the state. Everything is checked before anything is w
 Source: docs/internals/coordinator.md 2.3, 4.3, 4.5, 6.1.
 """
 
-import json
 import logging
 import re
 import string
@@ -74,7 +73,7 @@ def set_manifest(
     policies = _match_policies(manifest, request.Policies)
     _check_names(manifest)
     if old is not None:
-        _check_history_size(old, request.Manifest, policies, guard)
+        _check_history_size(old, request.Manifest, policies)
     shares: tuple[EncryptedShare, ...] = ()
     if old is None:
         engine = SeedEngine(guard.random_bytes(SEED_BYTES), guard.random_bytes(SALT_BYTES))
@@ -86,7 +85,7 @@ def set_manifest(
         engine=engine,
         manifest=manifest,
         manifest_bytes=request.Manifest,
-        policies=policies.values(),
+        policies=list(policies.values()),
     )
     _log.info(
         "SetManifest succeeded",
@@ -118,10 +117,18 @@ def get_manifests(
 ) -> pb.GetManifestsResponse:
     """Return all manifests up to the one in force, their policies, and the certificates of its generation."""
     state = guard.current()
-    manifests, policies = documents(state, guard)
+    documents = state.documents
+    lost = [
+        pb.LostManifest(Index=index, Hash=generation.manifest_hash)
+        for index, generation in enumerate(documents.generations)
+        if generation.manifest is None
+    ]
     return pb.GetManifestsResponse(
-        Manifests=manifests,
-        Policies=list(policies.values()),
+        Manifests=documents.manifests,
+        Policies=documents.policies.values(),
+        LostManifests=lost,
+        LostPolicies=[bytes.fromhex(name) for name in documents.lost_policies],
+        LostBefore=documents.before.strip(b"\0") and documents.before,
         RootCA=state.ca.root_ca_pem,
         MeshCA=state.ca.mesh_ca_pem,
         LatestTransition=pb.LatestTransition(
@@ -160,22 +167,10 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     return pb.RecoverResponse()
 
 
-def documents(state: State, guard: Guard) -> tuple[list[bytes], dict[str, bytes]]:
-    """Return all manifests, oldest first, and the policies that they name, by hash and sorted by it."""
-    transitions = [step for _, step in guard.history.walk(state.latest.transition_hash)]
-    manifests = [
-        guard.history.content("manifests", step.manifest_hash) for step in reversed(transitions)
-    ]
-    hashes = sorted({key for content in manifests for key in json.loads(content)["Policies"]})
-    return manifests, {key: guard.history.content("policies", bytes.fromhex(key)) for key in hashes}
-
-
-def _check_history_size(
-    old: State, manifest: bytes, policies: Mapping[str, bytes], guard: Guard
-) -> None:
+def _check_history_size(old: State, manifest: bytes, policies: Mapping[str, bytes]) -> None:
     """Refuse an update after which the history would be too large for GetManifests."""
-    manifests, stored = documents(old, guard)
-    size = sum(map(len, (*manifests, manifest, *{**stored, **policies}.values())))
+    new = [content for name, content in policies.items() if name not in old.documents.policies]
+    size = old.documents.size + sum(map(len, (manifest, *new)))
     if size > MAX_HISTORY_BYTES:
         raise Refusal(
             grpc.StatusCode.RESOURCE_EXHAUSTED,

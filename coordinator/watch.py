@@ -73,8 +73,7 @@ def _judge(guard: Guard, state: State, raw: bytes) -> Observation:
         return _restore(guard, state, raw, Observation.FORGED)
     if not head.is_signed_by(state.engine.transaction_key.public_key()):
         return _restore(guard, state, raw, Observation.FORGED)
-    chain = guard.history.walk(state.latest.transition_hash)
-    if head.transition_hash in {digest for digest, _ in chain}:
+    if head.transition_hash in state.documents.transitions:
         return _restore(guard, state, raw, Observation.ROLLBACK)
     if not guard.outdate(state):
         return Observation.QUIET

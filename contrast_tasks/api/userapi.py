@@ -1,8 +1,8 @@
 """The user API from the client's side: set a manifest, read the history, recover."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -39,13 +39,20 @@ class LatestTransition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestHistory:
-    """All manifests, oldest first, and all policies that they name."""
+    """All manifests, oldest first, and all policies that they name.
+
+    What a Coordinator says that it lost: manifests are empty at the places of `lost_manifests`, which has their SHA-256;
+    lost_policies: hashes in hex; lost_before: the transition (32 bytes) before the first manifest, empty if that is the first.
+    """
 
     manifests: tuple[bytes, ...]
     policies: tuple[bytes, ...]
     root_ca_pem: bytes
     mesh_ca_pem: bytes
     latest_transition: LatestTransition | None
+    lost_manifests: Mapping[int, bytes] = field(default_factory=dict)
+    lost_policies: frozenset[str] = frozenset()
+    lost_before: bytes = b""
 
 
 def set_manifest(
@@ -100,8 +107,15 @@ def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
         timeout_s=timeout_s,
     )
     latest = response.LatestTransition if response.HasField("LatestTransition") else None
+    lost = {entry.Index: entry.Hash for entry in response.LostManifests}
+    manifests = list(response.Manifests)
+    for index in sorted(lost):
+        manifests.insert(index, b"")
     return ManifestHistory(
-        manifests=tuple(response.Manifests),
+        manifests=tuple(manifests),
+        lost_manifests=lost,
+        lost_policies=frozenset(name.hex() for name in response.LostPolicies),
+        lost_before=response.LostBefore,
         policies=tuple(response.Policies),
         root_ca_pem=response.RootCA,
         mesh_ca_pem=response.MeshCA,

@@ -49,18 +49,32 @@ class GetManifestsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetManifestsResponse(_message.Message):
-    __slots__ = ("Manifests", "Policies", "RootCA", "MeshCA", "LatestTransition")
+    __slots__ = ("Manifests", "Policies", "RootCA", "MeshCA", "LatestTransition", "LostManifests", "LostPolicies", "LostBefore")
     MANIFESTS_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     ROOTCA_FIELD_NUMBER: _ClassVar[int]
     MESHCA_FIELD_NUMBER: _ClassVar[int]
     LATESTTRANSITION_FIELD_NUMBER: _ClassVar[int]
+    LOSTMANIFESTS_FIELD_NUMBER: _ClassVar[int]
+    LOSTPOLICIES_FIELD_NUMBER: _ClassVar[int]
+    LOSTBEFORE_FIELD_NUMBER: _ClassVar[int]
     Manifests: _containers.RepeatedScalarFieldContainer[bytes]
     Policies: _containers.RepeatedScalarFieldContainer[bytes]
     RootCA: bytes
     MeshCA: bytes
     LatestTransition: LatestTransition
-    def __init__(self, Manifests: _Optional[_Iterable[bytes]] = ..., Policies: _Optional[_Iterable[bytes]] = ..., RootCA: _Optional[bytes] = ..., MeshCA: _Optional[bytes] = ..., LatestTransition: _Optional[_Union[LatestTransition, _Mapping]] = ...) -> None: ...
+    LostManifests: _containers.RepeatedCompositeFieldContainer[LostManifest]
+    LostPolicies: _containers.RepeatedScalarFieldContainer[bytes]
+    LostBefore: bytes
+    def __init__(self, Manifests: _Optional[_Iterable[bytes]] = ..., Policies: _Optional[_Iterable[bytes]] = ..., RootCA: _Optional[bytes] = ..., MeshCA: _Optional[bytes] = ..., LatestTransition: _Optional[_Union[LatestTransition, _Mapping]] = ..., LostManifests: _Optional[_Iterable[_Union[LostManifest, _Mapping]]] = ..., LostPolicies: _Optional[_Iterable[bytes]] = ..., LostBefore: _Optional[bytes] = ...) -> None: ...
+
+class LostManifest(_message.Message):
+    __slots__ = ("Index", "Hash")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    Index: int
+    Hash: bytes
+    def __init__(self, Index: _Optional[int] = ..., Hash: _Optional[bytes] = ...) -> None: ...
 
 class LatestTransition(_message.Message):
     __slots__ = ("TransitionHash", "Signature")

@@ -24,16 +24,31 @@ def newest_transition(history: "ManifestHistory") -> bytes:
     """Return the last hash (32 bytes) of the chain over all manifests, 32 zeros without any."""
     from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 
-    transition = NO_TRANSITION
-    for content in history.manifests:
-        transition = transition_digest(manifest_hash(content), transition)
+    transition = history.lost_before or NO_TRANSITION
+    for number, content in enumerate(history.manifests):
+        digest = history.lost_manifests.get(number) or manifest_hash(content)
+        transition = transition_digest(digest, transition)
     return transition
+
+
+def lost_lines(history: "ManifestHistory", subject: str) -> list[str]:
+    """Return a warning for each part of the history that the Coordinator says it lost."""
+    lost = f"warning: {subject} lost a part of its history"
+    lines = [
+        f"{lost}: manifest {number} with SHA-256 {digest.hex()}"
+        for number, digest in sorted(history.lost_manifests.items())
+    ]
+    lines += [f"{lost}: policy {name}" for name in sorted(history.lost_policies)]
+    if history.lost_before:
+        lines.append(f"{lost}: everything up to transition {history.lost_before.hex()}")
+    return lines
 
 
 def check_history(history: "ManifestHistory", subject: str) -> None:
     """Raise MismatchError unless the history is consistent.
 
-    The policies must be exactly those that the manifests name. The newest transition, which older releases do not present,
+    The policies must be exactly those that the manifests name. What the Coordinator says it lost may be missing, but nothing of
+    the manifest in force. The newest transition, which older releases do not present,
     must be the end of the hash chain over all manifests and come with a signature; by which key is the Coordinator's secret.
     The manifests' contents are not checked here.
     """
@@ -41,11 +56,17 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
 
     presented = {sha256_hex(policy) for policy in history.policies}
     named: set[str] = set()
+    if len(history.manifests) - 1 in history.lost_manifests:
+        raise MismatchError(f"{subject} lost the manifest in force")
     for number, content in enumerate(history.manifests):
+        if number in history.lost_manifests:
+            continue
+        is_newest = number == len(history.manifests) - 1
         policies = _policy_hashes(content)
         if policies is None:
             raise MismatchError(f"{subject} presents a manifest {number} that is not a manifest")
-        if missing := sorted(policies - presented):
+        lost = frozenset() if is_newest else history.lost_policies
+        if missing := sorted(policies - presented - lost):
             raise MismatchError(
                 f"{subject} names policy {missing[0]} in manifest {number} and does not present it"
             )

@@ -21,9 +21,10 @@ _GZIP = re.compile(r"policy\.([0-9a-f]{64})\.rego\.gz")
 _INITDATA = re.compile(r"initdata\.([0-9a-f]{64})\.toml")
 
 
-def is_policy_file(name: str) -> bool:
-    """Return whether a file of verify/ holds a policy, by its name."""
-    return any(form.fullmatch(name) for form in (_TEXT, _GZIP, _INITDATA))
+def policy_key_of(name: str) -> str:
+    """Return the key of the policy that a file of verify/ holds by its name, "" if it holds none."""
+    matches = (form.fullmatch(name) for form in (_TEXT, _GZIP, _INITDATA))
+    return next((match[1] for match in matches if match is not None), "")
 
 
 def policy_files(documents: Iterable[bytes]) -> Mapping[str, bytes]:

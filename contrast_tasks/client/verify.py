@@ -4,7 +4,6 @@ Source: docs/internals/coordinator.md 13.2. Manifests and policies are written b
 inspect a difference. The CA certificates, which clients are told to trust, are written only after it succeeded.
 """
 
-import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from contrast_tasks.client.history import (
     check_certificates,
     check_history,
     is_same_key,
+    lost_lines,
     newest_transition,
 )
 from contrast_tasks.client.input_files import load_manifest
-from contrast_tasks.client.policy_files import is_policy_file, policy_files
+from contrast_tasks.client.policy_files import policy_files, policy_key_of
 from contrast_tasks.client.transitions import LATEST_FILE
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex, write_atomic
@@ -87,6 +87,8 @@ def run_verify(
     elif not accept_rollback:
         refuse_rollback(history, place, subject=subject, folder=shown)
     changed = write_history(place, history)
+    for line in lost_lines(history, subject):
+        say(line)
     check_history(history, subject)
     compare(history, given.content, name=given.name, subject=subject, folder=shown)
     check_certificates(history.root_ca_pem, history.mesh_ca_pem, subject, datetime.now(UTC))
@@ -118,11 +120,15 @@ def refuse_rollback(
     """
     if not (kept_in / ROOT_CA_FILE).is_file():
         return
-    for number, (kept, now) in enumerate(
-        itertools.zip_longest(_kept_manifests(kept_in), history.manifests)
-    ):
-        if kept is not None and kept != now:
-            presented = "none" if now is None else sha256_hex(now)
+    now = [
+        history.lost_manifests[number].hex()
+        if number in history.lost_manifests
+        else sha256_hex(content)
+        for number, content in enumerate(history.manifests)
+    ]
+    for number, kept in _kept_manifests(kept_in).items():
+        presented = now[number] if number < len(now) else "none"
+        if sha256_hex(kept) != presented:
             raise MismatchError(
                 f"{subject} presents another history than before, it may have been rolled back\n"
                 f"  expected  {sha256_hex(kept)}   {folder}/manifest.{number}.json\n"
@@ -131,9 +137,11 @@ def refuse_rollback(
             )
 
 
-def _kept_manifests(folder: Path) -> list[bytes]:
-    paths = (folder / f"manifest.{number}.json" for number in itertools.count())
-    return [path.read_bytes() for path in itertools.takewhile(Path.is_file, paths)]
+def _kept_manifests(folder: Path) -> dict[int, bytes]:
+    """Return the manifests of an earlier verify by number; those that the Coordinator had lost may be missing."""
+    found = ((MANIFEST.fullmatch(path.name), path) for path in folder.iterdir())
+    numbered = sorted((int(match[1]), path) for match, path in found if match is not None)
+    return {number: path.read_bytes() for number, path in numbered if path.is_file()}
 
 
 def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
@@ -143,21 +151,35 @@ def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
     a newline, is what the next update follows.
     """
     return {
-        **{f"manifest.{number}.json": text for number, text in enumerate(history.manifests)},
+        **{
+            f"manifest.{number}.json": text
+            for number, text in enumerate(history.manifests)
+            if number not in history.lost_manifests
+        },
         **policy_files(history.policies),
         LATEST_FILE: newest_transition(history).hex().encode(),
     }
 
 
 def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
-    """Write the files, remove other manifests and policies, and return the names of the changed files."""
+    """Write the files, remove other manifests and policies, and return the names of the changed files.
+
+    What the Coordinator lost stays where it is kept from an earlier time.
+    """
     files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        is_ours = MANIFEST.fullmatch(path.name) or is_policy_file(path.name)
-        if is_ours and path.name not in files:
+        if path.name not in files and _is_outdated(path.name, history):
             path.unlink()
     return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
+
+
+def _is_outdated(name: str, history: "ManifestHistory") -> bool:
+    """Return whether a file of a manifest or policy belongs to another history."""
+    if match := MANIFEST.fullmatch(name):
+        return int(match[1]) not in history.lost_manifests
+    key = policy_key_of(name)
+    return bool(key) and key not in history.lost_policies
 
 
 def write_certificates(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:

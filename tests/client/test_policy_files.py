@@ -8,7 +8,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.audit import run_audit
-from contrast_tasks.client.policy_files import is_policy_file, load_policies, policy_files
+from contrast_tasks.client.policy_files import load_policies, policy_files, policy_key_of
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.manifest.initdata import render_initdata
 from contrast_tasks.manifest.model import PolicyEntry
@@ -49,7 +49,7 @@ def test_each_channel_leaves_files_named_by_its_key(
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [name.format(key) for name in names]
     assert load_policies(tmp_path) == {key: document}
-    assert all(is_policy_file(path.name) for path in tmp_path.iterdir())
+    assert all(policy_key_of(path.name) for path in tmp_path.iterdir())
 
 
 def test_a_compressed_policy_is_written_as_text_too(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_changed_file_is_named(
     "name", ["policy.rego", "initdata.toml", f"policy.{'A' * 64}.rego", "manifest.0.json"]
 )
 def test_other_files_hold_no_policy(name: str) -> None:
-    assert not is_policy_file(name)
+    assert not policy_key_of(name)
 
 
 def test_an_audit_tells_what_initdata_has_besides_the_policy(

@@ -22,6 +22,7 @@ from contrast_tasks.client.recover import fetch_shares, recover_local, run_recov
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import run_verify
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
+from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.keys import generate_workload_owner
 from tests.fakes.deployment import Project, running_coordinator
 
@@ -181,6 +182,35 @@ def test_a_restored_older_history_is_recovered_only_on_purpose(
     assert caught.value.exit_code == 40
     assert "--accept-rollback" in caught.value.hint
     assert done.generation == 1
+
+
+def test_a_history_with_a_gap_is_recovered_and_the_gap_is_told(
+    project: Project, processor: Path
+) -> None:
+    state, verified = project.root / "state", project.root / "verify"
+    said: list[str] = []
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+        old = project.manifest.read_bytes()
+        project.manifest.write_bytes(old + b"\n")
+        run_set(project.settings, say=quiet, coordinator=address)
+        run_verify(project.settings, say=quiet, coordinator=address)
+    (state / "manifests" / sha256_hex(old)).write_bytes(b"{}")
+    with running_coordinator(project, processor=processor) as address:
+        assert run_recover(project.settings, say=quiet, coordinator=address).generation == 2
+        again = run_verify(project.settings, say=said.append, coordinator=address)
+        # Where nothing is kept, a file is missing.
+        elsewhere = project.root / "elsewhere"
+        run_verify(project.settings, say=quiet, coordinator=address, folder=elsewhere)
+        run_verify(project.settings, say=quiet, coordinator=address, folder=elsewhere)
+        run_set(project.settings, say=quiet, coordinator=address)
+
+    told = f"lost a part of its history: manifest 0 with SHA-256 {sha256_hex(old)}"
+    assert len([line for line in said if told in line]) == 1
+    assert again.generations == 2
+    assert (verified / "manifest.0.json").read_bytes() == old
+    assert not (elsewhere / "manifest.0.json").exists()
+    assert (elsewhere / "manifest.1.json").read_bytes() == old + b"\n"
 
 
 def test_a_coordinator_without_a_history_has_nothing_to_recover(

@@ -270,6 +270,9 @@ def test_a_document_that_is_missing_in_the_store_is_no_answer(
     guard: Guard, store: MemoryStore, curl: Curl
 ) -> None:
     put(guard, tiny_manifest(), POLICY)
+    state = guard.current()
     store.set(f"policies/{POLICY_HASH}", b"changed")
+    state.mark_stale()
+    guard.reset(guard.unrecovered(), lambda _manifest: state.engine)
 
     assert curl.post(BODY).status == 500

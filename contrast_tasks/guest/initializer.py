@@ -11,9 +11,9 @@ CONTRAST_ENDORSEMENTS        folder of endorsements that the host does not deliv
 CONTRAST_ENDORSEMENTS_FETCH  on or off: ask the vendor for endorsements missing there; mirrors: see network.py
 CONTRAST_EVIDENCE            hardware (default) or a simulated processor
 CONTRAST_SERVICE_MESH_DISABLED  the pod has no mesh: lift the guest's rule against incoming connections, see packet_filter/deny.py
+CRYPTSETUP_DEVICE            device of the encrypted volume; several, joined by commas, if the pod has several
 
-CRYPTSETUP_DEVICE            an encrypted volume; refused, because this version cannot open one
-
+With encrypted volumes it opens them, mounts them at /state, /state1, ..., and stays until a signal, when it closes them.
 Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume.
 The Coordinator's evidence is not verified: the Coordinator verifies ours, and a false one cannot issue certificates that
 peers under the verified mesh CA accept. Source: docs/internals/runtime.md 7.
@@ -23,7 +23,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,9 +33,13 @@ from contrast_tasks import variables
 from contrast_tasks.addresses import MESH_API_PORT, host_and_port
 from contrast_tasks.errors import ContrastError, SettingsError
 from contrast_tasks.files import write_atomic
+from contrast_tasks.guest.commands import run_command
 from contrast_tasks.guest.credentials import verify_credentials
-from contrast_tasks.guest.process import Say, Terminated, begin
+from contrast_tasks.guest.process import Say, Terminated, begin, wait_for_signal
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.volumes.errors import VolumeNotOpened
+from contrast_tasks.guest.volumes.pod import hold, parse_devices
+from contrast_tasks.guest.volumes.volume import Places, Volume
 from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
 
 if TYPE_CHECKING:
@@ -55,10 +59,6 @@ Fetch = Callable[["ec.EllipticCurvePrivateKey"], "MeshCert"]
 """Asks the Coordinator for a certificate for a key; raises ContrastError."""
 
 
-class VolumeNotOpened(SettingsError):
-    """The pod needs an encrypted volume, which this version cannot open; without it the pod would lose its data."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The settings from the environment."""
@@ -69,6 +69,7 @@ class Options:
     done: Path
     key_gid: int | None
     retry_s: float
+    volumes: Sequence[Volume]
 
 
 def parse_options(environ: Mapping[str, str]) -> Options:
@@ -81,6 +82,7 @@ def parse_options(environ: Mapping[str, str]) -> Options:
         done=Path(environ.get(variables.DONE_FILE) or "/done"),
         key_gid=_group(environ.get(variables.KEY_GID, "")),
         retry_s=_seconds(environ.get(variables.RETRY_SECONDS, "")),
+        volumes=parse_devices(environ.get(variables.CRYPTSETUP_DEVICE, ""), Places()),
     )
 
 
@@ -169,8 +171,6 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     )
 
     options = parse_options(environ)
-    if device := environ.get("CRYPTSETUP_DEVICE"):
-        raise VolumeNotOpened(f"cannot open the encrypted volume on {device}: not supported yet")
     supply = supply_from_environment(environ)
     issuer = issuer_from_environment(environ, supply)
     if environ.get(variables.MESH_DISABLED) and is_in_guest(environ):
@@ -186,11 +186,30 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     )
     try:
         files = SecretFiles.below(options.secrets)
+        # A restarted container is not ready before its volumes are open again.
+        options.done.unlink(missing_ok=True)
         write_credentials(files, credentials, key, key_gid=options.key_gid)
-        write_atomic(options.done, b"")
+        say(f"certificates are in {options.secrets}")
+        if not options.volumes:
+            write_atomic(options.done, b"")
     except OSError as err:
         raise SettingsError(f"cannot write {err.filename}: {err.strerror}") from err
-    say(f"certificates are in {options.secrets}")
+    if options.volumes:
+        hold(
+            options.volumes,
+            credentials.workload_secret,
+            run_command,
+            say,
+            ready=lambda: _mark(options.done),
+            wait=wait_for_signal,
+        )
+
+
+def _mark(done: Path) -> None:
+    try:
+        write_atomic(done, b"")
+    except OSError as err:
+        raise SettingsError(f"cannot write {done}: {err.strerror}") from err
 
 
 def main() -> int:
@@ -202,7 +221,7 @@ def main() -> int:
         say("terminated while waiting")
         return 2
     except ContrastError as err:
-        say(f"error: {err}")
+        say(f"error: {err}" + (f" ({err.hint})" if err.hint else ""))
         return 3 if isinstance(err, VolumeNotOpened) else 1
     return 0
 

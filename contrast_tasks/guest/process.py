@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contrast_tasks import __version__
 
 _PAUSE_S = 0.02
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 Say = Callable[[str], None]
 """Writes one line to the pod's log."""
@@ -23,7 +24,7 @@ def begin(program: str) -> Say:
     def say(text: str) -> None:
         print(f"{program}: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the pod's log
 
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in _ENDING:
         signal.signal(signum, _terminate)
     say(f"version {__version__}")
     return say
@@ -31,9 +32,15 @@ def begin(program: str) -> Say:
 
 def _terminate(_signum: int, _frame: object) -> None:
     # A second signal must not interrupt the clean-up.
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in _ENDING:
         signal.signal(signum, signal.SIG_IGN)
     raise Terminated
+
+
+def wait_for_signal() -> None:
+    """Return when the first SIGTERM or SIGINT arrives; both are blocked from then on, for the clean-up."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.sigwait(_ENDING)
 
 
 def pause() -> None:

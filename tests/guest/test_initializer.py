@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from contrast_tasks.api.meshapi import MeshCert
 from contrast_tasks.errors import CoordinatorUnreachable, NotAuthorised, SettingsError
+from contrast_tasks.guest import initializer
 from contrast_tasks.guest.credentials import BadCredentials, verify_credentials
 from contrast_tasks.guest.initializer import obtain, parse_options
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.volumes.errors import VolumeNotOpened
 from tests.fakes.mesh_pki import NOW, Authority, pem
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -289,22 +291,29 @@ def test_the_process_ends_with_status_1_without_configuration(
     assert "error: COORDINATOR_HOST is not set" in said
 
 
-def test_an_encrypted_volume_that_cannot_be_opened_is_status_3_and_nothing_is_written(
-    run_module: Callable[..., tuple[int, str]], tmp_path: Path, processor_folder: Path
+def test_a_volume_that_is_not_opened_is_status_3_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    environ = {
-        "COORDINATOR_HOST": "127.0.0.1:9",
-        "CONTRAST_EVIDENCE": f"simulated:{processor_folder}",
-        "CONTRAST_HOST_DATA": "00" * 32,
-        "CONTRAST_SECRETS_DIR": str(tmp_path),
-        "CRYPTSETUP_DEVICE": "/dev/csi0",
-    }
+    def refuse(_environ: object, _say: object) -> None:
+        raise VolumeNotOpened("the volume is damaged", hint="nothing was changed")
+
+    monkeypatch.setattr(initializer, "run", refuse)
+    said: list[str] = []
+    monkeypatch.setattr(initializer, "begin", lambda _: said.append)
+
+    assert initializer.main() == 3
+    assert said == ["error: the volume is damaged (nothing was changed)"]
+
+
+def test_the_process_ends_with_status_1_if_a_device_is_no_path(
+    run_module: Callable[..., tuple[int, str]],
+) -> None:
+    environ = {"COORDINATOR_HOST": "127.0.0.1:9", "CRYPTSETUP_DEVICE": "csi0"}
 
     status, said = run_module("contrast_tasks.guest.initializer", environ)
 
-    assert status == 3
-    assert "error: cannot open the encrypted volume on /dev/csi0: not supported yet" in said
-    assert list(tmp_path.iterdir()) == []
+    assert status == 1
+    assert "error: CRYPTSETUP_DEVICE is 'csi0', wanted paths of devices" in said
 
 
 def test_the_process_ends_with_status_2_when_terminated_while_waiting(

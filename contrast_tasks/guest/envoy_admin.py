@@ -32,23 +32,46 @@ def active_listeners(endpoint: tuple[str, int] | None, folder: Path) -> int:
     endpoint: address and port of the interface; None: the socket in `folder`.
     """
     try:
-        if _get(endpoint, folder, "/ready") is None:
+        if _ask(endpoint, folder, "/ready") is None:
             return 0
-        listed = parse_json(_get(endpoint, folder, "/listeners?format=json") or b"{}")
+        listed = parse_json(_ask(endpoint, folder, "/listeners?format=json") or b"{}")
         active = listed.get("listener_statuses")
         return 0 if active is None else len(active.items())
     except (OSError, DecodeError, http.client.HTTPException):
         return 0
 
 
-def _get(endpoint: tuple[str, int] | None, folder: Path, path: str) -> bytes | None:
+def drain(endpoint: tuple[str, int] | None, folder: Path) -> bool:
+    """Let Envoy accept nothing more while its connections go on; return whether it has understood."""
+    try:
+        return _ask(endpoint, folder, "/drain_listeners", method="POST") is not None
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def has_connections(endpoint: tuple[str, int] | None, folder: Path) -> bool:
+    """Return whether anybody is connected to a listener other than that of the admin interface."""
+    try:
+        counts = _ask(endpoint, folder, "/stats?filter=downstream_cx_active$") or b""
+    except (OSError, http.client.HTTPException):
+        return False
+    return any(
+        not line.startswith(b"listener.admin.") and not line.endswith(b": 0")
+        for line in counts.splitlines()
+        if line.startswith(b"listener.")
+    )
+
+
+def _ask(
+    endpoint: tuple[str, int] | None, folder: Path, path: str, *, method: str = "GET"
+) -> bytes | None:
     connection = (
         _SocketConnection(folder)
         if endpoint is None
         else http.client.HTTPConnection(*endpoint, timeout=_TIMEOUT_S)
     )
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         answer = connection.getresponse()
         body = answer.read()
     finally:

@@ -16,6 +16,7 @@ Source: docs/internals/service-mesh.md 4.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ from contrast_tasks.attestation.issuers.environment import (
 )
 from contrast_tasks.errors import ClusterError, ContrastError, SettingsError
 from contrast_tasks.files import pretty_json, write_atomic
-from contrast_tasks.guest.envoy_admin import active_listeners
+from contrast_tasks.guest.envoy_admin import active_listeners, drain, has_connections
 from contrast_tasks.guest.packet_filter import intercept
 from contrast_tasks.guest.process import Say, Terminated, begin, pause, wait_until
 from contrast_tasks.guest.secret_files import SecretFiles
@@ -44,6 +45,8 @@ from contrast_tasks.packet_filter.deny import is_in_guest
 
 FILES_LIMIT_S = 5.0
 READY_LIMIT_S = 60.0
+# Kubernetes gives a pod 30 s to end.
+DRAIN_LIMIT_S = 15.0
 
 _BOOTSTRAP_FILE = "envoy-config.yml"
 _SECRETS_FOLDER = "envoy-secrets"
@@ -133,6 +136,10 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
             say(f"envoy is ready with {count} listeners")
         status = process.wait()
     except Terminated:
+        # Containers end in the reverse order of their start: whoever is still connected is about to leave.
+        if drain(endpoint, folder):
+            say("no more connections are accepted")
+            wait_until(lambda: not has_connections(endpoint, folder), DRAIN_LIMIT_S)
         return 0
     finally:
         if process.poll() is None:
@@ -152,6 +159,9 @@ def _require_guest(environ: Mapping[str, str]) -> None:
 
 
 def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    # A connection takes two descriptors; Envoy inherits the limit.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # With one thread no lock is held over the fork. Envoy must not outlive this process.
     return subprocess.Popen(argv, cwd=folder, preexec_fn=bound_to_parent())  # noqa: PLW1509
 

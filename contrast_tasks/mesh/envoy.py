@@ -8,6 +8,7 @@ Source: docs/internals/service-mesh.md 7 and its additions 1-7, 5 (IPv6), 8 (DNS
 from collections.abc import Sequence
 from typing import Any, Final
 
+from contrast_tasks.mesh.envoy_limits import limit_cluster, limit_listener, overload_manager
 from contrast_tasks.mesh.envoy_tls import downstream, upstream
 from contrast_tasks.mesh.grammar import MTLS_PORT, RESERVED_PORTS, TLS_PORT
 from contrast_tasks.mesh.interception import Interception
@@ -60,14 +61,19 @@ def render_bootstrap(
     listeners = [*map(_egress_listener, config.egress), *listeners]
     for listener in listeners:
         listener["socket_options"] = _KEEPALIVE_OPTIONS
+        limit_listener(listener)
         if local is not None:
             # With shared ports, a second Envoy on the same address would get some of the connections instead of an error.
             listener["enable_reuse_port"] = False
     remotes = [_egress_cluster(entry, secrets_directory, local) for entry in config.egress]
+    clusters = [*remotes, *clusters]
+    for cluster in clusters:
+        limit_cluster(cluster)
     return {
         # Envoy reads secret files through its discovery service, which requires a node.
         "node": {"id": "contrast-service-mesh", "cluster": "contrast"},
-        "static_resources": {"listeners": listeners, "clusters": [*remotes, *clusters]},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+        "overload_manager": overload_manager(),
         "admin": {"address": _admin_address(config, local)},
     }
 

@@ -20,7 +20,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.guest.secret_files import SecretFiles
-from tests.fakes.mesh_guest import MeshGuest, until_ready
+from tests.fakes.mesh_guest import MeshGuest, until_ready, until_said
 from tests.fakes.mesh_pki import Authority
 from tests.fakes.mesh_traffic import (
     ANSWER,
@@ -442,7 +442,7 @@ def test_no_loopback_address_is_reached_from_the_network(
     mesh: Mesh, tmp_path: Path, target: str
 ) -> None:
     attacker = mesh.network.add()
-    attacker.run("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    attacker.set_kernel("ipv4.conf.all.route_localnet", "1")
     attacker.run("ip", "route", "del", "table", "local", "local", "127.0.0.0/8", "dev", "lo")
     attacker.run(*("ip", "route", "del", "table", "local", "local", "127.0.0.1", "dev", "lo"))
     attacker.run("ip", "route", "add", f"{target}/32", "via", mesh.web.pod.ipv4, "dev", "eth0")
@@ -502,7 +502,7 @@ def test_a_connection_that_the_kernel_remembers_is_no_way_past_envoy(
     # Envoy's side of a refused connection is gone while the kernel still counts its ports as an established connection.
     guest = other_guest(mesh, tmp_path)
     attacker = mesh.network.add()
-    guest.pod.run("sysctl", "-qw", "net.ipv4.tcp_orphan_retries=1")
+    guest.pod.set_kernel("ipv4.tcp_orphan_retries", "1")
     attacker.run(
         *("iptables-legacy", "-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST"),
         *("-m", "ttl", "!", "--ttl-eq", str(TTL), "-j", "DROP"),
@@ -521,6 +521,40 @@ def test_a_connection_that_the_kernel_remembers_is_no_way_past_envoy(
                     break
 
     assert ANSWER not in payload
+
+
+def is_dropped(mesh: Mesh, address: str, port: int) -> bool:
+    try:
+        with mesh.stranger.inside():
+            connect(address, port, REFUSED_S).close()
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_a_sidecar_that_is_stopped_lets_connections_end_and_takes_no_new_ones(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    guest = other_guest(mesh, tmp_path)
+    with guest.pod.inside():
+        server = greeting_app(GREETING)
+    with serving(server), guest.start() as process:
+        until_ready(process)
+        connection = mesh.connection(GREETING, guest.pod.ipv4)
+        client = shaken(connection, mesh.ca, client=mesh.certificate)
+        with client, client.makefile("rb") as stream:
+            assert stream.readline() == b"hello\n"
+            process.terminate()
+            until_said(process, "no more connections are accepted")
+            # Envoy closes its listeners a moment after it has said so.
+            assert any(is_dropped(mesh, guest.pod.ipv4, GREETING) for _ in range(1000))
+            client.sendall(b"still here")
+            # The end of the connection without the end of TLS, after which this client could not read any more.
+            socket.socket.shutdown(client, socket.SHUT_WR)
+            rest = stream.readline()
+        status = process.wait(timeout=10)
+
+    assert (rest, status) == (b"10 bytes\n", 0)
 
 
 def test_with_ingress_disabled_the_guests_rule_is_gone_and_connections_come_in_plain(

@@ -80,10 +80,15 @@ class MeshGuest:
 
 def until_ready(process: subprocess.Popen[str]) -> str:
     """Return what the sidecar has said when Envoy's listeners are active."""
+    return until_said(process, "envoy is ready")
+
+
+def until_said(process: subprocess.Popen[str], text: str) -> str:
+    """Return what the sidecar has said up to the line with a text."""
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
         said += line
-        if "envoy is ready" in line:
+        if text in line:
             return said
     raise AssertionError(said)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,11 @@ class Namespace:
             )
         assert done.returncode == 0, (argv, done.stderr)
         return done.stdout
+
+    def set_kernel(self, name: str, value: str) -> None:
+        """Set a value below /proc/sys/net."""
+        with self.inside():
+            Path("/proc/sys/net", *name.split(".")).write_text(value)
 
     def close(self) -> None:
         os.close(self.descriptor)

@@ -36,7 +36,7 @@ class DocIndex(Record):
     index, line: as in kube.documents.Document. sha256: of the object's own text, comments included.
     namespace: as written, "" if absent. selector, ports: of a Service; ports only if it has an address, for which the
     kubelet sets variables in the pods, has_no_links: those that want none.
-    images, references, service_account, role, runtime_class, pod_labels, annotations: of the pod; the annotations
+    images, references, claims, service_account, role, runtime_class, pod_labels, annotations: of the pod; the annotations
     are the effective ones with our prefix.
     findings: of an object that runs no pods; workloads are checked once the settings are applied.
     """
@@ -52,6 +52,7 @@ class DocIndex(Record):
     is_workload: bool
     images: tuple[str, ...] = ()
     references: tuple[ConfigUse, ...] = ()
+    claims: tuple[str, ...] = ()
     service_account: str = ""
     role: str = ""
     runtime_class: str = ""
@@ -163,6 +164,7 @@ def _pod(document: "Document") -> dict[str, Any]:
             )
             for reference in workloads.config_references(obj)
         ),
+        "claims": tuple(workloads.claims_used(obj)),
         "service_account": workloads.service_account(obj),
         "role": workloads.role(obj),
         "runtime_class": workloads.runtime_class(obj),
@@ -238,7 +240,7 @@ def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:
 
 def _document_json(doc: DocIndex) -> dict[str, Any]:
     members = {name: getattr(doc, name) for name in doc.parts if name != "file"}
-    members["images"] = list(doc.images)
+    members["images"], members["claims"] = list(doc.images), list(doc.claims)
     members["ports"] = [list(port) for port in doc.ports]
     members["references"] = [vars(reference) for reference in doc.references]
     members["findings"] = [finding.to_json() for finding in doc.findings]
@@ -249,6 +251,7 @@ def _document_json(doc: DocIndex) -> dict[str, Any]:
 def _document_from_json(document: Mapping[str, Any], file: str) -> DocIndex:
     members = {"file": file, **document}
     members["images"] = tuple(document.get("images", ()))
+    members["claims"] = tuple(document.get("claims", ()))
     members["references"] = tuple(ConfigUse(**use) for use in document.get("references", ()))
     members["ports"] = tuple(ServicePort(*port) for port in document.get("ports", ()))
     members["findings"] = tuple(map(Finding.from_json, document.get("findings", ())))

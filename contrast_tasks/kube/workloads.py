@@ -66,11 +66,22 @@ def claim_modes(obj: Mapping[str, Any]) -> dict[str, str]:
     if obj.get("kind") != "StatefulSet":
         return {}
     return {
-        str(mapping_at(claim, "metadata").get("name")): str(
-            mapping_at(claim, "spec").get("volumeMode") or "Filesystem"
-        )
+        str(mapping_at(claim, "metadata").get("name")): volume_mode(claim)
         for _, claim in mappings_at(mapping_at(obj, "spec"), "volumeClaimTemplates")
     }
+
+
+def volume_mode(claim: Mapping[str, Any]) -> str:
+    """Return the volumeMode of a claim or of a template of one."""
+    return str(mapping_at(claim, "spec").get("volumeMode") or "Filesystem")
+
+
+def claims_used(obj: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the name of each PersistentVolumeClaim that the pod's volumes name."""
+    for _, volume in mappings_at(pod_spec(obj), "volumes"):
+        name = mapping_at(volume, "persistentVolumeClaim").get("claimName")
+        if isinstance(name, str):
+            yield name
 
 
 def spec_path(obj: Mapping[str, Any]) -> Path:

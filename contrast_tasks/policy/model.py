@@ -56,7 +56,8 @@ class PolicyInput(Record):
     """One pod template and everything else that its expectations are derived from.
 
     images: by reference, as written in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace, name),
-    with base64 decoded; ConfigMap binaryData is bytes. block_claims: volumeMode of a StatefulSet's claim templates by
+    with base64 decoded; ConfigMap binaryData is bytes. claims: volumeMode of the PersistentVolumeClaims that are known, by
+    name. block_claims: volumeMode of a StatefulSet's claim templates by
     name. indexed_job: whether the Job sets JOB_COMPLETION_INDEX. service_account_automount: as the ServiceAccount
     object sets it. services: name and place of the Service of the namespace that sets a variable, by the variable.
     path: of the template in its object.
@@ -67,6 +68,7 @@ class PolicyInput(Record):
     owner: Owner
     images: Mapping[str, ImageFacts]
     configs: Mapping[ConfigKey, Mapping[str, str | bytes]] = {}
+    claims: Mapping[str, str] = {}
     block_claims: Mapping[str, str] = {}
     indexed_job: bool = False
     service_account_automount: bool = True

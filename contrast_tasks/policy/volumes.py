@@ -82,7 +82,7 @@ def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
         volume = context.volumes.get(name)
         mode = context.given.block_claims.get(name)
         if volume is not None and known_kind(volume.value).reach is Reach.DEVICE:
-            mode = _claim_mode(volume)
+            mode = _claim_mode(context, volume)
         if mode is None:
             place.at("name").report(catalogue.VOLUME, f"the pod has no block volume {name!r}")
         elif mode != "Block":
@@ -100,6 +100,10 @@ def container_devices(context: PodContext, container: Place) -> tuple[str, ...]:
                 catalogue.MOUNT_PATH,
                 f"{path} is where passed-through devices appear",
                 "use another path",
+            )
+        if path in paths:
+            place.at("devicePath").report(
+                catalogue.MOUNT_PATH, f"{path} is the path of two devices", "use another path"
             )
         paths.append(path)
     return tuple(sorted(paths))
@@ -166,9 +170,10 @@ def _refuse_file_system(mount: Place, name: str, kind: str) -> None:
     )
 
 
-def _claim_mode(volume: Place) -> str:
-    """Return the volumeMode of an ephemeral claim; a claim that is defined elsewhere is assumed to match its use."""
+def _claim_mode(context: PodContext, volume: Place) -> str:
+    """Return the volumeMode of a claim; one that is defined elsewhere is taken to match its use."""
     if volume.has("ephemeral"):
         template = volume.mapping("ephemeral").mapping("volumeClaimTemplate")
         return template.mapping("spec").text("volumeMode", "Filesystem")
-    return "Block"
+    name = volume.mapping("persistentVolumeClaim").text("claimName")
+    return context.given.claims.get(name, "Block")

@@ -18,8 +18,9 @@ def policy_input(
     configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
     service_account_automount: bool = True,
     services: Mapping[str, str] = NO_SERVICES,
+    claims: Mapping[str, str] = NO_SERVICES,
 ) -> PolicyInput:
-    """Return the policy input of a workload; images, configs, service_account_automount, services: as in PolicyInput.
+    """Return the policy input of a workload; the arguments are members of PolicyInput.
 
     A missing pod template gives an empty pod, which `derive` reports. Raises KeyError if the object runs no pods.
     """
@@ -36,6 +37,7 @@ def policy_input(
         ),
         images=images,
         configs=configs,
+        claims=claims,
         block_claims=workloads.claim_modes(obj),
         indexed_job=job.get("completionMode") == "Indexed",
         service_account_automount=service_account_automount,

@@ -34,7 +34,8 @@ _COORDINATOR = "coordinator.yml"
 COORDINATOR_SOURCE = f"<{_COORDINATOR}>"
 
 # Kinds that workloads take values from; a change concerns the workloads that name the object, or all of the namespace.
-_CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount", LIMIT_RANGE)
+CLAIM = "PersistentVolumeClaim"
+_CONFIG_KINDS = ("ConfigMap", "Secret", "ServiceAccount", CLAIM, LIMIT_RANGE)
 
 Entries = Mapping[str, Mapping[str, Any]]
 
@@ -43,8 +44,8 @@ class Workload(NamedTuple):
     """One object that runs pods, as the graph sees it.
 
     id: the key as a file name, `Deployment.web` or `shop.Deployment.web`; position, line: in its file.
-    digest: SHA-256 hex of the document's text. uses: (kind, namespace, name) of the ConfigMaps, Secrets and the
-    ServiceAccount that its pods name.
+    digest: SHA-256 hex of the document's text. uses: (kind, namespace, name) of the ConfigMaps, Secrets, claims
+    and the ServiceAccount that its pods name.
     """
 
     file: str
@@ -222,6 +223,7 @@ def _rows(facts: "FileIndex") -> dict[str, list[Any]]:
         if doc.is_workload:
             account = ("ServiceAccount", doc.effective_namespace, doc.service_account)
             used = {(use.kind, doc.effective_namespace, use.name) for use in doc.references}
+            used |= {(CLAIM, doc.effective_namespace, name) for name in doc.claims}
             workload = Workload(
                 file=facts.file,
                 id=doc.key.replace("/", "."),

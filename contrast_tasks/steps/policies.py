@@ -23,7 +23,7 @@ from contrast_tasks.platforms import platform
 from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.releases.table import Channel
-from contrast_tasks.steps.index import Workload
+from contrast_tasks.steps.index import CLAIM, Workload
 from contrast_tasks.steps.prepare import (
     document_of,
     documents_of,
@@ -172,6 +172,7 @@ def expectations_of(
         limit_ranges(project, workload, lock).admitted(obj),
         images=images,
         configs=_configs(project, workload, lock),
+        claims=_claims(project, workload, lock),
         service_account_automount=_automounts(project, workload, lock),
         services=project.namespaces.services(workload),
     )
@@ -239,6 +240,15 @@ def _broken_configs(project: Project, workload: Workload, lock: Lock) -> list[Fi
 
 def _errors_in(document: Document) -> list[Finding]:
     return [finding for finding in check_plain(document) if finding.severity is Severity.ERROR]
+
+
+def _claims(project: Project, workload: Workload, lock: Lock) -> dict[str, str]:
+    """Return the volumeMode of each claim among the sources that a workload names."""
+    return {
+        name: workloads.volume_mode(document.obj)
+        for (kind, _, name), document in _used(project, workload, lock).items()
+        if kind == CLAIM
+    }
 
 
 def _automounts(project: Project, workload: Workload, lock: Lock) -> bool:

@@ -85,3 +85,15 @@ def test_a_value_that_a_broken_config_map_has_is_not_called_absent(
     project.write("till/till.yaml", FAULTS.replace("shop/other", "shop/app"))
 
     assert found(terminal, "lint", "shop.yml") == [(21, "G214"), (28, "G012")]
+
+
+def test_the_mode_of_a_claim_among_the_sources_counts(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: disk}\nspec: {volumeMode: %s}\n"
+    use = "          volumeDevices: [{name: d, devicePath: /dev/d}]\n      volumes: [{name: d, persistentVolumeClaim: {claimName: disk}}]\n"
+    project.write("disk.yml", stream(deployment("disk", extra=use), claim % "Filesystem"))
+    assert "deployment/disk.yml:18: error[G020 volume]" in terminal.run("lint").err
+
+    project.write("disk.yml", stream(deployment("disk", extra=use), claim % "Block"))
+    assert "G020" not in terminal.run("lint").err

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from contrast_tasks.manifest import keys
+from coordinator import listener
 
 pytest_plugins = ["pytester"]
 GOLDEN = Path(__file__).with_name("golden")
@@ -68,4 +69,12 @@ def _one_seedshare_owner() -> Iterator[None]:
     """Let projects of one worker share a seed share owner's key: a new one of 4096 bits takes up to a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "generate_seedshare_owner", cache(keys.generate_seedshare_owner))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _listeners_stop_at_once() -> Iterator[None]:
+    """Let the Coordinator's HTTP listeners look for their end often: hundreds are started and stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listener, "_POLL_S", 0.005)
         yield

@@ -6,6 +6,7 @@ import pytest
 
 from contrast_tasks.errors import MismatchError, UsageError
 from tests.fakes.commands import Terminal
+from tests.fakes.sweeps import rest_swept
 from tests.fakes.workloads import FakeProject, deployment
 
 PROBE = "          livenessProbe: {exec: {command: [/bin/check]}}\n"
@@ -40,8 +41,9 @@ def test_the_sequence_is_shown_on_request(web: Terminal) -> None:
 
 
 def test_the_json_form_has_counts_and_on_request_all_decisions(web: Terminal) -> None:
-    short = json.loads(web.run("simulate", "--output", "json").out)["result"]["Deployment/web"]
-    whole = json.loads(web.run("simulate", "--requests", "--output", "json").out)
+    words = ("simulate", "Deployment/web", "--output", "json")
+    short = json.loads(web.run(*words).out)["result"]["Deployment/web"]
+    whole = json.loads(web.run(*words, "--requests").out)
     decisions = whole["result"]["Deployment/web"]["decisions"]
 
     assert short["denied"] == 0
@@ -69,9 +71,11 @@ def test_a_denial_is_shown_with_what_the_policy_prints(
     assert "E_MOUNT_OPTS" in shown.err
 
 
-@pytest.mark.parametrize("version", ["1.6", "1.7.29", "2.4.2"])
+@pytest.mark.parametrize(
+    "version", rest_swept(["1.6", "1.7.29", "2.4.2"], kept=lambda version: version == "1.6")
+)
 def test_other_versions_of_containerd_are_allowed_too(web: Terminal, version: str) -> None:
-    assert web.run("simulate", "--containerd", version).code == 0
+    assert web.run("simulate", "Deployment/web", "--containerd", version).code == 0
 
 
 def test_an_unknown_version_and_an_unknown_workload_are_refused(web: Terminal) -> None:
@@ -94,6 +98,7 @@ def test_without_a_policy_of_the_sources_there_is_nothing_to_ask(
     assert "run 'contrast-tasks generate' first" in shown.err
 
 
+@pytest.mark.sweep
 def test_many_workloads_are_simulated_like_few(terminal: Terminal, project: FakeProject) -> None:
     for number in range(8):
         project.write(f"web-{number}.yml", deployment(f"web-{number}"))

@@ -10,7 +10,7 @@ import yaml
 
 from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.derive import derive, expect
-from contrast_tasks.policy.engine import PolicyEngine
+from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, PolicyInput
 from contrast_tasks.policy.profiles import KATA_QEMU
@@ -334,6 +334,21 @@ def walk(data: PolicyData, policy: bytes) -> tuple[tuple[Request, str], ...]:
     return tuple(steps)
 
 
+@cache
+def _loaded(policy: bytes, engine: str) -> PolicyEngine:
+    return PolicyEngine(policy, engine=engine)
+
+
+def guest_in(state: str, policy: bytes, *, engine: str = ENGINES[0]) -> PolicyEngine:
+    """Return a guest in a state of `walk`, or "{}" for that of a new one.
+
+    It is loaded once for all tests, so one of a policy and engine is in use at a time.
+    """
+    guest = _loaded(policy, engine)
+    set_state(guest, state)
+    return guest
+
+
 def set_state(guest: PolicyEngine, state: str) -> None:
     """Put a guest into a state of `walk`; both engines keep the same one (test_lifecycle)."""
     guest.restore(json.loads(state))
@@ -342,9 +357,10 @@ def set_state(guest: PolicyEngine, state: str) -> None:
 def requests_before(data: PolicyData, purpose: str) -> tuple[list[Request], Request]:
     """Return the requests of the pod's life before the one of that purpose, and that one.
 
-    Reading is left out, which changes nothing and is denied for some containers.
+    What changes nothing is left out: copying, waiting, and reading, which is denied for some containers.
     """
-    life = [each for each in life_of(data) if each.kind != "ReadStreamRequest"]
+    idle = {"CopyFileRequest", "ReadStreamRequest", "WaitProcessRequest"}
+    life = [r for r in life_of(data) if r.kind not in idle or r.purpose == purpose]
     for index, request in enumerate(life):
         if request.purpose == purpose:
             return life[:index], request

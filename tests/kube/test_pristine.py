@@ -17,6 +17,7 @@ from contrast_tasks.kube.pristine import pristine
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.write import with_annotations
+from tests.fakes.sweeps import rest_swept
 from tests.fakes.testdata import CORPUS, RELEASES
 
 POLICY = "io.katacontainers.config.agent.policy"
@@ -57,7 +58,9 @@ def released() -> Iterator[Any]:
             yield pytest.param(output, id=name.removesuffix(".app.out.yml"))
 
 
-@pytest.mark.parametrize("output", list(released()))
+@pytest.mark.parametrize(
+    "output", rest_swept(released(), kept=lambda output: output.name.startswith("metal-qemu-snp."))
+)
 def test_what_a_release_of_the_reference_product_added_is_taken_out(output: Path) -> None:
     source = next(RELEASES / part for part in output.relative_to(RELEASES).parts[:1])
     before = objects((source / "app.in.yml").read_text())

@@ -32,7 +32,7 @@ from tests.fakes.aks import (
     life,
     policy_data,
 )
-from tests.fakes.policy import at, bent, derived, places, policy_of, set_state, walked
+from tests.fakes.policy import at, bent, derived, guest_in, places, policy_of, set_state, walked
 from tests.fakes.testdata import AKS
 
 AT_HAND = pytest.mark.skipif(not AKS.is_dir(), reason="the recorded requests are not at hand")
@@ -73,16 +73,13 @@ def decided(
 ) -> Decision:
     """Return the decision on a request of the pod's life after a change."""
     kind, request, state = steps(generation)[purpose]
-    guest = PolicyEngine(text or policy(), engine=engine)
-    set_state(guest, state)
+    guest = guest_in(state, text or policy(), engine=engine)
     return guest.ask(kind, change(copy.deepcopy(request)))
 
 
 def asked(kind: str, request: dict[str, Any], after: str = CREATE) -> Decision:
     """Return the decision on a request in the state before one of the pod's life."""
-    guest = PolicyEngine(policy())
-    set_state(guest, steps("aks-3.15")[after][2])
-    return guest.ask(kind, request)
+    return guest_in(steps("aks-3.15")[after][2], policy()).ask(kind, request)
 
 
 def to(path: str, value: Any) -> Change:

@@ -1,15 +1,14 @@
 """Passed-through GPUs: as many as the limits ask for, numbered alike and each once (docs/internals/policy.md 4.13, N52)."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
 
-from contrast_tasks.policy.engine import ENGINES, Decision, PolicyEngine
+from contrast_tasks.policy.engine import ENGINES, Decision
 from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import render_policy
-from tests.fakes.policy import bent, life_of, one_container, set_state, walk
+from tests.fakes.policy import bent, guest_in, life_of, one_container, walk
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 DATA = one_container("resources: {limits: {nvidia.com/pgpu: 2}}")
@@ -26,14 +25,8 @@ THIRD = {
 }
 
 
-@cache
-def _guest(engine: str, policy: bytes) -> PolicyEngine:
-    return PolicyEngine(policy, engine=engine)
-
-
 def _ask(engine: str, change: Change, policy: bytes = POLICY) -> Decision:
-    guest = _guest(engine, policy)
-    set_state(guest, STATE)
+    guest = guest_in(STATE, policy, engine=engine)
     return guest.ask("CreateContainerRequest", change(dict(CREATE.input)))
 
 

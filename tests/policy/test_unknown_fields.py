@@ -1,12 +1,11 @@
 """Members that the rules do not know, as a later agent may have them: allowed while unset, denied once used."""
 
-from functools import cache
 from typing import Any
 
 import pytest
 
-from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from tests.fakes.policy import bent, policy_of, set_state, walked
+from contrast_tasks.policy.engine import ENGINES
+from tests.fakes.policy import bent, guest_in, policy_of, walked
 
 PLACES = [
     ("create web-svc", ""),
@@ -33,16 +32,10 @@ PLACES = [
 STEPS = {step[0].purpose: (name, step) for name in ("rich", "web") for step in walked(name)}
 
 
-@cache
-def _guest(engine: str, name: str) -> PolicyEngine:
-    return PolicyEngine(policy_of(name), engine=engine)
-
-
 def _codes(engine: str, purpose: str, path: str, value: Any) -> set[str] | None:
     """Return the codes of the denial, None when the request is allowed."""
     name, (request, state) = STEPS[purpose]
-    guest = _guest(engine, name)
-    set_state(guest, state)
+    guest = guest_in(state, policy_of(name), engine=engine)
     decision = guest.ask(request.kind, bent(request.input, f"{path}NewMember", value))
     return None if decision.allowed else set(decision.codes)
 

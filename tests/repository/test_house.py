@@ -6,6 +6,11 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+# One worker reads all modules.
+pytestmark = pytest.mark.xdist_group("house")
+
 ROOT = Path(__file__).resolve().parents[2]
 _PRODUCT = ("contrast_tasks", "coordinator", "dev")
 _MOST_LINES = 400

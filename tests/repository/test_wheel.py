@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# One worker builds the wheel.
+pytestmark = pytest.mark.xdist_group("wheel")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -105,6 +108,7 @@ def component_images(site: Path, project: Path) -> dict[str, str]:
     return digests
 
 
+@pytest.mark.sweep
 def test_our_images_from_an_installation_are_those_of_the_checkout(
     unpacked: Path, tmp_path: Path
 ) -> None:

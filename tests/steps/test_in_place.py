@@ -12,6 +12,7 @@ import yaml
 from contrast_tasks.cli import snapshot
 from contrast_tasks.images.lock import Lock, render_lock
 from tests.fakes.commands import Terminal
+from tests.fakes.sweeps import rest_swept
 from tests.fakes.workloads import IMAGE, FakeProject, deployment, locked, make_project
 
 IN_PLACE = "\n[output]\nin_place = true\n"
@@ -137,17 +138,24 @@ PATTERN_OF_IMAGE = rf"image: {IMAGE}\S* "
 
 @pytest.mark.parametrize(
     ("pattern", "new"),
-    [
-        pytest.param(PATTERN_OF_IMAGE, f"image: {EDITED} ", id="image"),
-        pytest.param(
-            r"      - name: shelf\n",
-            "      - name: shelf\n          env: [{name: A, value: b}]\n",
-            id="variable",
-        ),
-        pytest.param(r" +contrast.edgeless.systems/servicemesh-ingress: .*\n", "", id="no-mesh"),
-        pytest.param("servicemesh-ingress: ''", "skip-initializer: 'true'", id="no-initializer"),
-        pytest.param("servicemesh-ingress: ''", "workload-secret-id: a", id="secret"),
-    ],
+    rest_swept(
+        [
+            pytest.param(PATTERN_OF_IMAGE, f"image: {EDITED} ", id="image"),
+            pytest.param(
+                r"      - name: shelf\n",
+                "      - name: shelf\n          env: [{name: A, value: b}]\n",
+                id="variable",
+            ),
+            pytest.param(
+                r" +contrast.edgeless.systems/servicemesh-ingress: .*\n", "", id="no-mesh"
+            ),
+            pytest.param(
+                "servicemesh-ingress: ''", "skip-initializer: 'true'", id="no-initializer"
+            ),
+            pytest.param("servicemesh-ingress: ''", "workload-secret-id: a", id="secret"),
+        ],
+        kept=lambda _pattern, new: new in {f"image: {EDITED} ", ""},
+    ),
 )
 def test_an_edit_of_an_annotated_file_counts_as_one_of_the_pristine_file(
     terminal: Terminal, in_place: FakeProject, tmp_path: Path, pattern: str, new: str

@@ -15,6 +15,7 @@ from contrast_tasks.images.lock import Lock, render_lock
 from contrast_tasks.kube import nodes
 from contrast_tasks.kube.pristine import pristine
 from tests.fakes.commands import Terminal, quiet_environment
+from tests.fakes.sweeps import rest_swept
 from tests.fakes.testdata import RELEASES
 from tests.fakes.workloads import locked
 
@@ -89,11 +90,14 @@ def injected(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("release", "platform"),
-    [
-        ("v1.12.0", "k3s-qemu-snp"),
-        ("v1.13.0", "metal-qemu-tdx"),
-        ("v1.21.0", "metal-qemu-snp"),
-    ],
+    rest_swept(
+        [
+            ("v1.12.0", "k3s-qemu-snp"),
+            ("v1.13.0", "metal-qemu-tdx"),
+            ("v1.21.0", "metal-qemu-snp"),
+        ],
+        kept=lambda release, _platform: release == "v1.21.0",
+    ),
 )
 def test_the_files_get_what_the_release_adds_and_are_restored(
     shell: Terminal, release: str, platform: str
@@ -119,6 +123,7 @@ def test_the_files_get_what_the_release_adds_and_are_restored(
     assert read(shell) == once
 
 
+@pytest.mark.sweep
 def test_another_release_gives_what_it_gives_for_pristine_files(shell: Terminal) -> None:
     copy(shell, "v1.13.0")
     app = shell.root / "deployment/app.yml"

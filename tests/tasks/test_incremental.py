@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from contrast_tasks.files import sha256_hex
 from tests.fakes.commands import Shown, Terminal
+from tests.fakes.sweeps import rest_swept
 from tests.fakes.workloads import (
     IMAGE,
     FakeProject,
@@ -327,14 +329,20 @@ def _entries(project: FakeProject, kind: str) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "doit.db",
-        *(f"store/{kind}" for kind in ("index", "code", "keys", "sources", "heads", "check")),
-    ],
-)
-@pytest.mark.parametrize(
-    "content", [b"", b"garbage", b'{"version": 1}'], ids=["empty", "text", "json"]
+    ("name", "content"),
+    rest_swept(
+        product(
+            [
+                "doit.db",
+                *(
+                    f"store/{kind}"
+                    for kind in ("index", "code", "keys", "sources", "heads", "check")
+                ),
+            ],
+            [b"", b"garbage", b'{"version": 1}'],
+        ),
+        kept=lambda _name, content: content == b"garbage",
+    ),
 )
 def test_state_that_cannot_be_read_is_made_anew(
     terminal: Terminal, project: FakeProject, name: str, content: bytes

@@ -19,6 +19,7 @@ from contrast_tasks.policy.values import (
     Parts,
     escape,
     expand,
+    is_identity,
     literal,
     regex_of,
     sample_of,
@@ -286,5 +287,6 @@ def _pattern(name: str, parts: Parts, *, required: bool = True) -> EnvPattern:
     return EnvPattern(
         regex=f"^{escape(name)}={regex_of(parts)}$",
         sample=f"{name}={sample_of(parts)}",
+        is_text=is_identity((name, *parts)),
         required=required,
     )

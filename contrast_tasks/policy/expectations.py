@@ -22,21 +22,25 @@ class Pattern(Record):
     """A value that only the host knows: an anchored regular expression and a text that it matches.
 
     In both, `$(name)`, `$(namespace)`, `$(uid)` and `$(hostname)` are replaced by the pod's identity in the request.
+    is_text: the text is all that the expression matches, so the policy compares it.
     """
 
     regex: str
     sample: str
+    is_text: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form of the data block."""
+        return {"is": self.sample} if self.is_text else {"re": self.regex}
 
 
 Value = str | Pattern
 
 
-class EnvPattern(Record):
+class EnvPattern(Pattern):
     """A variable whose value only the host knows; regex and sample: of the whole `NAME=value`."""
 
-    regex: str
-    sample: str
-    required: bool
+    required: bool = True
 
 
 class FirstVariable(Record):
@@ -47,7 +51,7 @@ class FirstVariable(Record):
 
     def to_json(self) -> str | dict[str, Any]:
         """Return the form of the data block: a text, a pattern, or several of them."""
-        known = [each if isinstance(each, str) else {"re": each.regex} for each in self.choices]
+        known = [_value_json(each) for each in self.choices]
         if len(known) > 1:
             return {"of": f"{self.name}=", "any": known}
         only = known[0]
@@ -310,8 +314,8 @@ class _Shared:
                 "fixed": dict(env.fixed),
                 "optional": {name: list(values) for name, values in env.optional.items()},
                 "pattern": {
-                    name: {"re": each_pattern.regex, "required": each_pattern.required}
-                    for name, each_pattern in env.patterns.items()
+                    name: {**pattern.to_json(), "required": pattern.required}
+                    for name, pattern in env.patterns.items()
                 },
                 "family": "shared" if env.family == self.family else env.family,
             },
@@ -341,5 +345,5 @@ def _or_shared(value: tuple[str, ...], shared: tuple[str, ...]) -> list[str] | s
     return "shared" if value == shared else list(value)
 
 
-def _value_json(value: Value) -> str | dict[str, str]:
-    return {"re": value.regex} if isinstance(value, Pattern) else value
+def _value_json(value: Value) -> str | dict[str, Any]:
+    return value.to_json() if isinstance(value, Pattern) else value

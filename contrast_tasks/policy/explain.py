@@ -170,7 +170,7 @@ def _variable(env: Mapping[str, Any], name: str) -> Any:
             before, _, value = entry.partition("=")
             found += [value] if before == name else []
         elif entry.get("of") == f"{name}=":
-            found += entry.get("any", [entry.get("re")])
+            found += entry.get("any", [entry.get("is", entry.get("re"))])
     for kind in ("fixed", "pattern"):
         if name in env.get(kind, {}):
             found.append(env[kind][name])

@@ -6,13 +6,13 @@ names that the file gives to rules and variables are replaced by short ones, whi
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import count, product
 from string import ascii_lowercase, ascii_uppercase
 
 from contrast_tasks.files import sha256_hex
-from contrast_tasks.policy.rule_parts import Unused, without
+from contrast_tasks.policy.rule_parts import PARTS, with_parts
 from contrast_tasks.resources import read_bytes
 
 _FILE = "templates/policy/rules.rego"
@@ -20,17 +20,14 @@ _FILE = "templates/policy/rules.rego"
 _STRING_OR_BREAK = re.compile(
     r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))+[ \t]*'
 )
-
-
-_NOTHING = Unused()
 # Breaks behind an opening bracket or a comma, those before a closing one, and the comma before it.
 _BREAK = re.compile(r"(?<=[{\[(,|])\n|,?\n(?=[}\])])")
 # Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1).
 _COLUMNS = 900
 _HEAD = re.compile(r"^(?:default )?([a-z_]\w*)")
 _STRING = re.compile(r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)')
-# A name that is no member of a value.
-_NAME = re.compile(r"(?<![\w.])[a-z_]\w*")
+# A name that is neither a member of a value nor one of the data's.
+_NAME = re.compile(r"(?<![\w.])(?!policy_)[a-z_]\w*")
 # Blanks that separate nothing. Those beside a dash stay, since it may be the sign of a number.
 _BLANK = re.compile(r" *([:=!<>]=|[,:|&{}\[\]()+*<>]) *")
 # What the language and the agent name; data.pstate and the members of input are members of values.
@@ -44,7 +41,6 @@ _FIXED = frozenset(
             "false",
             "null",
             "agent_policy",
-            "policy_data",
             "rego",
             "data",
         ),
@@ -68,10 +64,9 @@ _FIXED = frozenset(
 
 
 @cache
-def compact_rules(unused: Unused = _NOTHING) -> str:
-    """Return the rules as policies contain them; unused: what the data of the policy has no use for."""
-    clauses = ["".join(each) for each in _rules_of(_STRING.split(compact(_readable())))]
-    return tightened(shortened("".join(without(clauses, unused))))
+def compact_rules(parts: Collection[str] = frozenset(PARTS)) -> str:
+    """Return the rules as policies contain them; parts: those that the data of the policy needs, as a frozenset."""
+    return tightened(shortened(compact(with_parts(_readable(), parts))))
 
 
 @cache

@@ -9,14 +9,16 @@ from contrast_tasks import __version__
 from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.rule_parts import unused_by
+from contrast_tasks.policy.rule_parts import needed_parts
 from contrast_tasks.policy.rules import compact_rules, rules_sha256, unescaped
 
 _HEADER = re.compile(
     rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{16}", re.ASCII
 )
-_DATA = "policy_data:="
-_CONTAINER = "policy_container_"
+# Each member of the block is a rule of its own, of which an engine evaluates those that a request needs. The version is the
+# first. Containers are found by their names.
+_DATA = "policy_version:="
+_RULE = re.compile(r"^policy_(\w+)(\([^\n]*?\))?:=", re.MULTILINE)
 # Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1). The longest ones are a key and
 # a string after it. A character of a piece takes up to twelve columns, which are two escapes.
 _COLUMNS = 300
@@ -38,19 +40,15 @@ def render_block(block: dict[str, Any]) -> bytes:
     """Return the policy for a data block, the JSON form of expectations."""
     lines = [
         f"# contrast-tasks {__version__}, profile {block['profile']}, rules sha256:{rules_sha256()[:_DIGITS]}\n",
-        compact_rules(unused_by(block)),
+        compact_rules(needed_parts(block)),
     ]
-    containers = block["containers"]
-    # Engines parse a nested literal twice for each level, so each container is a rule of its own.
-    for index, container in enumerate(containers):
-        lines.append(f"{_CONTAINER}{index}:=")
-        _write(container, lines)
+    members = dict(sorted(block.items(), key=lambda member: (member[0] != "version", member[0])))
+    for container in members.pop("containers"):
+        members[f"container({_compact(container['name'])})"] = container
+    for name, value in members.items():
+        lines.append(f"policy_{name}:=")
+        _write(_ordered(value), lines)
         lines.append("\n")
-    names = ",".join(f"{_CONTAINER}{index}" for index in range(len(containers)))
-    lines.append(f"{_DATA}{{\n`containers`:[{names}],\n")
-    _write_members({key: value for key, value in block.items() if key != "containers"}, lines)
-    lines.append("\n}")
-    lines.append("\n")
     return "".join(lines).encode()
 
 
@@ -83,20 +81,21 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
     from contrast_tasks.schema import validate
 
     text = policy.decode(errors="replace")
-    rules, found, block = text.partition(f"\n{_DATA}")
+    _, found, block = text.partition(f"\n{_DATA}")
     if not found:
         raise UsageError("the policy has no data block", hint="use a policy that this tool made")
-    pieces = rules.split(f"\n{_CONTAINER}")[1:]
+    document: dict[str, Any] = {"containers": []}
+    # The texts before the first rule, then name, argument and value of each.
+    _, *parts = _RULE.split(_DATA + block)
     try:
-        containers = [_load(piece.partition(":=")[2]) for piece in pieces]
-        names = [f"{_CONTAINER}{index}" for index in range(len(containers))]
-        block = block.replace(",".join(names), ",".join(map(_compact, names)), 1)
-        document = _load(block)
+        for name, argument, value in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            loaded = _load(value)
+            if argument:
+                document["containers"].append(loaded)
+            else:
+                document[name] = loaded
     except ValueError as error:
         raise UsageError(f"the data block of the policy is {error}") from error
-    if not isinstance(document, dict) or document.get("containers") != names:
-        raise UsageError("the data block of the policy does not name its containers")
-    document["containers"] = containers
     for pointer, message in validate(document, "policy-data"):
         raise UsageError(f"the data block of the policy is of another version: {pointer} {message}")
     return document
@@ -108,7 +107,7 @@ def _load(block: str) -> Any:
 
 
 def _write(value: Any, out: list[str]) -> None:
-    """Write a JSON value with sorted keys; members and elements that do not fit into one line get lines of their own."""
+    """Write a JSON value; members and elements that do not fit into one line get lines of their own."""
     compact = _compact(value)
     if len(compact) <= _COLUMNS or (isinstance(value, str) and len(compact) <= _LONGEST):
         out.append(compact)
@@ -127,7 +126,7 @@ def _write(value: Any, out: list[str]) -> None:
 
 
 def _write_members(value: Mapping[str, Any], out: list[str]) -> None:
-    for index, key in enumerate(sorted(value)):
+    for index, key in enumerate(value):
         out.append(",\n" if index else "")
         if len(_compact(key)) <= _COLUMNS:
             out.append(_compact(key))
@@ -161,7 +160,18 @@ def _without_joins(block: str) -> str:
     return "\n".join(lines)
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _ordered(value: Any) -> Any:
+    """Return a value with sorted members, those first that have none and no elements themselves.
+
+    An engine parses what a literal begins with twice, so one that begins with literals takes twice as long for each level.
+    """
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (isinstance(value[key], dict | list), key))
+        return {key: _ordered(value[key]) for key in keys}
+    return [_ordered(each) for each in value] if isinstance(value, list) else value
 
 
 def _compact(value: Any) -> str:

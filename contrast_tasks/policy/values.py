@@ -30,6 +30,7 @@ POD_NAME = Unknown(regex="$(name)", sample="$(name)")
 POD_NAMESPACE = Unknown(regex="$(namespace)", sample="$(namespace)")
 POD_UID = Unknown(regex="$(uid)", sample="$(uid)")
 HOSTNAME = Unknown(regex="$(hostname)", sample="$(hostname)")
+_IDENTITY = (POD_NAME, POD_NAMESPACE, POD_UID, HOSTNAME)
 NODE_NAME = Unknown(regex=_DNS_NAME, sample="node-1")
 ADDRESS = Unknown(regex=_IP, sample="10.0.0.7")
 ADDRESSES = Unknown(regex=f"{_IP}(?:,{_IP})?", sample="10.0.0.7")
@@ -77,7 +78,14 @@ def value_of(parts: Parts) -> Value:
     known = literal(parts)
     if known is not None:
         return known
-    return Pattern(regex=f"^{regex_of(parts)}$", sample=sample_of(parts))
+    return Pattern(
+        regex=f"^{regex_of(parts)}$", sample=sample_of(parts), is_text=is_identity(parts)
+    )
+
+
+def is_identity(parts: Parts) -> bool:
+    """Return whether nothing is unknown but the pod's identity, and no known part looks like a reference to it."""
+    return all("$(" not in part if isinstance(part, str) else part in _IDENTITY for part in parts)
 
 
 def expand(text: str, lookup: Callable[[str], Parts | None]) -> Parts:

@@ -1,8 +1,12 @@
 # Execution policy: what is not expected is denied.
 #
-# These rules are the same for every pod. In a policy they are followed by `policy_data`, the expectations of one pod. A
-# policy contains the rules without comments and indentation, with short names, and without what can never hold for its
-# data; its first line has their version and the beginning of this file's SHA-256.
+# These rules are the same for every pod. In a policy they are followed by the expectations of one pod, which are rules
+# of their own with names that begin with `policy_`. A policy has the rules without comments and indentation and with
+# short names; its first line has their version and the beginning of this file's SHA-256.
+#
+# Between `# part: <name>` and `# end of part` stand rules that few pods need. A policy lacks a part if the data says
+# that the pod does not need it. Rules outside of a part name nothing that it defines. A part only adds ways in which
+# checks succeed, and only with the data in question, so a policy decides alike with and without it.
 #
 # How to read them:
 # - Each request of the Kata agent is a rule of the same name. The request is allowed if the rule is true, or an object
@@ -12,6 +16,8 @@
 #   missing or has another type, adds nothing, so the request is denied.
 # - In functions, `want` is what the policy expects and `got` what the request contains.
 # - Types are checked before a builtin is called or a value iterated, because some engines raise an error otherwise.
+# - The engines compile a regular expression each time it is used, and take as long for an index behind a call or a
+#   literal. So many texts are matched at once, and such values have names.
 
 package agent_policy
 
@@ -75,7 +81,7 @@ deny(request, container, codes, names) if {
 refuse(request) := false if deny(request, target_label, {"E_REFUSED"}, {})
 
 # True if the data allows the request.
-switched(request) if { policy_data.requests[request] == true } else := refuse(request)
+switched(request) if { policy_requests[request] == true } else := refuse(request)
 
 # At most three names in brackets, "" if there are none.
 listed(names) := concat("", ["(", concat(" ", first_three(names)), ")"]) if { count(names) > 0 } else := ""
@@ -123,6 +129,15 @@ pin_agrees(key, value) if {
 	object.get(data.pstate, key, value) == value
 }
 
+# The same for a text of a certain form, which one that was kept has.
+chosen_once(key, _, value) if data.pstate[key] == value
+
+chosen_once(key, form, value) if {
+	not is_string(data.pstate[key])
+	is_string(value)
+	regex.match(form, value)
+}
+
 # What the first request chose for the pod, "" before it.
 pinned(what) := object.get(data.pstate, concat("", ["p:", what]), "")
 
@@ -133,11 +148,8 @@ set_state(key, value) := {"op": "add", "path": concat("", ["/pstate/", key]), "v
 # Containers of the policy
 #
 
-# The expectations of the container with a name; undefined if the pod has none.
-container_named(name) := [each | some each in policy_data.containers; each.name == name][0]
-
 # The expectations of the container that was created with an id.
-container_of(id) := container_named(created_name(id))
+container_of(id) := policy_container(created_name(id))
 
 # The name that a denial has for a container; the pause container has none in the data.
 label_of(container) := "pause" if { container.name == "" } else := container.name
@@ -147,8 +159,8 @@ target_label := label_of(container_of(input.container_id)) if {
 	is_object(container_of(input.container_id))
 } else := "?"
 
-# Lists that are equal in several containers are in the data once, under `shared`.
-own_or_shared(container, key) := policy_data.shared[key] if { container[key] == "shared" } else := container[key]
+# Lists that are equal in several containers are in the data once.
+own_or_shared(container, key) := policy_shared[key] if { container[key] == "shared" } else := container[key]
 
 # The items of a list as a set; undefined for anything else.
 set_of(list) := items if {
@@ -156,22 +168,33 @@ set_of(list) := items if {
 	items := {item | some item in list}
 }
 
+# Whether all texts of a list match a pattern, which is given without anchors.
+all_match(pattern, texts) if {
+	every text in texts {
+		is_string(text)
+	}
+	lines := concat("\n", array.concat(texts, [""]))
+	count(split(lines, "\n")) == count(texts) + 1
+	regex.match(concat("", ["^(?:(?:", pattern, ")\n)*$"]), lines)
+}
+
+# Whether all values of a list are whole numbers that are not negative, as builtins for bits need them.
+naturals_ok(values) if {
+	every value in values {
+		is_number(value)
+	}
+	all_match("[0-9]+", [sprintf("%v", [value]) | some value in values])
+}
+
 #
 # Messages of the agent
 #
 
-# The message of the request. Agents of guests whose layers are attached wrap the one that creates a container.
-asked := input.base if { is_wrapped } else := input
-
-# Whether it is wrapped. No message has a member of that name itself.
-is_wrapped if {
-	policy_data.paths.layers
-	is_object(input.base.OCI)
-	object.keys(input) == {"base", "env_map"}
-}
+# The message of the request; some agents wrap it.
+asked := input if not is_object(input.base)
 
 # The members of the messages of current agents.
-known_members := {message: set_of(split(text, " ")) | some message, text in {
+known_members := {
 	"CreateContainerRequest": concat(" ", [
 		"container_id exec_id string_user devices storages OCI sandbox_pidns shared_mounts",
 		"stdin_port stdout_port stderr_port",
@@ -210,24 +233,27 @@ known_members := {message: set_of(split(text, " ")) | some message, text in {
 	"IPAddresses": "family address mask",
 	"devices": "id type_ vm_path container_path options",
 	"storages": "driver driver_options source fstype options mount_point fs_group shared",
-}}
-
-# A member that a newer agent adds must be unset, since these rules do not know its effect.
-members_known(message, got) if {
-	is_object(got)
-	every key in object.keys(got) - known_members[message] {
-		got[key] in [null, "", 0, false, [], {}]
-	}
 }
 
-# A message that is not there has no members.
-members_known(_, got) if got == null
+# A member that a newer agent adds must be unset, since these rules do not know its effect.
+members_known(message, got) if all_members_known(message, [got])
 
 # The same for each message of a list.
 all_members_known(message, got) if {
 	is_array(got)
+	known := {member | some member in split(known_members[message], " ")}
 	every item in got {
-		members_known(message, item)
+		others_unset(known, item)
+	}
+}
+
+# The same for one of them; a message that is not there has no members.
+others_unset(_, got) if got == null
+
+others_unset(known, got) if {
+	is_object(got)
+	every key in object.keys(got) - known {
+		got[key] in [null, "", 0, false, [], {}]
 	}
 }
 
@@ -242,17 +268,30 @@ process_members_known(got) if {
 # Processes: what CreateContainer and ExecProcess have in common
 #
 
-# Patterns in the data may refer to the pod's identity.
-with_identity(pattern, identity) := replace(
-	replace(replace(pattern, "$(name)", identity.name), "$(namespace)", identity.namespace),
-	"$(uid)", identity.uid,
-) if { not contains(pattern, "$(hostname)") } else := replace(pattern, "$(hostname)", identity.hostname)
+# Whether a text is the expected one: the text itself, one with the pod's identity in it, or one that matches a pattern,
+# which may have the identity in it too.
+text_ok(want, got, _) if want == got
+
+text_ok(want, got, identity) if got == filled(want.is, identity)
+
+text_ok(want, got, identity) if {
+	is_string(got)
+	regex.match(pattern_of(want.re, identity), got)
+}
+
+# A text with the pod's identity put in.
+filled(text, identity) := replace(
+	replace(replace(replace(text, "$(name)", identity.name), "$(namespace)", identity.namespace), "$(uid)", identity.uid),
+	"$(hostname)", identity.hostname,
+)
+
+# The same for a pattern.
+pattern_of(pattern, identity) := pattern if { not contains(pattern, "$(") } else := filled(pattern, escaped) if {
+	escaped := {part: quoted(text) | some part, text in identity}
+}
 
 # A part of the identity, escaped for a pattern; the dot is the only special character that it may contain.
-quoted(text) := replace(text, ".", `\.`) if {
-	is_string(text)
-	regex.match(`^[a-z0-9.-]*$`, text)
-} else := "!"
+quoted(text) := replace(text, ".", `\.`) if { regex.match(`^[a-z0-9.-]*$`, text) } else := "!"
 
 # The checks of every process, whoever starts it.
 process_codes := ["E_CWD", "E_RLIMITS", "E_STDIO", "E_USER"]
@@ -267,20 +306,7 @@ process_ok("E_RLIMITS", _, got) if {
 }
 
 # Output may reach the host only through ReadStream, which has a check of its own.
-process_ok("E_STDIO", _, _) if {
-	every port in stdio_ports {
-		asked[port] == 0
-	}
-}
-
-# One generation of agents whose layers are attached knows no ports.
-process_ok("E_STDIO", _, _) if {
-	policy_data.paths.layers
-	stdio_ports & object.keys(asked) == set()
-}
-
-# The members for them.
-stdio_ports := {"stdin_port", "stdout_port", "stderr_port"}
+process_ok("E_STDIO", _, _) if [asked.stdin_port, asked.stdout_port, asked.stderr_port] == [0, 0, 0]
 
 # The numbers decide; a name would be looked up in a file of the image. Which groups come with the user depends on
 # whether the host sees the files of the image.
@@ -292,104 +318,84 @@ process_ok("E_USER", want, got) if {
 	count(got.User.AdditionalGids) == count(groups.gids)
 }
 
-# As many arguments as expected, each equal to its text or matching its pattern.
+# As many arguments as expected, and each is the expected one.
 args_ok(want, got, identity) if {
 	is_array(got)
 	count(got) == count(want)
 	every i, arg in got {
-		is_string(arg)
-		arg_ok(want[i], arg, identity)
+		text_ok(want[i], arg, identity)
 	}
 }
 
-# One argument: the text itself, or a pattern with the pod's identity.
-arg_ok(want, got, _) if want == got
-
-arg_ok(want, got, identity) if {
-	is_object(want)
-	regex.match(with_identity(want.re, identity), got)
-}
-
-# The names of variables that are unexpected, duplicate or missing; "?" for an entry that is not `NAME=value`.
+# The names of variables that are unexpected, duplicate or missing.
 # The list begins with the entries of runtime and image in their order. Those of pod and Services follow in any order.
 env_faults(want, got, identity) := (first | wrong) | (twice(names) | missing) if {
-	is_array(got.Env)
-	head := want.env.head
-	first := {variable_name(head_text(entry)) | some i, entry in head; not head_ok(entry, got.Env[i], identity)}
-	rest := [entry | some i, entry in got.Env; i >= count(head)]
+	all_strings(got.Env)
+	length := count(want.head)
+	first := {head_name(entry) | some i, entry in want.head; not head_ok(entry, got.Env[i], identity)}
+	rest := [entry | some i, entry in got.Env; i >= length]
 	names := [variable_name(entry) | some entry in rest]
-	missing := required_variables(want.env) - set_of(names)
-	fixed := {concat("=", [name, value]) | some name, value in want.env.fixed}
-	plain := fixed | of_services(undefined_variables(want.env, rest), own_or_shared(want.env, "family"))
-	wrong := {variable_name(entry) |
-		some entry in rest
-		not entry in plain
-		not variable_ok(want.env, entry, identity)
+	pod := object.keys(want.fixed) | (object.keys(want.optional) | object.keys(want.pattern))
+	fixed := {concat("=", [name, value]) | some name, value in want.fixed}
+	missing := (object.keys(want.fixed) | {name | some name, each in want.pattern; each.required}) - set_of(names)
+	others := [entry | some i, entry in rest; not names[i] in pod]
+	wrong := not_of_services(others, own_or_shared(want, "family")) | {name |
+		some i, entry in rest
+		name := names[i]
+		name in pod
+		not entry in fixed
+		not variable_ok(want, name, entry, identity)
 	}
 }
 
-# One of the entries at the beginning: a text, a pattern with the pod's identity, or one of several of them.
-head_ok(want, got, _) if want == got
-
-head_ok(want, got, identity) if {
-	is_string(got)
-	regex.match(with_identity(want.re, identity), got)
+# An entry that is no text has no name.
+env_faults(_, got, _) := {"?"} if {
+	is_array(got.Env)
+	not all_strings(got.Env)
 }
+
+# Whether a value is a list of texts.
+all_strings(list) if {
+	is_array(list)
+	every item in list {
+		is_string(item)
+	}
+}
+
+# One of the entries at the beginning, or one of several.
+head_ok(want, got, identity) if text_ok(want, got, identity)
 
 head_ok(want, got, identity) if {
 	some each in want.any
-	head_ok(each, got, identity)
+	text_ok(each, got, identity)
 }
 
-# A text that begins with the name of such a variable.
-head_text(want) := want if { is_string(want) } else := want.of
+# The name of such a variable.
+head_name(want) := variable_name(want) if { is_string(want) } else := want.of
 
 # Names that occur more than once.
 twice(names) := set() if { count(names) == count(set_of(names)) } else := found if {
-	found := {name |
-		some i, name in names
-		some j, other in names
-		i < j
-		name == other
-	}
+	sorted := sort(names)
+	found := {name | some i, name in sorted; name == sorted[i + 1]}
 }
 
-# The name of a variable, "?" for an entry that is not `NAME=value`.
-variable_name(entry) := split(entry, "=")[0] if {
-	is_string(entry)
-	contains(entry, "=")
-} else := "?"
-
-# The names of variables that must be set.
-required_variables(env) := {name | some name, _ in env.fixed} | {name | some name, each in env.pattern; each.required}
+# The name of a variable, which ends at the first equals sign; the whole text if there is none.
+variable_name(entry) := parts[0] if parts := split(entry, "=")
 
 # A variable that has one of its permitted values, or matches the pattern of its name.
-variable_ok(env, entry, _) if {
-	some value in env.optional[variable_name(entry)]
-	entry == concat("=", [variable_name(entry), value])
+variable_ok(want, name, entry, _) if {
+	some value in want.optional[name]
+	entry == concat("=", [name, value])
 }
 
-variable_ok(env, entry, identity) if {
-	is_string(entry)
-	regex.match(with_identity(env.pattern[variable_name(entry)].re, identity), entry)
-}
+variable_ok(want, name, entry, identity) if text_ok(want.pattern[name], entry, identity)
 
-# Variables with names that the pod does not define.
-undefined_variables(env, entries) := found if {
-	defined := {name | some kind in ["fixed", "optional", "pattern"]; some name, _ in env[kind]}
-	found := {entry |
-		some entry in entries
-		is_string(entry)
-		not contains(entry, "\n")
-		not variable_name(entry) in defined
-	}
-}
-
-# Those that the kubelet sets for Services. All are matched at once; if that fails, one by one to find the wrong ones.
-of_services(entries, family) := entries if {
-	regex.match(concat("", ["^(?:", family, ")(?:\n(?:", family, "))*$"]), concat("\n", entries))
+# The names of variables that the kubelet does not set for Services. All are matched at once; if that fails, one by one
+# to find the wrong ones.
+not_of_services(entries, family) := set() if { entries == [] } else := set() if {
+	all_match(family, entries)
 } else := found if {
-	found := {entry | some entry in entries; regex.match(concat("", ["^(?:", family, ")$"]), entry)}
+	found := {variable_name(entry) | some entry in entries; not regex.match(concat("", ["^(?:", family, ")$"]), entry)}
 }
 
 #
@@ -434,27 +440,23 @@ sandbox contains "E_MODULES" if input.kernel_modules == []
 sandbox contains "E_PIDNS" if input.sandbox_pidns == false
 
 # The host name is compared with the pod's name when the pause container is created.
-sandbox contains "E_HOSTNAME" if {
-	pin_agrees("p:hostname", input.hostname)
-	regex.match(`^[a-z0-9.-]*$`, input.hostname)
-}
+sandbox contains "E_HOSTNAME" if chosen_once("p:hostname", `^[a-z0-9.-]*$`, input.hostname)
 
 # The host chooses the lines of resolv.conf. Only their number, length and characters are checked: the file may come
 # from the node, with comments, tabs and empty lines.
 sandbox contains "E_DNS" if {
 	is_array(input.dns)
 	count(input.dns) <= 256
+	all_match(`[^\x00-\x08\x0a-\x1f\x7f]*`, input.dns)
 	every line in input.dns {
-		is_string(line)
 		count(line) <= 4096
-		regex.match(`^[^\x00-\x08\x0a-\x1f\x7f]*$`, line)
 	}
 }
 
 # Exactly the storages of the profile, each once.
 sandbox contains "E_STORAGE" if {
 	count(sandbox_storages) == count(storages)
-	sandbox_storages == set_of(policy_data.sandbox.storages)
+	sandbox_storages == set_of(policy_sandbox.storages)
 }
 
 # The storages of the request; agents before 2026 have no field `shared`.
@@ -467,9 +469,8 @@ sandbox_storages := found if {
 
 # The id becomes part of paths, and must be that of all later requests.
 sandbox contains "E_SANDBOX_ID" if {
-	pin_agrees("p:sandbox_id", input.sandbox_id)
+	chosen_once("p:sandbox_id", `^[a-z0-9]+$`, input.sandbox_id)
 	count(input.sandbox_id) == 64
-	regex.match(`^[a-z0-9]+$`, input.sandbox_id)
 }
 
 #
@@ -488,7 +489,7 @@ UpdateInterfaceRequest if {
 # Its names, flags, hardware address and addresses are well-formed, and none is the loopback interface's.
 interface_ok(got) if {
 	members_known("interface", got)
-	is_natural(got.mtu)
+	naturals_ok([got.mtu])
 	device_path_ok(got)
 	word_ok(got.type_)
 	every name in [got.device, got.name] {
@@ -508,13 +509,6 @@ interface_ok(got) if {
 # The interface is no device of the host.
 device_path_ok(got) if got.devicePath == ""
 
-# One generation of agents whose layers are attached has another name for it.
-device_path_ok(got) if {
-	policy_data.paths.layers
-	object.keys(got) & {"devicePath", "pciPath"} == {"pciPath"}
-	got.pciPath == ""
-}
-
 # A route may lead anywhere but to the loopback interface and its addresses.
 default UpdateRoutesRequest := false
 
@@ -530,9 +524,7 @@ UpdateRoutesRequest if {
 # Source, destination and gateway are networks outside loopback, or empty.
 route_ok(got) if {
 	members_known("Routes", got)
-	every key in ["family", "flags", "scope"] {
-		is_natural(got[key])
-	}
+	naturals_ok([got.family, got.flags, got.scope])
 	route_mtu_ok(got)
 	device_name_ok(got.device)
 	network_ok(got.source)
@@ -541,13 +533,7 @@ route_ok(got) if {
 }
 
 # The size of packets on a route.
-route_mtu_ok(got) if is_natural(got.mtu)
-
-# Agents whose layers are attached do not know it.
-route_mtu_ok(got) if {
-	policy_data.paths.layers
-	not "mtu" in object.keys(got)
-}
+route_mtu_ok(got) if naturals_ok([got.mtu])
 
 # A neighbor may be any but one on the loopback interface.
 default AddARPNeighborsRequest := false
@@ -594,19 +580,14 @@ word_ok(text) if {
 	regex.match(`^[A-Za-z0-9._@-]*$`, text)
 }
 
-# A whole number that is not negative, as builtins for bits need it.
-is_natural(value) if {
-	is_number(value)
-	regex.match(`^[0-9]+$`, sprintf("%v", [value]))
-}
-
 # An address with or without a prefix length, or nothing.
 network_ok(text) if text == ""
 
 network_ok(text) if {
 	is_string(text)
-	regex.match(`^[^/]+(/[0-9]{1,3})?$`, text)
-	address_ok(split(text, "/")[0])
+	parts := split(text, "/")
+	regex.match(`^(/[0-9]{1,3})?$`, trim_prefix(text, parts[0]))
+	address_ok(parts[0])
 }
 
 # An IPv4 or IPv6 address outside loopback.
@@ -643,25 +624,27 @@ CopyFileRequest if { copy == copy_codes } else := false if deny("CopyFileRequest
 # Nothing that these rules do not know.
 copy contains "E_FIELD" if members_known("CopyFileRequest", input)
 
-# The path below the shared folder has no parts that lead elsewhere.
+# The path below the shared folder has no parts that lead elsewhere, and no control characters.
 copy contains "E_PATH" if {
 	every part in split(copied_path, "/") {
 		not part in {"", ".", ".."}
 	}
-	[count(copied_words[0]), count(copied_words[1])] == [64, 16]
+	count(copied_words[1]) == 16
+	all_match("[a-z0-9]+", [copied_words[0], copied_words[1]])
+	not regex.match(`[\x00-\x1f\x7f]`, copied_path)
 }
 
-# The path below the shared folder; undefined if it is elsewhere or has another form.
-copied_path := [rest |
+# The path below the shared folder, which begins with an id of 64 characters; undefined if it is elsewhere.
+copied_path := rest if {
 	is_string(input.path)
-	some prefix in policy_data.paths.shared
+	some prefix in policy_paths.shared
 	startswith(input.path, prefix)
 	rest := trim_prefix(trim_prefix(input.path, prefix), "watchable/")
-	regex.match(`^[a-z0-9]+-[a-z0-9]+-[^\x00-\x1f\x7f]+$`, rest)
-][0]
+	indexof(rest, "-") == 64
+}
 
 # Its first part, which names the container's id and the volume.
-copied_top := split(copied_path, "/")[0]
+copied_top := parts[0] if parts := split(copied_path, "/")
 
 # The words of the first part: id, key, name.
 copied_words := split(copied_top, "-")
@@ -670,10 +653,10 @@ copied_words := split(copied_top, "-")
 copy contains "E_NAME" if copied_name
 
 # The name that the pod mounts, as the data has it.
-copied_name := [name |
-	some name in policy_data.copy.names
+copied_name := name if {
+	some name in policy_copy.names
 	copied_top == concat("-", [copied_words[0], copied_words[1], name])
-][0]
+}
 
 # Files must not change after their container has started, except in watched volumes.
 copy contains "E_LATE" if {
@@ -681,7 +664,7 @@ copy contains "E_LATE" if {
 	not is_started(copied_words[0])
 }
 
-copy contains "E_LATE" if copied_name in policy_data.copy.watched
+copy contains "E_LATE" if copied_name in policy_copy.watched
 
 # Files and directories, which have no target.
 copy contains "E_FILE_TYPE" if {
@@ -706,26 +689,12 @@ raw_message if {
 	is_array(input.data)
 }
 
-# Agents of guests whose layers are attached show the target of a link, and nothing else of the file.
-raw_message if {
-	object.get(input, "file_type", null) == null
-	is_link_text
-	is_number(input.file_mode)
-}
-
-# Whether they do.
-is_link_text if {
-	policy_data.paths.layers
-	object.keys(input) & {"file_type", "symlink_target", "data"} == set()
-	is_string(input.symlink_src)
-}
-
 # The type by the bits of the mode, as in stat(2).
-raw_kind := [kind |
-	is_natural(input.file_mode)
+raw_kind := kind if {
+	naturals_ok([input.file_mode])
 	some kind, bits in file_kinds
 	bits.and(input.file_mode, 61440) == bits
-][0]
+}
 
 # These bits.
 file_kinds := {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
@@ -734,11 +703,6 @@ file_kinds := {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
 link_ok if {
 	object.get(input, "symlink_src", "") == ""
 	target_ok(input.symlink_target)
-}
-
-link_ok if {
-	is_link_text
-	target_ok(input.symlink_src)
 }
 
 link_ok if {
@@ -774,13 +738,14 @@ is_link_edge(i) if input.data[i] == 47
 
 # No setuid, setgid or sticky files. The kubelet's volume directories are sticky, and setgid with an fsGroup.
 copy contains "E_MODE" if {
-	every key in ["file_mode", "dir_mode", "uid", "gid", "file_size", "offset"] {
-		is_natural(input[key])
-	}
+	naturals_ok([input.file_mode, input.dir_mode, input.uid, input.gid, input.file_size, input.offset])
 	bits.and(input.file_mode, 61440) == file_kinds[copied_kind]
-	bits.and(input.file_mode, {"Regular": 3584, "Symlink": 0, "Directory": 2048}[copied_kind]) == 0
+	bits.and(input.file_mode, special_bits[copied_kind]) == 0
 	bits.and(input.dir_mode, 3584) == 0
 }
+
+# The bits that a file of each type must not have.
+special_bits := {"Regular": 3584, "Symlink": 0, "Directory": 2048}
 
 #
 # CreateContainer: the answer
@@ -845,7 +810,12 @@ default CreateContainerRequest := false
 
 CreateContainerRequest := {"allowed": true, "ops": ops} if {
 	create == create_codes
-	chosen := {
+	ops := [set_state(each[0], each[1]) | some each in kept]
+} else := false if deny("CreateContainerRequest", expected_label, create_codes - create, create_faults)
+
+# What is kept of the request.
+kept contains [key, value] if {
+	some key, value in {
 		"p:hostname": hostname,
 		"p:name": sandbox_name,
 		"p:namespace": sandbox_namespace,
@@ -853,11 +823,7 @@ CreateContainerRequest := {"allowed": true, "ops": ops} if {
 		"p:uid": sandbox_uid,
 		state_key("c:", asked.container_id): expected.name,
 	}
-	ops := array.concat(
-		[set_state(key, value) | some key, value in chosen],
-		[set_state(disk[0], disk[1]) | some disk in disks],
-	)
-} else := false if deny("CreateContainerRequest", expected_label, create_codes - create, create_faults)
+}
 
 # The names that a denial mentions.
 create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION": annotations_wrong}) if {
@@ -870,7 +836,7 @@ create_faults := object.union(mount_faults, {"E_ENV": env_wrong, "E_ANNOTATION":
 #
 
 # The annotation only selects the expectations; everything else is then compared with them.
-expected := container_named(object.get(annotations, "io.kubernetes.cri.container-name", ""))
+expected := policy_container(object.get(annotations, "io.kubernetes.cri.container-name", ""))
 
 # The name that a denial has for the requested container.
 expected_label := label_of(expected) if { is_object(expected) } else := "?"
@@ -915,18 +881,14 @@ id_ok(id) if {
 	regex.match(`^[A-Za-z0-9][A-Za-z0-9._-]+$`, id)
 }
 
-# The pause container is created as the sandbox, every other as a container.
+# The pause container is created as the sandbox, every other as a container; containerd and Kata say so.
 create contains "E_TYPE" if {
-	[annotations[type_keys[0]], annotations[type_keys[1]]] == types_of(expected)
+	types := [annotations["io.kubernetes.cri.container-type"], annotations["io.katacontainers.pkg.oci.container_type"]]
+	types == types_of(expected.kind)
 }
 
 # What both say.
-types_of(container) := ["sandbox", "pod_sandbox"] if {
-	container.kind == "pause"
-} else := ["container", "pod_container"]
-
-# The annotations by which containerd and Kata say so.
-type_keys := ["io.kubernetes.cri.container-type", "io.katacontainers.pkg.oci.container_type"]
+types_of(kind) := ["sandbox", "pod_sandbox"] if { kind == "pause" } else := ["container", "pod_container"]
 
 # No container is created before those it waits for were started.
 create contains "E_ORDER" if predecessors_started(expected)
@@ -946,30 +908,25 @@ sandbox_uid := text_of(object.get(annotations, "io.kubernetes.cri.sandbox-uid", 
 
 # The identity to which patterns refer.
 asking_pod := {
-	"name": quoted(sandbox_name),
-	"namespace": quoted(sandbox_namespace),
-	"uid": quoted(sandbox_uid),
-	"hostname": quoted(hostname),
+	"name": sandbox_name,
+	"namespace": sandbox_namespace,
+	"uid": sandbox_uid,
+	"hostname": hostname,
 }
 
 # The host chooses the pod's name once, in the form that its controller gives it.
-create contains "E_POD_NAME" if {
-	pin_agrees("p:name", sandbox_name)
-	regex.match(policy_data.pod.name_re, sandbox_name)
-}
+create contains "E_POD_NAME" if chosen_once("p:name", policy_pod.name_re, sandbox_name)
 
 # A policy without a namespace leaves the first choice to the host.
 create contains "E_POD_NAMESPACE" if {
-	pin_agrees("p:namespace", sandbox_namespace)
-	policy_data.pod.namespace in {null, sandbox_namespace}
-	regex.match(`^[a-z0-9][a-z0-9-]*$`, sandbox_namespace)
+	chosen_once("p:namespace", `^[a-z0-9][a-z0-9-]*$`, sandbox_namespace)
+	policy_pod.namespace in {null, sandbox_namespace}
 }
 
 # Every container belongs to the sandbox and the pod of the first request.
 create contains "E_SANDBOX_ID" if {
 	count(sandbox_id) == 64
-	regex.match(`^[a-z0-9]+$`, sandbox_id)
-	pin_agrees("p:sandbox_id", sandbox_id)
+	chosen_once("p:sandbox_id", `^[a-z0-9]+$`, sandbox_id)
 	pin_agrees("p:uid", sandbox_uid)
 	sandbox_is_pause
 }
@@ -1004,10 +961,9 @@ annotation_text_ok(key, value) if {
 
 # Each annotation has what the policy expects, or a value without effect in the guest. Types and the identity of the
 # pod have checks of their own.
-annotation_ok(key, _) if key in checked_annotations
-
-# These.
-checked_annotations := set_of(type_keys) | {
+annotation_ok(key, _) if key in {
+	"io.kubernetes.cri.container-type",
+	"io.katacontainers.pkg.oci.container_type",
 	"io.kubernetes.cri.sandbox-name",
 	"io.kubernetes.cri.sandbox-namespace",
 	"io.kubernetes.cri.sandbox-id",
@@ -1038,11 +994,11 @@ annotation_ok("io.kubernetes.container.terminationMessagePath", value) if {
 # The folder of the pod's logs on the host, which repeats the pod's identity.
 annotation_ok("io.kubernetes.cri.sandbox-log-directory", value) if {
 	expected.kind == "pause"
-	regex.match(`^/var/log/pods/[a-z0-9._-]+$`, value)
-	uid := split(value, "_")[2]
-	count(uid) == 36
-	sandbox_uid in {"", uid}
-	value == concat("", ["/var/log/pods/", sandbox_namespace, "_", sandbox_name, "_", uid])
+	words := split(value, "_")
+	count(words[2]) == 36
+	regex.match(`^[0-9a-f-]*$`, words[2])
+	sandbox_uid in {"", words[2]}
+	value == concat("", ["/var/log/pods/", sandbox_namespace, "_", sandbox_name, "_", words[2]])
 }
 
 # The network namespace on the host.
@@ -1051,35 +1007,37 @@ annotation_ok("nerdctl/network-namespace", value) if {
 	regex.match(`^/var/run/netns/cni-[0-9a-f-]+$`, value)
 }
 
-annotation_ok(key, value) if {
-	regex.match(`^io\.kubernetes\.cri\.sandbox-(cpu-(period|quota|shares)|memory)$`, key)
-	regex.match(`^-?[0-9]+$`, value)
+# What the last words are, if there are none.
+annotation_ok("io.kubernetes.container.terminationMessagePolicy", value) if value in {"File", "FallbackToLogsOnError"}
+
+# The unique id of the pod.
+annotation_ok("io.kubernetes.cri.sandbox-uid", value) if {
+	chosen_once("p:uid", `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, value)
 }
 
 # Values that the host chooses, in a harmless form.
 annotation_ok(key, value) if regex.match(annotation_patterns[key], value)
 
 # Annotations of the pod that the runtime passes on.
-annotation_ok(key, value) if value == policy_data.pod.annotations[key]
+annotation_ok(key, value) if value == policy_pod.annotations[key]
 
 # The ID block, which the firmware compared before the guest started; the agent does not act on it.
 annotation_ok(key, value) if {
-	regex.match(`^io\.katacontainers\.config\.hypervisor\.snp_(id_block|id_auth|guest_policy)_(Milan|Genoa)$`, key)
+	startswith(key, id_prefix)
+	regex.match(`^(id_block|id_auth|guest_policy)_(Milan|Genoa)$`, trim_prefix(key, id_prefix))
 	regex.match(`^[A-Za-z0-9+/]+={0,2}$`, value)
 }
 
-# Passed-through GPUs; their number is checked with the devices.
-annotation_ok(key, value) if {
-	expected.gpus > 0
-	regex.match(`^cdi\.k8s\.io/vfio[0-9]+$`, key)
-	regex.match(`^nvidia\.com/gpu=[0-9]+$`, value)
-}
+# How its keys begin.
+id_prefix := "io.katacontainers.config.hypervisor.snp_"
 
-# The forms of these values.
+# The forms of values that the host chooses.
 annotation_patterns := {
-	"io.kubernetes.cri.sandbox-uid": `^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`,
 	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9._:/@-]+$`,
-	"io.kubernetes.container.terminationMessagePolicy": `^(File|FallbackToLogsOnError)$`,
+	"io.kubernetes.cri.sandbox-cpu-period": `^-?[0-9]+$`,
+	"io.kubernetes.cri.sandbox-cpu-quota": `^-?[0-9]+$`,
+	"io.kubernetes.cri.sandbox-cpu-shares": `^-?[0-9]+$`,
+	"io.kubernetes.cri.sandbox-memory": `^-?[0-9]+$`,
 }
 
 #
@@ -1090,151 +1048,13 @@ annotation_patterns := {
 container_id := text_of(asked.container_id)
 
 # Where the guest mounts the image of the container.
-root_path := concat("", [policy_data.paths.root, container_id, root_end])
+root_path := concat("", [policy_paths.root, container_id, root_end])
 
 # What follows an id in the paths of root file systems.
-root_end := object.get(policy_data.paths, "root_end", "/rootfs")
+root_end := object.get(policy_paths, "root_end", "/rootfs")
 
 # Whether a storage is an image that the guest pulls.
-is_pull(storage) if storage.driver == "image_guest_pull"
-
-# The images that the guest is to pull.
-pulls := [storage | some storage in storages; is_pull(storage)]
-
-# One image for each container.
-create contains "E_IMG_COUNT" if {
-	not layers
-	count(pulls) == 1
-}
-
-# By digest, so that the registry cannot substitute another image.
-create contains "E_IMG_REF" if {
-	not layers
-	every pull in pulls {
-		pull.source in expected.image
-	}
-}
-
-# The image is mounted where the root file system is expected.
-create contains "E_IMG_MOUNT" if {
-	not layers
-	every pull in pulls {
-		pull.mount_point == root_path
-	}
-}
-
-# The image is pulled and mounted without options that change its meaning.
-create contains "E_IMG_OPTS" if {
-	not layers
-	every pull in pulls {
-		[pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
-		pull_options_ok(pull.driver_options)
-	}
-}
-
-# Agents that need no metadata get none.
-pull_options_ok(options) if options == []
-
-# A JSON text, checked as text: its only member is metadata, in which the runtime repeats all annotations of the
-# container. The agent reads from it whether this is the sandbox. Quotes in names and values are escaped, so the
-# separators are unique.
-pull_options_ok(options) if {
-	options == [options[0]]
-	is_string(options[0])
-	startswith(options[0], pull_prefix)
-	endswith(options[0], `"}}`)
-	members := split(trim_suffix(trim_prefix(options[0], pull_prefix), `"}}`), `","`)
-	count(members) == count(set_of(members))
-	repeated := {concat(`":"`, [escaped(key), escaped(value)]) | some key, value in annotations}
-	repeated - set_of(members) == set()
-	every member in set_of(members) - repeated {
-		regex.match(snapshot_member, member)
-	}
-}
-
-# How that text begins.
-pull_prefix := `image_guest_pull={"metadata":{"`
-
-# What a snapshotter of the host adds; the agent does not read it.
-snapshot_member := `^containerd\.io/snapshot[A-Za-z0-9./_-]*":"[A-Za-z0-9./_:@,+-]*$`
-
-# A text as the runtime writes it in JSON.
-escaped(text) := replace(replace(replace(lines, "<", `\u003c`), ">", `\u003e`), "&", `\u0026`) if {
-	is_string(text)
-	quotes := replace(replace(text, `\`, `\\`), `"`, `\"`)
-	lines := replace(replace(replace(quotes, "\n", `\n`), "\r", `\r`), "\t", `\t`)
-}
-
-# The layers of the image, the top one first, each with its name and root hash; undefined where the guest pulls.
-layers := expected.layers if policy_data.paths.layers
-
-# Their storages and the overlay of them come first.
-is_of_image(_, storage) if is_pull(storage)
-
-is_of_image(i, _) if i <= count(layers)
-
-# A storage for each layer and one for the overlay.
-create contains "E_IMG_COUNT" if {
-	count(storages) > count(layers)
-	count(pulls) == 0
-}
-
-# Each layer in its place, with the root hash against which the guest checks what it reads, on a disk of its own.
-create contains "E_IMG_REF" if {
-	every i, layer in layers {
-		storage_members(storages[i]) == ["blk", "tar", layer_options(layer), layer_path(layer)]
-		regex.match(`^000[1-9]:00:[01][0-9a-f]\.0$`, text_of(storages[i].source))
-	}
-	count({storages[i].source | some i, _ in layers}) == count(layers)
-}
-
-# The overlay is mounted where the root file system is expected.
-create contains "E_IMG_MOUNT" if {
-	storages[count(layers)].mount_point == root_path
-}
-
-# It has the layers in their order, and nothing else.
-create contains "E_IMG_OPTS" if {
-	overlay := storages[count(layers)]
-	overlay.source == "none"
-	storage_members(overlay) == ["overlayfs", "fuse3.kata-overlay", overlay.options, overlay.mount_point]
-	folder := text_of(overlay.options[0])
-	overlay.options == array.concat([folder], overlay_options)
-	startswith(folder, layer_folder_option)
-	regex.match(policy_data.paths.layers, trim_prefix(folder, layer_folder_option))
-}
-
-# The members of a storage that say what is mounted where, if the others are unset.
-storage_members(storage) := [storage.driver, storage.fstype, storage.options, storage.mount_point] if {
-	[storage.driver_options, storage.fs_group, object.get(storage, "shared", false)] == [[], null, false]
-}
-
-# The option with the folder of the layers on the node, which has no effect in the guest.
-layer_folder_option := "io.katacontainers.fs-opt.layer-src-prefix="
-
-# The options of a layer's storage.
-layer_options(layer) := [
-	"ro",
-	"io.katacontainers.fs-opt.block_device=file",
-	"io.katacontainers.fs-opt.is-layer",
-	concat("", ["io.katacontainers.fs-opt.root-hash=", layer[1]]),
-]
-
-# Where the guest mounts a layer.
-layer_path(layer) := concat("", ["/run/kata-containers/sandbox/layers/", layer[0]])
-
-# The options of the overlay behind the first: its layers, that it is writable, and their names again.
-overlay_options := array.concat(
-	[option |
-		some layer in layers
-		described := base64.encode(concat(",", array.concat([layer[0], "tar"], layer_options(layer))))
-		option := concat("", ["io.katacontainers.fs-opt.layer=", described])
-	],
-	[
-		"io.katacontainers.fs-opt.overlay-rw",
-		concat("", ["lowerdir=", concat(":", [layer[0] | some layer in layers])]),
-	],
-)
+is_of_image(_, storage) if storage.driver == "image_guest_pull"
 
 # The root file system is the image.
 create contains "E_ROOT_PATH" if asked.OCI.Root.Path == root_path
@@ -1253,10 +1073,10 @@ create contains code if {
 }
 
 # Every variable is expected, and none is missing.
-create contains "E_ENV" if count(env_wrong) == 0
+create contains "E_ENV" if env_wrong == set()
 
 # The names of variables for which that is not so.
-env_wrong := env_faults(expected, process, asking_pod)
+env_wrong := env_faults(expected.env, process, asking_pod)
 
 # The command of pod and image.
 create contains "E_ARGS" if args_ok(expected.process.args, process.Args, asking_pod)
@@ -1272,18 +1092,15 @@ create contains "E_CAPS" if {
 	every kind in ["Ambient", "Inheritable"] {
 		process.Capabilities[kind] == []
 	}
-	every kind in ["Bounding", "Effective", "Permitted"] {
-		capability_names(process.Capabilities[kind]) == set_of(own_or_shared(expected.process, "caps"))
-		count(process.Capabilities[kind]) == count(set_of(process.Capabilities[kind]))
+	every names in {process.Capabilities.Bounding, process.Capabilities.Effective, process.Capabilities.Permitted} {
+		capability_names(names) == set_of(own_or_shared(expected.process, "caps"))
+		count(names) == count(set_of(names))
 	}
 }
 
 # Some runtimes write the prefix CAP_, others do not.
 capability_names(list) := names if {
-	is_array(list)
-	every name in list {
-		is_string(name)
-	}
+	all_strings(list)
 	names := {trim_prefix(name, "CAP_") | some name in list}
 }
 
@@ -1299,20 +1116,26 @@ create contains "E_LSM" if {
 #
 
 # The codes for mounts, each with the destinations that fail the check.
-mount_faults := object.union(
-	{code: mounts_not(code) | some code in ["E_MOUNT_OPTS", "E_MOUNT_SRC", "E_MOUNT_TYPE"]},
-	{
-		"E_MOUNT_EXTRA": {dst | some dst in mount_destinations; not expected_mounts[dst]},
-		"E_MOUNT_MISSING": {dst | some dst, _ in expected_mounts} - mount_destinations,
-		"E_MOUNT_ORDER": mounts_hidden,
+mount_faults := {
+	"E_MOUNT_EXTRA": {dst | some dst in mount_destinations; not expected_mounts[dst]},
+	"E_MOUNT_MISSING": object.keys(expected_mounts) - mount_destinations,
+	"E_MOUNT_OPTS": {places[i] | some i, want in wanted_mounts; not mount_options_ok(want, mounts[i].options)},
+	"E_MOUNT_ORDER": mounts_hidden,
+	"E_MOUNT_SRC": {places[i] |
+		some i, want in wanted_mounts
+		not source_ok(want.src.kind, want.src.arg, mounts[i].source)
 	},
-)
+	"E_MOUNT_TYPE": {places[i] | some i, want in wanted_mounts; not mounts[i].type_ == want.type},
+}
+
+# The expectations of the mounts in the request, by index.
+wanted_mounts := {i: expected_mounts[place] | some i, place in places}
 
 # A code for mounts is added if no destination fails its check.
 create contains code if {
 	mounts
 	some code, faults in mount_faults
-	count(faults) == 0
+	faults == set()
 }
 
 # No destination is mounted twice.
@@ -1321,7 +1144,7 @@ create contains "E_MOUNT_DUP" if count(mount_destinations) == count(mounts)
 # containerd 1.6 has the shared memory of the pause container twice, which the runtime makes equal.
 create contains "E_MOUNT_DUP" if {
 	expected.kind == "pause"
-	twins := [mount | some mount in mounts; mount_destination(mount) == "/dev/shm"]
+	twins := [mount | some i, mount in mounts; places[i] == "/dev/shm"]
 	[count(twins), twins[0], count(mount_destinations) + 1] == [2, twins[1], count(mounts)]
 }
 
@@ -1329,12 +1152,13 @@ create contains "E_MOUNT_DUP" if {
 expected_mounts := {mount.dst: mount | some mount in array.concat(common_mounts(expected), expected.mounts)}
 
 # The mounts that the runtime adds to every container.
-common_mounts(container) := policy_data.shared.mounts.all if {
+common_mounts(container) := policy_shared.mounts.all if {
 	container.kind == "pause"
-} else := array.concat(policy_data.shared.mounts.all, policy_data.shared.mounts.containers)
+} else := array.concat(policy_shared.mounts.all, policy_shared.mounts.containers)
 
-# The destinations in the request.
-mount_destinations := {mount_destination(mount) | some mount in mounts}
+# The destinations in the request, in their order and as a set.
+places := [mount_destination(mount) | some mount in mounts]
+mount_destinations := set_of(places)
 
 # The destination of a mount in its shortest form, "?" if it is no text.
 mount_destination(mount) := object.get(written_mounts, mount.destination, mount.destination) if {
@@ -1344,65 +1168,49 @@ mount_destination(mount) := object.get(written_mounts, mount.destination, mount.
 # The shortest form of destinations that the pod writes in another, which the runtime passes on.
 written_mounts := {mount.written: mount.dst | some mount in expected.mounts; mount.written}
 
-# The destinations of mounts that fail the check of a code.
-mounts_not(code) := {mount_destination(got) |
-	some got in mounts
-	want := expected_mounts[mount_destination(got)]
-	not mount_ok(code, want, got)
-}
-
 # A parent that is mounted after its child would hide it.
 mounts_hidden := {pair[1] |
-	some pair in array.concat(policy_data.shared.nested, expected.nested)
-	some i, child in mounts
-	mount_destination(child) == pair[1]
-	some j, parent in mounts
-	mount_destination(parent) == pair[0]
+	some pair in array.concat(policy_shared.nested, expected.nested)
+	some i, child in places
+	child == pair[1]
+	some j, parent in places
+	parent == pair[0]
 	j > i
 }
 
-# The type of the file system.
-mount_ok("E_MOUNT_TYPE", want, got) if got.type_ == want.type
-
-# What is mounted, in one of the ways below.
-mount_ok("E_MOUNT_SRC", want, got) if source_ok(want.src.kind, want.src.arg, got.source)
-
 # One of the lists of options that runtimes write for the mount.
-mount_ok("E_MOUNT_OPTS", want, got) if got.options in want.opts
+mount_options_ok(want, got) if got in want.opts
 
 # Newer kernels add options to the cgroup mount.
-mount_ok("E_MOUNT_OPTS", want, got) if {
-	is_array(got.options)
-	[option | some option in got.options; not option in want.extra] in want.opts
+mount_options_ok(want, got) if {
+	is_array(got)
+	[option | some option in got; not option in want.extra] in want.opts
 }
 
 # A fixed text, such as the name of a file system.
 source_ok("eq", want, got) if got == want
 
 # A directory in the guest's memory, created for the volume of that name.
-source_ok("ephemeral", want, got) if got == concat("", [policy_data.paths.ephemeral, want])
+source_ok("ephemeral", want, got) if got == concat("", [policy_paths.ephemeral, want])
 
 # A directory of the guest, next to the copied files, for the volume of that name.
 source_ok("local", want, got) if got in local_paths(want)
 
-# The place of a disk; the storages say of which one.
-source_ok("block", want, got) if got in block_places(want)
-
 # Copied files are at <shared>/[watchable/]<id>-<16 characters>-<base name of the destination>.
 source_ok("file", want, got) if {
 	is_string(got)
-	some prefix in policy_data.paths.shared
+	some prefix in policy_paths.shared
 	startswith(got, prefix)
 	rest := trim_prefix(trim_prefix(got, prefix), "watchable/")
-	key := split(trim_prefix(rest, concat("", [container_id, "-"])), "-")[0]
+	key := trim_suffix(trim_prefix(rest, concat("", [container_id, "-"])), concat("", ["-", want]))
 	count(key) == 16
-	regex.match(`^[a-z0-9]+$`, key)
 	rest == concat("-", [container_id, key, want])
+	regex.match(`^[a-z0-9]+$`, key)
 }
 
 # The paths that such a directory may have.
 local_paths(volume) := {path |
-	some prefix in policy_data.paths.shared
+	some prefix in policy_paths.shared
 	path := concat("", [prefix, sandbox_id, root_end, "/local/", volume])
 }
 
@@ -1412,7 +1220,6 @@ local_paths(volume) := {path |
 
 # Each storage belongs to a volume, and each volume has as many storages as its mounts need.
 create contains "E_STORAGE" if {
-	disks_ok
 	every got in volume_storages {
 		some want in expected.storages
 		storage_ok(want, got)
@@ -1434,131 +1241,14 @@ storage_ok(want, got) if {
 
 # Driver, source, file system and place of a directory in memory.
 storage_places("ephemeral", volume) := {["ephemeral", "tmpfs", "tmpfs", path]} if {
-	path := concat("", [policy_data.paths.ephemeral, volume])
+	path := concat("", [policy_paths.ephemeral, volume])
 }
 
 # The same for a directory next to the copied files.
 storage_places("local", volume) := {["local", "local", "local", path] | some path in local_paths(volume)}
 
-# An empty disk, which the guest encrypts with a key of its own. The mounts of its volume, and no others, lead to it.
-storage_ok(want, got) if {
-	want.kind == "block"
-	[got.options, got.driver_options, got.fs_group] == [want.options, block_options, want.fs_group]
-	[got.fstype, got.shared] == ["ext4", true]
-	regex.match(block_sources[got.driver], text_of(got.source))
-	block_places(want.volume) == {got.mount_point}
-	regex.match(`^/run/kata-containers/sandbox/storage/[A-Za-z0-9_-]+=*$`, text_of(got.mount_point))
-}
-
-# What makes the guest encrypt and format a disk.
-block_options := ["encryption_key=ephemeral", "create_filesystem"]
-
-# The addresses of disks, by the driver that finds them.
-block_sources := {"scsi": "^[0-9]+:[0-9]+$", "blk": "^[0-9a-f][0-9a-f](/[0-9a-f][0-9a-f])*$"}
-
-# The places to which the mounts of a volume lead.
-block_places(volume) := {got.source |
-	some got in mounts
-	expected_mounts[mount_destination(got)].src == {"kind": "block", "arg": volume}
-}
-
-# The disks of the volumes, as changes of the state: a volume has the same disk in all containers.
-disks := {[state_key("v:", want.volume), storage.source] |
-	some want in expected.storages
-	some storage in volume_storages
-	want.kind == "block"
-	storage.mount_point in block_places(want.volume)
-}
-
-# Each volume has one disk, and each disk is of one volume.
-disks_ok if {
-	used := disks | {[key, value] | some key, value in data.pstate; startswith(key, "v:")}
-	[count({disk[0] | some disk in used}), count({disk[1] | some disk in used})] == [count(used), count(used)]
-}
-
-# Block devices of volumes, at the paths that the pod specifies.
-create contains "E_DEVICE" if {
-	is_array(asked.devices)
-	is_array(linux.Devices)
-	gpus_ok
-	block := [device | some device in asked.devices; not is_gpu(device)]
-	every device in block {
-		device.type_ in {"blk", "scsi"}
-		[device.options, device.vm_path] == [[], ""]
-		regex.match(`^[0-9A-Za-z:/._-]*$`, text_of(device.id))
-	}
-	count(block) == count(expected.devices)
-	{device.container_path | some device in block} == set_of(expected.devices)
-	every device in linux.Devices {
-		device_node_ok(device)
-	}
-	set_of(expected.devices) - {device.Path | some device in linux.Devices} == set()
-	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
-}
-
-# A node of an expected block device, or of a passed-through GPU.
-device_node_ok(device) if {
-	device.Path in expected.devices
-	device.Type == "b"
-	device_numbers_ok(device)
-}
-
-device_node_ok(device) if {
-	device.Type == "c"
-	device_numbers_ok(device)
-	some gpu in gpus
-	gpu.container_path == device.Path
-}
-
-# The numbers of the host's device; the guest puts in its own.
-device_numbers_ok(device) if {
-	every key in ["Major", "Minor", "FileMode", "UID", "GID"] {
-		is_natural(device[key])
-	}
-}
-
-# Passed-through GPUs: each has an annotation with its number, and a device unless the guest was started with it.
-gpus_ok if {
-	[count(gpu_marks), count({value | some _, value in gpu_marks})] == [expected.gpus, expected.gpus]
-	count(gpus) in {0, expected.gpus}
-	every gpu in gpus {
-		gpu_ok(gpu, trim_prefix(gpu.container_path, gpu_path))
-	}
-	count({gpu.container_path | some gpu in gpus}) == count(gpus)
-}
-
-# Where the guest has passed-through devices.
-gpu_path := "/dev/vfio/devices/vfio"
-
-# Whether a device is passed through.
-is_gpu(device) if {
-	is_string(device.container_path)
-	startswith(device.container_path, gpu_path)
-}
-
-# The passed-through devices of the request.
-gpus := [device | some device in asked.devices; is_gpu(device)]
-
-# The annotations that announce them, by number.
-gpu_marks := {trim_prefix(key, "cdi.k8s.io/vfio"): value |
-	some key, value in annotations
-	startswith(key, "cdi.k8s.io/vfio")
-}
-
-# A device that is announced, with addresses of host and guest as its only options.
-gpu_ok(gpu, number) if {
-	gpu_marks[number]
-	[gpu.type_, gpu.vm_path, gpu.id] == ["vfio-pci-gk", "", concat("", ["vfio", number])]
-	is_array(gpu.options)
-	count(gpu.options) > 0
-	every option in gpu.options {
-		is_string(option)
-		regex.match(gpu_option, option)
-	}
-}
-
-# A PCI address of the host and one of the guest.
-gpu_option := `^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]=[0-9A-Fa-f]{2}/[0-9A-Fa-f]{2}$`
+# No device for a pod that has none.
+create contains "E_DEVICE" if [asked.devices, linux.Devices, expected.devices, expected.gpus] == [[], [], [], 0]
 
 # No mount is shared with another container.
 create contains "E_SHARED_MOUNTS" if asked.shared_mounts == []
@@ -1579,7 +1269,7 @@ create contains "E_OS" if [asked.OCI.Solaris, asked.OCI.Windows] == [null, null]
 # The host name of the pod; only the pause container's request has it.
 create contains "E_HOSTNAME" if {
 	pin_agrees("p:hostname", hostname)
-	hostname_ok(policy_data.pod.hostname)
+	hostname_ok(policy_pod.hostname)
 	hostname_is_where_it_belongs
 }
 
@@ -1594,9 +1284,7 @@ hostname := text_of(asked.OCI.Hostname) if expected.kind == "pause"
 hostname := pinned("hostname") if expected.kind != "pause"
 
 # A host name that the pod sets, or of which it sets the form.
-hostname_ok(want) if want == hostname
-
-hostname_ok(want) if regex.match(with_identity(want.re, asking_pod), hostname)
+hostname_ok(want) if text_ok(want, hostname, asking_pod)
 
 # The name of the pod, cut to 63 characters and without dashes and dots at the end.
 hostname_ok(want) if {
@@ -1647,17 +1335,16 @@ masked_ok(want, got) if {
 	count(want) > 0
 	set_of(want) - set_of(got) == set()
 	count(got) == count(set_of(got))
-	every path in set_of(got) - set_of(want) {
-		path_may_be_masked(path)
-	}
+	others := (set_of(got) - set_of(want)) - {"/proc/asound", "/proc/interrupts", "/sys/devices/virtual/powercap"}
+	masked_by_some(others)
 }
 
-# The paths that only some runtimes mask.
-path_may_be_masked(path) if path in {"/proc/asound", "/proc/interrupts", "/sys/devices/virtual/powercap"}
+# The paths that only some runtimes mask: one of each processor.
+masked_by_some(paths) if paths == set()
 
-path_may_be_masked(path) if {
-	is_string(path)
-	regex.match(`^/sys/devices/system/cpu/cpu[0-9]+/thermal_throttle$`, path)
+masked_by_some(paths) if {
+	paths != set()
+	all_match(`/sys/devices/system/cpu/cpu[0-9]+/thermal_throttle`, [path | some path in paths])
 }
 
 # Paths of the kernel that are read-only; runtimes have /proc/asound in one of the two lists.
@@ -1685,12 +1372,13 @@ create contains "E_SYSCTL" if {
 create contains "E_SYSCTL" if {
 	expected.kind == "pause"
 	is_object(linux.Sysctl)
-	want := policy_data.pod.sysctls
+	want := policy_pod.sysctls
+	known := object.union(default_sysctls, want)
 	every key, value in want {
 		linux.Sysctl[key] == value
 	}
 	every key, value in linux.Sysctl {
-		value == object.union(default_sysctls, want)[key]
+		value == known[key]
 	}
 }
 
@@ -1736,10 +1424,11 @@ limits_ok(_, got) if got == null
 # One of them.
 limit_ok(value) if is_number(value)
 
-limit_ok(value) if is_boolean(value)
+limit_ok(value) if value in {true, false, ""}
 
 limit_ok(value) if {
 	is_string(value)
+	value != ""
 	regex.match(`^[0-9A-Za-z,-]*$`, value)
 }
 
@@ -1829,47 +1518,21 @@ RemoveContainerRequest := {"allowed": true, "ops": ops} if {
 }
 
 #
-# ExecProcess: probes and hooks of a container that was started
+# ExecProcess: a process in a container that was started
 #
-
-# All checks of ExecProcess.
-exec_codes := {"E_ARGS", "E_CAPS", "E_ENV", "E_FIELD", "E_ID", "E_LSM", "E_NNP", "E_TTY"} | set_of(process_codes)
 
 # Only commands that the pod has as probes or hooks may be run.
 default ExecProcessRequest := false
 
 ExecProcessRequest if {
 	exec == exec_codes
-} else := false if deny("ExecProcessRequest", target_label, exec_codes - exec, exec_faults)
+} else := false if deny("ExecProcessRequest", target_label, exec_codes - exec, {"E_ENV": exec_env_wrong})
 
-# The names that a denial mentions.
-exec_faults := {"E_ENV": exec_env_wrong} if { exec_env_wrong } else := {}
+# All checks of ExecProcess. The second holds for no container without such commands.
+exec_codes contains code if some code in ["E_ID", "E_REFUSED"]
 
-# The expectations of the container in which the process is to run.
-target := container_of(input.container_id)
-
-# The process of the request, if it is an object.
-exec_process := input.process if is_object(input.process)
-
-# The identity in the request that created the container.
-created_pod := {
-	"name": quoted(pinned("name")),
-	"namespace": quoted(pinned("namespace")),
-	"uid": quoted(pinned("uid")),
-	"hostname": quoted(pinned("hostname")),
-}
-
-# The checks of every process.
-exec contains code if {
-	some code in process_codes
-	process_ok(code, target, exec_process)
-}
-
-# Nothing that these rules do not know.
-exec contains "E_FIELD" if {
-	members_known("ExecProcessRequest", input)
-	process_members_known(exec_process)
-}
+# The names of variables that a denial mentions.
+exec_env_wrong contains "?" if not is_array(input.process.Env)
 
 # The container was started, and the process has an id of its own.
 exec contains "E_ID" if {
@@ -1878,26 +1541,65 @@ exec contains "E_ID" if {
 	input.exec_id != input.container_id
 }
 
+# part: exec
+#
+# ExecProcess: probes and hooks
+#
+
+# The checks of a command.
+exec_codes contains code if {
+	some code in array.concat(process_codes, ["E_ARGS", "E_CAPS", "E_ENV", "E_FIELD", "E_LSM", "E_NNP", "E_TTY"])
+}
+
+# The container has commands.
+exec contains "E_REFUSED" if count(exec_container.exec) > 0
+
+# The expectations of the container in which the process is to run.
+exec_container := container_of(input.container_id)
+
+# The process of the request, if it is an object.
+exec_process := input.process if is_object(input.process)
+
+# The identity in the request that created the container.
+created_pod := {
+	"name": pinned("name"),
+	"namespace": pinned("namespace"),
+	"uid": pinned("uid"),
+	"hostname": pinned("hostname"),
+}
+
+# The checks of every process.
+exec contains code if {
+	some code in process_codes
+	process_ok(code, exec_container, exec_process)
+}
+
+# Nothing that these rules do not know.
+exec contains "E_FIELD" if {
+	members_known("ExecProcessRequest", input)
+	process_members_known(exec_process)
+}
+
 # The command is one of the probes or hooks.
 exec contains "E_ARGS" if {
-	some command in target.exec
+	some command in exec_container.exec
 	args_ok(command, exec_process.Args, created_pod)
 }
 
 # Every variable is expected, and none is missing.
-exec contains "E_ENV" if count(exec_env_wrong) == 0
+exec contains "E_ENV" if env_faults(exec_container.env, exec_process, created_pod) == set()
 
 # The names of variables for which that is not so.
-exec_env_wrong := env_faults(target, exec_process, created_pod)
+exec_env_wrong contains name if some name in env_faults(exec_container.env, exec_process, created_pod)
 
 # A terminal only where the container has one, and without a size.
 exec contains "E_TTY" if {
-	exec_process.Terminal in {false, target.process.tty}
+	exec_process.Terminal in {false, exec_container.process.tty}
 	exec_process.ConsoleSize == null
 }
 
 # The Go runtime drops the container's setting, others keep it.
-exec contains "E_NNP" if exec_process.NoNewPrivileges in {false, target.process.nnp}
+exec contains "E_NNP" if exec_process.NoNewPrivileges in {false, exec_container.process.nnp}
 
 # Null: the agent uses the capabilities of the container.
 exec contains "E_CAPS" if exec_process.Capabilities == null
@@ -1910,3 +1612,342 @@ exec contains "E_CAPS" if {
 
 # No label or profile for the process.
 exec contains "E_LSM" if [exec_process.SelinuxLabel, exec_process.ApparmorProfile] == ["", ""]
+# end of part
+
+# part: pulls
+#
+# CreateContainer: images that the guest pulls
+#
+
+# The images that the guest is to pull.
+pulls := found if {
+	not policy_paths.layers
+	found := [storage | some i, storage in storages; is_of_image(i, storage)]
+}
+
+# One image for each container.
+create contains "E_IMG_COUNT" if count(pulls) == 1
+
+# By digest, so that the registry cannot substitute another image.
+create contains "E_IMG_REF" if {
+	every pull in pulls {
+		pull.source in expected.image
+	}
+}
+
+# The image is mounted where the root file system is expected.
+create contains "E_IMG_MOUNT" if {
+	every pull in pulls {
+		pull.mount_point == root_path
+	}
+}
+
+# The image is pulled and mounted without options that change its meaning.
+create contains "E_IMG_OPTS" if {
+	every pull in pulls {
+		[pull.fstype, pull.options, pull.fs_group, object.get(pull, "shared", false)] == ["overlay", [], null, false]
+		pull_options_ok(pull.driver_options)
+	}
+}
+
+# Agents that need no metadata get none.
+pull_options_ok(options) if options == []
+
+# A JSON text, checked as text: its only member is metadata, in which the runtime repeats all annotations of the
+# container. The agent reads from it whether this is the sandbox. Quotes in values are escaped, so the separators are
+# unique; keys of annotations have none.
+pull_options_ok(options) if {
+	options == [options[0]]
+	is_string(options[0])
+	startswith(options[0], pull_prefix)
+	endswith(options[0], `"}}`)
+	members := split(trim_suffix(trim_prefix(options[0], pull_prefix), `"}}`), `","`)
+	count(members) == count(set_of(members))
+	repeated := {concat(`":"`, [key, json_text(value)]) | some key, value in annotations}
+	repeated - set_of(members) == set()
+	every member in set_of(members) - repeated {
+		regex.match(snapshot_member, member)
+	}
+}
+
+# How that text begins.
+pull_prefix := `image_guest_pull={"metadata":{"`
+
+# What a snapshotter of the host adds; the agent does not read it.
+snapshot_member := `^containerd\.io/snapshot[A-Za-z0-9./_-]*":"[A-Za-z0-9./_:@,+-]*$`
+
+# A text as the runtime writes it in JSON.
+json_text(text) := replace(replace(replace(lines, "<", `\u003c`), ">", `\u003e`), "&", `\u0026`) if {
+	is_string(text)
+	quotes := replace(replace(text, `\`, `\\`), `"`, `\"`)
+	lines := replace(replace(replace(quotes, "\n", `\n`), "\r", `\r`), "\t", `\t`)
+}
+# end of part
+
+# part: layers
+#
+# Guests whose node attaches the layers of images, and the two generations of their agents
+#
+
+# The message, which these agents wrap to create a container. No message has a member of that name itself.
+asked := input.base if {
+	policy_paths.layers
+	is_object(input.base.OCI)
+	object.keys(input) == {"base", "env_map"}
+}
+
+# The older generation knows no ports,
+process_ok("E_STDIO", _, _) if {
+	policy_paths.layers
+	{"stdin_port", "stdout_port", "stderr_port"} & object.keys(asked) == set()
+}
+
+# and has another name for the path of a device.
+device_path_ok(got) if {
+	policy_paths.layers
+	object.keys(got) & {"devicePath", "pciPath"} == {"pciPath"}
+	got.pciPath == ""
+}
+
+# Neither knows the size of packets on a route.
+route_mtu_ok(got) if {
+	policy_paths.layers
+	not "mtu" in object.keys(got)
+}
+
+# Of a copied file they show the target of a link, and nothing else.
+raw_message if {
+	object.get(input, "file_type", null) == null
+	is_link_text
+	is_number(input.file_mode)
+}
+
+# Whether the request is one of theirs.
+is_link_text if {
+	policy_paths.layers
+	object.keys(input) & {"file_type", "symlink_target", "data"} == set()
+	is_string(input.symlink_src)
+}
+
+# Such a target is checked as any other.
+link_ok if {
+	is_link_text
+	target_ok(input.symlink_src)
+}
+
+# The layers of the image, the top one first, each with its name and root hash; undefined where the guest pulls.
+layers := expected.layers if policy_paths.layers
+
+# Their storages and the overlay of them come first.
+is_of_image(i, _) if i <= count(layers)
+
+# A storage for each layer and one for the overlay.
+create contains "E_IMG_COUNT" if {
+	count(storages) > count(layers)
+	every storage in storages {
+		not storage.driver == "image_guest_pull"
+	}
+}
+
+# Each layer in its place, with the root hash against which the guest checks what it reads, on a disk of its own.
+create contains "E_IMG_REF" if {
+	every i, layer in layers {
+		storage_members(storages[i]) == ["blk", "tar", layer_options(layer), layer_path(layer)]
+		regex.match(`^000[1-9]:00:[01][0-9a-f]\.0$`, text_of(storages[i].source))
+	}
+	count({storages[i].source | some i, _ in layers}) == count(layers)
+}
+
+# The overlay is mounted where the root file system is expected.
+create contains "E_IMG_MOUNT" if {
+	storages[count(layers)].mount_point == root_path
+}
+
+# It has the layers in their order, and nothing else.
+create contains "E_IMG_OPTS" if {
+	overlay := storages[count(layers)]
+	overlay.source == "none"
+	storage_members(overlay) == ["overlayfs", "fuse3.kata-overlay", overlay.options, overlay.mount_point]
+	folder := text_of(overlay.options[0])
+	overlay.options == array.concat([folder], overlay_options)
+	startswith(folder, layer_folder_option)
+	regex.match(policy_paths.layers, trim_prefix(folder, layer_folder_option))
+}
+
+# The members of a storage that say what is mounted where, if the others are unset.
+storage_members(storage) := [storage.driver, storage.fstype, storage.options, storage.mount_point] if {
+	[storage.driver_options, storage.fs_group, object.get(storage, "shared", false)] == [[], null, false]
+}
+
+# The option with the folder of the layers on the node, which has no effect in the guest.
+layer_folder_option := "io.katacontainers.fs-opt.layer-src-prefix="
+
+# The options of a layer's storage.
+layer_options(layer) := [
+	"ro",
+	"io.katacontainers.fs-opt.block_device=file",
+	"io.katacontainers.fs-opt.is-layer",
+	concat("", ["io.katacontainers.fs-opt.root-hash=", layer[1]]),
+]
+
+# Where the guest mounts a layer.
+layer_path(layer) := concat("", ["/run/kata-containers/sandbox/layers/", layer[0]])
+
+# The options of the overlay behind the first: its layers, that it is writable, and their names again.
+overlay_options := array.concat(
+	[option |
+		some layer in layers
+		described := base64.encode(concat(",", array.concat([layer[0], "tar"], layer_options(layer))))
+		option := concat("", ["io.katacontainers.fs-opt.layer=", described])
+	],
+	[
+		"io.katacontainers.fs-opt.overlay-rw",
+		concat("", ["lowerdir=", concat(":", [layer[0] | some layer in layers])]),
+	],
+)
+# end of part
+
+# part: disks
+#
+# CreateContainer: empty disks on which the guest encrypts volumes
+#
+
+# The place of a disk; the storages say of which one.
+source_ok("block", want, got) if got in block_places(want)
+
+# An empty disk, which the guest encrypts with a key of its own. The mounts of its volume, and no others, lead to it.
+storage_ok(want, got) if {
+	want.kind == "block"
+	disk_ok(state_key("v:", want.volume), got.source)
+	[got.options, got.driver_options, got.fs_group] == [want.options, block_options, want.fs_group]
+	[got.fstype, got.shared] == ["ext4", true]
+	regex.match(block_sources[got.driver], text_of(got.source))
+	block_places(want.volume) == {got.mount_point}
+	regex.match(`^/run/kata-containers/sandbox/storage/[A-Za-z0-9_-]+=*$`, text_of(got.mount_point))
+}
+
+# What makes the guest encrypt and format a disk.
+block_options := ["encryption_key=ephemeral", "create_filesystem"]
+
+# The addresses of disks, by the driver that finds them.
+block_sources := {"scsi": "^[0-9]+:[0-9]+$", "blk": "^[0-9a-f][0-9a-f](/[0-9a-f][0-9a-f])*$"}
+
+# The places to which the mounts of a volume lead.
+block_places(volume) := {got.source |
+	some got in mounts
+	expected_mounts[mount_destination(got)].src == {"kind": "block", "arg": volume}
+}
+
+# The disks of the volumes: a volume has the same disk in all containers.
+disks contains [state_key("v:", want.volume), storage.source] if {
+	some want in expected.storages
+	want.kind == "block"
+	some storage in volume_storages
+	storage.mount_point in block_places(want.volume)
+}
+
+# They are kept.
+kept contains disk if some disk in disks
+
+# Those of the request and those that were kept.
+used_disks := disks | {[key, value] | some key, value in data.pstate; startswith(key, "v:")}
+
+# A volume has one disk, and a disk is of one volume.
+disk_ok(volume, source) if {
+	{disk[1] | some disk in used_disks; disk[0] == volume} == {source}
+	{disk[0] | some disk in used_disks; disk[1] == source} == {volume}
+}
+# end of part
+
+# part: devices
+#
+# CreateContainer: block devices and passed-through GPUs
+#
+
+# Block devices of volumes, at the paths that the pod specifies.
+create contains "E_DEVICE" if {
+	is_array(asked.devices)
+	is_array(linux.Devices)
+	gpus_ok
+	block := [device | some device in asked.devices; not is_gpu(device)]
+	every device in block {
+		device.type_ in {"blk", "scsi"}
+		[device.options, device.vm_path] == [[], ""]
+		regex.match(`^[0-9A-Za-z:/._-]*$`, text_of(device.id))
+	}
+	count(block) == count(expected.devices)
+	{device.container_path | some device in block} == set_of(expected.devices)
+	every device in linux.Devices {
+		device_node_ok(device)
+	}
+	set_of(expected.devices) - {device.Path | some device in linux.Devices} == set()
+	count({device.Path | some device in linux.Devices}) == count(linux.Devices)
+}
+
+# A node of an expected block device, or of a passed-through GPU.
+device_node_ok(device) if {
+	device.Path in expected.devices
+	device.Type == "b"
+	device_numbers_ok(device)
+}
+
+device_node_ok(device) if {
+	device.Type == "c"
+	device_numbers_ok(device)
+	some gpu in gpus
+	gpu.container_path == device.Path
+}
+
+# The numbers of the host's device; the guest puts in its own.
+device_numbers_ok(device) if naturals_ok([device.Major, device.Minor, device.FileMode, device.UID, device.GID])
+
+# Passed-through GPUs: each has an annotation with its number, and a device unless the guest was started with it.
+gpus_ok if {
+	[count(gpu_marks), count({value | some _, value in gpu_marks})] == [expected.gpus, expected.gpus]
+	count(gpus) in {0, expected.gpus}
+	every gpu in gpus {
+		gpu_ok(gpu, trim_prefix(gpu.container_path, gpu_path))
+	}
+	count({gpu.container_path | some gpu in gpus}) == count(gpus)
+}
+
+# Where the guest has passed-through devices.
+gpu_path := "/dev/vfio/devices/vfio"
+
+# Whether a device is passed through.
+is_gpu(device) if {
+	is_string(device.container_path)
+	startswith(device.container_path, gpu_path)
+}
+
+# The passed-through devices of the request.
+gpus := [device | some device in asked.devices; is_gpu(device)]
+
+# The annotations that announce them, by number.
+gpu_marks := {trim_prefix(key, "cdi.k8s.io/vfio"): value |
+	some key, value in annotations
+	startswith(key, "cdi.k8s.io/vfio")
+}
+
+# A device that is announced, with addresses of host and guest as its only options.
+gpu_ok(gpu, number) if {
+	gpu_marks[number]
+	[gpu.type_, gpu.vm_path, gpu.id] == ["vfio-pci-gk", "", concat("", ["vfio", number])]
+	is_array(gpu.options)
+	count(gpu.options) > 0
+	every option in gpu.options {
+		is_string(option)
+		regex.match(gpu_option, option)
+	}
+}
+
+# A PCI address of the host and one of the guest.
+gpu_option := `^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]=[0-9A-Fa-f]{2}/[0-9A-Fa-f]{2}$`
+
+# The annotations of GPUs; their number is checked with the devices.
+annotation_ok(key, value) if {
+	expected.gpus > 0
+	regex.match(`^cdi\.k8s\.io/vfio[0-9]+$`, key)
+	regex.match(`^nvidia\.com/gpu=[0-9]+$`, value)
+}
+# end of part

@@ -265,7 +265,7 @@ def test_values_of_variables_stay_out_of_the_report() -> None:
 
 def test_rules_other_than_ours_are_told() -> None:
     policy = policy_of()
-    changed = policy.replace(b"\npolicy_data:=", b"\nx := true\npolicy_data:=", 1)
+    changed = policy.replace(b"\npolicy_copy:=", b"\nx := true\npolicy_copy:=", 1)
 
     found = describe_policy(policy.replace(b"default ", b"default  ", 1))
 

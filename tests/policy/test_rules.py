@@ -7,7 +7,7 @@ import pytest
 
 from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.rule_parts import unused_by
+from contrast_tasks.policy.rule_parts import needed_parts
 from contrast_tasks.policy.rules import compact, compact_rules, rules_sha256, shortened, tightened
 from contrast_tasks.policy.text import parse_policy
 from contrast_tasks.resources import read_text
@@ -43,7 +43,7 @@ def test_every_rule_that_is_a_request_is_a_known_one() -> None:
 
 
 def test_the_known_members_are_those_of_the_messages() -> None:
-    block = RULES.partition("known_members := {")[2].partition("\n}}")[0]
+    block = RULES.partition("known_members := {")[2].partition("\n}")[0]
     listed = {
         message: set(" ".join(re.findall(r'"([^"]+)"', texts)).split())
         for message, texts in re.findall(r'\n\t"(\w+)": (.*?)(?=,\n\t"|,$)', block, re.DOTALL)
@@ -71,7 +71,7 @@ def test_only_builtins_that_every_agent_has_are_called() -> None:
     own = set(re.findall(r"^([a-z_]+)\(", code, flags=re.MULTILINE))
     called = set(re.findall(r"([a-z_][a-z0-9_.]*)\(", code))
 
-    assert called - own - {"set"} <= ALLOWED_BUILTINS
+    assert called - own - {"set", "policy_container"} <= ALLOWED_BUILTINS
 
 
 def test_lines_are_short_and_hold_one_clause() -> None:
@@ -159,7 +159,8 @@ def test_the_digest_is_that_of_the_readable_file() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("text", [RULES, compact_rules()], ids=["readable", "compact"])
 def test_every_engine_takes_both_forms(text: str, engine: str) -> None:
-    guest = PolicyEngine(f"{text}\npolicy_data := {{}}\n".encode(), engine=engine)
+    block = policy_of("web").decode().partition("\npolicy_version:=")[2]
+    guest = PolicyEngine(f"{text}\npolicy_version:={block}".encode(), engine=engine)
 
     assert guest.ask("GuestDetailsRequest", {}).allowed
     assert not guest.ask("CreateContainerRequest", {}).allowed
@@ -173,7 +174,7 @@ def test_every_engine_takes_both_forms(text: str, engine: str) -> None:
         ("f(a) := g(a)\ng(a) := f(a)\nh := f(1)\n", "A(a):=B(a)\nB(a):=A(a)\nC:=A(1)\n"),
         ("default CopyFileRequest := false\n", "default CopyFileRequest:=false\n"),
         ('x := input.x[0].y - 1\nz := "x"\n', 'A:=input.x[0].y - 1\nB:="x"\n'),
-        ("r if count(policy_data.r) > 0\n", "A if count(policy_data.r)>0\n"),
+        ("r if count(policy_pod.r) > 0\n", "A if count(policy_pod.r)>0\n"),
         ("s := {each | some each in data.pstate}\n", "A:={a|some a in data.pstate}\n"),
         ("t(_, `a`) if true\n", "A(_,`a`)if true\n"),
     ],
@@ -201,7 +202,7 @@ def test_breaks_and_escapes_that_nothing_needs_go(rego: str, tight: str) -> None
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_short_form_decides_as_the_readable_one(engine: str) -> None:
     policy = policy_of("rich")
-    own = compact_rules(unused_by(parse_policy(policy)))
+    own = compact_rules(needed_parts(parse_policy(policy)))
     block = policy.decode().partition(own)[2]
     guests = [PolicyEngine(f"{rules}{block}".encode(), engine=engine) for rules in (RULES, own)]
 

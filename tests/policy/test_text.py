@@ -14,7 +14,7 @@ import pytest
 from contrast_tasks import __version__
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
-from contrast_tasks.policy.rule_parts import unused_by
+from contrast_tasks.policy.rule_parts import needed_parts
 from contrast_tasks.policy.rules import compact_rules, rules_sha256
 from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import (
@@ -142,7 +142,7 @@ def test_the_header_names_version_profile_and_digest_of_the_rules() -> None:
 
 def test_the_rules_stand_in_the_policy_in_their_compact_form() -> None:
     policy = policy_of("web")
-    assert compact_rules(unused_by(parse_policy(policy))).encode() in policy
+    assert compact_rules(needed_parts(parse_policy(policy))).encode() in policy
     assert has_our_rules(policy_of("web"))
 
 
@@ -151,12 +151,16 @@ def test_the_rules_stand_in_the_policy_in_their_compact_form() -> None:
     [
         (b"\ndefault ", b"\ndefault  "),
         (b"\nSetPolicyRequest:=", b"\nSetPolicyRequest:=true\nother:="),
-        (b"\npolicy_container_0:=", b"\nSetPolicyRequest if true\npolicy_container_0:="),
+        (b"\npolicy_container(", b"\nSetPolicyRequest if true\npolicy_container("),
         (
-            b"\npolicy_container_1:=",
-            b"\npolicy_container_1 = policy_other\nSetPolicyRequest if 1 == 1\npolicy_other:=",
+            b"\npolicy_copy:=",
+            b"\npolicy_copy = policy_other\nSetPolicyRequest if 1 == 1\npolicy_other:=",
         ),
-        (b"\npolicy_data:=", b"\npolicy_container_x if { 1 == 1 }\n\npolicy_data:="),
+        (b"\npolicy_version:=", b"\npolicy_other if { 1 == 1 }\n\npolicy_version:="),
+        (b"\npolicy_container(`web-svc`):=", b"\npolicy_container(x):="),
+        (b"\npolicy_container(`web-svc`):=", b"\npolicy_container(`web-svc`) :="),
+        (b"\npolicy_copy:=", b"\npolicy_copy(x):="),
+        (b"\npolicy_pod:=", b"\npolicy_pod(`web-svc`):="),
         (b"# contrast-tasks ", b"x"),
         (b"rules sha256:", b"rules sha256: "),
     ],
@@ -168,7 +172,7 @@ def test_one_changed_byte_makes_the_rules_not_ours(old: bytes, new: bytes) -> No
 def test_the_digest_in_the_header_alone_proves_nothing() -> None:
     header, _, _ = policy_of("web").partition(b"\n")
 
-    assert not has_our_rules(header + b"\npackage agent_policy\n\npolicy_data := {}\n")
+    assert not has_our_rules(header + b"\npackage agent_policy\n\npolicy_version := 2\n")
 
 
 @pytest.mark.parametrize("policy", [b"", b"# contrast-tasks", b"package agent_policy\n"])
@@ -203,9 +207,9 @@ def test_a_wrong_data_block_does_not_fit_the_schema(change: dict[str, object]) -
     ("policy", "message"),
     [
         (b"package agent_policy\n", "no data block"),
-        (b"\npolicy_data:={,}\n", "not valid JSON"),
-        (b"\npolicy_data:=[]\n", "does not name its containers"),
-        (b'\npolicy_data:={"containers": [1]}\n', "does not name its containers"),
+        (b"\npolicy_version:={,}\n", "not valid JSON"),
+        (b"\npolicy_version:=2\n", "of another version"),
+        (b"\npolicy_version:=2\npolicy_container(``):=1\n", "of another version"),
         (b"\xff\xfe", "no data block"),
     ],
 )
@@ -239,7 +243,7 @@ def test_the_web_pods_data_is_the_golden_one(request: pytest.FixtureRequest) -> 
     ("old", "new", "message"),
     [
         (b"`tty`:false", b"`tty`:0", "/containers/0/process/tty is 0, expected"),
-        (b"`version`:2", b"`version`:1", "/version"),
+        (b"\npolicy_version:=2", b"\npolicy_version:=1", "/version"),
         (b"`tty`:false", b"`tty`:" + b"[" * 100_000, "nested too deeply"),
     ],
     ids=["type", "version", "depth"],

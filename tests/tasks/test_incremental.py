@@ -316,9 +316,9 @@ def test_a_service_account_reaches_the_workloads_that_use_it(
     }
     assert (
         b"serviceaccount"
-        not in project.outputs()["build/policies/Deployment.till.rego"].rpartition(b"policy_data")[
-            2
-        ]
+        not in project.outputs()["build/policies/Deployment.till.rego"].rpartition(
+            b"\npolicy_version"
+        )[2]
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from contrast_tasks.platforms import Platform
 from contrast_tasks.policy.model import LayerFacts, Profile
-from contrast_tasks.releases.table import EmptyDir, Release
+from contrast_tasks.releases.empty_dirs import EmptyDirs, empty_dirs_of
+from contrast_tasks.releases.table import Release
 
 # containerd's default capabilities (docs/internals/policy.md 4.6), without the prefix CAP_, which only some runtimes write.
 DEFAULT_CAPS = (
@@ -93,8 +94,11 @@ _REQUESTS = {
 }
 
 KATA_QEMU = Profile(name="kata-qemu", sandbox_storages=(SHM_STORAGE,), requests=_REQUESTS)
-KATA_QEMU_BLOCK = KATA_QEMU.replace(name="kata-qemu-block", empty_dir="block")
-_BY_EMPTY_DIR: Mapping[EmptyDir, Profile] = {"local": KATA_QEMU, "block": KATA_QEMU_BLOCK}
+KATA_QEMU_BLOCK = KATA_QEMU.replace(name="kata-qemu-block", empty_dirs="block-encrypted")
+_BY_EMPTY_DIRS: Mapping[EmptyDirs, Profile] = {
+    "local": KATA_QEMU,
+    "block-encrypted": KATA_QEMU_BLOCK,
+}
 _SNAPSHOTTER = r"/var/lib/containerd/io\.containerd\.snapshotter\.v1\.tardev"
 # The pause image of the node's containerd: mcr.microsoft.com/oss/kubernetes/pause:3.6. Source: docs/internals/aks.md 1.4.
 _AKS_PAUSE = KATA_QEMU.pause.replace(
@@ -121,4 +125,6 @@ PROFILES: Mapping[str, Profile] = {
 
 def profile_of(release: Release, platform: Platform) -> Profile:
     """Return the profile of the runtime of a release on a platform."""
-    return KATA_AKS if platform.attaches_layers else _BY_EMPTY_DIR[release.empty_dir]
+    if platform.attaches_layers:
+        return KATA_AKS
+    return _BY_EMPTY_DIRS[empty_dirs_of(release.shim_of(platform.name))]

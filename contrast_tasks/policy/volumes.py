@@ -153,7 +153,7 @@ def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
         return None
     source: SourceKind | None = MEDIA.get(medium)
     if source == "local":
-        source = context.profile.empty_dir
+        source = "local" if context.profile.empty_dirs == "local" else "block"
     if source is None:
         empty_dir.at("medium").report(
             catalogue.VOLUME, f"medium {medium!r} is not supported", "leave it out or use Memory"

@@ -10,8 +10,6 @@ from contrast_tasks.records import Record
 
 Channel = Literal["plain", "gzip", "initdata"]
 """How a pod's policy reaches its guest: as text, compressed, or inside an initdata document."""
-EmptyDir = Literal["local", "block"]
-"""How an emptyDir on disk reaches the guest: as a folder of the guest, or on a disk that the guest encrypts."""
 Place = Literal["workload", "pod template"]
 """Whose metadata holds the annotations that ask for mesh and volumes: the workload's own, or its pod template's."""
 
@@ -95,7 +93,6 @@ class Release(Record):
 
     platforms: names as in `platforms`. channel: of platforms that `channels` does not name. annotations_at: where mesh and
     volume annotations are read; the pod's role, its secret id and its policy are always on the pod template.
-    empty_dir: what the runtime makes of an emptyDir on disk. Source: 1.4.
     has_secret_id: whether the annotation workload-secret-id is read. has_disabled_ingress: whether DISABLED is understood.
     has_guest_hooks: whether the runtime of GPU platforms names a folder of hooks in the guest. Source: 4.
     shim: the row of the runtime's model, of platforms that `shims` does not name. Source: 1.4. containerd: the version that nodes had at the time (assumed).
@@ -112,7 +109,6 @@ class Release(Record):
     injected: Injected
     coordinator: CoordinatorForm
     installer: Installer
-    empty_dir: EmptyDir = "local"
     has_secret_id: bool
     has_disabled_ingress: bool
     has_guest_hooks: bool

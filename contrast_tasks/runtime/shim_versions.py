@@ -9,10 +9,7 @@ from typing import Final, Literal
 
 from contrast_tasks.errors import UsageError
 from contrast_tasks.records import Record
-
-EmptyDirs = Literal["block-encrypted", "block-plain", "local"]
-"""Where the files of an emptyDir are: on a disk of its own, whose key the guest makes or not, or in the guest's folders."""
-
+from contrast_tasks.releases.empty_dirs import EmptyDirs, empty_dirs_of
 
 CopyForm = Literal["typed", "bytes", "link"]
 """What a CopyFile request shows to a policy: type and target of the file, its bytes, or the target of a link alone."""
@@ -28,7 +25,6 @@ class Shim(Record):
     """
 
     name: str
-    empty_dirs: EmptyDirs = "local"
     describes_pull: bool = True
     repeats_network: bool = False
     copy_form: CopyForm = "typed"
@@ -36,8 +32,13 @@ class Shim(Record):
     has_ports: bool = True
     interface_path: Literal["devicePath", "pciPath"] = "devicePath"
 
+    @property
+    def empty_dirs(self) -> EmptyDirs:
+        """Return where the files of an emptyDir on disk are."""
+        return empty_dirs_of(self.name)
 
-_STOCK: Final = Shim(name="stock-4.1.0", empty_dirs="block-encrypted")
+
+_STOCK: Final = Shim(name="stock-4.1.0")
 _V3_30: Final = Shim(name="contrast-3.30.0", describes_pull=False, repeats_network=True)
 _V3_22: Final = _V3_30.replace(name="contrast-3.22.0", copy_form="bytes")
 _V3_18: Final = _V3_22.replace(name="contrast-3.18.0")
@@ -49,7 +50,7 @@ SHIMS: Final = (
     _V3_22,
     _V3_30,
     _STOCK,
-    _STOCK.replace(name="contrast-4.1.0", empty_dirs="local"),
+    _STOCK.replace(name="contrast-4.1.0"),
     _AKS.replace(name="aks-3.2", has_ports=False, interface_path="pciPath"),
     _AKS,
 )

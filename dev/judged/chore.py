@@ -5,10 +5,10 @@ choose the member.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from contrast_tasks.agent_messages import Request
 from contrast_tasks.errors import UsageError
@@ -19,6 +19,20 @@ from dev.judged.bending import Bent, bent_at_random
 from dev.judged.cases import Case, find_cases
 from dev.judged.denials import EXPECTED
 from dev.verdicts import Verdict, tell
+
+
+class Lived(Protocol):
+    """A pod: the policy that was generated for it, and the requests of its life."""
+
+    @property
+    def name(self) -> str:
+        """Return what verdicts call it."""
+
+    def policy(self) -> bytes:
+        """Return the policy."""
+
+    def requests(self) -> Iterable[Request]:
+        """Return the requests in order."""
 
 
 def run_judged(words: Sequence[str] = (), bends: str = "") -> dict[str, Any]:
@@ -51,7 +65,7 @@ def verdicts_on(case: Case, *, engine: str = ENGINES[0]) -> Iterator[Verdict]:
         yield Verdict(case.name, f"{number} {request.kind}", _reason(case, request, decision))
 
 
-def verdicts_on_bends(case: Case, count: int, *, engine: str = ENGINES[0]) -> Iterator[Verdict]:
+def verdicts_on_bends(case: Lived, count: int, *, engine: str = ENGINES[0]) -> Iterator[Verdict]:
     """Yield a verdict for each of so many changed requests; the same ones in every run."""
     drawn = random.Random(case.name)  # repeatable, not secret
     requests = list(case.requests())
@@ -89,7 +103,12 @@ def _bent_reason(guest: PolicyEngine, request: Request, bent: Bent) -> str:
         return str(error)
     if not decision.allowed:
         return "" if decision.prints else "denied without a word"
+    changed = bent.where.split(" and ")
+    chosen = [where for where in changed if any(choices_of(request.kind, where))]
+    # What is changed inside of a value that the host put in is the host's too.
     left = [
-        where for where in bent.where.split(" and ") if not any(choices_of(request.kind, where))
+        where
+        for where in changed
+        if where not in chosen and not any(where.startswith(f"{each}/") for each in chosen)
     ]
     return f"allowed, and the host may not choose {left[0]}" if left else ""

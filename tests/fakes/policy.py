@@ -12,7 +12,7 @@ from contrast_tasks.agent_messages import Request
 from contrast_tasks.policy.derive import derive, expect
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, PolicyInput
+from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, PolicyInput, Profile
 from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.simulate import NOT_ASKED
 from contrast_tasks.policy.text import render_policy
@@ -112,12 +112,14 @@ def given(
     return policy_input(obj, images=found, configs=rest.pop("configs", {}), **rest)
 
 
-def derived(spec: str, *, tolerant: bool = False, **rest: Any) -> PolicyData:
+def derived(
+    spec: str, *, tolerant: bool = False, profile: Profile = KATA_QEMU, **rest: Any
+) -> PolicyData:
     """Return the expectations of a pod spec in YAML; tolerant: also those of a pod with errors."""
     names = {key: rest.pop(key) for key in ("kind", "name", "namespace", "labels") if key in rest}
     obj = workload(spec, **names)
     pod = given(obj, **rest)
-    data = expect(pod, KATA_QEMU) if tolerant else derive(pod, KATA_QEMU)
+    data = expect(pod, profile) if tolerant else derive(pod, profile)
     return _kept(data, Given(obj, pod.images, pod.configs))
 
 

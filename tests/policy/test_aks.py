@@ -227,18 +227,18 @@ def prefix(folder: str) -> Change:
 
 
 BENT: list[tuple[str, str, Change]] = [
-    ("row_9_root_hash", "E_IMG_REF", option(0, lambda o: [*o[:3], ROOT + "0" * 64])),
+    ("row_9_n14_root_hash", "E_IMG_REF", option(0, lambda o: [*o[:3], ROOT + "0" * 64])),
     ("row_10_roots_exchanged", "E_IMG_REF", EXCHANGED_ROOTS),
     ("row_10_mount_points_exchanged", "E_IMG_REF", EXCHANGED_MOUNTS),
     ("row_11_layer_text", "E_IMG_OPTS", option(2, lambda o: [o[0], o[1] + "=", *o[2:]])),
     (
-        "row_12_lowerdir_reversed",
+        "row_12_n14_lowerdir_reversed",
         "E_IMG_OPTS",
         option(2, lambda o: [*o[:-1], f"lowerdir={LOWER[0]}:{UPPER[0]}"]),
     ),
-    ("row_13_layer_missing", "E_IMG_REF", storages(lambda s: [s[0], *s[2:]])),
-    ("row_14_layer_twice", "E_IMG_REF", storages(lambda s: [s[0], s[0], *s[2:]])),
-    ("row_15_reversed", "E_IMG_REF", storages(lambda s: [s[1], s[0], *s[2:]])),
+    ("row_13_n14_layer_missing", "E_IMG_REF", storages(lambda s: [s[0], *s[2:]])),
+    ("row_14_n14_layer_twice", "E_IMG_REF", storages(lambda s: [s[0], s[0], *s[2:]])),
+    ("row_15_n14_layers_reordered", "E_IMG_REF", storages(lambda s: [s[1], s[0], *s[2:]])),
     ("row_15_overlay_first", "E_IMG_REF", storages(lambda s: [s[2], s[0], s[1], *s[3:]])),
     (
         "row_16_one_source",

@@ -233,6 +233,8 @@ MAIN: list[tuple[str, str, Change]] = [
     ("N22 no equals sign", "E_ENV", plus_env("WEB_PORT")),
     ("N22 empty", "E_ENV", plus_env("")),
     ("N22 empty name", "E_ENV", plus_env("=x")),
+    ("N28 variable of a Service", "E_ENV", in_env("WEB_PORT", "WEB_PORT=tcp://10.0.0.1:80")),
+    ("N28 beside the pod's", "E_ENV", plus_env("WEB_PORT=tcp://10.0.0.1:80")),
     ("N30 directory", "E_CWD", to("OCI/Process/Cwd", "/tmp")),
     ("N31 uid", "E_USER", to("OCI/Process/User/UID", 1)),
     ("N31 gid", "E_USER", to("OCI/Process/User/GID", 1)),

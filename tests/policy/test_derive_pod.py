@@ -258,11 +258,12 @@ def test_devices_of_block_claims_are_expected() -> None:
             "G216",
             "/spec/containers/0/volumeDevices/0/devicePath",
         ),
-        (
+        pytest.param(
             "volumeMounts: [{name: v, mountPath: /m, subPath: a}]",
             MEMORY,
             "G202",
             "/spec/containers/0/volumeMounts/0/subPath",
+            id="g03 subPath",
         ),
         (
             "volumeMounts: [{name: v, mountPath: /m, subPathExpr: a}]",
@@ -314,7 +315,7 @@ def test_devices_of_block_claims_are_expected() -> None:
         ),
         ("terminationMessagePath: /.", "", "G216", "/spec/containers/0/terminationMessagePath"),
         ("", "hostNetwork: true", "G202", "/spec/hostNetwork"),
-        ("", "hostPID: true", "G202", "/spec/hostPID"),
+        pytest.param("", "hostPID: true", "G202", "/spec/hostPID", id="g04 hostPID"),
         ("", "hostIPC: true", "G202", "/spec/hostIPC"),
         ("", "hostUsers: false", "G202", "/spec/hostUsers"),
         ("", "ephemeralContainers: [{name: x}]", "G202", "/spec/ephemeralContainers"),
@@ -512,7 +513,7 @@ def test_what_is_weaker_in_the_guest_is_warned_of(fields: str, pod: str, pointer
     ]
 
 
-def test_a_misspelt_field_is_answered_with_the_known_one() -> None:
+def test_g06_a_misspelt_field_is_answered_with_the_known_one() -> None:
     with pytest.raises(FindingsError) as caught:
         one_container("volumeMount: []")
 
@@ -560,7 +561,7 @@ def test_the_pointer_of_a_cron_job_leads_to_its_template() -> None:
 @pytest.mark.parametrize(
     "reference", ["example.com/app:1", "app", "app@sha256:ab", "app@md5:" + "ab" * 32]
 )
-def test_an_image_that_is_not_pinned_is_an_error(reference: str) -> None:
+def test_g02_an_image_that_is_not_pinned_is_an_error(reference: str) -> None:
     with pytest.raises(FindingsError) as caught:
         derived(f"containers: [{{name: a, image: '{reference}'}}]")
 
@@ -616,7 +617,7 @@ def test_an_image_without_layers_is_an_error() -> None:
     assert failures("", images=images) == [("G010", "/spec/containers/0/image")]
 
 
-def test_an_image_volume_must_be_covered_by_the_pod() -> None:
+def test_g05_an_image_volume_must_be_covered_by_the_pod() -> None:
     images = {REFERENCE: image(REFERENCE, volumes=("/var/lib/data",))}
 
     with pytest.raises(FindingsError) as caught:
@@ -637,7 +638,7 @@ def test_an_image_volume_must_be_covered_by_the_pod() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "good", "bad"),
     [
-        ("Pod", "a.b", "a.b", "axb"),
+        pytest.param("Pod", "a.b", "a.b", "axb", id="g08 a name that needs escaping"),
         ("Deployment", "web", "web-6c9d7f8b54-x2k9w", "web-x2k9w"),
         ("Deployment", "web", "web-6c9d7f8b54-x2k9w", "webx-6c9d7f8b54-x2k9w"),
         ("ReplicaSet", "web", "web-x2k9w", "web-6c9d7f8b54-x2k9w"),

@@ -325,15 +325,17 @@ def test_secret_values_in_the_environment_are_warned_of() -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "pointer"),
     [
-        (
+        pytest.param(
             "env: [{name: A, valueFrom: {configMapKeyRef: {name: x, key: k}}}]",
             "G080",
             "env/0/valueFrom/configMapKeyRef",
+            id="g01 no such ConfigMap",
         ),
-        (
+        pytest.param(
             "env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: x}}}]",
             "G080",
             "env/0/valueFrom/configMapKeyRef",
+            id="g01 no such key",
         ),
         (
             "env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: bin}}}]",
@@ -498,7 +500,7 @@ def test_one_identity_is_written_once() -> None:
     assert app("").process.user.to_json() == {"uid": 0, "groups": [{"gid": 0, "gids": [0]}]}
 
 
-def test_a_user_by_name_is_a_warning_with_its_number() -> None:
+def test_g07_a_user_by_name_is_a_warning_with_its_number() -> None:
     findings = one_container(
         "", images={REFERENCE: image(REFERENCE, user="web", passwd=PASSWD, group=GROUP)}
     ).findings

@@ -66,7 +66,7 @@ def running_rich(engine: str) -> PolicyEngine:
 
 
 @pytest.mark.parametrize("kind", ALWAYS_DENIED)
-def test_requests_no_pod_needs_are_denied(running: PolicyEngine, kind: str) -> None:
+def test_n98_requests_no_pod_needs_are_denied(running: PolicyEngine, kind: str) -> None:
     decision = running.ask(
         kind, {"container_id": APP, "storages": [], "policy": "package agent_policy"}
     )
@@ -75,7 +75,7 @@ def test_requests_no_pod_needs_are_denied(running: PolicyEngine, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["PullImageRequest", "policy_datum", "createContainerRequest"])
-def test_unknown_requests_are_denied(running: PolicyEngine, kind: str) -> None:
+def test_n99_unknown_requests_are_denied(running: PolicyEngine, kind: str) -> None:
     assert not running.ask(kind, {}).allowed
 
 
@@ -102,7 +102,7 @@ def test_every_known_request_is_denied_or_allowed_on_an_empty_input(fresh: Polic
 # Order and state.
 
 
-def test_the_application_is_not_created_before_the_initializer_started(engine: str) -> None:
+def test_n80_the_application_is_not_created_before_the_initializer_started(engine: str) -> None:
     guest = guest_after("start pause", engine)
 
     decision = guest.ask("CreateContainerRequest", LIFE["create web-svc"].input)
@@ -110,7 +110,7 @@ def test_the_application_is_not_created_before_the_initializer_started(engine: s
     assert set(decision.codes) == {"E_ORDER"}
 
 
-def test_the_application_is_not_created_before_the_mesh_started(engine: str) -> None:
+def test_n81_the_application_is_not_created_before_the_mesh_started(engine: str) -> None:
     guest = guest_after("create contrast-service-mesh", engine)
 
     decision = guest.ask("CreateContainerRequest", LIFE["create web-svc"].input)
@@ -152,7 +152,7 @@ def test_a_container_is_not_started_twice(running: PolicyEngine) -> None:
     assert set(decision.codes) == {"E_ID", "E_INSTANCE"}
 
 
-def test_a_second_instance_is_not_started_while_the_first_runs(running: PolicyEngine) -> None:
+def test_n82_a_second_instance_is_not_started_while_the_first_runs(running: PolicyEngine) -> None:
     text = LIFE["create web-svc"].input
     # The runtime may create the next one before it removes the one that has ended.
     assert running.ask("CreateContainerRequest", _renamed(text, APP, "f" * 64)).allowed
@@ -162,7 +162,7 @@ def test_a_second_instance_is_not_started_while_the_first_runs(running: PolicyEn
     assert set(decision.codes) == {"E_INSTANCE"}
 
 
-def test_a_second_instance_created_before_is_not_started_either(engine: str) -> None:
+def test_n82_a_second_instance_created_before_is_not_started_either(engine: str) -> None:
     guest = guest_after("create web-svc", engine)
     second = _renamed(LIFE["create web-svc"].input, APP, "f" * 64)
     assert guest.ask("CreateContainerRequest", second).allowed
@@ -174,14 +174,14 @@ def test_a_second_instance_created_before_is_not_started_either(engine: str) -> 
 
 
 @pytest.mark.parametrize("identifier", ["", "0" * 64, "p:name", None, 5, ["a"]])
-def test_an_unknown_container_is_not_started(running: PolicyEngine, identifier: Any) -> None:
+def test_n83_an_unknown_container_is_not_started(running: PolicyEngine, identifier: Any) -> None:
     decision = running.ask("StartContainerRequest", {"container_id": identifier})
 
     assert "E_ID" in decision.codes
 
 
 @pytest.mark.parametrize("identifier", ["", "0" * 64, "name", "p:name", "/pstate", None, 5])
-def test_removing_what_is_no_container_changes_nothing(engine: str, identifier: Any) -> None:
+def test_n86_removing_what_is_no_container_changes_nothing(engine: str, identifier: Any) -> None:
     guest = guest_after("start pause", engine)
     before = dict(guest.state)
 
@@ -201,7 +201,7 @@ def test_a_removed_container_is_forgotten_but_has_been_started(engine: str) -> N
     assert guest.state["s:contrast-initializer"] is True
 
 
-def test_a_second_sandbox_is_denied(running: PolicyEngine) -> None:
+def test_n87_a_second_sandbox_is_denied(running: PolicyEngine) -> None:
     decision = running.ask("CreateSandboxRequest", LIFE["create the sandbox"].input)
 
     assert set(decision.codes) == {"E_SANDBOX"}
@@ -214,7 +214,7 @@ def test_an_unknown_container_is_not_signalled_or_read(running: PolicyEngine, ki
     ).allowed
 
 
-def test_output_of_the_initializer_is_not_read(engine: str) -> None:
+def test_n91_output_of_the_initializer_is_not_read(engine: str) -> None:
     started = guest_after("start contrast-initializer", engine)
 
     decision = started.ask(
@@ -255,7 +255,9 @@ SANDBOX = LIFE["create the sandbox"].input
         ("E_SANDBOX_ID", "sandbox_id", "Z" * 64),
     ],
 )
-def test_a_changed_sandbox_is_denied(fresh: PolicyEngine, code: str, path: str, value: Any) -> None:
+def test_n94_a_changed_sandbox_is_denied(
+    fresh: PolicyEngine, code: str, path: str, value: Any
+) -> None:
     decision = fresh.ask("CreateSandboxRequest", bent(SANDBOX, path, value))
 
     assert not decision.allowed
@@ -299,7 +301,7 @@ NEIGHBOURS = LIFE["set neighbours"].input
         ("interface", None),
     ],
 )
-def test_a_changed_interface_is_denied(fresh: PolicyEngine, path: str, value: Any) -> None:
+def test_n95_a_changed_interface_is_denied(fresh: PolicyEngine, path: str, value: Any) -> None:
     decision = fresh.ask("UpdateInterfaceRequest", bent(INTERFACE, path, value))
 
     assert set(decision.codes) == {"E_INTERFACE"}
@@ -324,7 +326,7 @@ def test_a_changed_interface_is_denied(fresh: PolicyEngine, path: str, value: An
         ("routes", None),
     ],
 )
-def test_a_changed_route_is_denied(fresh: PolicyEngine, path: str, value: Any) -> None:
+def test_n96_a_changed_route_is_denied(fresh: PolicyEngine, path: str, value: Any) -> None:
     decision = fresh.ask("UpdateRoutesRequest", bent(ROUTES, path, value))
 
     assert set(decision.codes) == {"E_ROUTE"}
@@ -364,7 +366,7 @@ def test_ordinary_addresses_are_routed(fresh: PolicyEngine, address: str) -> Non
         ("flags", 2),
     ],
 )
-def test_a_changed_neighbour_is_denied(fresh: PolicyEngine, path: str, value: Any) -> None:
+def test_n97_a_changed_neighbour_is_denied(fresh: PolicyEngine, path: str, value: Any) -> None:
     decision = fresh.ask(
         "AddARPNeighborsRequest", bent(NEIGHBOURS, f"neighbors/ARPNeighbors/0/{path}", value)
     )
@@ -416,14 +418,16 @@ TOKEN = f"{SHARED}{APP}-0123456789abcdef-serviceaccount"
         ("E_MODE", {"gid": -1}),
     ],
 )
-def test_a_changed_copy_is_denied(fresh: PolicyEngine, code: str, change: dict[str, Any]) -> None:
+def test_n93_a_changed_copy_is_denied(
+    fresh: PolicyEngine, code: str, change: dict[str, Any]
+) -> None:
     decision = fresh.ask("CopyFileRequest", {**COPY, **change})
 
     assert not decision.allowed
     assert code in decision.codes
 
 
-def test_a_file_is_not_replaced_under_a_started_container(running: PolicyEngine) -> None:
+def test_n93_a_file_is_not_replaced_under_a_started_container(running: PolicyEngine) -> None:
     decision = running.ask("CopyFileRequest", COPY)
 
     assert set(decision.codes) == {"E_LATE"}
@@ -476,7 +480,7 @@ def test_the_raw_message_of_older_agents_is_allowed(
         ("E_MODE", {"file_mode": 0o104755}),
     ],
 )
-def test_a_changed_raw_message_is_denied(
+def test_n93_a_changed_raw_message_is_denied(
     fresh: PolicyEngine, code: str, change: dict[str, Any]
 ) -> None:
     decision = fresh.ask("CopyFileRequest", {**RAW, **change})
@@ -530,7 +534,7 @@ PROBE = RICH_LIFE["run check in app"].input
         ("E_ID", "exec_id", PROBE["container_id"]),
     ],
 )
-def test_a_changed_probe_is_denied(
+def test_n90_a_changed_probe_is_denied(
     running_rich: PolicyEngine, code: str, path: str, value: Any
 ) -> None:
     decision = running_rich.ask("ExecProcessRequest", bent(PROBE, path, value))
@@ -539,7 +543,7 @@ def test_a_changed_probe_is_denied(
     assert code in decision.codes
 
 
-def test_a_probe_of_another_container_is_denied(running: PolicyEngine) -> None:
+def test_n90_a_probe_of_another_container_is_denied(running: PolicyEngine) -> None:
     probe = bent(LIFE["run test in contrast-service-mesh"].input, "container_id", APP)
 
     decision = running.ask("ExecProcessRequest", probe)
@@ -553,7 +557,7 @@ def test_the_hook_is_allowed_and_not_expanded(running_rich: PolicyEngine) -> Non
     assert running_rich.ask("ExecProcessRequest", hook).allowed
 
 
-def test_a_probe_does_not_run_before_its_container_started(engine: str) -> None:
+def test_n84_a_probe_does_not_run_before_its_container_started(engine: str) -> None:
     guest = guest_after("create contrast-service-mesh", engine)
 
     decision = guest.ask("ExecProcessRequest", LIFE["run test in contrast-service-mesh"].input)
@@ -561,7 +565,7 @@ def test_a_probe_does_not_run_before_its_container_started(engine: str) -> None:
     assert set(decision.codes) == {"E_ID"}
 
 
-def test_a_probe_does_not_run_in_a_removed_container(engine: str) -> None:
+def test_n84_a_probe_does_not_run_in_a_removed_container(engine: str) -> None:
     guest = guest_after("wait for contrast-service-mesh", engine)
     guest.ask("RemoveContainerRequest", {"container_id": MESH, "timeout": 0})
 

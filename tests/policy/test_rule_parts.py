@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from contrast_tasks.policy.derive import derive
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.profiles import KATA_QEMU_BLOCK
@@ -15,26 +14,17 @@ from contrast_tasks.policy.rules import compact_rules
 from contrast_tasks.policy.text import parse_policy, render_policy
 from contrast_tasks.resources import read_text
 from tests.fakes.aks import policy_data
-from tests.fakes.policy import (
-    PLAIN,
-    at,
-    given,
-    one_container,
-    places,
-    rich,
-    set_state,
-    walk,
-    web,
-    workload,
-)
+from tests.fakes.policy import at, one_container, places, rich, set_state, walk, web
 
 RULES = read_text("templates/policy/rules.rego")
 
 
 def _with_disk() -> PolicyData:
-    container = PLAIN.replace("}", ", volumeMounts: [{name: d, mountPath: /d}]}")
-    pod = workload(f"containers: [{container}]\nvolumes: [{{name: d, emptyDir: {{}}}}]")
-    return derive(given(pod), KATA_QEMU_BLOCK)
+    return one_container(
+        "volumeMounts: [{name: d, mountPath: /d}]",
+        pod="volumes: [{name: d, emptyDir: {}}]",
+        profile=KATA_QEMU_BLOCK,
+    )
 
 
 def _with_gpu() -> PolicyData:

@@ -66,7 +66,7 @@ def test_failing_requests_are_never_tolerated() -> None:
     ]
 
 
-def test_only_builtins_that_every_agent_has_are_called() -> None:
+def test_g11_only_builtins_that_every_agent_has_are_called() -> None:
     code = _code()
     own = set(re.findall(r"^([a-z_]+)\(", code, flags=re.MULTILINE))
     called = set(re.findall(r"([a-z_][a-z0-9_.]*)\(", code))

@@ -41,7 +41,7 @@ SCHEMA = json.loads(read_text("schemas/policy-data.schema.json"))
 
 
 @pytest.mark.parametrize("name", ["web", "rich"])
-def test_lines_fit_into_the_strictest_engine(name: str) -> None:
+def test_g10_lines_fit_into_the_strictest_engine(name: str) -> None:
     assert max(map(len, policy_of(name).splitlines())) < 1000
 
 
@@ -98,13 +98,13 @@ def test_long_names_are_broken_and_still_enforced(name: str, value: str, engine:
 
 
 @pytest.mark.parametrize("pod", [web, rich, coordinator, lambda: emojivoto("vote-bot")])
-def test_a_policy_is_a_small_part_of_the_annotation_budget(pod: object) -> None:
+def test_g12_a_policy_is_a_small_part_of_the_annotation_budget(pod: object) -> None:
     policy = render_policy(pod())  # type: ignore[operator]  # a table of functions
 
     assert len(policy) * 4 / 3 < 256 * 1024 / 4
 
 
-def test_the_policy_does_not_depend_on_the_order_of_keys() -> None:
+def test_g09_the_policy_does_not_depend_on_the_order_of_keys() -> None:
     one = derived(
         "containers: [{name: a, image: 'i@sha256:" + "5a" * 32 + "', tty: true}]\nhostname: h"
     )
@@ -115,7 +115,7 @@ def test_the_policy_does_not_depend_on_the_order_of_keys() -> None:
     assert render_policy(one) == render_policy(two)
 
 
-def test_the_policy_is_the_same_in_another_process_and_directory(tmp_path: Path) -> None:
+def test_g09_the_policy_is_the_same_in_another_process_and_directory(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     program = "from tests.fakes.policy import policy_of; import hashlib; print(hashlib.sha256(policy_of('rich')).hexdigest())"
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": "7"}

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from contrast_tasks.agent_messages import filled_storage
+from contrast_tasks.releases.empty_dirs import EmptyDirs
 from contrast_tasks.runtime.host_files import HostFiles, Tree
 from contrast_tasks.runtime.shim.copies import GUEST_FOLDER
-from contrast_tasks.runtime.shim_versions import EmptyDirs
 
 Mount = Mapping[str, Any]
 """A mount with the members of an OCI specification."""

@@ -36,9 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write an OCI layout; by default, without --registry, <build>/whole",
     )
-    parser.add_argument(
-        "--tag", metavar="TAG", default="", help="tag of the components, default: this version"
-    )
     parser.add_argument("--keep-settings", action="store_true", help="leave contrast.toml as it is")
     parser.add_argument(
         "--sbom", metavar="DIR", help="folder of the bills of materials, default <build>/sbom"
@@ -60,7 +57,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
     settings = context.settings(is_project=False, images__debian_mirror=arguments.mirror)
     registry = (arguments.registry or "").rstrip("/")
-    wanted = wanted_images(settings, arguments.only, registry=registry, tag=arguments.tag)
+    wanted = wanted_images(settings, arguments.only, registry=registry)
     layout = _folder(arguments.layout, context)
     if layout is None and not registry:
         layout = context.root / settings.build_dir / "whole"

@@ -39,19 +39,17 @@ class Built(NamedTuple):
     size_bytes: int
 
 
-def wanted_images(
-    settings: Settings, names: Sequence[str], *, registry: str, tag: str
-) -> tuple[Wanted, ...]:
+def wanted_images(settings: Settings, names: Sequence[str], *, registry: str) -> tuple[Wanted, ...]:
     """Return the images of these names, of all without any: our components first, then those of images.toml.
 
-    registry: registry and path that new names begin with, "" keeps the names. tag: of the components. Raises UsageError for
+    registry: registry and path that new names begin with, "" keeps the names. Raises UsageError for
     an unknown name, and ImageError.
     """
     known: dict[str, Wanted] = {}
     for key, plan in zip(_component_keys(), component_plans(), strict=True):
         name = plan.recipe.name.rpartition("/")[2]
-        reference = f"{plan.recipe.name}:{tag or __version__}"
-        reference = f"{registry}/{name}:{tag or __version__}" if registry else reference
+        reference = f"{plan.recipe.name}:{__version__}"
+        reference = f"{registry}/{name}:{__version__}" if registry else reference
         known[name] = Wanted(name, plan, reference, key)
     for plan in project_plans(settings):
         original = plan.recipe.reference

@@ -17,6 +17,7 @@ from dev.bench.layers import measure_layers
 from dev.bench.manifests import measure_manifests
 from dev.bench.policies import measure_policies
 from dev.bench.timing import Measured, environment, measured, python, run
+from dev.bench.whole import measure_whole_images
 from dev.checkout import ROOT
 
 _IMPORTS = {
@@ -53,6 +54,7 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             *measure_policies(),
             *measure_manifests(),
             *measure_layers(),
+            *measure_whole_images(),
         ):
             tell(line)
         for line in measure_incremental(folder):

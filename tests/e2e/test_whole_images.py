@@ -1,0 +1,360 @@
+"""Whole images of our components and of other programs, of real packages: made twice, run, pushed, pulled, named.
+
+Where the mirror has other versions by now than packages.lock, those of today are pinned, so that this goes on.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.files import cache_folder
+from contrast_tasks.images.base.downloads import Downloads
+from contrast_tasks.images.base.pins import render_pins
+from contrast_tasks.images.layout import REF_NAME
+from contrast_tasks.images.pack import write_layout
+from contrast_tasks.images.whole import Assembly, component_plans
+from dev.checkout import ROOT
+from dev.others.layout import fetched, write_other_images
+from tests.fakes.real_registry import needs_registry, real_registry
+
+SKOPEO = shutil.which("skopeo")
+ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("whole images"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root"),
+]
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a layout of our components; the folder beside it has the packages that they were made of."""
+    folder = tmp_path_factory.mktemp("whole")
+    with Downloads(cache_folder(os.environ) / "packages") as downloads:
+        assembly = Assembly(downloads)
+        plans = fetched(assembly, component_plans())
+        images = [assembly.make(plan, plan.recipe.reference) for plan in plans]
+    write_layout(folder / "layout", [image.packed for image in images])
+    for image in images:
+        name = image.packed.reference.rpartition("/")[2].partition(":")[0]
+        (folder / f"{name}.spdx.json").write_bytes(image.sbom)
+    assert plans[0].pins is not None
+    (folder / "packages.lock").write_bytes(render_pins(plans[0].pins))
+    return folder / "layout"
+
+
+def unpacked(layout: Path, name: str, target: Path) -> Path:
+    """Unpack an image as a runtime does, with owners and modes: layer on layer by tarfile."""
+    index = json.loads((layout / "index.json").read_bytes())
+    (entry,) = [e for e in index["manifests"] if f"/{name}:" in e["annotations"][REF_NAME]]
+    manifest = json.loads(blob(layout, entry["digest"]))
+    for layer in manifest["layers"]:
+        with tarfile.open(layout / "blobs" / layer["digest"].replace(":", "/")) as archive:
+            archive.extractall(target, filter="tar")
+    return target
+
+
+def blob(layout: Path, digest: str) -> bytes:
+    return (layout / "blobs" / digest.replace(":", "/")).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def roots(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    folder = tmp_path_factory.mktemp("roots")
+    names = ("coordinator", "initializer", "service-mesh")
+    return {name: unpacked(layout, name, folder / name) for name in names}
+
+
+def run(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/usr/sbin/chroot", str(root), *words],
+        env=ENVIRON | {"PYTHONPATH": "/app", "PYTHONDONTWRITEBYTECODE": "1"} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("coordinator", ("python3", "-m", "coordinator", "--help"), "usage: coordinator"),
+        ("coordinator", ("iptables-legacy", "--version"), "(legacy)"),
+        ("coordinator", ("ip6tables-legacy", "--version"), "(legacy)"),
+        ("initializer", ("iptables-legacy", "--version"), "(legacy)"),
+        ("initializer", ("cryptsetup", "--version"), "cryptsetup 2."),
+        ("initializer", ("/bin/mount", "--version"), "util-linux"),
+        ("initializer", ("/bin/sh", "-c", "echo it; exit 0"), "it"),
+        ("initializer", ("/bin/test", "-f", "/etc/mke2fs.conf"), ""),
+        ("service-mesh", ("iptables-legacy", "--version"), "(legacy)"),
+        ("service-mesh", ("envoy", "--version"), "envoy  version"),
+        ("service-mesh", ("test", "-f", "/etc/passwd"), ""),
+    ],
+)
+def test_programs_of_the_images_run(
+    roots: Mapping[str, Path], name: str, words: tuple[str, ...], told: str
+) -> None:
+    done = run(roots[name], *words)
+
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+
+
+def test_a_file_system_is_made_by_the_initializers_own_tools(roots: Mapping[str, Path]) -> None:
+    root = roots["initializer"]
+    with (root / "tmp/disk").open("wb") as disk:
+        disk.truncate(64 << 20)
+
+    made = run(root, "mkfs.ext4", "-q", "/tmp/disk")
+    checked = run(root, "e2fsck", "-fn", "/tmp/disk")
+
+    assert (made.returncode, checked.returncode) == (0, 0), made.stderr + checked.stderr
+
+
+@pytest.mark.parametrize("name", ["coordinator", "initializer", "service-mesh"])
+def test_every_module_of_an_image_can_be_imported(roots: Mapping[str, Path], name: str) -> None:
+    modules = sorted(
+        path.relative_to(roots[name] / "app").with_suffix("").as_posix().replace("/", ".")
+        for path in (roots[name] / "app").rglob("*.py")
+        if path.name not in {"__init__.py", "__main__.py"}
+    )
+
+    done = run(roots[name], "python3", "-c", f"import {', '.join(modules)}")
+
+    assert done.returncode == 0, done.stderr
+    assert len(modules) > 20
+
+
+@pytest.mark.parametrize("name", ["coordinator", "initializer", "service-mesh"])
+def test_libraries_of_every_program_are_there(roots: Mapping[str, Path], name: str) -> None:
+    root = roots[name]
+    programs = [path for path in root.rglob("*") if _needs_libraries(path)]
+    # Of modules that nothing imports the libraries are left out on purpose.
+    unused = ("_curses", "_dbm", "_gdbm", "readline", "_sqlite3", "_curses_panel")
+    shown = [f"/{path.relative_to(root)}" for path in programs if not path.name.startswith(unused)]
+
+    done = run(root, "/lib64/ld-linux-x86-64.so.2", "--list", shown[0])
+    missing = {
+        path: found
+        for path in shown
+        if "not found" in (found := run(root, "/lib64/ld-linux-x86-64.so.2", "--list", path).stdout)
+    }
+
+    assert done.returncode == 0, done.stderr
+    assert missing == {}
+
+
+def _needs_libraries(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(4) == b"\x7fELF" and (".so" in path.name or "/bin/" in str(path))
+
+
+def test_tls_finds_authorities(roots: Mapping[str, Path]) -> None:
+    code = "import ssl; print(ssl.create_default_context().cert_store_stats()['x509_ca'] > 100)"
+
+    assert run(roots["initializer"], "python3", "-c", code).stdout == "True\n"
+
+
+def test_no_program_gives_rights_away(roots: Mapping[str, Path]) -> None:
+    for root in roots.values():
+        assert [path for path in root.rglob("*") if path.lstat().st_mode & 0o6000] == []
+
+
+def test_the_same_images_are_made_elsewhere_under_another_mask(
+    layout: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from contrast_tasks.images.base.downloads import Downloads\n"
+        "from contrast_tasks.images.base.pins import parse_pins\n"
+        "from contrast_tasks.images.pack import write_layout\n"
+        "from contrast_tasks.images.whole import Assembly, component_plans\n"
+        "pins = parse_pins(Path(sys.argv[1]).read_bytes())\n"
+        "plans = [plan._replace(pins=pins) for plan in component_plans()]\n"
+        "with Downloads(Path(sys.argv[2]), offline=True) as downloads:\n"
+        "    assembly = Assembly(downloads)\n"
+        "    images = [assembly.make(plan, plan.recipe.reference).packed for plan in plans]\n"
+        "write_layout(Path('layout'), images)\n"
+    )
+    # Another folder, mask, clock zone, hash seed, language, and copies of our files with other times.
+    for name in ("contrast_tasks", "coordinator", "components", "schemas", "templates"):
+        shutil.copytree(ROOT / name, tmp_path / name, copy_function=shutil.copyfile)
+    subprocess.run(
+        [
+            *("sh", "-c", 'umask 077; exec "$@"', "-"),
+            str(ROOT / ".venv/bin/python"),
+            *("-c", code, str(layout.parent / "packages.lock")),
+            str(cache_folder(os.environ) / "packages"),
+        ],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            "TZ": "Asia/Tokyo",
+            "PYTHONHASHSEED": "7",
+            "LC_ALL": "C",
+        },
+        check=True,
+    )
+
+    assert (tmp_path / "layout/index.json").read_bytes() == (layout / "index.json").read_bytes()
+    for path in (layout / "blobs/sha256").iterdir():
+        found = (tmp_path / "layout/blobs/sha256" / path.name).read_bytes()
+        assert hashlib.sha256(found).hexdigest() == path.name
+
+
+def test_images_and_bills_of_materials_agree(layout: Path) -> None:
+    index = json.loads((layout / "index.json").read_bytes())
+    for entry in index["manifests"]:
+        name = entry["annotations"][REF_NAME].rpartition("/")[2].partition(":")[0]
+        document = json.loads((layout.parent / f"{name}.spdx.json").read_bytes())
+        assert document["packages"][0]["checksums"][0]["checksumValue"] == entry["digest"][7:]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with real_registry(tmp_path_factory.mktemp("registry")) as host:
+        yield host
+
+
+@needs_registry
+@pytest.mark.skipif(SKOPEO is None, reason="skopeo is not installed (apt package)")
+def test_what_is_pushed_is_pulled_by_skopeo_and_named_in_the_settings(
+    layout: Path, host: str, tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "contrast.toml").write_text('platform = "metal-qemu-snp" # mine\nsources = ["d"]\n')
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "DOCKER_CONFIG": str(tmp_path)}
+    (tmp_path / "d/app.yml").write_text(
+        APPLICATION.replace("HOST", f"{host}/team/service-mesh:0.1.0")
+    )
+    tool = [str(ROOT / ".venv/bin/python"), "-m", "contrast_tasks"]
+    # The packages are at hand, unless the mirror has others by now; then those that the layout was made of.
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from contrast_tasks.images import build\n"
+        "from contrast_tasks.images.base.pins import parse_pins\n"
+        f"pins = parse_pins(Path({str(layout.parent / 'packages.lock')!r}).read_bytes())\n"
+        "plans = build.component_plans()\n"
+        "build.component_plans = lambda: tuple(plan._replace(pins=pins) for plan in plans)\n"
+        "from contrast_tasks.cli.main import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    words = ["images", "build", "--offline", "--registry", f"{host}/team"]
+    made = subprocess.run(
+        [tool[0], "-c", code, *words],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+
+    text = (tmp_path / "contrast.toml").read_text()
+    pulled = subprocess.run(
+        [
+            *(str(SKOPEO), "--insecure-policy", "copy", "--src-tls-verify=false"),
+            *(f"docker://{host}/team/coordinator:0.1.0", f"oci:{tmp_path / 'pulled'}:x"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    index = json.loads((layout / "index.json").read_bytes())
+    digests = {
+        e["annotations"][REF_NAME].rpartition("/")[2]: e["digest"] for e in index["manifests"]
+    }
+    subprocess.run([*tool, "lock"], cwd=tmp_path, env=environ, check=True, capture_output=True)
+    generated = subprocess.run(
+        [*tool, "--output", "json", "generate", "--set", CLASS],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert pulled.returncode == 0, pulled.stderr
+    assert text.startswith('platform = "metal-qemu-snp" # mine\n')
+    for name in ("coordinator", "initializer", "service-mesh"):
+        (digest,) = [value for key, value in digests.items() if key.startswith(f"{name}:")]
+        assert f"{host}/team/{name}:0.1.0@{digest}" in text
+    # The manifest is there; what it lacks is the host's minimum TCB, which only its owner knows.
+    codes = {
+        each["rule"]
+        for each in json.loads(generated.stdout)["findings"]
+        if each["severity"] == "error"
+    }
+    assert (generated.returncode, codes) == (13, {"missing-minimum-tcb"})
+    (manifest,) = tmp_path.glob("manifest.json")
+    roles = [each.get("Role") for each in json.loads(manifest.read_bytes())["Policies"].values()]
+    assert sorted(map(str, roles)) == ["None", "coordinator"]
+
+
+CLASS = 'runtime.class = "contrast-cc-metal-qemu-snp-00112233"'
+APPLICATION = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      containers:
+        - {name: web, image: HOST, resources: {limits: {memory: 700Mi}, requests: {memory: 700Mi}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("others")
+    write_other_images(folder / "layout")
+    return folder / "layout"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("redis", ("redis-server", "--version"), "Redis server v="),
+        ("nginx", ("nginx", "-t"), "test is successful"),
+        ("postgres", ("/usr/lib/postgresql/17/bin/postgres", "--version"), "PostgreSQL"),
+    ],
+)
+def test_programs_of_others_run(
+    others: Path, tmp_path: Path, name: str, words: tuple[str, ...], told: str
+) -> None:
+    done = run(unpacked(others, name, tmp_path / "root"), *words)
+
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout + done.stderr
+
+
+def test_a_database_is_made_by_the_user_that_owns_its_folder(others: Path, tmp_path: Path) -> None:
+    root = unpacked(others, "postgres", tmp_path / "root")
+    os.mknod(root / "dev/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    (root / "dev/null").chmod(0o666)
+    done = subprocess.run(
+        [
+            *("/usr/sbin/chroot", "--userspec=999:999", str(root)),
+            *("/usr/lib/postgresql/17/bin/initdb", "-D", "/var/lib/postgresql/data", "--locale=C"),
+        ],
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ from contrast_tasks.addresses import MESH_API_PORT, host_and_port
 from contrast_tasks.errors import ContrastError, SettingsError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.guest.commands import run_command
-from contrast_tasks.guest.credentials import verify_credentials
+from contrast_tasks.guest.credentials import Held, read_held, verify_credentials, verify_successor
 from contrast_tasks.guest.process import Say, Terminated, begin, wait_for_signal
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
@@ -120,8 +120,9 @@ def obtain(
     now: Callable[[], datetime],
     pause: Callable[[], None],
     say: Say,
+    held: Held | None = None,
 ) -> "MeshCert":
-    """Ask the Coordinator until it returns consistent credentials.
+    """Ask the Coordinator until it returns consistent credentials, which come after those held by an earlier run.
 
     A refusal is not final, because the manifest may be set or changed at any time. Logs the first error, every twelfth
     one, and each that differs from the one before.
@@ -131,6 +132,8 @@ def obtain(
         try:
             credentials = fetch(key)
             verify_credentials(credentials, key, now())
+            if held is not None:
+                verify_successor(held, credentials)
         except ContrastError as err:
             if str(err) != last or attempts % LOG_EVERY == 0:
                 say(f"attempt {attempts + 1}: {err}")
@@ -177,15 +180,16 @@ def run(environ: Mapping[str, str], say: Say) -> None:
         say(f"incoming connections are let in, the guest's rule was there {lift_deny()} times")
     prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
+    files = SecretFiles.below(options.secrets)
     credentials = obtain(
         fetcher(options, issuer),
         key=key,
         now=lambda: datetime.now(UTC),
         pause=lambda: time.sleep(options.retry_s * random.uniform(1 - JITTER, 1 + JITTER)),  # noqa: S311
         say=say,
+        held=read_held(files),
     )
     try:
-        files = SecretFiles.below(options.secrets)
         # A restarted container is not ready before its volumes are open again.
         options.done.unlink(missing_ok=True)
         write_credentials(files, credentials, key, key_gid=options.key_gid)

@@ -8,6 +8,7 @@ CONTRAST_MESH_DIR       folder for Envoy's files, default /
 CONTRAST_READY_FILE     written when all listeners are active, default /ready
 CONTRAST_ENVOY_BIN      the Envoy binary, default: that of the image
 CONTRAST_LOCAL_MESH     addresses instead of a packet filter, set by the local backend, see mesh/local.py
+COORDINATOR_HOST        renews the certificates there; CONTRAST_KEY_GID, CONTRAST_ENDORSEMENTS... as for the initializer
 CONTRAST_EVIDENCE       hardware (default) or a simulated processor
 CONTRAST_PACKET_FILTER  on: this is a pod's own network namespace although the processor is simulated
 
@@ -19,20 +20,26 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contrast_tasks import variables
 from contrast_tasks.attestation.issuers.environment import (
     issuer_from_environment,
+    prepare,
     supply_from_environment,
 )
 from contrast_tasks.errors import ClusterError, ContrastError, SettingsError
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.guest.envoy_admin import active_listeners, drain, has_connections
+from contrast_tasks.guest.initializer import PREPARE_S, fetcher, parse_options
 from contrast_tasks.guest.packet_filter import intercept
 from contrast_tasks.guest.process import Say, Terminated, begin, pause, wait_until
+from contrast_tasks.guest.renewal import keep_renewed
 from contrast_tasks.guest.secret_files import SecretFiles
 from contrast_tasks.linux import bound_to_parent
 from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
@@ -42,6 +49,11 @@ from contrast_tasks.mesh.grammar import parse_environment
 from contrast_tasks.mesh.interception import Interception
 from contrast_tasks.mesh.local import parse_local_mesh
 from contrast_tasks.packet_filter.deny import is_in_guest
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from contrast_tasks.api.meshapi import MeshCert
 
 FILES_LIMIT_S = 5.0
 READY_LIMIT_S = 60.0
@@ -124,6 +136,7 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
     count = len(bootstrap["static_resources"]["listeners"])
     endpoint = admin_endpoint(config, local)
     process = _start(envoy_arguments(envoy, extra), folder)
+    stop = threading.Event()
 
     def has_ended_or_listens() -> bool:
         return process.poll() is not None or active_listeners(endpoint, folder) >= count
@@ -134,6 +147,7 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
         if process.poll() is None:
             write_atomic(ready, b"")
             say(f"envoy is ready with {count} listeners")
+            _renew_in_background(environ, files, stop, say)
         status = process.wait()
     except Terminated:
         # Containers end in the reverse order of their start: whoever is still connected is about to leave.
@@ -142,6 +156,7 @@ def run(environ: Mapping[str, str], extra: Sequence[str], say: Say) -> int:
             wait_until(lambda: not has_connections(endpoint, folder), DRAIN_LIMIT_S)
         return 0
     finally:
+        stop.set()
         if process.poll() is None:
             _stop(process)
     say(f"error: envoy ended with status {status}")
@@ -156,6 +171,37 @@ def _require_guest(environ: Mapping[str, str]) -> None:
             "this is no guest, so the sidecar leaves its packet filter alone and cannot protect anything",
             hint=f"{variables.PACKET_FILTER}=on says that this network namespace is the pod's own",
         )
+
+
+def _renew_in_background(
+    environ: Mapping[str, str], files: SecretFiles, stop: threading.Event, say: Say
+) -> None:
+    """Keep the certificates renewed by a thread that ends with this process."""
+    if not environ.get(variables.COORDINATOR_HOST):
+        say(f"certificates are not renewed, since {variables.COORDINATOR_HOST} is not set")
+        return
+    options = parse_options(environ)
+    supply = supply_from_environment(environ)
+    issuer = issuer_from_environment(environ, supply)
+    ask = fetcher(options, issuer)
+
+    def fetch(key: "ec.EllipticCurvePrivateKey") -> "MeshCert":
+        prepare(issuer, supply, wait_s=PREPARE_S)
+        return ask(key)
+
+    arguments = {
+        "now": lambda: datetime.now(UTC),
+        "wait": stop.wait,
+        "say": say,
+        "key_gid": options.key_gid,
+    }
+    threading.Thread(
+        target=keep_renewed,
+        args=(fetch, files),
+        kwargs=arguments,
+        name="renewal",
+        daemon=True,
+    ).start()
 
 
 def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:

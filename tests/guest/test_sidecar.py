@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,31 @@ def test_envoy_gets_the_pods_arguments_and_one_log_level(
         *("-c", "envoy-config.yml", "--disable-hot-restart", "--concurrency", "1"),
         *("-l", "debug", "--component-log-level", "config:trace"),
     ]
+
+
+def test_certificates_that_are_soon_to_end_are_asked_for_again_while_envoy_runs(
+    start: Callable[..., subprocess.Popen[str]],
+    environ: dict[str, str],
+    processor_folder: Path,
+    tmp_path: Path,
+) -> None:
+    old = Authority(now=datetime.now(UTC) - timedelta(days=300))
+    write_credentials(SecretFiles.below(tmp_path / "contrast"), old.issue(KEY.public_key()), KEY)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    environ |= {
+        "COORDINATOR_HOST": f"127.0.0.1:{port}",
+        "CONTRAST_EVIDENCE": f"simulated:{processor_folder}",
+        "CONTRAST_HOST_DATA": "0" * 64,
+    }
+    process = start()
+    until_ready(process)
+
+    assert process.stderr is not None
+    said = process.stderr.readline()
+
+    assert "were not renewed: " in said
+    assert process.poll() is None
 
 
 def test_a_stale_ready_file_is_removed_before_anything_else(

@@ -10,6 +10,7 @@ the packet filter not opened; 1 a bug of ours.
 
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         logs.configure(os.environ)
         options = parse_options(sys.argv[1:] if arguments is None else arguments, os.environ)
+        _allow_descriptors()
         # Wrong options are reported before gRPC and cryptography are loaded.
         from coordinator.service import run
 
@@ -42,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.exception("the coordinator failed")
         return _EXIT_BUG
     return 0
+
+
+def _allow_descriptors() -> None:
+    """Use as many file descriptors as are allowed: the usual soft limit is for programs with select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _report(error: ContrastError) -> None:

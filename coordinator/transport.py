@@ -5,6 +5,7 @@ only.
 """
 
 import logging
+import resource
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from contrast_tasks.api.errors import REASON_KEY
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.server import AtlsServer, serve
+from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
@@ -33,6 +35,10 @@ from coordinator.userapi import get_manifests, get_seed_shares, recover, set_man
 _log = logging.getLogger("coordinator.transport")
 
 Handler = Callable[[Any, PeerIdentity, Guard], Any]
+# Descriptors for everything but connections: libraries, the store, gRPC, probes.
+_OTHER_DESCRIPTORS = 256
+_LISTENERS = 2
+
 MakeValidators = Callable[[State], Validators]
 
 
@@ -78,6 +84,12 @@ def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method,
     return (Method(meshapi.SERVICES[0], "NewMeshCert", parse, handler),)
 
 
+def limits() -> Limits:
+    """Return what one of the two listeners may spend: without descriptors left nobody could connect any more."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return affordable((allowed - _OTHER_DESCRIPTORS) // _LISTENERS)
+
+
 def serve_user_api(listen: tuple[str, int], *, issuer: Issuer, context: Context) -> AtlsServer:
     """Start the user API: evidence for the client, any client certificate or none.
 
@@ -88,6 +100,7 @@ def serve_user_api(listen: tuple[str, int], *, issuer: Issuer, context: Context)
         listen=listen,
         issuer=issuer,
         clock=context.guard.now,
+        limits=limits(),
         options=SERVER_OPTIONS,
     )
 
@@ -117,6 +130,7 @@ def serve_mesh_api(
         issuer=issuer,
         require_client=MeshGate(context.guard, make_validators),
         clock=context.guard.now,
+        limits=limits(),
         on_refused=lambda _error: context.metrics.count(ATTESTATION_FAILURES),
         options=MESH_SERVER_OPTIONS,
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from OpenSSL import SSL
 
 from contrast_tasks.atls.errors import HandshakeFailed
+from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.service import Service
 from contrast_tasks.atls.session import READ_BYTES, ServerSession
 from contrast_tasks.atls.types import PeerIdentity
@@ -22,7 +23,9 @@ class Link(asyncio.Protocol):
 
     transport: asyncio.Transport
     task: asyncio.Task[None]
+    address: str
     waits_since: float
+    idle_since: float = math.inf
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -40,6 +43,7 @@ class Link(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
         self.transport = transport
         self.waits_since = asyncio.get_running_loop().time()
+        self.address = network_of(_address(transport) or "")
         if not self._service.admit(self):
             self._ended = True
             transport.abort()
@@ -49,6 +53,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass bytes on, or keep them for the next step of the handshake."""
         if self._plain is not None:
+            self.idle_since = asyncio.get_running_loop().time()
             self._decrypt(data)
             return
         self._inbox += data
@@ -91,9 +96,13 @@ class Link(asyncio.Protocol):
         asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
 
     def give_up(self, reason: Exception) -> None:
-        """End the handshake from our side and log the reason."""
-        self._service.handshaking.discard(self)
-        self._service.refused(reason, str(self.transport.get_extra_info("peername")))
+        """End the connection from our side and log the reason."""
+        self._service.left(self)
+        peer = str(self.transport.get_extra_info("peername"))
+        if self._plain is None:
+            self._service.refused(reason, peer)
+        else:
+            self._service.log("closed a connection of %s: %s", peer, reason)
         self.close()
 
     def encrypt(self, data: bytes) -> None:
@@ -124,7 +133,7 @@ class Link(asyncio.Protocol):
         try:
             async with asyncio.timeout(service.limits.handshake_s):
                 session, identity = await self._handshake()
-            service.handshaking.discard(self)
+            service.finished(self)
             await self._connect_backend(session, identity)
             await self._done.wait()
         except TimeoutError:
@@ -136,8 +145,7 @@ class Link(asyncio.Protocol):
             self.transport.write(self._alert)
         finally:
             self.close()
-            service.handshaking.discard(self)
-            service.connections.discard(self)
+            service.left(self)
 
     async def _handshake(self) -> tuple[ServerSession, PeerIdentity]:
         loop = asyncio.get_running_loop()
@@ -150,11 +158,12 @@ class Link(asyncio.Protocol):
             received = bytes(self._inbox)
             self._inbox.clear()
             self.transport.resume_reading()
-            self.waits_since = math.inf
+            waited_since, self.waits_since = self.waits_since, math.inf
             session, complete, answer, error = await loop.run_in_executor(
                 self._service.executor, _step, session, self._service.new_session, received
             )
-            self.waits_since = loop.time()
+            # Only an answer of ours begins another wait: single bytes that lead to none are no progress.
+            self.waits_since = loop.time() if answer else waited_since
             if error is not None:
                 self._alert = answer
                 raise error
@@ -183,6 +192,7 @@ class Link(asyncio.Protocol):
             plain.transport.abort()
             return
         self._session, self._plain = session, plain
+        self.idle_since = loop.time()
         waiting = bytes(self._inbox)
         self._inbox.clear()
         self._decrypt(waiting)

@@ -7,11 +7,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.registry import Registry
+from contrast_tasks.atls.room import Room
 from contrast_tasks.atls.session import ServerSession
 
 _LOG = logging.getLogger(__name__)
@@ -22,75 +23,142 @@ class Limits:
     """What one listener spends on its peers.
 
     handshake_s: from accept to the verified peer; below the 30 s of clients, so that our alert arrives first.
-    handshakes, connections: the most at a time; further connections are closed at once.
-    stalled_s: at the limit of handshakes, one that has waited this long for its peer is ended in favour of a new one.
+    handshakes, connections: the most at a time. At a limit, a place is taken from whoever holds more than the newcomer, else from
+    a handshake that has waited `stalled_s` for its peer, or a connection on which nothing came for `idle_s`; if there is none the
+    newcomer is closed at once.
     hello_bytes: the most that a peer may send ahead of its handshake step.
-    threads: the number of handshake steps that run in parallel.
+    threads: the number of handshake steps that run in parallel. lines_per_s: the most that is logged about refused peers.
     """
 
     handshake_s: float = 25.0
     handshakes: int = 256
     connections: int = 4096
     stalled_s: float = 1.0
-    hello_bytes: int = 256 * 1024
+    idle_s: float = 30.0
+    hello_bytes: int = 128 * 1024
+    lines_per_s: int = 10
     threads: int = 8
+
+
+def affordable(descriptors: int) -> Limits:
+    """Return the limits of a listener that may use so many file descriptors; each connection needs two."""
+    usual = Limits()
+    connections = max(2, min(usual.connections, descriptors // 2))
+    return replace(
+        usual, connections=connections, handshakes=min(usual.handshakes, connections // 2)
+    )
 
 
 class Connection(Protocol):
     """What a service needs of a connection."""
 
     transport: asyncio.Transport
+    address: str
+    """Whose it is, as `room.network_of` returns it."""
     waits_since: float
-    """During the handshake: the loop's time since which we wait for the peer, infinity while a step runs."""
+    """During the handshake: the loop's time since which the peer owes us its part, infinity while a step of ours runs."""
+    idle_since: float
+    """After the handshake: the loop's time since which nothing came from the peer; infinity before."""
 
     def give_up(self, reason: Exception) -> None:
-        """End the handshake from our side and log the reason."""
+        """End the connection from our side and log the reason."""
 
     def close(self) -> None:
         """Close both sockets."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Service:
     """One listener's connections; `backend_path` is the socket of the plain gRPC server."""
 
-    new_session: Callable[[], ServerSession]
-    registry: Registry
-    backend_path: str
-    executor: Executor
-    limits: Limits
-    on_refused: Callable[[Exception], None] | None = None
-    connections: set[Connection] = field(default_factory=set)
-    handshaking: set[Connection] = field(default_factory=set)
-    closed: bool = False
+    def __init__(
+        self,
+        *,
+        new_session: Callable[[], ServerSession],
+        registry: Registry,
+        backend_path: str,
+        executor: Executor,
+        limits: Limits,
+        on_refused: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self.new_session = new_session
+        self.registry = registry
+        self.backend_path = backend_path
+        self.executor = executor
+        self.limits = limits
+        self.closed = False
+        self.connections: Room[Connection] = Room(
+            limits.connections, since=lambda one: one.idle_since, patience_s=limits.idle_s
+        )
+        self.handshaking: Room[Connection] = Room(
+            limits.handshakes, since=lambda one: one.waits_since, patience_s=limits.stalled_s
+        )
+        self._on_refused = on_refused
+        self._lines = LogRate(limits.lines_per_s)
 
     def admit(self, connection: Connection) -> bool:
-        """Return whether one more connection may begin its handshake; end a stalled one if that makes room.
-
-        Otherwise a few hundred silent connections could keep all others out.
-        """
-        if self.closed or not self._has_room():
-            if not self.closed:
-                _LOG.warning("closed a connection at once: too many at a time")
+        """Return whether one more connection may begin its handshake; ends another one if that makes room."""
+        if self.closed:
             return False
+        now = asyncio.get_running_loop().time()
+        for room, leave in ((self.handshaking, _end_stalled), (self.connections, _end_idle)):
+            if not room.make_place(connection.address, now, leave):
+                self.log(
+                    "closed a connection of %s at once: too many at a time", connection.address
+                )
+                return False
         self.connections.add(connection)
         self.handshaking.add(connection)
         return True
 
-    def _has_room(self) -> bool:
-        if len(self.connections) >= self.limits.connections:
-            return False
-        if len(self.handshaking) < self.limits.handshakes:
-            return True
-        longest = min(self.handshaking, key=lambda connection: connection.waits_since)
-        now = asyncio.get_running_loop().time()
-        if now - longest.waits_since < self.limits.stalled_s:
-            return False
-        longest.give_up(HandshakeFailed("the peer stalled while others waited"))
-        return True
+    def finished(self, connection: Connection) -> None:
+        """Note that a handshake is over."""
+        self.handshaking.discard(connection)
+
+    def left(self, connection: Connection) -> None:
+        """Note that a connection is gone."""
+        self.handshaking.discard(connection)
+        self.connections.discard(connection)
 
     def refused(self, error: Exception, peer: str) -> None:
-        """Log why a peer was refused; the peer itself gets an alert without text."""
-        _LOG.warning("refused %s: %s", peer, error)
-        if self.on_refused is not None:
-            self.on_refused(error)
+        """Count a refused handshake and log why; the peer itself gets an alert without text."""
+        self.log("refused %s: %s", peer, error)
+        if self._on_refused is not None:
+            self._on_refused(error)
+
+    def log(self, text: str, *arguments: object) -> None:
+        """Log a line about a peer, unless there were too many in this second."""
+        more = self._lines.take(asyncio.get_running_loop().time())
+        if more is None:
+            return
+        if more:
+            _LOG.warning("%d more lines about refused peers were left out", more)
+        _LOG.warning(text, *arguments)
+
+
+def _end_stalled(connection: Connection) -> None:
+    connection.give_up(HandshakeFailed("the peer stalled while others waited"))
+
+
+def _end_idle(connection: Connection) -> None:
+    connection.give_up(HandshakeFailed("the peer was idle while others waited"))
+
+
+class LogRate:
+    """Decides which lines are logged: at most so many in each second."""
+
+    def __init__(self, lines_per_s: int) -> None:
+        self._lines_per_s = lines_per_s
+        self._second = -1
+        self._taken = 0
+        self._left_out = 0
+
+    def take(self, now: float) -> int | None:
+        """Return None to leave a line out, else how many were left out since the last one that was not."""
+        if int(now) != self._second:
+            self._second, self._taken = int(now), 0
+        if self._taken >= self._lines_per_s:
+            self._left_out += 1
+            return None
+        self._taken += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out

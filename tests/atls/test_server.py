@@ -1,4 +1,6 @@
+import asyncio
 import contextlib
+import math
 import os
 import select
 import socket
@@ -6,6 +8,7 @@ import ssl
 import stat
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.atls.service import Limits
+from contrast_tasks.atls.session import ServerSession
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ClusterError, ContrastError
 from tests.fakes.atls import (
@@ -343,6 +347,74 @@ def test_a_handshake_that_stalls_makes_room_for_a_new_connection() -> None:
         assert _closed(silent)
 
     assert [str(error) for error in refused] == ["the peer stalled while others waited"]
+
+
+def test_single_bytes_that_lead_to_no_answer_are_no_progress() -> None:
+    """Found with 256 connections that send a byte every 0.45 s: nobody else could connect."""
+    steps: list[int] = []
+    taken = threading.Semaphore(0)
+
+    class Slow(ServerSession):
+        def advance(self, received: bytes) -> bool:
+            steps.append(len(received))
+            taken.release()
+            return False
+
+    with serving() as server, raw_connection(server) as slow:
+        service = server._terminator._service
+        service.new_session = partial(Slow, **service.new_session.keywords)
+        moments = set()
+        for _ in range(5):
+            slow.sendall(b"\x16")
+            assert taken.acquire(timeout=20)
+            moments |= waiting_since(server)
+
+    assert len(steps) == 5
+    assert len(moments - {math.inf}) == 1
+
+
+def waiting_since(server: AtlsServer) -> set[float]:
+    """Return since when each handshake waits, once no step runs."""
+
+    async def look() -> set[float]:
+        while True:
+            found = {link.waits_since for link in server._terminator._service.handshaking}
+            if math.inf not in found:
+                return found
+            await asyncio.sleep(0)
+
+    return asyncio.run_coroutine_threadsafe(look(), server._loop).result(20)
+
+
+def test_who_holds_many_handshakes_loses_one_to_another_address() -> None:
+    limits = Limits(handshakes=4, stalled_s=20)
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(limits=limits))
+        greedy = [
+            stack.enter_context(
+                socket.create_connection(
+                    ("127.0.0.1", server.port), timeout=20, source_address=("127.0.0.2", 0)
+                )
+            )
+            for _ in range(4)
+        ]
+        with dial(server) as peer:
+            assert say(peer.channel)
+
+        assert _closed(greedy[0])
+
+
+def test_an_idle_connection_makes_room_for_a_new_one() -> None:
+    refused: list[Exception] = []
+    limits = Limits(connections=1, idle_s=0)
+
+    with serving(limits=limits, on_refused=refused.append) as server, dial(server) as idle:
+        assert say(idle.channel)
+        with dial(server) as peer:
+            assert say(peer.channel)
+
+    assert refused == []
 
 
 def test_a_handshake_whose_step_takes_long_does_not_count_as_stalled() -> None:

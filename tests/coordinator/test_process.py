@@ -316,22 +316,31 @@ def test_after_a_restart_a_seedshare_owner_recovers(
 
 
 def test_a_history_file_changed_on_disk_is_named_with_found_and_wanted(
-    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+    tmp_path: Path,
+    environ: dict[str, str],
+    processor: SimulatedProcessor,
+    owner: Caller,
+    seedshare_owner: Caller,
 ) -> None:
-    manifest = make_manifest(processor, owner)
-    path = tmp_path / "policies" / WEB_HASH
+    manifest = make_manifest(processor, owner, seedshare_owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    path = tmp_path / "manifests" / hashlib.sha256(content).hexdigest()
     with started(tmp_path, environ) as running:
         with user_api(running, manifest) as channel:
-            userapi.set_manifest(channel, render_manifest(manifest, V1_16.manifest), POLICIES, 10)
-            path.write_bytes(b"package evil\n")
-
-            with pytest.raises(CoordinatorFailed) as caught:
-                userapi.get_manifests(channel, 10)
+            userapi.set_manifest(channel, content, POLICIES, 10)
+        assert running.stop()[0] == 0
+    path.write_bytes(b"{}")
+    with started(tmp_path, environ) as running:
+        with (
+            user_api(running, manifest, seedshare_owner) as channel,
+            pytest.raises(CoordinatorFailed) as caught,
+        ):
+            userapi.recover(channel, seed=bytes(64), salt=bytes(32), timeout_s=10)
         code, _, err = running.stop()
 
-    found = hashlib.sha256(b"package evil\n").hexdigest()
-    assert f"policies/{WEB_HASH} was changed" in str(caught.value)
-    assert f"found content with sha256 {found}, wanted {WEB_HASH}" in str(caught.value)
+    found = hashlib.sha256(b"{}").hexdigest()
+    assert f"manifests/{path.name} was changed" in str(caught.value)
+    assert f"found content with sha256 {found}, wanted {path.name}" in str(caught.value)
     assert str(path) in err
     assert code == 0
 

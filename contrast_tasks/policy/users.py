@@ -1,13 +1,15 @@
 """The numeric identity of a container's process (docs/internals/policy.md 4.4)."""
 
+import re
+from collections.abc import Iterator
+
 from contrast_tasks import catalogue
 from contrast_tasks.policy.expectations import User
 from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
 from contrast_tasks.records import Record
 
-_PASSWD_FIELDS = 4
-_GROUP_FIELDS = 4
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 class Account(Record):
@@ -19,24 +21,31 @@ class Account(Record):
 
 
 def parse_passwd(text: str) -> list[Account]:
-    """Return the accounts in /etc/passwd; malformed lines are skipped, as in the runtime."""
-    accounts = []
-    for line in text.split("\n"):
-        fields = line.split(":")
-        if len(fields) >= _PASSWD_FIELDS and _is_number(fields[2]) and _is_number(fields[3]):
-            accounts.append(Account(name=fields[0], uid=int(fields[2]), gid=int(fields[3])))
-    return accounts
+    """Return the accounts in /etc/passwd, as the runtime takes them (docs/internals/reality.md 1.11)."""
+    return [
+        Account(name=name, uid=_number(uid), gid=_number(gid)) for name, _, uid, gid in _lines(text)
+    ]
 
 
 def parse_groups(text: str) -> list[tuple[str, int, tuple[str, ...]]]:
-    """Return (name, gid, members) of the groups in /etc/group; malformed lines are skipped, as in the runtime."""
-    groups = []
+    """Return (name, gid, members) of the groups in /etc/group, as the runtime takes them."""
+    return [
+        (name, _number(gid), tuple(each for each in members.split(",") if each))
+        for name, _, gid, members in _lines(text)
+    ]
+
+
+def _lines(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the first four fields of each line that is not blank; those that are missing are empty."""
     for line in text.split("\n"):
-        fields = line.split(":")
-        if len(fields) >= _GROUP_FIELDS - 1 and _is_number(fields[2]):
-            members = fields[3].split(",") if len(fields) >= _GROUP_FIELDS else []
-            groups.append((fields[0], int(fields[2]), tuple(m for m in members if m)))
-    return groups
+        if line.strip():
+            name, password, third, fourth = [*line.strip().split(":"), "", "", ""][:4]
+            yield name, password, third, fourth
+
+
+def _number(text: str) -> int:
+    """Return a number of such a file, 0 for any other text."""
+    return int(text) if _NUMBER.fullmatch(text) else 0
 
 
 def pause_user(image: ImageFacts, pod_security: Place) -> User:
@@ -67,8 +76,10 @@ def container_user(
     accounts = parse_passwd(image.passwd)
     asked_uid = _first(security.number("runAsUser"), pod_security.number("runAsUser"))
     asked_gid = _first(security.number("runAsGroup"), pod_security.number("runAsGroup"))
-    uid = asked_uid if asked_uid is not None else _image_uid(container, image, accounts)
-    account = next((each for each in accounts if each.uid == uid), None)
+    uid, account = asked_uid, None
+    if uid is None:
+        uid, account = _image_user(container, image, accounts)
+    account = account or next((each for each in accounts if each.uid == uid), None)
     gid = asked_gid if asked_gid is not None else (account.gid if account else 0)
     named = _extra_groups(pod_security)
     memberships = {
@@ -91,15 +102,18 @@ def container_user(
     )
 
 
-def _image_uid(container: Place, image: ImageFacts, accounts: list[Account]) -> int:
+def _image_user(
+    container: Place, image: ImageFacts, accounts: list[Account]
+) -> tuple[int, Account | None]:
+    """Return the number of the image's user, and the account if it is named; two may have the same number."""
     user = image.user.partition(":")[0]
     if not user or _is_number(user):
-        return int(user or 0)
+        return int(user or 0), None
     for account in accounts:
         if account.name == user:
-            return account.uid
+            return account.uid, account
     container.report(catalogue.IMAGE_USER, f"the image's user {user!r} is not in its /etc/passwd")
-    return 0
+    return 0, None
 
 
 def _extra_groups(pod_security: Place) -> set[int]:

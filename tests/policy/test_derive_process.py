@@ -515,8 +515,11 @@ def test_a_user_that_the_image_does_not_know_is_an_error() -> None:
     assert ("G210", "/spec/containers/0") in found
 
 
-@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "-1", "+5", "0x1", ""])
-def test_only_plain_numbers_count_in_the_images_accounts(number: str) -> None:
+# Source: github.com/moby/sys/user, which tests/runtime/test_real_containerd.py asks for such lines.
+@pytest.mark.parametrize(
+    ("number", "meant"), [("\u00b2", 0), ("\u0663", 0), ("+5", 5), ("0x1", 0), ("", 0), ("12", 12)]
+)
+def test_what_is_no_number_in_the_images_accounts_is_0(number: str, meant: int) -> None:
     facts = {
         "user": "odd",
         "passwd": f"odd:x:{number}:{number}::/:\nodd\u2028odd:x:5:5::/:\nodd:x:7:8::/:\n",
@@ -525,7 +528,31 @@ def test_only_plain_numbers_count_in_the_images_accounts(number: str) -> None:
 
     found = app("", facts=facts, tolerant=True).process.user
 
-    assert (found.uid, found.gid, found.gids) == (7, 8, (8,))
+    assert (found.uid, found.gid, found.gids) == (meant, meant, (meant,))
+
+
+def test_a_line_of_the_images_accounts_counts_as_far_as_it_goes() -> None:
+    facts = {
+        "user": "odd",
+        "passwd": "\n  odd  \nroot:x:0:0\n",
+        "group": "extra:x:12:odd\nbroken\nz:x:q:odd",
+    }
+
+    found = app("", facts=facts, tolerant=True).process.user
+
+    assert (found.uid, found.gid, found.gids) == (0, 0, (0, 12))
+
+
+def test_a_user_by_name_has_its_own_group_beside_another_name_of_its_number() -> None:
+    facts = {
+        "user": "second",
+        "passwd": "first:x:7:8::/:\nsecond:x:7:9::/:\n",
+        "group": "g:x:5:second",
+    }
+
+    found = app("", facts=facts, tolerant=True).process.user
+
+    assert (found.uid, found.gid, found.gids) == (7, 9, (5, 9))
 
 
 @pytest.mark.parametrize("user", ["\u00b2", "\u0663", "+5"])

@@ -6,6 +6,7 @@ containerd write only the tag there, and the reference as `io.containerd.image.n
 understood spoils no other. Source: OCI image specification 1.1, "image-layout"; containerd's exporter.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,9 @@ from typing import BinaryIO
 from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.documents import (
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
     Descriptor,
     ImageManifest,
     digest_of,
@@ -20,6 +24,7 @@ from contrast_tasks.images.documents import (
 )
 from contrast_tasks.images.resolve import (
     MAX_DOCUMENT_BYTES,
+    MAX_LEVELS,
     ResolvedImage,
     check_blob,
     resolve_image,
@@ -32,6 +37,7 @@ FULL_NAME = "io.containerd.image.name"
 LAYOUT_FILE = "oci-layout"
 LAYOUT_VERSION = "1.0.0"
 _MOST_SHOWN = 6
+_IMAGES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 
 
 class Layout:
@@ -59,6 +65,7 @@ class Layout:
         if isinstance(index, ImageManifest):
             raise ImageError("found an image, wanted an index", where=Location(file=index_file))
         self._descriptors = index
+        self._indexes: dict[str, tuple[Descriptor, ...]] = {}
         self._by_name: dict[str, list[Descriptor]] = {}
         for descriptor in index:
             for parsed in _names_of(descriptor):
@@ -77,14 +84,50 @@ class Layout:
     def find(self, reference: ImageReference) -> Descriptor | None:
         """Return the entry of a reference, by its digest if it has one, otherwise by its name.
 
-        Of entries of one name the one for linux/amd64 is returned; raises ImageError if that leaves more than one.
+        Of entries of one name the one for linux/amd64 is returned; raises ImageError if that leaves more than one. A digest
+        may be that of an image inside of an index that the layout names, or of an index around one, if its blob is here.
         """
         if reference.digest is None:
             return self._only(self._by_name.get(reference.canonical, []), reference)
-        for descriptor in self._descriptors:
-            if descriptor.digest == reference.digest and _may_be(descriptor, reference):
+        own = [each for each in self._descriptors if _may_be(each, reference)]
+        for descriptor in own:
+            if descriptor.digest == reference.digest:
                 return descriptor
+        return self._inside(own, reference.digest) or self._around(own, reference.digest)
+
+    def _inside(self, entries: Iterable[Descriptor], digest: str) -> Descriptor | None:
+        """Return an entry of the indexes among the entries, at any level."""
+        level, seen = list(entries), set[str]()
+        for _ in range(MAX_LEVELS):
+            indexes = (each for each in level if each.media_type not in _IMAGES)
+            found = {each.digest: each for one in indexes for each in self._index_at(one.digest)}
+            if digest in found:
+                return found[digest]
+            level = [each for each in found.values() if each.digest not in seen]
+            seen |= found.keys()
         return None
+
+    def _around(self, entries: Iterable[Descriptor], digest: str) -> Descriptor | None:
+        """Return an index that has one of the entries and is not named itself."""
+        inner = {each.digest for each in self._index_at(digest)}
+        if all(entry.digest not in inner for entry in entries):
+            return None
+        size_bytes = self._path_of(digest).stat().st_size
+        return Descriptor(media_type=OCI_INDEX, digest=digest, size_bytes=size_bytes)
+
+    def _index_at(self, digest: str) -> tuple[Descriptor, ...]:
+        """Return the entries of the index under a digest, () if there is none; what is wrong with one is said on its use."""
+        known = self._indexes.get(digest)
+        if known is None:
+            known = ()
+            # One that is not here or is no index at all costs no more than a look.
+            path = self._path_of(digest)
+            if path.is_file() and path.stat().st_size <= MAX_DOCUMENT_BYTES:
+                with contextlib.suppress(ImageError):
+                    found = parse_index_or_manifest(self._read_blob(digest, "image"), "image")
+                    known = () if isinstance(found, ImageManifest) else found
+            self._indexes[digest] = known
+        return known
 
     def is_meant(self, reference: ImageReference) -> bool:
         """Return whether an image that is not here seems to be meant: its repository is, or its tag without a name."""
@@ -129,10 +172,12 @@ class Layout:
         """Return the linux/amd64 image of a reference, checked; raises ImageError."""
         return resolve_image(reference, self)
 
+    def _path_of(self, digest: str) -> Path:
+        return self.directory / "blobs" / digest.replace(":", "/")
+
     def _open(self, digest: str) -> BinaryIO:
-        path = self.directory / "blobs" / digest.replace(":", "/")
         try:
-            return path.open("rb")
+            return self._path_of(digest).open("rb")
         except OSError as err:
             found = f"blob {digest} cannot be read: {err.strerror}"
             raise ImageError(f"layout {self.name}: {found}") from err

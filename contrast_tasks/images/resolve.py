@@ -24,7 +24,7 @@ MAX_DOCUMENT_BYTES = 4 << 20
 _CHUNK_BYTES = 1 << 20
 # Of one image: real indexes have one level, builders that join indexes make two, and few entries lack a platform.
 _MAX_DOCUMENTS = 32
-_MAX_LEVELS = 4
+MAX_LEVELS = 4
 _MAX_LAYERS = 500  # that a kernel can put on top of each other. Source: Linux, fs/overlayfs
 
 
@@ -91,14 +91,14 @@ class _Search:
 
     def image_of(self, index: Sequence[Descriptor]) -> tuple[str, ImageManifest]:
         """Return the digest of the image's manifest, and the manifest; raises ImageError if there is none."""
-        found = self._search(index, _MAX_LEVELS)
+        found = self._search(index, MAX_LEVELS)
         if found is None:
             raise refuse_platforms(index, self._subject)
         return found
 
     def _search(self, index: Sequence[Descriptor], levels: int) -> tuple[str, ImageManifest] | None:
         if levels == 0:
-            raise ImageError(f"{self._subject}: more than {_MAX_LEVELS} indexes inside each other")
+            raise ImageError(f"{self._subject}: more than {MAX_LEVELS} indexes inside each other")
         for entry in candidates(index):
             self._left -= 1
             if self._left < 0:

@@ -188,6 +188,15 @@ class _Resolver:
                 f"image {reference}: in no layout under this name; {contents(self._layouts)}",
                 hint="write the layout with the whole name of the image, or pin the image by its digest",
             )
+        for layout in self._layouts if reference.digest and reference.tag else ():
+            other = layout.find(reference.replace(digest=None))
+            if other is not None:
+                raise ImageError(
+                    f"image {reference}: {layout.name} has this name with the digest {other.digest}, and neither an image"
+                    " nor an index with that of the reference",
+                    hint="pin the image to the layout's digest, write the layout with the index around the image ('skopeo copy"
+                    " --all'), or leave the tag out to ask the registry",
+                )
         if self._open is None:
             searched = contents(self._layouts) or "there is no layout"
             found = f"it is not locked, {searched}, and its registry may not be asked offline"

@@ -84,6 +84,57 @@ def test_of_an_index_the_linux_amd64_image_is_taken_and_both_digests_kept(tmp_pa
     assert layout.image(REFERENCE).layers[0].size_bytes == len(LAYER)
 
 
+AMD, ARM = ("linux", "amd64"), ("linux", "arm64")
+
+
+@pytest.mark.parametrize("name", ["shop/cart", "shop/cart:v1", "shop/cart:other"])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_a_pin_to_an_image_inside_of_an_index_is_found(
+    tmp_path: Path, name: str, levels: int
+) -> None:
+    image = inner = make_image([LAYER])
+    for _ in range(levels):
+        inner = make_index({AMD: inner})
+    layout = Layout(write_images(tmp_path, {NAME: inner}))
+    pinned = parse_reference(f"{name}@{image.digest}")
+
+    entry = describe(pinned, layout)
+
+    assert (entry.digest, entry.manifest_digest) == (image.digest, None)
+    assert find_layout([layout], parse_reference(f"other/cart@{image.digest}")) is None
+
+
+def test_a_pin_to_an_index_around_the_image_is_found_if_the_index_is_there(tmp_path: Path) -> None:
+    image = make_image([LAYER])
+    index = make_index({AMD: image})
+    directory = write_images(tmp_path, {NAME: image})
+    pinned = parse_reference(f"{NAME}@{index.digest}")
+    assert Layout(directory).find(pinned) is None
+
+    (directory / "blobs" / index.digest.replace(":", "/")).write_bytes(index.manifest)
+
+    entry = describe(pinned, Layout(directory))
+    assert (entry.digest, entry.manifest_digest) == (index.digest, image.digest)
+    assert Layout(directory).find(parse_reference(f"other/cart@{index.digest}")) is None
+
+
+def test_a_pin_to_the_image_of_another_platform_is_refused_as_such(tmp_path: Path) -> None:
+    arm = make_image([LAYER], config={"architecture": "arm64"})
+    index = make_index({AMD: make_image([LAYER]), ARM: arm})
+    layout = Layout(write_images(tmp_path, {NAME: index}))
+
+    with pytest.raises(ImageError, match="image is for linux/arm64, wanted linux/amd64"):
+        describe(parse_reference(f"{NAME}@{arm.digest}"), layout)
+
+
+def test_a_broken_index_spoils_no_other_image(tmp_path: Path) -> None:
+    image, other = make_image([LAYER]), make_index({AMD: make_image([])})
+    directory = write_images(tmp_path, {NAME: make_index({AMD: image}), "shop/other:v1": other})
+    blob_of(directory, other.manifest).write_bytes(b"{")
+
+    assert Layout(directory).find(parse_reference(f"shop/cart@{image.digest}")) is not None
+
+
 def test_a_changed_layer_is_refused_by_digest(directory: Path) -> None:
     path = blob_of(directory, LAYER)
     path.write_bytes(LAYER[:-1] + b"x")

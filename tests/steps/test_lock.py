@@ -217,6 +217,17 @@ def test_a_pinned_image_is_asked_of_its_registry_all_the_same(tmp_path: Path) ->
     assert result["added"] == [pinned]
 
 
+def test_no_registry_is_asked_for_another_digest_of_a_name_that_the_layout_has(
+    tmp_path: Path,
+) -> None:
+    settings = project(tmp_path, cart=image())
+    with pytest.raises(ImageError) as caught:
+        run_lock(settings, ["shop/cart:v1@sha256:" + "0" * 64], registry=no_registry)
+
+    assert f"has this name with the digest {image().digest}" in str(caught.value)
+    assert "leave the tag out to ask the registry" in caught.value.hint
+
+
 def test_what_the_layouts_have_is_told_where_a_registry_fails(tmp_path: Path) -> None:
     settings = project(tmp_path, cart=image())
     with FakeRegistry() as server, pytest.raises(ImageError) as caught:

@@ -12,7 +12,7 @@ from contrast_tasks.prepare.images import image_sites
 from contrast_tasks.runtime.containerd_versions import containerd_version
 from contrast_tasks.runtime.controllers import pod_of, with_addresses
 from contrast_tasks.runtime.drawing import drawn_for
-from contrast_tasks.runtime.life import Cluster, live
+from contrast_tasks.runtime.life import Cluster, PodLife, live
 from contrast_tasks.runtime.node import AKS_PAUSE, PAUSE, Image, Node
 from contrast_tasks.runtime.refusals import ContainerRefused
 from contrast_tasks.runtime.shim_versions import shim_version
@@ -44,7 +44,23 @@ def simulate_workload(
     containerd: str = "",
     services: Iterable[Mapping[str, Any]] = (),
 ) -> Simulation:
-    """Return what a workload's policy says to the life of its first pod; services: those among the sources.
+    """Return what a workload's policy says to the life of its first pod; arguments as for `life_of`."""
+    life = life_of(project, workload, lock, work, containerd=containerd, services=services)
+    judged = simulate(work.policy, life.requests)
+    refused = (_refusal(name, error) for name, error in life.refused.items())
+    return Simulation(tuple(map(_decision, judged)), tuple(refused))
+
+
+def life_of(
+    project: Project,
+    workload: Workload,
+    lock: Lock,
+    work: Work,
+    *,
+    containerd: str = "",
+    services: Iterable[Mapping[str, Any]] = (),
+) -> PodLife:
+    """Return the life of a workload's first pod; services: those among the sources.
 
     containerd: version on the node, "" for the one that the release was made for. Raises UsageError for one that is not
     modelled.
@@ -71,10 +87,7 @@ def simulate_workload(
     )
     key, value = annotation_of(make_document(work.policy, settings.channel), settings.channel)
     pod["metadata"]["annotations"][key] = value
-    life = live(pod, images, cluster, drawn_for(pod))
-    judged = simulate(work.policy, life.requests)
-    refused = (_refusal(name, error) for name, error in life.refused.items())
-    return Simulation(tuple(map(_decision, judged)), tuple(refused))
+    return live(pod, images, cluster, drawn_for(pod))
 
 
 def _decision(judged: Judged) -> dict[str, Any]:

@@ -20,10 +20,15 @@ IMAGE_VOLUME = define(
     "an image declares a VOLUME that nothing is mounted at, so the host would supply it",
     advice="mount an emptyDir at the path",
 )
-CONFIG_VALUE = define(
+CONFIG_ABSENT = define(
     "G080 missing-config error",
-    "a variable takes its value from a ConfigMap, a Secret or a key that does not exist",
-    advice="add it to the sources, correct the key, or set optional: true",
+    "a variable takes its value from a ConfigMap or a Secret that is not among the sources",
+    advice="add it to the sources, or set optional: true",
+)
+CONFIG_VALUE = define(
+    "G080 config-value error",
+    "a variable takes its value from a key that does not exist, or that has a value which no variable can have",
+    advice="correct the key or set optional: true; mount what is not text as a file",
 )
 WRONG_TYPE = define(
     "G200 wrong-type error",

@@ -11,6 +11,7 @@ from contrast_tasks.errors import did_you_mean
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.sizes import check_sizes
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import (
     AKS_CLASS,
@@ -53,8 +54,10 @@ def check_annotations(document: Document) -> list[Finding]:
         _check_type(subject)
         known: tuple[str, ...] = _SERVICE_KEYS if obj["kind"] == "Service" else ()
         _check_place(subject, ("metadata", "annotations"), known)
+        check_sizes(subject, [("metadata", "annotations")])
         return subject.findings
     places = workloads.annotation_places(obj)
+    check_sizes(subject, places)
     for number, place in enumerate(places):
         known = _POD_KEYS if number == 0 else tuple(k for k in _POD_KEYS if k not in _TEMPLATE_KEYS)
         _check_place(subject, place, known)

@@ -193,7 +193,7 @@ class ContainerEnvironment:
         entries = self._context.config(kind, name)
         if entries is None and not reference.flag("optional"):
             reference.report(
-                catalogue.CONFIG_VALUE,
+                catalogue.CONFIG_ABSENT,
                 f"{kind} {name!r} is not among the sources",
                 f"add the {kind} to the deployment files, because its values are part of the policy",
             )

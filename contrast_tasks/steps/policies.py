@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import annotations, catalogue
+from contrast_tasks.annotations import ID_PREFIXES
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity, raise_errors
 from contrast_tasks.images.lock import Lock, LockedImage
@@ -15,6 +16,7 @@ from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.origins import origin
 from contrast_tasks.kube.processors import vcpus_of
+from contrast_tasks.kube.sizes import LIMIT_BYTES, annotation_bytes
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
@@ -22,9 +24,9 @@ from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
 from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.images import image_sites, pin_images
-from contrast_tasks.releases.table import Channel
 from contrast_tasks.steps.index import CLAIM, Workload
 from contrast_tasks.steps.prepare import (
+    PreparedWorkload,
     document_of,
     documents_of,
     limit_ranges,
@@ -33,8 +35,8 @@ from contrast_tasks.steps.prepare import (
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, Work
 
-# Source: Kubernetes, apimachinery, api/validation: TotalAnnotationSizeLimitB.
-_ANNOTATION_BYTES = 256 * 1024
+# What an ID block, its signatures and the guest policy take as text, at most; they are made when outputs are written.
+_ID_BLOCK_BYTES = 128 + 5464 + 20
 _IMAGE_ABSENT = frozenset(
     {catalogue.IMAGE_NOT_LOCKED, catalogue.IMAGE_NOT_PINNED, catalogue.IMAGE_REFERENCE}
 )
@@ -55,34 +57,26 @@ def derive(
     prepared = prepare_workload(project, workload, lock)
     document, obj, findings = prepared.document, prepared.obj, prepared.findings
     is_confidential = prepared.is_confidential
-    policy = b""
+    policy = document_of_policy = b""
     if is_confidential and prepared.is_whole:
         obj = pin_images(obj, prepared.images)
-        expectations, more = _expectations(project, workload, lock, obj)
-        if any(finding.entry == catalogue.CONFIG_VALUE for finding in more) and sources_fail():
+        expectations, more = expectations_of(project, workload, lock, obj)
+        is_partial = any(finding.severity is Severity.ERROR for finding in more)
+        if any(finding.entry == catalogue.CONFIG_ABSENT for finding in more) and sources_fail():
             # Those checks name the absent ConfigMap at its line, or the file that cannot be read and may hold it.
-            more = [finding for finding in more if finding.entry != catalogue.CONFIG_VALUE]
+            more = [finding for finding in more if finding.entry != catalogue.CONFIG_ABSENT]
         findings += _unsaid(more, findings)
+        if not is_partial or _lacks_only_facts(more):
+            policy = _rendered(expectations)
+            document_of_policy = make_document(policy, project.settings.channel)
+            findings += _size_findings(project, prepared, document_of_policy, findings)
         raise_errors(findings)
-        if expectations is None:
+        if is_partial:
             raise FindingsError(findings)
-        policy = _rendered(expectations)
     raise_errors(findings)
     settings = project.workload_settings(workload)
     declared_id = settings.secret_id if settings is not None else None
     annotated_id = workloads.annotations(obj).get(annotations.WORKLOAD_SECRET_ID)
-    document_of_policy = make_document(policy, project.settings.channel) if policy else b""
-    if policy:
-        size = _annotation_bytes(obj, document_of_policy, project.settings.channel)
-        if size > _ANNOTATION_BYTES:
-            place = location(document, workloads.template_path(document.obj))
-            message = (
-                f"{workloads.workload_key(obj)} gets annotations of {size:,} bytes, expected at most"
-                f" {_ANNOTATION_BYTES:,}; most of them are its policy"
-            )
-            raise FindingsError(
-                [*findings, Finding(catalogue.ANNOTATIONS_TOO_LARGE, place, message)]
-            )
     head = Head(
         policy_sha256=policy_hash_hex(document_of_policy) if policy else "",
         sans=default_sans(document.name, settings.sans if settings is not None else ()),
@@ -98,11 +92,38 @@ def derive(
     return Work(head=head, obj=obj, policy=policy)
 
 
-def _annotation_bytes(obj: Mapping[str, Any], document: bytes, channel: Channel) -> int:
-    """Return the size of the pod's annotations with its policy, as the API server counts: names and values."""
-    key, value = annotation_of(document, channel)
-    given = {**workloads.annotations(obj), key: value}
-    return sum(len(name.encode()) + len(text.encode()) for name, text in given.items())
+def _size_findings(
+    project: Project, prepared: PreparedWorkload, policy_document: bytes, said: Iterable[Finding]
+) -> list[Finding]:
+    """Return the finding on a pod whose annotations the API server refuses once it has its policy.
+
+    said: one on the annotations without a policy is enough.
+    """
+    settings = project.settings
+    key, value = annotation_of(policy_document, settings.channel)
+    own = workloads.mapping_at(workloads.pod_metadata(prepared.obj), "annotations")
+    size = annotation_bytes(own) + len(key) + len(value)
+    if settings.release.id_blocks_on(settings.platform) is not None:
+        for product in platform(settings.platform).products:
+            size += sum(len(prefix + product) for prefix in ID_PREFIXES) + _ID_BLOCK_BYTES
+    is_said = any(finding.entry == catalogue.ANNOTATIONS_TOO_LARGE for finding in said)
+    if size <= LIMIT_BYTES or is_said:
+        return []
+    message = (
+        f"{workloads.workload_key(prepared.obj)} gets annotations of {size:,} bytes, expected at most {LIMIT_BYTES:,};"
+        f" its policy has {len(value):,} of them"
+    )
+    place = location(prepared.document, workloads.template_path(prepared.document.obj))
+    return [Finding(catalogue.ANNOTATIONS_TOO_LARGE, place, message)]
+
+
+def _lacks_only_facts(found: Iterable[Finding]) -> bool:
+    """Return whether all errors are on facts of images, without which a policy is smaller, but complete otherwise."""
+    return all(
+        finding.entry == catalogue.IMAGE_FACTS
+        for finding in found
+        if finding.severity is Severity.ERROR
+    )
 
 
 def _vcpus(project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]) -> int:
@@ -110,17 +131,6 @@ def _vcpus(project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]
     if settings.release.id_blocks_on(settings.platform) is None:
         return 1
     return vcpus_of(workloads.pod_spec(limit_ranges(project, workload, lock).admitted(obj)))
-
-
-def _expectations(
-    project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]
-) -> "tuple[PolicyData | None, list[Finding]]":
-    """Return what the policy is made of, None if a finding is an error, and the findings at their lines."""
-    try:
-        expectations = expectations_of(project, workload, lock, obj)
-    except FindingsError as error:
-        return None, list(error.findings)
-    return expectations, list(expectations.findings)
 
 
 def _rendered(expectations: "PolicyData") -> bytes:
@@ -154,10 +164,10 @@ def _is_around(outer: Finding, inner: Finding) -> bool:
 
 def expectations_of(
     project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]
-) -> "PolicyData":
-    """Return what a workload's policy is made of; obj: prepared, with its images pinned.
+) -> "tuple[PolicyData, list[Finding]]":
+    """Return what a workload's policy is made of, and all findings; obj: prepared, with its images pinned.
 
-    Raises FindingsError with all findings if at least one is an error.
+    With an error among the findings it is incomplete and must not become a policy.
     """
     from contrast_tasks.policy.derive import expect
     from contrast_tasks.policy.profiles import profile_of
@@ -186,8 +196,7 @@ def expectations_of(
     profile = profile_of(settings.release, platform(settings.platform))
     broken = _broken_configs(project, workload, lock)
     expectations = expect(given, profile, findings)
-    raise_errors((*broken, *expectations.findings))
-    return expectations
+    return expectations, [*broken, *expectations.findings]
 
 
 def _locked(lock: Lock, reference: str) -> LockedImage | None:

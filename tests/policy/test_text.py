@@ -73,6 +73,37 @@ def test_long_values_are_broken_and_still_enforced(value: str, engine: str) -> N
     assert parse_policy(policy)["containers"][1]["env"]["fixed"]["LONG"] == text
 
 
+def quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_IP = "valueFrom: {fieldRef: {fieldPath: status.podIP}}"
+_NOISE = 'é"\\\\`,] \U0001f600' * 300
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        f"env: [{{name: IP, {_IP}}}, {{name: A, value: {quoted(_NOISE + '$(IP)')}}}]",
+        f"env: [{{name: IP, {_IP}}}], args: [{quoted(_NOISE + '$(IP)' + _NOISE)}]",
+        f"command: [{quoted(_NOISE)}, {quoted(_NOISE)}]",
+        f"workingDir: {quoted('/' + _NOISE)}",
+        f"livenessProbe: {{exec: {{command: [a, {quoted(_NOISE)}]}}}}",
+        f"volumeMounts: [{{name: v, mountPath: {quoted('/' + 'é/' * 1200 + 'x')}}}]",
+        f"args: {quoted(['x' * 20] * 300)}",
+    ],
+    ids=["pattern", "args-pattern", "args", "folder", "probe", "mount", "list"],
+)
+def test_whatever_is_long_is_broken_and_still_allowed(fields: str, engine: str) -> None:
+    data = one_container(fields, pod="volumes: [{name: v, emptyDir: {medium: Memory}}]")
+
+    policy = render_policy(data)
+
+    assert max(map(len, policy.decode().splitlines())) < 1000
+    assert denials(policy, life_of(data), engine=engine) == ()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "engine"),
     rest_swept(

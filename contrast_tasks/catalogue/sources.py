@@ -240,6 +240,21 @@ IMAGE_STORE_ABSENT = define(
     "the settings ask for image stores, which the runtime's release does not have",
     "remove defaults.image_store and --inject-image-store, or set a later release under [runtime]",
 )
+GUEST_PULLS_ABSENT = define(
+    "G070 guest-pulls-absent error",
+    "the settings say how guests pull images, and guests of the platform or release are not told",
+    "remove [guest_pulls], or set a release from v1.15 and a metal platform",
+)
+GUEST_PULLS_UNSAFE = define(
+    "G070 guest-pulls-unsafe error",
+    "guests would send credentials to a registry that shows no certificate",
+    "remove skip_verify and name the registry's certificate authority, or set credentials = false",
+)
+STORE_SIZE_CONFLICT = define(
+    "G040 store-size-conflict error",
+    "the size of an image store has two values in two places",
+    "keep one of the two",
+)
 ANNOTATIONS_TOO_LARGE = define(
     "G081 annotations-size error",
     "the annotations of a pod are larger than the API server accepts",

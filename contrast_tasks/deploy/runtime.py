@@ -68,6 +68,42 @@ def render_runtime(
     is for AKS only. target: the distribution of Kubernetes on the nodes of a metal platform, k3s or rke2. Raises UsageError
     for an argument that does not suit release or platform.
     """
+    _check(platform, handler, release, installer, target)
+    is_aks = not platform.pulls_in_guest
+    if is_aks != (snapshotter is not None):
+        wanted = "needs --snapshotter" if is_aks else "has no snapshotter of its own"
+        again = f"runtime --installer {installer}{' --snapshotter IMAGE' if is_aks else ''}"
+        raise UsageError(
+            f"platform {platform.name} {wanted}", hint=f"write it as '{command(again)}'"
+        )
+    if snapshotter is not None:
+        _check_digest("--snapshotter", snapshotter)
+    return _render(
+        platform,
+        handler,
+        release,
+        target,
+        installer=installer,
+        snapshotter=snapshotter or "",
+        is_removal=False,
+    )
+
+
+def render_uninstall(
+    platform: Platform, handler: str, release: Release, *, installer: str, target: str = ""
+) -> str:
+    """Return the YAML of what removes the runtime from the nodes; arguments and errors as for `render_runtime`.
+
+    installer: our own node installer, for no release of the reference product removes anything. The runtime's resources are
+    deleted first, so that nothing starts anew and the installer does not come back.
+    """
+    _check(platform, handler, release, installer, target)
+    return _render(
+        platform, handler, release, target, installer=installer, snapshotter="", is_removal=True
+    )
+
+
+def _check(platform: Platform, handler: str, release: Release, installer: str, target: str) -> None:
     if platform.tee == "simulated":
         raise UsageError(
             "platform local has no runtime, its pods are processes",
@@ -78,25 +114,26 @@ def render_runtime(
             f"the runtime's name is {handler}, expected {HANDLER_PREFIX}{platform.name}-<8 hex digits>",
             hint="give --handler, or a file of reference values that names the release they are of",
         )
-    is_aks = not platform.pulls_in_guest
-    if is_aks != (snapshotter is not None):
-        wanted = "needs --snapshotter" if is_aks else "has no snapshotter of its own"
-        again = f"runtime --installer {installer}{' --snapshotter IMAGE' if is_aks else ''}"
-        raise UsageError(
-            f"platform {platform.name} {wanted}", hint=f"write it as '{command(again)}'"
-        )
-    for name, image in (("--installer", installer), ("--snapshotter", snapshotter)):
-        if image is not None and parse_reference(image).digest is None:
-            raise UsageError(
-                f"{name} is {image}, expected an image with its digest",
-                hint="what installs the runtime is root on every node: write NAME@sha256:<digest>",
-            )
+    _check_digest("--installer", installer)
     if target and target not in release.installer.targets:
         known = ", ".join(release.installer.targets) or "none"
         raise UsageError(
             f"--target is {target}, expected one that release {release.name} has: {known}",
             hint="write the ConfigMap contrast-node-installer-target-config yourself, or leave --target out",
         )
+
+
+def _check_digest(option: str, image: str) -> None:
+    if parse_reference(image).digest is None:
+        raise UsageError(
+            f"{option} is {image}, expected an image with its digest",
+            hint="what installs the runtime is root on every node: write NAME@sha256:<digest>",
+        )
+
+
+def _render(
+    platform: Platform, handler: str, release: Release, target: str, **more: str | bool
+) -> str:
     return _template().render(
         handler=handler,
         release=release.name,
@@ -104,9 +141,8 @@ def render_runtime(
         target=next((each for each in TARGETS if each.name == target), None),
         display=platform.canonical,
         overhead_mib=guest_memory_mib(platform) + _HOST_MIB,
-        node_selector=_AKS_SELECTOR if is_aks else "",
-        installer=installer,
-        snapshotter=snapshotter or "",
+        node_selector="" if platform.pulls_in_guest else _AKS_SELECTOR,
+        **more,
     )
 
 

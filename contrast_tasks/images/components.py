@@ -1,7 +1,7 @@
 """The images of our own containers: what starts in each, and which packages it needs on a cluster.
 
-Python, the packet filter, and the programs that the containers call; nothing else. `sh`, `sleep` and `test` are what probes
-and the container of an image store call.
+Python, the packet filter, and the programs that the containers call; nothing else, and no shell. `test` is what startup probes
+call.
 """
 
 from contrast_tasks.images.documents import ImageConfig
@@ -39,8 +39,7 @@ def component_recipes() -> tuple[ImageRecipe, ...]:
             names.initializer,
             "contrast_tasks.guest.initializer",
             packages=("cryptsetup-bin", "e2fsprogs", "mount", "libgcc-s1", "busybox-static"),
-            # `sh` and `sleep` for the container of an image store, `test` for the probe of an encrypted volume.
-            applets=("sh", "sleep", "test"),
+            applets=("test",),
         ),
         _component(
             names.service_mesh,

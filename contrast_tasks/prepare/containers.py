@@ -24,7 +24,6 @@ from contrast_tasks.settings.model import Settings
 _INITIALIZER_MIB: Final = 64
 _SIDECAR_MIB: Final = 96
 _SECURE_PV: Final = Memory(request_mib=100)
-_DEFAULT_STORE_SIZE: Final = "10Gi"
 # Our image has an interpreter and no shell.
 _HOLD: Final = ["python3", "-c", "import signal; signal.pause()"]
 
@@ -85,7 +84,7 @@ class Containers(Record):
         return _ordered(container)
 
     def image_store(self, size: str | None) -> tuple[Container, Container]:
-        """Return the container that holds the image store, and the store's volume; size: by default 10Gi."""
+        """Return the container that holds the image store, and the store's volume; size: by default that of the settings."""
         container, volume = _template("image-store"), _template("image-store-volume")
         container["image"] = self.settings.components.initializer
         if not self.settings.components.are_reference:
@@ -96,7 +95,7 @@ class Containers(Record):
                 form, _INITIALIZER_MIB, self.memory.initializer_mib
             )
         claim = volume["ephemeral"]["volumeClaimTemplate"]["spec"]
-        claim["resources"]["requests"]["storage"] = size or _DEFAULT_STORE_SIZE
+        claim["resources"]["requests"]["storage"] = size or self.settings.image_store_size
         return _ordered(container), volume
 
     def folder(self, name: str) -> Container:

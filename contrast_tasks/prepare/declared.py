@@ -17,6 +17,7 @@ from contrast_tasks.kube.index import FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
+from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.limit_ranges import LimitRanges
 from contrast_tasks.settings.model import (
     Settings,
@@ -53,9 +54,21 @@ def apply(
     if declared is not None:
         for key, value in declared_annotations(declared).items():
             place = workloads.read_place(obj, settings.release.annotations_at)
-            _annotation(subject, obj, (*place, key), value, declared.place(_SETTING_OF[key]))
+            _annotation(subject, obj, (*place, key), value, at=declared.place(_SETTING_OF[key]))
+        _store_size(subject, obj, declared)
         _environment(spec, declared.env)
     return obj
+
+
+def _store_size(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -> None:
+    """Declare the size of the workload's image store, which is read on the pod template in every release."""
+    if declared.image_store_size is None:
+        return
+    path = (*workloads.annotation_places(obj)[0], annotations.IMAGE_STORE_SIZE)
+    place = declared.place("image_store_size")
+    _annotation(
+        subject, obj, path, declared.image_store_size, at=place, entry=catalogue.STORE_SIZE_CONFLICT
+    )
 
 
 def declared_places(declared: WorkloadSettings | None) -> dict[str, Location]:
@@ -184,10 +197,16 @@ def declared_annotations(declared: WorkloadSettings) -> dict[str, str]:
 
 
 def _annotation(
-    subject: Subject, obj: dict[str, Any], path: tuple[str, ...], value: str, declared: Location
+    subject: Subject,
+    obj: dict[str, Any],
+    path: Path,
+    value: str,
+    *,
+    at: Location,
+    entry: catalogue.Entry = catalogue.MESH_ANNOTATION_CONFLICT,
 ) -> None:
     """Declare an annotation at its path for the release; a value that the file has wins, if it is the same."""
-    key = path[-1]
+    key = str(path[-1])
     places = workloads.annotation_places(obj)
     found = [
         (place, workloads.annotations_at(obj, place)[key])
@@ -198,9 +217,9 @@ def _annotation(
         if present != value:
             where = location(subject.document, (*place, key))
             subject.report(
-                catalogue.MESH_ANNOTATION_CONFLICT,
+                entry,
                 (*place, key),
-                f"the annotation {key} is {present!r} at {where}, and {value!r} at {declared};"
+                f"the annotation {key} is {present!r} at {where}, and {value!r} at {at};"
                 " expected one value",
                 "change one of the two",
             )
@@ -235,8 +254,8 @@ def _variables(container: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [entry for _, entry in workloads.mappings_at(container, "env")]
 
 
-def _put(obj: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    *steps, last = path
+def _put(obj: dict[str, Any], path: Path, value: Any) -> None:
+    *steps, last = map(str, path)
     for step in steps:
         if not isinstance(obj.get(step), dict):
             obj[step] = {}

@@ -1,7 +1,8 @@
 """What the settings say about images and stores, against the version of this tool and the runtime's release (G070, G090)."""
 
-from contrast_tasks import __version__, catalogue
+from contrast_tasks import __version__, catalogue, platforms
 from contrast_tasks.annotations import ROLE_COORDINATOR
+from contrast_tasks.declare.problems import dotted
 from contrast_tasks.errors import ImageError
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
@@ -82,4 +83,32 @@ def impossible_store(settings: Settings) -> list[Finding]:
             settings.where("defaults.image_store"),
             f"defaults.image_store is true, and release {settings.release.name} has no image store; expected false",
         )
+    ]
+
+
+def impossible_pulls(settings: Settings) -> list[Finding]:
+    """Return findings on [guest_pulls]: what guests of platform or release are not told, and what is unsafe."""
+    pulls = settings.guest_pulls
+    if not pulls.is_declared:
+        return []
+    declared = [key for key in settings.origins if key.startswith("guest_pulls.")]
+    where = settings.where(declared[0] if declared else "guest_pulls")
+    release, platform = settings.release, settings.platform
+    is_read = (
+        release.installer.has_imagepuller_config and platforms.platform(platform).pulls_in_guest
+    )
+    if settings.is_local or not is_read:
+        message = (
+            f"[guest_pulls] says how guests pull images, and guests of platform {platform} with release"
+            f" {release.name} are not told"
+        )
+        return [Finding(catalogue.GUEST_PULLS_ABSENT, where, message)]
+    return [
+        Finding(
+            catalogue.GUEST_PULLS_UNSAFE,
+            settings.where(dotted(("guest_pulls", "registries", name, "skip_verify"))),
+            f"guests log in to {name} and do not verify it (skip_verify); expected credentials = false",
+        )
+        for name, access in sorted(pulls.registries.items())
+        if access.skip_verify and access.credentials and not name.startswith(".")
     ]

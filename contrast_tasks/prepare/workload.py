@@ -132,6 +132,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
         *declared.unknown_workloads(indexes, settings),
         *versions.other_versions(settings),
         *versions.impossible_store(settings),
+        *versions.impossible_pulls(settings),
         *support.check_project(indexes, settings, is_confidential),
         *mesh.check_topology(indexes, settings),
     ]

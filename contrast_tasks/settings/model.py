@@ -26,6 +26,7 @@ from contrast_tasks.records import Member, Record, member
 from contrast_tasks.releases.choose import default_for, row_of
 from contrast_tasks.releases.table import LOCAL, RELEASES, Channel, Release
 from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.guest_pulls import GuestPullSettings
 from contrast_tasks.settings.values import (
     ADDRESS,
     HANDLER,
@@ -37,6 +38,7 @@ from contrast_tasks.settings.values import (
     QUANTITY,
     RELEASE,
     SAN,
+    STORE_SIZE,
     VARIABLE,
     WORKLOAD_KEY,
 )
@@ -79,6 +81,11 @@ class WorkloadSettings(Record):
         QUANTITY, "memory request and limit of main containers that have neither", default=None
     )
     runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
+    image_store_size: str | None = member(
+        STORE_SIZE,
+        'size of the volume that images are unpacked into, if pods get one; "0" for none',
+        default=None,
+    )
     secret_id: str | None = member(
         TEXT, "the name that the workload secret is derived from", default=None
     )
@@ -191,6 +198,12 @@ class Settings(Record):
         name="defaults.image_store",
         default=None,
     )
+    image_store_size: str = member(
+        QUANTITY,
+        "size of that volume",
+        name="defaults.image_store_size",
+        default="10Gi",
+    )
     isolation: str = member(
         one_of("auto", "namespaces", "processes"),
         "what pods of platform local are: namespaces of this machine, or its processes; auto takes namespaces where they can"
@@ -217,6 +230,9 @@ class Settings(Record):
         default="https://deb.debian.org/{archive}",
     )
     components: ComponentSettings = member(ComponentSettings, "", default=ComponentSettings())
+    guest_pulls: GuestPullSettings = member(
+        GuestPullSettings, "", name="guest_pulls", default=GuestPullSettings()
+    )
     include_coordinator: bool = member(
         BOOL,
         "whether to add the Coordinator's resources if no source has them; not with output.in_place",

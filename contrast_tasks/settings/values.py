@@ -74,6 +74,12 @@ SAN = Leaf(
     sans.SCHEMA,
 )
 QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
+STORE_SIZE = text('a quantity such as "10Gi", or "0" for none', rf"0|{MEMORY_PATTERN}")
+# What pulls images in the guest matches no ports and no addresses. Source: docs/internals/runtime.md 10.
+REGISTRY = text(
+    "the host name of a registry without a port, `.example` for those below one, or `.` for all others",
+    rf"\.|\.?(?:{_NAME}\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?",
+)
 WORKLOAD_KEY = text(
     '"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of ' + ", ".join(_KINDS),
     rf"(?:{_NAME}/)?(?:{'|'.join(_KINDS)})/{_NAME}(?:\.{_NAME})*",

@@ -299,6 +299,7 @@ def _common(project: Project) -> dict[str, str]:
         "[defaults] initializer": settings.initializer,
         "[defaults] service_mesh": settings.service_mesh,
         "[defaults] image_store": settings.image_store,
+        "[defaults] image_store_size": settings.image_store_size,
         "[components] reference": components.are_reference,
         "[components] initializer": components.initializer,
         "[components] service_mesh": components.service_mesh,

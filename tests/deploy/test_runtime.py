@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from contrast_tasks.deploy.runtime import render_runtime
+from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
 from contrast_tasks.errors import UsageError
 from contrast_tasks.platforms import PLATFORMS, platform
 from contrast_tasks.releases.choose import newest_with
-from contrast_tasks.releases.table import V1_12, V1_13, V1_21, Release
+from contrast_tasks.releases.table import RELEASES, V1_12, V1_13, V1_21, Release
 
 DIGEST = "@sha256:" + "ab" * 32
 INSTALLER, SNAPSHOTTER = f"example.org/node-installer{DIGEST}", f"example.org/snapshotter{DIGEST}"
@@ -172,4 +172,56 @@ def test_a_distribution_that_the_release_does_not_know_is_refused(
             installer=INSTALLER,
             snapshotter=None,
             target=target,
+        )
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
+def test_every_platform_of_every_release_is_installed_and_removed(release: Release) -> None:
+    for name in release.platforms:
+        if name == "local":
+            continue
+        snapshotter = SNAPSHOTTER if name.startswith("aks") else None
+        installed = list(
+            yaml.safe_load_all(
+                render_runtime(
+                    platform(name),
+                    handler(name),
+                    release,
+                    installer=INSTALLER,
+                    snapshotter=snapshotter,
+                )
+            )
+        )
+        removed = list(
+            yaml.safe_load_all(
+                render_uninstall(platform(name), handler(name), release, installer=INSTALLER)
+            )
+        )
+
+        assert [each["kind"] for each in installed][:2] == ["RuntimeClass", "DaemonSet"]
+        assert [each["kind"] for each in removed] == ["DaemonSet"]
+        assert removed[0]["metadata"]["name"] == f"{handler(name)}-nodeuninstaller"
+        (container,) = removed[0]["spec"]["template"]["spec"]["initContainers"]
+        assert container["command"] == [
+            *("/bin/node-installer", "--uninstall", "--handler", handler(name)),
+            platform(name).canonical,
+        ]
+
+
+@pytest.mark.parametrize("target", ["k3s", "rke2"])
+def test_what_removes_the_runtime_finds_containerd_where_what_installs_it_does(target: str) -> None:
+    name = "metal-qemu-snp"
+
+    _, config = yaml.safe_load_all(
+        render_uninstall(platform(name), handler(name), V1_21, installer=INSTALLER, target=target)
+    )
+
+    assert config["metadata"]["name"] == "contrast-node-installer-target-config"
+    assert target in config["data"]["containerd-config-path"]
+
+
+def test_an_installer_without_a_digest_removes_nothing() -> None:
+    with pytest.raises(UsageError, match="expected an image with its digest"):
+        render_uninstall(
+            platform("metal-qemu-snp"), handler("metal-qemu-snp"), V1_21, installer="x:v1"
         )

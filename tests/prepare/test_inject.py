@@ -8,14 +8,28 @@ import pytest
 from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.prepare.memory import ImageMemory
+from contrast_tasks.prepare.versions import impossible_pulls
 from contrast_tasks.prepare.workload import Prepared, prepare
 from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 
 PREFIX = "contrast.edgeless.systems/"
 MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
 # In other containers than the injected ones, from v1.20.
 READ_ONLY = {**MOUNT, "readOnly": True}
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      runtimeClassName: contrast-cc
+      containers:
+        - {name: web, image: web}
+"""
 SETTINGS = Settings(
     root=Path(),
     platform="local",
@@ -468,3 +482,93 @@ def test_our_images_find_room_in_a_guest_that_pulls_them(release: str) -> None:
     assert first["resources"]["requests"] == {"memory": "264Mi"}
     assert ("limits" in first["resources"]) is (release == "v1.21.0")
     assert ("resources" in last) is (release == "v1.21.0")
+
+
+def test_the_settings_say_how_large_a_store_is() -> None:
+    result = prepared(settings=METAL.replace(image_store_size="25Gi"))
+
+    claim = spec_of(result)["volumes"][-1]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert claim["resources"] == {"requests": {"storage": "25Gi"}}
+
+
+def settings_with(tmp_path: Path, text: str) -> Settings:
+    (tmp_path / "contrast.toml").write_text(
+        f'platform = "metal-qemu-snp"\nsources = ["d"]\nruntime.release = "v1.21.0"\n{text}'
+    )
+    return load_settings(tmp_path, environ={})
+
+
+def test_a_workload_says_how_large_its_store_is(tmp_path: Path) -> None:
+    settings = settings_with(
+        tmp_path,
+        'defaults.image_store = true\n[workloads."Deployment/web"]\nimage_store_size = "50Gi"\n',
+    )
+
+    result = prepared(text=DEPLOYMENT, settings=settings)
+
+    template = result.obj["spec"]["template"]
+    # docs/internals/releases.md 6: read on the pod template.
+    assert template["metadata"]["annotations"][f"{PREFIX}image-store-size"] == "50Gi"
+    claim = template["spec"]["volumes"][-1]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert claim["resources"] == {"requests": {"storage": "50Gi"}}
+
+
+def test_a_workload_can_do_without_a_store_by_the_settings(tmp_path: Path) -> None:
+    settings = settings_with(
+        tmp_path,
+        'defaults.image_store = true\n[workloads."Deployment/web"]\nimage_store_size = "0"\n',
+    )
+
+    spec = prepared(text=DEPLOYMENT, settings=settings).obj["spec"]["template"]["spec"]
+
+    assert [each["name"] for each in spec["initContainers"]] == ["contrast-initializer"]
+
+
+def test_two_sizes_of_a_store_are_refused_with_both_places(tmp_path: Path) -> None:
+    settings = settings_with(
+        tmp_path,
+        'defaults.image_store = true\n[workloads."Deployment/web"]\nimage_store_size = "1Gi"\n',
+    )
+    text = DEPLOYMENT.replace(
+        "metadata: {labels", f"metadata: {{annotations: {{{PREFIX}image-store-size: 2Gi}}, labels"
+    )
+
+    found = prepared(text=text, settings=settings).findings
+
+    (finding,) = [each for each in found if each.rule == "store-size-conflict"]
+    assert finding.code == "G040"
+    assert "is '2Gi' at web.yml:" in finding.message
+    assert "'1Gi' at contrast.toml:6" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("release", "platform", "rules"),
+    [
+        # docs/internals/releases.md 4: the Secret is read from v1.15 on.
+        ("v1.13.0", "metal-qemu-snp", ["guest-pulls-absent"]),
+        ("v1.15.0", "metal-qemu-snp", []),
+        ("v1.21.0", "metal-qemu-tdx", []),
+        ("v1.12.0", "aks-clh-snp", ["guest-pulls-absent"]),
+        ("v1.21.0", "local", ["guest-pulls-absent"]),
+    ],
+)
+def test_credentials_for_guests_that_are_not_told_are_an_error(
+    tmp_path: Path, release: str, platform: str, rules: list[str]
+) -> None:
+    (tmp_path / "contrast.toml").write_text(
+        f'platform = "{platform}"\nsources = ["d"]\nruntime.release = "{release}"\n'
+        '[guest_pulls.registries."r.example"]\ncredentials = true\n'
+    )
+
+    found = impossible_pulls(load_settings(tmp_path, environ={}))
+
+    assert [each.rule for each in found] == rules
+    assert [str(each.where) for each in found] == ["contrast.toml:5"] * len(rules)
+
+
+def test_credentials_for_a_registry_without_a_certificate_are_an_error(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, '[guest_pulls.registries."r.example"]\nskip_verify = true\n')
+
+    (finding,) = impossible_pulls(settings)
+
+    assert (finding.rule, str(finding.where)) == ("guest-pulls-unsafe", "contrast.toml:5")

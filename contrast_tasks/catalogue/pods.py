@@ -65,6 +65,11 @@ SERVICE_LINK = define(
     "the kubelet sets a variable for a Service, and an image or another Service of the namespace has it too",
     advice="set enableServiceLinks: false in the pod, give the variable under env of the container, or rename the Service",
 )
+GROUP_WITHOUT_USER = define(
+    "G219 group-without-user error",
+    "a pod as a whole has a group and no user, so containerd makes no sandbox for it",
+    "add runAsUser beside it, or move runAsGroup to the containers",
+)
 ENV_NAME = define(
     "G211 env-name error",
     "the name of an environment variable is malformed",

@@ -5,6 +5,7 @@ They need neither settings nor other documents, so they run when a file is read,
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ _DATA: Final[Mapping[str, Mapping[str, bool]]] = {
     "ConfigMap": {"data": False, "binaryData": True},
     "Secret": {"data": True, "stringData": False},
 }
+# Source: Kubernetes, apimachinery, util/validation: IsConfigMapKey.
+_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_NO_KEYS: Final = (".", "..")
 # Where custom resources usually have the spec of the pods that their controllers make.
 _POD_SPECS: Final[tuple[Path, ...]] = (
     ("spec",),
@@ -53,6 +57,11 @@ def _check_data(subject: Subject, member: str, *, is_base64: bool) -> None:
         return
     for key, value in found.items():
         place = (member, key)
+        if not _KEY.fullmatch(key) or key in _NO_KEYS:
+            message = (
+                f"{member} has the key {key[:40]!r}, expected letters, digits, '-', '_' and '.'"
+            )
+            subject.report(catalogue.FIELD_TYPE, place, message, "rename it; Kubernetes refuses it")
         if not isinstance(value, str):
             message = f"{member}.{key} is not a string"
             subject.report(catalogue.FIELD_TYPE, place, message, "put the value in quotes")

@@ -58,6 +58,11 @@ def pause_user(image: ImageFacts, pod_security: Place) -> User:
         uid, gid = pod_uid, 0
     if pod_gid is not None:
         gid = pod_gid
+        if pod_uid is None:
+            pod_security.at("runAsGroup").report(
+                catalogue.GROUP_WITHOUT_USER,
+                f"the pod as a whole has runAsGroup {gid} and no runAsUser, so containerd makes no sandbox for it",
+            )
     gids = {gid}
     if not image.user and pod_uid is None:
         gids |= _extra_groups(pod_security)

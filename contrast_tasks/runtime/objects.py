@@ -109,7 +109,8 @@ class Namespace:
 
 
 def _decoded(value: str, pointer: str) -> bytes:
+    # Go's decoder passes over line breaks.
     try:
-        return base64.b64decode(value, validate=True)
+        return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
     except binascii.Error as err:
         raise DecodeError(f"{pointer}: found text that is not base64") from err

@@ -39,3 +39,24 @@ def test_34_the_account_files_of_the_upper_layer_count(reported: Reported) -> No
 
 def test_36_the_account_files_of_a_zstd_layer_are_read(reported: Reported) -> None:
     assert "app:x:1000:1000::/:" in locked(reported("36-zstd-layer")).passwd
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "30-config-without-platform",
+        "33-amd64-variants",
+        "34-absolute-names-in-layer",
+        "36-zstd-layer",
+        "38-layout-tag-only",
+        "38b-layout-tag-with-capitals",
+    ],
+)
+def test_a_policy_is_made_of_the_image_with_one_remark(reported: Reported, case: str) -> None:
+    """The images name a user, whom only nodes that see the image's files can look up."""
+    shown = reported(case).run("generate")
+
+    assert shown.code == 0, shown.err
+    found = [line for line in shown.err.splitlines() if line.startswith("deployment/")]
+    assert len(found) == 1
+    assert found[0].startswith("deployment/a.yml:10: warning[G217 image-user-name]: ")

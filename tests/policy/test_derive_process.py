@@ -577,6 +577,14 @@ def test_the_pause_container_has_the_pods_or_its_own_identity(
     assert (user.uid, user.gid, user.gids) == expected
 
 
+def test_a_group_without_a_user_makes_no_sandbox() -> None:
+    """As containerd says; of a container it takes the user of its image (testdata/oci, user-group-no-user)."""
+    pod = "securityContext: {runAsGroup: 6}"
+
+    assert codes("", pod=pod) == [("G219", "/spec/securityContext/runAsGroup")]
+    assert one_container("securityContext: {runAsGroup: 6}").findings == ()
+
+
 # Rights.
 
 

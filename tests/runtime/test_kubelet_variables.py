@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contrast_tasks.runtime.kubelet.expansion import expand
+from contrast_tasks.runtime.objects import Namespace
 from tests.fakes.runtime import IMAGE, UID, app, node_with, pod_of, refusal
 
 CONFIG = {"kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a": "1", "b.c": "2"}}
@@ -267,3 +268,9 @@ def test_a_limit_that_is_not_set_is_what_the_node_has(limits: dict[str, int]) ->
     env = app(pod, node=node_with("2.4.2", memory_bytes=4096))["process"]["env"]
 
     assert "K=4096" in env
+
+
+def test_line_breaks_in_base64_are_passed_over_as_by_the_decoder_of_go() -> None:
+    secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"K": "YWJj\nZA==\n"}}
+
+    assert Namespace([secret], "default").config("Secret", "s") == {"K": b"abcd"}

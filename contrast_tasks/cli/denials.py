@@ -63,18 +63,27 @@ def _explained(name: str, text: str, policy: str | None, context: Context) -> di
     """Return the number of requests in a text, the workload, and the denied requests with their reasons, as JSON values."""
     from contrast_tasks.policy.agent_log import find_denials, read_log
     from contrast_tasks.policy.explain import explain, explain_text
+    from contrast_tasks.steps.denials import SeveralWorkloadsError, traces_of_text
 
     requests = list(read_log(text))
     if not requests and not find_denials(text):
         raise _without_denial(name, text)
-    workload = _workload(policy, requests, text, context)
-    rego = _policy(policy or "", workload, context)
-    found = explain(rego, requests) if requests else explain_text(rego, text)
+    workload, candidates = None, ""
+    try:
+        workload = _workload(policy, requests, text, context)
+    except SeveralWorkloadsError as error:
+        # What holds for every policy can be said all the same, if the text names no container.
+        if requests or traces_of_text(text).containers:
+            raise
+        candidates = error.keys
+    rego = None if candidates else _policy(policy or "", workload, context)
+    found = explain(rego, requests) if requests and rego else explain_text(rego, text)
     if workload is not None:
         found = _with_origins(found, workload, context)
     return {
         "requests": len(requests),
         "workload": "" if workload is None else workload.key,
+        **({"candidates": candidates} if candidates else {}),
         "denied": [denial.to_json() for denial in found],
     }
 
@@ -167,13 +176,26 @@ def _read_file(path: Path) -> bytes:
         raise UsageError(f"cannot read {path.name}: {(err.strerror or '').lower()}") from err
 
 
+def _counted(denied: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """Return each denial with the number of times that it is repeated at once."""
+    counted: list[tuple[dict[str, Any], int]] = []
+    for each in denied:
+        if counted and counted[-1][0] == each:
+            counted[-1] = (each, counted[-1][1] + 1)
+        else:
+            counted.append((each, 1))
+    return counted
+
+
 def text_lines(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the explanation as lines for people."""
-    for denied in result["denied"]:
+    for denied, times in _counted(result["denied"]):
         container = denied["container"]
         suffix = f" of {container}" if container not in {"", "-", "?"} else ""
         where = f" in {result['workload']}" if result["workload"] else ""
-        yield f"{denied['kind']}{suffix}{where} is denied"
+        yield f"{denied['kind']}{suffix}{where} is denied{f' {times} times' if times > 1 else ''}"
+        if "candidates" in result:
+            yield f"  of one of {result['candidates']}; name it with --policy to see what its policy expects"
         if not denied["reasons"]:
             yield "  none of our rules allows this request"
         for reason in denied["reasons"]:

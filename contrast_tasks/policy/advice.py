@@ -4,7 +4,8 @@ What the pod decides can be changed in its YAML. What an honest runtime never as
 says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from contrast_tasks.policy.advice_host import BY_HOST
 from contrast_tasks.policy.advice_pod import BY_POD
@@ -66,6 +67,26 @@ _UNKNOWN = Check(
     "the code is cut off, or of another version",
     "none here: use the contrast-tasks that wrote the policy",
 )
+
+
+_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
+
+
+def change_of(check: Check, code: str, names: Sequence[str], expected: Any) -> str:
+    """Return the smallest change that would allow what a code denies; names: what it concerns. expected: values by name."""
+    known = [
+        name for name in names if isinstance(expected, Mapping) and expected.get(name) is not None
+    ]
+    if code == "E_ENV" and known and len(known) == len(names):
+        return (
+            f"write the value that is asked for where it comes from, if it is meant; then {AGAIN}"
+        )
+    if code == "E_MOUNT_MISSING" and names:
+        if all(name == _TOKEN for name in names):
+            return f"set automountServiceAccountToken of the pod to false; then {AGAIN}"
+        if _TOKEN not in names:
+            return f"take it out of volumeMounts of the container, if it is not meant; then {AGAIN}"
+    return check.change
 
 
 def known_codes() -> frozenset[str]:

@@ -6,9 +6,8 @@ LINUX: Final = "OCI/Linux/"
 PROCESS: Final = "OCI/Process/"
 MOUNTS: Final = ("OCI/Mounts",)
 STORAGES: Final = ("storages",)
-NEVER: Final = (
-    "none should: no supported runtime asks for this, so somebody on the host changed the request"
-)
+NEVER_BEGINS: Final = "none should"
+NEVER: Final = f"{NEVER_BEGINS}: no supported runtime asks for this, so somebody on the host changed the request"
 NEWER: Final = "none here: update contrast-tasks if the runtime is newer than it, then generate and set the manifest again"
 RUNTIME: Final = "set [runtime] release in contrast.toml to the release that runs on the nodes, then generate again"
 AGAIN: Final = "generate, apply the YAML that it writes, and set the manifest"

@@ -4,19 +4,20 @@ A denial contains only codes and names, because the host reads it. This result c
 of the deployment.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from contrast_tasks.agent_messages import Request, unknown_members
-from contrast_tasks.policy.advice import check_of
+from contrast_tasks.policy.advice import change_of, check_of
 from contrast_tasks.policy.agent_log import Denial, find_denials
-from contrast_tasks.policy.check import Check
+from contrast_tasks.policy.check import NEVER_BEGINS, Check
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.names import CRI_PREFIX
 from contrast_tasks.policy.text import parse_policy
 
 _ANNOTATIONS = "OCI/Annotations"
 _PULL = "image_guest_pull"
+_UNKNOWN_CONTAINER = "E_SELECT"
 
 
 class Reason(NamedTuple):
@@ -75,26 +76,50 @@ def explain(
     return tuple(found)
 
 
-def explain_text(policy: bytes, text: str) -> tuple[Explanation, ...]:
+def explain_text(policy: bytes | None, text: str) -> tuple[Explanation, ...]:
     """Return the reasons of the denials in a text, such as an event of the cluster.
 
-    The text does not contain the requests, so only expected values are shown. Raises UsageError if the policy is not ours.
+    The text does not contain the requests, so only expected values are shown; without a policy, if it is not known which one
+    denied, those that all policies have. Raises UsageError if the policy is not ours.
     """
-    block = parse_policy(policy)
+    block = None if policy is None else parse_policy(policy)
     return tuple(_explanation(block, denial, None) for denial in find_denials(text))
 
 
-def _explanation(block: Mapping[str, Any], denial: Denial, request: Request | None) -> Explanation:
+def _explanation(
+    block: Mapping[str, Any] | None, denial: Denial, request: Request | None
+) -> Explanation:
     asked = request or Request(kind=denial.kind, input={})
-    container = _container(block, asked, denial.container)
+    container = {} if block is None else _container(block, asked, denial.container)
+    codes = denial.codes
+    if (denial.kind, denial.container) == ("CreateContainerRequest", "?"):
+        # Without expectations for the container every other check fails too, and the list of codes may be cut.
+        codes = {_UNKNOWN_CONTAINER: ()}
     reasons = []
-    for code, names in sorted(denial.codes.items()):
+    for code, names in sorted(codes.items()):
         check = check_of(denial.kind, code, has_layers="layers" in container)
-        expected, actual = _values(block, container, asked, code, names)
+        if block is None:
+            expected, actual = _fixed(check.wanted), None
+        else:
+            expected, actual = _values(block, container, asked, code, names)
         if request is None:
             actual = None
-        reasons.append(Reason(code, names, expected, actual, check.advice, check.change))
-    return Explanation(asked, denial.container, tuple(reasons))
+        change = change_of(check, code, names, expected)
+        reasons.append(Reason(code, names, expected, actual, check.advice, change))
+    return Explanation(asked, denial.container, _decided(reasons))
+
+
+def _decided(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """Return the reasons; where one should stay as it is, no change for another allows the request."""
+    final = [each.code for each in reasons if each.change.startswith(NEVER_BEGINS)]
+    if not final:
+        return tuple(reasons)
+    return tuple(
+        each
+        if each.code in final
+        else each._replace(change=f"none should, because of {' and '.join(final)}")
+        for each in reasons
+    )
 
 
 def _values(
@@ -123,7 +148,12 @@ def _values(
             for index, each in enumerate(actual)
             if _is_of_image(container, index, each) == is_image
         ]
-    return _wanted(block, container, check.wanted), actual
+        if code == "E_IMG_REF" and "layers" not in container:
+            actual = _at(actual, "*/source")
+    expected = _wanted(block, container, check.wanted)
+    if code == _UNKNOWN_CONTAINER:
+        expected = [name for name in expected if name]  # the pause container has none
+    return expected, actual
 
 
 def _is_of_image(container: Mapping[str, Any], index: int, storage: Any) -> bool:
@@ -133,9 +163,14 @@ def _is_of_image(container: Mapping[str, Any], index: int, storage: Any) -> bool
     return isinstance(storage, Mapping) and storage.get("driver") == _PULL
 
 
+def _fixed(wanted: str) -> str | None:
+    """Return what is the same for every pod, None if it is not."""
+    return wanted[1:] if wanted.startswith("=") else None
+
+
 def _wanted(block: Mapping[str, Any], container: Mapping[str, Any], wanted: str) -> Any:
     if wanted.startswith("="):
-        return wanted[1:]
+        return _fixed(wanted)
     if wanted.startswith("/"):
         return _at(block, wanted[1:])
     found = _at(container, wanted)

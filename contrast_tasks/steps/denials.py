@@ -1,7 +1,7 @@
 """Find the workload whose policy denied something, from nothing but what was denied."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,21 @@ _WORD = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _NOBODY = {"-", "?", "pause", ""}
 _SHOWN_AT_MOST = 5
 _CRI = "io.kubernetes.cri."
+
+Generated = tuple[Workload, dict[str, Any]]
+"""A workload, and the data block of its generated policy."""
+
+
+class SeveralWorkloadsError(UsageError):
+    """A denial may be of several workloads; keys: theirs, as text."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        more = len(keys) - _SHOWN_AT_MOST
+        self.keys = ", ".join(keys[:_SHOWN_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+        super().__init__(
+            f"the denial may be of {len(keys)} workloads: {self.keys}",
+            hint=f"name the one, as in '--policy {keys[0]}', or give the whole event with the pod's name",
+        )
 
 
 class Traces(NamedTuple):
@@ -48,32 +63,40 @@ def traces_of_requests(requests: Iterable[Request]) -> Traces:
 def find_workload(project: Project, traces: Traces) -> Workload:
     """Return the workload with these containers; where several have them, the one whose pods have such a name.
 
-    Raises UsageError if there is none, or still more than one.
+    One container may be unknown to its policy, and be the reason of the denial: then the pod's name decides, or the others do.
+    Raises UsageError if there is none, SeveralWorkloadsError if there is still more than one.
     """
-    blocks = list(_generated(project, traces.containers))
+    blocks = list(_generated(project, traces.containers)) or _with_some(project, traces)
     if not blocks:
         raise _nothing(project, traces.containers)
-    named = [
+    found = _named(blocks, traces) or [workload for workload, _ in blocks]
+    if len(found) == 1:
+        return found[0]
+    raise SeveralWorkloadsError(sorted(workload.key for workload in found))
+
+
+def _named(blocks: Iterable[Generated], traces: Traces) -> list[Workload]:
+    return [
         workload
         for workload, block in blocks
         if any(re.fullmatch(block["pod"]["name_re"], word) for word in traces.words)
     ]
-    # One container of the log may be the one that the policy does not know.
-    found = named or [workload for workload, _ in blocks]
-    if len(found) == 1:
-        return found[0]
-    keys = sorted(workload.key for workload in found)
-    more = len(keys) - _SHOWN_AT_MOST
-    shown = ", ".join(keys[:_SHOWN_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-    raise UsageError(
-        f"the denial may be of {len(keys)} workloads: {shown}",
-        hint=f"name the one, as in '--policy {keys[0]}', or give the whole event with the pod's name",
-    )
 
 
-def _generated(
-    project: Project, containers: frozenset[str]
-) -> Iterator[tuple[Workload, dict[str, Any]]]:
+def _with_some(project: Project, traces: Traces) -> list[Generated]:
+    """Return the workloads whose pods have such a name, else those with the most of the containers, if any."""
+    blocks = list(_generated(project, frozenset()))
+    named = _named(blocks, traces)
+    if named:
+        return [each for each in blocks if each[0] in named]
+    common = [
+        len(traces.containers & {one["name"] for one in block["containers"]}) for _, block in blocks
+    ]
+    most = max(common, default=0)
+    return [each for each, number in zip(blocks, common, strict=True) if number == most > 0]
+
+
+def _generated(project: Project, containers: frozenset[str]) -> Iterator[Generated]:
     """Yield the workloads with a generated policy that has all of the containers, and the data blocks of the policies."""
     for workload in project.index.workloads.values():
         if not project.is_confidential(workload):

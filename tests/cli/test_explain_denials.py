@@ -205,3 +205,100 @@ def test_a_container_that_we_add_names_its_setting(generated: Terminal) -> None:
     assert (
         "contrast-tasks adds this container; contrast.toml: [components] initializer" in shown.out
     )
+
+
+def test_what_holds_for_every_policy_is_said_where_no_container_is_named(
+    generated: Terminal,
+) -> None:
+    shown = generated.run("explain", _event("-", "E_NAME,E_PATH", "CopyFileRequest"))
+
+    assert (shown.code, shown.out.splitlines()) == (
+        0,
+        [
+            "CopyFileRequest is denied",
+            (
+                "  of one of Deployment/cart, Deployment/shelf, Deployment/till, StatefulSet/coordinator; name it"
+                " with --policy to see what its policy expects"
+            ),
+            "  E_NAME: a file is copied that no container of the pod mounts",
+            "    change   none should, because of E_PATH",
+            "  E_PATH: a file is copied to a place that is not for copied files",
+            '    expected "<shared folder>/<container id>-<16 characters>-<name>"',
+            "    change   none should: no supported runtime asks for this, so somebody on the host changed the request",
+        ],
+    )
+
+
+def test_a_container_that_a_webhook_added_is_the_only_reason(generated: Terminal) -> None:
+    shown = generated.run(
+        "explain", f"pod/till-6d4cf56db6-x7k2p {_event('?', 'E_ARGS,E_SELECT,E_USER')}"
+    )
+
+    head, advice, expected, *_ = shown.out.splitlines()
+    assert head == "CreateContainerRequest in Deployment/till is denied"
+    assert advice.startswith("  E_SELECT: the pod has a container that the policy does not know")
+    assert expected == '    expected ["contrast-initializer", "till"]'
+    assert "E_ARGS" not in shown.out
+
+
+@pytest.mark.parametrize("names", [["till", "istio-proxy"], ["istio-proxy"]])
+def test_a_log_with_a_container_that_a_webhook_added_finds_its_workload(
+    generated: Terminal, project: FakeProject, names: list[str]
+) -> None:
+    key = "io.kubernetes.cri."
+    annotations = [
+        {f"{key}container-name": name, f"{key}sandbox-name": "till-6d4cf56db6-x7k2p"}
+        for name in names
+    ]
+    lines = [
+        {
+            "kind": "CreateContainerRequest",
+            "request": {"container_id": "ab", "OCI": {"Annotations": each}},
+        }
+        for each in annotations
+    ]
+    (project.root / "policy.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+
+    shown = generated.run("explain", "policy.jsonl", "--output", "json")
+
+    (found,) = json.loads(shown.out)["result"]["denials"]
+    assert found["workload"] == "Deployment/till"
+    (reason,) = found["denied"][-1]["reasons"]
+    assert (reason["code"], reason["actual"]) == ("E_SELECT", "istio-proxy")
+
+
+def test_a_value_of_a_config_map_is_changed_there(generated: Terminal) -> None:
+    shown = generated.run("explain", _event("till", "E_ENV(apple)"))
+
+    assert "    from     deployment/shop.yml:" in shown.out
+    assert (
+        "    change   write the value that is asked for where it comes from, if it is meant"
+        in shown.out
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        (
+            "/var/run/secrets/kubernetes.io/serviceaccount",
+            "set automountServiceAccountToken of the pod to false",
+        ),
+        ("/data", "take it out of volumeMounts of the container, if it is not meant"),
+    ],
+)
+def test_a_mount_that_is_missing_is_changed_by_what_adds_it(
+    generated: Terminal, path: str, change: str
+) -> None:
+    shown = generated.run("explain", _event("till", f"E_MOUNT_MISSING({path})"))
+
+    assert f"    change   {change}; then " in shown.out
+
+
+def test_denials_that_repeat_are_counted(generated: Terminal, project: FakeProject) -> None:
+    line = json.dumps({"kind": "SetPolicyRequest", "request": {"policy": ""}})
+    (project.root / "policy.jsonl").write_text(f"{line}\n{line}\n")
+
+    shown = generated.run("explain", "policy.jsonl", "--policy", "Deployment/till")
+
+    assert shown.out.startswith("SetPolicyRequest in Deployment/till is denied 2 times\n")

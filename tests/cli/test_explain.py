@@ -259,7 +259,7 @@ def test_the_requests_of_a_guest_are_evaluated(terminal: Terminal, project: Fake
         "CreateContainerRequest",
         "SetPolicyRequest",
     ]
-    assert "E_ARGS" in [reason["code"] for reason in result["denied"][0]["reasons"]]
+    assert [reason["code"] for reason in result["denied"][0]["reasons"]] == ["E_SELECT"]
 
 
 def test_a_log_without_a_denial_is_one_line(generated: Terminal, project: FakeProject) -> None:

@@ -94,7 +94,7 @@ MOUNT_WITHOUT_VOLUME = define(
 VOLUME_MODE = define(
     "G020 volume-mode error",
     "a claim is mounted as a file system instead of being attached as a block device",
-    "set volumeMode: Block and use the secure-pv annotation",
+    "set encrypted_claims for the workload in contrast.toml, or volumeMode: Block and the annotation secure-pv",
 )
 VOLUME_TYPE = define(
     "G020 volume-type error",
@@ -176,12 +176,22 @@ CPU_REFERENCE = define(
 SECURE_PV = define(
     "G050 secure-pv error",
     "the secure-pv annotation is malformed, or its volumes do not fit",
-    advice="name a block volume and the emptyDir to decrypt it into, such as data:state",
+    advice="name a block volume and the emptyDir to decrypt it into, such as data:state; join several by commas",
 )
 SECURE_PV_MOUNT = define(
     "G050 secure-pv-mount warning",
     "a container does not see the encrypted volume, so its writes are lost",
     "set mountPropagation: HostToContainer",
+)
+ENCRYPTED_CLAIM = define(
+    "G051 encrypted-claim error",
+    "a claim is to be encrypted and cannot be",
+    advice="name a claim that containers mount, that one pod at a time writes, and that is large enough",
+)
+VOLUME_SECRET = define(
+    "G052 volume-secret note",
+    "the data of an encrypted volume depend on a secret that follows from the workload's name",
+    "keep the key of the seed share owner, dump existing data first, and set secret_id for the workload",
 )
 ROLE_PLACE = define(
     "G060 annotation-place error",

@@ -28,8 +28,8 @@ def check_volumes(subject: Subject) -> None:
     _check_claim_templates(subject, claims)
     _check_types(subject)
     kinds = dict(_volumes(subject))
-    if names := workloads.secure_pv(subject.obj):
-        kinds.setdefault(names[1], "emptyDir")  # added to the pod
+    for _, decrypted in workloads.secure_pvs(workloads.annotations(subject.obj)) or ():
+        kinds.setdefault(decrypted, "emptyDir")  # added to the pod
     for path, container in containers(subject):
         for number, mount in workloads.mappings_at(container, "volumeMounts"):
             name = str(mount.get("name"))
@@ -66,7 +66,7 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
                 catalogue.VOLUME_MODE,
                 ("spec", "volumeClaimTemplates", number),
                 f"claim template {name} has volumeMode {mode}, expected Block",
-                "set volumeMode: Block, and use the secure-pv annotation",
+                f'set encrypted_claims = ["{name}"] for the workload in contrast.toml',
             )
 
 
@@ -95,20 +95,13 @@ def check_secure_pv(subject: Subject) -> None:
     value = workloads.annotations(subject.obj).get(annotations.SECURE_PV)
     if value is None:
         return
-    place = next(
-        (
-            (*path, annotations.SECURE_PV)
-            for path in workloads.annotation_places(subject.obj)
-            if annotations.SECURE_PV in workloads.annotations_at(subject.obj, path)
-        ),
-        (),
-    )
-    names = workloads.secure_pv(subject.obj)
-    if names is None:
+    place = place_of(subject, annotations.SECURE_PV)
+    pairs = workloads.secure_pvs(workloads.annotations(subject.obj))
+    if pairs is None:
         subject.report(
             catalogue.SECURE_PV,
             place,
-            f"secure-pv is {value!r}, expected <device volume>:<mount volume>",
+            f"secure-pv is {value!r}, expected <device volume>:<mount volume>, several joined by commas, each name once",
             "name the block volume and the emptyDir to decrypt it into",
         )
         return
@@ -120,23 +113,31 @@ def check_secure_pv(subject: Subject) -> None:
             " initializer encrypts the volume",
             "remove one of the two",
         )
-    device, mount = names
     kinds, claims = dict(_volumes(subject)), workloads.claim_modes(subject.obj)
-    if device not in claims and kinds.get(device) not in DEVICES:
-        found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
-        subject.report(
-            catalogue.SECURE_PV,
-            place,
-            f"the device {device} of secure-pv {found}, expected a volume of type"
-            f" {' or '.join(DEVICES)}, or a claim template",
-        )
-    if mount in claims or kinds.get(mount, "emptyDir") != "emptyDir":
-        found = "a claim template" if mount in claims else f"of type {kinds[mount]}"
-        subject.report(
-            catalogue.SECURE_PV,
-            place,
-            f"the mount {mount} of secure-pv is {found}, expected an emptyDir or no volume yet",
-        )
+    for device, mount in pairs:
+        if device not in claims and kinds.get(device) not in DEVICES:
+            found = f"is of type {kinds[device]}" if device in kinds else "does not exist"
+            subject.report(
+                catalogue.SECURE_PV,
+                place,
+                f"the device {device} of secure-pv {found}, expected a volume of type"
+                f" {' or '.join(DEVICES)}, or a claim template",
+            )
+        if mount in claims or kinds.get(mount, "emptyDir") != "emptyDir":
+            found = "a claim template" if mount in claims else f"of type {kinds[mount]}"
+            subject.report(
+                catalogue.SECURE_PV,
+                place,
+                f"the mount {mount} of secure-pv is {found}, expected an emptyDir or no volume yet",
+            )
+
+
+def place_of(subject: Subject, key: str) -> Path:
+    """Return the path of an annotation in the object as it was written, () if the settings added it."""
+    for path in workloads.annotation_places(subject.document.obj):
+        if key in workloads.annotations_at(subject.document.obj, path):
+            return *path, key
+    return ()
 
 
 def _volumes(subject: Subject) -> Iterator[tuple[str, str]]:

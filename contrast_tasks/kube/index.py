@@ -38,6 +38,7 @@ class DocIndex(Record):
     kubelet sets variables in the pods, has_no_links: those that want none.
     images, references, claims, service_account, role, runtime_class, pod_labels, annotations: of the pod; the annotations
     are the effective ones with our prefix.
+    claim: of a PersistentVolumeClaim, its storage, and its accessModes joined by blanks.
     findings: of an object that runs no pods; workloads are checked once the settings are applied.
     """
 
@@ -59,6 +60,7 @@ class DocIndex(Record):
     pod_labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
     has_no_links: bool = False
+    claim: Mapping[str, str] = {}
     selector: Mapping[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -141,6 +143,7 @@ def index_readable(text: str, file: str) -> tuple[FileIndex, list[Finding]]:
                 is_workload=is_workload,
                 selector=_selector(obj),
                 ports=tuple(_ports(obj)),
+                claim=workloads.claim_facts(obj),
                 **(_pod(document) if is_workload else {"findings": tuple(check_plain(document))}),
             )
         )

@@ -7,6 +7,7 @@ Source: docs/internals/generate.md 8; docs/internals/releases.md 3, 5.
 """
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ _MARKS: Final = (
     HANDLER_PREFIX,
 )
 _SECRETS_PATH: Final = "/contrast"
-_STATE_PATH: Final = "/state"
+_STATE_PATH: Final = re.compile("/state[0-9]*")
 # Every form in which a release adds the volume and its mount, with the order of keys, in which a user's may differ.
 _SECRETS_VOLUMES: Final = (
     [("emptyDir", {}), ("name", SECRETS_VOLUME)],
@@ -154,9 +155,11 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield container
 
 
-def _mounts_at(container: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+def _mounts_at(container: Mapping[str, Any], path: re.Pattern[str]) -> list[dict[str, Any]]:
     mounts = (each for _, each in workloads.mappings_at(container, "volumeMounts"))
-    return [each for each in mounts if each.get("mountPath") == path and "name" in each]
+    return [
+        each for each in mounts if path.fullmatch(str(each.get("mountPath"))) and "name" in each
+    ]
 
 
 def _is_injected(container: Mapping[str, Any]) -> bool:
@@ -168,7 +171,7 @@ def _is_injected(container: Mapping[str, Any]) -> bool:
         return IMAGE_STORE_VOLUME in devices
     if name == DEBUG_SHELL:
         return "resources" in container
-    mounts = (each["name"] for each in _mounts_at(container, _SECRETS_PATH))
+    mounts = (each["name"] for each in _mounts_at(container, re.compile(_SECRETS_PATH)))
     if SECRETS_VOLUME not in mounts or "securityContext" not in container:
         return False
     if name == INITIALIZER:

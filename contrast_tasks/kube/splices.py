@@ -237,14 +237,22 @@ class Splicer:
             elif action == "delete":
                 for item in items[start:stop]:
                     self._remove_lines(self._at.dash(item), self._at.end(item))
-            elif action == "replace":
-                self._replace_items(items[start:stop], now[start:stop], new, column)
-            elif start:
-                lines = emit.sequence_lines(new, column, self._style)
-                self._insert_behind(self._at.item_end(node, items[start - 1]), lines, column)
             else:
-                lines = emit.sequence_lines(new, column, self._style)
-                self._insert_first(node, lines, column, lead)
+                # What takes the place of an item has its comment; what comes on top follows it.
+                count = stop - start
+                if count:
+                    self._replace_items(items[start:stop], now[start:stop], new[:count], column)
+                self._add_items(node, items[:stop], new[count:], lead)
+
+    def _add_items(
+        self, node: yaml.SequenceNode, before: Sequence[yaml.Node], new: list[Any], lead: int | None
+    ) -> None:
+        column = int(node.start_mark.column)
+        lines = emit.sequence_lines(new, column, self._style) if new else []
+        if lines and before:
+            self._insert_behind(self._at.item_end(node, before[-1]), lines, column)
+        elif lines:
+            self._insert_first(node, lines, column, lead)
 
     def _replace_items(
         self, items: Sequence[yaml.Node], now: Sequence[Any], new: Sequence[Any], column: int

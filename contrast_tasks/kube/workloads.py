@@ -84,6 +84,18 @@ def claims_used(obj: Mapping[str, Any]) -> Iterator[str]:
             yield name
 
 
+def claim_facts(obj: Mapping[str, Any]) -> dict[str, str]:
+    """Return what decides whether a PersistentVolumeClaim can be encrypted, {} for other kinds."""
+    if obj.get("kind") != "PersistentVolumeClaim" or obj.get("apiVersion") != "v1":
+        return {}
+    spec = mapping_at(obj, "spec")
+    requests = mapping_at(mapping_at(spec, "resources"), "requests")
+    return {
+        "storage": str(requests.get("storage") or ""),
+        "accessModes": " ".join(map(str, items_at(spec, "accessModes"))),
+    }
+
+
 def spec_path(obj: Mapping[str, Any]) -> Path:
     """Return the path of the pod spec inside the object."""
     return (*template_path(obj), "spec")
@@ -176,10 +188,19 @@ def annotations(obj: Mapping[str, Any]) -> dict[str, str]:
     return effective
 
 
-def secure_pv(obj: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the names of the device and of the mount in a well-formed secure-pv annotation, None without one."""
-    device, _, mount = annotations(obj).get(SECURE_PV, "").partition(":")
-    return (device, mount) if device and mount and ":" not in mount else None
+def secure_pvs(effective: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
+    """Return the names of device and mount of each encrypted volume that a pod's annotations ask for, () without any.
+
+    None if they are malformed: each pair is `device:mount`, pairs are joined by commas, and no name occurs twice.
+    """
+    value = effective.get(SECURE_PV)
+    if value is None:
+        return ()
+    pairs = [tuple(each.split(":")) for each in value.split(",")]
+    names = [name for pair in pairs for name in pair]
+    if any(len(pair) != 2 for pair in pairs) or not all(names) or len(set(names)) < len(names):  # noqa: PLR2004  # a pair
+        return None
+    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def role(obj: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ Source: docs/internals/releases.md 5.1 to 5.3; docs/internals/generate.md 8.1 to
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -38,24 +38,23 @@ class Containers(Record):
     memory: ImageMemory
 
     def initializer(
-        self, host_suffix: str, *, secure_pv: tuple[str, str] | None, has_mesh: bool
+        self, host_suffix: str, *, secure_pvs: Sequence[tuple[str, str]], has_mesh: bool
     ) -> Container:
         """Return the initializer.
 
-        host_suffix: "" or `.<namespace>`, appended to the Coordinator's host name. secure_pv: names of device and mount.
+        host_suffix: "" or `.<namespace>`, appended to the Coordinator's host name. secure_pvs: names of devices and mounts.
         has_mesh: whether annotations ask for the mesh.
         """
         container = _template("initializer")
         container["image"] = self.settings.components.initializer
         container["env"][0]["value"] += host_suffix
         form = self.settings.release.injected.initializer
-        if secure_pv is not None:
-            addition, form = _template("secure-pv"), _SECURE_PV
-            addition["volumeDevices"][0]["name"], addition["volumeMounts"][0]["name"] = secure_pv
+        if secure_pvs:
+            addition, form = _secure_pv(secure_pvs), _SECURE_PV
             for key in ("env", "volumeMounts"):
                 addition[key] = [*container[key], *addition[key]]
             container |= addition
-        process_mib = _INITIALIZER_MIB if secure_pv is None else form.request_mib
+        process_mib = form.request_mib if secure_pvs else _INITIALIZER_MIB
         container["resources"] = self._resources(form, process_mib, self.memory.initializer_mib)
         if not has_mesh:
             # The guest refuses incoming connections until the sidecar allows them; without a mesh the initializer does. If
@@ -118,6 +117,27 @@ class Containers(Record):
         return (
             {"limits": memory, "requests": {**memory}} if form.has_limit else {"requests": memory}
         )
+
+
+def _secure_pv(pairs: Sequence[tuple[str, str]]) -> Container:
+    """Return what an initializer with encrypted volumes has besides; the first is where the reference product has its own.
+
+    Source: docs/internals/runtime.md 7.4.
+    """
+    addition = _template("secure-pv")
+    (device,), (mount,) = addition["volumeDevices"], addition["volumeMounts"]
+    first = device["devicePath"].removesuffix("0")
+    paths = [f"{first}{number}" for number in range(len(pairs))]
+    addition["env"][0]["value"] = ",".join(paths)
+    addition["volumeDevices"] = [
+        {**device, "devicePath": path, "name": name}
+        for path, (name, _) in zip(paths, pairs, strict=True)
+    ]
+    addition["volumeMounts"] = [
+        {**mount, "mountPath": f"{mount['mountPath']}{number or ''}", "name": name}
+        for number, (_, name) in enumerate(pairs)
+    ]
+    return addition
 
 
 def endorsement_variables(settings: Settings) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pointers import Path
+from contrast_tasks.prepare import encrypted
 from contrast_tasks.prepare.limit_ranges import LimitRanges
 from contrast_tasks.settings.model import (
     Settings,
@@ -57,6 +58,13 @@ def apply(
             _annotation(subject, obj, (*place, key), value, at=declared.place(_SETTING_OF[key]))
         _store_size(subject, obj, declared)
         _environment(spec, declared.env)
+        if declared.encrypted_claims:
+            value = encrypted.encrypt(subject, obj, declared)
+            place = workloads.read_place(obj, settings.release.annotations_at)
+            where = declared.place("encrypted_claims")
+            path = (*place, annotations.SECURE_PV)
+            if value:
+                _annotation(subject, obj, path, value, at=where, entry=catalogue.SECURE_PV)
     return obj
 
 

@@ -49,8 +49,8 @@ def inject(
     if has_clash(subject, settings, skips_initializer=skips_initializer):
         return obj
     has_initializer = settings.initializer and not skips_initializer
-    secure_pv = workloads.secure_pv(obj)
-    if not settings.initializer and secure_pv is not None:
+    secure_pvs = workloads.secure_pvs(workloads.annotations(obj)) or ()
+    if not settings.initializer and secure_pvs:
         subject.report(
             catalogue.SECURE_PV,
             (),
@@ -61,10 +61,10 @@ def inject(
     first, last = [], []
     if has_initializer:
         has_mesh = any(key in values for key in annotations.MESH_KEYS)
-        first = [containers.initializer(host_suffix, secure_pv=secure_pv, has_mesh=has_mesh)]
-        if secure_pv is not None:
-            _ensure_volume(spec, containers.folder(secure_pv[1]))
-            _check_propagation(subject, secure_pv[1])
+        first = [containers.initializer(host_suffix, secure_pvs=secure_pvs, has_mesh=has_mesh)]
+        for _, mount in secure_pvs:
+            _ensure_volume(spec, containers.folder(mount))
+            _check_propagation(subject, mount)
     if mesh is not None:
         last = [containers.sidecar(values, mesh)]
     if first or last:
@@ -172,13 +172,16 @@ def _ensure_secrets_mount(container: dict[str, Any], wanted: dict[str, Any]) -> 
 
 
 def _check_propagation(subject: Subject, name: str) -> None:
-    for number, container in workloads.mappings_at(subject.spec, "containers"):
-        for position, mount in workloads.mappings_at(container, "volumeMounts"):
-            found = mount.get("mountPropagation")
-            if mount.get("name") == name and found not in _PROPAGATES:
-                subject.report(
-                    catalogue.SECURE_PV_MOUNT,
-                    (*subject.spec_path, "containers", number, "volumeMounts", position),
-                    f"container {container.get('name')} mounts {name} with mountPropagation {found or 'None'},"
-                    " expected HostToContainer: the encrypted volume is mounted while it runs",
-                )
+    for key in ("initContainers", "containers"):
+        for number, container in workloads.mappings_at(subject.spec, key):
+            if key == "initContainers" and container.get("name") == INITIALIZER:
+                continue
+            for position, mount in workloads.mappings_at(container, "volumeMounts"):
+                found = mount.get("mountPropagation")
+                if mount.get("name") == name and found not in _PROPAGATES:
+                    subject.report(
+                        catalogue.SECURE_PV_MOUNT,
+                        (*subject.spec_path, key, number, "volumeMounts", position),
+                        f"container {container.get('name')} mounts {name} with mountPropagation {found or 'None'},"
+                        " expected HostToContainer: the encrypted volume is mounted while it runs",
+                    )

@@ -21,7 +21,7 @@ from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import is_confidential_class, platform
-from contrast_tasks.prepare import declared, inject, mesh, support, versions
+from contrast_tasks.prepare import declared, encrypted, inject, mesh, support, versions
 from contrast_tasks.prepare.containers import Containers, endorsement_variables
 from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import NOT_IN_GUEST, ImageMemory
@@ -94,6 +94,7 @@ def prepare(
         mesh.report_skipped(subject, places, is_local=settings.is_local)
         config = None
     support.check_workload(subject, settings, config, places)
+    encrypted.check(subject, settings, own_settings)
     suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace, settings)
     obj = inject.inject(subject, config, settings, suffix, memory)
     return Prepared(obj=obj, findings=tuple(findings), mesh=config)
@@ -135,6 +136,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
         *versions.impossible_pulls(settings),
         *support.check_project(indexes, settings, is_confidential),
         *mesh.check_topology(indexes, settings),
+        *encrypted.check_claims(indexes, settings),
     ]
 
 

@@ -91,9 +91,9 @@ MESH = Refusal(
 VOLUMES = Refusal(
     name="encrypted-volume",
     feature="an encrypted volume with this tool's initializer",
-    reason="the initializer cannot open it, and the pod would not start",
-    hint=f"remove the annotation secure-pv; on a cluster {_USE_REFERENCE}",
-    platforms=_names(lambda _: True),
+    reason="it is opened with device-mapper, which the kernel of this machine may lack and a process may not use",
+    hint="remove the annotation secure-pv or encrypted_claims, or set platform to a cluster's",
+    platforms=_names(lambda each: each.tee == "simulated"),
     of="tool",
 )
 GPUS = Refusal(

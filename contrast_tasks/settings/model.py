@@ -31,6 +31,7 @@ from contrast_tasks.settings.values import (
     ADDRESS,
     HANDLER,
     INNER_PATH,
+    LABEL,
     MIRROR,
     PATHS,
     PLATFORM,
@@ -79,6 +80,11 @@ class WorkloadSettings(Record):
     )
     memory: str | None = member(
         QUANTITY, "memory request and limit of main containers that have neither", default=None
+    )
+    encrypted_claims: tuple[str, ...] = member(
+        List(LABEL, "an array of names of claims"),
+        "claims of the pod to encrypt: templates of a StatefulSet, or volumes with a persistentVolumeClaim",
+        default=(),
     )
     runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
     image_store_size: str | None = member(

@@ -73,6 +73,9 @@ SAN = Leaf(
     lambda value: isinstance(value, str) and sans.san_kind(value) is not None,
     sans.SCHEMA,
 )
+LABEL = text(
+    "a name of at most 53 lower-case letters, digits and dashes", rf"(?=.{{1,53}}$){_NAME}"
+)
 QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
 STORE_SIZE = text('a quantity such as "10Gi", or "0" for none', rf"0|{MEMORY_PATTERN}")
 # What pulls images in the guest matches no ports and no addresses. Source: docs/internals/runtime.md 10.

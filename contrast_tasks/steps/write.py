@@ -38,7 +38,7 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
             document = make_document(work.policy, paths.channel)
             key, value = annotation_of(document, paths.channel)
             blocks = id_block_annotations(project, work.head.vcpus)
-            obj = with_annotations(obj, {key: value, **blocks})
+            obj = with_annotations(obj, {key: value, **dict(sorted(blocks.items()))})
             outputs[paths.record(workload.id)] = pretty_json(record_of(workload, work))
             outputs[paths.policy(workload.id)] = work.policy
             outputs[paths.document(workload.id)] = document

@@ -40,7 +40,7 @@ SETTINGS = Settings(
         initializer="ours/initializer:1@sha256:" + "1" * 64, service_mesh="ours/mesh:1"
     ),
 )
-# An initializer of ours opens no encrypted volume.
+# On this machine an initializer of ours opens no encrypted volume.
 THEIRS = SETTINGS.replace(components=SETTINGS.components.replace(are_declared_reference=True))
 POD = """\
 apiVersion: v1
@@ -287,7 +287,7 @@ def test_up_to_v1_15_the_full_name_is_for_another_namespace_only() -> None:
 
 def test_an_encrypted_volume_makes_the_initializer_stay() -> None:
     result = prepared(
-        f'{{{PREFIX}secure-pv: "disk:data"}}',
+        f'{{{PREFIX}secure-pv: "disk:data", {PREFIX}workload-secret-id: db}}',
         "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n",
         settings=THEIRS,
     )
@@ -341,7 +341,7 @@ def test_the_settings_leave_the_initializer_out_of_every_pod() -> None:
 
 
 def test_an_encrypted_volume_is_not_left_without_initializer() -> None:
-    value = f'{{{PREFIX}secure-pv: "disk:data"}}'
+    value = f'{{{PREFIX}secure-pv: "disk:data", {PREFIX}workload-secret-id: db}}'
     volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
 
     result = prepared(value, volume, settings=SETTINGS.replace(initializer=False))
@@ -362,7 +362,7 @@ def test_a_mesh_that_the_settings_leave_out_is_told() -> None:
 
 
 def test_a_decrypted_volume_that_would_never_appear_in_the_container_is_told() -> None:
-    value = f'{{{PREFIX}secure-pv: "disk:data"}}'
+    value = f'{{{PREFIX}secure-pv: "disk:data", {PREFIX}workload-secret-id: db}}'
     volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
     mounted = "image: a, volumeMounts: [{name: data, mountPath: /d%s}]}}"
     text = POD.format(annotations=value) + volume

@@ -115,12 +115,17 @@ def test_a_mesh_with_our_sidecar_is_refused_at_its_annotation(platform: str) -> 
     assert "the sidecar sets up no packet filter in a guest" in found.message
 
 
-@pytest.mark.parametrize("platform", ["local", "metal-qemu-snp"])
-def test_an_encrypted_volume_that_our_initializer_cannot_open_is_refused(platform: str) -> None:
-    (found,) = of_pod(project(platform, "v1.21.0", OURS), VOLUME)
+def test_an_encrypted_volume_on_this_machine_is_refused() -> None:
+    (found,) = of_pod(project("local", "v1.21.0", OURS), VOLUME)
 
     assert str(found.where) == "web.yml:5"
+    assert "device-mapper" in found.message
     assert "remove the annotation secure-pv" in found.hint
+
+
+@pytest.mark.parametrize("platform", ["metal-qemu-snp", "metal-qemu-tdx", "k3s-qemu-snp"])
+def test_an_encrypted_volume_is_opened_on_clusters(platform: str) -> None:
+    assert of_pod(project(platform, newest(platform), OURS), VOLUME) == []
 
 
 def test_the_local_platform_has_mesh_and_initializer_of_ours() -> None:

@@ -222,5 +222,5 @@ def _refused(place: str, found: str, wanted: str) -> VolumeNotOpened:
 def _damaged(reason: str) -> VolumeNotOpened:
     return VolumeNotOpened(
         f"the volume's header is damaged: {reason}",
-        hint="nothing was changed; a backup of the volume's first 16 MiB brings it back",
+        hint="nothing was changed; a backup of the volume's first 2 MiB brings it back",
     )

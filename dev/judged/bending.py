@@ -17,35 +17,67 @@ class Bent(NamedTuple):
     input: dict[str, Any]
 
 
+class _Change(NamedTuple):
+    """A change of a member that is still to be made; value: what stands there then, `_GONE` for nothing."""
+
+    where: str
+    how: str
+    path: Path
+    value: Any
+
+    def of(self, request: dict[str, Any]) -> Bent:
+        changed = copy.deepcopy(request)
+        if not self.path:
+            return Bent(self.where, self.how, {**changed, **self.value})
+        holder = _holder(changed, self.path)
+        if self.value is _GONE:
+            del holder[self.path[-1]]
+        else:
+            holder[self.path[-1]] = self.value
+        return Bent(self.where, self.how, changed)
+
+
+_GONE = object()
+
+
 def bends(request: dict[str, Any]) -> Iterator[Bent]:
     """Yield the request with each change of each of its members, and with a member that nobody knows."""
-    for path, value in _places(request):
-        where = "/".join("*" if isinstance(part, int) else part for part in path)
-        for how, other in _others(value):
-            yield Bent(where, how, _with(request, path, other))
-        yield Bent(where, "removed", _without(request, path))
-        if isinstance(value, dict):
-            yield Bent(f"{where}/?", "added", _with(request, path, {**value, "unknown": 1}))
-        if isinstance(value, list):
-            for how, other in _lists(value):
-                yield Bent(f"{where}/*", how, _with(request, path, other))
-    yield Bent("?", "added", {**request, "unknown": 1})
+    return (each.of(request) for each in _changes(request))
 
 
 def bent_at_random(request: dict[str, Any], count: int, drawn: random.Random) -> Iterator[Bent]:
     """Yield so many changed requests, every fourth of them changed twice."""
-    if not count:
-        return
-    once = [each for each in bends(request) if not _is_same(each.input, request)]
+    once = _changes(request) if count else []
     for number in range(count):
-        first = drawn.choice(once)
+        first = _drawn_of(once, request, drawn)
         if number % 4 != 3:
             yield first
             continue
-        second = drawn.choice(list(bends(first.input)))
+        second = _drawn_of(_changes(first.input), first.input, drawn)
         if not _is_same(second.input, request):
             how = f"{first.how} and {second.how}"
             yield Bent(f"{first.where} and {second.where}", how, second.input)
+
+
+def _drawn_of(changes: list[_Change], request: dict[str, Any], drawn: random.Random) -> Bent:
+    """Return the request with one of the changes, one that makes a difference."""
+    while True:
+        bent = drawn.choice(changes).of(request)
+        if not _is_same(bent.input, request):
+            return bent
+
+
+def _changes(request: dict[str, Any]) -> list[_Change]:
+    found = [_Change("?", "added", (), {"unknown": 1})]
+    for path, value in _places(request):
+        where = "/".join("*" if isinstance(part, int) else part for part in path)
+        found += [_Change(where, how, path, other) for how, other in _others(value)]
+        found.append(_Change(where, "removed", path, _GONE))
+        if isinstance(value, dict):
+            found.append(_Change(f"{where}/?", "added", path, {**value, "unknown": 1}))
+        if isinstance(value, list):
+            found += [_Change(f"{where}/*", how, path, other) for how, other in _lists(value)]
+    return found
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -99,18 +131,6 @@ def _places(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     for key, item in items:
         yield (*path, key), item
         yield from _places(item, (*path, key))
-
-
-def _with(request: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    changed = copy.deepcopy(request)
-    _holder(changed, path)[path[-1]] = value
-    return changed
-
-
-def _without(request: dict[str, Any], path: Path) -> dict[str, Any]:
-    changed = copy.deepcopy(request)
-    del _holder(changed, path)[path[-1]]
-    return changed
 
 
 def _holder(value: Any, path: Path) -> Any:

@@ -105,10 +105,11 @@ def _bent_reason(guest: PolicyEngine, request: Request, bent: Bent) -> str:
         return "" if decision.prints else "denied without a word"
     changed = bent.where.split(" and ")
     chosen = [where for where in changed if any(choices_of(request.kind, where))]
-    # What is changed inside of a value that the host put in is the host's too.
+    # What is changed inside of a value that the host put in is the host's too, and so is what it added itself.
+    put_in = [f"{each[:-1]}unknown" if each.endswith("?") else each for each in chosen]
     left = [
         where
         for where in changed
-        if where not in chosen and not any(where.startswith(f"{each}/") for each in chosen)
+        if where not in chosen and not any(f"{where}/".startswith(f"{each}/") for each in put_in)
     ]
     return f"allowed, and the host may not choose {left[0]}" if left else ""

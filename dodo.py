@@ -36,7 +36,7 @@ def task_docs() -> dict[str, Any]:
 
 
 def task_bench() -> dict[str, Any]:
-    """Measure start-up, incremental runs and handshakes against `python -c pass`."""
+    """Measure start-up, incremental runs, handshakes and policies; the word behind it is the folder of a peer's policy."""
     return chore("dev.bench.table:run_bench", pos_arg="words")
 
 

@@ -46,22 +46,26 @@ class Decision:
     prints: tuple[str, ...]
 
 
+def new_engine(name: str) -> Any:
+    """Return an engine of a wheel without a policy; raises PolicyEngineMissing if the wheel is not installed."""
+    # What an engine parses in vain is an error inside of it, and with RUST_BACKTRACE each of them takes the stack's trace, so
+    # that a policy loads four times slower.
+    os.environ.setdefault("RUST_LIB_BACKTRACE", "0")
+    try:
+        return importlib.import_module(name).Engine()
+    except ImportError as error:
+        raise PolicyEngineMissing(
+            f"the policy engine {name} is not installed",
+            hint="install the extra contrast-tasks[simulate]",
+        ) from error
+
+
 class PolicyEngine:
     """A policy and its state in one guest."""
 
     def __init__(self, policy: bytes, *, engine: str = ENGINES[0]) -> None:
         """Load the policy; engine: one of ENGINES. Raises PolicyEngineError if that fails."""
-        # What an engine parses in vain is an error inside of it, and with RUST_BACKTRACE each of them takes the stack's trace,
-        # so that a policy would load four times slower.
-        os.environ.setdefault("RUST_LIB_BACKTRACE", "0")
-        try:
-            module = importlib.import_module(engine)
-        except ImportError as error:
-            raise PolicyEngineMissing(
-                f"the policy engine {engine} is not installed",
-                hint="install the extra contrast-tasks[simulate]",
-            ) from error
-        self._engine = module.Engine()
+        self._engine = new_engine(engine)
         self._engine.set_gather_prints(True)
         try:
             self._engine.add_policy("policy.rego", policy.decode())

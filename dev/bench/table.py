@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.errors import UsageError
 from contrast_tasks.files import pretty_json, write_atomic
 from dev.bench.attested import measure_attested
 from dev.bench.channels import measure_channels
@@ -15,7 +16,7 @@ from dev.bench.evidence import measure_evidence
 from dev.bench.incremental import measure_incremental
 from dev.bench.layers import measure_layers
 from dev.bench.manifests import measure_manifests
-from dev.bench.policies import measure_policies
+from dev.bench.policies import Peer, measure_policies
 from dev.bench.timing import Measured, environment, measured, python, run
 from dev.bench.whole import measure_whole_images
 from dev.checkout import ROOT
@@ -29,8 +30,16 @@ _IMPORTS = {
 
 
 def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
-    """Measure, print each line when it is known, and write build/bench.json; words: not used."""
-    del words
+    """Measure, print each line when it is known, and write build/bench.json.
+
+    words: none, or a folder with a peer's policy.rego and the request.json that it allows, beside which ours is measured.
+    Raises UsageError for more.
+    """
+    if len(words) > 1:
+        raise UsageError(
+            f"found {len(words)} words, expected at most a folder with a peer's policy"
+        )
+    peer = Peer.in_folder(Path(words[0])) if words else None
     lines: list[Measured] = []
 
     def tell(line: Measured) -> None:
@@ -51,7 +60,7 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             tell(measured(name, partial(run, words_of, cwd=folder, env=env)))
         for line in (
             *measure_channels(),
-            *measure_policies(),
+            *measure_policies(peer),
             *measure_manifests(),
             *measure_layers(),
             *measure_whole_images(),

@@ -11,7 +11,7 @@ INTRODUCTION = """\
 
 A policy denies every request of the host that differs from what the pod needs. What it leaves to the host is listed here for auditors, by request and member; `*` stands for each element of a list, `...` for what follows, `?` for a member that no agent knows. A host can always refuse to run a pod, stop it or starve it.
 
-A policy knows that a container was started, not that it has finished: the agent does not tell. The host may end an init container with a signal and start the next one. So an init container must leave what the others need, as the initializer leaves their certificates, and the guest drops connections until the mesh is set up.
+A policy knows that a container was started, not that it has finished: the agent does not tell. The host may end an init container with a signal and start the next one. Signals cannot be refused: the runtime kills a container once more after it has ended by itself, init containers too, and the kubelet ends those that run when a pod is deleted. So an init container must leave what the others need, as the initializer leaves their certificates, and the guest drops connections until the mesh is set up.
 
 Changing limits of a running container (`UpdateContainer`) is allowed, since the host chose them. Standard input of containers, commands that are neither probe nor hook, pausing, diagnostics and statistics of volumes are refused; each denial prints a line `DENY <request> container=<name> codes=<codes>`.
 """

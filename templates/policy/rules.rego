@@ -1041,7 +1041,7 @@ annotation_patterns := {
 }
 
 #
-# CreateContainer: the image and the root file system. The guest pulls the image, or the node attaches its layers
+# CreateContainer: where the image of the container is
 #
 
 # The id of the container, if it is a text.
@@ -1056,11 +1056,38 @@ root_end := object.get(policy_paths, "root_end", "/rootfs")
 # Whether a storage is an image that the guest pulls.
 is_of_image(_, storage) if storage.driver == "image_guest_pull"
 
-# The root file system is the image.
-create contains "E_ROOT_PATH" if asked.OCI.Root.Path == root_path
+#
+# CreateContainer: members that have one value, each with what is expected first
+#
 
-# It is read-only if the pod says so.
-create contains "E_ROOT_RO" if asked.OCI.Root.Readonly == expected.rootfs_ro
+# A member that is missing leaves all of these codes out.
+create contains code if {
+	some code, pair in {
+		# The root file system is the image.
+		"E_ROOT_PATH": [root_path, asked.OCI.Root.Path],
+		# It is read-only if the pod says so.
+		"E_ROOT_RO": [expected.rootfs_ro, asked.OCI.Root.Readonly],
+		# A terminal if the pod has one; its size comes with TtyWinResize.
+		"E_TTY": [[expected.process.tty, null], [process.Terminal, process.ConsoleSize]],
+		# Whether the process may gain privileges, as by a setuid file.
+		"E_NNP": [expected.process.nnp, process.NoNewPrivileges],
+		# No mount is shared with another container.
+		"E_SHARED_MOUNTS": [[], asked.shared_mounts],
+		# Nothing for other operating systems.
+		"E_OS": [[null, null], [asked.OCI.Solaris, asked.OCI.Windows]],
+		# The host can run no hook in the guest.
+		"E_HOOKS": [null, asked.OCI.Hooks],
+		# Users of the container are users of the guest.
+		"E_IDMAP": [[[], []], [linux.UIDMappings, linux.GIDMappings]],
+		# No system call filter, cache allocation or mount label.
+		"E_LINUX": [[null, null, ""], [linux.Seccomp, linux.IntelRdt, linux.MountLabel]],
+		# Whether mounts reach other containers is as the pod says.
+		"E_PROPAGATION": [expected.propagation, linux.RootfsPropagation],
+		# The containers share a process namespace if the pod says so.
+		"E_PIDNS": [expected.pidns, asked.sandbox_pidns],
+	}
+	pair[0] == pair[1]
+}
 
 #
 # CreateContainer: the process
@@ -1080,12 +1107,6 @@ env_wrong := env_faults(expected.env, process, asking_pod)
 
 # The command of pod and image.
 create contains "E_ARGS" if args_ok(expected.process.args, process.Args, asking_pod)
-
-# A terminal if the pod has one; its size comes with TtyWinResize.
-create contains "E_TTY" if [process.Terminal, process.ConsoleSize] == [expected.process.tty, null]
-
-# Whether the process may gain privileges, as by a setuid file.
-create contains "E_NNP" if process.NoNewPrivileges == expected.process.nnp
 
 # The capabilities of pod and runtime, no more and no less.
 create contains "E_CAPS" if {
@@ -1250,9 +1271,6 @@ storage_places("local", volume) := {["local", "local", "local", path] | some pat
 # No device for a pod that has none.
 create contains "E_DEVICE" if [asked.devices, linux.Devices, expected.devices, expected.gpus] == [[], [], [], 0]
 
-# No mount is shared with another container.
-create contains "E_SHARED_MOUNTS" if asked.shared_mounts == []
-
 #
 # CreateContainer: the rest of the OCI specification
 #
@@ -1262,9 +1280,6 @@ create contains "E_VERSION" if {
 	is_string(asked.OCI.Version)
 	regex.match(`^1\.[0-9]+\.[0-9]+(-dev|-rc\.[0-9]+)?([+]dev)?$`, asked.OCI.Version)
 }
-
-# Nothing for other operating systems.
-create contains "E_OS" if [asked.OCI.Solaris, asked.OCI.Windows] == [null, null]
 
 # The host name of the pod; only the pause container's request has it.
 create contains "E_HOSTNAME" if {
@@ -1299,9 +1314,6 @@ hostname_ok(want) if {
 	regex.match(`^[^.-]$`, substring(hostname, count(hostname) - 1, 1))
 	regex.match(`^[.-]*$`, substring(sandbox_name, count(hostname), 63 - count(hostname)))
 }
-
-# The host can run no hook in the guest.
-create contains "E_HOOKS" if asked.OCI.Hooks == null
 
 # Each namespace once, and a new one.
 create contains "E_NAMESPACES" if {
@@ -1388,15 +1400,6 @@ default_sysctls := {
 	"net.ipv4.ping_group_range": "0 2147483647",
 }
 
-# Users of the container are users of the guest.
-create contains "E_IDMAP" if [linux.UIDMappings, linux.GIDMappings] == [[], []]
-
-# No system call filter, cache allocation or mount label.
-create contains "E_LINUX" if [linux.Seccomp, linux.IntelRdt, linux.MountLabel] == [null, null, ""]
-
-# Whether mounts reach other containers is as the pod says.
-create contains "E_PROPAGATION" if linux.RootfsPropagation == expected.propagation
-
 # The host may choose limits, but no devices.
 create contains "E_RESOURCES" if resources_ok(linux.Resources)
 
@@ -1437,9 +1440,6 @@ create contains "E_CGROUP" if {
 	is_string(linux.CgroupsPath)
 	not ".." in split(linux.CgroupsPath, "/")
 }
-
-# The containers share a process namespace if the pod says so.
-create contains "E_PIDNS" if asked.sandbox_pidns == expected.pidns
 
 #
 # StartContainer, SignalProcess, ReadStream, RemoveContainer: the life of a container. A second running instance is
@@ -1495,7 +1495,8 @@ update contains "E_RESOURCES" if {
 	resources_ok(input.resources)
 }
 
-# The host may send signals to containers that exist, as it may stop the guest.
+# The host may send signals to containers that exist, as it may stop the guest. Runtimes kill containers that have ended,
+# init containers too, before they remove them.
 default SignalProcessRequest := false
 
 SignalProcessRequest if {

@@ -79,6 +79,20 @@ def test_both_engines_decide_alike_on_what_is_bent(case: Case) -> None:
             guest.ask(request.kind, request.input)
 
 
+def test_runtimes_kill_containers_that_have_ended() -> None:
+    # So a policy cannot refuse signals to init containers, which end by themselves.
+    (case,) = (each for each in CASES if each.name == "contrast/restart")
+    life = [each for each in case.requests() if "container_id" in each.input]
+    first = [each for each in life if each.input["container_id"].startswith("c1")]
+    kinds = [
+        each.kind.removesuffix("Request")
+        for each in first
+        if "signal" in each.input or each.kind.startswith(("Wait", "Remove"))
+    ]
+
+    assert kinds == ["WaitProcess", "SignalProcess", "WaitProcess", "RemoveContainer"]
+
+
 def test_all_folders_of_recordings_are_asked() -> None:
     folders = {case.path.parent.name for case in CASES}
 

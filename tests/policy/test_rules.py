@@ -113,7 +113,7 @@ def test_every_group_of_rules_has_a_heading() -> None:
     ] == [
         "CreateSandbox",
         "CopyFile",
-        *["CreateContainer"] * 8,
+        *["CreateContainer"] * 9,
         "ExecProcess",
     ]
 

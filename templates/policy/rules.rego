@@ -1495,8 +1495,8 @@ update contains "E_RESOURCES" if {
 	resources_ok(input.resources)
 }
 
-# The host may send signals to containers that exist, as it may stop the guest. Runtimes kill containers that have ended,
-# init containers too, before they remove them.
+# The host may send signals to containers that exist, as it may stop the guest. Runtimes kill containers that have
+# ended, init containers too, before they remove them.
 default SignalProcessRequest := false
 
 SignalProcessRequest if {

@@ -257,7 +257,11 @@ class PolicyData(Record):
             "shared": shared.to_json(),
             "containers": [shared.container_json(each) for each in self.containers],
             "sandbox": {"storages": [dict(each) for each in self.profile.sandbox_storages]},
-            "copy": {"names": list(self.copy_names), "watched": list(self.copy_watched)},
+            "copy": {
+                "form": self.profile.copy_form,
+                "names": list(self.copy_names),
+                "watched": list(self.copy_watched),
+            },
             "requests": dict(self.profile.requests),
         }
 

@@ -6,7 +6,7 @@ from typing import Any
 from contrast_tasks.pods.injected import INITIALIZER
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import Record
-from contrast_tasks.releases.empty_dirs import EmptyDirs
+from contrast_tasks.releases.shims import CopyForm, EmptyDirs
 
 ConfigKey = tuple[str, str | None, str]
 
@@ -81,7 +81,8 @@ class Profile(Record):
 
     shared_paths: prefixes of the paths to which the shim copies files. pause: the pause image as the guest sees it.
     hidden_logs: containers whose output the host may not read. forwarded_annotations: prefixes of the pod annotations
-    that the runtime passes on. empty_dirs: how an emptyDir on disk reaches the guest. sandbox_storages: storages of
+    that the runtime passes on. empty_dirs: how an emptyDir on disk reaches the guest. copy_form: what
+    the agent shows of copied files. sandbox_storages: storages of
     CreateSandbox. requests: optional requests, and whether they are allowed. root_end: what follows a container's id in the
     path of its root file system. layer_folder: pattern of the folder that options name where the node attaches the layers of
     images as devices, "" where the guest pulls images (docs/internals/aks.md 1.4).
@@ -106,6 +107,7 @@ class Profile(Record):
     hidden_logs: frozenset[str] = frozenset({INITIALIZER})
     forwarded_annotations: tuple[str, ...] = ("io.katacontainers.",)
     empty_dirs: EmptyDirs = "local"
+    copy_form: CopyForm = "typed"
     sandbox_storages: tuple[Mapping[str, Any], ...] = ()
     requests: Mapping[str, bool] = {}
 

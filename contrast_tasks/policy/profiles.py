@@ -5,7 +5,7 @@ from typing import Any
 
 from contrast_tasks.platforms import Platform
 from contrast_tasks.policy.model import LayerFacts, Profile
-from contrast_tasks.releases.empty_dirs import EmptyDirs, empty_dirs_of
+from contrast_tasks.releases.shims import CopyForm, EmptyDirs, copy_form_of, empty_dirs_of
 from contrast_tasks.releases.table import Release
 
 # containerd's default capabilities (docs/internals/policy.md 4.6), without the prefix CAP_, which only some runtimes write.
@@ -95,9 +95,10 @@ _REQUESTS = {
 
 KATA_QEMU = Profile(name="kata-qemu", sandbox_storages=(SHM_STORAGE,), requests=_REQUESTS)
 KATA_QEMU_BLOCK = KATA_QEMU.replace(name="kata-qemu-block", empty_dirs="block-encrypted")
-_BY_EMPTY_DIRS: Mapping[EmptyDirs, Profile] = {
-    "local": KATA_QEMU,
-    "block-encrypted": KATA_QEMU_BLOCK,
+KATA_QEMU_BYTES = KATA_QEMU.replace(name="kata-qemu-bytes", copy_form="bytes")
+_BY_FORM: Mapping[tuple[EmptyDirs, CopyForm], Profile] = {
+    (each.empty_dirs, each.copy_form): each
+    for each in (KATA_QEMU, KATA_QEMU_BLOCK, KATA_QEMU_BYTES)
 }
 _SNAPSHOTTER = r"/var/lib/containerd/io\.containerd\.snapshotter\.v1\.tardev"
 # The pause image of the node's containerd: mcr.microsoft.com/oss/kubernetes/pause:3.6. Source: docs/internals/aks.md 1.4.
@@ -112,19 +113,19 @@ _AKS_PAUSE = KATA_QEMU.pause.replace(
 # The folder has no effect in the guest; it is that of the stock snapshotter, or of one that the runtime's handler brings.
 KATA_AKS = KATA_QEMU.replace(
     name="kata-aks",
+    copy_form="link",
     root_prefix="/run/kata-containers/shared/containers/",
     root_end="",
     layer_folder=f"^{_SNAPSHOTTER}(-contrast-cc-aks-clh-snp(-[0-9a-f]+)?)?/layers$",
     shared_paths=("/run/kata-containers/shared/containers/",),
     pause=_AKS_PAUSE,
 )
-PROFILES: Mapping[str, Profile] = {
-    each.name: each for each in (KATA_QEMU, KATA_QEMU_BLOCK, KATA_AKS)
-}
+PROFILES: Mapping[str, Profile] = {each.name: each for each in (*_BY_FORM.values(), KATA_AKS)}
 
 
 def profile_of(release: Release, platform: Platform) -> Profile:
     """Return the profile of the runtime of a release on a platform."""
     if platform.attaches_layers:
         return KATA_AKS
-    return _BY_EMPTY_DIRS[empty_dirs_of(release.shim_of(platform.name))]
+    shim = release.shim_of(platform.name)
+    return _BY_FORM[empty_dirs_of(shim), copy_form_of(shim)]

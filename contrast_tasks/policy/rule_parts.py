@@ -14,6 +14,7 @@ _PART = re.compile(r"^# part: (\w+)\n(.*?)^# end of part\n", re.DOTALL | re.MULT
 Block = Mapping[str, Any]
 
 PARTS: Final[Mapping[str, Callable[[Block], bool]]] = {
+    "raw": lambda block: block["copy"]["form"] != "typed",
     "exec": lambda block: any(each["exec"] for each in block["containers"]),
     "pulls": lambda block: "layers" not in block["paths"],
     "layers": lambda block: "layers" in block["paths"],

@@ -9,10 +9,7 @@ from typing import Final, Literal
 
 from contrast_tasks.errors import UsageError
 from contrast_tasks.records import Record
-from contrast_tasks.releases.empty_dirs import EmptyDirs, empty_dirs_of
-
-CopyForm = Literal["typed", "bytes", "link"]
-"""What a CopyFile request shows to a policy: type and target of the file, its bytes, or the target of a link alone."""
+from contrast_tasks.releases.shims import CopyForm, EmptyDirs, copy_form_of, empty_dirs_of
 
 
 class Shim(Record):
@@ -27,7 +24,6 @@ class Shim(Record):
     name: str
     describes_pull: bool = True
     repeats_network: bool = False
-    copy_form: CopyForm = "typed"
     attaches_layers: bool = False
     has_ports: bool = True
     interface_path: Literal["devicePath", "pciPath"] = "devicePath"
@@ -37,12 +33,17 @@ class Shim(Record):
         """Return where the files of an emptyDir on disk are."""
         return empty_dirs_of(self.name)
 
+    @property
+    def copy_form(self) -> CopyForm:
+        """Return what a policy is shown of a copied file."""
+        return copy_form_of(self.name)
+
 
 _STOCK: Final = Shim(name="stock-4.1.0")
 _V3_30: Final = Shim(name="contrast-3.30.0", describes_pull=False, repeats_network=True)
-_V3_22: Final = _V3_30.replace(name="contrast-3.22.0", copy_form="bytes")
+_V3_22: Final = _V3_30.replace(name="contrast-3.22.0")
 _V3_18: Final = _V3_22.replace(name="contrast-3.18.0")
-_AKS: Final = Shim(name="aks-3.15", copy_form="link", attaches_layers=True)
+_AKS: Final = Shim(name="aks-3.15", attaches_layers=True)
 
 SHIMS: Final = (
     _V3_18.replace(name="contrast-3.17.0"),

@@ -680,23 +680,10 @@ copy contains "E_FILE_TYPE" if {
 	link_ok
 }
 
-# Agents since 2026 state the file's type and the link's target; older ones have them only in the raw message.
-copied_kind := input.file_type if { is_string(input.file_type) } else := raw_kind if raw_message
+# Its type, which agents since 2026 tell.
+copied_kind := input.file_type if is_string(input.file_type)
 
-# Whether the request is one of an older agent.
-raw_message if {
-	object.get(input, "file_type", null) == null
-	is_array(input.data)
-}
-
-# The type by the bits of the mode, as in stat(2).
-raw_kind := kind if {
-	naturals_ok([input.file_mode])
-	some kind, bits in file_kinds
-	bits.and(input.file_mode, 61440) == bits
-}
-
-# These bits.
+# The types by the bits of the mode, as in stat(2).
 file_kinds := {"Regular": 32768, "Directory": 16384, "Symlink": 40960}
 
 # The target is relative, and no part of it leads upwards.
@@ -705,36 +692,12 @@ link_ok if {
 	target_ok(input.symlink_target)
 }
 
-link_ok if {
-	raw_message
-	object.get(input, "symlink_src", "") == ""
-	input.data[0] > 0
-	input.data[0] != 47
-	not raw_parent
-}
-
 # A target as text.
 target_ok(target) if {
 	is_string(target)
 	regex.match(`^[^/\x00]+(/[^\x00]*)?$`, target)
 	not ".." in split(target, "/")
 }
-
-# Two dots between slashes, or at an end of the target.
-raw_parent if {
-	some i, byte in input.data
-	byte == 46
-	input.data[i + 1] == 46
-	is_link_edge(i - 1)
-	is_link_edge(i + 2)
-}
-
-# Whether a place is outside the target, or a slash (47).
-is_link_edge(i) if i < 0
-
-is_link_edge(i) if i >= count(input.data)
-
-is_link_edge(i) if input.data[i] == 47
 
 # No setuid, setgid or sticky files. The kubelet's volume directories are sticky, and setgid with an fsGroup.
 copy contains "E_MODE" if {
@@ -1542,6 +1505,70 @@ exec contains "E_ID" if {
 	input.exec_id != input.container_id
 }
 
+# part: raw
+#
+# CopyFile: agents before 2026, which do not tell the type of a file
+#
+
+# It is that of the mode.
+copied_kind := kind if {
+	is_raw
+	naturals_ok([input.file_mode])
+	some kind, bits in file_kinds
+	bits.and(input.file_mode, 61440) == bits
+}
+
+# Whether the request is one of such an agent.
+is_raw if is_bytes
+
+is_raw if is_link_text
+
+# Most of them show the bytes of the file.
+is_bytes if {
+	policy_copy.form == "bytes"
+	object.get(input, "file_type", null) == null
+	is_array(input.data)
+}
+
+# Those of guests whose layers are attached show the target of a link, and nothing else of the file.
+is_link_text if {
+	policy_copy.form == "link"
+	object.keys(input) & {"file_type", "symlink_target", "data"} == set()
+	is_string(input.symlink_src)
+}
+
+# Such a target is checked as any other.
+link_ok if {
+	is_link_text
+	target_ok(input.symlink_src)
+}
+
+# One in bytes is not empty, begins with no slash, and has no part that leads upwards.
+link_ok if {
+	is_bytes
+	object.get(input, "symlink_src", "") == ""
+	input.data[0] > 0
+	input.data[0] != 47
+	not raw_parent
+}
+
+# Two dots between slashes, or at an end of the target.
+raw_parent if {
+	some i, byte in input.data
+	byte == 46
+	input.data[i + 1] == 46
+	is_link_edge(i - 1)
+	is_link_edge(i + 2)
+}
+
+# Whether a place is outside the target, or a slash (47).
+is_link_edge(i) if i < 0
+
+is_link_edge(i) if i >= count(input.data)
+
+is_link_edge(i) if input.data[i] == 47
+# end of part
+
 # part: exec
 #
 # ExecProcess: probes and hooks
@@ -1714,26 +1741,6 @@ device_path_ok(got) if {
 route_mtu_ok(got) if {
 	policy_paths.layers
 	not "mtu" in object.keys(got)
-}
-
-# Of a copied file they show the target of a link, and nothing else.
-raw_message if {
-	object.get(input, "file_type", null) == null
-	is_link_text
-	is_number(input.file_mode)
-}
-
-# Whether the request is one of theirs.
-is_link_text if {
-	policy_paths.layers
-	object.keys(input) & {"file_type", "symlink_target", "data"} == set()
-	is_string(input.symlink_src)
-}
-
-# Such a target is checked as any other.
-link_ok if {
-	is_link_text
-	target_ok(input.symlink_src)
 }
 
 # The layers of the image, the top one first, each with its name and root hash; undefined where the guest pulls.

@@ -4,12 +4,17 @@ from itertools import product
 
 import pytest
 
+from contrast_tasks.platforms import platform
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
+from contrast_tasks.policy.profiles import profile_of
 from contrast_tasks.policy.simulate import denials
 from contrast_tasks.policy.text import render_policy
+from contrast_tasks.releases.table import RELEASES, Release
 from tests.fakes.policy import (
     DIGEST,
+    RICH_CONFIGS,
+    RICH_SPEC,
     bent,
     coordinator,
     derived,
@@ -62,6 +67,34 @@ def test_every_request_of_a_pods_life_is_allowed(pod: str, version: str, engine:
     found = denials(render_policy(data), life_of(data, containerd=version), engine=engine)
 
     assert [(each.request.purpose, each.decision) for each in found] == []
+
+
+# One release for each pair of what the policy expects and how the node behaves.
+NODES = {
+    (
+        profile_of(release, platform("metal-qemu-snp")).name,
+        release.shim_of("metal-qemu-snp"),
+    ): release
+    for release in RELEASES
+}
+
+
+@pytest.mark.parametrize("release", NODES.values(), ids=lambda each: each.name)
+def test_a_pod_is_allowed_on_the_nodes_of_its_release(release: Release) -> None:
+    data = derived(
+        RICH_SPEC,
+        kind="StatefulSet",
+        name="rich",
+        configs=RICH_CONFIGS,
+        profile=profile_of(release, platform("metal-qemu-snp")),
+    )
+    life = life_of(data, containerd=release.containerd, shim=release.shim_of("metal-qemu-snp"))
+
+    assert denials(render_policy(data), life) == ()
+
+
+def test_agents_of_releases_before_and_after_the_typed_message_are_known() -> None:
+    assert {profile for profile, _ in NODES} == {"kata-qemu", "kata-qemu-bytes"}
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ import pytest
 
 from contrast_tasks.agent_messages import fill_defaults
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
+from contrast_tasks.policy.profiles import KATA_QEMU_BYTES
+from contrast_tasks.policy.text import render_policy
 from tests.fakes.policy import (
     REQUESTS,
+    WEB_SPEC,
     bent,
     by_purpose,
+    derived,
     life_of,
     policy_of,
     rich,
@@ -53,6 +57,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def fresh(engine: str) -> PolicyEngine:
     return guest_after(None, engine)
+
+
+@pytest.fixture(scope="module")
+def older(engine: str) -> PolicyEngine:
+    """Return a new guest whose agent shows the bytes of copied files."""
+    data = derived(WEB_SPEC, kind="Deployment", name="web", profile=KATA_QEMU_BYTES)
+    return PolicyEngine(render_policy(data), engine=engine)
 
 
 @pytest.fixture(scope="module")
@@ -459,9 +470,13 @@ RAW = {
     ],
 )
 def test_the_raw_message_of_older_agents_is_allowed(
-    fresh: PolicyEngine, change: dict[str, Any]
+    older: PolicyEngine, change: dict[str, Any]
 ) -> None:
-    assert fresh.ask("CopyFileRequest", {**RAW, **change}).allowed
+    assert older.ask("CopyFileRequest", {**RAW, **change}).allowed
+
+
+def test_n93_a_raw_message_is_denied_where_agents_tell_the_type(fresh: PolicyEngine) -> None:
+    assert set(fresh.ask("CopyFileRequest", RAW).codes) == {"E_FILE_TYPE", "E_MODE"}
 
 
 @pytest.mark.parametrize(
@@ -481,9 +496,9 @@ def test_the_raw_message_of_older_agents_is_allowed(
     ],
 )
 def test_n93_a_changed_raw_message_is_denied(
-    fresh: PolicyEngine, code: str, change: dict[str, Any]
+    older: PolicyEngine, code: str, change: dict[str, Any]
 ) -> None:
-    decision = fresh.ask("CopyFileRequest", {**RAW, **change})
+    decision = older.ask("CopyFileRequest", {**RAW, **change})
 
     assert not decision.allowed
     assert code in decision.codes

@@ -8,7 +8,7 @@ import pytest
 
 from contrast_tasks.policy.engine import ENGINES, PolicyEngine
 from contrast_tasks.policy.expectations import PolicyData
-from contrast_tasks.policy.profiles import KATA_QEMU_BLOCK
+from contrast_tasks.policy.profiles import KATA_QEMU_BLOCK, KATA_QEMU_BYTES
 from contrast_tasks.policy.rule_parts import PARTS, needed_parts, parts_in, with_parts
 from contrast_tasks.policy.rules import compact_rules
 from contrast_tasks.policy.text import parse_policy, render_policy
@@ -37,7 +37,8 @@ PODS: dict[str, tuple[Callable[[], PolicyData], set[str]]] = {
     "rich": (rich, {"pulls", "exec", "devices"}),
     "gpu": (_with_gpu, {"pulls", "devices"}),
     "disk": (_with_disk, {"pulls", "disks"}),
-    "aks": (policy_data, {"layers", "exec"}),
+    "aks": (policy_data, {"layers", "exec", "raw"}),
+    "bytes": (lambda: one_container("", profile=KATA_QEMU_BYTES), {"pulls", "raw"}),
 }
 
 

@@ -4,8 +4,8 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from contrast_tasks.agent_messages import Request
+from contrast_tasks.releases.shims import CopyForm
 from contrast_tasks.runtime.host_files import Entry
-from contrast_tasks.runtime.shim_versions import CopyForm
 
 GUEST_FOLDER = "/run/kata-containers/shared/containers/"
 # Largest part of a file in one request, in bytes.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from contrast_tasks.agent_messages import filled_storage
-from contrast_tasks.releases.empty_dirs import EmptyDirs
+from contrast_tasks.releases.shims import EmptyDirs
 from contrast_tasks.runtime.host_files import HostFiles, Tree
 from contrast_tasks.runtime.shim.copies import GUEST_FOLDER
 

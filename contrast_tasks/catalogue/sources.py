@@ -173,6 +173,11 @@ CPU_REFERENCE = define(
     "no reference value holds for the number of virtual CPUs of a guest",
     "measure the runtime for this number too, or change the CPU limits",
 )
+LIMIT_RANGE = define(
+    "G034 limit-range error",
+    "a LimitRange of the namespace does not allow what a container asks for, so the API server refuses its pods",
+    "change one of the two; containers that are injected count too",
+)
 SECURE_PV = define(
     "G050 secure-pv error",
     "the secure-pv annotation is malformed, or its volumes do not fit",

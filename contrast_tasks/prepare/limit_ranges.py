@@ -6,15 +6,36 @@ Source: Kubernetes, plugin/pkg/admission/limitranger and SetDefaults_LimitRangeI
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
+from contrast_tasks.pods.quantities import QuantityError, parse_quantity
+from contrast_tasks.pointers import Path
 
 _KINDS = ("initContainers", "containers")
+_TABLES = ("limits", "requests")
 # Nobody asked for what these advise about, so nobody can follow them.
 _UNASKED = frozenset({catalogue.MEMORY_LIMIT_IGNORED, catalogue.MEMORY_REQUEST})
+
+
+class _Bound(NamedTuple):
+    """The least or the most of a resource that a container may have; owner: name of the LimitRange."""
+
+    resource: str
+    value: Any
+    word: str
+    owner: str
+
+    def is_broken_by(self, value: Any) -> bool:
+        """Return whether an amount lies outside; malformed ones are reported elsewhere."""
+        try:
+            found, allowed = parse_quantity(value), parse_quantity(self.value)
+        except QuantityError:
+            return False
+        return found < allowed if self.word == "least" else found > allowed
 
 
 class LimitRanges:
@@ -23,10 +44,12 @@ class LimitRanges:
     def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
         self._given: dict[str, dict[str, Any]] = {"limits": {}, "requests": {}}
         self._names: dict[tuple[str, str], str] = {}
+        self._bounds: list[_Bound] = []
         for obj in objects:
             name = str(workloads.mapping_at(obj, "metadata").get("name"))
             for _, item in workloads.mappings_at(workloads.mapping_at(obj, "spec"), "limits"):
                 if item.get("type") == "Container":
+                    self._bounds += _bounds(item, name)
                     for table, resource, value in _defaults(item):
                         self._given[table].setdefault(resource, value)
                         self._names.setdefault((table, resource), name)
@@ -56,6 +79,24 @@ class LimitRanges:
                 message = f"{finding.message}; it comes from the LimitRange {name} of the namespace"
                 yield finding.replace(message=message)
 
+    def violations(self, obj: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+        """Yield path and message of each amount in a workload, as its pods get it, that the API server refuses."""
+        if not self._bounds:
+            return
+        seen = self.admitted(obj)
+        for kind, bound, table in product(_KINDS, self._bounds, _TABLES):
+            for number, container in workloads.mappings_at(workloads.pod_spec(seen), kind):
+                amounts = workloads.mapping_at(workloads.mapping_at(container, "resources"), table)
+                value = amounts.get(bound.resource)
+                if value is None or not bound.is_broken_by(value):
+                    continue
+                path = (*workloads.spec_path(obj), kind, number, "resources", table, bound.resource)
+                message = (
+                    f"container {container.get('name')} has the {bound.resource} {table[:-1]} {value}, expected at"
+                    f" {bound.word} {bound.value}: so says the LimitRange {bound.owner} of the namespace"
+                )
+                yield path, message
+
     def _resources(self, container: Mapping[str, Any]) -> dict[str, Any]:
         own = workloads.mapping_at(container, "resources")
         limits, requests = _set_in(own, "limits"), _set_in(own, "requests")
@@ -76,6 +117,12 @@ def _defaults(item: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     requests = {**_set_in(item, "min"), **limits, **_set_in(item, "defaultRequest")}
     yield from (("limits", name, value) for name, value in limits.items())
     yield from (("requests", name, value) for name, value in requests.items())
+
+
+def _bounds(item: Mapping[str, Any], owner: str) -> Iterator[_Bound]:
+    for key, word in (("min", "least"), ("max", "most")):
+        for resource, value in _set_in(item, key).items():
+            yield _Bound(str(resource), value, word, owner)
 
 
 def _set_in(obj: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.documents import Document, decode, read_documents
+from contrast_tasks.kube.documents import Document, decode, location, read_documents
+from contrast_tasks.kube.origins import origin
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.prepare.images import resolve_images
@@ -53,6 +55,10 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         ranges=ranges,
     )
     findings, obj = list(prepared.findings), replace_images(prepared.obj, project.replacements)
+    for path, message in ranges.violations(obj):
+        place = location(document, origin(path, obj, document.obj))
+        key = workloads.workload_key(obj)
+        findings.append(Finding(catalogue.LIMIT_RANGE, place, f"{key}: {message}"))
     is_confidential = is_confidential_class(workloads.runtime_class(obj))
     images: dict[str, LockedImage] = {}
     if is_confidential:

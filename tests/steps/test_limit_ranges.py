@@ -132,3 +132,42 @@ def test_a_limit_of_the_whole_pod_has_the_rules_of_a_container(
     add(shop, f"      resources: {{{resources}}}\n")
 
     assert found in shop.run("lint").err
+
+
+@pytest.mark.parametrize(
+    ("bound", "found"),
+    [
+        pytest.param("max: {memory: 80Mi}", "has the memory limit 96Mi, expected at most 80Mi", id="most"),
+        pytest.param("min: {memory: 128Mi}", "has the memory limit 96Mi, expected at least 128Mi", id="least"),
+        pytest.param("max: {memory: 96Mi}, min: {memory: 8Mi}", "", id="inside"),
+        pytest.param("max: {memory: x}", "", id="malformed"),
+    ],
+)  # fmt: skip
+def test_what_the_api_server_would_refuse_is_named_at_its_line(
+    shop: Terminal, bound: str, found: str
+) -> None:
+    """Source: Kubernetes, "Configure Minimum and Maximum Memory Constraints for a Namespace"."""
+    own = "          resources: {limits: {memory: 96Mi}, requests: {memory: 96Mi}}\n"
+    add(shop, own + LIMIT_RANGE.replace("default: {memory: 320Mi}", bound))
+
+    lines = [line for line in shop.run("lint").err.splitlines() if "container a has" in line]
+
+    assert len(lines) == 2 * bool(found)
+    if found:
+        assert lines[0] == (
+            f"deployment/a.yml:21: error[G034 limit-range]: Deployment/shop: container a {found}: so says the LimitRange"
+            " usual of the namespace"
+        )
+
+
+def test_injected_containers_must_fit_too(shop: Terminal) -> None:
+    own = "          resources: {limits: {memory: 16Mi}, requests: {memory: 16Mi}}\n"
+    add(shop, own + LIMIT_RANGE.replace("default: {memory: 320Mi}", "max: {memory: 16Mi}"))
+
+    lines = [line for line in shop.run("lint").err.splitlines() if "G034" in line]
+
+    assert any(
+        line.startswith("deployment/a.yml:13: ") and "contrast-initializer has the memory" in line
+        for line in lines
+    )
+    assert not any("container a has" in line for line in lines)

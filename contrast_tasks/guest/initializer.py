@@ -15,8 +15,8 @@ CRYPTSETUP_DEVICE            device of the encrypted volume; several, joined by 
 
 With encrypted volumes it opens them, mounts them at /state, /state1, ..., and stays until a signal, when it closes them.
 Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume.
-The Coordinator's evidence is not verified: the Coordinator verifies ours, and a false one cannot issue certificates that
-peers under the verified mesh CA accept. Source: docs/internals/runtime.md 7.
+The Coordinator's evidence is verified only if the environment says what it must be, see coordinator_check.py: a false one cannot
+issue certificates that peers under the verified mesh CA accept. Source: docs/internals/runtime.md 7.
 """
 
 import os
@@ -34,6 +34,7 @@ from contrast_tasks.addresses import MESH_API_PORT, host_and_port
 from contrast_tasks.errors import ContrastError, SettingsError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.guest.commands import run_command
+from contrast_tasks.guest.coordinator_check import validators_from_environment
 from contrast_tasks.guest.credentials import Held, read_held, verify_credentials, verify_successor
 from contrast_tasks.guest.process import Say, Terminated, begin, wait_for_signal
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from contrast_tasks.api.meshapi import MeshCert
+    from contrast_tasks.atls.types import Validators
     from contrast_tasks.evidence_documents import Issuer
 
 RETRY_S = 5.0
@@ -143,8 +145,11 @@ def obtain(
             return credentials
 
 
-def fetcher(options: Options, issuer: "Issuer") -> Fetch:
-    """Return the function that asks the Coordinator over attested TLS, without verifying its evidence."""
+def fetcher(options: Options, issuer: "Issuer", validators: "Validators | None" = None) -> Fetch:
+    """Return the function that asks the Coordinator over attested TLS.
+
+    validators: one of them must accept its evidence; None: it is not verified.
+    """
     from contrast_tasks.api.meshapi import new_mesh_cert
     from contrast_tasks.atls.client import connect
 
@@ -152,8 +157,8 @@ def fetcher(options: Options, issuer: "Issuer") -> Fetch:
         with connect(
             options.host,
             options.port,
-            validators=None,
-            unverified=True,
+            validators=validators,
+            unverified=validators is None,
             issuer=issuer,
             client_key=key,
             now=datetime.now(UTC),
@@ -176,13 +181,14 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     options = parse_options(environ)
     supply = supply_from_environment(environ)
     issuer = issuer_from_environment(environ, supply)
+    validators = validators_from_environment(environ, supply)
     if environ.get(variables.MESH_DISABLED) and is_in_guest(environ):
         say(f"incoming connections are let in, the guest's rule was there {lift_deny()} times")
     prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
     files = SecretFiles.below(options.secrets)
     credentials = obtain(
-        fetcher(options, issuer),
+        fetcher(options, issuer, validators),
         key=key,
         now=lambda: datetime.now(UTC),
         pause=lambda: time.sleep(options.retry_s * random.uniform(1 - JITTER, 1 + JITTER)),  # noqa: S311

@@ -35,6 +35,7 @@ from contrast_tasks.attestation.issuers.environment import (
 )
 from contrast_tasks.errors import ClusterError, ContrastError, SettingsError
 from contrast_tasks.files import pretty_json, write_atomic
+from contrast_tasks.guest.coordinator_check import validators_from_environment
 from contrast_tasks.guest.envoy_admin import active_listeners, drain, has_connections
 from contrast_tasks.guest.initializer import PREPARE_S, fetcher, parse_options
 from contrast_tasks.guest.packet_filter import intercept
@@ -183,7 +184,7 @@ def _renew_in_background(
     options = parse_options(environ)
     supply = supply_from_environment(environ)
     issuer = issuer_from_environment(environ, supply)
-    ask = fetcher(options, issuer)
+    ask = fetcher(options, issuer, validators_from_environment(environ, supply))
 
     def fetch(key: "ec.EllipticCurvePrivateKey") -> "MeshCert":
         prepare(issuer, supply, wait_s=PREPARE_S)

@@ -117,6 +117,10 @@ def _check_records(objects: Sequence[Annotated], settings: Settings) -> None:
             )
 
 
+# In the place of what an API server would draw; there is one such pod.
+_SUFFIX = "local"
+
+
 def _named_pods(objects: Sequence[Annotated]) -> list[_NamedPod]:
     """Return every pod with its name and its place among the replicas, the Coordinator first.
 
@@ -128,6 +132,8 @@ def _named_pods(objects: Sequence[Annotated]) -> list[_NamedPod]:
     for item in sorted(items, key=lambda item: (item.role != ROLE_COORDINATOR, item.key)):
         unique = plain.count(item.name) == 1
         name = item.name if unique else item.key.replace("/", "-").lower()
+        if item.has_generated_name:
+            name += _SUFFIX
         replicas = _replicas(item)
         names = [name] if replicas == 1 else [f"{name}-{number}" for number in range(replicas)]
         pods += [(item, name, index) for index, name in enumerate(names)]

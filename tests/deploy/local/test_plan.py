@@ -129,7 +129,8 @@ class Project:
         place = self.root / "build" / "workloads"
         place.mkdir(exist_ok=True)
         for obj in objects:
-            key = f"{obj['kind']}/{obj['metadata']['name']}"
+            metadata = obj["metadata"]
+            key = f"{obj['kind']}/{metadata.get('name') or metadata['generateName']}"
             record = {
                 "key": key,
                 "policy_sha256": sha256_hex(POLICY),
@@ -216,6 +217,16 @@ def test_a_cron_job_is_told_not_to_be_started(project: Project) -> None:
 
     assert [pod.name for pod in plan.pods] == ["web"]
     assert said == ["CronJob/nightly is not started: platform local keeps no schedule"]
+
+
+def test_a_generated_name_is_completed(project: Project) -> None:
+    job = workload("nightly", kind="Job")
+    job["apiVersion"], job["metadata"] = "batch/v1", {"generateName": "nightly-"}
+    project.write(workload("web"), job)
+
+    plan = project.plan(addresses_of=lambda names: dict.fromkeys(names, "127.77.0.2"))
+
+    assert [pod.name for pod in plan.pods] == ["web", "nightly-local"]
 
 
 def test_an_image_that_lies_there_as_unpacked_is_not_unpacked_again(project: Project) -> None:

@@ -58,7 +58,8 @@ IMAGE_USER = define(
 IMAGE_USER_NAME = define(
     "G217 image-user-name warning",
     "the user of the image is a name, which a node without the files of the image cannot look up",
-    "the guest pulls the image, so its node may not see them; set runAsUser and runAsGroup of the container",
+    "the guest pulls the image, so its node may not see them; set runAsUser and runAsGroup of the container, or user in"
+    " the table of the workload in contrast.toml",
 )
 SERVICE_LINK = define(
     "G218 service-link warning",

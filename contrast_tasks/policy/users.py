@@ -97,7 +97,8 @@ def container_user(
         container.report(
             catalogue.IMAGE_USER_NAME,
             f"the image names its user {image.user}; a node that does not unpack the image cannot start the container",
-            f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container",
+            f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container, or"
+            f' user = "{uid}:{gid}" to the table of the workload in contrast.toml',
         )
     return User(
         uid=uid,

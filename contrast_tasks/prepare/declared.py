@@ -65,6 +65,8 @@ def apply(
             path = (*place, annotations.SECURE_PV)
             if value:
                 _annotation(subject, obj, path, value, at=where, entry=catalogue.SECURE_PV)
+        if declared.user is not None:
+            _user(spec, declared.user)
     return obj
 
 
@@ -247,6 +249,21 @@ def _environment(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:
                     *workloads.items_at(container, "env"),
                     {"name": name, "value": value},
                 ]
+
+
+def _user(spec: Mapping[str, Any], user: str) -> None:
+    """Name the user of the main containers for which nobody does, and the group in the same way."""
+    uid, _, gid = user.partition(":")
+    pod = workloads.mapping_at(spec, "securityContext")
+    if pod.get("runAsUser") is not None:
+        return
+    for _, container in workloads.mappings_at(spec, "containers"):
+        own = workloads.mapping_at(container, "securityContext")
+        if own.get("runAsUser") is not None:
+            continue
+        _put(container, ("securityContext", "runAsUser"), int(uid))
+        if gid and own.get("runAsGroup") is None and pod.get("runAsGroup") is None:
+            _put(container, ("securityContext", "runAsGroup"), int(gid))
 
 
 def add_variables(obj: Mapping[str, Any], entries: Sequence[Mapping[str, str]]) -> None:

@@ -40,6 +40,7 @@ from contrast_tasks.settings.values import (
     RELEASE,
     SAN,
     STORE_SIZE,
+    USER,
     VARIABLE,
     WORKLOAD_KEY,
 )
@@ -85,6 +86,11 @@ class WorkloadSettings(Record):
         List(LABEL, "an array of names of claims"),
         "claims of the pod to encrypt: templates of a StatefulSet, or volumes with a persistentVolumeClaim",
         default=(),
+    )
+    user: str | None = member(
+        USER,
+        "user, and group behind a colon, of main containers for which neither they nor the pod name a user",
+        default=None,
     )
     runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
     image_store_size: str | None = member(

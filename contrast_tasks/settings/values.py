@@ -78,6 +78,11 @@ LABEL = text(
 )
 QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
 STORE_SIZE = text('a quantity such as "10Gi", or "0" for none', rf"0|{MEMORY_PATTERN}")
+# Source: Kubernetes, validation of user and group ids: 0 to 2^31 - 1.
+USER = text(
+    'the number of a user, or of a user and a group, such as "65534:65534"',
+    r"[0-9]{1,9}(?::[0-9]{1,9})?",
+)
 # What pulls images in the guest matches no ports and no addresses. Source: docs/internals/runtime.md 10.
 REGISTRY = text(
     "the host name of a registry without a port, `.example` for those below one, or `.` for all others",

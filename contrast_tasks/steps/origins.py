@@ -136,6 +136,8 @@ class Origins:
         is_exec = asked.kind == "ExecProcessRequest" and asked.code == "E_ARGS"
         members = _PROBES if is_exec else _CONTAINER.get(asked.code, ())
         present = [each for each in members if _at(container, each) is not None]
+        if asked.code == "E_USER" and self._declared is not None and self._declared.user:
+            yield f"{self._declared.place('user')}: user of [workloads.{self._workload.key!r}]"
         for member in present:
             yield self._line((*path, *member.split("/")), member)
         from_image = () if is_exec or present else _IMAGE.get(asked.code, ())

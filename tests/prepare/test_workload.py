@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from contrast_tasks import __version__
-from contrast_tasks.errors import Location
+from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.kube.index import index_file
 from contrast_tasks.prepare.workload import Prepared, check_sources, prepare
 from contrast_tasks.settings.components import ComponentSettings
+from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings, WorkloadSettings
 
 PREFIX = "contrast.edgeless.systems/"
@@ -494,3 +495,47 @@ def test_id_blocks_of_an_earlier_run_are_removed() -> None:
     obj = prepared(text, project()).obj
 
     assert obj["spec"]["template"]["metadata"]["annotations"] == {"kept": "x"}
+
+
+# Names of users: of nobody, of the container, of the pod; and what the setting adds to the container.
+NOBODY = "      containers: [{name: web, image: 'web:1'}]\n"
+OF_CONTAINER = "      containers: [{name: web, image: 'web:1', securityContext: {runAsUser: 5}}]\n"
+OF_POD = NOBODY + "      securityContext: {runAsUser: 5}\n"
+GROUP_OF_POD = NOBODY + "      securityContext: {runAsGroup: 6}\n"
+
+
+@pytest.mark.parametrize(
+    ("pod", "user", "expected"),
+    [
+        (NOBODY, "472", {"runAsUser": 472}),
+        (NOBODY, "472:10", {"runAsUser": 472, "runAsGroup": 10}),
+        (NOBODY, "0:0", {"runAsUser": 0, "runAsGroup": 0}),
+        (OF_CONTAINER, "472:10", {"runAsUser": 5}),
+        (OF_POD, "472:10", None),
+        (GROUP_OF_POD, "472:10", {"runAsUser": 472}),
+    ],
+)
+def test_a_user_is_for_containers_for_which_nobody_names_one(
+    tmp_path: Path, pod: str, user: str, expected: dict[str, int] | None
+) -> None:
+    (tmp_path / "contrast.toml").write_text(
+        'platform = "metal-qemu-snp"\nsources = ["d"]\n'
+        f'[workloads."Deployment/web"]\nuser = "{user}"\n'
+    )
+    text = WEB.partition("      containers:")[0] + pod
+
+    result = prepared(text, load_settings(tmp_path, environ={}))
+
+    (web,) = spec_of(result)["containers"]
+    assert web.get("securityContext") == expected
+    assert "runAsUser" not in str(spec_of(result)["initContainers"])
+
+
+@pytest.mark.parametrize("user", ["app", "-1", "1:", ":1", "1:2:3", "1 ", ""])
+def test_a_user_of_the_settings_is_a_number(tmp_path: Path, user: str) -> None:
+    (tmp_path / "contrast.toml").write_text(
+        f'platform = "local"\nsources = ["d"]\n[workloads."Deployment/web"]\nuser = "{user}"\n'
+    )
+
+    with pytest.raises(SettingsError, match=r"workloads.*user"):
+        load_settings(tmp_path, environ={})

@@ -144,7 +144,7 @@ class Settings(Record):
     )
     sources: tuple[str, ...] = member(
         List(TEXT, "an array of at least one string, none of them empty", least=1),
-        "YAML files of the deployment, or folders with them; generate writes there only with output.in_place",
+        "YAML or JSON files of the deployment, or folders with them; generate writes there only with output.in_place",
     )
     release_name: str = member(
         RELEASE,

@@ -40,7 +40,7 @@ def check_volumes(subject: Subject) -> None:
                     place,
                     f"container {container.get('name')} mounts the claim {name} as a file system,"
                     " expected a block device that is encrypted in the guest",
-                    _way_out(name),
+                    _way_out(subject, name),
                 )
             elif name not in kinds:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
@@ -51,11 +51,11 @@ def check_volumes(subject: Subject) -> None:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
 
 
-def _way_out(claim: str) -> str:
-    """Return what to write instead of a mount of a claim; the initializer adds the device and the volume behind it."""
+def _way_out(subject: Subject, claim: str) -> str:
+    """Return what to write for a claim that is mounted; settings turn it into a device and its mounts into those of another."""
     return (
-        f"set volumeMode: Block in the claim, add the annotation {annotations.SECURE_PV}: {claim}:{claim}-open, and"
-        f" mount {claim}-open here with mountPropagation: HostToContainer; if the data need not outlive the pod, use an emptyDir"
+        f'encrypt it in the guest, by encrypted_claims = ["{claim}"] under [workloads."{subject.key}"] in contrast.toml;'
+        " if the data need not outlive the pod, use an emptyDir"
     )
 
 

@@ -24,7 +24,7 @@ _SUMMARY = "Keep the manifest, and issue certificates to the workloads that it n
 class Options:
     """The addresses to listen on, the folders of state and endorsements, and three switches.
 
-    force_new: accept a first manifest although the history lost its head. with_metrics: serve /metrics.
+    state: None: in ConfigMaps of the pod's namespace. force_new: accept a first manifest although the history lost its head. with_metrics: serve /metrics.
     with_address: certificates of workloads are also for the address they connect from.
     """
 
@@ -32,7 +32,7 @@ class Options:
     mesh_api: tuple[str, int]
     http_api: tuple[str, int]
     http: tuple[str, int]
-    state: Path
+    state: Path | None
     endorsements: Path
     force_new: bool
     with_metrics: bool
@@ -63,8 +63,11 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
     parser.add_argument(
         "--state",
         metavar="DIR",
-        default=environ.get(variables.STATE) or _DEFAULT_STATE,
-        help=f"directory of the history (default {_DEFAULT_STATE}, or {variables.STATE})",
+        default=environ.get(variables.STATE),
+        help=(
+            f"directory of the history (default: ConfigMaps of the pod's namespace on Kubernetes, else {_DEFAULT_STATE}; "
+            f"or {variables.STATE})"
+        ),
     )
     parser.add_argument(
         "--endorsements",
@@ -86,12 +89,19 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         mesh_api=_address("--mesh-api", given.mesh_api),
         http_api=_address("--http-api", given.http_api) if given.http_api else beside,
         http=_address("--http", given.http),
-        state=Path(given.state),
+        state=_state(given.state, environ),
         endorsements=Path(given.endorsements),
         force_new=given.force_new,
         with_metrics="CONTRAST_METRICS" in environ,
         with_address="CONTRAST_PEER_ADDRESS" in environ,
     )
+
+
+def _state(given: str | None, environ: Mapping[str, str]) -> Path | None:
+    # The file system of a container ends with it, and with it the root CA.
+    if given is None and "KUBERNETES_SERVICE_HOST" in environ:
+        return None
+    return Path(given or _DEFAULT_STATE)
 
 
 def _address(option: str, text: str) -> tuple[str, int]:

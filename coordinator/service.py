@@ -21,9 +21,10 @@ from coordinator.history import History
 from coordinator.listener import HttpListener
 from coordinator.metrics import Metrics
 from coordinator.options import Options
-from coordinator.presence import LockPresence
+from coordinator.presence import LockPresence, Presence
 from coordinator.probes import Probes, ProbeServer
 from coordinator.state import Guard, HistoryInconsistent
+from coordinator.store.base import Store
 from coordinator.store.file import FileStore
 from coordinator.transport import (
     Context,
@@ -55,7 +56,14 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
     Raises ClusterError if an address cannot be bound or the guest's rule against connections not lifted, SettingsError for
     unusable evidence settings.
     """
-    guard = _open_guard(options)
+    store, presence, close_store = _open_store(options, environ)
+    guard = Guard(
+        History(store),
+        parse=_parse_usable,
+        now=lambda: datetime.now(UTC),
+        presence=presence,
+        force_new=options.force_new,
+    )
     supply = supply_from_environment(environ, folder=options.endorsements, clock=guard.now)
     issuer = issuer_from_environment(environ, supply=supply)
     if is_in_guest(environ):
@@ -77,6 +85,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         else None,
     )
     with ExitStack() as stack:
+        stack.callback(close_store)
         stack.callback(supply.stop)
         stack.callback(guard.presence.withdraw)
         probe_server = ProbeServer(*options.http, probes)
@@ -113,14 +122,18 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         _log.info("Coordinator is stopping")
 
 
-def _open_guard(options: Options) -> Guard:
-    return Guard(
-        History(FileStore(options.state)),
-        parse=_parse_usable,
-        now=lambda: datetime.now(UTC),
-        presence=LockPresence(options.state),
-        force_new=options.force_new,
-    )
+def _open_store(
+    options: Options, environ: Mapping[str, str]
+) -> tuple[Store, Presence, Callable[[], None]]:
+    """Return the store, who else uses it, and what closes it."""
+    if options.state is not None:
+        return FileStore(options.state), LockPresence(options.state), lambda: None
+    from coordinator.kubernetes.api import Account, Api
+    from coordinator.kubernetes.configmaps import ConfigMapStore
+    from coordinator.kubernetes.pods import PodPresence
+
+    api = Api(Account.of_pod(environ))
+    return ConfigMapStore(api), PodPresence(api), api.close
 
 
 def _parse_usable(content: bytes) -> "Manifest":

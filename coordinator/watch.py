@@ -48,22 +48,48 @@ def observe(guard: Guard) -> Observation:
     return _judge(guard, state, raw)
 
 
-def watch(guard: Guard, stop: threading.Event, *, interval_s: float = 1.0) -> None:
-    """Observe the store every `interval_s` seconds until `stop` is set; each kind of trouble is logged once."""
-    reported = ""
-    while not stop.wait(interval_s):
+def watch(guard: Guard, stop: threading.Event, *, pause_s: float = 1.0) -> None:
+    """Observe the store whenever its head may have changed, until `stop` is set; each kind of trouble is logged once.
+
+    pause_s: before a watch that broke off begins anew.
+    """
+    looks = _Looks(guard)
+    while True:
+        try:
+            guard.history.store.watch(LATEST_KEY, looks.look, stop)
+        except StoreError as err:
+            looks.report(f"history cannot be watched: {err}")
+        else:
+            return
+        if stop.wait(pause_s):
+            return
+
+
+class _Looks:
+    """The looks of one watch, and the trouble of the last one."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._reported = ""
+
+    def look(self) -> None:
+        """Observe once; never raises."""
         trouble = ""
         try:
-            observe(guard)
+            observe(self._guard)
         except StoreError as err:
             trouble = f"history cannot be watched: {err}"
         except Exception as err:  # noqa: BLE001  # outermost: without this thread liveness fails, and a restart loses the seed
             trouble = f"history cannot be watched: {type(err).__name__}"
-            if trouble != reported:
+            if trouble != self._reported:
                 _log.exception("History watch failed")
-        if trouble and trouble != reported:
+        self.report(trouble)
+
+    def report(self, trouble: str) -> None:
+        """Log trouble that is not the last one's; "" for none."""
+        if trouble and trouble != self._reported:
             _log.error("History watch: %s", trouble)
-        reported = trouble
+        self._reported = trouble
 
 
 def _judge(guard: Guard, state: State, raw: bytes) -> Observation:

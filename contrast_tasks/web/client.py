@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 import urllib3
@@ -58,6 +58,13 @@ class Bound:
     piece_s: float | None = None
 
 
+class Sink(Protocol):
+    """Receives a body, piece by piece as it arrives; a file open for writing is one."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Take a piece."""
+
+
 class HttpClient:
     """Sends requests one at a time and keeps connections open; not thread-safe."""
 
@@ -96,7 +103,7 @@ class HttpClient:
         form: bytes | None = None,
         method: str = "",
         direct: bool = False,
-        into: BinaryIO | None = None,
+        into: Sink | None = None,
     ) -> Answer:
         """Return the answer to a GET, or to a POST if there is a `form`, whatever its status.
 
@@ -137,9 +144,7 @@ class HttpClient:
                 body = self._body(response, bound.max_bytes, into)
         return Answer(status=response.status, headers=received, body=body)
 
-    def _body(
-        self, response: urllib3.BaseHTTPResponse, max_bytes: int, into: BinaryIO | None
-    ) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse, max_bytes: int, into: Sink | None) -> bytes:
         pieces: list[bytes] = []
         size = 0
         try:

@@ -9,7 +9,8 @@ StoreError            the store cannot be read or written
 """
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from contrast_tasks.errors import ClusterError
@@ -51,6 +52,9 @@ class Store(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of all keys below `folder`."""
+
+    def watch(self, key: str, on_change: Callable[[], None], stop: threading.Event) -> None:
+        """Call `on_change` now, and whenever the value may have changed, until `stop` is set."""
 
     def describe(self, key: str) -> str:
         """Return the file name under which a person finds the value; the key need not exist."""

@@ -7,8 +7,9 @@ compare-and-swap holds an flock on `<directory>/.lock`, which also holds between
 import contextlib
 import fcntl
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from coordinator.store.base import (
 )
 
 _POLL_S = 0.01
+_WATCH_S = 1.0
 # A disk syncs many files in little more time than one.
 _WRITERS = 16
 
@@ -92,6 +94,12 @@ class FileStore:
             return []
         except OSError as err:
             raise StoreError(f"cannot list {directory}: {err.strerror}") from err
+
+    def watch(self, key: str, on_change: Callable[[], None], stop: threading.Event) -> None:
+        """Call `on_change` every second until `stop` is set: reading a small file costs less than watching it."""
+        split_key(key)
+        while not stop.wait(_WATCH_S):
+            on_change()
 
     def describe(self, key: str) -> str:
         """Return the file's name."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FORBIDDEN = ("doit", "jinja2", "urllib3", "yaml")
+FORBIDDEN = ("doit", "jinja2", "yaml")
 FORBIDDEN_PARTS = ("tasks", "steps", "kube", "images", "policy", "cli", "report", "local", "mesh")
 
 
@@ -28,6 +28,17 @@ def test_the_whole_coordinator_loads_without_the_pipeline() -> None:
     assert "coordinator.transport" in loaded
     assert [name for name in FORBIDDEN if name in loaded] == []
     assert [part for part in FORBIDDEN_PARTS if f"contrast_tasks.{part}" in loaded] == []
+
+
+def test_outside_of_kubernetes_its_client_is_not_loaded() -> None:
+    code = "import sys, coordinator.service; print('\\n'.join(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert "coordinator.service" in done.stdout
+    assert not {"urllib3", "coordinator.kubernetes"} & set(done.stdout.split())
 
 
 def test_options_are_parsed_before_anything_heavy_is_loaded() -> None:

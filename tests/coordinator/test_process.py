@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -30,8 +32,18 @@ from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
 from contrast_tasks.releases.table import V1_16
+from coordinator.kubernetes.api import ACCOUNT
 from coordinator.seedshares import EncryptedShare
 from tests.fakes.coordinator import Caller
+from tests.fakes.kube.cluster import Key
+from tests.fakes.kube.coordinator import (
+    CONFIG_MAPS,
+    NAMESPACE,
+    TOKEN,
+    coordinator_api,
+    make_coordinator,
+)
+from tests.fakes.kube.server import KubeServer
 
 pytestmark = pytest.mark.e2e
 
@@ -85,9 +97,15 @@ def environ(processor: SimulatedProcessor, machine: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(state: Path, environ: Mapping[str, str], *arguments: str) -> Iterator[Running]:
+def started(
+    state: Path | None,
+    environ: Mapping[str, str],
+    *arguments: str,
+    command: Sequence[str] = (sys.executable, "-m", "coordinator"),
+) -> Iterator[Running]:
+    where = [] if state is None else ["--state", state]
     process = subprocess.Popen(
-        [sys.executable, "-m", "coordinator", *addresses(), "--state", state, *arguments],
+        [*command, *addresses(), *where, *arguments],
         cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
@@ -295,11 +313,7 @@ def test_after_a_restart_a_seedshare_owner_recovers(
             first = userapi.set_manifest(channel, content, POLICIES, 10)
         assert running.stop()[0] == 0
     assert first.seed_shares is not None
-    (share,) = first.seed_shares["SeedShares"]
-    ciphertext = base64.b64decode(share["EncryptedSeed"])
-    encrypted = EncryptedShare(public_key_hex=share["PublicKey"], ciphertext=ciphertext)
-    salt = base64.b64decode(first.seed_shares["salt"])
-    seed = seedshare_owner.decrypt(encrypted)
+    seed, salt = open_shares(first.seed_shares, seedshare_owner)
 
     with started(tmp_path, environ) as running:
         assert running.lines[-1]["state"] == "recovery"
@@ -403,3 +417,68 @@ def test_an_interrupt_ends_it_as_cleanly_as_a_termination(
         running.process.communicate(timeout=30)
 
     assert running.process.returncode == 0
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root gives a process a service account of its own"
+)
+def test_a_pod_keeps_its_history_in_configmaps(
+    tmp_path: Path,
+    environ: dict[str, str],
+    processor: SimulatedProcessor,
+    owner: Caller,
+    seedshare_owner: Caller,
+) -> None:
+    """A killed container has lost its files; with the rights of coordinator.yml's Role the history outlives it."""
+    manifest = make_manifest(processor, owner, seedshare_owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    folder = tmp_path / "account"
+    with KubeServer() as server:
+        make_coordinator(server.cluster)
+        coordinator_api(server, folder).close()
+        pod = {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(server.port),
+            "HOSTNAME": "coordinator-0",
+        }
+        inside = f'mkdir -p {ACCOUNT} && mount --bind {folder} {ACCOUNT} && exec {sys.executable} -m coordinator "$@"'
+        hidden = f"mount -t tmpfs none /var/run && {inside}"
+        command = ("unshare", "--mount", "sh", "-c", hidden, "sh")
+        with started(None, environ | pod, command=command) as running:
+            with user_api(running, manifest) as channel:
+                first = userapi.set_manifest(channel, content, POLICIES, 10)
+            with user_api(running, manifest, owner) as channel:
+                userapi.set_manifest(channel, content, POLICIES, 10)
+            running.process.kill()
+        assert first.seed_shares is not None
+        seed, salt = open_shares(first.seed_shares, seedshare_owner)
+        with started(None, environ | pod, command=command) as running:
+            assert running.lines[-1]["state"] == "recovery"
+            with user_api(running, manifest, seedshare_owner) as channel:
+                userapi.recover(channel, seed=seed, salt=salt, timeout_s=10)
+                history = userapi.get_manifests(channel, 10)
+            # The head is watched: whoever removes it finds it written back.
+            latest = Key(CONFIG_MAPS, NAMESPACE, "contrast-store-transitions-latest")
+            before = server.cluster.get(latest)["binaryData"]
+            written = threading.Event()
+            server.cluster.controllers.append(
+                lambda _cluster, event: written.set() if event.key == latest else None
+            )
+            server.cluster.delete(latest)
+            assert written.wait(20)
+            code, _, err = running.stop()
+        assert server.cluster.get(latest)["binaryData"] == before
+
+    assert history.manifests == (content, content)
+    assert history.root_ca_pem == first.root_ca_pem
+    assert code == 0
+    assert TOKEN not in err
+
+
+def open_shares(document: Mapping[str, Any], owner: Caller) -> tuple[bytes, bytes]:
+    """Return seed and salt from what the first set returned."""
+    (share,) = document["SeedShares"]
+    encrypted = EncryptedShare(
+        public_key_hex=share["PublicKey"], ciphertext=base64.b64decode(share["EncryptedSeed"])
+    )
+    return owner.decrypt(encrypted), base64.b64decode(document["salt"])

@@ -2,18 +2,38 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from coordinator.kubernetes.configmaps import ConfigMapStore
 from coordinator.store.base import InvalidKey, NotFound, Store, StoreConflict, StoreError
 from coordinator.store.file import FileStore
+from tests.fakes.kube.coordinator import coordinator_api, make_coordinator
+from tests.fakes.kube.server import KubeServer
 from tests.fakes.store import MemoryStore
 
 
-@pytest.fixture(params=["memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "state")
+@pytest.fixture
+def server() -> Iterator[KubeServer]:
+    with KubeServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "file", "configmaps"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    match request.param:
+        case "memory":
+            yield MemoryStore()
+        case "file":
+            yield FileStore(tmp_path / "state")
+        case _:
+            server: KubeServer = request.getfixturevalue("server")
+            make_coordinator(server.cluster)
+            with closing(coordinator_api(server, tmp_path / "account")) as api:
+                yield ConfigMapStore(api)
 
 
 def test_a_missing_value_is_not_found(store: Store) -> None:

@@ -1,7 +1,7 @@
 """A store in memory, which keeps the contract of every store."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from coordinator.store.base import NotFound, StoreConflict, check_folder, split_key
 
@@ -47,6 +47,12 @@ class MemoryStore:
         prefix = check_folder(folder) + "/"
         with self._lock:
             return sorted(key[len(prefix) :] for key in self._values if key.startswith(prefix))
+
+    def watch(self, key: str, on_change: Callable[[], None], stop: threading.Event) -> None:
+        """Call `on_change` after each write, until `stop` is set."""
+        split_key(key)
+        while not stop.wait(1.0):
+            on_change()
 
     def describe(self, key: str) -> str:
         """Return the key."""

@@ -181,10 +181,15 @@ def _renew_in_background(
     if not environ.get(variables.COORDINATOR_HOST):
         say(f"certificates are not renewed, since {variables.COORDINATOR_HOST} is not set")
         return
-    options = parse_options(environ)
-    supply = supply_from_environment(environ)
-    issuer = issuer_from_environment(environ, supply)
-    ask = fetcher(options, issuer, validators_from_environment(environ, supply))
+    try:
+        options = parse_options(environ)
+        supply = supply_from_environment(environ)
+        issuer = issuer_from_environment(environ, supply)
+        ask = fetcher(options, issuer, validators_from_environment(environ, supply))
+    except ContrastError as err:
+        # They are good for months, and the pod serves until then.
+        say(f"certificates are not renewed: {err}")
+        return
 
     def fetch(key: "ec.EllipticCurvePrivateKey") -> "MeshCert":
         prepare(issuer, supply, wait_s=PREPARE_S)

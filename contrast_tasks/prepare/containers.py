@@ -19,10 +19,10 @@ from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Memory
 from contrast_tasks.settings.model import Settings
 
-# What our own processes take besides their images, in MiB: measured 45 for the initializer, 23 for the sidecar, and 66 for
-# Envoy (docs/internals/runtime.md 8).
+# What our own processes take besides their images, in MiB: measured 45 for the initializer, 54 for the sidecar while it renews
+# certificates, 52 for Envoy's program and at most 96 for its connections (docs/internals/runtime.md 8).
 _INITIALIZER_MIB: Final = 64
-_SIDECAR_MIB: Final = 96
+_SIDECAR_MIB: Final = 208
 _SECURE_PV: Final = Memory(request_mib=100)
 # Our image has an interpreter and no shell.
 _HOLD: Final = ["python3", "-c", "import signal; signal.pause()"]
@@ -63,12 +63,19 @@ class Containers(Record):
         container["env"] += endorsement_variables(self.settings)
         return _ordered(container)
 
-    def sidecar(self, values: Mapping[str, str], mesh: MeshConfig) -> Container:
-        """Return the mesh sidecar; values: the pod's annotations."""
+    def sidecar(
+        self, values: Mapping[str, str], mesh: MeshConfig, host_suffix: str = ""
+    ) -> Container:
+        """Return the mesh sidecar; values: the pod's annotations. host_suffix: as for the initializer."""
         container = _template("service-mesh")
         container["image"] = self.settings.components.service_mesh
         given = {name: values.get(key) for key, name in annotations.MESH_VARIABLES.items()}
         env = [{"name": name, "value": value} for name, value in given.items() if value]
+        if not self.settings.components.are_reference:
+            # Ours renews certificates, which it asks for as the initializer does.
+            host = _template("initializer")["env"][0]
+            host["value"] += host_suffix
+            env += [host, *endorsement_variables(self.settings)]
         if env:
             container["env"] = env
         if mesh.admin_port is not None:

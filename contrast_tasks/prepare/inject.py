@@ -66,7 +66,7 @@ def inject(
             _ensure_volume(spec, containers.folder(mount))
             _check_propagation(subject, mount)
     if mesh is not None:
-        last = [containers.sidecar(values, mesh)]
+        last = [containers.sidecar(values, mesh, host_suffix)]
     if first or last:
         _put_in(spec, first, last, containers)
     add_image_store(subject, obj, containers)

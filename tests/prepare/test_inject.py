@@ -117,10 +117,13 @@ def test_the_sidecar_is_the_specified_one() -> None:
 
     assert result.findings == ()
     assert spec_of(result)["initContainers"][-1] == {
-        "env": [{"name": "CONTRAST_INGRESS_PROXY_CONFIG", "value": "a#8080#true"}],
+        "env": [
+            {"name": "CONTRAST_INGRESS_PROXY_CONFIG", "value": "a#8080#true"},
+            {"name": "COORDINATOR_HOST", "value": "coordinator-ready"},
+        ],
         "image": "ours/mesh:1",
         "name": "contrast-service-mesh",
-        "resources": {"limits": {"memory": "96Mi"}, "requests": {"memory": "96Mi"}},
+        "resources": {"limits": {"memory": "208Mi"}, "requests": {"memory": "208Mi"}},
         "restartPolicy": "Always",
         "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "privileged": True},
         "startupProbe": {
@@ -137,7 +140,7 @@ def test_a_pod_with_a_mesh_leaves_the_deny_rule_to_the_sidecar() -> None:
     initializer, sidecar = spec_of(prepared(mesh()))["initContainers"]
 
     assert initializer["env"] == [{"name": "COORDINATOR_HOST", "value": "coordinator-ready"}]
-    assert "env" not in sidecar
+    assert sidecar["env"] == initializer["env"]
 
 
 def test_the_admin_port_is_named_and_passed_on() -> None:
@@ -145,7 +148,7 @@ def test_the_admin_port_is_named_and_passed_on() -> None:
         "initContainers"
     ][1]
 
-    assert sidecar["env"] == [{"name": "CONTRAST_ADMIN_PORT", "value": "9901"}]
+    assert sidecar["env"][0] == {"name": "CONTRAST_ADMIN_PORT", "value": "9901"}
     assert sidecar["ports"] == [{"containerPort": 9901, "name": "contrast-admin"}]
 
 

@@ -250,7 +250,7 @@ class _PodBuilder:
             image_digest=image.digest,
             rootfs=str(image.rootfs),
             unpacking=image.unpacking,
-            attested=self._is_coordinator or name == INITIALIZER,
+            attested=self._is_coordinator or name in {INITIALIZER, SERVICE_MESH},
             startup=probe("startupProbe"),
             readiness=probe("readinessProbe"),
         )

@@ -428,7 +428,7 @@ def test_a_meshed_pod_has_envoy_in_front_and_the_application_behind(project: Pro
     initializer, sidecar, app = pod.containers
     assert [one.role for one in pod.containers] == ["init", "sidecar", "main"]
     assert app.env["BIND_ADDRESS"] == "127.78.0.6"
-    assert [one.attested for one in pod.containers] == [True, False, False]
+    assert [one.attested for one in pod.containers] == [True, True, False]
     assert initializer.env["CONTRAST_SECRETS_DIR"] == sidecar.env["CONTRAST_SECRETS_DIR"]
     assert set(pod.listens) == {("127.77.0.6", 8080), ("127.78.0.6", 8080)}
     mesh = json.loads(sidecar.env["CONTRAST_LOCAL_MESH"])

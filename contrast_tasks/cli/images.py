@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="coordinator, initializer, service-mesh or an image of images.toml; all by default",
+        help="coordinator, initializer, service-mesh, node-installer or an image of images.toml; all by default",
     )
     parser.add_argument(
         "--registry",
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         if not arguments.keep_settings:
             result["settings"] = _name_components(built, context)
         for each in built:
-            if not each.key:
+            if not each.is_ours:
                 context.console.data(f"{each.original} = {each.reference}\n")
     size = sum(each.size_bytes for each in built) >> 20
     place = f" in {result['layout']}" if layout else ""

@@ -5,10 +5,11 @@ docs/internals/releases.md 4.
 """
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from contrast_tasks import resources
 from contrast_tasks.errors import UsageError
+from contrast_tasks.node_installer.targets import TARGETS
 from contrast_tasks.platforms import HANDLER_PREFIX, Platform
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.releases.table import Release
@@ -28,29 +29,6 @@ def guest_memory_mib(platform: Platform) -> int:
     if platform.gpu:
         return 1024
     return 512 if platform.pulls_in_guest else 256
-
-
-class Target(NamedTuple):
-    """Where containerd is on nodes of a distribution of Kubernetes: its configuration, and the units that run it."""
-
-    name: str
-    containerd_config: str
-    units: str
-
-
-# Source: docs/internals/runtime.md 4.5.
-TARGETS: tuple[Target, ...] = (
-    Target(
-        "k3s",
-        "var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl",
-        "k3s.service,k3s-agent.service",
-    ),
-    Target(
-        "rke2",
-        "var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl",
-        "rke2-server.service,rke2-agent.service",
-    ),
-)
 
 
 def render_runtime(

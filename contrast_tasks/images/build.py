@@ -8,7 +8,6 @@ from contrast_tasks import __version__
 from contrast_tasks.errors import UsageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.images.base.downloads import Downloads
-from contrast_tasks.images.components import component_recipes
 from contrast_tasks.images.pack import write_layout
 from contrast_tasks.images.push import Pusher
 from contrast_tasks.images.whole import Assembly, Plan, WholeImage, component_plans, project_plans
@@ -20,19 +19,19 @@ Say = Callable[[str], None]
 
 
 class Wanted(NamedTuple):
-    """One image to make. name: as the user calls it; reference: its new name. key: of [components], "" for the project's own."""
+    """One image to make. name: as the user calls it; reference: its new name. is_ours: it is of this tool, not of the project."""
 
     name: str
     plan: Plan
     reference: str
-    key: str
+    is_ours: bool
 
 
 class Built(NamedTuple):
     """An image that was made. reference: with its digest where it was pushed. size_bytes: of all its layers."""
 
     name: str
-    key: str
+    is_ours: bool
     original: str
     reference: str
     digest: str
@@ -46,15 +45,15 @@ def wanted_images(settings: Settings, names: Sequence[str], *, registry: str) ->
     an unknown name, and ImageError.
     """
     known: dict[str, Wanted] = {}
-    for key, plan in zip(_component_keys(), component_plans(), strict=True):
+    for plan in component_plans():
         name = plan.recipe.name.rpartition("/")[2]
         reference = f"{plan.recipe.name}:{__version__}"
         reference = f"{registry}/{name}:{__version__}" if registry else reference
-        known[name] = Wanted(name, plan, reference, key)
+        known[name] = Wanted(name, plan, reference, is_ours=True)
     for plan in project_plans(settings):
         original = plan.recipe.reference
         reference = f"{registry}/{original}" if registry else original
-        known[plan.recipe.name] = Wanted(plan.recipe.name, plan, reference, "")
+        known[plan.recipe.name] = Wanted(plan.recipe.name, plan, reference, is_ours=False)
     for name in names:
         if name not in known:
             raise UsageError(
@@ -64,12 +63,6 @@ def wanted_images(settings: Settings, names: Sequence[str], *, registry: str) ->
     for each in chosen:
         parse_reference(each.reference)
     return chosen
-
-
-def _component_keys() -> tuple[str, ...]:
-    """Return the members of [components] in the order of the recipes."""
-    names = [recipe.name.rpartition("/")[2].replace("-", "_") for recipe in component_recipes()]
-    return tuple(name for name in names if name in COMPONENT_IMAGES)
 
 
 def build(
@@ -105,7 +98,7 @@ def build(
 def _described(wanted: Wanted, image: WholeImage, reference: str) -> Built:
     return Built(
         name=wanted.name,
-        key=wanted.key,
+        is_ours=wanted.is_ours,
         original=wanted.plan.recipe.reference,
         reference=reference,
         digest=image.packed.descriptor.digest,
@@ -115,4 +108,5 @@ def _described(wanted: Wanted, image: WholeImage, reference: str) -> Built:
 
 def components_of(built: Sequence[Built]) -> Mapping[str, str]:
     """Return the members of [components] that were made, with their references."""
-    return {each.key: each.reference for each in built if each.key}
+    named = {each.name.replace("-", "_"): each.reference for each in built if each.is_ours}
+    return {key: reference for key, reference in named.items() if key in COMPONENT_IMAGES}

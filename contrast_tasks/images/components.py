@@ -4,6 +4,7 @@ Python, the packet filter, and the programs that the containers call; nothing el
 call.
 """
 
+from contrast_tasks import __version__
 from contrast_tasks.images.documents import ImageConfig
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.settings.components import ComponentSettings
@@ -18,11 +19,10 @@ _ENV = (
 )
 # base-files has the folders and links of a root. gRPC needs the C++ library. With ca-certificates, vendors of processors are
 # asked over TLS.
-_COMMON = (
-    *("base-files", "python3-minimal", "libpython3.13-stdlib", "libstdc++6"),
-    *("iptables", "ca-certificates"),
-)
+_COMMON = ("base-files", "python3-minimal", "libpython3.13-stdlib", "ca-certificates")
+_IN_GUEST = ("libstdc++6", "iptables")
 _BUSYBOX = "busybox"
+_PACKAGES = ("coordinator", "contrast_tasks.node_installer")
 
 
 def component_recipes() -> tuple[ImageRecipe, ...]:
@@ -52,6 +52,21 @@ def component_recipes() -> tuple[ImageRecipe, ...]:
     )
 
 
+def installer_recipe() -> ImageRecipe:
+    """Return the image of our node installer, which no pod of a deployment has.
+
+    It runs as root: it writes to the node and restarts containerd, for which it enters the node's namespaces.
+    """
+    recipe = _component(
+        f"contrast-tasks/node-installer:{__version__}",
+        "contrast_tasks.node_installer",
+        packages=("util-linux",),
+        is_in_guest=False,
+    )
+    program = "contrast_tasks/node_installer/program"
+    return recipe.replace(executables={"usr/bin/node-installer": program})
+
+
 def _component(
     reference: str,
     module: str,
@@ -60,16 +75,17 @@ def _component(
     packages: tuple[str, ...] = (),
     applets: tuple[str, ...] = (),
     programs: dict[str, str] | None = None,
+    is_in_guest: bool = True,
 ) -> ImageRecipe:
     # `python -m package` runs its __main__.
-    entry_module = module if "." in module else f"{module}.__main__"
+    entry_module = f"{module}.__main__" if module in _PACKAGES else module
     return ImageRecipe(
         reference=reference,
         config=ImageConfig(entrypoint=("python3", "-m", module), env=_ENV),
         executables={},
         files={f"{_APP}/{folder}": folder for folder in data},
         modules={_APP: (entry_module,)},
-        packages=(*_COMMON, *packages),
+        packages=(*_COMMON, *(_IN_GUEST if is_in_guest else ()), *packages),
         programs=programs or {},
         links={f"usr/bin/{name}": _BUSYBOX for name in applets},
     )

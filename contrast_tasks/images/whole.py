@@ -1,8 +1,8 @@
 """Whole images, for clusters: packages of Debian and Python below the project's or our own files.
 
-Layers from the bottom up: what all images of a packages.lock need, what this one needs besides, both once for Debian and once
-for Python, then its own files. So images of one lock share most of their bytes, and a new version of the code replaces
-the top layer only. No script of a package runs; what scripts would have done and these images need is done here.
+Layers from the bottom up: packages of Debian, those of Python, each in parts that several images of a packages.lock share, then
+the image's own files. So images of one lock share most of their bytes, and a new version of the code replaces the top layer
+only. No script of a package runs; what scripts would have done and these images need is done here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +13,9 @@ from contrast_tasks import resources
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.images.base.debian import read_deb
 from contrast_tasks.images.base.downloads import Downloads
-from contrast_tasks.images.base.pins import NAME, ImagePackages, Pins, parse_pins
+from contrast_tasks.images.base.pins import NAME, NOTHING, ImagePackages, Pins, parse_pins
 from contrast_tasks.images.base.wheels import read_wheel
-from contrast_tasks.images.components import LOCK, component_recipes
+from contrast_tasks.images.components import LOCK, component_recipes, installer_recipe
 from contrast_tasks.images.own_files import OURS, PYTHON_ROOT, accounts, own_entries
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image
 from contrast_tasks.images.packing import recipe_files
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     def needed(self) -> ImagePackages:
         """Return its packages."""
         found = self.pins.images.get(self.recipe.name) if self.pins else None
-        return found or ImagePackages(debian=(), wheels=())
+        return found or NOTHING
 
 
 class WholeImage(NamedTuple):
@@ -55,9 +55,10 @@ class WholeImage(NamedTuple):
 
 
 def component_plans() -> tuple[Plan, ...]:
-    """Return our components."""
+    """Return our components and the node installer."""
     pins = parse_pins(resources.read_bytes(LOCK), LOCK)
-    return tuple(Plan(recipe, PYTHON_ROOT, OURS, pins) for recipe in component_recipes())
+    recipes = (*component_recipes(), installer_recipe())
+    return tuple(Plan(recipe, PYTHON_ROOT, OURS, pins) for recipe in recipes)
 
 
 def project_plans(settings: Settings) -> tuple[Plan, ...]:
@@ -126,15 +127,12 @@ class Assembly:
         return WholeImage(packed=packed, sbom=sbom)
 
     def _packages(self, plan: Plan, pins: Pins) -> Iterator[tuple[Entry, ...]]:
-        needed, common = plan.needed, pins.common()
         taken_apart = {source.partition(":")[0] for source in plan.recipe.programs.values()}
-        for is_common in (True, False):
-            names = tuple(each for each in needed.debian if (each in common.debian) is is_common)
-            yield self._once(("debian", *names), self._debian(pins, names))
-        for is_common in (True, False):
-            names = tuple(each for each in needed.wheels if (each in common.wheels) is is_common)
-            names = tuple(name for name in names if name not in taken_apart)
-            yield self._once(("wheels", *names), self._wheels(pins, names))
+        for part in pins.shared(plan.recipe.name):
+            if part.debian:
+                yield self._once(("debian", *part.debian), self._debian(pins, part.debian))
+            wheels = tuple(name for name in part.wheels if name not in taken_apart)
+            yield self._once(("wheels", *wheels), self._wheels(pins, wheels))
 
     def _once(self, key: tuple[str, ...], entries: Iterator[Entry]) -> tuple[Entry, ...]:
         if key not in self._layers:

@@ -15,7 +15,7 @@ from contrast_tasks.images.base.pins import (
     parse_pins,
     render_pins,
 )
-from contrast_tasks.images.components import LOCK, component_recipes
+from contrast_tasks.images.components import LOCK, component_recipes, installer_recipe
 from contrast_tasks.images.own_files import OURS, PYTHON_ROOT
 from contrast_tasks.images.packing import RECIPE
 from contrast_tasks.images.recipe import parse_recipes
@@ -59,8 +59,9 @@ def _files() -> Iterable[tuple[str, list[Plan]]]:
 
 
 def component_plans() -> list[Plan]:
-    """Return our components, without pins."""
-    return [Plan(recipe, PYTHON_ROOT, OURS, None) for recipe in component_recipes()]
+    """Return our components and the node installer, without pins."""
+    recipes = (*component_recipes(), installer_recipe())
+    return [Plan(recipe, PYTHON_ROOT, OURS, None) for recipe in recipes]
 
 
 def pins_of(plans: Sequence[Plan], machine: debian.Machine) -> Pins:

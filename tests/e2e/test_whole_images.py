@@ -26,6 +26,7 @@ from dev.others.layout import fetched, write_other_images
 from tests.fakes.real_registry import needs_registry, real_registry
 
 SKOPEO = shutil.which("skopeo")
+NAMES = ("coordinator", "initializer", "service-mesh", "node-installer")
 ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 pytestmark = [
@@ -70,8 +71,7 @@ def blob(layout: Path, digest: str) -> bytes:
 @pytest.fixture(scope="module")
 def roots(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     folder = tmp_path_factory.mktemp("roots")
-    names = ("coordinator", "initializer", "service-mesh")
-    return {name: unpacked(layout, name, folder / name) for name in names}
+    return {name: unpacked(layout, name, folder / name) for name in NAMES}
 
 
 def run(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -95,6 +95,8 @@ def run(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[
         ("initializer", ("cryptsetup", "--version"), "cryptsetup 2."),
         ("initializer", ("/bin/mount", "--version"), "util-linux"),
         ("initializer", ("/bin/test", "-f", "/etc/mke2fs.conf"), ""),
+        ("node-installer", ("/bin/node-installer", "--help"), "--uninstall"),
+        ("node-installer", ("nsenter", "--version"), "util-linux"),
         ("service-mesh", ("iptables-legacy", "--version"), "(legacy)"),
         ("service-mesh", ("envoy", "--version"), "envoy  version"),
         ("service-mesh", ("test", "-f", "/etc/passwd"), ""),
@@ -120,7 +122,7 @@ def test_a_file_system_is_made_by_the_initializers_own_tools(roots: Mapping[str,
     assert (made.returncode, checked.returncode) == (0, 0), made.stderr + checked.stderr
 
 
-@pytest.mark.parametrize("name", ["coordinator", "initializer", "service-mesh"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_module_of_an_image_can_be_imported(roots: Mapping[str, Path], name: str) -> None:
     modules = sorted(
         path.relative_to(roots[name] / "app").with_suffix("").as_posix().replace("/", ".")
@@ -131,10 +133,10 @@ def test_every_module_of_an_image_can_be_imported(roots: Mapping[str, Path], nam
     done = run(roots[name], "python3", "-c", f"import {', '.join(modules)}")
 
     assert done.returncode == 0, done.stderr
-    assert len(modules) > 20
+    assert len(modules) > 10
 
 
-@pytest.mark.parametrize("name", ["coordinator", "initializer", "service-mesh"])
+@pytest.mark.parametrize("name", NAMES)
 def test_libraries_of_every_program_are_there(roots: Mapping[str, Path], name: str) -> None:
     root = roots[name]
     programs = [path for path in root.rglob("*") if _needs_libraries(path)]

@@ -5,10 +5,12 @@ import re
 import pytest
 
 from contrast_tasks import resources
-from contrast_tasks.images.components import component_recipes
+from contrast_tasks.images.components import component_recipes, installer_recipe
 from contrast_tasks.images.recipe import ImageRecipe
 
-RECIPES = {recipe.name.rpartition("/")[2]: recipe for recipe in component_recipes()}
+RECIPES = {
+    recipe.name.rpartition("/")[2]: recipe for recipe in (*component_recipes(), installer_recipe())
+}
 
 
 def stages() -> dict[str, str]:
@@ -25,6 +27,8 @@ def test_the_containerfile_installs_and_starts_what_the_recipe_does(recipe: Imag
     words = set(f"{stages()['common']} {own}".split())
 
     assert set(recipe.packages) <= words
+    for path, place in recipe.executables.items():
+        assert f"COPY {place} /{path}" in own
     entrypoint = ", ".join(f'"{word}"' for word in recipe.config.entrypoint)
     assert f"ENTRYPOINT [{entrypoint}]" in own
 

@@ -92,17 +92,26 @@ class Pins(Record):
         """Return the wheels of these names, in the order of the file."""
         return tuple(each for each in self.wheels if each.name in names)
 
-    def common(self) -> ImagePackages:
-        """Return what all images of the file need; it makes layers of its own, which they share."""
-        every = tuple(self.images.values())
-        return ImagePackages(
-            debian=_in_all([each.debian for each in every]),
-            wheels=_in_all([each.wheels for each in every]),
-        )
+    def shared(self, image: str) -> Iterator[ImagePackages]:
+        """Yield what an image needs, in parts that each have all packages of the same images.
+
+        Layers are made of these parts, so images share what they have in common; what most images need comes first.
+        """
+        for kind in ("debian", "wheels"):
+            users = {
+                name: tuple(
+                    other
+                    for other, needed in sorted(self.images.items())
+                    if name in getattr(needed, kind)
+                )
+                for name in getattr(self.images[image], kind)
+            }
+            for group in sorted(set(users.values()), key=lambda group: (-len(group), group)):
+                names = tuple(name for name, found in users.items() if found == group)
+                yield NOTHING.replace(**{kind: names})
 
 
-def _in_all(lists: list[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(sorted(set.intersection(*map(set, lists)))) if lists else ()
+NOTHING = ImagePackages(debian=(), wheels=())
 
 
 def render_pins(pins: Pins) -> bytes:

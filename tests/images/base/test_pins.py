@@ -60,14 +60,22 @@ def test_a_package_that_is_listed_twice_is_refused() -> None:
         parse_pins(changed(("debian",), twice))
 
 
-def test_what_all_images_need_is_common() -> None:
+def test_packages_are_parted_by_the_images_that_need_them() -> None:
     several = pins(
-        (debian_package(b"1", "one"), debian_package(b"2", "two")),
-        a=ImagePackages(debian=("one", "two"), wheels=()),
-        b=ImagePackages(debian=("one",), wheels=()),
+        (debian_package(b"1", "one"), debian_package(b"2", "two"), debian_package(b"3", "three")),
+        (wheel_package(b"4", "four"),),
+        a=ImagePackages(debian=("one", "three", "two"), wheels=("four",)),
+        b=ImagePackages(debian=("one", "three"), wheels=()),
+        c=ImagePackages(debian=("one",), wheels=()),
     )
 
-    assert several.common() == ImagePackages(debian=("one",), wheels=())
+    assert list(several.shared("a")) == [
+        ImagePackages(debian=("one",), wheels=()),
+        ImagePackages(debian=("three",), wheels=()),
+        ImagePackages(debian=("two",), wheels=()),
+        ImagePackages(debian=(), wheels=("four",)),
+    ]
+    assert list(several.shared("b")) == list(several.shared("a"))[:2]
 
 
 def test_our_own_file_lists_every_component_and_what_it_names() -> None:

@@ -85,28 +85,31 @@ def head(device: Path) -> bytes:
         return disk.read(2 << 20)
 
 
-def options() -> str:
-    line = next(
-        line for line in Path("/proc/mounts").read_text().splitlines() if " /state " in line
-    )
-    return " ".join(line.split()[2:4])
+def mounts() -> str:
+    lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    found = [line[2:4] for line in reversed(lines) if line[1] == "/state"]
+    return " over ".join(f"{kind} {options}" if kind == "ext4" else kind for kind, options in found)
 
 
 def one_volume() -> None:
-    os.chown("/state", 0, 2000)
-    Path("/state").chmod(0o2775)
+    # As the agent makes an emptyDir in memory for a pod with an fsGroup.
+    empty_dir = ["mount", "-t", "tmpfs", "-o", "mode=2775,gid=2000", "empty", "/state"]
+    subprocess.run(empty_dir, check=True)
     tell("a new device", lambda: opened(FIRST))
-    tell("mount", options)
+    tell("mount", mounts)
     tell("owner and mode", owner_and_mode)
     tell("content", lambda: sorted(path.name for path in Path("/state").iterdir()))
     Path("/state/letter").write_text("kept")
     Path("/state").chmod(0o755)
+    tell("restarted without closing", lambda: opened(FIRST))
+    tell("mounts", mounts)
     FIRST.mapped.unlink()
     subprocess.run(["umount", "/state"], check=True)
-    tell("restarted without closing", lambda: opened(FIRST))
+    tell("restarted in a new container", lambda: opened(FIRST))
     tell("letter", lambda: Path("/state/letter").read_text())
     tell("closing while in use", lambda: held(FIRST))
     tell("closing", lambda: closed(FIRST))
+    tell("what is left", mounts)
     tell("mappings", lambda: sorted(path.name for path in Path("/dev/mapper").iterdir()))
     tell("headers in memory", lambda: sorted(Path("/dev/shm/contrast-cryptsetup").iterdir()))
     before = head(FIRST.device)

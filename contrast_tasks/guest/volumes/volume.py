@@ -250,7 +250,8 @@ def _mount(volume: Volume, run: Run) -> None:
             hint="the volumes of the pod were exchanged, or their order in secure-pv was",
         )
     owner = volume.mount.stat()
-    if not os.path.ismount(volume.mount):
+    # The folder is a mount of its own, the pod's emptyDir; after a restart the volume may still lie over it.
+    if owner.st_dev != volume.mapped.stat().st_rdev:
         argv = ["mount", "-t", "ext4", "-o", "sync,data=journal"]
         ended = run([*argv, str(volume.mapped), str(volume.mount)], b"")
         if ended.status != 0:

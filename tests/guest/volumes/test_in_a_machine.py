@@ -14,18 +14,23 @@ pytestmark = [
 MIB = 1 << 20
 REFUSED = "refused: "
 HEADER = f"{REFUSED}the volume's header is damaged: "
+# Source: docs/internals/runtime.md 7.4; the kernel adds nodelalloc and nodioread_nolock for data=journal.
+EXT4 = "ext4 rw,sync,relatime,nodioread_nolock,nodelalloc,data=journal"
+EMPTY_DIR = "tmpfs"
 
 WANTED = {
     "a new device": "formatted",
-    # Source: docs/internals/runtime.md 7.4, step 4; nodelalloc and dioread are what the kernel adds for data=journal.
-    "mount": "ext4 rw,sync,relatime,nodioread_nolock,nodelalloc,data=journal",
+    "mount": f"{EXT4} over {EMPTY_DIR}",
     "owner and mode": "0:2000 2775",
     "content": "[]",
     "restarted without closing": "opened",
+    "mounts": f"{EXT4} over {EMPTY_DIR}",
+    "restarted in a new container": "opened",
     "letter": "kept",
     "closing while in use": f"{REFUSED}the volume at /state cannot be closed: umount ended with status 32: umount: /state: target is"
     " busy.",
     "closing": "closed",
+    "what is left": EMPTY_DIR,
     "mappings": "['control']",
     "headers in memory": "[]",
     "another secret": f"{REFUSED}the volume on /dev/vda was encrypted with another workload secret, or its keyslot is damaged",

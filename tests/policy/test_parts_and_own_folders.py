@@ -98,7 +98,7 @@ def test_a_part_does_not_lead_out_of_its_volume(path: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["/sys", "/dev", "/dev/fuse", "/sys/fs/bpf"])
+@pytest.mark.parametrize("path", ["/sys", "/sys/", "/dev", "/dev/fuse", "/sys/fs/bpf"])
 def test_a_folder_of_the_guests_own_is_mounted_from_its_path(path: str) -> None:
     data = one_container(OWN, pod=SYS.replace("/sys", path))
 
@@ -122,9 +122,7 @@ def test_another_folder_in_its_place_is_denied(code: str, change: dict[str, Any]
     assert code in asked(one_container(OWN, pod=SYS), "/node/sys", **change)
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/proc", "/system", "/sys/../etc", "/sys/", "//sys", "/dev/..", ""]
-)
+@pytest.mark.parametrize("path", ["/", "/proc", "/system", "/sys/../etc", "//sys", "/dev/..", ""])
 def test_any_other_path_of_the_node_is_refused(path: str) -> None:
     with pytest.raises(FindingsError) as caught:
         one_container(OWN, pod=SYS.replace("/sys", f"'{path}'"))

@@ -1,5 +1,7 @@
 """Shared by the programs of a pod: ending on a signal, logging, waiting for a condition."""
 
+import os
+import select
 import signal
 import sys
 import time
@@ -38,9 +40,17 @@ def _terminate(_signum: int, _frame: object) -> None:
 
 
 def wait_for_signal() -> None:
-    """Return when the first SIGTERM or SIGINT arrives; both are blocked from then on, for the clean-up."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    signal.sigwait(_ENDING)
+    """Wait until SIGTERM or SIGINT raises Terminated; may be called once, in the main thread.
+
+    A signal that arrives just before the wait would not end it, and another thread may be the one that gets it; the
+    descriptor that Python writes to in both cases does.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    while True:
+        select.select([reader], [], [])
+        os.read(reader, 1)
 
 
 def pause() -> None:

@@ -48,6 +48,7 @@ spec:
 WORKLOAD = '[workloads."StatefulSet/postgres"]\n'
 SETTING = WORKLOAD + 'encrypted_claims = ["data"]\n'
 SILENT = SETTING + 'secret_id = "postgres"\n'
+TWO = SILENT.replace('["data"]', '["data", "wal"]')
 PREFIX = "contrast.edgeless.systems/"
 REDIRECTED = {
     "mountPath": "/var/lib/postgresql/data",
@@ -128,11 +129,14 @@ def test_generating_again_changes_nothing(postgres: FakeProject, terminal: Termi
     )
 
 
+@pytest.mark.parametrize("settings", [SILENT, TWO], ids=["one", "two"])
 def test_files_are_annotated_in_place_as_often_as_wanted(
-    postgres: FakeProject, terminal: Terminal
+    postgres: FakeProject, terminal: Terminal, settings: str
 ) -> None:
-    configure(postgres, "output.in_place = true\n" + SILENT)
-    text = postgres.read("contrast.toml").replace("output.in_place = true\n", "")
+    if settings == TWO:
+        write_two_claims(postgres)
+    configure(postgres, settings)
+    text = postgres.read("contrast.toml")
     (postgres.root / "contrast.toml").write_text("output.in_place = true\n" + text)
     assert terminal.run("coordinator", "--write", "deployment/coordinator.yml").code == 0
     shown = terminal.run("generate")
@@ -169,13 +173,17 @@ def test_an_annotation_that_names_the_claim_keeps_its_own_mount(
     assert mount == {**REDIRECTED, "name": "state"}
 
 
-def test_two_claims_are_two_devices(postgres: FakeProject, terminal: Terminal) -> None:
+def write_two_claims(project: FakeProject) -> None:
     mount = "            - {name: data, mountPath: /var/lib/postgresql/data} # the database\n"
     claims = "  volumeClaimTemplates:\n"
     text = POSTGRES.replace(mount, mount + "            - {name: wal, mountPath: /wal}\n")
     second = "    - metadata: {name: wal}\n      spec: {accessModes: [ReadWriteOncePod], resources: {requests: {storage: 1Gi}}}\n"
-    postgres.write("postgres.yml", text.replace(claims, claims + second))
-    configure(postgres, SILENT.replace('["data"]', '["data", "wal"]'))
+    project.write("postgres.yml", text.replace(claims, claims + second))
+
+
+def test_two_claims_are_two_devices(postgres: FakeProject, terminal: Terminal) -> None:
+    write_two_claims(postgres)
+    configure(postgres, TWO)
 
     shown = terminal.run("generate")
 

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -15,10 +17,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from contrast_tasks.api.meshapi import MeshCert
 from contrast_tasks.errors import CoordinatorUnreachable, NotAuthorised, SettingsError
 from contrast_tasks.guest import initializer
+from contrast_tasks.guest.commands import Finished
 from contrast_tasks.guest.credentials import BadCredentials, verify_credentials
 from contrast_tasks.guest.initializer import obtain, parse_options
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
+from contrast_tasks.guest.volumes.volume import Places
 from tests.fakes.mesh_pki import NOW, Authority, pem
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -289,6 +293,62 @@ def test_the_process_ends_with_status_1_without_configuration(
 
     assert status == 1
     assert "error: COORDINATOR_HOST is not set" in said
+
+
+def test_without_its_device_a_pod_gets_its_certificates_and_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, processor_folder: Path
+) -> None:
+    def answer(*_: object, key: ec.EllipticCurvePrivateKey, **__: object) -> MeshCert:
+        return AUTHORITY.issue(key.public_key())
+
+    said: list[str] = []
+    monkeypatch.setattr(initializer, "obtain", answer)
+    done = tmp_path / "done"
+    done.touch()
+    environ = {
+        "COORDINATOR_HOST": "127.0.0.1:9",
+        "CONTRAST_EVIDENCE": f"simulated:{processor_folder}",
+        "CONTRAST_HOST_DATA": "00" * 32,
+        "CONTRAST_SECRETS_DIR": str(tmp_path / "contrast"),
+        "CONTRAST_DONE_FILE": str(done),
+        "CRYPTSETUP_DEVICE": str(tmp_path / "csi0"),
+    }
+    places = Places(headers=tmp_path / "h", locks=tmp_path / "l", mapped=tmp_path / "m")
+    monkeypatch.setattr(initializer, "Places", lambda: places)
+    monkeypatch.setattr(initializer, "run_command", lambda *_: Finished(4, "", ""))
+
+    with pytest.raises(VolumeNotOpened, match="there is no device"):
+        initializer.run(environ, said.append)
+
+    assert said == [f"certificates are in {tmp_path / 'contrast'}"]
+    assert (tmp_path / "contrast" / "secrets" / "workload-secret-seed").is_file()
+    assert not done.exists()
+
+
+def test_a_signal_ends_the_wait_of_a_process_with_threads() -> None:
+    code = (
+        "import threading\n"
+        "from contrast_tasks.guest.process import Terminated, begin, wait_for_signal\n"
+        "say = begin('waiter')\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "try:\n"
+        "    say('waits')\n"
+        "    wait_for_signal()\n"
+        "except Terminated:\n"
+        "    say('ends')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "waits" in line:
+                process.terminate()
+
+    assert lines[-1] == "waiter: ends\n"
+    assert process.returncode == 0
 
 
 def test_a_volume_that_is_not_opened_is_status_3_with_what_to_do(

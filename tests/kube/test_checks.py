@@ -217,6 +217,10 @@ def test_a_claim_template_is_not_mounted() -> None:
         pytest.param("disk:data", ["secure-pv"], id="no-device"),
         pytest.param("scratch:data", ["secure-pv"], id="device-is-a-folder"),
         pytest.param("state:state", ["secure-pv"], id="mount-is-the-device"),
+        pytest.param("state:data,", ["secure-pv"], id="comma-at-the-end"),
+        pytest.param("state:data,state:other", ["secure-pv"], id="device-twice"),
+        pytest.param("state:data,disk:data", ["secure-pv"], id="mount-twice"),
+        pytest.param("state:data,disk:other", ["secure-pv"], id="no-second-device"),
     ],
 )
 def test_an_encrypted_volume_leads_from_a_device_to_a_folder(

@@ -16,10 +16,13 @@ _REPEATS = 3
 
 
 def measure_layers() -> Iterator[Measured]:
-    """Yield megabytes per second of an archive of 5,000 files of 10 kB."""
+    """Yield megabytes per second of an archive of 5,000 files of 10 kB; the ratio is to the hash of the same bytes."""
     content = _archive()
-    yield Measured(name="layer: sha256sum", value=_speed(content, _hash), unit="MB/s")
-    yield Measured(name="layer: index and dm-verity", value=_speed(content, _scan), unit="MB/s")
+    hashed, scanned = _speed(content, _hash), _speed(content, _scan)
+    yield Measured(name="layer: sha256sum", value=hashed, unit="MB/s")
+    yield Measured(
+        name="layer: index and dm-verity", value=scanned, unit="MB/s", ratio=scanned / hashed
+    )
 
 
 def _hash(content: bytes) -> None:

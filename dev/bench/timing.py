@@ -18,7 +18,8 @@ REPEATS = 7
 class Measured:
     """One line of the table.
 
-    value: milliseconds, or what `unit` says: bytes, MiB or events per second. ratio: to `python -c pass`, for times.
+    value: milliseconds, or what `unit` says: bytes, MiB or events per second. ratio: to `python -c pass`, or to what stands
+    beside it.
     budget: what it should be at most, in words.
     """
 

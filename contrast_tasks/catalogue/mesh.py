@@ -2,6 +2,11 @@
 
 from contrast_tasks.catalogue.entry import define
 
+MESH_ADMIN_PRIVATE = define(
+    "G040 mesh-admin-private warning",
+    "an ingress entry is for the port of the admin interface, which nobody outside of the pod reaches",
+    "let a container of the pod read it and pass on what others may see",
+)
 MESH_ANNOTATION_CONFLICT = define(
     "G040 mesh-annotation-conflict error",
     "a mesh annotation has two values in two places",

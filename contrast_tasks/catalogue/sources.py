@@ -325,11 +325,6 @@ RELEASE_ASSUMED = define(
     "the formats of a patch release are taken to be those of its minor release",
     "name the minor release if the nodes run it",
 )
-UNREACHABLE = define(
-    "G122 unreachable warning",
-    "the guest images of the releases would let nobody reach this tool's containers",
-    advice="docs/reference/platforms.md says what works where",
-)
 SERVICE_ENDED = define(
     "W103 service-ended warning",
     "the service on which the platform's pods ran has ended",

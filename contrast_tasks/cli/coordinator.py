@@ -16,13 +16,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print coordinator.yml, or write it; generate adds it by itself unless [coordinator] include is false."""
     from contrast_tasks.prepare.coordinator import render_coordinator
-    from contrast_tasks.prepare.support import check_coordinator
     from contrast_tasks.releases.table import RELEASES
     from contrast_tasks.settings.components import ComponentSettings
 
     settings = context.settings_if_any()
-    findings = check_coordinator(settings) if settings else []
     components = settings.components if settings else ComponentSettings()
     text = render_coordinator(settings.release if settings else RELEASES[-1], components)
-    report = context.deliver("coordinator", text, arguments.write)
-    return report.replace(findings=tuple(findings))
+    return context.deliver("coordinator", text, arguments.write)

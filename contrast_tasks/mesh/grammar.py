@@ -282,7 +282,7 @@ def _check_admin_port(
     egress: Sequence[EgressEntry],
     findings: Findings[Spot],
 ) -> None:
-    # The ingress entry `admin#<port>#true` gives others access to the admin interface (docs/internals/service-mesh.md 7).
+    # The entry `admin#<port>#true` opens the admin interface of the reference product's proxy (docs/internals/service-mesh.md 7).
     at = Place(ADMIN_PORT, None, findings)
     for entry in ingress:
         if entry.port == port and entry.mode == "tls":

@@ -31,6 +31,8 @@ _SETTING_OF = {
     annotations.EGRESS: "egress",
     annotations.INGRESS: "ingress",
     annotations.ADMIN_PORT: "admin_port",
+    annotations.INGRESS_PEERS: "ingress_peers",
+    annotations.EGRESS_PEERS: "egress_peers",
 }
 
 

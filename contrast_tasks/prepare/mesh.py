@@ -23,11 +23,14 @@ from contrast_tasks.settings.model import Settings
 _KEYS = (*annotations.MESH_KEYS, annotations.INGRESS_PEERS, annotations.EGRESS_PEERS)
 
 
-def read(subject: Subject, declared: Mapping[str, Location], release: Release) -> MeshConfig | None:
+def read(
+    subject: Subject, declared: Mapping[str, Location], settings: Settings
+) -> MeshConfig | None:
     """Return the mesh configuration of a workload, None if it has no mesh; faults become findings.
 
-    declared: places of the annotations that come from the settings. release: of the runtime, whose proxy reads them.
+    declared: places of the annotations that come from the settings, which also say whose proxy reads them.
     """
+    release = settings.release
     values = workloads.annotations(subject.obj)
     places = _places(subject, declared)
     if not any(key in values for key in annotations.MESH_KEYS):
@@ -40,6 +43,15 @@ def read(subject: Subject, declared: Mapping[str, Location], release: Release) -
         _disabled_too_early(findings, release)
     config = parse_mesh(values, findings)
     checks.check_pod(config, subject.spec, findings)
+    if settings.components.are_reference:
+        _peers_of_another_proxy(findings, values)
+    elif any(entry.port == config.admin_port for entry in config.ingress):
+        Place(annotations.ADMIN_PORT, None, findings).report(
+            catalogue.MESH_ADMIN_PRIVATE,
+            "",
+            f"an ingress entry for the admin port {config.admin_port}",
+            "no such entry: the admin interface is on 127.0.0.1 inside the pod only",
+        )
     subject.findings.extend(findings)
     return config
 
@@ -112,8 +124,8 @@ def _remotes(
 def mesh_values(doc: DocIndex, settings: Settings) -> dict[str, str]:
     """Return the mesh annotations of a workload, with those that the settings declare for it."""
     declared = settings.workload(doc.key)
-    values = {key: doc.annotations[key] for key in annotations.MESH_KEYS if key in doc.annotations}
-    return values | declared_annotations(declared) if declared else values
+    values = {**doc.annotations, **(declared_annotations(declared) if declared else {})}
+    return {key: values[key] for key in annotations.MESH_KEYS if key in values}
 
 
 def _has_ingress(values: Mapping[str, str]) -> bool:
@@ -151,6 +163,17 @@ def _peers_without_mesh(
                 "a servicemesh-ingress or servicemesh-egress annotation as well",
             )
     subject.findings.extend(findings)
+
+
+def _peers_of_another_proxy(findings: Findings[Spot], values: Mapping[str, str]) -> None:
+    for key in (annotations.INGRESS_PEERS, annotations.EGRESS_PEERS):
+        if key in values:
+            Place(key, None, findings).report(
+                catalogue.MESH_PEERS,
+                "",
+                "names of peers, which the reference product's proxy does not check",
+                "images of this tool under [components]",
+            )
 
 
 def _disabled_too_early(findings: Findings[Spot], release: Release) -> None:

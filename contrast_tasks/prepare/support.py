@@ -3,7 +3,7 @@
 What that is, `releases.support` knows; these checks find where a deployment asks for it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.errors import Location
@@ -13,10 +13,9 @@ from contrast_tasks.kube.check_containers import containers
 from contrast_tasks.kube.documents import location
 from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import INSECURE_CLASS, WHY_NOT_INSECURE, platform
 from contrast_tasks.pointers import Path
-from contrast_tasks.prepare.mesh import mesh_values, requested
+from contrast_tasks.prepare.mesh import mesh_values
 from contrast_tasks.releases import support
 from contrast_tasks.releases.choose import full_name, is_exact
 from contrast_tasks.releases.support import Refusal
@@ -27,20 +26,8 @@ _CDI_PREFIX = "cdi.k8s.io/"
 _GPU_PREFIX = "nvidia.com/"
 
 
-def check_workload(
-    subject: Subject,
-    settings: Settings,
-    mesh: MeshConfig | None,
-    declared: Mapping[str, Location],
-) -> None:
-    """Report what a workload with the settings applied asks for in vain.
-
-    mesh: its mesh, None without a sidecar. declared: places of the annotations that come from the settings.
-    """
-    if mesh is not None and _holds(settings, support.MESH):
-        key, where = requested(subject, declared)
-        about = f"{subject.key}, {key}: "
-        subject.findings.append(_finding(support.MESH, settings, where, about))
+def check_workload(subject: Subject, settings: Settings) -> None:
+    """Report what a workload with the settings applied asks for in vain."""
     asked = {
         support.VOLUMES: _encrypted_volumes(subject) if settings.initializer else (),
         support.CDI: _cdi_annotations(subject),
@@ -82,9 +69,6 @@ def check_project(
     """Return the findings on what holds for the project as a whole."""
     documents = [doc for index in indexes for doc in index.documents if doc.is_workload]
     confidential = [doc for doc in documents if is_confidential(doc)]
-    refused = list(support.PROJECT)
-    if any(_has_our_container(doc, settings) for doc in confidential):
-        refused.append(support.CONTAINERS)
     return [
         *_assumed(settings),
         *_ended(settings),
@@ -92,17 +76,10 @@ def check_project(
         *_insecure(documents),
         *(
             _finding(each, settings, settings.where("platform"))
-            for each in refused
+            for each in support.PROJECT
             if _holds(settings, each)
         ),
     ]
-
-
-def check_coordinator(settings: Settings) -> list[Finding]:
-    """Return the finding on a Coordinator of ours for a platform where nobody could reach it."""
-    if not _holds(settings, support.CONTAINERS):
-        return []
-    return [_finding(support.CONTAINERS, settings, settings.where("platform"))]
 
 
 def _holds(settings: Settings, refusal: Refusal) -> bool:
@@ -112,16 +89,7 @@ def _holds(settings: Settings, refusal: Refusal) -> bool:
 
 def _finding(refusal: Refusal, settings: Settings, where: Location, about: str = "") -> Finding:
     message = refusal.message(settings.release_name, settings.platform)
-    entry = catalogue.UNSUPPORTED if refusal.is_certain else catalogue.UNREACHABLE
-    return Finding(entry, where, f"{about}{message}", refusal.hint)
-
-
-def _has_our_container(doc: DocIndex, settings: Settings) -> bool:
-    """Return whether a pod has the Coordinator or the initializer that the settings name."""
-    if doc.role == annotations.ROLE_COORDINATOR:
-        ours = {settings.components.coordinator, ComponentSettings().coordinator}
-        return not ours.isdisjoint(doc.images)
-    return settings.initializer and doc.annotations.get(annotations.SKIP_INITIALIZER) != "true"
+    return Finding(catalogue.UNSUPPORTED, where, f"{about}{message}", refusal.hint)
 
 
 def _assumed(settings: Settings) -> Iterator[Finding]:

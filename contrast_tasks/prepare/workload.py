@@ -89,11 +89,11 @@ def prepare(
         declared.add_variables(obj, endorsement_variables(settings))
         inject.add_image_store(subject, obj, Containers(settings=settings, memory=memory))
         return Prepared(obj=obj, findings=tuple(findings))
-    config = mesh.read(subject, places, settings.release)
+    config = mesh.read(subject, places, settings)
     if config is not None and not settings.service_mesh:
         mesh.report_skipped(subject, places, is_local=settings.is_local)
         config = None
-    support.check_workload(subject, settings, config, places)
+    support.check_workload(subject, settings)
     encrypted.check(subject, settings, own_settings)
     suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace, settings)
     obj = inject.inject(subject, config, settings, suffix, memory)

@@ -1,6 +1,6 @@
 """What does not work yet, by release and platform: the reason and the way out of each.
 
-`lint` and `generate` refuse it, or warn where it depends on the guest image, and docs/reference/platforms.md lists it. Source: docs/internals/releases.md 4; docs/internals/policy.md 4.13, 5.
+`lint` and `generate` refuse it, and docs/reference/platforms.md lists it. Source: docs/internals/releases.md 4; docs/internals/policy.md 4.13, 5.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,6 @@ class Refusal(Record):
     """Something that a deployment may ask for and that does not work.
 
     feature: the subject of a sentence that ends in `does not work`. hint: the way out. platforms: where it does not work.
-    is_certain: False if it depends on the guest image, and is only warned of.
     of: whose injected containers do not do it, "" for either. is_in: whether it holds for a release.
     """
 
@@ -26,7 +25,6 @@ class Refusal(Record):
     platforms: tuple[str, ...]
     of: Literal["", "tool", "reference product"] = ""
     is_in: Callable[[Release], bool] = lambda _: True
-    is_certain: bool = True
 
     def holds(self, release: Release, platform: str, *, are_reference: bool) -> bool:
         """Return whether it is refused; are_reference: the injected containers are those of the reference product."""
@@ -45,14 +43,10 @@ def _names(is_meant: Callable[[Platform], bool]) -> tuple[str, ...]:
     return tuple(each.name for each in PLATFORMS if is_meant(each))
 
 
-_CLUSTERS = _names(lambda each: each.tee != "simulated")
 _GPU_PLATFORMS = tuple(
     name
     for name in _names(lambda each: each.gpu)
     if any(name in row.platforms and not row.has_guest_hooks for row in RELEASES)
-)
-_USE_REFERENCE = (
-    "name the three images of the reference product's release under [components] in contrast.toml"
 )
 
 HOOKS = Refusal(
@@ -70,23 +64,6 @@ SIMULATED = Refusal(
     hint="remove their images from [components]",
     platforms=_names(lambda each: each.tee == "simulated"),
     of="reference product",
-)
-CONTAINERS = Refusal(
-    name="containers",
-    feature="a pod with this tool's Coordinator or initializer",
-    reason="a guest image of the release drops incoming connections until one of the pod's containers lets them in, and ours do not",
-    hint=f"{_USE_REFERENCE}; a guest image of your own may let them in",
-    platforms=_CLUSTERS,
-    of="tool",
-    is_certain=False,
-)
-MESH = Refusal(
-    name="service-mesh",
-    feature="the service mesh with this tool's sidecar",
-    reason="the sidecar sets up no packet filter in a guest, so it does not start there",
-    hint=_USE_REFERENCE,
-    platforms=_CLUSTERS,
-    of="tool",
 )
 VOLUMES = Refusal(
     name="encrypted-volume",
@@ -115,4 +92,4 @@ SEVERAL_COORDINATORS = "no release of the runtime accepts a manifest with severa
 
 PROJECT: tuple[Refusal, ...] = (HOOKS, SIMULATED)
 """What holds for every pod of a project."""
-REFUSALS: tuple[Refusal, ...] = (*PROJECT, CONTAINERS, MESH, VOLUMES, GPUS, CDI)
+REFUSALS: tuple[Refusal, ...] = (*PROJECT, VOLUMES, GPUS, CDI)

@@ -71,6 +71,16 @@ class WorkloadSettings(Record):
         "port of the proxy's administration interface; none by default",
         default=None,
     )
+    ingress_peers: str | None = member(
+        ANY_TEXT,
+        "names of which clients must have one in their certificate: port=name,name joined by ##",
+        default=None,
+    )
+    egress_peers: str | None = member(
+        ANY_TEXT,
+        "names of which remotes must have one in their certificate: name of an egress entry=name,name joined by ##",
+        default=None,
+    )
     env: Mapping[str, str] = member(
         Map(VARIABLE, ANY_TEXT), "variables added to every main container", default={}
     )

@@ -89,15 +89,10 @@ def _works(release: Release, platform: str, *, are_reference: bool) -> str:
         each for each in REFUSALS if each.holds(release, platform, are_reference=are_reference)
     ]
     fatal = [each for each in refused if each in PROJECT]
-    names = ", ".join(code(each.name) for each in fatal or refused if each.is_certain)
+    names = ", ".join(code(each.name) for each in fatal or refused)
     if fatal:
         return f"no: {names}"
-    unsure = (
-        ""
-        if all(each.is_certain for each in refused)
-        else ", with a guest image that lets connections in"
-    )
-    return f"yes, without {names}{unsure}" if names else f"yes{unsure}"
+    return f"yes, without {names}" if names else "yes"
 
 
 def _registers(release: Release) -> str:

@@ -503,18 +503,6 @@ def test_a_usage_error_is_told_in_the_form_that_was_asked_for(terminal: Terminal
     assert json.loads(shown.out)["errors"][0]["kind"] == "UsageError"
 
 
-def test_a_coordinator_that_nobody_could_reach_is_rendered_with_a_warning(
-    terminal: Terminal, project: FakeProject
-) -> None:
-    (project.root / "contrast.toml").write_text('platform = "metal-qemu-snp"\nsources = ["d"]\n')
-
-    shown = terminal.run("coordinator", "--write", "coordinator.yml")
-
-    assert shown.code == 0
-    assert "contrast.toml:1: warning[G122 unreachable]" in shown.err
-    assert (project.root / "coordinator.yml").exists()
-
-
 def test_a_release_that_nobody_named_says_why_it_is_the_one(
     terminal: Terminal, project: FakeProject
 ) -> None:

@@ -244,7 +244,7 @@ def test_the_admin_port_is_nobody_elses(annotations: dict[str, str]) -> None:
     assert [entry.rule for entry in found_in(**annotations)] == ["mesh-reserved-port"]
 
 
-def test_the_admin_port_may_be_exempted_from_the_mesh() -> None:
+def test_an_entry_may_be_for_the_admin_port_of_the_reference_products_proxy() -> None:
     assert found_in(ingress="admin#9901#true", admin_port="9901") == []
 
 

@@ -22,7 +22,6 @@ THEIRS = ComponentSettings(
     are_declared_reference=True,
 )
 OURS = ComponentSettings()
-CLUSTERS = [each.name for each in PLATFORMS if each.name != "local"]
 MESH = "annotations: {contrast.edgeless.systems/servicemesh-ingress: ''}"
 VOLUME = "annotations: {contrast.edgeless.systems/secure-pv: 'disk:data'}"
 CDI = "annotations: {cdi.k8s.io/gpu: 'nvidia.com/pgpu=0'}"
@@ -77,42 +76,17 @@ def of_project(
     ]
 
 
-@pytest.mark.parametrize("platform", CLUSTERS)
-def test_a_guest_of_a_release_lets_nobody_reach_our_containers(platform: str) -> None:
-    settings = project(platform, newest(platform), OURS)
-
-    found = [each for each in of_project(settings) if "initializer" in each.message]
-
-    assert [str(each.where) for each in found] == ["contrast.toml:1"]
-    assert f"platform {platform} with release {newest(platform)}" in found[0].message
-    assert [(each.code, each.severity.value) for each in found] == [("G122", "warning")]
-    assert "under [components] in contrast.toml" in found[0].hint
-
-
-def test_pods_without_our_containers_are_not_asked_for_others() -> None:
-    settings = project("metal-qemu-snp", "v1.21.0", OURS)
-    skipped = "annotations: {contrast.edgeless.systems/skip-initializer: 'true'}"
-
-    assert of_project(settings, skipped) == []
-    assert of_project(settings.replace(initializer=False)) == []
-    assert of_project(settings, runtime_class="runc") == []
-
-
 @pytest.mark.parametrize("platform", ["metal-qemu-snp", "k3s-qemu-snp", "metal-qemu-tdx"])
-def test_the_reference_products_containers_are_taken_on_a_cluster(platform: str) -> None:
-    settings = project(platform, newest(platform), THEIRS)
+@pytest.mark.parametrize("components", [OURS, THEIRS], ids=["ours", "theirs"])
+def test_a_cluster_has_coordinator_initializer_mesh_and_encrypted_volumes(
+    platform: str, components: ComponentSettings
+) -> None:
+    # docs/internals/service-mesh.md 4 to 6, runtime.md 7: the guest's rule is lifted, its volumes are opened.
+    settings = project(platform, newest(platform), components)
 
     assert of_project(settings) == []
     assert of_pod(settings, MESH) == []
     assert of_pod(settings, VOLUME) == []
-
-
-@pytest.mark.parametrize("platform", ["metal-qemu-snp", "k3s-qemu-snp", "metal-qemu-tdx"])
-def test_a_mesh_with_our_sidecar_is_refused_at_its_annotation(platform: str) -> None:
-    (found,) = of_pod(project(platform, newest(platform), OURS), MESH)
-
-    assert str(found.where) == "web.yml:5"
-    assert "the sidecar sets up no packet filter in a guest" in found.message
 
 
 def test_an_encrypted_volume_on_this_machine_is_refused() -> None:

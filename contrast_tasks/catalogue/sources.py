@@ -240,6 +240,11 @@ RUNTIME_CLASS_UNKNOWN = define(
     advice="set class = \"contrast-cc-<platform>-<8 hex digits>\" under [runtime], as 'kubectl get runtimeclass' shows it,"
     " or name the reference values by it",
 )
+RUNTIME_CLASS_ABSENT = define(
+    "G070 runtime-class-absent warning",
+    "the cluster does not have the runtime class that pods name",
+    "install the runtime, or set class under [runtime] to the one that 'kubectl get runtimeclass' shows",
+)
 OTHER_PLATFORM = define(
     "G070 other-platform error",
     "a runtime class is for another platform than that of the settings",

@@ -2,10 +2,16 @@
 
 import argparse
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import ClusterError
 from contrast_tasks.report.model import Report, exit_code_of, sorted_findings
+
+if TYPE_CHECKING:
+    from contrast_tasks.findings import Finding
+    from contrast_tasks.steps.project import Project
 
 EXAMPLE = "plan --detailed-exitcode"
 CHANGES = 5
@@ -61,8 +67,26 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         context.console.data(f"{difference.what} {difference.name}{detail}\n")
     if not found:
         context.console.say("no changes")
+    findings = _absent_classes(planned, context)
     return Report(
         command="plan",
+        findings=sorted_findings(findings),
         exit_code=CHANGES if found and arguments.detailed_exitcode else 0,
         result={"changes": [asdict(difference) for difference in found]},
     )
+
+
+def _absent_classes(planned: "Project", context: Context) -> "tuple[Finding, ...]":
+    """Return a warning if the cluster lacks the runtime class; a cluster that does not answer changes no plan."""
+    from contrast_tasks.deploy.classes import absent_classes
+    from contrast_tasks.deploy.cluster import Kubectl
+
+    settings = planned.settings
+    if settings.is_local:
+        return ()
+    try:
+        found = absent_classes(settings, (planned.runtime_class,), Kubectl())
+    except ClusterError as err:
+        context.console.say(f"the runtime classes of the cluster were not looked up: {err}")
+        return ()
+    return found

@@ -8,6 +8,7 @@ from typing import TypeVar
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.deployed import running_pods
+from contrast_tasks.deploy.classes import refuse_absent_classes
 from contrast_tasks.deploy.cluster import ROLLED_OUT, Kubectl, Target
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import (
@@ -113,6 +114,8 @@ def run_deploy(
 def _deploy_to_cluster(
     settings: Settings, objects: Sequence[Annotated], cluster: Kubectl, say: Say
 ) -> DeployResult:
+    if reason := refuse_absent_classes(settings, objects, cluster):
+        say(f"the runtime classes of the cluster were not looked up: {reason}")
     created = files_to_create(objects, settings)
     if created:
         files = dict.fromkeys(settings.root / item.where.file for item in objects)

@@ -16,6 +16,7 @@ from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 FIELD_MANAGER = "contrast-tasks"
 ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
 _TIMEOUT_S = 300
+_LOOK_S = 5
 # A line of kubectl's log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
 _LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")
 _WAITS = re.compile(r"--timeout=(\d+)s")
@@ -108,6 +109,12 @@ class Kubectl:
             if workload[0] in ROLLED_OUT:
                 left_s = max(1, round(end - self._clock()))
                 self._run(["rollout", "status", f"--timeout={left_s}s", *_named(workload)])
+
+    def runtime_classes(self) -> frozenset[str]:
+        """Return the names of the cluster's runtime classes; raises ClusterError if they cannot be read."""
+        limit = f"--request-timeout={_LOOK_S}s"
+        output = self._run(["get", "runtimeclasses", "--output=name", limit])
+        return frozenset(line.rpartition("/")[2] for line in output.split())
 
     def status(self) -> str:
         """Return the output of `kubectl get pods`."""

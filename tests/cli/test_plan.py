@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,49 @@ from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.plan import Difference
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
+
+CLASS = "contrast-cc-metal-qemu-snp-0a1b2c3d"
+KUBECTL = """#!/bin/sh
+[ "$*" = "get runtimeclasses --output=name --request-timeout=5s" ] || exit 64
+echo "runtimeclass.node.k8s.io/runc"
+%s
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a kubectl first on PATH; its cluster has the runtime class of the project."""
+    program = tmp_path / "programs" / "kubectl"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    program.write_text(KUBECTL % f"echo runtimeclass.node.k8s.io/{CLASS}")
+    program.chmod(0o755)
+    return program
+
+
+pytestmark = pytest.mark.usefixtures("kubectl")
+
+
+def test_a_runtime_class_that_the_cluster_lacks_is_told(terminal: Terminal, kubectl: Path) -> None:
+    kubectl.write_text(KUBECTL % "")
+    terminal.run("generate")
+
+    shown = terminal.run("plan", "--detailed-exitcode")
+
+    assert (shown.code, shown.out) == (0, "")
+    assert (
+        f"warning[G070 runtime-class-absent]: the cluster has no runtime class {CLASS}" in shown.err
+    )
+
+
+def test_a_cluster_that_does_not_answer_changes_no_plan(terminal: Terminal, kubectl: Path) -> None:
+    kubectl.write_text("#!/bin/sh\necho 'no route to host' >&2\nexit 1\n")
+    terminal.run("generate")
+
+    shown = terminal.run("plan", "--detailed-exitcode")
+
+    assert shown.code == 0
+    assert "were not looked up: kubectl get failed: no route to host" in shown.err
 
 
 def test_before_the_first_run_everything_is_added(terminal: Terminal, project: FakeProject) -> None:

@@ -15,17 +15,28 @@ from tests.fakes.deployment import Project
 
 
 class FakeKubectl:
-    """Remembers what it was asked and prints what the test wants."""
+    """Remembers what it was asked and prints what the test wants.
 
-    def __init__(self, output: str = "") -> None:
+    classes: the cluster's runtime classes, which are not counted as asked for; an error is raised.
+    """
+
+    def __init__(
+        self, output: str = "", classes: Sequence[str] | ClusterError = ("contrast-cc",)
+    ) -> None:
         self.asked: list[Sequence[str]] = []
         self.output = output
+        self.classes = classes
 
     def __call__(self, arguments: Sequence[str]) -> str:
+        if list(arguments) == LOOK:
+            if isinstance(self.classes, ClusterError):
+                raise self.classes
+            return "".join(f"runtimeclass.node.k8s.io/{name}\n" for name in self.classes)
         self.asked.append(list(arguments))
         return self.output
 
 
+LOOK = ["get", "runtimeclasses", "--output=name", "--request-timeout=5s"]
 JOB = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
 
 
@@ -85,6 +96,40 @@ def test_what_only_this_machine_can_do_is_refused_and_nothing_applied(
         run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl), **options)  # type: ignore[arg-type]  # a table of options
 
     assert kubectl.asked == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "there"),
+    [
+        ((), "there is none of its kind"),
+        (
+            ("gvisor", "contrast-cc-k3s-qemu-snp-00112233"),
+            "there are contrast-cc-k3s-qemu-snp-0011",
+        ),
+    ],
+)
+def test_a_runtime_class_that_the_cluster_lacks_is_refused_and_nothing_applied(
+    project: Project, classes: Sequence[str], there: str
+) -> None:
+    kubectl = FakeKubectl(classes=classes)
+
+    with pytest.raises(ClusterError, match="has no runtime class contrast-cc, so") as caught:
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+
+    assert there in str(caught.value)
+    assert "install the runtime" in caught.value.hint
+    assert kubectl.asked == []
+
+
+def test_who_may_not_read_runtime_classes_may_deploy_and_is_told(project: Project) -> None:
+    forbidden = ClusterError("kubectl get failed: runtimeclasses is forbidden")
+    said: list[str] = []
+
+    run_deploy(settings(project), say=said.append, cluster=Kubectl(FakeKubectl(classes=forbidden)))
+
+    assert said == [
+        "the runtime classes of the cluster were not looked up: kubectl get failed: runtimeclasses is forbidden"
+    ]
 
 
 def test_restart_rolls_every_workload_but_the_coordinator(project: Project) -> None:

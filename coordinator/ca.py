@@ -17,7 +17,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_public_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contrast_tasks.api.ca_names import MESH_CA, ROOT_CA
@@ -128,6 +133,12 @@ class CertificateAuthority:
         )
         leaf = builder.sign(self._mesh_key, hashes.SHA384())
         return leaf.public_bytes(Encoding.PEM) + self.intermediate_pem
+
+    def mesh_key_pem(self) -> bytes:
+        """Return the mesh CA's private key in PEM form (SEC1), for another Coordinator of the same manifest."""
+        return self._mesh_key.private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        )
 
     def _serial(self) -> int:
         return int.from_bytes(self._random_bytes(_SERIAL_BYTES)) or 1

@@ -1,22 +1,26 @@
-"""The mesh API's method: issue a certificate to a workload whose evidence the handshake has accepted.
+"""The mesh API's methods: certificates for workloads, and the keys for other Coordinators, whose evidence the handshake accepted.
 
-The state that the evidence was judged by also issues the certificate: it is captured when the handshake begins and kept
-with the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 7.3, 7.4.
+The state that the evidence was judged by also answers: it is captured when the handshake begins and kept
+with the connection. Source: docs/internals/coordinator.md 3.2, 3.3, 6.2, 7.3, 7.4.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.api import meshapi_pb2 as pb
 from contrast_tasks.api.errors import REASON_OUTDATED
-from contrast_tasks.atls.types import PeerIdentity
+from contrast_tasks.atls.types import Evidence, PeerIdentity
 from contrast_tasks.attestation.pki import der
 from coordinator.ca import BadKey, Extension
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
+
+if TYPE_CHECKING:
+    from contrast_tasks.manifest.model import PolicyEntry
 
 _log = logging.getLogger("coordinator.meshapi")
 
@@ -43,23 +47,10 @@ def new_mesh_cert(
     with_address: also for the address that the caller connected from. The host's network decides on that, so it can make one
     workload pass for another by address.
     """
-    state, evidence = identity.snapshot, identity.evidence
-    if identity.public_key_spki is None or evidence is None or not isinstance(state, State):
-        raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
-    if not guard.is_current(state):
-        # A certificate of the old mesh CA would be useless; a new connection gets the new state.
-        raise Refusal(
-            grpc.StatusCode.UNAVAILABLE,
-            "the manifest has changed since this connection was made",
-            reason=REASON_OUTDATED,
-        )
+    state, evidence, entry = _entry_of(identity, guard)
     policy_hash = evidence.host_data
-    entry = state.manifest.policies.get(policy_hash.hex())
-    if entry is None:
-        raise Refusal(
-            grpc.StatusCode.PERMISSION_DENIED,
-            f"policy hash {policy_hash.hex()} not found in manifest",
-        )
+    if identity.public_key_spki is None:
+        raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
     extensions = [
         *claims(evidence),
         (OID_POLICY_HASH, der.encode(der.OCTET_STRING, policy_hash)),
@@ -90,6 +81,47 @@ def new_mesh_cert(
         RootCACert=state.ca.root_ca_pem,
         WorkloadSecret=secret,
     )
+
+
+def recover(
+    _request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard
+) -> pb.RecoverResponse:
+    """Return the seed and the mesh CA key to another Coordinator of the manifest in force."""
+    state, evidence, entry = _entry_of(identity, guard)
+    if entry.role != ROLE_COORDINATOR:
+        raise Refusal(
+            grpc.StatusCode.PERMISSION_DENIED,
+            f"policy hash {evidence.host_data.hex()} has not the role {ROLE_COORDINATOR}",
+        )
+    _log.info("Recover succeeded", extra={"peer": identity.address, "generation": state.generation})
+    return pb.RecoverResponse(
+        Seed=state.engine.seed,
+        Salt=state.engine.salt,
+        MeshCAKey=state.ca.mesh_key_pem(),
+        LatestManifest=state.manifest_bytes,
+        TransitionHash=state.latest.transition_hash,
+    )
+
+
+def _entry_of(identity: PeerIdentity, guard: Guard) -> tuple[State, Evidence, "PolicyEntry"]:
+    """Return the state that judged the caller's evidence, the evidence, and its policy's entry in the manifest."""
+    state, evidence = identity.snapshot, identity.evidence
+    if evidence is None or not isinstance(state, State):
+        raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
+    if not guard.is_current(state):
+        # A certificate of the old mesh CA would be useless; a new connection gets the new state.
+        raise Refusal(
+            grpc.StatusCode.UNAVAILABLE,
+            "the manifest has changed since this connection was made",
+            reason=REASON_OUTDATED,
+        )
+    policy_hash = evidence.host_data.hex()
+    entry = state.manifest.policies.get(policy_hash)
+    if entry is None:
+        raise Refusal(
+            grpc.StatusCode.PERMISSION_DENIED, f"policy hash {policy_hash} not found in manifest"
+        )
+    return state, evidence, entry
 
 
 def _names(sans: Sequence[str], address: str | None) -> Sequence[str]:

@@ -1,17 +1,21 @@
-"""Whether another Coordinator on the same store serves its state, and so holds the seed.
+"""Which other Coordinators on the same store serve their state, and so hold the seed.
 
-Each one that serves holds a shared lock on one file; the kernel drops it when the process ends, however it ends.
+With a store of files each one that serves holds a lock on a file of its own, which says where its mesh API is; the kernel drops
+the lock when the process ends, however it ends.
 """
 
+import contextlib
 import fcntl
 import os
+import secrets
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from coordinator.store.base import StoreError
 
-_NAME = ".serving"
+_FOLDER = ".peers"
 
 
 class Presence(Protocol):
@@ -23,8 +27,8 @@ class Presence(Protocol):
     def withdraw(self) -> None:
         """Let the others know that it does not any more."""
 
-    def has_others(self) -> bool:
-        """Return whether another one serves, while this one does not; raises StoreError if that cannot be told."""
+    def others(self) -> list[str]:
+        """Return the mesh APIs (host:port) of others that serve; "" for one that does not tell. Raises StoreError."""
 
 
 class Alone:
@@ -36,51 +40,64 @@ class Alone:
     def withdraw(self) -> None:
         """Do nothing."""
 
-    def has_others(self) -> bool:
-        """Return False."""
-        return False
+    def others(self) -> list[str]:
+        """Return nothing."""
+        return []
 
 
 ALONE = Alone()
 
 
 class LockPresence:
-    """Presence by locks on a file in `directory`."""
+    """Presence by locks on files in `directory`. address: of the own mesh API, once it is known."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / _NAME
+    def __init__(self, directory: Path, address: str = "") -> None:
+        self.address = address
+        self._folder = directory / _FOLDER
+        self._path = self._folder / secrets.token_hex(8)
         self._held: int | None = None
         self._lock = threading.Lock()
 
     def announce(self) -> None:
-        """Hold a shared lock from now on; raises StoreError."""
+        """Hold a lock from now on; raises StoreError."""
         with self._lock:
-            if self._held is None:
-                descriptor = self._open()
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
-                self._held = descriptor
+            if self._held is not None:
+                return
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                # Others hold it only while they look.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                os.write(descriptor, self.address.encode())
+            except OSError as err:
+                raise StoreError(f"cannot lock {self._path}: {err.strerror}") from err
+            self._held = descriptor
 
     def withdraw(self) -> None:
         """Give the lock back."""
         with self._lock:
             if self._held is not None:
+                self._path.unlink(missing_ok=True)
                 os.close(self._held)
                 self._held = None
 
-    def has_others(self) -> bool:
-        """Return whether anybody holds a lock; asked only by who holds none."""
-        descriptor = self._open()
+    def others(self) -> list[str]:
+        """Return the addresses in the files that others hold locks on."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
-
-    def _open(self) -> int:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            paths = sorted(self._folder.iterdir())
+            return [found for path in paths if path != self._path for found in _address_in(path)]
+        except FileNotFoundError:
+            return []
         except OSError as err:
-            raise StoreError(f"cannot lock {self._path}: {err.strerror}") from err
+            raise StoreError(f"cannot lock {self._folder}: {err.strerror}") from err
+
+
+def _address_in(path: Path) -> Iterator[str]:
+    """Yield the address of whoever holds the file's lock; remove a file that nobody holds."""
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield file.read(300).decode("ascii", "replace")
+        else:
+            path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from coordinator.history import History
 from coordinator.listener import HttpListener
 from coordinator.metrics import Metrics
 from coordinator.options import Options
+from coordinator.peers import PeerRecovery, asker
 from coordinator.presence import LockPresence, Presence
 from coordinator.probes import Probes, ProbeServer
 from coordinator.state import Guard, HistoryInconsistent
@@ -107,10 +108,18 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         )
         stack.callback(http_api.stop)
         http_api.start()
-        watcher.start()
-        stack.callback(watcher.join)
+        if isinstance(presence, LockPresence):
+            presence.address = f"127.0.0.1:{mesh_api.port}"
+        ask = asker(issuer, lambda manifest: _coordinator_validators(manifest, supply), guard.now)
+        recovering = threading.Thread(
+            target=PeerRecovery(guard, ask).watch,
+            args=(stop, started.set),
+            name="peer-recovery",
+        )
+        for thread in (watcher, recovering):
+            thread.start()
+            stack.callback(thread.join)
         stack.callback(stop.set)
-        started.set()
         ports = {
             "user_api": user_api.port,
             "mesh_api": mesh_api.port,
@@ -141,6 +150,16 @@ def _parse_usable(content: bytes) -> "Manifest":
     # A manifest whose reference values cannot be used would lock every workload out.
     validators_for(manifest)
     return manifest
+
+
+def _coordinator_validators(manifest: "Manifest", supply: "Supply") -> "Validators":
+    return validators_for(
+        manifest,
+        coordinator_only=True,
+        crl=supply.crl,
+        collateral=supply.collateral,
+        certificate=supply.certificate,
+    )
 
 
 def _validators_of(state: "State", supply: "Supply") -> "Validators":

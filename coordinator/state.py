@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -115,6 +115,20 @@ class State:
     def mark_stale(self) -> None:
         """Record that this state is no longer the newest."""
         self._stale.set()
+
+
+class Stored(NamedTuple):
+    """The newest manifest of the store, before anybody has proved that its head is genuine."""
+
+    manifest: "Manifest"
+    transition: Transition
+
+
+class Keys(NamedTuple):
+    """What a state is recovered with. mesh_key: of the mesh CA of this very manifest; None: a new one."""
+
+    engine: SeedEngine
+    mesh_key: ec.EllipticCurvePrivateKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,16 +274,16 @@ class Guard:
     def reset(
         self,
         old: State | None,
-        make_engine: Callable[["Manifest"], SeedEngine],
+        authorise: Callable[[Stored], Keys],
         *,
         known: bytes = b"",
     ) -> State:
-        """Load the newest manifest from the store and serve it with a new mesh CA.
+        """Load the newest manifest from the store and serve it.
 
-        old: the result of `unrecovered`. make_engine: authorises the caller against the stored manifest and returns
-        the engine of the seed that the caller sent. known: a transition (32 bytes) that the newest one must be or come
+        old: the result of `unrecovered`. authorise: judges whoever helps by the stored manifest, and returns the keys that they
+        sent. known: a transition (32 bytes) that the newest one must be or come
         after; empty for none. Raises BadSeed if the head is not signed by that seed's key, RolledBack, HistoryCorrupt,
-        ConcurrentUpdate, and whatever make_engine and parse raise.
+        ConcurrentUpdate, and whatever authorise and parse raise.
         """
         head = self.history.latest_unverified()
         if head is None:
@@ -277,7 +291,7 @@ class Guard:
         newest = self.history.transition(head.transition_hash)
         manifest_bytes = self.history.content("manifests", newest.manifest_hash)
         manifest = self.parse(manifest_bytes)
-        engine = make_engine(manifest)
+        engine, mesh_key = authorise(Stored(manifest, newest))
         transaction_key = engine.transaction_key.public_key()
         if not head.is_signed_by(transaction_key):
             raise BadSeed(_not_signed(head, transaction_key))
@@ -294,7 +308,7 @@ class Guard:
             engine=engine,
             manifest=manifest,
             manifest_bytes=manifest_bytes,
-            ca=self._authority(engine, issued_at, now),
+            ca=self._authority(engine, issued_at, now, mesh_key),
             transition=newest,
             latest=head,
             documents=documents,
@@ -309,12 +323,16 @@ class Guard:
         return new
 
     def _authority(
-        self, engine: SeedEngine, issued_at: datetime, now: datetime
+        self,
+        engine: SeedEngine,
+        issued_at: datetime,
+        now: datetime,
+        mesh_key: ec.EllipticCurvePrivateKey | None = None,
     ) -> CertificateAuthority:
         return CertificateAuthority(
             root_key=engine.root_ca_key,
             # New for each generation and never derived: see seedengine.
-            mesh_key=ec.generate_private_key(ec.SECP384R1()),
+            mesh_key=mesh_key or ec.generate_private_key(ec.SECP384R1()),
             root_serial=engine.root_ca_serial,
             root_issued_at=issued_at,
             now=now,

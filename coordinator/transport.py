@@ -27,6 +27,7 @@ from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
 from coordinator.meshapi import Claims, new_mesh_cert
+from coordinator.meshapi import recover as recover_peer
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.state import Guard, State
@@ -75,13 +76,17 @@ def extension_methods() -> tuple[Method, ...]:
 
 
 def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method, ...]:
-    """Return the methods of the mesh API; peers' Recover is not offered and answers UNIMPLEMENTED.
+    """Return the methods of the mesh API.
 
     with_address: certificates are for the caller's address too.
     """
     parse = mesh_pb.NewMeshCertRequest.FromString
     handler = partial(new_mesh_cert, claims=claims, with_address=with_address)
-    return (Method(meshapi.SERVICES[0], "NewMeshCert", parse, handler),)
+    service = meshapi.SERVICES[0]
+    return (
+        Method(service, "NewMeshCert", parse, handler),
+        Method(service, "Recover", mesh_pb.RecoverRequest.FromString, recover_peer),
+    )
 
 
 def limits() -> Limits:

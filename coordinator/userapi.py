@@ -37,7 +37,7 @@ from coordinator.history import HASH_BYTES
 from coordinator.refusal import Refusal
 from coordinator.seedengine import SALT_BYTES, SEED_BYTES, BadSeed, SeedEngine
 from coordinator.seedshares import BadOwnerKey, EncryptedShare, encrypt_seed
-from coordinator.state import ConcurrentUpdate, Guard, NoManifest, State
+from coordinator.state import ConcurrentUpdate, Guard, Keys, NoManifest, State, Stored
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
@@ -149,18 +149,18 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         found = len(request.KnownTransition)
         raise _invalid(f"known transition has {found} bytes, wanted {HASH_BYTES}")
     # Before the caller is authorised, as the reference product has it: whoever asks learns no more than from verify.
-    if not request.Force and guard.presence.has_others():
+    if not request.Force and guard.presence.others():
         raise _precondition(
             "rejecting user recovery because recovered peers are available", reason=REASON_PEERS
         )
 
-    def make_engine(manifest: "Manifest") -> SeedEngine:
+    def authorise(stored: Stored) -> Keys:
         # The caller is authorised before the seed is used.
-        authorise_recovery(identity.public_key_spki, manifest)
-        return SeedEngine(request.Seed, request.Salt)
+        authorise_recovery(identity.public_key_spki, stored.manifest)
+        return Keys(SeedEngine(request.Seed, request.Salt))
 
     try:
-        new = guard.reset(old, make_engine, known=request.KnownTransition)
+        new = guard.reset(old, authorise, known=request.KnownTransition)
     except BadSeed as err:
         raise _invalid(str(err)) from err
     _log.info("Recover succeeded", extra={"generation": new.generation})

@@ -23,6 +23,42 @@ class MeshCert:
     workload_secret: bytes | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryKeys:
+    """What a Coordinator gives to another. seed: 64 bytes in practice; salt: 32; mesh_ca_key_pem: SEC1.
+
+    manifest: in force there; transition_hash: its transition (32 bytes), empty from the reference product's Coordinators.
+    """
+
+    seed: bytes = field(repr=False)
+    salt: bytes
+    mesh_ca_key_pem: bytes = field(repr=False)
+    manifest: bytes
+    transition_hash: bytes
+
+
+def recover(channel: grpc.Channel, timeout_s: float) -> RecoveryKeys:
+    """Return the keys of a Coordinator that serves; our evidence must be that of a Coordinator of its manifest.
+
+    Raises NotAuthorised, CoordinatorNotReady, CoordinatorFailed.
+    """
+    response = call_unary(
+        channel,
+        SERVICES,
+        "Recover",
+        pb.RecoverRequest(),
+        pb.RecoverResponse.FromString,
+        timeout_s=timeout_s,
+    )
+    return RecoveryKeys(
+        seed=response.Seed,
+        salt=response.Salt,
+        mesh_ca_key_pem=response.MeshCAKey,
+        manifest=response.LatestManifest,
+        transition_hash=response.TransitionHash,
+    )
+
+
 def new_mesh_cert(channel: grpc.Channel, timeout_s: float) -> MeshCert:
     """Return a fresh certificate for the client key of the channel's attested TLS connection.
 

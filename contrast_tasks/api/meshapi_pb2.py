@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n contrast_tasks/api/meshapi.proto\x12\x07meshapi\"\x1a\n\x12NewMeshCertRequestJ\x04\x08\x01\x10\x02\"m\n\x13NewMeshCertResponse\x12\x12\n\nMeshCACert\x18\x01 \x01(\x0c\x12\x11\n\tCertChain\x18\x02 \x01(\x0c\x12\x12\n\nRootCACert\x18\x03 \x01(\x0c\x12\x1b\n\x0eWorkloadSecret\x18\x04 \x01(\x0c\x42\x03\x80\x01\x01\"\x10\n\x0eRecoverRequest\"b\n\x0fRecoverResponse\x12\x11\n\x04Seed\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\x12\x0c\n\x04Salt\x18\x02 \x01(\x0c\x12\x16\n\tMeshCAKey\x18\x03 \x01(\x0c\x42\x03\x80\x01\x01\x12\x16\n\x0eLatestManifest\x18\x04 \x01(\x0c\x32\x91\x01\n\x07MeshAPI\x12H\n\x0bNewMeshCert\x12\x1b.meshapi.NewMeshCertRequest\x1a\x1c.meshapi.NewMeshCertResponse\x12<\n\x07Recover\x12\x17.meshapi.RecoverRequest\x1a\x18.meshapi.RecoverResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n contrast_tasks/api/meshapi.proto\x12\x07meshapi\"\x1a\n\x12NewMeshCertRequestJ\x04\x08\x01\x10\x02\"m\n\x13NewMeshCertResponse\x12\x12\n\nMeshCACert\x18\x01 \x01(\x0c\x12\x11\n\tCertChain\x18\x02 \x01(\x0c\x12\x12\n\nRootCACert\x18\x03 \x01(\x0c\x12\x1b\n\x0eWorkloadSecret\x18\x04 \x01(\x0c\x42\x03\x80\x01\x01\"\x10\n\x0eRecoverRequest\"z\n\x0fRecoverResponse\x12\x11\n\x04Seed\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\x12\x0c\n\x04Salt\x18\x02 \x01(\x0c\x12\x16\n\tMeshCAKey\x18\x03 \x01(\x0c\x42\x03\x80\x01\x01\x12\x16\n\x0eLatestManifest\x18\x04 \x01(\x0c\x12\x16\n\x0eTransitionHash\x18\x64 \x01(\x0c\x32\x91\x01\n\x07MeshAPI\x12H\n\x0bNewMeshCert\x12\x1b.meshapi.NewMeshCertRequest\x1a\x1c.meshapi.NewMeshCertResponse\x12<\n\x07Recover\x12\x17.meshapi.RecoverRequest\x1a\x18.meshapi.RecoverResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,7 +44,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOVERREQUEST']._serialized_start=184
   _globals['_RECOVERREQUEST']._serialized_end=200
   _globals['_RECOVERRESPONSE']._serialized_start=202
-  _globals['_RECOVERRESPONSE']._serialized_end=300
-  _globals['_MESHAPI']._serialized_start=303
-  _globals['_MESHAPI']._serialized_end=448
+  _globals['_RECOVERRESPONSE']._serialized_end=324
+  _globals['_MESHAPI']._serialized_start=327
+  _globals['_MESHAPI']._serialized_end=472
 # @@protoc_insertion_point(module_scope)

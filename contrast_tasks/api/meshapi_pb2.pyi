@@ -25,13 +25,15 @@ class RecoverRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class RecoverResponse(_message.Message):
-    __slots__ = ("Seed", "Salt", "MeshCAKey", "LatestManifest")
+    __slots__ = ("Seed", "Salt", "MeshCAKey", "LatestManifest", "TransitionHash")
     SEED_FIELD_NUMBER: _ClassVar[int]
     SALT_FIELD_NUMBER: _ClassVar[int]
     MESHCAKEY_FIELD_NUMBER: _ClassVar[int]
     LATESTMANIFEST_FIELD_NUMBER: _ClassVar[int]
+    TRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
     Seed: bytes
     Salt: bytes
     MeshCAKey: bytes
     LatestManifest: bytes
-    def __init__(self, Seed: _Optional[bytes] = ..., Salt: _Optional[bytes] = ..., MeshCAKey: _Optional[bytes] = ..., LatestManifest: _Optional[bytes] = ...) -> None: ...
+    TransitionHash: bytes
+    def __init__(self, Seed: _Optional[bytes] = ..., Salt: _Optional[bytes] = ..., MeshCAKey: _Optional[bytes] = ..., LatestManifest: _Optional[bytes] = ..., TransitionHash: _Optional[bytes] = ...) -> None: ...

@@ -3,6 +3,7 @@
 Source: docs/internals/coordinator.md 8.3.
 """
 
+from contrast_tasks.addresses import MESH_API_PORT
 from contrast_tasks.annotations import POD_ROLE, ROLE_COORDINATOR
 from contrast_tasks.decode import DecodeError, Json
 from coordinator.kubernetes.api import Api
@@ -21,9 +22,13 @@ class PodPresence:
     def withdraw(self) -> None:
         """Do nothing: the readiness probe tells."""
 
-    def has_others(self) -> bool:
-        """Return whether another Coordinator's pod is ready; raises StoreError."""
-        return bool(other_coordinators(self._api))
+    def others(self) -> list[str]:
+        """Return the mesh APIs of the other pods that are ready; raises StoreError."""
+        found = other_coordinators(self._api)
+        return [
+            f"[{each}]:{MESH_API_PORT}" if ":" in each else f"{each}:{MESH_API_PORT}"
+            for each in found
+        ]
 
 
 def other_coordinators(api: Api) -> list[str]:

@@ -15,7 +15,7 @@ from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.errors import EvidenceRejected
 from coordinator.attest import Attestation
 from coordinator.listener import HttpListener
-from coordinator.state import Guard
+from coordinator.state import Guard, Keys
 from coordinator.userapi import get_manifests, set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -273,6 +273,6 @@ def test_a_document_that_is_missing_in_the_store_is_no_answer(
     state = guard.current()
     store.set(f"policies/{POLICY_HASH}", b"changed")
     state.mark_stale()
-    guard.reset(guard.unrecovered(), lambda _manifest: state.engine)
+    guard.reset(guard.unrecovered(), lambda _: Keys(state.engine))
 
     assert curl.post(BODY).status == 500

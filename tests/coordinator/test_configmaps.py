@@ -269,11 +269,11 @@ def test_other_coordinators_are_the_ready_pods_with_the_role(api: Api, server: K
     set_ready(server.cluster, 2, is_ready=True, address="192.0.2.12")
 
     assert other_coordinators(api) == ["192.0.2.12"]
-    assert PodPresence(api).has_others()
+    assert PodPresence(api).others()
 
     server.cluster.patch(
         Key(PODS, NAMESPACE, "coordinator-2"),
         lambda pod: {**pod, "metadata": {**pod["metadata"], "annotations": {}}},
     )
     assert other_coordinators(api) == []
-    assert not PodPresence(api).has_others()
+    assert not PodPresence(api).others()

@@ -7,7 +7,7 @@ import pytest
 from coordinator.documents import read_documents
 from coordinator.history import HistoryCorrupt, sha256
 from coordinator.seedengine import SeedEngine
-from coordinator.state import Guard, State
+from coordinator.state import Guard, Keys, State
 from tests.fakes.coordinator import (
     OTHER_POLICY,
     OTHER_POLICY_HASH,
@@ -54,7 +54,7 @@ def change(store: MemoryStore, key: str) -> None:
 
 def recovered(store: MemoryStore) -> State:
     guard = make_guard(store)
-    return guard.reset(guard.unrecovered(), lambda _manifest: ENGINE)
+    return guard.reset(guard.unrecovered(), lambda _: Keys(ENGINE))
 
 
 DAMAGES = pytest.mark.parametrize("damage", [remove, change])
@@ -95,7 +95,7 @@ def test_a_policy_that_is_lost_is_named_and_an_update_brings_it_back(
     damage(store, f"policies/{POLICY_HASH}")
     guard = make_guard(store)
 
-    state = guard.reset(guard.unrecovered(), lambda _manifest: ENGINE)
+    state = guard.reset(guard.unrecovered(), lambda _: Keys(ENGINE))
 
     assert len(states) == state.generation
     assert state.documents.lost_policies == (POLICY_HASH,)

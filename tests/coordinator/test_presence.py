@@ -16,7 +16,7 @@ from tests.fakes.store import MemoryStore
 
 
 def test_nobody_serves_at_first(tmp_path: Path) -> None:
-    assert not LockPresence(tmp_path / "state").has_others()
+    assert not LockPresence(tmp_path / "state").others()
 
 
 def test_who_serves_is_seen_until_it_withdraws(tmp_path: Path) -> None:
@@ -24,11 +24,11 @@ def test_who_serves_is_seen_until_it_withdraws(tmp_path: Path) -> None:
     one.announce()
     one.announce()
 
-    assert other.has_others()
-    assert other.has_others()
+    assert other.others()
+    assert other.others()
 
     one.withdraw()
-    assert not other.has_others()
+    assert not other.others()
 
 
 def test_several_may_serve(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_several_may_serve(tmp_path: Path) -> None:
     other.announce()
     one.withdraw()
 
-    assert third.has_others()
+    assert third.others()
 
 
 def serve_and_die(folder: Path) -> None:
@@ -50,14 +50,14 @@ def test_a_process_that_is_gone_serves_no_more(tmp_path: Path) -> None:
     process.join(30)
 
     assert process.exitcode == 0
-    assert not LockPresence(tmp_path).has_others()
+    assert not LockPresence(tmp_path).others()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StoreError, match="cannot lock"):
-        LockPresence(tmp_path / "file").has_others()
+        LockPresence(tmp_path / "file").others()
 
 
 def test_recovery_is_refused_while_another_one_serves_unless_forced(
@@ -104,8 +104,8 @@ def test_a_stale_one_does_not_count(store: MemoryStore, tmp_path: Path) -> None:
     guard.presence = LockPresence(tmp_path)
     set_manifest(pb.SetManifestRequest(Manifest=tiny_manifest(), Policies=[POLICY]), NOBODY, guard)
     other = LockPresence(tmp_path)
-    assert other.has_others()
+    assert other.others()
 
     guard.outdate(guard.current())
 
-    assert not other.has_others()
+    assert not other.others()

@@ -10,18 +10,20 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contrast_tasks.addresses import MESH_API_PORT
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
 from contrast_tasks.atls.client import connect
@@ -42,6 +44,7 @@ from tests.fakes.kube.coordinator import (
     TOKEN,
     coordinator_api,
     make_coordinator,
+    set_ready,
 )
 from tests.fakes.kube.server import KubeServer
 
@@ -69,6 +72,15 @@ class Running:
         status = connection.getresponse().status
         connection.close()
         return status
+
+    def read_until(self, message: str) -> None:
+        """Read log lines until one has this message."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["msg"] == message:
+                return
+        raise AssertionError(f"it ended without {message!r}: {self.lines}")
 
     def stop(self) -> tuple[int, str, str]:
         self.process.send_signal(signal.SIGTERM)
@@ -160,10 +172,15 @@ def user_api(
 
 
 def new_cert(
-    running: Running, processor: SimulatedProcessor, key: ec.EllipticCurvePrivateKey, policy: bytes
+    running: Running,
+    processor: SimulatedProcessor,
+    key: ec.EllipticCurvePrivateKey,
+    policy: bytes,
+    *,
+    host: str = "127.0.0.1",
 ) -> meshapi.MeshCert:
     with connect(
-        "127.0.0.1",
+        host,
         running.ports["mesh_api"],
         validators=None,
         unverified=True,
@@ -419,9 +436,51 @@ def test_an_interrupt_ends_it_as_cleanly_as_a_termination(
     assert running.process.returncode == 0
 
 
-@pytest.mark.skipif(
+Start = Callable[[int], AbstractContextManager[Running]]
+"""Starts the Coordinator of this number."""
+
+
+@contextmanager
+def pods(
+    server: KubeServer, folder: Path, environ: Mapping[str, str], *, replicas: int = 1
+) -> Iterator[Start]:
+    """Yield what starts Coordinators as the pods of a StatefulSet, each with an address of its own."""
+    make_coordinator(server.cluster, replicas=replicas)
+    coordinator_api(server, folder).close()
+    inside = f'mkdir -p {ACCOUNT} && mount --bind {folder} {ACCOUNT} && exec {sys.executable} -m coordinator "$@"'
+    command = ("unshare", "--mount", "sh", "-c", f"mount -t tmpfs none /var/run && {inside}", "sh")
+
+    def start(number: int) -> AbstractContextManager[Running]:
+        pod = {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(server.port),
+            "HOSTNAME": f"coordinator-{number}",
+        }
+        mesh_api = ("--mesh-api", f"{pod_address(number)}:{MESH_API_PORT}")
+        return started(None, {**environ, **pod}, *mesh_api, command=command)
+
+    yield start
+
+
+def pod_address(number: int) -> str:
+    return f"127.77.90.{number + 1}"
+
+
+class Replicas(NamedTuple):
+    """Coordinators on one store. tell: lets the kubelet tell whether one is ready; host: where its mesh API is."""
+
+    start: Start
+    tell: Callable[..., None]
+    host: Callable[[int], str]
+
+
+AS_ROOT = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root gives a process a service account of its own"
 )
+
+
+@AS_ROOT
+@pytest.mark.xdist_group("coordinator-pods")
 def test_a_pod_keeps_its_history_in_configmaps(
     tmp_path: Path,
     environ: dict[str, str],
@@ -432,19 +491,8 @@ def test_a_pod_keeps_its_history_in_configmaps(
     """A killed container has lost its files; with the rights of coordinator.yml's Role the history outlives it."""
     manifest = make_manifest(processor, owner, seedshare_owner)
     content = render_manifest(manifest, V1_16.manifest)
-    folder = tmp_path / "account"
-    with KubeServer() as server:
-        make_coordinator(server.cluster)
-        coordinator_api(server, folder).close()
-        pod = {
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": str(server.port),
-            "HOSTNAME": "coordinator-0",
-        }
-        inside = f'mkdir -p {ACCOUNT} && mount --bind {folder} {ACCOUNT} && exec {sys.executable} -m coordinator "$@"'
-        hidden = f"mount -t tmpfs none /var/run && {inside}"
-        command = ("unshare", "--mount", "sh", "-c", hidden, "sh")
-        with started(None, environ | pod, command=command) as running:
+    with KubeServer() as server, pods(server, tmp_path / "account", environ) as start:
+        with start(0) as running:
             with user_api(running, manifest) as channel:
                 first = userapi.set_manifest(channel, content, POLICIES, 10)
             with user_api(running, manifest, owner) as channel:
@@ -452,7 +500,7 @@ def test_a_pod_keeps_its_history_in_configmaps(
             running.process.kill()
         assert first.seed_shares is not None
         seed, salt = open_shares(first.seed_shares, seedshare_owner)
-        with started(None, environ | pod, command=command) as running:
+        with start(0) as running:
             assert running.lines[-1]["state"] == "recovery"
             with user_api(running, manifest, seedshare_owner) as channel:
                 userapi.recover(channel, seed=seed, salt=salt, timeout_s=10)
@@ -473,6 +521,78 @@ def test_a_pod_keeps_its_history_in_configmaps(
     assert history.root_ca_pem == first.root_ca_pem
     assert code == 0
     assert TOKEN not in err
+
+
+@pytest.fixture(params=["files", pytest.param("configmaps", marks=AS_ROOT)])
+def replicas(
+    request: pytest.FixtureRequest, tmp_path: Path, environ: dict[str, str]
+) -> Iterator[Replicas]:
+    """Yield what starts one of three Coordinators on one store, and what tells whether it is ready."""
+    if request.param == "files":
+        yield Replicas(
+            start=lambda _number: started(tmp_path / "state", environ),
+            tell=lambda _number, **_: None,
+            host=lambda _number: "127.0.0.1",
+        )
+        return
+    with KubeServer() as server, pods(server, tmp_path / "account", environ, replicas=3) as start:
+
+        def tell(number: int, *, is_ready: bool = True) -> None:
+            set_ready(server.cluster, number, is_ready=is_ready, address=pod_address(number))
+
+        yield Replicas(start=start, tell=tell, host=pod_address)
+
+
+@pytest.mark.xdist_group("coordinator-pods")
+def test_any_of_three_coordinators_that_is_killed_comes_back_without_a_person(
+    replicas: Replicas,
+    processor: SimulatedProcessor,
+    owner: Caller,
+) -> None:
+    start, tell, host = replicas
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    key = ec.generate_private_key(ec.SECP256R1())
+    with ExitStack() as stack:
+        running = {0: stack.enter_context(start(0))}
+        with user_api(running[0], manifest) as channel:
+            first = userapi.set_manifest(channel, content, POLICIES, 10)
+        tell(0)
+        for number in (1, 2):
+            running[number] = stack.enter_context(start(number))
+            running[number].read_until("Recovered from a peer")
+            tell(number)
+        for victim in (0, 1, 2):
+            running[victim].process.kill()
+            running[victim].process.wait()
+            tell(victim, is_ready=False)
+            running[victim] = stack.enter_context(start(victim))
+            running[victim].read_until("Recovered from a peer")
+            tell(victim)
+        certificates = [
+            new_cert(each, processor, key, WEB_POLICY, host=host(number))
+            for number, each in running.items()
+        ]
+        # One sets a manifest; the others notice, and take it over from it.
+        with user_api(running[2], manifest, owner) as channel:
+            userapi.set_manifest(channel, content, POLICIES, 10)
+        for number in (0, 1):
+            running[number].read_until("Recovered from a peer")
+        histories = []
+        for each in running.values():
+            with user_api(each, manifest) as channel:
+                histories.append(userapi.get_manifests(channel, 10))
+
+    mesh_keys = {
+        x509.load_pem_x509_certificate(each.mesh_ca_pem)
+        .public_key()
+        .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        for each in certificates
+    }
+    assert len(mesh_keys) == 1
+    assert len({each.workload_secret for each in certificates}) == 1
+    assert {each.root_ca_pem for each in certificates} == {first.root_ca_pem}
+    assert [each.manifests for each in histories] == [(content, content)] * 3
 
 
 def open_shares(document: Mapping[str, Any], owner: Caller) -> tuple[bytes, bytes]:

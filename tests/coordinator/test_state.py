@@ -13,6 +13,7 @@ from coordinator.state import (
     Guard,
     HistoryInconsistent,
     InRecovery,
+    Keys,
     NoManifest,
     RolledBack,
     State,
@@ -230,7 +231,7 @@ def test_a_crash_before_the_head_of_an_update_recovers_to_the_old_manifest() -> 
     store.fail_at = None
 
     restarted = make_guard(store)
-    recovered = restarted.reset(restarted.unrecovered(), lambda _manifest: ENGINE)
+    recovered = restarted.reset(restarted.unrecovered(), lambda _: Keys(ENGINE))
 
     assert recovered.manifest_bytes == MANIFEST
     assert recovered.generation == 1
@@ -253,7 +254,7 @@ def test_recovery_brings_back_manifest_generation_and_root(store: MemoryStore) -
 
     restarted = make_guard(store)
     restarted.now().replace()  # another moment than the first set's
-    after = restarted.reset(restarted.unrecovered(), lambda _manifest: ENGINE)
+    after = restarted.reset(restarted.unrecovered(), lambda _: Keys(ENGINE))
 
     assert after.manifest_bytes == OTHER
     assert after.generation == 2
@@ -272,7 +273,7 @@ def test_without_the_stored_time_the_root_certificate_is_issued_anew(store: Memo
     restarted = make_guard(store)
     later = restarted.now() + timedelta(days=1)
     restarted.now = lambda: later
-    after = restarted.reset(None, lambda _manifest: ENGINE)
+    after = restarted.reset(None, lambda _: Keys(ENGINE))
 
     old_root = x509.load_pem_x509_certificate(before.ca.root_ca_pem)
     new_root = x509.load_pem_x509_certificate(after.ca.root_ca_pem)
@@ -286,7 +287,7 @@ def test_recovery_with_another_seed_is_refused(store: MemoryStore) -> None:
     restarted = make_guard(store)
 
     with pytest.raises(BadSeed) as caught:
-        restarted.reset(None, lambda _manifest: SeedEngine(bytes(64), bytes(32)))
+        restarted.reset(None, lambda _: Keys(SeedEngine(bytes(64), bytes(32))))
 
     head = restarted.history.latest_unverified()
     assert head is not None
@@ -308,7 +309,7 @@ def test_a_restored_older_head_is_not_served_to_who_knows_a_newer_one(store: Mem
     restarted = make_guard(store)
 
     with pytest.raises(RolledBack) as caught:
-        restarted.reset(None, lambda _manifest: ENGINE, known=second.latest.transition_hash)
+        restarted.reset(None, lambda _: Keys(ENGINE), known=second.latest.transition_hash)
 
     assert first.latest.transition_hash.hex() in str(caught.value)
     assert second.latest.transition_hash.hex() in str(caught.value)
@@ -324,7 +325,7 @@ def test_who_knows_any_transition_up_to_the_newest_recovers(store: MemoryStore, 
     restarted = make_guard(store)
 
     known = states[seen].latest.transition_hash
-    after = restarted.reset(None, lambda _manifest: ENGINE, known=known)
+    after = restarted.reset(None, lambda _: Keys(ENGINE), known=known)
 
     assert after.generation == 3
 
@@ -333,7 +334,7 @@ def test_there_is_nothing_to_recover_from_at_first(guard: Guard) -> None:
     with pytest.raises(NoManifest):
         guard.unrecovered()
     with pytest.raises(NoManifest):
-        guard.reset(None, lambda _manifest: ENGINE)
+        guard.reset(None, lambda _: Keys(ENGINE))
 
 
 def test_a_state_in_order_is_not_recovered(guard: Guard) -> None:
@@ -348,9 +349,9 @@ def test_recovery_refuses_a_head_that_moves_meanwhile(store: MemoryStore) -> Non
     state = update(guard, None)
     restarted = make_guard(store)
 
-    def engine_while_the_other_updates(_manifest: object) -> SeedEngine:
+    def engine_while_the_other_updates(_stored: object) -> Keys:
         update(guard, state, OTHER)
-        return ENGINE
+        return Keys(ENGINE)
 
     with pytest.raises(ConcurrentUpdate):
         restarted.reset(None, engine_while_the_other_updates)
@@ -360,7 +361,7 @@ def test_what_the_authoriser_raises_ends_the_recovery(store: MemoryStore) -> Non
     update(make_guard(store), None)
     restarted = make_guard(store)
 
-    def refuse(_manifest: object) -> SeedEngine:
+    def refuse(_stored: object) -> Keys:
         raise UsageError("no")
 
     with pytest.raises(UsageError):
@@ -376,7 +377,7 @@ def test_a_manifest_changed_on_disk_stops_recovery_and_is_named(tmp_path: Path) 
 
     restarted = make_guard(FileStore(tmp_path))
     with pytest.raises(HistoryCorrupt, match="manifests/") as caught:
-        restarted.reset(None, lambda _manifest: ENGINE)
+        restarted.reset(None, lambda _: Keys(ENGINE))
     assert caught.value.where is not None
     assert caught.value.where.file == str(path)
 
@@ -393,7 +394,7 @@ def test_a_stale_state_is_not_served_and_can_be_recovered(store: MemoryStore) ->
         update(guard, state)
     assert guard.status().name == "stale"
     assert not guard.is_current(state)
-    fresh = guard.reset(guard.unrecovered(), lambda _manifest: ENGINE)
+    fresh = guard.reset(guard.unrecovered(), lambda _: Keys(ENGINE))
     assert guard.current() is fresh
 
 
@@ -446,4 +447,4 @@ def test_a_head_signed_by_a_stranger_does_not_recover(store: MemoryStore) -> Non
     store.set("transitions/latest", sign_latest(stranger, state.latest.transition_hash).render())
 
     with pytest.raises(BadSeed):
-        make_guard(store).reset(None, lambda _manifest: ENGINE)
+        make_guard(store).reset(None, lambda _: Keys(ENGINE))

@@ -5,7 +5,7 @@ import pytest
 
 from coordinator.history import HistoryCorrupt, sign_latest
 from coordinator.seedengine import SeedEngine
-from coordinator.state import Guard, State
+from coordinator.state import Guard, Keys, State
 from coordinator.store.base import StoreError
 from coordinator.watch import Observation, observe, watch
 from tests.fakes.coordinator import POLICY, make_guard, parse_tiny, tiny_manifest
@@ -53,7 +53,7 @@ def test_a_head_of_another_coordinator_makes_the_state_stale(
     guard: Guard, state: State, store: MemoryStore
 ) -> None:
     other = make_guard(store)
-    update(other, other.reset(None, lambda _manifest: ENGINE))
+    update(other, other.reset(None, lambda _: Keys(ENGINE)))
 
     assert observe(guard) is Observation.STALE
 

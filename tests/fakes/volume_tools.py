@@ -13,6 +13,12 @@ from tests.fakes import luks
 _DONE = Finished(0, "", "")
 
 
+def head(device: Path) -> bytes:
+    """Return the first 16384 bytes of a device."""
+    with device.open("rb") as disk:
+        return disk.read(16384)
+
+
 class Killed(BaseException):
     """The process is gone."""
 
@@ -53,7 +59,7 @@ class VolumeTools:
         return _DONE if (self.mapped / words[-1]).exists() else Finished(4, "", "")
 
     def _isLuks(self, words: list[str], _given: bytes) -> Finished:  # noqa: N802  # the command's name
-        start = Path(words[-1]).read_bytes()[:16384]
+        start = head(Path(words[-1]))
         return _DONE if start == luks.RECORDED else Finished(1, "", "")
 
     def _luksFormat(self, words: list[str], given: bytes) -> Finished:  # noqa: N802  # the command's name

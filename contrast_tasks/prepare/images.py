@@ -1,6 +1,6 @@
 """The locked images of a workload's references: look them up, report missing ones, pin the references."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from contrast_tasks import catalogue
@@ -38,21 +38,28 @@ def pin_images(obj: dict[str, Any], images: Mapping[str, LockedImage]) -> dict[s
 
 
 def resolve_images(
-    document: Document, obj: Mapping[str, Any], lock: Lock, settings: Settings, *, is_ours: bool
+    document: Document,
+    obj: Mapping[str, Any],
+    lock: Lock,
+    settings: Settings,
+    *,
+    is_ours: bool,
+    why_not_locked: Callable[[str], ImageError | None],
 ) -> tuple[dict[str, LockedImage], list[Finding]]:
     """Return the locked image of each reference of the prepared object, and findings on missing ones.
 
-    is_ours: whether the document is a template of this tool, whose references users cannot edit.
+    is_ours: whether the document is a template of this tool, whose references users cannot edit. why_not_locked: what is to be
+    said of a reference without an entry, None for nothing special.
     """
     images: dict[str, LockedImage] = {}
     findings: list[Finding] = []
-    malformed: set[str] = set()
+    said: set[str] = set()
     own = set() if is_ours else set(workloads.images(document.obj))
     for path, reference in image_sites(obj):
         try:
             found = lock.resolve(reference)
         except ImageError as error:
-            malformed.add(reference)
+            said.add(reference)
             if reference in own:
                 finding = Finding(
                     catalogue.IMAGE_REFERENCE, location(document, path), str(error), error.hint
@@ -61,13 +68,20 @@ def resolve_images(
             continue
         if found is not None:
             images[reference] = found
+        elif reference in own and (problem := why_not_locked(reference)) is not None:
+            said.add(reference)
+            message = f"{workloads.workload_key(document.obj)}: {problem}"
+            where = location(document, path)
+            findings.append(
+                Finding(catalogue.IMAGE_NOT_LOCKED, where, message, problem.hint or None)
+            )
         elif (setting := _component(settings, reference)) and reference not in own:
             findings.append(_component_finding(settings, setting, reference))
         elif reference not in own or "@" in reference:
             message = f"{workloads.workload_key(obj)}: found no entry for image {reference} in {settings.lock}"
             where = location(document, path)
             findings.append(Finding(catalogue.IMAGE_NOT_LOCKED, where, message))
-    said = {*images, *malformed}
+    said |= images.keys()
     findings += check_images(document, lambda reference: reference in said or reference not in own)
     return images, list(dict.fromkeys(findings))
 

@@ -57,15 +57,28 @@ def complete_lock(
 ) -> dict[str, Any]:
     """Update the lock file from the layouts on disk; images that only a registry has are left to `lock`.
 
-    Generating never needs the network by surprise: the workload that uses such an image says so with its place.
+    Generating never needs the network by surprise: the workload that uses such an image says so with its place. So it does
+    with an image that the layouts cannot give and that was never locked, beside everything else that is found.
     references: those in use. Nothing is dropped: one that is out of use now may stand in a file that cannot be read at
     the moment. kept: as in `run_lock`.
     """
     locked = read_lock(settings)
     layouts = declared_layouts(settings)
     found = [each for each in references if _concerns_layouts(each, locked, layouts)]
-    result = run_lock(settings, [*found, *locked.images], offline=True, kept=kept)
+    result = run_lock(settings, [*found, *locked.images], offline=True, leaves_new=True, kept=kept)
     return {"wrote": [settings.lock] if result["changed"] else []}
+
+
+def why_not_locked(settings: Settings, reference: str) -> ImageError | None:
+    """Return what keeps the layouts from giving an image, None if they do not concern it."""
+    if not _concerns_layouts(reference, Lock(), declared_layouts(settings)):
+        return None
+    try:
+        with ExitStack() as stack:
+            _Resolver(settings, stack, None).resolve(reference, None, update=False)
+    except ImageError as error:
+        return error
+    return None
 
 
 def _concerns_layouts(reference: str, locked: Lock, layouts: Sequence[Layout]) -> bool:
@@ -87,13 +100,15 @@ def run_lock(
     *,
     offline: bool = False,
     update: bool = False,
+    leaves_new: bool = False,
     registry: OpenRegistry = open_registry,
     kept: "Kept | None" = None,
 ) -> dict[str, Any]:
     """Resolve `references`, all that are in use, and write the lock file if it changes.
 
     Entries of other references are dropped. offline: ask no registry, what only one can tell is an error;
-    update: ask registries again for references that are locked. The registry is opened only when it is needed.
+    update: ask registries again for references that are locked; leaves_new: leave out what was not locked before and cannot be
+    resolved. The registry is opened only when it is needed.
     kept: has root hashes of layers that were read before.
     Returns `changed` and the references `added`, `updated`, `kept` and `dropped`, each sorted.
     Raises ImageError for everything that cannot be resolved, all of it in one message; nothing is written then.
@@ -109,7 +124,8 @@ def run_lock(
                 image = resolver.resolve(reference, before.images.get(reference), update=update)
                 images.append(resolver.with_roots(image, roots) if roots else image)
             except ImageError as err:
-                problems.append(err)
+                if not leaves_new or reference in before.images:
+                    problems.append(err)
     _raise_all(problems)
     after = Lock(images)
     changed = write_atomic(settings.root / settings.lock, render_lock(after))

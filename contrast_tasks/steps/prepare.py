@@ -1,6 +1,7 @@
 """A workload as it will be deployed: its document with settings, injected containers and locked images."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from contrast_tasks import catalogue
@@ -18,6 +19,7 @@ from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
+from contrast_tasks.steps.lock import why_not_locked
 from contrast_tasks.steps.project import Project
 
 _parsed: dict[tuple[str, str], list[Document]] = {}
@@ -63,7 +65,14 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
     images: dict[str, LockedImage] = {}
     if is_confidential:
         is_ours = workload.file == COORDINATOR_SOURCE
-        images, missing = resolve_images(document, obj, lock, settings, is_ours=is_ours)
+        images, missing = resolve_images(
+            document,
+            obj,
+            lock,
+            settings,
+            is_ours=is_ours,
+            why_not_locked=partial(why_not_locked, settings),
+        )
         findings += missing
         if not missing:
             seen, where = ranges.admitted(obj), platform(settings.platform)

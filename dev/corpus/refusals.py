@@ -28,10 +28,15 @@ _FILES = "the host could read and change the files"
 REFUSALS = (
     Refusal("memory-request", "has the memory request .* and the limit", _SIZE),
     Refusal("memory-limit", "no memory limit|and no limit|means no limit", _SIZE),
+    Refusal(
+        "cpu-limit", "has the CPU limit", "the releases know the measurement for one processor"
+    ),
+    Refusal("cpu-count", "virtual CPUs, expected at most", "the release has no ID block for more"),
     Refusal("image-volume", "declares a VOLUME", "the host would make the folder"),
     Refusal("volume-type", "of type (hostPath|nfs|csi|azureFile|gcePersistentDisk|.*Disk)", _FILES),
     Refusal("volume-mode", "mounts the claim|has volumeMode Filesystem", _FILES),
     Refusal("unsupported-field", "host(Network|PID|IPC|Users) is not supported", _HOST),
+    Refusal("unsupported-field", "seLinuxOptions is not supported", "guests have no SELinux"),
     Refusal("unsupported-field", "subPath(Expr)? is not supported for this volume", _FILES),
     Refusal("config-missing", "refers to the", "the values are part of the policy"),
     Refusal("image-reference", r"'[^']*(\$\{|\{\{|ko://)", "the manifest is a template"),

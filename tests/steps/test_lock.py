@@ -9,7 +9,7 @@ from contrast_tasks.images.lock import parse_lock
 from contrast_tasks.images.registry import Registry
 from contrast_tasks.images.resolve import ImageSource
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.steps.lock import complete_lock, run_lock
+from contrast_tasks.steps.lock import complete_lock, run_lock, why_not_locked
 from contrast_tasks.tasks.store import Store
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.fakes.registry import FakeRegistry
@@ -192,17 +192,32 @@ def test_no_registry_is_asked_for_what_a_layout_was_meant_to_have(
     tmp_path: Path, update: bool
 ) -> None:
     settings = project(tmp_path, cart=image())
+    message = "image shop/cart:v2: in no layout under this name; build/images has shop/cart:v1"
 
-    for act in (
-        lambda: run_lock(settings, ["shop/cart:v2"], registry=no_registry, update=update),
-        lambda: complete_lock(settings, ["shop/cart:v2"]),
-    ):
-        with pytest.raises(ImageError) as caught:
-            act()
-        assert str(caught.value) == (
-            "image shop/cart:v2: in no layout under this name; build/images has shop/cart:v1"
-        )
-        assert caught.value.hint.endswith("or pin the image by its digest")
+    with pytest.raises(ImageError) as caught:
+        run_lock(settings, ["shop/cart:v2"], registry=no_registry, update=update)
+    assert str(caught.value) == message
+    assert caught.value.hint.endswith("or pin the image by its digest")
+
+    complete_lock(settings, [CART, "shop/cart:v2"])
+    assert locked(settings) == {CART: image().digest}
+    assert str(why_not_locked(settings, "shop/cart:v2")) == message
+    assert why_not_locked(settings, CART) is None
+    assert why_not_locked(settings, "example.com/other:v1") is None
+
+
+def test_a_locked_image_that_the_layout_spoils_ends_the_task(tmp_path: Path) -> None:
+    settings = project(tmp_path, cart=image())
+    complete_lock(settings, [CART])
+    before = (tmp_path / settings.lock).read_bytes()
+    project(tmp_path, cart=image(b"2"))
+    for blob in (tmp_path / "build/images/blobs/sha256").iterdir():
+        blob.write_bytes(b"spoilt")
+
+    with pytest.raises(ImageError):
+        complete_lock(settings, [CART])
+
+    assert (tmp_path / settings.lock).read_bytes() == before
 
 
 def test_a_pinned_image_is_asked_of_its_registry_all_the_same(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.fakes.commands import Terminal
+from tests.fakes.images import make_image, write_images
 from tests.fakes.workloads import FakeProject, config_map, deployment, stream
 
 FAULTS = """\
@@ -85,6 +86,24 @@ def test_a_value_that_a_broken_config_map_has_is_not_called_absent(
     project.write("till/till.yaml", FAULTS.replace("shop/other", "shop/app"))
 
     assert found(terminal, "lint", "shop.yml") == [(21, "G214"), (28, "G012")]
+
+
+def test_an_image_that_its_layout_lacks_hides_nothing(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    write_images(project.root / "layout", {"shop/other:v2": make_image([])})
+    project.settings('[images]\nlayouts = ["layout"]\n')
+    project.write("many.yml", FAULTS)
+
+    shown = terminal.run("lint").err
+
+    assert (
+        "21: error[G010 image-not-locked]: Deployment/many: image shop/other:v1: in no layout"
+        in shown
+    )
+    assert [code for _, code in found(terminal, "lint", "many.yml")] == [
+        *("G202", "G030", "G214", "G020", "G010", "G020")
+    ]
 
 
 def test_the_mode_of_a_claim_among_the_sources_counts(

@@ -31,8 +31,8 @@ _SHARED_MODES: Final = ("ReadWriteMany", "ReadOnlyMany")
 def encrypt(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -> str:
     """Turn the declared claims of a workload into encrypted volumes; return the annotation that asks for them.
 
-    "" if there is none to encrypt. obj is changed. A claim that does not exist or that nothing mounts becomes a G051 finding. An annotation that names them
-    all already is returned as it is, and its mounts are taken.
+    "" if there is none to encrypt. obj is changed. A claim that does not exist or that nothing mounts becomes a G051 finding. An
+    annotation that names them all already is returned as it is, and its mounts are taken.
     """
     asked = dict(workloads.secure_pvs(workloads.annotations(obj)) or ())
     mounts = {name: asked.get(name, PREFIX + name) for name in declared.encrypted_claims}

@@ -91,19 +91,22 @@ def open_volume(volume: Volume, secret: bytes, run: Run) -> bool:
 
     secret: the workload secret, 64 bytes. Raises VolumeNotOpened, after which what was on the device is still there.
     """
-    volume.places.locks.mkdir(mode=0o755, parents=True, exist_ok=True)
     key = secret.hex().encode()
     is_new = False
-    if not _is_active(volume, run):
-        if is_new := _needs_format(volume, run):
-            _format(volume, key, run)
-        with _header_copy(volume) as copy:
-            _map(volume, copy, key, run, volume.name)
     try:
-        _mount(volume, run)
-    except BaseException:
-        run(["cryptsetup", "close", volume.name], b"")
-        raise
+        volume.places.locks.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not _is_active(volume, run):
+            if is_new := _needs_format(volume, run):
+                _format(volume, key, run)
+            with _header_copy(volume) as copy:
+                _map(volume, copy, key, run, volume.name)
+        try:
+            _mount(volume, run)
+        except BaseException:
+            run(["cryptsetup", "close", volume.name], b"")
+            raise
+    except OSError as err:
+        raise VolumeNotOpened(f"{err.filename}: {err.strerror}") from err
     return is_new
 
 

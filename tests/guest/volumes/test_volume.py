@@ -226,6 +226,15 @@ def test_a_volume_without_its_file_system_is_not_given_a_new_one(
     assert not volume.mapped.exists()
 
 
+def test_without_a_folder_to_mount_it_at_a_volume_is_closed_again(
+    volume: Volume, tools: VolumeTools
+) -> None:
+    volume.mount.rmdir()
+
+    assert str(refusal(volume, tools)) == f"{volume.mount}: No such file or directory"
+    assert list(tools.mapped.iterdir()) == []
+
+
 def test_exchanged_volumes_are_noticed(volume: Volume, tools: VolumeTools, tmp_path: Path) -> None:
     (tmp_path / "state1").mkdir()
     second = volume.replace(mount=tmp_path / "state1", is_first=False)

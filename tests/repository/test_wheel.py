@@ -60,7 +60,8 @@ def test_type_checkers_read_the_packages_of_the_wheel(unpacked: Path) -> None:
 def resources_of(site: Path, cwd: Path) -> list[str]:
     code = (
         "from contrast_tasks import resources;"
-        "print('\\n'.join(resources.names('schemas') + resources.names('templates')))"
+        "folders = ('components', 'schemas', 'templates');"
+        "print('\\n'.join(name for folder in folders for name in resources.names(folder)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -79,6 +80,7 @@ def test_every_resource_of_the_checkout_is_in_the_wheel(unpacked: Path, tmp_path
     assert resources_of(unpacked, tmp_path) == in_checkout
     assert "schemas/manifest.schema.json" in in_checkout
     assert "templates/policy/rules.rego" in in_checkout
+    assert "components/packages.lock" in in_checkout
 
 
 def test_the_wheel_holds_no_tests_and_no_example(unpacked: Path) -> None:
@@ -122,3 +124,35 @@ def test_our_images_from_an_installation_are_those_of_the_checkout(
 
     assert component_images(site, tmp_path / "two") == from_checkout
     assert len(from_checkout) == 3
+
+
+def own_layers(site: Path, cwd: Path) -> dict[str, str]:
+    """Return the SHA-256 of what whole images of an installation in `site` have besides packages, by image."""
+    code = (
+        "import hashlib, json;"
+        "from contrast_tasks.images.own_files import own_entries;"
+        "from contrast_tasks.images.pack import render_layer;"
+        "from contrast_tasks.images.whole import component_plans;"
+        "print(json.dumps({plan.recipe.name: hashlib.sha256(render_layer("
+        "own_entries(plan.recipe, plan.folder, plan.packages))).hexdigest() for plan in component_plans()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=cwd,
+        env={"PYTHONPATH": str(site)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    digests: dict[str, str] = json.loads(done.stdout)
+    return digests
+
+
+@pytest.mark.sweep
+def test_whole_images_from_an_installation_have_the_files_of_the_checkout(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    from_checkout = own_layers(ROOT, tmp_path)
+
+    assert own_layers(unpacked, tmp_path) == from_checkout
+    assert len(from_checkout) == 4

@@ -20,7 +20,8 @@ from contrast_tasks.images.base.downloads import Downloads
 from contrast_tasks.images.base.pins import render_pins
 from contrast_tasks.images.layout import REF_NAME
 from contrast_tasks.images.pack import write_layout
-from contrast_tasks.images.whole import Assembly, component_plans
+from contrast_tasks.images.whole import Assembly, component_plans, project_plans
+from contrast_tasks.settings.load import load_settings
 from dev.checkout import ROOT
 from dev.others.layout import fetched, write_other_images
 from tests.fakes.real_registry import needs_registry, real_registry
@@ -359,3 +360,34 @@ def test_a_database_is_made_by_the_user_that_owns_its_folder(others: Path, tmp_p
     )
 
     assert done.returncode == 0, done.stderr
+
+
+EXAMPLE = {
+    "emoji-svc": ("emojivoto.emoji_svc",),
+    "voting-svc": ("emojivoto.voting_svc",),
+    "web": ("emojivoto.web", "emojivoto.vote_bot"),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLE)
+def test_images_of_the_example_have_all_that_their_programs_start_with(
+    name: str, tmp_path: Path
+) -> None:
+    settings = load_settings(ROOT, environ={})
+    with Downloads(cache_folder(os.environ) / "packages") as downloads:
+        assembly = Assembly(downloads)
+        plans = [
+            each for each in project_plans(settings) if each.recipe.name == f"emojivoto/{name}"
+        ]
+        (plan,) = fetched(assembly, plans)
+        image = assembly.make(plan, plan.recipe.reference)
+    write_layout(tmp_path / "layout", [image.packed])
+    root = unpacked(tmp_path / "layout", name, tmp_path / "root")
+
+    done = run(root, "python3", "-c", f"import {', '.join(EXAMPLE[name])}")
+
+    assert done.returncode == 0, done.stderr
+    for program in plan.recipe.executables:
+        # As the kernel reads the first line of the program.
+        words = (root / program).read_text().splitlines()[0].removeprefix("#!").split()
+        assert run(root, *words, "--version").stdout.startswith("Python 3.13")

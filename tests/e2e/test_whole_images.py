@@ -6,6 +6,7 @@ Where the mirror has other versions by now than packages.lock, those of today ar
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -391,3 +392,31 @@ def test_images_of_the_example_have_all_that_their_programs_start_with(
         # As the kernel reads the first line of the program.
         words = (root / program).read_text().splitlines()[0].removeprefix("#!").split()
         assert run(root, *words, "--version").stdout.startswith("Python 3.13")
+
+
+def test_the_node_installer_finds_its_inputs_where_its_pod_has_them(
+    layout: Path, tmp_path: Path
+) -> None:
+    root = unpacked(layout, "node-installer", tmp_path / "root")
+    handler = "contrast-cc-metal-qemu-snp-00112233"
+    path = "/opt/edgeless/@@runtimeName@@/bin/shim"
+    document = {"files": [{"url": "file:///config/shim", "path": path}]}
+    for name, text in {
+        "config/contrast-node-install.json": json.dumps(document),
+        "config/shim": "shim",
+        "host/etc/containerd/config.toml": "version = 2\n",
+        f"host/opt/edgeless/{handler}/bin/shim": "shim",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+    shown = run(root, "/bin/node-installer", "--show-handler", "Metal-QEMU-SNP")
+    # Nothing of it is in the configuration, so no unit is asked for.
+    removed = run(
+        root, "/bin/node-installer", "--uninstall", "--handler", handler, "Metal-QEMU-SNP"
+    )
+
+    assert re.fullmatch(r"contrast-cc-metal-qemu-snp-[0-9a-f]{8}\n", shown.stdout), shown.stderr
+    assert removed.returncode == 0, removed.stderr
+    assert removed.stderr == f"node-installer: removed /opt/edgeless/{handler}\n"
+    assert not (root / "host/opt/edgeless" / handler).exists()

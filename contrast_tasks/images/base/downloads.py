@@ -4,6 +4,7 @@ Files lie in the folder under their SHA-256 and are checked whenever they are re
 do mirror and index. Wheels are downloaded by pip, which knows the user's index, proxy and credentials.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from contrast_tasks.errors import ImageError
 from contrast_tasks.files import replace_file, sha256_hex
 from contrast_tasks.images.base.pins import DebianPackage, Pins, Wheel
 from contrast_tasks.web.answers import OK, REDIRECTS, Answer, CannotAsk, NoAnswer
-from contrast_tasks.web.client import Bound, HttpClient
+from contrast_tasks.web.client import Bound, HttpClient, named_authorities
 
 MIRROR = "https://deb.debian.org/{archive}"
 SNAPSHOT = "https://snapshot.debian.org/archive/{archive}/"
@@ -50,7 +51,8 @@ class Downloads:
         self._mirror = mirror if _ARCHIVE in mirror else f"{mirror.rstrip('/')}/{_ARCHIVE}"
         self._offline = offline
         self._say = say
-        self._client = HttpClient()
+        named = named_authorities(os.environ)
+        self._client = HttpClient(authorities=(named,) if named else ())
         self.bytes_fetched = 0
         if urlsplit(mirror).scheme not in {"http", "https"}:
             raise ImageError(

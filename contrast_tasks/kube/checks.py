@@ -172,7 +172,12 @@ def _missing_configs(documents: Sequence[DocIndex]) -> list[Finding]:
     by_name = {(doc.kind, doc.name): doc for doc in reversed(documents)}
     findings: list[Finding] = []
     for doc in documents:
-        for use in dict.fromkeys(doc.references):
+        # Two references on one line are told once.
+        told = {
+            (use.kind, use.name, use.line, use.optional, use.is_mounted): use
+            for use in reversed(doc.references)
+        }
+        for use in reversed(told.values()):
             if (
                 use.optional
                 or (use.kind, doc.effective_namespace, use.name) in known
@@ -188,7 +193,7 @@ def _missing_configs(documents: Sequence[DocIndex]) -> list[Finding]:
             findings.append(
                 Finding(
                     catalogue.CONFIG_NOT_IN_SOURCES,
-                    Location(file=doc.file, line=use.line),
+                    Location(file=doc.file, line=use.line, pointer=use.pointer),
                     f"{doc.key} refers to the {use.kind} {use.name}, expected it among the sources",
                     hint,
                     # Contents of volumes are no part of a policy, and a controller may make the object.

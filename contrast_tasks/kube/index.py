@@ -11,6 +11,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.pods.service_links import ServicePort
+from contrast_tasks.pointers import to_pointer
 from contrast_tasks.records import Record
 
 if TYPE_CHECKING:
@@ -21,13 +22,17 @@ _EXCLUSIVE_CONFIG = frozenset({"ConfigMap", "Secret"})
 
 
 class ConfigUse(Record):
-    """A pod's reference to a ConfigMap or Secret of its namespace; is_mounted: as files, not as variables."""
+    """A pod's reference to a ConfigMap or Secret of its namespace; is_mounted: as files, not as variables.
+
+    pointer: of the name inside the object.
+    """
 
     kind: str
     name: str
     optional: bool
     line: int
     is_mounted: bool = False
+    pointer: str = ""
 
 
 class DocIndex(Record):
@@ -164,6 +169,7 @@ def _pod(document: "Document") -> dict[str, Any]:
                 optional=reference.optional,
                 is_mounted="volumes" in reference.path,
                 line=line_of(document, reference.path),
+                pointer=to_pointer(reference.path),
             )
             for reference in workloads.config_references(obj)
         ),
@@ -226,13 +232,19 @@ def _ports(obj: Mapping[str, Any]) -> Iterator[ServicePort]:
     spec = obj.get("spec")
     if obj.get("kind") != "Service" or obj.get("apiVersion") != "v1" or not isinstance(spec, dict):
         return
-    if spec.get("clusterIP") == "None" or spec.get("type") == "ExternalName":
+    if (
+        "None" in (spec.get("clusterIP"), *_listed(spec.get("clusterIPs")))
+        or spec.get("type") == "ExternalName"
+    ):
         return
-    ports = spec.get("ports")
-    for port in ports if isinstance(ports, list) else ():
+    for port in _listed(spec.get("ports")):
         if isinstance(port, dict) and isinstance(port.get("port"), int):
             protocol = str(port.get("protocol") or "TCP").upper()
             yield ServicePort(port["port"], str(port.get("name") or ""), protocol)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _texts(obj: Mapping[str, Any], key: str) -> dict[str, str]:

@@ -77,7 +77,8 @@ class LimitRanges:
                 yield finding
             elif finding.entry not in _UNASKED:
                 message = f"{finding.message}; it comes from the LimitRange {name} of the namespace"
-                yield finding.replace(message=message)
+                hint = f"change the LimitRange, or write resources.{path[0]}.{resource} of the container"
+                yield finding.replace(message=message, hint=hint)
 
     def violations(self, obj: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         """Yield path and message of each amount in a workload, as its pods get it, that the API server refuses."""

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.fakes.commands import Terminal
+from tests.fakes.reported import on_local
 
 Reported = Callable[[str], Terminal]
 LIMIT_RANGE = """\
@@ -29,10 +30,7 @@ VARIABLES = """\
 @pytest.fixture
 def shop(reported: Reported) -> Terminal:
     """A Deployment with one container, which asks for nothing, on local with 64Mi by default."""
-    terminal = reported("11-entrypoint-empty-string")
-    settings = terminal.root / "contrast.toml"
-    head, _, _ = settings.read_text().partition("[reference_values")
-    settings.write_text(head.replace("aks-clh-snp", "local"))
+    terminal = on_local(reported("11-entrypoint-empty-string"))
     source = terminal.root / "deployment" / "a.yml"
     text, _, _ = source.read_text().partition("        - name: b")
     source.write_text(text + VARIABLES)
@@ -97,7 +95,7 @@ def test_what_does_not_fit_a_guest_names_it(shop: Terminal) -> None:
     assert (
         "deployment/a.yml:15: error[G030 memory-request]: Deployment/shop: container a has the memory request 8Mi and"
         " the limit 320Mi, expected the same value; it comes from the LimitRange usual of the namespace\n"
-        "  hint: set both to 320Mi\n"
+        "  hint: change the LimitRange, or write resources.requests.memory of the container\n"
     ) in shown.err
     assert "1 error\n" in shown.err
 

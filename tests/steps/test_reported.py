@@ -4,6 +4,7 @@ Most of them are written for a platform that the policy has rules of its own for
 platform, the case runs on `local` too.
 """
 
+import json
 import re
 from collections.abc import Callable
 
@@ -65,3 +66,13 @@ def test_95_findings_in_init_containers_name_the_right_one(
     assert [line for line in found if "absent" in line and line[:4] not in {"24: ", "25: "}] == []
     assert any("subPath" in line for line in found)
     assert any("absent" in line for line in found)
+
+
+def test_95_their_pointers_are_those_of_the_right_one(reported: Reported) -> None:
+    shown = reported("95-init-finding-line").run("lint", "--output", "json")
+
+    found = json.loads(shown.out)["findings"]
+    pointers = {each["code"]: each["where"].get("pointer", "") for each in found}
+    inits = "/spec/template/spec/initContainers"
+    assert pointers["G202"] == f"{inits}/0/volumeMounts/0/subPath"
+    assert pointers["G080"] == f"{inits}/1/env/0/valueFrom/configMapKeyRef/name"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes.commands import Terminal
+from tests.fakes.reported import on_local
 
 Reported = Callable[[str], Terminal]
 CASE = "17-service-link-collides"
@@ -19,11 +20,7 @@ WARNING = (
 
 @pytest.fixture
 def shop(reported: Reported) -> Terminal:
-    terminal = reported(CASE)
-    settings = terminal.root / "contrast.toml"
-    head, _, _ = settings.read_text().partition("[reference_values")
-    settings.write_text(head.replace("aks-clh-snp", "local"))
-    return terminal
+    return on_local(reported(CASE))
 
 
 def edit(terminal: Terminal, old: str, new: str) -> None:
@@ -59,6 +56,7 @@ def test_the_policy_allows_both_in_the_kubelets_order(shop: Terminal) -> None:
         pytest.param("{name: redis}", "{name: redis, namespace: other}", id="namespace"),
         pytest.param("{name: redis}", "{name: red-is}", id="name"),
         pytest.param("  selector: {app: redis}", "  clusterIP: None", id="headless"),
+        pytest.param("  selector: {app: redis}", "  clusterIPs: [None]", id="headless-list"),
         pytest.param("  selector: {app: redis}", "  type: ExternalName", id="external"),
         pytest.param("  ports: [{port: 6379}]", "  ports: []", id="no-ports"),
     ],

@@ -36,6 +36,8 @@ SUMMARIES: Mapping[str, str] = {
     "coordinator": "print the Kubernetes resources of the Coordinator",
     "deploy": "generate, then start the deployment",
     "status": "show what runs",
+    "logs": "show what pods wrote last",
+    "exec": "run a command in a pod of this machine, to look into it",
     "restart": "restart workloads, so that they get new certificates",
     "stop": "stop the deployment",
     "sign": "sign the manifest, for a set without the owner's key",

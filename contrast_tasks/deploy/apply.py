@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.deployed import running_pods
 from contrast_tasks.deploy.classes import refuse_absent_classes
-from contrast_tasks.deploy.cluster import ROLLED_OUT, Kubectl, Target
-from contrast_tasks.errors import ClusterError, UsageError
+from contrast_tasks.deploy.cluster import ROLLED_OUT, Kubectl
+from contrast_tasks.deploy.select import select, target
+from contrast_tasks.errors import ClusterError, ContrastError, UsageError
 from contrast_tasks.kube.annotated import (
     Annotated,
     deployment_places,
@@ -18,6 +18,7 @@ from contrast_tasks.kube.annotated import (
     load_annotated,
     refuse_unfit,
 )
+from contrast_tasks.kube.workloads import claim_modes
 from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.messages import PodStatus
@@ -25,7 +26,6 @@ from contrast_tasks.local.paths import local_paths
 from contrast_tasks.settings.model import Settings
 
 Say = Callable[[str], None]
-Workload = TypeVar("Workload")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,28 +132,6 @@ def _deploy_to_cluster(
     )
 
 
-def _select(
-    names: Sequence[str], deployed: Sequence[tuple[str, str, Workload]]
-) -> tuple[Workload, ...]:
-    """Return the workloads with these names, each once, in any case of letters.
-
-    deployed: key, as `Deployment/web`, a shorter name, and the workload. Raises ClusterError for an unknown name.
-    """
-    selected: list[Workload] = []
-    for name in names:
-        wanted = name.lower()
-        matches = [
-            workload
-            for key, short, workload in deployed
-            if wanted in {key.lower(), key.lower().rpartition("/")[2], short.lower()}
-        ]
-        if not matches:
-            keys = ", ".join(sorted({key for key, _, _ in deployed})) or "none"
-            raise ClusterError(f"no workload {name} is deployed, there are: {keys}")
-        selected += matches
-    return tuple(dict.fromkeys(selected))
-
-
 def run_restart(
     settings: Settings,
     *,
@@ -172,7 +150,7 @@ def run_restart(
     client = NodeClient(paths=local_paths(settings.root))
     running = running_pods(settings)
     if names:
-        pods = _select(names, [(pod.workload, pod.name, pod.name) for pod in running])
+        pods = select(names, [(pod.workload, pod.name, pod.name) for pod in running])
     else:
         pods = tuple(pod.name for pod in running if pod.role != ROLE_COORDINATOR)
     restarted = client.restart(pods) if pods else ()
@@ -195,23 +173,19 @@ def _restart_in_cluster(
 ) -> tuple[str, ...]:
     workloads = [item for item in load_annotated(settings) if item.is_workload]
     if names:
-        targets = _select(names, [(item.key, item.name, _target(item)) for item in workloads])
+        targets = select(names, [(item.key, item.name, target(item)) for item in workloads])
     else:
         others = [item for item in workloads if item.role != ROLE_COORDINATOR]
         for item in others:
             if item.kind not in ROLLED_OUT:
                 say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
-        targets = tuple(_target(item) for item in others if item.kind in ROLLED_OUT)
+        targets = tuple(target(item) for item in others if item.kind in ROLLED_OUT)
     restarted = cluster.restart(targets)
     for name in restarted:
         say(f"restarted {name}")
     if wait_s:
         cluster.wait(targets, timeout_s=wait_s)
     return restarted
-
-
-def _target(item: Annotated) -> Target:
-    return item.kind, str(item.obj["metadata"].get("namespace") or ""), item.name
 
 
 def run_status(
@@ -242,7 +216,7 @@ def run_status(
 def _status_of_cluster(settings: Settings, wait_s: float, cluster: Kubectl) -> StatusResult:
     behind = ""
     if wait_s:
-        targets = [_target(item) for item in load_annotated(settings) if item.is_workload]
+        targets = [target(item) for item in load_annotated(settings) if item.is_workload]
         try:
             cluster.wait(targets, timeout_s=wait_s)
         except ClusterError as err:
@@ -283,6 +257,29 @@ def run_stop(settings: Settings, *, say: Say) -> bool:
             "stop works on platform local only",
             hint=f"use kubectl delete -f {settings.build_dir}/deployment",
         )
-    stopped = NodeClient(paths=local_paths(settings.root)).shutdown()
+    claims = _claims_to_delete(settings)
+    stopped = NodeClient(paths=local_paths(settings.root)).shutdown(claims=claims)
     say("stopped" if stopped else "nothing was running")
     return stopped
+
+
+def _claims_to_delete(settings: Settings) -> list[str]:
+    """Return the claims that `kubectl delete` of the deployment would delete; none if it cannot be read.
+
+    Those that are objects of the deployment are, those of a StatefulSet's templates only where it says so.
+    """
+    try:
+        objects = load_annotated(settings)
+    except ContrastError:
+        return []
+    found = [item.name for item in objects if item.kind == "PersistentVolumeClaim"]
+    for item in objects:
+        policy = item.obj.get("spec", {}).get("persistentVolumeClaimRetentionPolicy") or {}
+        if item.kind == "StatefulSet" and policy.get("whenDeleted") == "Delete":
+            count = int(item.obj["spec"].get("replicas") or 1)
+            found += [
+                f"{claim}-{item.name}-{index}"
+                for claim in claim_modes(item.obj)
+                for index in range(count)
+            ]
+    return found

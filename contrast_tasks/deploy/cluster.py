@@ -116,6 +116,11 @@ class Kubectl:
         output = self._run(["get", "runtimeclasses", "--output=name", limit])
         return frozenset(line.rpartition("/")[2] for line in output.split())
 
+    def logs(self, workload: Target, *, container: str, lines: int) -> str:
+        """Return what the pods of a workload wrote last, each line with where it comes from."""
+        which = ["--container", container] if container else ["--all-containers"]
+        return self._run(["logs", "--prefix", f"--tail={lines}", *which, *_named(workload)])
+
     def status(self) -> str:
         """Return the output of `kubectl get pods`."""
         return self._run(["get", "pods", "-o", "wide"])

@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.control import LET_GO, NodeAbsent, ask, parse_answer
 from contrast_tasks.local.messages import Applied, Plan, PodStatus
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.local.processes import is_alive
+from contrast_tasks.local.processes import is_alive, numbers_outside
 
 START_LIMIT_S = 20.0
 
@@ -47,8 +47,23 @@ class NodeClient:
         return bool(self._ask("status")["isolated"])
 
     def status(self) -> tuple[PodStatus, ...]:
-        """Return all pods."""
-        return _pods(self._ask("status"))
+        """Return all pods, with the process IDs of this machine."""
+        answer = self._ask("status")
+        pods = _pods(answer)
+        if not answer["isolated"]:
+            return pods
+        outside = {
+            inner: outer
+            for pid in running_pids(self.paths)
+            for inner, outer in numbers_outside(pid).items()
+        }
+        return tuple(
+            replace(
+                pod,
+                pids={name: outside[pid] for name, pid in pod.pids.items() if pid in outside},
+            )
+            for pod in pods
+        )
 
     def addresses(self, names: Sequence[str]) -> dict[str, str]:
         """Return the address for each pod name; the Coordinator's is under the empty name."""
@@ -90,11 +105,11 @@ class NodeClient:
             )
         return statuses
 
-    def shutdown(self) -> bool:
-        """Stop all pods and the node, and wait for its end; return False if no node ran."""
+    def shutdown(self, *, claims: Sequence[str] = ()) -> bool:
+        """Stop all pods and the node, and wait for its end; return False if no node ran. claims: to delete with it."""
         pids = running_pids(self.paths)
         try:
-            self._ask("shutdown")
+            self._ask("shutdown", claims=claims)
         except NodeAbsent:
             return False
         for pid in pids:

@@ -91,10 +91,11 @@ class ProcessContainer(RunningContainer):
 
 
 class ContainerFailed(Exception):
-    """A container could not be started, or ended although it should run."""
+    """A container could not be started, or ended although it should run; denied: the line of the policy that denies it."""
 
-    def __init__(self, container: str, message: str) -> None:
+    def __init__(self, container: str, message: str, *, denied: str = "") -> None:
         super().__init__(f"container {container} {message}")
+        self.denied = denied
 
 
 def last_line(log: Path) -> str:

@@ -188,6 +188,7 @@ class PodStatus:
 
     started: all containers run or have succeeded. ready: the pod serves or has succeeded. message: explains the phase.
     pids: of the running containers by name, as the node numbers them. hidden: containers whose output the policy hides.
+    denied: the line with which the pod's policy last denied a request.
     """
 
     name: str
@@ -203,10 +204,14 @@ class PodStatus:
     digest: str
     pids: Mapping[str, int]
     hidden: tuple[str, ...] = ()
+    denied: str = ""
 
     def has_reached(self, until: str) -> bool:
-        """Return whether the pod is `started` or `ready`."""
-        return self.ready if until == "ready" else self.started
+        """Return whether the pod is `ready`, `started`, or at least `tried`: one of its containers runs, or could not."""
+        if until == "ready":
+            return self.ready
+        is_tried = bool(self.pids or self.denied) or self.phase in {"back-off", "failed"}
+        return self.started or (until == "tried" and is_tried)
 
 
 def parse_plan(document: Any) -> Plan:

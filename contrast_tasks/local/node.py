@@ -5,8 +5,10 @@ A request is a JSON object with a member `op`: `status`, `addresses`, `wait`, `a
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
@@ -33,6 +35,7 @@ class Node:
         self._pods: dict[str, RunningPod] = {}
         self._changes = asyncio.Event()
         self._order = asyncio.Lock()
+        self._doomed: list[Path] = []
         self.ending = asyncio.Event()
         self.was_let_go = False
         self.is_lost = False
@@ -56,6 +59,7 @@ class Node:
                     async with self._order:
                         return await self._change(op, request)
                 case "shutdown":
+                    self._doomed = self._claims(request.at("claims").texts())
                     self.ending.set()
                     return {}
             raise ClusterError(f"the local backend knows no request {op!r}")
@@ -80,7 +84,15 @@ class Node:
         last = [name for name, pod in self._pods.items() if pod.plan.role == ROLE_COORDINATOR]
         await self._remove([name for name in self._pods if name not in last])
         await self._remove(last)
+        for folder in self._doomed:
+            # Here, because its files may belong to users that exist in this node only.
+            shutil.rmtree(folder, ignore_errors=True)
         await self._ground.close()
+
+    def _claims(self, names: Sequence[str]) -> list[Path]:
+        """Return the folders of claims; a name that is no claim's has none."""
+        known = {path.name: path for path in self._paths.volumes.glob("*")}
+        return [known[name] for name in names if name in known]
 
     def _status(self) -> dict[str, Any]:
         pods = [asdict(pod.status()) for _, pod in sorted(self._pods.items())]

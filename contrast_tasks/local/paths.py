@@ -34,6 +34,12 @@ class LocalPaths(Record):
         """Return the working folder of one pod: volumes, start-up markers, container folders."""
         return self.base / "pods" / name
 
+    def logs_of(self, pod: str) -> dict[str, Path]:
+        """Return the logs of a pod's containers that there are, by container, the oldest first."""
+        found = [path for path in self.logs.glob(f"{pod}-*.log") if path.is_file()]
+        found.sort(key=lambda path: path.stat().st_mtime_ns)
+        return {path.stem.removeprefix(f"{pod}-"): path for path in found}
+
     def log(self, pod: str, container: str) -> Path:
         """Return the log of one container."""
         return self.logs / f"{pod}-{container}.log"

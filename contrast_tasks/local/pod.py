@@ -20,6 +20,7 @@ from contrast_tasks.local.sandbox import Sandbox
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
+_INIT_GRACE_S = 1.0
 
 
 class Phase(Enum):
@@ -53,7 +54,7 @@ class RunningPod:
         self.plan = plan
         self.phase = Phase.PENDING
         self.restarts = 0
-        self._message = ""
+        self._message = self._denied = ""
         self._paths = paths
         self._changed = changed
         self._containers: list[RunningContainer] = []
@@ -80,6 +81,7 @@ class RunningPod:
             digest=self.plan.digest,
             pids={container.plan.name: container.pid for container in self._running()},
             hidden=self._sandbox.hidden,
+            denied=self._denied,
         )
 
     async def stop(self, *, keeps_files: bool = False) -> None:
@@ -100,6 +102,7 @@ class RunningPod:
                 failure = ""
             except (ContainerFailed, ContrastError, OSError) as err:
                 failure = str(err)
+                self._denied = getattr(err, "denied", "")
             await self._stop_containers()
             policy = self.plan.restart_policy
             if policy == "Never" or (policy == "OnFailure" and not failure):
@@ -153,6 +156,7 @@ class RunningPod:
         return ProbedContainer(
             run=lambda command: self._sandbox.execute(plan, command),
             has_file=lambda path: self._sandbox.has_file(plan, path),
+            serves=lambda port: self._sandbox.serves(plan, port),
         )
 
     async def _run_to_end(self, container: RunningContainer) -> None:
@@ -212,9 +216,13 @@ class RunningPod:
         """Stop main containers first, then the others, then processes that left their group."""
         for roles in ({"main"}, {"sidecar", "init"}):
             stopping = [each for each in self._containers if each.plan.role in roles]
-            await asyncio.gather(*(each.stop(self.plan.grace_s) for each in stopping))
+            await asyncio.gather(*(each.stop(self._grace_s(each.plan)) for each in stopping))
         self._containers.clear()
         await self._sandbox.close()
+
+    def _grace_s(self, plan: ContainerPlan) -> float:
+        # An init container that has just started does not handle SIGTERM yet, and nothing of what it does is kept.
+        return min(self.plan.grace_s, _INIT_GRACE_S) if plan.role == "init" else self.plan.grace_s
 
     def _running(self) -> list[RunningContainer]:
         return [container for container in self._containers if not container.exited.done()]

@@ -13,10 +13,11 @@ LONGEST_PAUSE_S = 0.25
 
 
 class ProbedContainer(NamedTuple):
-    """What probes ask of a container: to run a command and return its status, and whether it has a file."""
+    """What probes ask of a container: to run a command and return its status, whether it has a file, and serves a port."""
 
     run: Callable[[tuple[str, ...]], Awaitable[int]]
     has_file: Callable[[str], Awaitable[bool]]
+    serves: Callable[[int], bool]
 
 
 def _unverified() -> ssl.SSLContext:
@@ -70,7 +71,13 @@ async def succeeds(probe: Probe, container: ProbedContainer) -> bool:
             if probe.kind == "exec":
                 return await _exec(probe.command, container)
             if probe.kind == "tcp":
-                return all([await _accepts(endpoint) for endpoint in probe.endpoints])
+                # A proxy in front of the application accepts every connection.
+                return all(
+                    [
+                        await _accepts(endpoint) and container.serves(endpoint[1])
+                        for endpoint in probe.endpoints
+                    ]
+                )
             return await _answers(probe)
     except TimeoutError:
         return False

@@ -81,6 +81,18 @@ def descendants(pid: int) -> list[int]:
     return tree[1:]
 
 
+def numbers_outside(pid: int) -> dict[int, int]:
+    """Return for the processes below `pid` that are in a namespace of their own: their ID there -> their ID here."""
+    found = {}
+    for each in descendants(pid):
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{each}/status").read_text()
+            numbers = status.partition("NSpid:")[2].partition("\n")[0].split()
+            if len(numbers) > 1:
+                found[int(numbers[1])] = each
+    return found
+
+
 def carries_mark(pid: int, mark: str) -> bool:
     """Return whether the process was started with `MARK=mark` in its environment."""
     try:

@@ -29,5 +29,8 @@ class Sandbox(Protocol):
     async def has_file(self, plan: ContainerPlan, path: str) -> bool:
         """Return whether a running container has a regular file at `path`."""
 
+    def serves(self, plan: ContainerPlan, port: int) -> bool:
+        """Return whether a process beside a running container listens on a TCP port; True where that cannot be told."""
+
     async def close(self) -> None:
         """End what is left of a pod whose containers have been stopped."""

@@ -231,7 +231,7 @@ class Settings(Record):
         "what pods of platform local are: namespaces of this machine, or its processes; auto takes namespaces where they can"
         " be had",
         name="local.isolation",
-        default="processes",
+        default="auto",
     )
     image_layouts: tuple[str, ...] = member(
         PATHS,

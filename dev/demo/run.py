@@ -29,6 +29,7 @@ from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 from dev.demo import proofs
 from dev.demo.proofs import DemoFailed
+from dev.demo.redis import missing_redis, run_redis
 
 FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
 PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
@@ -126,8 +127,10 @@ def run_demo(
         log.step("verify", lambda: _verify(settings))
         log.step("ready", lambda: _ready(client))
         urls: tuple[str, ...] = ()
+        overrides: tuple[str, ...] = ()
         if with_mesh:
-            urls = _mesh_steps(load, generate, client, log)
+            urls, overrides = _mesh_steps(load, generate, client, log)
+        _other_image(load, generate, client, log, overrides=overrides, environ=environ)
     seconds = clock() - begun
     say(f"all {len(log.steps)} steps passed in {seconds:.1f} s")
     if keep:
@@ -220,7 +223,9 @@ def _deploy(
         trial=trial,
     )
     pods = len(done.started) + len(done.replaced) + len(done.unchanged)
-    return f"{pods} pods run with their policy hash as host data, the coordinator at {done.coordinator}"
+    is_isolated = NodeClient(paths=local_paths(settings.root)).is_isolated()
+    how = "in namespaces of their own, asking their policies," if is_isolated else "as processes,"
+    return f"{pods} pods run {how} with the policy's hash as host data, the coordinator at {done.coordinator}"
 
 
 def _set(settings: Settings) -> str:
@@ -272,8 +277,8 @@ def _mesh_steps(
     generate: Generate,
     client: NodeClient,
     log: _Log,
-) -> tuple[str, ...]:
-    """Prove what the mesh accepts and refuses; return the URLs of the front end."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prove what the mesh accepts and refuses; return the URLs of the front end, and the lines of TOML in force."""
     settings = load(())
     mesh_ca = settings.root / FOLDER / MESH_CA_FILE
     web = _endpoint(client, FRONTEND_SERVICE, FRONTEND_PORT)
@@ -299,7 +304,26 @@ def _mesh_steps(
     log.step("verify", lambda: _verify(changed))
     log.step("by address", lambda: proofs.curl_by_address(web, mesh_ca))
     log.step("old ca", lambda: proofs.curl_refuses(web, old_ca, "under the previous mesh CA"))
-    return (f"https://{web[0]}:{web[1]}/",)
+    return (f"https://{web[0]}:{web[1]}/",), (override,)
+
+
+def _other_image(
+    load: LoadSettings,
+    generate: Generate,
+    client: NodeClient,
+    log: _Log,
+    *,
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
+) -> None:
+    """Run a program of somebody else, where pods have namespaces and the image can be had without the network."""
+    if not client.is_isolated():
+        return
+    is_ci = environ.get("CI", "").lower() not in _NOT_CI
+    if why := missing_redis(load(overrides), offline=not is_ci):
+        log.say(f"redis is left out: {why} ('{command('other_images')}' downloads it)")
+        return
+    log.step("redis", lambda: run_redis(load, generate, client, overrides, environ))
 
 
 def _update(generate: Generate, settings: Settings, override: str) -> str:

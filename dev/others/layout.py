@@ -28,10 +28,13 @@ def run_other_images(words: Sequence[str] = ()) -> dict[str, Any]:
     return {"wrote": [], "images": write_other_images(folder)}
 
 
-def write_other_images(folder: Path, names: Sequence[str] = ()) -> dict[str, str]:
+def write_other_images(
+    folder: Path, names: Sequence[str] = (), *, offline: bool = False
+) -> dict[str, str]:
     """Write the images to an OCI layout; return the digest of each by reference.
 
-    names: those to write, as `others/redis:v1`; all by default.
+    names: those to write, as `others/redis:v1`; all by default. offline: of packages that were downloaded before; raises
+    ImageError for one that was not.
     """
     recipes = [
         recipe
@@ -39,7 +42,7 @@ def write_other_images(folder: Path, names: Sequence[str] = ()) -> dict[str, str
         if not names or recipe.reference in names
     ]
     plans = plans_beside(_FOLDER, recipes, shown=RECIPE)
-    with Downloads(cache_folder(os.environ) / "packages") as downloads:
+    with Downloads(cache_folder(os.environ) / "packages", offline=offline) as downloads:
         assembly = Assembly(downloads)
         plans = fetched(assembly, plans)
         images = [assembly.make(plan, plan.recipe.reference).packed for plan in plans]

@@ -16,11 +16,13 @@ import pytest
 from contrast_tasks.local.client import NodeClient, running_pids
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.processes import descendants, is_alive
+from tests.fakes.shop import redis_layout, require_namespaces
 from tests.fakes.signals import interruptible
 
 pytestmark = pytest.mark.e2e
 
 CHECKOUT = Path(__file__).parents[2]
+ISOLATION = "CONTRAST_LOCAL_ISOLATION"
 STEPS = [
     *("generate", "deploy", "set", "verify", "ready", "votes", "by name", "openssl", "plain"),
     *("anonymous", "by address", "update", "restart", "verify", "by address", "old ca", "stop"),
@@ -39,8 +41,10 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 
 def environment(**changes: str) -> Mapping[str, str]:
+    """Return the variables of commands, under which pods are processes unless the test wants something else."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
-    return {**kept, "PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", **changes}
+    fixed = {"PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", ISOLATION: "processes"}
+    return {**kept, **fixed, **changes}
 
 
 def contrast_tasks(project: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -79,6 +83,24 @@ def test_the_demo_proves_every_step_and_leaves_nothing_running(project: Path) ->
     assert not local_paths(project).state.exists()
     assert not NodeClient(paths=local_paths(project)).is_running()
     assert running_pids(local_paths(project)) == []
+
+
+def test_the_demo_proves_the_same_in_namespaces_and_runs_a_redis(
+    project: Path, tmp_path: Path
+) -> None:
+    require_namespaces()
+    redis_layout(tmp_path / "others")  # whose packages are in the cache from now on
+
+    done = contrast_tasks(project, "demo", **{ISOLATION: "namespaces"})
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line[:10].strip() for line in lines[:-1]] == [*STEPS[:-1], "redis", "stop"]
+    assert "5 pods run in namespaces of their own, asking their policies," in done.stdout
+    assert "runs under policy" in done.stdout
+    assert running_pids(local_paths(project)) == []
+    mounts = Path("/proc/self/mounts").read_text()
+    assert str(project) not in mounts
 
 
 def test_a_second_deploy_and_a_second_generate_change_nothing(project: Path) -> None:

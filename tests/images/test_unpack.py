@@ -38,6 +38,13 @@ def unpacked(tmp_path: Path, *layers: tuple[Member, ...]) -> Path:
     return root
 
 
+def for_container(tmp_path: Path, *layers: tuple[Member, ...]) -> Path:
+    root = tmp_path / "container"
+    use = "container" if os.geteuid() == 0 else "container of one user"
+    unpack(image_of(tmp_path / "layout", *layers), root, use=use)
+    return root
+
+
 def tree(root: Path) -> dict[str, str]:
     found = {}
     for path in sorted(root.rglob("*")):
@@ -68,6 +75,83 @@ def test_modes_keep_the_executable_bit_and_lose_the_dangerous_ones(tmp_path: Pat
     modes = {path.name: path.stat().st_mode & 0o7777 for path in root.iterdir()}
 
     assert modes == {"run": 0o755, "data": 0o644, "locked": 0o600}
+
+
+def test_a_container_keeps_modes_times_and_links_as_they_are(tmp_path: Path) -> None:
+    timed, data = file("run", mode=0o6755)
+    timed.mtime = 1_234_567_890
+    sticky, _ = folder("tmp")
+    sticky.mode = 0o1777
+
+    root = for_container(
+        tmp_path,
+        (
+            (timed, data),
+            file("data", mode=0o666),
+            (sticky, b""),
+            symlink("etc/rc", "/usr/rc"),
+            symlink("up", "../../outside"),
+        ),
+    )
+
+    assert (root / "run").stat().st_mode & 0o7777 == 0o6755
+    assert (root / "run").stat().st_mtime == 1_234_567_890
+    assert (root / "data").stat().st_mode & 0o7777 == 0o666
+    assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
+    # The kernel resolves them inside the container's root, whatever they say.
+    assert (root / "etc" / "rc").readlink() == Path("/usr/rc")
+    assert (root / "up").readlink() == Path("../../outside")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_container_keeps_owners_and_capabilities(tmp_path: Path) -> None:
+    owned, data = file("data", mode=0o4755)
+    owned.uid, owned.gid = 999, 998
+    link, _ = symlink("link", "data")
+    link.uid = link.gid = 7
+    capable, program = file("ping", mode=0o755)
+    # cap_net_raw=ep in revision 2. Source: linux/capability.h, vfs_cap_data.
+    value = bytes.fromhex("01000002 00200000 00000000 00000000 00000000")
+    capable.pax_headers = {
+        "SCHILY.xattr.security.capability": value.decode("utf-8", "surrogateescape")
+    }
+
+    root = for_container(tmp_path, ((owned, data), (link, b""), (capable, program)))
+
+    status = (root / "data").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (999, 998, 0o4755)
+    assert (root / "link").lstat().st_uid == 7
+    assert os.getxattr(root / "ping", "security.capability") == value
+
+
+def test_in_a_container_a_folder_is_written_through_a_link_of_a_lower_layer(tmp_path: Path) -> None:
+    lower = (folder("usr/lib"), symlink("lib", "/usr/lib"), symlink("out", "/nowhere"))
+    upper = (folder("lib"), file("lib/a", b"a"), folder("out"), file("out/b", b"b"))
+
+    root = for_container(tmp_path, lower, upper)
+
+    assert tree(root) == {"lib": "-> /usr/lib", "usr/lib/a": "a", "out/b": "b"}
+
+
+def test_a_link_above_the_root_stays_inside_for_a_container(tmp_path: Path) -> None:
+    lower = (symlink("up", "../../.."), folder("inside"))
+
+    root = for_container(tmp_path, lower, (file("up/inside/a", b"a"),))
+
+    assert tree(root) == {"up": "-> ../../..", "inside/a": "a"}
+    assert [path.name for path in tmp_path.iterdir()] == ["layout", "container"]
+
+
+def test_devices_of_a_container_are_left_out_below_dev_and_refused_elsewhere(
+    tmp_path: Path,
+) -> None:
+    root = for_container(tmp_path, (special("dev/null", tarfile.CHRTYPE), file("a", b"a")))
+    other = image_of(tmp_path / "other", (special("etc/null", tarfile.CHRTYPE),))
+
+    with pytest.raises(ImageError, match="neither a file, a directory nor a link"):
+        unpack(other, tmp_path / "refused", use="container")
+
+    assert tree(root) == {"a": "a"}
 
 
 def test_a_whiteout_removes_a_file_of_a_lower_layer(tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ async def here(path: str) -> bool:
     return Path(path).is_file()  # noqa: ASYNC240  # one stat call
 
 
-def container(run: Callable[[tuple[str, ...]], Awaitable[int]] = nothing) -> ProbedContainer:
-    return ProbedContainer(run=run, has_file=here)
+def container(
+    run: Callable[[tuple[str, ...]], Awaitable[int]] = nothing, *, serves: bool = True
+) -> ProbedContainer:
+    return ProbedContainer(run=run, has_file=here, serves=lambda _port: serves)
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -5,6 +5,7 @@ or is killed leaves nothing running.
 """
 
 import contextlib
+import importlib.util
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +13,28 @@ from dataclasses import dataclass
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.recovery import START_LIMIT_S, recover_if_needed
 from contrast_tasks.deploy.local.sidecar import mesh_config
-from contrast_tasks.errors import ClusterError, CoordinatorUnreachable
+from contrast_tasks.errors import (
+    ClusterError,
+    CoordinatorUnreachable,
+    MismatchError,
+)
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.local.client import NodeClient, Tether, ensure_node
 from contrast_tasks.local.messages import Applied, Plan
 from contrast_tasks.local.paths import local_paths
+from contrast_tasks.policy.engine import ENGINES
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
 Say = Callable[[str], None]
+
+
+_NO_ENGINE = "there is no policy engine (install the extra contrast-tasks[simulate])"
+
+
+class PolicyDenied(MismatchError):
+    """A pod was refused by its own policy, as its guest's agent would refuse it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +64,7 @@ class LocalDeploy:
                 plan = self._plan(client)
                 applied = self._apply(client, plan)
                 address = next((p.address for p in plan.pods if p.role == ROLE_COORDINATOR), "")
-                help_needed = self._recover(client, applied, address)
+                help_needed = self._recover(client, applied, address) or self._denied(client)
             except BaseException:
                 # Nothing was running before this call, so nothing may run after it has failed or been interrupted.
                 if started_now:
@@ -70,7 +83,8 @@ class LocalDeploy:
             return None
         from contrast_tasks.local.isolated.ability import find_ability
 
-        found = find_ability()
+        has_engine = importlib.util.find_spec(ENGINES[0]) is not None
+        found = find_ability() if has_engine else _NO_ENGINE
         if not isinstance(found, str):
             return found.users
         if wanted == "namespaces":
@@ -137,6 +151,19 @@ class LocalDeploy:
             for name in names:
                 self.say(f"{verb} {name}")
         return applied
+
+    def _denied(self, client: NodeClient) -> PolicyDenied | None:
+        """Return what policies deny at the start of pods, None if nothing; everything else keeps running."""
+        if not client.is_isolated():
+            return None
+        pods = client.wait([], until="tried", timeout_s=START_LIMIT_S)
+        lines = [f"{pod.workload}: {pod.denied}" for pod in pods if pod.denied]
+        if not lines:
+            return None
+        return PolicyDenied(
+            "; ".join(lines),
+            hint=f"the rest runs; '{command('explain')}' with such a line tells what the policy compares",
+        )
 
     def _recover(
         self, client: NodeClient, applied: Applied, address: str

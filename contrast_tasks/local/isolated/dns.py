@@ -114,6 +114,7 @@ class DnsServer:
         self._zone = zone
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
+        self._streams: set[asyncio.Task[None]] = set()
 
     async def open(self, address: str, port: int = 53) -> None:
         """Begin to serve; raises OSError."""
@@ -121,7 +122,7 @@ class DnsServer:
         self._transport, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self._zone), local_addr=(address, port), family=socket.AF_INET
         )
-        self._server = await asyncio.start_server(self._stream, address, port)
+        self._server = await asyncio.start_server(self._accept, address, port)
 
     async def close(self) -> None:
         """Stop serving."""
@@ -129,6 +130,14 @@ class DnsServer:
             self._transport.close()
         if self._server is not None:
             self._server.close()
+        for task in self._streams:
+            task.cancel()
+        await asyncio.gather(*self._streams, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._stream(reader, writer))
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -83,7 +83,7 @@ def machine_mounts(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     paths = {sys.prefix, sys.base_prefix, *_package_folders()}
     if (envoy := _envoy(environ)) is not None:
         paths.add(str(envoy.parent))
-    outside = {path for path in paths if not path.startswith("/usr/")}
+    outside = {path for path in paths if not f"{path}/".startswith("/usr/")}
     # An outer folder first, and nothing that lies in one.
     wanted = [
         path

@@ -17,7 +17,7 @@ from contrast_tasks.local.isolated.bridge import (
 )
 from contrast_tasks.local.isolated.container import Runc
 from contrast_tasks.local.isolated.dns import DnsServer
-from contrast_tasks.local.isolated.outside import Outside
+from contrast_tasks.local.isolated.outside import Outside, PortTaken
 from contrast_tasks.local.isolated.pod_sandbox import Grounds, PodSandbox
 from contrast_tasks.local.isolated.relay import Relay
 from contrast_tasks.local.isolated.roots import Roots
@@ -82,17 +82,21 @@ class NodeGround:
     async def apply(self, plan: Plan) -> None:
         """Serve the plan's Services, and forward its ports. Raises ClusterError for a port of this machine that is in use."""
         await self._services.apply(plan.services)
-        wanted = {
-            endpoint: (pod_address(place_of(pod.address)), endpoint[1])
-            for pod in plan.pods
-            for endpoint in pod.listens
-        }
+        wanted = {endpoint: pod for pod in plan.pods for endpoint in pod.listens}
         for endpoint in [each for each in self._forwards if each not in wanted]:
             await self._forwards.pop(endpoint).close()
-        for endpoint, target in wanted.items():
-            if endpoint not in self._forwards:
+        for endpoint, pod in wanted.items():
+            if endpoint in self._forwards:
+                continue
+            try:
                 listener = self._outside.listen(endpoint)
-                self._forwards[endpoint] = Relay(listener, partial(_only, target))
+            except PortTaken as err:
+                raise ClusterError(
+                    f"{err}, pod {pod.name} needs it",
+                    hint="stop the process that listens there, then deploy again",
+                ) from err
+            target = (pod_address(place_of(pod.address)), endpoint[1])
+            self._forwards[endpoint] = Relay(listener, partial(_only, target))
 
     def sandbox(self, plan: PodPlan) -> PodSandbox:
         """Return a sandbox of namespaces."""

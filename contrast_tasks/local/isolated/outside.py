@@ -6,6 +6,7 @@ its first process all others, their network and their mounts; nothing of them is
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,12 @@ from contrast_tasks.local.processes import kill_descendants
 _MOST_BYTES: Final = 4096
 _BACKLOG: Final = 128
 _CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
+_GROUP_ATTEMPTS: Final = 100
+_GROUP_PAUSE_S: Final = 0.02
+
+
+class PortTaken(ClusterError):
+    """A port of this machine cannot be listened on."""
 
 
 class Outside:
@@ -39,18 +47,19 @@ class Outside:
         """Return the descriptor; the outside only ever sends answers, and end-of-file."""
         return self._pair.fileno()
 
+    def close(self) -> None:
+        """Close the node's end."""
+        self._pair.close()
+
     def listen(self, endpoint: Endpoint) -> socket.socket:
-        """Return a socket that listens on this machine. Raises ClusterError if it cannot, with the reason."""
+        """Return a socket that listens on this machine. Raises PortTaken if it cannot be had, ClusterError."""
         try:
             self._pair.send(json.dumps(endpoint).encode())
             content, descriptors, _, _ = socket.recv_fds(self._pair, _MOST_BYTES, 1)
         except OSError as err:
             raise ClusterError(f"the node has lost its outside: {err.strerror}") from err
         if not descriptors:
-            raise ClusterError(
-                f"cannot listen on {endpoint[0]}:{endpoint[1]}: {content.decode()}",
-                hint="stop the process that listens there, then deploy again",
-            )
+            raise PortTaken(f"{endpoint[0]}:{endpoint[1]} {content.decode()}")
         return socket.socket(fileno=descriptors[0])
 
 
@@ -123,17 +132,27 @@ def _answer(ours: socket.socket, request: bytes) -> None:
             server.bind((address, port))
             server.listen(_BACKLOG)
         except OSError as err:
-            ours.send((err.strerror or "it failed").encode())
+            in_use = err.errno == errno.EADDRINUSE
+            reason = "is in use" if in_use else f"cannot be listened on: {err.strerror}"
+            ours.send(reason.encode())
         else:
             socket.send_fds(ours, [b"listening"], [server.fileno()])
 
 
 def _remove_groups(name: str) -> None:
-    """Remove the empty control groups that a node left behind which was killed, those of containers before their parent."""
-    for pattern in (f"{name}/*", f"*/{name}/*", name, f"*/{name}"):
-        for folder in _CONTROL_GROUPS.glob(pattern):
+    """Remove the control groups that a node left behind which was killed, those of containers before their parent.
+
+    A group is busy until the last of its processes is gone, which takes a moment longer than to kill it.
+    """
+    patterns = (f"{name}/*/", f"*/{name}/*/", f"{name}/", f"*/{name}/")
+    for _ in range(_GROUP_ATTEMPTS):
+        left = [folder for pattern in patterns for folder in _CONTROL_GROUPS.glob(pattern)]
+        if not left:
+            return
+        for folder in left:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+        time.sleep(_GROUP_PAUSE_S)
 
 
 def node_command(command: Sequence[str], arguments: Sequence[str]) -> list[str]:

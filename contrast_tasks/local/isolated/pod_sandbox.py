@@ -37,6 +37,7 @@ from contrast_tasks.local.isolated.machine_files import machine_mounts
 from contrast_tasks.local.isolated.names import DOMAIN
 from contrast_tasks.local.isolated.roots import Roots
 from contrast_tasks.local.isolated.runc_config import Additions, runc_config, runc_process
+from contrast_tasks.local.isolated.sockets import is_listening
 from contrast_tasks.local.messages import ContainerPlan, Isolation, PodPlan
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.packet_filter.deny import DENY, TABLE
@@ -173,6 +174,10 @@ class PodSandbox:
             return False
         return stat.S_ISREG(found.st_mode)
 
+    def serves(self, plan: ContainerPlan, port: int) -> bool:
+        """Return whether a socket of the pod listens on a port."""
+        return is_listening(self._containers[plan.name].pid, port)
+
     async def close(self) -> None:
         """Remove containers, namespaces and files; asks the policy about none of it, because a host can always do that."""
         self._opened = None
@@ -209,7 +214,8 @@ class PodSandbox:
             log = self._grounds.paths.log(self._plan.name, container or "sandbox")
             with log.open("a") as stream:
                 stream.write(f"{err.line}\n")
-            raise ContainerFailed(container or "sandbox", f"is refused: {err}") from err
+            name = container or "sandbox"
+            raise ContainerFailed(name, f"is refused: {err}", denied=err.line) from err
 
     def _additions(self, plan: ContainerPlan, *, is_stand_in: bool) -> Additions:
         paths = self._grounds.paths

@@ -6,6 +6,7 @@ files of users that exist only in its namespace.
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -93,6 +94,10 @@ class Roots:
             unpack(resolved, target, use=use)
 
         await asyncio.to_thread(work)
+        if image.is_stand_in:
+            # Once for all its containers, each of which would else compile every module when it starts.
+            compiled = ("-m", "compileall", "-q", "-s", str(target), "-p", "/", str(target))
+            await call([sys.executable, *compiled], may_fail=True)
         return target
 
     async def _machine_layers(self) -> dict[str, tuple[Path, ...]]:

@@ -1,0 +1,37 @@
+"""Which of the deployed workloads a person means."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from contrast_tasks.deploy.cluster import Target
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.kube.annotated import Annotated
+
+Workload = TypeVar("Workload")
+
+
+def select(
+    names: Sequence[str], deployed: Sequence[tuple[str, str, Workload]]
+) -> tuple[Workload, ...]:
+    """Return the workloads with these names, each once, in any case of letters.
+
+    deployed: key, as `Deployment/web`, a shorter name, and the workload. Raises ClusterError for an unknown name.
+    """
+    selected: list[Workload] = []
+    for name in names:
+        wanted = name.lower()
+        matches = [
+            workload
+            for key, short, workload in deployed
+            if wanted in {key.lower(), key.lower().rpartition("/")[2], short.lower()}
+        ]
+        if not matches:
+            keys = ", ".join(sorted({key for key, _, _ in deployed})) or "none"
+            raise ClusterError(f"no workload {name} is deployed, there are: {keys}")
+        selected += matches
+    return tuple(dict.fromkeys(selected))
+
+
+def target(item: Annotated) -> Target:
+    """Return how kubectl names a workload."""
+    return item.kind, str(item.obj["metadata"].get("namespace") or ""), item.name

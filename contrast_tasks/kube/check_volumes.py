@@ -22,11 +22,14 @@ from contrast_tasks.pods.volume_kinds import (
 from contrast_tasks.pointers import Path
 
 
-def check_volumes(subject: Subject) -> None:
-    """Report unsupported volumes, mounts without a volume, and block devices that are mounted as file systems."""
+def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
+    """Report unsupported volumes, mounts without a volume, and block devices that are mounted as file systems.
+
+    has_guest: whether pods run in guests, which have folders of their own.
+    """
     claims = workloads.claim_modes(subject.obj)
     _check_claim_templates(subject, claims)
-    _check_types(subject)
+    _check_types(subject, {Reach.SHARED} if has_guest else {Reach.SHARED, Reach.GUEST})
     kinds = dict(_volumes(subject))
     for _, decrypted in workloads.secure_pvs(workloads.annotations(subject.obj)) or ():
         kinds.setdefault(decrypted, "emptyDir")  # added to the pod
@@ -70,7 +73,7 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
             )
 
 
-def _check_types(subject: Subject) -> None:
+def _check_types(subject: Subject, refused: set[Reach]) -> None:
     for number, volume in workloads.mappings_at(subject.spec, "volumes"):
         place = (*subject.spec_path, "volumes", number)
         if len(kinds := kinds_of(volume)) > 1:
@@ -80,7 +83,7 @@ def _check_types(subject: Subject) -> None:
                 f"volume {volume.get('name')} is of the types {' and '.join(kinds)}, expected one",
                 "give each of them a volume of its own",
             )
-        elif (kind := known_kind(volume)).reach is Reach.SHARED:
+        elif (kind := known_kind(volume)).reach in refused:
             subject.report(
                 catalogue.VOLUME_TYPE,
                 place,

@@ -40,7 +40,7 @@ def check_workload(
     check_memory(subject)
     if platform.pulls_in_guest:
         check_processors(subject, platform, release)
-    check_volumes(subject)
+    check_volumes(subject, has_guest=platform.tee != "simulated")
     check_secure_pv(subject)
     return subject.findings
 

@@ -69,7 +69,10 @@ _NO_DISK: Final = (
 _FILES: Final = VolumeKind(Reach.SHARED, _NO_FILES)
 # The shim leaves mounts of these folders as they are, and the guest mounts its own. Source: docs/internals/policy.md 4.5.
 _GUESTS_OWN: Final = ("/dev", "/sys")
-_OWN: Final = VolumeKind(Reach.GUEST)
+_OWN: Final = VolumeKind(
+    Reach.GUEST,
+    "on platform local there is no guest, whose folders these could be; use an emptyDir",
+)
 _DISK: Final = VolumeKind(Reach.SHARED, _NO_DISK)
 
 # Source: Kubernetes API reference, core/v1 Volume.

@@ -126,3 +126,21 @@ def test_null_is_no_kind_and_two_are_none_that_is_allowed(
     volume: dict[str, object], kind: str
 ) -> None:
     assert kind_of(volume) == kind
+
+
+@pytest.mark.parametrize("path", ["/sys", "/etc"])
+def test_where_there_is_no_guest_its_folders_are_refused_too(path: str) -> None:
+    text = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: app}}
+spec:
+  containers: [{{name: app, image: 'example.com/app:1@{DIGEST}', {MOUNTED}}}]
+  volumes: [{{name: v, hostPath: {{path: {path}}}}}]
+"""
+    (document,) = parse_documents(text, "app.yml")
+    subject = Subject(document, document.obj)
+
+    check_volumes(subject, has_guest=False)
+
+    assert [finding.rule for finding in subject.findings] == ["volume-type"]

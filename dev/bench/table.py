@@ -16,6 +16,7 @@ from dev.bench.evidence import measure_evidence
 from dev.bench.incremental import measure_incremental
 from dev.bench.layers import measure_layers
 from dev.bench.manifests import measure_manifests
+from dev.bench.mesh import measure_mesh
 from dev.bench.pods import measure_pods
 from dev.bench.policies import Peer, measure_policies
 from dev.bench.timing import Measured, environment, measured, python, run
@@ -74,6 +75,8 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
         for line in measure_evidence(folder):
             tell(line)
         for line in measure_pods(folder):
+            tell(line)
+        for line in measure_mesh(folder / "mesh"):
             tell(line)
     document = {
         "version": 1,

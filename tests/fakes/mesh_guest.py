@@ -31,7 +31,7 @@ class MeshGuest:
 
     def __post_init__(self) -> None:
         self.files = files_of(self.folder / "contrast", self.authority, self.name)
-        (self.folder / "run").mkdir()
+        (self.folder / "run").mkdir(parents=True)
         self.pod.close_inbound()
 
     def renew(self, authority: Authority) -> SecretFiles:

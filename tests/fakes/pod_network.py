@@ -19,18 +19,27 @@ _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def needed() -> None:
-    """Skip the test where no namespaces can be made or no packet filter set."""
+def why_not() -> str:
+    """Return why no namespaces can be made or no packet filter set, "" if they can."""
     if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+        return "network namespaces need root"
     for program in ("ip", "iptables-legacy", "ip6tables-legacy", "unshare", "mount"):
         if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-            pytest.skip(f"{program} is not installed")
+            return f"{program} is not installed"
     try:
-        with _new_namespace().inside():
+        namespace = _new_namespace()
+        with namespace.inside():
             pass
+        namespace.close()
     except OSError as err:
-        pytest.skip(f"the machine refuses network namespaces: {err.strerror}")
+        return f"the machine refuses network namespaces: {err.strerror}"
+    return ""
+
+
+def needed() -> None:
+    """Skip the test where that is so."""
+    if reason := why_not():
+        pytest.skip(reason)
 
 
 def _called(result: int, name: str) -> None:

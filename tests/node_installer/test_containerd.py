@@ -12,6 +12,7 @@ import pytest
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.node_installer.containerd import MADE, Runtime, with_runtime, without_runtime
 
+RECORDED = Path(__file__).with_name("recorded")
 HANDLER = "contrast-cc-metal-qemu-snp-00112233"
 OTHER = "contrast-cc-metal-qemu-tdx-44556677"
 FOLDER = f"/opt/edgeless/{HANDLER}"
@@ -191,6 +192,21 @@ def test_what_cannot_be_edited_is_refused(before: str, told: str) -> None:
 def test_removing_what_is_not_there_changes_nothing() -> None:
     assert without_runtime(V2, HANDLER) == V2
     assert without_runtime(None, HANDLER) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "plugin"),
+    [("1.6.20", "io.containerd.grpc.v1.cri"), ("2.4.2", "io.containerd.cri.v1.runtime")],
+)
+def test_a_recorded_default_gets_the_runtime_and_every_byte_back(version: str, plugin: str) -> None:
+    # What `containerd config default` of that version printed.
+    before = (RECORDED / f"{version}.toml").read_bytes().decode()
+
+    after = with_runtime(before, RUNTIME)
+
+    assert runtimes(after, plugin)[HANDLER] == TABLE
+    assert set(runtimes(after, plugin)) == {*runtimes(before, plugin), HANDLER}
+    assert without_runtime(after, HANDLER) == before
 
 
 def containerds() -> list[Path]:

@@ -18,7 +18,7 @@ import pytest
 
 from contrast_tasks.files import cache_folder
 from contrast_tasks.images.base.downloads import Downloads
-from contrast_tasks.images.base.pins import render_pins
+from contrast_tasks.images.base.pins import parse_pins, render_pins
 from contrast_tasks.images.layout import REF_NAME
 from contrast_tasks.images.pack import write_layout
 from contrast_tasks.images.whole import Assembly, component_plans, project_plans
@@ -175,46 +175,40 @@ def test_no_program_gives_rights_away(roots: Mapping[str, Path]) -> None:
         assert [path for path in root.rglob("*") if path.lstat().st_mode & 0o6000] == []
 
 
-def test_the_same_images_are_made_elsewhere_under_another_mask(
-    layout: Path, tmp_path: Path
-) -> None:
+def test_the_same_images_are_made_on_another_machine(layout: Path, tmp_path: Path) -> None:
+    # Another distribution and another Python, those of the initializer's image; another mask, zone, hash seed, language; and
+    # copies of our files with other times.
+    machine = unpacked(layout, "initializer", tmp_path / "machine")
+    for name in ("contrast_tasks", "coordinator", "components", "schemas", "templates"):
+        shutil.copytree(ROOT / name, machine / "src" / name, copy_function=shutil.copyfile)
+    shutil.copyfile(layout.parent / "packages.lock", machine / "src" / "packages.lock")
+    pins = parse_pins((machine / "src" / "packages.lock").read_bytes())
+    (machine / "cache").mkdir()
+    for package in (*pins.debian, *pins.wheels):
+        name = f"{package.sha256}-{package.file}"
+        shutil.copyfile(cache_folder(os.environ) / "packages" / name, machine / "cache" / name)
     code = (
-        "import sys; from pathlib import Path\n"
+        "import os; from pathlib import Path\n"
         "from contrast_tasks.images.base.downloads import Downloads\n"
         "from contrast_tasks.images.base.pins import parse_pins\n"
         "from contrast_tasks.images.pack import write_layout\n"
         "from contrast_tasks.images.whole import Assembly, component_plans\n"
-        "pins = parse_pins(Path(sys.argv[1]).read_bytes())\n"
+        "os.umask(0o77)\n"
+        "pins = parse_pins(Path('/src/packages.lock').read_bytes())\n"
         "plans = [plan._replace(pins=pins) for plan in component_plans()]\n"
-        "with Downloads(Path(sys.argv[2]), offline=True) as downloads:\n"
+        "with Downloads(Path('/cache'), offline=True) as downloads:\n"
         "    assembly = Assembly(downloads)\n"
         "    images = [assembly.make(plan, plan.recipe.reference).packed for plan in plans]\n"
-        "write_layout(Path('layout'), images)\n"
+        "write_layout(Path('/layout'), images)\n"
     )
-    # Another folder, mask, clock zone, hash seed, language, and copies of our files with other times.
-    for name in ("contrast_tasks", "coordinator", "components", "schemas", "templates"):
-        shutil.copytree(ROOT / name, tmp_path / name, copy_function=shutil.copyfile)
-    subprocess.run(
-        [
-            *("sh", "-c", 'umask 077; exec "$@"', "-"),
-            str(ROOT / ".venv/bin/python"),
-            *("-c", code, str(layout.parent / "packages.lock")),
-            str(cache_folder(os.environ) / "packages"),
-        ],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(tmp_path),
-            "TZ": "Asia/Tokyo",
-            "PYTHONHASHSEED": "7",
-            "LC_ALL": "C",
-        },
-        check=True,
-    )
+    more = {"PYTHONPATH": "/src", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "LC_ALL": "C"}
 
-    assert (tmp_path / "layout/index.json").read_bytes() == (layout / "index.json").read_bytes()
+    done = run(machine, "python3", "-c", code, **more)
+
+    assert done.returncode == 0, done.stderr
+    assert (machine / "layout/index.json").read_bytes() == (layout / "index.json").read_bytes()
     for path in (layout / "blobs/sha256").iterdir():
-        found = (tmp_path / "layout/blobs/sha256" / path.name).read_bytes()
+        found = (machine / "layout/blobs/sha256" / path.name).read_bytes()
         assert hashlib.sha256(found).hexdigest() == path.name
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from pathlib import Path
 
 
@@ -23,7 +24,42 @@ def canonical_json(document: object) -> bytes:  # any JSON value
 
 def pretty_json(document: object) -> bytes:  # any JSON value
     """Return the byte form of JSON files for people: keys in the given order, two spaces, one newline at the end."""
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (indented_json(document) + "\n").encode()
+
+
+def indented_json(document: object) -> str:  # any JSON value
+    """Return what `json.dumps` would with an indent of two, which it does in Python, value by value, in thrice the time.
+
+    Keys must be strings.
+    """
+    out: list[str] = []
+    _indent(document, "\n", out)
+    return "".join(out)
+
+
+_other = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def _indent(value: object, start: str, out: list[str]) -> None:
+    inner = f"{start}  "
+    if isinstance(value, str):
+        out.append(encode_basestring(value))
+    elif isinstance(value, dict) and value:
+        separator = f"{{{inner}"
+        for key, item in value.items():
+            out.append(f"{separator}{encode_basestring(key)}: ")
+            _indent(item, inner, out)
+            separator = f",{inner}"
+        out.append(f"{start}}}")
+    elif isinstance(value, (list, tuple)) and value:
+        separator = f"[{inner}"
+        for item in value:
+            out.append(separator)
+            _indent(item, inner, out)
+            separator = f",{inner}"
+        out.append(f"{start}]")
+    else:
+        out.append(_other(value))
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

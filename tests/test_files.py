@@ -59,6 +59,11 @@ def test_canonical_json_reads_back_and_ignores_the_order_of_keys(value: Any) -> 
     assert canonical_json(json.loads(pretty_json(value))) == content
 
 
+@given(VALUES)
+def test_pretty_json_has_the_form_of_pythons_own(value: Any) -> None:
+    assert pretty_json(value).decode() == json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 @pytest.mark.parametrize(
     ("path", "root", "wanted"),
     [

@@ -4,11 +4,10 @@ The bytes are hashed, set and compared, so `render_manifest` is exact to the las
 Source: docs/internals/manifest.md 4 (compared with the reference product's encoder); docs/internals/releases.md 2.
 """
 
-import json
-
 from contrast_tasks import catalogue
 from contrast_tasks.declare.documents import to_record
 from contrast_tasks.errors import Location
+from contrast_tasks.files import indented_json
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.manifest.forms import manifest_document
@@ -30,8 +29,7 @@ _ESCAPES = {
 def render_manifest(manifest: Manifest, form: ManifestForm) -> bytes:
     """Return the bytes that a release's own code would write: two spaces, sorted policies, one newline at the end."""
     document = manifest_document(manifest, form)
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return (text.translate(_ESCAPES) + "\n").encode()
+    return (indented_json(document).translate(_ESCAPES) + "\n").encode()
 
 
 def check_manifest(

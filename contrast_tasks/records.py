@@ -85,13 +85,15 @@ class Record:
         cls.members = tuple(members[name] for name in ordered)
 
     def __init__(self, *arguments: Any, **values: Any) -> None:
-        parts = self.__dict__
-        parts.update(self.defaults)
-        parts.update(zip(self.parts, arguments, strict=False))
-        parts.update(values)
-        if parts.keys() != self._names:
-            name, absent = type(self).__name__, sorted(self._names - parts.keys())
+        if arguments:
+            values = {**dict(zip(self.parts, arguments, strict=False)), **values}
+        if len(values) != len(self.parts):
+            values = {**self.defaults, **values}
+        if values.keys() != self._names:
+            given = {**self.defaults, **values}
+            name, absent = type(self).__name__, sorted(self._names - given.keys())
             raise TypeError(f"{name} needs {absent}" if absent else f"{name} has no {[*values]}")
+        self.__dict__.update(values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable, '{name}' cannot be set")

@@ -4,18 +4,18 @@ Source: docs/internals/manifest.md 1.1 (defaults), 6 (collisions).
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.manifest.model import PolicyEntry
-from contrast_tasks.records import Record
 from contrast_tasks.sans import san_kind
 
 WILDCARD = "*"
 
 
-class WorkloadEntry(Record):
+class WorkloadEntry(NamedTuple):
     """One workload's identity; name: for messages; where: its place in the sources."""
 
     name: str

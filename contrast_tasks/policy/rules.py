@@ -27,9 +27,9 @@ _COLUMNS = 900
 _HEAD = re.compile(r"^(?:default )?([a-z_]\w*)")
 _STRING = re.compile(r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)')
 # A name that is neither a member of a value nor one of the data's.
-_NAME = re.compile(r"(?<![\w.])(?!policy_)[a-z_]\w*")
+_NAME = re.compile(r"((?<![\w.])(?!policy_)[a-z_]\w*)")
 # Blanks that separate nothing. Those beside a dash stay, since it may be the sign of a number.
-_BLANK = re.compile(r" *([:=!<>]=|[,:|&{}\[\]()+*<>]) *")
+_BLANK = re.compile(r" +(?=[:=!<>]=|[,:|&{}\[\]()+*<>])|(?<=[:=!<>]=) +|(?<=[,:|&{}\[\]()+*<>]) +")
 # What the language and the agent name; data.pstate and the members of input are members of values.
 _FIXED = frozenset(
     {
@@ -61,12 +61,14 @@ _FIXED = frozenset(
         *("trim_prefix", "trim_suffix"),
     }
 )
+_KEPT = {name: name for name in ("_", *_FIXED)}
 
 
 @cache
 def compact_rules(parts: Collection[str] = frozenset(PARTS)) -> str:
     """Return the rules as policies contain them; parts: those that the data of the policy needs, as a frozenset."""
-    return tightened(shortened(compact(with_parts(_readable(), parts))))
+    rules = list(_rules_of(compact(with_parts(_readable(), parts))))
+    return "".join(map(_tightened, _shortened(rules)))
 
 
 @cache
@@ -96,19 +98,21 @@ def shortened(rego: str) -> str:
     by small letters in the order of their appearance. Names that the language or the agent knows, members of values and
     strings stay. The result does not depend on anything but the text.
     """
-    rules = list(_rules_of(_STRING.split(rego)))
+    return "".join("".join(rule) for rule in _shortened(list(_rules_of(rego))))
+
+
+def _shortened(rules: Sequence[Sequence[str]]) -> Iterator[list[str]]:
     heads = {found[1] for rule in rules if (found := _HEAD.match(rule[0]))} - _FIXED
-    used = Counter(
-        name
-        for rule in rules
-        for code in rule[::2]
-        for name in _NAME.findall(code)
-        if name in heads
-    )
+    # Between two names stands what is none.
+    cut = [[_NAME.split(code) for code in rule[::2]] for rule in rules]
+    used = Counter(name for codes in cut for code in codes for name in code[1::2] if name in heads)
     names = dict(
         zip((name for name, _ in used.most_common()), _short_names(ascii_uppercase), strict=False)
     )
-    return "".join(_renamed(rule, names) for rule in rules)
+    for rule, codes in zip(rules, cut, strict=True):
+        texts = list(rule)
+        texts[::2] = _renamed(codes, names)
+        yield texts
 
 
 def tightened(rego: str) -> str:
@@ -116,7 +120,7 @@ def tightened(rego: str) -> str:
 
     Compressed, both kinds of brackets and quotes take less if there is one form of each. Quotes are escaped in initdata.
     """
-    return "".join(_tightened(rule) for rule in _rules_of(_STRING.split(rego)))
+    return "".join(map(_tightened, _rules_of(rego)))
 
 
 def _tightened(rule: Sequence[str]) -> str:
@@ -129,42 +133,38 @@ def _tightened(rule: Sequence[str]) -> str:
 
 def unescaped(string: str) -> str:
     """Return a string in the form without escapes, if it has none."""
-    return string if set(string[1:-1]) & {"\\", "`"} else f"`{string[1:-1]}`"
+    inner = string[1:-1]
+    return string if "\\" in inner or "`" in inner else f"`{inner}`"
 
 
-def _rules_of(parts: Sequence[str]) -> Iterator[list[str]]:
+def _rules_of(rego: str) -> Iterator[list[str]]:
     """Yield each rule as texts of code and strings in turn; a rule begins at a line outside all brackets."""
     rule, depth = [""], 0
-    for index, part in enumerate(parts):
+    for index, part in enumerate(_STRING.split(rego)):
         if index % 2:
             rule += [part, ""]
             continue
         for line in part.splitlines(keepends=True):
             rule[-1] += line
-            depth += sum(line.count(each) for each in "([{") - sum(
-                line.count(each) for each in ")]}"
-            )
+            depth += line.count("(") + line.count("[") + line.count("{")
+            depth -= line.count(")") + line.count("]") + line.count("}")
             if not depth and line.endswith("\n"):
                 yield rule
                 rule = [""]
     yield rule
 
 
-def _renamed(rule: Sequence[str], rules: Mapping[str, str]) -> str:
-    names = dict(rules)
+def _renamed(codes: Sequence[list[str]], rules: Mapping[str, str]) -> Iterator[str]:
+    """Yield the texts of a rule with short names; codes: of each text, what is no name and names in turn."""
+    names = {**_KEPT, **rules}
     unused = _short_names(ascii_lowercase)
-
-    def short(found: re.Match[str]) -> str:
-        name = found[0]
-        if name == "_" or name in _FIXED:
-            return name
-        if name not in names:
-            names[name] = next(unused)
-        return names[name]
-
-    texts = list(rule)
-    texts[::2] = [_BLANK.sub(r"\1", _NAME.sub(short, code)) for code in rule[::2]]
-    return "".join(texts)
+    for code in codes:
+        for index in range(1, len(code), 2):
+            name = code[index]
+            if name not in names:
+                names[name] = next(unused)
+            code[index] = names[name]
+        yield _BLANK.sub("", "".join(code))
 
 
 def _short_names(letters: str) -> Iterator[str]:

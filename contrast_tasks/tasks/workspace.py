@@ -81,7 +81,7 @@ class Workspace(Record):
 
         only_known: leave out workloads without a result.
         """
-        accepted, heads = self._accepted(), {}
+        accepted, heads = self._accepted, {}
         for name in self.project.index.workloads:
             digest = self.inputs.workload(name).digest
             if digest in accepted:
@@ -92,7 +92,7 @@ class Workspace(Record):
 
     def accepted(self) -> frozenset[str]:
         """Return the ids of the workloads whose heads the checks accepted before."""
-        accepted = self._accepted()
+        accepted = self._accepted
         workloads = self.project.index.workloads
         return frozenset(
             name for name in workloads if self.inputs.workload(name).digest in accepted
@@ -100,10 +100,14 @@ class Workspace(Record):
 
     def accept(self, heads: Mapping[str, Head]) -> None:
         """Keep the heads that the checks accepted, so that they are not checked again."""
-        kept = {self.inputs.workload(name).digest: head.to_json() for name, head in heads.items()}
+        known, kept = self._accepted, {}
+        for name, head in heads.items():
+            digest = self.inputs.workload(name).digest
+            kept[digest] = known.get(digest) or head.to_json()
         text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
         self.results.remember("heads", _LAST, text.encode())
 
+    @cached_property
     def _accepted(self) -> dict[str, Any]:
         content = self.results.get("heads", _LAST)
         return {} if content is None else dict(json.loads(content))

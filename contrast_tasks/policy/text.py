@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from contrast_tasks import __version__
@@ -25,6 +25,7 @@ _COLUMNS = 300
 _LONGEST = 600
 _PIECE = 60
 _JOIN = 'concat("", ['
+_LINES = ",\n"
 # Of the digest in the header, which is for people.
 _DIGITS = 16
 # A JSON string, or one without escapes, which Rego has too.
@@ -46,9 +47,7 @@ def render_block(block: dict[str, Any]) -> bytes:
     for container in members.pop("containers"):
         members[f"container({_compact(container['name'])})"] = container
     for name, value in members.items():
-        lines.append(f"policy_{name}:=")
-        _write(_ordered(value), lines)
-        lines.append("\n")
+        lines.append(f"policy_{name}:={_text(_ordered(value))[0]}\n")
     return "".join(lines).encode()
 
 
@@ -106,40 +105,44 @@ def _load(block: str) -> Any:
     return parse_json(_without_joins(block)).value
 
 
-def _write(value: Any, out: list[str]) -> None:
-    """Write a JSON value; members and elements that do not fit into one line get lines of their own."""
-    compact = _compact(value)
-    if len(compact) <= _COLUMNS or (isinstance(value, str) and len(compact) <= _LONGEST):
-        out.append(compact)
-    elif isinstance(value, dict):
-        out.append("{\n")
-        _write_members(value, out)
-        out.append("\n}")
-    elif isinstance(value, list):
-        out.append("[\n")
-        for index, item in enumerate(value):
-            out.append(",\n" if index else "")
-            _write(item, out)
-        out.append("\n]")
-    else:
-        _write_pieces(value, out)
+def _text(value: Any) -> tuple[str, bool]:
+    """Return a JSON value as Rego, and whether it is one line of few columns.
+
+    Otherwise members and elements get lines of their own.
+    """
+    if isinstance(value, str):
+        compact = _compact(value)
+        return (_pieces(value) if len(compact) > _LONGEST else compact), len(compact) <= _COLUMNS
+    if isinstance(value, dict):
+        parts = [(_name(key), _text(item)) for key, item in value.items()]
+        texts = [f"{name}:{text}" for (name, _), (text, _) in parts]
+        fits = all(is_short and is_line for (_, is_short), (_, is_line) in parts)
+        return _enclosed("{", texts, "}", fits=fits)
+    if isinstance(value, list):
+        items = [_text(item) for item in value]
+        fits = all(is_line for _, is_line in items)
+        return _enclosed("[", [text for text, _ in items], "]", fits=fits)
+    return _encode(value), True
 
 
-def _write_members(value: Mapping[str, Any], out: list[str]) -> None:
-    for index, key in enumerate(value):
-        out.append(",\n" if index else "")
-        if len(_compact(key)) <= _COLUMNS:
-            out.append(_compact(key))
-        else:
-            _write_pieces(key, out)
-        out.append(":")
-        _write(value[key], out)
+def _enclosed(start: str, texts: Sequence[str], end: str, *, fits: bool) -> tuple[str, bool]:
+    """Return texts between brackets, in one line if each fits into one and all do together."""
+    if fits:
+        line = f"{start}{','.join(texts)}{end}"
+        if len(line) <= _COLUMNS:
+            return line, True
+    return f"{start}\n{_LINES.join(texts)}\n{end}", False
 
 
-def _write_pieces(value: str, out: list[str]) -> None:
+def _name(key: str) -> tuple[str, bool]:
+    compact = _compact(key)
+    return (compact, True) if len(compact) <= _COLUMNS else (_pieces(key), False)
+
+
+def _pieces(value: str) -> str:
     # Rego strings cannot span lines.
     pieces = [value[start : start + _PIECE] for start in range(0, len(value), _PIECE)]
-    out.append(f"{_JOIN}\n" + ",\n".join(map(_compact, pieces)) + "\n])")
+    return f"{_JOIN}\n{_LINES.join(map(_compact, pieces))}\n])"
 
 
 def _without_joins(block: str) -> str:
@@ -174,6 +177,6 @@ def _ordered(value: Any) -> Any:
     return [_ordered(each) for each in value] if isinstance(value, list) else value
 
 
-def _compact(value: Any) -> str:
-    """Return a value as Rego: JSON, but strings without escapes as they are."""
-    return _STRING.sub(lambda found: unescaped(found[0]), _encode(value))
+def _compact(text: str) -> str:
+    """Return a string as Rego: as in JSON, but as it is if it needs no escapes."""
+    return unescaped(_encode(text))

@@ -8,6 +8,7 @@ JSON is read as the YAML that it is; a file may have several objects one after t
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -20,6 +21,7 @@ from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Record
 
 BYTE_ORDER_MARK: Final = "\ufeff"
+_KEPT = 8
 
 # A document marker starts in column 1 and is never content; directives belong to the document below them.
 _SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -169,6 +171,15 @@ def read_documents(text: str, file: str) -> tuple[list[Document], list[Finding]]
                 )
             )
     return documents, findings
+
+
+@lru_cache(maxsize=_KEPT)
+def kept_documents(text: str, file: str) -> tuple[Sequence[Document], Sequence[Finding]]:
+    """Return what `read_documents` does, for callers that change nothing in it.
+
+    The last few files stay parsed: of a changed one first the index is made, then each workload, then the output.
+    """
+    return read_documents(text, file)
 
 
 def split(text: str) -> list[Chunk]:

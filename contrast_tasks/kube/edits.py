@@ -17,8 +17,9 @@ from contrast_tasks.kube.documents import (
     BYTE_ORDER_MARK,
     Chunk,
     Document,
+    KubeError,
     is_json,
-    parse_documents,
+    kept_documents,
     split,
 )
 from contrast_tasks.kube.extents import NotSpliceable
@@ -34,7 +35,9 @@ def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> 
     New keys go to their alphabetical place if the keys of the mapping are sorted, otherwise to its end.
     Raises KubeError if `text` is malformed, and ContrastError for an unknown document index.
     """
-    documents = parse_documents(text, file)
+    documents, findings = kept_documents(text, file)
+    if findings:
+        raise KubeError(findings)
     unknown = sorted(set(wanted) - {document.index for document in documents})
     if unknown:
         raise ContrastError(f"found document index {unknown[0]}, expected below {len(documents)}")
@@ -60,10 +63,7 @@ def _rewrite_chunk(
     wanted: Mapping[int, dict[str, Any]],
     fallback_style: emit.BlockStyle,
 ) -> str:
-    root = nodes.compose(chunk.text)
-    if root is None:
-        raise ContrastError("a document is empty when it is read again")
-    now, _ = nodes.build(root)
+    root, now = _whole(chunk, documents[0])
     target = now
     for document in documents:
         target = replaced(target, document.path, wanted[document.index])
@@ -92,6 +92,16 @@ def _json(text: str, target: Any) -> str:
     made = emit.json_text(target, indent[1] if indent else None, is_dense='": ' not in body)
     before, _, after = text.partition(body)
     return f"{before}{made}{after}"
+
+
+def _whole(chunk: Chunk, document: Document) -> tuple[yaml.Node, Any]:
+    """Return the node and the value of a chunk; document: one of it, which may be an item of a list."""
+    if not document.path:
+        return document.node, document.obj
+    root = nodes.compose(chunk.text)
+    if root is None:
+        raise ContrastError("a document is empty when it is read again")
+    return root, nodes.build(root)[0]
 
 
 def _reads_as(text: str, wanted: Any) -> bool:

@@ -131,7 +131,7 @@ def index_readable(text: str, file: str) -> tuple[FileIndex, list[Finding]]:
     from contrast_tasks.kube.check_plain import check_plain
 
     found: list[DocIndex] = []
-    readable, faults = documents.read_documents(text, file)
+    readable, faults = documents.kept_documents(text, file)
     for document in readable:
         obj = document.obj
         is_workload = workloads.is_workload(obj)
@@ -152,7 +152,7 @@ def index_readable(text: str, file: str) -> tuple[FileIndex, list[Finding]]:
                 **(_pod(document) if is_workload else {"findings": tuple(check_plain(document))}),
             )
         )
-    return FileIndex(file=file, documents=tuple(found)), faults
+    return FileIndex(file=file, documents=tuple(found)), list(faults)
 
 
 def _pod(document: "Document") -> dict[str, Any]:

@@ -115,6 +115,13 @@ def build(root: yaml.Node) -> tuple[Any, list[Fault]]:
     return builder.value(root), builder.faults
 
 
+def copied(value: Any) -> Any:
+    """Return a copy of a JSON value that shares no mapping or list with it."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
 def same(left: Any, right: Any) -> bool:
     """Return whether two values and their types are equal (1, 1.0 and true differ); the order of keys does not matter."""
     if isinstance(left, dict):

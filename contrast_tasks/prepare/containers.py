@@ -4,7 +4,6 @@ They are data in templates/inject/, to which settings, annotations and memory ar
 Source: docs/internals/releases.md 5.1 to 5.3; docs/internals/generate.md 8.1 to 8.4.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import yaml
 
 from contrast_tasks import annotations, resources, variables
+from contrast_tasks.kube import nodes
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import SECRETS_VOLUME
 from contrast_tasks.prepare.memory import ImageMemory
@@ -166,7 +166,7 @@ def _loaded(name: str) -> Any:
 
 
 def _template(name: str) -> Container:
-    template: Container = copy.deepcopy(_loaded(name))
+    template: Container = nodes.copied(_loaded(name))
     return template
 
 

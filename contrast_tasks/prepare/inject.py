@@ -4,12 +4,11 @@ Containers of the same name are replaced and mounts corrected, so that injecting
 Source: docs/internals/generate.md 8.1-8.4, 8.8; docs/internals/releases.md 5; docs/internals/service-mesh.md 3.
 """
 
-import copy
 from collections.abc import Collection
 from typing import Any, Final
 
 from contrast_tasks import annotations, catalogue
-from contrast_tasks.kube import workloads
+from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import (
@@ -42,7 +41,7 @@ def inject(
     guest. A container or volume of the user's with the name of an injected one becomes a G100 finding, and nothing is
     injected.
     """
-    obj = copy.deepcopy(dict(subject.obj))
+    obj: dict[str, Any] = nodes.copied(subject.obj)
     spec = workloads.pod_spec(obj)
     values = workloads.annotations(obj)
     skips_initializer = values.get(annotations.SKIP_INITIALIZER) == "true"

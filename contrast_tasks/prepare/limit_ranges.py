@@ -4,14 +4,13 @@ The objects that are deployed stay as they are: what is looked at here is the po
 Source: Kubernetes, plugin/pkg/admission/limitranger and SetDefaults_LimitRangeItem in pkg/apis/core/v1.
 """
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
 from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
-from contrast_tasks.kube import workloads
+from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pointers import Path
 
@@ -62,7 +61,7 @@ class LimitRanges:
         """Return a workload with the resources that its pods get; the same object if nothing is given."""
         if not any(self._given.values()):
             return obj
-        obj = copy.deepcopy(obj)
+        obj = nodes.copied(obj)
         for kind in _KINDS:
             for _, container in workloads.mappings_at(workloads.pod_spec(obj), kind):
                 container["resources"] = self._resources(container)

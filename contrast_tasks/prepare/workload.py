@@ -5,13 +5,12 @@ containers. Sources are never changed, so the result depends on source and setti
 Source: docs/internals/generate.md 5.1, 6, 8; docs/internals/graph.md 4.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
-from contrast_tasks.kube import workloads
+from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.kube.check_annotations import check_annotations
 from contrast_tasks.kube.check_release import check_release
 from contrast_tasks.kube.check_structure import check_generated_name, check_structure
@@ -60,7 +59,7 @@ def prepare(
     """
     if not workloads.is_workload(document.obj):
         return Prepared(obj=document.obj, findings=tuple(check_annotations(document)))
-    subject = Subject(document, copy.deepcopy(document.obj))
+    subject = Subject(document, nodes.copied(document.obj))
     findings = subject.findings
     findings.extend(check_annotations(document))
     findings.extend(check_release(document, settings.release, settings.platform))

@@ -1,6 +1,6 @@
 """A workload as it will be deployed: its document with settings, injected containers and locked images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.documents import Document, decode, location, read_documents
+from contrast_tasks.kube.documents import Document, decode, kept_documents, location
 from contrast_tasks.kube.origins import origin
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.coordinator import render_coordinator
@@ -22,7 +22,7 @@ from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
 from contrast_tasks.steps.lock import why_not_locked
 from contrast_tasks.steps.project import Project
 
-_parsed: dict[tuple[str, str], list[Document]] = {}
+_parsed: dict[tuple[str, str], Sequence[Document]] = {}
 _PARSED_AT_MOST = 8
 
 
@@ -93,7 +93,7 @@ def document_of(project: Project, workload: Workload, lock: Lock) -> Document:
     return documents_of(project, workload.file, lock)[workload.position]
 
 
-def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
+def documents_of(project: Project, file: str, lock: Lock) -> Sequence[Document]:
     """Return the documents of a source; the last few files stay parsed, since their workloads come one by one."""
     source = project.sources[file]
     name, text = (file, source.digest), None
@@ -105,7 +105,7 @@ def documents_of(project: Project, file: str, lock: Lock) -> list[Document]:
     if documents is None:
         text = text or decode(read_source(project.settings, source), file)
         # Of a file with a broken document too: its other workloads are checked, and nothing is written.
-        documents, _ = read_documents(text, file)
+        documents, _ = kept_documents(text, file)
         while len(_parsed) >= _PARSED_AT_MOST:
             del _parsed[next(iter(_parsed))]
         _parsed[name] = documents

@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.images.build import build, wanted_images
     from contrast_tasks.images.credentials import Credentials, auth_files
     from contrast_tasks.images.push import Pusher
+    from contrast_tasks.platforms import platform
 
     settings = context.settings(is_project=False, images__debian_mirror=arguments.mirror)
     registry = (arguments.registry or "").rstrip("/")
@@ -79,6 +80,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             layout=layout,
             sboms=sboms,
             pusher=pusher if registry else None,
+            # Source: docs/internals/aks.md 2.
+            in_gzip=bool(settings.platform) and platform(settings.platform).attaches_layers,
             say=context.console.say,
         )
     result = {

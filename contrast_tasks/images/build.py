@@ -72,13 +72,16 @@ def build(
     layout: Path | None,
     sboms: Path | None,
     pusher: Pusher | None,
+    in_gzip: bool,
     say: Say,
 ) -> tuple[Built, ...]:
     """Make the images and write them to a layout, to a registry or both; sboms: folder for bills of materials.
 
+    in_gzip: as in `pack_image`.
+
     Raises ImageError; what was pushed before stays, and a second run sends only what is missing.
     """
-    assembly = Assembly(downloads)
+    assembly = Assembly(downloads, in_gzip=in_gzip)
     assembly.fetch(each.plan for each in wanted)
     made = [(each, assembly.make(each.plan, each.reference)) for each in wanted]
     if layout is not None:

@@ -1,9 +1,10 @@
-"""Decompress layers as streams: gzip, zstd, or none.
+"""Decompress layers as streams: gzip, zstd, or none; and wrap layers in gzip for readers that want it.
 
 Both engines keep bounded memory: gzip 32 KiB of what came before, zstd at most 128 MiB (its library's own limit).
 """
 
 import io
+import struct
 import sys
 import zlib
 from typing import BinaryIO
@@ -16,6 +17,9 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = (range(0x50, 0x60), b"\x2a\x4d\x18")
 _CHUNK_BYTES = 1 << 16
 _WITH_GZIP_HEADER = 31  # as zlib's `wbits`
+# No name, no time, no hint at the compressor, no system.
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+_MOST_STORED = 0xFFFF  # bytes of one block
 
 
 def decompressed(stream: BinaryIO) -> io.RawIOBase | BinaryIO:
@@ -29,6 +33,22 @@ def decompressed(stream: BinaryIO) -> io.RawIOBase | BinaryIO:
     ):
         return _Zstd(stream)
     return stream
+
+
+def stored_in_gzip(content: bytes) -> bytes:
+    """Return content as one gzip member that compresses nothing, for readers that take no other form.
+
+    What a compressor writes differs between machines, and blocks that are only stored do not. Source: RFC 1951, 3.2.4;
+    RFC 1952, 2.3.
+    """
+    pieces = [_GZIP_HEADER]
+    for start in range(0, max(len(content), 1), _MOST_STORED):
+        piece = content[start : start + _MOST_STORED]
+        is_last = start + _MOST_STORED >= len(content)
+        size = len(piece)
+        pieces += [struct.pack("<?HH", is_last, size, size ^ 0xFFFF), piece]
+    pieces.append(struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF))
+    return b"".join(pieces)
 
 
 class _Inflated(io.RawIOBase):

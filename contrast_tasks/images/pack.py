@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import canonical_json, write_atomic
+from contrast_tasks.images.compression import stored_in_gzip
 from contrast_tasks.images.documents import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -111,11 +112,17 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
 
 
 def pack_image(
-    reference: str, config: ImageConfig, layers: Sequence[Sequence[Entry]], *, title: str = ""
+    reference: str,
+    config: ImageConfig,
+    layers: Sequence[Sequence[Entry]],
+    *,
+    title: str = "",
+    in_gzip: bool = False,
 ) -> PackedImage:
     """Return the image; layers: from the bottom up. Equal layers of two images become one blob.
 
     title: what the image's label says, by default the reference; with one of its own an image is the same in every registry.
+    in_gzip: layers are stored in gzip, though not compressed, for nodes that read no other form.
     """
     parse_reference(reference)
     blobs: dict[str, bytes] = {}
@@ -125,8 +132,12 @@ def pack_image(
         blobs[digest] = content
         return Descriptor(media_type=media_type, digest=digest, size_bytes=len(content))
 
-    layer_descriptors = [add(render_layer(entries), OCI_LAYER) for entries in layers]
-    diff_ids = [descriptor.digest for descriptor in layer_descriptors]  # not compressed
+    archives = [render_layer(entries) for entries in layers]
+    diff_ids = [digest_of(archive) for archive in archives]
+    layer_descriptors = [
+        add(stored_in_gzip(archive), f"{OCI_LAYER}+gzip") if in_gzip else add(archive, OCI_LAYER)
+        for archive in archives
+    ]
     labels = {"org.opencontainers.image.title": title or reference}
     config_descriptor = add(canonical_json(render_config(config, diff_ids, labels)), OCI_CONFIG)
     manifest = {

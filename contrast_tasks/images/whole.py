@@ -94,8 +94,10 @@ def plans_beside(folder: Path, recipes: Iterable[ImageRecipe], *, shown: str) ->
 class Assembly:
     """Makes images; layers that they share are made once."""
 
-    def __init__(self, downloads: Downloads) -> None:
+    def __init__(self, downloads: Downloads, *, in_gzip: bool = False) -> None:
+        """Prepare; in_gzip: as in `pack_image`."""
         self._downloads = downloads
+        self._in_gzip = in_gzip
         self._layers: dict[tuple[str, ...], tuple[Entry, ...]] = {}
 
     def fetch(self, plans: Iterable[Plan]) -> None:
@@ -115,7 +117,11 @@ class Assembly:
         layers = [] if plan.pins is None else list(self._packages(plan, plan.pins))
         layers.append(tuple(self._top(plan)))
         packed = pack_image(
-            reference, recipe.config, [layer for layer in layers if layer], title=recipe.name
+            reference,
+            recipe.config,
+            [layer for layer in layers if layer],
+            title=recipe.name,
+            in_gzip=self._in_gzip,
         )
         pins = plan.pins
         sbom = render_sbom(

@@ -128,3 +128,15 @@ def test_a_wrong_registry_is_refused_before_anything_is_made(project: Path) -> N
     assert main(["images", "build", "--registry", "Team/Upper"]) != 0
 
     assert not (project / "build").exists()
+
+
+def test_layers_for_aks_are_in_gzip(project: Path) -> None:
+    (project / "contrast.toml").write_text(SETTINGS.replace("metal-qemu-snp", "aks-clh-snp"))
+
+    assert main(["images", "build"]) == 0
+
+    image = Layout(project / "build/whole").image(parse_reference("shop/cart:v1"))
+    blobs = project / "build/whole/blobs/sha256"
+    for layer in image.layers:
+        assert layer.media_type.endswith("+gzip")
+        assert (blobs / layer.digest.removeprefix("sha256:")).read_bytes()[:2] == b"\x1f\x8b"

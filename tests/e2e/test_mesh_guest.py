@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import select
+import shutil
 import socket
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.guest.secret_files import SecretFiles
+from contrast_tasks.packet_filter.deny import DENY
 from tests.fakes.mesh_guest import MeshGuest, until_ready, until_said
 from tests.fakes.mesh_pki import Authority
 from tests.fakes.mesh_traffic import (
@@ -37,7 +39,7 @@ from tests.fakes.mesh_traffic import (
     tls_server,
 )
 from tests.fakes.pod_network import Pod, PodNetwork, needed
-from tests.fakes.raw_tcp import RST, TTL, RawClient
+from tests.fakes.raw_tcp import ACK, FIN, TTL, RawClient
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mesh-guest")]
 
@@ -507,18 +509,16 @@ def test_a_connection_that_the_kernel_remembers_is_no_way_past_envoy(
         *("iptables-legacy", "-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST"),
         *("-m", "ttl", "!", "--ttl-eq", str(TTL), "-j", "DROP"),
     )
-    request = b"GET / HTTP/1.0\r\n\r\n"
     with serving(*apps(guest.pod, PROTECTED)), guest.running():
         with attacker.inside():
             client = RawClient(attacker.ipv4, guest.pod.ipv4, PROTECTED, 40000)
         with contextlib.closing(client):
-            client.open(1000, request)
-            client.open(200_000, request)
-            payload = b""
-            while (segment := client.receive()) is not None:
-                payload += segment[2]
-                if segment[0] & RST:
-                    break
+            first = client.open(1000)
+            client.send(FIN | ACK, 1001, first + 1)
+            # Envoy ends its side too, and gives up when nobody acknowledges that.
+            client.until_silent(quiet=4)
+            client.open(200_000, b"GET / HTTP/1.0\r\n\r\n")
+            payload = client.until_silent()
 
     assert ANSWER not in payload
 
@@ -555,6 +555,84 @@ def test_a_sidecar_that_is_stopped_lets_connections_end_and_takes_no_new_ones(
         status = process.wait(timeout=10)
 
     assert (rest, status) == (b"10 bytes\n", 0)
+
+
+TOOLS = [
+    f"ip{six}tables-{kind}{end}"
+    for six in ("", "6")
+    for kind in ("legacy", "nft")
+    for end in ("", "-restore")
+]
+
+
+def refusing(folder: Path, word: str) -> str:
+    """Return a PATH whose iptables cannot do what has a word in it, as on a kernel that lacks it."""
+    folder.mkdir()
+    for name in TOOLS:
+        real = shutil.which(name, path="/usr/sbin:/sbin")
+        script = f"""#!/bin/sh
+text=$(cat)
+case "$* $text" in *{word}*) echo "No chain/target/match by that name." >&2; exit 1;; esac
+printf '%s\\n' "$text" | exec {real} "$@"
+"""
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_without_tproxy_in_the_kernel_connections_are_redirected(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    guest = other_guest(mesh, tmp_path / "guest", PATH=refusing(tmp_path / "bin", "TPROXY"))
+    four, six = guest.pod.ipv4, guest.pod.ipv6
+    with serving(*apps(guest.pod, PROTECTED, OPEN, PLAIN)), guest.start() as process:
+        said = until_ready(process)
+        plain_answers = [
+            mesh.plain(port, at) for port in (PROTECTED, OPEN, 15006) for at in (four, six)
+        ]
+        exempt = mesh.plain(PLAIN, four)
+        served = [
+            ask(shaken(mesh.connection(PROTECTED, at), mesh.ca, client=mesh.certificate))
+            for at in (four, six)
+        ]
+        browser = ask(shaken(mesh.connection(OPEN, four), mesh.ca))
+        process.terminate()
+
+    assert "redirecting without TPROXY" in said
+    assert set(plain_answers) == {b""}
+    assert [answer[-len(ANSWER) :] for answer in (exempt, browser, *served)] == [ANSWER] * 4
+    assert "TPROXY" not in guest.pod.run("iptables-legacy-save")
+
+
+def test_ipv6_that_cannot_be_redirected_is_dropped(mesh: Mesh, tmp_path: Path) -> None:
+    path = refusing(tmp_path / "bin", "on-ip6")
+    for name in TOOLS:
+        if name.startswith("ip6tables"):
+            script = (tmp_path / "bin" / name).read_text().replace("on-ip6", "mangle")
+            (tmp_path / "bin" / name).write_text(script)
+    guest = other_guest(mesh, tmp_path / "guest", PATH=path)
+    with serving(*apps(guest.pod, PROTECTED, PLAIN)), guest.running():
+        four = ask(
+            shaken(mesh.connection(PROTECTED, guest.pod.ipv4), mesh.ca, client=mesh.certificate)
+        )
+        dropped = [is_dropped(mesh, guest.pod.ipv6, port) for port in (PROTECTED, PLAIN)]
+        with guest.pod.inside():
+            outgoing = plain(mesh.emoji.pod.ipv6, PLAIN)
+
+    assert four.endswith(ANSWER)
+    assert dropped == [True, True]
+    assert outgoing.endswith(ANSWER)
+
+
+def test_a_rule_that_nf_tables_keeps_is_lifted_too(mesh: Mesh, tmp_path: Path) -> None:
+    guest = other_guest(mesh, tmp_path)
+    guest.pod.run("iptables-nft", *DENY.line("-I").split())
+    with serving(*apps(guest.pod, PROTECTED)), guest.running():
+        connection = mesh.connection(PROTECTED, guest.pod.ipv4)
+        answer = ask(shaken(connection, mesh.ca, client=mesh.certificate))
+
+    assert answer.endswith(ANSWER)
+    assert "DROP" not in guest.pod.run("iptables-nft", "-S", "INPUT")
 
 
 def test_with_ingress_disabled_the_guests_rule_is_gone_and_connections_come_in_plain(

@@ -47,6 +47,15 @@ class RawClient:
                 sequence, offset, flags = struct.unpack("!I4xBB", packet[24:34])
                 return flags, sequence, packet[_HEADER + (offset >> 4) * 4 :]
 
+    def until_silent(self, quiet: int = 2) -> bytes:
+        """Return what comes until nothing has come for so many halves of a second."""
+        payload, silent = b"", 0
+        while silent < quiet:
+            segment = self.receive()
+            silent = silent + 1 if segment is None else 0
+            payload += b"" if segment is None else segment[2]
+        return payload
+
     def open(self, sequence: int, payload: bytes = b"", attempts: int = 60) -> int:
         """Shake hands from `sequence`, however often it takes, with a payload in the last step; return the pod's number."""
         for _ in range(attempts):

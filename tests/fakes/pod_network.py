@@ -28,11 +28,14 @@ def why_not() -> str:
             return f"{program} is not installed"
     try:
         namespace = _new_namespace()
-        with namespace.inside():
-            pass
-        namespace.close()
     except OSError as err:
         return f"the machine refuses network namespaces: {err.strerror}"
+    try:
+        namespace.run("iptables-legacy", "-t", "mangle", "-S")
+    except AssertionError as err:
+        return f"the kernel has no packet filter: {err}"
+    finally:
+        namespace.close()
     return ""
 
 

@@ -25,6 +25,8 @@ class Probe:
     kind: `tcp` (every endpoint must accept), `http` or `https` (the first endpoint must answer 200-399; as by the kubelet,
         the certificate is not verified) or `exec` (exit status 0).
     limit_s: seconds after which a start-up probe has failed; readiness probes have no limit.
+    delay_s, period_s, failures: when a liveness probe begins, how often probes of a running container are repeated, and how many
+        failures in a row count.
     """
 
     kind: str
@@ -34,20 +36,21 @@ class Probe:
     command: tuple[str, ...] = ()
     timeout_s: float = 1.0
     limit_s: float = 60.0
+    delay_s: float = 0.0
+    period_s: float = 10.0
+    failures: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
     """An image of an isolated pod: where it is, and its configuration with the names that images use.
 
-    layout: folder of the OCI layout. reference: pinned. is_stand_in: it has no root file system of its own and gets this
-    machine's, read-only, underneath. passwd, group: content of its files, None without one.
+    layout: folder of the OCI layout. reference: pinned. passwd, group: content of its files, None without one.
     """
 
     layout: str
     reference: str
     digest: str
-    is_stand_in: bool
     entrypoint: tuple[str, ...]
     cmd: tuple[str, ...]
     env: tuple[str, ...]
@@ -97,6 +100,7 @@ class ContainerPlan:
     attested: bool = False
     startup: Probe | None = None
     readiness: Probe | None = None
+    liveness: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

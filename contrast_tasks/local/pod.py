@@ -13,9 +13,9 @@ from typing import Any
 
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.local.container import ContainerFailed, RunningContainer, last_line
-from contrast_tasks.local.messages import ContainerPlan, PodPlan, PodStatus
+from contrast_tasks.local.messages import ContainerPlan, PodPlan, PodStatus, Probe
 from contrast_tasks.local.paths import LocalPaths
-from contrast_tasks.local.probes import ProbedContainer, until_success
+from contrast_tasks.local.probes import ProbedContainer, until_failure, until_success
 from contrast_tasks.local.sandbox import Sandbox
 
 _FIRST_PAUSE_S = 0.25
@@ -138,19 +138,59 @@ class RunningPod:
         for plan in plans:
             await self._pass_startup(plan)
         self._enter(Phase.RUNNING)
-        for plan in plans:
-            if plan.readiness is not None:
-                probing = until_success(plan.readiness, self._probed(plan))
-                await self._while_running(probing, ended_well=mains)
-        if not all(container.exited.done() for container in mains):
-            self._enter(Phase.READY)
-            await self._while_running(asyncio.Event().wait(), ended_well=mains)
+        await self._while_running(self._probe(), ended_well=mains)
 
     async def _start(self, plan: ContainerPlan) -> RunningContainer:
         container = await self._sandbox.start(plan)
         self._containers.append(container)
         self._changed()
         return container
+
+    async def _probe(self) -> None:
+        """Become ready and follow the probes of running containers; return never, raise ContainerFailed for a dead one."""
+        watches = [
+            asyncio.ensure_future(self._outlive(plan, plan.liveness))
+            for plan in self.plan.containers
+            if plan.role != "init" and plan.liveness is not None
+        ]
+        probes = [
+            (plan, plan.readiness)
+            for plan in self.plan.containers
+            if plan.role == "main" and plan.readiness is not None
+        ]
+        watches.append(asyncio.ensure_future(self._follow_readiness(probes)))
+        try:
+            await asyncio.gather(*watches)
+        finally:
+            for watch in watches:
+                watch.cancel()
+
+    async def _outlive(self, plan: ContainerPlan, probe: Probe) -> None:
+        """Raise ContainerFailed when a container's liveness probe has failed for good."""
+        await asyncio.sleep(probe.delay_s)
+        await until_failure(probe, self._probed(plan))
+        raise ContainerFailed(plan.name, "failed its liveness probe")
+
+    async def _follow_readiness(self, probes: Sequence[tuple[ContainerPlan, Probe]]) -> None:
+        """Enter the phases ready and running as the readiness probes say; there need not be any."""
+        for plan, probe in probes:
+            await until_success(probe, self._probed(plan))
+        self._enter(Phase.READY)
+        if not probes or self.plan.isolation is None:
+            await asyncio.Event().wait()
+        unready: set[str] = set()
+
+        async def follow(plan: ContainerPlan, probe: Probe) -> None:
+            while True:
+                await until_failure(probe, self._probed(plan))
+                unready.add(plan.name)
+                self._enter(Phase.RUNNING, f"container {plan.name} is not ready any more")
+                await until_success(probe, self._probed(plan))
+                unready.discard(plan.name)
+                if not unready:
+                    self._enter(Phase.READY)
+
+        await asyncio.gather(*(follow(plan, probe) for plan, probe in probes))
 
     def _probed(self, plan: ContainerPlan) -> ProbedContainer:
         return ProbedContainer(

@@ -96,3 +96,13 @@ async def until_success(probe: Probe, container: ProbedContainer) -> None:
     while not await succeeds(probe, container):
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+
+
+async def until_failure(probe: Probe, container: ProbedContainer) -> None:
+    """Return when the probe has failed as often in a row as its threshold says; it is asked once per period."""
+    failed = 0
+    while True:
+        failed = 0 if await succeeds(probe, container) else failed + 1
+        if failed >= probe.failures:
+            return
+        await asyncio.sleep(probe.period_s)

@@ -9,6 +9,7 @@ import posixpath
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +111,27 @@ def probe_plan(
     """
     if not probe:
         return None
-    limit_s = float(probe.get("initialDelaySeconds") or 0) + float(
-        probe.get("periodSeconds") or _DEFAULT_PERIOD_S
-    ) * int(probe.get("failureThreshold") or _DEFAULT_FAILURES)
-    timeout_s = float(probe.get("timeoutSeconds") or 1)
+    delay_s = float(probe.get("initialDelaySeconds") or 0)
+    period_s = float(probe.get("periodSeconds") or _DEFAULT_PERIOD_S)
+    failures = int(probe.get("failureThreshold") or _DEFAULT_FAILURES)
+    made = partial(
+        Probe,
+        timeout_s=float(probe.get("timeoutSeconds") or 1),
+        limit_s=delay_s + period_s * failures,
+        delay_s=delay_s,
+        period_s=period_s,
+        failures=failures,
+    )
     if "exec" in probe:
         command = tuple(paths.translate_value(str(item)) for item in probe["exec"]["command"])
-        return Probe(kind="exec", command=command, timeout_s=timeout_s, limit_s=limit_s)
+        return made(kind="exec", command=command)
     if "tcpSocket" in probe:
         port = _port(probe["tcpSocket"]["port"], ports, where)
-        endpoints = tuple((address, port) for address in addresses)
-        return Probe(kind="tcp", endpoints=endpoints, timeout_s=timeout_s, limit_s=limit_s)
+        return made(kind="tcp", endpoints=tuple((address, port) for address in addresses))
     if "httpGet" in probe:
         get = probe["httpGet"]
         endpoint = (get.get("host") or addresses[0], _port(get["port"], ports, where))
-        return Probe(
+        return made(
             kind=str(get.get("scheme") or "HTTP").lower(),
             endpoints=(endpoint,),
             path=get.get("path") or "/",
@@ -132,8 +139,6 @@ def probe_plan(
                 (str(header["name"]), str(header["value"]))
                 for header in get.get("httpHeaders") or ()
             ),
-            timeout_s=timeout_s,
-            limit_s=limit_s,
         )
     raise ClusterError(f"{where}: platform local has no probe {', '.join(sorted(probe))}")
 

@@ -68,7 +68,6 @@ def image_finder(settings: Settings, lock: Lock) -> FindImage:
             layout=layout.name,
             reference=text,
             digest=layout.image(reference).digest,
-            is_stand_in=layout.name == settings.packed_layout,
             entrypoint=config.entrypoint,
             cmd=config.cmd,
             env=config.env,
@@ -153,6 +152,7 @@ def _container(
         attested=item.role == ROLE_COORDINATOR or name in {INITIALIZER, SERVICE_MESH},
         startup=probe("startupProbe"),
         readiness=probe("readinessProbe"),
+        liveness=probe("livenessProbe"),
     )
 
 

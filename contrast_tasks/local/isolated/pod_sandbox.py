@@ -123,13 +123,13 @@ class PodSandbox:
         try:
             config = runc_config(
                 spec,
-                root=root,
+                root=root.path,
                 pod=self._pod,
                 place=opened.files.place,
                 ability=self._grounds.ability,
                 group=f"{self._grounds.group}/{identifier[:16]}",
                 sysctls=opened.sysctls,
-                additions=self._additions(plan, is_stand_in=image.is_stand_in),
+                additions=self._additions(plan, is_stand_in=root.is_stand_in),
             )
         except ClusterError as err:
             raise ContainerFailed(plan.name, f"cannot run here: {err} ({err.hint})") from err
@@ -233,6 +233,8 @@ class PodSandbox:
             mounts.append(_bind(_PROCESSOR, paths.processor, "ro"))
         if self._plan.role == ROLE_COORDINATOR and plan.role == "main":
             paths.state.mkdir(parents=True, exist_ok=True)
+            # Nobody answers where the pod is told that the API server is.
+            given[variables.STATE] = _STATE
             mounts.append(_bind(_STATE, paths.state, "rw"))
         return Additions(variables=given, mounts=mounts)
 

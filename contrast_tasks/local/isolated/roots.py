@@ -5,11 +5,12 @@ files of users that exist only in its namespace.
 """
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layout import Layout
@@ -21,6 +22,23 @@ from contrast_tasks.local.messages import ImagePlan
 from contrast_tasks.pods.references import parse_reference
 
 _MACHINE: Final = "machine"
+# What every image with a system of its own has.
+_SYSTEM: Final = ("bin", "usr/bin", "lib", "lib64", "usr/lib")
+_ELF: Final = b"\x7fELF"
+
+
+class Unpacked(NamedTuple):
+    """An unpacked image; is_stand_in: it has no root file system of its own and gets this machine's underneath."""
+
+    folder: Path
+    is_stand_in: bool
+
+
+class Root(NamedTuple):
+    """The root file system of a container, and whether it is that of a stand-in."""
+
+    path: Path
+    is_stand_in: bool
 
 
 class Roots:
@@ -33,15 +51,16 @@ class Roots:
         self._project = project
         self._ability = ability
         self._environ = environ
-        self._unpacking: dict[str, asyncio.Task[Path]] = {}
+        self._unpacking: dict[str, asyncio.Task[Unpacked]] = {}
+        self._machine: asyncio.Task[None] | None = None
 
-    async def mount(self, image: ImagePlan, place: Path) -> Path:
+    async def mount(self, image: ImagePlan, place: Path) -> Root:
         """Return a new root file system below `place`. Raises ImageError or ClusterError."""
-        lower = await self._unpacked(image)
+        lower, is_stand_in = await self._unpacked(image)
         root = place / "root"
-        if not image.is_stand_in:
+        if not is_stand_in:
             await self._overlay((lower,), place, root)
-            return root
+            return Root(root, is_stand_in=False)
         machine = await self._machine_layers()
         for name, layers in machine.items():
             below = place / f"layer-{name}"
@@ -49,7 +68,7 @@ class Roots:
             await self._overlay(
                 [*([own] if own.is_dir() else []), *layers], below, root / name if name else root
             )
-        return root
+        return Root(root, is_stand_in=True)
 
     async def unmount(self, place: Path) -> None:
         """Remove a root file system and all that was written to it."""
@@ -68,8 +87,8 @@ class Roots:
         options = f"{self._ability.overlay_options}{folders}"
         await call(["mount", "-t", "overlay", "overlay", "-o", options, str(root)])
 
-    async def _unpacked(self, image: ImagePlan) -> Path:
-        """Return the folder of an image, which is unpacked once; the digest is that of its manifest or index."""
+    async def _unpacked(self, image: ImagePlan) -> Unpacked:
+        """Return an image, which is unpacked once; the digest is that of its manifest or index."""
         if image.digest not in self._unpacking:
             self._unpacking[image.digest] = asyncio.create_task(self._unpack(image))
         task = self._unpacking[image.digest]
@@ -80,7 +99,7 @@ class Roots:
             self._unpacking.pop(image.digest, None)
             raise
 
-    async def _unpack(self, image: ImagePlan) -> Path:
+    async def _unpack(self, image: ImagePlan) -> Unpacked:
         target = self._folder / image.digest.removeprefix("sha256:")
         reference = parse_reference(image.reference)
 
@@ -94,18 +113,35 @@ class Roots:
             unpack(resolved, target, use=use)
 
         await asyncio.to_thread(work)
-        if image.is_stand_in:
+        is_stand_in = lacks_programs(target, image)
+        if is_stand_in:
             # Once for all its containers, each of which would else compile every module when it starts.
             compiled = ("-m", "compileall", "-q", "-s", str(target), "-p", "/", str(target))
             await call([sys.executable, *compiled], may_fail=True)
-        return target
+        return Unpacked(target, is_stand_in)
 
     async def _machine_layers(self) -> dict[str, tuple[Path, ...]]:
-        if _MACHINE not in self._unpacking:
-            self._unpacking[_MACHINE] = asyncio.create_task(self._write_machine())
-        return machine_layers(await asyncio.shield(self._unpacking[_MACHINE]))
-
-    async def _write_machine(self) -> Path:
         folder = self._folder / _MACHINE
-        await asyncio.to_thread(write_machine_files, folder, self._environ)
-        return folder
+        if self._machine is None:
+            writing = asyncio.to_thread(write_machine_files, folder, self._environ)
+            self._machine = asyncio.create_task(writing)
+        await asyncio.shield(self._machine)
+        return machine_layers(folder)
+
+
+def lacks_programs(root: Path, image: ImagePlan) -> bool:
+    """Return whether an unpacked image has nothing that could run what it starts: neither a system nor a program by itself."""
+    if any(os.path.lexists(root / name) for name in _SYSTEM):
+        return False
+    program = next(iter((*image.entrypoint, *image.cmd)), "")
+    folders = next((each[5:] for each in image.env if each.startswith("PATH=")), "").split(":")
+    places = [program] if "/" in program else [f"{folder}/{program}" for folder in folders]
+    return not any(_is_program(root / place.lstrip("/")) for place in places)
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_ELF)) == _ELF
+    except OSError:
+        return False

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,39 +87,29 @@ def run_in_pod(
             hint="look at it from outside, or let pods have namespaces ([local] isolation)",
         )
     pod = _selected([name], running)[0]
-    pid = _process_of(pod, container)
+    place, pid = _running(pod, container)
+    process = client.process_of(pod.name, place)
+    user = process["user"]
     entered = ["--mount", "--net", "--uts", "--ipc", "--pid", "--root", "--wd"]
-    if os.geteuid() == 0:
-        uid, gid = _user_of(pid)
-        entered += ["--setuid", uid, "--setgid", gid]
-    else:
-        # The container's users have other numbers out here, so its root it is.
-        entered += ["--user", "--preserve-credentials"]
+    entered += [] if os.geteuid() == 0 else ["--user"]
+    entered += ["--setuid", str(user["uid"]), "--setgid", str(user["gid"])]
+    if os.geteuid() != 0 and not user["uid"]:
+        # With one user there are no groups to take.
+        entered[-4:] = ["--preserve-credentials"]
     program = shutil.which("nsenter") or "nsenter"
     done = subprocess.run(
-        [program, "--target", str(pid), *entered, *command], env=_environment(pid), check=False
+        [program, "--target", str(pid), *entered, *command],
+        env=dict(each.split("=", 1) for each in process["env"]),
+        check=False,
     )
     return done.returncode
 
 
-def _process_of(pod: PodStatus, container: str) -> int:
-    """Return the first process of a container, as this machine numbers it."""
+def _running(pod: PodStatus, container: str) -> tuple[str, int]:
+    """Return a container and its first process, as this machine numbers it."""
     if not container and pod.pids:
-        return list(pod.pids.values())[-1]
+        return list(pod.pids.items())[-1]
     if container not in pod.pids:
         running = ", ".join(pod.pids) or "none"
         raise ClusterError(f"{pod.name} runs no container {container}, there are: {running}")
-    return pod.pids[container]
-
-
-def _user_of(pid: int) -> tuple[str, str]:
-    """Return the effective user and group of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    uid, gid = (status.partition(f"\n{name}:")[2].split(maxsplit=2)[1] for name in ("Uid", "Gid"))
-    return uid, gid
-
-
-def _environment(pid: int) -> Mapping[bytes, bytes]:
-    """Return the variables that a process was started with."""
-    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
+    return container, pod.pids[container]

@@ -70,6 +70,10 @@ class NodeClient:
         addresses: dict[str, str] = self._ask("addresses", names=names)["addresses"]
         return addresses
 
+    def process_of(self, pod: str, container: str) -> dict[str, Any]:
+        """Return how the processes of an isolated pod's container are started, as an OCI specification says it."""
+        return self._ask("process", pod=pod, container=container)
+
     def apply(self, plan: Plan) -> Applied:
         """Make the node run exactly the plan's pods."""
         answer = self._ask("apply", plan=plan.to_json(), timeout_s=_CHANGE_LIMIT_S)

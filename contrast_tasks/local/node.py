@@ -1,6 +1,7 @@
 """The pods of one project, and the requests about them.
 
-A request is a JSON object with a member `op`: `status`, `addresses`, `wait`, `apply`, `restart`, `stop`, `shutdown`.
+A request is a JSON object with a member `op`: `status`, `addresses`, `process`, `wait`, `apply`, `restart`, `stop`,
+`shutdown`.
 """
 
 import asyncio
@@ -48,6 +49,9 @@ class Node:
                     return self._status()
                 case "addresses":
                     return {"addresses": self._addresses(request.at("names").texts())}
+                case "process":
+                    (name,) = self._known([request.at("pod").text()])
+                    return self._pods[name].process_of(request.at("container").text())
                 case "wait":
                     return await self._wait(
                         request.at("pods").texts(),

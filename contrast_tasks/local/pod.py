@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Any
 
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ClusterError, ContrastError
 from contrast_tasks.local.container import ContainerFailed, RunningContainer, last_line
 from contrast_tasks.local.messages import ContainerPlan, PodPlan, PodStatus, Probe
 from contrast_tasks.local.paths import LocalPaths
@@ -83,6 +83,13 @@ class RunningPod:
             hidden=self._sandbox.hidden,
             denied=self._denied,
         )
+
+    def process_of(self, container: str) -> dict[str, Any]:
+        """Return how a container's processes are started; raises ClusterError."""
+        try:
+            return dict(self._sandbox.process_of(container))
+        except ContainerFailed as err:
+            raise ClusterError(str(err)) from err
 
     async def stop(self, *, keeps_files: bool = False) -> None:
         """Stop supervision and containers, and delete the pod's files unless keeps_files is set."""

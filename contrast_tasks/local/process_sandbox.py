@@ -1,8 +1,10 @@
 """A sandbox without isolation: containers are processes of this machine, with paths of this machine."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from contrast_tasks import variables
 from contrast_tasks.local.container import ContainerFailed, ProcessContainer
@@ -51,6 +53,10 @@ class ProcessSandbox:
         """Return whether a path of this machine is a file."""
         del plan
         return Path(path).is_file()  # noqa: ASYNC240  # one stat call
+
+    def process_of(self, container: str) -> Mapping[str, Any]:
+        """Raise ContainerFailed: a process of this machine has no specification."""
+        raise ContainerFailed(container, "is a process of this machine")
 
     def serves(self, plan: ContainerPlan, port: int) -> bool:
         """Return True: probes of a pod behind a mesh ask the application's own address too."""

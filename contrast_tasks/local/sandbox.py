@@ -4,7 +4,8 @@
 containers in namespaces, `isolated/pod_sandbox.py`.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from contrast_tasks.local.container import RunningContainer
 from contrast_tasks.local.messages import ContainerPlan
@@ -28,6 +29,9 @@ class Sandbox(Protocol):
 
     async def has_file(self, plan: ContainerPlan, path: str) -> bool:
         """Return whether a running container has a regular file at `path`."""
+
+    def process_of(self, container: str) -> Mapping[str, Any]:
+        """Return how a container's processes are started: `process` of its OCI specification. Raises ContainerFailed."""
 
     def serves(self, plan: ContainerPlan, port: int) -> bool:
         """Return whether a process beside a running container listens on a TCP port; True where that cannot be told."""

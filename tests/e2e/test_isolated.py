@@ -2,12 +2,14 @@
 
 import json
 import os
+import pwd
 import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from contrast_tasks.local.client import NodeClient, running_pids
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.processes import descendants
-from tests.fakes.shop import CACHE, SETTINGS, Shop, redis_layout, require_namespaces
+from tests.fakes.shop import CACHE, CHECKOUT, SETTINGS, Shop, redis_layout, require_namespaces
 
 pytestmark = pytest.mark.e2e
 
@@ -205,46 +207,72 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
     assert (volumes / "data-db-1" / "who").read_text() == "db-1\n"
 
 
-def test_a_user_without_privileges_has_it_too(tmp_path: Path, layout: Path) -> None:
-    interpreter = Path("/usr/bin/python3")
-    wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
-    check = subprocess.run(
-        [interpreter, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if os.geteuid() != 0 or check.stdout.strip() != wanted:
-        pytest.skip(f"needs root, and {interpreter} of version {wanted}")
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
-    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
-    try:
-        venv = folder / "venv"
-        subprocess.run([interpreter, "-m", "venv", "--without-pip", venv], check=True)
-        pth = next(venv.glob("lib/python*/site-packages")) / "packages.pth"
-        pth.write_text(f"{packages}\n")
-        shop = Shop(folder / "shop", layout)
-        for path in (folder, *folder.rglob("*")):
-            os.lchown(path, 65534, 65534)
-        user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-        shop.prefix = (*user, str(venv / "bin" / "python3"))
-        if subprocess.run([*shop.prefix, "-c", "import yaml"], check=False).returncode != 0:
-            pytest.skip("the installed packages are not readable for everybody")
-        environ = {"HOME": str(folder)}
-        outputs = [
-            shop.run("deploy", **environ),
-            shop.run("set", **environ),
-            shop.run("status", "--wait", "60", **environ),
-            shop.run(*("exec", "cache", "--", *PING), **environ),
-            shop.run("stop", **environ),
-        ]
-        left = traces(shop)
-    finally:
-        shutil.rmtree(folder)
+# Gives a user what is only root's here: the checkout, the installed packages, and an entry in /etc/subuid.
+AS_NOBODY = """
+mount --bind "$1/checkout.from" "$1/checkout"
+mount --bind "$1/site-packages.from" "$1/site-packages"
+mount --bind "$1/subid" /etc/subuid
+mount --bind "$1/subid" /etc/subgid
+shift
+exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+"""
 
-    assert [each.returncode for each in outputs] == [0] * 5, [each.stderr for each in outputs]
-    assert outputs[3].stdout == "PONG\n"
-    assert left == []
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Return a folder that everybody can reach, unlike those of pytest."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("users", ["one", "mapped"])
+def test_a_user_without_privileges_has_it_too(home: Path, layout: Path, users: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    shop = nobodys_shop(home, layout, users)
+    try:
+        deploy = shop.succeed("deploy")
+        shop.succeed("set")
+        shop.succeed("status", "--wait", "60")
+        pong = shop.inside(*PING)
+        (redis,) = [pod.pids["redis"] for pod in client(shop).status() if pod.name == "cache"]
+        uids = Path(f"/proc/{redis}/status").read_text().partition("Uid:")[2].split()[:1]
+    finally:
+        shop.run("stop")
+
+    assert pong == "PONG"
+    assert ("pods have root only here" in deploy) == (users == "one")
+    # User 999 of the container: the first subordinate one stands for user 1.
+    assert uids == ["65534" if users == "one" else "100998"]
+    assert traces(shop) == []
+
+
+def nobodys_shop(home: Path, layout: Path, users: str) -> Shop:
+    """Return a shop of the user 65534, who has subordinate users or none."""
+    owner = pwd.getpwuid(65534).pw_name if users == "mapped" else "somebody-else"
+    (home / "subid").write_text(f"{owner}:100000:65536\n")
+    for path in ("/etc/subuid", "/etc/subgid"):
+        Path(path).touch()
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    for name, source in (("checkout", CHECKOUT), ("site-packages", packages)):
+        (home / name).mkdir()
+        (home / f"{name}.from").symlink_to(source)
+    interpreter = shutil.which("python3", path="/usr/bin") or sys.executable
+    venv = home / "venv"
+    subprocess.run([interpreter, "-m", "venv", "--without-pip", venv], check=True)
+    pth = next(venv.glob("lib/python*/site-packages")) / "packages.pth"
+    pth.write_text(f"{home}/site-packages\n")
+    user = "securityContext: {runAsUser: 999, runAsGroup: 999}"
+    deployment = CACHE if users == "one" else CACHE.replace("env: [", f"{user}\n          env: [")
+    shop = Shop(home / "shop", layout, deployment=deployment)
+    for path in (shop.root, *shop.root.rglob("*")):
+        os.lchown(path, 65534, 65534)
+    nobody = ("unshare", "--mount", "sh", "-eu", "-c", AS_NOBODY, "sh", str(home))
+    shop.prefix = (*nobody, str(venv / "bin" / "python3"))
+    shop.variables = {"HOME": str(home), "PYTHONPATH": str(home / "checkout")}
+    return shop
 
 
 def test_without_the_tools_deploy_says_so_in_one_line_and_runs_processes(

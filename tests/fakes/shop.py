@@ -70,13 +70,14 @@ def redis_layout(folder: Path) -> Path:
 
 
 class Shop:
-    """The project in a folder, and commands of ours in it; prefix: words before each command."""
+    """The project in a folder, and commands of ours in it; prefix: words before each command, variables: of each."""
 
     def __init__(
         self, root: Path, layout: Path, *, settings: str = SETTINGS, deployment: str = CACHE
     ) -> None:
         self.root = root
         self.prefix: tuple[str, ...] = (sys.executable,)
+        self.variables: Mapping[str, str] = {}
         (root / "deployment").mkdir(parents=True)
         (root / "contrast.toml").write_text(settings)
         (root / "deployment" / "shop.yml").write_text(deployment)
@@ -103,7 +104,7 @@ class Shop:
     def environment(self, changes: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of commands: no settings of the caller."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
-        return {**kept, "PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", **changes}
+        return {**kept, "PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", **self.variables, **changes}
 
     def inside(self, *command: str, container: Sequence[str] = ()) -> str:
         """Run a command in the cache's pod and return its output."""

@@ -30,6 +30,10 @@ from contrast_tasks.settings.model import Settings
 Say = Callable[[str], None]
 
 
+_ONE_USER = (
+    "pods have root only here, containers of other users do not start: install uidmap and give your user a range in /etc/subuid"
+    " and /etc/subgid, or deploy as root"
+)
 _NO_ENGINE = "there is no policy engine (install the extra contrast-tasks[simulate])"
 
 
@@ -86,6 +90,8 @@ class LocalDeploy:
         has_engine = importlib.util.find_spec(ENGINES[0]) is not None
         found = find_ability() if has_engine else _NO_ENGINE
         if not isinstance(found, str):
+            if found.users == "one":
+                self.say(_ONE_USER)
             return found.users
         if wanted == "namespaces":
             where = self.settings.where("local.isolation")

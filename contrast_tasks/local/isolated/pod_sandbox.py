@@ -174,6 +174,11 @@ class PodSandbox:
             return False
         return stat.S_ISREG(found.st_mode)
 
+    def process_of(self, container: str) -> Mapping[str, Any]:
+        """Return the process of a container's specification."""
+        found: Mapping[str, Any] = self._in_use().spec(container)["process"]
+        return found
+
     def serves(self, plan: ContainerPlan, port: int) -> bool:
         """Return whether a socket of the pod listens on a port."""
         return is_listening(self._containers[plan.name].pid, port)

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from contrast_tasks.cli import generate
+from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import MissingReferenceValues
 from contrast_tasks.report.model import Report
@@ -14,6 +15,17 @@ EXAMPLE = "deploy set verify"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     generate.configure_project(parser)
+    configure_cluster(parser)
+    parser.add_argument(
+        "--take-over",
+        action="store_true",
+        help="set fields that another tool owns too (clusters only)",
+    )
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove objects of earlier deploys that are gone from the sources (clusters only)",
+    )
     parser.add_argument("--without-mesh", action="store_true", help="leave out Envoy (local only)")
     parser.add_argument(
         "--fresh", action="store_true", help="delete the Coordinator's history (local only)"
@@ -33,14 +45,17 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     elif generated.exit_code != 0:
         return generated.replace(command="deploy")
     result = run_deploy(
-        context.settings(**flags),
+        context.settings(**flags, **cluster_flags(arguments)),
         say=context.console.say,
         environ=context.environ,
         with_mesh=not arguments.without_mesh,
         fresh=arguments.fresh,
+        take_over=arguments.take_over,
+        prune=arguments.prune,
     )
     if not result.changed:
-        context.console.say("everything runs already")
+        is_local = result.platform == "local"
+        context.console.say("everything runs already" if is_local else "nothing changed")
     if result.coordinator:
         context.console.say(f"coordinator {result.coordinator}")
     return Report(

@@ -78,14 +78,16 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
 def _absent_classes(planned: "Project", context: Context) -> "tuple[Finding, ...]":
     """Return a warning if the cluster lacks the runtime class; a cluster that does not answer changes no plan."""
+    from contrast_tasks.deploy.apply import kubectl_of
     from contrast_tasks.deploy.classes import absent_classes
-    from contrast_tasks.deploy.cluster import Kubectl
 
     settings = planned.settings
     if settings.is_local:
         return ()
     try:
-        found = absent_classes(settings, (planned.runtime_class,), Kubectl())
+        found = absent_classes(
+            settings, (planned.runtime_class,), kubectl_of(settings, context.console.say)
+        )
     except ClusterError as err:
         context.console.say(f"the runtime classes of the cluster were not looked up: {err}")
         return ()

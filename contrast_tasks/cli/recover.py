@@ -2,10 +2,15 @@
 
 import argparse
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+from contrast_tasks.cli.cluster_flags import cluster_flags, coordinator_argument
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.set import configure_coordinator, file_argument
 from contrast_tasks.report.model import Report
+
+if TYPE_CHECKING:
+    from contrast_tasks.settings.model import Settings
 
 EXAMPLE = "recover -c 203.0.113.7:1313 -m manifest.json"
 
@@ -43,12 +48,13 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         context.console.say(
             "warning: --workload-owner-key has no effect: the share's owner recovers, with --seedshare-owner-key"
         )
+    settings = context.settings(is_project=False, **cluster_flags(arguments))
     if arguments.fetch_shares:
-        return _fetch(arguments, context)
+        return _fetch(arguments, context, settings)
     result = run_recover(
-        context.settings(is_project=False),
+        settings,
         say=context.console.say,
-        coordinator=arguments.coordinator,
+        coordinator=coordinator_argument(arguments, settings, context.console.say),
         manifest=file_argument(context, arguments.manifest),
         owner_key=file_argument(context, arguments.seedshare_owner_key),
         seed_shares=file_argument(context, arguments.seed),
@@ -61,14 +67,14 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     return Report(command="recover", result=asdict(result))
 
 
-def _fetch(arguments: argparse.Namespace, context: Context) -> Report:
+def _fetch(arguments: argparse.Namespace, context: Context, settings: "Settings") -> Report:
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.recover import fetch_shares
 
     files = fetch_shares(
-        context.settings(is_project=False),
+        settings,
         say=context.console.say,
-        coordinator=arguments.coordinator,
+        coordinator=coordinator_argument(arguments, settings, context.console.say),
         manifest=file_argument(context, arguments.manifest),
         owner_key=file_argument(context, arguments.seedshare_owner_key),
         reach=Reach(limit_s=arguments.timeout),

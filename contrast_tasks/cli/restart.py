@@ -2,6 +2,7 @@
 
 import argparse
 
+from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.report.model import Report
@@ -13,6 +14,7 @@ ACTIONS = ("coordinator",)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    configure_cluster(parser)
     parser.add_argument("names", nargs="*", help="workloads, default: all but the Coordinator")
     parser.add_argument(
         "--wait",
@@ -29,7 +31,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.deploy.apply import run_restart
 
     restarted = run_restart(
-        context.settings(), say=context.console.say, names=arguments.names, wait_s=arguments.wait
+        context.settings(**cluster_flags(arguments)),
+        say=context.console.say,
+        names=arguments.names,
+        wait_s=arguments.wait,
     )
     context.console.say(restart_line(len(restarted), waited=bool(arguments.wait)))
     return Report(command="restart", result={"restarted": restarted})

@@ -4,6 +4,11 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from contrast_tasks.cli.cluster_flags import (
+    cluster_flags,
+    configure_cluster,
+    coordinator_argument,
+)
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import UsageError
@@ -37,6 +42,7 @@ def configure_coordinator(
     parser.add_argument(
         "--timeout", type=seconds, default=180.0, metavar="SECONDS", help="how long to wait for it"
     )
+    configure_cluster(parser)
 
 
 def file_argument(context: Context, value: str | None) -> Path | None:
@@ -52,7 +58,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.transitions import expected_transition, read_signature
     from contrast_tasks.client.verify import FOLDER
 
-    settings = context.settings(is_project=False)
+    settings = context.settings(is_project=False, **cluster_flags(arguments))
     expected = None
     if arguments.atomic:
         expected = expected_transition(settings, arguments.latest_transition, FOLDER)
@@ -62,7 +68,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     result = run_set(
         settings,
         say=context.console.say,
-        coordinator=arguments.coordinator,
+        coordinator=coordinator_argument(arguments, settings, context.console.say),
         manifest=file_argument(context, arguments.manifest),
         owner_key=file_argument(context, arguments.workload_owner_key),
         owner_key_name=arguments.workload_owner_key or "",

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 
+from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import seconds
 from contrast_tasks.errors import ClusterError
@@ -13,6 +14,7 @@ EXAMPLE = "status --wait 30"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    configure_cluster(parser)
     parser.add_argument(
         "--wait",
         type=seconds,
@@ -24,13 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print workload, address, phase, readiness and restarts; exit with 30 if --wait is over before all is ready."""
-    from contrast_tasks.cli.summaries import status_hint, status_line
+    from contrast_tasks.cli.summaries import cluster_lines, status_hint, status_line
     from contrast_tasks.deploy.apply import run_status
     from contrast_tasks.report.hints import command
 
-    result = run_status(context.settings(), wait_s=arguments.wait)
-    if result.text:
-        context.console.data(result.text)
+    result = run_status(context.settings(**cluster_flags(arguments)), wait_s=arguments.wait)
+    for line in cluster_lines(result.on_cluster):
+        context.console.data(f"{line}\n")
+    for changed in result.drift:
+        context.console.say(f"warning: changed on the cluster: {changed}")
+    if result.drift:
+        context.console.say(f"  hint: '{command('deploy --take-over')}' sets it back")
     width = max((len(pod.workload) for pod in result.pods), default=0)
     for pod in result.pods:
         readiness = "ready" if pod.ready else "not ready"
@@ -42,7 +48,9 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")
     if result.behind:
         logs = (
-            "see 'kubectl describe pods'" if result.text else "the logs are in .contrast/local/logs"
+            "see 'kubectl describe pods'"
+            if result.on_cluster
+            else "the logs are in .contrast/local/logs"
         )
         raise ClusterError(result.behind, hint=status_hint(result) or logs)
     if line := status_line(result):

@@ -1,7 +1,8 @@
-"""`stop`: stop the local deployment."""
+"""`stop`: stop the deployment, on this machine or on a cluster."""
 
 import argparse
 
+from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
 from contrast_tasks.report.model import Report
 
@@ -9,14 +10,17 @@ EXAMPLE = "stop"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add nothing; the command has no arguments of its own."""
-    del parser
+    """Add the arguments."""
+    configure_cluster(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="the Coordinator and its history too (clusters only)"
+    )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Stop everything that deploy started."""
     from contrast_tasks.deploy.apply import run_stop
 
-    del arguments
-    stopped = run_stop(context.settings(), say=context.console.say)
+    settings = context.settings(**cluster_flags(arguments))
+    stopped = run_stop(settings, say=context.console.say, everything=arguments.all)
     return Report(command="stop", result={"stopped": stopped})

@@ -1,10 +1,13 @@
 """The closing lines of sign, set, verify, recover, restart and status: one per change, then a summary."""
 
+from collections.abc import Sequence
+
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.sign import SignResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import StatusResult
+from contrast_tasks.deploy.pods_report import PodLine
 from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.report.model import number_of
 
@@ -54,15 +57,28 @@ def restart_line(count: int, *, waited: bool) -> str:
 
 
 def status_line(found: StatusResult) -> str:
-    """Return the summary of status, "" on a cluster, where kubectl's output says it."""
-    if not found.running:
+    """Return the summary of status."""
+    if not found.running and not found.on_cluster:
         return "nothing is running"
-    if not found.pods:
-        return ""
-    total, behind = len(found.pods), sum(not pod.ready for pod in found.pods)
+    ready = [pod.ready for pod in found.pods] + [line.is_ready for line in found.on_cluster]
+    total, behind = len(ready), ready.count(False)
     if not behind:
         return f"all {total} pods are ready"
     return f"{behind} of {total} pods {'is' if behind == 1 else 'are'} not ready"
+
+
+def cluster_lines(pods: Sequence[PodLine]) -> list[str]:
+    """Return a line for each pod on a cluster, and one for each workload without any."""
+    width = max((len(pod.workload) for pod in pods), default=0)
+    lines = []
+    for pod in pods:
+        line = f"{pod.workload:<{width}}  {pod.pod or '-'}  {pod.phase}"
+        if pod.pod:
+            line += "  ready" if pod.is_ready else "  not ready"
+        if pod.restarts:
+            line += f"  {number_of(pod.restarts, 'restart')}"
+        lines.append(f"{line}  {pod.reason}".rstrip())
+    return lines
 
 
 def status_hint(found: StatusResult) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 
+from contrast_tasks.cli.cluster_flags import cluster_flags, coordinator_argument
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.set import configure_coordinator, file_argument
 from contrast_tasks.report.model import Report
@@ -23,11 +24,11 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.verify import FOLDER, run_verify
 
-    settings = context.settings(is_project=False)
+    settings = context.settings(is_project=False, **cluster_flags(arguments))
     result = run_verify(
         settings,
         say=context.console.say,
-        coordinator=arguments.coordinator,
+        coordinator=coordinator_argument(arguments, settings, context.console.say),
         manifest=file_argument(context, arguments.manifest),
         folder=file_argument(context, arguments.folder),
         folder_name=arguments.folder or "",

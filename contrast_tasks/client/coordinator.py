@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from contrast_tasks.client.deployed import coordinator_address
+from contrast_tasks.client.deployed import Given, coordinator_address
 from contrast_tasks.client.session import Session, dial
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.files import norm_path
@@ -71,7 +71,7 @@ class Coordinator:
 
     @classmethod
     def find(
-        cls, settings: Settings, given: str | None, *, say: Callable[[str], None], reach: Reach
+        cls, settings: Settings, given: Given, *, say: Callable[[str], None], reach: Reach
     ) -> Self:
         """Return the Coordinator at HOST:PORT; given None: the local deployment's. Raises ClusterError, UsageError."""
         host, port = coordinator_address(settings, given)

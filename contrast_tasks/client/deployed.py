@@ -1,5 +1,7 @@
 """The local deployment's pods, and the address of a Coordinator."""
 
+from collections.abc import Callable
+
 from contrast_tasks.addresses import USER_API_PORT, host_and_port
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import ClusterError, UsageError
@@ -10,8 +12,11 @@ from contrast_tasks.local.paths import local_paths
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
+Given = str | Callable[[], str] | None
+"""HOST[:PORT] of a user API, or what finds it; None: that of the local deployment."""
 
-def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int]:
+
+def coordinator_address(settings: Settings, given: Given) -> tuple[str, int]:
     """Return host and port of the user API at HOST[:PORT]; given None: of the local deployment's Coordinator.
 
     Raises ClusterError if none runs here, UsageError for a malformed address.
@@ -25,6 +30,8 @@ def coordinator_address(settings: Settings, given: str | None) -> tuple[str, int
         raise ClusterError(
             "no coordinator is deployed here", hint=f"start one with '{command('deploy')}'"
         )
+    if callable(given):
+        given = given()
     address = host_and_port(given, USER_API_PORT)
     if address is None or not address[1]:
         raise UsageError(

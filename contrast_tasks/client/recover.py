@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.deployed import Given
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.seed_shares import (
@@ -51,7 +52,7 @@ def run_recover(
     settings: Settings,
     *,
     say: Callable[[str], None],
-    coordinator: str | None = None,
+    coordinator: Given = None,
     manifest: Path | None = None,
     owner_key: Path | None = None,
     seed_shares: Path | None = None,
@@ -112,7 +113,7 @@ def fetch_shares(
     settings: Settings,
     *,
     say: Callable[[str], None],
-    coordinator: str | None = None,
+    coordinator: Given = None,
     manifest: Path | None = None,
     owner_key: Path | None = None,
     reach: Reach = USUAL_REACH,

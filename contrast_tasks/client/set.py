@@ -21,6 +21,7 @@ from contrast_tasks.client.before_set import (
     signature_hint,
 )
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.deployed import Given
 from contrast_tasks.client.history import (
     certificate_sha256,
     check_certificates,
@@ -65,7 +66,7 @@ def run_set(
     settings: Settings,
     *,
     say: Callable[[str], None],
-    coordinator: str | None = None,
+    coordinator: Given = None,
     manifest: Path | None = None,
     owner_key: Path | None = None,
     owner_key_name: str = "",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.client.attest import history_over_http, is_url
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.deployed import Given
 from contrast_tasks.client.history import (
     MESH_CA_FILE,
     ROOT_CA_FILE,
@@ -56,7 +57,7 @@ def run_verify(
     settings: Settings,
     *,
     say: Callable[[str], None],
-    coordinator: str | None = None,
+    coordinator: Given = None,
     manifest: Path | None = None,
     folder: Path | None = None,
     folder_name: str = "",
@@ -72,7 +73,7 @@ def run_verify(
     """
     given = load_manifest(settings, manifest)
     given.warn_if_simulated(say)
-    if coordinator is not None and is_url(coordinator):
+    if isinstance(coordinator, str) and is_url(coordinator):
         address = coordinator
         history = history_over_http(address, given.manifest, say=say, reach=reach)
     else:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from contrast_tasks.addresses import USER_API_PORT
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.deployed import running_pods
-from contrast_tasks.deploy.classes import refuse_absent_classes
-from contrast_tasks.deploy.cluster import ROLLED_OUT, Kubectl
-from contrast_tasks.deploy.select import select, target
+from contrast_tasks.deploy import on_cluster
+from contrast_tasks.deploy.cluster import ROLLED_OUT, Access, Kubectl
+from contrast_tasks.deploy.pods_report import PodLine
+from contrast_tasks.deploy.select import select
 from contrast_tasks.errors import ClusterError, ContrastError, UsageError
 from contrast_tasks.kube.annotated import (
     Annotated,
-    deployment_places,
-    files_to_create,
     load_annotated,
     refuse_unfit,
 )
@@ -23,6 +22,7 @@ from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
+from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
 Say = Callable[[str], None]
@@ -50,7 +50,7 @@ class DeployResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult:
-    """What runs. pods: on platform local; text: kubectl's output on a cluster.
+    """What runs. pods: on platform local; on_cluster: elsewhere, with drift: what was changed there.
 
     behind: what did not become ready in time. coordinator: the state it reports, "" if it was not asked.
     """
@@ -60,7 +60,8 @@ class StatusResult:
     behind: str = ""
     coordinator: str = ""
     pods: tuple[PodStatus, ...] = ()
-    text: str = ""
+    on_cluster: tuple[PodLine, ...] = ()
+    drift: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +74,8 @@ def run_deploy(
     with_mesh: bool = True,
     fresh: bool = False,
     trial: Tether | None = None,
+    take_over: bool = False,
+    prune: bool = False,
 ) -> DeployResult:
     """Make what runs equal to the annotated YAML; unchanged pods keep running.
 
@@ -80,16 +83,27 @@ def run_deploy(
     stop what runs and delete the Coordinator's history. trial: unless this tether lets go, everything that was started
     ends with it, including the Coordinator's history; None: it keeps running, unless this function raises.
     On platform local a Coordinator in recovery mode is recovered if the owner's share and key are here.
+    For a cluster only: take_over: fields that other tools own; prune: remove objects that are no longer deployed.
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
     Coordinator needs an owner's help, and then everything keeps running.
     """
     if not settings.is_local and (fresh or not with_mesh):
         option = "--fresh" if fresh else "--without-mesh"
         raise UsageError(f"{option} works on platform local only, this is {settings.platform}")
+    if settings.is_local and (take_over or prune):
+        option = "--take-over" if take_over else "--prune"
+        raise UsageError(f"{option} works on clusters only, this is platform local")
     objects = load_annotated(settings)
     refuse_unfit(objects, settings)
     if not settings.is_local:
-        return _deploy_to_cluster(settings, objects, cluster or Kubectl(), say)
+        return _deploy_to_cluster(
+            settings,
+            objects,
+            cluster or kubectl_of(settings, say),
+            say=say,
+            take_over=take_over,
+            prune=prune,
+        )
     from contrast_tasks.deploy.local.start import LocalDeploy
 
     local = LocalDeploy(
@@ -112,23 +126,32 @@ def run_deploy(
 
 
 def _deploy_to_cluster(
-    settings: Settings, objects: Sequence[Annotated], cluster: Kubectl, say: Say
+    settings: Settings,
+    objects: Sequence[Annotated],
+    cluster: Kubectl,
+    *,
+    say: Say,
+    take_over: bool,
+    prune: bool,
 ) -> DeployResult:
-    if reason := refuse_absent_classes(settings, objects, cluster):
-        say(f"the runtime classes of the cluster were not looked up: {reason}")
-    created = files_to_create(objects, settings)
-    if created:
-        files = dict.fromkeys(settings.root / item.where.file for item in objects)
-        applied = [file for file in files if file not in created]
-        changed = [*(cluster.apply(applied) if applied else ()), *cluster.create(created)]
-    else:
-        changed = cluster.apply(deployment_places(settings))
-    for line in changed:
-        say(line)
+    done = on_cluster.deploy(settings, objects, cluster, say=say, take_over=take_over, prune=prune)
+    for what, keys in (
+        ("created", done.created),
+        ("changed", done.changed),
+        ("removed", done.removed),
+    ):
+        for key in keys:
+            say(f"{what} {key}")
+    for key in done.gone:
+        say(f"{key} is no longer in the deployment, and still on the cluster")
+    if done.gone and not prune:
+        say(f"  hint: '{command('deploy --prune')}' removes it")
     return DeployResult(
         platform=settings.platform,
-        started=tuple(changed),
-        unchanged=() if changed else tuple(item.key for item in objects),
+        started=done.created,
+        replaced=done.changed,
+        unchanged=done.unchanged,
+        stopped=done.removed,
     )
 
 
@@ -146,7 +169,9 @@ def run_restart(
     wait_s: how long to wait until they are ready; 0 does not wait.
     """
     if not settings.is_local:
-        return _restart_in_cluster(settings, say, names, wait_s, cluster or Kubectl())
+        return _restart_in_cluster(
+            settings, say, names, wait_s, cluster or kubectl_of(settings, say)
+        )
     client = NodeClient(paths=local_paths(settings.root))
     running = running_pods(settings)
     if names:
@@ -173,19 +198,22 @@ def _restart_in_cluster(
 ) -> tuple[str, ...]:
     workloads = [item for item in load_annotated(settings) if item.is_workload]
     if names:
-        targets = select(names, [(item.key, item.name, target(item)) for item in workloads])
+        chosen = select(names, [(item.key, item.name, item) for item in workloads])
     else:
         others = [item for item in workloads if item.role != ROLE_COORDINATOR]
         for item in others:
             if item.kind not in ROLLED_OUT:
                 say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
-        targets = tuple(target(item) for item in others if item.kind in ROLLED_OUT)
-    restarted = cluster.restart(targets)
+        chosen = tuple(item for item in others if item.kind in ROLLED_OUT)
+    restarted = on_cluster.restart(chosen, cluster, wait_s=wait_s)
     for name in restarted:
         say(f"restarted {name}")
-    if wait_s:
-        cluster.wait(targets, timeout_s=wait_s)
     return restarted
+
+
+def kubectl_of(settings: Settings, say: Say) -> Kubectl:
+    """Return the cluster that the settings name; say: receives warnings of its API server."""
+    return Kubectl(Access.of(settings), say=say)
 
 
 def run_status(
@@ -193,7 +221,9 @@ def run_status(
 ) -> StatusResult:
     """Return what runs; wait_s: how long to wait until every pod is ready."""
     if not settings.is_local:
-        return _status_of_cluster(settings, wait_s, cluster or Kubectl())
+        return _status_of_cluster(
+            settings, wait_s, cluster or kubectl_of(settings, lambda _line: None)
+        )
     client = NodeClient(paths=local_paths(settings.root))
     behind = ""
     try:
@@ -214,15 +244,14 @@ def run_status(
 
 
 def _status_of_cluster(settings: Settings, wait_s: float, cluster: Kubectl) -> StatusResult:
-    behind = ""
-    if wait_s:
-        targets = [target(item) for item in load_annotated(settings) if item.is_workload]
-        try:
-            cluster.wait(targets, timeout_s=wait_s)
-        except ClusterError as err:
-            behind = str(err)
-    text = cluster.status()
-    return StatusResult(platform=settings.platform, running=bool(text), behind=behind, text=text)
+    found = on_cluster.status(load_annotated(settings), cluster, wait_s=wait_s)
+    return StatusResult(
+        platform=settings.platform,
+        running=any(line.pod for line in found.lines),
+        behind=found.behind,
+        on_cluster=found.lines,
+        drift=found.drift,
+    )
 
 
 def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodStatus, ...]]:
@@ -250,15 +279,22 @@ def _wait_until_ready(client: NodeClient, wait_s: float) -> str:
     return ""
 
 
-def run_stop(settings: Settings, *, say: Say) -> bool:
-    """Stop the local deployment; return False if none was running. Raises ClusterError on a cluster."""
+def run_stop(
+    settings: Settings, *, say: Say, everything: bool = False, cluster: Kubectl | None = None
+) -> bool:
+    """Stop the deployment; return False if nothing was deployed. everything: the Coordinator's history on a cluster too."""
     if not settings.is_local:
-        raise ClusterError(
-            "stop works on platform local only",
-            hint=f"use kubectl delete -f {settings.build_dir}/deployment",
+        stopped = on_cluster.stop(
+            settings, cluster or kubectl_of(settings, say), say=say, everything=everything
         )
-    claims = _claims_to_delete(settings)
-    stopped = NodeClient(paths=local_paths(settings.root)).shutdown(claims=claims)
+    elif everything:
+        raise UsageError(
+            "--all works on clusters only, this is platform local",
+            hint=f"'{command('deploy --fresh')}' begins a new history",
+        )
+    else:
+        claims = _claims_to_delete(settings)
+        stopped = NodeClient(paths=local_paths(settings.root)).shutdown(claims=claims)
     say("stopped" if stopped else "nothing was running")
     return stopped
 

@@ -1,17 +1,20 @@
-"""What deploy, restart and status need of a Kubernetes cluster, done by the user's own kubectl.
+"""What deploy, restart, status and stop need of a Kubernetes cluster, done by the user's own kubectl.
 
 With kubectl every authentication plugin works. Server-side apply leaves fields of other controllers alone, and applying
 the same objects again changes nothing.
 """
 
+import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.settings.model import Settings
 
 FIELD_MANAGER = "contrast-tasks"
 ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
@@ -19,16 +22,89 @@ _TIMEOUT_S = 300
 _LOOK_S = 5
 # A line of kubectl's log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
 _LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")
+_WARNING = "Warning: "
 _WAITS = re.compile(r"--timeout=(\d+)s")
 _CONFLICT = re.compile(r"Apply failed with \d+ conflict")
+# Files of a list cannot be told apart in kubectl's messages, and the objects' names stand there anyway.
+_STDIN = re.compile(r' ?"?STDIN"?:?')
+
+Object = Mapping[str, Any]
 
 
-Target = tuple[str, str, str]
-"""Kind, namespace as written ("": that of the kubectl context) and name of a workload."""
+class Id(NamedTuple):
+    """An object's place: API version, kind, namespace ("" if it has none), name."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Return `Kind/name`, with the namespace before it."""
+        return (
+            f"{self.namespace}/{self.kind}/{self.name}"
+            if self.namespace
+            else f"{self.kind}/{self.name}"
+        )
+
+    def render(self) -> dict[str, Any]:
+        """Return an object that names no more than this."""
+        place = {"namespace": self.namespace} if self.namespace else {}
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": {"name": self.name, **place},
+        }
 
 
-def run_kubectl(arguments: Sequence[str]) -> str:
-    """Run kubectl and return its output. Raises ClusterError with its error output if it fails."""
+class Access(NamedTuple):
+    """Which cluster is meant; "" leaves it to kubectl's configuration."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Access":
+        """Return what the settings say."""
+        cluster = settings.cluster
+        kubeconfig = str(settings.root / cluster.kubeconfig) if cluster.kubeconfig else ""
+        return cls(kubeconfig, cluster.context or "", cluster.namespace or "")
+
+    def words(self) -> list[str]:
+        """Return kubectl's options."""
+        given = zip(("--kubeconfig", "--context", "--namespace"), self, strict=True)
+        return [f"{option}={value}" for option, value in given if value]
+
+
+class Target(NamedTuple):
+    """Where kubectl goes: the context's name, the API server's address, and the namespace of objects that name none."""
+
+    context: str
+    server: str
+    namespace: str
+
+
+class Said(NamedTuple):
+    """What kubectl printed, and the API server's warnings."""
+
+    text: str
+    warnings: tuple[str, ...] = ()
+
+
+Run = Callable[[Sequence[str], str], Said]
+"""Runs kubectl with these arguments and this input. Raises ClusterError with its error output if it fails."""
+
+
+class KubectlFailed(ClusterError):
+    """kubectl ended with an error; `text` is what it printed before."""
+
+    text = ""
+
+
+def run_kubectl(arguments: Sequence[str], content: str = "") -> Said:
+    """Run kubectl and return its output. Raises ClusterError, KubectlFailed with its error output if it fails."""
     limit_s = _TIMEOUT_S + sum(int(found[1]) for found in map(_WAITS.fullmatch, arguments) if found)
     try:
         done = subprocess.run(
@@ -38,7 +114,7 @@ def run_kubectl(arguments: Sequence[str]) -> str:
             errors="replace",
             check=False,
             timeout=limit_s,
-            stdin=subprocess.DEVNULL,
+            input=content,
         )
     except FileNotFoundError as err:
         raise ClusterError(
@@ -47,86 +123,183 @@ def run_kubectl(arguments: Sequence[str]) -> str:
     except OSError as err:
         raise ClusterError(f"kubectl cannot be run: {(err.strerror or '').lower()}") from err
     except subprocess.TimeoutExpired as err:
-        raise ClusterError(f"kubectl {arguments[0]} did not end within {limit_s} s") from err
+        raise ClusterError(f"kubectl {_verb(arguments)} did not end within {limit_s} s") from err
+    lines = done.stderr.strip().splitlines()
     if done.returncode != 0:
-        raise _refused(arguments, done.stderr)
-    return done.stdout
+        failed = _refused(arguments, lines)
+        failed.text = done.stdout
+        raise failed
+    warnings = (line.removeprefix(_WARNING) for line in lines if line.startswith(_WARNING))
+    return Said(done.stdout, tuple(dict.fromkeys(warnings)))
 
 
-def _refused(arguments: Sequence[str], stderr: str) -> ClusterError:
-    lines = stderr.strip().splitlines()
-    message = "\n".join([line for line in lines if not _LOG_LINE.match(line)] or lines)
+def _verb(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), "")
+
+
+def _refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
+    told = [line for line in lines if not _LOG_LINE.match(line) and not line.startswith(_WARNING)]
+    message = _STDIN.sub("", "\n".join(told or lines))
     hint = ""
     if _CONFLICT.search(message):
         # For example after `kubectl apply` of the same objects without --server-side.
-        forced = " ".join(["kubectl", *arguments, "--force-conflicts"])
-        hint = f"another tool owns these fields; take them over with '{forced}'"
-    return ClusterError(f"kubectl {arguments[0]} failed: {message or 'it said nothing'}", hint=hint)
+        hint = "another tool owns these fields; deploy --take-over sets them all the same"
+    verb = _verb(arguments)
+    return KubectlFailed(f"kubectl {verb} failed: {message or 'it said nothing'}", hint=hint)
 
 
 class Kubectl:
-    """The cluster of the current kubectl context."""
+    """The cluster that an Access means. say: receives the API server's warnings, each once."""
 
     def __init__(
         self,
-        run: Callable[[Sequence[str]], str] = run_kubectl,
+        access: Access = Access(),  # noqa: B008  # a tuple never changes
+        *,
+        run: Run = run_kubectl,
         clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
+        self._access = access
         self._run = run
         self._clock = clock
+        self._say = say
+        self._warned: set[str] = set()
 
-    def create(self, files: Sequence[Path]) -> list[str]:
-        """Create the objects of files, whose names the API server completes; return a line for each."""
-        words = [word for file in files for word in ("-f", str(file))]
-        return self._run(["create", f"--field-manager={FIELD_MANAGER}", *words]).splitlines()
+    def target(self) -> Target:
+        """Return where everything goes; raises ClusterError if kubectl has no such context."""
+        found = self._json("config", "view", "--minify", "--output=json")
+        try:
+            context = found.at("contexts").items()[0]
+            namespace = context.at("context").filled("namespace")
+            server = found.at("clusters").items()[0].at("cluster").at("server").text()
+        except (DecodeError, IndexError) as err:
+            raise ClusterError(
+                "kubectl's configuration names no cluster",
+                hint="choose a context with 'kubectl config use-context', or --context",
+            ) from err
+        own = namespace.text() if namespace is not None else "default"
+        return Target(context.at("name").text(), server, self._access.namespace or own)
 
-    def apply(self, places: Sequence[Path]) -> list[str]:
-        """Apply files, and all below folders, server-side; return a line for each changed object."""
-        arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}"]
-        files = [word for place in places for word in ("-f", str(place))]
-        output = self._run([*arguments, "--recursive", *files])
-        return [line for line in output.splitlines() if line and not line.endswith(" unchanged")]
+    def get(self, wanted: Sequence[Id]) -> dict[Id, Json]:
+        """Return those objects that exist."""
+        if not wanted:
+            return {}
+        arguments = ("get", "--ignore-not-found", "--output=json", "--filename=-")
+        text = self._ask([*arguments], _stream([each.render() for each in wanted]))
+        return {id_of(item): item for item in _items(text)} if text.strip() else {}
 
-    def restart(self, workloads: Sequence[Target]) -> tuple[str, ...]:
-        """Restart workloads by new rollouts, and return their names.
+    def all_of(self, kind: str, namespace: str) -> list[Json]:
+        """Return all objects of a kind in a namespace; "": in the access's."""
+        place = [f"--namespace={namespace}"] if namespace else []
+        return _items(self._ask(["get", kind, *place, "--output=json"]))
 
-        Raises ClusterError before any restart if one of them has no rollouts, as bare pods and jobs.
+    def apply(
+        self, objects: Sequence[Object], *, take_over: bool = False, is_trial: bool = False
+    ) -> None:
+        """Apply objects server-side, in their order. take_over: also fields of others. is_trial: store nothing.
+
+        Raises KubectlFailed; what stands before the refused object is applied then, and often what stands behind it.
         """
-        for kind, _, name in workloads:
-            if kind not in ROLLED_OUT:
-                raise ClusterError(
-                    f"{kind}/{name} cannot be restarted in place",
-                    hint="delete it, then deploy again",
-                )
-        for workload in workloads:
-            self._run(["rollout", "restart", *_named(workload)])
-        return tuple(name for _, _, name in workloads)
+        arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--filename=-"]
+        if take_over:
+            arguments.append("--force-conflicts")
+        if is_trial:
+            arguments.append("--dry-run=server")
+        if objects:
+            self._ask(arguments, _stream(objects))
 
-    def wait(self, workloads: Sequence[Target], *, timeout_s: float) -> None:
-        """Return when all workloads with rollouts are rolled out. Raises ClusterError if that takes longer."""
+    def create(self, objects: Sequence[Object]) -> list[str]:
+        """Create objects whose names the API server completes; return a line for each."""
+        if not objects:
+            return []
+        arguments = ["create", f"--field-manager={FIELD_MANAGER}", "--filename=-"]
+        return self._ask(arguments, _stream(objects)).splitlines()
+
+    def delete(self, gone: Sequence[Id]) -> None:
+        """Delete objects, those that do not exist any more too, without waiting for their end."""
+        arguments = ["delete", "--ignore-not-found", "--wait=false", "--filename=-"]
+        if gone:
+            self._ask(arguments, _stream([each.render() for each in gone]))
+
+    def restart(self, workloads: Sequence[Id]) -> None:
+        """Restart workloads by new rollouts. Raises ClusterError before any restart if one of them is absent."""
+        live = self.get(workloads)
+        if absent := [each.key for each in workloads if each not in live]:
+            raise ClusterError(
+                f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not on the cluster, nothing was restarted",
+                hint="deploy first",
+            )
+        for workload in workloads:
+            self._ask(["rollout", "restart", *_named(workload)])
+
+    def wait(self, workloads: Sequence[Id], *, timeout_s: float) -> None:
+        """Return when all workloads with rollouts are rolled out. Raises ClusterError naming the one that takes longer."""
         end = self._clock() + timeout_s
         for workload in workloads:
-            if workload[0] in ROLLED_OUT:
+            if workload.kind in ROLLED_OUT:
                 left_s = max(1, round(end - self._clock()))
-                self._run(["rollout", "status", f"--timeout={left_s}s", *_named(workload)])
+                try:
+                    self._ask(["rollout", "status", f"--timeout={left_s}s", *_named(workload)])
+                except KubectlFailed as err:
+                    raise ClusterError(
+                        f"{workload.key} is not rolled out: {err}", hint=err.hint
+                    ) from err
 
     def runtime_classes(self) -> frozenset[str]:
         """Return the names of the cluster's runtime classes; raises ClusterError if they cannot be read."""
         limit = f"--request-timeout={_LOOK_S}s"
-        output = self._run(["get", "runtimeclasses", "--output=name", limit])
+        output = self._ask(["get", "runtimeclasses", "--output=name", limit])
         return frozenset(line.rpartition("/")[2] for line in output.split())
 
-    def logs(self, workload: Target, *, container: str, lines: int) -> str:
+    def logs(self, workload: Id, *, container: str, lines: int) -> str:
         """Return what the pods of a workload wrote last, each line with where it comes from."""
         which = ["--container", container] if container else ["--all-containers"]
-        return self._run(["logs", "--prefix", f"--tail={lines}", *which, *_named(workload)])
+        return self._ask(["logs", "--prefix", f"--tail={lines}", *which, *_named(workload)])
 
-    def status(self) -> str:
-        """Return the output of `kubectl get pods`."""
-        return self._run(["get", "pods", "-o", "wide"])
+    def _ask(self, arguments: Sequence[str], content: str = "") -> str:
+        said = self._run([*self._access.words(), *arguments], content)
+        for warning in said.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._say(f"warning of the API server: {warning}")
+        return said.text
+
+    def _json(self, *arguments: str) -> Json:
+        try:
+            return parse_json(self._ask(arguments))
+        except DecodeError as err:
+            raise ClusterError(f"kubectl {_verb(arguments)} printed no JSON") from err
 
 
-def _named(workload: Target) -> list[str]:
-    kind, namespace, name = workload
-    place = ["-n", namespace] if namespace else []
-    return [*place, f"{kind.lower()}/{name}"]
+def id_of(item: Json) -> Id:
+    """Return an object's place. Raises ClusterError if it is malformed."""
+    try:
+        metadata = item.at("metadata")
+        namespace = metadata.filled("namespace")
+        return Id(
+            item.at("apiVersion").text(),
+            item.at("kind").text(),
+            "" if namespace is None else namespace.text(),
+            metadata.at("name").text(),
+        )
+    except DecodeError as err:
+        raise ClusterError(f"the cluster has a malformed object: {err}") from err
+
+
+def _items(text: str) -> list[Json]:
+    try:
+        found = parse_json(text)
+        return found.at("items").items() if found.at("kind").text() == "List" else [found]
+    except DecodeError as err:
+        raise ClusterError("kubectl get printed no objects") from err
+
+
+def _stream(objects: Sequence[Object]) -> str:
+    # A List would be validated as an object of its own, whose kind no API server has; a stream that begins with a brace is JSON,
+    # which older releases of kubectl cannot part.
+    return "".join(f"---\n{json.dumps(each)}\n" for each in objects)
+
+
+def _named(workload: Id) -> list[str]:
+    place = [f"--namespace={workload.namespace}"] if workload.namespace else []
+    return [*place, f"{workload.kind.lower()}/{workload.name}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contrast_tasks.client.deployed import running_pods
-from contrast_tasks.deploy.cluster import Kubectl
+from contrast_tasks.deploy.cluster import Access, Kubectl
 from contrast_tasks.deploy.select import select, target
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import load_annotated
@@ -43,7 +43,7 @@ def read_logs(
         workloads = [item for item in load_annotated(settings) if item.is_workload]
         deployed = [(item.key, item.name, target(item)) for item in workloads]
         wanted = select(names, deployed) if names else [each for _, _, each in deployed]
-        kubectl = cluster or Kubectl()
+        kubectl = cluster or Kubectl(Access.of(settings))
         found = [kubectl.logs(each, container=container, lines=lines) for each in wanted]
         return (), "".join(found)
     paths = local_paths(settings.root)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from contrast_tasks.deploy.cluster import Target
+from contrast_tasks.deploy.cluster import Id
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
 
@@ -32,6 +32,9 @@ def select(
     return tuple(dict.fromkeys(selected))
 
 
-def target(item: Annotated) -> Target:
-    """Return how kubectl names a workload."""
-    return item.kind, str(item.obj["metadata"].get("namespace") or ""), item.name
+def target(item: Annotated) -> Id:
+    """Return an object's place, with the namespace as written: "" is the one that kubectl's configuration names."""
+    metadata = item.obj["metadata"]
+    return Id(
+        str(item.obj["apiVersion"]), item.kind, str(metadata.get("namespace") or ""), item.name
+    )

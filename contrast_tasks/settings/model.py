@@ -25,6 +25,7 @@ from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
 from contrast_tasks.releases.choose import default_for, row_of
 from contrast_tasks.releases.table import LOCAL, RELEASES, Channel, Release
+from contrast_tasks.settings.cluster import ClusterSettings
 from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.guest_pulls import GuestPullSettings
 from contrast_tasks.settings.values import (
@@ -252,6 +253,7 @@ class Settings(Record):
         default="https://deb.debian.org/{archive}",
     )
     components: ComponentSettings = member(ComponentSettings, "", default=ComponentSettings())
+    cluster: ClusterSettings = member(ClusterSettings, "", default=ClusterSettings())
     guest_pulls: GuestPullSettings = member(
         GuestPullSettings, "", name="guest_pulls", default=GuestPullSettings()
     )

@@ -10,7 +10,7 @@ from contrast_tasks.api import meshapi_pb2, userapi_pb2
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["userapi", "meshapi"])
+@pytest.mark.parametrize("name", ["userapi", "meshapi", "ext"])
 def test_generating_again_gives_the_committed_bytes(name: str, tmp_path: Path) -> None:
     proto = f"contrast_tasks/api/{name}.proto"
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}"]
@@ -47,8 +47,16 @@ def test_field_numbers_are_those_of_the_wire_protocol() -> None:
         "RootCA": 3,
         "MeshCA": 4,
         "LatestTransition": 5,
+        "LostManifests": 100,
+        "LostPolicies": 101,
+        "LostBefore": 102,
     }
-    assert numbers(userapi_pb2.RecoverRequest) == {"Seed": 1, "Salt": 2, "Force": 3}
+    assert numbers(userapi_pb2.RecoverRequest) == {
+        "Seed": 1,
+        "Salt": 2,
+        "Force": 3,
+        "KnownTransition": 100,
+    }
     assert numbers(meshapi_pb2.NewMeshCertResponse) == {
         "MeshCACert": 1,
         "CertChain": 2,
@@ -60,6 +68,7 @@ def test_field_numbers_are_those_of_the_wire_protocol() -> None:
         "Salt": 2,
         "MeshCAKey": 3,
         "LatestManifest": 4,
+        "TransitionHash": 100,
     }
 
 
@@ -72,7 +81,7 @@ def test_a_request_has_the_known_bytes_on_the_wire() -> None:
 def test_members_of_an_answer_that_are_not_known_are_ignored() -> None:
     answer = userapi_pb2.GetManifestsResponse(Manifests=[b"{}"], RootCA=b"pem")
 
-    later = answer.SerializeToString() + b"\x32\x02\x08\x01\xa2\x06\x01x"
+    later = answer.SerializeToString() + b"\x32\x02\x08\x01\xc2\x3e\x01x"
 
     read = userapi_pb2.GetManifestsResponse.FromString(later)
     assert (list(read.Manifests), read.RootCA) == ([b"{}"], b"pem")

@@ -11,6 +11,7 @@ from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import DeployResult, StatusResult
+from contrast_tasks.deploy.pods_report import PodLine
 from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.schema import validate
@@ -265,12 +266,31 @@ def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> 
     _replace(
         monkeypatch,
         "deploy.apply.run_status",
-        StatusResult(platform="k", running=True, text="web 1/1\n"),
+        StatusResult(
+            platform="k",
+            running=True,
+            on_cluster=(
+                PodLine(
+                    "shop/Deployment/web", "web-1", "Running", is_ready=True, restarts=2, reason=""
+                ),
+                PodLine("Job/once", "", "no pod", is_ready=False, restarts=0, reason="Quota: no"),
+            ),
+            drift=("Deployment/web: spec.x: deployed 1, found 2",),
+        ),
     )
 
     shown = terminal.run("status")
 
-    assert (shown.code, shown.out, shown.err) == (0, "web 1/1\n", "")
+    assert shown.code == 0
+    assert shown.out == (
+        "shop/Deployment/web  web-1  Running  ready  2 restarts\n"
+        "Job/once             -  no pod  Quota: no\n"
+    )
+    assert shown.err.splitlines() == [
+        "warning: changed on the cluster: Deployment/web: spec.x: deployed 1, found 2",
+        "  hint: 'contrast-tasks deploy --take-over' sets it back",
+        "1 of 2 pods is not ready",
+    ]
 
 
 WEB = PodStatus(

@@ -9,6 +9,7 @@ from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
 from contrast_tasks.deploy.apply import StatusResult
+from contrast_tasks.deploy.pods_report import PodLine
 from contrast_tasks.local.messages import PodStatus
 
 IN_FORCE = "manifest aaaaaaaaaaaa is in force"
@@ -16,6 +17,8 @@ ROTATED = (
     "the mesh CA was rotated, workloads have certificates of the old one until "
     "'contrast-tasks restart'"
 )
+
+POD = PodLine("Deployment/web", "web-1", "Pending", is_ready=False, restarts=0, reason="")
 
 
 def was_set(generation: int, *files: str) -> SetResult:
@@ -116,7 +119,10 @@ def pod(name: str, *, ready: bool) -> PodStatus:
     ("found", "line"),
     [
         (StatusResult(platform="local", running=False), "nothing is running"),
-        (StatusResult(platform="k3s-qemu-snp", running=True, text="NAME"), ""),
+        (
+            StatusResult(platform="k3s-qemu-snp", running=True, on_cluster=(POD,)),
+            "1 of 1 pods is not ready",
+        ),
         (
             StatusResult(platform="local", running=True, pods=(pod("web", ready=True),)),
             "all 1 pods are ready",

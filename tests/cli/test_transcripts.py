@@ -22,7 +22,7 @@ PLATFORMS = (
     " metal-qemu-snp, metal-qemu-snp-gpu, metal-qemu-tdx, metal-qemu-tdx-gpu"
 )
 TOP_KEYS = (
-    "platform, sources, runtime, build_dir, manifest, lock, output, defaults, local, images, components, guest_pulls, coordinator, owners,"
+    "platform, sources, runtime, build_dir, manifest, lock, output, defaults, local, images, components, cluster, guest_pulls, coordinator, owners,"
     " reference_values, endorsements, workloads"
 )
 ANNOTATIONS = "contrast.edgeless.systems/"

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -402,9 +404,37 @@ def test_a_key_that_cannot_be_used_is_named(
     assert str(caught.value.where) == "seedshare-owner.pem"
 
 
-def test_a_second_coordinator_on_the_same_history_is_recovered_by_force_only(
+def test_a_second_coordinator_on_the_same_history_is_recovered_by_the_first(
     project: Project, processor: Path
 ) -> None:
+    class Helped(logging.Handler):
+        """Notices when a peer has helped."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == "Recovered from a peer":
+                helped.set()
+
+    helped = threading.Event()
+    handler = Helped()
+    log = logging.getLogger("coordinator.peers")
+    log.addHandler(handler)
+    with ExitStack() as stack:
+        stack.callback(log.removeHandler, handler)
+        first = stack.enter_context(running_coordinator(project, processor=processor))
+        done = run_set(project.settings, say=quiet, coordinator=first)
+        with running_coordinator(project, processor=processor) as second:
+            assert helped.wait(20)
+            with pytest.raises(UsageError, match="is not in recovery mode"):
+                run_recover(project.settings, say=quiet, coordinator=second)
+            found = run_verify(project.settings, say=quiet, coordinator=second)
+
+    assert found.manifest_sha256 == done.manifest_sha256
+
+
+def test_a_coordinator_that_its_peers_cannot_help_is_recovered_by_force_only(
+    project: Project, processor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.peers.PeerRecovery.attempt", lambda _self: False)
     with running_coordinator(project, processor=processor) as first:
         done = run_set(project.settings, say=quiet, coordinator=first)
         with running_coordinator(project, processor=processor) as second:

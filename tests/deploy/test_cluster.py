@@ -1,13 +1,14 @@
 """Deploy, restart and status on a cluster: what is asked of kubectl, and what is refused."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.deploy.apply import run_deploy, run_restart, run_status, run_stop
-from contrast_tasks.deploy.cluster import Kubectl, run_kubectl
+from contrast_tasks.deploy.apply import run_deploy, run_restart, run_stop
+from contrast_tasks.deploy.cluster import Access, Id, Kubectl, Said, run_kubectl
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
@@ -15,29 +16,28 @@ from tests.fakes.deployment import Project
 
 
 class FakeKubectl:
-    """Remembers what it was asked and prints what the test wants.
+    """Remembers what it was asked, but for where it goes and the runtime classes that it has."""
 
-    classes: the cluster's runtime classes, which are not counted as asked for; an error is raised.
-    """
-
-    def __init__(
-        self, output: str = "", classes: Sequence[str] | ClusterError = ("contrast-cc",)
-    ) -> None:
+    def __init__(self, classes: Sequence[str] = ("contrast-cc",)) -> None:
         self.asked: list[Sequence[str]] = []
-        self.output = output
         self.classes = classes
 
-    def __call__(self, arguments: Sequence[str]) -> str:
-        if list(arguments) == LOOK:
-            if isinstance(self.classes, ClusterError):
-                raise self.classes
-            return "".join(f"runtimeclass.node.k8s.io/{name}\n" for name in self.classes)
+    def __call__(self, arguments: Sequence[str], _content: str) -> Said:
+        match arguments[:2]:
+            case ["config", "view"]:
+                return Said(CONFIG)
+            case ["get", "runtimeclasses"]:
+                return Said("".join(f"runtimeclass.node.k8s.io/{each}\n" for each in self.classes))
         self.asked.append(list(arguments))
-        return self.output
+        return Said("")
 
 
-LOOK = ["get", "runtimeclasses", "--output=name", "--request-timeout=5s"]
-JOB = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
+CONFIG = json.dumps(
+    {
+        "contexts": [{"name": "there", "context": {}}],
+        "clusters": [{"name": "there", "cluster": {"server": "https://192.0.2.1"}}],
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +58,12 @@ def quiet(_line: str) -> None:
     pass
 
 
-def test_the_annotated_yaml_is_applied_server_side(project: Project) -> None:
-    kubectl = FakeKubectl("deployment.apps/web serverside-applied\nservice/web unchanged\n")
-
-    done = run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
-
-    folder = str(project.root / "build" / "deployment")
-    assert kubectl.asked == [
-        [
-            *("apply", "--server-side", "--field-manager=contrast-tasks", "--recursive"),
-            *("-f", folder),
-        ]
-    ]
-    assert done.started == ("deployment.apps/web serverside-applied",)
-
-
 def test_a_pod_without_policy_is_refused_and_nothing_applied(project: Project) -> None:
     project.write_workload("web", "Deployment", None)
     kubectl = FakeKubectl()
 
     with pytest.raises(UsageError, match=r"Deployment/web has no annotation") as caught:
-        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(run=kubectl))
 
     assert str(caught.value.where) == "build/deployment/web.yml:1"
     assert kubectl.asked == []
@@ -93,7 +78,7 @@ def test_what_only_this_machine_can_do_is_refused_and_nothing_applied(
     kubectl = FakeKubectl()
 
     with pytest.raises(UsageError, match=f"{name} works on platform local only"):
-        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl), **options)  # type: ignore[arg-type]  # a table of options
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(run=kubectl), **options)  # type: ignore[arg-type]  # a table of options
 
     assert kubectl.asked == []
 
@@ -114,45 +99,11 @@ def test_a_runtime_class_that_the_cluster_lacks_is_refused_and_nothing_applied(
     kubectl = FakeKubectl(classes=classes)
 
     with pytest.raises(ClusterError, match="has no runtime class contrast-cc, so") as caught:
-        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
+        run_deploy(settings(project), say=quiet, cluster=Kubectl(run=kubectl))
 
     assert there in str(caught.value)
     assert "install the runtime" in caught.value.hint
     assert kubectl.asked == []
-
-
-def test_who_may_not_read_runtime_classes_may_deploy_and_is_told(project: Project) -> None:
-    forbidden = ClusterError("kubectl get failed: runtimeclasses is forbidden")
-    said: list[str] = []
-
-    run_deploy(settings(project), say=said.append, cluster=Kubectl(FakeKubectl(classes=forbidden)))
-
-    assert said == [
-        "the runtime classes of the cluster were not looked up: kubectl get failed: runtimeclasses is forbidden"
-    ]
-
-
-def test_restart_rolls_every_workload_but_the_coordinator(project: Project) -> None:
-    kubectl = FakeKubectl()
-
-    done = run_restart(settings(project), say=quiet, cluster=Kubectl(kubectl))
-
-    assert kubectl.asked == [
-        ["rollout", "restart", "deployment/web"],
-        ["rollout", "status", "--timeout=60s", "deployment/web"],
-    ]
-    assert done == ("web",)
-
-
-def test_a_written_namespace_is_named_and_none_is_the_one_of_the_context() -> None:
-    kubectl = FakeKubectl()
-
-    Kubectl(kubectl).restart([("Deployment", "shop", "web"), ("StatefulSet", "", "db")])
-
-    assert kubectl.asked == [
-        ["rollout", "restart", "-n", "shop", "deployment/web"],
-        ["rollout", "restart", "statefulset/db"],
-    ]
 
 
 def test_restart_refuses_an_unknown_name_and_restarts_nothing(project: Project) -> None:
@@ -161,60 +112,67 @@ def test_restart_refuses_an_unknown_name_and_restarts_nothing(project: Project) 
     with pytest.raises(
         ClusterError, match=r"no workload wep is deployed, there are: Deployment/web"
     ):
-        run_restart(settings(project), say=quiet, names=["web", "wep"], cluster=Kubectl(kubectl))
+        run_restart(
+            settings(project), say=quiet, names=["web", "wep"], cluster=Kubectl(run=kubectl)
+        )
 
     assert kubectl.asked == []
 
 
-def test_what_has_no_rollout_is_told_and_left_out(project: Project) -> None:
-    project.write_workload("debug", "ReplicaSet", b"package agent_policy\n")
-    kubectl, said = FakeKubectl(), list[str]()
-
-    done = run_restart(settings(project), say=said.append, wait_s=0, cluster=Kubectl(kubectl))
-
-    assert done == ("web",)
-    assert said[0] == "ReplicaSet/debug cannot be restarted in place: delete it, then deploy again"
-
-
 def test_waiting_shares_its_time_among_the_workloads() -> None:
     kubectl, instants = FakeKubectl(), iter([0.0, 4.0, 30.0])
+    ids = [Id("apps/v1", "Deployment", "shop", "a"), Id("batch/v1", "Job", "", "once")]
 
-    Kubectl(kubectl, clock=lambda: next(instants)).wait(
-        [("Deployment", "", "a"), ("Job", "", "once"), ("Deployment", "", "b")], timeout_s=10
+    Kubectl(run=kubectl, clock=lambda: next(instants)).wait(
+        [*ids, Id("apps/v1", "Deployment", "", "b")], timeout_s=10
     )
 
     assert kubectl.asked == [
-        ["rollout", "status", "--timeout=6s", "deployment/a"],
+        ["rollout", "status", "--timeout=6s", "--namespace=shop", "deployment/a"],
         ["rollout", "status", "--timeout=1s", "deployment/b"],
     ]
 
 
-def test_status_that_waited_in_vain_on_a_cluster_says_for_what(project: Project) -> None:
-    def refuses(arguments: Sequence[str]) -> str:
-        if arguments[0] == "rollout":
-            raise ClusterError("kubectl rollout failed: timed out waiting for the condition")
-        return "NAME  READY\n"
+def test_the_cluster_that_is_meant_is_named_to_kubectl() -> None:
+    kubectl = FakeKubectl()
 
-    found = run_status(settings(project), wait_s=1, cluster=Kubectl(refuses))
+    Kubectl(Access("config", "there", "shop"), run=kubectl).delete([Id("v1", "Service", "", "web")])
 
-    assert found.text == "NAME  READY\n"
-    assert found.behind == "kubectl rollout failed: timed out waiting for the condition"
+    options = ["--kubeconfig=config", "--context=there", "--namespace=shop"]
+    assert kubectl.asked[0][:4] == [*options, "delete"]
 
 
-def test_a_bare_pod_cannot_be_restarted() -> None:
-    with pytest.raises(ClusterError, match="Pod/debug cannot be restarted in place"):
-        Kubectl(FakeKubectl()).restart([("Pod", "", "debug")])
+def test_a_configuration_without_a_cluster_is_said() -> None:
+    with pytest.raises(ClusterError, match="names no cluster") as caught:
+        Kubectl(run=lambda _arguments, _content: Said('{"contexts": null}')).target()
+
+    assert "--context" in caught.value.hint
 
 
-def test_status_is_the_clusters_own_text(project: Project) -> None:
-    found = run_status(settings(project), cluster=Kubectl(FakeKubectl("NAME  READY\n")))
+@pytest.mark.parametrize("option", ["take_over", "prune"])
+def test_what_only_a_cluster_can_do_is_refused_on_this_machine(
+    project: Project, option: str
+) -> None:
+    with pytest.raises(UsageError, match="works on clusters only"):
+        run_deploy(project.settings, say=quiet, **{option: True})  # type: ignore[arg-type]  # a table of options
+    with pytest.raises(UsageError, match="--all works on clusters only"):
+        run_stop(project.settings, say=quiet, everything=True)
 
-    assert found.text == "NAME  READY\n"
 
+def test_warnings_of_the_api_server_are_told_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "kubectl"
+    fake.write_text("#!/bin/sh\necho 'Warning: unknown field \"spec.x\"' >&2\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    said: list[str] = []
+    cluster = Kubectl(say=said.append)
 
-def test_stop_is_for_the_local_platform(project: Project) -> None:
-    with pytest.raises(ClusterError, match="stop works on platform local only"):
-        run_stop(settings(project), say=quiet)
+    for _ in range(2):
+        cluster.delete([Id("v1", "Service", "", "web")])
+
+    assert said == ['warning of the API server: unknown field "spec.x"']
 
 
 def test_an_absent_kubectl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +202,7 @@ def test_words_of_kubectl_that_are_not_utf_8_are_quoted_too(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
 
-    assert run_kubectl(["get", "pods"]) == "pod \ufffd"
+    assert run_kubectl(["get", "pods"]).text == "pod \ufffd"
 
 
 def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -277,8 +235,7 @@ def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: 
             "error: Apply failed with 1 conflict: conflict with kubectl-client-side-apply",
             "kubectl apply failed: error: Apply failed with 1 conflict: conflict with"
             " kubectl-client-side-apply",
-            "another tool owns these fields; take them over with"
-            " 'kubectl apply -f build --force-conflicts'",
+            "another tool owns these fields; deploy --take-over sets them all the same",
             id="conflict",
         ),
     ],
@@ -296,32 +253,3 @@ def test_what_kubectl_says_is_told_with_the_way_out(
         run_kubectl(["apply", "-f", "build"])
 
     assert (str(caught.value), caught.value.hint) == (message, hint)
-
-
-def test_objects_whose_names_the_server_completes_are_created(project: Project) -> None:
-    kubectl = FakeKubectl()
-    folder = project.root / "build" / "deployment"
-    (folder / "job.yml").write_text(JOB)
-
-    run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
-
-    own = "--field-manager=contrast-tasks"
-    assert kubectl.asked == [
-        [
-            *("apply", "--server-side", own, "--recursive"),
-            *("-f", str(folder / "coordinator.yml"), "-f", str(folder / "web.yml")),
-        ],
-        ["create", own, "-f", str(folder / "job.yml")],
-    ]
-
-
-def test_a_file_that_must_be_both_applied_and_created_is_refused(project: Project) -> None:
-    kubectl = FakeKubectl()
-    file = project.root / "build" / "deployment" / "web.yml"
-    file.write_text(f"{file.read_text()}---\n{JOB}")
-
-    with pytest.raises(UsageError, match=r"Job/nightly- has metadata\.generateName") as error:
-        run_deploy(settings(project), say=quiet, cluster=Kubectl(kubectl))
-
-    assert "a file of its own" in error.value.hint
-    assert kubectl.asked == []

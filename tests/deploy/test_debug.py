@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.deploy import debug
-from contrast_tasks.deploy.cluster import Kubectl
+from contrast_tasks.deploy.cluster import Kubectl, Said
 from contrast_tasks.deploy.debug import read_logs, run_in_pod
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.local.messages import PodStatus
@@ -82,12 +82,12 @@ def test_on_a_cluster_kubectl_reads_them(tmp_path: Path) -> None:
     )
     asked: list[Sequence[str]] = []
 
-    def run(arguments: Sequence[str]) -> str:
+    def run(arguments: Sequence[str], _content: str) -> Said:
         asked.append(arguments)
-        return "[pod/web-x] hello\n"
+        return Said("[pod/web-x] hello\n")
 
     cluster = load_settings(tmp_path, environ={}, flags={"platform": "k3s-qemu-snp"})
-    logs, text = read_logs(cluster, [], lines=5, cluster=Kubectl(run))
+    logs, text = read_logs(cluster, [], lines=5, cluster=Kubectl(run=run))
 
     assert (logs, text) == ((), "[pod/web-x] hello\n")
     assert asked[0][:4] == ["logs", "--prefix", "--tail=5", "--all-containers"]

@@ -82,7 +82,9 @@ class Project:
     def manifest(self) -> Path:
         return self.root / "manifest.json"
 
-    def write_workload(self, name: str, kind: str, policy: bytes | None) -> None:
+    def write_workload(
+        self, name: str, kind: str, policy: bytes | None, *, namespace: str = ""
+    ) -> None:
         folder = self.root / "build" / "deployment"
         folder.mkdir(parents=True, exist_ok=True)
         text = _WORKLOAD.format(
@@ -92,6 +94,8 @@ class Project:
             role=_ROLE if name == "coordinator" else "",
             digest="00" * 32,
         )
+        if namespace:
+            text = text.replace("metadata:\n", f"metadata:\n  namespace: {namespace}\n", 1)
         (folder / f"{name}.yml").write_text(text)
 
     def write_record(self, name: str, **changes: object) -> None:

@@ -1,0 +1,48 @@
+"""The flags that say which cluster is meant, with the names that kubectl gives them."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from contrast_tasks.addresses import USER_API_PORT
+
+if TYPE_CHECKING:
+    from contrast_tasks.client.deployed import Given
+    from contrast_tasks.settings.model import Settings
+
+_FLAGS = (
+    ("kubeconfig", "FILE", "configuration of kubectl"),
+    ("context", "NAME", "context of kubectl's configuration"),
+    ("namespace", "NAME", "namespace of objects that name none"),
+)
+
+
+def configure_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; for platform local they mean nothing."""
+    for name, metavar, text in _FLAGS:
+        parser.add_argument(f"--{name}", metavar=metavar, help=f"{text} (clusters only)")
+
+
+def cluster_flags(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given."""
+    given = {name: getattr(arguments, name) for name, _, _ in _FLAGS}
+    return {f"cluster__{name}": value for name, value in given.items() if value is not None}
+
+
+def coordinator_argument(
+    arguments: argparse.Namespace, settings: "Settings", say: Callable[[str], None]
+) -> "Given":
+    """Return the Coordinator that was named, else what finds that of the cluster; None for that of this machine."""
+    if arguments.coordinator is not None or not settings.platform or settings.is_local:
+        given: str | None = arguments.coordinator
+        return given
+
+    def found() -> str:
+        from contrast_tasks.deploy.apply import kubectl_of
+        from contrast_tasks.deploy.on_cluster import coordinator_address
+
+        address = coordinator_address(kubectl_of(settings, say), USER_API_PORT)
+        say(f"coordinator {address}")
+        return address
+
+    return found

@@ -1,0 +1,311 @@
+"""Deploy, restart, status and stop on a cluster.
+
+What cannot work is found before anything is applied: the API server is asked to try everything first, without storing it. Only
+namespaces and definitions of kinds have to be there before what lies in them, so they are applied before the rest is tried.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from contrast_tasks.annotations import ROLE_COORDINATOR
+from contrast_tasks.decode import Json
+from contrast_tasks.deploy.classes import refuse_absent_classes
+from contrast_tasks.deploy.cluster import ROLLED_OUT, Id, Kubectl, KubectlFailed, Target
+from contrast_tasks.deploy.drift import drift
+from contrast_tasks.deploy.inventory import KEPT_KINDS, Inventory
+from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines
+from contrast_tasks.deploy.select import target
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.report.hints import command
+from contrast_tasks.settings.model import Settings
+
+Say = Callable[[str], None]
+
+# Needed by what lies in them, or is of them.
+_FIRST = ("Namespace", "CustomResourceDefinition")
+# Kinds without a namespace, of those that deployments usually have; the API server corrects the rest.
+_CLUSTER_WIDE = frozenset(
+    {
+        *_FIRST,
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "PersistentVolume",
+        "PriorityClass",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
+    }
+)
+
+
+class Applied(NamedTuple):
+    """What a deploy did, by key: created, changed, left as it was; gone: not deployed any more; removed: of these."""
+
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def deploy(
+    settings: Settings,
+    objects: Sequence[Annotated],
+    cluster: Kubectl,
+    *,
+    say: Say,
+    take_over: bool = False,
+    prune: bool = False,
+) -> Applied:
+    """Make the cluster's objects those of the deployment. take_over: fields that others set too; prune: remove what is gone.
+
+    Raises ClusterError; what was and what was not applied is told then.
+    """
+    place = cluster.target()
+    say(f"to context {place.context}, namespace {place.namespace} of {place.server}")
+    unknown = refuse_absent_classes(settings, objects, cluster)
+    if unknown:
+        say(f"the runtime classes of the cluster were not looked up: {unknown}")
+    inventory = Inventory(cluster, settings.cluster.inventory, place.namespace)
+    before = inventory.read()
+    named = {_id(item, place): item for item in objects if not item.has_generated_name}
+    first = [each for each in named if each.kind in _FIRST]
+    rest = sorted((each for each in named if each.kind not in _FIRST), key=_order)
+    new_places = _absent_places(cluster, first)
+    live = cluster.get(first)
+    ready = [each for each in rest if not _lies_in(each, named[each], new_places)]
+    cluster.apply(_bodies(named, [*first, *ready]), take_over=take_over, is_trial=True)
+    steps = _Steps(cluster, named, take_over=take_over)
+    steps.apply(first)
+    if late := [each for each in rest if each not in ready]:
+        cluster.apply(_bodies(named, late), take_over=take_over, is_trial=True)
+    live |= cluster.get(rest)
+    steps.apply(rest)
+    created = [item.key for item in objects if item.has_generated_name]
+    cluster.create([item.obj for item in objects if item.has_generated_name])
+    after = cluster.get([*first, *rest])
+    gone = sorted(before - set(named))
+    if prune:
+        cluster.delete([each for each in gone if each.kind not in KEPT_KINDS])
+    kept = [each for each in gone if not prune or each.kind in KEPT_KINDS]
+    if set(before) != {*named, *kept}:
+        inventory.write({*named, *kept})
+    changes = {each: _change(live.get(each), after.get(each)) for each in named}
+    return Applied(
+        created=(*_keys(changes, "created"), *created),
+        changed=_keys(changes, "changed"),
+        unchanged=_keys(changes, "unchanged"),
+        gone=tuple(each.key for each in kept),
+        removed=tuple(each.key for each in gone if each not in kept),
+    )
+
+
+class _Steps:
+    """Applies objects, and tells after an error which are applied and which are not."""
+
+    def __init__(self, cluster: Kubectl, named: dict[Id, Annotated], *, take_over: bool) -> None:
+        self._cluster = cluster
+        self._named = named
+        self._take_over = take_over
+        self._applied: list[Id] = []
+
+    def apply(self, wanted: Sequence[Id]) -> None:
+        """Apply objects in their order. Raises ClusterError."""
+        try:
+            self._cluster.apply(_bodies(self._named, wanted), take_over=self._take_over)
+        except KubectlFailed as err:
+            done = {line.split()[0].lower() for line in err.text.splitlines() if line.strip()}
+            self._applied += [each for each in wanted if _kubectl_name(each) in done]
+            rest = [each.key for each in self._named if each not in self._applied]
+            raise ClusterError(
+                f"{err}\napplied: {', '.join(each.key for each in self._applied) or 'nothing'}"
+                f"\nnot applied: {', '.join(rest)}",
+                hint=err.hint
+                or "deploy again once the cause is gone; what is applied already stays as it is",
+            ) from err
+        self._applied += wanted
+
+
+def restart(workloads: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> tuple[str, ...]:
+    """Restart workloads by new rollouts, and return their names; raises ClusterError before any if one cannot be."""
+    place = cluster.target()
+    ids = [_id(item, place) for item in workloads]
+    for item in workloads:
+        if item.kind not in ROLLED_OUT:
+            raise ClusterError(
+                f"{item.key} cannot be restarted in place", hint="delete it, then deploy again"
+            )
+    cluster.restart(ids)
+    if wait_s:
+        cluster.wait(ids, timeout_s=wait_s)
+    return tuple(each.name for each in ids)
+
+
+class Status(NamedTuple):
+    """The pods of the deployment, and for each workload what was changed on the cluster."""
+
+    lines: tuple[PodLine, ...]
+    drift: tuple[str, ...]
+    behind: str
+
+
+def status(objects: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> Status:
+    """Return the pods of all workloads, in whatever namespace; wait_s: how long to wait until all are rolled out."""
+    place = cluster.target()
+    workloads = {_id(item, place): item for item in objects if item.is_workload}
+    behind = ""
+    if wait_s:
+        try:
+            cluster.wait(list(workloads), timeout_s=wait_s)
+        except ClusterError as err:
+            behind = str(err)
+    lines: list[PodLine] = []
+    for namespace in sorted({each.namespace for each in workloads}):
+        here = [
+            Workload(each.key, item.obj)
+            for each, item in workloads.items()
+            if each.namespace == namespace
+        ]
+        pods = cluster.all_of("pods", namespace)
+        found = pod_lines(here, pods, ())
+        if not all(line.is_ready for line in found):
+            found = pod_lines(here, pods, cluster.all_of("events", namespace))
+        lines += found
+    live = cluster.get([each for each, item in workloads.items() if not item.has_generated_name])
+    changed = [
+        f"{each.key}: {line}"
+        for each, item in live.items()
+        for line in drift(workloads[each].obj, item.value)
+    ]
+    return Status(tuple(lines), tuple(changed), behind)
+
+
+def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) -> bool:
+    """Remove what deploy made; return whether there was anything. everything: the Coordinator and its history too.
+
+    Without the Coordinator's StatefulSet its history would be removed, so it is only set to no replicas.
+    """
+    place = cluster.target()
+    say(f"from context {place.context}, namespace {place.namespace} of {place.server}")
+    inventory = Inventory(cluster, settings.cluster.inventory, place.namespace)
+    deployed = inventory.read()
+    live = cluster.get(sorted(deployed))
+    coordinators = [each for each, item in live.items() if not everything and _is_coordinator(item)]
+    kept = {each for each in live if each.kind in KEPT_KINDS or each in coordinators}
+    kept |= {each for each in live if coordinators and _serves_coordinator(each)}
+    for each in coordinators:
+        # By the same manager as deploy, whose next apply would meet a conflict otherwise.
+        cluster.apply([_without_pods(live[each])], take_over=True)
+        say(f"{each.key} has no replicas now; its history stays, 'stop --all' removes it")
+    gone = sorted(set(live) - kept)
+    cluster.delete(gone)
+    for each in gone:
+        say(f"removed {each.key}")
+    for each in sorted(each for each in kept if each.kind in KEPT_KINDS):
+        say(f"left {each.key}: remove it yourself if nobody else uses it")
+    left = {each for each in kept if each.kind not in KEPT_KINDS}
+    if left:
+        inventory.write(left)
+    else:
+        inventory.remove()
+    return bool(live)
+
+
+def coordinator_address(cluster: Kubectl, port: int) -> str:
+    """Return host:port of the Coordinator's Service of type LoadBalancer. Raises ClusterError if it has none yet."""
+    place = cluster.target()
+    wanted = Id("v1", "Service", place.namespace, "coordinator")
+    found = cluster.get([wanted]).get(wanted)
+    if found is None:
+        raise ClusterError(
+            f"{wanted.key} is not on the cluster of context {place.context}",
+            hint=f"start it with '{command('deploy')}', or name the coordinator with -c HOST:PORT",
+        )
+    ingress = ((found.value.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    hosts = [one.get("ip") or one.get("hostname") for one in ingress]
+    host = next((str(each) for each in hosts if each), "")
+    if not host:
+        raise ClusterError(
+            f"{wanted.key} has no address of a load balancer",
+            hint="wait until it has one, or forward port 1313 of a pod in the cluster and name it with -c HOST:PORT",
+        )
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _id(item: Annotated, place: Target) -> Id:
+    written = target(item)
+    if item.kind in _CLUSTER_WIDE:
+        return written._replace(namespace="")
+    return written._replace(namespace=written.namespace or place.namespace)
+
+
+def _order(each: Id) -> tuple[bool, bool]:
+    """Return the place in the order: workloads last, of them the Coordinator first."""
+    is_workload = each.kind in ROLLED_OUT or each.kind in {"Pod", "Job", "CronJob", "ReplicaSet"}
+    return is_workload, each.name != ROLE_COORDINATOR
+
+
+def _bodies(named: dict[Id, Annotated], wanted: Sequence[Id]) -> list[dict[str, Any]]:
+    return [dict(named[each].obj) for each in wanted]
+
+
+def _absent_places(cluster: Kubectl, first: Sequence[Id]) -> frozenset[str]:
+    """Return the names of namespaces, and the kinds, that the deployment brings and the cluster does not have yet."""
+    live = cluster.get(first)
+    return frozenset(each.name for each in first if each not in live)
+
+
+def _lies_in(each: Id, item: Annotated, places: Collection[str]) -> bool:
+    """Return whether an object needs one of these namespaces or kinds."""
+    group = str(item.obj["apiVersion"]).rpartition("/")[0]
+    return each.namespace in places or any(name.endswith(f".{group}") for name in places if group)
+
+
+def _kubectl_name(each: Id) -> str:
+    group = each.api_version.rpartition("/")[0]
+    return f"{each.kind.lower()}{f'.{group}' if group else ''}/{each.name}"
+
+
+def _change(before: Json | None, after: Json | None) -> str:
+    if before is None:
+        return "created"
+    versions = [
+        one.at("metadata").at("resourceVersion").value for one in (before, after) if one is not None
+    ]
+    return "unchanged" if len(set(versions)) == 1 else "changed"
+
+
+def _keys(changes: dict[Id, str], wanted: str) -> tuple[str, ...]:
+    return tuple(each.key for each, change in changes.items() if change == wanted)
+
+
+def _without_pods(item: Json) -> dict[str, Any]:
+    """Return a workload as it is, with no replicas."""
+    obj: dict[str, Any] = item.value
+    kept = {"name", "namespace", "labels", "annotations"}
+    metadata = {name: value for name, value in obj["metadata"].items() if name in kept}
+    spec = {**obj["spec"], "replicas": 0}
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+def _is_coordinator(item: Json) -> bool:
+    from contrast_tasks.kube import workloads
+
+    return workloads.is_workload(item.value) and workloads.is_coordinator(item.value)
+
+
+def _serves_coordinator(each: Id) -> bool:
+    """Return whether an object of this name belongs to the Coordinator's StatefulSet, which needs it to start again."""
+    return each.name.startswith(ROLE_COORDINATOR) and each.kind in {
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "Service",
+    }

@@ -1,0 +1,354 @@
+"""Deploy, status, restart and stop with the real kubectl against an API server that answers as a real one does."""
+
+import shutil
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.deploy.apply import DeployResult, run_deploy, run_restart, run_status, run_stop
+from contrast_tasks.deploy.cluster import Access, Kubectl
+from contrast_tasks.deploy.on_cluster import coordinator_address
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.settings.model import Settings
+from tests.fakes.deployment import Project
+from tests.fakes.kube.cluster import NAMESPACES, RUNTIME_CLASSES, Cluster, Key, Object
+from tests.fakes.kube.kinds import RESOURCES, Resource
+from tests.fakes.kube.server import KubeServer
+from tests.fakes.kube.status import Failure
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed"),
+]
+KINDS = {each.kind: each for each in RESOURCES}
+OTHER = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: api
+  namespace: shop
+spec:
+  ports:
+    - port: 80
+"""
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
+    return SimulatedProcessor.load_or_create(tmp_path_factory.mktemp("cluster") / "processor")
+
+
+@pytest.fixture
+def project(tmp_path: Path, simulated: SimulatedProcessor) -> Project:
+    return Project(tmp_path / "project", simulated)
+
+
+@pytest.fixture
+def server() -> Iterator[KubeServer]:
+    with KubeServer() as server:
+        body = {"metadata": {"name": "contrast-cc"}, "handler": "contrast-cc"}
+        server.cluster.create(RUNTIME_CLASSES, "", body)
+        yield server
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def cluster(server: KubeServer, tmp_path: Path, said: list[str]) -> Kubectl:
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", context="test-cluster")
+    return Kubectl(Access(kubeconfig=str(kubeconfig)), say=said.append)
+
+
+def settings(project: Project) -> Settings:
+    return load_settings(project.root, environ={}, flags={"platform": "k3s-qemu-snp"})
+
+
+def deploy(project: Project, cluster: Kubectl, said: list[str], **options: bool) -> DeployResult:
+    return run_deploy(settings(project), say=said.append, cluster=cluster, **options)  # type: ignore[arg-type]  # a table of options
+
+
+def names(server: KubeServer, kind: str, namespace: str = "default") -> list[str]:
+    _, found = server.cluster.list(KINDS[kind], namespace)
+    return [one["metadata"]["name"] for one in found]
+
+
+def test_a_first_deploy_says_where_it_goes_and_what_it_created(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    done = deploy(project, cluster, said)
+
+    assert said[0] == f"to context test-cluster, namespace default of {server.url}"
+    assert done.started == ("default/StatefulSet/coordinator", "default/Deployment/web")
+    assert said[1:] == [f"created {key}" for key in done.started]
+    assert names(server, "Deployment") == ["web"]
+    assert names(server, "ConfigMap") == ["contrast-tasks"]
+
+
+def test_a_second_deploy_changes_nothing(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    version = server.cluster.version
+
+    done = deploy(project, cluster, said)
+
+    assert not done.changed
+    assert done.unchanged == ("default/StatefulSet/coordinator", "default/Deployment/web")
+    assert server.cluster.version == version
+
+
+def test_only_what_differs_counts_as_changed(
+    project: Project, cluster: Kubectl, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    project.write_workload("web", "Deployment", b"package agent_policy\n# another\n")
+
+    done = deploy(project, cluster, said)
+
+    assert done.replaced == ("default/Deployment/web",)
+
+
+def test_namespaces_come_before_what_lies_in_them_though_their_file_comes_last(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    folder = project.root / "build" / "deployment"
+    namespace, service = OTHER.split("---\n")
+    (folder / "a-service.yml").write_text(service)
+    (folder / "z-namespace.yml").write_text(namespace)
+
+    done = deploy(project, cluster, said)
+
+    assert "Namespace/shop" in done.started
+    assert names(server, "Service", "shop") == ["api"]
+
+
+def test_an_object_that_the_server_refuses_is_told_before_anything_is_applied(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    file = project.root / "build" / "deployment" / "web.yml"
+    large = f"      annotations:\n        large: {'x' * 262145}\n"
+    file.write_text(file.read_text().replace("      annotations:\n", large))
+    before = server.cluster.version
+
+    with pytest.raises(ClusterError, match="may not be more than 262144 bytes") as caught:
+        deploy(project, cluster, said)
+
+    assert "Deployment" in str(caught.value)
+    assert server.cluster.version == before
+
+
+def test_what_fails_half_way_is_told_with_what_was_applied(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    def admit(_cluster: Cluster, resource: Resource, made: Object) -> None:
+        is_real = not any("dryRun" in request.query for request in server.requests[-1:])
+        if resource.kind == "Deployment" and is_real:
+            raise Failure(
+                HTTPStatus.FORBIDDEN, "Forbidden", f"quota for {made['metadata']['name']}"
+            )
+
+    server.cluster.admissions.append(admit)
+
+    with pytest.raises(ClusterError, match="quota for web") as caught:
+        deploy(project, cluster, said)
+
+    assert "applied: default/StatefulSet/coordinator" in str(caught.value)
+    assert "not applied: default/Deployment/web" in str(caught.value)
+    server.cluster.admissions.pop()
+    assert deploy(project, cluster, said).started == ("default/Deployment/web",)
+
+
+def test_warnings_of_the_server_are_shown(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    server.cluster.warnings = ['unknown field \\"spec.x\\"']
+
+    deploy(project, cluster, said)
+
+    assert [line for line in said if "unknown field" in line] == [
+        'warning of the API server: unknown field "spec.x"'
+    ]
+
+
+def test_fields_of_another_tool_are_taken_over_on_request_only(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    key = Key(KINDS["Deployment"], "default", "web")
+    annotation = "io.katacontainers.config.agent.policy"
+    body = {"spec": {"template": {"metadata": {"annotations": {annotation: "theirs"}}}}}
+    server.cluster.apply(key, body, manager="other", force=True)
+
+    with pytest.raises(ClusterError, match='conflict with "other"') as caught:
+        deploy(project, cluster, said)
+    assert "deploy --take-over" in caught.value.hint
+
+    done = deploy(project, cluster, said, take_over=True)
+
+    assert done.replaced == ("default/Deployment/web",)
+
+
+def test_what_is_gone_from_the_sources_is_told_and_removed_on_request(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    folder = project.root / "build" / "deployment"
+    (folder / "other.yml").write_text(OTHER)
+    deploy(project, cluster, said)
+    (folder / "other.yml").unlink()
+
+    deploy(project, cluster, said)
+    told = "shop/Service/api is no longer in the deployment, and still on the cluster"
+    assert told in said
+    assert any("deploy --prune" in line for line in said)
+    done = deploy(project, cluster, said, prune=True)
+
+    assert done.stopped == ("shop/Service/api",)
+    assert names(server, "Service", "shop") == []
+    # Others may use it too.
+    assert "Namespace/shop is no longer in the deployment, and still on the cluster" in said
+    assert "shop" in [one["metadata"]["name"] for one in server.cluster.list(NAMESPACES)[1]]
+
+
+def test_jobs_whose_names_the_server_completes_are_made_each_time(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
+    file = project.root / "build" / "deployment" / "web.yml"
+    file.write_text(f"{file.read_text()}---\n{job}")
+
+    for _ in range(2):
+        deploy(project, cluster, said)
+
+    assert len(names(server, "Job")) == 2
+    assert "created Job/nightly-" in said
+
+
+def test_stop_removes_what_was_deployed_but_the_coordinators_history(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    mine = {"metadata": {"name": "mine"}}
+    server.cluster.create(KINDS["ConfigMap"], "default", mine)
+
+    assert run_stop(settings(project), say=said.append, cluster=cluster)
+
+    coordinator = server.cluster.get(Key(KINDS["StatefulSet"], "default", "coordinator"))
+    assert coordinator["spec"]["replicas"] == 0
+    assert names(server, "Deployment") == []
+    text = "spec:\n  replicas: 1\n"
+    file = project.root / "build" / "deployment" / "coordinator.yml"
+    file.write_text(file.read_text().replace("spec:\n", text, 1))
+    assert "default/StatefulSet/coordinator" in deploy(project, cluster, said).replaced
+    assert run_stop(settings(project), say=said.append, cluster=cluster, everything=True)
+    assert names(server, "StatefulSet") == []
+    assert names(server, "ConfigMap") == ["mine"]
+    assert not run_stop(settings(project), say=said.append, cluster=cluster)
+
+
+def test_restart_checks_all_before_it_touches_one(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    project.write_workload("api", "Deployment", b"package agent_policy\n")
+    deploy(project, cluster, said)
+    server.cluster.delete(Key(KINDS["Deployment"], "default", "web"))
+
+    with pytest.raises(ClusterError, match="default/Deployment/web is not on the cluster"):
+        run_restart(settings(project), say=said.append, wait_s=0, cluster=cluster)
+
+    annotation = "kubectl.kubernetes.io/restartedAt"
+    key = Key(KINDS["Deployment"], "default", "api")
+    assert annotation not in str(server.cluster.get(key))
+    deploy(project, cluster, said)
+    done = run_restart(settings(project), say=said.append, wait_s=0, cluster=cluster)
+    assert done == ("api", "web")
+    assert annotation in str(server.cluster.get(key))
+
+
+def test_status_tells_of_each_workload_why_it_is_not_ready(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    folder = project.root / "build" / "deployment"
+    (folder / "other.yml").write_text(OTHER)
+    project.write_workload("api", "Deployment", b"package agent_policy\n", namespace="shop")
+    for name in ("web", "api"):
+        file = folder / f"{name}.yml"
+        labels = f"spec:\n  selector:\n    matchLabels:\n      app: {name}\n  template:\n    metadata:\n      labels:\n        app: {name}\n"
+        file.write_text(file.read_text().replace("spec:\n  template:\n    metadata:\n", labels))
+    deploy(project, cluster, said)
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off\nrestarting"}}
+    server.cluster.create(
+        KINDS["Pod"],
+        "shop",
+        {
+            "metadata": {"name": "api-1", "labels": {"app": "api"}},
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{"name": "api", "restartCount": 3, "state": waiting}],
+            },
+        },
+    )
+    server.cluster.create(
+        KINDS["Event"],
+        "default",
+        {
+            "metadata": {"name": "web.1"},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": 'pods "web-1" is forbidden: exceeded quota',
+            "involvedObject": {"kind": "ReplicaSet", "name": "web-5d4f"},
+        },
+    )
+
+    found = run_status(settings(project), cluster=cluster)
+
+    lines = {line.workload: line for line in found.on_cluster}
+    assert lines["shop/Deployment/api"].restarts == 3
+    assert lines["shop/Deployment/api"].reason == "api: CrashLoopBackOff: back-off restarting"
+    assert lines["default/Deployment/web"].pod == ""
+    assert "exceeded quota" in lines["default/Deployment/web"].reason
+    assert found.running
+
+
+def test_status_tells_what_somebody_changed_in_the_pods_of_a_workload(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    assert run_status(settings(project), cluster=cluster).drift == ()
+    spec = {"containers": [{"name": "web", "image": "evil"}, {"name": "more", "image": "x"}]}
+    key = Key(KINDS["Deployment"], "default", "web")
+    server.cluster.apply(key, {"spec": {"template": {"spec": spec}}}, manager="x", force=True)
+
+    found = run_status(settings(project), cluster=cluster)
+
+    path = "default/Deployment/web: spec.template.spec.containers"
+    image, more = sorted(found.drift, key=len, reverse=True)
+    assert image.startswith(f"{path}[web].image: deployed web@sha256:")
+    assert image.endswith("found evil")
+    assert more == f"{path}[more]: not deployed, and is there"
+
+
+def test_the_coordinators_address_is_that_of_its_load_balancer(
+    cluster: Kubectl, server: KubeServer
+) -> None:
+    with pytest.raises(ClusterError, match="default/Service/coordinator is not on the cluster"):
+        coordinator_address(cluster, 1313)
+    server.cluster.create(KINDS["Service"], "default", {"metadata": {"name": "coordinator"}})
+    with pytest.raises(ClusterError, match="has no address of a load balancer"):
+        coordinator_address(cluster, 1313)
+    status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
+    key = Key(KINDS["Service"], "default", "coordinator")
+    server.cluster.patch(key, lambda live: {**live, "status": status})
+
+    assert coordinator_address(cluster, 1313) == "203.0.113.7:1313"

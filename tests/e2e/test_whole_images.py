@@ -13,10 +13,12 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import cache_folder
 from contrast_tasks.images.base.downloads import Downloads
@@ -27,6 +29,19 @@ from contrast_tasks.images.whole import Assembly, component_plans, project_plans
 from contrast_tasks.settings.load import load_settings
 from dev.checkout import ROOT
 from dev.others.layout import fetched, write_other_images
+from tests.fakes.mesh_guest import MeshGuest
+from tests.fakes.mesh_pki import Authority
+from tests.fakes.mesh_traffic import (
+    ANSWER,
+    ask,
+    connect,
+    files_of,
+    http_app,
+    plain,
+    serving,
+    shaken,
+)
+from tests.fakes.pod_network import PodNetwork, needed
 from tests.fakes.real_registry import needs_registry, real_registry
 
 SKOPEO = shutil.which("skopeo")
@@ -123,6 +138,40 @@ def test_programs_of_the_images_run(
 
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
+
+
+def test_the_sidecar_of_the_image_protects_a_pod(roots: Mapping[str, Path], tmp_path: Path) -> None:
+    needed()
+    root = roots["service-mesh"]
+    SimulatedProcessor.load_or_create(root / "processor")
+    network, authority = PodNetwork(), Authority(now=datetime.now(UTC))
+    client = files_of(tmp_path, authority, "web")
+    script = 'mount -t proc proc "$0/proc"; mount --bind /dev "$0/dev"; exec chroot "$0" "$@"'
+    guest = MeshGuest(
+        pod=network.add(),
+        folder=root,
+        authority=authority,
+        name="emoji",
+        processor=Path("/processor"),
+        environ={
+            **ENVIRON,
+            "PYTHONPATH": "/app",
+            "CONTRAST_SECRETS_DIR": "/contrast",
+            "CONTRAST_MESH_DIR": "/",
+            "CONTRAST_READY_FILE": "/ready",
+        },
+        program=["sh", "-ec", script, str(root), "python3", "-m", "contrast_tasks.guest.sidecar"],
+    )
+    stranger = network.add()
+    with guest.pod.inside():
+        app = http_app(8080)
+    with serving(app), guest.running(), stranger.inside():
+        refused = plain(guest.pod.ipv4, 8080)
+        connection = shaken(connect(guest.pod.ipv4, 8080), client.mesh_ca, client=client)
+        answer = ask(connection)
+    network.close()
+
+    assert (refused, answer[-len(ANSWER) :]) == (b"", ANSWER)
 
 
 def test_a_file_system_is_made_by_the_initializers_own_tools(roots: Mapping[str, Path]) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class MeshGuest:
-    """A pod of the mesh; name: in its certificate. names: what its hosts file knows, by name."""
+    """A pod of the mesh; name: in its certificate. names: what its hosts file knows, by name. program: the sidecar."""
 
     pod: Pod
     folder: Path
@@ -28,10 +28,11 @@ class MeshGuest:
     names: dict[str, str] = field(default_factory=dict)
     resolver: str = ""
     environ: dict[str, str] = field(default_factory=dict)
+    program: Sequence[str] = (sys.executable, "-m", "contrast_tasks.guest.sidecar")
 
     def __post_init__(self) -> None:
         self.files = files_of(self.folder / "contrast", self.authority, self.name)
-        (self.folder / "run").mkdir(parents=True)
+        (self.folder / "run").mkdir(parents=True, exist_ok=True)
         self.pod.close_inbound()
 
     def renew(self, authority: Authority) -> SecretFiles:
@@ -46,11 +47,7 @@ class MeshGuest:
         resolver.write_text(f"nameserver {self.resolver}\n" if self.resolver else "")
         with self.pod.inside():
             return subprocess.Popen(
-                with_files(
-                    str(hosts),
-                    str(resolver),
-                    [sys.executable, "-m", "contrast_tasks.guest.sidecar"],
-                ),
+                with_files(str(hosts), str(resolver), self.program),
                 env={
                     "PATH": os.environ["PATH"],
                     "PYTHONPATH": str(ROOT),

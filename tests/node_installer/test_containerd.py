@@ -1,5 +1,6 @@
 """The runtime in containerd's configuration. Keys and values: docs/internals/runtime.md 4.4."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -257,3 +258,55 @@ def test_real_containerd_reads_what_is_made_without_a_file(program: Path, tmp_pa
         and HANDLER in table.get("containerd", {}).get("runtimes", {})
     ]
     assert [{key: each[key] for key in TABLE} for each in found] == [TABLE]
+
+
+def _may_unshare() -> bool:
+    words = ["unshare", "--net", "--mount", "true"]
+    return (
+        os.geteuid() == 0
+        and subprocess.run(words, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not containerds(), reason="containerd is not installed (apt package)")
+@pytest.mark.skipif(not _may_unshare(), reason="needs root, for namespaces and mounts")
+@pytest.mark.parametrize("program", containerds(), ids=lambda path: path.name)
+def test_real_containerd_runs_and_knows_the_runtime(program: Path, tmp_path: Path) -> None:
+    default = subprocess.run([program, "config", "default"], capture_output=True, check=True)
+    (tmp_path / "config.toml").write_text(with_runtime(default.stdout.decode(), RUNTIME))
+    socket = tmp_path / "containerd.sock"
+    daemon = subprocess.Popen(
+        [
+            *("unshare", "--net", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"'),
+            *("-", str(program), "--config", str(tmp_path / "config.toml")),
+            *("--root", str(tmp_path / "root"), "--state", str(tmp_path / "state")),
+            *("--address", str(socket)),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert daemon.stderr is not None
+    log: list[str] = []
+    try:
+        # It ends the log too if it does not start.
+        for line in daemon.stderr:
+            log.append(line)
+            if "containerd successfully booted" in line:
+                break
+        listed = subprocess.run(
+            [program.with_name("ctr"), "--address", socket, "plugins", "ls"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        daemon.terminate()
+        daemon.communicate()
+
+    # The CRI plugin says what it starts with; it does not start with a runtime that it does not understand.
+    (started,) = [line for line in log if re.search(r"starting cri plugin|Start cri plugin", line)]
+    for text in (HANDLER, f"{FOLDER}/bin/containerd-shim-contrast-cc-v2", "io.katacontainers.*"):
+        assert text in started
+    states = [line.split()[-1] for line in listed.stdout.splitlines() if " cri " in line]
+    assert states == ["ok"], listed.stdout

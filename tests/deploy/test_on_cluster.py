@@ -1,6 +1,7 @@
 """Deploy, status, restart and stop with the real kubectl against an API server that answers as a real one does."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -11,7 +12,10 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.deploy.apply import DeployResult, run_deploy, run_restart, run_status, run_stop
 from contrast_tasks.deploy.cluster import Access, Kubectl
 from contrast_tasks.deploy.on_cluster import coordinator_address
+from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.platforms import platform
+from contrast_tasks.releases.table import V1_12, V1_15, V1_21, Release
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.deployment import Project
@@ -352,3 +356,63 @@ def test_the_coordinators_address_is_that_of_its_load_balancer(
     server.cluster.patch(key, lambda live: {**live, "status": status})
 
     assert coordinator_address(cluster, 1313) == "203.0.113.7:1313"
+
+
+CLASS = Key(RUNTIME_CLASSES, "", "contrast-cc")
+
+
+def test_a_deployment_for_a_runtime_class_that_is_not_there_is_refused_and_nothing_stored(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    server.cluster.delete(CLASS)
+    version = server.cluster.version
+
+    with pytest.raises(ClusterError, match="the cluster has no runtime class contrast-cc"):
+        deploy(project, cluster, said)
+
+    assert server.cluster.version == version
+
+
+@pytest.mark.parametrize(
+    ("name", "release", "target"),
+    [
+        ("k3s-qemu-snp", V1_12, ""),
+        ("aks-clh-snp", V1_12, ""),
+        ("metal-qemu-tdx", V1_15, "k3s"),
+        ("metal-qemu-snp-gpu", V1_21, "rke2"),
+    ],
+)
+def test_the_api_server_takes_what_installs_a_runtime_and_what_removes_it(
+    server: KubeServer, tmp_path: Path, name: str, release: Release, target: str
+) -> None:
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", context="test-cluster")
+    image = f"example.org/image@sha256:{'ab' * 32}"
+    handler = f"contrast-cc-{name}-00112233"
+    found = platform(name)
+    snapshotter = None if found.pulls_in_guest else image
+    texts = [
+        render_runtime(
+            found, handler, release, installer=image, snapshotter=snapshotter, target=target
+        ),
+        render_uninstall(found, handler, release, installer=image, target=target),
+    ]
+
+    for text in texts:
+        done = subprocess.run(
+            [
+                *("kubectl", "--kubeconfig", str(kubeconfig), "apply", "--server-side"),
+                *("-f", "-"),
+            ],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    assert server.cluster.get(Key(RUNTIME_CLASSES, "", handler))["handler"] == handler
+    namespace = release.installer.namespace or "default"
+    assert set(names(server, "DaemonSet", namespace)) == {
+        f"{handler}-nodeinstaller",
+        f"{handler}-nodeuninstaller",
+    }

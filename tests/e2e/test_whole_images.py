@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -298,7 +299,7 @@ def test_what_is_pushed_is_pulled_by_skopeo_and_named_in_the_settings(
     (tmp_path / "d/app.yml").write_text(
         APPLICATION.replace("HOST", f"{host}/team/service-mesh:0.1.0")
     )
-    tool = [str(ROOT / ".venv/bin/python"), "-m", "contrast_tasks"]
+    tool = [sys.executable, "-m", "contrast_tasks"]
     # The packages are at hand, unless the mirror has others by now; then those that the layout was made of.
     code = (
         "import sys\nfrom pathlib import Path\n"

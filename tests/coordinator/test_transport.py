@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.api import meshapi, userapi
+from contrast_tasks.api import extension, meshapi, userapi
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
 from contrast_tasks.api.limits import SERVER_OPTIONS
@@ -129,6 +129,22 @@ def test_refusals_arrive_as_errors_of_our_tree(user_api: AtlsServer) -> None:
 
     assert caught.value.reason == "no-manifest"
     assert caught.value.hint == "set a manifest first"
+
+
+def test_the_status_is_told_to_callers_without_a_key(user_api: AtlsServer) -> None:
+    with dial(user_api) as peer:
+        before = extension.get_status(peer.channel, 5)
+        userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+        after = extension.get_status(peer.channel, 5)
+        history = userapi.get_manifests(peer.channel, 5)
+
+    assert (before.state, before.generation, before.transition_hash) == ("initial", 0, None)
+    assert (before.root_ca_not_after, before.peers_serving) == (None, 0)
+    assert (after.state, after.generation, after.reason) == ("final", 1, "")
+    assert history.latest_transition is not None
+    assert after.transition_hash == history.latest_transition.transition_hash
+    root = x509.load_pem_x509_certificate(history.root_ca_pem)
+    assert after.root_ca_not_after == root.not_valid_after_utc
 
 
 @pytest.mark.parametrize("service", ["userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI"])

@@ -1,0 +1,58 @@
+"""The Coordinator's extension from the client's side: calls that the reference product does not have.
+
+A Coordinator without a call answers with CoordinatorFailed, whose `is_unknown` tells so.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import grpc
+
+from contrast_tasks.api import ext_pb2 as ext
+from contrast_tasks.api.calls import call_unary
+from contrast_tasks.api.userapi import EXTENSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinatorStatus:
+    """What a Coordinator tells about itself.
+
+    state: `initial`, `active`, `final`, `recovery`, `stale`, `inconsistent` or `unknown`; reason: why nothing is served.
+    transition_hash (32 bytes) and both ends of life are None unless a state is served. peers_serving: other Coordinators
+    on the same store; None if that cannot be found out.
+    """
+
+    version: str
+    state: str
+    reason: str
+    generation: int
+    transition_hash: bytes | None
+    root_ca_not_after: datetime | None
+    mesh_ca_not_after: datetime | None
+    peers_serving: int | None
+
+
+def get_status(channel: grpc.Channel, timeout_s: float) -> CoordinatorStatus:
+    """Return what the Coordinator is doing; anybody may ask. Raises CoordinatorFailed, CoordinatorUnreachable."""
+    answer = call_unary(
+        channel,
+        (EXTENSION,),
+        "GetStatus",
+        ext.GetStatusRequest(),
+        ext.GetStatusResponse.FromString,
+        timeout_s=timeout_s,
+    )
+    return CoordinatorStatus(
+        version=answer.Version,
+        state=answer.State,
+        reason=answer.Reason,
+        generation=answer.Generation,
+        transition_hash=answer.TransitionHash or None,
+        root_ca_not_after=_moment(answer.RootCANotAfter),
+        mesh_ca_not_after=_moment(answer.MeshCANotAfter),
+        peers_serving=answer.PeersServing if answer.HasField("PeersServing") else None,
+    )
+
+
+def _moment(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

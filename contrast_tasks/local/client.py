@@ -74,6 +74,12 @@ class NodeClient:
         """Return how the processes of an isolated pod's container are started, as an OCI specification says it."""
         return self._ask("process", pod=pod, container=container)
 
+    def execute(self, pod: str, container: str, command: Sequence[str]) -> int:
+        """Run a command in a container as a cluster would, asking the pod's policy; return its status."""
+        answer = self._ask("execute", pod=pod, container=container, command=command)
+        status: int = answer["status"]
+        return status
+
     def apply(self, plan: Plan) -> Applied:
         """Make the node run exactly the plan's pods."""
         answer = self._ask("apply", plan=plan.to_json(), timeout_s=_CHANGE_LIMIT_S)

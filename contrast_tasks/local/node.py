@@ -1,7 +1,7 @@
 """The pods of one project, and the requests about them.
 
-A request is a JSON object with a member `op`: `status`, `addresses`, `process`, `wait`, `apply`, `restart`, `stop`,
-`shutdown`.
+A request is a JSON object with a member `op`: `status`, `addresses`, `process`, `execute`, `wait`, `apply`, `restart`,
+`stop`, `shutdown`.
 """
 
 import asyncio
@@ -49,9 +49,8 @@ class Node:
                     return self._status()
                 case "addresses":
                     return {"addresses": self._addresses(request.at("names").texts())}
-                case "process":
-                    (name,) = self._known([request.at("pod").text()])
-                    return self._pods[name].process_of(request.at("container").text())
+                case "process" | "execute":
+                    return await self._look_into(op, request)
                 case "wait":
                     return await self._wait(
                         request.at("pods").texts(),
@@ -69,6 +68,13 @@ class Node:
             raise ClusterError(f"the local backend knows no request {op!r}")
         except DecodeError as err:
             raise ClusterError(f"the request is not understood: {err}") from err
+
+    async def _look_into(self, op: str, request: Json) -> dict[str, Any]:
+        (name,) = self._known([request.at("pod").text()])
+        pod, container = self._pods[name], request.at("container").text()
+        if op == "process":
+            return pod.process_of(container)
+        return {"status": await pod.execute(container, request.at("command").texts())}
 
     async def _change(self, op: str, request: Json) -> dict[str, Any]:
         if op == "apply":

@@ -91,6 +91,19 @@ class RunningPod:
         except ContainerFailed as err:
             raise ClusterError(str(err)) from err
 
+    async def execute(self, container: str, command: tuple[str, ...]) -> int:
+        """Run a command in a running container as a cluster would, and return its status.
+
+        Raises ClusterError if there is no such container, or the pod's policy denies it.
+        """
+        plan = next((each.plan for each in self._running() if each.plan.name == container), None)
+        if plan is None:
+            raise ClusterError(f"pod {self.plan.name} runs no container {container}")
+        try:
+            return await self._sandbox.execute(plan, command)
+        except ContainerFailed as err:
+            raise ClusterError(str(err)) from err
+
     async def stop(self, *, keeps_files: bool = False) -> None:
         """Stop supervision and containers, and delete the pod's files unless keeps_files is set."""
         self._task.cancel()

@@ -10,7 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -180,3 +180,15 @@ def missing_tools() -> list[str]:
 def _first_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return re.sub(r"^curl: ", "", lines[0]) if lines else "(no message)"
+
+
+def shell_denied(execute: Callable[[Sequence[str]], int]) -> str:
+    """Expect the front end's policy to deny a shell; execute: runs a command in its container, as a cluster would."""
+    try:
+        execute(["sh", "-c", "id"])
+    except ClusterError as err:
+        found = re.search(r"DENY ExecProcessRequest .*", str(err))
+        if found is None:
+            raise
+        return f"the policy of {FRONTEND} denies a shell inside of it: {found[0]}"
+    raise DemoFailed(f"the policy of {FRONTEND} let a shell run inside of it")

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.history import MESH_CA_FILE
@@ -34,6 +35,7 @@ from dev.demo.redis import missing_redis, run_redis
 FRONTEND_SERVICE, FRONTEND_PORT = "web-svc", "443"
 PROTECTED_SERVICE, PROTECTED_PORT = "emoji-svc", "8080"
 FRONTEND_WORKLOAD = "Deployment/web"
+FRONTEND_CONTAINER = "web-svc"
 READY_LIMIT_S = 60.0
 # Most services set CI=true, some CI=1.
 _NOT_CI = frozenset({"", "0", "false", "no"})
@@ -130,7 +132,7 @@ def run_demo(
         overrides: tuple[str, ...] = ()
         if with_mesh:
             urls, overrides = _mesh_steps(load, generate, client, log)
-        _other_image(load, generate, client, log, overrides=overrides, environ=environ)
+        _isolated_steps(load, generate, client, log, overrides=overrides, environ=environ)
     seconds = clock() - begun
     say(f"all {len(log.steps)} steps passed in {seconds:.1f} s")
     if keep:
@@ -307,7 +309,7 @@ def _mesh_steps(
     return (f"https://{web[0]}:{web[1]}/",), (override,)
 
 
-def _other_image(
+def _isolated_steps(
     load: LoadSettings,
     generate: Generate,
     client: NodeClient,
@@ -316,9 +318,13 @@ def _other_image(
     overrides: Sequence[str],
     environ: Mapping[str, str],
 ) -> None:
-    """Run a program of somebody else, where pods have namespaces and the image can be had without the network."""
+    """Where pods have namespaces, prove that policies deny, and run a program of somebody else if it can be had."""
     if not client.is_isolated():
         return
+    web = next((pod for pod in client.status() if pod.workload == FRONTEND_WORKLOAD), None)
+    if web is not None and FRONTEND_CONTAINER in web.pids:
+        shell = partial(client.execute, web.name, FRONTEND_CONTAINER)
+        log.step("denied", lambda: proofs.shell_denied(shell))
     is_ci = environ.get("CI", "").lower() not in _NOT_CI
     if why := missing_redis(load(overrides), offline=not is_ci):
         log.say(f"redis is left out: {why} ('{command('other_images')}' downloads it)")

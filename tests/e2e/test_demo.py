@@ -95,8 +95,9 @@ def test_the_demo_proves_the_same_in_namespaces_and_runs_a_redis(
 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert [line[:10].strip() for line in lines[:-1]] == [*STEPS[:-1], "redis", "stop"]
+    assert [line[:10].strip() for line in lines[:-1]] == [*STEPS[:-1], "denied", "redis", "stop"]
     assert "5 pods run in namespaces of their own, asking their policies," in done.stdout
+    assert "DENY ExecProcessRequest container=web-svc codes=" in done.stdout
     assert "runs under policy" in done.stdout
     assert running_pids(local_paths(project)) == []
     mounts = Path("/proc/self/mounts").read_text()
@@ -135,14 +136,19 @@ def test_a_kept_demo_takes_over_what_runs_and_can_be_verified_again_and_stopped(
     assert "rules    not those of this version" not in audit.stdout
 
 
+@pytest.mark.parametrize("isolation", ["processes", "namespaces"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_demo_leaves_nothing_running(project: Path, signum: int) -> None:
+def test_an_interrupted_demo_leaves_nothing_running(
+    project: Path, signum: int, isolation: str
+) -> None:
+    if isolation == "namespaces":
+        require_namespaces()
     paths = local_paths(project)
     with interruptible():
         process = subprocess.Popen(
             [sys.executable, "-m", "contrast_tasks", "demo"],
             cwd=project,
-            env=environment(),
+            env=environment(**{ISOLATION: isolation}),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -73,7 +73,19 @@ def test_an_unmodified_redis_starts_serves_and_is_found_by_name(shop: Shop) -> N
     assert hostname.startswith("cache-")
     assert shop.inside("busybox", "cat", "/proc/1/comm") == "redis-server"
     assert "Ready to accept connections" in shop.succeed("logs", "cache")
-    assert "others/redis" not in traces(shop)
+    assert memory_limit(cache.pids["redis"]) == 100 * 2**20
+    assert traces(shop) == []
+
+
+def memory_limit(pid: int) -> int:
+    """Return the bytes that the control group of a process may use, of either version of control groups."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    groups = {names: path for _, names, path in (line.split(":", 2) for line in lines)}
+    if "memory" in groups:
+        return int(
+            (CONTROL_GROUPS / f"memory{groups['memory']}" / "memory.limit_in_bytes").read_text()
+        )
+    return int((CONTROL_GROUPS / groups[""].lstrip("/") / "memory.max").read_text())
 
 
 @pytest.mark.parametrize("part", ["guard", "unshare", "daemon"])

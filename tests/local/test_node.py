@@ -248,6 +248,24 @@ def test_a_startup_probe_that_runs_out_of_time_restarts_the_pod(node: NodeClient
         node.wait([], until="started", timeout_s=20, restarts=1)
 
 
+def test_a_failed_liveness_probe_restarts_the_pod(node: NodeClient) -> None:
+    probe = Probe(kind="exec", command=("false",), period_s=0.01, failures=2)
+    node.apply(plan(pod("web", container(FOREVER, liveness=probe, readiness=NEVER))))
+
+    with pytest.raises(ClusterError, match="container app failed its liveness probe"):
+        node.wait(["web"], until="ready", timeout_s=20, restarts=1)
+
+
+def test_a_pod_whose_liveness_probe_succeeds_stays(node: NodeClient) -> None:
+    alive = Probe(kind="exec", command=("true",), period_s=0.01, failures=1)
+    wrote = Probe(kind="exec", command=("true",))
+    node.apply(plan(pod("web", container(FOREVER, liveness=alive, readiness=wrote))))
+
+    node.wait(["web"], until="ready", timeout_s=20)
+
+    assert node.status()[0].restarts == 0
+
+
 def test_a_policy_other_than_the_generated_one_is_refused_before_anything_starts(
     node: NodeClient,
 ) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.local.messages import Endpoint, Probe
-from contrast_tasks.local.probes import ProbedContainer, succeeds, until_success
+from contrast_tasks.local.probes import ProbedContainer, succeeds, until_failure, until_success
 from tests.fakes.mesh_pki import Authority
 
 
@@ -164,3 +164,26 @@ def test_a_probe_is_asked_until_it_succeeds() -> None:
     asyncio.run(until_success(Probe(kind="exec", command=("check",)), container(command)))
 
     assert answers == []
+
+
+def test_only_failures_in_a_row_count() -> None:
+    answers = [1, 0, 1, 1, 0, 1, 1, 1]
+
+    async def command(_words: tuple[str, ...]) -> int:
+        return answers.pop(0)
+
+    probe = Probe(kind="exec", command=("check",), period_s=0, failures=3)
+    asyncio.run(until_failure(probe, container(command)))
+
+    assert answers == []
+
+
+def test_a_port_that_only_a_proxy_accepts_does_not_count() -> None:
+    async def run() -> tuple[bool, bool]:
+        async with serving(silent) as there:
+            probe = Probe(kind="tcp", endpoints=(there,))
+            return await succeeds(probe, container(serves=False)), await succeeds(
+                probe, container()
+            )
+
+    assert asyncio.run(run()) == (False, True)

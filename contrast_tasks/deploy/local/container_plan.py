@@ -1,6 +1,6 @@
 """How one container of a pod becomes a process: paths, command line, probes.
 
-Local pods have no mount namespaces, so absolute paths are translated: below a mount into the volume's folder, else into
+Pods that are processes have no mount namespaces, so absolute paths are translated: below a mount into the volume's folder, else into
 the unpacked image if the file exists there. Source of the rules: Kubernetes API, Container.
 """
 

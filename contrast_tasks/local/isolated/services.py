@@ -1,7 +1,7 @@
 """The Services of a node: their addresses, their names, and who is behind them now.
 
-A Service's address belongs to the node, which relays each TCP connection to one of the pods behind it; a headless Service is names
-only. As in a cluster, pods that are not ready are not behind a Service unless it publishes them.
+A Service's address belongs to the node, which relays each TCP connection, and the datagrams of each sender, to one of the pods
+behind it; a headless Service is names only. As in a cluster, pods that are not ready are not behind a Service unless it publishes them.
 """
 
 import socket
@@ -11,6 +11,7 @@ from typing import Any, Final
 from contrast_tasks.decode import Json
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.isolated.bridge import add_service_address
+from contrast_tasks.local.isolated.datagrams import DatagramRelay
 from contrast_tasks.local.isolated.names import Backend, ServiceName, Zone
 from contrast_tasks.local.isolated.relay import Relay
 from contrast_tasks.local.messages import Endpoint
@@ -18,7 +19,12 @@ from contrast_tasks.records import Record
 from contrast_tasks.runtime.objects import child, entries, flag, strings, text
 
 _BACKLOG: Final = 128
+# SCTP is what Services have besides; it is not relayed.
+_KINDS: Final = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 _FIRST, _LAST = 1, 250
+
+_Place = tuple[str, str, int]
+"""Protocol, address and port of a Service."""
 
 
 class ServedPod(Record):
@@ -38,27 +44,28 @@ class Services:
         self._services: list[Json] = []
         self._pods: Sequence[ServedPod] = ()
         self._given: dict[tuple[str, str], str] = {}
-        self._relays: dict[Endpoint, Relay] = {}
-        self._targets: dict[Endpoint, tuple[Json, Json]] = {}
+        self._relays: dict[_Place, Relay | DatagramRelay] = {}
+        self._targets: dict[_Place, tuple[Json, Json]] = {}
         self.zone = Zone(())
 
     async def apply(self, services: Iterable[Mapping[str, Any]]) -> None:
         """Serve these Services from now on. Raises ClusterError."""
         self._services = [Json(each) for each in services]
-        wanted: dict[Endpoint, tuple[Json, Json]] = {}
+        wanted: dict[_Place, tuple[Json, Json]] = {}
         for service in self._services:
             address = self._address(service)
             if not address:
                 continue
             for port in entries(child(service, "spec"), "ports"):
-                if text(port, "protocol", "TCP") == "TCP":
-                    wanted[address, port.at("port").integer()] = (service, port)
-        for endpoint in [each for each in self._relays if each not in wanted]:
-            await self._relays.pop(endpoint).close()
+                protocol = text(port, "protocol", "TCP")
+                if protocol in _KINDS:
+                    wanted[protocol, address, port.at("port").integer()] = (service, port)
+        for place in [each for each in self._relays if each not in wanted]:
+            await self._relays.pop(place).close()
         self._targets = wanted
-        for endpoint in wanted:
-            if endpoint not in self._relays:
-                self._relays[endpoint] = await self._relay(endpoint)
+        for place in wanted:
+            if place not in self._relays:
+                self._relays[place] = await self._relay(place)
         self._rename()
 
     def pods_changed(self, pods: Sequence[ServedPod]) -> None:
@@ -93,21 +100,24 @@ class Services:
             self._given[key] = own or f"10.96.{_FIRST + number // _LAST}.{1 + number % _LAST}"
         return self._given[key]
 
-    async def _relay(self, endpoint: Endpoint) -> Relay:
-        await add_service_address(endpoint[0])
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    async def _relay(self, place: _Place) -> Relay | DatagramRelay:
+        protocol, address, port = place
+        await add_service_address(address)
+        listener = socket.socket(socket.AF_INET, _KINDS[protocol])
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(endpoint)
-            listener.listen(_BACKLOG)
+            listener.bind((address, port))
+            if protocol == "TCP":
+                listener.listen(_BACKLOG)
         except OSError as err:
             listener.close()
-            place = f"{endpoint[0]}:{endpoint[1]}"
-            raise ClusterError(f"the node cannot serve {place}: {err.strerror}") from err
-        return Relay(listener, lambda: self._endpoints(endpoint))
+            raise ClusterError(f"the node cannot serve {address}:{port}: {err.strerror}") from err
+        if protocol == "TCP":
+            return Relay(listener, lambda: self._endpoints(place))
+        return await DatagramRelay.open(listener, lambda: self._endpoints(place))
 
-    def _endpoints(self, endpoint: Endpoint) -> list[Endpoint]:
-        service, port = self._targets[endpoint]
+    def _endpoints(self, place: _Place) -> list[Endpoint]:
+        service, port = self._targets[place]
         found = [(pod.address, _target(pod, port)) for pod in self._behind(service)]
         return [(address, number) for address, number in found if number is not None]
 

@@ -45,6 +45,10 @@ class FakeRelay:
     async def close(self) -> None:
         pass
 
+    @classmethod
+    async def open(cls, listener: Any, endpoints: Any) -> "FakeRelay":
+        return cls(listener, endpoints)
+
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Services:
@@ -59,7 +63,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Services:
 
     monkeypatch.setattr(module, "add_service_address", nothing)
     monkeypatch.setattr(module, "Relay", FakeRelay)
-    names = ("AF_INET", "SOCK_STREAM", "SOL_SOCKET", "SO_REUSEADDR")
+    monkeypatch.setattr(module, "DatagramRelay", FakeRelay)
+    names = ("AF_INET", "SOL_SOCKET", "SO_REUSEADDR")
     constants = {name: getattr(socket, name) for name in names}
     monkeypatch.setattr(module, "socket", SimpleNamespace(socket=Socket, **constants))
     return Services()
@@ -67,7 +72,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Services:
 
 def behind(services: Services, *documents: dict[str, Any]) -> dict[Any, Any]:
     asyncio.run(services.apply(documents))
-    return {endpoint: relay.endpoints() for endpoint, relay in services._relays.items()}
+    return {place: relay.endpoints() for place, relay in services._relays.items()}
 
 
 def test_a_port_leads_to_the_named_port_of_each_ready_pod(served: Services) -> None:
@@ -75,7 +80,7 @@ def test_a_port_leads_to_the_named_port_of_each_ready_pod(served: Services) -> N
 
     found = behind(served, service())
 
-    assert found == {("10.96.1.1", 80): [("10.244.0.3", 8003), ("10.244.0.4", 8004)]}
+    assert found == {("TCP", "10.96.1.1", 80): [("10.244.0.3", 8003), ("10.244.0.4", 8004)]}
 
 
 def test_a_service_that_publishes_them_has_pods_that_are_not_ready(served: Services) -> None:
@@ -91,13 +96,23 @@ def test_a_service_that_publishes_them_has_pods_that_are_not_ready(served: Servi
     [
         pytest.param({"clusterIP": "None"}, id="headless"),
         pytest.param({"type": "ExternalName", "externalName": "example.org"}, id="elsewhere"),
-        pytest.param({"ports": [{"port": 53, "protocol": "UDP"}]}, id="UDP"),
+        pytest.param({"ports": [{"port": 53, "protocol": "SCTP"}]}, id="SCTP"),
     ],
 )
-def test_what_has_no_address_or_no_tcp_is_not_relayed(
+def test_what_has_no_address_or_another_protocol_is_not_relayed(
     served: Services, spec: dict[str, Any]
 ) -> None:
     assert behind(served, service(**spec)) == {}
+
+
+def test_one_port_of_both_protocols_is_relayed_twice(served: Services) -> None:
+    served.pods_changed([pod("a", 3)])
+    ports = [{"port": 53, "targetPort": 53, "protocol": each} for each in ("TCP", "UDP")]
+
+    assert behind(served, service(ports=ports)) == {
+        ("TCP", "10.96.1.1", 53): [("10.244.0.3", 53)],
+        ("UDP", "10.96.1.1", 53): [("10.244.0.3", 53)],
+    }
 
 
 def test_without_a_selector_nobody_is_behind_it(served: Services) -> None:
@@ -113,7 +128,7 @@ def test_a_service_keeps_its_address_and_takes_the_one_that_it_asks_for(served: 
     found = behind(served, other, service(), service(clusterIP="10.96.7.7"))
     documents = served.documents()
 
-    assert set(found) == {("10.96.1.2", 80), ("10.96.1.1", 80)}
+    assert set(found) == {("TCP", "10.96.1.2", 80), ("TCP", "10.96.1.1", 80)}
     assert [each["spec"]["clusterIP"] for each in documents][:2] == ["10.96.1.2", "10.96.1.1"]
 
 

@@ -55,12 +55,12 @@ class LocalDeploy:
     def run(self, trial: Tether | None) -> tuple[Applied, str]:
         """Return the changes and the Coordinator's address, "" if there is none."""
         self._require_envoy()
+        paths = local_paths(self.settings.root)
+        # A node that runs stays what it is.
+        users = None if NodeClient(paths=paths).is_running() else self._users()
         with Tether() if trial is None else contextlib.nullcontext(trial) as tether:
             client, started_now = ensure_node(
-                local_paths(self.settings.root),
-                owner_fd=tether.read_end,
-                is_trial=trial is not None,
-                users=self._users(),
+                paths, owner_fd=tether.read_end, is_trial=trial is not None, users=users
             )
             try:
                 if self.fresh:

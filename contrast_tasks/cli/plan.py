@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         context.console.data(f"{difference.what} {difference.name}{detail}\n")
     if not found:
         context.console.say("no changes")
-    findings = _absent_classes(planned, context)
+    findings = _look_at_cluster(planned, context)
     return Report(
         command="plan",
         findings=sorted_findings(findings),
@@ -76,19 +76,26 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     )
 
 
-def _absent_classes(planned: "Project", context: Context) -> "tuple[Finding, ...]":
-    """Return a warning if the cluster lacks the runtime class; a cluster that does not answer changes no plan."""
+def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ...]":
+    """Return a warning if the cluster lacks the runtime class, and say what somebody changed in deployed workloads.
+
+    A cluster that does not answer changes no plan.
+    """
     from contrast_tasks.deploy.apply import kubectl_of
     from contrast_tasks.deploy.classes import absent_classes
+    from contrast_tasks.deploy.on_cluster import drift_of
+    from contrast_tasks.kube.annotated import load_annotated
 
     settings = planned.settings
     if settings.is_local:
         return ()
+    cluster = kubectl_of(settings, context.console.say)
     try:
-        found = absent_classes(
-            settings, (planned.runtime_class,), kubectl_of(settings, context.console.say)
-        )
+        found = absent_classes(settings, (planned.runtime_class,), cluster)
+        if (settings.root / settings.build_dir / "deployment").exists() or settings.in_place:
+            for line in drift_of(load_annotated(settings), cluster):
+                context.console.say(f"warning: changed on the cluster: {line}")
     except ClusterError as err:
-        context.console.say(f"the runtime classes of the cluster were not looked up: {err}")
+        context.console.say(f"the cluster was not looked at: {err}")
         return ()
     return found

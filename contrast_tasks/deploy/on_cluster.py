@@ -173,13 +173,22 @@ def status(objects: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> 
         if not all(line.is_ready for line in found):
             found = pod_lines(here, pods, cluster.all_of("events", namespace))
         lines += found
-    live = cluster.get([each for each, item in workloads.items() if not item.has_generated_name])
-    changed = [
+    return Status(tuple(lines), drift_of(objects, cluster), behind)
+
+
+def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
+    """Return what somebody changed on the cluster in the pods of workloads that are deployed."""
+    place = cluster.target()
+    workloads = {
+        _id(item, place): item
+        for item in objects
+        if item.is_workload and not item.has_generated_name
+    }
+    return tuple(
         f"{each.key}: {line}"
-        for each, item in live.items()
+        for each, item in cluster.get(list(workloads)).items()
         for line in drift(workloads[each].obj, item.value)
-    ]
-    return Status(tuple(lines), tuple(changed), behind)
+    )
 
 
 def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) -> bool:

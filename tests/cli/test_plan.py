@@ -11,11 +11,27 @@ from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
 CLASS = "contrast-cc-metal-qemu-snp-0a1b2c3d"
-KUBECTL = """#!/bin/sh
-[ "$*" = "get runtimeclasses --output=name --request-timeout=5s" ] || exit 64
-echo "runtimeclass.node.k8s.io/runc"
-%s
+LIVE = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "cart", "namespace": "default"},
+    "spec": {"template": {"spec": {"containers": [], "runtimeClassName": "runc"}}},
+}
+CONFIG = {
+    "contexts": [{"name": "there", "context": {}}],
+    "clusters": [{"name": "there", "cluster": {"server": "https://192.0.2.1"}}],
+}
+KUBECTL = f"""#!/bin/sh
+case "$*" in
+"get runtimeclasses --output=name --request-timeout=5s")
+    echo "runtimeclass.node.k8s.io/runc"
+    %s ;;
+"config view --minify --output=json") echo '{json.dumps(CONFIG)}' ;;
+"get --ignore-not-found --output=json --filename=-") cat >/dev/null; %s ;;
+*) exit 64 ;;
+esac
 """
+HAS_CLASS = f"echo runtimeclass.node.k8s.io/{CLASS}"
 
 
 @pytest.fixture
@@ -24,7 +40,7 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "programs" / "kubectl"
     program.parent.mkdir()
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    program.write_text(KUBECTL % f"echo runtimeclass.node.k8s.io/{CLASS}")
+    program.write_text(KUBECTL % (HAS_CLASS, ":"))
     program.chmod(0o755)
     return program
 
@@ -33,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("kubectl")
 
 
 def test_a_runtime_class_that_the_cluster_lacks_is_told(terminal: Terminal, kubectl: Path) -> None:
-    kubectl.write_text(KUBECTL % "")
+    kubectl.write_text(KUBECTL % (":", ":"))
     terminal.run("generate")
 
     shown = terminal.run("plan", "--detailed-exitcode")
@@ -51,7 +67,18 @@ def test_a_cluster_that_does_not_answer_changes_no_plan(terminal: Terminal, kube
     shown = terminal.run("plan", "--detailed-exitcode")
 
     assert shown.code == 0
-    assert "were not looked up: kubectl get failed: no route to host" in shown.err
+    assert "was not looked at: kubectl get failed: no route to host" in shown.err
+
+
+def test_what_somebody_changed_on_the_cluster_is_told(terminal: Terminal, kubectl: Path) -> None:
+    kubectl.write_text(KUBECTL % (HAS_CLASS, f"echo '{json.dumps(LIVE)}'"))
+    terminal.run("generate")
+
+    shown = terminal.run("plan", "--detailed-exitcode")
+
+    place = "default/Deployment/cart: spec.template.spec.runtimeClassName"
+    assert shown.code == 0
+    assert f"warning: changed on the cluster: {place}: deployed {CLASS}, found runc" in shown.err
 
 
 def test_before_the_first_run_everything_is_added(terminal: Terminal, project: FakeProject) -> None:

@@ -41,7 +41,7 @@ from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
 from contrast_tasks.guest.volumes.pod import hold, parse_devices
 from contrast_tasks.guest.volumes.volume import Places, Volume
-from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
+from contrast_tasks.packet_filter.deny import close_ipv6, is_in_guest, lift_deny
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -182,18 +182,19 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     supply = supply_from_environment(environ)
     issuer = issuer_from_environment(environ, supply)
     validators = validators_from_environment(environ, supply)
-    if environ.get(variables.MESH_DISABLED) and is_in_guest(environ):
-        say(f"incoming connections are let in, the guest's rule was there {lift_deny()} times")
+    files = SecretFiles.below(options.secrets)
+    held = read_held(files)
+    if is_in_guest(environ):
+        _filter(environ, say, is_first=held is None)
     prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
-    files = SecretFiles.below(options.secrets)
     credentials = obtain(
         fetcher(options, issuer, validators),
         key=key,
         now=lambda: datetime.now(UTC),
         pause=lambda: time.sleep(options.retry_s * random.uniform(1 - JITTER, 1 + JITTER)),  # noqa: S311
         say=say,
-        held=read_held(files),
+        held=held,
     )
     try:
         # A restarted container is not ready before its volumes are open again.
@@ -213,6 +214,17 @@ def run(environ: Mapping[str, str], say: Say) -> None:
             ready=lambda: _mark(options.done),
             wait=wait_for_signal,
         )
+
+
+def _filter(environ: Mapping[str, str], say: Say, *, is_first: bool) -> None:
+    """Let connections in for a pod without a mesh; for others complete the guest's rule, which leaves IPv6 open.
+
+    is_first: no earlier run has finished, so the sidecar has not begun either.
+    """
+    if environ.get(variables.MESH_DISABLED):
+        say(f"incoming connections are let in, the guest's rule was there {lift_deny()} times")
+    elif is_first and not close_ipv6():
+        say("IPv6 connections cannot be dropped before the sidecar runs")
 
 
 def _mark(done: Path) -> None:

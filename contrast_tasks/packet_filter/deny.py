@@ -23,6 +23,8 @@ TABLE: Final = "filter"
 DENY: Final = Rule(
     "INPUT", ("-m", "conntrack", "!", "--ctstate", "ESTABLISHED,RELATED", "-j", "DROP")
 )
+# Ours, for TCP over IPv6, which guests leave open. Without TCP it would drop the search for neighbours too.
+DENY_IPV6: Final = Rule("INPUT", ("-p", "tcp", *DENY.options))
 _SIMULATED: Final = "simulated:"
 # Tables of the older part of the kernel, in this network namespace.
 _LEGACY_TABLES: Final = Path("/proc/net/ip_tables_names")
@@ -47,6 +49,18 @@ def set_deny(tool: Tool) -> None:
     tool.change(TABLE, DENY.line("-I"))
 
 
+def close_ipv6(tools: Sequence[Tool] | None = None) -> bool:
+    """Drop new TCP connections over IPv6 until `lift_deny`; return whether that could be done."""
+    for tool in find_tools("IPv6") if tools is None else tools:
+        try:
+            if DENY_IPV6.meaning not in tool.list_rules(TABLE, DENY_IPV6.chain):
+                tool.change(TABLE, DENY_IPV6.line("-I"))
+        except ToolFailed:
+            continue
+        return True
+    return False
+
+
 def lift_deny(
     ipv4: Sequence[Tool] | None = None,
     ipv6: Sequence[Tool] | None = None,
@@ -56,7 +70,7 @@ def lift_deny(
     """Remove the rule wherever it is set, and return how often it was; that it is not there is fine.
 
     Each variant of iptables sees its own rules only, so all of them are asked. Guests set no such rule for IPv6; it is
-    removed there too if somebody has. Raises PacketFilterError if the rule is still there, or nobody can tell.
+    removed there too if somebody has, and so is that of `close_ipv6`. Raises PacketFilterError if the rule is still there, or nobody can tell.
     """
     tools = find_tools("IPv4") if ipv4 is None else ipv4
     removed, failures, answers = 0, [], []
@@ -66,7 +80,7 @@ def lift_deny(
         except ToolFailed as err:
             failures.append(str(err))
         else:
-            removed += _remove(tool, listing)
+            removed += _remove(tool, listing, DENY)
             answers.append(tool)
     reason = "; ".join(failures)
     if not answers:
@@ -85,17 +99,18 @@ def lift_deny(
         except ToolFailed:
             # Without this part of the kernel there is no such rule.
             continue
-        removed += _remove(tool, listing)
+        removed += _remove(tool, listing, DENY)
+        _remove(tool, listing, DENY_IPV6)
     return removed
 
 
-def _remove(tool: Tool, listing: Sequence[Meaning]) -> int:
-    """Return how often the rule was in the listing; it is nowhere afterwards."""
-    count, reason = listing.count(DENY.meaning), "it is still there"
+def _remove(tool: Tool, listing: Sequence[Meaning], rule: Rule) -> int:
+    """Return how often a rule was in the listing; it is nowhere afterwards."""
+    count, reason = listing.count(rule.meaning), "it is still there"
     try:
         for _ in range(count):
-            tool.change(TABLE, DENY.line("-D"))
-        is_gone = not count or DENY.meaning not in tool.list_rules(TABLE, DENY.chain)
+            tool.change(TABLE, rule.line("-D"))
+        is_gone = not count or rule.meaning not in tool.list_rules(TABLE, rule.chain)
     except ToolFailed as err:
         is_gone, reason = False, str(err)
     if not is_gone:

@@ -11,7 +11,7 @@ import pytest
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.packet_filter.deny import DENY
 from tests.fakes.mesh_guest import ROOT, until_said
-from tests.fakes.mesh_traffic import connect
+from tests.fakes.mesh_traffic import connect, http_app, serving
 from tests.fakes.pod_network import Pod, PodNetwork, needed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mesh-guest")]
@@ -112,14 +112,18 @@ def test_the_initializer_of_a_pod_without_a_mesh_lets_connections_in(
     assert not pod.is_closed()
 
 
-def test_the_initializer_of_a_pod_with_a_mesh_leaves_the_rule_to_the_sidecar(
+def test_the_initializer_of_a_pod_with_a_mesh_leaves_the_rule_to_the_sidecar_and_closes_ipv6(
     network: PodNetwork, tmp_path: Path
 ) -> None:
-    pod = network.add()
+    pod, stranger = network.add(), network.add()
     pod.close_inbound()
-
-    with initializer(pod, tmp_path, CONTRAST_PACKET_FILTER="on") as process:
+    with pod.inside():
+        app = http_app(8080)
+    with serving(app), initializer(pod, tmp_path, CONTRAST_PACKET_FILTER="on") as process:
         said = until_said(process, "attempt 1")
+        for address in (pod.ipv4, pod.ipv6):
+            with stranger.inside(), pytest.raises(OSError, match="timed out"):
+                connect(address, 8080, REFUSED_S)
         process.terminate()
         process.wait(timeout=30)
 

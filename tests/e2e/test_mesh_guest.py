@@ -21,7 +21,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.guest.secret_files import SecretFiles
-from contrast_tasks.packet_filter.deny import DENY
+from contrast_tasks.packet_filter.deny import DENY, close_ipv6
 from tests.fakes.mesh_guest import MeshGuest, until_ready, until_said
 from tests.fakes.mesh_pki import Authority
 from tests.fakes.mesh_traffic import (
@@ -622,6 +622,19 @@ def test_ipv6_that_cannot_be_redirected_is_dropped(mesh: Mesh, tmp_path: Path) -
     assert four.endswith(ANSWER)
     assert dropped == [True, True]
     assert outgoing.endswith(ANSWER)
+
+
+def test_ipv6_that_the_initializer_has_closed_is_opened_by_the_sidecar(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    guest = other_guest(mesh, tmp_path)
+    with guest.pod.inside():
+        assert close_ipv6()
+    with serving(*apps(guest.pod, PROTECTED)), guest.running():
+        connection = mesh.connection(PROTECTED, guest.pod.ipv6)
+        answer = ask(shaken(connection, mesh.ca, client=mesh.certificate))
+
+    assert answer.endswith(ANSWER)
 
 
 def test_a_rule_that_nf_tables_keeps_is_lifted_too(mesh: Mesh, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from contrast_tasks.packet_filter.tools import Family, Tool, ToolFailed
 
 DENY = "-A INPUT -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP"
 
+DENY_6 = DENY.replace("-m", "-p tcp -m", 1)
+
 
 @dataclass
 class Kernel:
@@ -36,7 +38,9 @@ class Kernel:
         if "-S" in argv:
             return "".join(f"{line}\n" for line in ["-P INPUT ACCEPT", *table])
         if "-D" in argv and not self.is_forgetful:
-            table.remove(DENY)
+            table.remove(DENY_6 if "tcp" in argv else DENY)
+        if "-I" in argv:
+            table.insert(0, DENY_6 if "tcp" in argv else DENY)
         return ""
 
     def _restore(self, text: str) -> None:

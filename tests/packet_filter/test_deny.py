@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.errors import SettingsError
-from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
+from contrast_tasks.packet_filter.deny import close_ipv6, is_in_guest, lift_deny
 from contrast_tasks.packet_filter.tools import PacketFilterError
-from tests.fakes.iptables import DENY, Kernel
+from tests.fakes.iptables import DENY, DENY_6, Kernel
 
 LEGACY, NFT = "/usr/sbin/iptables-legacy", "/usr/sbin/iptables-nft"
 OTHER = "-A INPUT -p icmp -j ACCEPT"
@@ -90,6 +90,24 @@ def test_the_same_rule_for_ipv6_is_lifted_too(tmp_path: Path) -> None:
     )
 
     assert six.tables == {"filter": []}
+
+
+def test_ipv6_is_closed_once_and_opened_with_the_rest(tmp_path: Path) -> None:
+    six = Kernel()
+    tool = six.tool("/usr/sbin/ip6tables-legacy", "IPv6")
+
+    assert close_ipv6([tool])
+    assert close_ipv6([tool])
+    closed = list(six.tables["filter"])
+    lift_deny([Kernel().tool(LEGACY)], [tool], legacy_tables=tmp_path / "no")
+
+    assert (closed, six.tables["filter"]) == ([DENY_6], [])
+
+
+def test_ipv6_that_cannot_be_closed_is_told() -> None:
+    six = Kernel(refused={"-S": "Table does not exist"})
+
+    assert not close_ipv6([six.tool("/usr/sbin/ip6tables-legacy", "IPv6")])
 
 
 @pytest.mark.parametrize(

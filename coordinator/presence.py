@@ -65,13 +65,12 @@ class LockPresence:
                 return
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                # Others hold it only while they look.
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                os.write(descriptor, self.address.encode())
+                while (held := _locked(self._path)) is None:
+                    pass
+                os.write(held, self.address.encode())
             except OSError as err:
                 raise StoreError(f"cannot lock {self._path}: {err.strerror}") from err
-            self._held = descriptor
+            self._held = held
 
     def withdraw(self) -> None:
         """Give the lock back."""
@@ -90,6 +89,22 @@ class LockPresence:
             return []
         except OSError as err:
             raise StoreError(f"cannot lock {self._folder}: {err.strerror}") from err
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor that holds the file's lock; None if somebody who looked at it before that has removed the file."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        # Others hold it only while they look.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _address_in(path: Path) -> Iterator[str]:

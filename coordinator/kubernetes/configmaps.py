@@ -101,7 +101,10 @@ class ConfigMapStore:
         while not stop.is_set():
             version = self._api.get("configmaps", query, accept=_NAMES_ONLY)
             on_change()
-            since = version.at("metadata").at("resourceVersion").text()
+            try:
+                since = version.at("metadata").at("resourceVersion").text()
+            except DecodeError as err:
+                raise StoreError("the API server's list of ConfigMaps is malformed") from err
             self._api.watch("configmaps", {**query, "resourceVersion": since}, on_change)
 
     def describe(self, key: str) -> str:

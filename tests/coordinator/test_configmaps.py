@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import SettingsError
 from coordinator.kubernetes.api import Account as PodAccount
 from coordinator.kubernetes.api import Api
@@ -259,6 +260,15 @@ def test_a_watch_that_cannot_begin_is_an_error(store: ConfigMapStore, server: Ku
     server.accounts[TOKEN] = server.accounts[TOKEN]._replace(rules=[])
 
     with pytest.raises(StoreError):
+        store.watch(LATEST, lambda: None, threading.Event())
+
+
+def test_a_watch_of_a_list_without_a_version_is_an_error(
+    store: ConfigMapStore, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "get", lambda *_, **__: parse_json(b'{"items": []}'))
+
+    with pytest.raises(StoreError, match="malformed"):
         store.watch(LATEST, lambda: None, threading.Event())
 
 

@@ -1,5 +1,6 @@
 """Two Coordinators on one store, and what one knows of the other."""
 
+import fcntl
 import multiprocessing
 from pathlib import Path
 
@@ -38,6 +39,23 @@ def test_several_may_serve(tmp_path: Path) -> None:
     one.withdraw()
 
     assert third.others()
+
+
+def test_who_looks_at_a_file_before_it_is_locked_does_not_hide_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = LockPresence(tmp_path), LockPresence(tmp_path)
+    lock = fcntl.flock
+
+    def look_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        assert not other.others()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", look_first)
+    one.announce()
+
+    assert len(other.others()) == 1
 
 
 def serve_and_die(folder: Path) -> None:

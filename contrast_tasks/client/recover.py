@@ -3,6 +3,7 @@
 The Coordinator is attested against the manifest first, because all secrets of the deployment derive from the seed.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,10 +125,15 @@ def fetch_shares(
     """
     given = load_manifest(settings, manifest)
     given.warn_if_simulated(say)
-    key, _ = load_seedshare_owner_key(settings, owner_key)
+    key, key_file = load_seedshare_owner_key(settings, owner_key)
     target = Coordinator.find(settings, coordinator, say=say, reach=reach)
     shares = target.ask(given.manifest, lambda session: session.get_seed_shares(), key)
-    return () if are_same_seed(settings.root, shares) else write_shares(settings.root, shares)
+    if are_same_seed(settings.root, shares):
+        # A damaged share opens nothing.
+        with contextlib.suppress(UsageError):
+            open_share(settings.root / SEED_SHARES_FILE, key, key_file)
+            return ()
+    return write_shares(settings.root, shares)
 
 
 def _copy_certificates(verified: Path, root: Path) -> tuple[str, ...]:

@@ -201,11 +201,14 @@ class _Update:
         self._check_certificates(history)
         self.say("the coordinator had set it, only its answer was lost")
         if self.sent_after == NO_TRANSITION and not self.share_files:
-            self._regain_shares(session)
+            self._regain_shares(session, is_new=True)
         return self._result(history, is_repeat=False)
 
-    def _regain_shares(self, session: Session) -> None:
-        """Write the seed shares again, unless those of the same seed are here."""
+    def _regain_shares(self, session: Session, *, is_new: bool = False) -> None:
+        """Write the seed shares again, unless those of the same seed are here.
+
+        is_new: nobody got them yet, so a file that is here is of an earlier coordinator.
+        """
         from contrast_tasks.api.errors import CoordinatorFailed
 
         if not self.has_seedshare_owners:
@@ -213,11 +216,15 @@ class _Update:
         try:
             shares = session.get_seed_shares()
         except (NotAuthorised, CoordinatorFailed) as err:
-            if (self.root / SEED_SHARES_FILE).exists():
+            is_here = (self.root / SEED_SHARES_FILE).exists()
+            if is_here and not is_new:
                 return
-            self.say(
-                f"warning: {SEED_SHARES_FILE} is not here, without it this coordinator cannot be recovered: {err}"
+            fault = (
+                "is of an earlier coordinator, this one cannot be recovered with it"
+                if is_here
+                else "is not here, without it this coordinator cannot be recovered"
             )
+            self.say(f"warning: {SEED_SHARES_FILE} {fault}: {err}")
             if isinstance(err, NotAuthorised):
                 self.say(
                     f"  hint: an owner of the seed writes it with '{command('recover --fetch-shares')}'"

@@ -151,6 +151,11 @@ def test_an_owner_gets_lost_seed_shares_again(project: Project, processor: Path)
         assert fetch_shares(project.settings, say=quiet, coordinator=address) == (shares.name,)
         assert fetch_shares(project.settings, say=quiet, coordinator=address) == ()
 
+        damaged = json.loads(shares.read_bytes())
+        damaged["SeedShares"][0]["EncryptedSeed"] = "AAAA"
+        shares.write_text(json.dumps(damaged))
+        assert shares.name in fetch_shares(project.settings, say=quiet, coordinator=address)
+
         (project.root / "seedshare-owner.pem").write_bytes(pem(STRANGER))
         with pytest.raises(NotAuthorised):
             fetch_shares(project.settings, say=quiet, coordinator=address)

@@ -203,6 +203,19 @@ def test_seed_shares_that_nobody_gets_again_are_told(
     assert not (project.root / "seed-shares.json").exists()
 
 
+def test_shares_of_an_earlier_coordinator_are_no_reason_to_be_silent(
+    project: Project, said: list[str]
+) -> None:
+    server = Server(lost=["set"])
+    server.refusal = CoordinatorFailed("no such call")
+    (project.root / "seed-shares.json").write_text("of another coordinator")
+
+    set_at(server, project, said)
+
+    assert said[-2].startswith("warning: seed-shares.json is of an earlier coordinator")
+    assert (project.root / "seed-shares.json").read_text() == "of another coordinator"
+
+
 def test_seed_shares_are_kept_before_anything_else_can_fail(
     project: Project, said: list[str]
 ) -> None:

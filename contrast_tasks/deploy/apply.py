@@ -187,7 +187,10 @@ def run_restart(
 
             client.wait([pod.name], until="started", timeout_s=START_LIMIT_S)
             others = [other.name for other in running if other.name not in restarted]
-            recover_if_needed(settings, client, pod.address, say=say, had_certificates=others)
+            restarted = (
+                *restarted,
+                *recover_if_needed(settings, client, pod.address, say=say, had_certificates=others),
+            )
     if wait_s and restarted:
         client.wait(restarted, until="ready", timeout_s=wait_s)
     return restarted

@@ -5,7 +5,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -351,20 +351,26 @@ def test_a_coordinator_that_is_restarted_is_given_its_seed_back(
 ) -> None:
     pods = (pod_status("coordinator", ready=True, role="coordinator"), pod_status("a", ready=True))
     asked: list[tuple[str, list[str]]] = []
+    waited: list[Sequence[str]] = []
 
-    def recover_if_needed(_settings: Any, _client: Any, address: str, **given: Any) -> None:
+    def recover_if_needed(
+        _settings: Any, _client: Any, address: str, **given: Any
+    ) -> tuple[str, ...]:
         asked.append((address, given["had_certificates"]))
         if needs is not None:
             raise needs
+        return ("a",)
 
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
     monkeypatch.setattr(NodeClient, "restart", lambda _client, names: tuple(names))
-    monkeypatch.setattr(NodeClient, "wait", lambda *_arguments, **_fields: ())
+    monkeypatch.setattr(NodeClient, "wait", lambda _client, names, **_fields: waited.append(names))
     monkeypatch.setattr(recovery, "recover_if_needed", recover_if_needed)
 
     try:
         run_restart(project.settings, say=lambda _: None, names=["coordinator"])
         ended = "restarted"
+        # Whoever was restarted for a new certificate is waited for too.
+        assert waited[-1] == ("coordinator", "a")
     except CoordinatorUnreachable as error:
         ended = str(error)
 

@@ -26,14 +26,14 @@ def recover_if_needed(
     *,
     say: Say,
     had_certificates: Sequence[str],
-) -> None:
-    """Recover the Coordinator if it is in recovery mode.
+) -> tuple[str, ...]:
+    """Recover the Coordinator if it is in recovery mode; return the names of the pods that were restarted.
 
     had_certificates: pods with certificates of the earlier mesh CA; they are restarted after a recovery.
     Raises CoordinatorUnreachable if an owner has to help.
     """
     if not client.paths.state.is_dir():
-        return
+        return ()
     state, reason = coordinator_state(address)
     if state == "inconsistent":
         raise CoordinatorUnreachable(
@@ -41,7 +41,7 @@ def recover_if_needed(
             hint=f"restore .contrast/local/state, or begin a new history with '{command('deploy --fresh')}'",
         )
     if state != "recovery":
-        return
+        return ()
     used = _recover(settings, address, say)
     say(f"the coordinator was restarted without its seed, recovered it with {used}")
     stale = [
@@ -49,8 +49,10 @@ def recover_if_needed(
         for pod in client.status()
         if pod.role != ROLE_COORDINATOR and pod.name in had_certificates
     ]
-    for name in client.restart(stale) if stale else ():
+    restarted = tuple(client.restart(stale)) if stale else ()
+    for name in restarted:
         say(f"restarted {name}, for a certificate of the new mesh CA")
+    return restarted
 
 
 def _recover(settings: Settings, address: str, say: Say) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import UsageError
+from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report, number_of
 
 if TYPE_CHECKING:
@@ -58,6 +60,11 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
     settings = context.settings(is_project=False, images__debian_mirror=arguments.mirror)
     registry = (arguments.registry or "").rstrip("/")
+    if arguments.registry is not None and not registry:
+        raise UsageError(
+            f"--registry is {arguments.registry!r}, wanted a host and a path",
+            hint=f"write it as '{command(EXAMPLE)}'",
+        )
     wanted = wanted_images(settings, arguments.only, registry=registry)
     layout = _folder(arguments.layout, context)
     if layout is None and not registry:

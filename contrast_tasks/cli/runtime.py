@@ -8,6 +8,7 @@ from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "runtime --installer NAME@sha256:DIGEST --write runtime.yml"
+_UNINSTALL = "runtime --uninstall --installer NAME@sha256:DIGEST --write uninstall.yml"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     if arguments.installer is None:
         raise UsageError(
             "no --installer was given, expected the node installer of the runtime's release",
-            hint=f"write it as '{command(EXAMPLE)}'",
+            hint=f"write it as '{command(_UNINSTALL if arguments.uninstall else EXAMPLE)}'",
         )
     from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
     from contrast_tasks.platforms import platform

@@ -154,7 +154,9 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
     if not found:
         named = (norm_path(path, settings.root) for path in paths or deployment_places(settings))
         place = ", ".join(named) or f"{settings.build_dir}/deployment"
-        raise UsageError(f"no Kubernetes objects in {place}", hint="run generate first")
+        raise UsageError(
+            f"no Kubernetes objects in {place}", hint="run 'contrast-tasks generate' first"
+        )
     return tuple(found)
 
 

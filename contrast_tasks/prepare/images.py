@@ -98,7 +98,7 @@ def _component_finding(settings: Settings, setting: str, reference: str) -> Find
     if reference == getattr(ComponentSettings(), setting):
         message = f"{key} is {reference} by default, found no entry for it in {settings.lock}"
         hint = (
-            "push that image to a registry of yours, name it in [components], then run"
+            "'contrast-tasks images build --registry HOST/PATH' pushes our images and names them in [components]; then run"
             " 'contrast-tasks lock'"
         )
     else:

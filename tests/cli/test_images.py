@@ -140,3 +140,13 @@ def test_layers_for_aks_are_in_gzip(project: Path) -> None:
     for layer in image.layers:
         assert layer.media_type.endswith("+gzip")
         assert (blobs / layer.digest.removeprefix("sha256:")).read_bytes()[:2] == b"\x1f\x8b"
+
+
+def test_a_registry_without_a_name_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["images", "build", "--registry", ""]) == 2
+
+    shown = capsys.readouterr()
+    assert "--registry is '', wanted a host and a path" in shown.err
+    assert not (project / "build").exists()

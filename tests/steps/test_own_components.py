@@ -113,4 +113,4 @@ def test_a_hardware_platform_says_which_setting_names_our_images(terminal: Termi
         )
         for name, reference in zip(("coordinator", "initializer"), OURS[:2], strict=True)
     ]
-    assert "  hint: push that image to a registry of yours, name it in [components]" in shown.err
+    assert "images build --registry HOST/PATH' pushes our images and names them in" in shown.err

@@ -663,7 +663,7 @@ def test_nothing_generated_is_said_with_the_next_command(project: Project) -> No
     with pytest.raises(UsageError, match="no Kubernetes objects in build/deployment") as caught:
         project.plan()
 
-    assert caught.value.hint == "run generate first"
+    assert caught.value.hint == "run 'contrast-tasks generate' first"
 
 
 def test_a_damaged_record_is_named(project: Project) -> None:

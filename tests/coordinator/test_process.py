@@ -30,6 +30,9 @@ from contrast_tasks.atls.client import connect
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.errors import ContrastError, EvidenceRejected, NotAuthorised
+from contrast_tasks.guest.credentials import Held, read_held
+from contrast_tasks.guest.renewal import renew
+from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
@@ -228,6 +231,43 @@ def test_manifest_certificate_update_and_stop(
     log = err + json.dumps(running.lines)
     assert cert.workload_secret.hex() not in log
     assert "PRIVATE" not in log
+
+
+def test_a_running_pod_renews_its_certificates_and_follows_an_update(
+    tmp_path: Path, environ: dict[str, str], processor: SimulatedProcessor, owner: Caller
+) -> None:
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    files = SecretFiles.below(tmp_path / "contrast")
+    key = ec.generate_private_key(ec.SECP256R1())
+    had: list[Held] = []
+    with started(tmp_path / "state", environ) as running:
+
+        def fetch(key: ec.EllipticCurvePrivateKey) -> meshapi.MeshCert:
+            return new_cert(running, processor, key, WEB_POLICY)
+
+        def keep() -> None:
+            held = read_held(files)
+            assert held is not None
+            had.append(held)
+
+        with user_api(running, manifest) as channel:
+            userapi.set_manifest(channel, content, POLICIES, 10)
+        write_credentials(files, fetch(key), key)
+        keep()
+        renew(fetch, had[-1], files, now=datetime.now(UTC))
+        keep()
+        with user_api(running, manifest, owner) as channel:
+            userapi.set_manifest(channel, content, POLICIES, 10)
+        renew(fetch, had[-1], files, now=datetime.now(UTC))
+        keep()
+
+    first, second, third = had
+    assert len({held.leaf for held in had}) == 3
+    assert second.mesh_ca == first.mesh_ca
+    assert third.mesh_ca.public_key() != second.mesh_ca.public_key()
+    assert {held.secret for held in had} == {first.secret}
+    assert third.key.public_key() == key.public_key()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from contrast_tasks.node_installer.files import NAME, handler_of, parse_config, 
 from contrast_tasks.node_installer.node import Node, install, runtime_of, uninstall
 from contrast_tasks.node_installer.targets import configured, target_of
 from contrast_tasks.platforms import platform as platform_named
+from contrast_tasks.platforms import platform_of_handler
 from contrast_tasks.web.answers import OK, NoAnswer
 from contrast_tasks.web.client import Bound, fetch_once
 
@@ -54,6 +55,9 @@ def _run(given: argparse.Namespace, environ: Mapping[str, str]) -> None:
     platform = platform_named(given.platform)
     if platform.tee == "simulated":
         raise UsageError("platform local has no runtime, its pods are processes")
+    # It becomes part of paths that are written and removed as the node's root.
+    if given.handler is not None and platform_of_handler(given.handler) != platform:
+        raise UsageError(f"{given.handler} is no runtime of platform {platform.name}")
     host = Path(environ.get("HOST_MOUNT") or "/host")
     node = Node(
         host=host,

@@ -92,7 +92,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         state=_state(given.state, environ),
         endorsements=Path(given.endorsements),
         force_new=given.force_new,
-        with_metrics="CONTRAST_METRICS" in environ,
+        with_metrics=variables.METRICS in environ,
         with_address="CONTRAST_PEER_ADDRESS" in environ,
     )
 

@@ -15,11 +15,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print coordinator.yml, or write it; generate adds it by itself unless [coordinator] include is false."""
-    from contrast_tasks.prepare.coordinator import render_coordinator
+    from contrast_tasks.prepare.coordinator import coordinator_of, render_coordinator
     from contrast_tasks.releases.table import RELEASES
     from contrast_tasks.settings.components import ComponentSettings
 
     settings = context.settings_if_any()
-    components = settings.components if settings else ComponentSettings()
-    text = render_coordinator(settings.release if settings else RELEASES[-1], components)
+    if settings is None:
+        text = render_coordinator(RELEASES[-1], ComponentSettings())
+    else:
+        text = coordinator_of(settings)
     return context.deliver("coordinator", text, arguments.write)

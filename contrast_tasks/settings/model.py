@@ -263,6 +263,18 @@ class Settings(Record):
         name="coordinator.include",
         default=True,
     )
+    coordinator_replicas: int = member(
+        integer(1, 9, "a number from 1 to 9"),
+        "number of Coordinators; several give each other the seed after a restart",
+        name="coordinator.replicas",
+        default=1,
+    )
+    coordinator_metrics: bool = member(
+        BOOL,
+        "whether Coordinators serve metrics for Prometheus, on port 9102",
+        name="coordinator.metrics",
+        default=False,
+    )
     workload_owner_keys: tuple[str, ...] = member(
         PATHS,
         "keys whose owners may set another manifest; if one file is named and missing, it is created",

@@ -18,7 +18,7 @@ from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.findings import Finding
 from contrast_tasks.pods.service_links import ServicePort
-from contrast_tasks.prepare.coordinator import render_coordinator
+from contrast_tasks.prepare.coordinator import coordinator_of
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.signatures import RACY_NS, signature_of
@@ -175,7 +175,7 @@ def read_facts(content: bytes, file: str) -> "FileIndex":
 
 
 def _coordinator(settings: Settings) -> bytes:
-    return render_coordinator(settings.release, settings.components).encode()
+    return coordinator_of(settings).encode()
 
 
 def _has_coordinator(files: Sequence[tuple[SourceFile, Mapping[str, Any]]]) -> bool:

@@ -11,7 +11,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document, decode, kept_documents, location
 from contrast_tasks.kube.origins import origin
 from contrast_tasks.platforms import is_confidential_class, platform
-from contrast_tasks.prepare.coordinator import render_coordinator
+from contrast_tasks.prepare.coordinator import coordinator_of
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import check_memory_bound, image_memory, locked_mib
@@ -114,7 +114,7 @@ def documents_of(project: Project, file: str, lock: Lock) -> Sequence[Document]:
 
 def _coordinator_as_deployed(settings: Settings, lock: Lock) -> str:
     """Return our Coordinator with memory for its image if it is unpacked inside the guest."""
-    components, image_mib = settings.components, 0
+    image_mib = 0
     if platform(settings.platform).pulls_in_guest:
-        image_mib = locked_mib(lock, components.coordinator)
-    return render_coordinator(settings.release, components, image_mib=image_mib)
+        image_mib = locked_mib(lock, settings.components.coordinator)
+    return coordinator_of(settings, image_mib=image_mib)

@@ -130,3 +130,15 @@ def test_only_the_first_service_reaches_a_coordinator_that_is_not_ready() -> Non
     assert "publishNotReadyAddresses" not in ready
     assert first["ports"] == ready["ports"]
     assert first["selector"].items() <= pod(found)["metadata"]["labels"].items()
+
+
+def test_replicas_and_metrics_are_as_the_settings_say() -> None:
+    text = render_coordinator(V1_21, OURS, replicas=3, with_metrics=True)
+    found = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(text)}
+
+    assert found["StatefulSet", "coordinator"]["spec"]["replicas"] == 3
+    assert container(found)["env"] == [{"name": "CONTRAST_METRICS", "value": "1"}]
+    assert {"containerPort": 9102, "name": "prometheus"} in container(found)["ports"]
+    assert unsorted_mappings(found["StatefulSet", "coordinator"]) == []
+    assert objects(V1_21)["StatefulSet", "coordinator"]["spec"]["replicas"] == 1
+    assert "env" not in container(objects(V1_21))

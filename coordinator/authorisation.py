@@ -79,7 +79,15 @@ def authorise_recovery(public_key_spki: bytes | None, persisted: "Manifest") -> 
     _authorise(public_key_spki, _seedshare_digests(persisted))
 
 
-def authorise_shares(public_key_spki: bytes | None, in_force: "Manifest") -> None:
+def actor_of(public_key_spki: bytes | None) -> str:
+    """Return the digest of a caller's key in hex, "" if there is none or it can be no owner's."""
+    try:
+        return "" if public_key_spki is None else key_digest_hex(public_key_spki)
+    except Refusal:
+        return ""
+
+
+def authorise_owner(public_key_spki: bytes | None, in_force: "Manifest") -> None:
     """Refuse unless the caller's key is a seed share owner or a workload owner of the manifest in force."""
     _authorise(
         public_key_spki, (*_seedshare_digests(in_force), *(in_force.workload_owner_digests or ()))

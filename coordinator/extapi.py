@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from contrast_tasks import __version__
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.atls.types import PeerIdentity
+from coordinator.authorisation import authorise_owner
 from coordinator.presence import Presence
 from coordinator.state import Guard
 from coordinator.store.base import StoreError
@@ -51,6 +54,25 @@ def get_status(
         told.RootCANotAfter = int(state.ca.root_ca_not_after.timestamp())
         told.MeshCANotAfter = int(state.ca.mesh_ca_not_after.timestamp())
     return told
+
+
+def get_audit_log(
+    request: ext.GetAuditLogRequest, identity: PeerIdentity, guard: Guard
+) -> ext.GetAuditLogResponse:
+    """Return the audit log to an owner, up to this moment."""
+    state = guard.current()
+    authorise_owner(identity.public_key_spki, state.manifest)
+    guard.audit.flush(is_last=True)
+    entries = guard.audit.since(request.From)
+    return ext.GetAuditLogResponse(
+        Entries=[
+            ext.AuditEntry(Content=each.content, Signature=each.signature) for each in entries
+        ],
+        Unwritten=guard.audit.unwritten(),
+        TransactionKey=state.engine.transaction_key.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        ),
+    )
 
 
 def _count(presence: Presence) -> int | None:

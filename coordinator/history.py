@@ -80,12 +80,14 @@ class LatestTransition:
 
     def is_signed_by(self, key: ec.EllipticCurvePublicKey) -> bool:
         """Return whether the signature verifies under the transaction key."""
-        return _is_signed(key, self.signature, self.transition_hash)
+        return is_signed(key, self.signature, self.transition_hash)
 
 
 def sign_latest(key: ec.EllipticCurvePrivateKey, transition_hash: bytes) -> LatestTransition:
     """Return the signed head; the 32 bytes are signed as the message digest and not hashed again."""
-    return LatestTransition(transition_hash=transition_hash, signature=_sign(key, transition_hash))
+    return LatestTransition(
+        transition_hash=transition_hash, signature=sign_digest(key, transition_hash)
+    )
 
 
 class History:
@@ -181,7 +183,7 @@ class History:
     ) -> None:
         """Store when the first transition was made (whole seconds), signed, beside it."""
         seconds = int(moment.timestamp()).to_bytes(_TIME_BYTES)
-        signature = _sign(key, sha256(_TIME_LABEL + first_transition + seconds))
+        signature = sign_digest(key, sha256(_TIME_LABEL + first_transition + seconds))
         self.store.set(f"metadata/{first_transition.hex()}", seconds + signature)
 
     def first_time(self, key: ec.EllipticCurvePublicKey) -> datetime | None:
@@ -194,7 +196,7 @@ class History:
                 continue
             raw = self.store.get(f"metadata/{name}")
             seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
-            if _is_signed(key, signature, sha256(_TIME_LABEL + bytes.fromhex(name) + seconds)):
+            if is_signed(key, signature, sha256(_TIME_LABEL + bytes.fromhex(name) + seconds)):
                 return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
         return None
 
@@ -232,11 +234,13 @@ def _hashes_in(content: bytes) -> set[str]:
     return {content[start : start + HASH_BYTES].hex() for start in starts}
 
 
-def _sign(key: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
+def sign_digest(key: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
+    """Return the signature (ASN.1 DER) over 32 bytes, which are not hashed again."""
     return key.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
 
 
-def _is_signed(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -> bool:
+def is_signed(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -> bool:
+    """Return whether the signature over these 32 bytes verifies."""
     try:
         key.verify(signature, digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
     except InvalidSignature:

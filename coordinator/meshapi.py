@@ -71,6 +71,9 @@ def new_mesh_cert(
         )
     except BadKey as err:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(err)) from err
+    guard.audit.count(
+        "certificates", policy=policy_hash.hex(), transition=state.latest.transition_hash.hex()
+    )
     _log.info(
         "NewMeshCert succeeded",
         extra={"policy": policy_hash.hex(), "generation": state.generation},
@@ -93,6 +96,12 @@ def recover(
             grpc.StatusCode.PERMISSION_DENIED,
             f"policy hash {evidence.host_data.hex()} has not the role {ROLE_COORDINATOR}",
         )
+    guard.audit.record(
+        "keys-given",
+        transition=state.latest.transition_hash,
+        policy=evidence.host_data.hex(),
+        peer=identity.address or "",
+    )
     _log.info("Recover succeeded", extra={"peer": identity.address, "generation": state.generation})
     return pb.RecoverResponse(
         Seed=state.engine.seed,

@@ -103,10 +103,18 @@ class PeerRecovery:
             old = self._guard.unrecovered()
             for address in self._guard.presence.others():
                 try:
-                    self._guard.reset(old, partial(self._keys, address))
+                    new = self._guard.reset(old, partial(self._keys, address))
                 except ContrastError as err:
                     trouble = f"peer {address}: {err}"
+                    if isinstance(err, RolledBack):
+                        self._guard.audit.count("rollback", peer=address)
                 else:
+                    self._guard.audit.record(
+                        "peer-recovery",
+                        transition=new.latest.transition_hash,
+                        generation=new.generation,
+                        peer=address,
+                    )
                     _log.info("Recovered from a peer", extra={"peer": address})
                     self._reported = ""
                     return True

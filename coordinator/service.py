@@ -88,6 +88,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
     with ExitStack() as stack:
         stack.callback(close_store)
         stack.callback(supply.stop)
+        stack.callback(guard.audit.flush, is_last=True)
         stack.callback(guard.presence.withdraw)
         probe_server = ProbeServer(*options.http, probes)
         stack.callback(probe_server.stop)
@@ -116,7 +117,8 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
             args=(stop, started.set),
             name="peer-recovery",
         )
-        for thread in (watcher, recovering):
+        auditing = threading.Thread(target=guard.audit.keep, args=(stop,), name="audit")
+        for thread in (watcher, recovering, auditing):
             thread.start()
             stack.callback(thread.join)
         stack.callback(stop.set)

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash
+from coordinator.audit import AuditLog
 from coordinator.ca import CertificateAuthority, RandomBytes
 from coordinator.documents import Documents, read_documents
 from coordinator.history import (
@@ -161,6 +162,7 @@ class Guard:
         self.presence = presence
         self.parse = parse
         self.now = now
+        self.audit = AuditLog(history.store, lambda: self.now())  # noqa: PLW0108  # tests replace the clock
         self.random_bytes = random_bytes
         self._force_new = force_new
         self._state: State | None = None
@@ -345,6 +347,7 @@ class Guard:
 
     def _serve(self, new: State) -> None:
         self._state = new
+        self.audit.unlock(new.engine.transaction_key)
         try:
             self.presence.announce()
         except StoreError as err:

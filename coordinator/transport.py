@@ -26,7 +26,8 @@ from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
-from coordinator.extapi import PeerCount, get_status
+from coordinator.authorisation import actor_of
+from coordinator.extapi import PeerCount, get_audit_log, get_status
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.meshapi import recover as recover_peer
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
@@ -45,12 +46,16 @@ MakeValidators = Callable[[State], Validators]
 
 
 class Method(NamedTuple):
-    """One RPC: service and name as metrics show them, the parser of its requests, and its handler."""
+    """One RPC: service and name as metrics show them, the parser of its requests, and its handler.
+
+    refused_as: the event of a refusal in the audit log, "" for none.
+    """
 
     service: str
     name: str
     parse: Callable[[bytes], Any]
     handler: Handler
+    refused_as: str = ""
 
 
 class Context(NamedTuple):
@@ -64,9 +69,15 @@ def user_methods() -> tuple[Method, ...]:
     """Return the methods of the user API."""
     service = userapi.SERVICES[0]
     return (
-        Method(service, "SetManifest", user_pb.SetManifestRequest.FromString, set_manifest),
+        Method(
+            service,
+            "SetManifest",
+            user_pb.SetManifestRequest.FromString,
+            set_manifest,
+            "set-refused",
+        ),
         Method(service, "GetManifests", user_pb.GetManifestsRequest.FromString, get_manifests),
-        Method(service, "Recover", user_pb.RecoverRequest.FromString, recover),
+        Method(service, "Recover", user_pb.RecoverRequest.FromString, recover, "recover-refused"),
     )
 
 
@@ -75,8 +86,21 @@ def extension_methods() -> tuple[Method, ...]:
     service = userapi.EXTENSION
     status = partial(get_status, peers=PeerCount())
     return (
-        Method(service, "GetSeedShares", ext_pb.GetSeedSharesRequest.FromString, get_seed_shares),
+        Method(
+            service,
+            "GetSeedShares",
+            ext_pb.GetSeedSharesRequest.FromString,
+            get_seed_shares,
+            "seed-shares-refused",
+        ),
         Method(service, "GetStatus", ext_pb.GetStatusRequest.FromString, status),
+        Method(
+            service,
+            "GetAuditLog",
+            ext_pb.GetAuditLogRequest.FromString,
+            get_audit_log,
+            "audit-refused",
+        ),
     )
 
 
@@ -90,7 +114,7 @@ def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method,
     service = meshapi.SERVICES[0]
     return (
         Method(service, "NewMeshCert", parse, handler),
-        Method(service, "Recover", mesh_pb.RecoverRequest.FromString, recover_peer),
+        Method(service, "Recover", mesh_pb.RecoverRequest.FromString, recover_peer, "keys-refused"),
     )
 
 
@@ -214,12 +238,24 @@ def _answer(
     except Exception:  # noqa: BLE001  # the outermost handler of a call
         _log.exception("%s failed", method.name)
         refusal = Refusal(grpc.StatusCode.INTERNAL, "internal error")
+    if refusal is not None and method.refused_as:
+        _note_refusal(shared.guard, method.refused_as, identity, refusal)
     code = "OK" if refusal is None else refusal.code.name
     seconds = time.perf_counter() - began
     shared.metrics.call_handled(method.service, method.name, code, seconds)
     if refusal is not None:
         _abort(context, refusal)
     return response
+
+
+def _note_refusal(guard: Guard, event: str, identity: PeerIdentity, refusal: Refusal) -> None:
+    # Texts of other codes may quote what the caller sent.
+    is_denied = refusal.code is grpc.StatusCode.PERMISSION_DENIED
+    guard.audit.count(
+        event,
+        actor=actor_of(identity.public_key_spki),
+        reason=str(refusal) if is_denied else refusal.reason or refusal.code.name.lower(),
+    )
 
 
 def _parse(method: Method, request: bytes) -> Any:

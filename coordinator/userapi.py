@@ -27,8 +27,9 @@ from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
 from coordinator.authorisation import (
+    actor_of,
+    authorise_owner,
     authorise_recovery,
-    authorise_shares,
     authorise_signature,
     authorise_update,
 )
@@ -87,6 +88,13 @@ def set_manifest(
         manifest_bytes=request.Manifest,
         policies=list(policies.values()),
     )
+    guard.audit.record(
+        "set",
+        actor=actor_of(identity.public_key_spki),
+        transition=new.latest.transition_hash,
+        generation=new.generation,
+        by="signature" if request.Signature else "key",
+    )
     _log.info(
         "SetManifest succeeded",
         extra={"generation": new.generation, "transition": new.latest.transition_hash.hex()},
@@ -106,8 +114,9 @@ def get_seed_shares(
     They are encrypted anew, as the seed is at hand and each share is for one owner only.
     """
     state = guard.current()
-    authorise_shares(identity.public_key_spki, state.manifest)
+    authorise_owner(identity.public_key_spki, state.manifest)
     shares = _encrypt_seed(state.engine, state.manifest)
+    guard.audit.record("seed-shares", actor=actor_of(identity.public_key_spki))
     _log.info("GetSeedShares succeeded", extra={"generation": state.generation})
     return ext.GetSeedSharesResponse(SeedSharesDoc=_render_shares(state.engine, shares))
 
@@ -163,6 +172,12 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         new = guard.reset(old, authorise, known=request.KnownTransition)
     except BadSeed as err:
         raise _invalid(str(err)) from err
+    guard.audit.record(
+        "recover",
+        actor=actor_of(identity.public_key_spki),
+        transition=new.latest.transition_hash,
+        generation=new.generation,
+    )
     _log.info("Recover succeeded", extra={"generation": new.generation})
     return pb.RecoverResponse()
 

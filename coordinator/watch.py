@@ -103,6 +103,7 @@ def _judge(guard: Guard, state: State, raw: bytes) -> Observation:
         return _restore(guard, state, raw, Observation.ROLLBACK)
     if not guard.outdate(state):
         return Observation.QUIET
+    guard.audit.record("stale", transition=head.transition_hash)
     _log.warning(
         "History changed, marking state as stale", extra={"transition": head.transition_hash.hex()}
     )
@@ -121,6 +122,7 @@ def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Obs
         history.store.compare_and_swap(LATEST_KEY, found, latest.render())
     except StoreConflict:
         return Observation.QUIET
+    guard.audit.record("head-restored", transition=latest.transition_hash, seen=seen.value)
     _log.error(
         "History head was changed from outside and is written back",
         extra={"seen": seen.value, "transition": latest.transition_hash.hex()},

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from contrast_tasks.api import userapi_pb2 as contrast__tasks_dot_api_dot_userapi__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ontrast_tasks/api/ext.proto\x12\x0f\x63ontrast.ext.v1\x1a contrast_tasks/api/userapi.proto\"\x16\n\x14GetSeedSharesRequest\"J\n\x15GetSeedSharesResponse\x12\x31\n\rSeedSharesDoc\x18\x01 \x01(\x0b\x32\x1a.userapi.SeedShareDocument\"\x12\n\x10GetStatusRequest\"\xcb\x01\n\x11GetStatusResponse\x12\x0f\n\x07Version\x18\x01 \x01(\t\x12\r\n\x05State\x18\x02 \x01(\t\x12\x0e\n\x06Reason\x18\x03 \x01(\t\x12\x12\n\nGeneration\x18\x04 \x01(\x04\x12\x16\n\x0eTransitionHash\x18\x05 \x01(\x0c\x12\x16\n\x0eRootCANotAfter\x18\x06 \x01(\x03\x12\x16\n\x0eMeshCANotAfter\x18\x07 \x01(\x03\x12\x19\n\x0cPeersServing\x18\x08 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_PeersServing2\xc4\x01\n\x0e\x43oordinatorExt\x12^\n\rGetSeedShares\x12%.contrast.ext.v1.GetSeedSharesRequest\x1a&.contrast.ext.v1.GetSeedSharesResponse\x12R\n\tGetStatus\x12!.contrast.ext.v1.GetStatusRequest\x1a\".contrast.ext.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ontrast_tasks/api/ext.proto\x12\x0f\x63ontrast.ext.v1\x1a contrast_tasks/api/userapi.proto\"\x16\n\x14GetSeedSharesRequest\"J\n\x15GetSeedSharesResponse\x12\x31\n\rSeedSharesDoc\x18\x01 \x01(\x0b\x32\x1a.userapi.SeedShareDocument\"\x12\n\x10GetStatusRequest\"\xcb\x01\n\x11GetStatusResponse\x12\x0f\n\x07Version\x18\x01 \x01(\t\x12\r\n\x05State\x18\x02 \x01(\t\x12\x0e\n\x06Reason\x18\x03 \x01(\t\x12\x12\n\nGeneration\x18\x04 \x01(\x04\x12\x16\n\x0eTransitionHash\x18\x05 \x01(\x0c\x12\x16\n\x0eRootCANotAfter\x18\x06 \x01(\x03\x12\x16\n\x0eMeshCANotAfter\x18\x07 \x01(\x03\x12\x19\n\x0cPeersServing\x18\x08 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_PeersServing\"0\n\nAuditEntry\x12\x0f\n\x07\x43ontent\x18\x01 \x01(\x0c\x12\x11\n\tSignature\x18\x02 \x01(\x0c\":\n\nAuditBlock\x12,\n\x07\x45ntries\x18\x01 \x03(\x0b\x32\x1b.contrast.ext.v1.AuditEntry\"\"\n\x12GetAuditLogRequest\x12\x0c\n\x04\x46rom\x18\x01 \x01(\x04\"n\n\x13GetAuditLogResponse\x12,\n\x07\x45ntries\x18\x01 \x03(\x0b\x32\x1b.contrast.ext.v1.AuditEntry\x12\x11\n\tUnwritten\x18\x02 \x03(\x0c\x12\x16\n\x0eTransactionKey\x18\x03 \x01(\x0c\x32\x9e\x02\n\x0e\x43oordinatorExt\x12^\n\rGetSeedShares\x12%.contrast.ext.v1.GetSeedSharesRequest\x1a&.contrast.ext.v1.GetSeedSharesResponse\x12R\n\tGetStatus\x12!.contrast.ext.v1.GetStatusRequest\x1a\".contrast.ext.v1.GetStatusResponse\x12X\n\x0bGetAuditLog\x12#.contrast.ext.v1.GetAuditLogRequest\x1a$.contrast.ext.v1.GetAuditLogResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_end=201
   _globals['_GETSTATUSRESPONSE']._serialized_start=204
   _globals['_GETSTATUSRESPONSE']._serialized_end=407
-  _globals['_COORDINATOREXT']._serialized_start=410
-  _globals['_COORDINATOREXT']._serialized_end=606
+  _globals['_AUDITENTRY']._serialized_start=409
+  _globals['_AUDITENTRY']._serialized_end=457
+  _globals['_AUDITBLOCK']._serialized_start=459
+  _globals['_AUDITBLOCK']._serialized_end=517
+  _globals['_GETAUDITLOGREQUEST']._serialized_start=519
+  _globals['_GETAUDITLOGREQUEST']._serialized_end=553
+  _globals['_GETAUDITLOGRESPONSE']._serialized_start=555
+  _globals['_GETAUDITLOGRESPONSE']._serialized_end=665
+  _globals['_COORDINATOREXT']._serialized_start=668
+  _globals['_COORDINATOREXT']._serialized_end=954
 # @@protoc_insertion_point(module_scope)

@@ -1,7 +1,8 @@
 from contrast_tasks.api import userapi_pb2 as _userapi_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -39,3 +40,33 @@ class GetStatusResponse(_message.Message):
     MeshCANotAfter: int
     PeersServing: int
     def __init__(self, Version: _Optional[str] = ..., State: _Optional[str] = ..., Reason: _Optional[str] = ..., Generation: _Optional[int] = ..., TransitionHash: _Optional[bytes] = ..., RootCANotAfter: _Optional[int] = ..., MeshCANotAfter: _Optional[int] = ..., PeersServing: _Optional[int] = ...) -> None: ...
+
+class AuditEntry(_message.Message):
+    __slots__ = ("Content", "Signature")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    Content: bytes
+    Signature: bytes
+    def __init__(self, Content: _Optional[bytes] = ..., Signature: _Optional[bytes] = ...) -> None: ...
+
+class AuditBlock(_message.Message):
+    __slots__ = ("Entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    Entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
+    def __init__(self, Entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ...) -> None: ...
+
+class GetAuditLogRequest(_message.Message):
+    __slots__ = ("From",)
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    From: int
+    def __init__(self, From: _Optional[int] = ...) -> None: ...
+
+class GetAuditLogResponse(_message.Message):
+    __slots__ = ("Entries", "Unwritten", "TransactionKey")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    UNWRITTEN_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTIONKEY_FIELD_NUMBER: _ClassVar[int]
+    Entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
+    Unwritten: _containers.RepeatedScalarFieldContainer[bytes]
+    TransactionKey: bytes
+    def __init__(self, Entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., Unwritten: _Optional[_Iterable[bytes]] = ..., TransactionKey: _Optional[bytes] = ...) -> None: ...

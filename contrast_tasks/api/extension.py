@@ -3,13 +3,18 @@
 A Coordinator without a call answers with CoordinatorFailed, whose `is_unknown` tells so.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 
 from contrast_tasks.api import ext_pb2 as ext
+from contrast_tasks.api.audit_log import AuditEntry, parse_entry
 from contrast_tasks.api.calls import call_unary
+from contrast_tasks.api.errors import CoordinatorFailed
 from contrast_tasks.api.userapi import EXTENSION
 
 
@@ -32,6 +37,18 @@ class CoordinatorStatus:
     peers_serving: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLog:
+    """What a Coordinator recorded.
+
+    unwritten: members of events that its store does not have yet. transaction_key_spki: signs the entries; DER.
+    """
+
+    entries: tuple[AuditEntry, ...]
+    unwritten: tuple[Mapping[str, Any], ...]
+    transaction_key_spki: bytes
+
+
 def get_status(channel: grpc.Channel, timeout_s: float) -> CoordinatorStatus:
     """Return what the Coordinator is doing; anybody may ask. Raises CoordinatorFailed, CoordinatorUnreachable."""
     answer = call_unary(
@@ -52,6 +69,32 @@ def get_status(channel: grpc.Channel, timeout_s: float) -> CoordinatorStatus:
         mesh_ca_not_after=_moment(answer.MeshCANotAfter),
         peers_serving=answer.PeersServing if answer.HasField("PeersServing") else None,
     )
+
+
+def get_audit_log(channel: grpc.Channel, timeout_s: float, *, start: int = 0) -> AuditLog:
+    """Return the audit log from entry `start` on; the channel's client key must be an owner's.
+
+    Raises NotAuthorised, CoordinatorNotReady, CoordinatorFailed, also for an answer that has not the form of a log.
+    """
+    answer = call_unary(
+        channel,
+        (EXTENSION,),
+        "GetAuditLog",
+        ext.GetAuditLogRequest(From=start),
+        ext.GetAuditLogResponse.FromString,
+        timeout_s=timeout_s,
+    )
+    try:
+        unwritten = tuple(json.loads(event) for event in answer.Unwritten)
+        if not all(isinstance(event, dict) for event in unwritten):
+            raise CoordinatorFailed("the coordinator's audit log is malformed")
+        return AuditLog(
+            entries=tuple(parse_entry(each.Content, each.Signature) for each in answer.Entries),
+            unwritten=unwritten,
+            transaction_key_spki=answer.TransactionKey,
+        )
+    except ValueError as err:
+        raise CoordinatorFailed("the coordinator's audit log is malformed") from err
 
 
 def _moment(seconds: int) -> datetime | None:

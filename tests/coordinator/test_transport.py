@@ -147,6 +147,31 @@ def test_the_status_is_told_to_callers_without_a_key(user_api: AtlsServer) -> No
     assert after.root_ca_not_after == root.not_valid_after_utc
 
 
+def test_refused_sets_are_counted_in_the_audit_log_without_what_they_sent(
+    user_api: AtlsServer, context: Context, owner: Caller
+) -> None:
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, tiny_manifest(owners=[owner.digest_hex]), [POLICY], 5)
+        for _ in range(2):
+            with pytest.raises(NotAuthorised):
+                userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+        with pytest.raises(RequestRefused):
+            userapi.set_manifest(peer.channel, b"no manifest but a secret", [], 5)
+    with dial(user_api, owner=owner) as peer:
+        entries = extension.get_audit_log(peer.channel, 5).entries
+
+    told = [
+        (entry.members["event"], entry.members.get("reason"), entry.members.get("count"))
+        for entry in entries
+    ]
+    assert told == [
+        ("set", None, None),
+        ("set-refused", "validating peer: no client certificate", 2),
+        ("set-refused", "invalid_argument", 1),
+    ]
+    assert not any(b"secret" in entry.content for entry in entries)
+
+
 @pytest.mark.parametrize("service", ["userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI"])
 def test_both_spellings_of_the_service_are_served(user_api: AtlsServer, service: str) -> None:
     with dial(user_api) as peer, pytest.raises(grpc.RpcError) as caught:

@@ -24,6 +24,7 @@ from contrast_tasks.report.hints import command
 if TYPE_CHECKING:
     import grpc
 
+    from contrast_tasks.api.extension import AuditLog, CoordinatorStatus
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
     from contrast_tasks.atls.client import AtlsChannel
     from contrast_tasks.atls.types import PrivateKey, Validators
@@ -77,6 +78,18 @@ class Session:
         from contrast_tasks.api import userapi
 
         return userapi.get_seed_shares(self.channel, CALL_LIMIT_S)
+
+    def get_status(self) -> "CoordinatorStatus":
+        """Return what the Coordinator is doing."""
+        from contrast_tasks.api import extension
+
+        return extension.get_status(self.channel, CALL_LIMIT_S)
+
+    def get_audit_log(self) -> "AuditLog":
+        """Return its audit log."""
+        from contrast_tasks.api import extension
+
+        return extension.get_audit_log(self.channel, CALL_LIMIT_S)
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
         """Give a restarted Coordinator its seed back; known: a transition seen before (32 bytes), empty for none."""

@@ -6,6 +6,7 @@ this machine's /usr and what belongs to it, a few files of /etc, and `python3` a
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,9 @@ _EMPTY: Final = ("dev", "home", "proc", "root", "run", "sys", "var/lib", "var/lo
 _OWN_PROGRAMS: Final = "own"
 
 
-def write_machine_files(folder: Path, environ: Mapping[str, str]) -> None:
+def write_machine_files(
+    folder: Path, environ: Mapping[str, str], *, etc: Path = Path("/etc")
+) -> None:
     """Write the layer's top folders and own programs to a new folder; environ: may name the Envoy binary."""
     root = folder / "root"
     for name in _EMPTY:
@@ -40,10 +43,10 @@ def write_machine_files(folder: Path, environ: Mapping[str, str]) -> None:
             (root / name).mkdir()
     (root / "etc").mkdir()
     for name in _ETC:
-        source = Path("/etc", name)
+        source = etc / name
         if source.is_dir():
-            shutil.copytree(source, root / "etc" / name, symlinks=True, ignore=_unreadable)
-        elif os.access(source, os.R_OK):
+            shutil.copytree(source, root / "etc" / name, symlinks=True, ignore=_private)
+        elif _is_public(source):
             shutil.copy2(source, root / "etc" / name, follow_symlinks=True)
     own = folder / _OWN_PROGRAMS / "local" / "bin"
     own.mkdir(parents=True)
@@ -52,9 +55,13 @@ def write_machine_files(folder: Path, environ: Mapping[str, str]) -> None:
         _write_program(own / "envoy", envoy)
 
 
-def _unreadable(folder: str, names: list[str]) -> set[str]:
-    """Return the files that belong to somebody else alone, such as private keys."""
-    return {name for name in names if not os.access(Path(folder, name), os.R_OK)}
+def _private(folder: str, names: list[str]) -> set[str]:
+    """Return what not everybody may read, such as private keys; root could, and no pod may."""
+    return {name for name in names if not _is_public(Path(folder, name))}
+
+
+def _is_public(path: Path) -> bool:
+    return os.access(path, os.R_OK) and bool(path.stat().st_mode & stat.S_IROTH)
 
 
 def _write_program(path: Path, program: Path) -> None:

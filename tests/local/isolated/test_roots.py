@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks.local.isolated.machine_files import write_machine_files
 from contrast_tasks.local.isolated.roots import lacks_programs
 from contrast_tasks.local.messages import ImagePlan
 
@@ -59,3 +60,20 @@ def test_a_link_that_leads_out_of_the_image_counts_as_its_system(tmp_path: Path)
     (tmp_path / "bin").symlink_to("/usr/bin")
 
     assert lacks_programs(tmp_path, image("sh")) is False
+
+
+def test_pods_get_no_file_of_the_machine_that_only_some_may_read(tmp_path: Path) -> None:
+    """Who deploys as root can read the machine's private keys."""
+    modes = {"ssl/a.pem": 0o644, "ssl/b.pem": 0o640, "ssl/private/a.key": 0o644, "services": 0o600}
+    for name, mode in modes.items():
+        place = tmp_path / "etc" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"")
+        place.chmod(mode)
+    (tmp_path / "etc/ssl/private").chmod(0o710)
+
+    write_machine_files(tmp_path / "layer", {}, etc=tmp_path / "etc")
+
+    written = tmp_path / "layer/root/etc"
+    found = [str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()]
+    assert found == ["ssl/a.pem"]

@@ -4,6 +4,7 @@ What cannot work is found before anything is applied: the API server is asked to
 namespaces and definitions of kinds have to be there before what lies in them, so they are applied before the rest is tried.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -78,11 +79,18 @@ def deploy(
     ready = [each for each in rest if not _lies_in(each, named[each], new_places)]
     cluster.apply(_bodies(named, [*first, *ready]), take_over=take_over, is_trial=True)
     steps = _Steps(cluster, named, take_over=take_over)
-    steps.apply(first)
-    if late := [each for each in rest if each not in ready]:
-        cluster.apply(_bodies(named, late), take_over=take_over, is_trial=True)
-    live |= cluster.get(rest)
-    steps.apply(rest)
+    try:
+        steps.apply(first)
+        if late := [each for each in rest if each not in ready]:
+            cluster.apply(_bodies(named, late), take_over=take_over, is_trial=True)
+        live |= cluster.get(rest)
+        steps.apply(rest)
+    except ClusterError:
+        # So that `stop` knows of them; what went wrong first is what is told.
+        if not before.issuperset(steps.applied):
+            with contextlib.suppress(ClusterError):
+                inventory.write({*before, *steps.applied})
+        raise
     created = [item.key for item in objects if item.has_generated_name]
     cluster.create([item.obj for item in objects if item.has_generated_name])
     after = cluster.get([*first, *rest])
@@ -103,13 +111,13 @@ def deploy(
 
 
 class _Steps:
-    """Applies objects, and tells after an error which are applied and which are not."""
+    """Applies objects, and tells after an error which are applied and which are not. applied: so far."""
 
     def __init__(self, cluster: Kubectl, named: dict[Id, Annotated], *, take_over: bool) -> None:
         self._cluster = cluster
         self._named = named
         self._take_over = take_over
-        self._applied: list[Id] = []
+        self.applied: list[Id] = []
 
     def apply(self, wanted: Sequence[Id]) -> None:
         """Apply objects in their order. Raises ClusterError."""
@@ -117,15 +125,15 @@ class _Steps:
             self._cluster.apply(_bodies(self._named, wanted), take_over=self._take_over)
         except KubectlFailed as err:
             done = {line.split()[0].lower() for line in err.text.splitlines() if line.strip()}
-            self._applied += [each for each in wanted if _kubectl_name(each) in done]
-            rest = [each.key for each in self._named if each not in self._applied]
+            self.applied += [each for each in wanted if _kubectl_name(each) in done]
+            rest = [each.key for each in self._named if each not in self.applied]
             raise ClusterError(
-                f"{err}\napplied: {', '.join(each.key for each in self._applied) or 'nothing'}"
+                f"{err}\napplied: {', '.join(each.key for each in self.applied) or 'nothing'}"
                 f"\nnot applied: {', '.join(rest)}",
                 hint=err.hint
                 or "deploy again once the cause is gone; what is applied already stays as it is",
             ) from err
-        self._applied += wanted
+        self.applied += wanted
 
 
 def restart(workloads: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> tuple[str, ...]:

@@ -34,7 +34,8 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path, layout: Path) -> Iterator[Shop]:
-    project = Shop(tmp_path / "shop", layout)
+    # A name that programs which take lists or lines apart would stumble over.
+    project = Shop(tmp_path / "my shop v1:2", layout)
     yield project
     NodeClient(paths=local_paths(project.root)).shutdown()
 

@@ -63,15 +63,17 @@ def image_finder(
     def find(text: str) -> ImagePlan:
         reference = parse_reference(text)
         locked = lock.resolve(text)
-        if locked is None or reference.digest is None:
+        if locked is None:
             raise ImageError(f"image {text} is not locked", hint="run lock, then generate")
+        if reference.digest is None:  # of a pod that is not confidential
+            reference = reference.pinned(locked.digest)
         layout = find_layout(layouts, reference)
         if layout is None:
             layout = _pulled(reference, pulled, say)
         config = locked.config
         return ImagePlan(
             layout=str(layout.directory),
-            reference=text,
+            reference=str(reference),
             digest=layout.image(reference).digest,
             entrypoint=config.entrypoint,
             cmd=config.cmd,

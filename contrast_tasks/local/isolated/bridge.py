@@ -87,13 +87,14 @@ async def make_pod(pod: PodNetwork, hostname: str) -> None:
     named = [f"--net={pod.network}", f"--uts={pod.uts}", f"--ipc={pod.ipc}"]
     await call(["unshare", *named, "hostname", hostname])
     outer = f"pod{pod.place}"
-    inner = f"address {pod.mac} mtu {MTU} netns {pod.network}"
+    inner = f"address {pod.mac} mtu {MTU} netns ./{pod.network.name}"
     await call(
         ["ip", "-batch", "-"],
         (
             f"link add {outer} mtu {MTU} type veth peer name {_DEVICE} {inner}",
             f"link set {outer} master {BRIDGE} up",
         ),
+        cwd=pod.network.parent,
     )
     await call(
         ["nsenter", f"--net={pod.network}", "ip", "-batch", "-"],
@@ -117,13 +118,23 @@ async def remove_pod(pod: PodNetwork) -> None:
             file.unlink(missing_ok=True)
 
 
-async def call(command: Sequence[str], lines: Sequence[str] = (), *, may_fail: bool = False) -> str:
-    """Run a command with lines as its input and return its output. Raises ClusterError with its last words."""
+async def call(
+    command: Sequence[str],
+    lines: Sequence[str] = (),
+    *,
+    may_fail: bool = False,
+    cwd: Path | None = None,
+) -> str:
+    """Run a command with lines as its input and return its output. Raises ClusterError with its last words.
+
+    cwd: for relative paths, where a project's folder may have a name that the command takes apart.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=subprocess.PIPE if lines else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        cwd=cwd,
     )
     content = "".join(f"{line}\n" for line in lines).encode() if lines else None
     output, _ = await process.communicate(content)

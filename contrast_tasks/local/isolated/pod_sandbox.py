@@ -9,7 +9,6 @@ import json
 import secrets
 import shutil
 import stat
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,24 +16,20 @@ from typing import Any, Final
 from contrast_tasks import variables
 from contrast_tasks.agent_messages import Request
 from contrast_tasks.annotations import ROLE_COORDINATOR
-from contrast_tasks.decode import Json
+from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.local.container import ContainerFailed
 from contrast_tasks.local.isolated.ability import Ability
 from contrast_tasks.local.isolated.bridge import (
-    DNS_ADDRESS,
-    MTU,
-    NODE_ADDRESS,
     PodNetwork,
     call,
     make_pod,
     remove_pod,
 )
 from contrast_tasks.local.isolated.container import Runc, RuncContainer
-from contrast_tasks.local.isolated.guest import Denied, Guest
-from contrast_tasks.local.isolated.host_files import PodFiles
+from contrast_tasks.local.isolated.guest import Denied
 from contrast_tasks.local.isolated.machine_files import machine_mounts
-from contrast_tasks.local.isolated.names import DOMAIN
+from contrast_tasks.local.isolated.modelled_pod import NODE_NAME, ModelledPod
 from contrast_tasks.local.isolated.roots import Roots
 from contrast_tasks.local.isolated.runc_config import Additions, runc_config, runc_process
 from contrast_tasks.local.isolated.sockets import is_listening
@@ -43,24 +38,10 @@ from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.packet_filter.deny import DENY, TABLE
 from contrast_tasks.packet_filter.tools import find_tools
 from contrast_tasks.records import Record
-from contrast_tasks.runtime.containerd_versions import containerd_version
-from contrast_tasks.runtime.cri import Dns
-from contrast_tasks.runtime.kubelet.admission import admitted
-from contrast_tasks.runtime.kubelet.quantities import containers_of
-from contrast_tasks.runtime.kubelet.volume_files import Written
-from contrast_tasks.runtime.node import Drawn, Image, Node, Surroundings
-from contrast_tasks.runtime.node_files import host_files
-from contrast_tasks.runtime.objects import Namespace, child, text
-from contrast_tasks.runtime.refusals import ContainerRefused
-from contrast_tasks.runtime.shim.network import Network, Route
-from contrast_tasks.runtime.shim.service import Host, ShimService
-from contrast_tasks.runtime.shim_versions import shim_version
-from contrast_tasks.runtime.specifications import PodSpecifications, specify
 
 # Where the simulated processor is in containers that may ask it for evidence: what hardware would answer for.
 _PROCESSOR: Final = "/run/contrast-processor"
 _STATE: Final = "/var/lib/contrast-coordinator"
-_NODE_NAME: Final = "local"
 _RETRY_SECONDS: Final = "0.5"
 
 
@@ -90,7 +71,7 @@ class PodSandbox:
             place=place, network=names / "net", uts=names / "uts", ipc=names / "ipc"
         )
         self._containers: dict[str, RuncContainer] = {}
-        self._opened: _Opened | None = None
+        self._opened: ModelledPod | None = None
         self._host_data = ""
 
     @property
@@ -102,10 +83,15 @@ class PodSandbox:
         """Make the pod's network and files, and create its sandbox in the guest."""
         await self.close()
         self._host_data = self._plan.measured_policy_sha256()
-        opened = _Opened(self._plan, self._isolation, self._grounds, self._pod)
+        try:
+            opened = ModelledPod(
+                self._isolation, self._pod, self._grounds.services(), self._plan.policy_document()
+            )
+        except DecodeError as err:
+            raise ContainerFailed("sandbox", f"cannot be made of the pod: {err}") from err
         self._opened = opened
         opened.write_files(self._folder / "node")
-        await make_pod(self._pod, opened.hostname or _NODE_NAME)
+        await make_pod(self._pod, opened.hostname or NODE_NAME)
         if self._host_data:
             await self._deny_incoming()
         self._ask(opened.create_sandbox(), "")
@@ -206,7 +192,7 @@ class PodSandbox:
                 return
         raise ClusterError("; ".join(refusals) or "there is no iptables")
 
-    def _in_use(self) -> "_Opened":
+    def _in_use(self) -> ModelledPod:
         if self._opened is None:
             raise ContainerFailed(self._plan.name, "has no sandbox")
         return self._opened
@@ -242,106 +228,6 @@ class PodSandbox:
             given[variables.STATE] = _STATE
             mounts.append(_bind(_STATE, paths.state, "rw"))
         return Additions(variables=given, mounts=mounts)
-
-
-class _Opened:
-    """A pod of which a node has made specifications."""
-
-    def __init__(
-        self, plan: PodPlan, isolation: Isolation, grounds: Grounds, pod: PodNetwork
-    ) -> None:
-        document = isolation.document
-        place = Json(document)
-        metadata = child(place, "metadata")
-        self._objects = (*isolation.objects, *grounds.services())
-        namespace = Namespace(self._objects, text(metadata, "namespace", "default"))
-        self._names = [text(each, "name") for each in containers_of(place)]
-        self._images = {text(each, "name"): text(each, "image") for each in containers_of(place)}
-        drawn = Drawn(
-            uid=str(uuid.uuid4()),
-            sandbox_id=secrets.token_hex(32),
-            container_ids={name: secrets.token_hex(32) for name in self._names},
-            addresses=(pod.address, pod.address_6),
-            termination_log=secrets.token_hex(4),
-            volume_id=secrets.token_hex(32),
-        )
-        node = Node(
-            containerd=containerd_version(isolation.containerd),
-            name=_NODE_NAME,
-            hostname=_NODE_NAME,
-            address=NODE_ADDRESS,
-            resolver=Dns(servers=(DNS_ADDRESS,)),
-            dns_server=DNS_ADDRESS,
-            domain=DOMAIN,
-        )
-        images = {
-            reference: Image(
-                entrypoint=each.entrypoint,
-                cmd=each.cmd,
-                env=each.env,
-                working_dir=each.working_dir,
-                user=each.user,
-                volumes=each.volumes,
-                passwd=each.passwd,
-                group=each.group,
-            )
-            for reference, each in isolation.images.items()
-        }
-        self._drawn = drawn
-        self._specs: PodSpecifications = specify(document, images, node, drawn, self._objects)
-        if isinstance(self._specs.sandbox, ContainerRefused):
-            raise ContainerFailed("sandbox", _refusal(self._specs.sandbox))
-        self._sandbox = self._specs.sandbox
-        self.hostname: str = self._sandbox.get("hostname", "")
-        self.sysctls: Mapping[str, str] = self._sandbox["linux"].get("sysctl", {})
-        self._written = Written(
-            admitted(place, namespace, drawn), Surroundings(namespace, node, drawn)
-        )
-        self._host_files = host_files(self._written, self.hostname, self._specs.resolv_conf)
-        network = Network(
-            mac=pod.mac,
-            mtu=MTU,
-            addresses=(f"{pod.address}/24", f"{pod.address_6}/64"),
-            routes=(Route("0.0.0.0/0", gateway=NODE_ADDRESS),),
-            neighbours=(),
-        )
-        self.shim = ShimService(
-            shim_version(isolation.shim),
-            Host(files=self._host_files, network=network, resolv_conf=self._specs.resolv_conf),
-        )
-        self.guest = Guest(plan.policy_document())
-        self._claims = isolation.claims
-        self.files: PodFiles
-
-    def write_files(self, base: Path) -> None:
-        """Write what containers will mount."""
-        self.files = PodFiles(base, self._written, self._claims)
-        self.files.write(self._host_files, self.hostname, self._specs.resolv_conf)
-        self.files.lead_parts()
-
-    def create_sandbox(self) -> Iterable[Request]:
-        """Return the requests of a new sandbox."""
-        sandbox = self._drawn.sandbox_id
-        return (*self.shim.create(sandbox, self._sandbox), *self.shim.start(sandbox))
-
-    def spec(self, container: str) -> dict[str, Any]:
-        """Return a container's specification; raises ContainerFailed if the node makes none."""
-        made = self._specs.containers[container]
-        if isinstance(made, ContainerRefused):
-            raise ContainerFailed(container, _refusal(made))
-        return made
-
-    def identifier(self, container: str) -> str:
-        """Return a container's identifier."""
-        return self._drawn.container_ids[container]
-
-    def image_of(self, container: str) -> str:
-        """Return the reference of a container's image."""
-        return self._images[container]
-
-
-def _refusal(error: ContainerRefused) -> str:
-    return f"is not made by {error.by}: {error}"
 
 
 def _bind(destination: str, source: Path, access: str) -> dict[str, Any]:

@@ -83,9 +83,16 @@ class Roots:
             folder.mkdir(parents=True, exist_ok=True)
         # The writable layer's own folder is the root that a container sees.
         upper.chmod(0o755)
-        folders = f"lowerdir={':'.join(map(str, layers))},upperdir={upper},workdir={work}"
+        lower = ":".join(map(self._short, layers))
+        folders = f"lowerdir={lower},upperdir={self._short(upper)},workdir={self._short(work)}"
         options = f"{self._ability.overlay_options}{folders}"
-        await call(["mount", "-t", "overlay", "overlay", "-o", options, str(root)])
+        command = ["mount", "-t", "overlay", "overlay", "-o", options, self._short(root)]
+        await call(command, cwd=self._folder)
+
+    def _short(self, path: Path) -> str:
+        """Return a path of the node relative to the images' folder: options are cut at commas and colons."""
+        is_inside = path.is_relative_to(self._folder.parent)
+        return os.path.relpath(path, self._folder) if is_inside else str(path)
 
     async def _unpacked(self, image: ImagePlan) -> Unpacked:
         """Return an image, which is unpacked once; the digest is that of its manifest or index."""

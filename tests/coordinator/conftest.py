@@ -1,9 +1,20 @@
+from collections.abc import Iterator
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from coordinator.state import Guard
 from tests.fakes.coordinator import Caller, make_guard, new_owner
+from tests.fakes.secrets import SecretWatch, watching
 from tests.fakes.store import MemoryStore
+
+
+@pytest.fixture(autouse=True)
+def secret_watch() -> Iterator[SecretWatch]:
+    """Fail a test during which a log record, an error or an audit entry showed a secret of the Coordinator."""
+    with watching() as watch:
+        yield watch
+    assert watch.leaks() == []
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.images.whole import Plan
 from contrast_tasks.pods.references import parse_reference
+from tests.fakes.commands import quiet_environment
 from tests.fakes.registry import FakeRegistry
 
 SETTINGS = '# mine\nplatform = "metal-qemu-snp"\nsources = ["shop/deployment"]\n'
@@ -22,6 +23,7 @@ RECIPE = '[images."shop/cart:v1"]\nentrypoint = ["/cart"]\nexecutables = { "cart
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a project with an image of its own; components are small, and have no packages."""
+    quiet_environment(monkeypatch, tmp_path / "cache")
     (tmp_path / "shop/deployment").mkdir(parents=True)
     (tmp_path / "shop/cart").write_text("#!/bin/sh\n")
     (tmp_path / "shop/images.toml").write_text(RECIPE)

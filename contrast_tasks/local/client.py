@@ -48,22 +48,7 @@ class NodeClient:
 
     def status(self) -> tuple[PodStatus, ...]:
         """Return all pods, with the process IDs of this machine."""
-        answer = self._ask("status")
-        pods = _pods(answer)
-        if not answer["isolated"]:
-            return pods
-        outside = {
-            inner: outer
-            for pid in running_pids(self.paths)
-            for inner, outer in numbers_outside(pid).items()
-        }
-        return tuple(
-            replace(
-                pod,
-                pids={name: outside[pid] for name, pid in pod.pids.items() if pid in outside},
-            )
-            for pod in pods
-        )
+        return self._pods(self._ask("status"))
 
     def addresses(self, names: Sequence[str]) -> dict[str, str]:
         """Return the address for each pod name; the Coordinator's is under the empty name."""
@@ -103,7 +88,7 @@ class NodeClient:
         """
         request = {"pods": pods, "until": until, "timeout_s": timeout_s, "restarts": restarts}
         answer = ask(self.paths.control, {"op": "wait", **request}, timeout_s=timeout_s + 10)
-        statuses = _pods(answer)
+        statuses = self._pods(answer)
         if not answer["reached"]:
             behind = [
                 f"{pod.name} is {pod.phase}" + (f": {pod.message}" if pod.message else "")
@@ -128,12 +113,25 @@ class NodeClient:
             process.poll()
         return True
 
+    def _pods(self, answer: Mapping[str, Any]) -> tuple[PodStatus, ...]:
+        """Return the pods of an answer, with the process IDs of this machine instead of the node's own."""
+        pods = tuple(PodStatus(**row) for row in answer["pods"])
+        if not answer["isolated"]:
+            return pods
+        outside = {
+            inner: outer
+            for pid in running_pids(self.paths)
+            for inner, outer in numbers_outside(pid).items()
+        }
+        return tuple(
+            replace(
+                pod, pids={name: outside[pid] for name, pid in pod.pids.items() if pid in outside}
+            )
+            for pod in pods
+        )
+
     def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: object) -> dict[str, Any]:
         return ask(self.paths.control, {"op": op, **fields}, timeout_s=timeout_s)
-
-
-def _pods(answer: Mapping[str, Any]) -> tuple[PodStatus, ...]:
-    return tuple(PodStatus(**row) for row in answer["pods"])
 
 
 def running_pids(paths: LocalPaths) -> list[int]:

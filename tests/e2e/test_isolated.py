@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from contrast_tasks.local.client import NodeClient, running_pids
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.local.processes import descendants
+from dev.others.layout import write_other_images
 from tests.fakes.shop import CACHE, CHECKOUT, SETTINGS, Shop, redis_layout, require_namespaces
 
 pytestmark = pytest.mark.e2e
@@ -76,6 +78,78 @@ def test_an_unmodified_redis_starts_serves_and_is_found_by_name(shop: Shop) -> N
     assert "Ready to accept connections" in shop.succeed("logs", "cache")
     assert memory_limit(cache.pids["redis"]) == 100 * 2**20
     assert traces(shop) == []
+
+
+OTHERS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: front}}
+  template:
+    metadata: {labels: {app: front}}
+    spec:
+      containers:
+        - name: nginx
+          image: others/nginx:v1
+          ports: [{containerPort: 80}]
+          readinessProbe: {httpGet: {path: /, port: 80}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {selector: {app: front}, ports: [{port: 8080, targetPort: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      securityContext: {fsGroup: 999}
+      containers:
+        - name: postgres
+          image: others/postgres:v1
+          securityContext: {runAsUser: 999, runAsGroup: 999}
+          env: [{name: PGDATA, value: /var/lib/postgresql/data/inside}]
+          ports: [{containerPort: 5432, name: pg}]
+          readinessProbe: {exec: {command: [pg_isready, -h, 127.0.0.1]}}
+          volumeMounts: [{name: data, mountPath: /var/lib/postgresql/data}]
+      volumes: [{name: data, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 5432, name: pg}]}
+"""
+
+
+def test_unmodified_nginx_and_postgres_serve_and_reach_each_other(tmp_path: Path) -> None:
+    require_namespaces()
+    names = ["others/nginx:v1", "others/postgres:v1"]
+    write_other_images(tmp_path / "layout", names)
+    settings = SETTINGS.replace("100Mi", "300Mi")
+    shop = Shop(tmp_path / "shop", tmp_path / "layout", settings=settings, deployment=OTHERS)
+    try:
+        shop.succeed("deploy", "set")
+        shop.succeed("status", "--wait", "90")
+        page = shop.succeed("exec", "front-0", "--", "wget", "-qO-", "http://front:8080/")
+        ready = shop.succeed("exec", "db", "--", "pg_isready", "-h", "db-0.db")
+        user = shop.succeed("exec", "db", "--", "id")
+        pods = {pod.name: pod for pod in client(shop).status()}
+        with urllib.request.urlopen(f"http://{pods['front-1'].address}:80/") as answer:
+            forwarded = answer.read().decode()
+    finally:
+        client(shop).shutdown()
+
+    assert "a page of nginx" in page
+    assert "a page of nginx" in forwarded
+    assert ready.strip() == "db-0.db:5432 - accepting connections"
+    assert user.startswith("uid=999(postgres) gid=999(postgres)")
 
 
 def memory_limit(pid: int) -> int:

@@ -34,6 +34,8 @@ _ONE_USER = (
     "pods have root only here, containers of other users do not start: install uidmap and give your user a range in /etc/subuid"
     " and /etc/subgid, or deploy as root"
 )
+# Source: runc, which refuses such paths of namespaces.
+_COMMA = "runc takes no folder with a comma in its name (move the project)"
 _NO_ENGINE = "there is no policy engine (install the extra contrast-tasks[simulate])"
 
 
@@ -89,6 +91,8 @@ class LocalDeploy:
 
         has_engine = importlib.util.find_spec(ENGINES[0]) is not None
         found = find_ability() if has_engine else _NO_ENGINE
+        if "," in str(self.settings.root):
+            found = _COMMA
         if not isinstance(found, str):
             if found.users == "one":
                 self.say(_ONE_USER)

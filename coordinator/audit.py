@@ -21,9 +21,12 @@ from google.protobuf.message import DecodeError
 
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api.audit_log import (
+    BLOCK_ENTRIES,
+    BLOCKS,
     AuditEntry,
     digest_to_sign,
     genuine,
+    oldest_kept,
     parse_entry,
     render_content,
 )
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coordinator.audit")
 
-BLOCKS = 64
-BLOCK_ENTRIES = 64
 _FOLDER = "audit"
 _INTERVAL_S = 1.0
 _MINUTE = timedelta(minutes=1)
@@ -180,7 +181,7 @@ class AuditLog:
             added.append(parse_entry(content, signature))
             previous = added[-1].digest
         block = number // BLOCK_ENTRIES
-        kept = [entry for entry in entries if entry.number >= (block + 1 - BLOCKS) * BLOCK_ENTRIES]
+        kept = [entry for entry in entries if entry.number >= oldest_kept(number)]
         new = [*kept, *added]
         slot = block % BLOCKS
         raw = _render_block(new, block)

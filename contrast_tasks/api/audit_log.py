@@ -15,6 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+BLOCKS = 64
+BLOCK_ENTRIES = 64
 _LABEL = b"contrast-tasks audit log"
 
 
@@ -41,6 +43,11 @@ class AuditEntry:
         except InvalidSignature:
             return False
         return True
+
+
+def oldest_kept(newest: int) -> int:
+    """Return the number of the oldest entry that a log keeps whose newest one has the number `newest`."""
+    return max(0, (newest // BLOCK_ENTRIES + 1 - BLOCKS) * BLOCK_ENTRIES)
 
 
 def parse_entry(content: bytes, signature: bytes) -> AuditEntry:

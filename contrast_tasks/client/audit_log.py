@@ -107,8 +107,16 @@ def verify_log(log: "AuditLog", subject: str) -> None:
 
 def log_lines(log: "AuditLog") -> Iterator[str]:
     """Yield a line for each entry, oldest first."""
-    if log.entries and log.entries[0].number:
-        yield f"(entries before {log.entries[0].number} were written over)"
+    from contrast_tasks.api.audit_log import oldest_kept
+
+    if log.entries and (first := log.entries[0].number):
+        is_usual = first <= oldest_kept(log.entries[-1].number)
+        fate = (
+            "were written over"
+            if is_usual
+            else "are missing: somebody removed or changed them in the store"
+        )
+        yield f"(entries before {first} {fate})"
     for entry in log.entries:
         yield _line(entry.members)
     for members in log.unwritten:

@@ -43,8 +43,11 @@ def project(tmp_path: Path, processor: Path) -> Project:
     return project
 
 
-def chain(*events: str, start: int = 0) -> list[tuple[bytes, bytes]]:
-    """Return content and signature of each entry, as docs/internals/coordinator.md 14.1 has them."""
+def chain(*events: str, start: int = 0, write: int = 1) -> list[tuple[bytes, bytes]]:
+    """Return content and signature of each entry, as docs/internals/coordinator.md 14.1 has them.
+
+    write: how many entries are written at a time, of which the last is signed.
+    """
     entries = []
     previous = bytes(32)
     for number, event in enumerate(events, start=start):
@@ -53,7 +56,9 @@ def chain(*events: str, start: int = 0) -> list[tuple[bytes, bytes]]:
         ).encode()
         previous = hashlib.sha256(content).digest()
         signed = hashlib.sha256(b"contrast-tasks audit log" + previous).digest()
-        entries.append((content, KEY.sign(signed, ec.ECDSA(utils.Prehashed(hashes.SHA256())))))
+        is_signed = (number - start + 1) % write == 0
+        scheme = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+        entries.append((content, KEY.sign(signed, scheme) if is_signed else b""))
     return entries
 
 
@@ -138,9 +143,16 @@ def test_a_log_that_lacks_an_entry_seen_before_is_refused(project: Project) -> N
 def test_an_entry_that_was_written_over_since_is_not_missed(project: Project) -> None:
     read(project, Lies(chain("set")))
 
-    result = read(project, Lies(chain("set", "set", start=64)))
+    # Entry 4096 begins the 65th block, which takes the place of the first.
+    result = read(project, Lies(chain(*["set"] * 4033, start=64, write=4033)))
 
     assert "(entries before 64 were written over)" in result.text
+
+
+def test_entries_that_were_removed_do_not_count_as_written_over(project: Project) -> None:
+    result = read(project, Lies(chain("set", "set", start=64)))
+
+    assert "(entries before 64 are missing: somebody removed or changed them" in result.text
 
 
 @pytest.mark.parametrize("number", [1, 2])

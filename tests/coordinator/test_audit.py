@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import meshapi_pb2
 from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.api.audit_log import BLOCK_ENTRIES, BLOCKS
 from contrast_tasks.atls.types import PeerIdentity
-from coordinator.audit import BLOCK_ENTRIES, BLOCKS, AuditLog
+from coordinator.audit import AuditLog
 from coordinator.extapi import get_audit_log
 from coordinator.history import LATEST_KEY
 from coordinator.meshapi import new_mesh_cert

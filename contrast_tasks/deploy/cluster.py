@@ -24,6 +24,7 @@ _LOOK_S = 5
 _LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")
 _WARNING = "Warning: "
 _WAITS = re.compile(r"--timeout=(\d+)s")
+_WHICH_CLUSTER = "choose a context with 'kubectl config use-context', or --context"
 _CONFLICT = re.compile(r"Apply failed with \d+ conflict")
 # Files of a list cannot be told apart in kubectl's messages, and the objects' names stand there anyway.
 _STDIN = re.compile(r' ?"?STDIN"?:?')
@@ -145,6 +146,8 @@ def _refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
         # For example after `kubectl apply` of the same objects without --server-side.
         hint = "another tool owns these fields; deploy --take-over sets them all the same"
     verb = _verb(arguments)
+    if verb == "config":
+        hint = _WHICH_CLUSTER
     return KubectlFailed(f"kubectl {verb} failed: {message or 'it said nothing'}", hint=hint)
 
 
@@ -175,7 +178,7 @@ class Kubectl:
         except (DecodeError, IndexError) as err:
             raise ClusterError(
                 "kubectl's configuration names no cluster",
-                hint="choose a context with 'kubectl config use-context', or --context",
+                hint=_WHICH_CLUSTER,
             ) from err
         own = namespace.text() if namespace is not None else "default"
         return Target(context.at("name").text(), server, self._access.namespace or own)

@@ -149,6 +149,15 @@ def test_a_configuration_without_a_cluster_is_said() -> None:
     assert "--context" in caught.value.hint
 
 
+def test_without_a_configuration_a_context_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("apiVersion: v1\nkind: Config\n")
+
+    with pytest.raises(ClusterError, match="current-context") as caught:
+        Kubectl(Access(kubeconfig=str(tmp_path / "config"))).target()
+
+    assert "--context" in caught.value.hint
+
+
 @pytest.mark.parametrize("option", ["take_over", "prune"])
 def test_what_only_a_cluster_can_do_is_refused_on_this_machine(
     project: Project, option: str

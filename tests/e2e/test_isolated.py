@@ -152,6 +152,26 @@ def test_unmodified_nginx_and_postgres_serve_and_reach_each_other(tmp_path: Path
     assert user.startswith("uid=999(postgres) gid=999(postgres)")
 
 
+def test_the_images_that_a_cluster_gets_run_here_too(tmp_path: Path) -> None:
+    require_namespaces()
+    for name in ("contrast.toml", "dodo.py"):
+        shutil.copy(CHECKOUT / name, tmp_path / name)
+    shutil.copytree(CHECKOUT / "examples", tmp_path / "examples")
+    shop = Shop.existing(tmp_path)
+    shop.variables = {"CONTRAST_LOCAL_ISOLATION": "namespaces"}
+    shop.succeed("images", "build", "--layout", "whole", "--keep-settings")
+    whole = ("--set", 'images.layouts=["whole"]')
+    try:
+        shop.succeed("deploy", *whole, "set", *whole)
+        shop.succeed("status", "--wait", "90", *whole)
+        system = ["python3", "-c", "print(open('/etc/os-release').read())"]
+        found = shop.succeed("exec", *whole, "web", "--", *system)
+    finally:
+        client(shop).shutdown()
+
+    assert 'PRETTY_NAME="Debian GNU/Linux 13' in found
+
+
 def memory_limit(pid: int) -> int:
     """Return the bytes that the control group of a process may use, of either version of control groups."""
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -75,13 +76,23 @@ class Shop:
     def __init__(
         self, root: Path, layout: Path, *, settings: str = SETTINGS, deployment: str = CACHE
     ) -> None:
-        self.root = root
-        self.prefix: tuple[str, ...] = (sys.executable,)
-        self.variables: Mapping[str, str] = {}
+        self._enter(root)
         (root / "deployment").mkdir(parents=True)
         (root / "contrast.toml").write_text(settings)
         (root / "deployment" / "shop.yml").write_text(deployment)
         shutil.copytree(layout, root / "others")
+
+    @classmethod
+    def existing(cls, root: Path) -> Self:
+        """Return a project whose files are there already."""
+        found = cls.__new__(cls)
+        found._enter(root)
+        return found
+
+    def _enter(self, root: Path) -> None:
+        self.root = root
+        self.prefix: tuple[str, ...] = (sys.executable,)
+        self.variables: Mapping[str, str] = {}
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command and return how it ended."""

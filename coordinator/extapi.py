@@ -11,11 +11,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks import __version__
 from contrast_tasks.api import ext_pb2 as ext
+from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.atls.types import PeerIdentity
-from coordinator.authorisation import authorise_owner
+from contrast_tasks.manifest.difference import WorkloadDifference, compare, staying
+from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
+from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.trusted_guests import ReferenceValues
+from coordinator.authorisation import actor_of, authorise_owner
 from coordinator.presence import Presence
+from coordinator.refusal import Refusal
 from coordinator.state import Guard
 from coordinator.store.base import StoreError
+from coordinator.userapi import check_update, read_request
 
 _PEERS_KEPT_S = 5.0
 
@@ -73,6 +80,57 @@ def get_audit_log(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         ),
     )
+
+
+def plan_manifest(
+    request: pb.SetManifestRequest, identity: PeerIdentity, guard: Guard
+) -> ext.PlanManifestResponse:
+    """Return what SetManifest with this request would do; anybody may ask, as everybody sees both manifests.
+
+    Raises Refusal for a manifest that cannot be parsed.
+    """
+    old, manifest = read_request(request, guard)
+    refusal = ""
+    try:
+        check_update(request, identity, old, manifest)
+    except Refusal as err:
+        refusal = str(err)
+    before = Manifest(policies={}, reference_values=ReferenceValues())
+    current = NO_TRANSITION
+    if old is not None:
+        before, current = old.manifest, old.latest.transition_hash
+    actor = actor_of(identity.public_key_spki)
+    owners, next_owners = before.workload_owner_digests, manifest.workload_owner_digests
+    found = compare(before, manifest)
+    return ext.PlanManifestResponse(
+        CurrentTransitionHash=current,
+        NextTransitionHash=transition_digest(manifest_hash(request.Manifest), current),
+        Refusal=refusal,
+        Unchanged=old is not None and old.manifest_bytes == request.Manifest,
+        Workloads=map(_workload_change, found.workloads),
+        ReferenceValuesChanged=old is not None and found.are_reference_values_changed,
+        OwnersAdded=found.owners_added,
+        OwnersRemoved=found.owners_removed,
+        SeedshareOwnersChanged=old is not None and found.are_seedshare_owners_changed,
+        LocksOutCaller=actor in owners and actor not in next_owners,
+        Final=not next_owners,
+        RotatesMeshCA=old is not None,
+        Restart=staying(before, manifest),
+        LostWorkloadSecretIDs=found.lost_secret_ids,
+    )
+
+
+def _workload_change(found: WorkloadDifference) -> ext.WorkloadChange:
+    change = ext.WorkloadChange(Name=found.name)
+    if found.before is not None:
+        change.OldPolicy, old = found.before
+        change.OldSANs.extend(old.sans)
+        change.OldWorkloadSecretID, change.OldRole = old.workload_secret_id, old.role
+    if found.after is not None:
+        change.NewPolicy, new = found.after
+        change.NewSANs.extend(new.sans)
+        change.NewWorkloadSecretID, change.NewRole = new.workload_secret_id, new.role
+    return change
 
 
 def _count(presence: Presence) -> int | None:

@@ -27,7 +27,7 @@ from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
 from coordinator.authorisation import actor_of
-from coordinator.extapi import PeerCount, get_audit_log, get_status
+from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.meshapi import recover as recover_peer
 from coordinator.metrics import ATTESTATION_FAILURES, Metrics
@@ -94,6 +94,7 @@ def extension_methods() -> tuple[Method, ...]:
             "seed-shares-refused",
         ),
         Method(service, "GetStatus", ext_pb.GetStatusRequest.FromString, status),
+        Method(service, "PlanManifest", user_pb.SetManifestRequest.FromString, plan_manifest),
         Method(
             service,
             "GetAuditLog",

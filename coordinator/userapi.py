@@ -58,23 +58,8 @@ def set_manifest(
 
     A signature must be right, whoever sends it; it then takes the place of an owner's client key.
     """
-    _check_sizes(request)
-    old = _in_force(guard)
-    manifest = _parse_manifest(request.Manifest, guard)
-    previous = NO_TRANSITION if old is None else old.latest.transition_hash
-    # Before the signature, which a newer transition makes wrong too.
-    _check_previous(request.PreviousTransitionHash, previous)
-    if request.Signature:
-        owners = manifest if old is None else old.manifest
-        authorise_signature(request.Signature, request.Manifest, previous, owners)
-    elif old is not None:
-        authorise_update(identity.public_key_spki, old.manifest)
-    if old is not None:
-        _check_seedshare_owners(manifest, old.manifest)
-    policies = _match_policies(manifest, request.Policies)
-    _check_names(manifest)
-    if old is not None:
-        _check_history_size(old, request.Manifest, policies)
+    old, manifest = read_request(request, guard)
+    policies = check_update(request, identity, old, manifest)
     shares: tuple[EncryptedShare, ...] = ()
     if old is None:
         engine = SeedEngine(guard.random_bytes(SEED_BYTES), guard.random_bytes(SALT_BYTES))
@@ -104,6 +89,34 @@ def set_manifest(
         MeshCA=new.ca.mesh_ca_pem,
         SeedSharesDoc=_render_shares(engine, shares) if shares else None,
     )
+
+
+def read_request(request: pb.SetManifestRequest, guard: Guard) -> tuple[State | None, "Manifest"]:
+    """Return the state in force, None before the first manifest, and the manifest of the request."""
+    _check_sizes(request)
+    old = _in_force(guard)
+    return old, _parse_manifest(request.Manifest, guard)
+
+
+def check_update(
+    request: pb.SetManifestRequest, identity: PeerIdentity, old: State | None, manifest: "Manifest"
+) -> Mapping[str, bytes]:
+    """Return the policies by hash; raises Refusal unless the caller may put the manifest in force after `old`."""
+    previous = NO_TRANSITION if old is None else old.latest.transition_hash
+    # Before the signature, which a newer transition makes wrong too.
+    _check_previous(request.PreviousTransitionHash, previous)
+    if request.Signature:
+        owners = manifest if old is None else old.manifest
+        authorise_signature(request.Signature, request.Manifest, previous, owners)
+    elif old is not None:
+        authorise_update(identity.public_key_spki, old.manifest)
+    if old is not None:
+        _check_seedshare_owners(manifest, old.manifest)
+    policies = _match_policies(manifest, request.Policies)
+    _check_names(manifest)
+    if old is not None:
+        _check_history_size(old, request.Manifest, policies)
+    return policies
 
 
 def get_seed_shares(

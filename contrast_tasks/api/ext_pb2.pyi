@@ -70,3 +70,57 @@ class GetAuditLogResponse(_message.Message):
     Unwritten: _containers.RepeatedScalarFieldContainer[bytes]
     TransactionKey: bytes
     def __init__(self, Entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., Unwritten: _Optional[_Iterable[bytes]] = ..., TransactionKey: _Optional[bytes] = ...) -> None: ...
+
+class WorkloadChange(_message.Message):
+    __slots__ = ("Name", "OldPolicy", "NewPolicy", "OldSANs", "NewSANs", "OldWorkloadSecretID", "NewWorkloadSecretID", "OldRole", "NewRole")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OLDPOLICY_FIELD_NUMBER: _ClassVar[int]
+    NEWPOLICY_FIELD_NUMBER: _ClassVar[int]
+    OLDSANS_FIELD_NUMBER: _ClassVar[int]
+    NEWSANS_FIELD_NUMBER: _ClassVar[int]
+    OLDWORKLOADSECRETID_FIELD_NUMBER: _ClassVar[int]
+    NEWWORKLOADSECRETID_FIELD_NUMBER: _ClassVar[int]
+    OLDROLE_FIELD_NUMBER: _ClassVar[int]
+    NEWROLE_FIELD_NUMBER: _ClassVar[int]
+    Name: str
+    OldPolicy: str
+    NewPolicy: str
+    OldSANs: _containers.RepeatedScalarFieldContainer[str]
+    NewSANs: _containers.RepeatedScalarFieldContainer[str]
+    OldWorkloadSecretID: str
+    NewWorkloadSecretID: str
+    OldRole: str
+    NewRole: str
+    def __init__(self, Name: _Optional[str] = ..., OldPolicy: _Optional[str] = ..., NewPolicy: _Optional[str] = ..., OldSANs: _Optional[_Iterable[str]] = ..., NewSANs: _Optional[_Iterable[str]] = ..., OldWorkloadSecretID: _Optional[str] = ..., NewWorkloadSecretID: _Optional[str] = ..., OldRole: _Optional[str] = ..., NewRole: _Optional[str] = ...) -> None: ...
+
+class PlanManifestResponse(_message.Message):
+    __slots__ = ("CurrentTransitionHash", "NextTransitionHash", "Refusal", "Unchanged", "Workloads", "ReferenceValuesChanged", "OwnersAdded", "OwnersRemoved", "SeedshareOwnersChanged", "LocksOutCaller", "Final", "RotatesMeshCA", "Restart", "LostWorkloadSecretIDs")
+    CURRENTTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
+    NEXTTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    WORKLOADS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCEVALUESCHANGED_FIELD_NUMBER: _ClassVar[int]
+    OWNERSADDED_FIELD_NUMBER: _ClassVar[int]
+    OWNERSREMOVED_FIELD_NUMBER: _ClassVar[int]
+    SEEDSHAREOWNERSCHANGED_FIELD_NUMBER: _ClassVar[int]
+    LOCKSOUTCALLER_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    ROTATESMESHCA_FIELD_NUMBER: _ClassVar[int]
+    RESTART_FIELD_NUMBER: _ClassVar[int]
+    LOSTWORKLOADSECRETIDS_FIELD_NUMBER: _ClassVar[int]
+    CurrentTransitionHash: bytes
+    NextTransitionHash: bytes
+    Refusal: str
+    Unchanged: bool
+    Workloads: _containers.RepeatedCompositeFieldContainer[WorkloadChange]
+    ReferenceValuesChanged: bool
+    OwnersAdded: _containers.RepeatedScalarFieldContainer[str]
+    OwnersRemoved: _containers.RepeatedScalarFieldContainer[str]
+    SeedshareOwnersChanged: bool
+    LocksOutCaller: bool
+    Final: bool
+    RotatesMeshCA: bool
+    Restart: _containers.RepeatedScalarFieldContainer[str]
+    LostWorkloadSecretIDs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, CurrentTransitionHash: _Optional[bytes] = ..., NextTransitionHash: _Optional[bytes] = ..., Refusal: _Optional[str] = ..., Unchanged: _Optional[bool] = ..., Workloads: _Optional[_Iterable[_Union[WorkloadChange, _Mapping]]] = ..., ReferenceValuesChanged: _Optional[bool] = ..., OwnersAdded: _Optional[_Iterable[str]] = ..., OwnersRemoved: _Optional[_Iterable[str]] = ..., SeedshareOwnersChanged: _Optional[bool] = ..., LocksOutCaller: _Optional[bool] = ..., Final: _Optional[bool] = ..., RotatesMeshCA: _Optional[bool] = ..., Restart: _Optional[_Iterable[str]] = ..., LostWorkloadSecretIDs: _Optional[_Iterable[str]] = ...) -> None: ...

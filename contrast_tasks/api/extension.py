@@ -4,7 +4,7 @@ A Coordinator without a call answers with CoordinatorFailed, whose `is_unknown` 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from contrast_tasks.api import ext_pb2 as ext
+from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.audit_log import AuditEntry, parse_entry
 from contrast_tasks.api.calls import call_unary
 from contrast_tasks.api.errors import CoordinatorFailed
@@ -47,6 +48,41 @@ class AuditLog:
     entries: tuple[AuditEntry, ...]
     unwritten: tuple[Mapping[str, Any], ...]
     transaction_key_spki: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadChange:
+    """One workload, by its first SAN; policies in hex, old_policy "" if it is added, new_policy "" if it is removed."""
+
+    name: str
+    old_policy: str
+    new_policy: str
+    old_sans: tuple[str, ...]
+    new_sans: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestPlan:
+    """What SetManifest with the same request of the same caller would do.
+
+    current, next_transition: hashes, 32 bytes, zeros for none. refusal: why it would be refused, "" if it would not.
+    owners: digests in hex. restart: names of workloads whose certificates would be of the mesh CA before.
+    """
+
+    current_transition: bytes
+    next_transition: bytes
+    refusal: str
+    is_unchanged: bool
+    workloads: tuple[WorkloadChange, ...]
+    are_reference_values_changed: bool
+    owners_added: tuple[str, ...]
+    owners_removed: tuple[str, ...]
+    are_seedshare_owners_changed: bool
+    locks_out_caller: bool
+    is_final: bool
+    rotates_mesh_ca: bool
+    restart: tuple[str, ...]
+    lost_secret_ids: tuple[str, ...]
 
 
 def get_status(channel: grpc.Channel, timeout_s: float) -> CoordinatorStatus:
@@ -95,6 +131,48 @@ def get_audit_log(channel: grpc.Channel, timeout_s: float, *, start: int = 0) ->
         )
     except ValueError as err:
         raise CoordinatorFailed("the coordinator's audit log is malformed") from err
+
+
+def plan_manifest(
+    channel: grpc.Channel, manifest: bytes, policies: Sequence[bytes], timeout_s: float
+) -> ManifestPlan:
+    """Return what setting this manifest would do, without doing it; arguments as of `userapi.set_manifest`.
+
+    Raises RequestRefused for a manifest that the Coordinator cannot parse, CoordinatorNotReady, CoordinatorFailed.
+    """
+    answer = call_unary(
+        channel,
+        (EXTENSION,),
+        "PlanManifest",
+        pb.SetManifestRequest(Manifest=manifest, Policies=policies),
+        ext.PlanManifestResponse.FromString,
+        timeout_s=timeout_s,
+    )
+    return ManifestPlan(
+        current_transition=answer.CurrentTransitionHash,
+        next_transition=answer.NextTransitionHash,
+        refusal=answer.Refusal,
+        is_unchanged=answer.Unchanged,
+        workloads=tuple(
+            WorkloadChange(
+                name=each.Name,
+                old_policy=each.OldPolicy,
+                new_policy=each.NewPolicy,
+                old_sans=tuple(each.OldSANs),
+                new_sans=tuple(each.NewSANs),
+            )
+            for each in answer.Workloads
+        ),
+        are_reference_values_changed=answer.ReferenceValuesChanged,
+        owners_added=tuple(answer.OwnersAdded),
+        owners_removed=tuple(answer.OwnersRemoved),
+        are_seedshare_owners_changed=answer.SeedshareOwnersChanged,
+        locks_out_caller=answer.LocksOutCaller,
+        is_final=answer.Final,
+        rotates_mesh_ca=answer.RotatesMeshCA,
+        restart=tuple(answer.Restart),
+        lost_secret_ids=tuple(answer.LostWorkloadSecretIDs),
+    )
 
 
 def _moment(seconds: int) -> datetime | None:

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         now.settings,
         (now.root / planned.paths.manifest).read_bytes(),
         say=context.console.say,
+        policies=lambda: _policies(planned),
         coordinator=arguments.coordinator,
     )
     if running is not None:
@@ -74,6 +75,14 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         exit_code=CHANGES if found and arguments.detailed_exitcode else 0,
         result={"changes": [asdict(difference) for difference in found]},
     )
+
+
+def _policies(planned: "Project") -> list[bytes]:
+    """Return the planned policies; none if they are to go into sources, which have the present ones."""
+    from contrast_tasks.kube.annotated import load_annotated, policies_of
+
+    settings = planned.settings
+    return [] if settings.in_place else list(policies_of(load_annotated(settings)).values())
 
 
 def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ...]":

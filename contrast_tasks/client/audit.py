@@ -16,6 +16,7 @@ from contrast_tasks.client.policy_files import load_policies
 from contrast_tasks.client.verify import FOLDER, MANIFEST
 from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageError
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.difference import Workload, compare, name_of
 from contrast_tasks.manifest.policy_document import DocumentError, parse_document
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import number_of
@@ -131,15 +132,11 @@ def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
 
 
 def _by_name(manifest: "Manifest") -> list[tuple[str, "PolicyEntry"]]:
-    return sorted(manifest.policies.items(), key=lambda item: (_name(item[1]), item[0]))
+    return sorted(manifest.policies.items(), key=lambda item: (name_of(item[1]), item[0]))
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _name(entry: "PolicyEntry") -> str:
-    return entry.sans[0] if entry.sans else "(no name)"
 
 
 def _describe_generation(now: _Generation, before: _Generation | None) -> Iterator[str]:
@@ -150,7 +147,7 @@ def _describe_generation(now: _Generation, before: _Generation | None) -> Iterat
     yield from _describe_owners(manifest)
     if before is None:
         for policy, entry in _by_name(manifest):
-            yield f"  workload {_name(entry)}, policy {policy[:_SHORT]}"
+            yield f"  workload {name_of(entry)}, policy {policy[:_SHORT]}"
         return
     if now.sha256 == before.sha256:
         yield "  changed  nothing: set again, unchanged"
@@ -178,34 +175,23 @@ def _describe_owners(manifest: "Manifest") -> Iterator[str]:
 
 def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
     """Yield what an update changed; workloads are matched by their first SAN."""
-    old = {_name(entry): (policy, entry) for policy, entry in before.policies.items()}
-    new = {_name(entry): (policy, entry) for policy, entry in after.policies.items()}
-    for name in sorted(old.keys() - new.keys()):
-        yield f"workload {name} was removed"
-    for name in sorted(new.keys() - old.keys()):
-        yield f"workload {name} was added, policy {new[name][0][:_SHORT]}"
-    for name in sorted(old.keys() & new.keys()):
-        yield from _entry_differences(name, old[name], new[name])
-    for what, was, now in (
-        ("the reference values", before.reference_values, after.reference_values),
-        (
-            "the workload owner keys",
-            before.workload_owner_digests,
-            after.workload_owner_digests,
-        ),
-        (
-            "the seed share owner keys",
-            before.seedshare_owner_pub_keys,
-            after.seedshare_owner_pub_keys,
-        ),
-    ):
-        if was != now:
-            yield what
+    found = compare(before, after)
+    for each in found.workloads:
+        if each.after is None:
+            yield f"workload {each.name} was removed"
+        elif each.before is None:
+            yield f"workload {each.name} was added, policy {each.after.policy[:_SHORT]}"
+        else:
+            yield from _entry_differences(each.name, each.before, each.after)
+    if found.are_reference_values_changed:
+        yield "the reference values"
+    if found.owners_added or found.owners_removed:
+        yield "the workload owner keys"
+    if found.are_seedshare_owners_changed:
+        yield "the seed share owner keys"
 
 
-def _entry_differences(
-    name: str, before: tuple[str, "PolicyEntry"], after: tuple[str, "PolicyEntry"]
-) -> Iterator[str]:
+def _entry_differences(name: str, before: Workload, after: Workload) -> Iterator[str]:
     (old_policy, old), (new_policy, new) = before, after
     for what, was, now in (
         ("policy", old_policy[:_SHORT], new_policy[:_SHORT]),
@@ -218,7 +204,7 @@ def _entry_differences(
 
 
 def _describe_workload(policy: str, entry: "PolicyEntry", document: bytes) -> Iterator[str]:
-    yield f"{_name(entry)}  policy {policy}"
+    yield f"{name_of(entry)}  policy {policy}"
     yield f"  SANs     {' '.join(entry.sans) or '(none)'}"
     if entry.role:
         yield f"  role     {entry.role}"

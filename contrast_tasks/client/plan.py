@@ -1,15 +1,18 @@
 """What `set` would change: the manifest in force at the Coordinator against the planned one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from contrast_tasks.client.before_set import load_owner_key
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.input_files import load_manifest
+from contrast_tasks.client.session import Session
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.plan import Difference
 
 if TYPE_CHECKING:
+    from contrast_tasks.api.extension import ManifestPlan
     from contrast_tasks.manifest.model import Manifest
 
 
@@ -18,11 +21,13 @@ def running_difference(
     planned: bytes,
     *,
     say: Callable[[str], None],
+    policies: Callable[[], Sequence[bytes]] = tuple,
     coordinator: str | None = None,
     reach: Reach = USUAL_REACH,
 ) -> Difference | None:
     """Return what setting the planned manifest would change at the Coordinator, None if it is in force already.
 
+    policies: returns those of the planned manifest, for the Coordinator to say what it would refuse; without any it is not asked.
     coordinator: host:port; None: the local deployment's, which need not run. Connects once, without waiting.
     Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42), but only if `coordinator` is given.
     """
@@ -33,7 +38,7 @@ def running_difference(
     except ClusterError:
         return None
     try:
-        return _difference(settings, planned, target)
+        return _difference(settings, planned, policies, target, say)
     except ContrastError as err:
         if coordinator is not None:
             raise
@@ -41,23 +46,58 @@ def running_difference(
         return None
 
 
-def _difference(settings: Settings, planned: bytes, coordinator: Coordinator) -> Difference | None:
+def _difference(
+    settings: Settings,
+    planned: bytes,
+    policies: Callable[[], Sequence[bytes]],
+    coordinator: Coordinator,
+    say: Callable[[str], None],
+) -> Difference | None:
     from contrast_tasks.api.errors import REASON_NO_MANIFEST
 
-    try:
-        with coordinator.session(_trusted(settings, planned)) as session:
+    key, _ = load_owner_key(settings, None, "")
+    plan = None
+    with coordinator.session(_trusted(settings, planned), key) as session:
+        try:
             manifests = session.get_manifests().manifests
-    except CoordinatorUnreachable as err:
-        if err.reason != REASON_NO_MANIFEST:
-            raise
-        manifests = ()
+        except CoordinatorUnreachable as err:
+            if err.reason != REASON_NO_MANIFEST:
+                raise
+            manifests = ()
+        if manifests[-1:] != (planned,) and (documents := policies()):
+            plan = _plan(session, planned, documents)
     name = coordinator.subject
+    for line in () if plan is None else _warnings(plan):
+        say(f"warning: {name}: {line}")
     if not manifests:
         return Difference(what="changed", name=name, detail="set gives it its first manifest")
     if manifests[-1] == planned:
         return None
     detail = "another manifest is in force; set replaces it and rotates the mesh CA"
+    if plan is not None and plan.restart:
+        detail += f", then restart {', '.join(plan.restart)}"
     return Difference(what="changed", name=name, detail=detail)
+
+
+def _plan(session: Session, planned: bytes, policies: Sequence[bytes]) -> "ManifestPlan | None":
+    """Return what the Coordinator says about the planned manifest, None if it has no such call."""
+    from contrast_tasks.api.errors import CoordinatorFailed
+
+    try:
+        return session.plan_manifest(planned, policies)
+    except CoordinatorFailed as err:
+        if not err.is_unknown:
+            raise
+        return None
+
+
+def _warnings(plan: "ManifestPlan") -> Iterator[str]:
+    if plan.refusal:
+        yield f"it would refuse the planned manifest: {plan.refusal}"
+    if plan.locks_out_caller:
+        yield "the planned manifest does not list our owner key: this locks us out of updates"
+    if plan.lost_secret_ids:
+        yield f"nobody gets these workload secrets any more: {', '.join(plan.lost_secret_ids)}"
 
 
 def _trusted(settings: Settings, planned: bytes) -> "Manifest":

@@ -24,7 +24,7 @@ from contrast_tasks.report.hints import command
 if TYPE_CHECKING:
     import grpc
 
-    from contrast_tasks.api.extension import AuditLog, CoordinatorStatus
+    from contrast_tasks.api.extension import AuditLog, CoordinatorStatus, ManifestPlan
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
     from contrast_tasks.atls.client import AtlsChannel
     from contrast_tasks.atls.types import PrivateKey, Validators
@@ -90,6 +90,12 @@ class Session:
         from contrast_tasks.api import extension
 
         return extension.get_audit_log(self.channel, CALL_LIMIT_S)
+
+    def plan_manifest(self, manifest: bytes, policies: Sequence[bytes]) -> "ManifestPlan":
+        """Return what setting the manifest would do."""
+        from contrast_tasks.api import extension
+
+        return extension.plan_manifest(self.channel, manifest, policies, CALL_LIMIT_S)
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
         """Give a restarted Coordinator its seed back; known: a transition seen before (32 bytes), empty for none."""

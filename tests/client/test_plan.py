@@ -12,7 +12,7 @@ from contrast_tasks.client.set import run_set
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.manifest.keys import generate_workload_owner
 from contrast_tasks.steps.plan import Difference
-from tests.fakes.deployment import WEB, Project, running_coordinator
+from tests.fakes.deployment import COORDINATOR_POLICY, WEB, Project, running_coordinator
 
 OWNER = generate_workload_owner()
 PLANNED = b"{}\n"
@@ -113,3 +113,32 @@ def test_a_local_coordinator_that_does_not_answer_is_told_and_not_compared(
     assert running_difference(project.settings, PLANNED, say=said.append) is None
     [line] = said
     assert line.startswith("the coordinator that runs here was not compared: ")
+
+
+def test_the_coordinator_says_who_has_to_be_restarted_and_what_it_would_refuse(
+    project: Project, coordinator: str
+) -> None:
+    run_set(project.settings, say=lambda _: None, coordinator=coordinator)
+    in_force = project.manifest.read_bytes()
+    project.owner_digests = ("ab" * 32,)
+    planned = project.write_manifest()
+    project.manifest.write_bytes(in_force)
+    told: list[str] = []
+
+    found = running_difference(
+        project.settings,
+        planned,
+        say=told.append,
+        policies=lambda: [COORDINATOR_POLICY],
+        coordinator=coordinator,
+    )
+
+    assert found is not None
+    assert found.detail == (
+        "another manifest is in force; set replaces it and rotates the mesh CA, then restart web"
+    )
+    name = f"warning: coordinator {coordinator}"
+    assert told == [
+        f"{name}: it would refuse the planned manifest: no policy provided for hash {WEB}",
+        f"{name}: the planned manifest does not list our owner key: this locks us out of updates",
+    ]

@@ -6,12 +6,23 @@ from cryptography import x509
 from contrast_tasks import __version__
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
-from coordinator.extapi import PeerCount, get_status
+from contrast_tasks.atls.types import PeerIdentity
+from coordinator.extapi import PeerCount, get_status, plan_manifest
 from coordinator.presence import Alone
+from coordinator.refusal import Refusal
 from coordinator.state import Guard
 from coordinator.store.base import StoreError
 from coordinator.userapi import set_manifest
-from tests.fakes.coordinator import NOBODY, POLICY, Caller, make_guard, tiny_manifest
+from tests.fakes.coordinator import (
+    NOBODY,
+    OTHER_POLICY,
+    OTHER_POLICY_HASH,
+    POLICY,
+    POLICY_HASH,
+    Caller,
+    make_guard,
+    tiny_manifest,
+)
 from tests.fakes.store import MemoryStore
 
 
@@ -115,3 +126,151 @@ def test_anybody_may_ask_but_others_are_looked_up_every_five_seconds_only() -> N
 
     assert counts == [2, 2, 2, 1]
     assert others.asked == 2
+
+
+def plan(
+    guard: Guard,
+    manifest: bytes,
+    *policies: bytes,
+    by: PeerIdentity = NOBODY,
+    previous: bytes = b"",
+) -> ext.PlanManifestResponse:
+    request = pb.SetManifestRequest(
+        Manifest=manifest, Policies=policies or (POLICY,), PreviousTransitionHash=previous
+    )
+    return plan_manifest(request, by, guard)
+
+
+def contents(store: MemoryStore) -> dict[str, bytes]:
+    folders = ("manifests", "policies", "transitions", "metadata", "audit")
+    return {
+        f"{folder}/{name}": store.get(f"{folder}/{name}")
+        for folder in folders
+        for name in store.names(folder)
+    }
+
+
+def test_the_plan_of_a_first_manifest_adds_everything(guard: Guard, store: MemoryStore) -> None:
+    manifest = tiny_manifest({POLICY_HASH: {"SANs": ["web"], "WorkloadSecretID": "s"}})
+
+    planned = plan(guard, manifest)
+
+    after_none = hashlib.sha256(manifest).digest() + bytes(32)
+    assert planned == ext.PlanManifestResponse(
+        CurrentTransitionHash=bytes(32),
+        NextTransitionHash=hashlib.sha256(after_none).digest(),
+        Workloads=[
+            ext.WorkloadChange(
+                Name="web", NewPolicy=POLICY_HASH, NewSANs=["web"], NewWorkloadSecretID="s"
+            )
+        ],
+        Final=True,
+    )
+    assert contents(store) == {}
+    assert guard.status().name == "initial"
+
+
+def test_a_plan_tells_what_the_update_does_which_then_does_it(
+    guard: Guard, store: MemoryStore, owner: Caller
+) -> None:
+    by = owner.identity
+    put(
+        guard,
+        tiny_manifest(
+            {POLICY_HASH: {"SANs": ["web"], "WorkloadSecretID": "s"}}, owners=[owner.digest_hex]
+        ),
+    )
+    other = "ab" * 32
+    update = tiny_manifest(
+        {OTHER_POLICY_HASH: {"SANs": ["web", "www"]}}, owners=[owner.digest_hex, other]
+    )
+    before = contents(store)
+
+    planned = plan(guard, update, OTHER_POLICY, by=by)
+
+    assert contents(store) == before
+    current = guard.current().latest.transition_hash
+    assert planned.CurrentTransitionHash == current
+    assert planned.Refusal == ""
+    assert list(planned.Workloads) == [
+        ext.WorkloadChange(
+            Name="web",
+            OldPolicy=POLICY_HASH,
+            NewPolicy=OTHER_POLICY_HASH,
+            OldSANs=["web"],
+            NewSANs=["web", "www"],
+            OldWorkloadSecretID="s",
+        )
+    ]
+    assert (list(planned.OwnersAdded), list(planned.OwnersRemoved)) == ([other], [])
+    assert list(planned.LostWorkloadSecretIDs) == ["s"]
+    assert (planned.RotatesMeshCA, list(planned.Restart)) == (True, ["web"])
+    assert not planned.LocksOutCaller
+    request = pb.SetManifestRequest(
+        Manifest=update, Policies=[OTHER_POLICY], PreviousTransitionHash=current
+    )
+    set_manifest(request, by, guard)
+    assert guard.current().latest.transition_hash == planned.NextTransitionHash
+
+
+def test_setting_the_same_manifest_again_is_told_to_rotate_the_mesh_ca(
+    guard: Guard, owner: Caller
+) -> None:
+    manifest = tiny_manifest(owners=[owner.digest_hex])
+    put(guard, manifest)
+
+    planned = plan(guard, manifest, by=owner.identity)
+
+    assert (planned.Unchanged, planned.RotatesMeshCA) == (True, True)
+    assert (list(planned.Workloads), list(planned.Restart)) == ([], ["web"])
+
+
+@pytest.mark.parametrize(
+    ("owners", "locks_out", "final"),
+    [
+        pytest.param(["ab" * 32], True, False, id="others"),
+        pytest.param([], True, True, id="nobody"),
+    ],
+)
+def test_a_plan_tells_that_it_locks_its_caller_out(
+    guard: Guard, owner: Caller, owners: list[str], locks_out: bool, final: bool
+) -> None:
+    put(guard, tiny_manifest(owners=[owner.digest_hex]))
+
+    planned = plan(guard, tiny_manifest(owners=owners), by=owner.identity)
+
+    assert (planned.LocksOutCaller, planned.Final) == (locks_out, final)
+    assert list(planned.OwnersRemoved) == [owner.digest_hex]
+    assert not plan(guard, tiny_manifest(owners=owners)).LocksOutCaller
+
+
+def test_a_plan_tells_why_the_same_set_would_be_refused(
+    guard: Guard, owner: Caller, seedshare_owner: Caller
+) -> None:
+    manifest = tiny_manifest(owners=[owner.digest_hex])
+    put(guard, manifest)
+    by = owner.identity
+    other_seed = tiny_manifest(
+        owners=[owner.digest_hex], seedshare_owners=[seedshare_owner.pkcs1_hex]
+    )
+
+    refusals = [
+        plan(guard, manifest).Refusal,
+        plan(guard, manifest, OTHER_POLICY, by=by).Refusal,
+        plan(guard, manifest, by=by, previous=bytes(32)).Refusal,
+        plan(guard, other_seed, by=by).Refusal,
+    ]
+
+    assert [text.split(":")[0].split(" 00")[0] for text in refusals] == [
+        "validating peer",
+        f"no policy provided for hash {POLICY_HASH}",
+        "previous transition",
+        "changes to seedshare owners are not allowed",
+    ]
+    assert plan(guard, other_seed, by=by).SeedshareOwnersChanged
+
+
+@pytest.mark.parametrize("manifest", [b"", b"null", b"{", b'{"Policies": 1}'])
+def test_a_manifest_that_cannot_be_parsed_cannot_be_planned(guard: Guard, manifest: bytes) -> None:
+    with pytest.raises(Refusal, match="unmarshaling manifest"):
+        plan(guard, manifest)

@@ -71,6 +71,7 @@ class PodSandbox:
             place=place, network=names / "net", uts=names / "uts", ipc=names / "ipc"
         )
         self._containers: dict[str, RuncContainer] = {}
+        self._ended: set[str] = set()
         self._opened: ModelledPod | None = None
         self._host_data = ""
 
@@ -99,6 +100,7 @@ class PodSandbox:
     async def start(self, plan: ContainerPlan) -> RuncContainer:
         """Create and start a container."""
         opened = self._in_use()
+        self._tell_ended(opened)
         spec = opened.spec(plan.name)
         identifier = opened.identifier(plan.name)
         self._ask(opened.shim.create(identifier, spec), plan.name)
@@ -128,6 +130,13 @@ class PodSandbox:
         self._containers[plan.name] = container
         await container.start(own / "bundle", config)
         return container
+
+    def _tell_ended(self, opened: ModelledPod) -> None:
+        """Let the guest know of containers that have ended: a node does before it creates another one."""
+        for name, container in self._containers.items():
+            if container.exited.done() and name not in self._ended:
+                self._ended.add(name)
+                self._ask(opened.shim.exit(opened.identifier(name)), name)
 
     async def execute(self, plan: ContainerPlan, command: tuple[str, ...]) -> int:
         """Run a command in a container, if the policy allows it; its output is dropped."""
@@ -176,6 +185,7 @@ class PodSandbox:
             await container.remove()
             await self._grounds.roots.unmount(self._folder / "containers" / name)
         self._containers.clear()
+        self._ended.clear()
         await remove_pod(self._pod)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -125,9 +126,11 @@ def test_a_coordinator_with_another_manifest_is_a_change(
 ) -> None:
     terminal.run("generate")
     asked: list[tuple[bytes, str]] = []
+    sent: set[str] = set()
 
     def compare(settings: Settings, planned: bytes, **given: Any) -> Difference:
         asked.append((planned, given["coordinator"]))
+        sent.update(hashlib.sha256(policy).hexdigest() for policy in given["policies"]())
         return Difference(what="changed", name="coordinator 127.0.0.1:1", detail="another")
 
     monkeypatch.setattr("contrast_tasks.client.plan.running_difference", compare)
@@ -139,7 +142,9 @@ def test_a_coordinator_with_another_manifest_is_a_change(
         "changed coordinator 127.0.0.1:1 (another)\n",
         "",
     )
-    assert asked == [((terminal.root / "manifest.json").read_bytes(), "127.0.0.1:1")]
+    manifest = (terminal.root / "manifest.json").read_bytes()
+    assert asked == [(manifest, "127.0.0.1:1")]
+    assert sent == set(json.loads(manifest)["Policies"])
 
 
 def test_a_coordinator_that_does_not_answer_is_an_error(terminal: Terminal) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api.audit_log import parse_entry
 from contrast_tasks.api.extension import AuditLog, CoordinatorStatus
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
@@ -112,6 +113,16 @@ def test_an_owner_reads_what_a_real_coordinator_recorded(project: Project, proce
     assert "generation=1" in newest
     assert (result.entries, result.unwritten, later.entries) == (1, 0, 2)
     assert f"actor={owner[:12]}" in later.text.splitlines()[-1]
+
+
+def test_what_was_recorded_last_is_written_when_the_coordinator_stops(
+    project: Project, processor: Path
+) -> None:
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+
+    block = ext.AuditBlock.FromString((project.root / "state" / "audit" / "0").read_bytes())
+    assert [json.loads(entry.Content)["event"] for entry in block.Entries] == ["set"]
 
 
 def test_whoever_is_no_owner_is_refused(project: Project, processor: Path) -> None:

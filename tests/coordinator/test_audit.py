@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -384,3 +385,42 @@ def test_the_key_that_is_told_is_the_one_that_signs_the_history(
     public = guard.current().engine.transaction_key.public_key()
     assert told == public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert guard.current().latest.is_signed_by(public)
+
+
+class FaultyStore(MemoryStore):
+    """A store with a bug: it raises what no store may."""
+
+    def names(self, folder: str) -> list[str]:
+        raise RuntimeError(folder)
+
+
+def test_a_bug_stops_nothing_either(caplog: pytest.LogCaptureFixture) -> None:
+    log = new_log(FaultyStore())
+
+    write(log, "a", "b")
+    write(log, "c")
+
+    assert [json.loads(event)["event"] for event in log.unwritten()] == ["a", "b", "c"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "The audit log failed",
+        "The audit log cannot be written: RuntimeError",
+    ]
+
+
+class OneRound(threading.Event):
+    """An event that is set when it is waited for the second time."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout == 1.0
+        is_over = self.is_set()
+        self.set()
+        return is_over
+
+
+def test_what_was_recorded_is_written_every_second_until_the_end(store: MemoryStore) -> None:
+    log = new_log(store)
+    log.record("a")
+
+    log.keep(OneRound())
+
+    assert events_of(new_log_after(store)) == ["a"]

@@ -103,6 +103,11 @@ MANY_COORDINATORS = define(
     "more than one policy has the role coordinator",
     advice="keep one Coordinator in the sources",
 )
+SECRET_IS_KEY = define(
+    "M022 secret-is-transit-key error",
+    "the workload secret of a policy holds a transit key of another",
+    advice="give one of the two workloads another workload-secret-id",
+)
 NO_REFERENCE_VALUES = define(
     "M030 no-reference-values error",
     "there are no reference values",

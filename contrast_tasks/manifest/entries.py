@@ -33,6 +33,15 @@ def default_secret_id(api_version: str, kind: str, namespace: str, name: str) ->
     return f"{group or 'core'}/{version}/{kind}/{namespace or 'default'}/{name}"
 
 
+def transit_name(secret_id: str) -> str:
+    """Return the id whose transit key is the first half of this id's secret: `web` for `0_web`, "" for `web`.
+
+    Source: docs/internals/coordinator.md 5, 11.
+    """
+    version, _, name = secret_id.partition("_")
+    return name if version.isascii() and version.isdecimal() else ""
+
+
 def default_sans(name: str, more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the resource's name, `*` and the names that the user declares, without repeats.
 

@@ -1,7 +1,7 @@
 """The rules of a manifest, each with a stable code; all findings are collected, not only the first.
 
 M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M005 member that the release does not read; M010-M019
-policies; M020, M021 the number of Coordinators; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated
+policies; M020, M021 the number of Coordinators; M022 secret ids; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated
 evidence. A value that only the user knows may be missing: `catalogue.MISSING_VALUES`.
 Source: docs/internals/manifest.md 2; docs/internals/releases.md 2.2 (what differs by release); M003 to M005, M061 are ours.
 """
@@ -17,6 +17,7 @@ from contrast_tasks.errors import Location, MissingReferenceValues
 from contrast_tasks.findings import Finding, Findings, FindingsError, Severity
 from contrast_tasks.json_text import shown
 from contrast_tasks.manifest._checks import Collector
+from contrast_tasks.manifest.entries import transit_name
 from contrast_tasks.manifest.forms import manifest_document
 from contrast_tasks.manifest.model import HASH, Manifest, PolicyEntry
 from contrast_tasks.platforms import SNP_PRODUCTS
@@ -144,6 +145,10 @@ def _check_policies(check: Collector, value: Any) -> None:
         if isinstance(secret, str) and secret and secrets.setdefault(secret, key) != key:
             reason = f"is the same as that of {secrets[secret]}, so the two share their secret"
             check.report(catalogue.SHARED_SECRET_ID, (*path, key, "WorkloadSecretID"), reason)
+    for secret, key in secrets.items():
+        if (name := transit_name(secret)) in secrets:
+            reason = f"is '{secret}', whose secret would begin with a transit key of '{name}' of {secrets[name]}"
+            check.report(catalogue.SECRET_IS_KEY, (*path, key, "WorkloadSecretID"), reason)
     if coordinators == 0:
         hint = "add the Coordinator's resources to the sources, or set coordinator.include"
         reason = "has no entry with the role coordinator, expected one"

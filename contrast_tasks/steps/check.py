@@ -170,10 +170,12 @@ def _manifest_findings(
     found.
     """
     from contrast_tasks.manifest.codec import check_manifest, render_manifest
+    from contrast_tasks.manifest.entries import transit_name
 
     confidential = [head for head in heads.values() if head.policy_sha256]
     secrets = [head.workload_secret_id for head in confidential if head.workload_secret_id]
-    if len(manifest.policies) == len(confidential) and len(set(secrets)) == len(secrets):
+    are_independent = len(set(secrets)) == len(secrets) and not any(map(transit_name, secrets))
+    if len(manifest.policies) == len(confidential) and are_independent:
         # The number of Coordinators is checked, so they are always included.
         new = {
             head.policy_sha256 for name, head in heads.items() if head.role or name not in accepted

@@ -6,6 +6,7 @@ from contrast_tasks.manifest.entries import (
     default_sans,
     default_secret_id,
     merge_entries,
+    transit_name,
 )
 from contrast_tasks.manifest.model import PolicyEntry
 
@@ -34,6 +35,26 @@ def test_the_default_secret_id_names_group_version_kind_namespace_and_name(
     api_version: str, kind: str, namespace: str, name: str, wanted: str
 ) -> None:
     assert default_secret_id(api_version, kind, namespace, name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("secret_id", "wanted"),
+    [
+        ("0_web", "web"),
+        ("4294967296_web", "web"),
+        ("00_web", "web"),
+        ("1_2_web", "2_web"),
+        ("web", ""),
+        ("web_0", ""),
+        ("_web", ""),
+        ("-1_web", ""),
+        ("0web", ""),
+        ("0_", ""),
+        ("\u0660_web", ""),
+    ],
+)
+def test_an_id_that_begins_with_a_version_holds_a_transit_key(secret_id: str, wanted: str) -> None:
+    assert transit_name(secret_id) == wanted
 
 
 def test_declared_sans_follow_the_name_and_the_wildcard() -> None:

@@ -15,8 +15,8 @@ from tests.manifest.samples import GUEST_POLICY, PLATFORM_INFO, SIMULATED, SNP, 
 
 pytestmark = pytest.mark.sweep
 
-# What names can stand in a certificate, how many entries have a role, and what is inside a key.
-BEYOND_A_SCHEMA = {"M015", "M020", "M021", "M050", "M052"}
+# What names can stand in a certificate, how many entries have a role, which ids exclude each other, and what is inside a key.
+BEYOND_A_SCHEMA = {"M015", "M020", "M021", "M022", "M050", "M052"}
 FULL_SNP = SNP | {
     "Platform": "Metal-QEMU-SNP",
     "MinimumMitigationVector": 0,

@@ -10,6 +10,7 @@ from typing import Final
 USER_API_PORT: Final = 1313
 HTTP_API_PORT: Final = 1314
 MESH_API_PORT: Final = 7777
+TRANSIT_API_PORT: Final = 8200
 PROBES_PORT: Final = 9102
 
 _HOST = r"[^\s/:@\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]"

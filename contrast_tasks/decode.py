@@ -7,6 +7,7 @@ Documents that users write are declared instead (`declare`): one declaration giv
 all of their faults.
 """
 
+import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -70,6 +71,14 @@ class Json:
         """Return a string."""
         text: str = self._of(str, "a string")
         return text
+
+    def base64(self) -> bytes:
+        """Return the bytes that a string holds in standard base64, padding included."""
+        text = self.text()
+        try:
+            return base64.b64decode(text, validate=True)
+        except ValueError as err:
+            raise DecodeError(f"{self.pointer or 'the document'}: not standard base64") from err
 
     def texts(self) -> tuple[str, ...]:
         """Return a list of strings."""

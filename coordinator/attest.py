@@ -28,6 +28,7 @@ class Attestation:
     """Answers requests for evidence; independent of HTTP."""
 
     max_body_bytes = attest.MAX_REQUEST_BYTES
+    body_methods = frozenset({"POST"})
 
     def __init__(self, guard: Guard, issuer: Issuer) -> None:
         self._guard = guard

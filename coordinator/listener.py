@@ -1,13 +1,15 @@
-"""Plain HTTP for strangers: a request is small and short, and so many at a time.
+"""HTTP for strangers, plain or inside TLS: a request is small and short, and so many at a time.
 
-Every connection carries one request. Who does not send it within seconds loses the connection, and at the limit of
-connections the one that has stalled longest makes room for a new one. Peers get the texts of `Answers` and nothing else.
+Every connection carries one request. Who does not send it within seconds, a handshake included, loses the connection, and
+at the limit of connections the one that has stalled longest makes room for a new one. Peers get the texts of `Answers` and nothing else.
 """
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,13 +28,21 @@ _POLL_S = 0.1
 _MAX_DRAINED_BYTES = 64 * 1024
 
 
+Secure = Callable[[socket.socket], tuple[socket.socket, object]]
+"""Makes a handshake on a connection, which stays open, and returns what to read and write on, and who the peer is.
+
+Any exception ends the connection without a word.
+"""
+
+
 class Request(NamedTuple):
-    """A request that was read; body: empty for all methods but POST."""
+    """A request that was read; body: empty for methods that are not `Answers.body_methods`; peer: what `Secure` found."""
 
     method: str
     path: str
     headers: Message
     body: bytes
+    peer: object = None
 
 
 class Answer(NamedTuple):
@@ -48,6 +58,7 @@ class Answers(Protocol):
     """What a listener serves."""
 
     max_body_bytes: int
+    body_methods: frozenset[str]
 
     def answer(self, request: Request) -> Answer:
         """Return the answer; called from several threads."""
@@ -57,13 +68,23 @@ class Answers(Protocol):
 
 
 class HttpListener:
-    """Serves `answers` on a TCP address; threads: the most requests at a time. option: how a user moves it elsewhere."""
+    """Serves `answers` on a TCP address; threads: the most requests at a time. option: how a user moves it elsewhere.
+
+    secure: the handshake that comes before a request; None: there is none.
+    """
 
     def __init__(
-        self, listen: tuple[str, int], answers: Answers, *, threads: int, option: str
+        self,
+        listen: tuple[str, int],
+        answers: Answers,
+        *,
+        threads: int,
+        option: str,
+        secure: Secure | None = None,
     ) -> None:
         host, port = listen
-        handler = type("_BoundHandler", (_Handler,), {"answers": answers})
+        bound = {"answers": answers, "secure": staticmethod(secure or _plain)}
+        handler = type("_BoundHandler", (_Handler,), bound)
         try:
             self._server = _Server(listen, handler, threads)
         except OSError as err:
@@ -180,6 +201,10 @@ class _Server(ThreadingHTTPServer):
         """Ignore a client that hangs up."""
 
 
+def _plain(link: socket.socket) -> tuple[socket.socket, object]:
+    return link, None
+
+
 def _end(request: socket.socket) -> None:
     # The thread of the connection closes it; until then its reads and writes end at once.
     with contextlib.suppress(OSError):
@@ -188,8 +213,25 @@ def _end(request: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     answers: Answers
+    secure: Secure
     timeout = _REQUEST_S
     server: _Server
+
+    def setup(self) -> None:
+        """Make the handshake, whose time is that of the request."""
+        self._link = self.request
+        self._link.settimeout(self.timeout)
+        self.request, self._peer = self.secure(self._link)
+        super().setup()
+
+    def finish(self) -> None:
+        """Say that the connection ends here, without waiting for the peer to say so too."""
+        super().finish()
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.settimeout(0)
+            with contextlib.suppress(OSError, ValueError):
+                self.request.unwrap()
+            self.request.close()
 
     def version_string(self) -> str:
         """Return the header Server, without the version of Python."""
@@ -203,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = b""
-        if self.command == "POST":
+        if self.command in self.answers.body_methods:
             status, length = self._length()
             if status is not None:
                 self._drain(length)
@@ -212,13 +254,13 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(length)
             if len(body) != length:
                 return
-        life = self.server.life_of(self.connection)
+        life = self.server.life_of(self._link)
         if life is None:
             return
         life.begin_answer()
         self.connection.settimeout(_ANSWER_S)
         path = self.path.partition("?")[0]
-        answer = self.answers.answer(Request(self.command, path, self.headers, body))
+        answer = self.answers.answer(Request(self.command, path, self.headers, body, self._peer))
         life.begin_sending()
         self._send(answer)
 

@@ -17,6 +17,7 @@ RECEIVED = "contrast_grpc_server_msg_received_total"
 SENT = "contrast_grpc_server_msg_sent_total"
 SECONDS = "contrast_grpc_server_handling_seconds"
 ATTESTATION_FAILURES = "contrast_meshapi_attestation_failures_total"
+TRANSIT_REQUESTS = "contrast_transit_requests_total"
 GENERATION = "contrast_coordinator_manifest_generation"
 STATE = "contrast_coordinator_state"
 
@@ -30,6 +31,7 @@ _FAMILIES = (
     (SENT, "counter", "messages sent"),
     (STARTED, "counter", "calls started"),
     (ATTESTATION_FAILURES, "counter", "handshakes refused by the mesh api"),
+    (TRANSIT_REQUESTS, "counter", "requests to the transit engine, by operation and http status"),
 )
 _BUCKETS_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0)
 _Labels = tuple[tuple[str, str], ...]

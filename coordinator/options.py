@@ -10,6 +10,7 @@ from contrast_tasks.addresses import (
     HTTP_API_PORT,
     MESH_API_PORT,
     PROBES_PORT,
+    TRANSIT_API_PORT,
     USER_API_PORT,
     host_and_port,
 )
@@ -31,6 +32,7 @@ class Options:
     user_api: tuple[str, int]
     mesh_api: tuple[str, int]
     http_api: tuple[str, int]
+    transit_api: tuple[str, int]
     http: tuple[str, int]
     state: Path | None
     endorsements: Path
@@ -54,12 +56,16 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
             default=environ.get(variable) or default,
             help=f"{text} (default {default}, or {variable})",
         )
-    parser.add_argument(
-        "--http-api",
-        metavar="HOST:PORT",
-        default=environ.get(variables.HTTP_API),
-        help=f"address of HTTP attestation (default port {HTTP_API_PORT} beside the user API, or {variables.HTTP_API})",
-    )
+    for option, port, variable, text in (
+        ("--http-api", HTTP_API_PORT, variables.HTTP_API, "HTTP attestation"),
+        ("--transit-api", TRANSIT_API_PORT, variables.TRANSIT_API, "the transit engine"),
+    ):
+        parser.add_argument(
+            option,
+            metavar="HOST:PORT",
+            default=environ.get(variable),
+            help=f"address of {text} (default port {port} beside the user API, or {variable})",
+        )
     parser.add_argument(
         "--state",
         metavar="DIR",
@@ -82,12 +88,11 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
     )
     given = parser.parse_args(arguments)
     user_api = _address("--user-api", given.user_api)
-    # Whoever leaves the choice of a port to the system means all of them.
-    beside = (user_api[0], HTTP_API_PORT if user_api[1] else 0)
     return Options(
         user_api=user_api,
         mesh_api=_address("--mesh-api", given.mesh_api),
-        http_api=_address("--http-api", given.http_api) if given.http_api else beside,
+        http_api=_beside(user_api, HTTP_API_PORT, "--http-api", given.http_api),
+        transit_api=_beside(user_api, TRANSIT_API_PORT, "--transit-api", given.transit_api),
         http=_address("--http", given.http),
         state=_state(given.state, environ),
         endorsements=Path(given.endorsements),
@@ -102,6 +107,15 @@ def _state(given: str | None, environ: Mapping[str, str]) -> Path | None:
     if given is None and "KUBERNETES_SERVICE_HOST" in environ:
         return None
     return Path(given or _DEFAULT_STATE)
+
+
+def _beside(
+    user_api: tuple[str, int], port: int, option: str, given: str | None
+) -> tuple[str, int]:
+    if given:
+        return _address(option, given)
+    # Whoever leaves the choice of a port to the system means all of them.
+    return user_api[0], port if user_api[1] else 0
 
 
 def _address(option: str, text: str) -> tuple[str, int]:

@@ -79,6 +79,7 @@ class _Methods:
     """Answers GET and HEAD for probes."""
 
     max_body_bytes = 0
+    body_methods = frozenset({"POST"})
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes

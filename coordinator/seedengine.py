@@ -1,6 +1,7 @@
 """Keys and secrets that are derived from the seed, and so survive a restart.
 
     seed -- POD STATE SECRET ------------ pod state seed -- WORKLOAD SECRET ID: <id> -- workload secret
+                                                        -- WORKLOAD SECRET ID: <version>_<id> -- transit key
          -- TRANSACTION SIGNING SECRET -- ECDSA P-384, signs the newest transition
          -- ROOT CA SEED ---------------- ECDSA P-384, root CA
          -- ROOT CA CERT SERIAL --------- serial number of the root certificate (ours)
@@ -24,6 +25,7 @@ from contrast_tasks.errors import ContrastError
 SEED_BYTES = 64  # generated
 MIN_SEED_BYTES = 32  # accepted
 SALT_BYTES = 32
+TRANSIT_KEY_BYTES = 32
 
 # SEC 2, curve secp384r1, order of the base point.
 _P384_ORDER = int(
@@ -81,6 +83,16 @@ class SeedEngine:
         if not secret_id:
             raise BadSeed("workload secret id must not be empty")
         return self._derive(self.pod_state_seed, f"WORKLOAD SECRET ID: {secret_id}")
+
+    def transit_key(self, secret_id: str, version: int) -> bytes:
+        """Return a version of the key by which a workload's data are encrypted for it, for AES-256.
+
+        It is the first half of the workload secret of `<version>_<secret_id>`, so no manifest may name both ids.
+        Raises BadSeed for an empty id.
+        """
+        if not secret_id:
+            raise BadSeed("workload secret id must not be empty")
+        return self.workload_secret(f"{version}_{secret_id}")[:TRANSIT_KEY_BYTES]
 
     def _derive(self, secret: bytes, info: str) -> bytes:
         hkdf = HKDF(

@@ -1,4 +1,4 @@
-"""The running Coordinator: both APIs, HTTP attestation, the probes and the watch of the history, started in order and stopped in reverse."""
+"""The running Coordinator: both APIs, HTTP attestation, the transit engine, the probes and the watch of the history, started in order and stopped in reverse."""
 
 import logging
 import threading
@@ -19,6 +19,7 @@ from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
 from coordinator.attest import Attestation
 from coordinator.history import History
 from coordinator.listener import HttpListener
+from coordinator.mesh_tls import MeshTls
 from coordinator.metrics import Metrics
 from coordinator.options import Options
 from coordinator.peers import PeerRecovery, asker
@@ -27,6 +28,7 @@ from coordinator.probes import Probes, ProbeServer
 from coordinator.state import Guard, HistoryInconsistent
 from coordinator.store.base import Store
 from coordinator.store.file import FileStore
+from coordinator.transit import Transit
 from coordinator.transport import (
     Context,
     extension_methods,
@@ -49,6 +51,7 @@ _log = logging.getLogger("coordinator")
 _GRACE_S = 10.0
 # Each may make evidence at the same time, which takes a hundred milliseconds.
 _HTTP_THREADS = 8
+_TRANSIT_THREADS = 32
 
 
 def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]) -> None:
@@ -109,6 +112,15 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         )
         stack.callback(http_api.stop)
         http_api.start()
+        transit_api = HttpListener(
+            options.transit_api,
+            Transit(guard, metrics),
+            threads=_TRANSIT_THREADS,
+            option="--transit-api",
+            secure=MeshTls(guard),
+        )
+        stack.callback(transit_api.stop)
+        transit_api.start()
         if isinstance(presence, LockPresence):
             presence.address = f"127.0.0.1:{mesh_api.port}"
         ask = asker(issuer, lambda manifest: _coordinator_validators(manifest, supply), guard.now)
@@ -126,6 +138,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
             "user_api": user_api.port,
             "mesh_api": mesh_api.port,
             "http_api": http_api.port,
+            "transit_api": transit_api.port,
             "http": probe_server.port,
         }
         _log_start(guard, ports)

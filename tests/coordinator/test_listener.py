@@ -19,6 +19,7 @@ class Echo:
     """Answers with the request; a path `/wait` waits for `go`."""
 
     max_body_bytes = 16
+    body_methods = frozenset({"POST"})
 
     def __init__(self) -> None:
         self.go = threading.Event()

@@ -12,6 +12,7 @@ def test_the_defaults_are_the_ports_of_the_reference_product() -> None:
     assert options.user_api == ("0.0.0.0", 1313)
     assert options.mesh_api == ("0.0.0.0", 7777)
     assert options.http_api == ("0.0.0.0", 1314)
+    assert options.transit_api == ("0.0.0.0", 8200)
     assert options.http == ("0.0.0.0", 9102)
     assert options.endorsements == Path("/var/lib/contrast-endorsements")
     assert not options.force_new
@@ -32,6 +33,15 @@ def test_http_attestation_has_an_address_of_its_own() -> None:
 
     assert parse_options([], environ).http_api == ("127.0.0.3", 4)
     assert parse_options(["--http-api", "127.0.0.3:5"], environ).http_api == ("127.0.0.3", 5)
+
+
+def test_the_transit_engine_is_beside_the_user_api_or_has_an_address_of_its_own() -> None:
+    environ = {"CONTRAST_TRANSIT_API": "127.0.0.3:4"}
+
+    assert parse_options(["--user-api", "127.0.0.1:5"], {}).transit_api == ("127.0.0.1", 8200)
+    assert parse_options(["--user-api", "127.0.0.1:0"], {}).transit_api == ("127.0.0.1", 0)
+    assert parse_options([], environ).transit_api == ("127.0.0.3", 4)
+    assert parse_options(["--transit-api", "[::1]:5"], environ).transit_api == ("::1", 5)
 
 
 def test_an_option_wins_over_the_environment() -> None:

@@ -190,6 +190,8 @@ def test_metrics_are_rendered_with_every_known_series() -> None:
         "# HELP contrast_meshapi_attestation_failures_total handshakes refused by the mesh api",
         "# TYPE contrast_meshapi_attestation_failures_total counter",
         "contrast_meshapi_attestation_failures_total 0",
+        "# HELP contrast_transit_requests_total requests to the transit engine, by operation and http status",
+        "# TYPE contrast_transit_requests_total counter",
     ]
 
 

@@ -21,7 +21,12 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from contrast_tasks.addresses import MESH_API_PORT
 from contrast_tasks.api import meshapi, userapi
@@ -50,6 +55,7 @@ from tests.fakes.kube.coordinator import (
     set_ready,
 )
 from tests.fakes.kube.server import KubeServer
+from tests.fakes.transit import Curl, Workload
 
 pytestmark = pytest.mark.e2e
 
@@ -134,7 +140,7 @@ def started(
             lines.append(json.loads(line))
             if lines[-1]["msg"] == "Coordinator started":
                 break
-        ports = {name: lines[-1][name] for name in ("user_api", "mesh_api", "http")}
+        ports = {name: lines[-1][name] for name in ("user_api", "mesh_api", "transit_api", "http")}
         yield Running(process=process, ports=ports, lines=lines)
     finally:
         process.kill()
@@ -386,6 +392,56 @@ def test_after_a_restart_a_seedshare_owner_recovers(
     assert history.mesh_ca_pem != first.mesh_ca_pem
 
 
+def test_a_vaults_key_outlives_restart_and_recovery(
+    tmp_path: Path,
+    environ: dict[str, str],
+    processor: SimulatedProcessor,
+    owner: Caller,
+    seedshare_owner: Caller,
+) -> None:
+    manifest = make_manifest(processor, owner, seedshare_owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    asked = {"plaintext": base64.b64encode(b"a root key").decode()}
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def ask(running: Running, operation: str, document: object, *, anew: bool) -> tuple[int, Any]:
+        if anew:
+            cert = new_cert(running, processor, key, WEB_POLICY)
+            (tmp_path / "certChain.pem").write_bytes(cert.cert_chain_pem)
+            (tmp_path / "mesh-ca.pem").write_bytes(cert.mesh_ca_pem)
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            (tmp_path / "key.pem").write_bytes(pem)
+        files = Workload(
+            chain=tmp_path / "certChain.pem",
+            key=tmp_path / "key.pem",
+            mesh_ca=tmp_path / "mesh-ca.pem",
+        )
+        curl = Curl(running.ports["transit_api"])
+        words = (*files.words, "-X", "PUT", "--json", json.dumps(document))
+        done = curl.run(f"/v1/transit/{operation}/web", *words)
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), json.loads(body or "{}").get("data")
+
+    with started(tmp_path / "state", environ) as running:
+        with user_api(running, manifest) as channel:
+            first = userapi.set_manifest(channel, content, POLICIES, 10)
+        status, sealed = ask(running, "encrypt", asked, anew=True)
+        assert running.stop()[0] == 0
+    assert status == 200
+    assert first.seed_shares is not None
+    seed, salt = open_shares(first.seed_shares, seedshare_owner)
+
+    with started(tmp_path / "state", environ) as running:
+        before = ask(running, "decrypt", sealed, anew=False)
+        with user_api(running, manifest, seedshare_owner) as channel:
+            userapi.recover(channel, seed=seed, salt=salt, timeout_s=10)
+        between = ask(running, "decrypt", sealed, anew=False)
+        after = ask(running, "decrypt", sealed, anew=True)
+
+    assert before == between == (0, None)
+    assert after == (200, asked)
+
+
 def test_a_history_file_changed_on_disk_is_named_with_found_and_wanted(
     tmp_path: Path,
     environ: dict[str, str],
@@ -416,7 +472,9 @@ def test_a_history_file_changed_on_disk_is_named_with_found_and_wanted(
     assert code == 0
 
 
-@pytest.mark.parametrize("option", ["--user-api", "--mesh-api", "--http-api", "--http"])
+@pytest.mark.parametrize(
+    "option", ["--user-api", "--mesh-api", "--http-api", "--transit-api", "--http"]
+)
 def test_a_port_in_use_ends_the_start_with_exit_code_30(
     tmp_path: Path, environ: dict[str, str], option: str
 ) -> None:

@@ -93,9 +93,24 @@ def test_secrets_of_a_64_byte_seed_give_our_vectors(secret_id: str, wanted: str)
     assert secret.hex().startswith(wanted)
 
 
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [
+        (0, "f0221c37eff511483897d220e11c2b8771d429e9255730d4a4628015567b8ef4"),
+        (1, "09cbd18596b0f5f219c35f9d024c71618e58579f7cf4a3597a6d2e2b52a62593"),
+    ],
+)
+def test_transit_keys_give_our_vectors(version: int, wanted: str) -> None:
+    assert SeedEngine(SEED_OWN, SALT_OWN).transit_key("web", version).hex() == wanted
+
+
 def test_an_empty_secret_id_is_refused() -> None:
+    engine = SeedEngine(SEED_OWN, SALT_OWN)
+
     with pytest.raises(BadSeed, match="must not be empty"):
-        SeedEngine(SEED_OWN, SALT_OWN).workload_secret("")
+        engine.workload_secret("")
+    with pytest.raises(BadSeed, match="must not be empty"):
+        engine.transit_key("", 0)
 
 
 @pytest.mark.parametrize("length", [0, 16, 31])

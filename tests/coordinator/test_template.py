@@ -117,6 +117,7 @@ def test_the_ports_are_those_the_process_listens_on_by_default() -> None:
 
     assert (ports["userapi"], ports["meshapi"]) == (options.user_api[1], options.mesh_api[1])
     assert ports["httpapi"] == options.http_api[1]
+    assert ports["transitapi"] == options.transit_api[1]
     assert probes == {options.http[1]}
     assert found["readinessProbe"]["httpGet"] == {"path": "/probe/readiness", "port": 9102}
 

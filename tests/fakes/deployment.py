@@ -177,6 +177,7 @@ def running_apis(
         user_api=("127.0.0.1", 0),
         mesh_api=("127.0.0.1", 0),
         http_api=("127.0.0.1", 0),
+        transit_api=("127.0.0.1", 0),
         http=("127.0.0.1", 0),
         state=project.root / "state",
         endorsements=project.root / "endorsements",

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks import variables
-from contrast_tasks.addresses import HTTP_API_PORT, MESH_API_PORT, PROBES_PORT, USER_API_PORT
+from contrast_tasks.addresses import (
+    HTTP_API_PORT,
+    MESH_API_PORT,
+    PROBES_PORT,
+    TRANSIT_API_PORT,
+    USER_API_PORT,
+)
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.deploy.local.container_plan import (
     PathMap,
@@ -94,7 +100,7 @@ def grace_s(spec: Mapping[str, Any]) -> float:
 def listening_ports(spec: Mapping[str, Any], *, is_coordinator: bool) -> tuple[int, ...]:
     """Return the ports on which a pod serves, as declared."""
     if is_coordinator:
-        return (USER_API_PORT, HTTP_API_PORT, MESH_API_PORT, PROBES_PORT)
+        return (USER_API_PORT, HTTP_API_PORT, MESH_API_PORT, TRANSIT_API_PORT, PROBES_PORT)
     return tuple(sorted(set(all_ports(spec).values())))
 
 
@@ -301,6 +307,7 @@ class _PodBuilder:
                 variables.USER_API: f"{self._address}:{USER_API_PORT}",
                 variables.MESH_API: f"{self._address}:{MESH_API_PORT}",
                 variables.HTTP_API: f"{self._address}:{HTTP_API_PORT}",
+                variables.TRANSIT_API: f"{self._address}:{TRANSIT_API_PORT}",
                 variables.HTTP: f"{self._address}:{PROBES_PORT}",
                 variables.STATE: str(self._shared.paths.state),
             }

@@ -1,0 +1,104 @@
+"""TLS for workloads that have a certificate of the mesh CA: both sides show one of the state in force, or there is no connection.
+
+Every connection has its own context and certificate, so that nothing of an earlier one, a ticket or session, is resumed.
+Source: docs/internals/coordinator.md 7.1, 11.
+"""
+
+import os
+import socket
+import ssl
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from contrast_tasks.annotations import ROLE_COORDINATOR
+from contrast_tasks.attestation.pki import der
+from coordinator.meshapi import OID_WORKLOAD_SECRET_ID
+from coordinator.state import Guard, State
+
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_SECRET_ID = x509.ObjectIdentifier(OID_WORKLOAD_SECRET_ID)
+
+
+class Peer(NamedTuple):
+    """Who has shown a certificate of a state's mesh CA; secret_id: which the certificate names, "" for none."""
+
+    state: State
+    secret_id: str
+
+
+class MeshTls:
+    """Makes the handshakes of a listener; its key lives as long as the process."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        key = ec.generate_private_key(ec.SECP256R1())
+        self._spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self._key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def __call__(self, link: socket.socket) -> tuple[socket.socket, object]:
+        """Return the connection inside TLS, and the Peer.
+
+        Raises StateUnavailable or StoreError if there is no state, OSError if the handshake fails.
+        """
+        state = self._guard.current()
+        context = self._context(state)
+        # The caller ends a late connection by `link`, so that has to stay.
+        inside = context.wrap_socket(link.dup(), server_side=True)
+        try:
+            return inside, Peer(state, _secret_id(inside.getpeercert(binary_form=True)))
+        except BaseException:
+            inside.close()
+            raise
+
+    def _context(self, state: State) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.set_alpn_protocols(["http/1.1"])
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.load_verify_locations(cadata=state.ca.mesh_ca_pem.decode())
+        self._load(context, self._certificate(state))
+        return context
+
+    def _certificate(self, state: State) -> bytes:
+        entries = {
+            policy_hash: entry
+            for policy_hash, entry in state.manifest.policies.items()
+            if entry.role == ROLE_COORDINATOR
+        }
+        return state.ca.issue(
+            public_key_spki=self._spki,
+            sans=tuple(dict.fromkeys(san for entry in entries.values() for san in entry.sans)),
+            policy_hash=bytes.fromhex(next(iter(entries), "")),
+            extensions=(),
+            now=self._guard.now(),
+        )
+
+    def _load(self, context: ssl.SSLContext, chain_pem: bytes) -> None:
+        """Load certificate and key from memory: `ssl` takes the names of files only."""
+        with os.fdopen(os.memfd_create("transit", os.MFD_CLOEXEC), "wb") as file:
+            file.write(chain_pem + self._key_pem)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+
+
+def _secret_id(certificate_der: bytes | None) -> str:
+    if certificate_der is None:
+        raise ssl.SSLError("the peer has no certificate")
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    try:
+        value = certificate.extensions.get_extension_for_oid(_SECRET_ID).value
+    except x509.ExtensionNotFound:
+        return ""
+    return der.only(value.public_bytes(), der.OCTET_STRING).content.decode()

@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +19,11 @@ HOSTS = {
 }
 
 
-def resolve(tmp_path: Path, expression: str, **environ: str) -> str:
+def resolve(
+    tmp_path: Path, expression: str, *, hosts: Mapping[str, Any] = HOSTS, **environ: str
+) -> str:
     table = tmp_path / "hosts.json"
-    table.write_text(json.dumps(HOSTS))
+    table.write_text(json.dumps(hosts))
     env = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(shim_folder()),
@@ -81,8 +86,14 @@ def test_without_a_table_the_system_answers(tmp_path: Path) -> None:
     assert found == "('127.0.0.1', 1)"
 
 
-def test_asyncio_and_plain_sockets_use_it_too(tmp_path: Path) -> None:
-    # The connection is refused, so the message names the address that was tried.
-    said = resolve(tmp_path, "socket.create_connection(('web-svc', 443))")
+def test_connections_lead_there_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
 
-    assert "ConnectionRefusedError" in said or "timed out" in said
+        peer = resolve(
+            tmp_path,
+            "socket.create_connection(('shop', 443)).getpeername()",
+            hosts={"shop": {"443": [["127.0.0.1", port]]}},
+        )
+
+    assert peer == f"('127.0.0.1', {port})"

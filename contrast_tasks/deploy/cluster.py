@@ -146,8 +146,6 @@ def _refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
         # For example after `kubectl apply` of the same objects without --server-side.
         hint = "another tool owns these fields; deploy --take-over sets them all the same"
     verb = _verb(arguments)
-    if verb == "config":
-        hint = _WHICH_CLUSTER
     return KubectlFailed(f"kubectl {verb} failed: {message or 'it said nothing'}", hint=hint)
 
 
@@ -170,7 +168,10 @@ class Kubectl:
 
     def target(self) -> Target:
         """Return where everything goes; raises ClusterError if kubectl has no such context."""
-        found = self._json("config", "view", "--minify", "--output=json")
+        try:
+            found = self._json("config", "view", "--minify", "--output=json")
+        except KubectlFailed as err:
+            raise ClusterError(str(err), hint=_WHICH_CLUSTER) from err
         try:
             context = found.at("contexts").items()[0]
             namespace = context.at("context").filled("namespace")

@@ -8,7 +8,7 @@ import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.deploy.apply import run_deploy, run_restart, run_stop
-from contrast_tasks.deploy.cluster import Access, Id, Kubectl, Said, run_kubectl
+from contrast_tasks.deploy.cluster import Access, Id, Kubectl, KubectlFailed, Said, run_kubectl
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
@@ -149,11 +149,12 @@ def test_a_configuration_without_a_cluster_is_said() -> None:
     assert "--context" in caught.value.hint
 
 
-def test_without_a_configuration_a_context_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text("apiVersion: v1\nkind: Config\n")
+def test_without_a_configuration_a_context_is_asked_for() -> None:
+    def run(_arguments: Sequence[str], _content: str) -> Said:
+        raise KubectlFailed("kubectl config failed: error: current-context must exist")
 
     with pytest.raises(ClusterError, match="current-context") as caught:
-        Kubectl(Access(kubeconfig=str(tmp_path / "config"))).target()
+        Kubectl(run=run).target()
 
     assert "--context" in caught.value.hint
 

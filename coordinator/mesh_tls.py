@@ -24,6 +24,8 @@ from coordinator.meshapi import OID_WORKLOAD_SECRET_ID
 from coordinator.state import Guard, State
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# The first byte of a record of TLS that belongs to a handshake. Source: RFC 8446, 5.1.
+_HANDSHAKE = b"\x16"
 _SECRET_ID = x509.ObjectIdentifier(OID_WORKLOAD_SECRET_ID)
 
 
@@ -48,6 +50,9 @@ class MeshTls:
 
         Raises StateUnavailable or StoreError if there is no state, OSError if the handshake fails.
         """
+        # Who says nothing, or speaks no TLS, costs no signature.
+        if link.recv(1, socket.MSG_PEEK) != _HANDSHAKE:
+            raise ssl.SSLError("the peer does not speak tls")
         state = self._guard.current()
         context = self._context(state)
         # The caller ends a late connection by `link`, so that has to stay.

@@ -339,6 +339,21 @@ def test_who_makes_no_handshake_loses_the_connection_and_is_told_nothing(
     assert len(everything(link)) <= 7
 
 
+def test_no_certificate_is_issued_before_somebody_speaks_tls(
+    guard: Guard, listener: HttpListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(guard, "current", lambda: asked.append(1))
+
+    for content in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46"):
+        link = socket.create_connection(("127.0.0.1", listener.port), timeout=15)
+        link.sendall(content)
+        link.shutdown(socket.SHUT_WR)
+        assert everything(link) == b""
+
+    assert asked == []
+
+
 def test_stalled_handshakes_make_room_for_a_workload(
     listener: HttpListener, web: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:

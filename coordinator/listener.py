@@ -215,8 +215,6 @@ class _Handler(BaseHTTPRequestHandler):
     answers: Answers
     secure: Secure
     timeout = _REQUEST_S
-    # Head and body are written one after the other; the body must not wait until the peer has acknowledged the head.
-    disable_nagle_algorithm = True
     server: _Server
 
     def setup(self) -> None:

@@ -124,7 +124,8 @@ def _name_components(built: "Sequence[Built]", context: Context) -> str | None:
     components = components_of(built)
     if not components or not path.is_file():
         return None
-    text = with_texts(path.read_text(encoding="utf-8"), "components", components)
+    with path.open(encoding="utf-8", newline="") as file:
+        text = with_texts(file.read(), "components", components)
     if not write_atomic(path, text.encode()):
         return None
     context.console.say(f"wrote [components] in {FILE_NAME}")

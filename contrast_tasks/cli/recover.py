@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from contrast_tasks.cli.cluster_flags import cluster_flags, coordinator_argument
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.set import configure_coordinator, file_argument
+from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         )
     settings = context.settings(is_project=False, **cluster_flags(arguments))
     if arguments.fetch_shares:
+        for name in ("force", "accept_rollback", "seed"):
+            if getattr(arguments, name):
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"recover: {option} has no meaning with --fetch-shares")
         return _fetch(arguments, context, settings)
     result = run_recover(
         settings,

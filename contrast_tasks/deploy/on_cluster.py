@@ -4,7 +4,6 @@ What cannot work is found before anything is applied: the API server is asked to
 namespaces and definitions of kinds have to be there before what lies in them, so they are applied before the rest is tried.
 """
 
-import contextlib
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -79,26 +78,23 @@ def deploy(
     ready = [each for each in rest if not _lies_in(each, named[each], new_places)]
     cluster.apply(_bodies(named, [*first, *ready]), take_over=take_over, is_trial=True)
     steps = _Steps(cluster, named, take_over=take_over)
-    try:
-        steps.apply(first)
-        if late := [each for each in rest if each not in ready]:
-            cluster.apply(_bodies(named, late), take_over=take_over, is_trial=True)
-        live |= cluster.get(rest)
-        steps.apply(rest)
-    except ClusterError:
-        # So that `stop` knows of them; what went wrong first is what is told.
-        if not before.issuperset(steps.applied):
-            with contextlib.suppress(ClusterError):
-                inventory.write({*before, *steps.applied})
-        raise
+    steps.apply(first)
+    noted = frozenset({*before, *named})
+    if noted != before:
+        # Before they exist, so that `stop` finds them however this ends.
+        inventory.write(noted)
+    if late := [each for each in rest if each not in ready]:
+        cluster.apply(_bodies(named, late), take_over=take_over, is_trial=True)
+    live |= cluster.get(rest)
+    steps.apply(rest)
     created = [item.key for item in objects if item.has_generated_name]
     cluster.create([item.obj for item in objects if item.has_generated_name])
     after = cluster.get([*first, *rest])
-    gone = sorted(before - set(named))
+    gone = sorted(cluster.get(sorted(before - set(named))))
     if prune:
         cluster.delete([each for each in gone if each.kind not in KEPT_KINDS])
     kept = [each for each in gone if not prune or each.kind in KEPT_KINDS]
-    if set(before) != {*named, *kept}:
+    if noted != {*named, *kept}:
         inventory.write({*named, *kept})
     changes = {each: _change(live.get(each), after.get(each)) for each in named}
     return Applied(
@@ -319,8 +315,8 @@ def _is_coordinator(item: Json) -> bool:
 
 
 def _serves_coordinator(each: Id) -> bool:
-    """Return whether an object of this name belongs to the Coordinator's StatefulSet, which needs it to start again."""
-    return each.name.startswith(ROLE_COORDINATOR) and each.kind in {
+    """Return whether an object is one of coordinator.yml that the Coordinator's StatefulSet needs to start again."""
+    return each.name in {ROLE_COORDINATOR, f"{ROLE_COORDINATOR}-ready"} and each.kind in {
         "ServiceAccount",
         "Role",
         "RoleBinding",

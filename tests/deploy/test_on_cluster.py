@@ -172,7 +172,7 @@ def test_what_fails_half_way_is_told_with_what_was_applied(
     assert "not applied: default/Deployment/web" in str(caught.value)
     inventory = server.cluster.get(Key(KINDS["ConfigMap"], "default", "contrast-tasks"))
     assert "StatefulSet" in inventory["data"]["objects"]
-    assert "Deployment" not in inventory["data"]["objects"]
+    assert "Deployment" in inventory["data"]["objects"]
     server.cluster.admissions.pop()
     assert deploy(project, cluster, said).started == ("default/Deployment/web",)
 

@@ -361,8 +361,11 @@ def test_n7_envoys_own_ports_lead_nowhere_and_not_in_a_circle(
 
 def test_n8_the_admin_interface_is_out_of_reach_with_a_certificate_and_without(mesh: Mesh) -> None:
     assert mesh.plain(ADMIN) == b""
-    with pytest.raises(OSError, match=r"EOF|reset"):
-        shaken(mesh.connection(ADMIN), mesh.ca, client=mesh.certificate)
+    answer = b""
+    # The proxy finds nobody at the address, and cuts the connection during the handshake or right behind it.
+    with contextlib.suppress(OSError):
+        answer = ask(shaken(mesh.connection(ADMIN), mesh.ca, client=mesh.certificate))
+    assert answer == b""
 
 
 def test_n11_while_the_guests_rule_stands_nothing_comes_in_and_the_pod_may_connect(

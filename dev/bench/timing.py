@@ -51,16 +51,30 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
     return (time.perf_counter() - before) * 1000
 
 
+_PEAK = """\
+import resource, subprocess, sys
+quiet = subprocess.DEVNULL
+status = subprocess.run(sys.argv[1:], stdout=quiet, stderr=quiet).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 def peak_mib(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
-    """Run one command and return the memory that its largest process had at most. Raises CalledProcessError if it fails."""
-    with subprocess.Popen(
-        words, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, words)
-    return used.ru_maxrss / 1024
+    """Run one command and return the memory, in MiB, that its largest process had at most.
+
+    A small process starts it: to Linux the memory of whoever starts a process counts as that process' own.
+    Raises CalledProcessError if it fails.
+    """
+    done = subprocess.run(
+        [*python("-c", _PEAK), *words],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return int(done.stdout) / 1024
 
 
 def measured(

@@ -200,8 +200,11 @@ class AuditLog:
                 break
         found = self._found()
         entries = genuine(found, key.public_key())
-        if len(found) != len(entries):
-            self.record("log-incomplete", found=len(found), kept=len(entries))
+        first = entries[0].number if entries else 0
+        told = [each.members["first"] for each in entries if "first" in each.members]
+        is_cut = bool(entries) and first > max([oldest_kept(entries[-1].number), *told])
+        if len(found) != len(entries) or is_cut:
+            self.record("log-incomplete", found=len(found), kept=len(entries), first=first)
         return entries
 
     def _merge(

@@ -285,6 +285,18 @@ def test_a_changed_entry_takes_all_before_it_away_and_that_is_told(
     assert events_of(after) == [*"abc"[place + 1 :], "log-incomplete"]
 
 
+def test_a_beginning_that_was_removed_is_told_once(store: MemoryStore) -> None:
+    write(new_log(store), *["old"] * BLOCK_ENTRIES, "kept")
+
+    del store._values["audit/0"]
+    after = new_log_after(store)
+    after.flush(is_last=True)
+
+    assert events_of(after) == ["kept", "log-incomplete"]
+    assert after.since(0)[-1].members["first"] == BLOCK_ENTRIES
+    assert events_of(new_log_after(store)) == ["kept", "log-incomplete"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b"\xff", b"\n\x04\n\x02{}", b"\n\x05\n\x03[1]"],

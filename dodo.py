@@ -27,7 +27,7 @@ def task_demo() -> dict[str, Any]:
 
 def task_test() -> dict[str, Any]:
     """Run linters, type checker, layer contracts and tests; words behind `--` go to pytest."""
-    return chore("dev.checks:run_checks", pos_arg="words")
+    return chore("dev.tools:with_tools", task="dev.checks:run_checks", pos_arg="words")
 
 
 def task_docs() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def task_docs() -> dict[str, Any]:
 
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs, handshakes and policies; the word behind it is the folder of a peer's policy."""
-    return chore("dev.bench.table:run_bench", pos_arg="words")
+    return chore("dev.tools:with_tools", task="dev.bench.table:run_bench", pos_arg="words")
 
 
 def task_release_fixtures() -> dict[str, Any]:
@@ -75,7 +75,7 @@ def task_corpus() -> dict[str, Any]:
 
 
 def task_lock_requirements() -> dict[str, Any]:
-    """Write requirements.lock from requirements.in; `-- --upgrade` takes newer versions."""
+    """Write the requirements' locks from requirements.in and requirements-dev.in; `-- --upgrade` takes newer versions."""
     return chore("dev.requirements:write_lock", pos_arg="words")
 
 

@@ -1,4 +1,4 @@
-"""`./doitw lock_requirements`: write requirements.lock from requirements.in, for all platforms, with hashes."""
+"""`./doitw lock_requirements`: write both requirements' locks, for all platforms, with hashes."""
 
 import subprocess
 import sys
@@ -10,6 +10,12 @@ from contrast_tasks.errors import ContrastError
 from dev.checkout import ROOT
 
 LOCK = "requirements.lock"
+TOOLS_LOCK = "requirements-dev.lock"
+# Each lock, what it is made from, and the lock whose versions it must have.
+_LOCKS = (
+    (TOOLS_LOCK, "requirements-dev.in", ()),
+    (LOCK, "requirements.in", ("--constraint", TOOLS_LOCK)),
+)
 
 
 class NotLocked(ContrastError):
@@ -17,13 +23,23 @@ class NotLocked(ContrastError):
 
 
 def write_lock(words: Sequence[str] = ()) -> dict[str, Any]:
-    """Write the lock, keeping the pinned versions; words: arguments for uv, as `--upgrade`."""
-    before = (ROOT / LOCK).read_bytes()
-    command = [
-        *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "requirements.in"),
-        *("--output-file", LOCK, "--universal", "--generate-hashes", "--python-version", "3.11"),
-        *("--no-header", "--no-annotate", "--quiet", *words),
-    ]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-        raise NotLocked("the requirements cannot be locked", hint="see uv's output above")
-    return {"wrote": [LOCK] if (ROOT / LOCK).read_bytes() != before else []}
+    """Write the locks, keeping the pinned versions; words: arguments for uv, as `--upgrade`."""
+    before = {lock: (ROOT / lock).read_bytes() for lock, _, _ in _LOCKS}
+    for lock, source, constraint in _LOCKS:
+        command = [
+            *(str(Path(sys.executable).with_name("uv")), "pip", "compile", source),
+            *(
+                "--output-file",
+                lock,
+                "--universal",
+                "--generate-hashes",
+                "--python-version",
+                "3.11",
+            ),
+            *("--no-header", "--no-annotate", "--quiet", *constraint, *words),
+        ]
+        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+            raise NotLocked(f"{source} cannot be locked", hint="see uv's output above")
+    return {
+        "wrote": [lock for lock, content in before.items() if (ROOT / lock).read_bytes() != content]
+    }

@@ -1,6 +1,7 @@
 """The wrapper, against an environment whose interpreter is a small shell script."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+UV = """#!/bin/sh
+printf '%s\\n' "$*" >>"{log}"
+exit {code}
+"""
 
 INTERPRETER = """#!/bin/sh
 if [ "$1" = "-m" ] && [ "$2" = "pip" ]; then
@@ -30,6 +36,9 @@ class Checkout:
         self.root = folder / "a checkout"
         self.venv = self.root / ".venv"
         self.pip_log = folder / "pip.log"
+        self.uv_log = folder / "uv.log"
+        self.tools = folder / "tools"
+        self.tools.mkdir()
         (self.venv / "bin").mkdir(parents=True)
         for name in ("doitw", "requirements.lock"):
             shutil.copy(ROOT / name, self.root / name)
@@ -39,13 +48,24 @@ class Checkout:
         path.write_text(INTERPRETER.format(log=self.pip_log, pip=pip))
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
+    def uv(self, folder: Path, *, code: int = 0) -> None:
+        path = folder / "uv"
+        path.write_text(UV.format(log=self.uv_log, code=code))
+        path.chmod(0o755)
+
     def stamp(self) -> None:
         shutil.copy(self.root / "requirements.lock", self.venv / "requirements.lock")
 
     def run(
         self, *arguments: str, cwd: Path | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        keep = {"PATH": os.environ["PATH"], "HOME": str(self.root), **environment}
+        others = [
+            folder
+            for folder in os.environ["PATH"].split(os.pathsep)
+            if not (Path(folder) / "uv").exists()
+        ]
+        path = os.pathsep.join([str(self.tools), *others])
+        keep = {"PATH": path, "HOME": str(self.root), **environment}
         return subprocess.run(
             [str(self.root / "doitw"), *arguments],
             cwd=cwd or self.root,
@@ -106,14 +126,55 @@ def test_hints_can_name_a_wrapper_that_was_given_to_a_shell(checkout: Checkout) 
 
 def test_the_first_run_installs_by_hash_and_leaves_a_stamp(checkout: Checkout) -> None:
     checkout.interpreter()
+    checkout.uv(checkout.tools)
 
     done = checkout.run("generate")
 
     assert done.returncode == 7
-    assert "--require-hashes" in checkout.pip_log.read_text()
+    assert "--require-hashes --no-build -r" in checkout.uv_log.read_text()
+    assert not checkout.pip_log.exists()
+    assert re.search(r"^doitw: made in \d+ s, \d+ MB$", done.stderr, re.MULTILINE)
     lock = (checkout.root / "requirements.lock").read_bytes()
     assert (checkout.venv / "requirements.lock").read_bytes() == lock
     assert not checkout.venv.with_name(".venv.lock").exists()
+
+
+def test_without_uv_pip_installs_it_from_the_lock(checkout: Checkout) -> None:
+    checkout.interpreter()
+    checkout.uv(checkout.root)
+    python = checkout.venv / "bin" / "python"
+    # What pip would have brought is there after it.
+    brings = f'cp "{checkout.root}/uv" "{checkout.venv}/bin/uv"\n    exit 0'
+    python.write_text(python.read_text().replace("exit 0", brings))
+
+    done = checkout.run("generate")
+
+    assert done.returncode == 7
+    assert checkout.pip_log.read_text().count("pip install") == 1
+    asked = (checkout.venv / "uv.txt").read_text().splitlines()
+    assert [line.split("==")[0] for line in asked if not line.startswith(" ")] == ["uv"]
+    assert all("--hash=sha256:" in line for line in asked[1:])
+    assert "pip install" in checkout.uv_log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "uv_runs"), [({}, 1), ({"CONTRAST_PIP_ARGS": "--no-index --find-links w"}, 0)]
+)
+def test_pip_takes_over_where_uv_fails_or_pip_has_arguments(
+    checkout: Checkout, arguments: dict[str, str], uv_runs: int
+) -> None:
+    checkout.interpreter()
+    checkout.uv(checkout.tools, code=2)
+
+    done = checkout.run("generate", **arguments)
+
+    assert done.returncode == 7
+    log = checkout.pip_log.read_text()
+    assert log.endswith(
+        f"{arguments.get('CONTRAST_PIP_ARGS', '')} -r {checkout.root}/requirements.lock\n".lstrip()
+    )
+    runs = checkout.uv_log.read_text().count("pip install") if checkout.uv_log.exists() else 0
+    assert runs == uv_runs
 
 
 def test_a_changed_lock_installs_again_in_place(checkout: Checkout) -> None:
@@ -122,9 +183,10 @@ def test_a_changed_lock_installs_again_in_place(checkout: Checkout) -> None:
     with (checkout.root / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
 
+    checkout.uv(checkout.tools)
     checkout.run("generate")
 
-    assert checkout.pip_log.read_text().count("pip install") == 1
+    assert checkout.uv_log.read_text().count("pip install") == 1
 
 
 def test_a_failed_install_leaves_no_stamp_and_says_so(checkout: Checkout) -> None:
@@ -152,20 +214,18 @@ def test_a_lock_left_by_a_dead_first_run_is_taken_over(checkout: Checkout) -> No
     assert not held.exists()
 
 
-def test_a_machine_without_a_usable_python_gets_a_hint(checkout: Checkout, tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
+def test_a_machine_without_a_usable_python_gets_a_hint(checkout: Checkout) -> None:
     for name in ("sh", "dirname", "cmp", "mkdir", "rm", "cat"):
         found = shutil.which(name)
         assert found is not None
-        (tools / name).symlink_to(found)
-    old = tools / "python3"
+        (checkout.tools / name).symlink_to(found)
+    old = checkout.tools / "python3"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
 
     done = subprocess.run(
         ["sh", str(checkout.root / "doitw"), "generate"],
-        env={"PATH": str(tools)},
+        env={"PATH": str(checkout.tools)},
         text=True,
         capture_output=True,
         check=False,
@@ -226,4 +286,4 @@ def test_an_environment_without_its_interpreter_is_made_again(
 
     assert done.returncode == 7
     assert (tmp_path / "asked").read_text() == "venv --clear\n"
-    assert checkout.pip_log.read_text().count("pip install") == 1
+    assert (checkout.venv / "requirements.lock").exists()

@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,8 +25,9 @@ def test_imports_follow_the_contracts() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_lock_pins_every_package_with_hashes() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_pins_every_package_with_hashes(lock: str) -> None:
+    lines = (ROOT / lock).read_text().splitlines()
 
     names = [line for line in lines if line and not line.startswith((" ", "#"))]
     unpinned = [line for line in names if "==" not in line or not line.endswith("\\")]
@@ -37,7 +40,7 @@ def _names(requirements: list[str]) -> set[str]:
     return {
         re.split(r"[^a-z0-9-]", line.lower())[0]
         for line in requirements
-        if line and not line.startswith((" ", "#", "contrast-tasks["))
+        if line and not line.startswith((" ", "#", "-r ", "contrast-tasks["))
     }
 
 
@@ -46,10 +49,25 @@ def test_the_environment_has_all_that_the_project_declares() -> None:
     extras = project["project"]["optional-dependencies"].values()
     declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     wanted = _names([*declared, *(line for extra in extras for line in extra)])
-    asked = _names((ROOT / "requirements.in").read_text().splitlines())
+    product, tools = _names_in("requirements.in"), _names_in("requirements-dev.in")
 
-    assert wanted <= asked
-    assert asked <= _names((ROOT / "requirements.lock").read_text().splitlines())
+    assert _names(project["project"]["dependencies"]) <= product
+    assert wanted <= product | tools
+    assert product <= _names_in("requirements.lock")
+    assert tools <= _names_in("requirements-dev.lock")
+
+
+def test_both_locks_have_the_same_versions() -> None:
+    product, tools = (
+        {line for line in (ROOT / lock).read_text().splitlines() if "==" in line}
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    )
+
+    assert product <= tools
+
+
+def _names_in(file: str) -> set[str]:
+    return _names((ROOT / file).read_text().splitlines())
 
 
 def test_no_generated_artefact_is_tracked_by_git() -> None:

@@ -26,6 +26,7 @@ def test_the_source_archive_can_be_installed_tested_and_run(tmp_path: Path) -> N
     assert {
         *("LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "pyproject.toml", "dodo.py"),
         *("doitw", ".ci/run", "contrast.toml", "requirements.in", "requirements.lock"),
+        *("requirements-dev.in", "requirements-dev.lock"),
         *("schemas/manifest.schema.json", "templates/policy/rules.rego", "tests/conftest.py"),
         *("CONTRIBUTING.md", ".editorconfig", "dev/checks.py", "dev/demo/run.py"),
         *("docs/tutorial.md", "examples/emojivoto/images.toml", "coordinator/__main__.py"),

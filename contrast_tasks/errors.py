@@ -128,9 +128,10 @@ class MismatchError(ContrastError):
 
 
 class NotAuthorised(ContrastError):
-    """The presented key may not change the manifest in force."""
+    """The presented key may not change the manifest in force; `reason` is one word for machines."""
 
     exit_code = 43
+    reason = ""
 
 
 def did_you_mean(found: str, known: Sequence[str]) -> str:

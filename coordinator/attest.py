@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from contrast_tasks import __version__
 from contrast_tasks.api import attest
+from contrast_tasks.api.errors import REASON_ARGUMENT, REASON_INTERNAL
 from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
@@ -46,8 +47,8 @@ class Attestation:
         except DecodeError:
             return self.refuse(HTTPStatus.BAD_REQUEST)
         except (NoManifest, InRecovery) as err:
-            code = attest.NO_MANIFEST if isinstance(err, NoManifest) else attest.NEEDS_RECOVERY
-            return _refusal(HTTPStatus.PRECONDITION_FAILED, code, str(refusal_from(err)))
+            told = refusal_from(err)
+            return _refusal(HTTPStatus.PRECONDITION_FAILED, told.reason, str(told))
         except ContrastError as err:
             _log.warning("Attest refused: %s", err)
         except Exception:  # noqa: BLE001  # the outermost handler of a request
@@ -57,7 +58,7 @@ class Attestation:
     def refuse(self, status: HTTPStatus) -> Answer:
         """Return a refusal with the status' own words."""
         is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        code = attest.INTERNAL if is_ours else attest.INVALID_ARGUMENT
+        code = REASON_INTERNAL if is_ours else REASON_ARGUMENT
         return _refusal(status, code, status.phrase.lower())
 
     def _attest(self, nonce: bytes) -> Answer:

@@ -10,7 +10,6 @@ import hmac
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import grpc
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -19,6 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
+from contrast_tasks.api.errors import (
+    REASON_FINAL,
+    REASON_NO_KEY,
+    REASON_NOT_OWNER,
+    REASON_SIGNATURE,
+)
 from contrast_tasks.manifest.signing import is_text_signed, text_to_sign
 from coordinator.refusal import Refusal
 
@@ -34,14 +39,14 @@ def key_digest_hex(public_key_spki: bytes) -> str:
     try:
         key = load_der_public_key(public_key_spki)
     except (ValueError, UnsupportedAlgorithm) as err:
-        raise _denied("validating peer: unsupported key type") from err
+        raise Refusal(REASON_NOT_OWNER, "validating peer: unsupported key type") from err
     match key:
         case ec.EllipticCurvePublicKey():
             der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         case rsa.RSAPublicKey():
             der = key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
         case _:
-            raise _denied("validating peer: unsupported key type")
+            raise Refusal(REASON_NOT_OWNER, "validating peer: unsupported key type")
     return hashlib.sha256(der).hexdigest()
 
 
@@ -52,7 +57,7 @@ def authorise_update(public_key_spki: bytes | None, in_force: "Manifest") -> Non
     """
     listed = in_force.workload_owner_digests
     if not listed:
-        raise _denied("validating peer: setting manifest is disabled")
+        raise Refusal(REASON_FINAL, "validating peer: setting manifest is disabled")
     _authorise(public_key_spki, listed)
 
 
@@ -71,7 +76,7 @@ def authorise_signature(
         isinstance(key, ec.EllipticCurvePublicKey) and is_text_signed(key, signature, text)
         for key in keys
     ):
-        raise _denied("validating manifest signature")
+        raise Refusal(REASON_SIGNATURE, "validating manifest signature")
 
 
 def authorise_recovery(public_key_spki: bytes | None, persisted: "Manifest") -> None:
@@ -102,15 +107,11 @@ def _seedshare_digests(manifest: "Manifest") -> list[str]:
 
 def _authorise(public_key_spki: bytes | None, listed: Sequence[str]) -> None:
     if public_key_spki is None:
-        raise _denied("validating peer: no client certificate")
+        raise Refusal(REASON_NO_KEY, "validating peer: no client certificate")
     if not _is_listed(key_digest_hex(public_key_spki), listed):
-        raise _denied("validating peer: peer not authorized")
+        raise Refusal(REASON_NOT_OWNER, "validating peer: peer not authorized")
 
 
 def _is_listed(digest_hex: str, listed: Iterable[str]) -> bool:
     matches = [hmac.compare_digest(digest_hex.encode(), entry.encode()) for entry in listed]
     return any(matches)
-
-
-def _denied(message: str) -> Refusal:
-    return Refusal(grpc.StatusCode.PERMISSION_DENIED, message)

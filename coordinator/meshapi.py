@@ -8,11 +8,9 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.api import meshapi_pb2 as pb
-from contrast_tasks.api.errors import REASON_OUTDATED
+from contrast_tasks.api.errors import REASON_ARGUMENT, REASON_NOT_IN_MANIFEST, REASON_OUTDATED
 from contrast_tasks.atls.types import Evidence, PeerIdentity
 from contrast_tasks.attestation.pki import der
 from coordinator.ca import BadKey, Extension
@@ -50,7 +48,7 @@ def new_mesh_cert(
     state, evidence, entry = _entry_of(identity, guard)
     policy_hash = evidence.host_data
     if identity.public_key_spki is None:
-        raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
+        raise Refusal(REASON_NOT_IN_MANIFEST, "no attested client certificate")
     extensions = [
         *claims(evidence),
         (OID_POLICY_HASH, der.encode(der.OCTET_STRING, policy_hash)),
@@ -70,7 +68,7 @@ def new_mesh_cert(
             now=guard.now(),
         )
     except BadKey as err:
-        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(err)) from err
+        raise Refusal(REASON_ARGUMENT, str(err)) from err
     guard.audit.count(
         "certificates", policy=policy_hash.hex(), transition=state.latest.transition_hash.hex()
     )
@@ -93,7 +91,7 @@ def recover(
     state, evidence, entry = _entry_of(identity, guard)
     if entry.role != ROLE_COORDINATOR:
         raise Refusal(
-            grpc.StatusCode.PERMISSION_DENIED,
+            REASON_NOT_IN_MANIFEST,
             f"policy hash {evidence.host_data.hex()} has not the role {ROLE_COORDINATOR}",
         )
     guard.audit.record(
@@ -116,20 +114,14 @@ def _entry_of(identity: PeerIdentity, guard: Guard) -> tuple[State, Evidence, "P
     """Return the state that judged the caller's evidence, the evidence, and its policy's entry in the manifest."""
     state, evidence = identity.snapshot, identity.evidence
     if evidence is None or not isinstance(state, State):
-        raise Refusal(grpc.StatusCode.PERMISSION_DENIED, "no attested client certificate")
+        raise Refusal(REASON_NOT_IN_MANIFEST, "no attested client certificate")
     if not guard.is_current(state):
         # A certificate of the old mesh CA would be useless; a new connection gets the new state.
-        raise Refusal(
-            grpc.StatusCode.UNAVAILABLE,
-            "the manifest has changed since this connection was made",
-            reason=REASON_OUTDATED,
-        )
+        raise Refusal(REASON_OUTDATED, "the manifest has changed since this connection was made")
     policy_hash = evidence.host_data.hex()
     entry = state.manifest.policies.get(policy_hash)
     if entry is None:
-        raise Refusal(
-            grpc.StatusCode.PERMISSION_DENIED, f"policy hash {policy_hash} not found in manifest"
-        )
+        raise Refusal(REASON_NOT_IN_MANIFEST, f"policy hash {policy_hash} not found in manifest")
     return state, evidence, entry
 
 

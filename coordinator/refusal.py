@@ -1,13 +1,19 @@
 """Refusals: what a peer is told about an error."""
 
-import grpc
+from collections.abc import Mapping
 
 from contrast_tasks.api.errors import (
     REASON_CONFLICT,
+    REASON_DAMAGED,
     REASON_INCONSISTENT,
+    REASON_INTERNAL,
     REASON_NO_MANIFEST,
     REASON_RECOVERY,
     REASON_ROLLED_BACK,
+    REASON_STORE,
+    REASONS,
+    Details,
+    render_details,
 )
 from contrast_tasks.errors import ContrastError
 from coordinator.history import HistoryCorrupt
@@ -22,31 +28,39 @@ from coordinator.store.base import StoreConflict, StoreError
 
 
 class Refusal(ContrastError):
-    """A status code and a text that may be shown to the peer; `reason` is one word for machines."""
+    """A reason of `contrast_tasks.api.errors`, whose status code and hint it has, and a text; all may be shown to the peer.
 
-    def __init__(self, code: grpc.StatusCode, message: str, *, reason: str = "") -> None:
-        super().__init__(message)
-        self.code = code
+    found: further values by name, as the reason has them.
+    """
+
+    def __init__(
+        self, reason: str, message: str, *, found: Mapping[str, str] | None = None
+    ) -> None:
+        known = REASONS[reason]
+        super().__init__(message, hint=known.hint)
         self.reason = reason
+        self.code = known.code
+        self.found = found or {}
+
+    def render(self) -> bytes:
+        """Return what is sent beside the status code and the text."""
+        details = Details(reason=self.reason, hint=self.hint, found=self.found)
+        return render_details(self.code, str(self), details)
 
 
-# Class of the error, status code, text for the peer, reason. "" is the error's own text, which holds no path.
-# Source: docs/internals/coordinator.md 2.3 with our deviations.
-_UNMET = grpc.StatusCode.FAILED_PRECONDITION
-_CONCURRENT = (_UNMET, "coordinator state was updated concurrently", REASON_CONFLICT)
-_TOLD: tuple[tuple[type[ContrastError], tuple[grpc.StatusCode, str, str]], ...] = (
-    (NoManifest, (_UNMET, "no manifest configured", REASON_NO_MANIFEST)),
-    (InRecovery, (_UNMET, "coordinator is in recovery mode", REASON_RECOVERY)),
-    (HistoryInconsistent, (_UNMET, "", REASON_INCONSISTENT)),
-    (RolledBack, (_UNMET, "", REASON_ROLLED_BACK)),
+# Class of the error, reason, text for the peer. "" is the error's own text, which holds no path.
+# Source: docs/internals/coordinator.md 2.3.
+_CONCURRENT = (REASON_CONFLICT, "coordinator state was updated concurrently")
+_TOLD: tuple[tuple[type[ContrastError], tuple[str, str]], ...] = (
+    (NoManifest, (REASON_NO_MANIFEST, "no manifest configured")),
+    (InRecovery, (REASON_RECOVERY, "coordinator is in recovery mode")),
+    (HistoryInconsistent, (REASON_INCONSISTENT, "")),
+    (RolledBack, (REASON_ROLLED_BACK, "")),
     (ConcurrentUpdate, _CONCURRENT),
     (StoreConflict, _CONCURRENT),
-    (HistoryCorrupt, (grpc.StatusCode.DATA_LOSS, "", "")),
-    (
-        StoreError,
-        (grpc.StatusCode.INTERNAL, "the coordinator's store cannot be read or written", ""),
-    ),
-    (ContrastError, (grpc.StatusCode.INTERNAL, "internal error", "")),
+    (HistoryCorrupt, (REASON_DAMAGED, "")),
+    (StoreError, (REASON_STORE, "the coordinator's store cannot be read or written")),
+    (ContrastError, (REASON_INTERNAL, "internal error")),
 )
 
 
@@ -54,5 +68,5 @@ def refusal_from(error: ContrastError) -> Refusal:
     """Return what the peer is told about an error; the rest goes to the log only."""
     if isinstance(error, Refusal):
         return error
-    code, text, reason = next(told for kind, told in _TOLD if isinstance(error, kind))
-    return Refusal(code, text or str(error), reason=reason)
+    reason, text = next(told for kind, told in _TOLD if isinstance(error, kind))
+    return Refusal(reason, text or str(error))

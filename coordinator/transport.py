@@ -18,7 +18,7 @@ from contrast_tasks.api import ext_pb2 as ext_pb
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
-from contrast_tasks.api.errors import REASON_KEY
+from contrast_tasks.api.errors import DETAILS_KEY, REASON_ARGUMENT, REASON_INTERNAL
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.server import AtlsServer, serve
@@ -238,7 +238,7 @@ def _answer(
         _log.warning("%s refused: %s", method.name, err, extra=extra)
     except Exception:  # noqa: BLE001  # the outermost handler of a call
         _log.exception("%s failed", method.name)
-        refusal = Refusal(grpc.StatusCode.INTERNAL, "internal error")
+        refusal = Refusal(REASON_INTERNAL, "internal error")
     if refusal is not None and method.refused_as:
         _note_refusal(shared.guard, method.refused_as, identity, refusal)
     code = "OK" if refusal is None else refusal.code.name
@@ -255,7 +255,7 @@ def _note_refusal(guard: Guard, event: str, identity: PeerIdentity, refusal: Ref
     guard.audit.count(
         event,
         actor=actor_of(identity.public_key_spki),
-        reason=str(refusal) if is_denied else refusal.reason or refusal.code.name.lower(),
+        reason=str(refusal) if is_denied else refusal.reason,
     )
 
 
@@ -264,12 +264,11 @@ def _parse(method: Method, request: bytes) -> Any:
     try:
         return method.parse(request)
     except DecodeError as err:
-        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the request is malformed") from err
+        raise Refusal(REASON_ARGUMENT, "the request is malformed") from err
 
 
 def _abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
-    if refusal.reason:
-        context.set_trailing_metadata(((REASON_KEY, refusal.reason),))
+    context.set_trailing_metadata(((DETAILS_KEY, refusal.render()),))
     context.abort(refusal.code, str(refusal))
     raise AssertionError("abort always raises")
 

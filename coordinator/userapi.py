@@ -5,21 +5,24 @@ Source: docs/internals/coordinator.md 2.3, 4.3, 4.5, 6.1.
 """
 
 import logging
-import re
 import string
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
-
-import grpc
+from urllib.parse import quote
 
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import (
+    REASON_ARGUMENT,
     REASON_CONFLICT,
+    REASON_HISTORY_FULL,
+    REASON_MANIFEST,
     REASON_NO_MANIFEST,
     REASON_PEERS,
+    REASON_POLICIES,
     REASON_RECOVERED,
+    REASON_SEED,
+    REASON_SEEDSHARE_OWNERS,
 )
 from contrast_tasks.api.limits import MAX_HISTORY_BYTES, MAX_OBJECT_BYTES, MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
@@ -45,10 +48,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coordinator.userapi")
 
-# Error texts travel percent-encoded in HTTP/2 trailers, which peers limit to 8 KiB.
-_MAX_DETAIL_BYTES = 6000
+# Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB: percent-encoded, and once more with reason and hint in base64.
+_MAX_TEXT_BYTES = 6200
 _UNESCAPED = string.punctuation.replace("%", "") + " "
 _MAX_LISTED = 5
+_MAX_FIELD = 200
 
 
 def set_manifest(
@@ -164,17 +168,15 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     try:
         old = guard.unrecovered()
     except NoManifest as err:
-        raise _precondition("no state to recover from", reason=REASON_NO_MANIFEST) from err
+        raise Refusal(REASON_NO_MANIFEST, "no state to recover from") from err
     except ConcurrentUpdate as err:
-        raise _precondition("coordinator is already recovered", reason=REASON_RECOVERED) from err
+        raise Refusal(REASON_RECOVERED, "coordinator is already recovered") from err
     if request.KnownTransition and len(request.KnownTransition) != HASH_BYTES:
         found = len(request.KnownTransition)
-        raise _invalid(f"known transition has {found} bytes, wanted {HASH_BYTES}")
+        raise _invalid(REASON_ARGUMENT, f"known transition has {found} bytes, wanted {HASH_BYTES}")
     # Before the caller is authorised, as the reference product has it: whoever asks learns no more than from verify.
     if not request.Force and guard.presence.others():
-        raise _precondition(
-            "rejecting user recovery because recovered peers are available", reason=REASON_PEERS
-        )
+        raise Refusal(REASON_PEERS, "rejecting user recovery because recovered peers are available")
 
     def authorise(stored: Stored) -> Keys:
         # The caller is authorised before the seed is used.
@@ -184,7 +186,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     try:
         new = guard.reset(old, authorise, known=request.KnownTransition)
     except BadSeed as err:
-        raise _invalid(str(err)) from err
+        raise _invalid(REASON_SEED, str(err)) from err
     guard.audit.record(
         "recover",
         actor=actor_of(identity.public_key_spki),
@@ -201,9 +203,8 @@ def _check_history_size(old: State, manifest: bytes, policies: Mapping[str, byte
     size = old.documents.size + sum(map(len, (manifest, *new)))
     if size > MAX_HISTORY_BYTES:
         raise Refusal(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"the history would have {size} bytes, GetManifests returns at most {MAX_HISTORY_BYTES}: "
-            "begin a new one with a new coordinator",
+            REASON_HISTORY_FULL,
+            f"the history would have {size} bytes, GetManifests returns at most {MAX_HISTORY_BYTES}",
         )
 
 
@@ -216,7 +217,10 @@ def _in_force(guard: Guard) -> State | None:
 
 def _check_sizes(request: pb.SetManifestRequest) -> None:
     if len(request.Policies) > MAX_POLICIES:
-        raise _invalid(f"found {len(request.Policies)} policies, wanted at most {MAX_POLICIES}")
+        raise _invalid(
+            REASON_ARGUMENT,
+            f"found {len(request.Policies)} policies, wanted at most {MAX_POLICIES}",
+        )
     _check_size("manifest", request.Manifest)
     for index, policy in enumerate(request.Policies):
         _check_size(f"policy {index}", policy)
@@ -224,45 +228,53 @@ def _check_sizes(request: pb.SetManifestRequest) -> None:
 
 def _check_size(name: str, content: bytes) -> None:
     if len(content) > MAX_OBJECT_BYTES:
-        raise _invalid(f"{name} has {len(content)} bytes, wanted at most {MAX_OBJECT_BYTES}")
+        raise _invalid(
+            REASON_ARGUMENT, f"{name} has {len(content)} bytes, wanted at most {MAX_OBJECT_BYTES}"
+        )
 
 
 def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":
     try:
         return guard.parse(content)
     except FindingsError as err:
-        errors = [str(entry) for entry in err.findings if entry.severity is Severity.ERROR]
-        raise _invalid("unmarshaling manifest:\n" + "\n".join(errors)) from err
+        errors = [entry for entry in err.findings if entry.severity is Severity.ERROR]
+        text = "unmarshaling manifest:\n" + "\n".join(map(str, errors))
+        field = errors[0].where.pointer if errors else ""
+        raise _invalid(REASON_MANIFEST, text, field=field) from err
     except ContrastError as err:
-        raise _invalid(f"unmarshaling manifest: {err}") from err
+        raise _invalid(REASON_MANIFEST, f"unmarshaling manifest: {err}") from err
 
 
 def _check_previous(expected: bytes, found: bytes) -> None:
     if not expected:
         return
     if len(expected) != HASH_BYTES:
-        raise _invalid(f"previous transition hash has {len(expected)} bytes, wanted {HASH_BYTES}")
+        raise _invalid(
+            REASON_ARGUMENT,
+            f"previous transition hash has {len(expected)} bytes, wanted {HASH_BYTES}",
+        )
     if expected != found:
-        raise _precondition(
+        raise Refusal(
+            REASON_CONFLICT,
             f"previous transition {expected.hex()} does not match latest state {found.hex()}",
-            reason=REASON_CONFLICT,
+            found={"wanted": expected.hex(), "found": found.hex()},
         )
 
 
 def _check_seedshare_owners(new: "Manifest", old: "Manifest") -> None:
     # The seed was encrypted once, for these keys in this order.
     if tuple(new.seedshare_owner_pub_keys or ()) != tuple(old.seedshare_owner_pub_keys or ()):
-        raise Refusal(
-            grpc.StatusCode.PERMISSION_DENIED, "changes to seedshare owners are not allowed"
-        )
+        raise Refusal(REASON_SEEDSHARE_OWNERS, "changes to seedshare owners are not allowed")
 
 
 def _match_policies(manifest: "Manifest", documents: Iterable[bytes]) -> Mapping[str, bytes]:
     by_hash = {policy_hash_hex(document): document for document in documents}
     if missing := sorted(set(manifest.policies) - set(by_hash)):
-        raise _invalid(f"no policy provided for hash {_listing(missing)}")
+        raise _invalid(REASON_POLICIES, f"no policy provided for hash {_listing(missing)}")
     if unknown := sorted(set(by_hash) - set(manifest.policies)):
-        raise _invalid(f"policy provided that the manifest does not name: {_listing(unknown)}")
+        raise _invalid(
+            REASON_POLICIES, f"policy provided that the manifest does not name: {_listing(unknown)}"
+        )
     return by_hash
 
 
@@ -271,14 +283,14 @@ def _check_names(manifest: "Manifest") -> None:
         try:
             general_names(entry.sans)
         except BadName as err:
-            raise _invalid(f"policy {policy_hash}: {err}") from err
+            raise _invalid(REASON_MANIFEST, f"policy {policy_hash}: {err}") from err
 
 
 def _encrypt_seed(engine: SeedEngine, manifest: "Manifest") -> tuple[EncryptedShare, ...]:
     try:
         return encrypt_seed(engine.seed, manifest.seedshare_owner_pub_keys or ())
     except BadOwnerKey as err:
-        raise _invalid(f"initializing seed engine: {err}") from err
+        raise _invalid(REASON_MANIFEST, f"initializing seed engine: {err}") from err
 
 
 def _render_shares(engine: SeedEngine, shares: Iterable[EncryptedShare]) -> pb.SeedShareDocument:
@@ -296,17 +308,14 @@ def _listing(hashes: list[str]) -> str:
     return ", ".join(hashes[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _invalid(message: str) -> Refusal:
-    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, _cut(message))
+def _invalid(reason: str, message: str, *, field: str = "") -> Refusal:
+    return Refusal(reason, _cut(message), found={"field": field[:_MAX_FIELD]} if field else None)
 
 
 def _cut(message: str) -> str:
-    encoded = quote(message, safe=_UNESCAPED)
-    if len(encoded) <= _MAX_DETAIL_BYTES:
-        return message
-    kept = re.sub("%.?$", "", encoded[:_MAX_DETAIL_BYTES])
-    return unquote(kept, errors="ignore") + "..."
-
-
-def _precondition(message: str, *, reason: str = "") -> Refusal:
-    return Refusal(grpc.StatusCode.FAILED_PRECONDITION, message, reason=reason)
+    room = float(_MAX_TEXT_BYTES)
+    for position, char in enumerate(message):
+        room -= len(quote(char, safe=_UNESCAPED)) + len(char.encode()) * 4 / 3
+        if room < 0:
+            return message[:position] + "..."
+    return message

@@ -18,12 +18,6 @@ CONTENT_TYPE = "application/json"
 NONCE_BYTES = 32
 MAX_REQUEST_BYTES = 1024
 
-# Codes of refusals, in the member `code`.
-NO_MANIFEST = "no_manifest"
-NEEDS_RECOVERY = "needs_recovery"
-INVALID_ARGUMENT = "invalid_argument"
-INTERNAL = "internal"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attested:

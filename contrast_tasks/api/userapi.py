@@ -96,7 +96,7 @@ def set_manifest(
 def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
     """Return the whole history and the certificates of the manifest in force.
 
-    Raises CoordinatorNotReady (reason `no-manifest` before the first set) or CoordinatorFailed.
+    Raises CoordinatorNotReady (reason `no_manifest` before the first set) or CoordinatorFailed.
     """
     response = call_unary(
         channel,

@@ -113,18 +113,12 @@ def _post(url: str, body: bytes) -> "Answer":
 
 
 def _error(url: str, answer: "Answer") -> ContrastError:
-    from contrast_tasks.api.attest import NEEDS_RECOVERY, NO_MANIFEST, parse_refusal
-    from contrast_tasks.api.errors import (
-        REASON_NO_MANIFEST,
-        REASON_RECOVERY,
-        CoordinatorFailed,
-        not_ready,
-    )
+    from contrast_tasks.api.attest import parse_refusal
+    from contrast_tasks.api.errors import REASONS, CoordinatorFailed, not_ready
 
     code, text = parse_refusal(answer.body)
     if answer.status == _PRECONDITION_FAILED and text:
-        reasons = {NO_MANIFEST: REASON_NO_MANIFEST, NEEDS_RECOVERY: REASON_RECOVERY}
-        return not_ready("Attest", text, reasons.get(code, ""))
+        return not_ready("Attest", text, code if code in REASONS else "")
     if answer.status in _GATEWAY_ERRORS:
         return CoordinatorUnreachable(f"cannot reach {url}: HTTP status {answer.status}")
     if answer.status == _INTERNAL_ERROR and text:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks.client.input_files import read_input
-from contrast_tasks.errors import MismatchError, UsageError
+from contrast_tasks.errors import MismatchError, NotAuthorised, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
     Annotated,
@@ -158,16 +158,34 @@ def lock_out_warnings(
     return []
 
 
-def owner_hint(key: "EllipticCurvePrivateKey | None", file: str) -> str:
-    """Return the hint for a set that the Coordinator refused; key: None if none was found; file: its name."""
+def denied_hint(
+    error: NotAuthorised, key: "EllipticCurvePrivateKey | None", file: str, *, is_signed: bool
+) -> str:
+    """Return the hint for a set that the Coordinator denied: by its reason; key: ours, None if none was found; file: its name."""
+    from contrast_tasks.api.errors import (
+        REASON_APPROVALS,
+        REASON_NO_KEY,
+        REASON_NOT_OWNER,
+        REASON_SIGNATURE,
+    )
+
+    if error.reason == REASON_APPROVALS:
+        return (
+            f"more owners of the manifest in force must sign this one after the latest transition: {_sign_again()}; then set with '--signature FILE' for each, or with an owner's key and "
+            "'--signature FILE' for each of the others"
+        )
+    # The reference product's Coordinators give no reason.
+    if error.reason == REASON_SIGNATURE or (is_signed and not error.reason):
+        return (
+            "the signature must be for this manifest after the latest transition, by a key that the manifest in force lists in "
+            f"full (WorkloadOwnerPubKeys): {_sign_again()}"
+        )
+    if error.reason not in ("", REASON_NO_KEY, REASON_NOT_OWNER):
+        return error.hint
     if key is None:
         return f"a manifest is in force and needs an owner's key to change; found none{f' at {file}' if file else ''}"
     return f"the manifest in force does not list the key in {file}"
 
 
-def signature_hint() -> str:
-    """Return the hint for a signed set that the Coordinator refused."""
-    return (
-        "the signature must be for this manifest after the latest transition, by a key that the manifest in force lists in "
-        f"full (WorkloadOwnerPubKeys): run '{command('verify')}', then '{command('sign')}' again"
-    )
+def _sign_again() -> str:
+    return f"run '{command('verify')}', then '{command('sign')}' again"

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from contrast_tasks.client.before_set import (
     check_policies,
     check_size,
+    denied_hint,
     deployed_objects,
     differences_from_generated,
     load_owner_key,
     lock_out_warnings,
-    owner_hint,
-    signature_hint,
 )
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.deployed import Given
@@ -116,7 +115,7 @@ def run_set(
     try:
         return target.ask(parsed, update.attempt, key)
     except NotAuthorised as err:
-        err.hint = err.hint or (signature_hint() if signature else owner_hint(key, key_file))
+        err.hint = denied_hint(err, key, key_file, is_signed=bool(signature))
         raise
 
 

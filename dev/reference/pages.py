@@ -12,6 +12,7 @@ from dev.reference.findings_page import render_findings
 from dev.reference.host_choices_page import render_host_choices
 from dev.reference.manifest_page import render_manifest_page
 from dev.reference.platforms_page import render_platforms
+from dev.reference.refusals_page import render_refusals
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
 
@@ -22,6 +23,7 @@ PAGES: Mapping[str, Callable[[Path], str]] = {
     f"{FOLDER}/host-choices.md": render_host_choices,
     f"{FOLDER}/manifest.md": render_manifest_page,
     f"{FOLDER}/platforms.md": render_platforms,
+    f"{FOLDER}/refusals.md": render_refusals,
     f"{FOLDER}/settings.md": render_settings,
     **{
         f"schemas/{name}.schema.json": partial(render_schema, name=name)

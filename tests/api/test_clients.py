@@ -11,7 +11,15 @@ import pytest
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
-from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
+from contrast_tasks.api.errors import (
+    DETAILS_KEY,
+    CoordinatorFailed,
+    CoordinatorNotReady,
+    Details,
+    RequestRefused,
+    parse_details,
+    render_details,
+)
 from contrast_tasks.api.limits import MAX_RESPONSE_BYTES, SERVER_OPTIONS
 from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised
 
@@ -66,10 +74,13 @@ def answer(message: Any) -> Behaviour:
     return lambda _request, _context: message.SerializeToString()
 
 
-def refuse(code: grpc.StatusCode, text: str = "because", reason: str = "") -> Behaviour:
+def refuse(
+    code: grpc.StatusCode, text: str = "because", reason: str = "", hint: str = ""
+) -> Behaviour:
     def behaviour(_request: bytes, context: grpc.ServicerContext) -> bytes:
         if reason:
-            context.set_trailing_metadata((("contrast-reason", reason),))
+            details = render_details(code, text, Details(reason=reason, hint=hint))
+            context.set_trailing_metadata(((DETAILS_KEY, details),))
         context.abort(code, text)
         return b""
 
@@ -236,10 +247,10 @@ def test_a_status_code_becomes_an_error_of_our_tree(
 @pytest.mark.parametrize(
     ("reason", "hint"),
     [
-        ("no-manifest", "set a manifest first"),
-        ("recovery-mode", "recover it with a seed share owner key"),
-        ("concurrent-update", "verify, then set again"),
-        ("something-new", ""),
+        ("no_manifest", "set a manifest first"),
+        ("needs_recovery", "recover it with a seed share owner key"),
+        ("concurrent_update", "verify, then set again"),
+        ("something_new", ""),
         ("", ""),
     ],
 )
@@ -260,15 +271,15 @@ def test_a_reason_is_kept_and_turned_into_a_hint(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("getting state: no manifest configured", "no-manifest"),
-        ("no state to recover from", "no-manifest"),
-        ("coordinator is in recovery mode", "recovery-mode"),
-        ("coordinator is already recovered", "already-recovered"),
-        ("coordinator state was updated concurrently", "concurrent-update"),
-        ("previous transition does not match latest state", "concurrent-update"),
+        ("getting state: no manifest configured", "no_manifest"),
+        ("no state to recover from", "no_manifest"),
+        ("coordinator is in recovery mode", "needs_recovery"),
+        ("coordinator is already recovered", "already_recovered"),
+        ("coordinator state was updated concurrently", "concurrent_update"),
+        ("previous transition does not match latest state", "concurrent_update"),
         (
             "rejecting user recovery because 2 recovered peers are available",
-            "peers-available",
+            "peers_available",
         ),
         ("something that no release says", ""),
     ],
@@ -300,3 +311,53 @@ def test_a_peers_text_cannot_write_to_the_terminal(peer: Peer, channel: grpc.Cha
     assert "\x1b" not in str(caught.value)
     assert "?[31mred?" in str(caught.value)
     assert len(str(caught.value)) < 2100
+
+
+# Made with the messages google.rpc.Status, ErrorInfo and LocalizedMessage of googleapis-common-protos, serialized in order.
+STATUS = bytes.fromhex(
+    "0807122476616c69646174696e6720706565723a2070656572206e6f7420617574686f72697a6564"
+    "1a680a28747970652e676f6f676c65617069732e636f6d2f676f6f676c652e7270632e4572726f72496e666f"
+    "123c0a11617070726f76616c735f6d697373696e67120e636f6e74726173742d7461736b73"
+    "1a0a0a05666f756e641201311a0b0a0677616e746564120132"
+    "1a89010a2f747970652e676f6f676c65617069732e636f6d2f676f6f676c652e7270632e4c6f63616c697a65644d657373616765"
+    "12560a02656e1250636f6c6c656374207369676e617475726573206f66206d6f7265206f776e657273206f766572207468697320"
+    "6d616e696665737420616674657220746865206c6174657374207472616e736974696f6e"
+)
+TOLD = Details(
+    reason="approvals_missing",
+    hint="collect signatures of more owners over this manifest after the latest transition",
+    found={"found": "1", "wanted": "2"},
+)
+
+
+def test_details_are_the_bytes_of_googles_messages() -> None:
+    text = "validating peer: peer not authorized"
+
+    assert render_details(grpc.StatusCode.PERMISSION_DENIED, text, TOLD) == STATUS
+    assert parse_details(STATUS) == TOLD
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(STATUS[:-1], id="cut"),
+        pytest.param(b"\xff" * 40, id="no message"),
+        pytest.param(STATUS.replace(b"contrast-tasks", b"another.domain"), id="of others"),
+        pytest.param(STATUS.replace(b"google.rpc", b"google.abc"), id="of other types"),
+    ],
+)
+def test_details_that_are_not_ours_are_ignored(content: bytes) -> None:
+    assert parse_details(content) == Details()
+
+
+def test_the_peers_hint_is_shown_and_cannot_write_to_the_terminal(
+    peer: Peer, channel: grpc.Channel
+) -> None:
+    peer.behaviours[f"/{SHORT}/GetManifests"] = refuse(
+        grpc.StatusCode.PERMISSION_DENIED, reason="something_new", hint="turn it\x1b[2J off"
+    )
+
+    with pytest.raises(NotAuthorised) as caught:
+        userapi.get_manifests(channel, 5)
+
+    assert (caught.value.reason, caught.value.hint) == ("something_new", "turn it?[2J off")

@@ -10,7 +10,7 @@ from contrast_tasks.api import meshapi_pb2, userapi_pb2
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["userapi", "meshapi", "ext"])
+@pytest.mark.parametrize("name", ["userapi", "meshapi", "ext", "status"])
 def test_generating_again_gives_the_committed_bytes(name: str, tmp_path: Path) -> None:
     proto = f"contrast_tasks/api/{name}.proto"
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", f"--python_out={tmp_path}"]

@@ -587,7 +587,7 @@ def test_patience_ends_after_the_limit(project: Project, said: list[str]) -> Non
 
 
 def recovering() -> CoordinatorNotReady:
-    return CoordinatorNotReady("coordinator is in recovery mode", reason="recovery-mode")
+    return CoordinatorNotReady("coordinator is in recovery mode", reason="needs_recovery")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ class Server:
         if self.sets:
             self._maybe_lose("get")
         if not self.manifests:
-            raise CoordinatorNotReady("no manifest configured", reason="no-manifest")
+            raise CoordinatorNotReady("no manifest configured", reason="no_manifest")
         return self._history()
 
     def get_seed_shares(self) -> dict[str, Any]:

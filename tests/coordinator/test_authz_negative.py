@@ -180,7 +180,7 @@ def test_18_a_manifest_that_changes_between_handshake_and_request_issues_nothing
         with pytest.raises(CoordinatorNotReady) as caught:
             meshapi.new_mesh_cert(peer.channel, 5)
 
-    assert caught.value.reason == "outdated-snapshot"
+    assert caught.value.reason == "outdated_snapshot"
 
 
 @pytest.mark.parametrize(
@@ -210,4 +210,4 @@ def test_18_a_manifest_that_changes_within_the_handshake_does_not_mix_with_the_o
         )
 
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
-    assert caught.value.reason == "outdated-snapshot"
+    assert caught.value.reason == "outdated_snapshot"

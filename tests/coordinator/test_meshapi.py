@@ -181,7 +181,7 @@ def test_a_connection_made_before_a_manifest_change_must_be_made_again(
         call(guard, state)
 
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
-    assert caught.value.reason == "outdated-snapshot"
+    assert caught.value.reason == "outdated_snapshot"
     assert call(guard, guard.current()).CertChain
 
 

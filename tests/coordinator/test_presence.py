@@ -94,7 +94,7 @@ def test_recovery_is_refused_while_another_one_serves_unless_forced(
         recover(request, seedshare_owner.identity, second)
 
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert caught.value.reason == "peers-available"
+    assert caught.value.reason == "peers_available"
     assert second.status().name == "recovery"
     request.Force = True
     recover(request, seedshare_owner.identity, second)

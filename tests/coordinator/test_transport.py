@@ -127,7 +127,7 @@ def test_refusals_arrive_as_errors_of_our_tree(user_api: AtlsServer) -> None:
         with pytest.raises(RequestRefused, match=f"no policy provided for hash {POLICY_HASH}"):
             userapi.set_manifest(peer.channel, tiny_manifest(), [OTHER_POLICY], 5)
 
-    assert caught.value.reason == "no-manifest"
+    assert caught.value.reason == "no_manifest"
     assert caught.value.hint == "set a manifest first"
 
 
@@ -167,7 +167,7 @@ def test_refused_sets_are_counted_in_the_audit_log_without_what_they_sent(
     assert told == [
         ("set", None, None),
         ("set-refused", "validating peer: no client certificate", 2),
-        ("set-refused", "invalid_argument", 1),
+        ("set-refused", "invalid_manifest", 1),
     ]
     assert not any(b"secret" in entry.content for entry in entries)
 
@@ -375,7 +375,7 @@ def test_a_connection_older_than_the_manifest_is_told_to_come_again(
             with pytest.raises(CoordinatorNotReady, match="has changed since") as caught:
                 meshapi.new_mesh_cert(workload.channel, 5)
 
-    assert caught.value.reason == "outdated-snapshot"
+    assert caught.value.reason == "outdated_snapshot"
 
 
 def test_validators_are_built_once_per_state(guard: Guard) -> None:

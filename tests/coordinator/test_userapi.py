@@ -368,7 +368,7 @@ def test_an_atomic_set_needs_the_hash_of_the_latest_transition(guard: Guard, own
     send(guard, manifest, by=owner.identity, previous=latest)
 
     assert stale.code is PRECONDITION
-    assert stale.reason == "concurrent-update"
+    assert stale.reason == "concurrent_update"
     assert "does not match latest state" in str(stale)
     assert short.code is INVALID
     assert guard.current().generation == 2
@@ -383,7 +383,7 @@ def test_there_are_no_manifests_before_the_first_set(guard: Guard) -> None:
 
     assert refusal.code is PRECONDITION
     assert str(refusal) == "no manifest configured"
-    assert refusal.reason == "no-manifest"
+    assert refusal.reason == "no_manifest"
 
 
 def test_all_manifests_and_policies_are_returned_oldest_first(guard: Guard, owner: Caller) -> None:
@@ -512,7 +512,7 @@ def test_in_recovery_nothing_is_set_or_returned(
         refusal = refused(call)
         assert refusal.code is PRECONDITION
         assert str(refusal) == "coordinator is in recovery mode"
-        assert refusal.reason == "recovery-mode"
+        assert refusal.reason == "needs_recovery"
 
 
 def test_a_seedshare_owner_recovers_the_same_manifest_and_root(
@@ -541,7 +541,7 @@ def test_a_history_without_what_the_caller_knows_is_refused_as_rolled_back(
     refusal = refused(lambda: recover(request, seedshare_owner.identity, guard))
 
     assert refusal.code is PRECONDITION
-    assert refusal.reason == "rolled-back"
+    assert refusal.reason == "rolled_back"
     assert "11" * 32 in str(refusal)
     assert guard.status().name == "recovery"
 

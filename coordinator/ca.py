@@ -6,7 +6,8 @@
                     (mesh key, self-signed)
 
 Intermediate and mesh CA share name and key, so one leaf verifies under the mesh CA (this generation only) and,
-through the intermediate, under the root CA (every generation). Source: docs/internals/coordinator.md 7.
+through the intermediate, under the root CA (every generation). No certificate outlives the one it was issued by; so that this
+never shortens a life, the root's is issued anew for its key every five years. Source: docs/internals/coordinator.md 7.
 """
 
 import ipaddress
@@ -26,12 +27,14 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from contrast_tasks.api.ca_names import MESH_CA, ROOT_CA
-from contrast_tasks.errors import UsageError
+from contrast_tasks.errors import ContrastError, UsageError
+from contrast_tasks.lifetimes import DEFAULT, lifetime_hours
 from contrast_tasks.sans import san_kind
 
 _BACKDATE = timedelta(hours=1)
 _CA_LIFETIME = timedelta(days=3650)
-_LEAF_LIFETIME = timedelta(days=365)
+_ROOT_RENEWAL = _CA_LIFETIME / 2
+LEAF_LIFETIME = timedelta(hours=lifetime_hours(DEFAULT))
 _SERIAL_BYTES = 16
 _MAX_COMMON_NAME = 64  # X.520 upper bound ub-common-name
 
@@ -48,11 +51,16 @@ class BadName(UsageError):
     """A subject alternative name does not fit in a certificate."""
 
 
+class MeshCaEnded(ContrastError):
+    """The mesh CA is too old to issue anything."""
+
+
 class CertificateAuthority:
     """Issues the certificates of one manifest generation.
 
     root_key, mesh_key: P-384. root_serial, root_issued_at: the same for every generation, so that the root certificate
     keeps its bytes after an update. now: time of issue of intermediate and mesh CA. random_bytes: for serial numbers.
+    leaf_lifetime: from the issue of a workload's certificate to its end.
     """
 
     def __init__(
@@ -64,18 +72,28 @@ class CertificateAuthority:
         root_issued_at: datetime,
         now: datetime,
         random_bytes: RandomBytes,
+        leaf_lifetime: timedelta = LEAF_LIFETIME,
     ) -> None:
         self._mesh_key = mesh_key
         self._random_bytes = random_bytes
+        self._leaf_lifetime = leaf_lifetime
+        # Counted from the first issue, so that Coordinators that start at other times have the same bytes.
+        renewals = max(0, (now - root_issued_at) // _ROOT_RENEWAL)
+        root_begins = root_issued_at + renewals * _ROOT_RENEWAL
+        root_ends = root_begins + _CA_LIFETIME
+        mesh_life = now, min(now + _CA_LIFETIME, root_ends)
         root = _sign_root(
-            _ca_builder(ROOT_CA, ROOT_CA, root_key, root_issued_at, root_serial), root_key
+            _ca_builder(
+                ROOT_CA, ROOT_CA, root_key, root_serial + renewals, (root_begins, root_ends)
+            ),
+            root_key,
         )
         intermediate = (
-            _ca_builder(ROOT_CA, MESH_CA, mesh_key, now, self._serial())
+            _ca_builder(ROOT_CA, MESH_CA, mesh_key, self._serial(), mesh_life)
             .add_extension(_authority_key(root_key), critical=False)
             .sign(root_key, hashes.SHA384())
         )
-        self._mesh_ca = _ca_builder(MESH_CA, MESH_CA, mesh_key, now, self._serial()).sign(
+        self._mesh_ca = _ca_builder(MESH_CA, MESH_CA, mesh_key, self._serial(), mesh_life).sign(
             mesh_key, hashes.SHA384()
         )
         self.root_ca_pem = root.public_bytes(Encoding.PEM)
@@ -93,11 +111,14 @@ class CertificateAuthority:
         extensions: Iterable[Extension],
         now: datetime,
     ) -> bytes:
-        """Return leaf and intermediate (PEM) for a peer's key, valid for a year.
+        """Return leaf and intermediate (PEM) for a peer's key.
 
         public_key_spki: DER, an EC or RSA key. policy_hash: 32 bytes; the common name of a leaf without SANs.
-        Raises BadName, BadKey for a key of another type.
+        Raises BadName, BadKey for a key of another type, MeshCaEnded.
         """
+        ends = min(now + self._leaf_lifetime, self.mesh_ca_not_after)
+        if ends <= now:
+            raise MeshCaEnded(f"the mesh CA ended on {self.mesh_ca_not_after:%Y-%m-%d}")
         key = load_der_public_key(public_key_spki)
         if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
             raise BadKey("only ec and rsa keys are certified")
@@ -131,7 +152,7 @@ class CertificateAuthority:
             .public_key(key)
             .serial_number(self._serial())
             .not_valid_before(now - _BACKDATE)
-            .not_valid_after(now + _LEAF_LIFETIME)
+            .not_valid_after(ends)
         )
         leaf = builder.sign(self._mesh_key, hashes.SHA384())
         return leaf.public_bytes(Encoding.PEM) + self.intermediate_pem
@@ -176,8 +197,13 @@ def _common_name(names: Sequence[x509.GeneralName], sans: Sequence[str], policy_
 
 
 def _ca_builder(
-    issuer: str, subject: str, key: ec.EllipticCurvePrivateKey, issued_at: datetime, serial: int
+    issuer: str,
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    serial: int,
+    life: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
+    issued_at, ends = life
     return (
         x509.CertificateBuilder()
         .issuer_name(_name(issuer))
@@ -185,7 +211,7 @@ def _ca_builder(
         .public_key(key.public_key())
         .serial_number(serial)
         .not_valid_before(issued_at - _BACKDATE)
-        .not_valid_after(issued_at + _CA_LIFETIME)
+        .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_key_usage(can_sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.attestation.pki import der
+from coordinator.ca import MeshCaEnded
 from coordinator.meshapi import OID_WORKLOAD_SECRET_ID
 from coordinator.state import Guard, State
 
@@ -82,13 +83,16 @@ class MeshTls:
             for policy_hash, entry in state.manifest.policies.items()
             if entry.role == ROLE_COORDINATOR
         }
-        return state.ca.issue(
-            public_key_spki=self._spki,
-            sans=tuple(dict.fromkeys(san for entry in entries.values() for san in entry.sans)),
-            policy_hash=bytes.fromhex(next(iter(entries), "")),
-            extensions=(),
-            now=self._guard.now(),
-        )
+        try:
+            return state.ca.issue(
+                public_key_spki=self._spki,
+                sans=tuple(dict.fromkeys(san for entry in entries.values() for san in entry.sans)),
+                policy_hash=bytes.fromhex(next(iter(entries), "")),
+                extensions=(),
+                now=self._guard.now(),
+            )
+        except MeshCaEnded as err:
+            raise ssl.SSLError(str(err)) from err
 
     def _load(self, context: ssl.SSLContext, chain_pem: bytes) -> None:
         """Load certificate and key from memory: `ssl` takes the names of files only."""

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.api import meshapi_pb2 as pb
-from contrast_tasks.api.errors import REASON_ARGUMENT, REASON_NOT_IN_MANIFEST, REASON_OUTDATED
+from contrast_tasks.api.errors import (
+    REASON_ARGUMENT,
+    REASON_CA_ENDED,
+    REASON_NOT_IN_MANIFEST,
+    REASON_OUTDATED,
+)
 from contrast_tasks.atls.types import Evidence, PeerIdentity
 from contrast_tasks.attestation.pki import der
-from coordinator.ca import BadKey, Extension
+from coordinator.ca import BadKey, Extension, MeshCaEnded
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
 
@@ -69,6 +74,8 @@ def new_mesh_cert(
         )
     except BadKey as err:
         raise Refusal(REASON_ARGUMENT, str(err)) from err
+    except MeshCaEnded as err:
+        raise Refusal(REASON_CA_ENDED, str(err)) from err
     guard.audit.count(
         "certificates", policy=policy_hash.hex(), transition=state.latest.transition_hash.hex()
     )

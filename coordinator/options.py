@@ -1,11 +1,13 @@
 """The options of the Coordinator's process. Most can be given as an environment variable too; the option wins."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from contrast_tasks import variables
+from contrast_tasks import lifetimes, variables
 from contrast_tasks.addresses import (
     HTTP_API_PORT,
     MESH_API_PORT,
@@ -26,7 +28,7 @@ class Options:
     """The addresses to listen on, the folders of state and endorsements, and three switches.
 
     state: None: in ConfigMaps of the pod's namespace. force_new: accept a first manifest although the history lost its head. with_metrics: serve /metrics.
-    with_address: certificates of workloads are also for the address they connect from.
+    with_address: certificates of workloads are also for the address they connect from. certificate_lifetime: of workloads.
     """
 
     user_api: tuple[str, int]
@@ -39,6 +41,7 @@ class Options:
     force_new: bool
     with_metrics: bool
     with_address: bool
+    certificate_lifetime: timedelta
 
 
 def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -86,6 +89,15 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         action="store_true",
         help="accept a first manifest although the history lost its newest entry; the old seed is gone",
     )
+    parser.add_argument(
+        "--certificate-lifetime",
+        metavar="TIME",
+        default=environ.get(variables.CERTIFICATE_LIFETIME) or lifetimes.DEFAULT,
+        help=(
+            f"how long certificates of workloads last, in {lifetimes.WANTED} (default {lifetimes.DEFAULT}, "
+            f"or {variables.CERTIFICATE_LIFETIME})"
+        ),
+    )
     given = parser.parse_args(arguments)
     user_api = _address("--user-api", given.user_api)
     return Options(
@@ -99,6 +111,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         force_new=given.force_new,
         with_metrics=variables.METRICS in environ,
         with_address="CONTRAST_PEER_ADDRESS" in environ,
+        certificate_lifetime=_lifetime(given.certificate_lifetime),
     )
 
 
@@ -107,6 +120,12 @@ def _state(given: str | None, environ: Mapping[str, str]) -> Path | None:
     if given is None and "KUBERNETES_SERVICE_HOST" in environ:
         return None
     return Path(given or _DEFAULT_STATE)
+
+
+def _lifetime(text: str) -> timedelta:
+    if not re.fullmatch(lifetimes.PATTERN, text):
+        raise SettingsError(f"--certificate-lifetime: found {text!r}, wanted {lifetimes.WANTED}")
+    return timedelta(hours=lifetimes.lifetime_hours(text))
 
 
 def _beside(

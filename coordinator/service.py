@@ -67,6 +67,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         now=lambda: datetime.now(UTC),
         presence=presence,
         force_new=options.force_new,
+        certificate_lifetime=options.certificate_lifetime,
     )
     supply = supply_from_environment(environ, folder=options.endorsements, clock=guard.now)
     issuer = issuer_from_environment(environ, supply=supply)

@@ -20,7 +20,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash
 from coordinator.audit import AuditLog
-from coordinator.ca import CertificateAuthority, RandomBytes
+from coordinator.ca import LEAF_LIFETIME, CertificateAuthority, RandomBytes
 from coordinator.documents import Documents, read_documents
 from coordinator.history import (
     LATEST_KEY,
@@ -146,6 +146,7 @@ class Guard:
 
     now, random_bytes: sources of time and randomness. parse: strict, bytes to Manifest. presence: of this Coordinator
     among those on the same store. force_new: start over although the store holds transitions without a head.
+    certificate_lifetime: of workloads.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class Guard:
         random_bytes: RandomBytes = secrets.token_bytes,
         presence: Presence = ALONE,
         force_new: bool = False,
+        certificate_lifetime: timedelta = LEAF_LIFETIME,
     ) -> None:
         self.history = history
         self.presence = presence
@@ -165,6 +167,7 @@ class Guard:
         self.audit = AuditLog(history.store, lambda: self.now())  # noqa: PLW0108  # tests replace the clock
         self.random_bytes = random_bytes
         self._force_new = force_new
+        self._certificate_lifetime = certificate_lifetime
         self._state: State | None = None
         self._lock = threading.Lock()
 
@@ -343,6 +346,7 @@ class Guard:
             root_issued_at=issued_at,
             now=now,
             random_bytes=self.random_bytes,
+            leaf_lifetime=self._certificate_lifetime,
         )
 
     def _serve(self, new: State) -> None:

@@ -38,6 +38,7 @@ REASON_HISTORY_FULL = "history_full"
 REASON_CONFLICT = "concurrent_update"
 REASON_OUTDATED = "outdated_snapshot"
 REASON_NOT_IN_MANIFEST = "not_in_manifest"
+REASON_CA_ENDED = "mesh_ca_ended"
 REASON_NO_KEY = "no_client_key"
 REASON_NOT_OWNER = "not_an_owner"
 REASON_FINAL = "updates_disabled"
@@ -110,6 +111,11 @@ REASONS: Mapping[str, Reason] = {
     REASON_NOT_IN_MANIFEST: Reason(
         _DENIED,
         "the evidence is genuine, but its policy is not in the manifest, or has not the role",
+    ),
+    REASON_CA_ENDED: Reason(
+        _UNMET,
+        "the mesh CA of the manifest in force is too old to issue certificates",
+        "set the manifest again, which makes a new one, and restart the workloads",
     ),
     REASON_NO_KEY: Reason(
         _DENIED,

@@ -270,6 +270,16 @@ GUEST_PULLS_UNSAFE = define(
     "guests would send credentials to a registry that shows no certificate",
     "remove skip_verify and name the registry's certificate authority, or set credentials = false",
 )
+LIFETIME_WITHOUT_EFFECT = define(
+    "G070 lifetime-without-effect error",
+    "the settings say how long certificates last, and the reference product's Coordinator does not ask",
+    "remove coordinator.certificate_lifetime, or take the images of this tool",
+)
+CERTIFICATE_UNRENEWED = define(
+    "G071 certificate-unrenewed note",
+    "the certificate of a workload ends early, and the pod has no mesh sidecar to renew it",
+    "restart the pod before, with 'contrast-tasks restart', or give it a mesh annotation",
+)
 STORE_SIZE_CONFLICT = define(
     "G040 store-size-conflict error",
     "the size of an image store has two values in two places",

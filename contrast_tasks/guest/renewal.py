@@ -21,7 +21,7 @@ from contrast_tasks.guest.initializer import Fetch
 from contrast_tasks.guest.process import Say
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 
-# Of the certificate's life: late enough to be rare, early enough for months of trying. Pods that start together spread.
+# Of the certificate's life: late enough to be rare, early enough to try often. Pods that start together spread.
 _SHARES = (0.60, 0.70)
 _RETRY_S = 60.0
 # Also the longest sleep: the clock of a guest may be set while it runs.
@@ -62,7 +62,9 @@ def keep_renewed(
         except (ContrastError, OSError) as err:
             ends = held.leaf.not_valid_after_utc
             say(f"certificates that end at {ends:%Y-%m-%d %H:%M} UTC were not renewed: {err}")
-            if wait(retry_s):
+            # Of a short life there are always several attempts left.
+            left_s = (ends - now()).total_seconds()
+            if wait(min(retry_s, max(_RETRY_S, left_s / 4))):
                 return
             retry_s = min(2 * retry_s, LONGEST_S)
         else:

@@ -12,6 +12,7 @@ import yaml
 
 from contrast_tasks import annotations, resources, variables
 from contrast_tasks.kube import nodes
+from contrast_tasks.lifetimes import DEFAULT
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import SECRETS_VOLUME
 from contrast_tasks.prepare.memory import ImageMemory
@@ -158,6 +159,15 @@ def endorsement_variables(settings: Settings) -> list[dict[str, str]]:
     return [
         {"name": name, "value": value} for name, value in values.items() if value and not is_theirs
     ]
+
+
+def coordinator_variables(settings: Settings) -> list[dict[str, str]]:
+    """Return the entries of a Coordinator's `env` that settings ask for, for an image of ours."""
+    found = endorsement_variables(settings)
+    lifetime = settings.certificate_lifetime
+    if lifetime != DEFAULT and not settings.components.are_reference:
+        found.append({"name": variables.CERTIFICATE_LIFETIME, "value": lifetime})
+    return found
 
 
 @cache

@@ -1,6 +1,6 @@
 """What the settings say about images and stores, against the version of this tool and the runtime's release (G070, G090)."""
 
-from contrast_tasks import __version__, catalogue, platforms
+from contrast_tasks import __version__, annotations, catalogue, lifetimes, platforms
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.declare.problems import dotted
 from contrast_tasks.errors import ImageError
@@ -84,6 +84,37 @@ def impossible_store(settings: Settings) -> list[Finding]:
             f"defaults.image_store is true, and release {settings.release.name} has no image store; expected false",
         )
     ]
+
+
+def impossible_lifetime(settings: Settings) -> list[Finding]:
+    """Return a finding if the settings bound the life of certificates that the reference product's Coordinator issues."""
+    lifetime = settings.certificate_lifetime
+    if lifetime == lifetimes.DEFAULT or not settings.components.are_reference:
+        return []
+    return [
+        Finding(
+            catalogue.LIFETIME_WITHOUT_EFFECT,
+            settings.where("coordinator.certificate_lifetime"),
+            f"coordinator.certificate_lifetime is {lifetime}, and the reference product's Coordinator issues for a year;"
+            f" expected {lifetimes.DEFAULT}",
+        )
+    ]
+
+
+def note_unrenewed(subject: Subject, settings: Settings) -> None:
+    """Note that a workload without the mesh sidecar keeps a certificate that ends earlier than usual."""
+    lifetime = settings.certificate_lifetime
+    has_certificate = settings.initializer and (
+        workloads.annotations(subject.obj).get(annotations.SKIP_INITIALIZER) != "true"
+    )
+    is_short = lifetimes.lifetime_hours(lifetime) < lifetimes.lifetime_hours(lifetimes.DEFAULT)
+    if is_short and has_certificate and not settings.components.are_reference:
+        subject.report(
+            catalogue.CERTIFICATE_UNRENEWED,
+            (),
+            f"the certificate ends {lifetime} after the start of the pod, as coordinator.certificate_lifetime says, and no mesh"
+            " sidecar renews it",
+        )
 
 
 def impossible_pulls(settings: Settings) -> list[Finding]:

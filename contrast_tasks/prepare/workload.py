@@ -21,7 +21,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare import declared, encrypted, inject, mesh, support, versions
-from contrast_tasks.prepare.containers import Containers, endorsement_variables
+from contrast_tasks.prepare.containers import Containers, coordinator_variables
 from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import NOT_IN_GUEST, ImageMemory
 from contrast_tasks.records import Record
@@ -85,13 +85,15 @@ def prepare(
     findings.extend(ranges.named(found, obj))
     if workloads.is_coordinator(obj):
         versions.check_coordinator_version(subject, settings)
-        declared.add_variables(obj, endorsement_variables(settings))
+        declared.add_variables(obj, coordinator_variables(settings))
         inject.add_image_store(subject, obj, Containers(settings=settings, memory=memory))
         return Prepared(obj=obj, findings=tuple(findings))
     config = mesh.read(subject, places, settings)
     if config is not None and not settings.service_mesh:
         mesh.report_skipped(subject, places, is_local=settings.is_local)
         config = None
+    if config is None:
+        versions.note_unrenewed(subject, settings)
     support.check_workload(subject, settings)
     encrypted.check(subject, settings, own_settings)
     suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace, settings)
@@ -133,6 +135,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
         *versions.other_versions(settings),
         *versions.impossible_store(settings),
         *versions.impossible_pulls(settings),
+        *versions.impossible_lifetime(settings),
         *support.check_project(indexes, settings, is_confidential),
         *mesh.check_topology(indexes, settings),
         *encrypted.check_claims(indexes, settings),

@@ -20,6 +20,7 @@ from contrast_tasks.declare.shapes import (
     table_of,
 )
 from contrast_tasks.errors import Location
+from contrast_tasks.lifetimes import DEFAULT
 from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Member, Record, member
@@ -33,6 +34,7 @@ from contrast_tasks.settings.values import (
     HANDLER,
     INNER_PATH,
     LABEL,
+    LIFETIME,
     MIRROR,
     PATHS,
     PLATFORM,
@@ -222,10 +224,7 @@ class Settings(Record):
         default=None,
     )
     image_store_size: str = member(
-        QUANTITY,
-        "size of that volume",
-        name="defaults.image_store_size",
-        default="10Gi",
+        QUANTITY, "size of that volume", name="defaults.image_store_size", default="10Gi"
     )
     isolation: str = member(
         one_of("auto", "namespaces", "processes"),
@@ -274,6 +273,12 @@ class Settings(Record):
         "whether Coordinators serve metrics for Prometheus, on port 9102",
         name="coordinator.metrics",
         default=False,
+    )
+    certificate_lifetime: str = member(
+        LIFETIME,
+        "how long the certificates of workloads last; the mesh sidecar renews them, and nobody does in pods without it",
+        name="coordinator.certificate_lifetime",
+        default=DEFAULT,
     )
     workload_owner_keys: tuple[str, ...] = member(
         PATHS,

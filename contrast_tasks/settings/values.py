@@ -5,7 +5,7 @@ Source: docs/internals/graph.md 4.
 
 from typing import Any
 
-from contrast_tasks import sans
+from contrast_tasks import lifetimes, sans
 from contrast_tasks.addresses import is_address, is_proxy
 from contrast_tasks.declare.shapes import TEXT, Leaf, List, text
 from contrast_tasks.platforms import HANDLER_PREFIX, NAMES, why_refused
@@ -77,6 +77,7 @@ LABEL = text(
     "a name of at most 53 lower-case letters, digits and dashes", rf"(?=.{{1,53}}$){_NAME}"
 )
 QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
+LIFETIME = text(f'{lifetimes.WANTED}, such as "24h"', lifetimes.PATTERN)
 STORE_SIZE = text('a quantity such as "10Gi", or "0" for none', rf"0|{MEMORY_PATTERN}")
 # Source: Kubernetes, validation of user and group ids: 0 to 2^31 - 1.
 USER = text(

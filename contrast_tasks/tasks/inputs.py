@@ -304,6 +304,7 @@ def _common(project: Project) -> dict[str, str]:
         "[components] initializer": components.initializer,
         "[components] service_mesh": components.service_mesh,
         "[components] coordinator": components.coordinator,
+        "[coordinator] certificate_lifetime": settings.certificate_lifetime,
         "[endorsements] mirrors": dict(settings.mirrors),
         "[endorsements] proxy": settings.proxy,
         "the namespace of the Coordinator": project.coordinator_namespace,

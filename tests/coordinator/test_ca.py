@@ -10,7 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from coordinator.ca import BadKey, BadName, CertificateAuthority, Extension, general_names
+from coordinator.ca import (
+    LEAF_LIFETIME,
+    BadKey,
+    BadName,
+    CertificateAuthority,
+    Extension,
+    MeshCaEnded,
+    general_names,
+)
 from coordinator.seedengine import SeedEngine
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -30,7 +38,9 @@ class Counting:
         return self.calls.to_bytes(length)
 
 
-def make_ca(now: datetime = NOW, engine: SeedEngine = ENGINE) -> CertificateAuthority:
+def make_ca(
+    now: datetime = NOW, engine: SeedEngine = ENGINE, leaf_lifetime: timedelta = LEAF_LIFETIME
+) -> CertificateAuthority:
     return CertificateAuthority(
         root_key=engine.root_ca_key,
         mesh_key=ec.generate_private_key(ec.SECP384R1()),
@@ -38,16 +48,22 @@ def make_ca(now: datetime = NOW, engine: SeedEngine = ENGINE) -> CertificateAuth
         root_issued_at=NOW,
         now=now,
         random_bytes=Counting(),
+        leaf_lifetime=leaf_lifetime,
     )
 
 
-def issue(ca: CertificateAuthority, *sans: str, extensions: tuple[Extension, ...] = ()) -> bytes:
+def issue(
+    ca: CertificateAuthority,
+    *sans: str,
+    extensions: tuple[Extension, ...] = (),
+    now: datetime = NOW,
+) -> bytes:
     return ca.issue(
         public_key_spki=SPKI,
         sans=sans,
         policy_hash=bytes.fromhex("ab" * 32),
         extensions=extensions,
-        now=NOW,
+        now=now,
     )
 
 
@@ -225,6 +241,55 @@ def test_the_root_certificate_is_the_same_bytes_in_every_generation() -> None:
     assert first.mesh_ca_pem != second.mesh_ca_pem
 
 
+YEAR = timedelta(days=365)
+
+
+def test_a_certificate_lasts_as_long_as_is_set() -> None:
+    leaf = load(issue(make_ca(leaf_lifetime=timedelta(hours=24)), "web"))
+
+    assert leaf.not_valid_after_utc == NOW + timedelta(hours=24)
+    assert leaf.not_valid_before_utc == NOW - timedelta(hours=1)
+
+
+@pytest.mark.parametrize("years", [0, 4, 6, 9, 11, 24])
+def test_no_certificate_outlives_the_one_it_was_issued_by(years: int) -> None:
+    late = NOW + years * YEAR
+    ca = make_ca(now=late)
+    leaf, intermediate = x509.load_pem_x509_certificates(issue(ca, "web", now=late))
+
+    assert intermediate.not_valid_after_utc <= ca.root_ca_not_after
+    assert leaf.not_valid_after_utc <= ca.mesh_ca_not_after <= ca.root_ca_not_after
+    assert leaf.not_valid_after_utc == late + YEAR
+    assert intermediate.not_valid_after_utc - late >= timedelta(days=1825)
+
+
+def test_a_mesh_ca_near_its_end_issues_to_its_end_and_then_no_more() -> None:
+    ca = make_ca()
+
+    last = load(issue(ca, "web", now=NOW + 9.5 * YEAR))
+
+    assert last.not_valid_after_utc == ca.mesh_ca_not_after == NOW + 10 * YEAR
+    with pytest.raises(MeshCaEnded, match="the mesh CA ended on 2036-02-27"):
+        issue(ca, "web", now=NOW + 10 * YEAR)
+
+
+def test_the_root_is_issued_anew_for_its_key_every_five_years() -> None:
+    first, within, after, later = (
+        load(make_ca(now=NOW + years * YEAR).root_ca_pem) for years in (0, 4.9, 5, 9.9)
+    )
+
+    assert first == within
+    assert after == later
+    assert after.public_key() == first.public_key()
+    assert after.subject == first.subject
+    assert after.serial_number != first.serial_number
+    assert after.not_valid_after_utc == NOW + 15 * YEAR
+
+
+def test_a_clock_that_was_put_back_changes_no_root() -> None:
+    assert make_ca(now=NOW - YEAR).root_ca_pem == make_ca().root_ca_pem
+
+
 def test_another_seed_gives_another_root() -> None:
     other = SeedEngine(bytes(64), bytes(32))
 
@@ -241,7 +306,9 @@ def test_a_key_that_is_neither_ec_nor_rsa_is_not_certified() -> None:
         )
 
 
-def openssl_verify(folder: Path, ca: bytes, leaf: bytes, untrusted: bytes = b"") -> str:
+def openssl_verify(
+    folder: Path, ca: bytes, leaf: bytes, untrusted: bytes = b"", purpose: str = "sslserver"
+) -> str:
     at = str(int(NOW.timestamp()))
     (folder / "ca.pem").write_bytes(ca)
     (folder / "leaf.pem").write_bytes(leaf)
@@ -250,18 +317,22 @@ def openssl_verify(folder: Path, ca: bytes, leaf: bytes, untrusted: bytes = b"")
     if untrusted:
         (folder / "untrusted.pem").write_bytes(untrusted)
         command += ["-untrusted", folder / "untrusted.pem"]
-    command += ["-purpose", "sslserver", folder / "leaf.pem"]
+    command += ["-purpose", purpose, folder / "leaf.pem"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "ok" if done.returncode == 0 else done.stderr
 
 
-def test_openssl_verifies_the_leaf_under_mesh_ca_and_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("purpose", ["sslserver", "sslclient"])
+def test_openssl_verifies_the_leaf_under_mesh_ca_and_root(tmp_path: Path, purpose: str) -> None:
     ca = make_ca()
     chain = issue(ca, "web")
 
-    assert openssl_verify(tmp_path, ca.mesh_ca_pem, chain) == "ok"
-    assert openssl_verify(tmp_path, ca.mesh_ca_pem, chain, ca.intermediate_pem) == "ok"
-    assert openssl_verify(tmp_path, ca.root_ca_pem, chain, ca.intermediate_pem) == "ok"
+    for authority, between in (
+        (ca.mesh_ca_pem, b""),
+        (ca.mesh_ca_pem, ca.intermediate_pem),
+        (ca.root_ca_pem, ca.intermediate_pem),
+    ):
+        assert openssl_verify(tmp_path, authority, chain, between, purpose) == "ok"
 
 
 def test_openssl_refuses_an_old_leaf_under_a_new_mesh_ca_but_not_under_the_root(

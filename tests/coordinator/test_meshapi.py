@@ -80,6 +80,15 @@ def test_the_certificate_holds_key_and_names_of_the_policy_entry(
     intermediate.verify_directly_issued_by(x509.load_pem_x509_certificate(response.RootCACert))
 
 
+def test_a_mesh_ca_that_has_ended_issues_nothing_and_says_so(guard: Guard, state: State) -> None:
+    guard.now = lambda: state.ca.mesh_ca_not_after
+
+    with pytest.raises(Refusal, match="the mesh CA ended on 2036-02-27") as caught:
+        call(guard, state)
+
+    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
 @pytest.mark.parametrize(
     ("address", "with_address", "wanted"),
     [

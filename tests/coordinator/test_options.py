@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_the_defaults_are_the_ports_of_the_reference_product() -> None:
     assert not options.force_new
     assert not options.with_metrics
     assert not options.with_address
+    assert options.certificate_lifetime == timedelta(days=365)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,23 @@ def test_the_folder_of_endorsements_is_an_option_too() -> None:
     options = parse_options(["--endorsements", "/given"], {"CONTRAST_ENDORSEMENTS": "/kept"})
 
     assert options.endorsements == Path("/given")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("1h", timedelta(hours=1)), ("24h", timedelta(days=1)), ("999d", timedelta(days=999))],
+)
+def test_the_lifetime_of_certificates_is_hours_or_days(text: str, wanted: timedelta) -> None:
+    by_variable = parse_options([], {"CONTRAST_CERTIFICATE_LIFETIME": text})
+
+    assert by_variable.certificate_lifetime == wanted
+    assert parse_options(["--certificate-lifetime", text], {}).certificate_lifetime == wanted
+
+
+@pytest.mark.parametrize("text", ["0h", "1000d", "30m", "1.5h", "24", "", "1h\n", "²h"])
+def test_another_lifetime_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"--certificate-lifetime: found .*wanted hours or da"):
+        parse_options(["--certificate-lifetime", text], {})
 
 
 @pytest.mark.parametrize("text", ["1313", ":1313", "host", "host:", "host:x", "host:65536", "h:-1"])

@@ -58,6 +58,20 @@ def test_derivation_gives_the_known_answers(
 
 
 @pytest.mark.parametrize(
+    ("seed", "salt", "wanted"),
+    [
+        (SEED_1, SALT_1, "e0f4adb8326ed1bbf99b8291d7a90363113e2ac8ff9d030bcabe5e48b88bf0a6"),
+        (SEED_2, SALT_2, "03c95af2f666f44239a92d2cda3a14c3ad9ad776ef06fd97a8873457b9cff7f4"),
+    ],
+)
+def test_the_key_derivation_gives_the_published_history_seeds(
+    seed: bytes, salt: bytes, wanted: str
+) -> None:
+    # Nothing uses them any more, the reference product's included.
+    assert SeedEngine(seed, salt)._derive(seed, "HISTORY SECRET").hex() == wanted
+
+
+@pytest.mark.parametrize(
     ("secret_id", "wanted"),
     [
         ("workload-1", "87668b2d30e7538b5643e42bcc0f1a7b532833f47fcd1293f779d9f2abf9e708"),

@@ -15,7 +15,7 @@ from contrast_tasks.guest.credentials import BadCredentials, read_held, verify_s
 from contrast_tasks.guest.initializer import obtain
 from contrast_tasks.guest.renewal import LONGEST_S, keep_renewed, renew
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
-from tests.fakes.mesh_pki import NOW, Authority
+from tests.fakes.mesh_pki import NOW, Authority, pem
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 AUTHORITY = Authority()
@@ -111,6 +111,27 @@ def test_a_coordinator_that_is_away_is_asked_again_until_it_answers(files: Secre
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert pod.said[-1] == "certificates were renewed"
     assert "that end at 2027-01-02 03:04 UTC were not renewed: nobody answers" in pod.said[0]
+
+
+def test_a_certificate_of_an_hour_is_renewed_in_time_by_a_coordinator_that_was_away(
+    files: SecretFiles,
+) -> None:
+    hour = timedelta(hours=1)
+    short = AUTHORITY.leaf(KEY.public_key(), ends=NOW + hour)
+    files.cert_chain.write_bytes(pem(short, AUTHORITY.intermediate))
+    pod = Pod(files, until=hour)
+
+    def answer(now: datetime) -> MeshCert:
+        if now - NOW < 0.85 * hour:
+            raise CoordinatorUnreachable("nobody answers")
+        return replace(AUTHORITY, now=now).issue(KEY.public_key())
+
+    pod.run(answer)
+
+    minutes = [round(asked.total_seconds() / 60, 1) for asked in pod.asked_at]
+    assert minutes[:4] == [18.0, 19.0, 21.0, 25.0]
+    assert 51 <= minutes[-1] < 55
+    assert pod.said[-1] == "certificates were renewed"
 
 
 def test_an_answer_that_goes_back_changes_no_file(files: SecretFiles, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.prepare.memory import ImageMemory
-from contrast_tasks.prepare.versions import impossible_pulls
+from contrast_tasks.prepare.versions import impossible_lifetime, impossible_pulls
 from contrast_tasks.prepare.workload import Prepared, prepare
 from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.load import load_settings
@@ -362,6 +362,38 @@ def test_a_mesh_that_the_settings_leave_out_is_told() -> None:
     (container,) = spec_of(result)["initContainers"]
     assert [variable["name"] for variable in container["env"]] == ["COORDINATOR_HOST"]
     assert result.mesh is None
+
+
+SHORT = SETTINGS.replace(certificate_lifetime="24h")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "settings", "rules"),
+    [
+        pytest.param("{}", SHORT, ["certificate-unrenewed"], id="no sidecar"),
+        pytest.param(
+            f'{{{PREFIX}servicemesh-ingress: ""}}', SHORT, [], id="renewed by the sidecar"
+        ),
+        pytest.param(f'{{{PREFIX}skip-initializer: "true"}}', SHORT, [], id="no certificate"),
+        pytest.param("{}", SHORT.replace(certificate_lifetime="999d"), [], id="longer"),
+        pytest.param("{}", SETTINGS, [], id="as usual"),
+    ],
+)
+def test_a_certificate_that_ends_early_and_is_not_renewed_is_noted(
+    annotations: str, settings: Settings, rules: list[str]
+) -> None:
+    result = prepared(annotations, settings=settings)
+
+    assert [each.rule for each in result.findings] == rules
+    assert {each.severity for each in result.findings} <= {Severity.NOTE}
+
+
+def test_a_lifetime_that_the_coordinator_would_not_honour_is_an_error() -> None:
+    (found,) = impossible_lifetime(THEIRS.replace(certificate_lifetime="24h"))
+
+    assert (found.rule, found.severity) == ("lifetime-without-effect", Severity.ERROR)
+    assert impossible_lifetime(THEIRS) == []
+    assert impossible_lifetime(SHORT) == []
 
 
 def test_a_decrypted_volume_that_would_never_appear_in_the_container_is_told() -> None:

@@ -484,6 +484,14 @@ def test_without_mirrors_nothing_is_told() -> None:
     assert "env" not in spec_of(prepared(COORDINATOR, project()))["containers"][0]
 
 
+def test_the_lifetime_of_certificates_reaches_the_coordinator() -> None:
+    short = project().replace(components=ComponentSettings(), certificate_lifetime="24h")
+
+    env = spec_of(prepared(COORDINATOR, short))["containers"][0]["env"]
+
+    assert env == [{"name": "CONTRAST_CERTIFICATE_LIFETIME", "value": "24h"}]
+
+
 def test_id_blocks_of_an_earlier_run_are_removed() -> None:
     prefix = "io.katacontainers.config.hypervisor.snp_"
     text = WEB.replace(

@@ -1,14 +1,19 @@
 """A command's output: data on stdout, messages on stderr, in the form that the user chose."""
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TextIO
 
 from contrast_tasks.cli.streams import put
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.model import Report, Step
+
+if TYPE_CHECKING:
+    from contrast_tasks.cli.progress import Bar
+    from contrast_tasks.progress import Progress
 
 # Each form with the module that renders a report; text is shown immediately instead.
 FORMS = {
@@ -44,8 +49,9 @@ class Console:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         self._shown: set[Finding] = set()
-        environ = os.environ if environ is None else environ
-        self.colour = wants_colour(colour, environ, self._stderr)
+        self._bar: Bar | None = None
+        self._environ = os.environ if environ is None else environ
+        self.colour = wants_colour(colour, self._environ, self._stderr)
 
     @property
     def is_text(self) -> bool:
@@ -55,12 +61,43 @@ class Console:
     def say(self, line: str) -> None:
         """Write a message for people to stderr, unless --quiet."""
         if self.is_text and not self.quiet:
-            put(self._stderr, f"{line}\n")
+            self._put(self._stderr, f"{line}\n")
 
     def data(self, text: str) -> None:
         """Write the command's result for people to stdout; the other forms have it in the document."""
         if self.is_text:
-            put(self._stdout, text)
+            self._put(self._stdout, text)
+
+    def _put(self, stream: TextIO, text: str) -> None:
+        """Write what is for people, on a terminal above a bar that shows progress."""
+        if self._bar is None or not stream.isatty() or not self._bar.write(text):
+            put(stream, text)
+
+    @contextlib.contextmanager
+    def progress(self, verb: str, total: int, unit: str) -> "Iterator[Progress]":
+        """Show how far a work is while the context lasts, to people and if it takes longer than a second.
+
+        verb: what is being done, as "resolving"; total: of how many; unit: what one of them is, as "image".
+        """
+        if not self.is_text or self.quiet or not total:
+            from contrast_tasks.progress import unseen
+
+            with unseen(verb, total, unit) as progress:
+                yield progress
+            return
+        from contrast_tasks.cli.progress import Bar, PlainLines, Work, has_bars
+
+        work = Work(verb, total, unit)
+        if not has_bars(self._stderr, self._environ.get("TERM", "")):
+            PlainLines(work, self.say)
+            yield work
+            return
+        shown = self._bar = Bar(work, self._stderr)
+        try:
+            yield work
+        finally:
+            self._bar = None
+            shown.close()
 
     def _bytes(self, content: bytes) -> None:
         put(self._stdout, content.decode())
@@ -75,7 +112,7 @@ class Console:
             is_wanted = not self.quiet or finding.severity is Severity.ERROR
             if is_wanted and finding not in self._shown:
                 self._shown.add(finding)
-                put(self._stderr, f"{finding_line(finding, colour=self.colour)}\n")
+                self._put(self._stderr, f"{finding_line(finding, colour=self.colour)}\n")
 
     def begin(self, command: str) -> None:
         """Begin the event stream."""

@@ -24,12 +24,14 @@ from contrast_tasks.settings.model import FILE_NAME
 from contrast_tasks.tasks.outcome import lacking, read_outcome
 
 if TYPE_CHECKING:
+    from contrast_tasks.progress import Progress
     from contrast_tasks.tasks.workspace import Workspace
 
 EXAMPLE = "generate --reference-values k3s-qemu-snp deployment/"
 # For fewer workloads a second process costs more than it saves.
 _PARALLEL_FROM = 24
 _PROCESSES_AT_MOST = 8
+_WORKLOAD = "workload:"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -166,20 +168,33 @@ def _leaves_paths(context: Context, flags: dict[str, Any]) -> bool:
     return not (settings.in_place or settings.combined or (context.root / FILE_NAME).is_file())
 
 
+def _key(task: str) -> str:
+    """Return the key of the workload that a task is about, as `Deployment/web`."""
+    return task.rpartition("#")[2]
+
+
 class _Lines:
     """Shows people what changed, stage by stage, and writes each finished task to the event stream.
 
     doit runs tasks in no fixed order, so the lines of a stage are collected and sorted.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, progress: "Progress") -> None:
         self._console = context.console
+        self._progress = progress
         self._told = 0
         self._policies: list[str] = []
         self._files: list[str] = []
 
     def started(self, name: str) -> None:
-        """Show nothing; a task is shown when it has finished."""
+        """Count a workload; a task is shown when it has finished."""
+        if name.startswith(_WORKLOAD):
+            self._progress.begin(_key(name))
+
+    def skipped(self, name: str) -> None:
+        """Count a workload."""
+        if name.startswith(_WORKLOAD):
+            self._progress.end(_key(name))
 
     def finished(self, step: Step, values: dict[str, Any]) -> None:
         """Collect the lines of a task; if it ends a stage, show the stage's lines."""
@@ -190,8 +205,9 @@ class _Lines:
             self._tell_all(self._policies)
         if step.name == "manifest" and is_done:
             self._tell_all(self._files)
-        if step.name.startswith("workload:"):
-            key = step.name.rpartition("#")[2]
+        if step.name.startswith(_WORKLOAD):
+            key = _key(step.name)
+            self._progress.end(key)
             policy = values.get("policy_sha256") or "none"
             self._policies.extend(f"{key}: policy {policy}" for _ in step.wrote)
         elif step.name.startswith("output:"):
@@ -234,14 +250,17 @@ def generate(
     started = time.perf_counter()
     workspace = context.workspace(**flags)
     project, tasks = workspace.project, load_tasks(workspace)
-    lines = _Lines(context)
-    run = run_tasks(
-        tasks,
-        ["generate"],
-        listener=lines,
-        processes=_processes(tasks) if processes is None else lambda _: processes,
-        always=always,
-    )
+    with context.console.progress(
+        "generating", len(project.index.workloads), "workload"
+    ) as progress:
+        lines = _Lines(context, progress)
+        run = run_tasks(
+            tasks,
+            ["generate"],
+            listener=lines,
+            processes=_processes(tasks) if processes is None else lambda _: processes,
+            always=always,
+        )
     lines.close()
     if project.paths.in_place and not run.reporter.errors:
         _settle(context, workspace, flags)
@@ -326,7 +345,7 @@ def _processes(tasks: Iterable[Any]) -> Callable[[Any], int]:
 
 def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float) -> str:
     ran = [step for step in steps if step.status in ("changed", "unchanged")]
-    derived = sum(step.name.startswith("workload:") for step in ran)
+    derived = sum(step.name.startswith(_WORKLOAD) for step in ran)
     wrote = sum(len(step.wrote_outside_state) for step in ran)
     middle = f", {note}" if note else ""
     return (

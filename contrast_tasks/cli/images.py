@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             mirror=settings.debian_mirror,
             offline=arguments.offline,
             say=context.console.say,
+            watch=context.console.progress,
         ) as downloads,
         Pusher(find_credential=find) as pusher,
     ):
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             # Source: docs/internals/aks.md 2.
             in_gzip=bool(settings.platform) and platform(settings.platform).attaches_layers,
             say=context.console.say,
+            watch=context.console.progress,
         )
     result = {
         "images": [each._asdict() for each in built],

@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         offline=arguments.offline,
         update=arguments.update,
         kept=workspace.shared,
+        watch=context.console.progress,
     )
     for verb in ("added", "updated", "dropped"):
         for reference in result[verb]:

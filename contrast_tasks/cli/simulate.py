@@ -45,20 +45,22 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     }
     failures: list[Failure] = []
     result: dict[str, Any] = {}
-    for key, found in _simulated(workspace, works, arguments.containerd):
-        allowed, denied = found.number_of("allowed"), found.number_of("denied")
-        context.console.data(f"{key}: {allowed} of {allowed + denied} requests allowed\n")
-        for line in _lines(found, is_whole=arguments.requests):
-            context.console.data(f"{line}\n")
-        shown = [each for each in found.decisions if arguments.requests or _is_denied(each)]
-        result[key] = {
-            "requests": allowed + denied,
-            "denied": denied,
-            "hidden": found.number_of("hidden"),
-            "decisions": shown,
-            "refused": list(found.refused),
-        }
-        failures += _failures(key, found)
+    with context.console.progress("simulating", len(works), "workload") as progress:
+        for key, found in _simulated(workspace, works, arguments.containerd):
+            progress.end(key)
+            allowed, denied = found.number_of("allowed"), found.number_of("denied")
+            context.console.data(f"{key}: {allowed} of {allowed + denied} requests allowed\n")
+            for line in _lines(found, is_whole=arguments.requests):
+                context.console.data(f"{line}\n")
+            shown = [each for each in found.decisions if arguments.requests or _is_denied(each)]
+            result[key] = {
+                "requests": allowed + denied,
+                "denied": denied,
+                "hidden": found.number_of("hidden"),
+                "decisions": shown,
+                "refused": list(found.refused),
+            }
+            failures += _failures(key, found)
     return Report(
         command="simulate",
         exit_code=MismatchError.exit_code if failures else 0,

@@ -59,6 +59,9 @@ class _Lines:
     def started(self, name: str) -> None:
         """Show nothing, because these tasks have output of their own."""
 
+    def skipped(self, name: str) -> None:
+        """Show nothing."""
+
     def finished(self, step: Step, values: dict[str, Any]) -> None:
         """Show what the task wrote, and keep its result."""
         self.result.update(values.get("result") or {})

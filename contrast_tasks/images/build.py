@@ -12,6 +12,7 @@ from contrast_tasks.images.pack import write_layout
 from contrast_tasks.images.push import Pusher
 from contrast_tasks.images.whole import Assembly, Plan, WholeImage, component_plans, project_plans
 from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.progress import Watch
 from contrast_tasks.settings.components import COMPONENT_IMAGES
 from contrast_tasks.settings.model import Settings
 
@@ -74,16 +75,22 @@ def build(
     pusher: Pusher | None,
     in_gzip: bool,
     say: Say,
+    watch: Watch,
 ) -> tuple[Built, ...]:
     """Make the images and write them to a layout, to a registry or both; sboms: folder for bills of materials.
 
-    in_gzip: as in `pack_image`.
+    in_gzip: as in `pack_image`. watch: shows the progress.
 
     Raises ImageError; what was pushed before stays, and a second run sends only what is missing.
     """
     assembly = Assembly(downloads, in_gzip=in_gzip)
     assembly.fetch(each.plan for each in wanted)
-    made = [(each, assembly.make(each.plan, each.reference)) for each in wanted]
+    made = []
+    with watch("making", len(wanted), "image") as progress:
+        for each in wanted:
+            progress.begin(each.name)
+            made.append((each, assembly.make(each.plan, each.reference)))
+            progress.end(each.name)
     if layout is not None:
         write_layout(layout, [image.packed for _, image in made])
     built = []

@@ -17,6 +17,7 @@ from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_loc
 from contrast_tasks.images.resolve import ImageSource, ResolvedImage
 from contrast_tasks.platforms import platform
 from contrast_tasks.pods.references import ImageReference, parse_reference
+from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
 from contrast_tasks.settings.model import Settings
 
@@ -103,29 +104,33 @@ def run_lock(
     leaves_new: bool = False,
     registry: OpenRegistry = open_registry,
     kept: "Kept | None" = None,
+    watch: Watch = unseen,
 ) -> dict[str, Any]:
     """Resolve `references`, all that are in use, and write the lock file if it changes.
 
     Entries of other references are dropped. offline: ask no registry, what only one can tell is an error;
     update: ask registries again for references that are locked; leaves_new: leave out what was not locked before and cannot be
     resolved. The registry is opened only when it is needed.
-    kept: has root hashes of layers that were read before.
+    kept: has root hashes of layers that were read before. watch: shows the progress.
     Returns `changed` and the references `added`, `updated`, `kept` and `dropped`, each sorted.
     Raises ImageError for everything that cannot be resolved, all of it in one message; nothing is written then.
     """
     before = read_lock(settings)
     images: list[LockedImage] = []
     problems: list[ImageError] = []
-    with ExitStack() as stack:
+    wanted = sorted(set(references))
+    with ExitStack() as stack, watch("resolving", len(wanted), "image") as progress:
         resolver = _Resolver(settings, stack, None if offline else registry)
         roots = _roots(settings, before, kept)
-        for reference in sorted(set(references)):
+        for reference in wanted:
+            progress.begin(reference)
             try:
                 image = resolver.resolve(reference, before.images.get(reference), update=update)
                 images.append(resolver.with_roots(image, roots) if roots else image)
             except ImageError as err:
                 if not leaves_new or reference in before.images:
                     problems.append(err)
+            progress.end(reference)
     _raise_all(problems)
     after = Lock(images)
     changed = write_atomic(settings.root / settings.lock, render_lock(after))

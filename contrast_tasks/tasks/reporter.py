@@ -41,6 +41,9 @@ class Listener(Protocol):
     def finished(self, step: Step, values: dict[str, Any]) -> None:
         """Receive the end of a task, with the result of its action."""
 
+    def skipped(self, name: str) -> None:
+        """Receive the name of a task that is up to date."""
+
 
 class Reporter:
     """Collects the run; `steps`, `errors` and `findings` are complete after `complete_run`.
@@ -129,6 +132,8 @@ class Reporter:
         # Asking for task.actions would build them all, which a no-op can do without.
         if task._actions:  # noqa: SLF001  # doit's own lazy attribute
             self.steps.append(Step(name=task.name, status="up-to-date"))
+            if self._listener is not None:
+                self._listener.skipped(task.name)
 
     def skip_ignore(self, task: Any) -> None:
         """Record a task the user told doit to ignore."""

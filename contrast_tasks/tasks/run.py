@@ -94,3 +94,6 @@ class _Silent:
 
     def finished(self, step: Any, values: dict[str, Any]) -> None:
         del step, values
+
+    def skipped(self, name: str) -> None:
+        del name

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import replace_file, sha256_hex
 from contrast_tasks.images.base.pins import DebianPackage, Pins, Wheel
+from contrast_tasks.progress import Progress, Watch, unseen
 from contrast_tasks.web.answers import OK, REDIRECTS, Answer, CannotAsk, NoAnswer
 from contrast_tasks.web.client import Bound, HttpClient, named_authorities
 
@@ -42,15 +43,17 @@ class Downloads:
         mirror: str = MIRROR,
         offline: bool = False,
         say: Say = lambda _: None,
+        watch: Watch = unseen,
     ) -> None:
         """Prepare downloads into `folder`; mirror: address with `{archive}` where the archive's name stands.
 
-        say: is told what is downloaded. Raises ImageError for a mirror that is no address.
+        say: is told what is downloaded; watch: shows the progress. Raises ImageError for a mirror that is no address.
         """
         self._folder = folder
         self._mirror = mirror if _ARCHIVE in mirror else f"{mirror.rstrip('/')}/{_ARCHIVE}"
         self._offline = offline
         self._say = say
+        self._watch = watch
         named = named_authorities(os.environ)
         self._client = HttpClient(authorities=(named,) if named else ())
         self.bytes_fetched = 0
@@ -80,10 +83,13 @@ class Downloads:
         if every:
             size = sum(each.size_bytes for each in every)
             self._say(f"downloading {len(every)} packages, {size >> 20} MiB")
-        for package in missing:
-            self._download(package, pins)
-        if missing_wheels:
-            self._download_wheels(missing_wheels, pins)
+        with self._watch("downloading", len(every), "package") as progress:
+            for package in missing:
+                progress.begin(package.name)
+                self._download(package, pins)
+                progress.end(package.name, package.size_bytes)
+            if missing_wheels:
+                self._download_wheels(missing_wheels, pins, progress)
 
     def read(self, package: Package) -> bytes:
         """Return a file that `fetch` has brought; raises ImageError if it is gone."""
@@ -158,7 +164,7 @@ class Downloads:
             url = urljoin(url, target)
         raise ImageError(f"{subject}: more than {_MAX_REDIRECTS} redirects")
 
-    def _download_wheels(self, wheels: Sequence[Wheel], pins: Pins) -> None:
+    def _download_wheels(self, wheels: Sequence[Wheel], pins: Pins, progress: Progress) -> None:
         with tempfile.TemporaryDirectory() as folder:
             wanted = Path(folder, "requirements.txt")
             wanted.write_text("".join(map(_requirement, wheels)), encoding="utf-8")
@@ -181,6 +187,7 @@ class Downloads:
                         f"pip took another file of {wheel.name} {wheel.version} than {wheel.file}"
                     ) from err
                 self._keep(wheel, content, "the index")
+                progress.end(wheel.name, wheel.size_bytes)
 
 
 def pip_arguments(wanted: Path, into: Path, wheels: Iterable[Wheel], python: str) -> list[str]:

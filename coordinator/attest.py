@@ -14,6 +14,7 @@ from http import HTTPStatus
 from contrast_tasks import __version__
 from contrast_tasks.api import attest
 from contrast_tasks.api.errors import REASON_ARGUMENT, REASON_INTERNAL
+from contrast_tasks.api.limits import MAX_HISTORY_BYTES
 from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
@@ -21,6 +22,7 @@ from coordinator.history import HistoryCorrupt
 from coordinator.listener import Answer, Request
 from coordinator.refusal import refusal_from
 from coordinator.state import Guard, InRecovery, NoManifest, State
+from coordinator.store.base import StoreError
 
 _log = logging.getLogger("coordinator.attest")
 
@@ -80,6 +82,8 @@ class Attestation:
                 if not state.documents.is_whole:
                     # The answer has no member for gaps; the user API has.
                     raise HistoryCorrupt("the history has a gap")
+                if state.documents.size > MAX_HISTORY_BYTES:
+                    raise StoreError("the history is too large for an answer over http")
                 rest = attest.render_state(
                     state.documents.manifests,
                     state.documents.policies.values(),

@@ -1,41 +1,47 @@
 """The documents of a history in memory: what GetManifests returns, read from the store once and not for each caller.
 
-An old object may have been removed or changed in the store. The history then has a gap, which is told to every caller, and
-goes on: the manifest in force does not need what came before it.
+They stay packed, as most of their bytes are the same. An old object may have been removed or changed in the store. The history
+then has a gap, which is told to every caller, and goes on: the manifest in force does not need what came before it.
 """
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
-from coordinator.history import Folder, History, HistoryCorrupt, Transition
+from contrast_tasks.api.packs import MAX_RAW_BYTES, DocumentTooLarge, Pack, pack_documents
+from contrast_tasks.manifest.hashes import NO_TRANSITION
+from coordinator.history import Folder, History, HistoryCorrupt, Transition, sha256
 
 _log = logging.getLogger("coordinator.documents")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One manifest that was in force. transition: its hash (32 bytes); manifest: the bytes, None if they are lost."""
+    """One manifest that was in force. transition: its hash (32 bytes); is_lost: the manifest cannot be read."""
 
     transition: bytes
     manifest_hash: bytes
-    manifest: bytes | None
+    is_lost: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Documents:
-    """All manifests, oldest first, and the policies that they name, by hash in hex and sorted, as far as they can be read.
+    """All manifests, oldest first, and the policies that they name, as far as they can be read, in packs.
 
     before: the transition that precedes the oldest, zeros if there is none; anything else means that what came before is lost.
-    lost_policies: sorted hashes of those that a manifest names and that cannot be read.
+    policy_names: hashes of policies in hex. lost_policies: sorted hashes of those that a manifest names and that cannot be read.
+    places: the pack of each document by its hash.
     """
 
     before: bytes = NO_TRANSITION
     generations: tuple[Generation, ...] = ()
-    policies: Mapping[str, bytes] = field(default_factory=dict)
+    packs: tuple[Pack, ...] = ()
+    policy_names: frozenset[str] = frozenset()
     lost_policies: tuple[str, ...] = ()
+    places: Mapping[str, Pack] = field(default_factory=dict, compare=False)
 
     @property
     def transitions(self) -> list[bytes]:
@@ -45,34 +51,67 @@ class Documents:
     @property
     def manifests(self) -> list[bytes]:
         """Return the manifests, oldest first, without those that are lost."""
-        return [each.manifest for each in self.generations if each.manifest is not None]
+        names = [each.manifest_hash.hex() for each in self.generations if not each.is_lost]
+        found = self.contents(set(names))
+        return [found[name] for name in names]
+
+    @property
+    def policies(self) -> Mapping[str, bytes]:
+        """Return the policies by hash, sorted."""
+        return dict(sorted(self.contents(self.policy_names).items()))
 
     @property
     def is_whole(self) -> bool:
         """Return whether nothing is lost."""
-        is_complete = len(self.manifests) == len(self.generations)
-        return self.before == NO_TRANSITION and is_complete and not self.lost_policies
+        are_all_there = not any(each.is_lost for each in self.generations)
+        return self.before == NO_TRANSITION and are_all_there and not self.lost_policies
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Return the bytes of all documents."""
-        return sum(map(len, (*self.manifests, *self.policies.values())))
+        """Return the bytes of all documents as GetManifests returns them."""
+        names = [each.manifest_hash.hex() for each in self.generations if not each.is_lost]
+        return sum(self.places[name].sizes[name] for name in (*names, *self.policy_names))
+
+    @cached_property
+    def packed_size(self) -> int:
+        """Return the bytes of all packs."""
+        return sum(len(pack.content) for pack in self.packs)
+
+    def contents(self, names: Collection[str]) -> dict[str, bytes]:
+        """Return the documents with these hashes (hex) that are there; each pack is unpacked once."""
+        return {
+            name: content
+            for pack in self.packs_with(names)
+            for name, content in pack.documents(names)
+            if self.places[name] is pack
+        }
+
+    def packs_with(self, names: Iterable[str]) -> list[Pack]:
+        """Return the packs that hold the documents with these hashes (hex)."""
+        packs = {pack.digest: pack for name in names if (pack := self.places.get(name))}
+        return list(packs.values())
+
+    def packs_of_new(self, documents: Iterable[bytes]) -> list[Pack]:
+        """Return packs with those documents that are not here yet. Raises DocumentTooLarge."""
+        return pack_documents(each for each in documents if sha256(each).hex() not in self.places)
 
     def followed_by(
-        self, transition: Transition, manifest: bytes, policies: Iterable[bytes]
+        self,
+        transition: Transition,
+        manifest: bytes,
+        policy_names: Iterable[str],
+        packs: Sequence[Pack],
     ) -> "Documents":
-        """Return the documents after one more manifest."""
-        newest = Generation(
-            transition=transition.digest,
-            manifest_hash=transition.manifest_hash,
-            manifest=manifest,
-        )
-        more = {policy_hash_hex(each): each for each in policies}
-        return Documents(
+        """Return the documents after one more manifest. packs: with what is not here yet."""
+        return _collected(
             before=self.before,
-            generations=(*self.generations, newest),
-            policies=dict(sorted({**self.policies, **more}.items())),
-            lost_policies=tuple(name for name in self.lost_policies if name not in more),
+            steps=[
+                *((each.transition, each.manifest_hash) for each in self.generations),
+                (transition.digest, transition.manifest_hash),
+            ],
+            packs=[*self.packs, *packs],
+            manifests=[manifest],
+            named=self.policy_names.union(self.lost_policies, policy_names),
         )
 
 
@@ -89,40 +128,94 @@ def read_documents(history: History, head: bytes) -> Documents:
         if not chain:
             raise
         _log.error("The history has a gap: %s", err)
-    generations = [
-        Generation(
-            transition=digest,
-            manifest_hash=step.manifest_hash,
-            manifest=_read(history, "manifests", step.manifest_hash, is_needed=digest == head),
-        )
-        for digest, step in reversed(chain)
-    ]
-    named = sorted(_named(generations))
-    policies = {
-        name: content
-        for name in named
-        if (content := _read(history, "policies", bytes.fromhex(name))) is not None
-    }
-    return Documents(
-        before=chain[-1][1].previous,
-        generations=tuple(generations),
-        policies=policies,
-        lost_policies=tuple(name for name in named if name not in policies),
+    chain.reverse()
+    packs = [pack for name in history.pack_names() if (pack := _read_pack(history, name))]
+    places = _places(packs)
+    manifests: dict[str, bytes] = {}
+    named: set[str] = set()
+    for digest in {step.manifest_hash: None for _, step in chain}:
+        name = digest.hex()
+        if name in places:
+            content = dict(places[name].documents({name}))[name]
+        else:
+            is_needed = digest == chain[-1][1].manifest_hash
+            read = _read(history, "manifests", name, is_needed=is_needed)
+            if read is None:
+                continue
+            content = manifests[name] = read
+        named.update(json.loads(content)["Policies"])
+    # Of stores that earlier versions wrote.
+    loose = (_read(history, "policies", name) for name in sorted(named - places.keys()))
+    policies = [content for content in loose if content is not None]
+    return _collected(
+        before=chain[0][1].previous,
+        steps=[(digest, step.manifest_hash) for digest, step in chain],
+        packs=[*packs, *_loose_packs(policies)],
+        manifests=manifests.values(),
+        named=named,
     )
 
 
-def _read(
-    history: History, folder: Folder, digest: bytes, *, is_needed: bool = False
-) -> bytes | None:
+def _collected(
+    *,
+    before: bytes,
+    steps: Sequence[tuple[bytes, bytes]],
+    packs: Sequence[Pack],
+    manifests: Iterable[bytes],
+    named: AbstractSet[str],
+) -> Documents:
+    """Return the documents of a chain. steps: of each its hash and its manifest's; manifests: some that may be in no pack."""
+    places = _places(packs)
+    # Each by itself, so that a restart finds the same packs as the updates before it.
+    for content in manifests:
+        if sha256(content).hex() not in places:
+            places |= _places(pack_documents([content], MAX_RAW_BYTES))
+    wanted = named | {manifest.hex() for _, manifest in steps}
+    kept = {places[name].digest: places[name] for name in wanted & places.keys()}
+    return Documents(
+        before=before,
+        generations=tuple(
+            Generation(
+                transition=transition,
+                manifest_hash=manifest,
+                is_lost=manifest.hex() not in places,
+            )
+            for transition, manifest in steps
+        ),
+        packs=tuple(kept[digest] for digest in sorted(kept)),
+        policy_names=frozenset(named & places.keys()),
+        lost_policies=tuple(sorted(named - places.keys())),
+        places={name: places[name] for name in wanted & places.keys()},
+    )
+
+
+def _loose_packs(policies: Sequence[bytes]) -> list[Pack]:
     try:
-        return history.content(folder, digest)
+        return pack_documents(policies)
+    except DocumentTooLarge:
+        # They fitted into an object of their own, and stay there.
+        return pack_documents(policies, MAX_RAW_BYTES)
+
+
+def _places(packs: Iterable[Pack]) -> dict[str, Pack]:
+    """Return the pack of each document; of several the one with the least digest."""
+    by_digest = sorted(packs, key=lambda pack: pack.digest, reverse=True)
+    return {name: pack for pack in by_digest for name in pack.sizes}
+
+
+def _read_pack(history: History, name: str) -> Pack | None:
+    try:
+        return history.pack(name)
+    except HistoryCorrupt as err:
+        _log.error("The history has a gap: %s", err)
+        return None
+
+
+def _read(history: History, folder: Folder, name: str, *, is_needed: bool = False) -> bytes | None:
+    try:
+        return history.content(folder, bytes.fromhex(name))
     except HistoryCorrupt as err:
         if is_needed:
             raise
         _log.error("The history has a gap: %s", err)
         return None
-
-
-def _named(generations: Iterable[Generation]) -> set[str]:
-    manifests = (each.manifest for each in generations if each.manifest is not None)
-    return {name for content in manifests for name in json.loads(content)["Policies"]}

@@ -1,7 +1,8 @@
 """The history of manifests: content-addressed documents, a chain of transitions, one signed head.
 
-    manifests/<sha256>    manifest bytes
-    policies/<sha256>     policy bytes
+    manifests/<sha256>    manifest bytes, if they fit into one object
+    packs/<sha256>        not of the reference product: policies, and manifests that do not fit
+    policies/<sha256>     policy bytes, which earlier versions wrote
     transitions/<sha256>  manifest hash (32) and previous transition hash (32, zeros for the first)
     transitions/latest    newest transition hash (32) and the Coordinator's signature over it
     metadata/<sha256>     not of the reference product: when the first transition was made, signed
@@ -22,6 +23,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from contrast_tasks.api.limits import MAX_OBJECT_BYTES
+from contrast_tasks.api.packs import BadPack, Pack, pack_documents, read_pack
 from contrast_tasks.errors import Location
 from contrast_tasks.manifest.hashes import NO_TRANSITION, transition_digest
 from coordinator.store.base import NotFound, Store, StoreError
@@ -30,6 +33,7 @@ Folder = Literal["manifests", "policies"]
 
 HASH_BYTES = 32
 LATEST_KEY = "transitions/latest"
+_PACKS = "packs"
 _UNFINISHED_KEY = "metadata/unfinished"
 
 # A cycle would need a collision; the bound turns one into an error instead of a loop.
@@ -103,6 +107,44 @@ class History:
     def put(self, folder: Folder, contents: Iterable[bytes]) -> None:
         """Store manifests or policies, each under its hash."""
         self.store.set_all({f"{folder}/{sha256(content).hex()}": content for content in contents})
+
+    def put_packs(self, packs: Iterable[Pack]) -> None:
+        """Store packs, each under its hash, but for those of documents that have objects of their own."""
+        self.store.set_all(
+            {
+                f"{_PACKS}/{pack.digest.hex()}": pack.content
+                for pack in packs
+                if len(pack.content) <= MAX_OBJECT_BYTES
+            }
+        )
+
+    def pack_names(self) -> list[str]:
+        """Return the hashes (hex) of all packs, sorted."""
+        return [name for name in self.store.names(_PACKS) if _HASH.fullmatch(name)]
+
+    def pack(self, name: str) -> Pack:
+        """Return the pack with this SHA-256 (hex)."""
+        key = f"{_PACKS}/{name}"
+        try:
+            return read_pack(self._content(key, bytes.fromhex(name)))
+        except BadPack as err:
+            raise self._corrupt(key, str(err)) from err
+
+    def manifest(self, digest: bytes) -> bytes:
+        """Return the manifest with this SHA-256, which has an object of its own or is in a pack."""
+        try:
+            return self.content("manifests", digest)
+        except HistoryCorrupt:
+            if (found := self._packed(digest.hex())) is not None:
+                return found
+            raise
+
+    def put_manifest(self, content: bytes) -> None:
+        """Store a manifest, in packs if it does not fit into one object."""
+        if len(content) <= MAX_OBJECT_BYTES:
+            self.put("manifests", [content])
+        else:
+            self.put_packs(pack_documents([content]))
 
     def transition(self, digest: bytes) -> Transition:
         """Return the transition with this hash."""
@@ -198,6 +240,17 @@ class History:
             seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
             if is_signed(key, signature, sha256(_TIME_LABEL + bytes.fromhex(name) + seconds)):
                 return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
+        return None
+
+    def _packed(self, name: str) -> bytes | None:
+        for each in self.pack_names():
+            try:
+                pack = self.pack(each)
+            except HistoryCorrupt:
+                # Whether anything is lost with it is found out when the documents are read.
+                continue
+            if name in pack.sizes:
+                return dict(pack.documents({name}))[name]
         return None
 
     def _content(self, key: str, digest: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from contrast_tasks.api.errors import (
+    REASON_ARGUMENT,
     REASON_CONFLICT,
     REASON_DAMAGED,
     REASON_INCONSISTENT,
@@ -15,6 +16,7 @@ from contrast_tasks.api.errors import (
     Details,
     render_details,
 )
+from contrast_tasks.api.packs import DocumentTooLarge
 from contrast_tasks.errors import ContrastError
 from coordinator.history import HistoryCorrupt
 from coordinator.state import (
@@ -58,6 +60,7 @@ _TOLD: tuple[tuple[type[ContrastError], tuple[str, str]], ...] = (
     (RolledBack, (REASON_ROLLED_BACK, "")),
     (ConcurrentUpdate, _CONCURRENT),
     (StoreConflict, _CONCURRENT),
+    (DocumentTooLarge, (REASON_ARGUMENT, "")),
     (HistoryCorrupt, (REASON_DAMAGED, "")),
     (StoreError, (REASON_STORE, "the coordinator's store cannot be read or written")),
     (ContrastError, (REASON_INTERNAL, "internal error")),

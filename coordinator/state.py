@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contrast_tasks.api.packs import Pack
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash
 from coordinator.audit import AuditLog
@@ -238,17 +239,25 @@ class Guard:
         engine: SeedEngine,
         manifest: "Manifest",
         manifest_bytes: bytes,
-        policies: Sequence[bytes],
+        policies: Sequence[bytes] = (),
+        packs: Sequence[Pack] = (),
     ) -> State:
         """Put a manifest in force that the caller has validated, and return the new state.
 
-        old: the state that the caller checked against, None for the first set. policies: the documents that the manifest
-        names. Raises ConcurrentUpdate or StoreConflict if `old` is no longer in force, StoreError if writing fails; the
-        state is then unchanged.
+        old: the state that the caller checked against, None for the first set. policies, packs: with the documents that the
+        manifest names and `old` does not have. Raises ConcurrentUpdate or StoreConflict if `old` is no longer in force,
+        StoreError if writing fails, DocumentTooLarge; the state is then unchanged.
         """
         now = self.now()
         previous = NO_TRANSITION if old is None else old.latest.transition_hash
         transition = Transition(manifest_hash=manifest_hash(manifest_bytes), previous=previous)
+        before = Documents() if old is None else old.documents
+        documents = before.followed_by(
+            transition,
+            manifest_bytes,
+            manifest.policies,
+            [*packs, *before.packs_of_new(policies)],
+        )
         # Whole seconds, as in the store and in certificates.
         issued_at = now.replace(microsecond=0) if old is None else old.root_issued_at
         new = State(
@@ -258,9 +267,7 @@ class Guard:
             ca=self._authority(engine, issued_at, now),
             transition=transition,
             latest=sign_latest(engine.transaction_key, transition.digest),
-            documents=(Documents() if old is None else old.documents).followed_by(
-                transition, manifest_bytes, policies
-            ),
+            documents=documents,
             generation=1 if old is None else old.generation + 1,
             root_issued_at=issued_at,
         )
@@ -268,8 +275,9 @@ class Guard:
             self._require_unchanged(old)
             if old is not None and old.is_stale:
                 raise Stale("another coordinator has set a newer manifest")
-            self.history.put("policies", policies)
-            self.history.put("manifests", [manifest_bytes])
+            # Also those that were stored before, in case somebody removed them.
+            self.history.put_packs(documents.packs_with(manifest.policies))
+            self.history.put_manifest(manifest_bytes)
             if old is None:
                 self.history.put_first_time(engine.transaction_key, transition.digest, issued_at)
                 self.history.begin(transition.digest)
@@ -298,7 +306,7 @@ class Guard:
         if head is None:
             raise NoManifest("no state to recover from")
         newest = self.history.transition(head.transition_hash)
-        manifest_bytes = self.history.content("manifests", newest.manifest_hash)
+        manifest_bytes = self.history.manifest(newest.manifest_hash)
         manifest = self.parse(manifest_bytes)
         engine, mesh_key = authorise(Stored(manifest, newest))
         transaction_key = engine.transaction_key.public_key()

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import (
+    REASON_ANSWER_SIZE,
     REASON_ARGUMENT,
     REASON_CONFLICT,
     REASON_HISTORY_FULL,
@@ -144,10 +145,15 @@ def get_manifests(
     """Return all manifests up to the one in force, their policies, and the certificates of its generation."""
     state = guard.current()
     documents = state.documents
+    if documents.size > MAX_HISTORY_BYTES:
+        raise Refusal(
+            REASON_ANSWER_SIZE,
+            f"the history has {documents.size} bytes, GetManifests returns at most {MAX_HISTORY_BYTES}",
+        )
     lost = [
         pb.LostManifest(Index=index, Hash=generation.manifest_hash)
         for index, generation in enumerate(documents.generations)
-        if generation.manifest is None
+        if generation.is_lost
     ]
     return pb.GetManifestsResponse(
         Manifests=documents.manifests,
@@ -199,7 +205,8 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
 
 def _check_history_size(old: State, manifest: bytes, policies: Mapping[str, bytes]) -> None:
     """Refuse an update after which the history would be too large for GetManifests."""
-    new = [content for name, content in policies.items() if name not in old.documents.policies]
+    known = old.documents.policy_names
+    new = [content for name, content in policies.items() if name not in known]
     size = old.documents.size + sum(map(len, (manifest, *new)))
     if size > MAX_HISTORY_BYTES:
         raise Refusal(

@@ -117,7 +117,7 @@ def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Obs
     history = guard.history
     latest = state.latest
     try:
-        history.put("manifests", [state.manifest_bytes])
+        history.put_manifest(state.manifest_bytes)
         history.put_transition(state.transition)
         history.store.compare_and_swap(LATEST_KEY, found, latest.render())
     except StoreConflict:

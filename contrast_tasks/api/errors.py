@@ -35,6 +35,7 @@ REASON_ROLLED_BACK = "rolled_back"
 REASON_INCONSISTENT = "history_inconsistent"
 REASON_DAMAGED = "history_damaged"
 REASON_HISTORY_FULL = "history_full"
+REASON_ANSWER_SIZE = "answer_too_large"
 REASON_CONFLICT = "concurrent_update"
 REASON_OUTDATED = "outdated_snapshot"
 REASON_NOT_IN_MANIFEST = "not_in_manifest"
@@ -97,6 +98,11 @@ REASONS: Mapping[str, Reason] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "the history would be larger than an answer of GetManifests",
         "begin a new history with a new coordinator",
+    ),
+    REASON_ANSWER_SIZE: Reason(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "the history is larger than an answer of GetManifests",
+        "ask with contrast-tasks, which gets the history in packs",
     ),
     REASON_CONFLICT: Reason(
         _UNMET,

@@ -8,8 +8,8 @@ MAX_HISTORY_BYTES = MAX_RESPONSE_BYTES - 1024 * 1024
 # One stored object must fit a ConfigMap.
 MAX_OBJECT_BYTES = 1024 * 1024 - 1
 
-# A manifest that fits names a few thousand policies at most; a request could hold millions of empty documents.
-MAX_POLICIES = 10_000
+# A request could hold millions of empty documents.
+MAX_POLICIES = 16_384
 # Requests of the mesh API are empty.
 MAX_MESH_REQUEST_BYTES = 64 * 1024
 

@@ -271,7 +271,8 @@ def test_a_document_that_is_missing_in_the_store_is_no_answer(
 ) -> None:
     put(guard, tiny_manifest(), POLICY)
     state = guard.current()
-    store.set(f"policies/{POLICY_HASH}", b"changed")
+    for name in store.names("packs"):
+        store.set(f"packs/{name}", b"changed")
     state.mark_stale()
     guard.reset(guard.unrecovered(), lambda _: Keys(state.engine))
 

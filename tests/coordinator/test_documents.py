@@ -1,9 +1,14 @@
-"""A history with gaps: what is lost is told, and the manifest in force is served all the same."""
+"""A history with gaps: what is lost is told, and the manifest in force is served all the same.
 
+Each test meets a store as it is written today, with policies in packs, and as earlier versions wrote it, with an object for each.
+"""
+
+import zlib
 from collections.abc import Callable
 
 import pytest
 
+from contrast_tasks.api.packs import pack_documents
 from coordinator.documents import read_documents
 from coordinator.history import HistoryCorrupt, sha256
 from coordinator.seedengine import SeedEngine
@@ -35,13 +40,28 @@ def put(guard: Guard, old: State | None, content: bytes, policy: bytes) -> State
     )
 
 
-@pytest.fixture
-def states(store: MemoryStore) -> list[State]:
+@pytest.fixture(params=["packs", "policies"])
+def states(request: pytest.FixtureRequest, store: MemoryStore) -> list[State]:
     """Return the states of three manifests."""
     guard = make_guard(store)
     first = put(guard, None, OLDEST, POLICY)
     second = put(guard, first, OLDER, POLICY)
-    return [first, second, put(guard, second, NEWEST, OTHER_POLICY)]
+    third = put(guard, second, NEWEST, OTHER_POLICY)
+    if request.param == "policies":
+        for name in store.names("packs"):
+            remove(store, f"packs/{name}")
+        for policy in (POLICY, OTHER_POLICY):
+            store.set(f"policies/{sha256(policy).hex()}", policy)
+    return [first, second, third]
+
+
+def object_with(store: MemoryStore, policy: bytes) -> str:
+    """Return the key under which a policy is stored, in a pack or by itself."""
+    return next(
+        key
+        for key, value in store._values.items()
+        if value == policy or (key.startswith("packs/") and policy in zlib.decompress(value))
+    )
 
 
 def remove(store: MemoryStore, key: str) -> None:
@@ -64,7 +84,9 @@ Damage = Callable[[MemoryStore, str], None]
 def test_what_is_read_equals_what_was_written(states: list[State], store: MemoryStore) -> None:
     documents = recovered(store).documents
 
-    assert documents == states[-1].documents
+    assert [each.transition for each in documents.generations] == [
+        state.latest.transition_hash for state in states
+    ]
     assert documents.is_whole
     assert documents.manifests == [OLDEST, OLDER, NEWEST]
     assert documents.policies == {POLICY_HASH: POLICY, OTHER_POLICY_HASH: OTHER_POLICY}
@@ -81,7 +103,8 @@ def test_an_old_manifest_that_is_lost_leaves_a_gap(
     state = recovered(store)
 
     assert state.generation == 3
-    assert [each.manifest for each in state.documents.generations] == [OLDEST, None, NEWEST]
+    assert [each.is_lost for each in state.documents.generations] == [False, True, False]
+    assert state.documents.manifests == [OLDEST, NEWEST]
     assert state.documents.generations[1].manifest_hash == sha256(OLDER)
     assert state.documents.transitions == states[-1].documents.transitions
     assert not state.documents.is_whole
@@ -92,7 +115,7 @@ def test_an_old_manifest_that_is_lost_leaves_a_gap(
 def test_a_policy_that_is_lost_is_named_and_an_update_brings_it_back(
     states: list[State], store: MemoryStore, damage: Damage
 ) -> None:
-    damage(store, f"policies/{POLICY_HASH}")
+    damage(store, object_with(store, POLICY))
     guard = make_guard(store)
 
     state = guard.reset(guard.unrecovered(), lambda _: Keys(ENGINE))
@@ -139,3 +162,57 @@ def test_without_the_newest_transition_nothing_is_served(
 
     with pytest.raises(HistoryCorrupt, match="transitions/"):
         recovered(store)
+
+
+def test_a_restart_finds_the_packs_that_the_updates_made(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    newest = put(guard, put(guard, None, OLDEST, POLICY), NEWEST, OTHER_POLICY)
+
+    assert recovered(store).documents == newest.documents
+
+
+def test_an_update_puts_the_policies_of_an_older_store_into_packs(
+    states: list[State], store: MemoryStore
+) -> None:
+    guard = make_guard(store)
+    state = guard.reset(guard.unrecovered(), lambda _: Keys(ENGINE))
+    put(guard, state, OLDER, POLICY)
+    for name in store.names("policies"):
+        remove(store, f"policies/{name}")
+
+    documents = recovered(store).documents
+
+    assert len(documents.generations) == len(states) + 1
+    assert POLICY_HASH in documents.policies
+
+
+def test_an_update_brings_back_removed_packs_that_its_manifest_needs(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    first = put(guard, None, OLDEST, POLICY)
+    remove(store, object_with(store, POLICY))
+
+    put(guard, first, OLDER, POLICY)
+
+    assert recovered(store).documents.is_whole
+
+
+def test_packs_that_no_manifest_needs_are_not_kept(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    put(guard, None, OLDEST, POLICY)
+    guard.history.put_packs(pack_documents([b"of an interrupted set"]))
+
+    assert len(recovered(store).documents.packs) == 2
+
+
+def test_a_manifest_too_large_for_one_object_is_kept_in_a_pack(store: MemoryStore) -> None:
+    guard = make_guard(store)
+    large = tiny_manifest({POLICY_HASH: {"SANs": [f"web-{number}" for number in range(150_000)]}})
+    assert len(large) > 1024 * 1024
+
+    put(guard, None, large, POLICY)
+
+    state = recovered(store)
+    assert state.manifest_bytes == large
+    assert state.documents.manifests == [large]
+    assert store.names("manifests") == []
+    assert max(map(len, store._values.values())) < 1024 * 1024

@@ -146,7 +146,7 @@ def test_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -
         slow.current()
 
 
-# policy, manifest, time, mark of the beginning, transition, head
+# pack of policies, manifest, time, mark of the beginning, transition, head
 FIRST_SET_WRITES = 6
 
 

@@ -242,7 +242,7 @@ def test_more_policies_than_any_manifest_can_name_are_refused(
     refusal = refused(lambda: send(guard, tiny_manifest(), *[b""] * (MAX_POLICIES + 1)))
 
     assert refusal.code is INVALID
-    assert str(refusal) == "found 10001 policies, wanted at most 10000"
+    assert str(refusal) == "found 16385 policies, wanted at most 16384"
     assert store._values == {}
 
 
@@ -408,8 +408,8 @@ def test_a_running_coordinator_does_not_need_the_documents_of_its_store(
     manifest = tiny_manifest(owners=[owner.digest_hex])
     send(guard, manifest)
     before = fetch(guard)
-    for name in store.names("policies"):
-        store.set(f"policies/{name}", b"package evil\n")
+    for name in store.names("packs"):
+        store.set(f"packs/{name}", b"package evil\n")
     for name in store.names("manifests"):
         del store._values[f"manifests/{name}"]
 

@@ -33,9 +33,14 @@ DUPLICATE = define(
     "remove or rename one of the two, or give one of them another namespace",
 )
 UNKNOWN_WORKLOAD = define(
-    "G006 unknown-workload error",
-    "the settings name a workload that is not among the sources",
+    "G006 unknown-workload error|warning",
+    "the settings name a workload that is not among the sources, or have a pattern that no workload matches",
     "remove the table",
+)
+UNUSED_SETTING = define(
+    "G007 unused-setting warning",
+    "a setting names something that the sources do not have, so that it has no effect",
+    "correct the name, or remove it",
 )
 IMAGE_FACTS = define(
     "G010 image-facts error",

@@ -151,3 +151,8 @@ def guest_path(volume: Mapping[str, Any]) -> str:
         return ""
     is_own = any(path == each or path.startswith(f"{each}/") for each in _GUESTS_OWN)
     return path if is_own else ""
+
+
+def shortest_path(path: str) -> str:
+    """Return an absolute path without repeated slashes and dots; POSIX would keep two leading slashes."""
+    return "/" + posixpath.normpath(path).lstrip("/")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from contrast_tasks import catalogue
+from contrast_tasks.pods.volume_kinds import shortest_path
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Mount
 from contrast_tasks.policy.model import ImageFacts
@@ -179,7 +180,7 @@ def _refuse_image_volumes(
     container: Place, image: ImageFacts, expected: Mapping[str, Mount]
 ) -> None:
     for path in sorted(image.volumes):
-        if _shortest(path) in expected:
+        if shortest_path(path) in expected:
             continue
         name = "data" + path.rstrip("/").replace("/", "-").replace("_", "-").replace(".", "-")
         container.report(
@@ -207,18 +208,13 @@ def _destination(place: Place, key: str, default: str = "") -> _Destination | No
         place.at(key).report(catalogue.MOUNT_PATH, "a path is missing")
         return None
     written = path if path.startswith("/") else f"/{path}"
-    shortest = _shortest(written)
+    shortest = shortest_path(written)
     if shortest == "/" or not written.isprintable() or ":" in written:
         place.at(key).report(
             catalogue.MOUNT_PATH, f"{path!r} is not a printable path below the root, without colons"
         )
         return None
     return _Destination(shortest, "" if written == shortest else written)
-
-
-def _shortest(path: str) -> str:
-    """Return an absolute path without repeated slashes and dots; POSIX would keep two leading slashes."""
-    return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def _file(destination: str, *options: tuple[str, ...], written: str = "") -> Mount:

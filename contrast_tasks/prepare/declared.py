@@ -18,13 +18,10 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pointers import Path
-from contrast_tasks.prepare import encrypted
+from contrast_tasks.prepare import encrypted, fitted
 from contrast_tasks.prepare.limit_ranges import LimitRanges
-from contrast_tasks.settings.model import (
-    Settings,
-    WorkloadSettings,
-    workload_key,
-)
+from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import WorkloadSettings, parse_key, workload_key
 
 # The setting of a workload that declares an annotation.
 _SETTING_OF = {
@@ -52,8 +49,13 @@ def apply(
     if not spec:
         return obj
     _runtime_class(subject, spec, settings, declared, runtime_class)
-    if is_confidential_class(str(spec.get("runtimeClassName", ""))):
+    is_confidential = is_confidential_class(str(spec.get("runtimeClassName", "")))
+    if declared is not None and is_confidential:
+        _leave_out(subject, obj, declared)
+    if is_confidential:
         _memory(subject, spec, settings, declared, ranges)
+    if declared is not None and is_confidential:
+        _without_effect(subject, declared, "containers", fitted.fit(spec, declared))
     if declared is not None:
         for key, value in declared_annotations(declared).items():
             place = workloads.read_place(obj, settings.release.annotations_at)
@@ -70,6 +72,26 @@ def apply(
         if declared.user is not None:
             _user(spec, declared.user)
     return obj
+
+
+def _leave_out(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -> None:
+    absent = fitted.remove_fields(workloads.pod_spec(obj), declared.remove)
+    _without_effect(subject, declared, "remove", absent)
+    _without_effect(subject, declared, "empty_dirs", fitted.empty_volumes(obj, declared.empty_dirs))
+
+
+def _without_effect(
+    subject: Subject, declared: WorkloadSettings, key: str, names: Sequence[str]
+) -> None:
+    """Report what the workload's own table names, and the workload does not have; other tables are for several."""
+    if names and declared.is_own(key):
+        subject.findings.append(
+            Finding(
+                catalogue.UNUSED_SETTING,
+                declared.place(key),
+                f"{key} names {', '.join(names)}, which {subject.key} does not have",
+            )
+        )
 
 
 def _store_size(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -> None:
@@ -98,6 +120,7 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
         for doc in index.documents
         if doc.is_workload
     }
+    names = [parse_key(key) for key in known]
     return [
         Finding(
             catalogue.UNKNOWN_WORKLOAD,
@@ -105,9 +128,12 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
             f"settings for {key}, expected one of the workloads of the sources:"
             f" {', '.join(known.values()) or 'none'}",
             did_you_mean(key, tuple(known.values())) or None,
+            is_milder="*" in key,
         )
         for key, declared in settings.workloads.items()
-        if workload_key(key) not in known
+        if not (
+            any(map(parse_key(key).matches, names)) if "*" in key else workload_key(key) in known
+        )
     ]
 
 
@@ -168,6 +194,8 @@ def _memory(
         resources = workloads.mapping_at(container, "resources")
         limit = workloads.mapping_at(resources, "limits").get("memory")
         request = workloads.mapping_at(resources, "requests").get("memory")
+        if declared is not None and _says_memory(declared, container):
+            continue
         own = declared.memory if declared is not None else None
         differing = _differing(own, {"limit": limit, "request": request}) if own else ""
         if declared is not None and differing:
@@ -188,6 +216,11 @@ def _memory(
             _put(container, ("resources", "limits", "memory"), value)
             if request is None:
                 _put(container, ("resources", "requests", "memory"), value)
+
+
+def _says_memory(declared: WorkloadSettings, container: Mapping[str, Any]) -> bool:
+    own = declared.containers.get(str(container.get("name")))
+    return own is not None and own.memory is not None
 
 
 def _differing(wanted: str, found: Mapping[str, Any]) -> str:
@@ -254,18 +287,24 @@ def _environment(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:
 
 
 def _user(spec: Mapping[str, Any], user: str) -> None:
-    """Name the user of the main containers for which nobody does, and the group in the same way."""
+    """Name the user of the main containers for which nobody does, and the group in the same way.
+
+    A group of the pod, which has no user beside it, becomes that of each container: the sandbox cannot have it.
+    """
     uid, _, gid = user.partition(":")
     pod = workloads.mapping_at(spec, "securityContext")
     if pod.get("runAsUser") is not None:
         return
-    for _, container in workloads.mappings_at(spec, "containers"):
-        own = workloads.mapping_at(container, "securityContext")
-        if own.get("runAsUser") is not None:
-            continue
-        _put(container, ("securityContext", "runAsUser"), int(uid))
-        if gid and own.get("runAsGroup") is None and pod.get("runAsGroup") is None:
-            _put(container, ("securityContext", "runAsGroup"), int(gid))
+    group = pod.pop("runAsGroup", None)
+    for kind in ("initContainers", "containers"):
+        for _, container in workloads.mappings_at(spec, kind):
+            own = workloads.mapping_at(container, "securityContext")
+            if kind == "containers" and own.get("runAsUser") is None:
+                _put(container, ("securityContext", "runAsUser"), int(uid))
+                if gid and group is None and own.get("runAsGroup") is None:
+                    _put(container, ("securityContext", "runAsGroup"), int(gid))
+            if group is not None and own.get("runAsGroup") is None:
+                _put(container, ("securityContext", "runAsGroup"), group)
 
 
 def add_variables(obj: Mapping[str, Any], entries: Sequence[Mapping[str, str]]) -> None:

@@ -18,7 +18,8 @@ from contrast_tasks.manifest.entries import default_secret_id
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 from contrast_tasks.pods.volume_kinds import DEVICES, kind_of
 from contrast_tasks.pointers import Path
-from contrast_tasks.settings.model import Settings, WorkloadSettings
+from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import WorkloadSettings
 
 PREFIX: Final = "decrypted-"
 """Of the names of the emptyDirs that take the mounts of claims."""
@@ -35,7 +36,6 @@ def encrypt(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -
     annotation that names them all already is returned as it is, and its mounts are taken.
     """
     asked = dict(workloads.secure_pvs(workloads.annotations(obj)) or ())
-    mounts = {name: asked.get(name, PREFIX + name) for name in declared.encrypted_claims}
     templates = {name: claim for _, name, claim in _templates(obj)}
     spec = workloads.pod_spec(obj)
     volumes = [
@@ -43,6 +43,8 @@ def encrypt(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -
         for _, volume in workloads.mappings_at(spec, "volumes")
         if kind_of(volume) in DEVICES
     ]
+    names = _chosen(spec, declared, [*templates, *volumes])
+    mounts = {name: asked.get(name, PREFIX + name) for name in names}
     for name, mount in tuple(mounts.items()):
         if name not in templates and name not in volumes:
             known = ", ".join([*templates, *volumes]) or "it has none"
@@ -67,6 +69,25 @@ def encrypt(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -
     if asked and mounts.keys() <= asked.keys():
         return workloads.annotations(obj)[annotations.SECURE_PV]
     return ",".join(f"{name}:{mount}" for name, mount in mounts.items())
+
+
+def _chosen(spec: Mapping[str, Any], declared: WorkloadSettings, known: Sequence[str]) -> list[str]:
+    """Return the names of the claims to encrypt: all that are mounted where `*` says so, and those that are named.
+
+    What is said for several workloads is for those that have a claim of this name.
+    """
+    mounted = {
+        str(mount.get("name"))
+        for key in ("initContainers", "containers")
+        for _, container in workloads.mappings_at(spec, key)
+        for _, mount in workloads.mappings_at(container, "volumeMounts")
+    }
+    names = [name for name in declared.encrypted_claims if name != "*"]
+    if not declared.is_own("encrypted_claims"):
+        names = [name for name in names if name in mounted.intersection(known)]
+    if "*" in declared.encrypted_claims:
+        names += [name for name in known if name in mounted and name not in names]
+    return names
 
 
 def _redirect(spec: Mapping[str, Any], claim: str, decrypted: str) -> bool:

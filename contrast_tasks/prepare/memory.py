@@ -18,6 +18,7 @@ from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform, platform
 from contrast_tasks.pods.injected import IMAGE_STORE, INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
+from contrast_tasks.prepare.fitted import set_memory
 from contrast_tasks.settings.model import Settings
 
 _MIB: Final = 1 << 20
@@ -70,40 +71,94 @@ def check_memory_bound(
     elsewhere; then nothing is returned.
     """
     subject = Subject(document, obj)
-    spec = subject.spec
+    bound = _bound(subject.spec, images, platform)
+    if bound is None or bound.lacking <= 0:
+        return []
+    owner = subject.spec_path if bound.is_whole else (*subject.spec_path, "containers", 0)
+    path = (*owner, "resources", "limits", "memory")
+    have = f"the memory limits of the main containers are {_mebibytes(bound.limits)} in all"
+    if bound.is_whole:
+        have = f"the memory limit of the pod as a whole is {_mebibytes(bound.limits)}"
+    wanted = _mebibytes(bound.needed)
+    hint = (
+        f"raise resources.limits.memory and resources.requests.memory by {_mebibytes(bound.lacking)},"
+        " or set fit_memory = true in contrast.toml"
+    )
+    if bound.limits < bound.unpacked:
+        message = (
+            f"{have}, expected at least {wanted}: its images take {_mebibytes(bound.unpacked)} of the guest's"
+            " memory when they are unpacked"
+        )
+        subject.report(catalogue.MEMORY_IMAGES, path, message, hint)
+    else:
+        message = f"{have}, expected at least {wanted} for what runs at the same time"
+        if bound.unpacked:
+            message += f" and {_mebibytes(bound.unpacked + bound.unpacking)} of images"
+        subject.report(catalogue.MEMORY_BOUND, path, message, hint)
+    return subject.findings
+
+
+def raise_memory(
+    obj: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    images: Mapping[str, LockedImage],
+    platform: Platform,
+) -> None:
+    """Raise the memory of the pod, or of its first container, to what `check_memory_bound` wants.
+
+    seen: the object with what a LimitRange gives it.
+    """
+    spec = workloads.pod_spec(seen)
+    bound = _bound(spec, images, platform)
+    if bound is None or bound.lacking <= 0:
+        return
+    own = workloads.pod_spec(obj)
+    holder = (
+        own
+        if bound.is_whole
+        else next(item for _, item in workloads.mappings_at(own, "containers"))
+    )
+    first = next(item for _, item in workloads.mappings_at(spec, "containers"))
+    present = bound.limits if bound.is_whole else _declared(first, "limits")
+    set_memory(holder, _mebibytes(present + bound.lacking))
+
+
+class _Bound(NamedTuple):
+    """What a guest has for its containers and what it needs, in bytes; is_whole: the limit is that of the pod."""
+
+    limits: int
+    is_whole: bool
+    unpacked: int
+    unpacking: int
+    concurrent: int
+
+    @property
+    def needed(self) -> int:
+        return self.unpacked + self.unpacking + self.concurrent
+
+    @property
+    def lacking(self) -> int:
+        return self.needed - self.limits
+
+
+def _bound(
+    spec: Mapping[str, Any], images: Mapping[str, LockedImage], platform: Platform
+) -> _Bound | None:
+    """Return what is known of a pod's memory, None without limits."""
     try:
         main = [_declared(item, "limits") for _, item in workloads.mappings_at(spec, "containers")]
         whole = _declared(spec, "limits")
         concurrent = _concurrent_bytes(spec)
         sidecars = _sidecars(spec)
     except QuantityError:
-        return []
-    if not whole and not all(main):
-        return []
-    limits = whole or sum(main)
+        return None
+    if not whole and not (main and all(main)):
+        return None
     unpacked, unpacking = 0, 0
     if platform.pulls_in_guest:
         unpacked, unpacking = image_bytes(_in_memory(spec, images))
         concurrent = max(concurrent, _LEAST_BYTES + sidecars + _MESH_BYTES * _has_mesh(spec))
-    owner = subject.spec_path if whole else (*subject.spec_path, "containers", 0)
-    path = (*owner, "resources", "limits", "memory")
-    have = f"the memory limits of the main containers are {_mebibytes(limits)} in all"
-    if whole:
-        have = f"the memory limit of the pod as a whole is {_mebibytes(limits)}"
-    wanted = _mebibytes(unpacked + unpacking + concurrent)
-    hint = f"raise resources.limits.memory and resources.requests.memory by {_mebibytes(unpacked + unpacking + concurrent - limits)}"
-    if limits < unpacked:
-        message = (
-            f"{have}, expected at least {wanted}: its images take {_mebibytes(unpacked)} of the guest's"
-            " memory when they are unpacked"
-        )
-        subject.report(catalogue.MEMORY_IMAGES, path, message, hint)
-    elif limits < unpacked + unpacking + concurrent:
-        message = f"{have}, expected at least {wanted} for what runs at the same time"
-        if unpacked:
-            message += f" and {_mebibytes(unpacked + unpacking)} of images"
-        subject.report(catalogue.MEMORY_BOUND, path, message, hint)
-    return subject.findings
+    return _Bound(whole or sum(main), bool(whole), unpacked, unpacking, concurrent)
 
 
 def image_bytes(images: Iterable[LockedImage]) -> tuple[int, int]:

@@ -71,7 +71,9 @@ def prepare(
         return Prepared(obj=document.obj, findings=(*findings, *structure), is_whole=False)
     if not settings.is_local:
         findings.extend(check_generated_name(document))
-    own_settings = settings.workload(subject.key)
+    own_settings = settings.workload(
+        subject.key, is_coordinator=workloads.is_coordinator(document.obj)
+    )
     places = declared.declared_places(own_settings)
     obj = declared.apply(subject, settings, own_settings, runtime_class, ranges)
     subject = Subject(document, obj, findings)
@@ -82,6 +84,9 @@ def prepare(
     where = platform(settings.platform)
     admitted = ranges.admitted(obj)
     found = check_workload(document, admitted, platform=where, release=settings.release)
+    if own_settings is not None and own_settings.fit_memory:
+        # The sum is raised to what it needs.
+        found = [each for each in found if each.entry != catalogue.MEMORY_LIMIT_IGNORED]
     findings.extend(ranges.named(found, obj))
     if workloads.is_coordinator(obj):
         versions.check_coordinator_version(subject, settings)

@@ -12,7 +12,8 @@ from contrast_tasks.errors import Location, SettingsError
 from contrast_tasks.pointers import Path
 from contrast_tasks.records import REQUIRED, Record
 from contrast_tasks.settings.lines import key_lines
-from contrast_tasks.settings.model import SHAPE, fixed_members, workload_key
+from contrast_tasks.settings.model import SHAPE, fixed_members
+from contrast_tasks.settings.workloads import workload_key
 
 _AT = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OBSERVED = ("snp", "tdx")

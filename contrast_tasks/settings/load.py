@@ -17,8 +17,9 @@ from contrast_tasks.pointers import Path as KeyPath
 from contrast_tasks.releases.choose import Unsupported, default_for, releases_with, row_of
 from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
-from contrast_tasks.settings.model import FILE_NAME, Settings, WorkloadSettings
+from contrast_tasks.settings.model import FILE_NAME, Settings
 from contrast_tasks.settings.outputs import output_problems
+from contrast_tasks.settings.workloads import ElsewhereSettings, WorkloadSettings
 
 # Written by `probe` once the user has confirmed its values; contrast.toml wins over it.
 OBSERVED_NAME = "observed.toml"
@@ -60,6 +61,7 @@ def load_settings(
     found += _release_problems(document, origins, places)
     found += _class_problems(document, places)
     found += _owner_problems(document, origins, places)
+    found += _ignore_problems(document, places)
     layers.put_defaults(document, origins)
     for problem in output_problems(root, document):
         where = places.get(problem.path, Location(file=FILE_NAME))
@@ -147,6 +149,21 @@ def _owner_problems(
         yield places[path], Problem(path, message, hint)
 
 
+def _ignore_problems(
+    document: Mapping[str, Any], places: Mapping[KeyPath, Location]
+) -> Iterator[tuple[Location, Problem]]:
+    """Yield a problem for each entry of lint.ignore that does not say what it is for, or why."""
+    path = ("lint", "ignore")
+    for number, entry in enumerate(document.get("lint", {}).get("ignore", ())):
+        for key, example in (
+            ("rule", '"memory-request"'),
+            ("reason", '"why it need not be answered"'),
+        ):
+            if key not in entry:
+                message = f"lint.ignore[{number}] has no {key}, expected as in {key} = {example}"
+                yield places[path], Problem((*path, number), message)
+
+
 def _build(
     root: Path,
     document: dict[str, Any],
@@ -165,8 +182,13 @@ def _build(
             )
             for key, entry in document.get("workloads", {}).items()
         },
+        elsewhere={
+            key: to_record(ElsewhereSettings, entry, where=places["elsewhere", key])
+            for key, entry in document.get("elsewhere", {}).items()
+        },
         digests=_digests(document),
         origins=origins,
+        _places=places,
     )
     return settings.replace(workload_owner_keys=()) if settings.disable_updates else settings
 
@@ -175,7 +197,7 @@ def _digests(document: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
 
     def visit(name: str, value: Any) -> None:
-        if isinstance(value, dict) and name != "workloads":
+        if isinstance(value, dict) and name not in ("workloads", "elsewhere"):
             for key, each in value.items():
                 visit(f"{name}.{key}" if name else key, each)
         else:

@@ -4,11 +4,11 @@ Source: docs/internals/graph.md 4.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
 from contrast_tasks.declare.shapes import (
-    ANY_TEXT,
     BOOL,
     TEXT,
     List,
@@ -22,7 +22,7 @@ from contrast_tasks.declare.shapes import (
 from contrast_tasks.errors import Location
 from contrast_tasks.lifetimes import DEFAULT
 from contrast_tasks.platforms import SNP_PRODUCTS
-from contrast_tasks.pointers import Path, to_pointer
+from contrast_tasks.pointers import Path
 from contrast_tasks.records import Member, Record, member
 from contrast_tasks.releases.choose import default_for, row_of
 from contrast_tasks.releases.table import LOCAL, RELEASES, Channel, Release
@@ -31,9 +31,9 @@ from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.guest_pulls import GuestPullSettings
 from contrast_tasks.settings.values import (
     ADDRESS,
+    CONFIG_KEY,
     HANDLER,
     INNER_PATH,
-    LABEL,
     LIFETIME,
     MIRROR,
     PATHS,
@@ -41,86 +41,22 @@ from contrast_tasks.settings.values import (
     PROXY,
     QUANTITY,
     RELEASE,
-    SAN,
-    STORE_SIZE,
-    USER,
-    VARIABLE,
     WORKLOAD_KEY,
+)
+from contrast_tasks.settings.workloads import (
+    ElsewhereSettings,
+    Ignore,
+    PodSettings,
+    Tables,
+    WorkloadSettings,
+    config_settings,
+    workload_key,
 )
 from contrast_tasks.trusted_guests import SnpReference, TdxReference
 
 FILE_NAME = "contrast.toml"
 
 _WITH_IMAGE_STORE = [row.name for row in RELEASES if row.injected.image_store == "default"]
-
-
-class WorkloadSettings(Record):
-    """What contrast.toml declares for one workload; None is not declared.
-
-    where: place of the table. _places: of its keys too, by path in the settings; _key: the workload's key.
-    """
-
-    where: Location
-    ingress: str | None = member(
-        ANY_TEXT,
-        "incoming connections: name#port#flag joined by ##; empty for mutual TLS on every port",
-        default=None,
-    )
-    egress: str | None = member(
-        ANY_TEXT, "outgoing connections: name#ip:port#host:port joined by ##", default=None
-    )
-    admin_port: int | None = member(
-        integer(1, 65535, "a port from 1 to 65535"),
-        "port of the proxy's administration interface; none by default",
-        default=None,
-    )
-    ingress_peers: str | None = member(
-        ANY_TEXT,
-        "names of which clients must have one in their certificate: port=name,name joined by ##",
-        default=None,
-    )
-    egress_peers: str | None = member(
-        ANY_TEXT,
-        "names of which remotes must have one in their certificate: name of an egress entry=name,name joined by ##",
-        default=None,
-    )
-    env: Mapping[str, str] = member(
-        Map(VARIABLE, ANY_TEXT), "variables added to every main container", default={}
-    )
-    sans: tuple[str, ...] = member(
-        List(SAN, "an array of IP addresses, DNS names or URIs"),
-        "names and addresses to add to the workload's certificate",
-        default=(),
-    )
-    memory: str | None = member(
-        QUANTITY, "memory request and limit of main containers that have neither", default=None
-    )
-    encrypted_claims: tuple[str, ...] = member(
-        List(LABEL, "an array of names of claims"),
-        "claims of the pod to encrypt: templates of a StatefulSet, or volumes with a persistentVolumeClaim",
-        default=(),
-    )
-    user: str | None = member(
-        USER,
-        "user, and group behind a colon, of main containers for which neither they nor the pod name a user",
-        default=None,
-    )
-    runtime_class: bool | None = member(BOOL, "whether the workload is confidential", default=None)
-    image_store_size: str | None = member(
-        STORE_SIZE,
-        'size of the volume that images are unpacked into, if pods get one; "0" for none',
-        default=None,
-    )
-    secret_id: str | None = member(
-        TEXT, "the name that the workload secret is derived from", default=None
-    )
-    _places: Mapping[Path, Location] = {}
-    _key: str = ""
-
-    def place(self, key: str) -> Location:
-        """Return the place of a key of the table, with its pointer in the settings."""
-        path = ("workloads", self._key, key)
-        return self._places.get(path, self.where).replace(pointer=to_pointer(path))
 
 
 class ReferenceOverrides(Record):
@@ -147,7 +83,7 @@ class Settings(Record):
     mirrors: address to use instead of a vendor's, by the beginning of the latter. proxy: "" uses the environment's.
     digests: SHA-256 hex of each value by its dotted key, of all workloads by `workloads`; contents of named files do not
         count.
-    origins: dotted key to "flag", "environment CONTRAST_X", "contrast.toml:7" or "default".
+    origins: dotted key to "flag", "environment CONTRAST_X", "contrast.toml:7" or "default". _places: of keys, by path.
     """
 
     root: FilePath
@@ -198,12 +134,7 @@ class Settings(Record):
         name="defaults.runtime_class",
         default=True,
     )
-    memory: str | None = member(
-        QUANTITY,
-        "memory request and limit of main containers that have neither",
-        name="defaults.memory",
-        default=None,
-    )
+    for_all: PodSettings = member(PodSettings, "", name="defaults", default=PodSettings())
     initializer: bool = member(
         BOOL,
         "whether pods get the container that fetches their certificates",
@@ -322,8 +253,13 @@ class Settings(Record):
     workloads: Mapping[str, WorkloadSettings] = member(
         Map(WORKLOAD_KEY, WorkloadSettings, chosen='"<Kind>/<name>"'), "", default={}
     )
+    elsewhere: Mapping[str, ElsewhereSettings] = member(
+        Map(CONFIG_KEY, ElsewhereSettings, chosen='"<Kind>/<name>"'), "", default={}
+    )
+    ignored: tuple[Ignore, ...] = member(List(Ignore), "", name="lint.ignore", default=())
     digests: Mapping[str, str] = {}
     origins: Mapping[str, str] = {}
+    _places: Mapping[Path, Location] = {}
 
     @property
     def is_local(self) -> bool:
@@ -367,9 +303,25 @@ class Settings(Record):
         packed = (self.packed_layout,) if self.is_local else ()
         return tuple(dict.fromkeys((*self.image_layouts, *packed)))
 
-    def workload(self, key: str) -> WorkloadSettings | None:
-        """Return what is declared for a workload, whether or not its key names the namespace `default`."""
-        return self.workloads.get(workload_key(key))
+    def workload(self, key: str, *, is_coordinator: bool = False) -> WorkloadSettings | None:
+        """Return what is declared for a workload by name, by patterns and for all; None if that is nothing.
+
+        The key may name the namespace `default` or not. What is said of several workloads is not for the Coordinator.
+        """
+        return self.workloads.get(workload_key(key)) if is_coordinator else self._tables.of(key)
+
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables(self.workloads, self.for_all, self._places)
+
+    @property
+    def memory(self) -> str | None:
+        """Return the memory of main containers for which nothing else says it."""
+        return self.for_all.memory
+
+    def config(self, kind: str, namespace: str, name: str) -> ElsewhereSettings | None:
+        """Return what is declared of a ConfigMap or Secret that is made elsewhere, None if nothing is."""
+        return config_settings(self.elsewhere, kind, namespace, name)
 
     def where(self, key: str) -> Location:
         """Return the place where a dotted key is set; for a default the settings file, without a line."""
@@ -380,20 +332,20 @@ class Settings(Record):
         return Location(file=self.file if origin == "default" else origin)
 
 
-def workload_key(key: str) -> str:
-    """Return a workload's key without the namespace `default`."""
-    return key.removeprefix("default/")
-
-
 SHAPE = table_of(Settings)
+
+
+def is_of_tables(shape: Any) -> bool:
+    """Return whether a shape is that of an array of tables."""
+    return isinstance(shape, List) and isinstance(shape.element, Table)
 
 
 def fixed_members(
     table: Table = SHAPE, above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Member]]:
-    """Yield path and declaration of each key that is not below a name that the user chooses."""
+    """Yield path and declaration of each key that is not below a name or a number that the user chooses."""
     for key, entry in table.keys.items():
         if isinstance(entry.shape, Table):
             yield from fixed_members(entry.shape, (*above, key))
-        elif not isinstance(entry.shape, Map):
+        elif not isinstance(entry.shape, Map) and not is_of_tables(entry.shape):
             yield (*above, key), entry

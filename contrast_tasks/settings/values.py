@@ -89,9 +89,32 @@ REGISTRY = text(
     "the host name of a registry without a port, `.example` for those below one, or `.` for all others",
     rf"\.|\.?(?:{_NAME}\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?",
 )
+_ANY_NAMESPACE = r"[a-z0-9*](?:[a-z0-9*-]*[a-z0-9*])?"
+_ANY_NAME = r"[a-z0-9*](?:[a-z0-9.*-]*[a-z0-9*])?"
+
+
+def _keys(kinds: tuple[str, ...]) -> str:
+    """Return the pattern of the names of objects with `*` in any part: `*`, `shop/*`, `Kind/web-*`, `shop/Kind/web`."""
+    return rf"\*|{_ANY_NAMESPACE}/\*|(?:{_ANY_NAMESPACE}/)?(?:{'|'.join(kinds)}|\*)/{_ANY_NAME}"
+
+
 WORKLOAD_KEY = text(
-    '"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with a kind of ' + ", ".join(_KINDS),
-    rf"(?:{_NAME}/)?(?:{'|'.join(_KINDS)})/{_NAME}(?:\.{_NAME})*",
+    '"<Kind>/<name>" or "<namespace>/<Kind>/<name>", with * for any characters, or "<namespace>/*" or "*"; a kind is one of '
+    + ", ".join(_KINDS),
+    _keys(_KINDS),
     known=_KINDS,
+)
+_CONFIGS = ("ConfigMap", "Secret")
+CONFIG_KEY = text(
+    '"<Kind>/<name>" or "<namespace>/<Kind>/<name>" with the kind ConfigMap or Secret, and * for any characters',
+    rf"(?:{_ANY_NAMESPACE}/)?(?:{'|'.join(_CONFIGS)})/{_ANY_NAME}",
+    known=_CONFIGS,
+)
+CONTAINER = text("the name of a container", _NAME)
+VOLUME = text('the name of a volume or claim, or "*"', rf"\*|(?=.{{1,63}}$){_NAME}")
+# Keys of labels and the like have dots, which no field that policies cannot describe has.
+FIELD = text(
+    "a field of the pod's spec such as hostNetwork or containers.web.securityContext.seLinuxOptions",
+    r"[a-zA-Z0-9*-]+(?:\.[a-zA-Z0-9*-]+)*",
 )
 VARIABLE = text("the name of an environment variable", r"[-._a-zA-Z][-._a-zA-Z0-9]*")

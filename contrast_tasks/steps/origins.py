@@ -14,7 +14,7 @@ from contrast_tasks.steps.prepare import document_of, documents_of
 from contrast_tasks.steps.project import Project
 
 if TYPE_CHECKING:
-    from contrast_tasks.settings.model import WorkloadSettings
+    from contrast_tasks.settings.workloads import WorkloadSettings
 
 _USER = ("securityContext/runAsUser", "securityContext/runAsGroup")
 _PRIVILEGED = "securityContext/privileged"

@@ -12,9 +12,15 @@ from contrast_tasks.kube.documents import Document, decode, kept_documents, loca
 from contrast_tasks.kube.origins import origin
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.coordinator import coordinator_of
+from contrast_tasks.prepare.fitted import cover_image_volumes
 from contrast_tasks.prepare.images import resolve_images
 from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
-from contrast_tasks.prepare.memory import check_memory_bound, image_memory, locked_mib
+from contrast_tasks.prepare.memory import (
+    check_memory_bound,
+    image_memory,
+    locked_mib,
+    raise_memory,
+)
 from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import Settings
@@ -57,10 +63,6 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         ranges=ranges,
     )
     findings, obj = list(prepared.findings), replace_images(prepared.obj, project.replacements)
-    for path, message in ranges.violations(obj):
-        place = location(document, origin(path, obj, document.obj))
-        key = workloads.workload_key(obj)
-        findings.append(Finding(catalogue.LIMIT_RANGE, place, f"{key}: {message}"))
     is_confidential = is_confidential_class(workloads.runtime_class(obj))
     images: dict[str, LockedImage] = {}
     if is_confidential:
@@ -74,9 +76,19 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
             why_not_locked=partial(why_not_locked, settings),
         )
         findings += missing
+        where = platform(settings.platform)
+        own = project.workload_settings(workload)
+        if own is not None and prepared.is_whole:
+            if own.image_volumes == "emptyDir":
+                cover_image_volumes(obj, images)
+            if own.fit_memory and not missing:
+                raise_memory(obj, ranges.admitted(obj), images, where)
         if not missing:
-            seen, where = ranges.admitted(obj), platform(settings.platform)
-            findings += check_memory_bound(document, seen, images, where)
+            findings += check_memory_bound(document, ranges.admitted(obj), images, where)
+    for path, message in ranges.violations(obj):
+        place = location(document, origin(path, obj, document.obj))
+        key = workloads.workload_key(obj)
+        findings.append(Finding(catalogue.LIMIT_RANGE, place, f"{key}: {message}"))
     return PreparedWorkload(document, obj, images, findings, is_confidential, prepared.is_whole)
 
 

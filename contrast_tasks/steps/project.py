@@ -16,8 +16,9 @@ from contrast_tasks.platforms import (
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Channel
 from contrast_tasks.settings.components import ComponentSettings
-from contrast_tasks.settings.model import Settings, WorkloadSettings
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import STATE
+from contrast_tasks.settings.workloads import WorkloadSettings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
 from contrast_tasks.steps.namespaces import Namespaces
 
@@ -148,7 +149,8 @@ class Project(Record):
 
     def workload_settings(self, workload: Workload) -> WorkloadSettings | None:
         """Return what contrast.toml declares for a workload."""
-        return self.settings.workload(workload.key)
+        is_coordinator = workload.role == ROLE_COORDINATOR
+        return self.settings.workload(workload.key, is_coordinator=is_coordinator)
 
     @cached_property
     def namespaces(self) -> Namespaces:

@@ -94,11 +94,14 @@ class ProjectInputs:
             parts["that it is ours"] = ""
         if declared is not None:
             # The place of a declaration does not affect the policy.
-            values = [_plain(getattr(declared, each.attribute)) for each in declared.members]
-            parts[f'[workloads."{entry.key}"]'] = _of(values)
+            for title, values in declared.by_table().items():
+                parts[title] = _of({key: _plain(value) for key, value in values.items()})
         namespaces = self._project.namespaces
         for use in namespaces.uses(entry):
             parts["/".join(use)] = configs.get(use, _ABSENT)
+            elsewhere = self._project.settings.config(*use)
+            if elsewhere is not None and use not in configs:
+                parts[f"[elsewhere] of {'/'.join(use)}"] = _of(to_json(elsewhere))
         used = self._project.images_of(entry)
         for variable in sorted({name for image in used for name in self._links.get(image, ())}):
             parts[f"the Service that sets {variable}"] = namespaces.services(entry).get(
@@ -370,7 +373,7 @@ def _of(value: object) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
+    return to_json(value) if isinstance(value, Mapping) else value
 
 
 def _composed(outcome: Path) -> str:

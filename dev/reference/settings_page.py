@@ -12,7 +12,7 @@ from contrast_tasks.cli.context import Context
 from contrast_tasks.declare.shapes import Map, Table
 from contrast_tasks.records import REQUIRED, Member
 from contrast_tasks.settings.layers import variable
-from contrast_tasks.settings.model import SHAPE, fixed_members
+from contrast_tasks.settings.model import SHAPE, fixed_members, is_of_tables
 from dev.reference.markdown import NOTICE, code, prose, table
 
 INTRODUCTION = """\
@@ -65,6 +65,8 @@ def _below(
 ) -> Iterator[tuple[tuple[str, ...], Member, str]]:
     if isinstance(shape, Table):
         yield from _leaves(shape, path)
+    elif is_of_tables(shape):
+        yield from _leaves(shape.element, (*path[:-1], f"{path[-1]}[]"))
     elif isinstance(shape, Map):
         for chosen in (
             shape.key.known if shape.chosen == "<name>" and shape.key.known else (shape.chosen,)

@@ -13,6 +13,7 @@ from contrast_tasks.prepare.workload import Prepared, prepare
 from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import PodSettings
 
 PREFIX = "contrast.edgeless.systems/"
 MOUNT = {"mountPath": "/contrast", "name": "contrast-secrets"}
@@ -35,7 +36,7 @@ SETTINGS = Settings(
     platform="local",
     release_name="v1.21.0",
     sources=("d",),
-    memory="700Mi",
+    for_all=PodSettings(memory="700Mi"),
     components=ComponentSettings(
         initializer="ours/initializer:1@sha256:" + "1" * 64, service_mesh="ours/mesh:1"
     ),

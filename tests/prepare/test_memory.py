@@ -108,7 +108,7 @@ def test_the_figure_to_set_is_named() -> None:
         "Pod/web: the memory limits of the main containers are 164Mi in all, expected at least 864Mi:"
         " its images take 600Mi of the guest's memory when they are unpacked"
     )
-    assert finding.hint.endswith("by 700Mi")
+    assert finding.hint.endswith("by 700Mi, or set fit_memory = true in contrast.toml")
 
 
 @pytest.mark.parametrize(

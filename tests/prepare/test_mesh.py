@@ -10,7 +10,8 @@ from contrast_tasks.findings import Severity
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.prepare.workload import Prepared, prepare
 from contrast_tasks.settings.components import ComponentSettings
-from contrast_tasks.settings.model import Settings, WorkloadSettings
+from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import PodSettings, WorkloadSettings
 
 THEIRS = ComponentSettings(
     initializer="theirs/initializer",
@@ -35,7 +36,7 @@ def prepared(components: ComponentSettings | None = None, **declared: Any) -> Pr
         platform="metal-qemu-snp",
         release_name="v1.21.0",
         sources=("d",),
-        memory="700Mi",
+        for_all=PodSettings(memory="700Mi"),
         components=components or ComponentSettings(),
         workloads={"Pod/web": WorkloadSettings(where=WHERE, **declared)},
     )

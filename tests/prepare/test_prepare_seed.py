@@ -15,7 +15,8 @@ from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.kube.edits import rewrite
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.components import ComponentSettings
-from contrast_tasks.settings.model import Settings, WorkloadSettings
+from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import PodSettings, WorkloadSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "seed"
 VANILLA = (GOLDEN / "emojivoto-demo.yml").read_text()
@@ -32,7 +33,7 @@ SETTINGS = Settings(
     platform="k3s-qemu-snp",
     release_name="v1.12.0",
     sources=("deployment",),
-    memory="700Mi",
+    for_all=PodSettings(memory="700Mi"),
     workloads={
         "Deployment/emoji": WorkloadSettings(where=WHERE, ingress=""),
         "Deployment/voting": WorkloadSettings(where=WHERE, ingress=""),

@@ -14,7 +14,8 @@ from contrast_tasks.kube.index import index_file
 from contrast_tasks.prepare.workload import Prepared, check_sources, prepare
 from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.load import load_settings
-from contrast_tasks.settings.model import Settings, WorkloadSettings
+from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import PodSettings, WorkloadSettings
 
 PREFIX = "contrast.edgeless.systems/"
 INGRESS = PREFIX + "servicemesh-ingress"
@@ -50,7 +51,7 @@ def project(
         release_name="v1.12.0",
         components=COMPONENTS,
         sources=("deployment",),
-        memory=memory,
+        for_all=PodSettings(memory=memory),
         runtime_class=runtime_class,
         workloads=workloads,
     )
@@ -520,7 +521,7 @@ GROUP_OF_POD = NOBODY + "      securityContext: {runAsGroup: 6}\n"
         (NOBODY, "0:0", {"runAsUser": 0, "runAsGroup": 0}),
         (OF_CONTAINER, "472:10", {"runAsUser": 5}),
         (OF_POD, "472:10", None),
-        (GROUP_OF_POD, "472:10", {"runAsUser": 472}),
+        (GROUP_OF_POD, "472:10", {"runAsUser": 472, "runAsGroup": 6}),
     ],
 )
 def test_a_user_is_for_containers_for_which_nobody_names_one(

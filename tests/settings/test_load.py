@@ -16,7 +16,8 @@ from contrast_tasks.settings import layers
 from contrast_tasks.settings.layers import InvalidSettings
 from contrast_tasks.settings.lines import key_lines
 from contrast_tasks.settings.load import load_settings
-from contrast_tasks.settings.model import ReferenceOverrides, Settings, WorkloadSettings
+from contrast_tasks.settings.model import ReferenceOverrides, Settings
+from contrast_tasks.settings.workloads import WorkloadSettings
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = 'platform = "local"\nsources = ["deployment"]\n'

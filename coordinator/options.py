@@ -41,7 +41,7 @@ class Options:
     force_new: bool
     with_metrics: bool
     with_address: bool
-    certificate_lifetime: timedelta
+    certificate_lifetime: timedelta = timedelta(hours=lifetimes.lifetime_hours(lifetimes.DEFAULT))
 
 
 def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:

@@ -14,6 +14,7 @@ from contrast_tasks.attestation.issuers.environment import (
     supply_from_environment,
 )
 from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.catalogue import LATER_RULES
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
 from coordinator.attest import Attestation
@@ -63,7 +64,8 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
     store, presence, close_store = _open_store(options, environ)
     guard = Guard(
         History(store),
-        parse=_parse_usable,
+        parse=parse_new,
+        parse_stored=parse_stored,
         now=lambda: datetime.now(UTC),
         presence=presence,
         force_new=options.force_new,
@@ -161,11 +163,17 @@ def _open_store(
     return ConfigMapStore(api), PodPresence(api), api.close
 
 
-def _parse_usable(content: bytes) -> "Manifest":
+def parse_new(content: bytes) -> "Manifest":
+    """Return a manifest that is to be set. Raises ContrastError."""
     manifest = parse_manifest(content)
     # A manifest whose reference values cannot be used would lock every workload out.
     validators_for(manifest)
     return manifest
+
+
+def parse_stored(content: bytes) -> "Manifest":
+    """Return a manifest that was in force, which may break rules that came later. Raises ContrastError."""
+    return parse_manifest(content, tolerated=LATER_RULES)
 
 
 def _coordinator_validators(manifest: "Manifest", supply: "Supply") -> "Validators":

@@ -145,8 +145,8 @@ class Status:
 class Guard:
     """Holds the state. Once there is one, readers never wait for writers.
 
-    now, random_bytes: sources of time and randomness. parse: strict, bytes to Manifest. presence: of this Coordinator
-    among those on the same store. force_new: start over although the store holds transitions without a head.
+    now, random_bytes: sources of time and randomness. parse: strict, bytes to Manifest. parse_stored: for what was in force,
+    by default the same. presence: of this Coordinator among those on the same store. force_new: start over although the store holds transitions without a head.
     certificate_lifetime: of workloads.
     """
 
@@ -155,6 +155,7 @@ class Guard:
         history: History,
         *,
         parse: ParseManifest,
+        parse_stored: ParseManifest | None = None,
         now: Callable[[], datetime],
         random_bytes: RandomBytes = secrets.token_bytes,
         presence: Presence = ALONE,
@@ -164,6 +165,7 @@ class Guard:
         self.history = history
         self.presence = presence
         self.parse = parse
+        self._parse_stored = parse_stored
         self.now = now
         self.audit = AuditLog(history.store, lambda: self.now())  # noqa: PLW0108  # tests replace the clock
         self.random_bytes = random_bytes
@@ -307,7 +309,7 @@ class Guard:
             raise NoManifest("no state to recover from")
         newest = self.history.transition(head.transition_hash)
         manifest_bytes = self.history.manifest(newest.manifest_hash)
-        manifest = self.parse(manifest_bytes)
+        manifest = (self._parse_stored or self.parse)(manifest_bytes)
         engine, mesh_key = authorise(Stored(manifest, newest))
         transaction_key = engine.transaction_key.public_key()
         if not head.is_signed_by(transaction_key):

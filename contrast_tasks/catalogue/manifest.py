@@ -235,3 +235,5 @@ MISSING_VALUES = frozenset(
     }
 )
 """What generate tolerates: missing values that only the user can know."""
+LATER_RULES = frozenset({SECRET_IS_KEY})
+"""Rules that manifests may break which were in force before: they are refused as new ones only."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrast_tasks import catalogue
 from contrast_tasks.client.audit_policy import describe_policy
 from contrast_tasks.client.audit_trust import describe_trust
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
@@ -103,7 +104,7 @@ def _load_generations(place: Path) -> list[_Generation]:
         content = (place / f"manifest.{number}.json").read_bytes()
         name = f"{place.name}/manifest.{number}.json"
         try:
-            manifest = parse_manifest(content, file=name)
+            manifest = parse_manifest(content, file=name, tolerated=catalogue.LATER_RULES)
         except ManifestError as error:
             # The error's own hint is about generating; this manifest comes from a Coordinator.
             error.hint = f"the file was changed: run '{command('verify')}' again"

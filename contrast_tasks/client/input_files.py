@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.report.hints import command
@@ -26,9 +27,10 @@ class ManifestFile(NamedTuple):
             say(f"{self.name} trusts evidence of a simulated processor: for development only")
 
 
-def load_manifest(settings: Settings, path: Path | None) -> ManifestFile:
+def load_manifest(settings: Settings, path: Path | None, *, is_new: bool = False) -> ManifestFile:
     """Return the manifest at a path from the command line; None: the project's own.
 
+    is_new: it is to be set, so it has to keep rules that those in force may break.
     Raises UsageError if it cannot be read, ManifestError with findings if it is not valid.
     """
     from contrast_tasks.manifest.codec import parse_manifest
@@ -37,7 +39,8 @@ def load_manifest(settings: Settings, path: Path | None) -> ManifestFile:
     name = norm_path(place, settings.root) if place.is_relative_to(settings.root) else str(place)
     hint = f"run '{command('generate')}' first" if path is None else ""
     content = read_input(place, name, "manifest", hint=hint)
-    return ManifestFile(content, parse_manifest(content, file=name), name)
+    tolerated = () if is_new else catalogue.LATER_RULES
+    return ManifestFile(content, parse_manifest(content, file=name, tolerated=tolerated), name)
 
 
 def read_input(path: Path, name: str, what: str, *, hint: str) -> bytes:

@@ -83,7 +83,7 @@ def run_set(
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
     manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable; RequestRefused.
     """
-    given = load_manifest(settings, manifest)
+    given = load_manifest(settings, manifest, is_new=True)
     given.warn_if_simulated(say)
     content, parsed, name = given
     objects = deployed_objects(settings, paths, say)

@@ -45,7 +45,7 @@ def run_sign(
     prepare: write what is to be signed, 64 hex digits without a newline. owner_key: PEM file, by default the first of the
     settings. Raises UsageError if the key cannot be used, ManifestError.
     """
-    given = load_manifest(settings, manifest)
+    given = load_manifest(settings, manifest, is_new=True)
     text = text_to_sign(given.content, previous)
     if not previous.strip(b"\0"):
         say("there is no latest transition: this is for the first manifest of a coordinator")

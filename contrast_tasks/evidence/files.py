@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contrast_tasks import catalogue
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.evidence.named_files import errors_name, read_evidence
 from contrast_tasks.json_text import NotJson, read_json
@@ -137,7 +138,9 @@ def verify_evidence(
     from contrast_tasks.manifest.codec import parse_manifest
 
     report_data = _report_data(report_data_hex)
-    judging = parse_manifest(read_evidence(manifest), file=str(manifest))
+    judging = parse_manifest(
+        read_evidence(manifest), file=str(manifest), tolerated=catalogue.LATER_RULES
+    )
     bundle = None
     if collateral is not None:
         with errors_name(collateral):

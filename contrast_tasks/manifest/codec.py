@@ -4,6 +4,8 @@ The bytes are hashed, set and compared, so `render_manifest` is exact to the las
 Source: docs/internals/manifest.md 4 (compared with the reference product's encoder); docs/internals/releases.md 2.
 """
 
+from collections.abc import Collection
+
 from contrast_tasks import catalogue
 from contrast_tasks.declare.documents import to_record
 from contrast_tasks.errors import Location
@@ -15,7 +17,6 @@ from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.validate import (
     FILE_NAME,
     ManifestError,
-    is_missing,
     validate_manifest,
 )
 from contrast_tasks.releases.table import ManifestForm, Release
@@ -42,7 +43,7 @@ def check_manifest(
     """Return the manifest and all findings, warnings included, with their lines.
 
     release: the one whose Coordinator reads it; None: a manifest of any release will do.
-    The manifest is None if there are errors other than missing values.
+    The manifest is None if there are errors other than missing values and later rules.
     """
     try:
         parsed = read_json(content)
@@ -56,7 +57,8 @@ def check_manifest(
         line=parsed.line,
         lenient=lenient,
     )
-    if any(entry.severity is Severity.ERROR and not is_missing(entry) for entry in findings):
+    readable = catalogue.MISSING_VALUES | catalogue.LATER_RULES
+    if any(found.severity is Severity.ERROR and found.entry not in readable for found in findings):
         return None, findings
     return to_record(Manifest, parsed.document), findings
 
@@ -65,15 +67,15 @@ def parse_manifest(
     content: bytes,
     *,
     file: str = FILE_NAME,
-    tolerate_missing: bool = False,
+    tolerated: Collection[catalogue.Entry] = (),
 ) -> Manifest:
     """Return the manifest in `content`, of whichever release, if it keeps every rule of `validate`.
 
-    tolerate_missing: values that only the user knows may be missing.
+    tolerated: of the catalogue's MISSING_VALUES and LATER_RULES, which may be broken.
     Raises ManifestError with all findings: exit code 12, or 13 if values are only missing.
     """
     manifest, findings = check_manifest(content, file=file)
-    errors = [entry for entry in findings if entry.severity is Severity.ERROR]
-    if manifest is None or (errors and not tolerate_missing):
+    errors = [found for found in findings if found.severity is Severity.ERROR]
+    if manifest is None or any(found.entry not in tolerated for found in errors):
         raise ManifestError(findings)
     return manifest

@@ -190,6 +190,15 @@ def test_a_manifest_that_is_none_is_refused(project: Project) -> None:
     assert "verify' again" in refused.value.hint
 
 
+def test_a_manifest_from_before_a_rule_can_be_audited(project: Project) -> None:
+    project.entries[WEB] = PolicyEntry(sans=("web",), workload_secret_id="0_x")
+    others = {name: entry for name, entry in project.entries.items() if name != WEB}
+    project.entries |= {name: each.replace(workload_secret_id="x") for name, each in others.items()}
+    (project.root / "verify" / "manifest.0.json").write_bytes(project.write_manifest())
+
+    assert "  secret   0_x\n" in run_audit(project.settings).text
+
+
 def test_a_terminal_obeys_no_name_of_the_manifest(project: Project) -> None:
     project.entries[WEB] = PolicyEntry(sans=("web",), workload_secret_id="web\x1b[2J")
     verify = project.root / "verify"

@@ -1,3 +1,4 @@
+import json
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -6,8 +7,10 @@ import pytest
 from cryptography import x509
 
 from contrast_tasks.errors import UsageError
-from coordinator.history import HistoryCorrupt, sha256, sign_latest
+from contrast_tasks.manifest.validate import ManifestError
+from coordinator.history import History, HistoryCorrupt, sha256, sign_latest
 from coordinator.seedengine import BadSeed, SeedEngine
+from coordinator.service import parse_new, parse_stored
 from coordinator.state import (
     ConcurrentUpdate,
     Guard,
@@ -23,11 +26,13 @@ from coordinator.store.file import FileStore
 from tests.fakes.coordinator import (
     POLICY,
     BreakingStore,
+    Clock,
     make_guard,
     parse_tiny,
     tiny_manifest,
 )
 from tests.fakes.store import MemoryStore
+from tests.manifest import samples
 
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 MANIFEST = tiny_manifest(owners=["00" * 32])
@@ -328,6 +333,30 @@ def test_who_knows_any_transition_up_to_the_newest_recovers(store: MemoryStore, 
     after = restarted.reset(None, lambda _: Keys(ENGINE), known=known)
 
     assert after.generation == 3
+
+
+def test_a_manifest_from_before_a_rule_is_recovered_and_refused_as_a_new_one(
+    store: MemoryStore,
+) -> None:
+    secret_id = ("Policies", samples.WEB, "WorkloadSecretID")
+    document = samples.changed(samples.document(), secret_id, "0_x")
+    document["Policies"][samples.COORDINATOR]["WorkloadSecretID"] = "x"
+    content = json.dumps(document).encode()
+    before = Guard(History(store), parse=parse_stored, now=Clock())
+    before.update(
+        None,
+        engine=ENGINE,
+        manifest=parse_stored(content),
+        manifest_bytes=content,
+        policies=[POLICY],
+    )
+
+    after = Guard(History(store), parse=parse_new, parse_stored=parse_stored, now=Clock())
+    recovered = after.reset(after.unrecovered(), lambda _: Keys(ENGINE))
+
+    assert recovered.manifest_bytes == content
+    with pytest.raises(ManifestError, match="would begin with a transit key of 'x'"):
+        after.parse(content)
 
 
 def test_there_is_nothing_to_recover_from_at_first(guard: Guard) -> None:

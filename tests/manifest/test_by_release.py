@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import Severity
 from contrast_tasks.manifest.codec import check_manifest, parse_manifest, render_manifest
 from contrast_tasks.manifest.forms import members_of, ours, releases_with, spellings
@@ -190,7 +191,7 @@ WRITTEN = [path for path in sorted(FILES.glob("v1.*/*.json")) if "insecure" not 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_manifest_of_one_release_can_be_written_as_that_of_each_other(path: Path) -> None:
     content = path.read_bytes()
-    manifest = parse_manifest(content, tolerate_missing=True)
+    manifest = parse_manifest(content, tolerated=catalogue.MISSING_VALUES)
 
     for row in RELEASES:
         document = json.loads(render_manifest(manifest, row.manifest))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contrast_tasks import catalogue
 from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.codec import check_manifest, parse_manifest, render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
@@ -125,7 +126,7 @@ def test_the_bytes_are_those_of_the_golden_file(
 def test_a_golden_file_is_read_and_written_without_a_change(name: str) -> None:
     content = (GOLDEN / f"{name}.json").read_bytes()
 
-    manifest = parse_manifest(content, tolerate_missing=True)
+    manifest = parse_manifest(content, tolerated=catalogue.MISSING_VALUES)
 
     assert render_manifest(manifest, FORMS[name]) == content
     assert validate(json.loads(content), "manifest.input") == []
@@ -280,7 +281,22 @@ def test_missing_values_are_refused_with_13_unless_tolerated() -> None:
         parse_manifest(content)
 
     assert caught.value.exit_code == 13
-    assert parse_manifest(content, tolerate_missing=True).reference_values.snp == (MILAN,)
+    assert parse_manifest(content, tolerated=catalogue.MISSING_VALUES).reference_values.snp == (
+        MILAN,
+    )
+
+
+def test_a_rule_that_came_later_is_for_new_manifests_only() -> None:
+    secret_id = "0_apps/v1/StatefulSet/default/coordinator"
+    content = encoded(changed(document(), ("Policies", WEB, "WorkloadSecretID"), secret_id))
+
+    with pytest.raises(ManifestError, match="begin with a transit key"):
+        parse_manifest(content)
+    with pytest.raises(ManifestError, match="begin with a transit key"):
+        parse_manifest(content, tolerated=catalogue.MISSING_VALUES)
+    found = parse_manifest(content, tolerated=catalogue.LATER_RULES)
+
+    assert found.policies[WEB].workload_secret_id == secret_id
 
 
 def test_tolerance_for_missing_values_does_not_reach_other_errors() -> None:
@@ -288,7 +304,7 @@ def test_tolerance_for_missing_values_does_not_reach_other_errors() -> None:
     value = changed(value, (*SNP0, "ProductName"), "Turin")
 
     with pytest.raises(ManifestError):
-        parse_manifest(encoded(value), tolerate_missing=True)
+        parse_manifest(encoded(value), tolerated=catalogue.MISSING_VALUES)
 
 
 def test_warnings_come_with_the_manifest() -> None:
@@ -368,7 +384,7 @@ MANIFESTS = st.builds(
 def test_any_manifest_survives_writing_and_reading(manifest: Manifest) -> None:
     content = render_manifest(manifest, V1_21.manifest)
 
-    again = parse_manifest(content, tolerate_missing=True)
+    again = parse_manifest(content, tolerated=catalogue.MISSING_VALUES)
 
     assert again == manifest
     assert render_manifest(again, V1_21.manifest) == content

@@ -17,12 +17,12 @@ from contrast_tasks.manifest.difference import WorkloadDifference, compare, stay
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.trusted_guests import ReferenceValues
-from coordinator.authorisation import actor_of, authorise_owner
+from coordinator.authorisation import actor_of, approvals_of, authorise_owner, signers_of
 from coordinator.presence import Presence
 from coordinator.refusal import Refusal
 from coordinator.state import Guard
 from coordinator.store.base import StoreError
-from coordinator.userapi import check_update, read_request
+from coordinator.userapi import check_update, read_request, signatures_in
 
 _PEERS_KEPT_S = 5.0
 
@@ -90,15 +90,16 @@ def plan_manifest(
     Raises Refusal for a manifest that cannot be parsed.
     """
     old, manifest = read_request(request, guard)
-    refusal = ""
+    refusal = reason = ""
     try:
         check_update(request, identity, old, manifest)
     except Refusal as err:
-        refusal = str(err)
-    before = Manifest(policies={}, reference_values=ReferenceValues())
+        refusal, reason = str(err), err.reason
+    before = Manifest(policies={}, reference_values=ReferenceValues(), workload_owner_approvals=0)
     current = NO_TRANSITION
     if old is not None:
         before, current = old.manifest, old.latest.transition_hash
+    approved = approvals_of(identity.public_key_spki, _signers(request, current, before), before)
     actor = actor_of(identity.public_key_spki)
     owners, next_owners = before.workload_owner_digests, manifest.workload_owner_digests
     found = compare(before, manifest)
@@ -117,7 +118,20 @@ def plan_manifest(
         RotatesMeshCA=old is not None,
         Restart=staying(before, manifest),
         LostWorkloadSecretIDs=found.lost_secret_ids,
+        RefusalReason=reason,
+        ApprovalsWanted=approved.wanted,
+        ApprovedBy=approved.given,
+        NotApprovedBy=approved.missing,
+        NextApprovalsWanted=manifest.workload_owner_approvals,
     )
+
+
+def _signers(request: pb.SetManifestRequest, current: bytes, in_force: Manifest) -> frozenset[str]:
+    """Return the owners who signed, nobody if any signature is wrong: SetManifest would refuse them all."""
+    try:
+        return signers_of(signatures_in(request), request.Manifest, current, in_force)
+    except Refusal:
+        return frozenset()
 
 
 def _workload_change(found: WorkloadDifference) -> ext.WorkloadChange:

@@ -1,6 +1,6 @@
 """Refusals: what a peer is told about an error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from contrast_tasks.api.errors import (
     REASON_ARGUMENT,
@@ -27,6 +27,8 @@ from coordinator.state import (
     RolledBack,
 )
 from coordinator.store.base import StoreConflict, StoreError
+
+_MAX_LISTED = 5
 
 
 class Refusal(ContrastError):
@@ -65,6 +67,12 @@ _TOLD: tuple[tuple[type[ContrastError], tuple[str, str]], ...] = (
     (StoreError, (REASON_STORE, "the coordinator's store cannot be read or written")),
     (ContrastError, (REASON_INTERNAL, "internal error")),
 )
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return the first names and the number of the others: a text for a peer must stay short."""
+    more = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def refusal_from(error: ContrastError) -> Refusal:

@@ -31,15 +31,16 @@ from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
 from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
 from coordinator.authorisation import (
+    Approvals,
     actor_of,
     authorise_owner,
     authorise_recovery,
-    authorise_signature,
     authorise_update,
+    signers_of,
 )
 from coordinator.ca import BadName, general_names
 from coordinator.history import HASH_BYTES
-from coordinator.refusal import Refusal
+from coordinator.refusal import Refusal, listing
 from coordinator.seedengine import SALT_BYTES, SEED_BYTES, BadSeed, SeedEngine
 from coordinator.seedshares import BadOwnerKey, EncryptedShare, encrypt_seed
 from coordinator.state import ConcurrentUpdate, Guard, Keys, NoManifest, State, Stored
@@ -51,8 +52,9 @@ _log = logging.getLogger("coordinator.userapi")
 
 # Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB: percent-encoded, and once more with reason and hint in base64.
 _MAX_TEXT_BYTES = 6200
+# Anybody may set the first manifest.
+_NOBODY = Approvals(given=(), missing=(), wanted=0)
 _UNESCAPED = string.punctuation.replace("%", "") + " "
-_MAX_LISTED = 5
 _MAX_FIELD = 200
 
 
@@ -64,7 +66,7 @@ def set_manifest(
     A signature must be right, whoever sends it; it then takes the place of an owner's client key.
     """
     old, manifest = read_request(request, guard)
-    policies = check_update(request, identity, old, manifest)
+    policies, approved = check_update(request, identity, old, manifest)
     shares: tuple[EncryptedShare, ...] = ()
     if old is None:
         engine = SeedEngine(guard.random_bytes(SEED_BYTES), guard.random_bytes(SALT_BYTES))
@@ -78,16 +80,20 @@ def set_manifest(
         manifest_bytes=request.Manifest,
         policies=list(policies.values()),
     )
+    transition = new.latest.transition_hash
+    if approved.wanted > 1:
+        for owner in approved.given:
+            guard.audit.record("approved", actor=owner, transition=transition)
     guard.audit.record(
         "set",
         actor=actor_of(identity.public_key_spki),
-        transition=new.latest.transition_hash,
+        transition=transition,
         generation=new.generation,
         by="signature" if request.Signature else "key",
     )
     _log.info(
         "SetManifest succeeded",
-        extra={"generation": new.generation, "transition": new.latest.transition_hash.hex()},
+        extra={"generation": new.generation, "transition": transition.hex()},
     )
     return pb.SetManifestResponse(
         RootCA=new.ca.root_ca_pem,
@@ -105,23 +111,32 @@ def read_request(request: pb.SetManifestRequest, guard: Guard) -> tuple[State | 
 
 def check_update(
     request: pb.SetManifestRequest, identity: PeerIdentity, old: State | None, manifest: "Manifest"
-) -> Mapping[str, bytes]:
-    """Return the policies by hash; raises Refusal unless the caller may put the manifest in force after `old`."""
+) -> tuple[Mapping[str, bytes], Approvals]:
+    """Return the policies by hash, and who approves; raises Refusal unless the caller may put the manifest in force after `old`."""
     previous = NO_TRANSITION if old is None else old.latest.transition_hash
-    # Before the signature, which a newer transition makes wrong too.
+    # Before the signatures, which a newer transition makes wrong too.
     _check_previous(request.PreviousTransitionHash, previous)
-    if request.Signature:
-        owners = manifest if old is None else old.manifest
-        authorise_signature(request.Signature, request.Manifest, previous, owners)
-    elif old is not None:
-        authorise_update(identity.public_key_spki, old.manifest)
+    signers = signers_of(
+        signatures_in(request),
+        request.Manifest,
+        previous,
+        manifest if old is None else old.manifest,
+    )
+    approved = _NOBODY
     if old is not None:
+        approved = authorise_update(identity.public_key_spki, old.manifest, signers)
         _check_seedshare_owners(manifest, old.manifest)
     policies = _match_policies(manifest, request.Policies)
     _check_names(manifest)
     if old is not None:
         _check_history_size(old, request.Manifest, policies)
-    return policies
+    return policies, approved
+
+
+def signatures_in(request: pb.SetManifestRequest) -> list[bytes]:
+    """Return all signatures that a request brings."""
+    first = [request.Signature] if request.Signature or request.Approvals else []
+    return [*first, *request.Approvals]
 
 
 def get_seed_shares(
@@ -277,10 +292,10 @@ def _check_seedshare_owners(new: "Manifest", old: "Manifest") -> None:
 def _match_policies(manifest: "Manifest", documents: Iterable[bytes]) -> Mapping[str, bytes]:
     by_hash = {policy_hash_hex(document): document for document in documents}
     if missing := sorted(set(manifest.policies) - set(by_hash)):
-        raise _invalid(REASON_POLICIES, f"no policy provided for hash {_listing(missing)}")
+        raise _invalid(REASON_POLICIES, f"no policy provided for hash {listing(missing)}")
     if unknown := sorted(set(by_hash) - set(manifest.policies)):
         raise _invalid(
-            REASON_POLICIES, f"policy provided that the manifest does not name: {_listing(unknown)}"
+            REASON_POLICIES, f"policy provided that the manifest does not name: {listing(unknown)}"
         )
     return by_hash
 
@@ -308,11 +323,6 @@ def _render_shares(engine: SeedEngine, shares: Iterable[EncryptedShare]) -> pb.S
             for share in shares
         ],
     )
-
-
-def _listing(hashes: list[str]) -> str:
-    more = len(hashes) - _MAX_LISTED
-    return ", ".join(hashes[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _invalid(reason: str, message: str, *, field: str = "") -> Refusal:

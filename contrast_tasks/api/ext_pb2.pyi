@@ -94,7 +94,7 @@ class WorkloadChange(_message.Message):
     def __init__(self, Name: _Optional[str] = ..., OldPolicy: _Optional[str] = ..., NewPolicy: _Optional[str] = ..., OldSANs: _Optional[_Iterable[str]] = ..., NewSANs: _Optional[_Iterable[str]] = ..., OldWorkloadSecretID: _Optional[str] = ..., NewWorkloadSecretID: _Optional[str] = ..., OldRole: _Optional[str] = ..., NewRole: _Optional[str] = ...) -> None: ...
 
 class PlanManifestResponse(_message.Message):
-    __slots__ = ("CurrentTransitionHash", "NextTransitionHash", "Refusal", "Unchanged", "Workloads", "ReferenceValuesChanged", "OwnersAdded", "OwnersRemoved", "SeedshareOwnersChanged", "LocksOutCaller", "Final", "RotatesMeshCA", "Restart", "LostWorkloadSecretIDs")
+    __slots__ = ("CurrentTransitionHash", "NextTransitionHash", "Refusal", "Unchanged", "Workloads", "ReferenceValuesChanged", "OwnersAdded", "OwnersRemoved", "SeedshareOwnersChanged", "LocksOutCaller", "Final", "RotatesMeshCA", "Restart", "LostWorkloadSecretIDs", "RefusalReason", "ApprovalsWanted", "ApprovedBy", "NotApprovedBy", "NextApprovalsWanted")
     CURRENTTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
     NEXTTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,11 @@ class PlanManifestResponse(_message.Message):
     ROTATESMESHCA_FIELD_NUMBER: _ClassVar[int]
     RESTART_FIELD_NUMBER: _ClassVar[int]
     LOSTWORKLOADSECRETIDS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALREASON_FIELD_NUMBER: _ClassVar[int]
+    APPROVALSWANTED_FIELD_NUMBER: _ClassVar[int]
+    APPROVEDBY_FIELD_NUMBER: _ClassVar[int]
+    NOTAPPROVEDBY_FIELD_NUMBER: _ClassVar[int]
+    NEXTAPPROVALSWANTED_FIELD_NUMBER: _ClassVar[int]
     CurrentTransitionHash: bytes
     NextTransitionHash: bytes
     Refusal: str
@@ -123,4 +128,9 @@ class PlanManifestResponse(_message.Message):
     RotatesMeshCA: bool
     Restart: _containers.RepeatedScalarFieldContainer[str]
     LostWorkloadSecretIDs: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, CurrentTransitionHash: _Optional[bytes] = ..., NextTransitionHash: _Optional[bytes] = ..., Refusal: _Optional[str] = ..., Unchanged: _Optional[bool] = ..., Workloads: _Optional[_Iterable[_Union[WorkloadChange, _Mapping]]] = ..., ReferenceValuesChanged: _Optional[bool] = ..., OwnersAdded: _Optional[_Iterable[str]] = ..., OwnersRemoved: _Optional[_Iterable[str]] = ..., SeedshareOwnersChanged: _Optional[bool] = ..., LocksOutCaller: _Optional[bool] = ..., Final: _Optional[bool] = ..., RotatesMeshCA: _Optional[bool] = ..., Restart: _Optional[_Iterable[str]] = ..., LostWorkloadSecretIDs: _Optional[_Iterable[str]] = ...) -> None: ...
+    RefusalReason: str
+    ApprovalsWanted: int
+    ApprovedBy: _containers.RepeatedScalarFieldContainer[str]
+    NotApprovedBy: _containers.RepeatedScalarFieldContainer[str]
+    NextApprovalsWanted: int
+    def __init__(self, CurrentTransitionHash: _Optional[bytes] = ..., NextTransitionHash: _Optional[bytes] = ..., Refusal: _Optional[str] = ..., Unchanged: _Optional[bool] = ..., Workloads: _Optional[_Iterable[_Union[WorkloadChange, _Mapping]]] = ..., ReferenceValuesChanged: _Optional[bool] = ..., OwnersAdded: _Optional[_Iterable[str]] = ..., OwnersRemoved: _Optional[_Iterable[str]] = ..., SeedshareOwnersChanged: _Optional[bool] = ..., LocksOutCaller: _Optional[bool] = ..., Final: _Optional[bool] = ..., RotatesMeshCA: _Optional[bool] = ..., Restart: _Optional[_Iterable[str]] = ..., LostWorkloadSecretIDs: _Optional[_Iterable[str]] = ..., RefusalReason: _Optional[str] = ..., ApprovalsWanted: _Optional[int] = ..., ApprovedBy: _Optional[_Iterable[str]] = ..., NotApprovedBy: _Optional[_Iterable[str]] = ..., NextApprovalsWanted: _Optional[int] = ...) -> None: ...

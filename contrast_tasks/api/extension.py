@@ -65,13 +65,15 @@ class WorkloadChange:
 class ManifestPlan:
     """What SetManifest with the same request of the same caller would do.
 
-    current, next_transition: hashes, 32 bytes, zeros for none. refusal: why it would be refused, "" if it would not.
-    owners: digests in hex. restart: names of workloads whose certificates would be of the mesh CA before.
+    current, next_transition: hashes, 32 bytes, zeros for none. refusal: why it would be refused, "" if it would not; reason: the
+    word for machines. owners: digests in hex; approved_by, not_approved_by: those of the manifest in force, of which
+    approvals_wanted have to approve; the next update needs next_approvals_wanted. restart: names of workloads whose certificates would be of the mesh CA before.
     """
 
     current_transition: bytes
     next_transition: bytes
     refusal: str
+    reason: str
     is_unchanged: bool
     workloads: tuple[WorkloadChange, ...]
     are_reference_values_changed: bool
@@ -83,6 +85,10 @@ class ManifestPlan:
     rotates_mesh_ca: bool
     restart: tuple[str, ...]
     lost_secret_ids: tuple[str, ...]
+    approvals_wanted: int
+    approved_by: tuple[str, ...]
+    not_approved_by: tuple[str, ...]
+    next_approvals_wanted: int
 
 
 def get_status(channel: grpc.Channel, timeout_s: float) -> CoordinatorStatus:
@@ -134,7 +140,12 @@ def get_audit_log(channel: grpc.Channel, timeout_s: float, *, start: int = 0) ->
 
 
 def plan_manifest(
-    channel: grpc.Channel, manifest: bytes, policies: Sequence[bytes], timeout_s: float
+    channel: grpc.Channel,
+    manifest: bytes,
+    policies: Sequence[bytes],
+    timeout_s: float,
+    *,
+    signatures: Sequence[bytes] = (),
 ) -> ManifestPlan:
     """Return what setting this manifest would do, without doing it; arguments as of `userapi.set_manifest`.
 
@@ -144,7 +155,12 @@ def plan_manifest(
         channel,
         (EXTENSION,),
         "PlanManifest",
-        pb.SetManifestRequest(Manifest=manifest, Policies=policies),
+        pb.SetManifestRequest(
+            Manifest=manifest,
+            Policies=policies,
+            Signature=b"".join(signatures[:1]),
+            Approvals=signatures[1:],
+        ),
         ext.PlanManifestResponse.FromString,
         timeout_s=timeout_s,
     )
@@ -152,6 +168,7 @@ def plan_manifest(
         current_transition=answer.CurrentTransitionHash,
         next_transition=answer.NextTransitionHash,
         refusal=answer.Refusal,
+        reason=answer.RefusalReason,
         is_unchanged=answer.Unchanged,
         workloads=tuple(
             WorkloadChange(
@@ -172,6 +189,10 @@ def plan_manifest(
         rotates_mesh_ca=answer.RotatesMeshCA,
         restart=tuple(answer.Restart),
         lost_secret_ids=tuple(answer.LostWorkloadSecretIDs),
+        approvals_wanted=answer.ApprovalsWanted,
+        approved_by=tuple(answer.ApprovedBy),
+        not_approved_by=tuple(answer.NotApprovedBy),
+        next_approvals_wanted=answer.NextApprovalsWanted,
     )
 
 

@@ -62,20 +62,21 @@ def set_manifest(
     timeout_s: float,
     *,
     previous_transition_hash: bytes = b"",
-    signature: bytes = b"",
+    signatures: Sequence[bytes] = (),
 ) -> SetManifestResult:
     """Put `manifest` in force and return its certificates.
 
     manifest: the exact bytes of manifest.json; policies: one document per policy hash in it.
     previous_transition_hash: the Coordinator's latest transition, 32 bytes (32 zeros: no manifest yet); empty skips the check.
-    signature: of an owner over the next transition (ASN.1 DER), in place of an owner's client key; empty for none.
+    signatures: of owners over the next transition (ASN.1 DER); each counts as an approval, as an owner's client key does.
     Raises NotAuthorised, RequestRefused, CoordinatorNotReady or CoordinatorFailed.
     """
     request = pb.SetManifestRequest(
         Manifest=manifest,
         Policies=policies,
         PreviousTransitionHash=previous_transition_hash,
-        Signature=signature,
+        Signature=b"".join(signatures[:1]),
+        Approvals=signatures[1:],
     )
     response = call_unary(
         channel,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n contrast_tasks/api/userapi.proto\x12\x07userapi\"k\n\x12SetManifestRequest\x12\x10\n\x08Manifest\x18\x01 \x01(\x0c\x12\x10\n\x08Policies\x18\x02 \x03(\x0c\x12\x1e\n\x16PreviousTransitionHash\x18\x03 \x01(\x0c\x12\x11\n\tSignature\x18\x04 \x01(\x0c\"h\n\x13SetManifestResponse\x12\x0e\n\x06RootCA\x18\x01 \x01(\x0c\x12\x0e\n\x06MeshCA\x18\x02 \x01(\x0c\x12\x31\n\rSeedSharesDoc\x18\x03 \x01(\x0b\x32\x1a.userapi.SeedShareDocument\"I\n\x11SeedShareDocument\x12&\n\nSeedShares\x18\x01 \x03(\x0b\x32\x12.userapi.SeedShare\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\"5\n\tSeedShare\x12\x11\n\tPublicKey\x18\x01 \x01(\t\x12\x15\n\rEncryptedSeed\x18\x02 \x01(\x0c\"\x15\n\x13GetManifestsRequest\"\xe8\x01\n\x14GetManifestsResponse\x12\x11\n\tManifests\x18\x01 \x03(\x0c\x12\x10\n\x08Policies\x18\x02 \x03(\x0c\x12\x0e\n\x06RootCA\x18\x03 \x01(\x0c\x12\x0e\n\x06MeshCA\x18\x04 \x01(\x0c\x12\x33\n\x10LatestTransition\x18\x05 \x01(\x0b\x32\x19.userapi.LatestTransition\x12,\n\rLostManifests\x18\x64 \x03(\x0b\x32\x15.userapi.LostManifest\x12\x14\n\x0cLostPolicies\x18\x65 \x03(\x0c\x12\x12\n\nLostBefore\x18\x66 \x01(\x0c\"+\n\x0cLostManifest\x12\r\n\x05Index\x18\x01 \x01(\r\x12\x0c\n\x04Hash\x18\x02 \x01(\x0c\"=\n\x10LatestTransition\x12\x16\n\x0eTransitionHash\x18\x01 \x01(\x0c\x12\x11\n\tSignature\x18\x02 \x01(\x0c\"Y\n\x0eRecoverRequest\x12\x11\n\x04Seed\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\x12\x0c\n\x04Salt\x18\x02 \x01(\x0c\x12\r\n\x05\x46orce\x18\x03 \x01(\x08\x12\x17\n\x0fKnownTransition\x18\x64 \x01(\x0c\"\x11\n\x0fRecoverResponse2\xde\x01\n\x07UserAPI\x12H\n\x0bSetManifest\x12\x1b.userapi.SetManifestRequest\x1a\x1c.userapi.SetManifestResponse\x12K\n\x0cGetManifests\x12\x1c.userapi.GetManifestsRequest\x1a\x1d.userapi.GetManifestsResponse\x12<\n\x07Recover\x12\x17.userapi.RecoverRequest\x1a\x18.userapi.RecoverResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n contrast_tasks/api/userapi.proto\x12\x07userapi\"~\n\x12SetManifestRequest\x12\x10\n\x08Manifest\x18\x01 \x01(\x0c\x12\x10\n\x08Policies\x18\x02 \x03(\x0c\x12\x1e\n\x16PreviousTransitionHash\x18\x03 \x01(\x0c\x12\x11\n\tSignature\x18\x04 \x01(\x0c\x12\x11\n\tApprovals\x18\x64 \x03(\x0c\"h\n\x13SetManifestResponse\x12\x0e\n\x06RootCA\x18\x01 \x01(\x0c\x12\x0e\n\x06MeshCA\x18\x02 \x01(\x0c\x12\x31\n\rSeedSharesDoc\x18\x03 \x01(\x0b\x32\x1a.userapi.SeedShareDocument\"I\n\x11SeedShareDocument\x12&\n\nSeedShares\x18\x01 \x03(\x0b\x32\x12.userapi.SeedShare\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\"5\n\tSeedShare\x12\x11\n\tPublicKey\x18\x01 \x01(\t\x12\x15\n\rEncryptedSeed\x18\x02 \x01(\x0c\"\x15\n\x13GetManifestsRequest\"\xe8\x01\n\x14GetManifestsResponse\x12\x11\n\tManifests\x18\x01 \x03(\x0c\x12\x10\n\x08Policies\x18\x02 \x03(\x0c\x12\x0e\n\x06RootCA\x18\x03 \x01(\x0c\x12\x0e\n\x06MeshCA\x18\x04 \x01(\x0c\x12\x33\n\x10LatestTransition\x18\x05 \x01(\x0b\x32\x19.userapi.LatestTransition\x12,\n\rLostManifests\x18\x64 \x03(\x0b\x32\x15.userapi.LostManifest\x12\x14\n\x0cLostPolicies\x18\x65 \x03(\x0c\x12\x12\n\nLostBefore\x18\x66 \x01(\x0c\"+\n\x0cLostManifest\x12\r\n\x05Index\x18\x01 \x01(\r\x12\x0c\n\x04Hash\x18\x02 \x01(\x0c\"=\n\x10LatestTransition\x12\x16\n\x0eTransitionHash\x18\x01 \x01(\x0c\x12\x11\n\tSignature\x18\x02 \x01(\x0c\"Y\n\x0eRecoverRequest\x12\x11\n\x04Seed\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\x12\x0c\n\x04Salt\x18\x02 \x01(\x0c\x12\r\n\x05\x46orce\x18\x03 \x01(\x08\x12\x17\n\x0fKnownTransition\x18\x64 \x01(\x0c\"\x11\n\x0fRecoverResponse2\xde\x01\n\x07UserAPI\x12H\n\x0bSetManifest\x12\x1b.userapi.SetManifestRequest\x1a\x1c.userapi.SetManifestResponse\x12K\n\x0cGetManifests\x12\x1c.userapi.GetManifestsRequest\x1a\x1d.userapi.GetManifestsResponse\x12<\n\x07Recover\x12\x17.userapi.RecoverRequest\x1a\x18.userapi.RecoverResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +34,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOVERREQUEST'].fields_by_name['Seed']._loaded_options = None
   _globals['_RECOVERREQUEST'].fields_by_name['Seed']._serialized_options = b'\200\001\001'
   _globals['_SETMANIFESTREQUEST']._serialized_start=45
-  _globals['_SETMANIFESTREQUEST']._serialized_end=152
-  _globals['_SETMANIFESTRESPONSE']._serialized_start=154
-  _globals['_SETMANIFESTRESPONSE']._serialized_end=258
-  _globals['_SEEDSHAREDOCUMENT']._serialized_start=260
-  _globals['_SEEDSHAREDOCUMENT']._serialized_end=333
-  _globals['_SEEDSHARE']._serialized_start=335
-  _globals['_SEEDSHARE']._serialized_end=388
-  _globals['_GETMANIFESTSREQUEST']._serialized_start=390
-  _globals['_GETMANIFESTSREQUEST']._serialized_end=411
-  _globals['_GETMANIFESTSRESPONSE']._serialized_start=414
-  _globals['_GETMANIFESTSRESPONSE']._serialized_end=646
-  _globals['_LOSTMANIFEST']._serialized_start=648
-  _globals['_LOSTMANIFEST']._serialized_end=691
-  _globals['_LATESTTRANSITION']._serialized_start=693
-  _globals['_LATESTTRANSITION']._serialized_end=754
-  _globals['_RECOVERREQUEST']._serialized_start=756
-  _globals['_RECOVERREQUEST']._serialized_end=845
-  _globals['_RECOVERRESPONSE']._serialized_start=847
-  _globals['_RECOVERRESPONSE']._serialized_end=864
-  _globals['_USERAPI']._serialized_start=867
-  _globals['_USERAPI']._serialized_end=1089
+  _globals['_SETMANIFESTREQUEST']._serialized_end=171
+  _globals['_SETMANIFESTRESPONSE']._serialized_start=173
+  _globals['_SETMANIFESTRESPONSE']._serialized_end=277
+  _globals['_SEEDSHAREDOCUMENT']._serialized_start=279
+  _globals['_SEEDSHAREDOCUMENT']._serialized_end=352
+  _globals['_SEEDSHARE']._serialized_start=354
+  _globals['_SEEDSHARE']._serialized_end=407
+  _globals['_GETMANIFESTSREQUEST']._serialized_start=409
+  _globals['_GETMANIFESTSREQUEST']._serialized_end=430
+  _globals['_GETMANIFESTSRESPONSE']._serialized_start=433
+  _globals['_GETMANIFESTSRESPONSE']._serialized_end=665
+  _globals['_LOSTMANIFEST']._serialized_start=667
+  _globals['_LOSTMANIFEST']._serialized_end=710
+  _globals['_LATESTTRANSITION']._serialized_start=712
+  _globals['_LATESTTRANSITION']._serialized_end=773
+  _globals['_RECOVERREQUEST']._serialized_start=775
+  _globals['_RECOVERREQUEST']._serialized_end=864
+  _globals['_RECOVERRESPONSE']._serialized_start=866
+  _globals['_RECOVERRESPONSE']._serialized_end=883
+  _globals['_USERAPI']._serialized_start=886
+  _globals['_USERAPI']._serialized_end=1108
 # @@protoc_insertion_point(module_scope)

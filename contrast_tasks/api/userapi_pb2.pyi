@@ -7,16 +7,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SetManifestRequest(_message.Message):
-    __slots__ = ("Manifest", "Policies", "PreviousTransitionHash", "Signature")
+    __slots__ = ("Manifest", "Policies", "PreviousTransitionHash", "Signature", "Approvals")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     PREVIOUSTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_FIELD_NUMBER: _ClassVar[int]
     Manifest: bytes
     Policies: _containers.RepeatedScalarFieldContainer[bytes]
     PreviousTransitionHash: bytes
     Signature: bytes
-    def __init__(self, Manifest: _Optional[bytes] = ..., Policies: _Optional[_Iterable[bytes]] = ..., PreviousTransitionHash: _Optional[bytes] = ..., Signature: _Optional[bytes] = ...) -> None: ...
+    Approvals: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, Manifest: _Optional[bytes] = ..., Policies: _Optional[_Iterable[bytes]] = ..., PreviousTransitionHash: _Optional[bytes] = ..., Signature: _Optional[bytes] = ..., Approvals: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class SetManifestResponse(_message.Message):
     __slots__ = ("RootCA", "MeshCA", "SeedSharesDoc")

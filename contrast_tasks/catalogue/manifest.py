@@ -54,7 +54,7 @@ IGNORED_VALUE = define(
 )
 OWN_MEMBER = define(
     "M007 own-member error|note",
-    "a reference value is set that only our Coordinator honours, not that of the reference product",
+    "a value is set that only our Coordinator honours, not that of the reference product",
     "remove it unless the Coordinator is ours: components.reference = false",
 )
 NO_POLICIES = define(
@@ -212,6 +212,11 @@ NO_RECOVERY = define(
     "M053 no-recovery warning",
     "the manifest names no seed share owner, so the Coordinator cannot be recovered",
     advice="add the key of a seed share owner",
+)
+APPROVALS = define(
+    "M054 approvals error",
+    "more workload owners have to approve an update than the manifest lists with their whole keys, so it could never be replaced",
+    advice="list more keys under [owners] in contrast.toml, of a release that lists whole keys, or lower `approvals`",
 )
 MIXED_PLATFORMS = define(
     "M060 mixed-platforms error",

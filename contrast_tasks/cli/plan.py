@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.set import configure_signatures, signatures_argument
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.report.model import Report, exit_code_of, sorted_findings
 
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="compare with the manifest in force there; default: the local deployment's, if one runs",
     )
+    configure_signatures(parser)
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help=f"exit with {CHANGES} if there are changes"
     )
@@ -60,6 +62,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         say=context.console.say,
         policies=lambda: _policies(planned),
         coordinator=arguments.coordinator,
+        signatures=signatures_argument(arguments, context),
     )
     if running is not None:
         found.append(running)

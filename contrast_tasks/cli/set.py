@@ -21,9 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     configure_coordinator(parser)
     parser.add_argument("--workload-owner-key", metavar="FILE", help="the owner's private key")
-    parser.add_argument(
-        "-s", "--signature", metavar="FILE", help="an owner's signature, made by sign"
-    )
+    configure_signatures(parser)
     parser.add_argument(
         "--atomic", action="store_true", help="only if nothing was set since the last verify"
     )
@@ -31,6 +29,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--latest-transition", metavar="HEX", help="with --atomic, instead of that in verify/"
     )
     parser.add_argument("paths", nargs="*", help="annotated YAML or its sources")
+
+
+def configure_signatures(parser: argparse.ArgumentParser) -> None:
+    """Add the argument for what owners have signed."""
+    parser.add_argument(
+        "-s",
+        "--signature",
+        metavar="FILE",
+        dest="signatures",
+        action="append",
+        default=[],
+        help="an owner's signature, made by sign; once for each owner who approves",
+    )
+
+
+def signatures_argument(arguments: argparse.Namespace, context: Context) -> list[bytes]:
+    """Return the signatures, each once. Raises UsageError for a file that is none."""
+    from contrast_tasks.client.transitions import read_signature
+
+    found = [read_signature(context.cwd / name, name) for name in arguments.signatures]
+    return list(dict.fromkeys(found))
 
 
 def configure_coordinator(
@@ -55,7 +74,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.cli.summaries import set_lines
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.set import run_set
-    from contrast_tasks.client.transitions import expected_transition, read_signature
+    from contrast_tasks.client.transitions import expected_transition
     from contrast_tasks.client.verify import FOLDER
 
     settings = context.settings(is_project=False, **cluster_flags(arguments))
@@ -64,7 +83,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         expected = expected_transition(settings, arguments.latest_transition, FOLDER)
     elif arguments.latest_transition is not None:
         raise UsageError("set: --latest-transition is for --atomic only")
-    signature = file_argument(context, arguments.signature)
     result = run_set(
         settings,
         say=context.console.say,
@@ -74,7 +92,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         owner_key_name=arguments.workload_owner_key or "",
         paths=[context.cwd / path for path in arguments.paths],
         expected=expected,
-        signature=b"" if signature is None else read_signature(signature, arguments.signature),
+        signatures=signatures_argument(arguments, context),
         reach=Reach(limit_s=arguments.timeout),
     )
     for line in set_lines(result, arguments.manifest or settings.manifest):

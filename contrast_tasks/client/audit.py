@@ -172,6 +172,8 @@ def _describe_owners(manifest: "Manifest") -> Iterator[str]:
             yield f"  {label} by {kind} key {digest}"
         if not digests:
             yield f"  {label} by no key"
+    if manifest.workload_owner_approvals > 1:
+        yield f"  updates  only if {manifest.workload_owner_approvals} of them approve"
 
 
 def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
@@ -188,6 +190,9 @@ def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
         yield "the reference values"
     if found.owners_added or found.owners_removed:
         yield "the workload owner keys"
+    was, now = found.approvals
+    if was != now:
+        yield f"updates need the approval of {number_of(now, 'owner')} instead of {was}"
     if found.are_seedshare_owners_changed:
         yield "the seed share owner keys"
 

@@ -20,6 +20,7 @@ from contrast_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
     from contrast_tasks.client.input_files import ManifestFile
+    from contrast_tasks.client.session import Session
     from contrast_tasks.manifest.model import Manifest
 
 # They say what an entry is for, and no evidence is judged by them.
@@ -77,6 +78,30 @@ def refuse_lost_owners(manifest: "Manifest", name: str, coordinator: str) -> Non
         )
 
 
+def refuse_ignored_approvals(
+    session: "Session", manifest: "Manifest", name: str, coordinator: str
+) -> None:
+    """Raise MismatchError if several owners have to approve updates, and the Coordinator would ignore that.
+
+    One without our extension does; one of ours either knows the member or refuses the manifest.
+    """
+    from contrast_tasks.api.errors import CoordinatorFailed
+
+    if manifest.workload_owner_approvals == 1:
+        return
+    try:
+        session.get_status()
+    except CoordinatorFailed as err:
+        if not err.is_unknown:
+            raise
+        wanted = manifest.workload_owner_approvals
+        raise MismatchError(
+            f"coordinator {coordinator} is not ours and would let each owner alone replace the manifest\n"
+            f"  {name} demands the approval of {wanted} owners, which it ignores",
+            hint="set owners.approvals = 1 in contrast.toml and generate again, or deploy our Coordinator",
+        ) from err
+
+
 def _reference_coordinator(settings: Settings, objects: Iterable[Annotated]) -> _Known | None:
     """Return the Coordinator of the deployment if it is the reference product's, known by the name and tag of its image."""
     for item in objects:
@@ -124,6 +149,8 @@ def _unhonoured(given: "ManifestFile", release: Release) -> Iterator[str]:
             continue
         if ignored or finding.severity is Severity.ERROR:
             yield f"{finding.where}: {finding.message}"
+    if given.manifest.workload_owner_approvals > 1:
+        yield "WorkloadOwnerApprovals is honoured by our Coordinator only"
     values = given.manifest.reference_values
     for own, entries in (("allow_vlek", values.snp), ("allow_quote_v5", values.tdx)):
         if any(getattr(entry, own) for entry in entries):

@@ -8,6 +8,8 @@ from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.session import Session
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
+from contrast_tasks.report.hints import command
+from contrast_tasks.report.model import number_of
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.plan import Difference
 
@@ -23,12 +25,13 @@ def running_difference(
     say: Callable[[str], None],
     policies: Callable[[], Sequence[bytes]] = tuple,
     coordinator: str | None = None,
+    signatures: Sequence[bytes] = (),
     reach: Reach = USUAL_REACH,
 ) -> Difference | None:
     """Return what setting the planned manifest would change at the Coordinator, None if it is in force already.
 
     policies: returns those of the planned manifest, for the Coordinator to say what it would refuse; without any it is not asked.
-    coordinator: host:port; None: the local deployment's, which need not run. Connects once, without waiting.
+    signatures: approvals of the planned manifest. coordinator: host:port; None: the local deployment's, which need not run. Connects once, without waiting.
     Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42), but only if `coordinator` is given.
     """
     if coordinator is None and not settings.is_local:
@@ -38,7 +41,9 @@ def running_difference(
     except ClusterError:
         return None
     try:
-        return _difference(settings, planned, policies, target, say)
+        return _difference(
+            settings, planned, target, policies=policies, signatures=signatures, say=say
+        )
     except ContrastError as err:
         if coordinator is not None:
             raise
@@ -49,8 +54,10 @@ def running_difference(
 def _difference(
     settings: Settings,
     planned: bytes,
-    policies: Callable[[], Sequence[bytes]],
     coordinator: Coordinator,
+    *,
+    policies: Callable[[], Sequence[bytes]],
+    signatures: Sequence[bytes],
     say: Callable[[str], None],
 ) -> Difference | None:
     from contrast_tasks.api.errors import REASON_NO_MANIFEST
@@ -65,10 +72,12 @@ def _difference(
                 raise
             manifests = ()
         if manifests[-1:] != (planned,) and (documents := policies()):
-            plan = _plan(session, planned, documents)
+            plan = _plan(session, planned, documents, signatures)
     name = coordinator.subject
     for line in () if plan is None else _warnings(plan):
         say(f"warning: {name}: {line}")
+    for line in () if plan is None else _approvals(plan):
+        say(f"{name}: {line}")
     if not manifests:
         return Difference(what="changed", name=name, detail="set gives it its first manifest")
     if manifests[-1] == planned:
@@ -79,12 +88,14 @@ def _difference(
     return Difference(what="changed", name=name, detail=detail)
 
 
-def _plan(session: Session, planned: bytes, policies: Sequence[bytes]) -> "ManifestPlan | None":
+def _plan(
+    session: Session, planned: bytes, policies: Sequence[bytes], signatures: Sequence[bytes]
+) -> "ManifestPlan | None":
     """Return what the Coordinator says about the planned manifest, None if it has no such call."""
     from contrast_tasks.api.errors import CoordinatorFailed
 
     try:
-        return session.plan_manifest(planned, policies)
+        return session.plan_manifest(planned, policies, signatures)
     except CoordinatorFailed as err:
         if not err.is_unknown:
             raise
@@ -92,12 +103,27 @@ def _plan(session: Session, planned: bytes, policies: Sequence[bytes]) -> "Manif
 
 
 def _warnings(plan: "ManifestPlan") -> Iterator[str]:
-    if plan.refusal:
+    from contrast_tasks.api.errors import REASON_APPROVALS
+
+    # Only that owners are missing is no fault of the manifest.
+    if plan.refusal and plan.reason != REASON_APPROVALS:
         yield f"it would refuse the planned manifest: {plan.refusal}"
     if plan.locks_out_caller:
         yield "the planned manifest does not list our owner key: this locks us out of updates"
     if plan.lost_secret_ids:
         yield f"nobody gets these workload secrets any more: {', '.join(plan.lost_secret_ids)}"
+
+
+def _approvals(plan: "ManifestPlan") -> Iterator[str]:
+    """Yield how many owners have to approve, which ones do and which could; nothing if one is enough before and after."""
+    if plan.approvals_wanted > 1:
+        found = f"{len(plan.approved_by)} of {plan.approvals_wanted} approvals are there"
+        yield f"{found}: {', '.join(plan.approved_by)}" if plan.approved_by else found
+        if len(plan.approved_by) < plan.approvals_wanted:
+            yield f"these owners can approve it with '{command('sign')}': {', '.join(plan.not_approved_by)}"
+    if plan.next_approvals_wanted != max(plan.approvals_wanted, 1):
+        wanted = number_of(plan.next_approvals_wanted, "owner")
+        yield f"the manifest after the planned one needs the approval of {wanted}"
 
 
 def _trusted(settings: Settings, planned: bytes) -> "Manifest":

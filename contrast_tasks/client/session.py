@@ -50,11 +50,15 @@ class Session:
     channel: "grpc.Channel"
 
     def set_manifest(
-        self, manifest: bytes, policies: Sequence[bytes], previous: bytes, signature: bytes
+        self,
+        manifest: bytes,
+        policies: Sequence[bytes],
+        previous: bytes,
+        signatures: Sequence[bytes],
     ) -> "SetManifestResult":
         """Put the manifest in force; previous: the transition hash (32 bytes) it must follow, zeros for none.
 
-        signature: of an owner over the next transition, empty for none.
+        signatures: of owners over the next transition.
         """
         from contrast_tasks.api import userapi
 
@@ -64,7 +68,7 @@ class Session:
             policies,
             CALL_LIMIT_S,
             previous_transition_hash=previous,
-            signature=signature,
+            signatures=signatures,
         )
 
     def get_manifests(self) -> "ManifestHistory":
@@ -91,11 +95,15 @@ class Session:
 
         return extension.get_audit_log(self.channel, CALL_LIMIT_S)
 
-    def plan_manifest(self, manifest: bytes, policies: Sequence[bytes]) -> "ManifestPlan":
+    def plan_manifest(
+        self, manifest: bytes, policies: Sequence[bytes], signatures: Sequence[bytes]
+    ) -> "ManifestPlan":
         """Return what setting the manifest would do."""
         from contrast_tasks.api import extension
 
-        return extension.plan_manifest(self.channel, manifest, policies, CALL_LIMIT_S)
+        return extension.plan_manifest(
+            self.channel, manifest, policies, CALL_LIMIT_S, signatures=signatures
+        )
 
     def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
         """Give a restarted Coordinator its seed back; known: a transition seen before (32 bytes), empty for none."""

@@ -26,7 +26,11 @@ from contrast_tasks.client.history import (
     check_certificates,
     newest_transition,
 )
-from contrast_tasks.client.honoured import refuse_lost_owners, refuse_unhonoured
+from contrast_tasks.client.honoured import (
+    refuse_ignored_approvals,
+    refuse_lost_owners,
+    refuse_unhonoured,
+)
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.seed_shares import SEED_SHARES_FILE, are_same_seed, write_shares
 from contrast_tasks.client.session import Session
@@ -71,7 +75,7 @@ def run_set(
     owner_key_name: str = "",
     paths: Sequence[Path] = (),
     expected: bytes | None = None,
-    signature: bytes = b"",
+    signatures: Sequence[bytes] = (),
     reach: Reach = USUAL_REACH,
 ) -> SetResult:
     """Set the manifest and write the CA certificates that belong to it.
@@ -79,7 +83,7 @@ def run_set(
     coordinator: host:port; None: the local deployment's. paths: annotated YAML with the policies, or its sources; by
     default generate's output. owner_key: PEM file, called `owner_key_name` in messages; by default the first of the
     settings, if it exists. expected: the transition (32 bytes, zeros for none) that must be the latest; None: whichever is.
-    signature: of an owner over the next transition, which then need not come with an owner's key.
+    signatures: of owners over the next transition, which then need not come with an owner's key.
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
     manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable; RequestRefused.
     """
@@ -97,7 +101,7 @@ def run_set(
     if differences:
         say("  hint: declare it in contrast.toml; the next generate writes the manifest anew")
     key, key_file = load_owner_key(settings, owner_key, owner_key_name)
-    for line in lock_out_warnings(parsed, key, is_signed=bool(signature)):
+    for line in lock_out_warnings(parsed, key, is_signed=bool(signatures)):
         say(f"warning: {line}")
     target = Coordinator.find(settings, coordinator, say=say, reach=reach)
     update = _Update(
@@ -109,13 +113,13 @@ def run_set(
         has_seedshare_owners=bool(parsed.seedshare_owner_pub_keys),
         coordinator=target.address,
         expected=expected,
-        signature=signature,
+        signatures=signatures,
         say=say,
     )
     try:
         return target.ask(parsed, update.attempt, key)
     except NotAuthorised as err:
-        err.hint = denied_hint(err, key, key_file, is_signed=bool(signature))
+        err.hint = denied_hint(err, key, key_file, is_signed=bool(signatures))
         raise
 
 
@@ -135,7 +139,7 @@ class _Update:
     has_seedshare_owners: bool
     coordinator: str
     expected: bytes | None
-    signature: bytes
+    signatures: Sequence[bytes]
     say: Callable[[str], None]
     sent_after: bytes | None = None
     share_files: tuple[str, ...] = ()
@@ -149,13 +153,14 @@ class _Update:
             refuse_lost_owners(self.manifest, self.name, f"coordinator {self.coordinator}")
         latest = NO_TRANSITION if before is None else newest_transition(before)
         self._require_expected(latest, before)
+        refuse_ignored_approvals(session, self.manifest, self.name, self.coordinator)
         is_repeat = before is not None and before.manifests[-1:] == (self.content,)
         if is_repeat:
             self.say(
                 f"{self.name} is in force already, setting it again rotates the mesh CA all the same"
             )
         self.sent_after = latest
-        done = session.set_manifest(self.content, self.policies, latest, self.signature)
+        done = session.set_manifest(self.content, self.policies, latest, self.signatures)
         if done.seed_shares is not None:
             # Written before everything else: without them a restarted Coordinator is lost.
             self.share_files = write_shares(self.root, done.seed_shares)

@@ -28,13 +28,15 @@ class WorkloadDifference:
 class ManifestDifference:
     """All differences. Removed workloads come first, then added ones, then changed ones, each sorted by name.
 
-    owners: digests (hex) of the keys whose owners may update. lost_secret_ids: of workload secrets that nobody gets any more.
+    owners: digests (hex) of the keys whose owners may update. approvals: how many of them have to approve
+    an update, before and after. lost_secret_ids: of workload secrets that nobody gets any more.
     """
 
     workloads: tuple[WorkloadDifference, ...]
     are_reference_values_changed: bool
     owners_added: tuple[str, ...]
     owners_removed: tuple[str, ...]
+    approvals: tuple[int, int]
     are_seedshare_owners_changed: bool
     lost_secret_ids: tuple[str, ...]
 
@@ -47,6 +49,7 @@ def compare(before: "Manifest", after: "Manifest") -> ManifestDifference:
         are_reference_values_changed=before.reference_values != after.reference_values,
         owners_added=tuple(sorted(set(new) - set(old))),
         owners_removed=tuple(sorted(set(old) - set(new))),
+        approvals=(before.workload_owner_approvals, after.workload_owner_approvals),
         are_seedshare_owners_changed=(
             tuple(before.seedshare_owner_pub_keys or ())
             != tuple(after.seedshare_owner_pub_keys or ())

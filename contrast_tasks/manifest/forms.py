@@ -103,7 +103,12 @@ def manifest_document(manifest: Manifest, form: ManifestForm) -> dict[str, Any]:
         for entry in ReferenceValues.members
         if (guests := getattr(values, entry.attribute))
     }
-    return {name: document[name] for name in members_of(Manifest, form)}
+    own = {entry.name: entry.absent for entry in Manifest.members if entry.name in ours(Manifest)}
+    return {
+        name: document[name]
+        for name in members_of(Manifest, form)
+        if name not in own or document[name] != own[name]
+    }
 
 
 def _document(value: Record, form: ManifestForm) -> dict[str, Any]:

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 
 from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
-from contrast_tasks.declare.shapes import ANY_TEXT, Leaf, List, Map, NullList, hex_digits, one_of
+from contrast_tasks.declare.shapes import (
+    ANY_TEXT,
+    Leaf,
+    List,
+    Map,
+    NullList,
+    hex_digits,
+    integer,
+    one_of,
+)
 from contrast_tasks.manifest.keys import is_seedshare_owner, seedshare_owner_problem
 from contrast_tasks.manifest.owners import (
     is_workload_owner,
@@ -19,6 +28,7 @@ from contrast_tasks.sans import san_kind
 from contrast_tasks.trusted_guests import ReferenceValues
 
 HASH = hex_digits(32, lower=True)
+APPROVALS = integer(1, 100, "a number from 1 to 100")
 _SAN = Leaf(
     "an IP address, a DNS name, '*' or a URI",
     lambda value: isinstance(value, str) and san_kind(value) is not None,
@@ -69,7 +79,7 @@ class Manifest(Record):
 
     policies: policy hash (32 bytes, lower-case hex) to entry. Owner lists: None is JSON `null`; without workload owners
     the manifest cannot be updated, without seedshare owners the Coordinator cannot be recovered. Workload owners are listed
-    by digest or by key, as the release has it; both count.
+    by digest or by key, as the release has it; both count. workload_owner_approvals is ours.
     """
 
     policies: Mapping[str, PolicyEntry] = member(
@@ -103,6 +113,14 @@ class Manifest(Record):
         default=None,
         old=("SeedshareOwnerKeys",),
         fault=catalogue.SEEDSHARE_OWNER,
+    )
+    workload_owner_approvals: int = member(
+        APPROVALS,
+        "how many of the workload owners have to approve the manifest that replaces this one; of ours",
+        name="WorkloadOwnerApprovals",
+        default=1,
+        absent=1,
+        fault=catalogue.APPROVALS,
     )
 
     @property

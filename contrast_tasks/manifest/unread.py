@@ -39,16 +39,17 @@ def unread_values(
     findings = []
     for record, name, shown, place in _all_set(platform, overrides, provided, where):
         if name in ours(record):
-            message = (
-                f"{shown} is honoured by our Coordinator only, not by one of the reference product"
-            )
-            findings.append(
-                Finding(catalogue.OWN_MEMBER, place, message, is_milder=not is_reference)
-            )
+            findings.append(own_member(place, shown, is_reference=is_reference))
         elif not _is_read(record, name, release):
             message = f"{shown} is set, which release {release.name} does not read; releases that do: {_readers(record, name)}"
             findings.append(Finding(catalogue.IGNORED_VALUE, place, message))
     return findings
+
+
+def own_member(where: Location, shown: str, *, is_reference: bool) -> Finding:
+    """Return M007 for a value that only our Coordinator honours; arguments as of `unread_values`."""
+    message = f"{shown} is honoured by our Coordinator only, not by one of the reference product"
+    return Finding(catalogue.OWN_MEMBER, where, message, is_milder=not is_reference)
 
 
 def _is_read(record: type[Record], name: str, release: Release) -> bool:

@@ -1,7 +1,7 @@
 """The rules of a manifest, each with a stable code; all findings are collected, not only the first.
 
 M001 not JSON; M002 unknown member; M003 wrong type; M004 absent member; M005 member that the release does not read; M010-M019
-policies; M020, M021 the number of Coordinators; M022 secret ids; M030-M038 SEV-SNP; M040-M048 TDX; M050-M053 owner keys; M060, M061 simulated
+policies; M020, M021 the number of Coordinators; M022 secret ids; M030-M038 SEV-SNP; M040-M048 TDX; M050-M054 owner keys; M060, M061 simulated
 evidence. A value that only the user knows may be missing: `catalogue.MISSING_VALUES`.
 Source: docs/internals/manifest.md 2; docs/internals/releases.md 2.2 (what differs by release); M003 to M005, M061 are ours.
 """
@@ -19,7 +19,7 @@ from contrast_tasks.json_text import shown
 from contrast_tasks.manifest._checks import Collector
 from contrast_tasks.manifest.entries import transit_name
 from contrast_tasks.manifest.forms import manifest_document
-from contrast_tasks.manifest.model import HASH, Manifest, PolicyEntry
+from contrast_tasks.manifest.model import APPROVALS, HASH, Manifest, PolicyEntry
 from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.releases.table import RELEASES, Release
@@ -28,6 +28,7 @@ from contrast_tasks.trusted_guests import FIXED_GUEST_POLICY, GuestPolicy, Refer
 FILE_NAME = "manifest.json"
 _OWNERS = ("WorkloadOwnerKeyDigests", "WorkloadOwnerPubKeys")
 _RECOVERERS = "SeedshareOwnerPubKeys"
+_APPROVALS = "WorkloadOwnerApprovals"
 # What gives the host access to the guest's memory.
 _DANGEROUS = ("MigrateMA", "Debug")
 
@@ -112,7 +113,7 @@ def _is_fixed(top: Mapping[str, Any], release: Release | None) -> bool:
 def _check_owners(check: Collector, top: Mapping[str, Any]) -> None:
     for entry in Manifest.members:
         name = next((name for name in (entry.name, *entry.old) if name in top), "")
-        if name and entry.name in (*_OWNERS, _RECOVERERS):
+        if name and entry.name in (*_OWNERS, _RECOVERERS, _APPROVALS):
             check.member(entry, top[name], (name,))
             if entry.name == _RECOVERERS and not top[name]:
                 reason = "is empty, so the Coordinator cannot be recovered"
@@ -126,6 +127,17 @@ def _check_owners(check: Collector, top: Mapping[str, Any]) -> None:
         what = "is empty" if lists else "is absent"
         reason = f"{what}, so this manifest can never be updated"
         check.report(catalogue.IMMUTABLE, (name,), reason)
+    _check_approvals(check, top)
+
+
+def _check_approvals(check: Collector, top: Mapping[str, Any]) -> None:
+    wanted: Any = top.get(_APPROVALS)
+    keys = top.get(_OWNERS[1])
+    # Only a whole key verifies a signature, and one connection has one client key.
+    count = len(keys) if isinstance(keys, list) else 0
+    if APPROVALS.accepts(wanted) and count < wanted != 1:
+        reason = f"is {wanted}, expected at most {count}, the number of keys in '{_OWNERS[1]}'"
+        check.report(catalogue.APPROVALS, (_APPROVALS,), reason)
 
 
 def _check_policies(check: Collector, value: Any) -> None:

@@ -223,6 +223,12 @@ class Settings(Record):
         name="owners.seedshare",
         default=("seedshare-owner.pem",),
     )
+    approvals: int = member(
+        integer(1, 100, "a number from 1 to 100"),
+        "how many owners of `workload` have to approve an update; more than one is honoured by our Coordinator only",
+        name="owners.approvals",
+        default=1,
+    )
     disable_updates: bool = member(
         BOOL,
         "whether the manifest can never be replaced",

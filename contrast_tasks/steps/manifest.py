@@ -19,7 +19,7 @@ from contrast_tasks.manifest.reference_values import (
     defaults_for,
     parse_reference_values,
 )
-from contrast_tasks.manifest.unread import unread_values
+from contrast_tasks.manifest.unread import own_member, unread_values
 from contrast_tasks.platforms import platform as find_platform
 from contrast_tasks.steps.keys import PublicKeys
 from contrast_tasks.steps.project import Project
@@ -60,10 +60,19 @@ def compose(
         where=settings.where,
         is_reference=settings.components.are_reference,
     )
+    if settings.approvals > 1:
+        findings.append(
+            own_member(
+                settings.where("owners.approvals"),
+                "owners.approvals",
+                is_reference=settings.components.are_reference,
+            )
+        )
     manifest = Manifest(
         policies=policies,
         reference_values=_values(project, provided, keys.local_root_sha256),
         seedshare_owner_pub_keys=keys.seedshare_owners,
+        workload_owner_approvals=settings.approvals,
         **owner_lists(keys.workload_owners, settings.release.manifest),
     )
     return manifest, findings

@@ -33,6 +33,7 @@ def test_field_numbers_are_those_of_the_wire_protocol() -> None:
         "Policies": 2,
         "PreviousTransitionHash": 3,
         "Signature": 4,
+        "Approvals": 100,
     }
     assert numbers(userapi_pb2.SetManifestResponse) == {
         "RootCA": 1,

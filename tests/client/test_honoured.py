@@ -7,14 +7,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from contrast_tasks.client.honoured import refuse_lost_owners, refuse_unhonoured
+from contrast_tasks.api.errors import CoordinatorFailed
+from contrast_tasks.client.honoured import (
+    refuse_ignored_approvals,
+    refuse_lost_owners,
+    refuse_unhonoured,
+)
 from contrast_tasks.client.input_files import ManifestFile
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.kube.annotated import Annotated, load_annotated
 from contrast_tasks.manifest.codec import parse_manifest
+from contrast_tasks.manifest.keys import generate_workload_owner, workload_owner_hex
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.testdata import RELEASES
@@ -24,6 +31,7 @@ if not RELEASES.is_dir():
     pytest.skip("what releases wrote is not at hand", allow_module_level=True)
 
 Document = dict[str, Any]
+OTHER_OWNER = workload_owner_hex(generate_workload_owner())
 
 
 def settings_of(root: Path, more: str = "") -> Settings:
@@ -131,6 +139,33 @@ def test_what_only_we_honour_is_an_error_for_their_coordinator(tmp_path: Path) -
     found = attempt(tmp_path, theirs("v1.16.0"), manifest_of("v1.16.0", allow))
 
     assert found[1:-1] == ["  AllowQuoteV5 is honoured by our Coordinator only"]
+
+
+def test_approvals_that_the_coordinator_ignores_are_an_error(tmp_path: Path) -> None:
+    def two(document: Document) -> None:
+        document["WorkloadOwnerPubKeys"] += [OTHER_OWNER]
+        document["WorkloadOwnerApprovals"] = 2
+
+    found = attempt(tmp_path, theirs("v1.21.0"), manifest_of("v1.21.0", two))
+
+    assert found[1:-1] == ["  WorkloadOwnerApprovals is honoured by our Coordinator only"]
+
+
+def test_approvals_are_not_set_at_a_coordinator_without_our_extension() -> None:
+    def answer(*, is_unknown: bool) -> Any:
+        error = CoordinatorFailed("coordinator refused GetStatus: unimplemented")
+        error.is_unknown = is_unknown
+        return Mock(get_status=Mock(side_effect=error))
+
+    manifest = manifest_of("v1.21.0").manifest
+    two = manifest.replace(workload_owner_approvals=2)
+
+    refuse_ignored_approvals(answer(is_unknown=True), manifest, "manifest.json", "a:1")
+    refuse_ignored_approvals(Mock(), two, "manifest.json", "a:1")
+    with pytest.raises(CoordinatorFailed):
+        refuse_ignored_approvals(answer(is_unknown=False), two, "manifest.json", "a:1")
+    with pytest.raises(MismatchError, match="would let each owner alone replace the manifest"):
+        refuse_ignored_approvals(answer(is_unknown=True), two, "manifest.json", "a:1")
 
 
 def test_a_list_that_lacks_one_of_two_owners_is_an_error(tmp_path: Path) -> None:

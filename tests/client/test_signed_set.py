@@ -13,17 +13,19 @@ from cryptography.hazmat.primitives.serialization import (
 
 from contrast_tasks.api.errors import CoordinatorNotReady
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.client.plan import running_difference
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.sign import run_sign
 from contrast_tasks.client.transitions import expected_transition
 from contrast_tasks.client.verify import FOLDER, run_verify
 from contrast_tasks.errors import NotAuthorised
 from contrast_tasks.manifest.hashes import NO_TRANSITION
-from contrast_tasks.manifest.keys import generate_workload_owner
+from contrast_tasks.manifest.keys import generate_workload_owner, workload_owner_digest
 from contrast_tasks.releases.table import V1_21
-from tests.fakes.deployment import Project, running_coordinator
+from tests.fakes.deployment import COORDINATOR_POLICY, WEB_POLICY, Project, running_coordinator
 
 OWNER = generate_workload_owner()
+PARTNER = generate_workload_owner()
 STRANGER = generate_workload_owner()
 
 
@@ -85,7 +87,7 @@ def test_what_an_owner_signed_is_set_without_the_key(project: Project, coordinat
     said: list[str] = []
 
     done = run_set(
-        project.settings, say=said.append, coordinator=coordinator, signature=signed(project)
+        project.settings, say=said.append, coordinator=coordinator, signatures=[signed(project)]
     )
 
     assert done.generation == 2
@@ -111,7 +113,7 @@ def test_a_security_module_signs_what_was_prepared(project: Project, coordinator
         project.settings,
         say=quiet,
         coordinator=coordinator,
-        signature=(folder / "manifest.sig").read_bytes(),
+        signatures=[(folder / "manifest.sig").read_bytes()],
         expected=expected_transition(project.settings, None, FOLDER),
     )
 
@@ -120,10 +122,10 @@ def test_a_security_module_signs_what_was_prepared(project: Project, coordinator
 
 def test_a_signature_serves_once(project: Project, coordinator: str) -> None:
     signature = signed(project)
-    run_set(project.settings, say=quiet, coordinator=coordinator, signature=signature)
+    run_set(project.settings, say=quiet, coordinator=coordinator, signatures=[signature])
 
     with pytest.raises(NotAuthorised, match="validating manifest signature") as caught:
-        run_set(project.settings, say=quiet, coordinator=coordinator, signature=signature)
+        run_set(project.settings, say=quiet, coordinator=coordinator, signatures=[signature])
 
     assert caught.value.exit_code == 43
     assert "verify" in caught.value.hint
@@ -133,7 +135,7 @@ def test_a_signature_serves_once(project: Project, coordinator: str) -> None:
             project.settings,
             say=quiet,
             coordinator=coordinator,
-            signature=signature,
+            signatures=[signature],
             expected=NO_TRANSITION,
         )
 
@@ -141,14 +143,14 @@ def test_a_signature_serves_once(project: Project, coordinator: str) -> None:
 def test_after_another_verify_the_next_update_can_be_signed(
     project: Project, coordinator: str
 ) -> None:
-    run_set(project.settings, say=quiet, coordinator=coordinator, signature=signed(project))
+    run_set(project.settings, say=quiet, coordinator=coordinator, signatures=[signed(project)])
     run_verify(project.settings, say=quiet, coordinator=coordinator)
 
     done = run_set(
         project.settings,
         say=quiet,
         coordinator=coordinator,
-        signature=signed(project),
+        signatures=[signed(project)],
         expected=expected_transition(project.settings, None, FOLDER),
     )
 
@@ -161,7 +163,7 @@ def test_a_strangers_signature_is_denied(project: Project, coordinator: str) -> 
             project.settings,
             say=quiet,
             coordinator=coordinator,
-            signature=signed(project, STRANGER),
+            signatures=[signed(project, STRANGER)],
         )
 
 
@@ -171,7 +173,7 @@ def test_the_first_manifest_may_be_signed_too(project: Project, processor: Path)
             project.settings,
             say=quiet,
             coordinator=address,
-            signature=signed(project, previous=bytes(32)),
+            signatures=[signed(project, previous=bytes(32))],
             expected=bytes(32),
         )
 
@@ -183,3 +185,37 @@ def test_without_a_signature_nobody_without_the_key_may_update(
 ) -> None:
     with pytest.raises(NotAuthorised, match="no client certificate"):
         run_set(project.settings, say=quiet, coordinator=coordinator)
+
+
+def test_two_owners_approve_what_neither_may_set_alone(project: Project, processor: Path) -> None:
+    project.owner_keys = (spki_hex(OWNER), spki_hex(PARTNER))
+    project.approvals = 2
+    project.write_manifest()
+    wanted = [workload_owner_digest(pem) for pem in (OWNER, PARTNER)]
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+        project.approvals = 1
+        planned = project.write_manifest()
+        said: list[str] = []
+        mine, theirs = signed(project), signed(project, PARTNER)
+        running_difference(
+            project.settings,
+            planned,
+            say=said.append,
+            policies=lambda: [COORDINATOR_POLICY, WEB_POLICY],
+            coordinator=address,
+            signatures=[mine],
+        )
+        with pytest.raises(NotAuthorised) as caught:
+            run_set(project.settings, say=quiet, coordinator=address, signatures=[mine])
+        done = run_set(project.settings, say=quiet, coordinator=address, signatures=[mine, theirs])
+
+    assert done.generation == 2
+    assert caught.value.reason == "approvals_missing"
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == ["  found   1", "  wanted  2", f"  missing {wanted[1]}"]
+    assert "--signature FILE" in caught.value.hint
+    name = f"coordinator {address}"
+    assert f"{name}: 1 of 2 approvals are there: {wanted[0]}" in said
+    assert f"{name}: the manifest after the planned one needs the approval of 1 owner" in said
+    assert any(line.endswith(wanted[1]) and "can approve it" in line for line in said)

@@ -165,6 +165,7 @@ def test_the_plan_of_a_first_manifest_adds_everything(guard: Guard, store: Memor
             )
         ],
         Final=True,
+        NextApprovalsWanted=1,
     )
     assert contents(store) == {}
     assert guard.status().name == "initial"

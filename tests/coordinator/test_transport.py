@@ -190,7 +190,7 @@ def test_other_methods_are_not_implemented(user_api: AtlsServer, path: str) -> N
 
 @pytest.mark.parametrize(
     "members",
-    [b"\xa2\x06\x01x", b"\x28\x01", b"\xa2\x06\x01x" * 1000],
+    [b"\xba\x0c\x01x", b"\x28\x01", b"\xba\x0c\x01x" * 1000],
     ids=["of ours", "a number", "many"],
 )
 def test_members_of_a_request_that_are_not_known_are_ignored(

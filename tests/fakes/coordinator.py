@@ -67,16 +67,18 @@ def tiny_manifest(
     owners: Sequence[str] = (),
     seedshare_owners: Sequence[str] = (),
     owner_keys: Sequence[str] = (),
+    approvals: int = 1,
 ) -> bytes:
     """Return a manifest without reference values; only `parse_tiny` accepts it.
 
-    owners: digests, owner_keys: full keys of workload owners, in hex.
+    owners: digests, owner_keys: full keys of workload owners, in hex. approvals: how many of them have to approve an update.
     """
     document = {
         "Policies": policies if policies is not None else {POLICY_HASH: {"SANs": ["web", "*"]}},
         "WorkloadOwnerKeyDigests": list(owners),
         "WorkloadOwnerPubKeys": list(owner_keys),
         "SeedshareOwnerPubKeys": list(seedshare_owners),
+        "WorkloadOwnerApprovals": approvals,
     }
     return json.dumps(document).encode()
 
@@ -98,6 +100,7 @@ def parse_tiny(content: bytes) -> Manifest:
             workload_owner_key_digests=tuple(document["WorkloadOwnerKeyDigests"]),
             workload_owner_pub_keys=tuple(document["WorkloadOwnerPubKeys"]),
             seedshare_owner_pub_keys=tuple(document["SeedshareOwnerPubKeys"]),
+            workload_owner_approvals=document["WorkloadOwnerApprovals"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise UsageError(f"not a tiny manifest: {err}") from err

@@ -65,6 +65,7 @@ class Project:
         }
         self.owner_digests: tuple[str, ...] | None = ()
         self.owner_keys: tuple[str, ...] | None = None
+        self.approvals = 1
         self.release = V1_16
         self.seedshare_owners: tuple[str, ...] = ()
         self.root_sha256_hex = processor.root_sha256_hex
@@ -119,6 +120,7 @@ class Project:
                 reference_values=values,
                 workload_owner_key_digests=self.owner_digests,
                 workload_owner_pub_keys=self.owner_keys,
+                workload_owner_approvals=self.approvals,
                 seedshare_owner_pub_keys=self.seedshare_owners,
             ),
             self.release.manifest,

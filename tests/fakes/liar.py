@@ -49,7 +49,7 @@ class Liar:
     mesh_ca_pem: bytes = AUTHORITY.mesh_ca_pem
 
     def set_manifest(
-        self, manifest: bytes, policies: Any, previous: bytes, signature: bytes
+        self, manifest: bytes, policies: Any, previous: bytes, signatures: Any
     ) -> SetManifestResult:
         raise AssertionError
 

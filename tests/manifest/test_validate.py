@@ -2,7 +2,10 @@ from typing import Any
 
 import pytest
 
+from contrast_tasks.declare.documents import to_record
 from contrast_tasks.findings import Finding, FindingsError, Severity
+from contrast_tasks.manifest.forms import manifest_document
+from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.validate import (
     ManifestError,
     is_missing,
@@ -624,3 +627,54 @@ def test_the_error_leads_with_the_first_error_and_counts_the_others() -> None:
 
     assert "ProductName: is 'Turin'" in str(error)
     assert str(error).endswith("(and 1 more)")
+
+
+# The second is the base point of P-384. Source: SEC 2 2.5.1.
+OWNERS = [
+    OWNER,
+    (
+        "3076301006072a8648ce3d020106052b8104002203620004"
+        "aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7"
+        "3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f"
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("approvals", "owners", "found"),
+    [
+        (1, [], []),
+        (1, OWNERS, []),
+        (2, OWNERS, []),
+        (3, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (2, OWNERS[:1], [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (2, None, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (0, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (-1, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (101, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (True, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (2.0, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        ("2", OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+        (None, OWNERS, [("M054", "error", "/WorkloadOwnerApprovals")]),
+    ],
+)
+def test_no_more_owners_have_to_approve_than_can(
+    approvals: Any, owners: list[str] | None, found: list[tuple[str, str, str]]
+) -> None:
+    manifest = document() | {"WorkloadOwnerPubKeys": owners, "WorkloadOwnerApprovals": approvals}
+
+    assert brief(validate_manifest(manifest)) == found
+
+
+def test_approvals_are_written_only_if_several_are_wanted() -> None:
+    known = document() | {"WorkloadOwnerPubKeys": OWNERS}
+    del known["WorkloadOwnerKeyDigests"]
+    one = to_record(Manifest, known)
+
+    written = [
+        manifest_document(each, V1_20.manifest)
+        for each in (one, one.replace(workload_owner_approvals=2))
+    ]
+
+    assert "WorkloadOwnerApprovals" not in written[0]
+    assert list(written[1].items())[-1] == ("WorkloadOwnerApprovals", 2)

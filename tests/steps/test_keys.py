@@ -169,3 +169,29 @@ def test_platform_local_pins_the_root_of_a_processor_made_on_first_use(
     assert len(first) == 64
     assert prepare_keys(settings)[0].local_root_sha256 == first
     assert (Path(project.root) / ".contrast/local/processor").is_dir()
+
+
+def test_several_owners_have_to_approve_if_the_settings_say_so(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    for name in ("anna.pem", "ben.pem"):
+        (project.root / name).write_bytes(generate_workload_owner())
+    text = project.read("contrast.toml").replace("owners.disable_updates = true\n", "")
+    owners = 'owners.workload = ["anna.pem", "ben.pem"]\nowners.approvals = 2\n'
+    (project.root / "contrast.toml").write_text(owners + text)
+    newest = ("--set", 'runtime.release = "v1.21.0"')
+    ours = ("--set", "components.reference = false")
+
+    written = terminal.run("generate", *newest, *ours)
+    too_many = terminal.run("generate", *newest, *ours, "--set", "owners.approvals = 3")
+    digests_only = terminal.run("generate", *ours)
+    theirs = terminal.run("generate", *newest)
+
+    assert written.code == 0, written.err
+    assert json.loads(project.read("manifest.json"))["WorkloadOwnerApprovals"] == 2
+    for shown in (too_many, digests_only):
+        assert shown.code == 12
+        assert "error[M054 approvals]" in shown.err
+    assert (
+        "contrast.toml:2: error[M007 own-member]: owners.approvals is honoured by our" in theirs.err
+    )

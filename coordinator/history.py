@@ -6,7 +6,8 @@
     transitions/<sha256>  manifest hash (32) and previous transition hash (32, zeros for the first)
     transitions/latest    newest transition hash (32) and the Coordinator's signature over it
     metadata/<sha256>     not of the reference product: when the first transition was made, signed
-    metadata/unfinished   not of the reference product: first transitions that got no head, 32 bytes each
+    metadata/unfinished   not of the reference product: 32 random bytes of the newest first set, then the first transitions of
+                          those that have not ended, so that nobody has got an answer
 
 An attacker who can write to the store can delete objects but not change them unnoticed: every read hashes the content
 again, every hash is linked to the head, and the head is signed. Source: docs/internals/coordinator.md 8.1.
@@ -14,20 +15,22 @@ again, every hash is linked to the head, and the head is signed. Source: docs/in
 
 import hashlib
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.api.packs import BadPack, Pack, pack_documents, read_pack
 from contrast_tasks.errors import Location
 from contrast_tasks.manifest.hashes import NO_TRANSITION, transition_digest
-from coordinator.store.base import NotFound, Store, StoreError
+from coordinator.store.base import NotFound, Store, StoreConflict, StoreError
 
 Folder = Literal["manifests", "policies"]
 
@@ -85,6 +88,13 @@ class LatestTransition:
     def is_signed_by(self, key: ec.EllipticCurvePublicKey) -> bool:
         """Return whether the signature verifies under the transaction key."""
         return is_signed(key, self.signature, self.transition_hash)
+
+
+class Beginning(NamedTuple):
+    """A first set that has begun. mark: tells it from others; dead_head: of one that broke off, None if there is none."""
+
+    mark: bytes
+    dead_head: LatestTransition | None
 
 
 def sign_latest(key: ec.EllipticCurvePrivateKey, transition_hash: bytes) -> LatestTransition:
@@ -194,25 +204,40 @@ class History:
             digest = transition.previous
         raise self._corrupt(f"transitions/{digest.hex()}", f"chain longer than {_MAX_CHAIN}")
 
-    def begin(self, first_transition: bytes) -> None:
-        """Note that a first set begins: until its head is written, nobody can have got an answer."""
-        unfinished = self._unfinished()
-        if first_transition.hex() not in _hashes_in(unfinished):
-            self.store.set(_UNFINISHED_KEY, unfinished + first_transition)
+    def begin(self, first_transition: bytes) -> "Beginning":
+        """Note that a first set begins: until `end` nobody can have got an answer.
 
-    def end_begin(self) -> None:
-        """Note that the first set has its head."""
-        self.store.set(_UNFINISHED_KEY, b"")
+        Raises StoreConflict if another one has ended.
+        """
+        found, dead_head = self._unfinished(), self.latest_unverified()
+        if dead_head is not None and dead_head.transition_hash not in _hashes_in(found):
+            raise StoreConflict("another coordinator has set the first manifest")
+        transitions = _hashes_in(found[HASH_BYTES:]) | {first_transition}
+        # Random, so that of two that set the same manifest at once only one can end.
+        mark = secrets.token_bytes(HASH_BYTES) + b"".join(sorted(transitions))
+        self.store.compare_and_swap(_UNFINISHED_KEY, found, mark)
+        return Beginning(mark, dead_head)
+
+    def end(self, beginning: "Beginning") -> None:
+        """Note that the first set has its head; raises StoreConflict if another one has begun since."""
+        # The random bytes stay: whoever read the value before this set began must not find it again.
+        self.store.compare_and_swap(_UNFINISHED_KEY, beginning.mark, beginning.mark[:HASH_BYTES])
+
+    def finished_head(self) -> LatestTransition | None:
+        """Return the head without verifying its signature, None if there is none or its first set has not ended."""
+        head = self.latest_unverified()
+        is_dead = head is not None and head.transition_hash in _hashes_in(self._unfinished())
+        return None if is_dead else head
 
     def orphans(self) -> set[str]:
         """Return the hashes (hex) of transitions that had a head which is missing now, an empty set if there is one.
 
-        First sets that ended before their head was written leave transitions too, which are not orphans.
+        First sets that broke off leave transitions too, which are not orphans.
         """
         names = set(self.store.names("transitions"))
         if not names or "latest" in names:
             return set()
-        return names - _hashes_in(self._unfinished())
+        return names - {digest.hex() for digest in _hashes_in(self._unfinished())}
 
     def _unfinished(self) -> bytes:
         try:
@@ -282,9 +307,9 @@ def sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
-def _hashes_in(content: bytes) -> set[str]:
+def _hashes_in(content: bytes) -> set[bytes]:
     starts = range(0, len(content), HASH_BYTES)
-    return {content[start : start + HASH_BYTES].hex() for start in starts}
+    return {content[start : start + HASH_BYTES] for start in starts}
 
 
 def sign_digest(key: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
@@ -299,3 +324,13 @@ def is_signed(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -
     except InvalidSignature:
         return False
     return True
+
+
+def not_signed(head: LatestTransition, key: ec.EllipticCurvePublicKey) -> str:
+    """Return what is wrong with a head that another key signed."""
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return (
+        f"history object {LATEST_KEY} is not signed by the key of this seed: found a signature over "
+        f"{head.transition_hash.hex()} that does not verify, wanted one by the key with sha256 "
+        f"{sha256(spki).hex()}; the object was changed, or the seed belongs to another history"
+    )

@@ -11,7 +11,7 @@ served; each other state has its class of error.
 A State never changes, except that it can become stale. An update first builds keys, certificates and the signed head. It
 then writes the documents, swaps the head (the store's compare-and-swap decides between Coordinators), and finally swaps
 the reference in memory. A crash between any two of these steps leaves the old manifest in force; if there was none, the
-next first set starts over.
+next first set starts over. A swap that failed may have been made all the same: whoever looks next finds out, and serves it.
 Source: docs/internals/coordinator.md 4.
 """
 
@@ -24,7 +24,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api.packs import Pack
 from contrast_tasks.errors import ContrastError
@@ -33,17 +32,16 @@ from coordinator.audit import AuditLog
 from coordinator.ca import LEAF_LIFETIME, CertificateAuthority, RandomBytes
 from coordinator.documents import Documents, read_documents
 from coordinator.history import (
-    LATEST_KEY,
     History,
     HistoryCorrupt,
     LatestTransition,
     Transition,
-    sha256,
+    not_signed,
     sign_latest,
 )
 from coordinator.presence import ALONE, Presence
 from coordinator.seedengine import BadSeed, SeedEngine
-from coordinator.store.base import StoreError
+from coordinator.store.base import StoreConflict, StoreError
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
@@ -172,7 +170,8 @@ class Guard:
         self._force_new = force_new
         self._certificate_lifetime = certificate_lifetime
         self._state: State | None = None
-        self._lock = threading.Lock()
+        self._doubtful: State | None = None
+        self._lock = threading.RLock()
 
     def current(self) -> State:
         """Return the state to serve from.
@@ -182,6 +181,7 @@ class Guard:
         if self._state is None:
             # A first set between its transition and its head would look like a deleted head.
             with self._lock:
+                self.settle()
                 if self._state is None:
                     raise self._absence()
         state = self._state
@@ -192,6 +192,14 @@ class Guard:
     def is_current(self, state: State) -> bool:
         """Return whether `state` is the one in force."""
         return state is self._state and not state.is_stale
+
+    def settle(self) -> None:
+        """Find out whether the head of an update that failed is in the store; serve its state if so. Raises StoreError."""
+        if self._doubtful is not None:
+            with self._lock:
+                if self._doubtful and self.history.finished_head() == self._doubtful.latest:
+                    self._serve(self._doubtful)
+                self._doubtful = None
 
     def outdate(self, state: State) -> bool:
         """Mark a state as stale and return True; return False if it is no longer in force.
@@ -274,20 +282,27 @@ class Guard:
             root_issued_at=issued_at,
         )
         with self._lock:
+            self.settle()
             self._require_unchanged(old)
             if old is not None and old.is_stale:
                 raise Stale("another coordinator has set a newer manifest")
             # Also those that were stored before, in case somebody removed them.
             self.history.put_packs(documents.packs_with(manifest.policies))
             self.history.put_manifest(manifest_bytes)
+            beginning, expected = None, None if old is None else old.latest
             if old is None:
+                beginning = self.history.begin(transition.digest)
+                expected = beginning.dead_head
                 self.history.put_first_time(engine.transaction_key, transition.digest, issued_at)
-                self.history.begin(transition.digest)
             self.history.put_transition(transition)
-            self.history.swap_latest(None if old is None else old.latest, new.latest)
+            try:
+                self.history.swap_latest(expected, new.latest)
+                if beginning is not None:
+                    self.history.end(beginning)
+            except StoreError as err:
+                self._doubtful = None if isinstance(err, StoreConflict) else new
+                raise
             self._serve(new)
-            if old is None:
-                self._end_begin()
         return new
 
     def reset(
@@ -304,7 +319,7 @@ class Guard:
         after; empty for none. Raises BadSeed if the head is not signed by that seed's key, RolledBack, HistoryCorrupt,
         ConcurrentUpdate, and whatever authorise and parse raise.
         """
-        head = self.history.latest_unverified()
+        head = self.history.finished_head()
         if head is None:
             raise NoManifest("no state to recover from")
         newest = self.history.transition(head.transition_hash)
@@ -313,7 +328,7 @@ class Guard:
         engine, mesh_key = authorise(Stored(manifest, newest))
         transaction_key = engine.transaction_key.public_key()
         if not head.is_signed_by(transaction_key):
-            raise BadSeed(_not_signed(head, transaction_key))
+            raise BadSeed(not_signed(head, transaction_key))
         documents = read_documents(self.history, head.transition_hash)
         if known and known not in documents.transitions:
             # A signature proves only that the head was the newest once.
@@ -360,7 +375,7 @@ class Guard:
         )
 
     def _serve(self, new: State) -> None:
-        self._state = new
+        self._state, self._doubtful = new, None
         self.audit.unlock(new.engine.transaction_key)
         try:
             self.presence.announce()
@@ -368,20 +383,13 @@ class Guard:
             # The state is in force all the same.
             _log.warning("others cannot see that this coordinator serves: %s", err)
 
-    def _end_begin(self) -> None:
-        try:
-            self.history.end_begin()
-        except StoreError as err:
-            # It matters only if somebody deletes the head before the second set.
-            _log.warning("the end of the first set could not be noted: %s", err)
-
     def _require_unchanged(self, old: State | None) -> None:
         if self._state is not old:
             raise ConcurrentUpdate("the state was changed by another request")
 
     def _absence(self) -> StateUnavailable:
         """Return why there is no state; raises StoreError."""
-        if self.history.latest_unverified() is not None:
+        if self.history.finished_head() is not None:
             return InRecovery("the coordinator was restarted and holds no keys")
         if self.history.orphans() and not self._force_new:
             return HistoryInconsistent(
@@ -389,12 +397,3 @@ class Guard:
                 hint="restore transitions/latest, or start with --force-new and lose the old seed",
             )
         return NoManifest("no manifest was set")
-
-
-def _not_signed(head: LatestTransition, key: ec.EllipticCurvePublicKey) -> str:
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return (
-        f"history object {LATEST_KEY} is not signed by the key of this seed: found a signature over "
-        f"{head.transition_hash.hex()} that does not verify, wanted one by the key with sha256 "
-        f"{sha256(spki).hex()}; the object was changed, or the seed belongs to another history"
-    )

@@ -35,6 +35,7 @@ def observe(guard: Guard) -> Observation:
 
     Raises StoreError if the store cannot be read.
     """
+    guard.settle()
     try:
         state = guard.current()
     except StateUnavailable:

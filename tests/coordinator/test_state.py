@@ -23,6 +23,7 @@ from coordinator.state import (
 )
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
+from coordinator.watch import observe
 from tests.fakes.coordinator import (
     POLICY,
     BreakingStore,
@@ -151,8 +152,8 @@ def test_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -
         slow.current()
 
 
-# pack of policies, manifest, time, mark of the beginning, transition, head
-FIRST_SET_WRITES = 6
+# pack of policies, manifest, mark of the beginning, time, transition, head, mark of the end
+FIRST_SET_WRITES = 7
 
 
 @pytest.mark.parametrize("fail_at", range(1, FIRST_SET_WRITES + 1))
@@ -187,14 +188,90 @@ def test_a_first_set_that_crashed_at_any_write_starts_over_after_a_restart(fail_
     assert update(restarted, None).generation == 1
 
 
-def test_a_first_set_counts_as_done_once_it_has_its_head() -> None:
+def test_a_first_set_counts_as_done_once_its_end_is_noted() -> None:
+    """Until then nobody got an answer, and with it the seed; so there is nothing to recover."""
     store = BreakingStore()
-    store.fail_at = FIRST_SET_WRITES + 1
+    store.fail_at = FIRST_SET_WRITES
+    with pytest.raises(StoreError):
+        update(make_guard(store), None)
+    store.fail_at = None
+    assert store.names("transitions")[-1] == "latest"
+    with pytest.raises(NoManifest):
+        make_guard(store).reset(None, lambda _: Keys(ENGINE))
 
     state = update(guard := make_guard(store), None)
 
     assert guard.current() is state
     assert make_guard(store).status().name == "recovery"
+
+
+@pytest.mark.parametrize("key", ["metadata/unfinished", "transitions/latest"])
+def test_of_two_first_sets_of_one_manifest_the_one_that_began_later_ends(key: str) -> None:
+    """The first one gets so far that only the mark of its end is missing, or the head too."""
+
+    class Overtaken(MemoryStore):
+        """Lets another Coordinator set the same manifest shortly before a swap."""
+
+        is_overtaken = False
+
+        def compare_and_swap(self, where: str, old: bytes, new: bytes) -> None:
+            begins = where == "metadata/unfinished" and len(new) > 32
+            if where == key and not begins and not self.is_overtaken:
+                self.is_overtaken = True
+                won.append(update(quick, None))
+            super().compare_and_swap(where, old, new)
+
+    store, won = Overtaken(), list[State]()
+    slow, quick = make_guard(store), make_guard(store)
+
+    with pytest.raises(StoreConflict):
+        update(slow, None)
+
+    assert quick.current() is won[0]
+    assert store.get("transitions/latest") == won[0].latest.render()
+    assert slow.status().name == "recovery"
+
+
+@pytest.mark.parametrize(
+    ("sets_before", "key", "name", "generation"),
+    [
+        # Its end is not noted, so the next first set starts over.
+        pytest.param(0, "transitions/latest", "initial", 0, id="head of the first"),
+        pytest.param(0, "metadata/unfinished", "active", 1, id="end of the first"),
+        pytest.param(1, "transitions/latest", "active", 2, id="head of the second"),
+    ],
+)
+def test_a_swap_that_was_made_although_it_failed_is_found_out(
+    sets_before: int, key: str, name: str, generation: int
+) -> None:
+    """As when the answer of an API server is lost: the state is the one that the store says, and no seed is lost."""
+
+    class Mute(MemoryStore):
+        """Fails after a swap of one key."""
+
+        is_mute = False
+
+        def compare_and_swap(self, where: str, old: bytes, new: bytes) -> None:
+            super().compare_and_swap(where, old, new)
+            begins = where == "metadata/unfinished" and len(new) > 32
+            if self.is_mute and where == key and not begins:
+                raise StoreError("the answer was lost")
+
+    store = Mute()
+    guard = make_guard(store)
+    old = update(guard, None) if sets_before else None
+    store.is_mute = True
+
+    with pytest.raises(StoreError, match="the answer was lost"):
+        update(guard, old, OTHER)
+    store.is_mute = False
+    observe(guard)
+
+    assert (guard.status().name, guard.status().generation) == (name, generation)
+    restarted = "recovery" if generation else "initial"
+    assert make_guard(store).status().name == restarted
+    current = guard.current() if generation else None
+    assert update(guard, current).generation == generation + 1
 
 
 def test_a_head_deleted_after_crashed_first_sets_is_not_taken_for_another() -> None:

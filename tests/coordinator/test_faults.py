@@ -1,0 +1,226 @@
+"""What the store does to a Coordinator, at every step: afterwards the old manifest is in force or the new one, and nothing is lost."""
+
+import errno
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from coordinator.state import ConcurrentUpdate, State
+from coordinator.store.base import StoreConflict, StoreError
+from coordinator.store.file import FileStore
+from coordinator.watch import Observation, observe
+from tests.fakes.coordinator import make_guard
+from tests.fakes.file_faults import stepping
+from tests.fakes.killed_sets import MANIFESTS, found_on, guard_on, recover, set_manifest
+from tests.fakes.store import MemoryStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.sweep
+def test_whoever_is_killed_at_any_step_of_any_set_restarts_with_the_old_manifest_or_the_new(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fakes.killed_sets", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    kills = json.loads(done.stdout)
+    found = Counter((name, in_force) for name, _, in_force in kills)
+    sets = ("first set", "second set", "third set")
+    assert set(found) == {(name, in_force) for name in sets for in_force in ("old", "new")}
+    assert len(kills) > 60
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("number", [0, 1], ids=["first set", "second set"])
+@pytest.mark.parametrize(
+    ("code", "lasts"),
+    [
+        pytest.param(errno.ENOSPC, True, id="full from then on"),
+        pytest.param(errno.EIO, False, id="broken once"),
+    ],
+)
+def test_a_disk_that_refuses_any_step_of_a_set_leaves_the_old_manifest_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, lasts: bool
+) -> None:
+    """Who asked is told, and nothing has to be started anew."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    for step in itertools.count(1):
+        place = tmp_path / str(step)
+        guard = guard_on(place)
+        old = None if number == 0 else set_manifest(guard, None, 0)
+        refused = 0
+
+        def refuse(now: int, step: int = step) -> None:
+            nonlocal refused
+            if now == step or (lasts and now > step):
+                refused += 1
+                raise OSError(code, os.strerror(code))
+
+        new = None
+        with stepping(place, refuse):
+            try:
+                new = set_manifest(guard, old, number)
+            except StoreError:
+                assert guard.status().generation in {number, number + 1}
+        if not refused:
+            break
+        # The next look finds out what is in the store, as the watch does every second.
+        observe(guard)
+        current = guard.current() if guard.status().generation else None
+        assert current in (old, new) or current.generation == number + 1
+        assert found_on_copy(place, number) == ("old" if current is old else "new")
+        assert (
+            set_manifest(guard, current, 1).generation == (current.generation if current else 0) + 1
+        )
+    assert step > 10
+
+
+def found_on_copy(place: Path, number: int) -> str:
+    copy = place.with_name(f"{place.name}-copy")
+    if place.exists():
+        subprocess.run(["cp", "-r", place, copy], check=True)
+    return found_on(copy, number)
+
+
+class Away(MemoryStore):
+    """A store that is not there for a while; `asked` is how often somebody noticed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.asked = 0
+
+    def _look(self) -> None:
+        if self.is_away:
+            self.asked += 1
+            raise StoreError("the store does not answer")
+
+    def get(self, key: str) -> bytes:
+        self._look()
+        return super().get(key)
+
+    def set(self, key: str, value: bytes) -> None:
+        self._look()
+        super().set(key, value)
+
+    def compare_and_swap(self, key: str, old: bytes, new: bytes) -> None:
+        self._look()
+        super().compare_and_swap(key, old, new)
+
+    def names(self, folder: str) -> list[str]:
+        self._look()
+        return super().names(folder)
+
+
+def test_a_store_that_is_away_for_a_minute_loses_no_state_no_audit_entry_and_no_service() -> None:
+    store = Away()
+    guard = make_guard(store)
+    state = set_manifest(guard, None, 0)
+    store.is_away = True
+    for second in range(60):
+        guard.audit.record("set-refused", reason=str(second))
+        guard.audit.flush()
+        with pytest.raises(StoreError):
+            observe(guard)
+        assert guard.current() is state
+    with pytest.raises(StoreError):
+        set_manifest(guard, state, 1)
+    assert (guard.status().name, store.asked > 120) == ("final", True)
+    store.is_away = False
+
+    observe(guard)
+    new = set_manifest(guard, state, 1)
+
+    refusals = [each for each in guard.audit.since(0) if each.members["event"] == "set-refused"]
+    assert [each.members["reason"] for each in refusals] == [str(second) for second in range(60)]
+    assert guard.current() is new
+    assert guard.audit.unwritten() == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("history", range(10))
+def test_of_two_that_set_at_once_one_wins_each_of_20_times_and_the_other_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    guards = [make_guard(FileStore(tmp_path)) for _ in range(2)]
+    set_manifest(guards[0], None, 0)
+    states = [guards[0].current(), recover(guards[1])]
+    for generation in range(2, 22):
+        before = states[0].latest.transition_hash
+
+        results = at_once(
+            [partial(set_manifest, guards[each], states[each], 1 + each) for each in (0, 1)]
+        )
+
+        (winner,) = [each for each in (0, 1) if isinstance(results[each], State)]
+        loser = 1 - winner
+        assert isinstance(results[loser], StoreConflict)
+        assert observe(guards[loser]) is Observation.STALE
+        states[winner] = guards[winner].current()
+        states[loser] = recover(guards[loser])
+        for state in states:
+            assert (state.generation, state.transition.previous) == (generation, before)
+            assert state.manifest_bytes == MANIFESTS[1 + winner]
+    assert states[0].documents.is_whole
+
+
+@pytest.mark.sweep
+def test_of_two_first_sets_at_once_at_most_one_is_answered_and_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    wins = 0
+    for number in range(200):
+        guards = [guard_on(tmp_path / str(number)) for _ in range(2)]
+
+        # The same manifest: its first transition is the same too.
+        results = at_once([partial(set_manifest, each, None, 0) for each in guards])
+
+        answered = [each for each in (0, 1) if isinstance(results[each], State)]
+        assert len(answered) <= 1
+        for winner in answered:
+            head = guards[winner].history.latest_unverified()
+            assert head == guards[winner].current().latest
+            assert observe(guards[winner]) is Observation.QUIET
+            assert guards[1 - winner].status().name == "recovery"
+            wins += 1
+        if not answered:
+            assert {each.status().name for each in guards} == {"initial"}
+    assert wins > 50
+
+
+def at_once(calls: list[Callable[[], State]]) -> list[State | Exception]:
+    """Return what each call returns or raises."""
+    barrier = threading.Barrier(len(calls))
+    results: dict[int, State | Exception] = {}
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            results[number] = calls[number]()
+        except (StoreConflict, ConcurrentUpdate) as err:
+            results[number] = err
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[number] for number in range(len(calls))]

@@ -101,6 +101,11 @@ SECRET_IN_POLICY = define(
     "values of a Secret become part of the policy, which the host can read",
     "mount the Secret as a volume, or use the workload secret",
 )
+FREE_VALUE = define(
+    "W123 free-value warning",
+    "a variable has a value of a ConfigMap or Secret that is made elsewhere, so the host chooses it",
+    "give the value under [elsewhere] in contrast.toml, mount the object as a volume, or use the workload secret",
+)
 LAYERS_INCOMPLETE = define(
     "W121 layers-incomplete warning",
     "a layer of an image has something that the guests of the platform do not see",

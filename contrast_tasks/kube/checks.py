@@ -51,20 +51,23 @@ def check_deployment(
     is_confidential: Callable[[DocIndex], bool],
     has_ingress: Callable[[DocIndex], bool],
     needs_coordinator: bool,
+    has_links: Callable[[DocIndex], bool],
+    is_elsewhere: Callable[[str, str, str], bool],
 ) -> list[Finding]:
     """Return the findings that need all files (G004, G005, G042, G061, G080), and those on objects that run no pods.
 
     is_confidential, has_ingress: whether a workload has our runtime class, and an ingress annotation, once the
-    settings are applied. needs_coordinator: whether a missing Coordinator is an error.
+    settings are applied. needs_coordinator: whether a missing Coordinator is an error. has_links: whether a workload gets
+    variables of Services. is_elsewhere: whether a ConfigMap or Secret, by kind, namespace and name, is made elsewhere.
     """
     documents = [doc for index in indexes for doc in index.documents]
     return [
         *duplicates(documents),
         *_not_confidential(documents, is_confidential),
         *_without_ingress(documents, is_confidential, has_ingress),
-        *_clashing_services(documents, is_confidential),
+        *_clashing_services(documents, lambda doc: is_confidential(doc) and has_links(doc)),
         *_coordinators(documents, needs_coordinator=needs_coordinator),
-        *_missing_configs(documents),
+        *_missing_configs(documents, is_confidential, is_elsewhere),
         *(finding for doc in documents for finding in doc.findings),
     ]
 
@@ -109,7 +112,7 @@ def _without_ingress(
 
 
 def _clashing_services(
-    documents: Sequence[DocIndex], is_confidential: Callable[[DocIndex], bool]
+    documents: Sequence[DocIndex], has_links: Callable[[DocIndex], bool]
 ) -> Iterator[Finding]:
     """Yield a finding for each Service with variables of another one, where confidential pods get them.
 
@@ -121,10 +124,7 @@ def _clashing_services(
         told = {
             doc.effective_namespace
             for doc in documents
-            if doc.is_workload
-            and doc.role != ROLE_COORDINATOR
-            and not doc.has_no_links
-            and is_confidential(doc)
+            if doc.is_workload and doc.role != ROLE_COORDINATOR and has_links(doc)
         }
     first: dict[tuple[str, str], DocIndex] = {}
     for doc in services:
@@ -167,11 +167,17 @@ def _coordinators(documents: Iterable[DocIndex], *, needs_coordinator: bool) -> 
     ]
 
 
-def _missing_configs(documents: Sequence[DocIndex]) -> list[Finding]:
+def _missing_configs(
+    documents: Sequence[DocIndex],
+    is_confidential: Callable[[DocIndex], bool],
+    is_elsewhere: Callable[[str, str, str], bool],
+) -> list[Finding]:
     known = {(doc.kind, doc.effective_namespace, doc.name) for doc in documents}
     by_name = {(doc.kind, doc.name): doc for doc in reversed(documents)}
     findings: list[Finding] = []
     for doc in documents:
+        if doc.references and not is_confidential(doc):
+            continue
         # Two references on one line are told once.
         told = {
             (use.kind, use.name, use.line, use.optional, use.is_mounted): use
@@ -180,6 +186,7 @@ def _missing_configs(documents: Sequence[DocIndex]) -> list[Finding]:
         for use in reversed(told.values()):
             if (
                 use.optional
+                or is_elsewhere(use.kind, doc.effective_namespace, use.name)
                 or (use.kind, doc.effective_namespace, use.name) in known
                 or _is_published(use)
             ):

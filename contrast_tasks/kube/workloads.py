@@ -257,6 +257,16 @@ def config_references(obj: Mapping[str, Any]) -> list[ConfigReference]:
     ]
 
 
+def config_keys(obj: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:
+    """Return the keys that variables take by name, by kind and name of the ConfigMap or Secret."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for config, _, source in _config_sources(pod_spec(obj), spec_path(obj)):
+        if isinstance(source, dict) and isinstance(source.get("key"), str):
+            name = str(source.get(config.name_key))
+            found.setdefault((config.kind, name), set()).add(source["key"])
+    return found
+
+
 def _config_sources(
     spec: Mapping[str, Any], base: Path
 ) -> Iterator[tuple[ConfigSource, Path, Any]]:

@@ -1,10 +1,13 @@
 """The pod whose policy is derived, as the derivation of each container sees it."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
-from contrast_tasks.policy.model import PolicyInput, Profile
+from contrast_tasks.policy.model import ConfigKey, Elsewhere, PolicyInput, Profile
 from contrast_tasks.policy.place import Place
 from contrast_tasks.records import Record
+
+Found = TypeVar("Found")
 
 
 class PodContext(Record):
@@ -34,7 +37,16 @@ class PodContext(Record):
 
         No namespace and the namespace `default` are the same.
         """
+        return self._of_namespace(self.given.configs, kind, name)
+
+    def elsewhere(self, kind: str, name: str) -> Elsewhere | None:
+        """Return what is declared of a ConfigMap or Secret of the pod's namespace, None if nothing is."""
+        return self._of_namespace(self.given.elsewhere, kind, name)
+
+    def _of_namespace(
+        self, objects: Mapping[ConfigKey, Found], kind: str, name: str
+    ) -> Found | None:
         namespace = self.given.owner.namespace or "default"
         names = (namespace, None, "") if namespace == "default" else (namespace,)
-        known = (self.given.configs.get((kind, each, name)) for each in names)
-        return next((data for data in known if data is not None), None)
+        known = (objects.get((kind, each, name)) for each in names)
+        return next((found for found in known if found is not None), None)

@@ -8,15 +8,18 @@ from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Environment, EnvPattern, FirstVariable
 from contrast_tasks.policy.fieldrefs import field_value, resource_value
 from contrast_tasks.policy.gpus import VARIABLES as GPU_VARIABLES
-from contrast_tasks.policy.model import ImageFacts
+from contrast_tasks.policy.model import Elsewhere, ImageFacts
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.profiles import DEFAULT_PATH
 from contrast_tasks.policy.values import (
     API_SERVER_FAMILY,
+    FREE,
+    FREE_WORD,
     HOSTNAME,
     NUMBER,
     SERVICE_FAMILY,
     Parts,
+    Unknown,
     escape,
     expand,
     is_identity,
@@ -63,6 +66,11 @@ class ContainerEnvironment:
         if found is not None:
             return found
         return service_value(name, links=self._context.service_links)
+
+    def lookup_of_command(self, name: str) -> Parts | None:
+        """Return the value as `lookup` does, for what is executed: a part that the host chooses is a word there."""
+        found = self.lookup(name)
+        return found and tuple(FREE_WORD if part is FREE else part for part in found)
 
     def lookup_static(self, name: str) -> Parts | None:
         """Return the value of `$(name)` in an exec probe: the value as written, empty for valueFrom."""
@@ -125,6 +133,7 @@ class ContainerEnvironment:
             if not _LATER_ENV_NAME.fullmatch(name):
                 continue
             self._check_text(reference, f"{kind} {reference.text('name')}", key, entries[key], kind)
+            _refuse_free(reference, name, value)
             if value is not None:
                 optional = reference.flag("optional") or not _ENV_NAME.fullmatch(name)
                 self._set(name, (value,) if value else (), optional=optional)
@@ -154,6 +163,7 @@ class ContainerEnvironment:
             if source.has(member):
                 reference = source.mapping(member)
                 value = self._key_value(reference, kind)
+                _refuse_free(reference, name, value)
                 if value is not None:
                     self._set(name, (value,) if value else (), optional=reference.flag("optional"))
                 return
@@ -169,7 +179,7 @@ class ContainerEnvironment:
                 "use configMapKeyRef, secretKeyRef, fieldRef or resourceFieldRef",
             )
 
-    def _key_value(self, reference: Place, kind: str) -> str | None:
+    def _key_value(self, reference: Place, kind: str) -> str | Unknown | None:
         entries = self._config(reference, kind)
         if entries is None:
             return None
@@ -188,9 +198,11 @@ class ContainerEnvironment:
             )
         return value
 
-    def _config(self, reference: Place, kind: str) -> Mapping[str, str | bytes] | None:
+    def _config(self, reference: Place, kind: str) -> Mapping[str, str | bytes | Unknown] | None:
         name = reference.text("name")
-        entries = self._context.config(kind, name)
+        entries: Mapping[str, str | bytes | Unknown] | None = self._context.config(kind, name)
+        if entries is None and (made := self._context.elsewhere(kind, name)) is not None:
+            return _made_elsewhere(reference, kind, made)
         if entries is None and not reference.flag("optional"):
             reference.report(
                 catalogue.CONFIG_ABSENT,
@@ -205,10 +217,10 @@ class ContainerEnvironment:
         return entries
 
     def _check_text(
-        self, reference: Place, where: str, key: str, value: str | bytes, kind: str
+        self, reference: Place, where: str, key: str, value: str | bytes | Unknown, kind: str
     ) -> bool:
         """Report a value that no variable can have; binary data of a ConfigMap is none (docs/internals/reality.md 1.6)."""
-        if isinstance(value, bytes) and kind == "ConfigMap":
+        if isinstance(value, Unknown) or (isinstance(value, bytes) and kind == "ConfigMap"):
             return False
         if _env_text(value, kind) is None:
             fault = "is not UTF-8 text, so the policy cannot know what becomes of it"
@@ -271,9 +283,47 @@ class _Head:
         return (*own, *self._rest)
 
 
-def _env_text(value: str | bytes, kind: str) -> str | None:
+def _made_elsewhere(
+    reference: Place, kind: str, made: Elsewhere
+) -> Mapping[str, str | bytes | Unknown]:
+    """Return the entries of an object that is made elsewhere; report what the host chooses of it."""
+    name, key = reference.text("name"), reference.text("key")
+    if not key and not made.keys and not made.values:
+        reference.report(
+            catalogue.CONFIG_VALUE,
+            f"all keys of the {kind} {name} become variables, and it is made elsewhere: its keys are not known",
+            f'name them in contrast.toml: keys = [...] under [elsewhere."{kind}/{name}"]',
+        )
+    is_known = bool(made.keys or made.values)
+    keys = made.keys if is_known or not key else (key,)
+    entries: dict[str, str | bytes | Unknown] = {**dict.fromkeys(keys, FREE), **made.values}
+    free = [each for each, value in entries.items() if value is FREE and key in ("", each)]
+    if free:
+        reference.report(
+            catalogue.FREE_VALUE,
+            f"the {kind} {name} is made elsewhere, so the host chooses the values of {', '.join(free)}",
+        )
+    if kind == "Secret" and any(key in ("", each) for each in made.values):
+        reference.report(
+            catalogue.SECRET_IN_POLICY,
+            f"values of Secret {name} become part of the policy, which the host can read",
+        )
+    return entries
+
+
+def _refuse_free(reference: Place, name: str, value: str | Unknown | None) -> None:
+    """Report a variable by which the loader of programs chooses what runs, with a value that the host chooses."""
+    if value is FREE and (name == "PATH" or name.startswith("LD_")):
+        reference.report(
+            catalogue.CONFIG_VALUE,
+            f"the value of {name} is made elsewhere, so the host could choose what runs",
+            "give the value under [elsewhere] in contrast.toml",
+        )
+
+
+def _env_text(value: str | bytes | Unknown, kind: str) -> str | Unknown | None:
     """Return the value of a variable, None for binary data of a ConfigMap and for other encodings than UTF-8."""
-    if isinstance(value, str):
+    if isinstance(value, str | Unknown):
         return value
     if kind == "ConfigMap":
         return None

@@ -43,6 +43,16 @@ class ImageFacts(Record):
     group: str = ""
 
 
+class Elsewhere(Record):
+    """What is declared of a ConfigMap or Secret that is made elsewhere; the values of other keys are the host's choice.
+
+    keys: () if they are not known.
+    """
+
+    keys: tuple[str, ...] = ()
+    values: Mapping[str, str] = {}
+
+
 class Owner(Record):
     """The object with the pod template; namespace: None if the YAML names none."""
 
@@ -56,7 +66,7 @@ class PolicyInput(Record):
     """One pod template and everything else that its expectations are derived from.
 
     images: by reference, as written in the pod. configs: data of ConfigMaps and Secrets by (kind, namespace, name),
-    with base64 decoded; ConfigMap binaryData is bytes. claims: volumeMode of the PersistentVolumeClaims that are known, by
+    with base64 decoded; ConfigMap binaryData is bytes. elsewhere: those that are not known, under the same keys. claims: volumeMode of the PersistentVolumeClaims that are known, by
     name. block_claims: volumeMode of a StatefulSet's claim templates by
     name. indexed_job: whether the Job sets JOB_COMPLETION_INDEX. service_account_automount: as the ServiceAccount
     object sets it. services: name and place of the Service of the namespace that sets a variable, by the variable.
@@ -68,6 +78,7 @@ class PolicyInput(Record):
     owner: Owner
     images: Mapping[str, ImageFacts]
     configs: Mapping[ConfigKey, Mapping[str, str | bytes]] = {}
+    elsewhere: Mapping[ConfigKey, Elsewhere] = {}
     claims: Mapping[str, str] = {}
     block_claims: Mapping[str, str] = {}
     indexed_job: bool = False

@@ -1,5 +1,8 @@
 """The process of a container and its exec commands (docs/internals/policy.md 4.3, 4.6, 4.11)."""
 
+import re
+from collections.abc import Sequence
+
 from contrast_tasks import catalogue
 from contrast_tasks.pods.containers import PROBES
 from contrast_tasks.policy.context import PodContext
@@ -9,9 +12,10 @@ from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.profiles import ALL_CAPS, DEFAULT_CAPS
 from contrast_tasks.policy.users import container_user
-from contrast_tasks.policy.values import expand, value_of
+from contrast_tasks.policy.values import FREE_WORD, Parts, expand, literal, value_of
 
 _HOOKS = ("postStart", "preStop")
+_SCRIPT_OPTION = re.compile("-[A-Za-z]*c")
 
 
 def container_process(
@@ -70,13 +74,11 @@ def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -
     command, args = container.texts("command"), container.texts("args")
     # containerd takes an entry point of one empty word for none (docs/internals/reality.md 1.2).
     entrypoint = () if image.entrypoint == ("",) else image.entrypoint
-    given: list[Value] = [value_of(expand(text, env.lookup)) for text in (*command, *args)]
-    result: tuple[Value, ...]
-    if command:
-        result = tuple(given)
-    elif args:
-        result = (*entrypoint, *given)
-    else:
+    given = [expand(text, env.lookup_of_command) for text in (*command, *args)]
+    head = () if command else entrypoint
+    _refuse_free(container, [*((text,) for text in head), *given])
+    result: tuple[Value, ...] = (*head, *map(value_of, given))
+    if not given:
         result = (*entrypoint, *image.cmd)
     # What an unknown image runs is unknown; that it is unknown has been said.
     if not result and image.digest:
@@ -84,6 +86,19 @@ def _arguments(container: Place, image: ImageFacts, env: ContainerEnvironment) -
             catalogue.NO_COMMAND, "neither the image nor the container says what to run"
         )
     return result
+
+
+def _refuse_free(container: Place, words: Sequence[Parts]) -> None:
+    """Report a program, or a shell's script, that the host could choose: it has a value that is made elsewhere."""
+    for number, word in enumerate(words):
+        before = literal(words[number - 1]) if number else None
+        is_script = before is not None and _SCRIPT_OPTION.fullmatch(before) is not None
+        if FREE_WORD in word and (number == 0 or (is_script and word[0] is FREE_WORD)):
+            container.report(
+                catalogue.CONFIG_VALUE,
+                "the program to run has a value that is made elsewhere, so the host could choose it",
+                "give the value under [elsewhere] in contrast.toml",
+            )
 
 
 def _no_new_privileges(security: Place) -> bool:

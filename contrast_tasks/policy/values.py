@@ -38,6 +38,9 @@ NUMBER = Unknown(regex="[0-9]+", sample="2")
 PORT = Unknown(regex="[0-9]+", sample="443")
 SERVICE_URL = Unknown(regex=_URL, sample="tcp://10.0.0.1:443")
 PROTOCOL = Unknown(regex="(?:tcp|udp|sctp)", sample="tcp")
+# Of an object that is made elsewhere; in a command one word without a character that is special to a shell, and no option.
+FREE = Unknown(regex="(?s:.*)", sample="elsewhere")
+FREE_WORD = Unknown(regex="[A-Za-z0-9_][A-Za-z0-9_.:/+=@%,-]*", sample="elsewhere")
 
 # The addresses of Services are the host's choice, so only their characters matter.
 _KINDS = (

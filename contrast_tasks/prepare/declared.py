@@ -21,7 +21,12 @@ from contrast_tasks.pointers import Path
 from contrast_tasks.prepare import encrypted, fitted
 from contrast_tasks.prepare.limit_ranges import LimitRanges
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.settings.workloads import WorkloadSettings, parse_key, workload_key
+from contrast_tasks.settings.workloads import (
+    Pattern,
+    WorkloadSettings,
+    parse_key,
+    workload_key,
+)
 
 # The setting of a workload that declares an annotation.
 _SETTING_OF = {
@@ -134,6 +139,34 @@ def unknown_workloads(indexes: Sequence[FileIndex], settings: Settings) -> list[
         if not (
             any(map(parse_key(key).matches, names)) if "*" in key else workload_key(key) in known
         )
+    ]
+
+
+def unused_objects(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
+    """Return a G007 finding for each [elsewhere] table that is for nothing which the workloads name."""
+    if not settings.elsewhere:
+        return []
+    documents = [doc for index in indexes for doc in index.documents]
+    here = {(doc.kind, doc.effective_namespace, doc.name) for doc in documents}
+    named = {
+        Pattern(doc.effective_namespace, use.kind, use.name)
+        for doc in documents
+        for use in doc.references
+        if (use.kind, doc.effective_namespace, use.name) not in here
+    }
+    keys = tuple(
+        dict.fromkeys(f"{each.namespace}/{each.kind}/{each.name}" for each in sorted(named))
+    )
+    return [
+        Finding(
+            catalogue.UNUSED_SETTING,
+            declared.where,
+            f"[elsewhere] has {key}, expected a ConfigMap or Secret that workloads name and no source has:"
+            f" {', '.join(map(workload_key, keys)) or 'none'}",
+            did_you_mean(key, tuple(map(workload_key, keys))) or None,
+        )
+        for key, declared in settings.elsewhere.items()
+        if not any(map(parse_key(key).matches, named))
     ]
 
 

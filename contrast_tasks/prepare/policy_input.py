@@ -6,9 +6,17 @@ from typing import Any, Final
 from contrast_tasks.images.lock import Layer, LockedImage
 from contrast_tasks.images.lost import WORDS
 from contrast_tasks.kube import workloads
-from contrast_tasks.policy.model import ConfigKey, ImageFacts, LayerFacts, Owner, PolicyInput
+from contrast_tasks.policy.model import (
+    ConfigKey,
+    Elsewhere,
+    ImageFacts,
+    LayerFacts,
+    Owner,
+    PolicyInput,
+)
 
 NO_SERVICES: Final[Mapping[str, str]] = {}
+NO_OBJECTS: Final[Mapping[ConfigKey, Elsewhere]] = {}
 
 
 def policy_input(
@@ -16,6 +24,7 @@ def policy_input(
     *,
     images: Mapping[str, ImageFacts],
     configs: Mapping[ConfigKey, Mapping[str, str | bytes]],
+    elsewhere: Mapping[ConfigKey, Elsewhere] = NO_OBJECTS,
     service_account_automount: bool = True,
     services: Mapping[str, str] = NO_SERVICES,
     claims: Mapping[str, str] = NO_SERVICES,
@@ -37,6 +46,7 @@ def policy_input(
         ),
         images=images,
         configs=configs,
+        elsewhere=elsewhere,
         claims=claims,
         block_claims=workloads.claim_modes(obj),
         indexed_job=job.get("completionMode") == "Indexed",

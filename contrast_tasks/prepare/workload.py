@@ -26,6 +26,7 @@ from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import NOT_IN_GUEST, ImageMemory
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import WorkloadSettings
 
 
 class Prepared(Record):
@@ -117,15 +118,26 @@ def _remove_id_blocks(obj: Mapping[str, Any]) -> None:
 def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
     """Return the findings that need all sources and the settings: G004 to G006, G042, G061, G080, G090, remotes."""
 
+    def settings_of(doc: DocIndex) -> WorkloadSettings | None:
+        return settings.workload(doc.key, is_coordinator=doc.role == annotations.ROLE_COORDINATOR)
+
+    def has_links(doc: DocIndex) -> bool:
+        own_settings = settings_of(doc)
+        declared_links = own_settings.service_links if own_settings is not None else None
+        return not doc.has_no_links if declared_links is None else declared_links
+
+    def is_elsewhere(kind: str, namespace: str, name: str) -> bool:
+        return settings.config(kind, namespace, name) is not None
+
     def is_confidential(doc: DocIndex) -> bool:
         if is_confidential_class(doc.runtime_class):
             return True
-        own_settings = settings.workload(doc.key)
+        own_settings = settings_of(doc)
         chosen = own_settings.runtime_class if own_settings is not None else None
         return not doc.runtime_class and (settings.runtime_class if chosen is None else chosen)
 
     def has_ingress(doc: DocIndex) -> bool:
-        own_settings = settings.workload(doc.key)
+        own_settings = settings_of(doc)
         is_declared = own_settings is not None and own_settings.ingress is not None
         return is_declared or annotations.INGRESS in doc.annotations
 
@@ -135,8 +147,11 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
             is_confidential=is_confidential,
             has_ingress=has_ingress,
             needs_coordinator=not settings.adds_coordinator,
+            has_links=has_links,
+            is_elsewhere=is_elsewhere,
         ),
         *declared.unknown_workloads(indexes, settings),
+        *declared.unused_objects(indexes, settings),
         *versions.other_versions(settings),
         *versions.impossible_store(settings),
         *versions.impossible_pulls(settings),

@@ -44,6 +44,7 @@ _OF_ABSENT_IMAGE = frozenset({catalogue.IMAGE_FACTS, catalogue.IMAGE_NOT_PINNED}
 
 if TYPE_CHECKING:
     from contrast_tasks.policy.expectations import PolicyData
+    from contrast_tasks.policy.model import Elsewhere
 
 
 def derive(
@@ -182,6 +183,7 @@ def expectations_of(
         limit_ranges(project, workload, lock).admitted(obj),
         images=images,
         configs=_configs(project, workload, lock),
+        elsewhere=_elsewhere(project, workload),
         claims=_claims(project, workload, lock),
         service_account_automount=_automounts(project, workload, lock),
         services=project.namespaces.services(workload),
@@ -218,8 +220,19 @@ def _used(project: Project, workload: Workload, lock: Lock) -> dict[tuple[str, s
 
 
 def objects_used(project: Project, workload: Workload, lock: Lock) -> list[dict[str, Any]]:
-    """Return the objects among the sources that a workload takes values from, but Services."""
-    return [document.obj for document in _used(project, workload, lock).values()]
+    """Return the objects that a workload takes values from, but Services; for those made elsewhere examples."""
+    used = [document.obj for document in _used(project, workload, lock).values()]
+    wanted = dict(workloads.config_keys(document_of(project, workload, lock).obj))
+    for (kind, _, name), made in _elsewhere(project, workload).items():
+        keys = {*made.keys, *wanted.get((kind, name), ())}
+        data = {**dict.fromkeys(sorted(keys), "elsewhere"), **made.values}
+        metadata = {
+            "name": name,
+            **({"namespace": workload.namespace} if workload.namespace else {}),
+        }
+        member = "stringData" if kind == "Secret" else "data"
+        used.append({"apiVersion": "v1", "kind": kind, "metadata": metadata, member: data})
+    return used
 
 
 def _configs(
@@ -234,6 +247,20 @@ def _configs(
         if kind in ("ConfigMap", "Secret") and not _errors_in(document):
             found[kind, workload.namespace or None, name] = config_data(document.obj)
     return found
+
+
+def _elsewhere(
+    project: Project, workload: Workload
+) -> dict[tuple[str, str | None, str], "Elsewhere"]:
+    """Return what is declared of the ConfigMaps and Secrets a workload names that are not among the sources."""
+    from contrast_tasks.policy.model import Elsewhere
+
+    return {
+        (kind, workload.namespace or None, name): Elsewhere(keys=made.keys, values=made.values)
+        for kind, namespace, name in project.namespaces.uses(workload)
+        if (kind, namespace, name) not in project.index.places
+        and (made := project.settings.config(kind, namespace, name)) is not None
+    }
 
 
 def _broken_configs(project: Project, workload: Workload, lock: Lock) -> list[Finding]:

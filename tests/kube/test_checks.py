@@ -374,12 +374,17 @@ COORDINATOR = GOOD.replace("  name: web\n", "  name: coordinator\n", 1).replace(
 )
 
 
+ELSEWHERE = ("Secret", "default", "made-elsewhere")
+
+
 def together(*indexes: FileIndex, needs_coordinator: bool = False) -> list[Finding]:
     return check_deployment(
         indexes,
         is_confidential=lambda doc: is_confidential_class(doc.runtime_class),
         has_ingress=lambda doc: INGRESS in doc.annotations,
         needs_coordinator=needs_coordinator,
+        has_links=lambda doc: not doc.has_no_links,
+        is_elsewhere=lambda kind, namespace, name: (kind, namespace, name) == ELSEWHERE,
     )
 
 

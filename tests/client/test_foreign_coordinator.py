@@ -26,10 +26,10 @@ from contrast_tasks.manifest.keys import generate_workload_owner
 from coordinator.history import History
 from coordinator.refusal import refusal_from
 from coordinator.state import Guard
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import get_manifests, set_manifest
 from tests.fakes.deployment import COORDINATOR, Project
 from tests.fakes.liar import new_authority
-from tests.fakes.store import MemoryStore
 
 OWNER = generate_workload_owner()
 

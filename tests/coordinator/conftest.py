@@ -4,9 +4,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from coordinator.state import Guard
+from coordinator.store.memory import MemoryStore
 from tests.fakes.coordinator import Caller, make_guard, new_owner
 from tests.fakes.secrets import SecretWatch, watching
-from tests.fakes.store import MemoryStore
 
 
 @pytest.fixture(autouse=True)

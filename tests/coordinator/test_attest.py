@@ -16,6 +16,7 @@ from contrast_tasks.errors import EvidenceRejected
 from coordinator.attest import Attestation
 from coordinator.listener import HttpListener
 from coordinator.state import Guard, Keys
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import get_manifests, set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -28,7 +29,6 @@ from tests.fakes.coordinator import (
     make_guard,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 
 NONCE = bytes(range(32))
 HOST_DATA = bytes.fromhex(POLICY_HASH)

@@ -26,6 +26,7 @@ from coordinator.history import LATEST_KEY
 from coordinator.meshapi import new_mesh_cert
 from coordinator.refusal import Refusal
 from coordinator.state import Guard
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import get_seed_shares, recover, set_manifest
 from coordinator.watch import observe
 from tests.fakes.coordinator import (
@@ -39,7 +40,6 @@ from tests.fakes.coordinator import (
     make_guard,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 
 KEY = ec.derive_private_key(1, ec.SECP384R1())
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -13,6 +13,7 @@ from coordinator.documents import read_documents
 from coordinator.history import HistoryCorrupt, sha256
 from coordinator.seedengine import SeedEngine
 from coordinator.state import Guard, Keys, State
+from coordinator.store.memory import MemoryStore
 from tests.fakes.coordinator import (
     OTHER_POLICY,
     OTHER_POLICY_HASH,
@@ -22,7 +23,6 @@ from tests.fakes.coordinator import (
     parse_tiny,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 OLDEST = tiny_manifest({POLICY_HASH: {"SANs": ["web"]}}, owners=["00" * 32])

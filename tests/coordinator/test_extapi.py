@@ -12,6 +12,7 @@ from coordinator.presence import Alone
 from coordinator.refusal import Refusal
 from coordinator.state import Guard
 from coordinator.store.base import StoreError
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -23,7 +24,6 @@ from tests.fakes.coordinator import (
     make_guard,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 
 
 class Others(Alone):

@@ -17,11 +17,11 @@ import pytest
 from coordinator.state import ConcurrentUpdate, State
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
+from coordinator.store.memory import MemoryStore
 from coordinator.watch import Observation, observe
 from tests.fakes.coordinator import make_guard
 from tests.fakes.file_faults import stepping
 from tests.fakes.killed_sets import MANIFESTS, found_on, guard_on, recover, set_manifest
-from tests.fakes.store import MemoryStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,7 @@ from coordinator.history import (
 )
 from coordinator.store.base import NotFound, StoreConflict
 from coordinator.store.file import FileStore
-from tests.fakes.store import MemoryStore
+from coordinator.store.memory import MemoryStore
 
 KEY = ec.generate_private_key(ec.SECP384R1())
 OTHER_KEY = ec.generate_private_key(ec.SECP384R1())

@@ -19,8 +19,8 @@ from coordinator.peers import PeerRecovery
 from coordinator.seedengine import SeedEngine
 from coordinator.state import Guard, Keys, State
 from coordinator.store.base import StoreError
+from coordinator.store.memory import MemoryStore
 from tests.fakes.coordinator import POLICY, make_guard, parse_tiny, tiny_manifest
-from tests.fakes.store import MemoryStore
 
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 MANIFEST = tiny_manifest(owners=["00" * 32])

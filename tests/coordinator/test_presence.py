@@ -11,9 +11,9 @@ from contrast_tasks.api import userapi_pb2 as pb
 from coordinator.presence import LockPresence
 from coordinator.refusal import Refusal
 from coordinator.store.base import StoreError
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import recover, set_manifest
 from tests.fakes.coordinator import NOBODY, POLICY, Caller, make_guard, tiny_manifest
-from tests.fakes.store import MemoryStore
 
 
 def test_nobody_serves_at_first(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from coordinator.state import (
 )
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
+from coordinator.store.memory import MemoryStore
 from coordinator.watch import observe
 from tests.fakes.coordinator import (
     POLICY,
@@ -32,7 +33,6 @@ from tests.fakes.coordinator import (
     parse_tiny,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 from tests.manifest import samples
 
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))

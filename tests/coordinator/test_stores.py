@@ -11,9 +11,9 @@ import pytest
 from coordinator.kubernetes.configmaps import ConfigMapStore
 from coordinator.store.base import InvalidKey, NotFound, Store, StoreConflict, StoreError
 from coordinator.store.file import FileStore
+from coordinator.store.memory import MemoryStore
 from tests.fakes.kube.coordinator import coordinator_api, make_coordinator
 from tests.fakes.kube.server import KubeServer
-from tests.fakes.store import MemoryStore
 
 
 @pytest.fixture

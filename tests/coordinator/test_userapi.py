@@ -19,6 +19,7 @@ from coordinator.history import HistoryCorrupt
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import get_manifests, get_seed_shares, recover, set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -31,7 +32,6 @@ from tests.fakes.coordinator import (
     new_owner,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 from tests.fakes.testdata import RELEASES
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT

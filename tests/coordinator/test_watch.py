@@ -7,9 +7,9 @@ from coordinator.history import HistoryCorrupt, sign_latest
 from coordinator.seedengine import SeedEngine
 from coordinator.state import Guard, Keys, State
 from coordinator.store.base import StoreError
+from coordinator.store.memory import MemoryStore
 from coordinator.watch import Observation, observe, watch
 from tests.fakes.coordinator import POLICY, make_guard, parse_tiny, tiny_manifest
-from tests.fakes.store import MemoryStore
 
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 STRANGER = SeedEngine(bytes(64), bytes(32))

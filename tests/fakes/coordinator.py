@@ -19,7 +19,7 @@ from coordinator.history import History
 from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard
 from coordinator.store.base import Store, StoreError
-from tests.fakes.store import MemoryStore
+from coordinator.store.memory import MemoryStore
 
 POLICY = b"package agent_policy\n"
 POLICY_HASH = hashlib.sha256(POLICY).hexdigest()

@@ -25,6 +25,7 @@ from coordinator.metrics import Metrics
 from coordinator.quota import Quota
 from coordinator.seedengine import SeedEngine
 from coordinator.state import Guard, State
+from coordinator.store.memory import MemoryStore
 from coordinator.transit import Transit
 from tests.fakes.coordinator import (
     OTHER_POLICY,
@@ -36,7 +37,6 @@ from tests.fakes.coordinator import (
     parse_tiny,
     tiny_manifest,
 )
-from tests.fakes.store import MemoryStore
 
 # Seed and salt of "own vectors with real sizes"; tests/coordinator/test_seedengine.py has the keys that follow from them.
 SEED, SALT = bytes(range(64)), bytes(range(32))

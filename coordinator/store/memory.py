@@ -1,16 +1,19 @@
-"""A store in memory, which keeps the contract of every store."""
+"""A store in memory, which ends with the process: what an archive holds, and what tests begin with."""
 
 import threading
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from coordinator.store.base import NotFound, StoreConflict, check_folder, split_key
 
+_WATCH_S = 1.0
+
 
 class MemoryStore:
-    """Keep values in a dictionary."""
+    """Keeps values in a dictionary; values: the first ones, by key."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, bytes] = {}
+    def __init__(self, values: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        self._values = dict(values)
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes:
@@ -39,7 +42,7 @@ class MemoryStore:
         split_key(key)
         with self._lock:
             if self._values.get(key, b"") != old:
-                raise StoreConflict(f"{key} was changed by somebody else")
+                raise StoreConflict(f"{key} was changed by another thread")
             self._values[key] = new
 
     def names(self, folder: str) -> list[str]:
@@ -49,9 +52,9 @@ class MemoryStore:
             return sorted(key[len(prefix) :] for key in self._values if key.startswith(prefix))
 
     def watch(self, key: str, on_change: Callable[[], None], stop: threading.Event) -> None:
-        """Call `on_change` after each write, until `stop` is set."""
+        """Call `on_change` every second until `stop` is set."""
         split_key(key)
-        while not stop.wait(1.0):
+        while not stop.wait(_WATCH_S):
             on_change()
 
     def describe(self, key: str) -> str:

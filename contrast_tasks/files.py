@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from json.encoder import encode_basestring
 from pathlib import Path
 
+from contrast_tasks.variables import CACHE_DIR
+
 
 def sha256_hex(content: bytes) -> str:
     """Return the SHA-256 of `content` as 64 lower-case hex digits."""
@@ -64,7 +66,7 @@ def _indent(value: object, start: str, out: list[str]) -> None:
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Return the user's cache folder: CONTRAST_CACHE_DIR, else contrast-tasks below XDG_CACHE_HOME or ~/.cache."""
-    if chosen := environ.get("CONTRAST_CACHE_DIR"):
+    if chosen := environ.get(CACHE_DIR):
         return Path(chosen)
     base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "~"), ".cache")  # noqa: PTH118
     return Path(base).expanduser() / "contrast-tasks"

@@ -31,6 +31,8 @@ HTTP: Final = "CONTRAST_HTTP"
 STATE: Final = "CONTRAST_STATE"
 METRICS: Final = "CONTRAST_METRICS"
 CERTIFICATE_LIFETIME: Final = "CONTRAST_CERTIFICATE_LIFETIME"
+LOG_LEVEL: Final = "CONTRAST_LOG_LEVEL"
+LOG_FORMAT: Final = "CONTRAST_LOG_FORMAT"
 
 EVIDENCE: Final = "CONTRAST_EVIDENCE"
 HOST_DATA: Final = "CONTRAST_HOST_DATA"
@@ -40,3 +42,20 @@ ENDORSEMENTS_PROXY: Final = "CONTRAST_ENDORSEMENTS_PROXY"
 
 LOCAL_HOSTS: Final = "CONTRAST_LOCAL_HOSTS"
 LOCAL_EGRESS: Final = "CONTRAST_LOCAL_EGRESS"
+
+# The command's own, which are no settings: the project's folder and how the command was called (set by the wrapper `doitw`), the
+# wrapper's two, the cache of downloads, and the kernel of the tests' virtual machine.
+PROJECT: Final = "CONTRAST_PROJECT"
+COMMAND: Final = "CONTRAST_COMMAND"
+VENV: Final = "CONTRAST_VENV"
+PIP_ARGS: Final = "CONTRAST_PIP_ARGS"
+CACHE_DIR: Final = "CONTRAST_CACHE_DIR"
+TEST_KERNEL: Final = "CONTRAST_TEST_KERNEL"
+
+PREFIX: Final = "CONTRAST_"
+# All of these, besides which every setting has one.
+READ: Final = frozenset(
+    value
+    for value in tuple(globals().values())
+    if isinstance(value, str) and value.startswith(PREFIX)
+)

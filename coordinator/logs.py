@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from contrast_tasks.errors import SettingsError
+from contrast_tasks.variables import LOG_FORMAT, LOG_LEVEL
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -71,8 +72,8 @@ def configure(environ: Mapping[str, str]) -> None:
 
     Raises SettingsError naming the variable and what it may be.
     """
-    level = _choice(environ, "CONTRAST_LOG_LEVEL", "info", tuple(_LEVELS))
-    form = _choice(environ, "CONTRAST_LOG_FORMAT", "json", _FORMATS)
+    level = _choice(environ, LOG_LEVEL, "info", tuple(_LEVELS))
+    form = _choice(environ, LOG_FORMAT, "json", _FORMATS)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()

@@ -52,6 +52,10 @@ SUMMARIES: Mapping[str, str] = {
 }
 
 
+# Whoever mistypes a command is never offered one of these, which end what runs.
+DESTRUCTIVE = frozenset({"stop", "restart"})
+
+
 def command_module(name: str) -> CommandModule:
     """Return the module of a command."""
     return importlib.import_module(f"contrast_tasks.cli.{name}")

@@ -61,11 +61,20 @@ class Console:
     def say(self, line: str) -> None:
         """Write a message for people to stderr, unless --quiet."""
         if self.is_text and not self.quiet:
-            self._put(self._stderr, f"{line}\n")
+            from contrast_tasks.report.text import shown
+
+            self._put(self._stderr, f"{shown(line)}\n")
 
     def data(self, text: str) -> None:
-        """Write the command's result for people to stdout; the other forms have it in the document."""
+        """Write the command's result for people to stdout; the other forms have it in the document.
+
+        What is read by somebody is free of control characters; a file or a program gets the text as it is.
+        """
         if self.is_text:
+            if self.form == "github" or self._environ.get("CI") or self._stdout.isatty():
+                from contrast_tasks.report.text import shown
+
+                text = shown(text)
             self._put(self._stdout, text)
 
     def _put(self, stream: TextIO, text: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.context import Context
-from contrast_tasks.errors import UsageError, did_you_mean
+from contrast_tasks.errors import UsageError
 from contrast_tasks.manifest.policy_document import DocumentError, parse_document
+from contrast_tasks.pods.workload_names import hint_for, matching
 from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
@@ -119,10 +120,14 @@ def _workload(
             project, traces_of_requests(requests) if requests else traces_of_text(text)
         )
     by_key = {workload.key: workload for workload in project.index.workloads.values()}
-    if policy not in by_key:
-        hint = did_you_mean(policy, sorted(by_key)) or f"there are: {', '.join(sorted(by_key))}"
-        raise UsageError(f"no workload and no file '{policy}'", hint=hint)
-    return by_key[policy]
+    found = matching(policy, by_key)
+    if not found:
+        raise UsageError(f"no workload and no file '{policy}'", hint=hint_for(policy, by_key))
+    if len(found) > 1:
+        raise UsageError(
+            f"'{policy}' are several workloads: {', '.join(sorted(found))}", hint="name one of them"
+        )
+    return by_key[found[0]]
 
 
 def _is_file(name: str, context: Context) -> bool:

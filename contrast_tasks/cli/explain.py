@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.denials import about_denials, explain_denials
 from contrast_tasks.errors import UsageError, did_you_mean
+from contrast_tasks.pods.workload_names import matching
 from contrast_tasks.report.model import Report
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def _select(
     selected: dict[str, TaskReasons] = {}
     for subject in subjects:
         names = {subject, context.path(subject)}
-        matches = [task for task in tasks if names & {task.name, *task.about}]
+        matches = [
+            task
+            for task in tasks
+            if names & {task.name, *task.about}
+            or (task.workload and matching(subject, [task.workload]))
+        ]
         if not matches:
             known = sorted({name for task in tasks for name in (task.name, *task.about)})
             raise UsageError(

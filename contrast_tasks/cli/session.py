@@ -23,12 +23,13 @@ from contrast_tasks.cli.commands import SUMMARIES, command_module
 from contrast_tasks.cli.console import FORMS, Console
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.streams import OutputLost, put
-from contrast_tasks.cli.task import own_tasks
+from contrast_tasks.cli.task import own_tasks, unknown_command
 from contrast_tasks.cli.values import LOG_LEVELS
-from contrast_tasks.errors import ContrastError, UsageError
+from contrast_tasks.errors import ContrastError, UsageError, did_you_mean
 from contrast_tasks.file_errors import file_error
 from contrast_tasks.report.hints import PROGRAM
 from contrast_tasks.report.model import Report, sorted_findings
+from contrast_tasks.variables import PREFIX, READ
 
 _VERSION = ("--version", "-V")
 _HELP = ("--help", "-h", "help")
@@ -36,6 +37,8 @@ _HELP = ("--help", "-h", "help")
 
 def run_command_line(words: Sequence[str], root: str) -> int:
     """Return the exit code of a command line; root: the project unless --project names another one."""
+    if words[:1] == ["help"] and len(words) > 1 and not words[1].startswith("-"):
+        words = [words[1], "--help"]
     if not words or words[0] in _HELP:
         stream = sys.stdout if words else sys.stderr
         put(stream, usage(own_tasks(_project_of(words, root))))
@@ -45,16 +48,20 @@ def run_command_line(words: Sequence[str], root: str) -> int:
         return 0
     console = Console(form=_wanted_form(words))
     report = Report(command=" ".join(words[:1]))
+    is_debug = False
     try:
         parsed = _parse(words, root)
         context = _context(parsed, words, root)
-        console = context.console
+        console, is_debug = context.console, context.debug
         report = _run_all(parsed, context)
     except HelpShown as help_shown:
         put(sys.stdout, help_shown.text)
         return 0
     except ContrastError as error:
         report = Report.of_error(report.command, error)
+    if is_debug:
+        for failure in report.failures:
+            put(sys.stderr, failure.trace)
     console.end(report)
     return report.exit_code
 
@@ -86,7 +93,12 @@ def _parse(words: Sequence[str], root: str) -> list[tuple[str, argparse.Namespac
             parsed.append((command, parser_of(command).parse_args(rest)))
             continue
         is_help = any(word in _HELP for word in rest)
-        summary = own_tasks(_project_of(words, root)).get(command, "") if is_help else ""
+        summary = ""
+        if is_help:
+            own = own_tasks(_project_of(words, root))
+            if command not in own:
+                raise unknown_command(command, [*SUMMARIES, *own])
+            summary = own[command]
         parser = parser_of_task(command, summary)
         arguments, switches = parser.parse_known_args([command, *rest])
         arguments.switches = switches
@@ -138,6 +150,7 @@ def _run_all(parsed: Sequence[tuple[str, argparse.Namespace]], context: Context)
     """Run the commands in order until one fails, and merge their reports into one."""
     title = " ".join(name for name, _ in parsed)
     context.console.begin(title)
+    _warn_of_variables(context)
     reports: list[Report] = []
     for name, arguments in parsed:
         reports.append(_run(name, arguments, context))
@@ -153,6 +166,21 @@ def _run_all(parsed: Sequence[tuple[str, argparse.Namespace]], context: Context)
         steps=tuple(step for report in reports for step in report.steps),
         result={report.command: dict(report.result) for report in reports},
     )
+
+
+def _warn_of_variables(context: Context) -> None:
+    """Say which CONTRAST_* variables nothing reads; a misspelled one would be ignored without a word."""
+    named = {name for name in context.environ if name.startswith(PREFIX)}
+    if named <= READ:
+        return
+    from contrast_tasks.settings.layers import variable
+    from contrast_tasks.settings.model import fixed_members
+
+    known = READ | {variable(path) for path, _ in fixed_members()}
+    for name in sorted(named - known):
+        context.console.say(f"warning: {name} is set, and nothing reads a variable of this name")
+        if near := did_you_mean(name, sorted(known)):
+            context.console.say(f"  hint: {near}")
 
 
 def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.parallel import in_parallel
-from contrast_tasks.errors import GraphError, MismatchError, UsageError, did_you_mean
+from contrast_tasks.errors import GraphError, MismatchError, UsageError
+from contrast_tasks.pods.workload_names import hint_for, matching
 from contrast_tasks.report.model import Failure, Report
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _FEW = 4  # for which starting further processes takes longer than it saves
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("workloads", nargs="*", help="keys, as Deployment/web; default: all")
+    parser.add_argument("workloads", nargs="*", help="as web or Deployment/web; default: all")
     parser.add_argument(
         "--containerd",
         default="",
@@ -96,12 +97,14 @@ def _chosen(keys: Iterable[str], workspace: "Workspace") -> "dict[str, Workload]
     """Return the confidential workloads by key; raises UsageError for a key that no source has."""
     project = workspace.project
     by_key = {workload.key: workload for workload in project.index.workloads.values()}
-    for key in keys:
-        if key not in by_key:
-            hint = did_you_mean(key, sorted(by_key)) or f"there are: {', '.join(sorted(by_key))}"
-            raise UsageError(f"no workload '{key}' among the sources", hint=hint)
+    chosen: list[str] = []
+    for name in keys:
+        found = matching(name, by_key)
+        if not found:
+            raise UsageError(f"no workload '{name}' among the sources", hint=hint_for(name, by_key))
+        chosen += found
     return {
-        key: by_key[key] for key in keys or sorted(by_key) if project.is_confidential(by_key[key])
+        key: by_key[key] for key in chosen or sorted(by_key) if project.is_confidential(by_key[key])
     }
 
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.cli.commands import SUMMARIES
+from contrast_tasks.cli.commands import DESTRUCTIVE, SUMMARIES
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError, did_you_mean
 from contrast_tasks.report.model import Report, Step, exit_code_of
@@ -79,11 +79,11 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 
     first = arguments.names[0]
     if not any((context.root / name).is_file() for name in (FILE_NAME, DODO)):
-        raise _unknown(first, list(SUMMARIES))
+        raise unknown_command(first, list(SUMMARIES))
     tasks = load_tasks(context.workspace())
     by_name = {task.name: task for task in tasks}
     if first not in by_name:
-        raise _unknown(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])
+        raise unknown_command(first, [*SUMMARIES, *(name for name in by_name if ":" not in name)])
     end = [*arguments.switches, "--"].index("--")
     options, words = _options(arguments.switches[:end], by_name[first].params)
     takes_words = by_name[first].pos_arg is not None
@@ -138,6 +138,8 @@ def _options(
     return options, others
 
 
-def _unknown(name: str, known: list[str]) -> UsageError:
-    hint = _ELSEWHERE.get(name) or did_you_mean(name, known) or "see 'contrast-tasks --help'"
+def unknown_command(name: str, known: list[str]) -> UsageError:
+    """Return the error of a first word that is neither a command nor a task; known: what it may have been meant to be."""
+    offered = [each for each in known if each not in DESTRUCTIVE]
+    hint = _ELSEWHERE.get(name) or did_you_mean(name, offered) or "see 'contrast-tasks --help'"
     return UsageError(f"unknown command '{name}'", hint=hint)

@@ -6,6 +6,7 @@ from typing import TypeVar
 from contrast_tasks.deploy.cluster import Id
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.pods.workload_names import hint_for, spellings
 
 Workload = TypeVar("Workload")
 
@@ -23,11 +24,11 @@ def select(
         matches = [
             workload
             for key, short, workload in deployed
-            if wanted in {key.lower(), key.lower().rpartition("/")[2], short.lower()}
+            if wanted in spellings(key) or wanted == short.lower()
         ]
         if not matches:
-            keys = ", ".join(sorted({key for key, _, _ in deployed})) or "none"
-            raise ClusterError(f"no workload {name} is deployed, there are: {keys}")
+            keys = {key for key, _, _ in deployed}
+            raise ClusterError(f"no workload {name} is deployed", hint=hint_for(name, keys))
         selected += matches
     return tuple(dict.fromkeys(selected))
 

@@ -2,15 +2,14 @@
 
 import os
 
-PROGRAM = "contrast-tasks"
+from contrast_tasks.variables import COMMAND
 
-# Environment variable with the name under which a wrapper such as `doitw` was called.
-CALLED = "CONTRAST_COMMAND"
+PROGRAM = "contrast-tasks"
 
 
 def command_name() -> str:
     """Return the program's name as the user typed it: `contrast-tasks`, or the wrapper's."""
-    return os.environ.get(CALLED) or PROGRAM
+    return os.environ.get(COMMAND) or PROGRAM
 
 
 def command(words: str) -> str:

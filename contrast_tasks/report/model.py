@@ -39,7 +39,8 @@ class Step(Record):
 class Failure(Record):
     """One error that ended a task or the command.
 
-    kind: name of the error's class. is_findings: the error only stands for findings, which the report has too.
+    kind: name of the error's class. is_findings: the error only stands for findings, which the report has too. trace: for
+    `--debug`, in no form of the report.
     """
 
     kind: str
@@ -49,9 +50,10 @@ class Failure(Record):
     where: Location | None = None
     task: str = ""
     is_findings: bool = False
+    trace: str = ""
 
     @classmethod
-    def of(cls, error: ContrastError, task: str = "") -> "Failure":
+    def of(cls, error: ContrastError, task: str = "", trace: str = "") -> "Failure":
         """Return the failure an error stands for."""
         return cls(
             kind=type(error).__name__,
@@ -61,6 +63,7 @@ class Failure(Record):
             where=error.where,
             task=task,
             is_findings=isinstance(error, FindingsError),
+            trace=trace,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Findings and errors as text for the terminal. Colour never carries information of its own."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.hints import PROGRAM, as_called
@@ -10,6 +10,36 @@ from contrast_tasks.report.model import Failure, Report, counted
 # Further lines are only counted, so that a large change does not fill the screen.
 LINES_SHOWN = 40
 _PATHS_NAMED = 4
+
+
+# Control characters but tab and newline, and marks that turn the direction of writing: a terminal would obey them.
+_CONTROL = {
+    **{code: f"\\x{code:02x}" for code in (*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0))},
+    **{
+        code: f"\\u{code:04x}"
+        for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+    },
+}
+# How lines begin, or what is in them, that services of CI carry out when they see them in a log.
+_COMMAND = r"^(\s*):(?=:)|#(?=#(?:\[|vso\[|teamcity\[))"
+
+
+def shown(text: str) -> str:
+    """Return text of files and peers with escapes for what a terminal or the log of a CI service would carry out.
+
+    Source: ECMA-48; the workflow commands of GitHub (`::name::`, `##[name]`), the logging commands of Azure Pipelines
+    (`##vso[`) and the service messages of TeamCity (`##teamcity[`).
+    """
+    text = text.translate(_CONTROL)
+    if "::" in text or "##" in text:
+        import re
+
+        text = re.sub(_COMMAND, _escaped, text, flags=re.MULTILINE)
+    return text
+
+
+def _escaped(match: Any) -> str:
+    return f"{match[0][:-1]}\\x{ord(match[0][-1]):02x}"
 
 
 class _Terminal(Protocol):
@@ -45,13 +75,14 @@ def _with_hint(head: str, hint: str) -> str:
 
 
 def _hint_line(hint: str) -> str:
-    return f"  hint: {as_called(hint)}"
+    return f"  hint: {shown(as_called(hint))}"
 
 
 def finding_line(finding: Finding, *, colour: bool = False) -> str:
     """Return `file:line: severity[code rule]: message`, and the hint on a line of its own."""
     severity = _label(finding.severity, colour=colour)
-    head = f"{finding.where}: {severity}[{finding.code} {finding.rule}]: {finding.message}"
+    where, message = shown(str(finding.where)), shown(finding.message)
+    head = f"{where}: {severity}[{finding.code} {finding.rule}]: {message}"
     return _with_hint(head, finding.hint)
 
 
@@ -59,7 +90,7 @@ def failure_line(failure: Failure, *, colour: bool = False) -> str:
     """Return `file:line: error: message` or `contrast-tasks: error: message`, and the hint on a line of its own."""
     error = _label(Severity.ERROR, colour=colour)
     place = str(failure.where) if failure.where else PROGRAM
-    head = f"{place}: {error}: {failure.message}"
+    head = f"{shown(place)}: {error}: {shown(failure.message)}"
     return _with_hint(head, failure.hint)
 
 

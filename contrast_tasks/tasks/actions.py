@@ -4,6 +4,7 @@ A no-op therefore never imports what the stages need, and a task can be sent to 
 """
 
 import importlib
+from traceback import StackSummary, walk_tb
 from typing import Any
 
 from doit.exceptions import TaskFailed
@@ -12,11 +13,22 @@ from contrast_tasks.errors import ContrastError
 
 
 class Failed(TaskFailed):  # type: ignore[misc]  # doit has no types
-    """A task that ended with an error raised on purpose; carries the error, without a traceback."""
+    """A task that ended with an error raised on purpose; carries the error, and the places it came through."""
 
     def __init__(self, error: ContrastError) -> None:
         super().__init__(str(error))
         self.error = error
+        # Exceptions lose their traceback on the way from another process, and its text is rarely wanted.
+        self.frames = [
+            (frame.f_code.co_filename, line, frame.f_code.co_name, None)
+            for frame, line in walk_tb(error.__traceback__)
+        ]
+
+    @property
+    def trace(self) -> str:
+        """Return the traceback as text."""
+        lines = StackSummary.from_list(self.frames).format()
+        return "".join((*lines, f"{type(self.error).__name__}: {self.error}\n"))
 
 
 def perform(stage: str, **arguments: Any) -> Any:

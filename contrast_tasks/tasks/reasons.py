@@ -16,13 +16,14 @@ from contrast_tasks.tasks.run import DATABASE
 class TaskReasons:
     """One task of the pipeline.
 
-    about: what it can be called by beside its name: the workload, source and outputs. ran: why it ran last, empty if
+    about: what it can be called by beside its name: the workload, source and outputs. workload: its key, "" for other tasks. ran: why it ran last, empty if
     that was never recorded; stale: why it will run next; waits_for: the tasks that run before it and may change what it
     is made from. It is up to date if both are empty.
     """
 
     name: str
     about: tuple[str, ...]
+    workload: str
     ran: tuple[str, ...]
     stale: tuple[str, ...]
     waits_for: tuple[str, ...]
@@ -44,6 +45,7 @@ def reasons_of(tasks: Sequence[Task], *, database: str = DATABASE) -> list[TaskR
                 TaskReasons(
                     name=task.name,
                     about=_about(task, rule),
+                    workload=task.name.partition("#")[2],
                     ran=tuple(values.get("why", ())),
                     stale=tuple(why),
                     waits_for=tuple(waits_for),

@@ -65,7 +65,7 @@ class Reporter:
         self._listener = listener
         self.steps: list[Step] = []
         self.errors: list[ContrastError] = []
-        self.tasks_of_errors: list[str] = []
+        self._failures: list[Failure] = []
         self._outcome = ""
 
     @property
@@ -83,10 +83,7 @@ class Reporter:
 
     def failures(self) -> tuple[Failure, ...]:
         """Return the errors in the order they happened."""
-        return tuple(
-            Failure.of(error, task)
-            for error, task in zip(self.errors, self.tasks_of_errors, strict=True)
-        )
+        return tuple(self._failures)
 
     def _finish(self, task: Any, status: Status, wrote: tuple[str, ...] = ()) -> None:
         if not task.actions:
@@ -147,12 +144,13 @@ class Reporter:
             return
         if isinstance(fail, Failed):
             error: ContrastError = fail.error
+            # Of findings nobody wants to know which line of ours found them.
+            trace = "" if isinstance(error, FindingsError) else fail.trace
         else:
-            text = "".join(fail.traceback)
+            trace = text = "".join(fail.traceback)
             last = text.strip().rpartition("\n")[2]
             error = Bug(f"{fail.message.strip()}: {last}".rstrip(": "), traceback=text)
-        self.errors.append(error)
-        self.tasks_of_errors.append(task.name)
+        self._failed(error, task.name, trace)
         self._finish(task, "failed")
 
     def teardown_task(self, task: Any) -> None:
@@ -167,8 +165,11 @@ class Reporter:
         self._bug(msg)
 
     def _bug(self, message: str) -> None:
-        self.errors.append(Bug(message.strip(), traceback=""))
-        self.tasks_of_errors.append("")
+        self._failed(Bug(message.strip(), traceback=""))
+
+    def _failed(self, error: ContrastError, task: str = "", trace: str = "") -> None:
+        self.errors.append(error)
+        self._failures.append(Failure.of(error, task, trace))
 
     def complete_run(self) -> None:
         """Write the closing lines for plain doit: what was found, errors, or that there was nothing to do."""

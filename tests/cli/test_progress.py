@@ -118,7 +118,11 @@ def test_machines_are_told_nothing(form: str) -> None:
 
 def test_an_interrupt_ends_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
-    monkeypatch.setattr(Bar, "close", closed.append)
+
+    def close(bar: Bar) -> None:
+        closed.append(bar)
+
+    monkeypatch.setattr(Bar, "close", close)
     console = Console(stderr=Terminal(), environ={"TERM": "xterm"})
 
     with pytest.raises(KeyboardInterrupt), console.progress("generating", 1, "workload"):

@@ -568,6 +568,51 @@ def test_help_is_data(terminal: Terminal) -> None:
     assert "contrast-tasks lint --output sarif > findings.sarif" in shown.out
 
 
+def test_help_before_a_command_is_that_commands(terminal: Terminal) -> None:
+    assert terminal.run("help", "lint").out == terminal.run("lint", "--help").out
+    assert terminal.run("help", "lnit").err == (
+        "contrast-tasks: error: unknown command 'lnit'\n  hint: did you mean 'lint'?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"), [("stopp", ""), ("restrat", "status"), ("statup", "status")]
+)
+def test_a_mistyped_word_never_suggests_to_end_what_runs(
+    terminal: Terminal, typed: str, nearest: str
+) -> None:
+    shown = terminal.run(typed)
+
+    assert ("did you mean" in shown.err) is bool(nearest)
+    assert nearest in shown.err
+
+
+def test_debug_shows_where_the_error_of_a_task_came_from(terminal: Terminal) -> None:
+    (terminal.root / "contrast.lock").write_text("{")
+
+    quiet = terminal.run("generate")
+    shown = terminal.run("generate", "--debug")
+
+    assert (quiet.code, shown.code) == (20, 20)
+    assert "Traceback" not in quiet.err
+    assert 'contrast_tasks/images/lock.py", line' in shown.err
+    assert shown.err.endswith(quiet.err)
+
+
+def test_a_variable_that_nothing_reads_is_told(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRAST_PLATFROM", "local")
+    monkeypatch.setenv("CONTRAST_DEFAULTS_MEMORY", "700Mi")
+
+    shown = terminal.run("config", "show")
+
+    assert shown.err == (
+        "warning: CONTRAST_PLATFROM is set, and nothing reads a variable of this name\n"
+        "  hint: did you mean 'CONTRAST_PLATFORM'?\n"
+    )
+
+
 def test_the_version_is_data(terminal: Terminal) -> None:
     assert terminal.run("--version").out == "contrast-tasks 0.1.0\n"
 

@@ -109,12 +109,12 @@ def test_a_runtime_class_that_the_cluster_lacks_is_refused_and_nothing_applied(
 def test_restart_refuses_an_unknown_name_and_restarts_nothing(project: Project) -> None:
     kubectl = FakeKubectl()
 
-    with pytest.raises(
-        ClusterError, match=r"no workload wep is deployed, there are: Deployment/web"
-    ):
+    with pytest.raises(ClusterError, match="no workload wep is deployed") as caught:
         run_restart(
             settings(project), say=quiet, names=["web", "wep"], cluster=Kubectl(run=kubectl)
         )
+
+    assert caught.value.hint.startswith("there are: Deployment/web")
 
     assert kubectl.asked == []
 

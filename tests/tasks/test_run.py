@@ -158,3 +158,15 @@ def test_every_error_of_the_tree_can_be_pickled() -> None:
 
     assert isinstance(copy, ContrastError)
     assert (str(copy), copy.hint, copy.where) == ("no image", "lock it", Location(file="x", line=3))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_keeps_the_places_it_came_through(tmp_path: Path, processes: int) -> None:
+    tasks = [_task("a", "lack_an_image"), _task("b", "refuse")]
+
+    reporter = _run(tmp_path, *tasks, selected=["a", "b"], processes=processes)
+
+    traces = {failure.task: failure.trace for failure in reporter.failures()}
+    assert "in lack_an_image\n    raise ImageError" in traces["a"]
+    assert traces["a"].endswith("ImageError: no image a\n")
+    assert traces["b"] == ""

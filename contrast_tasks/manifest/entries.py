@@ -16,12 +16,18 @@ WILDCARD = "*"
 
 
 class WorkloadEntry(NamedTuple):
-    """One workload's identity; name: for messages; where: its place in the sources."""
+    """One workload's identity; name: for messages; file, line: its place in the sources."""
 
     name: str
     policy_hash_hex: str
     entry: PolicyEntry
-    where: Location
+    file: str
+    line: int
+
+    @property
+    def where(self) -> Location:
+        """Return the place in the sources."""
+        return Location(file=self.file, line=self.line)
 
 
 def default_secret_id(api_version: str, kind: str, namespace: str, name: str) -> str:

@@ -6,7 +6,7 @@ names that the file gives to rules and variables are replaced by short ones, whi
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import count, product
 from string import ascii_lowercase, ascii_uppercase
@@ -16,20 +16,19 @@ from contrast_tasks.policy.rule_parts import PARTS, with_parts
 from contrast_tasks.resources import read_bytes
 
 _FILE = "templates/policy/rules.rego"
+# Patterns, which are compiled when rules are shortened; most runs find them in the store.
 # A quoted or raw string, which is kept; or a comment, line breaks and indentation.
-_STRING_OR_BREAK = re.compile(
-    r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))+[ \t]*'
-)
+_STRING_OR_BREAK = r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))+[ \t]*'
 # Breaks behind an opening bracket or a comma, those before a closing one, and the comma before it.
-_BREAK = re.compile(r"(?<=[{\[(,|])\n|,?\n(?=[}\])])")
+_BREAK = r"(?<=[{\[(,|])\n|,?\n(?=[}\])])"
 # Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1).
 _COLUMNS = 900
-_HEAD = re.compile(r"^(?:default )?([a-z_]\w*)")
-_STRING = re.compile(r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)')
+_HEAD = r"^(?:default )?([a-z_]\w*)"
+_STRING = r'("(?:[^"\\\n]|\\.)*"|`[^`]*`)'
 # A name that is neither a member of a value nor one of the data's.
-_NAME = re.compile(r"((?<![\w.])(?!policy_)[a-z_]\w*)")
+_NAME = r"((?<![\w.])(?!policy_)[a-z_]\w*)"
 # Blanks that separate nothing. Those beside a dash stay, since it may be the sign of a number.
-_BLANK = re.compile(r" +(?=[:=!<>]=|[,:|&{}\[\]()+*<>])|(?<=[:=!<>]=) +|(?<=[,:|&{}\[\]()+*<>]) +")
+_BLANK = r" +(?=[:=!<>]=|[,:|&{}\[\]()+*<>])|(?<=[:=!<>]=) +|(?<=[,:|&{}\[\]()+*<>]) +"
 # What the language and the agent name; data.pstate and the members of input are members of values.
 _FIXED = frozenset(
     {
@@ -64,6 +63,10 @@ _FIXED = frozenset(
 _KEPT = {name: name for name in ("_", *_FIXED)}
 
 
+# From the parts that a policy needs, as a frozenset, to the rules as it contains them.
+CompactRules = Callable[[frozenset[str]], str]
+
+
 @cache
 def compact_rules(parts: Collection[str] = frozenset(PARTS)) -> str:
     """Return the rules as policies contain them; parts: those that the data of the policy needs, as a frozenset."""
@@ -87,7 +90,7 @@ def compact(rego: str) -> str:
 
     Line breaks separate the clauses of a body, so they stay; strings stay unchanged.
     """
-    kept = _STRING_OR_BREAK.sub(lambda found: found[1] or "\n", rego)
+    kept = re.sub(_STRING_OR_BREAK, lambda found: found[1] or "\n", rego)
     return kept.strip("\n") + "\n"
 
 
@@ -102,9 +105,9 @@ def shortened(rego: str) -> str:
 
 
 def _shortened(rules: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    heads = {found[1] for rule in rules if (found := _HEAD.match(rule[0]))} - _FIXED
+    heads = {found[1] for rule in rules if (found := re.match(_HEAD, rule[0]))} - _FIXED
     # Between two names stands what is none.
-    cut = [[_NAME.split(code) for code in rule[::2]] for rule in rules]
+    cut = [[re.split(_NAME, code) for code in rule[::2]] for rule in rules]
     used = Counter(name for codes in cut for code in codes for name in code[1::2] if name in heads)
     names = dict(
         zip((name for name, _ in used.most_common()), _short_names(ascii_uppercase), strict=False)
@@ -124,7 +127,7 @@ def tightened(rego: str) -> str:
 
 
 def _tightened(rule: Sequence[str]) -> str:
-    texts = [part if index % 2 else _BREAK.sub("", part) for index, part in enumerate(rule)]
+    texts = [part if index % 2 else re.sub(_BREAK, "", part) for index, part in enumerate(rule)]
     tight = "".join(unescaped(part) if index % 2 else part for index, part in enumerate(texts))
     if all(len(line) <= _COLUMNS for line in tight.split("\n")):
         return tight
@@ -140,7 +143,7 @@ def unescaped(string: str) -> str:
 def _rules_of(rego: str) -> Iterator[list[str]]:
     """Yield each rule as texts of code and strings in turn; a rule begins at a line outside all brackets."""
     rule, depth = [""], 0
-    for index, part in enumerate(_STRING.split(rego)):
+    for index, part in enumerate(re.split(_STRING, rego)):
         if index % 2:
             rule += [part, ""]
             continue
@@ -164,7 +167,7 @@ def _renamed(codes: Sequence[list[str]], rules: Mapping[str, str]) -> Iterator[s
             if name not in names:
                 names[name] = next(unused)
             code[index] = names[name]
-        yield _BLANK.sub("", "".join(code))
+        yield re.sub(_BLANK, "", "".join(code))
 
 
 def _short_names(letters: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from contrast_tasks.decode import parse_json
 from contrast_tasks.errors import UsageError
 from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.rule_parts import needed_parts
-from contrast_tasks.policy.rules import compact_rules, rules_sha256, unescaped
+from contrast_tasks.policy.rules import CompactRules, compact_rules, rules_sha256, unescaped
 
 _HEADER = re.compile(
     rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{16}", re.ASCII
@@ -32,16 +32,19 @@ _DIGITS = 16
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`([^`\n]*)`')
 
 
-def render_policy(data: PolicyData) -> bytes:
-    """Return the policy in UTF-8; equal expectations give equal bytes on any machine."""
-    return render_block(data.to_json())
+def render_policy(data: PolicyData, rules: CompactRules = compact_rules) -> bytes:
+    """Return the policy in UTF-8; equal expectations give equal bytes on any machine.
+
+    rules: what returns the result of `compact_rules`.
+    """
+    return render_block(data.to_json(), rules)
 
 
-def render_block(block: dict[str, Any]) -> bytes:
+def render_block(block: dict[str, Any], rules: CompactRules = compact_rules) -> bytes:
     """Return the policy for a data block, the JSON form of expectations."""
     lines = [
         f"# contrast-tasks {__version__}, profile {block['profile']}, rules sha256:{rules_sha256()[:_DIGITS]}\n",
-        compact_rules(needed_parts(block)),
+        rules(needed_parts(block)),
     ]
     members = dict(sorted(block.items(), key=lambda member: (member[0] != "version", member[0])))
     for container in members.pop("containers"):

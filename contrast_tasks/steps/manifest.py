@@ -43,12 +43,7 @@ def compose(
             sans=head.sans, workload_secret_id=head.workload_secret_id, role=head.role
         )
         entries.append(
-            WorkloadEntry(
-                name=workload.key,
-                policy_hash_hex=head.policy_sha256,
-                entry=entry,
-                where=Location(file=workload.file, line=workload.line),
-            )
+            WorkloadEntry(workload.key, head.policy_sha256, entry, workload.file, workload.line)
         )
     policies, findings = merge_entries(entries)
     settings, provided = project.settings, _provided(project)

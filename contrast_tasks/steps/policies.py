@@ -45,13 +45,20 @@ _OF_ABSENT_IMAGE = frozenset({catalogue.IMAGE_FACTS, catalogue.IMAGE_NOT_PINNED}
 if TYPE_CHECKING:
     from contrast_tasks.policy.expectations import PolicyData
     from contrast_tasks.policy.model import Elsewhere
+    from contrast_tasks.policy.rules import CompactRules
 
 
 def derive(
-    project: Project, workload: Workload, lock: Lock, *, sources_fail: Callable[[], bool]
+    project: Project,
+    workload: Workload,
+    lock: Lock,
+    *,
+    rules: "CompactRules",
+    sources_fail: Callable[[], bool],
 ) -> Work:
     """Return the result for one workload.
 
+    rules: what returns the rules as policies contain them.
     sources_fail: whether the checks over all sources find an error; asked only if it matters.
     Raises FindingsError with the findings of the preparation and of the policy if one of them is an error.
     """
@@ -68,7 +75,7 @@ def derive(
             more = [finding for finding in more if finding.entry != catalogue.CONFIG_ABSENT]
         findings += _unsaid(more, findings)
         if not is_partial or _lacks_only_facts(more):
-            policy = _rendered(expectations)
+            policy = _rendered(expectations, rules)
             document_of_policy = make_document(policy, project.settings.channel)
             findings += _size_findings(project, prepared, document_of_policy, findings)
         raise_errors(findings)
@@ -134,10 +141,10 @@ def _vcpus(project: Project, workload: Workload, lock: Lock, obj: dict[str, Any]
     return vcpus_of(workloads.pod_spec(limit_ranges(project, workload, lock).admitted(obj)))
 
 
-def _rendered(expectations: "PolicyData") -> bytes:
+def _rendered(expectations: "PolicyData", rules: "CompactRules") -> bytes:
     from contrast_tasks.policy.text import render_policy
 
-    return render_policy(expectations)
+    return render_policy(expectations, rules)
 
 
 def _unsaid(found: Iterable[Finding], said: Iterable[Finding]) -> list[Finding]:

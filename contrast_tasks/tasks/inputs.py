@@ -62,6 +62,7 @@ class ProjectInputs:
         self._links: dict[str, list[str]] = {}
         self._workloads: dict[str, Inputs] = {}
         self._images: dict[tuple[str, ...], tuple[Mapping[str, str], str]] = {}
+        self._results: tuple[Mapping[str, str], str] | None = None
 
     def look_at_lock(self) -> None:
         """Read the lock file again if it changed; a task of the run may have written it."""
@@ -75,7 +76,7 @@ class ProjectInputs:
             content = Path(self._lock_path).read_bytes() if signature else b""
             self._lock_signature = signature
             self._locked, self._links = _locked(content, self._project.used_images)
-            self._workloads, self._images = {}, {}
+            self._workloads, self._images, self._results = {}, {}, None
 
     def workload(self, name: str) -> Inputs:
         """Return the inputs of a workload's policy and object, by the lock file as `look_at_lock` last read it."""
@@ -197,6 +198,10 @@ class ProjectInputs:
 
     def sources(self) -> Inputs:
         """Return the inputs of the checks over all sources: settings, and every document's facts."""
+        return self._sources
+
+    @cached_property
+    def _sources(self) -> Inputs:
         index = self._project.index
         return inputs_of(
             {
@@ -213,14 +218,16 @@ class ProjectInputs:
     def check(self) -> Inputs:
         """Return the inputs of the checks before anything is written."""
         project, own = self._project, self._project.settings.reference_values
-        return inputs_of(
-            {
-                "what the checks over all sources are made from": self.sources().digest,
-                "what the owner keys are made from": self.keys().digest,
-                **({} if own is None else {own: _file(project.root / own)}),
-                **self._results_of(project.index.workloads.values()),
-            }
-        )
+        parts = {
+            "what the checks over all sources are made from": self.sources().digest,
+            "what the owner keys are made from": self.keys().digest,
+            **({} if own is None else {own: _file(project.root / own)}),
+        }
+        if self._results is None:
+            made = self._results_of(project.index.workloads.values())
+            self._results = (made, _text(made))
+        results, text = self._results
+        return Inputs(sha256_hex(f"{_text(parts)}\0{text}".encode()), parts, results)
 
     def combined(self) -> Inputs:
         """Return the inputs of the file with all annotated YAML; the order of the sources is that of its parts."""

@@ -115,6 +115,7 @@ def _derive(workspace: Workspace, workload: str) -> bytes:
         project,
         project.index.workloads[workload],
         read_lock(project.settings),
+        rules=workspace.rules,
         sources_fail=sources_fail,
     )
     return render_work(work)
@@ -153,7 +154,8 @@ def check_project(project: Spec) -> dict[str, Any]:
     )
     workspace.accept(heads)
     workspace.keep("check", inputs.check(), checked.manifest)
-    changed = write_atomic(place, pretty_json(checked.outcome))
+    # The record of the task has its digest.
+    changed = write_atomic(place, pretty_json(checked.outcome), is_synced=False)
     path = opened.paths.check
     return {"wrote": [path] if changed else [], "outcome": path}
 

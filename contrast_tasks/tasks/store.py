@@ -1,6 +1,6 @@
 """The store of results: entries by kind and key, each of which is verified when it is read.
 
-    line 1   contrast-store/2 <kind> <key> <SHA-256 of everything below>
+    line 1   contrast-store/3 <kind> <key> <SHA-256 of everything below>
     line 2   what the key is the digest of, name -> digest, as JSON; {} for other keys
     rest     the content
 
@@ -12,12 +12,13 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from contrast_tasks.files import replace_file, sha256_hex
 from contrast_tasks.records import Record
 
 NOTHING: Mapping[str, str] = {}
-_MAGIC = "contrast-store/2"
+_MAGIC = "contrast-store/3"
 
 
 class Store(Record, kw_only=False):
@@ -65,6 +66,31 @@ class Store(Record, kw_only=False):
         with contextlib.suppress(OSError):
             for name in set(os.listdir(f"{self.folder}/{kind}")).difference(keys):  # noqa: PTH208  # a thousand
                 os.unlink(self.path(kind, name))  # noqa: PTH108  # as above
+
+
+class Rows:
+    """A content of many values, name -> JSON value, each in a line of its own.
+
+    A line is made for what is new only: a value that came from here is written as it was read.
+    """
+
+    def __init__(self, content: bytes | None) -> None:
+        self._lines = content.split(b"\n") if content else []
+        self.values: dict[str, Any] = dict(json.loads(b"[%b]" % b",".join(self._lines)))
+
+    def content(self, values: Mapping[str, Any]) -> bytes:
+        """Return the content for these values."""
+        known = dict(zip(self.values, self._lines, strict=True))
+        return b"\n".join(
+            [
+                known[name] if name in known and self.values[name] is value else _line(name, value)
+                for name, value in values.items()
+            ]
+        )
+
+
+def _line(name: str, value: object) -> bytes:
+    return json.dumps([name, value], separators=(",", ":")).encode()
 
 
 def _first_line(kind: str, key: str, digest: str) -> bytes:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contrast_tasks.errors import GraphError
-from contrast_tasks.files import cache_folder
+from contrast_tasks.files import cache_folder, sha256_hex
 from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
@@ -17,7 +17,6 @@ from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.in_place import in_files
 from contrast_tasks.steps.index import (
     Index,
-    Indexed,
     SourceFile,
     index_sources,
     read_facts,
@@ -27,7 +26,7 @@ from contrast_tasks.steps.project import Project, Spec, handlers_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
 from contrast_tasks.tasks.inputs import Inputs, ProjectInputs
-from contrast_tasks.tasks.store import Store
+from contrast_tasks.tasks.store import Rows, Store
 
 if TYPE_CHECKING:
     from contrast_tasks.findings import Finding
@@ -55,14 +54,26 @@ class Workspace(Record):
         """Return the facts of a source's documents for the checks over all sources."""
         from contrast_tasks.kube.index import FileIndex
 
-        digest, _, facts = self._facts.get(json.dumps(source.file), "").partition("\t")
-        if digest == source.digest:
-            return FileIndex.from_json(json.loads(facts))
+        key = _facts_key(self.project.code, source.file, source.digest)
+        if (content := self.memo.get("facts", key)) is not None:
+            return FileIndex.from_json(json.loads(content))
         return read_facts(read_source(self.project.settings, source), source.file)
 
+    def rules(self, parts: frozenset[str]) -> str:
+        """Return the rules as policies contain them, and keep them; parts: those that the policy needs."""
+        name = " ".join(sorted(parts))
+        if name not in self._rules:
+            from contrast_tasks.policy.rules import compact_rules
+
+            self._rules[name] = compact_rules(parts)
+            code = self.project.code
+            self.memo.remember("rules", code, json.dumps(self._rules).encode())
+            self.memo.keep("rules", (code,))
+        return self._rules[name]
+
     @cached_property
-    def _facts(self) -> Mapping[str, str]:
-        return _read_facts(self.memo, self.project.code)
+    def _rules(self) -> dict[str, str]:
+        return dict(json.loads(self.memo.get("rules", self.project.code) or b"{}"))
 
     def in_files(self, findings: "Iterable[Finding]") -> "list[Finding]":
         """Return findings with the lines of the files as they are now, which differ where `generate` added to them."""
@@ -81,7 +92,7 @@ class Workspace(Record):
 
         only_known: leave out workloads without a result.
         """
-        accepted, heads = self._accepted, {}
+        accepted, heads = self._accepted.values, {}
         for name in self.project.index.workloads:
             digest = self.inputs.workload(name).digest
             if digest in accepted:
@@ -92,7 +103,7 @@ class Workspace(Record):
 
     def accepted(self) -> frozenset[str]:
         """Return the ids of the workloads whose heads the checks accepted before."""
-        accepted = self._accepted
+        accepted = self._accepted.values
         workloads = self.project.index.workloads
         return frozenset(
             name for name in workloads if self.inputs.workload(name).digest in accepted
@@ -100,17 +111,15 @@ class Workspace(Record):
 
     def accept(self, heads: Mapping[str, Head]) -> None:
         """Keep the heads that the checks accepted, so that they are not checked again."""
-        known, kept = self._accepted, {}
+        known, kept = self._accepted.values, {}
         for name, head in heads.items():
             digest = self.inputs.workload(name).digest
-            kept[digest] = known.get(digest) or head.to_json()
-        text = json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
-        self.results.remember("heads", _LAST, text.encode())
+            kept[digest] = known.get(digest) or head._asdict()
+        self.results.remember("heads", _LAST, self._accepted.content(kept))
 
     @cached_property
-    def _accepted(self) -> dict[str, Any]:
-        content = self.results.get("heads", _LAST)
-        return {} if content is None else dict(json.loads(content))
+    def _accepted(self) -> Rows:
+        return Rows(self.results.get("heads", _LAST))
 
     def result(self, kind: str, digest: str) -> bytes:
         """Return the result of a task for inputs with this digest; raises GraphError if it is missing."""
@@ -174,35 +183,20 @@ def open_project(spec: Spec) -> Project:
 
 def _index(settings: Settings, memo: Store, code: str) -> Index:
     """Return the index of the sources; keeps it, and the facts of each source."""
-    content = memo.get("index", code)
-    recorded = {} if content is None else json.loads(content)
-    found = index_sources(settings, recorded, now_ns=time.time_ns())
+    rows = Rows(memo.get("index", code))
+    found = index_sources(settings, rows.values, now_ns=time.time_ns())
     if found.is_new:
-        if found.parsed:
-            _keep_facts(memo, code, found)
-        memo.remember("index", code, json.dumps(found.entries, separators=(",", ":")).encode())
+        keys = {
+            file: _facts_key(code, file, entry["digest"]) for file, entry in found.entries.items()
+        }
+        for file, facts in found.parsed.items():
+            text = json.dumps(facts.to_json(), separators=(",", ":"))
+            memo.remember("facts", keys[file], text.encode())
+        memo.keep("facts", keys.values())
+        memo.remember("index", code, rows.content(found.entries))
         memo.keep("index", (code,))
     return found.index
 
 
-def _keep_facts(memo: Store, code: str, found: Indexed) -> None:
-    """Keep a line for each source: name, digest, facts; tabs between, names and facts as JSON.
-
-    What did not change need not be read to be kept.
-    """
-    known, lines = _read_facts(memo, code), []
-    for file, entry in found.entries.items():
-        name, facts = json.dumps(file), found.parsed.get(file)
-        if facts is not None:
-            text = json.dumps(facts.to_json(), separators=(",", ":"))
-            lines.append(f"{name}\t{entry['digest']}\t{text}")
-        elif name in known:
-            lines.append(f"{name}\t{known[name]}")
-    memo.remember("facts", code, "\n".join(lines).encode())
-    memo.keep("facts", (code,))
-
-
-def _read_facts(memo: Store, code: str) -> dict[str, str]:
-    """Return digest and facts of each source, a tab between, by the JSON of its name."""
-    lines = (memo.get("facts", code) or b"").decode().split("\n")
-    return {name: rest for name, _, rest in [line.partition("\t") for line in lines]}
+def _facts_key(code: str, file: str, digest: str) -> str:
+    return sha256_hex(f"{code}\0{file}\0{digest}".encode())

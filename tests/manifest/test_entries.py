@@ -1,6 +1,5 @@
 import pytest
 
-from contrast_tasks.errors import Location
 from contrast_tasks.manifest.entries import (
     WorkloadEntry,
     default_sans,
@@ -18,7 +17,8 @@ def workload(
         name=name,
         policy_hash_hex=hash_byte * 32,
         entry=PolicyEntry(sans=sans, workload_secret_id=secret, role=role),
-        where=Location(file=f"{name}.yml", line=3),
+        file=f"{name}.yml",
+        line=3,
     )
 
 

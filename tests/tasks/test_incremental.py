@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.policy.rules import compact_rules
 from tests.fakes.commands import Shown, Terminal
 from tests.fakes.sweeps import rest_swept
 from tests.fakes.workloads import (
@@ -432,7 +433,7 @@ def test_facts_of_sources_that_are_gone_do_not_stay(
 ) -> None:
     _generate(terminal)
     gone = "deployment/till/till.yaml"
-    assert all(gone in path.read_text() for path in _entries(project, "facts"))
+    assert any(gone in path.read_text() for path in _entries(project, "facts"))
     (project.root / gone).unlink()
     project.write("new.yml", deployment("new"))
 
@@ -468,6 +469,33 @@ def test_a_damaged_cache_entry_is_not_used(
 
     _generate(terminal)
 
+    assert project.outputs() == before
+
+
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["kept", "damaged"])
+def test_rules_are_shortened_again_only_if_what_was_kept_is_damaged(
+    terminal: Terminal,
+    project: FakeProject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_damaged: bool,
+) -> None:
+    _generate(terminal)
+    before = project.outputs()
+    for path in [*(tmp_path / "cache/workload").iterdir(), *_entries(project, "workload")]:
+        path.unlink()
+    for path in _entries(project, "rules") if is_damaged else []:
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    asked: list[frozenset[str]] = []
+    monkeypatch.setattr(
+        "contrast_tasks.policy.rules.compact_rules",
+        lambda parts: asked.append(parts) or compact_rules(parts),
+    )
+
+    _generate(terminal)
+
+    assert bool(asked) == is_damaged
     assert project.outputs() == before
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.tasks.store import Store
+from contrast_tasks.tasks.store import Rows, Store
 
 CONTENT = b"first\nsecond \xff\n"
 KEY = "cd" * 32
@@ -87,3 +87,15 @@ def test_an_interrupted_write_leaves_the_old_bytes(
 
 def _interrupt(*arguments: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_rows_are_what_was_written_and_lines_of_unchanged_ones_stay() -> None:
+    before = Rows(Rows(None).content({"a\n": {"b": [1, "\u00e9\n"]}, "c": None, "d": 1}))
+    values = before.values
+
+    content = before.content({"c": None, "a\n": values["a\n"], "e": {}})
+
+    assert values == {"a\n": {"b": [1, "\u00e9\n"]}, "c": None, "d": 1}
+    assert Rows(content).values == {"c": None, "a\n": {"b": [1, "\u00e9\n"]}, "e": {}}
+    assert [*Rows(content).values] == ["c", "a\n", "e"]
+    assert content.split(b"\n")[1] == before.content(values).split(b"\n")[0]

@@ -114,6 +114,9 @@ class Database:
     def _open(self) -> tuple[sqlite3.Connection, dict[str, Any]]:
         connection = sqlite3.connect(self.name)
         try:
+            # Waiting for the disk takes longer than a task. What a power failure leaves is read as damaged or as older rows,
+            # and a row that is newer than its files does not fit them.
+            connection.execute("pragma synchronous = off")
             connection.execute(_TABLE)
             rows = _decoded(connection.execute("select task_id, task_data from doit").fetchall())
         except BaseException:

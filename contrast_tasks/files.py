@@ -43,21 +43,28 @@ _other = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _indent(value: object, start: str, out: list[str]) -> None:
+    # Most values are strings, so none is handed on alone.
     inner = f"{start}  "
     if isinstance(value, str):
         out.append(encode_basestring(value))
     elif isinstance(value, dict) and value:
         separator = f"{{{inner}"
         for key, item in value.items():
-            out.append(f"{separator}{encode_basestring(key)}: ")
-            _indent(item, inner, out)
+            if isinstance(item, str):
+                out.append(f"{separator}{encode_basestring(key)}: {encode_basestring(item)}")
+            else:
+                out.append(f"{separator}{encode_basestring(key)}: ")
+                _indent(item, inner, out)
             separator = f",{inner}"
         out.append(f"{start}}}")
     elif isinstance(value, (list, tuple)) and value:
         separator = f"[{inner}"
         for item in value:
-            out.append(separator)
-            _indent(item, inner, out)
+            if isinstance(item, str):
+                out.append(f"{separator}{encode_basestring(item)}")
+            else:
+                out.append(separator)
+                _indent(item, inner, out)
             separator = f",{inner}"
         out.append(f"{start}]")
     else:

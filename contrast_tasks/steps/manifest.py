@@ -5,7 +5,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from contrast_tasks.errors import Location, SettingsError
@@ -123,8 +123,7 @@ def not_generated(project: Project) -> list[str]:
     return sorted(
         name
         for folder in ("deployment", "policies", "workloads")
-        for name in _names_below(root, f"{build}/{folder}")
-        if name not in expected
+        for name in _others_below(root, f"{build}/{folder}", expected)
     )
 
 
@@ -138,12 +137,14 @@ def prune(project: Project) -> list[str]:
     return removed
 
 
-def _names_below(root: str, folder: str) -> Iterator[str]:
-    """Yield the files below a folder, relative to the root, with `/`."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as entries:
-        for entry in entries:
-            name = f"{folder}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from _names_below(root, name)
+def _others_below(root: str, folder: str, expected: Collection[str]) -> Iterator[str]:
+    """Yield the files below a folder that are not expected, relative to the root, with `/`."""
+    with contextlib.suppress(FileNotFoundError):
+        names = {f"{folder}/{name}" for name in os.listdir(f"{root}/{folder}")}  # noqa: PTH208  # thousands
+        # Hardly any is another one, so only those are looked at.
+        for name in names.difference(expected):
+            path = Path(root, name)
+            if path.is_dir() and not path.is_symlink():
+                yield from _others_below(root, name, expected)
             else:
                 yield name

@@ -1,9 +1,9 @@
 """What workloads get from objects of their namespace without naming them: resources of LimitRanges, variables of Services."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from contrast_tasks.pods.service_links import link_variables
+from contrast_tasks.pods.service_links import is_link, link_variables
 from contrast_tasks.steps.index import LIMIT_RANGE, Index, Service, Workload
 
 Use = tuple[str, str, str]
@@ -26,9 +26,14 @@ class Namespaces:
         """Return the LimitRanges of a workload's namespace, in the order of their names."""
         return self._ranges.get(workload.namespace or "default", ())
 
-    def services(self, workload: Workload) -> Mapping[str, str]:
-        """Return name and place of the Service that sets a variable in the workload's pods, by the variable."""
-        namespace = workload.namespace or "default"
+    def services(self, workload: Workload, variables: Iterable[str]) -> Mapping[str, str]:
+        """Return name and place of the Service that sets a variable in the workload's pods, for those that one sets."""
+        links = [name for name in variables if is_link(name)]
+        # There may be a thousand Services, and hardly any image has such a variable.
+        known = self._links(workload.namespace or "default") if links else {}
+        return {name: known[name] for name in links if name in known}
+
+    def _links(self, namespace: str) -> Mapping[str, str]:
         known = self._services.get(namespace)
         if known is None:
             known = self._services[namespace] = {}

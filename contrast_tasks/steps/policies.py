@@ -193,7 +193,9 @@ def expectations_of(
         elsewhere=_elsewhere(project, workload),
         claims=_claims(project, workload, lock),
         service_account_automount=_automounts(project, workload, lock),
-        services=project.namespaces.services(workload),
+        services=project.namespaces.services(
+            workload, {entry.partition("=")[0] for image in images.values() for entry in image.env}
+        ),
     )
     document = document_of(project, workload, lock)
 

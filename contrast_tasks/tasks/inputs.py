@@ -104,10 +104,10 @@ class ProjectInputs:
             if elsewhere is not None and use not in configs:
                 parts[f"[elsewhere] of {'/'.join(use)}"] = _of(to_json(elsewhere))
         used = self._project.images_of(entry)
-        for variable in sorted({name for image in used for name in self._links.get(image, ())}):
-            parts[f"the Service that sets {variable}"] = namespaces.services(entry).get(
-                variable, _ABSENT
-            )
+        if links := sorted({name for image in used for name in self._links.get(image, ())}):
+            setters = namespaces.services(entry, links)
+            for variable in links:
+                parts[f"the Service that sets {variable}"] = setters.get(variable, _ABSENT)
         images, images_text = self._lock_of(used)
         text = f"{self._common_text}\0{_text(parts)}\0{images_text}"
         return Inputs(sha256_hex(text.encode()), self._common, parts, images)

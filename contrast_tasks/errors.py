@@ -115,10 +115,14 @@ class CoordinatorUnreachable(ContrastError):
 
 
 class EvidenceRejected(ContrastError):
-    """The presented attestation evidence is not acceptable; `reason` is one word for machines."""
+    """The presented attestation evidence is not acceptable; `reason` is one word for machines.
+
+    by: the name of the reference value that refused it, "" for none or several.
+    """
 
     exit_code = 41
     reason = "rejected"
+    by = ""
 
 
 class MismatchError(ContrastError):

@@ -52,6 +52,7 @@ Detail = str | int
 class _Event:
     moment: datetime
     members: dict[str, Detail]
+    period: timedelta = timedelta(0)
 
     def render(self, **links: Detail) -> bytes:
         time = self.moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -59,9 +60,13 @@ class _Event:
 
 
 class AuditLog:
-    """The log of one Coordinator; safe to use from any thread. now: the source of time."""
+    """The log of one Coordinator; safe to use from any thread. now: the source of time.
+
+    on_event: is told each event and its members at once, in the thread that records it.
+    """
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self.on_event: Callable[[str, Mapping[str, Detail]], None] = _ignore
         self._store = store
         self._now = now
         self._key: ec.EllipticCurvePrivateKey | None = None
@@ -85,18 +90,23 @@ class AuditLog:
     ) -> None:
         """Add an entry. actor: digest of the caller's key in hex. transition: hash, 32 bytes."""
         members = _members(event, more, actor=actor, transition=transition.hex())
+        self.on_event(event, members)
         self._add(_Event(self._now(), members))
 
-    def count(self, event: str, *, actor: str = "", **more: Detail) -> None:
-        """Add an entry a minute for equal events, with their number and the actor of the first."""
-        key = tuple(sorted(_members(event, more).items()))
+    def count(
+        self, event: str, *, actor: str = "", period: timedelta = _MINUTE, **more: Detail
+    ) -> None:
+        """Add an entry in each period for equal events, with their number and the actor of the first."""
+        members = _members(event, more)
+        self.on_event(event, members)
+        key = tuple(sorted(members.items()))
         now = self._now()
         with self._lock:
             known = self._counts.get(key)
             if known is not None:
                 known.members["count"] = int(known.members["count"]) + 1
             elif len(self._counts) < _MOST_UNWRITTEN:
-                self._counts[key] = _Event(now, _members(event, more, actor=actor, count=1))
+                self._counts[key] = _Event(now, _members(event, more, actor=actor, count=1), period)
             else:
                 self._dropped += 1
 
@@ -127,6 +137,11 @@ class AuditLog:
         with self._writing:
             return [entry for entry in self._entries or () if entry.number >= number]
 
+    @property
+    def waiting(self) -> int:
+        """Return the number of events that are not written."""
+        return len(self._events) + len(self._counts)
+
     def unwritten(self) -> list[bytes]:
         """Return the events that are not written, as JSON."""
         with self._lock:
@@ -143,7 +158,7 @@ class AuditLog:
         now = self._now()
         with self._lock:
             for key, event in list(self._counts.items()):
-                if (is_last or now - event.moment >= _MINUTE) and (
+                if (is_last or now - event.moment >= event.period) and (
                     len(self._events) < _MOST_UNWRITTEN
                 ):
                     self._events.append(self._counts.pop(key))
@@ -242,6 +257,10 @@ class AuditLog:
             return self._store.get(f"{_FOLDER}/{slot}")
         except NotFound:
             return b""
+
+
+def _ignore(_event: str, _members: Mapping[str, Detail]) -> None:
+    pass
 
 
 def _members(event: str, more: Mapping[str, Detail], **usual: Detail) -> dict[str, Detail]:

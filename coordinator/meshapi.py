@@ -18,6 +18,7 @@ from contrast_tasks.api.errors import (
 )
 from contrast_tasks.atls.types import Evidence, PeerIdentity
 from contrast_tasks.attestation.pki import der
+from contrast_tasks.manifest.difference import name_of
 from coordinator.ca import BadKey, Extension, MeshCaEnded
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
@@ -77,7 +78,10 @@ def new_mesh_cert(
     except MeshCaEnded as err:
         raise Refusal(REASON_CA_ENDED, str(err)) from err
     guard.audit.count(
-        "certificates", policy=policy_hash.hex(), transition=state.latest.transition_hash.hex()
+        "certificates",
+        policy=policy_hash.hex(),
+        workload=name_of(entry),
+        transition=state.latest.transition_hash.hex(),
     )
     _log.info(
         "NewMeshCert succeeded",

@@ -78,10 +78,13 @@ def asker(issuer: Issuer, make_validators: MakeValidators, clock: Clock) -> Ask:
 
 
 class PeerRecovery:
-    """Recovers a Guard from whoever of its presence serves."""
+    """Recovers a Guard from whoever of its presence serves. told: gets `ok` or `failed` for each peer that was asked."""
 
-    def __init__(self, guard: Guard, ask: Ask) -> None:
+    def __init__(
+        self, guard: Guard, ask: Ask, told: Callable[[str], None] = lambda _result: None
+    ) -> None:
         self._guard = guard
+        self._told = told
         self._ask = ask
         self._reported = ""
 
@@ -106,9 +109,11 @@ class PeerRecovery:
                     new = self._guard.reset(old, partial(self._keys, address))
                 except ContrastError as err:
                     trouble = f"peer {address}: {err}"
+                    self._told("failed")
                     if isinstance(err, RolledBack):
                         self._guard.audit.count("rollback", peer=address)
                 else:
+                    self._told("ok")
                     self._guard.audit.record(
                         "peer-recovery",
                         transition=new.latest.transition_hash,

@@ -34,7 +34,7 @@ class Probes:
         is_started: Callable[[], bool],
         is_alive: Callable[[], bool],
         now: Callable[[], datetime],
-        metrics: Callable[[Status], str] | None = None,
+        metrics: Callable[[], str] | None = None,
     ) -> None:
         self._status = status
         self._checks: dict[str, Callable[[Status], bool]] = {
@@ -50,7 +50,7 @@ class Probes:
     def answer(self, path: str) -> Answer:
         """Return the answer for a request path."""
         if path == "/metrics" and self._metrics is not None:
-            text = self._metrics(self._status()).encode()
+            text = self._metrics().encode()
             return Answer(HTTPStatus.OK, "text/plain; version=0.0.4", text)
         check = self._checks.get(path)
         if check is None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from contrast_tasks.attestation.claims import claims_of
@@ -18,10 +19,19 @@ from contrast_tasks.catalogue import LATER_RULES
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
 from coordinator.attest import Attestation
+from coordinator.extapi import PeerCount
 from coordinator.history import History
 from coordinator.listener import HttpListener
 from coordinator.mesh_tls import MeshTls
-from coordinator.metrics import Metrics
+from coordinator.metrics import (
+    CERTIFICATES,
+    RECOVERIES,
+    REPAIRS,
+    ROLLBACKS,
+    STORE_SECONDS,
+    Metrics,
+    gauges_of,
+)
 from coordinator.options import Options
 from coordinator.peers import PeerRecovery, asker
 from coordinator.presence import LockPresence, Presence
@@ -29,6 +39,7 @@ from coordinator.probes import Probes, ProbeServer
 from coordinator.state import Guard, HistoryInconsistent
 from coordinator.store.base import Store
 from coordinator.store.file import FileStore
+from coordinator.store.measured import MeasuredStore
 from coordinator.transit import Transit
 from coordinator.transport import (
     Context,
@@ -38,7 +49,7 @@ from coordinator.transport import (
     serve_user_api,
     user_methods,
 )
-from coordinator.watch import watch
+from coordinator.watch import Observation, watch
 
 if TYPE_CHECKING:
     from contrast_tasks.atls.types import Validators
@@ -61,9 +72,12 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
     Raises ClusterError if an address cannot be bound or the guest's rule against connections not lifted, SettingsError for
     unusable evidence settings.
     """
+    peers = PeerCount()
+    methods = (*user_methods(), *extension_methods(peers), *mesh_methods(claims_of))
+    metrics = Metrics([(method.service, method.name) for method in methods])
     store, presence, close_store = _open_store(options, environ)
     guard = Guard(
-        History(store),
+        History(MeasuredStore(store, partial(_observe_store, metrics))),
         parse=parse_new,
         parse_stored=parse_stored,
         now=lambda: datetime.now(UTC),
@@ -77,9 +91,8 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         # No initializer and no sidecar does it for the Coordinator.
         _log.info("Incoming connections are let in", extra={"rules": lift_deny()})
     prepare(issuer, supply, wait_s=0)
-    methods = (*user_methods(), *extension_methods(), *mesh_methods(claims_of))
-    metrics = Metrics([(method.service, method.name) for method in methods])
-    context = Context(guard=guard, metrics=metrics)
+    guard.audit.on_event = partial(_count_event, metrics)
+    context = Context(guard=guard, metrics=metrics, peers=peers)
     started, stop = threading.Event(), threading.Event()
     watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
     probes = Probes(
@@ -87,7 +100,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         is_started=started.is_set,
         is_alive=lambda: watcher.is_alive() or not started.is_set(),
         now=guard.now,
-        metrics=(lambda status: metrics.render(generation=status.generation, state=status.name))
+        metrics=(lambda: metrics.scrape(lambda: gauges_of(guard, peers.of(presence))))
         if options.with_metrics
         else None,
     )
@@ -128,7 +141,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
             presence.address = f"127.0.0.1:{mesh_api.port}"
         ask = asker(issuer, lambda manifest: _coordinator_validators(manifest, supply), guard.now)
         recovering = threading.Thread(
-            target=PeerRecovery(guard, ask).watch,
+            target=PeerRecovery(guard, ask, partial(_count_recovery, metrics)).watch,
             args=(stop, started.set),
             name="peer-recovery",
         )
@@ -147,6 +160,25 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         _log_start(guard, ports)
         wait()
         _log.info("Coordinator is stopping")
+
+
+def _observe_store(metrics: Metrics, operation: str, result: str, seconds: float) -> None:
+    metrics.observe(STORE_SECONDS, (("op", operation), ("result", result)), seconds)
+
+
+def _count_recovery(metrics: Metrics, result: str) -> None:
+    metrics.count(RECOVERIES, (("kind", "peer"), ("result", result)))
+
+
+def _count_event(metrics: Metrics, event: str, members: Mapping[str, object]) -> None:
+    """Count what the audit log records and metrics show too."""
+    if event == "certificates":
+        labels = tuple((name, str(members[name])) for name in ("policy", "workload"))
+        metrics.count(CERTIFICATES, labels)
+    elif event == "rollback" or members.get("seen") == Observation.ROLLBACK.value:
+        metrics.count(ROLLBACKS)
+    if event == "head-restored":
+        metrics.count(REPAIRS)
 
 
 def _open_store(

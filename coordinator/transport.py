@@ -8,6 +8,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -20,19 +21,35 @@ from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.api.errors import DETAILS_KEY, REASON_ARGUMENT, REASON_INTERNAL
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
+from contrast_tasks.atls.errors import (
+    BadPeerCertificate,
+    EvidenceMissing,
+    HandshakeFailed,
+    NoReferenceAccepted,
+    NoRoom,
+    OtherProtocol,
+    TooSlow,
+)
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.evidence_documents import Issuer
 from coordinator.authorisation import actor_of
 from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.meshapi import recover as recover_peer
-from coordinator.metrics import ATTESTATION_FAILURES, Metrics
+from coordinator.metrics import (
+    EVIDENCE_REFUSED,
+    HANDSHAKES_REFUSED,
+    MESH_FAILURES,
+    RECOVERIES,
+    Metrics,
+)
 from coordinator.refusal import Refusal, refusal_from
-from coordinator.state import Guard, State
+from coordinator.state import Guard, State, StateUnavailable
+from coordinator.store.base import StoreError
 from coordinator.userapi import get_manifests, get_seed_shares, recover, set_manifest
 
 _log = logging.getLogger("coordinator.transport")
@@ -63,6 +80,7 @@ class Context(NamedTuple):
 
     guard: Guard
     metrics: Metrics
+    peers: PeerCount
 
 
 def user_methods() -> tuple[Method, ...]:
@@ -81,10 +99,10 @@ def user_methods() -> tuple[Method, ...]:
     )
 
 
-def extension_methods() -> tuple[Method, ...]:
+def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
     """Return the methods that the reference product does not have, served beside the user API."""
     service = userapi.EXTENSION
-    status = partial(get_status, peers=PeerCount())
+    status = partial(get_status, peers=peers)
     return (
         Method(
             service,
@@ -136,6 +154,7 @@ def serve_user_api(listen: tuple[str, int], *, issuer: Issuer, context: Context)
         issuer=issuer,
         clock=context.guard.now,
         limits=limits(),
+        on_refused=partial(count_refused, context, "user"),
         options=SERVER_OPTIONS,
     )
 
@@ -166,9 +185,50 @@ def serve_mesh_api(
         require_client=MeshGate(context.guard, make_validators),
         clock=context.guard.now,
         limits=limits(),
-        on_refused=lambda _error: context.metrics.count(ATTESTATION_FAILURES),
+        on_refused=partial(count_refused, context, "mesh"),
         options=MESH_SERVER_OPTIONS,
     )
+
+
+# Class of the error, and its word. Whoever reaches the port can cause most of them, so the audit log gets one entry an hour each.
+_REFUSED: tuple[tuple[type[Exception], str], ...] = (
+    (StateUnavailable, "no-state"),
+    (StoreError, "no-state"),
+    (NoRoom, "no-room"),
+    (TooSlow, "too-slow"),
+    (OtherProtocol, "protocol"),
+    (HandshakeFailed, "handshake"),
+    (BadPeerCertificate, "certificate"),
+    (EvidenceMissing, "certificate"),
+    (EvidenceRejected, "evidence"),
+    (OSError, "handshake"),
+)
+_REFUSED_PERIOD = timedelta(hours=1)
+
+
+def count_refused(context: Context, api: str, error: Exception) -> None:
+    """Count a handshake that was refused; api: `user` or `mesh`. Called on the thread of the connections."""
+    reason = next((word for kind, word in _REFUSED if isinstance(error, kind)), "internal")
+    context.metrics.count(HANDSHAKES_REFUSED, (("api", api), ("reason", reason)))
+    if reason == "evidence":
+        fault, tee = _fault_of(error)
+        context.metrics.count(EVIDENCE_REFUSED, (("reason", fault), ("tee", tee)))
+        reason = f"evidence {fault} {tee}"
+    if api == "mesh" and not isinstance(error, NoRoom):
+        context.metrics.count(MESH_FAILURES)
+    context.guard.audit.count("handshake-refused", period=_REFUSED_PERIOD, api=api, reason=reason)
+
+
+def _fault_of(error: Exception) -> tuple[str, str]:
+    """Return the word of an EvidenceRejected, and the kind of its evidence; `several` if reference values differ in theirs."""
+    each = error.rejections.values() if isinstance(error, NoReferenceAccepted) else (error,)
+    found = {(getattr(err, "reason", ""), getattr(err, "by", "").partition("-")[0]) for err in each}
+    faults, kinds = ({pair[index] for pair in found} for index in (0, 1))
+    return _one(faults), _one(kinds)
+
+
+def _one(names: set[str]) -> str:
+    return names.pop() if len(names) == 1 else "several"
 
 
 class MeshGate:
@@ -195,7 +255,7 @@ class MeshGate:
 
 def _register_user_api(context: Context, server: grpc.Server, registry: Registry) -> None:
     _register(userapi.SERVICES, user_methods(), context, server, registry)
-    _register((userapi.EXTENSION,), extension_methods(), context, server, registry)
+    _register((userapi.EXTENSION,), extension_methods(context.peers), context, server, registry)
 
 
 def _register(
@@ -244,6 +304,9 @@ def _answer(
     code = "OK" if refusal is None else refusal.code.name
     seconds = time.perf_counter() - began
     shared.metrics.call_handled(method.service, method.name, code, seconds)
+    if method.handler is recover:
+        result = "ok" if refusal is None else refusal.reason
+        shared.metrics.count(RECOVERIES, (("kind", "user"), ("result", result)))
     if refusal is not None:
         _abort(context, refusal)
     return response

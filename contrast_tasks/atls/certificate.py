@@ -135,6 +135,7 @@ def judge_document(
         try:
             return validator.verify(document, expected, now)
         except EvidenceRejected as err:
+            err.by = validator.name
             rejections[validator.name] = err
     if len(rejections) == 1:
         raise next(iter(rejections.values()))

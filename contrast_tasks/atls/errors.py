@@ -7,7 +7,9 @@ EvidenceRejected
 └── OwnEvidenceRefused    the peer refused our certificate or evidence
 CoordinatorUnreachable
 └── HandshakeFailed       no connection, no nonce, an alert, an early end of the stream, a timeout
-    └── OtherProtocol     the peer does not speak TLS 1.3 with HTTP/2
+    ├── OtherProtocol     the peer does not speak TLS 1.3 with HTTP/2
+    ├── TooSlow           the peer did not do its part in time
+    └── NoRoom            there are too many connections at a time
 
 A peer on the network never sees these texts: it gets a TLS alert and nothing else.
 """
@@ -48,3 +50,11 @@ class HandshakeFailed(CoordinatorUnreachable):
 
 class OtherProtocol(HandshakeFailed):
     """The peer does not speak TLS 1.3 with HTTP/2, so it is no Coordinator."""
+
+
+class TooSlow(HandshakeFailed):
+    """The peer did not do its part in time, or stalled or idled while others waited."""
+
+
+class NoRoom(HandshakeFailed):
+    """There are too many connections at a time."""

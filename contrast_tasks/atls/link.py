@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from OpenSSL import SSL
 
-from contrast_tasks.atls.errors import HandshakeFailed
+from contrast_tasks.atls.errors import TooSlow
 from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.service import Service
 from contrast_tasks.atls.session import READ_BYTES, ServerSession
@@ -137,7 +137,7 @@ class Link(asyncio.Protocol):
             await self._connect_backend(session, identity)
             await self._done.wait()
         except TimeoutError:
-            service.refused(HandshakeFailed("the handshake took too long"), peer)
+            service.refused(TooSlow("the handshake took too long"), peer)
         except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
             if not self._ended or not isinstance(err, ConnectionError):
                 service.refused(err, peer)

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from contrast_tasks.atls.errors import HandshakeFailed
+from contrast_tasks.atls.errors import NoRoom, TooSlow
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.room import Room
 from contrast_tasks.atls.session import ServerSession
@@ -94,6 +94,7 @@ class Service:
         )
         self._on_refused = on_refused
         self._lines = LogRate(limits.lines_per_s)
+        self._telling: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection) -> bool:
         """Return whether one more connection may begin its handshake; ends another one if that makes room."""
@@ -102,9 +103,7 @@ class Service:
         now = asyncio.get_running_loop().time()
         for room, leave in ((self.handshaking, _end_stalled), (self.connections, _end_idle)):
             if not room.make_place(connection.address, now, leave):
-                self.log(
-                    "closed a connection of %s at once: too many at a time", connection.address
-                )
+                self.refused(NoRoom("too many connections at a time"), connection.address)
                 return False
         self.connections.add(connection)
         self.handshaking.add(connection)
@@ -127,20 +126,29 @@ class Service:
 
     def log(self, text: str, *arguments: object) -> None:
         """Log a line about a peer, unless there were too many in this second."""
-        more = self._lines.take(asyncio.get_running_loop().time())
-        if more is None:
-            return
-        if more:
-            _LOG.warning("%d more lines about refused peers were left out", more)
-        _LOG.warning(text, *arguments)
+        loop = asyncio.get_running_loop()
+        if self._lines.take(loop.time()):
+            _LOG.warning(text, *arguments)
+        elif self._telling is None:
+            self._telling = loop.call_later(1, self._tell_left_out)
+
+    def stop(self) -> None:
+        """Tell how many lines were left out, now that no more come."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        self._telling = None
+        _LOG.warning("%d more lines about refused peers were left out", self._lines.left_out())
 
 
 def _end_stalled(connection: Connection) -> None:
-    connection.give_up(HandshakeFailed("the peer stalled while others waited"))
+    connection.give_up(TooSlow("the peer stalled while others waited"))
 
 
 def _end_idle(connection: Connection) -> None:
-    connection.give_up(HandshakeFailed("the peer was idle while others waited"))
+    connection.give_up(TooSlow("the peer was idle while others waited"))
 
 
 class LogRate:
@@ -152,13 +160,17 @@ class LogRate:
         self._taken = 0
         self._left_out = 0
 
-    def take(self, now: float) -> int | None:
-        """Return None to leave a line out, else how many were left out since the last one that was not."""
+    def take(self, now: float) -> bool:
+        """Return whether a line is logged; count it if not."""
         if int(now) != self._second:
             self._second, self._taken = int(now), 0
         if self._taken >= self._lines_per_s:
             self._left_out += 1
-            return None
+            return False
         self._taken += 1
-        left_out, self._left_out = self._left_out, 0
-        return left_out
+        return True
+
+    def left_out(self) -> int:
+        """Return how many lines were left out since the last call."""
+        count, self._left_out = self._left_out, 0
+        return count

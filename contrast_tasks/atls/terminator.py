@@ -79,6 +79,7 @@ class Terminator:
         Waits for all tasks of the loop, and so for connections that it has accepted but not yet announced.
         """
         self._service.closed = True
+        self._service.stop()
         self.stop_accepting()
         for connection in list(self._service.connections):
             connection.close()

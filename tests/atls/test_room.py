@@ -1,13 +1,16 @@
 """Who gets a place when all are taken, as a table of who holds what."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unittest.mock import Mock
 
 import pytest
 
+from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.room import Room, network_of
-from contrast_tasks.atls.service import LogRate, affordable
+from contrast_tasks.atls.service import Limits, LogRate, Service, affordable
 
 
 @dataclass(eq=False)
@@ -114,4 +117,28 @@ def test_lines_beyond_the_rate_are_counted_and_not_logged() -> None:
 
     taken = [rate.take(now) for now in (5.0, 5.1, 5.2, 5.9, 6.0, 6.1, 7.5)]
 
-    assert taken == [0, 0, None, None, 2, 0, 0]
+    assert taken == [True, True, False, False, True, True, True]
+    assert (rate.left_out(), rate.left_out()) == (2, 0)
+
+
+def test_the_number_of_lines_left_out_is_told_after_the_storm(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def storm() -> None:
+        service = Service(
+            new_session=Mock(),
+            registry=Registry(),
+            backend_path="",
+            executor=Mock(),
+            limits=Limits(lines_per_s=2),
+        )
+        for _ in range(500):
+            service.log("refused %s", "somebody")
+        service.stop()
+
+    asyncio.run(storm())
+
+    assert 1 <= caplog.text.count("refused somebody") <= 4
+    (told,) = [each for each in caplog.messages if "left out" in each]
+    shown = caplog.text.count("refused somebody")
+    assert told == f"{500 - shown} more lines about refused peers were left out"

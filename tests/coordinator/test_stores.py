@@ -11,6 +11,7 @@ import pytest
 from coordinator.kubernetes.configmaps import ConfigMapStore
 from coordinator.store.base import InvalidKey, NotFound, Store, StoreConflict, StoreError
 from coordinator.store.file import FileStore
+from coordinator.store.measured import MeasuredStore
 from coordinator.store.memory import MemoryStore
 from tests.fakes.kube.coordinator import coordinator_api, make_coordinator
 from tests.fakes.kube.server import KubeServer
@@ -22,11 +23,13 @@ def server() -> Iterator[KubeServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "file", "configmaps"])
+@pytest.fixture(params=["memory", "measured", "file", "configmaps"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     match request.param:
         case "memory":
             yield MemoryStore()
+        case "measured":
+            yield MeasuredStore(MemoryStore(), lambda *_told: None)
         case "file":
             yield FileStore(tmp_path / "state")
         case _:

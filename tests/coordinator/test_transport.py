@@ -1,5 +1,6 @@
 """Both APIs over attested TLS on loopback, with evidence that is fake but bound to the connection."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from threading import Event
@@ -14,12 +15,37 @@ from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
 from contrast_tasks.api.limits import SERVER_OPTIONS
 from contrast_tasks.atls.client import AtlsChannel, connect
+from contrast_tasks.atls.errors import (
+    BadPeerCertificate,
+    EvidenceMissing,
+    HandshakeFailed,
+    NoReferenceAccepted,
+    NoRoom,
+    OtherProtocol,
+    TooSlow,
+)
 from contrast_tasks.atls.server import AtlsServer
-from contrast_tasks.errors import ClusterError, ContrastError, NotAuthorised, UsageError
+from contrast_tasks.atls.types import Evidence
+from contrast_tasks.attestation.errors import EndorsementRejected, TcbRejected
+from contrast_tasks.errors import (
+    ClusterError,
+    ContrastError,
+    EvidenceRejected,
+    NotAuthorised,
+    UsageError,
+)
 from contrast_tasks.manifest.model import Manifest
-from coordinator.metrics import ATTESTATION_FAILURES, Metrics
+from coordinator.extapi import PeerCount
+from coordinator.metrics import MESH_FAILURES, Metrics
 from coordinator.state import Guard, State
-from coordinator.transport import Context, MeshGate, serve_mesh_api, serve_user_api
+from coordinator.store.base import StoreError
+from coordinator.transport import (
+    Context,
+    MeshGate,
+    count_refused,
+    serve_mesh_api,
+    serve_user_api,
+)
 from coordinator.userapi import set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -38,10 +64,16 @@ WORKLOAD = FakeIssuer(host_data=bytes.fromhex(POLICY_HASH))
 LOOPBACK = ("127.0.0.1", 0)
 
 
+def judged(error: EvidenceRejected, by: str) -> EvidenceRejected:
+    """Return a rejection as the judge of this reference value gives it."""
+    error.by = by
+    return error
+
+
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: datetime.now(UTC)  # both ends of a handshake judge by the same clock
-    return Context(guard=guard, metrics=Metrics())
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount())
 
 
 @pytest.fixture
@@ -337,7 +369,77 @@ def test_without_a_manifest_the_mesh_api_refuses_the_handshake(
         meshapi.new_mesh_cert(peer.channel, 5)
     mesh_api.stop()  # the client has its alert before the server has counted
 
-    assert f"{ATTESTATION_FAILURES} 1" in context.metrics.render(generation=0, state="initial")
+    assert f"{MESH_FAILURES} 1" in context.metrics.render({})
+    refused = 'contrast_handshakes_refused_total{api="mesh",reason="no-state"} 1'
+    assert refused in context.metrics.render({})
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "evidence"),
+    [
+        (TooSlow("x"), "too-slow", None),
+        (NoRoom("x"), "no-room", None),
+        (OtherProtocol("x"), "protocol", None),
+        (HandshakeFailed("x"), "handshake", None),
+        (ConnectionResetError(), "handshake", None),
+        (BadPeerCertificate("x"), "certificate", None),
+        (EvidenceMissing("x"), "certificate", None),
+        (StoreError("x"), "no-state", None),
+        (RuntimeError("x"), "internal", None),
+        (judged(TcbRejected("x"), "tdx-0"), "evidence tcb tdx", ("tcb", "tdx")),
+        (
+            NoReferenceAccepted(
+                {
+                    "snp-0-MILAN": judged(TcbRejected("x"), "snp-0-MILAN"),
+                    "snp-1-GENOA": judged(EndorsementRejected("x"), "snp-1-GENOA"),
+                }
+            ),
+            "evidence several snp",
+            ("several", "snp"),
+        ),
+    ],
+    ids=str,
+)
+def test_refused_handshakes_are_counted_by_reason_and_told_once_an_hour(
+    context: Context, error: Exception, reason: str, evidence: tuple[str, str] | None
+) -> None:
+    for _ in range(3):
+        count_refused(context, "mesh", error)
+
+    text = context.metrics.render({})
+    word = reason.partition(" ")[0]
+    assert f'contrast_handshakes_refused_total{{api="mesh",reason="{word}"}} 3' in text
+    assert f"{MESH_FAILURES} {0 if word == 'no-room' else 3}" in text
+    counted = "contrast_attestation_failures_total{"
+    assert (counted in text) == (evidence is not None)
+    if evidence is not None:
+        assert f'{counted}reason="{evidence[0]}",tee="{evidence[1]}"}} 3' in text
+    (entry,) = map(json.loads, context.guard.audit.unwritten())
+    del entry["time"]
+    assert entry == {"event": "handshake-refused", "api": "mesh", "reason": reason, "count": 3}
+
+
+def test_refused_evidence_is_counted_with_the_kind_of_the_reference_value(
+    context: Context, guard: Guard
+) -> None:
+    class Refusing(FakeValidator):
+        def verify(self, document: bytes, report_data: bytes, now: datetime) -> Evidence:
+            raise TcbRejected("too old")
+
+    set_manifest(pb.SetManifestRequest(Manifest=tiny_manifest(), Policies=[POLICY]), NOBODY, guard)
+    with serve_mesh_api(
+        LOOPBACK,
+        issuer=COORDINATOR,
+        context=context,
+        make_validators=lambda _state: (Refusing(name="snp-0-MILAN"),),
+        claims=lambda _evidence: (),
+    ) as server:
+        with pytest.raises(ContrastError), dial_as(server, WORKLOAD) as peer:
+            meshapi.new_mesh_cert(peer.channel, 5)
+        server.stop()  # the client has its alert before the server has counted
+
+    counted = 'contrast_attestation_failures_total{reason="tcb",tee="snp"} 1'
+    assert counted in context.metrics.render({})
 
 
 def test_a_stale_state_refuses_the_handshake(

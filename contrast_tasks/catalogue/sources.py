@@ -7,6 +7,11 @@ NO_SOURCES = define(
     "a source does not exist, cannot be read or contains no YAML or JSON file",
     "name the folder of the deployment in contrast.toml as sources, or on the command line",
 )
+NOT_RENDERED = define(
+    "G001 not-rendered error",
+    "a source is a chart or a kustomization, and not the objects that it renders to",
+    advice="render it, or name the kustomization as a source",
+)
 NO_WORKLOAD = define(
     "G002 no-workload error",
     "no workload of the sources is confidential",

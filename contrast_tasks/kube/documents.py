@@ -35,6 +35,9 @@ _PAIR = re.compile(
 )
 # Kinds that end by themselves, so that each run may be an object of its own.
 _GENERATED = ("Job", "Pod")
+# The action of a template that a chart or a tool like it fills in.
+_ACTION = re.compile(r"\{\{-?\s*[.$\w]")
+_RENDER = "a chart is rendered by Helm: name as a source what 'helm template NAME CHART -f VALUES > FILE' writes"
 _BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
 
 
@@ -295,7 +298,9 @@ def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
             file,
             line,
             "found no Kubernetes object, expected apiVersion, kind and metadata",
-            "name only the files of the deployment as sources, or write the three",
+            _RENDER
+            if file.rpartition("/")[2].startswith("values")
+            else "name only the files of the deployment as sources, or write the three",
         )
         return
     for key in ("apiVersion", "kind"):
@@ -365,6 +370,8 @@ def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
         if err.context_mark and err.context_mark.line != (mark.line if mark else 0):
             message += f" of line {chunk.first_line + err.context_mark.line}"
         hint = "expected one yaml document; check indentation, quotes and colons here and above"
+    if _ACTION.search(row):
+        hint = _RENDER
     return _finding(file, line, message, hint, column)
 
 

@@ -93,7 +93,7 @@ class Settings(Record):
     )
     sources: tuple[str, ...] = member(
         List(TEXT, "an array of at least one string, none of them empty", least=1),
-        "YAML or JSON files of the deployment, or folders with them; generate writes there only with output.in_place",
+        "YAML or JSON files of the deployment, folders with them, or a kustomization.yaml, which kubectl renders; generate writes there only with output.in_place",
     )
     release_name: str = member(
         RELEASE,

@@ -23,6 +23,7 @@ from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.signatures import RACY_NS, signature_of
 from contrast_tasks.steps.in_place import Pins, without_additions
+from contrast_tasks.steps.kustomize import is_kustomization, render
 from contrast_tasks.steps.sources import Found, find_sources
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class SourceFile(Record):
 class Index(Record):
     """All sources in the order they were found; findings: those of the search itself.
 
-    workloads: by id, the first of two with the same name. directories: every folder searched.
+    workloads: by id, the first of two with the same name. directories: every folder searched, and what
+    kustomizations were rendered from.
     configs, places: text digest, and (file, position), of each ConfigMap, Secret, ServiceAccount and LimitRange by
     (kind, namespace, name). services: those with an address.
     """
@@ -126,7 +128,7 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
     now_ns: the clock; files younger than two seconds are read again next time.
     """
     root = settings.root
-    found = find_sources(root, settings.sources)
+    found = _found(settings)
     pins = Pins(root / settings.lock) if settings.in_place else None
     entries: dict[str, Mapping[str, Any]] = {}
     parsed: dict[str, FileIndex] = {}
@@ -153,6 +155,40 @@ def index_sources(settings: Settings, recorded: Entries, *, now_ns: int) -> Inde
     is_new = entries != recorded
     trusted = {name: _without_young(entry, now_ns) for name, entry in entries.items()}
     return Indexed(index=_index(files, found), entries=trusted, is_new=is_new, parsed=parsed)
+
+
+def _found(settings: Settings) -> Found:
+    """Return the sources; of a kustomization what it renders to, or a finding if it cannot be rendered."""
+    named = [source for source in settings.sources if is_kustomization(source)]
+    rendered: dict[str, str] = {}
+    inputs: list[str] = []
+    refused: list[Finding] = []
+    for source in named:
+        if not (settings.root / source).is_file():
+            continue
+        rendered[source] = ""
+        try:
+            rendered[source], made_of = render(settings.root, source, settings.build_dir)
+        except GraphError as error:
+            where = error.where or Location(file=source)
+            refused.append(Finding(catalogue.NOT_RENDERED, where, str(error), error.hint))
+            continue
+        inputs += made_of
+        if settings.in_place:
+            refused.append(_not_in_place(source))
+    found = find_sources(settings.root, settings.sources, rendered)
+    found.findings += refused
+    found.directories += inputs
+    return found
+
+
+def _not_in_place(source: str) -> Finding:
+    return Finding(
+        catalogue.NOT_RENDERED,
+        Location(file=source),
+        "found a kustomization, which cannot be annotated in place, expected a file of objects",
+        "set in_place = false under [output], and deploy the files of the build folder",
+    )
 
 
 def read_source(settings: Settings, source: SourceFile) -> bytes:

@@ -1,14 +1,19 @@
 """The search for sources: which files there are, how they are named, and where their outputs go."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.files import norm_path
 from contrast_tasks.findings import Finding
 from contrast_tasks.settings.outputs import SOURCE_SUFFIXES
+from contrast_tasks.steps.kustomize import NAMES
+
+_CHART = "Chart.yaml"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Found:
@@ -20,8 +25,12 @@ class Found:
         self.findings: list[Finding] = []
 
 
-def find_sources(root: Path, sources: Sequence[str]) -> Found:
+def find_sources(
+    root: Path, sources: Sequence[str], rendered: Mapping[str, str] = _NOTHING
+) -> Found:
     """Find the YAML and JSON files below the sources, in lexical order, each once by its real path.
+
+    rendered: the file that stands for a source, as what a kustomization renders to; "" for none, which is told elsewhere.
 
     The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
     sources stay apart. Source: docs/internals/generate.md 3.
@@ -31,9 +40,19 @@ def find_sources(root: Path, sources: Sequence[str]) -> Found:
     folders = [top if os.path.isdir(top) else os.path.dirname(top) for top in tops]  # noqa: PTH112, PTH120
     common = os.path.commonpath(folders)
     names: list[str] = []
+    outputs: dict[str, str] = {}
     for source, top in zip(sources, tops, strict=True):
         before = len(names)
-        if os.path.isdir(top):  # noqa: PTH112
+        if source in rendered:
+            if not rendered[source]:
+                continue
+            names.append(os.path.normpath(root / rendered[source]))
+            # Beside what other sources have in common, or named after its folder.
+            folder = os.path.dirname(top)  # noqa: PTH120
+            outputs[names[-1]] = (
+                f"{os.path.relpath(folder, os.path.dirname(common) if folder == common else common)}.yml"  # noqa: PTH120
+            )
+        elif os.path.isdir(top):  # noqa: PTH112
             _walk(top, names, found)
         elif os.path.isfile(top) and top.endswith(SOURCE_SUFFIXES):  # noqa: PTH113
             names.append(top)
@@ -46,7 +65,8 @@ def find_sources(root: Path, sources: Sequence[str]) -> Found:
         if real not in seen:
             seen.add(real)
             shown = name.removeprefix(inside) if name.startswith(inside) else norm_path(name, root)
-            found.paths[shown.replace(os.sep, "/")] = name.removeprefix(below).replace(os.sep, "/")
+            output = outputs.get(name) or name.removeprefix(below)
+            found.paths[shown.replace(os.sep, "/")] = output.replace(os.sep, "/")
     found.directories = [norm_path(path, root) for path in found.directories]
     return found
 
@@ -55,7 +75,15 @@ def _walk(folder: str, names: list[str], found: Found) -> None:
     found.directories.append(folder)
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
+    chart = next((entry for entry in ordered if entry.name == _CHART), None)
+    if chart is not None:
+        # Its templates are no YAML, and its values are no objects.
+        found.findings.append(_chart(chart.path))
+        return
     for entry in ordered:
+        if entry.name in NAMES:
+            found.findings.append(_kustomization(entry.path))
+            continue
         is_folder = entry.is_dir(follow_symlinks=False)
         if not is_folder and (not entry.name.endswith(SOURCE_SUFFIXES) or entry.is_dir()):
             continue
@@ -65,6 +93,26 @@ def _walk(folder: str, names: list[str], found: Found) -> None:
             _walk(entry.path, names, found)
         else:
             names.append(entry.path)
+
+
+def _chart(path: str) -> Finding:
+    shown = os.path.relpath(path)
+    return Finding(
+        catalogue.NOT_RENDERED,
+        Location(file=shown),
+        "found a chart, whose templates Helm renders, expected what it renders to",
+        f"name as a source the file that 'helm template NAME {os.path.dirname(shown)} -f VALUES > FILE' writes",  # noqa: PTH120
+    )
+
+
+def _kustomization(path: str) -> Finding:
+    shown = os.path.relpath(path)
+    return Finding(
+        catalogue.NOT_RENDERED,
+        Location(file=shown),
+        "found a kustomization in a folder of sources, expected it to be named as a source itself",
+        f"name '{shown}' in sources instead of the folder, and it is rendered",
+    )
 
 
 def _is_utf8(name: str) -> bool:

@@ -24,6 +24,7 @@ class CommandModule(Protocol):
 
 
 SUMMARIES: Mapping[str, str] = {
+    "init": "write contrast.toml for a deployment",
     "generate": "make annotated YAML, policies and the manifest",
     "lint": "check the sources and show every finding",
     "plan": "show what generate would change, and what set would change at the Coordinator",

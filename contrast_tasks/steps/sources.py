@@ -12,7 +12,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.settings.outputs import SOURCE_SUFFIXES
 from contrast_tasks.steps.kustomize import NAMES
 
-_CHART = "Chart.yaml"
+CHART = "Chart.yaml"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -75,7 +75,7 @@ def _walk(folder: str, names: list[str], found: Found) -> None:
     found.directories.append(folder)
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
-    chart = next((entry for entry in ordered if entry.name == _CHART), None)
+    chart = next((entry for entry in ordered if entry.name == CHART), None)
     if chart is not None:
         # Its templates are no YAML, and its values are no objects.
         found.findings.append(_chart(chart.path))

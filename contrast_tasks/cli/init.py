@@ -1,0 +1,97 @@
+"""`init`: write contrast.toml for a deployment, and .gitignore."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import UsageError
+from contrast_tasks.platforms import platform
+from contrast_tasks.releases.table import LOCAL
+from contrast_tasks.report.hints import command
+from contrast_tasks.report.model import Report
+from contrast_tasks.settings.model import FILE_NAME
+
+EXAMPLE = "init --platform k3s-qemu-snp deployment/"
+_IGNORE = ".gitignore"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "paths", nargs="*", help="files and folders of the deployment; default: what looks like one"
+    )
+    parser.add_argument(
+        "--platform", default=LOCAL, metavar="PLATFORM", help=f"the platform, default {LOCAL}"
+    )
+
+
+def run(arguments: argparse.Namespace, context: Context) -> Report:
+    """Write what is not there; a contrast.toml that is there stays as it is."""
+    from contrast_tasks.releases.choose import default_for
+    from contrast_tasks.resources import read_bytes
+    from contrast_tasks.settings.starter import IGNORED, SCHEMA, starter
+
+    name = platform(arguments.platform.lower()).name
+    wrote: list[str] = []
+    sources: list[str] = []
+    if (context.root / FILE_NAME).exists():
+        context.console.say(f"{FILE_NAME} is there already and stays as it is")
+    else:
+        sources = _sources(arguments.paths, context)
+        text = starter(name, sources, default_for(name).name)
+        wrote += _write(context, FILE_NAME, text.encode())
+    wrote += _write(context, SCHEMA, read_bytes("schemas/settings.schema.json"))
+    wrote += _write(context, _IGNORE, _ignoring(context.root / _IGNORE, IGNORED).encode())
+    for file in wrote:
+        context.console.say(f"wrote {file}")
+    if sources:
+        context.console.say(f"next: '{command('lint')}' shows what else the deployment needs")
+    result: dict[str, Any] = {"wrote": wrote, "sources": sources}
+    return Report(command="init", result=result)
+
+
+def _sources(paths: Sequence[str], context: Context) -> list[str]:
+    """Return the sources, relative to the project; raises UsageError if there are none."""
+    from contrast_tasks.steps.detect import detect_sources
+
+    for path in paths:
+        if not (context.cwd / path).exists():
+            raise UsageError(
+                f"found nothing at '{path}', expected files or folders of the deployment"
+            )
+    if paths:
+        return [context.path(path) for path in paths]
+    found = detect_sources(context.root)
+    for chart in found.charts:
+        context.console.say(
+            f"{chart} is a chart: render it with 'helm template NAME {chart} -f VALUES > FILE', and name FILE in sources"
+        )
+    if len(found.kustomizations) > 1:
+        raise UsageError(
+            f"found several kustomizations here: {', '.join(found.kustomizations)}; expected one to be named",
+            hint=f"name it: '{command(f'init {found.kustomizations[-1]}')}'",
+        )
+    sources = [*found.kustomizations, *found.plain]
+    if not sources:
+        raise UsageError(
+            "found no deployment here, expected YAML or JSON files with workloads",
+            hint=f"name it: '{command('init deployment/')}'",
+        )
+    return sources
+
+
+def _ignoring(file: Path, wanted: Sequence[str]) -> str:
+    """Return a .gitignore with the lines of the file that is there, and those that it lacks."""
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    there = {line.strip().strip("/") for line in before.splitlines()}
+    lacking = [line for line in wanted if line.strip("/") not in there]
+    joint = "\n" if before and not before.endswith("\n") else ""
+    return before + joint + "".join(f"{line}\n" for line in lacking)
+
+
+def _write(context: Context, name: str, content: bytes) -> list[str]:
+    from contrast_tasks.files import write_atomic
+
+    return [name] if write_atomic(context.root / name, content) else []

@@ -1,0 +1,146 @@
+"""`init` in folders as people have them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from contrast_tasks.settings.load import load_settings
+from tests.fakes.commands import Terminal, quiet_environment
+from tests.fakes.workloads import deployment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Terminal:
+    quiet_environment(monkeypatch, tmp_path / "cache")
+    (tmp_path / "shop").mkdir()
+    return Terminal(tmp_path / "shop", capsys, monkeypatch)
+
+
+def put(root: Path, **files: str) -> None:
+    for name, content in files.items():
+        path = root / name.replace("__", "/").replace("_yml", ".yml").replace("_yaml", ".yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_a_folder_with_workloads_becomes_the_source(terminal: Terminal) -> None:
+    put(
+        terminal.root,
+        k8s__web_yml=deployment("web"),
+        docs__notes_yml="a: 1\n",
+        build__x_yml=deployment("x"),
+    )
+
+    shown = terminal.run("init", "--platform", "K3s-QEMU-SNP")
+
+    assert shown.code == 0
+    assert shown.err == (
+        "wrote contrast.toml\nwrote .contrast/settings.schema.json\nwrote .gitignore\n"
+        "next: 'contrast-tasks lint' shows what else the deployment needs\n"
+    )
+    settings = load_settings(terminal.root, environ={})
+    assert (settings.platform, settings.sources) == ("k3s-qemu-snp", ("k8s",))
+    schema = json.loads((terminal.root / ".contrast/settings.schema.json").read_bytes())
+    assert schema == json.loads((ROOT / "schemas/settings.schema.json").read_bytes())
+    first = (terminal.root / "contrast.toml").read_text().splitlines()[0]
+    assert first == "#:schema .contrast/settings.schema.json"
+
+
+def test_every_line_that_is_commented_out_is_a_setting(terminal: Terminal) -> None:
+    put(terminal.root, web_yml=deployment("web"))
+    terminal.run("init")
+    file = terminal.root / "contrast.toml"
+    lines = file.read_text().splitlines()
+    commented = [line[2:] for line in lines if " = " in line and line.startswith("# ")]
+    commented += [line[2:] for line in lines if line.startswith("# [workloads")]
+
+    file.write_text(
+        "\n".join(line.removeprefix("# ") if line[2:] in commented else line for line in lines)
+    )
+
+    settings = load_settings(terminal.root, environ={})
+    assert len(commented) > 10
+    assert settings.for_all.memory == "700Mi"
+    assert settings.workload("Deployment/web") is not None
+
+
+def test_paths_are_relative_to_the_users_folder(terminal: Terminal) -> None:
+    put(terminal.root, a__web_yml=deployment("web"), b__x_yml=deployment("x"))
+
+    terminal.run("init", "b/x.yml", "a")
+
+    assert load_settings(terminal.root, environ={}).sources == ("b/x.yml", "a")
+
+
+def test_settings_that_are_there_stay_and_the_rest_is_added_once(terminal: Terminal) -> None:
+    (terminal.root / "contrast.toml").write_text("mine")
+    (terminal.root / ".gitignore").write_text("build\n*.log")
+
+    first, second = terminal.run("init"), terminal.run("init")
+
+    assert "contrast.toml is there already and stays as it is" in first.err
+    assert "wrote" not in second.err
+    assert (terminal.root / "contrast.toml").read_text() == "mine"
+    ignored = (terminal.root / ".gitignore").read_text().splitlines()
+    assert ignored[:3] == ["build", "*.log", "/.contrast/"]
+    assert "/build/" not in ignored
+    assert "/seedshare-owner.pem" in ignored
+
+
+def test_the_base_of_a_kustomization_is_no_source(terminal: Terminal) -> None:
+    put(
+        terminal.root,
+        base__kustomization_yml="resources: [web.yml]\n",
+        base__web_yml=deployment("web"),
+        prod__kustomization_yml="resources: [../base]\n",
+    )
+
+    terminal.run("init")
+
+    assert load_settings(terminal.root, environ={}).sources == ("prod/kustomization.yml",)
+
+
+def test_of_several_kustomizations_the_user_names_one(terminal: Terminal) -> None:
+    put(terminal.root, dev__kustomization_yml="{}\n", prod__kustomization_yml="{}\n")
+
+    shown = terminal.run("init")
+
+    assert shown.code == 2
+    assert "dev/kustomization.yml, prod/kustomization.yml; expected one to be named" in shown.err
+    assert not (terminal.root / "contrast.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("init",), "found no deployment here"),
+        (("init", "nope"), "found nothing at 'nope'"),
+        (("init", "--platform", "metal"), "unknown platform 'metal'"),
+    ],
+)
+def test_without_a_deployment_nothing_is_written(
+    terminal: Terminal, words: tuple[str, ...], wanted: str
+) -> None:
+    put(terminal.root, chart__Chart_yaml="name: a\n", chart__templates__web_yaml="{{ x }}\n")
+
+    shown = terminal.run(*words)
+
+    assert shown.code == 2
+    assert wanted in shown.err
+    assert sorted(path.name for path in terminal.root.iterdir()) == ["chart"]
+
+
+def test_a_chart_is_told_with_the_command_that_renders_it(terminal: Terminal) -> None:
+    put(terminal.root, chart__Chart_yaml="name: a\n", web_yml=deployment("web"))
+
+    shown = terminal.run("init")
+
+    assert (
+        "chart is a chart: render it with 'helm template NAME chart -f VALUES > FILE'" in shown.err
+    )
+    assert load_settings(terminal.root, environ={}).sources == ("web.yml",)
